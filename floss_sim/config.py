@@ -1,0 +1,154 @@
+"""What one run is: a task, a method and their settings, resolved from the task's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from floss_sim import documents
+from floss_sim.errors import ConfigError
+from floss_sim.layout import Layout, lora_layout
+from floss_sim.methods import Method
+from floss_sim.records import RECORD_VERSION, fingerprint
+from floss_sim.tasks import Task, partition
+from floss_sim.tasks.partition import Indices
+from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
+
+CODE_SCHEMA = 1  # raised whenever a change of code changes a trajectory
+Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)
+_VERSIONS = ("numpy", "torch", "transformers", "peft")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that fixes a training trajectory except the number of rounds.
+
+    Args:
+        task: The loaded task.
+        method: What travels.
+        rank: The LoRA rank.
+        seed: Names every random stream of the run.
+        fleet: Clients and how the data are dealt to them.
+        client: Local SGD.
+        server: Server optimiser and cohort size.
+    """
+
+    task: Task
+    method: Method
+    rank: int
+    seed: int
+    fleet: PartitionSection
+    client: ClientSection
+    server: ServerSection
+
+    @classmethod
+    def of(cls, task: Task, method: Method, *, rank: int = 16, seed: int = 0) -> RunConfig:
+        """Return a run of a task with the task's defaults.
+
+        Raises:
+            LayoutError: The rank does not fit the backbone.
+            ConfigError: The cohort is larger than the fleet, or the seed is negative.
+        """
+        return cls(task, method, rank, seed, task.partition, task.client, task.server).checked()
+
+    def with_(
+        self,
+        *,
+        fleet: Mapping[str, Any] | None = None,
+        client: Mapping[str, Any] | None = None,
+        server: Mapping[str, Any] | None = None,
+    ) -> RunConfig:
+        """Return the run with some settings changed, validated as in a task file.
+
+        Raises:
+            ConfigError: A value that no task file could hold.
+        """
+        return replace(
+            self,
+            fleet=_update(self.fleet, fleet),
+            client=_update(self.client, client),
+            server=_update(self.server, server),
+        ).checked()
+
+    def checked(self) -> RunConfig:
+        """Return the run itself if its parts fit together, else raise as :meth:`of` does."""
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed} must not be negative")
+        if self.server.cohort > self.fleet.clients:
+            raise ConfigError(
+                f"cohort of {self.server.cohort} clients; "
+                f"valid: 1 to the fleet's {self.fleet.clients}"
+            )
+        _ = self.layout
+        return self
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The layout of the trained entries."""
+        lora = self.task.lora
+        return lora_layout(self.task.backbone_config, lora.roles, self.rank, self.task.data.classes)
+
+    @cached_property
+    def clients(self) -> tuple[Indices, ...]:
+        """Each client's training examples, by number."""
+        _, labels = self.task.content.train
+        return partition(labels, self.fleet.clients, self.fleet.law, self.fleet.alpha, self.seed)
+
+    def client_examples(self) -> list[int]:
+        """Return how many examples each client works through in one participation."""
+        return [self.client.epochs * part.size for part in self.clients]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return {
+            "task": self.task.name,
+            "method": self.method.settings(),
+            "rank": self.rank,
+            "seed": self.seed,
+            "fleet": self.fleet.model_dump(mode="json"),
+            "client": self.client.model_dump(mode="json"),
+            "server": self.server.model_dump(mode="json"),
+            "lora": self.task.lora.model_dump(mode="json"),
+        }
+
+    def trajectory(self, learner: str, device: str, threads: int) -> dict[str, Any]:
+        """Return the ingredients of the trajectory fingerprint.
+
+        They leave out the number of rounds and the network: a longer run continues a shorter
+        one, and when a round waits for all its clients, time cannot change what is learned.
+
+        Args:
+            learner: Kind of the learner, such as ``"torch-sequential"``.
+            device: Kind of the device: ``"cpu"`` or ``"cuda"``.
+            threads: Threads of one training process.
+        """
+        return {
+            **self.settings(),
+            "data": self.task.content.digest,
+            "backbone": self.task.backbone_hash,
+            "learner": learner,
+            "device": device,
+            "threads": threads,
+            "versions": {name: version(name) for name in _VERSIONS},
+            "code_schema": CODE_SCHEMA,
+            "record_version": RECORD_VERSION,
+        }
+
+    def description(self, learner: str, device: str, threads: int) -> dict[str, Any]:
+        """Return what a run folder's ``run.json`` says of this run."""
+        trajectory = self.trajectory(learner, device, threads)
+        return {
+            "record_version": RECORD_VERSION,
+            "floss_sim": version("floss-sim"),
+            "fingerprint": fingerprint(trajectory),
+            "method": self.method.name,
+            "trajectory": trajectory,
+        }
+
+
+def _update(section: Chosen, changes: Mapping[str, Any] | None) -> Chosen:
+    changed = {**section.model_dump(), **(changes or {})}
+    return documents.validate(changed, type(section), ConfigError, "settings")

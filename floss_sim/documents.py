@@ -1,0 +1,83 @@
+"""TOML documents that ship with a package or that a user writes: found, read, validated.
+
+Tasks and network profiles are such documents: inert, frozen, refused in one line when a key is
+missing, unknown or invalid.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from floss_sim.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A frozen table of a document; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Document = TypeVar("Document", bound=Section)
+
+
+def packaged(package: str) -> tuple[str, ...]:
+    """Return the names of the documents that ship in a package."""
+    names = (entry.name for entry in resources.files(package).iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def find(name_or_path: str, package: str, what: str, error: type[ConfigError]) -> Path:
+    """Return the path of a packaged document, or the path given if it ends in ``.toml``.
+
+    Raises:
+        ConfigError: (of the given type) No packaged document has this name.
+    """
+    if name_or_path.endswith(".toml"):
+        return Path(name_or_path)
+    names = packaged(package)
+    if name_or_path not in names:
+        raise error(
+            f"unknown {what} {name_or_path!r}; valid: {', '.join(names)}, "
+            "or a path that ends in .toml"
+        )
+    return Path(str(resources.files(package))) / f"{name_or_path}.toml"
+
+
+def read(path: Path, model: type[Document], error: type[ConfigError]) -> Document:
+    """Return the validated document of a TOML file.
+
+    Raises:
+        ConfigError: (of the given type) The file cannot be read, is not TOML, or has a key that is
+            missing, unknown or invalid.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror}") from None
+    except ValueError as problem:
+        raise error(f"{path} is not TOML: {problem}") from None
+    return validate(content, model, error, str(path))
+
+
+def validate(
+    content: Mapping[str, Any], model: type[Document], error: type[ConfigError], where: str
+) -> Document:
+    """Return the validated document of a mapping.
+
+    Raises:
+        ConfigError: (of the given type) A key is missing, unknown or invalid; one line names it.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
+        raise error(f"{where}: {key + ': ' if key else ''}{message}{given}") from None

@@ -1,0 +1,67 @@
+"""The errors that floss-sim raises on purpose.
+
+::
+
+    FlossError
+    ├── ConfigError              a setting, name or file that a user gave; exit code 2
+    │   ├── UnitError            a quantity without a known unit, or out of range
+    │   ├── DensityError         a density outside (0, 1]
+    │   ├── LayoutError          an impossible rank, role or backbone
+    │   ├── TaskError            an unknown or unusable task
+    │   ├── ProfileError         an unknown or unusable network profile
+    │   ├── BudgetError          a budget that cannot be read or met
+    │   └── RecordError          a run folder that cannot be used
+    │       └── RecordLockedError  another process is writing it
+    ├── PayloadError             bytes that are not a message of this layout
+    └── NonFiniteUpdateError     a client's update holds NaN or infinity
+"""
+
+from __future__ import annotations
+
+
+class FlossError(Exception):
+    """Base of every error that floss-sim raises on purpose."""
+
+
+class ConfigError(FlossError):
+    """A setting, name or file that a user gave cannot be used."""
+
+
+class UnitError(ConfigError):
+    """A quantity has no known unit or is out of range."""
+
+
+class DensityError(ConfigError):
+    """A density is outside (0, 1] or cannot be read."""
+
+
+class LayoutError(ConfigError):
+    """A layout cannot be built from this rank, these roles or this backbone."""
+
+
+class TaskError(ConfigError):
+    """A task is unknown or its file or data cannot be used."""
+
+
+class ProfileError(ConfigError):
+    """A network profile is unknown or its file cannot be used."""
+
+
+class BudgetError(ConfigError):
+    """A budget cannot be read, or no candidate can meet it."""
+
+
+class RecordError(ConfigError):
+    """A run folder cannot be created, read or continued."""
+
+
+class RecordLockedError(RecordError):
+    """Another process is writing this run folder."""
+
+
+class PayloadError(FlossError):
+    """Bytes are not a well-formed message of the expected layout."""
+
+
+class NonFiniteUpdateError(FlossError):
+    """A client's update holds NaN or infinity; the message names client and round."""

@@ -1,0 +1,190 @@
+"""Learners that need no framework: predicted sizes, and a recorded run.
+
+=================  =======================================  =============================
+learner            payload sizes                            learning
+=================  =======================================  =============================
+SizeOnlyLearner    predicted from the method's densities    none
+ReplayLearner      as recorded                              recorded metrics
+ResumingLearner    as recorded, then those of a live one    recorded, then really learned
+=================  =======================================  =============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from floss_sim.messages import (
+    Arrival,
+    ClientState,
+    Dispatch,
+    Learner,
+    Metrics,
+    Snapshot,
+    Upload,
+)
+from floss_sim.methods import Method
+from floss_sim.records import RunRecord
+from floss_sim.wire import predict_nbytes
+
+
+@dataclass
+class SizeOnlyLearner:
+    """Answers with predicted sizes; nothing is trained.
+
+    Args:
+        entries: Length of the layout's vector.
+        method: Says how many entries travel each way.
+        examples: Local examples of each client, epochs included, by client number.
+    """
+
+    entries: int
+    method: Method
+    examples: Sequence[int]
+    version: int = 0
+
+    def dispatch(self, client: int, sequence: int) -> Dispatch:
+        """Return a download of predicted size."""
+        count = self.method.download.count(self.entries)
+        nbytes = predict_nbytes(self.entries, count)
+        return Dispatch(sequence, client, self.version, nbytes, count)
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Return an upload of predicted size."""
+        count = self.method.upload.count(self.entries)
+        return Upload(
+            dispatch.sequence,
+            dispatch.client,
+            predict_nbytes(self.entries, count),
+            count,
+            self.examples[dispatch.client],
+        )
+
+    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
+        """Count the version up."""
+        self.version += 1
+        return self.version
+
+    def evaluate(self, version: int) -> Metrics | None:
+        """Return None: nothing is learned."""
+        return None
+
+    def model(self) -> bytes:
+        """Return nothing: nothing is learned."""
+        return b""
+
+    def snapshot(self) -> Snapshot:
+        """Return the version alone."""
+        return Snapshot(self.version, {})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a version."""
+        self.version = snapshot.version
+
+
+class ReplayLearner:
+    """Answers from a recorded run; raises KeyError past its end."""
+
+    def __init__(self, record: RunRecord) -> None:
+        transfers = record.transfers.to_pylist()
+        self._transfers = {(row["sequence"], row["direction"]): row for row in transfers}
+        self._rounds = {row["version"]: row for row in record.rounds.to_pylist()}
+        self._version = 0
+
+    def dispatch(self, client: int, sequence: int) -> Dispatch:
+        """Return the recorded download."""
+        row = self._row(client, sequence, "down")
+        return Dispatch(sequence, client, row["version"], row["nbytes"], row["entries"])
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Return the recorded upload."""
+        row = self._row(dispatch.client, dispatch.sequence, "up")
+        return Upload(
+            dispatch.sequence, dispatch.client, row["nbytes"], row["entries"], row["examples"]
+        )
+
+    def _row(self, client: int, sequence: int, direction: str) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = self._transfers[sequence, direction]
+        if row["client"] != client:
+            raise ValueError(f"dispatch {sequence} went to client {row['client']}, not {client}")
+        return row
+
+    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
+        """Return the next recorded version."""
+        self._version += 1
+        return self._version
+
+    def evaluate(self, version: int) -> Metrics | None:
+        """Return the recorded metrics, or None where the version was not evaluated."""
+        row = self._rounds[version]
+        if row["accuracy"] is None:
+            return None
+        return Metrics(row["accuracy"], row["loss"], row["dense_accuracy"], row["dense_loss"])
+
+    def model(self) -> bytes:
+        """Return nothing: recorded models stay in their folder."""
+        return b""
+
+    def snapshot(self) -> Snapshot:
+        """Return the version alone."""
+        return Snapshot(self._version, {})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a version."""
+        self._version = snapshot.version
+
+
+class ResumingLearner:
+    """Answers from the record up to its last round, then from a live learner.
+
+    The live learner is restored from the snapshot at its first call, so that a run that needs no
+    further round never wakes it.
+    """
+
+    def __init__(self, record: RunRecord, snapshot: Snapshot, live: Learner) -> None:
+        self._recorded = ReplayLearner(record)
+        self._live = live
+        self._snapshot = snapshot
+        self._left = record.rounds.num_rows
+        self._awake = False
+
+    def _now(self) -> Learner:
+        if self._left:
+            return self._recorded
+        if not self._awake:
+            self._live.restore(self._snapshot)
+            self._awake = True
+        return self._live
+
+    def dispatch(self, client: int, sequence: int) -> Dispatch:
+        """Return the recorded or the live download."""
+        return self._now().dispatch(client, sequence)
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Return the recorded or the live upload."""
+        return self._now().train(dispatch, client_state)
+
+    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
+        """Take a recorded or a live step; after the last recorded one, live ones follow."""
+        version = self._now().aggregate(arrivals)
+        self._left = max(0, self._left - 1)
+        return version
+
+    def evaluate(self, version: int) -> Metrics | None:
+        """Return recorded or live metrics."""
+        if version <= self._snapshot.version:
+            return self._recorded.evaluate(version)
+        return self._live.evaluate(version)
+
+    def model(self) -> bytes:
+        """Return the live learner's model."""
+        return self._now().model()
+
+    def snapshot(self) -> Snapshot:
+        """Return the state after the newest version."""
+        return self._live.snapshot() if self._awake else self._snapshot
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Refuse: a resuming learner is built from its snapshot."""
+        raise NotImplementedError("a resuming learner is built from its snapshot")

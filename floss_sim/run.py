@@ -1,0 +1,153 @@
+"""The lockstep loop: one run from its config, a network profile and a learner.
+
+Resuming re-simulates from time zero: the learner's calls are answered from the record up to the
+last committed round, then live. The simulator's state is never stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from floss_sim.config import RunConfig
+from floss_sim.learners import ReplayLearner, ResumingLearner, SizeOnlyLearner
+from floss_sim.messages import Cohort, Learner, Metrics, draw_cohort
+from floss_sim.network import NetworkProfile
+from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
+from floss_sim.simulator import RoundOutcome, RoundPolicy, WaitAll, simulate
+
+COMMIT_EVERY_S = 2.0  # host seconds between commits where rounds are fast
+Row = dict[str, Any]
+OnRound = Callable[[Row], None]
+
+
+def run(
+    config: RunConfig,
+    profile: NetworkProfile,
+    learner: Learner,
+    *,
+    rounds: int,
+    policy: RoundPolicy | None = None,
+    folder: RunFolder | None = None,
+    eval_every: int = 10,
+    on_round: OnRound = lambda row: None,
+) -> RunRecord:
+    """Simulate and train ``rounds`` rounds; continue the folder's run where it stopped.
+
+    Args:
+        config: What is trained.
+        profile: The fleet's links.
+        learner: What answers: size-only, replayed or really training.
+        rounds: Total number of rounds, those already in the folder included.
+        policy: When a round closes; wait for all clients by default.
+        folder: Where to commit, if anywhere; the caller holds its lock.
+        eval_every: Rounds between evaluations; the last round is always evaluated.
+        on_round: Called with each new row of the record's table of rounds.
+
+    Raises:
+        RecordError: The folder cannot be read or written.
+        NonFiniteUpdateError: A client's update is not finite.
+    """
+    policy = policy or WaitAll()
+    done = folder.committed().rounds if folder else 0
+    if folder and done:
+        learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
+    timing = fingerprint({**profile.settings(), **policy.settings()})
+    ledger = _Ledger(folder, timing)
+    for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
+        replayed = outcome.round <= done
+        due = outcome.round % eval_every == 0 or outcome.round == rounds
+        metrics = learner.evaluate(outcome.version) if due or replayed else None
+        row = _row(outcome, metrics)
+        ledger.add(row, outcome, learner, replayed)
+        if not replayed:
+            on_round(row)
+    ledger.commit(learner)
+    return ledger.record({} if folder is None else folder.description)
+
+
+def retime(config: RunConfig, record: RunRecord, profile: NetworkProfile) -> RunRecord:
+    """Return the same rounds on another network, without training (rounds wait for all)."""
+    return run(config, profile, ReplayLearner(record), rounds=record.rounds.num_rows)
+
+
+def size_only(config: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:
+    """Return what rounds would cost in predicted bytes and seconds; nothing is trained."""
+    learner = SizeOnlyLearner(config.layout.entries, config.method, config.client_examples())
+    return run(config, profile, learner, rounds=rounds)
+
+
+def _outcomes(
+    config: RunConfig, profile: NetworkProfile, policy: RoundPolicy, learner: Learner, rounds: int
+) -> Iterator[RoundOutcome]:
+    fleet, size = config.fleet.clients, config.server.cohort
+
+    def cohort_of(number: int) -> Cohort:
+        return draw_cohort(config.seed, number, fleet, size)
+
+    return simulate(learner, profile.links(fleet), policy, cohort_of, rounds)
+
+
+def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
+    measured = vars(metrics) if metrics else dict.fromkeys(Metrics.__dataclass_fields__)
+    return {
+        "round": outcome.round,
+        "version": outcome.version,
+        "opened_at_s": outcome.opened_at_s,
+        "closed_at_s": outcome.closed_at_s,
+        "down_bytes": outcome.nbytes("down"),
+        "up_bytes": outcome.nbytes("up"),
+        **measured,
+    }
+
+
+class _Ledger:
+    """All rows of a run, and which of them its folder has not committed yet."""
+
+    def __init__(self, folder: RunFolder | None, timing: str) -> None:
+        self._folder = folder
+        self._timing = timing
+        self._same_timing = folder is not None and folder.committed().timing == timing
+        self._rounds: list[Row] = []
+        self._transfers: list[Row] = []
+        self._pending = (0, 0)
+        self._models: dict[int, bytes] = {}
+        self._began = self._committed = time.monotonic()
+
+    def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
+        """Take a round's rows; commit them now and then."""
+        self._rounds.append(row)
+        self._transfers.extend(vars(transfer) for transfer in outcome.transfers)
+        if replayed and self._same_timing:
+            self._pending = len(self._rounds), len(self._transfers)
+        if replayed or self._folder is None:
+            return
+        if row["accuracy"] is not None:
+            self._models[row["round"]] = learner.model()
+        if time.monotonic() - self._committed > COMMIT_EVERY_S:
+            self.commit(learner)
+
+    def commit(self, learner: Learner) -> None:
+        """Append the pending rows to the folder, if there are any."""
+        rounds, transfers = self._pending
+        if self._folder is None or rounds == len(self._rounds):
+            return
+        self._folder.commit(
+            self._rounds[rounds:],
+            self._transfers[transfers:],
+            timing=self._timing,
+            snapshot=learner.snapshot(),
+            models=self._models,
+        )
+        self._pending = len(self._rounds), len(self._transfers)
+        self._models = {}
+        self._committed = time.monotonic()
+        self._folder.note_host(self._rounds[-1]["round"], self._committed - self._began)
+
+    def record(self, description: Mapping[str, Any]) -> RunRecord:
+        """Return everything as tables."""
+        rounds = pa.Table.from_pylist(self._rounds, schema=ROUNDS)
+        return RunRecord(description, rounds, pa.Table.from_pylist(self._transfers, TRANSFERS))

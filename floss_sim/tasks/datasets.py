@@ -1,0 +1,52 @@
+"""Where a task's examples come from: numpy arrays ``x`` (float32) and ``y`` (int64 classes)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.errors import TaskError
+
+Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def load_digits(_options: Mapping[str, Any], _folder: Path) -> Arrays:
+    """Return scikit-learn's 1,797 handwritten digits: x (1797, 1, 8, 8) in 0 to 1, y 0 to 9."""
+    from sklearn import datasets
+
+    bunch = datasets.load_digits()
+    return (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
+
+
+def load_npz(options: Mapping[str, Any], folder: Path) -> Arrays:
+    """Return the arrays ``x`` and ``y`` of an npz file; nothing is ever unpickled.
+
+    Raises:
+        TaskError: No such file, no such arrays, or shapes and kinds that do not fit.
+    """
+    if "path" not in options:
+        raise TaskError("data source 'npz' needs the key data.path")
+    path = folder / str(options["path"])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x, y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
+    except KeyError:
+        raise TaskError(f"{path}: expected arrays named x and y") from None
+    except (OSError, ValueError, BadZipFile) as error:
+        raise TaskError(f"cannot read {path}: {error}") from None
+    if y.ndim != 1 or len(x) != len(y) or y.dtype.kind not in "iu":
+        raise TaskError(f"{path}: y must hold one integer class for each of the {len(x)} x")
+    if x.dtype.kind not in "fiu" or not np.isfinite(x).all():
+        raise TaskError(f"{path}: x must hold finite numbers")
+    return x.astype(np.float32), y.astype(np.int64)
+
+
+SOURCES: Mapping[str, Callable[[Mapping[str, Any], Path], Arrays]] = {
+    "sklearn-digits": load_digits,
+    "npz": load_npz,
+}

@@ -1,0 +1,56 @@
+"""Real training: torch, transformers and peft live in this room and in no other.
+
+These three doors load the frameworks when they are opened, not when the room is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from floss_sim.training.device import DEVICES, KIND, resolve_device
+
+if TYPE_CHECKING:
+    from floss_sim.config import RunConfig
+    from floss_sim.training.learner import TorchLearner
+
+__all__ = ["DEVICES", "KIND", "export_adapter", "open_learner", "resolve_device", "test_metrics"]
+
+
+def open_learner(config: RunConfig, device: str = "auto", threads: int = 1) -> TorchLearner:
+    """Load backbone and data, and return the learner that really trains, at version 0.
+
+    Args:
+        config: The run.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        threads: Threads of torch in this process.
+
+    Raises:
+        ConfigError: The device is unknown or absent.
+        TaskError: The backbone or the data cannot be loaded.
+    """
+    from floss_sim.training.learner import load
+
+    return load(config, resolve_device(device), threads)
+
+
+def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[str, float]:
+    """Return ``accuracy`` (0 to 1) and ``loss`` (nats) of a model message on the test split.
+
+    Raises:
+        PayloadError: The message is not one of the run's layout.
+    """
+    from floss_sim.training import finished
+
+    return finished.measure_on_test(config, model, resolve_device(device))
+
+
+def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
+    """Write a model message as a folder that ``PeftModel.from_pretrained`` loads.
+
+    Raises:
+        PayloadError: The message is not one of the run's layout.
+    """
+    from floss_sim.training import finished
+
+    finished.write_adapter(config, model, folder)

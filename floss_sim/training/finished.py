@@ -1,0 +1,38 @@
+"""What is done with a finished model: test metrics, and an adapter that PEFT loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from floss_sim.config import RunConfig
+from floss_sim.training.backbone import build_flat_model
+from floss_sim.training.evaluation import measure
+from floss_sim.training.learner import on_device
+from floss_sim.wire import decode
+
+
+def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, float]:
+    """Return ``accuracy`` (0 to 1) and ``loss`` on the test split of a model message.
+
+    Raises:
+        PayloadError: The message is not one of the run's layout.
+    """
+    place = torch.device(device)
+    vector_N, _ = decode(config.layout, blob)
+    split = on_device(config.task.content.test, place)
+    accuracy, loss = measure(build_flat_model(config, place), vector_N, *split)
+    return {"accuracy": accuracy, "loss": loss}
+
+
+def write_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
+    """Write a model message as a folder that ``PeftModel.from_pretrained`` loads.
+
+    Raises:
+        PayloadError: The message is not one of the run's layout.
+    """
+    vector_N, _ = decode(config.layout, blob)
+    flat = build_flat_model(config, torch.device("cpu"))
+    flat.load(config.layout.base() + vector_N)
+    flat.model.save_pretrained(str(folder), safe_serialization=True)

@@ -1,0 +1,123 @@
+"""Bits, bytes, rates and seconds: the only conversion constants in the project.
+
+Inside the code a quantity is a plain number whose unit stands in its name (``_s``, ``_bytes``,
+``_bits_per_s``). Text with a unit appears only at the edges (profiles, command lines, reports)
+and is read and written here. Prefixes are decimal (1 kB = 1,000 bytes, 1 Mbit/s = 10**6 bit/s);
+KiB, MiB and GiB are binary. ``Mbps`` always means megabits per second.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from floss_sim.errors import UnitError
+
+BITS_PER_BYTE = 8
+
+_RATES_BITS_PER_S: Mapping[str, float] = {
+    "bit/s": 1.0,
+    "kbit/s": 1e3,
+    "Mbit/s": 1e6,
+    "Gbit/s": 1e9,
+    "bps": 1.0,
+    "kbps": 1e3,
+    "Mbps": 1e6,
+    "Gbps": 1e9,
+    "kB/s": 1e3 * BITS_PER_BYTE,
+    "MB/s": 1e6 * BITS_PER_BYTE,
+    "GB/s": 1e9 * BITS_PER_BYTE,
+}
+_DURATIONS_S: Mapping[str, float] = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
+_SIZES_BYTES: Mapping[str, float] = {
+    "B": 1.0,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "TB": 1e12,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+}
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z/]+)\s*")
+
+
+def _parse(text: object, units: Mapping[str, float], what: str, example: str) -> float:
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise UnitError(f"{what} {text!r} is not a number with a unit, such as {example!r}")
+    number, unit = float(match[1]), match[2]
+    if unit not in units:
+        raise UnitError(f"{what} {text!r} has unit {unit!r}; valid units: {', '.join(units)}")
+    value = number * units[unit]
+    if not math.isfinite(value):
+        raise UnitError(f"{what} {text!r} is not finite")
+    return value
+
+
+def parse_rate(text: object) -> float:
+    """Return the bits per second of a text such as ``"200 Mbit/s"``.
+
+    Raises:
+        UnitError: No number, an unknown unit, or a rate that is not positive.
+    """
+    rate = _parse(text, _RATES_BITS_PER_S, "rate", "20 Mbit/s")
+    if rate <= 0:
+        raise UnitError(f"rate {text!r} must be above zero")
+    return rate
+
+
+def parse_duration(text: object) -> float:
+    """Return the seconds of a text such as ``"36 ms"`` or ``"2h"``.
+
+    Raises:
+        UnitError: No number, an unknown unit, or a negative duration.
+    """
+    duration = _parse(text, _DURATIONS_S, "duration", "36 ms")
+    if duration < 0:
+        raise UnitError(f"duration {text!r} must not be negative")
+    return duration
+
+
+def parse_bytes(text: object) -> int:
+    """Return the bytes of a text such as ``"2GB"`` or ``"500 MB"``.
+
+    Raises:
+        UnitError: No number, an unknown unit, or less than one byte.
+    """
+    size = _parse(text, _SIZES_BYTES, "size", "500 MB")
+    if size < 1:
+        raise UnitError(f"size {text!r} must be at least one byte")
+    return round(size)
+
+
+def format_bytes(nbytes: float) -> str:
+    """Return bytes with a decimal prefix and three significant digits, such as ``"68.2 kB"``."""
+    return _format(nbytes, [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)])
+
+
+def format_duration(seconds: float) -> str:
+    """Return seconds in the unit that suits them, such as ``"41.2 ms"`` or ``"2.5 h"``."""
+    return _format(
+        seconds, [("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)]
+    )
+
+
+def format_rate(bits_per_s: float) -> str:
+    """Return bits per second with a decimal prefix, such as ``"20 Mbit/s"``."""
+    return _format(bits_per_s, [("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)])
+
+
+def _format(value: float, units: list[tuple[str, float]]) -> str:
+    name, scale = next((unit for unit in units if abs(value) >= unit[1]), units[-1])
+    scaled = value / scale
+    digits = 0 if abs(scaled) >= 100 else 3
+    return f"{scaled:.0f} {name}" if not digits else f"{scaled:.3g} {name}"

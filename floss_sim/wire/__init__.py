@@ -1,0 +1,9 @@
+"""Messages to bytes and back: framing, index codes, value codes and exact size prediction.
+
+The cost of a transfer is ``len(encode(...))``. :func:`predict_nbytes` gives the same number
+without values, and an upper bound where exact zeros make the real message smaller.
+"""
+
+from floss_sim.wire.codec import decode, encode, predict_nbytes, sent_entries
+
+__all__ = ["decode", "encode", "predict_nbytes", "sent_entries"]

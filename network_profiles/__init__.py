@@ -1,0 +1,1 @@
+"""Network profiles as data: one TOML file each, with source, date and units."""

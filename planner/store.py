@@ -1,0 +1,73 @@
+"""The curve store: one run folder for each trajectory fingerprint, shared by all searches.
+
+A curve belongs to what was trained, not to a budget or a network: every plan re-times it on its
+own network. Folders are append-only and locked by their writer, so that searches that run at the
+same time share work instead of repeating it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+from floss_sim.config import RunConfig
+from floss_sim.network import load_profile
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.run import run
+from floss_sim.training import KIND, open_learner
+
+THREADS = 1  # of torch in a worker process: one process a core
+_RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
+_WAIT_FOREVER = -1.0
+
+
+def default_root() -> Path:
+    """Return ``$FLOSS_SIM_STORE``, or a folder in the user's cache."""
+    chosen = os.environ.get("FLOSS_SIM_STORE")
+    return Path(chosen) if chosen else Path(user_cache_dir("floss-sim")) / "curves"
+
+
+@dataclass(frozen=True)
+class CurveStore:
+    """Learning curves under ``root``, trained on ``device`` (``"cpu"`` or ``"cuda"``)."""
+
+    root: Path
+    device: str
+
+    def folder(self, config: RunConfig) -> RunFolder:
+        """Return the folder of a run, created if it is new.
+
+        Raises:
+            RecordError: The store cannot be written, or holds something else there.
+        """
+        description = config.description(KIND, self.device, THREADS)
+        return RunFolder.open(self.root / str(description["fingerprint"])[:32], description)
+
+    def rounds(self, config: RunConfig) -> int:
+        """Return how many rounds of a run have been committed."""
+        return self.folder(config).committed().rounds
+
+    def record(self, config: RunConfig) -> RunRecord:
+        """Return what has been committed of a run."""
+        return self.folder(config).record()
+
+    def extend(self, config: RunConfig, rounds: int) -> int:
+        """Train a run up to a round; return how many rounds were really trained here.
+
+        Waits while another process writes the run, then does only what is left.
+
+        Raises:
+            RecordError: The store cannot be written.
+            NonFiniteUpdateError: The run diverges.
+        """
+        folder = self.folder(config)
+        with folder.lock(_WAIT_FOREVER):
+            before = folder.committed().rounds
+            if before >= rounds:
+                return 0
+            learner = open_learner(config, self.device, THREADS)
+            run(config, load_profile(_RECORDED_ON), learner, rounds=rounds, folder=folder)
+        return rounds - before
