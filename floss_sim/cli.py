@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from typer.exceptions import TyperException
 
@@ -66,7 +73,8 @@ def progress_bar(console: Console, *columns: str) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} rounds"),
+        MofNCompleteColumn(),
+        TextColumn("rounds"),
         *(TextColumn(column) for column in columns),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -91,7 +99,9 @@ def _root() -> None:
 
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
-NetworkOption = Annotated[str, typer.Option(help="Packaged profile, or a path to a .toml.")]
+NetworkOption = Annotated[
+    str, typer.Option("--network", help="Packaged profile, or a path that ends in .toml.")
+]
 RatioOption = Annotated[
     float | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
 ]
@@ -121,9 +131,7 @@ def run(
     down_density: Annotated[str, typer.Option(help="Fraction of P sent down.")] = "1",
     up_density: Annotated[str, typer.Option(help="Fraction of an update sent up.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 200,
-    network_name: Annotated[
-        str, typer.Option("--network", help="Packaged profile, or a path to a .toml.")
-    ] = "paper-200-20",
+    network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
     seed: SeedOption = 0,
     out: Annotated[

@@ -66,9 +66,9 @@ class Limit:
             return link_seconds(record, self.links)
         if self.budget.kind == "seconds":
             return np.asarray(record.rounds["closed_at_s"], dtype=np.float64)
-        total = np.cumsum(np.asarray(record.rounds["down_bytes"]))
-        total = total + np.cumsum(np.asarray(record.rounds["up_bytes"]))
-        return total / (self.cohort if self.budget.kind == "client-bytes" else 1)
+        both = np.asarray(record.rounds["down_bytes"]) + np.asarray(record.rounds["up_bytes"])
+        per = self.cohort if self.budget.kind == "client-bytes" else 1
+        return np.cumsum(both, dtype=np.float64) / per
 
     def rounds(self, record: RunRecord) -> int:
         """Return how many rounds of a run the budget affords."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from floss_sim.config import RunConfig
+import numpy as np
+
 from floss_sim.errors import BudgetError
-from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
 from floss_sim.run import size_only
-from planner.budget import Budget, Limit
+from planner.budget import Limit
+from planner.request import Request
+from planner.space import Candidate
 
 
 @dataclass(frozen=True)
@@ -24,63 +27,81 @@ class Cost:
         up_bytes: One upload.
         round_s: Mean simulated seconds of a round.
         horizon: Rounds that the budget affords, at most the cap.
-        spend: Share of the budget that each round takes, on average.
+        most: Largest share of the budget that a round takes.
     """
 
     down_bytes: int
     up_bytes: int
     round_s: float
     horizon: int
-    spend: float
+    most: float
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes of one client's transfers in each of ``horizon`` rounds."""
+        return self.horizon * (self.down_bytes + self.up_bytes)
 
 
-def resolve(
-    budget: Budget, reference: RunConfig, profile: NetworkProfile
-) -> Limit:
-    """Return a budget's limit on a network.
+@dataclass(frozen=True)
+class Costs:
+    """The budget's limit, and the cost of every candidate and baseline that affords a round.
 
-    Args:
-        budget: As given.
-        reference: Dense LoRA at the reference rank; what dense rounds are counted in.
-        profile: The fleet's links.
+    ``searched`` are the candidates among them.
     """
-    links, cohort = profile.links(reference.fleet.clients), reference.server.cohort
+
+    limit: Limit
+    of: Mapping[Candidate, Cost]
+    searched: tuple[Candidate, ...]
+
+    @property
+    def grid_rounds(self) -> int:
+        """Rounds that training every candidate to its horizon would take."""
+        return sum(self.of[candidate].horizon for candidate in self.searched)
+
+
+def price(request: Request) -> Costs:
+    """Return the costs of a request, without training.
+
+    Raises:
+        BudgetError: No candidate can afford a round; says what the cheapest takes.
+    """
+    limit = resolve(request)
+    wanted = {*request.candidates, *request.baselines().values()}
+
+    def predicted(candidate: Candidate) -> Cost:
+        record = size_only(request.config(candidate), request.profile, request.max_rounds)
+        return cost_of(record, limit)
+
+    costs = {candidate: predicted(candidate) for candidate in sorted(wanted)}
+    searched = tuple(sorted(c for c in set(request.candidates) if costs[c].horizon))
+    if not searched:
+        cheapest = min(request.candidates, key=lambda c: costs[c].most)
+        raise BudgetError(
+            f"budget {limit.budget.text!r} affords no round of any candidate; a round of the "
+            f"cheapest ({cheapest}) takes {costs[cheapest].most:.3g} times the budget"
+        )
+    return Costs(limit, {c: cost for c, cost in costs.items() if cost.horizon}, searched)
+
+
+def resolve(request: Request) -> Limit:
+    """Return the limit that a request's budget sets on its network."""
+    reference, budget = request.reference(), request.budget
+    links = request.profile.links(reference.fleet.clients)
+    limit = Limit(budget, budget.amount, links, reference.server.cohort)
     if budget.kind != "dense-rounds":
-        return Limit(budget, budget.amount, links, cohort)
-    unresolved = Limit(budget, 0.0, links, cohort)
-    record = size_only(reference, profile, int(budget.amount))
-    return Limit(budget, float(unresolved.spent(record)[-1]), links, cohort)
-
-
-def predict(config: RunConfig, profile: NetworkProfile, limit: Limit, max_rounds: int) -> Cost:
-    """Return the predicted cost of a candidate, simulating ``max_rounds`` rounds size-only."""
-    return cost_of(size_only(config, profile, max_rounds), limit)
+        return limit
+    record = size_only(reference, request.profile, int(budget.amount))
+    return Limit(budget, float(limit.spent(record)[-1]), links, limit.cohort)
 
 
 def cost_of(record: RunRecord, limit: Limit) -> Cost:
     """Return the cost that a size-only record shows."""
-    rounds = record.rounds.num_rows
     spent = limit.spent(record)
-    first = {row["direction"]: row["nbytes"] for row in record.transfers.slice(0, 2).to_pylist()}
+    down, up = (record.transfers["nbytes"][index].as_py() for index in (0, 1))
     return Cost(
-        down_bytes=first["down"],
-        up_bytes=first["up"],
-        round_s=record.rounds["closed_at_s"][-1].as_py() / rounds,
+        down_bytes=down,
+        up_bytes=up,
+        round_s=record.rounds["closed_at_s"][-1].as_py() / record.rounds.num_rows,
         horizon=limit.rounds(record),
-        spend=float(spent[-1]) / rounds / limit.amount,
-    )
-
-
-def affordable(costs: dict[str, Cost], limit: Limit) -> None:
-    """Check that some candidate can afford a round.
-
-    Raises:
-        BudgetError: None can; says what the cheapest round takes.
-    """
-    if any(cost.horizon for cost in costs.values()):
-        return
-    name, cheapest = min(costs.items(), key=lambda item: item[1].spend)
-    raise BudgetError(
-        f"budget {limit.budget.text!r} affords no round of any candidate; one round of the "
-        f"cheapest ({name}) takes {cheapest.spend:.3g} times that"
+        most=float(np.max(np.diff(spent, prepend=0.0))) / limit.amount,
     )

@@ -8,6 +8,7 @@ same time share work instead of repeating it.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from floss_sim.config import RunConfig
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.run import run
-from floss_sim.training import KIND, open_learner
+from floss_sim.training import KIND, open_learner, test_metrics
 
 THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
@@ -54,10 +55,11 @@ class CurveStore:
         """Return what has been committed of a run."""
         return self.folder(config).record()
 
-    def extend(self, config: RunConfig, rounds: int) -> int:
-        """Train a run up to a round; return how many rounds were really trained here.
+    def extend(self, config: RunConfig, targets: Sequence[int]) -> int:
+        """Train a run up to each target in turn; return how many rounds were trained here.
 
-        Waits while another process writes the run, then does only what is left.
+        The model is evaluated at every target (and every ten rounds). Waits while another process
+        writes the run, then does only what is left.
 
         Raises:
             RecordError: The store cannot be written.
@@ -66,8 +68,23 @@ class CurveStore:
         folder = self.folder(config)
         with folder.lock(_WAIT_FOREVER):
             before = folder.committed().rounds
-            if before >= rounds:
-                return 0
-            learner = open_learner(config, self.device, THREADS)
-            run(config, load_profile(_RECORDED_ON), learner, rounds=rounds, folder=folder)
-        return rounds - before
+            for target in targets:
+                if target > folder.committed().rounds:
+                    learner = open_learner(config, self.device, THREADS)
+                    run(config, load_profile(_RECORDED_ON), learner, rounds=target, folder=folder)
+            return folder.committed().rounds - before
+
+    def cached_test(self, config: RunConfig, round_: int) -> dict[str, float] | None:
+        """Return the test metrics of a round if they have been measured."""
+        return self.folder(config).test_metrics(round_)
+
+    def test(self, config: RunConfig, round_: int) -> dict[str, float]:
+        """Measure and keep the test ``accuracy`` and ``loss`` of an evaluated round.
+
+        Raises:
+            RecordError: The round was not evaluated.
+        """
+        folder = self.folder(config)
+        metrics = test_metrics(config, folder.model(round_), self.device)
+        folder.cache_test_metrics(round_, metrics)
+        return metrics

@@ -14,10 +14,10 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from matplotlib.ft2font import FT2Font
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
+from torch.nn import functional
 
 TRAIN_FACES = (
     "DejaVuSans",
@@ -80,7 +80,7 @@ def distance_field(ink: npt.NDArray[np.bool_]) -> Tensor:
     canvas[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
     signed = distance_transform_edt(canvas) - distance_transform_edt(~canvas)
     field = torch.from_numpy(signed / (side / 2)).float()[None, None]
-    return F.interpolate(field, (FIELD, FIELD), mode="bilinear", antialias=True)
+    return functional.interpolate(field, (FIELD, FIELD), mode="bilinear", antialias=True)
 
 
 def load_glyphs(faces: tuple[str, ...]) -> Glyphs:
@@ -167,12 +167,12 @@ def draw_batch(glyphs: Glyphs, index: Tensor, rng: torch.Generator) -> Tensor:
     grow = torch.maximum(uniform(n, 0.08, 0.2, rng) - half, -0.4 * half)[:, None, None]
 
     def ink(points: Tensor) -> Tensor:
-        moved = F.grid_sample(bend, points, padding_mode="border", align_corners=False)
+        moved = functional.grid_sample(bend, points, padding_mode="border", align_corners=False)
         places = torch.einsum("nij,nhwj->nhwi", matrix, points) + moved.permute(0, 2, 3, 1)
-        sampled = F.grid_sample(fields, places, padding_mode="border", align_corners=False)
+        sampled = functional.grid_sample(fields, places, padding_mode="border", align_corners=False)
         return sampled[:, 0] + grow > 0
 
     grid = pixel_grid(BITMAP).expand(n, -1, -1, -1)
     scale, offset = refit(ink(grid * 1.3), rng)
     bitmap = ink(grid * (scale * 1.3) + offset * 1.3)
-    return F.avg_pool2d(bitmap[:, None].float(), BITMAP // 8)
+    return functional.avg_pool2d(bitmap[:, None].float(), BITMAP // 8)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from card import LoraRun, Results, write_card
 from letters import (
     CLASSES,
@@ -26,6 +25,7 @@ from letters import (
     load_glyphs,
 )
 from torch import Tensor
+from torch.nn import functional
 from transfer import lora_accuracies, probe_accuracy, random_probe_accuracy
 from transformers import ViTConfig, ViTForImageClassification
 from transformers.utils import logging
@@ -81,7 +81,7 @@ def batch_loss(model: ViTForImageClassification, glyphs: Glyphs, rng: torch.Gene
     """Draws one batch and returns its loss."""
     index = torch.randint(len(glyphs.labels), (BATCH,), generator=rng)
     logits = model(draw_batch(glyphs, index, rng)).logits
-    return F.cross_entropy(logits, glyphs.labels[index])
+    return functional.cross_entropy(logits, glyphs.labels[index])
 
 
 def train(glyphs: Glyphs, steps: int, seed: int) -> ViTForImageClassification:

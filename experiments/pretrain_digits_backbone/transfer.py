@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
 TRAIN_ROWS = 1097
@@ -98,7 +98,7 @@ def lora_accuracies(
         model.train()
         for rows in torch.split(torch.randperm(len(x)), 16):
             optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(model(x[rows]).logits, y[rows]))
+            torch.autograd.backward(functional.cross_entropy(model(x[rows]).logits, y[rows]))
             optimizer.step()
         curve.append(accuracy(model, *val))
     return curve

@@ -1,0 +1,187 @@
+"""The plan: the recommendation, its runners-up and baselines, and how they were chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.records import RunRecord
+from planner.budget import Limit
+from planner.space import Candidate
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run, cut where the budget ends.
+
+    Attributes:
+        candidate: What was trained.
+        rounds: Rounds within the budget, up to the last evaluated one.
+        accuracy: Validation accuracy after them, 0 to 1.
+        loss: Validation cross-entropy after them, nats.
+        down_bytes: Bytes of all downloads in these rounds.
+        up_bytes: Bytes of all uploads.
+        simulated_s: Simulated wall clock on the plan's network, seconds.
+        spent: Fraction of the budget spent.
+        binds: ``"budget"`` or ``"round cap"``.
+        cohort: Clients of a round.
+        curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
+        test_accuracy: On the test split; None where it was not asked for.
+    """
+
+    candidate: Candidate
+    rounds: int
+    accuracy: float
+    loss: float
+    down_bytes: int
+    up_bytes: int
+    simulated_s: float
+    spent: float
+    binds: str
+    cohort: int
+    curve: tuple[tuple[int, float, float], ...] = field(repr=False)
+    test_accuracy: float | None = None
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all transfers."""
+        return self.down_bytes + self.up_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as plain values; bytes and seconds in their base units."""
+        participations = self.rounds * self.cohort
+        return {
+            **self.candidate.settings(),
+            "rounds": self.rounds,
+            "validation_accuracy": self.accuracy,
+            "validation_loss": self.loss,
+            "test_accuracy": self.test_accuracy,
+            "down_bytes": self.down_bytes,
+            "up_bytes": self.up_bytes,
+            "down_bytes_per_client_round": self.down_bytes / participations,
+            "up_bytes_per_client_round": self.up_bytes / participations,
+            "simulated_s": self.simulated_s,
+            "budget_spent": self.spent,
+            "binds": self.binds,
+        }
+
+
+def cut(
+    candidate: Candidate, record: RunRecord, limit: Limit, max_rounds: int, cohort: int
+) -> Outcome:
+    """Return the outcome of a run that was timed on the limit's network.
+
+    The outcome ends at the last evaluated round that the budget and the cap both allow.
+    """
+    spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
+    rows = [
+        row
+        for row in record.evaluated().to_pylist()
+        if row["round"] <= max_rounds and spent_R[row["round"] - 1] <= 1
+    ]
+    last = rows[-1]
+    rounds = last["round"]
+    return Outcome(
+        candidate=candidate,
+        rounds=rounds,
+        accuracy=last["accuracy"],
+        loss=last["loss"],
+        down_bytes=sum(record.rounds["down_bytes"].to_pylist()[:rounds]),
+        up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
+        simulated_s=last["closed_at_s"],
+        spent=float(spent_R[rounds - 1]),
+        binds="round cap" if rounds >= max_rounds else "budget",
+        cohort=cohort,
+        curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
+    )
+
+
+def noise(accuracy: float, examples: int) -> float:
+    """Return the standard error of the difference of two accuracies near ``accuracy``.
+
+    Binomial, on ``examples`` validation examples each, as if independent:
+    sqrt(2 p (1 - p) / n). The floor of one example keeps a perfect score from having none.
+    """
+    return max(math.sqrt(2 * accuracy * (1 - accuracy) / examples), 1 / examples)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recommendation, the other outcomes (best first), and the margin within which runs tie."""
+
+    recommendation: Outcome
+    others: tuple[Outcome, ...]
+    best_accuracy: float
+    margin: float
+
+
+def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
+    """Return the outcome of fewest bytes among those within noise of the best accuracy."""
+    best = max(outcome.accuracy for outcome in outcomes)
+    margin = noise(best, validation_examples)
+    tied = [outcome for outcome in outcomes if outcome.accuracy >= best - margin]
+    chosen = min(tied, key=lambda o: (o.total_bytes, -o.accuracy, o.candidate))
+    others = [outcome for outcome in outcomes if outcome is not chosen]
+    others.sort(key=lambda o: (-o.accuracy, o.total_bytes, o.candidate))
+    return Choice(chosen, tuple(others), best, margin)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer, with all that it rests on.
+
+    Attributes:
+        request: What was asked, as plain values.
+        limit: The budget on the plan's network.
+        recommendation: Fewest bytes among the finished runs within ``margin`` of the best.
+        runners_up: The other finished runs, best validation accuracy first.
+        best_accuracy: The best validation accuracy of a finished run.
+        margin: Accuracies within this of the best are called ties.
+        baselines: Runs that were really run at the same budget; None if it affords no round.
+        effort: Rounds asked for and rounds really trained.
+    """
+
+    request: Mapping[str, Any]
+    limit: Limit
+    recommendation: Outcome
+    runners_up: tuple[Outcome, ...]
+    best_accuracy: float
+    margin: float
+    baselines: Mapping[str, Outcome | None]
+    effort: Mapping[str, int]
+
+    def ties(self, outcome: Outcome) -> bool:
+        """Return whether an outcome is within noise of the best."""
+        return outcome.accuracy >= self.best_accuracy - self.margin
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+
+        def one(outcome: Outcome) -> dict[str, Any]:
+            return {**outcome.to_json(), "tie": self.ties(outcome)}
+
+        budget = self.limit.budget
+        return {
+            "plan_version": PLAN_VERSION,
+            "request": dict(self.request),
+            "budget": {
+                "text": budget.text,
+                "kind": budget.kind,
+                "amount": self.limit.amount,
+                "unit": "s" if budget.kind in ("dense-rounds", "seconds") else "bytes",
+            },
+            "recommendation": one(self.recommendation),
+            "tie_margin": self.margin,
+            "runners_up": [one(outcome) for outcome in self.runners_up],
+            "baselines": {
+                name: outcome and one(outcome) for name, outcome in self.baselines.items()
+            },
+            "effort": dict(self.effort),
+        }

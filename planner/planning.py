@@ -1,0 +1,82 @@
+"""From a request to a plan: costs, search, baselines, choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+
+from floss_sim.errors import BudgetError
+from planner.cost import Costs, price
+from planner.plan import Outcome, Plan, choose
+from planner.request import Request
+from planner.runs import OnProgress, Runs
+from planner.search import Halving, search
+from planner.space import Candidate
+from planner.store import CurveStore
+
+
+def make_plan(
+    request: Request, store: CurveStore, executor: Executor, on_progress: OnProgress
+) -> Plan:
+    """Search, train and choose.
+
+    Args:
+        request: What is asked.
+        store: Where curves are kept.
+        executor: Trains; runs functions of picklable arguments.
+        on_progress: Called with a stage, rounds done and rounds expected at most.
+
+    Raises:
+        BudgetError: No candidate can afford a round, or the effort finishes no run.
+        FlossError: A run cannot be stored, or every run diverged.
+    """
+    request = request.checked()
+    on_progress("predicting costs", 0, 0)
+    costs = price(request)
+    strategy = Halving(
+        horizons={c: costs.of[c].horizon for c in costs.searched},
+        nbytes={c: costs.of[c].run_bytes for c in costs.searched},
+        effort=int(request.effort * costs.grid_rounds),
+        seed=request.seed,
+    )
+    expected = strategy.bound(strategy.starters)
+    runs = Runs(request, costs, store, executor, on_progress, expected)
+    search(strategy, runs.extend)
+    runs.finish(runs.finished(), strategy.effort)
+    outcomes = {c: runs.outcome(c) for c in runs.finished()}
+    if not outcomes:
+        raise BudgetError("every run diverged; lower the task's learning rates")
+    return _plan(request, costs, runs, outcomes, strategy)
+
+
+def _plan(
+    request: Request,
+    costs: Costs,
+    runs: Runs,
+    outcomes: Mapping[Candidate, Outcome],
+    strategy: Halving,
+) -> Plan:
+    """Choose on validation, then measure what is reported on test."""
+    eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
+    choice = choose(eligible, request.task.data.validation)
+    baselines = request.baselines()
+    reported = {choice.recommendation.candidate, *baselines.values()} & outcomes.keys()
+    tested = {o.candidate: o for o in runs.tested([outcomes[c] for c in sorted(reported)])}
+    return Plan(
+        request=request.to_json(),
+        limit=costs.limit,
+        recommendation=tested[choice.recommendation.candidate],
+        runners_up=choice.others,
+        margin=choice.margin,
+        best_accuracy=choice.best_accuracy,
+        baselines={name: tested.get(candidate) for name, candidate in baselines.items()},
+        effort={
+            "searched": len(costs.searched),
+            "unaffordable": len(set(request.candidates)) - len(costs.searched),
+            "starters": len(strategy.starters),
+            "grid_rounds": costs.grid_rounds,
+            "limit_rounds": strategy.effort,
+            "search_rounds": sum(runs.asked.values()),
+            "trained_now_rounds": runs.trained,
+        },
+    )

@@ -1,0 +1,35 @@
+"""Drawing only: accuracy against the share of the budget spent."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+
+def curves_frame(curves: dict[str, tuple[tuple[int, float, float], ...]]) -> pd.DataFrame:
+    """Return one row for each evaluated round of each labelled run.
+
+    Columns: ``run`` (label), ``round``, ``spent`` (fraction of the budget), ``accuracy`` (0 to 1).
+    """
+    rows = [(label, *point) for label, points in curves.items() for point in points]
+    return pd.DataFrame(rows, columns=["run", "round", "spent", "accuracy"])
+
+
+def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
+    """Draw validation accuracy in percent against percent of the budget, one line a run."""
+    for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
+        first = position == 0
+        ax.plot(
+            100 * run["spent"],
+            100 * run["accuracy"],
+            label=label,
+            linewidth=2.4 if first else 1.2,
+            marker="o",
+            markersize=4 if first else 2.5,
+            linestyle="--" if str(label).startswith("baseline") else "-",
+        )
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel("validation accuracy of P·M (%)")
+    ax.set_xlim(0, 102)
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right", fontsize="small")

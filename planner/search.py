@@ -1,0 +1,136 @@
+"""Search strategies: pure functions from what is known to what to train next.
+
+A strategy never trains: :func:`search` hands its proposals to an injected "extend these runs", so
+that any strategy can be tried on recorded or synthetic curves.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Protocol
+
+from floss_sim.errors import BudgetError
+from floss_sim.rng import stream
+from planner.space import Candidate
+
+RUNGS = (Fraction(1, 27), Fraction(1, 9), Fraction(1, 3), Fraction(1))
+KEPT = Fraction(1, 3)
+FINALISTS = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is known of one candidate: validation accuracies at evaluated rounds, in order.
+
+    ``rounds`` says how far the run has been trained; ``failed`` that it cannot go on.
+    """
+
+    evaluated: tuple[int, ...] = ()
+    accuracies: tuple[float, ...] = ()
+    rounds: int = 0
+    failed: bool = False
+
+    def at(self, round_: int) -> float:
+        """Return the last accuracy measured up to a round; minus infinity if there is none."""
+        index = bisect_right(self.evaluated, round_)
+        return self.accuracies[index - 1] if index and not self.failed else -math.inf
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A proposal: train a candidate's run up to this many rounds in all."""
+
+    candidate: Candidate
+    rounds: int
+
+
+History = Mapping[Candidate, Curve]
+Extend = Callable[[Sequence[Extension]], History]
+
+
+class Strategy(Protocol):
+    """Says what to train next."""
+
+    def propose(self, history: History) -> Sequence[Extension]:
+        """Return runs to extend, or nothing to stop; pure in the history."""
+
+
+def search(strategy: Strategy, extend: Extend) -> History:
+    """Let a strategy propose until it stops; return all that is known then.
+
+    Args:
+        strategy: Proposes.
+        extend: Trains what is proposed and returns the curves of these candidates.
+    """
+    history: dict[Candidate, Curve] = {}
+    while proposals := strategy.propose(history):
+        history.update(extend(proposals))
+    return history
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Resumed successive halving on fractions of each candidate's own horizon.
+
+    Every candidate is trained for 1/27 of the rounds that the budget affords it; the best third
+    goes on to 1/9, 1/3 and 1 of theirs (Jamieson and Talwalkar 2016, with resumed runs and one
+    horizon a candidate). At least ``FINALISTS`` finish. Decisions look only at accuracies within
+    each rung, so that curves which other searches have taken further change nothing.
+
+    Args:
+        horizons: Rounds that the budget affords each candidate.
+        nbytes: Predicted bytes of a whole run; breaks ties towards fewer.
+        effort: Rounds of training that may be spent; never exceeded.
+        seed: Chooses the starters where the effort does not suffice for all.
+    """
+
+    horizons: Mapping[Candidate, int]
+    nbytes: Mapping[Candidate, float]
+    effort: int
+    seed: int = 0
+    starters: tuple[Candidate, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        order = sorted(self.horizons)
+        stream(self.seed, "starters").shuffle(order)
+        count = next(
+            (n for n in range(len(order), 0, -1) if self.bound(order[:n]) <= self.effort), 0
+        )
+        if not count:
+            needed = min(self.horizons.values())
+            raise BudgetError(
+                f"the effort of {self.effort} rounds does not finish one run; "
+                f"the shortest takes {needed}"
+            )
+        object.__setattr__(self, "starters", tuple(sorted(order[:count])))
+
+    def bound(self, starters: Sequence[Candidate]) -> int:
+        """Return the most rounds that a search from these starters can take."""
+        total, before = 0, Fraction(0)
+        alive = sorted((self.horizons[c] for c in starters), reverse=True)
+        for rung in RUNGS:
+            total += sum(math.ceil(h * rung) - math.ceil(h * before) for h in alive)
+            alive, before = alive[: survivors(len(alive))], rung
+        return total
+
+    def propose(self, history: History) -> Sequence[Extension]:
+        """Return the runs that the current rung lacks, or nothing after the last rung."""
+        alive: Sequence[Candidate] = self.starters
+        for rung in RUNGS:
+            targets = {c: math.ceil(self.horizons[c] * rung) for c in alive}
+            known = {c: history.get(c, Curve()) for c in alive}
+            lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
+            if lacking:
+                return [Extension(c, targets[c]) for c in lacking]
+            ranked = sorted(alive, key=lambda c: (-known[c].at(targets[c]), self.nbytes[c], c))
+            alive = ranked[: survivors(len(ranked))]
+        return []
+
+
+def survivors(count: int) -> int:
+    """Return how many of a rung's candidates go on."""
+    return min(count, max(FINALISTS, math.ceil(count * KEPT)))
