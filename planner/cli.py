@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -74,7 +75,7 @@ def plan(
     max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = 400,
     effort: Annotated[
         float, typer.Option(help="Rounds the search may train, as a fraction of the full grid's.")
-    ] = 0.15,
+    ] = 0.2,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
@@ -144,7 +145,9 @@ def _plan_with_progress(request: Request, store: CurveStore, workers: int) -> Pl
 def _print(made: Plan, folder: Path) -> None:
     console = Console()
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    table = Table(*report.COLUMNS, title=title)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(report.COLUMNS):
+        table.add_column(column, no_wrap=True, justify="right" if position else "left")
     for row in report.table_rows(made):
         table.add_row(*row, style="bold" if row[0] == "plan" else "")
     console.print(table)

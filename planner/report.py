@@ -7,23 +7,12 @@ from pathlib import Path
 
 from floss_sim.errors import RecordError
 from floss_sim.records import write_atomically
+from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
 from planner.plan import Outcome, Plan
 
 BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
-COLUMNS = (
-    "",
-    "configuration",
-    "rounds",
-    "validation",
-    "test",
-    "down, a client\nand round",
-    "up, a client\nand round",
-    "bytes\nin all",
-    "simulated\ntime",
-    "budget\nspent",
-    "binds",
-)
+COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time", "spent")
 
 
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
@@ -32,47 +21,65 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
     rows += [_row(plan, f"runner-up {i}", o) for i, o in enumerate(plan.runners_up, start=1)]
     for name, title in BASELINES.items():
         outcome = plan.baselines[name]
-        empty = (title, "the budget affords no round", *[""] * (len(COLUMNS) - 2))
+        empty = (title, *["-"] * (len(COLUMNS) - 1))
         rows.append(_row(plan, title, outcome) if outcome else empty)
     return rows
 
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
-    participations = outcome.rounds * outcome.cohort
-    tie = " (tie)" if plan.ties(outcome) else ""
-    test = outcome.test_accuracy
+    candidate, test = outcome.candidate, outcome.test_accuracy
     return (
         title,
-        str(outcome.candidate),
+        str(candidate.rank),
+        format_density(candidate.down_density),
+        format_density(candidate.up_density),
         str(outcome.rounds),
-        f"{outcome.accuracy:.3f}{tie}",
+        f"{outcome.accuracy:.3f}{'=' if plan.ties(outcome) else ' '}",
         "" if test is None else f"{test:.3f}",
-        format_bytes(outcome.down_bytes / participations),
-        format_bytes(outcome.up_bytes / participations),
         format_bytes(outcome.total_bytes),
         format_duration(outcome.simulated_s),
-        f"{100 * outcome.spent:.1f} %",
-        outcome.binds,
+        f"{100 * outcome.spent:.0f} %",
     )
 
 
 def sentences(plan: Plan) -> list[str]:
     """Return what a reader must know beside the table."""
     effort, request, best = plan.effort, plan.request, plan.recommendation
+    participations = best.rounds * best.cohort
     lines = [
-        f"Train {best.candidate} for {best.rounds} rounds "
-        f"({format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up in all). "
-        f"What binds: the {best.binds}.",
-        f"Ties: within {100 * plan.margin:.1f} points of the best validation accuracy "
-        f"({plan.best_accuracy:.3f}, {request['validation_examples']} examples, one standard "
-        "error of a difference), the run of fewest bytes is recommended.",
-        f"Search: {effort['starters']} of {effort['searched']} affordable candidates, "
-        f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds "
-        f"({effort['trained_now_rounds']} rounds trained now, baselines included; the rest was "
-        f"known). One seed ({request['seed']}): its luck is not in the margin.",
+        f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
+        f"{best.accuracy:.3f}, test accuracy {best.test_accuracy:.3f}.",
+        f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
+        f"{format_bytes(best.up_bytes / participations)} a round; in all "
+        f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
+        f"{format_duration(best.simulated_s)} of simulated time.",
+        f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent.",
+        *_against_baselines(plan),
+        f"= ties with the best validation accuracy ({plan.best_accuracy:.3f}): within "
+        f"{100 * plan.margin:.1f} points, one standard error of a difference on "
+        f"{request['validation_examples']} examples. Among ties, fewest bytes are recommended.",
+        f"Searched {effort['starters']} of {effort['searched']} affordable candidates in "
+        f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds; "
+        f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
+        f"One seed ({request['seed']}): its luck is not in the margin.",
     ]
     if effort["unaffordable"]:
         lines.append(f"{effort['unaffordable']} candidates cannot afford one round.")
+    return lines
+
+
+def _against_baselines(plan: Plan) -> list[str]:
+    lines = []
+    best = plan.recommendation.test_accuracy or 0.0
+    for name, title in BASELINES.items():
+        baseline = plan.baselines[name]
+        if baseline and baseline.test_accuracy is not None:
+            points = 100 * (best - baseline.test_accuracy)
+            lines.append(
+                f"Against {title} at the same budget ({baseline.candidate}): {points:+.1f} points "
+                f"on {plan.request['test_examples']} test examples, "
+                f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
+            )
     return lines
 
 

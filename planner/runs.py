@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from floss_sim.records import RunRecord
+from floss_sim.records import RunFolder
 from floss_sim.run import retime
 from planner.cost import Costs
 from planner.plan import Outcome, cut
@@ -48,6 +48,7 @@ class Runs:
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self._targets: dict[Candidate, int] = {}
+        self._folders: dict[Candidate, RunFolder] = {}
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
 
     def extend(self, proposals: Sequence[Extension]) -> History:
@@ -63,7 +64,7 @@ class Runs:
             targets[candidate] = tuple(math.ceil(horizon * rung) for rung in RUNGS)
         self._waiting = []
         self._train(targets)
-        return {p.candidate: self.curve(p.candidate) for p in proposals}
+        return {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
 
     def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
         """Extend finished runs by what their real bytes left of the budget.
@@ -90,7 +91,7 @@ class Runs:
 
     def _growth(self, candidate: Candidate) -> int:
         outcome = self.outcome(candidate)
-        if self._store.rounds(self._request.config(candidate)) > outcome.rounds:
+        if self._folder(candidate).committed().rounds > outcome.rounds:
             return 0  # the stored run already goes past this budget
         affordable = int((1 - outcome.spent) / self._costs.of[candidate].most)
         return min(affordable, self._request.max_rounds - outcome.rounds)
@@ -110,27 +111,36 @@ class Runs:
 
     def _report(self) -> None:
         done = sum(
-            min(target, self._store.rounds(self._request.config(candidate)))
+            min(target, self._folder(candidate).committed().rounds)
             for candidate, target in self._targets.items()
         )
         stage = f"training {len(self._targets)} candidates"
         self._on_progress(stage, done, max(done, self._expected))
 
-    def curve(self, candidate: Candidate) -> Curve:
-        """Return what the store knows of a candidate."""
-        record = self._store.record(self._request.config(candidate))
-        rows = record.evaluated()
+    def _folder(self, candidate: Candidate) -> RunFolder:
+        if candidate not in self._folders:
+            self._folders[candidate] = self._store.folder(self._request.config(candidate))
+        return self._folders[candidate]
+
+    def curve(self, candidate: Candidate, rounds: int) -> Curve:
+        """Return a candidate's curve up to the rounds that were asked for.
+
+        What other searches have trained beyond them stays unseen, so that the same question gets
+        the same answer.
+        """
+        rows = self._folder(candidate).record().evaluated().to_pylist()
+        seen = [row for row in rows if row["round"] <= rounds]
         return Curve(
-            evaluated=tuple(rows["round"].to_pylist()),
-            accuracies=tuple(rows["accuracy"].to_pylist()),
-            rounds=record.rounds.num_rows,
+            evaluated=tuple(row["round"] for row in seen),
+            accuracies=tuple(row["accuracy"] for row in seen),
+            rounds=rounds,
             failed=candidate in self._failed,
         )
 
     def outcome(self, candidate: Candidate) -> Outcome:
         """Return a run's outcome within the budget, on the plan's network."""
         config = self._request.config(candidate)
-        record: RunRecord = retime(config, self._store.record(config), self._request.profile)
+        record = retime(config, self._folder(candidate).record(), self._request.profile)
         return cut(
             candidate, record, self._costs.limit, self._request.max_rounds, config.server.cohort
         )

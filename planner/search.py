@@ -26,7 +26,7 @@ FINALISTS = 3
 class Curve:
     """What is known of one candidate: validation accuracies at evaluated rounds, in order.
 
-    ``rounds`` says how far the run has been trained; ``failed`` that it cannot go on.
+    ``rounds`` says how far this search had the run trained; ``failed`` that it diverged.
     """
 
     evaluated: tuple[int, ...] = ()

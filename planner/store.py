@@ -16,7 +16,7 @@ from platformdirs import user_cache_dir
 
 from floss_sim.config import RunConfig
 from floss_sim.network import load_profile
-from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records import RunFolder
 from floss_sim.run import run
 from floss_sim.training import KIND, open_learner, test_metrics
 
@@ -50,10 +50,6 @@ class CurveStore:
     def rounds(self, config: RunConfig) -> int:
         """Return how many rounds of a run have been committed."""
         return self.folder(config).committed().rounds
-
-    def record(self, config: RunConfig) -> RunRecord:
-        """Return what has been committed of a run."""
-        return self.folder(config).record()
 
     def extend(self, config: RunConfig, targets: Sequence[int]) -> int:
         """Train a run up to each target in turn; return how many rounds were trained here.

@@ -61,6 +61,11 @@ class FlatModel:
         """Where the model lives."""
         return self.flat.device
 
+    def set_training(self, on: bool) -> None:
+        """Switch dropout on or off; costs nothing where the mode is right already."""
+        if self.model.training != on:
+            self.model.train(on)
+
     def load(self, vector_N: Vector) -> None:
         """Copy a vector, float32 of shape (N,), into the model."""
         self.flat.data.copy_(torch.from_numpy(vector_N))

@@ -23,7 +23,7 @@ def measure(
         labels: Their classes, shape (examples,).
     """
     model.load(model.layout.base() + vector_N)
-    model.model.eval()
+    model.set_training(False)
     with torch.no_grad():
         logits = torch.cat([model.logits(part) for part in torch.split(pixels, _BATCH)])
         correct = (logits.argmax(dim=1) == labels).sum().item()

@@ -30,7 +30,7 @@ def train_locally(
     optimizer = torch.optim.SGD(
         [model.flat], lr=settings.learning_rate, momentum=settings.momentum, foreach=False
     )
-    model.model.train()
+    model.set_training(True)
     for _ in range(settings.epochs):
         for batch in _batches(len(labels), settings.batch_size, draw):
             chosen = torch.from_numpy(batch).to(model.device)
