@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.layout import Layout, lora_layout
 from floss_sim.methods import Method
 from floss_sim.records import RECORD_VERSION, fingerprint
-from floss_sim.tasks import Task, partition
+from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
 from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
 
@@ -94,8 +94,7 @@ class RunConfig:
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
         """Each client's training examples, by number."""
-        _, labels = self.task.content.train
-        return partition(labels, self.fleet.clients, self.fleet.law, self.fleet.alpha, self.seed)
+        return _clients(self.task.content, self.fleet, self.seed)
 
     def client_examples(self) -> list[int]:
         """Return how many examples each client works through in one participation."""
@@ -147,6 +146,12 @@ class RunConfig:
             "method": self.method.name,
             "trajectory": trajectory,
         }
+
+
+@lru_cache(maxsize=64)
+def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indices, ...]:
+    """Deal the data once for all the runs of a seed that share it."""
+    return partition(data.train[1], fleet.clients, fleet.law, fleet.alpha, seed)
 
 
 def _update(section: Chosen, changes: Mapping[str, Any] | None) -> Chosen:

@@ -12,7 +12,6 @@ ResumingLearner    as recorded, then those of a live one    recorded, then reall
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from floss_sim.messages import (
@@ -29,7 +28,6 @@ from floss_sim.records import RunRecord
 from floss_sim.wire import predict_nbytes
 
 
-@dataclass
 class SizeOnlyLearner:
     """Answers with predicted sizes; nothing is trained.
 
@@ -39,27 +37,24 @@ class SizeOnlyLearner:
         examples: Local examples of each client, epochs included, by client number.
     """
 
-    entries: int
-    method: Method
-    examples: Sequence[int]
-    version: int = 0
+    def __init__(self, entries: int, method: Method, examples: Sequence[int]) -> None:
+        self.version = 0
+        self._examples = examples
+        self._down, self._up = (
+            (predict_nbytes(entries, selector.count(entries)), selector.count(entries))
+            for selector in (method.download, method.upload)
+        )
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return a download of predicted size."""
-        count = self.method.download.count(self.entries)
-        nbytes = predict_nbytes(self.entries, count)
+        nbytes, count = self._down
         return Dispatch(sequence, client, self.version, nbytes, count)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return an upload of predicted size."""
-        count = self.method.upload.count(self.entries)
-        return Upload(
-            dispatch.sequence,
-            dispatch.client,
-            predict_nbytes(self.entries, count),
-            count,
-            self.examples[dispatch.client],
-        )
+        nbytes, count = self._up
+        examples = self._examples[dispatch.client]
+        return Upload(dispatch.sequence, dispatch.client, nbytes, count, examples)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Count the version up."""

@@ -145,7 +145,7 @@ def _plan_with_progress(request: Request, store: CurveStore, workers: int) -> Pl
 def _print(made: Plan, folder: Path) -> None:
     console = Console()
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for position, column in enumerate(report.COLUMNS):
         table.add_column(column, no_wrap=True, justify="right" if position else "left")
     for row in report.table_rows(made):

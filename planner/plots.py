@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 
 def curves_frame(curves: dict[str, tuple[tuple[int, float, float], ...]]) -> pd.DataFrame:
@@ -33,3 +34,12 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
     ax.set_xlim(0, 102)
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right", fontsize="small")
+
+
+def draw_plan(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
+    """Return a figure of a plan's curves."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    draw_curves(axes, frame, xlabel)
+    axes.set_title(title)
+    return figure

@@ -18,12 +18,18 @@ COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time"
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
     """Return the rows of the plan's table, in the order of ``COLUMNS``."""
     rows = [_row(plan, "plan", plan.recommendation)]
-    rows += [_row(plan, f"runner-up {i}", o) for i, o in enumerate(plan.runners_up, start=1)]
+    rows += [_row(plan, f"runner-up {i}", o) for i, o in enumerate(_runners_up(plan), start=1)]
     for name, title in BASELINES.items():
         outcome = plan.baselines[name]
         empty = (title, *["-"] * (len(COLUMNS) - 1))
         rows.append(_row(plan, title, outcome) if outcome else empty)
     return rows
+
+
+def _runners_up(plan: Plan) -> list[Outcome]:
+    """Return the runners-up that are not shown as baselines."""
+    baselines = {outcome.candidate for outcome in plan.baselines.values() if outcome}
+    return [outcome for outcome in plan.runners_up if outcome.candidate not in baselines]
 
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ def _against_baselines(plan: Plan) -> list[str]:
 def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...]]:
     """Return the curves to draw, by label; the recommendation first."""
     curves = {f"plan: {plan.recommendation.candidate}": plan.recommendation.curve}
-    for outcome in plan.runners_up[:3]:
+    for outcome in _runners_up(plan)[:3]:
         curves[f"runner-up: {outcome.candidate}"] = outcome.curve
     for name, title in BASELINES.items():
         baseline = plan.baselines[name]
@@ -101,19 +107,16 @@ def save(plan: Plan, folder: Path) -> None:
     Raises:
         RecordError: The folder or a file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     from floss_sim import plots as base
-    from planner.plots import curves_frame, draw_curves
+    from planner.plots import curves_frame, draw_plan
 
     ensure(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
+    title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()})"
-    draw_curves(axes, curves_frame(labelled_curves(plan)), xlabel)
-    axes.set_title(f"{plan.request['task']} on {plan.request['network']}")
-    base.save(figure, folder / "accuracy.png")
+    base.save(
+        draw_plan(curves_frame(labelled_curves(plan)), title, xlabel), folder / "accuracy.png"
+    )
 
 
 def ensure(folder: Path) -> None:

@@ -98,7 +98,8 @@ class Runs:
 
     def _train(self, targets: Targets) -> None:
         """Train to the given rounds, the longest jobs first."""
-        self._targets.update({c: rounds[-1] for c, rounds in targets.items()})
+        for candidate, rounds in targets.items():
+            self._targets[candidate] = max(rounds[-1], self._targets.get(candidate, 0))
         order = sorted(targets, key=lambda c: -targets[c][-1])
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
         for candidate, trained in zip(

@@ -132,7 +132,7 @@ class Task(Section):
         return _split(self, x, y)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskData:
     """Examples of the fixed split: training (clients), validation (choices), test (reports)."""
 
