@@ -126,6 +126,7 @@ class RunConfig:
         """
         return {
             **self.settings(),
+            "layout": self.layout.digest.hex(),
             "data": self.task.content.digest,
             "backbone": self.task.backbone_hash,
             "learner": learner,

@@ -78,6 +78,8 @@ def validate(
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
+        unknown = first["type"] == "extra_forbidden"
+        message = "unknown key" if unknown else first["msg"].removeprefix("Value error, ")
+        said = unknown or first["type"] in ("missing", "value_error")
+        given = "" if said else f", not {first['input']!r}"
         raise error(f"{where}: {key + ': ' if key else ''}{message}{given}") from None

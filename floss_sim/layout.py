@@ -107,8 +107,15 @@ class _Family:
     roles: Mapping[str, Callable[[Mapping[str, Any]], tuple[int, int]]]
 
 
+def _whole(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if type(value) is not int or value < 1:
+        raise LayoutError(f"backbone config: {key} must be a whole number above 0, not {value!r}")
+    return value
+
+
 def _square(config: Mapping[str, Any]) -> tuple[int, int]:
-    return config["hidden_size"], config["hidden_size"]
+    return _whole(config, "hidden_size"), _whole(config, "hidden_size")
 
 
 _FAMILIES: Mapping[str, _Family] = {
@@ -120,8 +127,8 @@ _FAMILIES: Mapping[str, _Family] = {
             "k": _square,
             "v": _square,
             "o": _square,
-            "mlp_in": lambda c: (c["intermediate_size"], c["hidden_size"]),
-            "mlp_out": lambda c: (c["hidden_size"], c["intermediate_size"]),
+            "mlp_in": lambda c: (_whole(c, "intermediate_size"), _whole(c, "hidden_size")),
+            "mlp_out": lambda c: (_whole(c, "hidden_size"), _whole(c, "intermediate_size")),
         },
     ),
 }
@@ -139,9 +146,10 @@ def lora_layout(
         labels: Number of classes; the head has shape (labels, width) and a bias.
 
     Raises:
-        LayoutError: Unknown model family or role, or a rank outside 1 .. the layer's width.
+        LayoutError: Unknown model family or role, a config without the sizes, or a rank outside
+            1 .. the layer's width.
     """
-    family = _FAMILIES.get(backbone.get("model_type", ""))
+    family = _FAMILIES.get(str(backbone.get("model_type")))
     if family is None:
         raise LayoutError(
             f"backbone family {backbone.get('model_type')!r} is not supported; "
@@ -149,7 +157,7 @@ def lora_layout(
         )
     specs = [
         TensorSpec("head.bias", (labels,), HEAD_BIAS),
-        TensorSpec("head.weight", (labels, backbone[family.width]), HEAD_WEIGHT),
+        TensorSpec("head.weight", (labels, _whole(backbone, family.width)), HEAD_WEIGHT),
     ]
     for role in roles:
         if role not in family.roles:
@@ -160,7 +168,7 @@ def lora_layout(
                 f"rank {rank} does not fit role {role!r} of shape {fan_out} x {fan_in}; "
                 f"valid: 1 to {min(fan_out, fan_in)}"
             )
-        for layer in range(backbone[family.layers]):
+        for layer in range(_whole(backbone, family.layers)):
             name = f"layer.{layer:03d}.{role}"
             specs.append(TensorSpec(f"{name}.lora_A", (rank, fan_in), LORA_A))
             specs.append(TensorSpec(f"{name}.lora_B", (fan_out, rank), LORA_B))

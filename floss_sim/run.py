@@ -19,7 +19,6 @@ from floss_sim.network import NetworkProfile
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
 from floss_sim.simulator import RoundOutcome, RoundPolicy, WaitAll, simulate
 
-COMMIT_EVERY_S = 2.0  # host seconds between commits where rounds are fast
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
 
@@ -33,6 +32,7 @@ def run(
     policy: RoundPolicy | None = None,
     folder: RunFolder | None = None,
     eval_every: int = 10,
+    commit_every_s: float = 2.0,
     on_round: OnRound = lambda row: None,
 ) -> RunRecord:
     """Simulate and train ``rounds`` rounds; continue the folder's run where it stopped.
@@ -45,6 +45,7 @@ def run(
         policy: When a round closes; wait for all clients by default.
         folder: Where to commit, if anywhere; the caller holds its lock.
         eval_every: Rounds between evaluations; the last round is always evaluated.
+        commit_every_s: Host seconds after which a round is committed; fast rounds share a commit.
         on_round: Called with each new row of the record's table of rounds.
 
     Raises:
@@ -56,7 +57,7 @@ def run(
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
     timing = fingerprint({**profile.settings(), **policy.settings()})
-    ledger = _Ledger(folder, timing)
+    ledger = _Ledger(folder, timing, commit_every_s)
     for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
         replayed = outcome.round <= done
         due = outcome.round % eval_every == 0 or outcome.round == rounds
@@ -107,8 +108,9 @@ def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
 class _Ledger:
     """All rows of a run, and which of them its folder has not committed yet."""
 
-    def __init__(self, folder: RunFolder | None, timing: str) -> None:
+    def __init__(self, folder: RunFolder | None, timing: str, commit_every_s: float) -> None:
         self._folder = folder
+        self._commit_every_s = commit_every_s
         self._timing = timing
         self._same_timing = folder is not None and folder.committed().timing == timing
         self._rounds: list[Row] = []
@@ -127,7 +129,7 @@ class _Ledger:
             return
         if row["accuracy"] is not None:
             self._models[row["round"]] = learner.model()
-        if time.monotonic() - self._committed > COMMIT_EVERY_S:
+        if time.monotonic() - self._committed > self._commit_every_s:
             self.commit(learner)
 
     def commit(self, learner: Learner) -> None:

@@ -24,7 +24,8 @@ def parse_density(text: str | float) -> float:
         DensityError: Not a number, or outside (0, 1].
     """
     try:
-        density = float(Fraction(text)) if isinstance(text, str) else float(text)
+        # float() reads "1e-999999999" at once, where Fraction would build the power of ten.
+        density = float(Fraction(text) if isinstance(text, str) and "/" in text else text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise DensityError(f"density {text!r} is not a number or fraction such as 1/4") from None
     if not 0 < density <= 1:
@@ -55,12 +56,12 @@ def top_k_mask(values_N: Vector, count: int) -> Mask:
     entries = values_N.size
     if not 1 <= count <= entries:
         raise ValueError(f"cannot keep {count} of {entries} entries")
-    if count == entries:
-        return np.ones(entries, dtype=bool)
     magnitude_N = np.abs(values_N)
-    threshold = np.partition(magnitude_N, entries - count)[entries - count]
     if np.isnan(magnitude_N.max()):
         raise ValueError("top-k of a vector that holds NaN")
+    if count == entries:
+        return np.ones(entries, dtype=bool)
+    threshold = np.partition(magnitude_N, entries - count)[entries - count]
     mask_N: Mask = magnitude_N > threshold
     ties = np.flatnonzero(magnitude_N == threshold)
     mask_N[ties[: count - np.count_nonzero(mask_N)]] = True

@@ -117,7 +117,10 @@ def format_rate(bits_per_s: float) -> str:
 
 
 def _format(value: float, units: list[tuple[str, float]]) -> str:
-    name, scale = next((unit for unit in units if abs(value) >= unit[1]), units[-1])
+    at = next((i for i, (_, scale) in enumerate(units) if abs(value) >= scale), len(units) - 1)
+    name, scale = units[at]
     scaled = value / scale
-    digits = 0 if abs(scaled) >= 100 else 3
-    return f"{scaled:.0f} {name}" if not digits else f"{scaled:.3g} {name}"
+    digits = f"{scaled:.0f}" if abs(scaled) >= 100 else f"{scaled:.3g}"
+    if at and abs(float(digits)) * scale >= units[at - 1][1]:  # 999.9 kB is 1 MB, not 1000 kB
+        return _format(float(digits) * scale, units)
+    return f"{digits} {name}"

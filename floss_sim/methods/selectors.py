@@ -53,7 +53,8 @@ class TopK:
     density: float
 
     def __post_init__(self) -> None:
-        parse_density(self.density)
+        # Always a float, so that equal densities make equal fingerprints: 1 is 1.0.
+        object.__setattr__(self, "density", parse_density(self.density))
 
     def count(self, entries: int) -> int:
         """Return ``max(1, floor(density * entries))``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from floss_sim.errors import TaskError
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
+# What zipfile and numpy raise on files that are no npz, are cut short or are damaged.
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error)
 
 
 def load_digits(_options: Mapping[str, Any], _folder: Path) -> Arrays:
@@ -33,16 +36,16 @@ def load_npz(options: Mapping[str, Any], folder: Path) -> Arrays:
         raise TaskError("data source 'npz' needs the key data.path")
     path = folder / str(options["path"])
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
             x, y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
     except KeyError:
         raise TaskError(f"{path}: expected arrays named x and y") from None
-    except (OSError, ValueError, BadZipFile) as error:
+    except _UNREADABLE as error:
         raise TaskError(f"cannot read {path}: {error}") from None
-    if y.ndim != 1 or len(x) != len(y) or y.dtype.kind not in "iu":
-        raise TaskError(f"{path}: y must hold one integer class for each of the {len(x)} x")
-    if x.dtype.kind not in "fiu" or not np.isfinite(x).all():
-        raise TaskError(f"{path}: x must hold finite numbers")
+    if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype.kind not in "iu":
+        raise TaskError(f"{path}: y must hold one integer class for each row of x {x.shape}")
+    if x.dtype.kind not in "fiu" or not (np.abs(x) <= np.finfo(np.float32).max).all():
+        raise TaskError(f"{path}: x must hold finite numbers within float32")
     return x.astype(np.float32), y.astype(np.int64)
 
 

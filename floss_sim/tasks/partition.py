@@ -25,6 +25,7 @@ from floss_sim.rng import stream
 
 PARTITIONS = ("iid", "dirichlet")
 Indices = NDArray[np.int64]
+_TINY = 1e-300
 
 
 def partition(
@@ -63,19 +64,33 @@ def _dirichlet(
 ) -> tuple[Indices, ...]:
     classes = int(labels_E.max()) + 1
     pools = [draw.permutation(np.flatnonzero(labels_E == c)).tolist() for c in range(classes)]
-    # A gamma draw normalised is Dirichlet; the floor keeps tiny alphas from underflowing to zero.
-    shares = np.maximum(draw.gamma(alpha, size=(len(sizes), classes)), 1e-300)
+    logs = _log_shares(alpha, (len(sizes), classes), draw)
     return tuple(
-        np.sort(_deal(pools, share, size, draw)) for share, size in zip(shares, sizes, strict=True)
+        np.sort(_deal(pools, log, size, draw)) for log, size in zip(logs, sizes, strict=True)
     )
 
 
+def _log_shares(
+    alpha: float, shape: tuple[int, int], draw: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return logarithms of gamma draws: normalised, each row is Dirichlet.
+
+    Draws of a tiny alpha underflow. One that is known to lie below t is t * U ** (1 / alpha).
+    """
+    gammas = draw.gamma(alpha, size=shape)
+    logs: NDArray[np.float64] = np.log(np.maximum(gammas, _TINY))
+    low = gammas < _TINY
+    logs[low] -= draw.standard_exponential(np.count_nonzero(low)) / max(alpha, _TINY)
+    return logs
+
+
 def _deal(
-    pools: list[list[int]], share: NDArray[np.float64], size: int, draw: np.random.Generator
+    pools: list[list[int]], log: NDArray[np.float64], size: int, draw: np.random.Generator
 ) -> Indices:
     taken = []
     for _ in range(size):
-        open_share = np.where([bool(pool) for pool in pools], share, 0.0)
+        open_log = np.where([bool(pool) for pool in pools], log, -np.inf)
+        open_share = np.exp(open_log - open_log.max())
         choice = int(draw.choice(len(pools), p=open_share / open_share.sum()))
         taken.append(pools[choice].pop())
     return np.array(taken, dtype=np.int64)

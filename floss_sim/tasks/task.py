@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,21 +12,31 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from floss_sim import documents
 from floss_sim.documents import Section
 from floss_sim.errors import TaskError
 from floss_sim.tasks.datasets import SOURCES, Arrays
+from floss_sim.tasks.partition import PARTITIONS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def _one_of(what: str, names: Collection[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"unknown {what} {name!r}; valid: {', '.join(names)}")
+        return name
+
+    return AfterValidator(check)
+
+
 class DataSection(Section):
     """``[data]``: source, its options, and the sizes of the fixed split."""
 
-    source: str
+    source: Annotated[str, _one_of("data source", SOURCES)]
     path: str | None = None
     classes: Annotated[int, Field(ge=2)]
     validation: Count
@@ -42,7 +53,7 @@ class PartitionSection(Section):
     """``[partition]``: how the training data are dealt to the clients."""
 
     clients: Count
-    law: str
+    law: Annotated[str, _one_of("partition", PARTITIONS)]
     alpha: Positive = 1.0
 
 
@@ -121,13 +132,8 @@ class Task(Section):
         """The examples, split; read once.
 
         Raises:
-            TaskError: Unknown source, unreadable data, labels outside the classes, too few rows.
+            TaskError: Unreadable data, labels outside the classes, too few rows.
         """
-        if self.data.source not in SOURCES:
-            raise TaskError(
-                f"task {self.name!r}: unknown data source {self.data.source!r}; "
-                f"valid: {', '.join(SOURCES)}"
-            )
         x, y = SOURCES[self.data.source](self.data.model_dump(exclude_none=True), self._folder)
         return _split(self, x, y)
 
@@ -142,9 +148,10 @@ class TaskData:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all arrays in split order, in hex."""
+        """SHA-256 of all arrays and their shapes in split order, in hex."""
         digest = hashlib.sha256()
         for x, y in (self.train, self.validation, self.test):
+            digest.update(repr(x.shape).encode())
             digest.update(np.ascontiguousarray(x).tobytes())
             digest.update(y.tobytes())
         return digest.hexdigest()

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from floss_sim.errors import RecordError, RecordLockedError
+from floss_sim.messages import Snapshot
+from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, fingerprint
+
+DESCRIPTION = {"record_version": 1, "fingerprint": "f", "trajectory": {"seed": 0, "rank": 4}}
+
+
+def round_row(number: int, accuracy: float | None = None) -> dict[str, object]:
+    row: dict[str, object] = {
+        "round": number, "version": number, "opened_at_s": number - 1.0,
+        "closed_at_s": float(number), "down_bytes": 10, "up_bytes": 1,
+    }  # fmt: skip
+    names = ("accuracy", "loss", "dense_accuracy", "dense_loss")
+    return {**row, **dict.fromkeys(names, accuracy)}
+
+
+def transfer_row(sequence: int) -> dict[str, object]:
+    return {
+        "sequence": sequence, "round": sequence + 1, "client": 3, "direction": "up", "version": 0,
+        "nbytes": 5, "entries": 1, "examples": 2, "started_at_s": 0.0, "ended_at_s": 0.5,
+    }  # fmt: skip
+
+
+def commit(folder: RunFolder, numbers: range, timing: str = "t1", **models: bytes) -> None:
+    folder.commit(
+        [round_row(n, 0.5) for n in numbers],
+        [transfer_row(n - 1) for n in numbers],
+        timing=timing,
+        snapshot=Snapshot(numbers[-1], {"P": np.full(3, numbers[-1], np.float32)}),
+        models={numbers[-1]: b"model%d" % numbers[-1]},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.open(tmp_path / "deep" / "run", DESCRIPTION)
+
+
+def test_every_column_says_what_it_is_and_in_which_unit():
+    for schema in (ROUNDS, TRANSFERS):
+        for field in schema:
+            assert field.metadata[b"description"]
+            if field.name.endswith("_s"):
+                assert b"second" in field.metadata[b"description"]
+
+
+def test_a_new_folder_holds_no_round(folder: RunFolder):
+    assert folder.committed().rounds == 0
+    assert folder.record().rounds.num_rows == 0
+
+
+def test_commits_append_and_read_back_in_order(folder: RunFolder):
+    commit(folder, range(1, 4))
+    commit(folder, range(4, 6))
+    again = RunFolder.read(folder.path)
+    assert again.record().rounds["round"].to_pylist() == [1, 2, 3, 4, 5]
+    assert again.record().transfers["sequence"].to_pylist() == [0, 1, 2, 3, 4]
+    assert again.record().rounds.schema.equals(ROUNDS)
+    assert again.snapshot().version == 5
+    assert again.snapshot().tensors["P"].tolist() == [5, 5, 5]
+    assert (again.model(3), again.model(5)) == (b"model3", b"model5")
+
+
+def test_evaluated_rounds_carry_cumulative_bytes(folder: RunFolder):
+    commit(folder, range(1, 4))
+    assert folder.record().evaluated()["total_bytes"].to_pylist() == [11, 22, 33]
+
+
+def test_only_the_newest_checkpoint_stays(folder: RunFolder):
+    commit(folder, range(1, 2))
+    commit(folder, range(2, 3))
+    assert len(list(folder.path.glob("*.safetensors"))) == 1
+
+
+def test_rows_of_another_timing_replace_the_tables(folder: RunFolder):
+    commit(folder, range(1, 3), timing="t1")
+    commit(folder, range(1, 4), timing="t2")
+    assert folder.record().rounds["round"].to_pylist() == [1, 2, 3]
+
+
+def test_what_no_manifest_names_is_ignored_and_swept_by_the_next_writer(folder: RunFolder):
+    commit(folder, range(1, 3))
+    stray = folder.path / "rounds-000009-dead.parquet"
+    stray.write_bytes(b"half a file")
+    (folder.path / ".manifest.json.123").write_text("{")
+    assert folder.record().rounds.num_rows == 2
+    with folder.lock():
+        assert not stray.exists()
+    assert {p.name for p in folder.path.iterdir() if p.name.startswith(".")} == set()
+    assert folder.record().rounds.num_rows == 2
+
+
+def test_another_run_is_refused_and_the_difference_named(folder: RunFolder):
+    other = {**DESCRIPTION, "trajectory": {"seed": 1, "rank": 4}}
+    with pytest.raises(RecordError, match="different: seed"):
+        RunFolder.open(folder.path, other)
+
+
+def test_a_folder_of_other_things_is_refused_untouched(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(RecordError, match="holds no run"):
+        RunFolder.open(tmp_path, DESCRIPTION)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(RecordError, match="cannot create"):
+        RunFolder.open(tmp_path / "run", DESCRIPTION)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"rounds": "many"}', "\x00"])
+def test_a_damaged_manifest_is_an_error_that_names_it(folder: RunFolder, content: str):
+    (folder.path / "manifest.json").write_text(content)
+    with pytest.raises(RecordError, match=r"manifest\.json"):
+        folder.committed()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_table_is_an_error(folder: RunFolder, damage: str):
+    commit(folder, range(1, 3))
+    (part,) = folder.path.glob("rounds-*.parquet")
+    part.unlink() if damage == "missing" else part.write_bytes(part.read_bytes()[:40])
+    with pytest.raises(RecordError, match="rounds table"):
+        folder.record()
+
+
+def test_a_damaged_checkpoint_is_an_error(folder: RunFolder):
+    commit(folder, range(1, 3))
+    (checkpoint,) = folder.path.glob("*.safetensors")
+    checkpoint.write_bytes(b"\xff" * 20)
+    with pytest.raises(RecordError, match="checkpoint"):
+        folder.snapshot()
+
+
+def test_a_second_writer_is_refused_while_the_first_holds_the_lock(folder: RunFolder):
+    code = (
+        "import sys; from pathlib import Path; from floss_sim.records import RunFolder\n"
+        "with RunFolder.read(Path(sys.argv[1])).lock():\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RecordLockedError, match="another process"), folder.lock():
+            pass
+        other.communicate("")
+    with folder.lock():
+        pass
+
+
+def test_a_run_of_another_record_version_is_refused(folder: RunFolder):
+    (folder.path / "run.json").write_text(json.dumps({**DESCRIPTION, "record_version": 99}))
+    with pytest.raises(RecordError, match="record version"):
+        RunFolder.read(folder.path)
+
+
+def test_a_fingerprint_ignores_key_order_and_nothing_else():
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 1.5})
+    assert fingerprint({"a": 1}) != fingerprint({"b": 1})
+
+
+def test_test_metrics_are_cached_by_round(folder: RunFolder):
+    assert folder.test_metrics(3) is None
+    folder.cache_test_metrics(3, {"accuracy": 0.25})
+    folder.cache_test_metrics(4, {"accuracy": 0.5})
+    assert folder.test_metrics(3) == {"accuracy": 0.25}
+    assert folder.test_metrics(4) == {"accuracy": 0.5}
