@@ -22,6 +22,7 @@ from floss_sim.training import KIND, open_learner, test_metrics
 
 THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
+_EARLY = (1, 5)  # evaluated too, so that the smallest budgets find a measurement
 _WAIT_FOREVER = -1.0
 
 
@@ -54,7 +55,7 @@ class CurveStore:
     def extend(self, config: RunConfig, targets: Sequence[int]) -> int:
         """Train a run up to each target in turn; return how many rounds were trained here.
 
-        The model is evaluated at every target (and every ten rounds). Waits while another process
+        The model is evaluated at every target, every ten rounds, and early on. Waits while another process
         writes the run, then does only what is left.
 
         Raises:
@@ -62,9 +63,10 @@ class CurveStore:
             NonFiniteUpdateError: The run diverges.
         """
         folder = self.folder(config)
-        with folder.lock(_WAIT_FOREVER):
+        with folder.lock(_EARLY = (1, 5)  # evaluated too, so that the smallest budgets find a measurement
+_WAIT_FOREVER):
             before = folder.committed().rounds
-            for target in targets:
+            for target in sorted({*(r for r in _EARLY if r < targets[-1]), *targets}):
                 if target > folder.committed().rounds:
                     learner = open_learner(config, self.device, THREADS)
                     run(config, load_profile(_RECORDED_ON), learner, rounds=target, folder=folder)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from floss_sim import RunConfig, load_profile, size_only
+from floss_sim.errors import BudgetError
+from floss_sim.network import NetworkProfile
+from planner.budget import Limit, parse_budget
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "amount"),
+    [
+        ("50-dense-rounds", "dense-rounds", 50),
+        ("1-dense-round", "dense-rounds", 1),
+        ("2GB", "bytes", 2e9),
+        ("1.5 MiB", "bytes", 1.5 * 2**20),
+        ("500MB/client", "client-bytes", 5e8),
+        ("90s", "seconds", 90),
+        ("36h", "seconds", 129600),
+        ("2 min", "seconds", 120),
+    ],
+)
+def test_budgets_are_read(text: str, kind: str, amount: float):
+    budget = parse_budget(text)
+    assert (budget.kind, budget.amount) == (kind, amount)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "50", "0-dense-rounds", "-5-dense-rounds", "1.5-dense-rounds", "2 parsecs", "0s", "-1h",
+     "0GB", "2GB/fleet", "50MB/client/round", "nan s", "infs", "50-dense-rounds!"],
+)  # fmt: skip
+def test_what_is_no_budget_is_refused(text: str):
+    with pytest.raises(BudgetError, match="budget"):
+        parse_budget(text)
+
+
+def limit(text: str, amount: float, profile: NetworkProfile) -> Limit:
+    return Limit(parse_budget(text), amount, profile.links(50), 5)
+
+
+def test_link_seconds_sum_each_clients_own_rates(sparse_digits: RunConfig):
+    profile = load_profile("lte")
+    record = size_only(sparse_digits, profile, 7)
+    links, total = profile.links(50), 0.0
+    expected = []
+    rows = record.transfers.to_pylist()
+    for number in range(1, 8):
+        for row in rows:
+            if row["round"] == number:
+                link = links[row["client"]]
+                down = row["direction"] == "down"
+                total += 8 * row["nbytes"] / (link.down_bits_per_s if down else link.up_bits_per_s)
+        expected.append(total)
+    assert limit("9-dense-rounds", 1, profile).spent(record) == pytest.approx(expected, rel=1e-12)
+
+
+def test_bytes_are_counted_over_all_clients_or_a_slot(digits: RunConfig, paper: NetworkProfile):
+    record = size_only(digits, paper, 4)
+    nbytes = sum(record.transfers["nbytes"].to_pylist())
+    assert limit("1GB", 1, paper).spent(record)[-1] == nbytes
+    assert limit("1GB/client", 1, paper).spent(record)[-1] == nbytes / 5
+
+
+def test_seconds_are_the_simulated_clock(digits: RunConfig):
+    profile = load_profile("lte")
+    record = size_only(digits, profile, 4)
+    assert np.array_equal(limit("9s", 9, profile).spent(record), record.rounds["closed_at_s"])
+
+
+def test_a_budget_affords_the_rounds_that_fit_and_no_more(digits: RunConfig, paper: NetworkProfile):
+    record = size_only(digits, paper, 10)
+    of_one = sum(record.transfers["nbytes"].to_pylist()) / 10
+    assert limit("1GB", 4 * of_one, paper).rounds(record) == 4
+    assert limit("1GB", 4 * of_one - 1, paper).rounds(record) == 3
+    assert limit("1GB", of_one / 2, paper).rounds(record) == 0

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests_support import CountingLearner
+
+from floss_sim import RunConfig, run
+from floss_sim.network import NetworkProfile
+from planner import report
+from planner.budget import Limit, parse_budget
+from planner.plan import Outcome, Plan, choose, cut, noise
+from planner.plots import curves_frame, draw_plan
+from planner.space import Candidate
+
+
+def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcome:
+    curve = ((10, 0.4, accuracy - 0.1), (20, 0.8, accuracy))
+    made = Outcome(
+        Candidate(rank, 1.0, 1 / 16),
+        20,
+        accuracy,
+        0.1,
+        nbytes,
+        nbytes,
+        3.5,
+        0.8,
+        "budget",
+        5,
+        curve,
+    )
+    return replace(made, **changes)
+
+
+def plan(paper: NetworkProfile) -> Plan:
+    limit = Limit(parse_budget("1MB"), 1e6, paper.links(50), 5)
+    outcomes = [
+        outcome(1, 0.95, 500, test_accuracy=0.94),
+        outcome(4, 0.955, 900),
+        outcome(16, 0.90, 100, test_accuracy=0.91),
+    ]
+    choice = choose(outcomes, 350)
+    effort = dict.fromkeys(
+        ("searched", "unaffordable", "starters", "grid_rounds", "limit_rounds", "search_rounds",
+         "trained_now_rounds"), 7,
+    )  # fmt: skip
+    request = {
+        "task": "digits", "network": "paper", "seed": 0, "validation_examples": 350,
+        "test_examples": 350,
+    }  # fmt: skip
+    return Plan(
+        request, limit, choice.recommendation, choice.others, choice.best_accuracy, choice.margin,
+        {"dense": outcomes[2], "thesis_rule": None}, effort,
+    )  # fmt: skip
+
+
+def test_among_ties_the_fewest_bytes_are_recommended():
+    best, cheap, poor = outcome(16, 0.96, 900), outcome(4, 0.955, 300), outcome(1, 0.90, 100)
+    choice = choose([best, cheap, poor], 350)
+    assert choice.recommendation is cheap
+    assert choice.others == (best, poor)
+    assert choice.best_accuracy == 0.96
+
+
+def test_beyond_noise_the_best_accuracy_is_recommended():
+    best, cheap = outcome(16, 0.96, 900), outcome(4, 0.93, 300)
+    assert choose([best, cheap], 350).recommendation is best
+
+
+def test_noise_is_the_binomial_error_of_a_difference():
+    assert noise(0.9, 350) == pytest.approx((0.9 * 0.1 / 350 * 2) ** 0.5)
+    assert noise(1.0, 350) == 1 / 350
+
+
+def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(
+    sparse_digits: RunConfig, paper: NetworkProfile
+):
+    record = run(sparse_digits, paper, CountingLearner(), rounds=40)
+    spent = Limit(parse_budget("1GB"), 1, paper.links(50), 5).spent(record)
+    limit = Limit(parse_budget("1GB"), float(spent[26]), paper.links(50), 5)  # 27 rounds
+    candidate = Candidate(2, 0.25, 1 / 16)
+    made = cut(candidate, record, limit, 400, 5)
+    assert (made.rounds, made.binds) == (20, "budget")
+    assert made.accuracy == 1 - 1 / 21
+    assert made.total_bytes == spent[19]
+    assert made.spent == pytest.approx(spent[19] / spent[26])
+    assert made.simulated_s == record.rounds["closed_at_s"][19].as_py()
+    capped = cut(candidate, record, limit, 10, 5)
+    assert (capped.rounds, capped.binds) == (10, "round cap")
+
+
+def test_the_json_carries_what_the_command_promises(paper: NetworkProfile):
+    answer = json.loads(json.dumps(plan(paper).to_json()))
+    promised = {
+        "rank", "down_density", "up_density", "rounds", "validation_accuracy", "test_accuracy",
+        "down_bytes", "up_bytes", "simulated_s",
+    }  # fmt: skip
+    assert promised <= set(answer["recommendation"])
+    assert answer["recommendation"]["rank"] == 1
+    assert [o["rank"] for o in answer["runners_up"]] == [4, 16]
+    assert [o["tie"] for o in answer["runners_up"]] == [True, False]
+    assert answer["baselines"]["thesis_rule"] is None
+    assert answer["budget"]["text"] == "1MB"
+
+
+def test_the_table_shows_baselines_once_and_marks_ties(paper: NetworkProfile):
+    rows = {row[0]: row for row in report.table_rows(plan(paper))}
+    assert list(rows) == ["plan", "runner-up 1", "dense LoRA", "thesis' rule"]
+    assert rows["plan"][5] == "0.950="
+    assert rows["dense LoRA"][5] == "0.900 "
+    assert rows["thesis' rule"][1] == "-"
+
+
+def test_the_plot_draws_every_curve_once_with_units(paper: NetworkProfile):
+    frame = curves_frame(report.labelled_curves(plan(paper)))
+    assert sorted(frame.run.unique()) == [
+        "baseline, dense LoRA: rank 16, down 1, up 1/16",
+        "plan: rank 1, down 1, up 1/16",
+        "runner-up: rank 4, down 1, up 1/16",
+    ]
+    (axes,) = draw_plan(frame, "title", "budget spent (%)").axes
+    assert len(axes.lines) == 3
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([85, 95])
+    assert "%" in axes.get_xlabel()
+    assert "%" in axes.get_ylabel()
+
+
+def test_saving_writes_both_files(paper: NetworkProfile, tmp_path: Path):
+    report.save(plan(paper), tmp_path / "new" / "plan")
+    assert sorted(p.name for p in (tmp_path / "new" / "plan").iterdir()) == [
+        "accuracy.png",
+        "plan.json",
+    ]
