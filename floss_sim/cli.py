@@ -81,6 +81,7 @@ def progress_bar(console: Console, *columns: str) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

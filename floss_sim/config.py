@@ -139,6 +139,7 @@ class RunConfig:
 
     def description(self, learner: str, device: str, threads: int) -> dict[str, Any]:
         """Return what a run folder's ``run.json`` says of this run."""
+        _ = self.clients  # a partition that cannot be is refused before anything is written
         trajectory = self.trajectory(learner, device, threads)
         return {
             "record_version": RECORD_VERSION,

@@ -72,7 +72,8 @@ def run(
 
 def retime(config: RunConfig, record: RunRecord, profile: NetworkProfile) -> RunRecord:
     """Return the same rounds on another network, without training (rounds wait for all)."""
-    return run(config, profile, ReplayLearner(record), rounds=record.rounds.num_rows)
+    learner = ReplayLearner(record)  # it knows which rounds were evaluated
+    return run(config, profile, learner, rounds=record.rounds.num_rows, eval_every=1)
 
 
 def size_only(config: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:

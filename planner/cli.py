@@ -153,7 +153,7 @@ def _print(made: Plan, folder: Path) -> None:
     console.print(table)
     for line in report.sentences(made):
         console.print(line, highlight=False)
-    print(f"plan.json and accuracy.png: {folder}")
+    print(f"Saved plan.json and accuracy.png in\n{folder}")
 
 
 def main() -> None:

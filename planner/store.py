@@ -55,16 +55,15 @@ class CurveStore:
     def extend(self, config: RunConfig, targets: Sequence[int]) -> int:
         """Train a run up to each target in turn; return how many rounds were trained here.
 
-        The model is evaluated at every target, every ten rounds, and early on. Waits while another process
-        writes the run, then does only what is left.
+        The model is evaluated at every target, every ten rounds, and early on. Waits while
+        another process writes the run, then does only what is left.
 
         Raises:
             RecordError: The store cannot be written.
             NonFiniteUpdateError: The run diverges.
         """
         folder = self.folder(config)
-        with folder.lock(_EARLY = (1, 5)  # evaluated too, so that the smallest budgets find a measurement
-_WAIT_FOREVER):
+        with folder.lock(_WAIT_FOREVER):
             before = folder.committed().rounds
             for target in sorted({*(r for r in _EARLY if r < targets[-1]), *targets}):
                 if target > folder.committed().rounds:

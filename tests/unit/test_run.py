@@ -49,6 +49,13 @@ def test_the_last_round_is_evaluated_whatever_the_period(
     assert record.evaluated()["round"].to_pylist() == [5, 10, 13]
 
 
+def test_retiming_keeps_every_measurement(sparse_digits: RunConfig, paper: NetworkProfile):
+    recorded = run(sparse_digits, paper, CountingLearner(), rounds=13, eval_every=3)
+    again = retime(sparse_digits, recorded, load_profile("lte"))
+    assert again.rounds["accuracy"].equals(recorded.rounds["accuracy"])
+    assert again.evaluated()["round"].to_pylist() == [3, 6, 9, 12, 13]
+
+
 def test_retiming_equals_a_run_on_the_other_network(
     sparse_digits: RunConfig, paper: NetworkProfile
 ):

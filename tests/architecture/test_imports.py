@@ -1,0 +1,38 @@
+"""What an import may load, seen from a fresh interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "sklearn")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import floss_sim",
+        "import planner.planning, planner.report",
+        "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
+        "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
+    ],
+)
+def test_nothing_heavy_is_loaded(code: str):
+    check = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('HEAVY', [m for m in {HEAVY} if m in sys.modules]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check + code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "HEAVY []" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["floss_sim", "run"], ["planner"]])
+def test_help_has_examples(command: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Examples:" in done.stdout
+    assert "--network lte" in done.stdout

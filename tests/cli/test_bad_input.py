@@ -1,0 +1,135 @@
+"""Bad input: one line that says what and what would be valid, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import floss_sim.cli
+import planner.cli
+
+PROFILE = """
+name = "x"
+source = "x"
+date = "x"
+[[clients]]
+share = 1.0
+down = "200 Mbit/s"
+up = "20 Mbit/s"
+rtt = "0 ms"
+compute_per_example = "0 ms"
+"""
+
+
+def call(monkeypatch, capfd, tmp_path, command: str, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [command, *arguments])
+    main = floss_sim.cli.main if command == "floss-sim" else planner.cli.main
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capfd.readouterr()
+    return stop.value.code, out, err
+
+
+RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "says"),
+    [
+        (RUN, ["--task", "mnist"], "valid: digits"),
+        (RUN, ["--network", "dialup"], "valid: lte, paper-200-20"),
+        (RUN, ["--method", "fedlora"], "valid: floss, dense"),
+        (RUN, ["--speed", "9"], "No such option: --speed"),
+        (RUN, ["--rank", "0"], "valid: 1 to 64"),
+        (RUN, ["--rank", "65"], "valid: 1 to 64"),
+        (RUN, ["--rank", "four"], "--rank"),
+        (RUN, ["--down-density", "0"], "outside (0, 1]"),
+        (RUN, ["--up-density", "1.5"], "outside (0, 1]"),
+        (RUN, ["--up-density", "1/0"], "1/4"),
+        (RUN, ["--up-density", "lots"], "1/4"),
+        (RUN, ["--method", "dense", "--up-density", "1/4"], "floss"),
+        (RUN, ["--rounds", "0"], "--rounds"),
+        (RUN, ["--seed", "-1"], "seed"),
+        (RUN, ["--cohort", "51"], "50"),
+        (RUN, ["--clients", "5000"], "1097"),
+        (RUN, ["--partition", "sorted"], "iid, dirichlet"),
+        (RUN, ["--alpha", "0"], "alpha"),
+        (RUN, ["--client-lr", "nan"], "learning_rate"),
+        (RUN, ["--upload-ratio", "0"], "above zero"),
+        (RUN, ["--device", "abacus"], "auto, cpu, cuda"),
+        (RUN, ["--server-optimizer", "sgd"], "fedadam"),
+        (PLAN, ["--budget", "many"], "50-dense-rounds, 2GB"),
+        (PLAN, ["--budget", "10B"], "affords no round"),
+        (PLAN, ["--task", "mnist"], "valid: digits"),
+        (PLAN, ["--network", "dialup"], "valid: lte, paper-200-20"),
+        (PLAN, ["--ranks", "1,two"], "integers"),
+        (PLAN, ["--ranks", "0,4"], "valid: 1 to 64"),
+        (PLAN, ["--ranks", ""], "no candidate"),
+        (PLAN, ["--down-densities", "2"], "outside (0, 1]"),
+        (PLAN, ["--effort", "0"], "effort"),
+        (PLAN, ["--effort", "0.0001"], "finish"),
+        (PLAN, ["--max-rounds", "0"], "at least 1"),
+        (PLAN, ["--upload-ratio", "-4"], "above zero"),
+        (PLAN, ["--bugdet", "2GB"], "No such option"),
+        (PLAN, ["extra"], "extra"),
+    ],
+)
+def test_bad_options(monkeypatch, capfd, tmp_path, command, arguments, says):
+    code, out, err = call(monkeypatch, capfd, tmp_path, *command, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"{command[0]}: ")
+    assert says in err
+    assert err.count("\n") == 1
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('rtt = "0 ms"\n', ""), "clients.0.rtt"),
+        (("20 Mbit/s", "-20 Mbit/s"), "above zero"),
+        (("20 Mbit/s", "20 Mbit"), "Mbit/s"),
+        (('"200 Mbit/s"', "200"), "number with a unit"),
+        (("share = 1.0", "share = 0.5"), "add up to 0.5"),
+        (("[[clients]]", "[[clients"), "not TOML"),
+        (('name = "x"', 'name = "x"\nspeed = 3'), "speed"),
+    ],
+)
+def test_bad_profiles_are_named_with_their_file(monkeypatch, capfd, tmp_path, change, says):
+    (tmp_path / "mine.toml").write_text(PROFILE.replace(*change), encoding="utf-8")
+    for command in (RUN, PLAN):
+        code, out, err = call(
+            monkeypatch, capfd, tmp_path, *command, "--network", str(tmp_path / "mine.toml")
+        )
+        assert (code, out) == (2, "")
+        assert "mine.toml" in err
+        assert says in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [RUN, PLAN])
+def test_an_output_folder_that_is_a_file_is_refused(monkeypatch, capfd, tmp_path, command):
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+    for out in (blocked, blocked / "below"):
+        code, _, err = call(monkeypatch, capfd, tmp_path, *command, "--out", str(out))
+        assert code == 2
+        assert "file" in err
+        assert err.count("\n") == 1
+    assert blocked.read_text() == "mine"
+
+
+def test_a_store_that_cannot_be_written_is_refused(monkeypatch, capfd, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+    code, _, err = call(
+        monkeypatch, capfd, tmp_path, "floss-plan", "--ranks", "1", "--down-densities", "1",
+        "--up-densities", "1", "--budget", "2-dense-rounds", "--store", str(blocked), "--effort",
+        "1", "--out", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert code == 2
+    assert "cannot create" in err
+    assert err.count("\n") == 1

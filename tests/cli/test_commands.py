@@ -1,0 +1,104 @@
+"""The two commands, really run, with their answers for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import floss_sim.cli
+import planner.cli
+from floss_sim.records import RunFolder
+
+PLAN = [
+    "floss-plan", "--budget", "6-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "--down-densities", "1,1/4", "--up-densities", "1/16", "--reference-rank", "4",
+    "--max-rounds", "20", "--effort", "1", "--workers", "2", "--json",
+]  # fmt: skip
+
+
+def answer(monkeypatch, capfd, main, arguments: list[str]) -> dict:
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capfd.readouterr()
+    assert stop.value.code == 0, err
+    return json.loads(out)
+
+
+def test_a_run_leaves_record_plot_and_adapter_and_continues(monkeypatch, capfd, tmp_path: Path):
+    arguments = [
+        "floss-sim", "run", "--rank", "2", "--down-density", "1/4", "--up-density", "1/16",
+        "--network", "lte", "--out", str(tmp_path / "run"), "--json",
+    ]  # fmt: skip
+    first = answer(monkeypatch, capfd, floss_sim.cli.main, [*arguments, "--rounds", "3"])
+    assert first["rounds"] == 3
+    assert 0 <= first["test_accuracy"] <= 1
+    record = RunFolder.read(tmp_path / "run").record()
+    assert sum(record.rounds["down_bytes"].to_pylist()) == first["down_bytes"]
+    assert record.rounds["closed_at_s"][-1].as_py() == first["simulated_s"]
+    assert (tmp_path / "run" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
+    second = answer(monkeypatch, capfd, floss_sim.cli.main, [*arguments, "--rounds", "5"])
+    assert second["rounds"] == 5
+    again = RunFolder.read(tmp_path / "run").record()
+    assert again.rounds.slice(0, 3).equals(record.rounds)
+
+
+def test_a_folder_of_another_run_is_refused(monkeypatch, capfd, tmp_path: Path):
+    arguments = ["floss-sim", "run", "--rounds", "1", "--out", str(tmp_path / "run"), "--json"]
+    answer(monkeypatch, capfd, floss_sim.cli.main, [*arguments, "--rank", "2"])
+    monkeypatch.setattr(sys, "argv", [*arguments, "--rank", "4"])
+    with pytest.raises(SystemExit) as stop:
+        floss_sim.cli.main()
+    assert stop.value.code == 2
+    assert "different: layout, rank" in capfd.readouterr().err
+
+
+def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    first = answer(monkeypatch, capfd, planner.cli.main, PLAN)
+    best = first["recommendation"]
+    assert first["effort"]["trained_now_rounds"] > 0
+    assert first["effort"]["search_rounds"] <= first["effort"]["limit_rounds"]
+    assert best["budget_spent"] <= 1
+    assert best["rounds"] <= 20
+    assert 0 <= best["test_accuracy"] <= 1
+    dense = first["baselines"]["dense"]
+    assert (dense["rank"], dense["down_density"], dense["up_density"]) == (4, 1, 1)
+    assert dense["rounds"] == 6
+    assert dense["binds"] == "budget"
+    assert first["baselines"]["thesis_rule"]["up_density"] == 1 / 64
+    (saved,) = tmp_path.glob("plans/*/plan.json")
+    assert json.loads(saved.read_text()) == first
+    again = answer(monkeypatch, capfd, planner.cli.main, PLAN)
+    assert again["effort"].pop("trained_now_rounds") == 0
+    first["effort"].pop("trained_now_rounds")
+    assert again == first
+
+
+def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    answer(monkeypatch, capfd, planner.cli.main, PLAN)
+    timed = [*PLAN]
+    timed[timed.index("6-dense-rounds")] = "2s"
+    on_lte = [*timed, "--network", "lte"]
+    made = answer(monkeypatch, capfd, planner.cli.main, on_lte)
+    best = made["recommendation"]
+    assert best["simulated_s"] <= 2
+    assert made["budget"] == {"text": "2s", "kind": "seconds", "amount": 2.0, "unit": "s"}
+
+
+def test_tables_for_people_fit_a_terminal(monkeypatch, capfd, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", [a for a in PLAN if a != "--json"])
+    with pytest.raises(SystemExit) as stop:
+        planner.cli.main()
+    out, _ = capfd.readouterr()
+    assert stop.value.code == 0
+    assert "dense LoRA" in out
+    assert "…" not in out
+    assert max(len(line) for line in out.splitlines()) <= 80

@@ -1,0 +1,105 @@
+"""kill -9 at random moments: what is resumed equals what was never interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from floss_sim.records import RunFolder
+
+RUN = [
+    sys.executable, "-m", "floss_sim", "run", "--rank", "2", "--down-density", "1/4",
+    "--up-density", "1/16", "--rounds", "60", "--eval-every", "7", "--json",
+]  # fmt: skip
+PLAN = [
+    sys.executable, "-m", "planner", "--budget", "12-dense-rounds", "--upload-ratio", "16",
+    "--ranks", "1,2", "--down-densities", "1/4", "--up-densities", "1/16", "--reference-rank",
+    "2", "--max-rounds", "60", "--effort", "1", "--workers", "2", "--json",
+]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+
+
+def finish(command: list[str], *arguments: str) -> dict:
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def start_and_kill(command: list[str], alive_s: float, begun: Path) -> subprocess.Popen:
+    """Start a command, wait for its first file, let it live a while, kill it."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(begun.glob("**/manifest.json")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(alive_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return process
+
+
+def test_a_killed_run_resumes_to_the_same_data(tmp_path: Path):
+    whole = finish(RUN, "--out", str(tmp_path / "whole"))
+    moments = random.Random(7)
+    killed = tmp_path / "killed"
+    kills = []
+    for _ in range(3):
+        process = start_and_kill(
+            [*RUN, "--out", str(killed)], moments.uniform(0.0, 1.5), tmp_path / "killed"
+        )
+        kills.append(process.returncode)
+        (killed / "torn.parquet").write_bytes(b"half")  # as if it died while writing
+    assert -signal.SIGKILL in kills
+    resumed = finish(RUN, "--out", str(killed))
+    one, other = (RunFolder.read(tmp_path / name) for name in ("whole", "killed"))
+    assert other.record().rounds.equals(one.record().rounds)
+    assert other.record().transfers.equals(one.record().transfers)
+    assert other.model(60) == one.model(60)
+    assert {**resumed, "out": ""} == {**whole, "out": ""}
+    checkpoints = [dict(folder.snapshot().tensors) for folder in (one, other)]
+    assert all((checkpoints[0][name] == checkpoints[1][name]).all() for name in checkpoints[0])
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            child = int(stat.parent.name)
+            found += [child, *children(child)]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_killed_planner_takes_its_workers_with_it_and_resumes(tmp_path: Path):
+    whole = finish(PLAN, "--store", str(tmp_path / "s1"), "--out", str(tmp_path / "whole"))
+    arguments = ["--store", str(tmp_path / "s2"), "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(
+        [*PLAN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "s2").glob("*/manifest.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
+    resumed = finish(PLAN, *arguments)
+    assert resumed["effort"].pop("trained_now_rounds") > 0
+    whole["effort"].pop("trained_now_rounds")
+    assert resumed == whole
