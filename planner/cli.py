@@ -135,9 +135,14 @@ def _plan_with_progress(request: Request, store: CurveStore, workers: int) -> Pl
     console = Console(stderr=True)
     with progress_bar(console) as bar, worker_pool(workers) as pool:
         work = bar.add_task("predicting costs", total=None)
+        tenths = -1
 
         def show(stage: str, done: int, expected: int) -> None:
+            nonlocal tenths
             bar.update(work, description=stage, completed=done, total=expected or None)
+            if bar.disable and expected and 10 * done // expected > tenths:  # a log, no terminal
+                tenths = 10 * done // expected
+                console.print(f"{stage}: {done} of at most {expected} rounds")
 
         return make_plan(request, store, pool, show)
 
