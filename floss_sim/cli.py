@@ -45,6 +45,8 @@ def guard(app: typer.Typer, name: str) -> int:
         message, code = str(error), EXIT_BAD_INPUT
     except FlossError as error:
         message, code = str(error), EXIT_FAILED
+    except OSError as error:
+        message, code = f"{error.filename or 'file system'}: {error.strerror}", EXIT_BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         message, code = "interrupted; the same command goes on from here", EXIT_INTERRUPTED
     else:

@@ -158,7 +158,8 @@ class RunFolder:
         except OSError as error:
             raise RecordError(f"cannot create {path}: {error.strerror}") from None
         if not (path / "run.json").exists():
-            if any(p for p in path.iterdir() if not p.name.startswith((".", "run.lock"))):
+            strangers = [p for p in path.iterdir() if not p.name.startswith((".", "run.lock"))]
+            if strangers and not (path / "run.json").exists():  # nobody began it meanwhile
                 raise RecordError(f"{path} is not empty and holds no run; choose another folder")
             write_atomically(path / "run.json", json.dumps(description, indent=2) + "\n")
             return folder
@@ -201,8 +202,6 @@ class RunFolder:
                 yield
         except Timeout:
             raise RecordLockedError(f"{self.path} is being written by another process") from None
-        except PermissionError as error:
-            raise RecordError(f"cannot write {self.path}: {error.strerror}") from None
 
     def committed(self) -> Committed:
         """Return what has been committed; nothing for a run that has just begun."""
@@ -298,8 +297,8 @@ class RunFolder:
             names = {number: f"model-{number:06d}.floss" for number in models}
             for number, blob in models.items():
                 (self.path / names[number]).write_bytes(blob)
-        except OSError as error:
-            raise RecordError(f"cannot write {self.path}: {error.strerror}") from None
+        except (OSError, SafetensorError, pa.ArrowException) as error:
+            raise RecordError(f"cannot write {self.path}: {error}") from None
         manifest = {
             "record_version": RECORD_VERSION,
             "rounds": last,
@@ -321,7 +320,13 @@ class RunFolder:
     def _sweep(self) -> None:
         """Remove what an interrupted commit left behind."""
         named = self.committed().files()
-        for pattern in ("*.parquet", "*.safetensors", "*.floss", ".*.json.*"):
+        for pattern in (
+            "*.parquet",
+            "*.safetensors",
+            "*.floss",
+            ".manifest.json.*",
+            ".test.json.*",
+        ):
             for path in self.path.glob(pattern):
                 if path.name not in named:
                     path.unlink(missing_ok=True)

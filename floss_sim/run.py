@@ -7,7 +7,7 @@ last committed round, then live. The simulator's state is never stored.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +32,7 @@ def run(
     policy: RoundPolicy | None = None,
     folder: RunFolder | None = None,
     eval_every: int = 10,
+    eval_at: Container[int] = (),
     commit_every_s: float = 2.0,
     on_round: OnRound = lambda row: None,
 ) -> RunRecord:
@@ -45,6 +46,7 @@ def run(
         policy: When a round closes; wait for all clients by default.
         folder: Where to commit, if anywhere; the caller holds its lock.
         eval_every: Rounds between evaluations; the last round is always evaluated.
+        eval_at: More rounds to evaluate.
         commit_every_s: Host seconds after which a round is committed; fast rounds share a commit.
         on_round: Called with each new row of the record's table of rounds.
 
@@ -60,7 +62,8 @@ def run(
     ledger = _Ledger(folder, timing, commit_every_s)
     for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
         replayed = outcome.round <= done
-        due = outcome.round % eval_every == 0 or outcome.round == rounds
+        number = outcome.round
+        due = number % eval_every == 0 or number in eval_at or number == rounds
         metrics = learner.evaluate(outcome.version) if due or replayed else None
         row = _row(outcome, metrics)
         ledger.add(row, outcome, learner, replayed)

@@ -36,7 +36,7 @@ from floss_sim.units import (
 
 Kind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
 _GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s or 36h"
-_DENSE_ROUNDS = re.compile(r"([1-9]\d*)-dense-rounds?")
+_DENSE_ROUNDS = re.compile(r"([1-9]\d{0,5})-dense-rounds?")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from floss_sim.cli import (
     progress_bar,
 )
 from floss_sim.errors import ConfigError
+from floss_sim.records import fingerprint
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
@@ -127,7 +128,8 @@ def _integers(text: str) -> list[int]:
 
 
 def _default_folder(request: Request) -> Path:
-    parts = (request.task.name, request.budget.text, request.profile.name)
+    mark = fingerprint(request.to_json())[:6]  # other seeds and candidates keep their own plans
+    parts = (request.task.name, request.budget.text, request.profile.name, mark)
     return Path("plans") / re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts))
 
 

@@ -74,17 +74,23 @@ class Outcome:
 
 
 def cut(
-    candidate: Candidate, record: RunRecord, limit: Limit, max_rounds: int, cohort: int
+    candidate: Candidate, record: RunRecord, limit: Limit, rounds: int, binds: str, cohort: int
 ) -> Outcome:
     """Return the outcome of a run that was timed on the limit's network.
 
-    The outcome ends at the last evaluated round that the budget and the cap both allow.
+    Args:
+        candidate: What was trained.
+        record: The run, perhaps longer than the plan may use.
+        limit: The budget.
+        rounds: The last round that may be used.
+        binds: What sets that round.
+        cohort: Clients of a round.
     """
     spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
     rows = [
         row
         for row in record.evaluated().to_pylist()
-        if row["round"] <= max_rounds and spent_R[row["round"] - 1] <= 1
+        if row["round"] <= rounds and spent_R[row["round"] - 1] <= 1
     ]
     last = rows[-1]
     rounds = last["round"]
@@ -97,7 +103,7 @@ def cut(
         up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
         simulated_s=last["closed_at_s"],
         spent=float(spent_R[rounds - 1]),
-        binds="round cap" if rounds >= max_rounds else "budget",
+        binds=binds,
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )

@@ -12,7 +12,7 @@ from planner.request import Request
 from planner.runs import OnProgress, Runs
 from planner.search import Halving, search
 from planner.space import Candidate
-from planner.store import CurveStore
+from planner.store import CurveStore, measured
 
 
 def make_plan(
@@ -38,6 +38,7 @@ def make_plan(
         nbytes={c: costs.of[c].run_bytes for c in costs.searched},
         effort=int(request.effort * costs.grid_rounds),
         seed=request.seed,
+        snap=measured,
     )
     expected = strategy.bound(strategy.starters)
     runs = Runs(request, costs, store, executor, on_progress, expected)

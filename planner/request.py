@@ -90,6 +90,9 @@ class Request:
             "effort": self.effort,
             "seed": self.seed,
             "candidates": len(self.candidates),
+            "ranks": sorted({c.rank for c in self.candidates}),
+            "down_densities": sorted({c.down_density for c in self.candidates}, reverse=True),
+            "up_densities": sorted({c.up_density for c in self.candidates}, reverse=True),
             "validation_examples": self.task.data.validation,
             "test_examples": self.task.data.test,
         }

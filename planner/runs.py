@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -12,12 +11,12 @@ from floss_sim.run import retime
 from planner.cost import Costs
 from planner.plan import Outcome, cut
 from planner.request import Request
-from planner.search import RUNGS, Curve, Extension, History
+from planner.search import Curve, Extension, History
 from planner.space import Candidate
-from planner.store import CurveStore
+from planner.store import CurveStore, measured
 from planner.workers import Job, test_all, train_all
 
-Targets = dict[Candidate, tuple[int, ...]]
+Targets = dict[Candidate, int]
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -56,14 +55,11 @@ class Runs:
 
         The baselines run beside the first proposals, so that no worker idles.
         """
-        for proposal in proposals:
-            self.asked[proposal.candidate] = proposal.rounds
-        targets: Targets = {p.candidate: (p.rounds,) for p in proposals}
-        for candidate in self._waiting:
-            horizon = self._costs.of[candidate].horizon
-            targets[candidate] = tuple(math.ceil(horizon * rung) for rung in RUNGS)
+        targets = {proposal.candidate: proposal.rounds for proposal in proposals}
+        self.asked.update(targets)
+        baselines = {c: measured(self._costs.of[c].horizon) for c in self._waiting}
         self._waiting = []
-        self._train(targets)
+        self._failed |= self._train({**targets, **baselines})
         return {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
 
     def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
@@ -73,42 +69,40 @@ class Runs:
             candidates: Finished runs.
             effort: Rounds that may be asked for in all; baselines outside the search are free.
         """
-        left = effort - sum(self.asked.values())
         growing = sorted(set(candidates))
         while growing:
-            growth = {c: self._growth(c) for c in growing}
-            growing = []
-            for candidate, rounds in growth.items():
-                counted = rounds if candidate in self.asked else 0
-                if rounds and counted <= left:
-                    left -= counted
-                    growing.append(candidate)
-            targets: Targets = {c: (self.outcome(c).rounds + growth[c],) for c in growing}
+            left = effort - sum(self.asked.values())
+            targets: Targets = {}
             for candidate in growing:
-                if candidate in self.asked:
-                    self.asked[candidate] += growth[candidate]
-            self._train(targets)
+                rounds = self._affordable(candidate)
+                more = rounds - self._targets[candidate]
+                if candidate in self.asked and 0 < more <= left:
+                    left -= more
+                    targets[candidate] = rounds
+                elif candidate not in self.asked and more > 0:
+                    targets[candidate] = rounds
+            before = {candidate: self._targets[candidate] for candidate in targets}
+            diverged = self._train(targets)
+            self._targets.update({c: before[c] for c in diverged})  # what was finished stands
+            growing = [c for c in targets if c not in diverged]
+            self.asked.update({c: targets[c] for c in growing if c in self.asked})
 
-    def _growth(self, candidate: Candidate) -> int:
+    def _affordable(self, candidate: Candidate) -> int:
+        """Return the measured round up to which the budget surely suffices, by real bytes."""
         outcome = self.outcome(candidate)
-        if self._folder(candidate).committed().rounds > outcome.rounds:
-            return 0  # the stored run already goes past this budget
-        affordable = int((1 - outcome.spent) / self._costs.of[candidate].most)
-        return min(affordable, self._request.max_rounds - outcome.rounds)
+        more = int((1 - outcome.spent) / self._costs.of[candidate].most)
+        return measured(min(outcome.rounds + more, self._request.max_rounds))
 
-    def _train(self, targets: Targets) -> None:
-        """Train to the given rounds, the longest jobs first."""
+    def _train(self, targets: Targets) -> set[Candidate]:
+        """Train to the given rounds, the longest jobs first; return the runs that diverged."""
         for candidate, rounds in targets.items():
-            self._targets[candidate] = max(rounds[-1], self._targets.get(candidate, 0))
-        order = sorted(targets, key=lambda c: -targets[c][-1])
+            self._targets[candidate] = max(rounds, self._targets.get(candidate, 0))
+        order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
-        for candidate, trained in zip(
-            order, train_all(self._executor, self._store, jobs, self._report), strict=True
-        ):
-            self.trained += trained or 0
-            if trained is None:
-                self._failed.add(candidate)
+        trained = train_all(self._executor, self._store, jobs, self._report)
+        self.trained += sum(rounds or 0 for rounds in trained)
         self._report()
+        return {c for c, rounds in zip(order, trained, strict=True) if rounds is None}
 
     def _report(self) -> None:
         done = sum(
@@ -139,19 +133,20 @@ class Runs:
         )
 
     def outcome(self, candidate: Candidate) -> Outcome:
-        """Return a run's outcome within the budget, on the plan's network."""
+        """Return a run's outcome within the budget and what was asked, on the plan's network."""
         config = self._request.config(candidate)
         record = retime(config, self._folder(candidate).record(), self._request.profile)
-        return cut(
-            candidate, record, self._costs.limit, self._request.max_rounds, config.server.cohort
-        )
+        last = self._targets[candidate]
+        binds = "round cap" if last >= measured(self._request.max_rounds) else "budget"
+        return cut(candidate, record, self._costs.limit, last, binds, config.server.cohort)
 
     def finished(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon."""
         return sorted(
             candidate
             for candidate, target in self._targets.items()
-            if target >= self._costs.of[candidate].horizon and candidate not in self._failed
+            if target >= measured(self._costs.of[candidate].horizon)
+            and candidate not in self._failed
         )
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -86,12 +86,14 @@ class Halving:
         nbytes: Predicted bytes of a whole run; breaks ties towards fewer.
         effort: Rounds of training that may be spent; never exceeded.
         seed: Chooses the starters where the effort does not suffice for all.
+        snap: Rounds a target down to one at which runs are evaluated.
     """
 
     horizons: Mapping[Candidate, int]
     nbytes: Mapping[Candidate, float]
     effort: int
     seed: int = 0
+    snap: Callable[[int], int] = int
     starters: tuple[Candidate, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,7 +123,7 @@ class Halving:
         """Return the runs that the current rung lacks, or nothing after the last rung."""
         alive: Sequence[Candidate] = self.starters
         for rung in RUNGS:
-            targets = {c: math.ceil(self.horizons[c] * rung) for c in alive}
+            targets = {c: self.snap(math.ceil(self.horizons[c] * rung)) for c in alive}
             known = {c: history.get(c, Curve()) for c in alive}
             lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
             if lacking:

@@ -8,7 +8,6 @@ same time share work instead of repeating it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from floss_sim.training import KIND, open_learner, test_metrics
 
 THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
-_EARLY = (1, 5)  # evaluated too, so that the smallest budgets find a measurement
+_EVERY = 10
+_BETWEEN = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})
 _WAIT_FOREVER = -1.0
 
 
@@ -30,6 +30,16 @@ def default_root() -> Path:
     """Return ``$FLOSS_SIM_STORE``, or a folder in the user's cache."""
     chosen = os.environ.get("FLOSS_SIM_STORE")
     return Path(chosen) if chosen else Path(user_cache_dir("floss-sim")) / "curves"
+
+
+def measured(rounds: int) -> int:
+    """Return the last round, of ``rounds`` at least 1, at which every stored run is evaluated.
+
+    The schedule depends on the round alone, not on a budget: 1, 2, 3, 5, 7, 10, then every 5 up
+    to 100, then every 10. Searches stop runs at these rounds only, so that a curve says the same
+    to every search, whoever had it trained and how far.
+    """
+    return next(r for r in range(rounds, 0, -1) if r % _EVERY == 0 or r in _BETWEEN)
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,10 @@ class CurveStore:
         """Return how many rounds of a run have been committed."""
         return self.folder(config).committed().rounds
 
-    def extend(self, config: RunConfig, targets: Sequence[int]) -> int:
-        """Train a run up to each target in turn; return how many rounds were trained here.
+    def extend(self, config: RunConfig, rounds: int) -> int:
+        """Train a run up to a measured round; return how many rounds were trained here.
 
-        The model is evaluated at every target, every ten rounds, and early on. Waits while
-        another process writes the run, then does only what is left.
+        Waits while another process writes the run, then does only what is left.
 
         Raises:
             RecordError: The store cannot be written.
@@ -65,11 +74,18 @@ class CurveStore:
         folder = self.folder(config)
         with folder.lock(_WAIT_FOREVER):
             before = folder.committed().rounds
-            for target in sorted({*(r for r in _EARLY if r < targets[-1]), *targets}):
-                if target > folder.committed().rounds:
-                    learner = open_learner(config, self.device, THREADS)
-                    run(config, load_profile(_RECORDED_ON), learner, rounds=target, folder=folder)
-            return folder.committed().rounds - before
+            if before >= rounds:
+                return 0
+            run(
+                config,
+                load_profile(_RECORDED_ON),
+                open_learner(config, self.device, THREADS),
+                rounds=rounds,
+                folder=folder,
+                eval_every=_EVERY,
+                eval_at=_BETWEEN,
+            )
+        return rounds - before
 
     def cached_test(self, config: RunConfig, round_: int) -> dict[str, float] | None:
         """Return the test metrics of a round if they have been measured."""
@@ -83,5 +99,6 @@ class CurveStore:
         """
         folder = self.folder(config)
         metrics = test_metrics(config, folder.model(round_), self.device)
-        folder.cache_test_metrics(round_, metrics)
+        with folder.lock(_WAIT_FOREVER):
+            folder.cache_test_metrics(round_, metrics)
         return metrics

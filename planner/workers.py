@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 
 from floss_sim.config import RunConfig
-from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.errors import FlossError, NonFiniteUpdateError
 from planner.store import CurveStore
 
 _TICK_S = 0.3
-Job = tuple[RunConfig, tuple[int, ...]]
+Job = tuple[RunConfig, int]
 
 
 @contextmanager
@@ -26,6 +27,11 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     )
     try:
         yield pool
+    except BrokenExecutor:
+        raise FlossError(
+            "a training process died (out of memory?); fewer --workers may help, "
+            "and what was committed is kept"
+        ) from None
     except BaseException:
         for process in pool._processes.values():
             process.terminate()  # what they committed stands; the rest is trained again
@@ -35,6 +41,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
 
 
 def _die_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -49,7 +56,7 @@ def _die_with_parent() -> None:
 def train_all(
     executor: Executor, store: CurveStore, jobs: Sequence[Job], on_tick: Callable[[], None]
 ) -> list[int | None]:
-    """Extend each run of ``jobs`` to its targets; return the rounds really trained, in order.
+    """Extend each run of ``jobs`` to its round; return the rounds really trained, in order.
 
     Runs that the store holds start no worker. A run that diverges gives None. ``on_tick`` is
     called a few times a second meanwhile.
@@ -58,9 +65,9 @@ def train_all(
         FlossError: Any other error of a worker.
     """
     futures = {
-        index: executor.submit(_extend, store, config, targets)
-        for index, (config, targets) in enumerate(jobs)
-        if store.rounds(config) < targets[-1]
+        index: executor.submit(_extend, store, config, rounds)
+        for index, (config, rounds) in enumerate(jobs)
+        if store.rounds(config) < rounds
     }
     pending = set(futures.values())
     while pending:
@@ -70,9 +77,9 @@ def train_all(
     return [trained.get(index, 0) for index in range(len(jobs))]
 
 
-def _extend(store: CurveStore, config: RunConfig, targets: tuple[int, ...]) -> int | None:
+def _extend(store: CurveStore, config: RunConfig, rounds: int) -> int | None:
     try:
-        return store.extend(config, targets)
+        return store.extend(config, rounds)
     except NonFiniteUpdateError:
         return None
 

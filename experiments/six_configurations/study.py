@@ -73,7 +73,7 @@ def train(store: CurveStore, runs: dict[tuple[Candidate, int], RunConfig], round
         print(f"\r{done} of {rounds * len(runs)} rounds", end="", flush=True)
 
     with worker_pool(os.cpu_count() or 1) as pool:
-        train_all(pool, store, [(config, (rounds,)) for config in runs.values()], tick)
+        train_all(pool, store, [(config, rounds) for config in runs.values()], tick)
     print()
 
 

@@ -19,6 +19,7 @@ def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, fl
     Raises:
         PayloadError: The message is not one of the run's layout.
     """
+    torch.set_num_threads(1)
     place = torch.device(device)
     vector_N, _ = decode(config.layout, blob)
     split = on_device(config.task.content.test, place)

@@ -107,12 +107,21 @@ class TorchLearner:
             gradient_N += np.float32(arrival.weight) * update_N
         self._server.step(gradient_N)
         self._version += 1
+        if not np.isfinite(self._server.vector()).all():
+            raise NonFiniteUpdateError(
+                f"the server's vector is not finite after round {self._version}; "
+                "lower the learning rates"
+            )
         return self._version
 
     def evaluate(self, version: int) -> Metrics:
         """Return validation metrics of P * M, and of dense P as a diagnostic."""
         model_N, _ = decode(self.layout, self.model())
         masked = measure(self._model, model_N, *self._validation)
+        if not np.isfinite(masked[1]):
+            raise NonFiniteUpdateError(
+                f"the loss is not finite after round {version}; lower the learning rates"
+            )
         dense_N = self._server.vector()
         same = np.array_equal(model_N, dense_N)
         dense = masked if same else measure(self._model, dense_N, *self._validation)

@@ -13,7 +13,7 @@ import planner.cli
 from floss_sim.records import RunFolder
 
 PLAN = [
-    "floss-plan", "--budget", "6-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
     "--down-densities", "1,1/4", "--up-densities", "1/16", "--reference-rank", "4",
     "--max-rounds", "20", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip
@@ -68,7 +68,7 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert 0 <= best["test_accuracy"] <= 1
     dense = first["baselines"]["dense"]
     assert (dense["rank"], dense["down_density"], dense["up_density"]) == (4, 1, 1)
-    assert dense["rounds"] == 6
+    assert dense["rounds"] == 7
     assert dense["binds"] == "budget"
     assert first["baselines"]["thesis_rule"]["up_density"] == 1 / 64
     (saved,) = tmp_path.glob("plans/*/plan.json")
@@ -83,11 +83,14 @@ def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, 
     monkeypatch.chdir(tmp_path)
     answer(monkeypatch, capfd, planner.cli.main, PLAN)
     timed = [*PLAN]
-    timed[timed.index("6-dense-rounds")] = "2s"
+    timed[timed.index("7-dense-rounds")] = "2s"
     on_lte = [*timed, "--network", "lte"]
     made = answer(monkeypatch, capfd, planner.cli.main, on_lte)
     best = made["recommendation"]
     assert best["simulated_s"] <= 2
+    fresh = answer(monkeypatch, capfd, planner.cli.main, [*on_lte, "--store", "fresh"])
+    assert fresh["effort"].pop("trained_now_rounds") > made["effort"].pop("trained_now_rounds")
+    assert made == fresh  # a plan does not depend on what the store held before
     assert made["budget"] == {"text": "2s", "kind": "seconds", "amount": 2.0, "unit": "s"}
 
 

@@ -81,13 +81,13 @@ def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(
     spent = Limit(parse_budget("1GB"), 1, paper.links(50), 5).spent(record)
     limit = Limit(parse_budget("1GB"), float(spent[26]), paper.links(50), 5)  # 27 rounds
     candidate = Candidate(2, 0.25, 1 / 16)
-    made = cut(candidate, record, limit, 400, 5)
+    made = cut(candidate, record, limit, 40, "budget", 5)
     assert (made.rounds, made.binds) == (20, "budget")
     assert made.accuracy == 1 - 1 / 21
     assert made.total_bytes == spent[19]
     assert made.spent == pytest.approx(spent[19] / spent[26])
     assert made.simulated_s == record.rounds["closed_at_s"][19].as_py()
-    capped = cut(candidate, record, limit, 10, 5)
+    capped = cut(candidate, record, limit, 10, "round cap", 5)
     assert (capped.rounds, capped.binds) == (10, "round cap")
 
 

@@ -209,3 +209,9 @@ def test_training_really_learns(paper: NetworkProfile, tmp_path: Path):
     folder = RunFolder.open(tmp_path / "run", chosen.description("t", "cpu", 1))
     record = run(chosen, paper, open_learner(chosen, "cpu"), rounds=30, folder=folder)
     assert record.evaluated()["accuracy"][-1].as_py() > 0.75  # 0.1 is chance
+
+
+def test_a_diverging_server_is_named(paper: NetworkProfile):
+    chosen = config(server={"optimizer": "fedavg", "learning_rate": 3e38})
+    with pytest.raises(NonFiniteUpdateError, match="round"):
+        run(chosen, paper, open_learner(chosen, "cpu"), rounds=4)
