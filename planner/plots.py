@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+_START_UP = 0.1  # share of the budget whose accuracies do not set the scale
+
 
 def curves_frame(curves: dict[str, tuple[tuple[int, float, float], ...]]) -> pd.DataFrame:
     """Return one row for each evaluated round of each labelled run.
@@ -32,6 +34,9 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
     ax.set_xlabel(xlabel)
     ax.set_ylabel("validation accuracy of P·M (%)")
     ax.set_xlim(0, 102)
+    late = frame[frame["spent"] >= _START_UP]
+    if len(late):  # the first steep rise would flatten what is to be compared
+        ax.set_ylim(bottom=max(0.0, 100 * late["accuracy"].min() - 3))
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right", fontsize="small")
 

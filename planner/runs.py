@@ -48,6 +48,7 @@ class Runs:
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self._targets: dict[Candidate, int] = {}
         self._folders: dict[Candidate, RunFolder] = {}
+        self._outcomes: dict[tuple[Candidate, int], Outcome] = {}
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
 
     def extend(self, proposals: Sequence[Extension]) -> History:
@@ -134,9 +135,14 @@ class Runs:
 
     def outcome(self, candidate: Candidate) -> Outcome:
         """Return a run's outcome within the budget and what was asked, on the plan's network."""
+        last = self._targets[candidate]
+        if (candidate, last) not in self._outcomes:
+            self._outcomes[candidate, last] = self._cut(candidate, last)
+        return self._outcomes[candidate, last]
+
+    def _cut(self, candidate: Candidate, last: int) -> Outcome:
         config = self._request.config(candidate)
         record = retime(config, self._folder(candidate).record(), self._request.profile)
-        last = self._targets[candidate]
         binds = "round cap" if last >= measured(self._request.max_rounds) else "budget"
         return cut(candidate, record, self._costs.limit, last, binds, config.server.cohort)
 
