@@ -8,29 +8,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
-TRAIN_ROWS = 1097
-VAL_ROWS = 350
+from floss_sim import load_task
 
 Split = tuple[Tensor, Tensor]
 
 
-def digit_splits(seed: int = 0) -> tuple[Split, Split]:
-    """Returns (images, labels) for training and validation after a seeded shuffle."""
-    data, target = load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(data))
-    images = torch.from_numpy(data / 16).float().view(-1, 1, 8, 8)
-    labels = torch.from_numpy(target).long()
-    train, val = order[:TRAIN_ROWS], order[TRAIN_ROWS : TRAIN_ROWS + VAL_ROWS]
-    return (images[train], labels[train]), (images[val], labels[val])
+def digit_splits() -> tuple[Split, Split]:
+    """Returns the task's (images, labels) for training and for validation; test stays unread."""
+    content = load_task("digits").content
+    train, val = (
+        (torch.from_numpy(x), torch.from_numpy(y)) for x, y in (content.train, content.validation)
+    )
+    return train, val
 
 
 def cls_features(model: ViTForImageClassification, images: Tensor) -> Tensor:
