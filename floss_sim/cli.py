@@ -37,6 +37,7 @@ EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
 
 def guard(app: typer.Typer, name: str) -> int:
     """Run a typer app; return its exit code after saying any error in one line on stderr."""
+    result, message = None, None
     try:
         result = app(standalone_mode=False)
     except TyperException as error:
@@ -48,9 +49,12 @@ def guard(app: typer.Typer, name: str) -> int:
     except OSError as error:
         message, code = f"{error.filename or 'file system'}: {error.strerror}", EXIT_BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        message, code = "interrupted; the same command goes on from here", EXIT_INTERRUPTED
-    else:
-        return result if isinstance(result, int) else 0
+        result = EXIT_INTERRUPTED
+    if message is None:
+        code = result if isinstance(result, int) else 0
+        if code != EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code
+            return code
+        message = "interrupted; the same command goes on from here"
     print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
     return code
 

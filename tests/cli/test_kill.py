@@ -103,3 +103,19 @@ def test_a_killed_planner_takes_its_workers_with_it_and_resumes(tmp_path: Path):
     assert resumed["effort"].pop("trained_now_rounds") > 0
     whole["effort"].pop("trained_now_rounds")
     assert resumed == whole
+
+
+def test_ctrl_c_ends_with_one_line_and_what_is_committed_stays(tmp_path: Path):
+    killed = tmp_path / "run"
+    with subprocess.Popen(
+        [*RUN, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (killed / "manifest.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "floss-sim: interrupted; the same command goes on from here\n"
+    assert RunFolder.read(killed).record().rounds.num_rows > 0
