@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -224,17 +224,6 @@ def _run_with_progress(
         )
 
 
-def tested(
-    folder: RunFolder, round_: int, measure: Callable[[], dict[str, float]]
-) -> dict[str, float]:
-    """Return the test metrics of a round's model, measured once and cached in its folder."""
-    metrics = folder.test_metrics(round_)
-    if metrics is None:
-        metrics = measure()
-        folder.cache_test_metrics(round_, metrics)
-    return metrics
-
-
 def _finish(
     config: RunConfig, profile: NetworkProfile, folder: RunFolder, record: RunRecord, device: str
 ) -> dict[str, Any]:
@@ -246,7 +235,7 @@ def _finish(
         raise RecordError(f"{folder.path} holds no evaluated round; run more --rounds")
     last = curve.to_pylist()[-1]
     model = folder.model(last["round"])
-    test = tested(folder, last["round"], lambda: test_metrics(config, model, device))
+    test = folder.tested(last["round"], lambda: test_metrics(config, model, device))
     label = describe(config)
     title = f"{config.task.name} on {profile.name}, seed {config.seed}"
     save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")

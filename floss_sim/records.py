@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import resource
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -343,6 +343,14 @@ class RunFolder:
         path = self.path / "test.json"
         found = _read_json(path).get(str(round_)) if path.exists() else None
         return found if isinstance(found, dict) else None
+
+    def tested(self, round_: int, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Return the test metrics of a round's model, measured once; the caller holds the lock."""
+        metrics = self.test_metrics(round_)
+        if metrics is None:
+            metrics = measure()
+            self.cache_test_metrics(round_, metrics)
+        return metrics
 
     def cache_test_metrics(self, round_: int, metrics: Mapping[str, float]) -> None:
         """Keep the test metrics of a round's model."""

@@ -92,13 +92,12 @@ class CurveStore:
         return self.folder(config).test_metrics(round_)
 
     def test(self, config: RunConfig, round_: int) -> dict[str, float]:
-        """Measure and keep the test ``accuracy`` and ``loss`` of an evaluated round.
+        """Return the test ``accuracy`` and ``loss`` of an evaluated round, measured once.
 
         Raises:
             RecordError: The round was not evaluated.
         """
         folder = self.folder(config)
-        metrics = test_metrics(config, folder.model(round_), self.device)
         with folder.lock(_WAIT_FOREVER):
-            folder.cache_test_metrics(round_, metrics)
-        return metrics
+            model = folder.model(round_)
+            return folder.tested(round_, lambda: test_metrics(config, model, self.device))
