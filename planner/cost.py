@@ -36,6 +36,15 @@ class Cost:
     horizon: int
     most: float
 
+    def to_json(self) -> dict[str, float]:
+        """Return the cost as plain values."""
+        return {
+            "down_bytes": self.down_bytes,
+            "up_bytes": self.up_bytes,
+            "round_s": self.round_s,
+            "affordable_rounds": self.horizon,
+        }
+
     @property
     def run_bytes(self) -> int:
         """Bytes of one client's transfers in each of ``horizon`` rounds."""

@@ -152,6 +152,8 @@ class Plan:
         margin: Accuracies within this of the best are called ties.
         baselines: Runs that were really run at the same budget; None if it affords no round.
         effort: Rounds asked for and rounds really trained.
+        costs: Of each affordable candidate, predicted without training: bytes of a download and
+            an upload, seconds of a round, rounds that the budget affords.
     """
 
     request: Mapping[str, Any]
@@ -162,6 +164,7 @@ class Plan:
     margin: float
     baselines: Mapping[str, Outcome | None]
     effort: Mapping[str, int]
+    costs: tuple[Mapping[str, Any], ...] = ()
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
@@ -190,4 +193,5 @@ class Plan:
                 name: outcome and one(outcome) for name, outcome in self.baselines.items()
             },
             "effort": dict(self.effort),
+            "costs": [dict(cost) for cost in self.costs],
         }

@@ -80,4 +80,5 @@ def _plan(
             "search_rounds": sum(runs.asked.values()),
             "trained_now_rounds": runs.trained,
         },
+        costs=tuple({**c.settings(), **costs.of[c].to_json()} for c in costs.searched),
     )

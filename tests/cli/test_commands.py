@@ -65,6 +65,10 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert first["effort"]["search_rounds"] <= first["effort"]["limit_rounds"]
     assert best["budget_spent"] <= 1
     assert best["rounds"] <= 20
+    (cost,) = [c for c in first["costs"] if (c["rank"], c["down_density"]) == (4, 1.0)]
+    link_s = 8 * (cost["down_bytes"] + 16 * cost["up_bytes"]) / 200e6
+    assert cost["round_s"] == pytest.approx(link_s)
+    assert cost["affordable_rounds"] == 20
     assert 0 <= best["test_accuracy"] <= 1
     dense = first["baselines"]["dense"]
     assert (dense["rank"], dense["down_density"], dense["up_density"]) == (4, 1, 1)
