@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from floss_sim.cli import (
+from floss_sim.cli.common import (
     DeviceOption,
     JsonOption,
     NetworkOption,

@@ -28,6 +28,7 @@ class Method:
     name: str
     download: Selector
     upload: Selector
+    trains: str = "lora"  # which entries there are: a key of ``layout.LAYOUTS``
 
     def settings(self) -> dict[str, Any]:
         """Return the method as plain values, for records and fingerprints.

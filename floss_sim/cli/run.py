@@ -1,30 +1,31 @@
-"""The command ``floss-sim``; what it shares with ``floss-plan`` stands at the top."""
+"""``floss-sim run``: train one configuration in lockstep with simulated time."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from typer.exceptions import TyperException
 
+from floss_sim.cli.common import (
+    DeviceOption,
+    JsonOption,
+    NetworkOption,
+    RatioOption,
+    SeedOption,
+    TaskOption,
+    given,
+    network,
+    progress_bar,
+)
 from floss_sim.config import RunConfig
-from floss_sim.errors import ConfigError, FlossError, RecordError
+from floss_sim.errors import RecordError
 from floss_sim.methods import method_from_name
-from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.run import run as run_lockstep
 from floss_sim.sparsity import format_density, parse_density
@@ -32,91 +33,7 @@ from floss_sim.tasks import load_task
 from floss_sim.training import KIND, export_adapter, open_learner, resolve_device, test_metrics
 from floss_sim.units import format_bytes, format_duration
 
-EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
-
-
-def guard(app: typer.Typer, name: str) -> int:
-    """Run a typer app; return its exit code after saying any error in one line on stderr."""
-    result, message = None, None
-    try:
-        result = app(standalone_mode=False)
-    except TyperException as error:
-        message, code = error.format_message(), EXIT_BAD_INPUT
-    except ConfigError as error:
-        message, code = str(error), EXIT_BAD_INPUT
-    except FlossError as error:
-        message, code = str(error), EXIT_FAILED
-    except OSError as error:
-        message, code = f"{error.filename or 'file system'}: {error.strerror}", EXIT_BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        result = EXIT_INTERRUPTED
-    if message is None:
-        code = result if isinstance(result, int) else 0
-        if code != EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code
-            return code
-        message = "interrupted; the same command goes on from here"
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
-    return code
-
-
-def network(name: str, upload_ratio: float | None) -> NetworkProfile:
-    """Return a network profile, its up rates at ``1 / upload_ratio`` of the down rates if given.
-
-    Raises:
-        ProfileError: Unknown or unusable profile, or a ratio that is not above zero.
-    """
-    profile = load_profile(name)
-    return profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
-
-
-def given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given, that is, are not None."""
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def progress_bar(console: Console, *columns: str) -> Progress:
-    """Return a progress bar with elapsed and remaining time, and extra text columns."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rounds"),
-        *(TextColumn(column) for column in columns),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.",
-)
-
-
-@app.callback()
-def _root() -> None:
-    """Keep ``run`` a sub-command while it is the only one."""
-
-
-TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
-NetworkOption = Annotated[
-    str, typer.Option("--network", help="Packaged profile, or a path that ends in .toml.")
-]
-RatioOption = Annotated[
-    float | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
-]
-SeedOption = Annotated[int, typer.Option(help="Names every random stream of the run.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
-_RUN_HELP = """Train one configuration in lockstep with simulated time.
+HELP = """Train one configuration in lockstep with simulated time.
 
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
@@ -130,7 +47,6 @@ Examples:
 """
 
 
-@app.command(help=_RUN_HELP)
 def run(
     task: TaskOption = "digits",
     method: Annotated[str, typer.Option(help="floss or dense.")] = "floss",
@@ -289,8 +205,3 @@ def _summary_table(summary: Mapping[str, Any]) -> Table:
 
 def _both_bytes(total: int, transfers: int) -> str:
     return f"{format_bytes(total)} ({format_bytes(total / transfers)} a client and round)"
-
-
-def main() -> None:
-    """Entry point of ``floss-sim``."""
-    sys.exit(guard(app, "floss-sim"))

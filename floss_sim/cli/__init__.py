@@ -1,0 +1,31 @@
+"""The command ``floss-sim``: one module a sub-command, and ``common`` for what they share."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from floss_sim.cli import run
+from floss_sim.cli.common import guard
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep ``run`` a sub-command while it is the only one."""
+
+
+app.command("run", help=run.HELP)(run.run)
+
+
+def main() -> None:
+    """Entry point of ``floss-sim``."""
+    sys.exit(guard(app, "floss-sim"))

@@ -1,0 +1,90 @@
+"""What the commands share: exit codes, options, the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from typer.exceptions import TyperException
+
+from floss_sim.errors import ConfigError, FlossError
+from floss_sim.network import NetworkProfile, load_profile
+
+TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
+NetworkOption = Annotated[
+    str, typer.Option("--network", help="Packaged profile, or a path that ends in .toml.")
+]
+RatioOption = Annotated[
+    float | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
+]
+SeedOption = Annotated[int, typer.Option(help="Names every random stream of the run.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
+
+
+def guard(app: typer.Typer, name: str) -> int:
+    """Run a typer app; return its exit code after saying any error in one line on stderr."""
+    result, message = None, None
+    try:
+        result = app(standalone_mode=False)
+    except TyperException as error:
+        message, code = error.format_message(), EXIT_BAD_INPUT
+    except ConfigError as error:
+        message, code = str(error), EXIT_BAD_INPUT
+    except FlossError as error:
+        message, code = str(error), EXIT_FAILED
+    except OSError as error:
+        message, code = f"{error.filename or 'file system'}: {error.strerror}", EXIT_BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        result = EXIT_INTERRUPTED
+    if message is None:
+        code = result if isinstance(result, int) else 0
+        if code != EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code
+            return code
+        message = "interrupted; the same command goes on from here"
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def network(name: str, upload_ratio: float | None) -> NetworkProfile:
+    """Return a network profile, its up rates at ``1 / upload_ratio`` of the down rates if given.
+
+    Raises:
+        ProfileError: Unknown or unusable profile, or a ratio that is not above zero.
+    """
+    profile = load_profile(name)
+    return profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that were given, that is, are not None."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def progress_bar(console: Console, *columns: str) -> Progress:
+    """Return a progress bar with elapsed and remaining time, and extra text columns."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rounds"),
+        *(TextColumn(column) for column in columns),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
