@@ -17,7 +17,7 @@ from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
 from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
 
-CODE_SCHEMA = 1  # raised whenever a change of code changes a trajectory
+CODE_SCHEMA = 2  # raised whenever a change of code changes a trajectory
 Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)
 _VERSIONS = ("numpy", "torch", "transformers", "peft")
 
@@ -82,7 +82,8 @@ class RunConfig:
                 f"cohort of {self.server.cohort} clients; "
                 f"valid: 1 to the fleet's {self.fleet.clients}"
             )
-        _ = self.layout
+        for tier in self.method.tiers:
+            _ = tier.download.count(self.layout)  # refuses ranks above the run's
         return self
 
     @cached_property
@@ -107,10 +108,10 @@ class RunConfig:
             "method": self.method.settings(),
             "rank": self.rank,
             "seed": self.seed,
-            "fleet": self.fleet.model_dump(mode="json"),
-            "client": self.client.model_dump(mode="json"),
-            "server": self.server.model_dump(mode="json"),
-            "lora": self.task.lora.model_dump(mode="json"),
+            "fleet": self.fleet.model_dump(mode="json", exclude_defaults=True),
+            "client": self.client.model_dump(mode="json", exclude_defaults=True),
+            "server": self.server.model_dump(mode="json", exclude_defaults=True),
+            "lora": self.task.lora.model_dump(mode="json", exclude_defaults=True),
         }
 
     def trajectory(self, learner: str, device: str, threads: int) -> dict[str, Any]:

@@ -12,9 +12,12 @@ ResumingLearner    as recorded, then those of a live one    recorded, then reall
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from floss_sim.layout import Layout
 from floss_sim.messages import (
+    NO_STATE,
     Arrival,
     ClientState,
     Dispatch,
@@ -23,41 +26,53 @@ from floss_sim.messages import (
     Snapshot,
     Upload,
 )
-from floss_sim.methods import Method
+from floss_sim.methods import MaskLedger, Method
 from floss_sim.records import RunRecord
-from floss_sim.wire import predict_nbytes
 
 
 class SizeOnlyLearner:
     """Answers with predicted sizes; nothing is trained.
 
     Args:
-        entries: Length of the layout's vector.
+        layout: Names the entries.
         method: Says how many entries travel each way.
         examples: Local examples of each client, epochs included, by client number.
     """
 
-    def __init__(self, entries: int, method: Method, examples: Sequence[int]) -> None:
+    def __init__(self, layout: Layout, method: Method, examples: Sequence[int]) -> None:
         self.version = 0
+        self._layout = layout
+        self._method = method
         self._examples = examples
-        self._down, self._up = (
-            (predict_nbytes(entries, selector.count(entries)), selector.count(entries))
-            for selector in (method.download, method.upload)
-        )
+        self._ledger = MaskLedger(len(examples))
+        self._size = lru_cache(maxsize=4096)(self._predict)
+
+    def _predict(self, way: str, tier: int, version: int, held: int) -> tuple[int, int]:
+        """Return (bytes, entries) of a message."""
+        if way == "down":
+            size = self._method.download_size(self._layout, tier, version, held)
+            return size.nbytes(self._method.down_values), size.count
+        size = self._method.upload_size(self._layout, tier, version)
+        return size.nbytes(self._method.up_values), size.count
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return a download of predicted size."""
-        nbytes, count = self._down
-        return Dispatch(sequence, client, self.version, nbytes, count)
+        held = self._ledger.held(client) if self._method.mask_ledger else 0
+        tier = self._method.tier_of(client, len(self._examples))
+        nbytes, count = self._size("down", tier, self.version, held)
+        return Dispatch(sequence, client, self.version, nbytes, count, held=held)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return an upload of predicted size."""
-        nbytes, count = self._up
+        tier = self._method.tier_of(dispatch.client, len(self._examples))
+        nbytes, count = self._size("up", tier, dispatch.version, 0)
         examples = self._examples[dispatch.client]
         return Upload(dispatch.sequence, dispatch.client, nbytes, count, examples)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Count the version up."""
+        for arrival in arrivals:
+            self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)
         self.version += 1
         return self.version
 
@@ -79,9 +94,15 @@ class SizeOnlyLearner:
 
 
 class ReplayLearner:
-    """Answers from a recorded run; raises KeyError past its end."""
+    """Answers from a recorded run; raises KeyError past its end.
 
-    def __init__(self, record: RunRecord) -> None:
+    Args:
+        record: The run.
+        clients: What each client keeps after it; no earlier state is ever looked at.
+    """
+
+    def __init__(self, record: RunRecord, clients: Mapping[int, ClientState] | None = None) -> None:
+        self._clients = clients or {}
         transfers = record.transfers.to_pylist()
         self._transfers = {(row["sequence"], row["direction"]): row for row in transfers}
         self._rounds = {row["version"]: row for row in record.rounds.to_pylist()}
@@ -96,7 +117,12 @@ class ReplayLearner:
         """Return the recorded upload."""
         row = self._row(dispatch.client, dispatch.sequence, "up")
         return Upload(
-            dispatch.sequence, dispatch.client, row["nbytes"], row["entries"], row["examples"]
+            dispatch.sequence,
+            dispatch.client,
+            row["nbytes"],
+            row["entries"],
+            row["examples"],
+            client_state=self._clients.get(dispatch.client, NO_STATE),
         )
 
     def _row(self, client: int, sequence: int, direction: str) -> Mapping[str, Any]:
@@ -138,7 +164,7 @@ class ResumingLearner:
     """
 
     def __init__(self, record: RunRecord, snapshot: Snapshot, live: Learner) -> None:
-        self._recorded = ReplayLearner(record)
+        self._recorded = ReplayLearner(record, snapshot.clients)
         self._live = live
         self._snapshot = snapshot
         self._left = record.rounds.num_rows

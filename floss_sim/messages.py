@@ -45,7 +45,8 @@ def draw_cohort(seed: int, round_: int, fleet: int, size: int) -> Cohort:
 class Dispatch:
     """What the server sends to a client: the newest version, encoded.
 
-    ``sequence`` numbers the dispatches of a run. ``blob`` is empty where only sizes are simulated.
+    ``sequence`` numbers the dispatches of a run. ``held`` is the version of the persistent mask
+    that the client is known to hold, or 0. ``blob`` is empty where only sizes are simulated.
     """
 
     sequence: int
@@ -54,6 +55,7 @@ class Dispatch:
     nbytes: int
     entries: int
     blob: bytes = field(default=b"", repr=False)
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,17 @@ class Arrival:
     staleness: int
 
 
+def weights(uploads: Sequence[Upload], law: str) -> list[float]:
+    """Return the weight of each upload of a round, adding up to 1.
+
+    Args:
+        uploads: What is aggregated.
+        law: ``"uniform"`` (as FLoSS), or ``"examples"`` (McMahan et al. 2017): by local examples.
+    """
+    shares = [1 if law == "uniform" else upload.examples for upload in uploads]
+    return [share / sum(shares) for share in shares]
+
+
 @dataclass(frozen=True)
 class Metrics:
     """Accuracy (0 to 1) and mean cross-entropy on the validation split.
@@ -93,10 +106,17 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a learner needs to go on after a version: named tensors, and the version."""
+    """All that is needed to go on after a version.
+
+    Attributes:
+        version: The version.
+        tensors: The learner's state.
+        clients: What each client keeps, by client number.
+    """
 
     version: int
     tensors: Mapping[str, NDArray[Any]] = field(repr=False)
+    clients: Mapping[int, ClientState] = field(default_factory=dict, repr=False)
 
 
 class Learner(Protocol):

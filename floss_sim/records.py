@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -248,7 +249,7 @@ class RunFolder:
         committed = self.committed()
         path = self.path / committed.checkpoint
         try:
-            return Snapshot(committed.checkpoint_version, load_file(path))
+            return _unpack(committed.checkpoint_version, load_file(path))
         except (OSError, SafetensorError) as error:
             raise RecordError(f"cannot read {path}: {error}") from None
 
@@ -293,7 +294,7 @@ class RunFolder:
                 for kind, rows in (("rounds", rounds), ("transfers", transfers))
             }
             checkpoint = f"checkpoint-{stem}.safetensors"
-            save_file(dict(snapshot.tensors), self.path / checkpoint)
+            save_file(_pack(snapshot), self.path / checkpoint)
             names = {number: f"model-{number:06d}.floss" for number in models}
             for number, blob in models.items():
                 (self.path / names[number]).write_bytes(blob)
@@ -357,6 +358,25 @@ class RunFolder:
         path = self.path / "test.json"
         known = _read_json(path) if path.exists() else {}
         write_atomically(path, json.dumps({**known, str(round_): dict(metrics)}, indent=1) + "\n")
+
+
+def _pack(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
+    """Return one flat mapping of a snapshot's tensors and its clients' states."""
+    clients = {
+        f"client/{client}/{name}": tensor
+        for client, state in snapshot.clients.items()
+        for name, tensor in state.items()
+    }
+    return {**snapshot.tensors, **clients}
+
+
+def _unpack(version: int, tensors: Mapping[str, NDArray[Any]]) -> Snapshot:
+    own = {name: t for name, t in tensors.items() if not name.startswith("client/")}
+    clients: dict[int, dict[str, NDArray[Any]]] = {}
+    for name in tensors.keys() - own.keys():
+        _, client, key = name.split("/", 2)
+        clients.setdefault(int(client), {})[key] = tensors[name]
+    return Snapshot(version, own, clients)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

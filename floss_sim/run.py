@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from floss_sim.config import RunConfig
 from floss_sim.learners import ReplayLearner, ResumingLearner, SizeOnlyLearner
-from floss_sim.messages import Cohort, Learner, Metrics, draw_cohort
+from floss_sim.messages import ClientState, Cohort, Learner, Metrics, draw_cohort
 from floss_sim.network import NetworkProfile
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
 from floss_sim.simulator import RoundOutcome, RoundPolicy, WaitAll, simulate
@@ -81,7 +82,7 @@ def retime(config: RunConfig, record: RunRecord, profile: NetworkProfile) -> Run
 
 def size_only(config: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:
     """Return what rounds would cost in predicted bytes and seconds; nothing is trained."""
-    learner = SizeOnlyLearner(config.layout.entries, config.method, config.client_examples())
+    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
     return run(config, profile, learner, rounds=rounds)
 
 
@@ -93,7 +94,8 @@ def _outcomes(
     def cohort_of(number: int) -> Cohort:
         return draw_cohort(config.seed, number, fleet, size)
 
-    return simulate(learner, profile.links(fleet), policy, cohort_of, rounds)
+    links = profile.links(fleet)
+    return simulate(learner, links, policy, cohort_of, rounds, config.server.weighting)
 
 
 def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
@@ -121,11 +123,13 @@ class _Ledger:
         self._transfers: list[Row] = []
         self._pending = (0, 0)
         self._models: dict[int, bytes] = {}
+        self._clients: Mapping[int, ClientState] = {}
         self._began = self._committed = time.monotonic()
 
     def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
         """Take a round's rows; commit them now and then."""
         self._rounds.append(row)
+        self._clients = outcome.client_states
         self._transfers.extend(vars(transfer) for transfer in outcome.transfers)
         if replayed and self._same_timing:
             self._pending = len(self._rounds), len(self._transfers)
@@ -141,16 +145,19 @@ class _Ledger:
         rounds, transfers = self._pending
         if self._folder is None or rounds == len(self._rounds):
             return
+        began = time.monotonic()
         self._folder.commit(
             self._rounds[rounds:],
             self._transfers[transfers:],
             timing=self._timing,
-            snapshot=learner.snapshot(),
+            snapshot=replace(learner.snapshot(), clients=self._clients),
             models=self._models,
         )
         self._pending = len(self._rounds), len(self._transfers)
         self._models = {}
         self._committed = time.monotonic()
+        if self._commit_every_s:  # large checkpoints of many clients: a tenth of the time
+            self._commit_every_s = max(self._commit_every_s, 10 * (self._committed - began))
         self._folder.note_host(self._rounds[-1]["round"], self._committed - self._began)
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:

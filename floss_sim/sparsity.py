@@ -66,3 +66,16 @@ def top_k_mask(values_N: Vector, count: int) -> Mask:
     ties = np.flatnonzero(magnitude_N == threshold)
     mask_N[ties[: count - np.count_nonzero(mask_N)]] = True
     return mask_N
+
+
+def random_k_mask(entries: int, count: int, draw: np.random.Generator) -> Mask:
+    """Return the mask of ``count`` of ``entries`` positions, drawn without replacement.
+
+    Raises:
+        ValueError: ``count`` is outside 1 .. entries.
+    """
+    if not 1 <= count <= entries:
+        raise ValueError(f"cannot keep {count} of {entries} entries")
+    mask = np.zeros(entries, dtype=bool)
+    mask[draw.choice(entries, size=count, replace=False)] = True
+    return mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,11 +25,11 @@ from floss_sim.cli.common import (
 )
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
-from floss_sim.methods import method_from_name
+from floss_sim.methods import ledger_nbytes, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.run import run as run_lockstep
-from floss_sim.sparsity import format_density, parse_density
+from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import KIND, export_adapter, open_learner, resolve_device, test_metrics
 from floss_sim.units import format_bytes, format_duration
@@ -37,11 +38,17 @@ HELP = """Train one configuration in lockstep with simulated time.
 
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
+Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, ffa, bitfit, full, head.
+
 Examples:
 
   floss-sim run --rank 16 --down-density 1/4 --up-density 1/16 --rounds 50
 
   floss-sim run --method dense --rounds 50 --network lte --out runs/dense
+
+  floss-sim run --method sparse-adapter --density 1/4 --scope tensor --rounds 50
+
+  floss-sim run --up-density 1/16 --up-values int8 --error-feedback --rounds 50
 
   floss-sim run --rounds 20 --partition iid --upload-ratio 4 --json
 """
@@ -49,10 +56,44 @@ Examples:
 
 def run(
     task: TaskOption = "digits",
-    method: Annotated[str, typer.Option(help="floss or dense.")] = "floss",
+    method: Annotated[str, typer.Option(help="One of the methods above.")] = "floss",
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
-    down_density: Annotated[str, typer.Option(help="Fraction of P sent down.")] = "1",
-    up_density: Annotated[str, typer.Option(help="Fraction of an update sent up.")] = "1",
+    down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
+    up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
+    density: Annotated[
+        str | None, typer.Option(help="sparse-adapter: density of its one mask; default 1/4.")
+    ] = None,
+    factor: Annotated[
+        float | None, typer.Option(help="adapter-lth: what is left of the mask a round.")
+    ] = None,
+    tiers: Annotated[
+        str | None,
+        typer.Option(help="floss-tiers: share:down:up,... ; hetlora: share:ranks,..."),
+    ] = None,
+    which: Annotated[str | None, typer.Option(help="hetlora: first or largest ranks.")] = None,
+    divisor: Annotated[
+        str | None, typer.Option(help="hetlora: mean over the cohort, or the clients covering.")
+    ] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="Densities are global (default) or of each tensor.")
+    ] = None,
+    pick: Annotated[
+        str | None, typer.Option(help="Keep the largest entries (default), or random ones.")
+    ] = None,
+    dense_head: Annotated[
+        bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
+    ] = None,
+    down_values: Annotated[
+        str | None, typer.Option(help="Values of downloads: fp32, fp16, bf16, int8 or int4.")
+    ] = None,
+    up_values: Annotated[str | None, typer.Option(help="Values of uploads, likewise.")] = None,
+    error_feedback: Annotated[
+        bool | None, typer.Option("--error-feedback", help="What was not sent is sent later.")
+    ] = None,
+    mask_ledger: Annotated[
+        bool | None,
+        typer.Option("--mask-ledger", help="The server remembers which mask a client holds."),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
@@ -71,15 +112,32 @@ def run(
     batch_size: Annotated[int | None, typer.Option(help="Local batch size.")] = None,
     client_lr: Annotated[float | None, typer.Option(help="Local learning rate.")] = None,
     server_lr: Annotated[float | None, typer.Option(help="Server learning rate.")] = None,
-    server_optimizer: Annotated[str | None, typer.Option(help="fedadam or fedavg.")] = None,
+    server_optimizer: Annotated[
+        str | None,
+        typer.Option(help="fedadam, fedadamw, fedavg, fedavgm, fedyogi or fedadagrad."),
+    ] = None,
+    weighting: Annotated[
+        str | None, typer.Option(help="Weights of updates: uniform or examples.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
-    chosen = method_from_name(method, parse_density(down_density), parse_density(up_density))
+    densities = given(down_density=down_density, up_density=up_density, density=density)
+    chosen = method_from_name(
+        method,
+        **{name: parse_density(text) for name, text in densities.items()},
+        **given(
+            factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
+            dense_head=dense_head, down_values=down_values, up_values=up_values,
+            error_feedback=error_feedback, mask_ledger=mask_ledger,
+        ),
+    )  # fmt: skip
     config = RunConfig.of(load_task(task), chosen, rank=rank, seed=seed).with_(
         fleet=given(clients=clients, law=partition, alpha=alpha),
         client=given(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
-        server=given(optimizer=server_optimizer, learning_rate=server_lr, cohort=cohort),
+        server=given(
+            optimizer=server_optimizer, learning_rate=server_lr, cohort=cohort, weighting=weighting
+        ),
     )
     profile = network(network_name, upload_ratio)
     place = resolve_device(device)
@@ -96,12 +154,9 @@ def run(
 
 
 def _default_folder(config: RunConfig) -> Path:
-    down, up = (
-        format_density(selector.density).replace("/", "_")
-        for selector in (config.method.download, config.method.upload)
-    )
-    stem = f"{config.task.name}-{config.method.name}-r{config.rank}-d{down}-u{up}-s{config.seed}"
-    return Path("runs") / stem
+    words = f"{config.task.name} {config.method.name} r{config.rank} {config.method.describe()}"
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", words.replace("/", "_"))
+    return Path("runs") / f"{stem}-s{config.seed}"
 
 
 def _run_with_progress(
@@ -161,8 +216,9 @@ def _finish(
     return {
         **config.settings(),
         "method": config.method.name,
-        "down_density": config.method.download.density,
-        "up_density": config.method.upload.density,
+        "travels": config.method.describe(),
+        "settings": config.method.settings(),
+        **_ledger(config),
         "network": profile.name,
         "rounds": last["round"],
         "validation_accuracy": last["accuracy"],
@@ -177,20 +233,27 @@ def _finish(
     }
 
 
+def _ledger(config: RunConfig) -> dict[str, int]:
+    """Return the size of the server's mask ledger, where the method keeps one."""
+    if not config.method.mask_ledger:
+        return {}
+    return {"mask_ledger_bytes": ledger_nbytes(config.layout, config.fleet.clients)}
+
+
 def describe(config: RunConfig) -> str:
     """Return a run's configuration in a few words, such as ``rank 16, down 1/4, up 1/16``."""
-    down, up = config.method.download.density, config.method.upload.density
-    return f"rank {config.rank}, down {format_density(down)}, up {format_density(up)}"
+    return f"rank {config.rank}, {config.method.describe()}"
 
 
 def _summary_table(summary: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
     transfers = rounds * cohort
-    densities = [format_density(summary[f"{way}_density"]) for way in ("down", "up")]
+    ledger = summary.get("mask_ledger_bytes")
     for name, value in (
         ("method", f"{summary['method']}, rank {summary['rank']}"),
-        ("densities", f"down {densities[0]}, up {densities[1]}"),
+        ("travels", summary["travels"]),
+        *([("mask ledger", f"{format_bytes(ledger)} on the server")] if ledger else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients"),
         ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),

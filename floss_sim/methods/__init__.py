@@ -1,18 +1,47 @@
-"""Methods are data: which entries travel each way is a pair of selectors.
+"""Methods are data: which entries there are, which travel, and which train.
 
 The training loop is the same for every method; see :mod:`floss_sim.methods.method`.
 """
 
-from floss_sim.methods.method import METHODS, Method, dense, floss, method_from_name
-from floss_sim.methods.selectors import Everything, Selector, TopK
+from floss_sim.methods.catalog import (
+    METHODS,
+    adapter_lth,
+    dense,
+    floss,
+    floss_tiers,
+    hetlora,
+    method_from_name,
+    options_of,
+    sparse_adapter,
+)
+from floss_sim.methods.exchange import Exchange
+from floss_sim.methods.masks import Frozen, MaskHistory, MaskLedger, Shrinking, ledger_nbytes
+from floss_sim.methods.method import Method, Size, Tier
+from floss_sim.methods.selectors import Everything, RandomK, Ranks, SameMask, Selector, TopK
 
 __all__ = [
     "METHODS",
     "Everything",
+    "Exchange",
+    "Frozen",
+    "MaskHistory",
+    "MaskLedger",
     "Method",
+    "RandomK",
+    "Ranks",
+    "SameMask",
     "Selector",
+    "Shrinking",
+    "Size",
+    "Tier",
     "TopK",
+    "adapter_lth",
     "dense",
     "floss",
+    "floss_tiers",
+    "hetlora",
+    "ledger_nbytes",
     "method_from_name",
+    "options_of",
+    "sparse_adapter",
 ]

@@ -9,8 +9,8 @@ these things happen, and the lengths of the real payloads set the simulated time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import simpy
 
@@ -22,6 +22,7 @@ from floss_sim.messages import (
     Dispatch,
     Learner,
     Upload,
+    weights,
 )
 from floss_sim.network import ClientLink, transfer
 from floss_sim.simulator.policies import RoundPolicy
@@ -45,13 +46,17 @@ class Transfer:
 
 @dataclass(frozen=True)
 class RoundOutcome:
-    """What a round did: its instants, its transfers and the version that it produced."""
+    """What a round did: its instants, its transfers and the version that it produced.
+
+    ``client_states`` is a view of what clients keep now, not a copy.
+    """
 
     round: int
     version: int
     opened_at_s: float
     closed_at_s: float
     transfers: tuple[Transfer, ...]
+    client_states: Mapping[int, ClientState] = field(default_factory=dict, repr=False)
 
     def nbytes(self, direction: str) -> int:
         """Return the bytes of all transfers in one direction."""
@@ -64,6 +69,7 @@ def simulate(
     policy: RoundPolicy,
     cohort_of: Callable[[int], Cohort],
     rounds: int,
+    weighting: str = "uniform",
 ) -> Iterator[RoundOutcome]:
     """Yield the outcome of each round, from round 1 at time zero.
 
@@ -73,10 +79,11 @@ def simulate(
         policy: Says when a round closes.
         cohort_of: The cohort of a round.
         rounds: How many rounds to simulate.
+        weighting: Law of the weights of a round's uploads (see ``messages.weights``).
     """
     world = _World(simpy.Environment(), learner, links)
     for number in range(1, rounds + 1):
-        server = world.env.process(_server(world, policy, cohort_of(number)))
+        server = world.env.process(_server(world, policy, cohort_of(number), weighting))
         outcome = world.env.run(until=server)
         if not isinstance(outcome, RoundOutcome):
             raise TypeError(f"round {number} ended without an outcome")
@@ -106,16 +113,17 @@ class _World:
 
 
 def _server(
-    world: _World, policy: RoundPolicy, cohort: Cohort
+    world: _World, policy: RoundPolicy, cohort: Cohort, weighting: str
 ) -> Generator[simpy.Event, object, RoundOutcome]:
     env, opened_at_s = world.env, world.env.now
     clients = [env.process(_client(world, client, cohort.round)) for client in cohort.clients]
     yield policy.closes(env, clients)
     reports: list[Report] = [process.value for process in clients]  # type: ignore[misc]
-    weight = 1 / len(reports)
-    version = world.learner.aggregate([Arrival(upload, weight, 0) for upload, _ in reports])
+    uploads = [upload for upload, _ in reports]
+    shares = zip(uploads, weights(uploads, weighting), strict=True)
+    version = world.learner.aggregate([Arrival(upload, weight, 0) for upload, weight in shares])
     transfers = tuple(one for _, both in reports for one in both)
-    return RoundOutcome(cohort.round, version, opened_at_s, env.now, transfers)
+    return RoundOutcome(cohort.round, version, opened_at_s, env.now, transfers, world.client_states)
 
 
 def _client(world: _World, client: int, round_: int) -> Generator[simpy.Event, object, Report]:
@@ -125,7 +133,8 @@ def _client(world: _World, client: int, round_: int) -> Generator[simpy.Event, o
     yield from transfer(env, link.download_s(dispatch.nbytes))
     downloaded_at_s = env.now
     upload = world.learner.train(dispatch, world.client_states.get(client, NO_STATE))
-    world.client_states[client] = upload.client_state
+    if upload.client_state:
+        world.client_states[client] = upload.client_state
     yield env.timeout(link.compute_s(upload.examples))
     trained_at_s = env.now
     yield from transfer(env, link.upload_s(upload.nbytes))

@@ -75,11 +75,19 @@ class ClientSection(Section):
 
 
 class ServerSection(Section):
-    """``[server]``: the server's optimiser and the cohort."""
+    """``[server]``: the server's optimiser and the cohort.
 
-    optimizer: Literal["fedadam", "fedavg"]
+    ``momentum`` belongs to fedavgm, ``tau`` to fedyogi and fedadagrad, ``weight_decay`` to
+    fedadamw; the others ignore them.
+    """
+
+    optimizer: Literal["fedadam", "fedadamw", "fedavg", "fedavgm", "fedyogi", "fedadagrad"]
     learning_rate: Positive
     cohort: Count
+    weighting: Literal["uniform", "examples"] = "uniform"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    tau: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
 
 
 class Task(Section):

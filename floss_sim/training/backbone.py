@@ -43,7 +43,9 @@ class FlatModel:
         self.model = model.to(device)
         self.layout = layout
         self.flat = nn.Parameter(torch.zeros(layout.entries, device=device))
-        self.flat.grad = torch.zeros_like(self.flat)
+        self.gradient = torch.zeros_like(self.flat)
+        self.flat.grad = self.gradient
+        self.base = layout.base()
         parameters = dict(model.named_parameters())
         names = parameter_names(layout, model.config)
         for tensor in layout.tensors:
@@ -54,7 +56,7 @@ class FlatModel:
                 )
             where = layout.slices[tensor.name]
             parameter.data = self.flat.data[where].view(tensor.shape)
-            parameter.grad = self.flat.grad[where].view(tensor.shape)
+            parameter.grad = self.gradient[where].view(tensor.shape)
 
     @property
     def device(self) -> torch.device:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.messages import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.methods import Exchange, MaskHistory, MaskLedger
 from floss_sim.rng import stream, stream_seed
-from floss_sim.sparsity import Vector
+from floss_sim.sparsity import Mask, Vector
 from floss_sim.tasks.datasets import Arrays
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.evaluation import measure
 from floss_sim.training.local import train_locally
 from floss_sim.training.server import ServerOptimizer
-from floss_sim.wire import decode, encode, sent_entries
+from floss_sim.wire import decode, sent_entries
 
 
 def load(config: RunConfig, device: str, threads: int) -> TorchLearner:
@@ -51,18 +54,45 @@ class TorchLearner:
     def __init__(self, config: RunConfig, model: FlatModel) -> None:
         self.config = config
         self.layout = config.layout
+        self.method = config.method
+        self._exchange = Exchange(self.method, self.layout, config.seed)
         self._model = model
         self._train = on_device(config.task.content.train, model.device)
         self._validation = on_device(config.task.content.validation, model.device)
         self._server = ServerOptimizer(self.layout.initial(config.seed), config.server)
+        self._history = MaskHistory(self.layout.entries)
+        self._ledger = MaskLedger(config.fleet.clients)
         self._version = 0
-        self._download: tuple[int, bytes] = (-1, b"")
+        self._masks: dict[int, Mask] = {}  # by tier, of the newest version
+        self._blobs: dict[tuple[int, int], bytes] = {}  # by tier and mask held, likewise
+        self._model_blob = b""
+        self._awaited: dict[int, Mask] = {}  # by dispatch: the masks that train
+
+    def _tier(self, client: int) -> int:
+        return self.method.tier_of(client, self.config.fleet.clients)
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
-        """Return the newest version under the method's download mask, encoded."""
-        blob = self.model()
-        entries = sent_entries(self.layout, blob)
-        return Dispatch(sequence, client, self._version, len(blob), entries, blob)
+        """Return the newest version under the client's download mask, encoded."""
+        tier = self._tier(client)
+        held = self._ledger.held(client) if self.method.mask_ledger else 0
+        known_N = self._exchange.known(self._history, tier, self._version, held)
+        mask_N = self._mask(tier)
+        if (tier, held) not in self._blobs:
+            blob = self._exchange.download(self._server.vector(), mask_N, self._version, known_N)
+            self._blobs[tier, held] = blob
+        blob = self._blobs[tier, held]
+        if self.method.masked:
+            self._awaited[sequence] = mask_N
+        entries = sent_entries(self.layout, blob, known_N)
+        return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
+
+    def _mask(self, tier: int) -> Mask:
+        if tier not in self._masks:
+            vector_N = self._server.vector()
+            self._masks[tier] = self._exchange.download_mask(
+                vector_N, self._history, tier, self._version
+            )
+        return self._masks[tier]
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Train one client from what it decoded; return its update, selected and encoded.
@@ -70,43 +100,43 @@ class TorchLearner:
         Raises:
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
-        start_N = self._start(dispatch)
-        examples = self.config.clients[dispatch.client]
+        client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
+        known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
+        offsets_N, trained_N = self._exchange.received(dispatch.blob, known_N)
+        update_N = self._update(dispatch, self._model.base + offsets_N, trained_N)
+        reply = self._exchange.upload(update_N, tier, client, sequence, trained_N, client_state)
+        examples = self.config.client.epochs * len(self.config.clients[client])
+        nbytes = len(reply.blob)
+        return Upload(sequence, client, nbytes, reply.entries, examples, reply.blob, reply.state)
+
+    def _update(self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None) -> Vector:
+        """Return what local training took off a vector of values."""
         names = ("client", dispatch.client, "dispatch", dispatch.sequence)
         self._model.load(start_N)
         if self.config.task.lora.dropout:
             torch.manual_seed(stream_seed(self.config.seed, *names, "dropout"))
-        pixels, labels = (part[torch.from_numpy(examples)] for part in self._train)
+        chosen = torch.from_numpy(self.config.clients[dispatch.client])
+        x, y = (part[chosen] for part in self._train)
         draw = stream(self.config.seed, *names, "batches")
-        train_locally(self._model, pixels, labels, self.config.client, draw)
-        update_N = start_N - self._model.vector()
+        train_locally(self._model, x, y, self.config.client, draw, trained_N)
+        update_N: Vector = start_N - self._model.vector()
         if not np.isfinite(update_N).all():
             raise NonFiniteUpdateError(
                 f"the update of client {dispatch.client} from version {dispatch.version} "
                 f"(round {dispatch.version + 1}) is not finite; lower the learning rates"
             )
-        blob = encode(self.layout, update_N, self.config.method.upload.mask(update_N))
-        return Upload(
-            dispatch.sequence,
-            dispatch.client,
-            len(blob),
-            sent_entries(self.layout, blob),
-            self.config.client.epochs * len(examples),
-            blob,
-        )
-
-    def _start(self, dispatch: Dispatch) -> Vector:
-        offsets_N, _ = decode(self.layout, dispatch.blob)
-        return self.layout.base() + offsets_N
+        return update_N
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Take one server step with the weighted mean of the decoded uploads."""
-        gradient_N = np.zeros(self.layout.entries, dtype=np.float32)
-        for arrival in arrivals:
-            update_N, _ = decode(self.layout, arrival.upload.blob)
-            gradient_N += np.float32(arrival.weight) * update_N
-        self._server.step(gradient_N)
+        """Take one server step with the weighted mean of the decoded uploads, then prune.
+
+        Raises:
+            NonFiniteUpdateError: The server's vector holds NaN or infinity.
+        """
+        self._server.step(self._mean(arrivals))
         self._version += 1
+        self._prune()
+        self._masks, self._blobs, self._model_blob = {}, {}, b""
         if not np.isfinite(self._server.vector()).all():
             raise NonFiniteUpdateError(
                 f"the server's vector is not finite after round {self._version}; "
@@ -114,8 +144,42 @@ class TorchLearner:
             )
         return self._version
 
+    def _mean(self, arrivals: Sequence[Arrival]) -> Vector:
+        gradient_N = np.zeros(self.layout.entries, dtype=np.float32)
+        covered_N = np.zeros(self.layout.entries, dtype=np.float32)
+        for arrival in arrivals:
+            upload, weight = arrival.upload, np.float32(arrival.weight)
+            trained_N = self._awaited.pop(upload.sequence, None)
+            tier = self._tier(upload.client)
+            if trained_N is not None and trained_N.all():
+                trained_N = None
+            known_N = self._exchange.expected(tier, upload.client, upload.sequence, trained_N)
+            gradient_N += weight * self._exchange.update(upload.blob, known_N)
+            covered_N += weight if trained_N is None else weight * trained_N
+            self._ledger.confirm(upload.client, self._version - arrival.staleness)
+        if self.method.divisor == "covering":
+            np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
+        return gradient_N
+
+    def _prune(self) -> None:
+        """Shrink the persistent mask where its schedule says so, and prune P to it."""
+        mask = self.method.persistent
+        if mask is None:
+            return
+        if mask.changes(self._version):
+            draw = stream(self.config.seed, "version", self._version, "mask")
+            alive_N = self._history.alive()
+            selector = mask.at(self._version)
+            kept_N = selector.mask(self.layout, self._server.vector(), draw, alive_N)
+            self._history.prune(kept_N, self._version)
+        self._server.prune(self._history.alive())
+
     def evaluate(self, version: int) -> Metrics:
-        """Return validation metrics of P * M, and of dense P as a diagnostic."""
+        """Return validation metrics of P * M, and of dense P as a diagnostic.
+
+        Raises:
+            NonFiniteUpdateError: The loss is not finite.
+        """
         model_N, _ = decode(self.layout, self.model())
         masked = measure(self._model, model_N, *self._validation)
         if not np.isfinite(masked[1]):
@@ -128,19 +192,28 @@ class TorchLearner:
         return Metrics(*masked, *dense)
 
     def model(self) -> bytes:
-        """Return P * M as the download message of the newest version; encoded once a version."""
-        if self._download[0] != self._version:
+        """Return P * M, what a client of the widest tier that knows no mask would download."""
+        if not self._model_blob:
+            mask_N = self._mask(self.method.widest(self.layout))
             vector_N = self._server.vector()
-            mask_N = self.config.method.download.mask(vector_N)
-            self._download = self._version, encode(self.layout, vector_N, mask_N)
-        return self._download[1]
+            self._model_blob = self._exchange.download(vector_N, mask_N, self._version)
+        return self._model_blob
 
     def snapshot(self) -> Snapshot:
-        """Return P, the optimiser's moments and the version."""
-        return Snapshot(self._version, self._server.state())
+        """Return P, the optimiser's moments, the masks' history and the version."""
+        state: dict[str, NDArray[Any]] = dict(self._server.state())
+        if self.method.persistent:
+            state["lost_at"] = self._history.lost_at_N.copy()
+        if self.method.mask_ledger:
+            state["held"] = self._ledger.held_C.copy()
+        return Snapshot(self._version, state)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
         self._server.restore(snapshot.tensors)
+        if self.method.persistent:
+            self._history.lost_at_N = snapshot.tensors["lost_at"].copy()
+        if self.method.mask_ledger:
+            self._ledger.held_C = snapshot.tensors["held"].copy()
         self._version = snapshot.version
-        self._download = (-1, b"")
+        self._masks, self._blobs, self._model_blob = {}, {}, b""

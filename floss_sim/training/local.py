@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from floss_sim.sparsity import Mask
 from floss_sim.tasks.task import ClientSection
 from floss_sim.training.backbone import FlatModel
 
@@ -17,6 +18,7 @@ def train_locally(
     labels: torch.Tensor,
     settings: ClientSection,
     draw: np.random.Generator,
+    trained_N: Mask | None = None,
 ) -> None:
     """Train the model's vector in place; the last partial batch of an epoch is kept.
 
@@ -26,7 +28,9 @@ def train_locally(
         labels: Their classes, shape (examples,).
         settings: Learning rate, momentum, batch size, epochs.
         draw: Shuffles each epoch.
+        trained_N: The entries that train, bool of shape (N,); None for all.
     """
+    frozen_N = None if trained_N is None else torch.from_numpy(~trained_N).to(model.device)
     optimizer = torch.optim.SGD(
         [model.flat], lr=settings.learning_rate, momentum=settings.momentum, foreach=False
     )
@@ -36,6 +40,8 @@ def train_locally(
             chosen = torch.from_numpy(batch).to(model.device)
             loss = functional.cross_entropy(model.logits(pixels[chosen]), labels[chosen])
             loss.backward()  # type: ignore[no-untyped-call]
+            if frozen_N is not None:
+                model.gradient[frozen_N] = 0
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)  # the gradients stay views of one vector
 

@@ -1,7 +1,19 @@
-"""The server's step: one optimiser step on P with the mean decoded update as the gradient.
+"""The server's step: one optimiser step on P with the mean decoded update g as the gradient.
 
-FedAdam is Adam with betas 0.9 and 0.999, eps 1e-8 and no weight decay (the thesis, section 4.1).
-FedAvg is SGD with learning rate 1 by default: P minus the mean update.
+==========  ===================================================================================
+fedadam     Adam, betas 0.9 and 0.999, eps 1e-8, no weight decay (FLoSS: thesis, section 4.1)
+fedadamw    the same with decoupled weight decay, 0.01 by default (FLASC's published code)
+fedavg      P - lr g: with lr 1 and a dense download, the clients' mean (McMahan et al. 2017)
+fedavgm     u = momentum u + g ; P - lr u (Hsu, Qi and Brown 2019)
+fedyogi     Reddi et al. 2021, algorithm 2: betas 0.9 and 0.99
+fedadagrad  the same, without momentum
+==========  ===================================================================================
+
+Algorithm 2 of Reddi et al. (arXiv:2003.00295) has no bias correction and starts v at tau**2::
+
+    m = 0.9 m + 0.1 g                                (fedadagrad: m = g)
+    v = v - 0.01 g**2 sign(v - g**2)                 (fedadagrad: v = v + g**2)
+    P = P - lr m / (sqrt(v) + tau)
 """
 
 from __future__ import annotations
@@ -12,10 +24,64 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.sparsity import Vector
+from floss_sim.sparsity import Mask, Vector
 from floss_sim.tasks.task import ServerSection
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_YOGI_BETAS = (0.9, 0.99)
+
+
+class Adaptive(torch.optim.Optimizer):
+    """FedYogi and FedAdagrad as Reddi et al. write them; torch has neither.
+
+    Args:
+        parameter: What is optimised.
+        lr: The server's learning rate.
+        tau: Degree of adaptivity: added to sqrt(v), whose square v starts from.
+        yogi: Yogi's v and momentum, or Adagrad's.
+    """
+
+    def __init__(self, parameter: torch.nn.Parameter, *, lr: float, tau: float, yogi: bool) -> None:
+        super().__init__([parameter], {"lr": lr, "tau": tau, "yogi": yogi})
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        """Take one step."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._update(parameter, group["lr"], group["tau"], group["yogi"])
+
+    def _update(self, parameter: torch.Tensor, lr: float, tau: float, yogi: bool) -> None:
+        gradient = parameter.grad
+        if gradient is None:
+            return
+        state = self.state[parameter]
+        if not state:
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.full_like(parameter, tau**2)
+        m, v, square = state["exp_avg"], state["exp_avg_sq"], gradient**2
+        if yogi:
+            m.lerp_(gradient, 1 - _YOGI_BETAS[0])
+            v.sub_((1 - _YOGI_BETAS[1]) * square * torch.sign(v - square))
+        else:
+            m.copy_(gradient)
+            v.add_(square)
+        parameter.sub_(lr * m / (v.sqrt() + tau))
+
+
+def _optimizer(parameter: torch.nn.Parameter, settings: ServerSection) -> torch.optim.Optimizer:
+    lr = settings.learning_rate
+    match settings.optimizer:
+        case "fedadam":
+            return torch.optim.Adam([parameter], lr=lr, foreach=False)
+        case "fedadamw":
+            decay = settings.weight_decay
+            return torch.optim.AdamW([parameter], lr=lr, weight_decay=decay, foreach=False)
+        case "fedavg":
+            return torch.optim.SGD([parameter], lr=lr, foreach=False)
+        case "fedavgm":
+            return torch.optim.SGD([parameter], lr=lr, momentum=settings.momentum, foreach=False)
+        case name:
+            return Adaptive(parameter, lr=lr, tau=settings.tau, yogi=name == "fedyogi")
 
 
 class ServerOptimizer:
@@ -23,15 +89,7 @@ class ServerOptimizer:
 
     def __init__(self, initial_N: Vector, settings: ServerSection) -> None:
         self._parameter = torch.nn.Parameter(torch.from_numpy(initial_N.copy()))
-        self._optimizer: torch.optim.Optimizer
-        if settings.optimizer == "fedadam":
-            self._optimizer = torch.optim.Adam(
-                [self._parameter], lr=settings.learning_rate, foreach=False
-            )
-        else:
-            self._optimizer = torch.optim.SGD(
-                [self._parameter], lr=settings.learning_rate, foreach=False
-            )
+        self._optimizer = _optimizer(self._parameter, settings)
 
     def vector(self) -> Vector:
         """Return P without copying; callers do not write to it."""
@@ -42,21 +100,31 @@ class ServerOptimizer:
         self._parameter.grad = torch.from_numpy(gradient_N)
         self._optimizer.step()
 
+    def prune(self, kept_N: Mask) -> None:
+        """Set P and its moments to zero outside a mask, so that nothing drifts back."""
+        lost_N = torch.from_numpy(~kept_N)
+        with torch.no_grad():
+            self._parameter[lost_N] = 0
+        for moment in self._moments().values():
+            if moment.shape == lost_N.shape:
+                moment[lost_N] = 0
+
+    def _moments(self) -> dict[str, torch.Tensor]:
+        state = self._optimizer.state.get(self._parameter, {})
+        return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of P, the moments and the step count, by name."""
-        tensors = {"P": self.vector().copy()}
-        for name, value in self._optimizer.state.get(self._parameter, {}).items():
-            if isinstance(value, torch.Tensor):
-                tensors[name] = value.numpy().copy()
-        return tensors
+        moments = {name: value.numpy().copy() for name, value in self._moments().items()}
+        return {"P": self.vector().copy(), **moments}
 
     def restore(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Go on from a state that :meth:`state` returned."""
+        """Go on from a state that :meth:`state` returned; other names are ignored."""
         with torch.no_grad():
             self._parameter.copy_(torch.from_numpy(tensors["P"].copy()))
         moments = {
             name: torch.from_numpy(tensors[name].copy())
-            for name in (*_MOMENTS, "step")
+            for name in ("exp_avg", "exp_avg_sq", "momentum_buffer", "step")
             if name in tensors
         }
         if moments:

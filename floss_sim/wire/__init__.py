@@ -5,5 +5,6 @@ without values, and an upper bound where exact zeros make the real message small
 """
 
 from floss_sim.wire.codec import decode, encode, predict_nbytes, sent_entries
+from floss_sim.wire.value_codes import VALUE_CODES
 
-__all__ = ["decode", "encode", "predict_nbytes", "sent_entries"]
+__all__ = ["VALUE_CODES", "decode", "encode", "predict_nbytes", "sent_entries"]

@@ -120,7 +120,7 @@ def test_little_law_holds_on_every_run(sparse_digits: RunConfig):
 
 def test_run_without_a_folder_returns_the_same_tables_as_size_only(sparse_digits, paper):
     learner = SizeOnlyLearner(
-        sparse_digits.layout.entries, sparse_digits.method, sparse_digits.client_examples()
+        sparse_digits.layout, sparse_digits.method, sparse_digits.client_examples()
     )
     direct = run(sparse_digits, paper, learner, rounds=3)
     assert direct.rounds.equals(size_only(sparse_digits, paper, 3).rounds)

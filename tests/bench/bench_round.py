@@ -14,29 +14,30 @@ import pytest
 import simpy
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import learner as learner_module
+from floss_sim.methods import exchange
+from floss_sim.training import learner
 
 
 def test_a_round_encodes_once_down_and_once_a_client_up(monkeypatch: pytest.MonkeyPatch):
     counts: Counter[str] = Counter()
 
-    def counted(name):
-        real = getattr(learner_module, name)
+    def counted(module, name):
+        real = getattr(module, name)
 
         def call(*arguments, **named):
             counts[name] += 1
             return real(*arguments, **named)
 
-        monkeypatch.setattr(learner_module, name, call)
+        monkeypatch.setattr(module, name, call)
 
-    for name in ("encode", "decode", "train_locally"):
-        counted(name)
+    counted(exchange, "encode")
+    counted(exchange, "decode")
+    counted(learner, "train_locally")
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=4)
-    learner = open_learner(config, "cpu")
-    run(config, load_profile("paper-200-20"), learner, rounds=3, eval_every=100)
-    # The last round is evaluated: one more download is encoded and decoded.
+    run(config, load_profile("paper-200-20"), open_learner(config), rounds=3, eval_every=100)
+    # The last round is evaluated: one more download is encoded.
     assert counts["encode"] == 3 * (1 + 5) + 1
-    assert counts["decode"] == 3 * (5 + 5) + 1
+    assert counts["decode"] == 3 * (5 + 5)
     assert counts["train_locally"] == 3 * 5
 
 

@@ -70,7 +70,8 @@ class SlowFloss:
         return self.config.task.content.train
 
     def round(self, number: int) -> None:
-        down, up = self.config.method.download.density, self.config.method.upload.density
+        tier = self.config.method.tiers[0]
+        down, up = tier.download.density, tier.upload.density
         sent = keep_largest(self.P, down)
         updates = []
         for i, client in enumerate(draw_cohort(0, number, 50, 5).clients):

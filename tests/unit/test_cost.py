@@ -53,7 +53,7 @@ def test_predicted_bytes_are_those_that_a_size_only_run_shows(paper: NetworkProf
     costs = price(asked)
     for candidate in asked.candidates:
         config = asked.config(candidate)
-        learner = SizeOnlyLearner(config.layout.entries, config.method, config.client_examples())
+        learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
         record = run(config, paper, learner, rounds=2)
         assert record.rounds["down_bytes"][0].as_py() == 5 * costs.of[candidate].down_bytes
         assert record.rounds["up_bytes"][0].as_py() == 5 * costs.of[candidate].up_bytes

@@ -1,0 +1,224 @@
+"""The methods by name, each a function from its options to a Method value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from floss_sim.errors import ConfigError
+from floss_sim.methods.masks import Frozen, Shrinking
+from floss_sim.methods.method import Divisor, Method, Tier
+from floss_sim.methods.selectors import (
+    SCOPES,
+    Everything,
+    RandomK,
+    Ranks,
+    SameMask,
+    Scope,
+    TopK,
+)
+from floss_sim.sparsity import parse_density
+
+Pick = Literal["largest", "random"]
+_PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}
+DEFAULT_TIERS = "1:1:1,1:1/4:1/4,1:1/16:1/16"  # factors of 4, as FLASC's study of heterogeneity
+DEFAULT_RANKS = "1:16,1:4,1:1"
+_ALIKE = (Tier(1.0, Everything(), SameMask()),)  # the tier of a method with a persistent mask
+
+
+def _fraction(density: float, scope: Scope, pick: Pick, dense_head: bool) -> TopK | RandomK:
+    if scope not in SCOPES:
+        raise ConfigError(f"unknown scope {scope!r}; valid: {', '.join(SCOPES)}")
+    if pick not in _PICKS:
+        raise ConfigError(f"unknown pick {pick!r}; valid: {', '.join(_PICKS)}")
+    return _PICKS[pick](density, scope, dense_head)
+
+
+def dense() -> Method:
+    """Return dense LoRA: every entry travels both ways."""
+    return Method("dense", (Tier(1.0, Everything(), Everything()),))
+
+
+def floss(
+    down_density: float = 1.0,
+    up_density: float = 1.0,
+    scope: Scope = "global",
+    pick: Pick = "largest",
+    dense_head: bool = False,
+) -> Method:
+    """Return FLoSS with a download and an upload density, each in (0, 1].
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: An unknown scope or pick.
+    """
+    down, up = (_fraction(d, scope, pick, dense_head) for d in (down_density, up_density))
+    return Method("floss", (Tier(1.0, down, up),))
+
+
+def floss_tiers(
+    tiers: str = DEFAULT_TIERS,
+    scope: Scope = "global",
+    pick: Pick = "largest",
+    dense_head: bool = False,
+) -> Method:
+    """Return FLoSS whose client tiers have densities of their own.
+
+    Args:
+        tiers: ``share:down:up`` of each, such as ``"1:1:1,2:1/4:1/16"``; shares are scaled to 1.
+        scope: Of every selector.
+        pick: Of every selector.
+        dense_head: Of every selector.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: Tiers that cannot be read.
+    """
+    parts = [
+        (share, *(_fraction(parse_density(d), scope, pick, dense_head) for d in densities))
+        for share, *densities in _parse(tiers, 3, DEFAULT_TIERS)
+    ]
+    total = sum(share for share, *_ in parts)
+    return Method("floss-tiers", tuple(Tier(share / total, down, up) for share, down, up in parts))
+
+
+def hetlora(
+    tiers: str = DEFAULT_RANKS,
+    which: Literal["first", "largest"] = "first",
+    divisor: Divisor = "cohort",
+) -> Method:
+    """Return rank tiers in the manner of HetLoRA (Cho et al. 2024), scaling alpha / run's rank.
+
+    A client downloads, trains and returns some ranks of every adapter, and the head. The mean
+    update of an entry is taken over the whole cohort (clients that do not cover it count as
+    zero, HetLoRA's zero-padding) or over the clients that cover it.
+
+    Args:
+        tiers: ``share:ranks`` of each, such as ``"1:16,2:4"``; shares are scaled to 1.
+        which: The ``"first"`` ranks, or those of ``"largest"`` norm.
+        divisor: ``"cohort"`` or ``"covering"``.
+
+    Raises:
+        ConfigError: Tiers that cannot be read, or an unknown option.
+    """
+    if which not in ("first", "largest"):
+        raise ConfigError(f"unknown ranks {which!r}; valid: first, largest")
+    parts = _parse(tiers, 2, DEFAULT_RANKS)
+    if not all(ranks.isdigit() for _, ranks in parts):
+        raise ConfigError(f"tiers {tiers!r}: ranks are whole numbers, such as {DEFAULT_RANKS}")
+    total = sum(share for share, _ in parts)
+    return Method(
+        "hetlora",
+        tuple(Tier(share / total, Ranks(int(ranks), which), SameMask()) for share, ranks in parts),
+        divisor=divisor,
+    )
+
+
+def _parse(text: str, fields: int, example: str) -> list[tuple[Any, ...]]:
+    try:
+        rows = [part.strip().split(":") for part in text.split(",")]
+        parts: list[tuple[Any, ...]] = [(float(share), *rest) for share, *rest in rows]
+    except ValueError:
+        parts = []
+    if not parts or any(len(p) != fields or not 0 < p[0] < float("inf") for p in parts):
+        raise ConfigError(f"cannot read tiers {text!r}; valid: {example}")
+    return parts
+
+
+def sparse_adapter(
+    density: float = 0.25,
+    scope: Scope = "global",
+    pick: Pick = "largest",
+    dense_head: bool = False,
+) -> Method:
+    """Return SparseAdapter as in the thesis: one dense round, then one mask frozen for good.
+
+    With one *global* mask it keeps almost only A and the head, since B is still tiny after one
+    round, and B never trains again; ``scope="tensor"`` is the fair opponent.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: An unknown scope or pick.
+    """
+    mask = Frozen(_fraction(density, scope, pick, dense_head))
+    return Method("sparse-adapter", _ALIKE, persistent=mask)
+
+
+def adapter_lth(
+    factor: float = 0.98,
+    scope: Scope = "global",
+    pick: Pick = "largest",
+    dense_head: bool = False,
+) -> Method:
+    """Return AdapterLTH as in the thesis: a mask that shrinks by a factor every round.
+
+    Raises:
+        DensityError: A factor outside (0, 1].
+        ConfigError: An unknown scope or pick.
+    """
+    mask = Shrinking(_fraction(1.0, scope, pick, dense_head), factor)
+    return Method("adapter-lth", _ALIKE, persistent=mask)
+
+
+def _floss_on(name: str, trains: str) -> Callable[..., Method]:
+    def build(
+        down_density: float = 1.0,
+        up_density: float = 1.0,
+        scope: Scope = "global",
+        pick: Pick = "largest",
+        dense_head: bool = False,
+    ) -> Method:
+        sparse = floss(down_density, up_density, scope, pick, dense_head)
+        return replace(sparse, name=name, trains=trains)
+
+    return build
+
+
+METHODS: Mapping[str, Callable[..., Method]] = {
+    "floss": floss,
+    "dense": dense,
+    "floss-tiers": floss_tiers,
+    "sparse-adapter": sparse_adapter,
+    "adapter-lth": adapter_lth,
+    "hetlora": hetlora,
+    "ffa": _floss_on("ffa", "ffa"),
+    "bitfit": _floss_on("bitfit", "bitfit"),
+    "full": _floss_on("full", "full"),
+    "head": _floss_on("head", "head"),
+}
+COMMON = ("down_values", "up_values", "error_feedback", "mask_ledger")
+
+
+def options_of(name: str) -> Sequence[str]:
+    """Return the options of a method, those that all methods have included.
+
+    Raises:
+        ConfigError: An unknown name.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"unknown method {name!r}; valid: {', '.join(METHODS)}")
+    return (*inspect.signature(METHODS[name]).parameters, *COMMON)
+
+
+def method_from_name(name: str, **options: Any) -> Method:
+    """Return the method of a name.
+
+    Args:
+        name: A key of ``METHODS``.
+        options: Those of its function, and ``COMMON`` fields of :class:`Method`.
+
+    Raises:
+        ConfigError: An unknown name, or an option that the method does not have.
+        DensityError: A density outside (0, 1].
+    """
+    strange = sorted(set(options) - set(valid := options_of(name)))
+    if strange:
+        hint = "; use method 'floss' for densities" if name == "dense" else ""
+        raise ConfigError(
+            f"method {name!r} has no option {strange[0]!r}{hint}; valid: {', '.join(valid)}"
+        )
+    own = {key: value for key, value in options.items() if key not in COMMON}
+    common = {key: value for key, value in options.items() if key in COMMON}
+    return replace(METHODS[name](**own), **common)

@@ -1,0 +1,166 @@
+"""Both ends of an exchange: a vector to a download to an update to an upload, as real bytes.
+
+Who knows which mask: what both ends can build is built at both ends and never carried; an upload
+that answers with the download's mask carries no positions; a persistent mask is written in full,
+or within the mask that the client is known to hold.
+
+Shapes: vectors float32 and masks bool over a layout of N entries; vectors are offsets from the
+base that both ends hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.layout import Layout
+from floss_sim.methods.masks import MaskHistory
+from floss_sim.methods.method import Method
+from floss_sim.methods.selectors import SameMask
+from floss_sim.rng import stream
+from floss_sim.sparsity import Mask, Vector
+from floss_sim.wire import decode, encode, sent_entries
+
+State = Mapping[str, NDArray[np.float32]]
+RESIDUAL = "residual"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A client's encoded update, the entries that it carries, and what the client keeps."""
+
+    blob: bytes
+    entries: int
+    state: State
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The messages of a method over a layout; a pure function of its arguments and streams.
+
+    Attributes:
+        method: What travels.
+        layout: Names the entries.
+        seed: The run's, which names the streams of random masks and of stochastic rounding.
+    """
+
+    method: Method
+    layout: Layout
+    seed: int
+
+    def download_mask(
+        self, vector_N: Vector, history: MaskHistory, tier: int, version: int
+    ) -> Mask:
+        """Return the entries of a version that a tier's clients receive."""
+        if self.method.persistent:
+            return history.alive()
+        draw = stream(self.seed, "version", version, "mask")
+        return self.method.tiers[tier].download.mask(self.layout, vector_N, draw)
+
+    def download(
+        self, vector_N: Vector, mask_N: Mask, version: int, known_N: Mask | None = None
+    ) -> bytes:
+        """Return the message that carries a version's vector under its mask."""
+        return encode(
+            self.layout,
+            vector_N,
+            mask_N,
+            values=self.method.down_values,
+            known_N=known_N,
+            keep_zeros=self.method.masked,
+            draw=stream(self.seed, "version", version, "values"),
+        )
+
+    def known(self, history: MaskHistory, tier: int, version: int, held: int) -> Mask | None:
+        """Return the mask that a download is written against; None for all entries.
+
+        Args:
+            history: Of the persistent mask.
+            tier: The client's tier.
+            version: What is downloaded.
+            held: The version of the persistent mask that the client is known to hold, or 0.
+        """
+        selector = self.method.download_at(tier, version)
+        if self.method.persistent:
+            known_N = history.alive(version if selector.shared else held)
+        elif selector.shared:
+            # It depends on no value, so that the client builds it from zeros.
+            zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
+            known_N = self.download_mask(zeros_N, history, tier, version)
+        else:
+            return None
+        return None if known_N.all() else known_N
+
+    def received(self, blob: bytes, known_N: Mask | None) -> tuple[Vector, Mask | None]:
+        """Return what a client decodes: the vector, and the mask that trains (None: all)."""
+        vector_N, mask_N = decode(self.layout, blob, known_N)
+        return vector_N, mask_N if self.method.masked and not mask_N.all() else None
+
+    def upload(
+        self,
+        update_N: Vector,
+        tier: int,
+        client: int,
+        sequence: int,
+        trained_N: Mask | None,
+        state: State,
+    ) -> Reply:
+        """Return a client's answer: its update, selected and encoded.
+
+        Args:
+            update_N: What it decoded minus what it holds after training.
+            tier: Its tier.
+            client: Its number.
+            sequence: The number of the dispatch.
+            trained_N: The mask that trained; None for all entries.
+            state: What it kept from its last participation.
+        """
+        if self.method.error_feedback and RESIDUAL in state:
+            update_N = update_N + state[RESIDUAL]
+            if trained_N is not None:
+                update_N = np.where(trained_N, update_N, np.float32(0))
+        known_N = self.expected(tier, client, sequence, trained_N)
+        mask_N = self._upload_mask(update_N, tier, client, sequence, trained_N)
+        blob = encode(
+            self.layout,
+            update_N,
+            mask_N,
+            values=self.method.up_values,
+            known_N=known_N,
+            draw=self._draw(client, sequence, "values"),
+        )
+        entries = sent_entries(self.layout, blob, known_N)
+        if not self.method.error_feedback:
+            return Reply(blob, entries, {})
+        return Reply(blob, entries, {RESIDUAL: update_N - self.update(blob, known_N)})
+
+    def expected(
+        self, tier: int, client: int, sequence: int, trained_N: Mask | None
+    ) -> Mask | None:
+        """Return the mask that an upload is written against, as both ends know it."""
+        selector = self.method.tiers[tier].upload
+        if isinstance(selector, SameMask):
+            return trained_N
+        if not selector.shared:
+            return None
+        zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
+        known_N = self._upload_mask(zeros_N, tier, client, sequence, trained_N)
+        return None if known_N.all() else known_N
+
+    def update(self, blob: bytes, known_N: Mask | None) -> Vector:
+        """Return what the server decodes of an upload."""
+        return decode(self.layout, blob, known_N)[0]
+
+    def _upload_mask(
+        self, update_N: Vector, tier: int, client: int, sequence: int, trained_N: Mask | None
+    ) -> Mask:
+        selector = self.method.tiers[tier].upload
+        if isinstance(selector, SameMask):
+            return np.ones(self.layout.entries, dtype=bool) if trained_N is None else trained_N
+        return selector.mask(self.layout, update_N, self._draw(client, sequence, "mask"))
+
+    def _draw(self, client: int, sequence: int, what: str) -> np.random.Generator:
+        return stream(self.seed, "client", client, "dispatch", sequence, "upload", what)
