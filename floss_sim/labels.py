@@ -29,9 +29,9 @@ def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[lis
     """Return one label a configuration, no two alike, and what goes unsaid in them.
 
     A label names the method and the settings in which the configurations differ, such as
-    ``"floss r16 down 1/4 up 1/16"``. What more than half of them share goes unsaid, except rank
-    and densities; and densities go unsaid where all of a configuration's are 1. Where that leaves
-    two labels alike, they are numbered.
+    ``"floss r16 down 1/4 up 1/16"``. A value that more than half of them have goes unsaid, except
+    rank and densities; densities go unsaid where all of a configuration's are 1. Where that
+    leaves two labels alike, they are numbered.
 
     Args:
         configurations: Name of the method and settings (nested plain values) of each.
@@ -42,20 +42,19 @@ def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[lis
     usual = _usual(flat, keys)
     made = []
     for (method, _), settings in zip(configurations, flat, strict=True):
-        told = {key: value for key, value in settings.items() if usual.get(key) != [value]}
-        made.append(" ".join([method, *_said(told, keys, words)]))
-    unsaid = _said({key: value for key, (value,) in usual.items()}, keys, words)
-    return _numbered(made), unsaid
+        told = {key: value for key, value in settings.items() if usual.get(key) != value}
+        made.append(" ".join([method, *_said(told, keys, words)]).strip())
+    return _numbered(made), _said(usual, keys, words)
 
 
-def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, list[Any]]:
-    """Return, in a list of its own, each value that goes unsaid because most have it."""
+def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
+    """Return the values that go unsaid because all have the key and most have this value."""
     usual = {}
     for key in keys:
-        values = [settings[key] for settings in flat if key in settings]
-        most = [value for value in values if 2 * values.count(value) > len(flat)]
-        if most and key != "rank" and not _is_density(key):
-            usual[key] = most[:1]
+        values = [settings.get(key) for settings in flat]
+        most = [value for value in values if 2 * values.count(value) > len(values)]
+        if most and None not in values and key != "rank" and not _is_density(key):
+            usual[key] = most[0]
     return usual
 
 
@@ -63,9 +62,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, with keys such as ``client.learning_rate``."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-        )
+        name = prefix + key
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat
 
 
@@ -110,7 +108,7 @@ def _phrase(word: str, key: str, value: Any) -> str:
     if isinstance(value, bool):
         return word if value else f"no {word}"
     gap = "" if word in ("", "r") else " "
-    return f"{word}{gap}{_text(key, value)}"
+    return f"{word}{gap}{_text(key, value)}".strip()
 
 
 def _text(key: str, value: Any) -> str:
@@ -120,15 +118,16 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "+".join(_text(key, item) for item in value)
     if isinstance(value, float):
-        return format_density(value) if _is_density(key) else f"{value:g}"
+        return format_density(value) if _is_density(key) and 0 < value <= 1 else f"{value:g}"
     text = str(value)
     return text[:8] if _DIGEST.fullmatch(text) else text
 
 
-def _numbered(made: Sequence[str]) -> list[str]:
+def _numbered(made: list[str]) -> list[str]:
     uses, seen = Counter(made), Counter[str]()
     numbered = []
     for label in made:
         seen[label] += 1
         numbered.append(f"{label} #{seen[label]}" if uses[label] > 1 else label)
-    return numbered
+    # Again, because a label may have ended like a number before.
+    return made if len(uses) == len(made) else _numbered(numbered)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -38,6 +39,7 @@ _UNITS: Mapping[str, tuple[str, _Units]] = {  # the unit follows what is drawn
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 3)))
 _MARKERS = ("o", "s", "^")
+_Look = tuple[str, Any, str]  # colour, dashes, marker
 _LOG_FROM = 8.0  # where one configuration goes that many times as far as another, x is logarithmic
 
 
@@ -98,37 +100,58 @@ def draw_comparison(
         target: An accuracy, 0 to 1, to mark.
         at: A place on the axis of x to mark, in the column's unit.
     """
-    lines = frame["label"].nunique()
-    figure = Figure(figsize=(10, max(5.0, 1 + 0.36 * lines)), layout="constrained")
+    groups = frame.groupby("label", sort=False)
+    curves = [(textwrap.fill(str(label), 34), curve) for label, curve in groups]
+    rows = sum(1 + label.count("\n") for label, _ in curves)
+    figure = Figure(figsize=(10, max(5.0, 0.5 + 0.18 * rows)), layout="constrained")  # inches
     axes = figure.subplots()
-    scale = _scale_x(axes, frame, x)
+    name, units = _UNITS[x]
+    unit, unit_name = next((u for u in units if frame[x].max() >= u[0]), units[-1])
     looks = zip(cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False)
-    for (label, curve), (colour, dashes, marker) in zip(
-        frame.groupby("label", sort=False), looks, strict=False
-    ):
-        place = curve[x] / scale
-        axes.plot(
-            place,
-            100 * curve["accuracy"],
-            color=colour,
-            linestyle=dashes,
-            marker=marker,
-            markersize=4,
-            markevery=max(1, len(curve) // 12),
-            label=textwrap.fill(str(label), 34),
-        )
-        if curve["seeds"].iloc[0] > 1:
-            low, high = 100 * curve["lowest"], 100 * curve["highest"]
-            axes.fill_between(place, low, high, color=colour, alpha=0.13, linewidth=0)
+    for (label, curve), look in zip(curves, looks, strict=False):
+        _draw_configuration(axes, curve, curve[x] / unit, label, look)
     if target is not None:
         axes.axhline(100 * target, color="0.4", linewidth=0.8)
     if at is not None:
-        axes.axvline(at / scale, color="0.4", linewidth=0.8)
+        axes.axvline(at / unit, color="0.4", linewidth=0.8)
+    axes.set_xlabel(f"{name} ({unit_name})" if unit_name else name)
+    _scale_x(axes, [float(curve[x].max()) for _, curve in curves])
     axes.set_ylabel("validation accuracy of P·M (%)")
     axes.grid(alpha=0.3)
     axes.set_title(f"{task}: {_what_is_drawn(frame)}")
     figure.legend(loc="outside right upper", fontsize="small", handlelength=3.6)
     return figure
+
+
+def _draw_configuration(
+    axes: Axes, curve: pd.DataFrame, place: pd.Series[float], label: str, look: _Look
+) -> None:
+    colour, dashes, marker = look
+    axes.plot(
+        place,
+        100 * curve["accuracy"],
+        color=colour,
+        linestyle=dashes,
+        marker=marker,
+        markersize=4,
+        markevery=max(1, len(curve) // 12),
+        label=label,
+    )
+    if curve["seeds"].iloc[0] > 1:
+        low, high = 100 * curve["lowest"], 100 * curve["highest"]
+        axes.fill_between(place, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def _scale_x(axes: Axes, ends: Sequence[float]) -> None:
+    """Scale the axis of x by where the curves end; say so where it becomes logarithmic."""
+    if max(ends) <= _LOG_FROM * min(ends):
+        axes.set_xlim(left=0)
+        axes.locator_params("x", integer=max(ends) > 10)  # rounds are whole
+        return
+    axes.set_xscale("log", subs=[2, 5])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
 
 
 def _what_is_drawn(frame: pd.DataFrame) -> str:
@@ -137,21 +160,6 @@ def _what_is_drawn(frame: pd.DataFrame) -> str:
         return "one seed each"
     counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return f"mean of {counts} seeds, band from the lowest to the highest"
-
-
-def _scale_x(axes: Axes, frame: pd.DataFrame, x: str) -> float:
-    """Name the axis of x, choose its scale, and return the size of its unit."""
-    ends = frame.groupby("label")[x].max()
-    name, units = _UNITS[x]
-    scale, unit = next((u for u in units if ends.max() >= u[0]), units[-1])
-    in_unit = f" ({unit})" if unit else ""
-    if ends.max() > _LOG_FROM * ends.min() > 0:
-        axes.set_xscale("log")
-        in_unit += ", logarithmic"
-    else:
-        axes.set_xlim(left=0)
-    axes.set_xlabel(name + in_unit)
-    return scale
 
 
 def save(figure: Figure, path: Path) -> None:

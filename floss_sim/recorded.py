@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from floss_sim.errors import RecordError
 from floss_sim.records import RunFolder, fingerprint
 
+_REQUIRED = {"task", "data", "seed"}  # of a trajectory
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -65,7 +67,7 @@ class RecordedRun:
     def test_accuracy(self, round_: int) -> float | None:
         """Return the test accuracy after a round if it has been measured."""
         metrics = self.folder.test_metrics(round_)
-        return None if metrics is None else metrics["accuracy"]
+        return None if metrics is None else metrics.get("accuracy")
 
 
 def find_runs(arguments: Iterable[str]) -> list[Path]:
@@ -108,7 +110,7 @@ def read_run(path: Path) -> RecordedRun:
     """
     folder = RunFolder.read(path)
     trajectory = folder.description.get("trajectory")
-    if not isinstance(trajectory, dict) or not {"task", "data", "seed"} <= trajectory.keys():
+    if not isinstance(trajectory, dict) or not trajectory.keys() >= _REQUIRED:
         raise RecordError(f"{path / 'run.json'} does not say what was run; remove the run folder")
     record = folder.record()
     settings = {key: value for key, value in trajectory.items() if key != "seed"}

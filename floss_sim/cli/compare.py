@@ -101,7 +101,9 @@ def _print(
     target: float | None,
     out: Path,
 ) -> None:
-    where = "at the last round that all its seeds share" if at is None else f"within {at}"
+    where = "at the last round that all its seeds share"
+    if at is not None:
+        where = f"within {at}{' rounds' if at.isdigit() else ''}"
     table = Table(
         title=f"{comparison.task}: each configuration {where}",
         box=SIMPLE_HEAD,
@@ -111,8 +113,9 @@ def _print(
     names = ["", "seeds", "round", "valid.", "± sd", "test", "down", "up", "bytes", "time"]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
-    for position, name in enumerate(names):
-        table.add_column(name, justify="right" if position else "left", no_wrap=position > 0)
+    table.add_column(names[0], overflow="fold")
+    for name in names[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
     for reading in readings:
         table.add_row(*_row(reading), *([] if target is None else _reached(reading, target)))
     _show(table, max(len(reading.configuration.label) for reading in readings))
