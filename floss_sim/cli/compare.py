@@ -74,7 +74,7 @@ def compare(
     if csv_:
         write_atomically(csv_, _csv(readings))
     if json_:
-        print(json.dumps(_to_json(comparison, readings, target, out), indent=2))
+        print(json.dumps(_to_json(comparison, readings, at, target, out), indent=2))
     else:
         _print(comparison, readings, at, target, out)
 
@@ -185,10 +185,16 @@ def _csv(readings: Iterable[Reading]) -> str:
 
 
 def _to_json(
-    comparison: Comparison, readings: Iterable[Reading], target: float | None, out: Path
+    comparison: Comparison,
+    readings: Iterable[Reading],
+    at: str | None,
+    target: float | None,
+    out: Path,
 ) -> dict[str, Any]:
     return {
         "task": comparison.task,
+        "at": at,
+        "target": target,
         "configurations": [_reading_json(reading, target) for reading in readings],
         "notes": list(comparison.notes),
         "picture": str(out),
@@ -209,7 +215,6 @@ def _reading_json(reading: Reading, target: float | None) -> dict[str, Any]:
         "up_bytes_per_client_round": reading.up_bytes,
         "test_accuracy": reading.test_accuracy,
         "test_seeds": len(reading.test_accuracies),
-        "target": target,
         "reached_at": _point_json(reached),
         "curve": [_point_json(point) for point in configuration.points],
     }

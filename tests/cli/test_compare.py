@@ -12,6 +12,7 @@ import pytest
 from made_runs import make_run
 
 import floss_sim.cli
+import floss_sim.plots
 
 LOW = [(0.5, 10_000, 2000, 1.0), (0.75, 10_000, 2000, 2.0)]
 HIGH = [(0.75, 10_000, 4000, 2.0), (1.0, 10_000, 2000, 3.0)]
@@ -62,7 +63,7 @@ def test_the_answer_for_machines_holds_everything(monkeypatch, capfd, home: Path
     assert code == 0
     answer = json.loads(out)
     assert answer["task"] == "made"
-    assert answer["picture"] == "p.png"
+    assert (answer["at"], answer["target"], answer["picture"]) == (None, 0.8, "p.png")
     dense, floss = answer["configurations"]
     assert (dense["label"], dense["method"], dense["seeds"]) == ("dense r4", "dense", [0, 1])
     assert dense["runs"] == ["runs/dense-s0", "runs/dense-s1"]
@@ -75,6 +76,7 @@ def test_the_answer_for_machines_holds_everything(monkeypatch, capfd, home: Path
     assert dense["down_bytes_per_client_round"] == 5000
     assert dense["reached_at"] == dense["read_at"]
     assert [point["round"] for point in dense["curve"]] == [1, 2]
+    assert floss["label"] == "floss r8"
     assert floss["reached_at"] is None
     assert floss["test_accuracy"] is None
     assert (home / "p.png").exists()
@@ -93,6 +95,32 @@ def test_the_long_data_holds_every_evaluated_round_of_every_run(monkeypatch, cap
         ["dense r4", "1", "2"],
         ["floss r8", "0", "1"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "x", "at"),
+    [
+        (["--at", "1"], "total_bytes", None),
+        (["--at", "13kB"], "total_bytes", 13000),
+        (["--at", "13kB", "--x", "seconds"], "closed_at_s", None),
+        (["--at", "2s", "--x", "seconds"], "closed_at_s", 2),
+        (["--at", "1", "--x", "round"], "round", 1),
+    ],
+)
+def test_the_picture_marks_a_limit_on_its_own_axis(
+    monkeypatch, capfd, home: Path, arguments, x, at
+):
+    drawn = []
+    draw = floss_sim.plots.draw_comparison
+
+    def watch(frame, column, task, **marks):
+        drawn.append((column, task, marks))
+        return draw(frame, column, task, **marks)
+
+    monkeypatch.setattr(floss_sim.plots, "draw_comparison", watch)
+    code, _, _ = call(monkeypatch, capfd, "runs", *arguments)
+    assert code == 0
+    assert drawn == [(x, "made", {"target": None, "at": at})]
 
 
 def test_notes_stand_below_the_table(monkeypatch, capfd, home: Path):
