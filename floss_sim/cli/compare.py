@@ -37,7 +37,7 @@ Examples:
   floss-sim compare runs/ --at 20MB --target 0.9 --csv curves.csv
 """
 CSV_COLUMNS = ("label", "seed", "round", "seconds", "bytes", "accuracy", "loss")
-_LABEL_WIDTH = 24  # characters that a label keeps on a narrow terminal before it is folded
+_LABEL_WIDTH = 28  # characters that a label keeps on a narrow terminal before it is folded
 
 
 def compare(
