@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli import run
+from floss_sim.cli import compare, run
 from floss_sim.cli.common import guard
 
 app = typer.Typer(
@@ -16,14 +16,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.",
 )
-
-
-@app.callback()
-def _root() -> None:
-    """Keep ``run`` a sub-command while it is the only one."""
-
-
 app.command("run", help=run.HELP)(run.run)
+app.command("compare", help=compare.HELP)(compare.compare)
 
 
 def main() -> None:
