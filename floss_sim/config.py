@@ -89,7 +89,7 @@ class RunConfig:
     def layout(self) -> Layout:
         """The layout of the trained entries."""
         lora = self.task.lora
-        return lora_layout(self.task.backbone_config, lora.roles, self.rank, self.task.data.classes)
+        return lora_layout(self.task.backbone_config, lora.targets, self.rank, self.task.data.classes)
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:

@@ -200,7 +200,7 @@ def test_method_rank_and_seed_are_part_of_the_trajectory(
         ("classes = 3", "classes = 4"),
         ("validation = 10", "validation = 11"),
         ("test = 5", "test = 6"),
-        ('roles = ["q", "v"]', 'roles = ["q", "k"]'),
+        ('targets = ["q", "v"]', 'targets = ["q", "k"]'),
         ("alpha = 16", "alpha = 8"),
         ("alpha = 16", "alpha = 16\ndropout = 0.1"),
     ],
