@@ -74,8 +74,7 @@ class TorchLearner:
         examples = self.config.clients[dispatch.client]
         names = ("client", dispatch.client, "dispatch", dispatch.sequence)
         self._model.load(start_N)
-        if self.config.task.lora.dropout:
-            torch.manual_seed(stream_seed(self.config.seed, *names, "dropout"))
+        torch.manual_seed(stream_seed(self.config.seed, *names, "dropout"))
         pixels, labels = (part[torch.from_numpy(examples)] for part in self._train)
         draw = stream(self.config.seed, *names, "batches")
         train_locally(self._model, pixels, labels, self.config.client, draw)
@@ -97,7 +96,8 @@ class TorchLearner:
 
     def _start(self, dispatch: Dispatch) -> Vector:
         offsets_N, _ = decode(self.layout, dispatch.blob)
-        return self.layout.base() + offsets_N
+        base_N: Vector = self._model.base
+        return base_N + offsets_N
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads."""
