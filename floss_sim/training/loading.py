@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers import logging as transformers_logging
@@ -30,8 +31,8 @@ def load_backbone(task: Task) -> PreTrainedModel:
 
     Weights are read as safetensors, in one file or in shards, from the task's folder; no remote
     code is trusted. What the new head begins with is left to torch's generator: every layout with
-    a head overwrites it. The config names a padding token afterwards: its own, else its end
-    token, else 0.
+    a head overwrites it. A text model's config names a padding token afterwards: its own, else
+    its end token, else 0.
 
     Raises:
         TaskError: The folder cannot be loaded, lacks a weight of the backbone, or one of them
@@ -64,7 +65,8 @@ def load_backbone(task: Task) -> PreTrainedModel:
     for name, parameter in model.named_parameters():
         if not (new and name.startswith(new)) and not torch.isfinite(parameter).all():
             raise _refusal(task, f"its tensor {name!r} holds NaN or infinity")
-    model.config.pad_token_id = _padding(model)
+    if task.kind != IMAGES:
+        model.config.pad_token_id = _padding(model.config)
     return model.eval()
 
 
@@ -88,11 +90,7 @@ def _and_more(names: list[object]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def _padding(model: PreTrainedModel) -> int:
-    ends = getattr(model.config, "eos_token_id", None)
-    last = ends[0] if isinstance(ends, list) and ends else ends
-    words = getattr(model.config, "vocab_size", 1)
-    for token in (getattr(model.config, "pad_token_id", None), last):
-        if isinstance(token, int) and 0 <= token < words:
-            return token
-    return 0
+def _padding(config: PretrainedConfig) -> int:
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    known = [config.pad_token_id, *ends]
+    return next((t for t in known if t is not None and 0 <= t < config.vocab_size), 0)
