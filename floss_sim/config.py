@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError
-from floss_sim.layout import Layout, lora_layout
+from floss_sim.families import check_kind
+from floss_sim.layout import Layout, build_layout
 from floss_sim.methods import Method
 from floss_sim.records import RECORD_VERSION, fingerprint
 from floss_sim.tasks import Task, TaskData, partition
@@ -88,9 +89,21 @@ class RunConfig:
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of the trained entries."""
-        lora = self.task.lora
-        return lora_layout(self.task.backbone_config, lora.roles, self.rank, self.task.data.classes)
+        """The layout of the trained entries.
+
+        Raises:
+            TaskError: The backbone is of a family that cannot do the task.
+            LayoutError: The method, the targets or the rank do not fit the backbone.
+        """
+        task = self.task
+        check_kind(task.backbone_config, task.kind)
+        return build_layout(
+            task.backbone_config,
+            trains=self.method.trains,
+            targets=task.lora.targets,
+            rank=self.rank,
+            labels=task.labels,
+        )
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:

@@ -92,7 +92,9 @@ def bring_up_to_date(setting: Row, inputs: Row) -> None:
     write(HERE / f"{setting['name']}.csv", data)
 
 
-def tuning_job(setting: Row, method: Row, pair: tuple[float, float], profile: NetworkProfile) -> Job:
+def tuning_job(
+    setting: Row, method: Row, pair: tuple[float, float], profile: NetworkProfile
+) -> Job:
     """Return the run that tries a pair of learning rates."""
     tuning = setting["tuning"]
     config = config_of(setting, method, pair, tuning["seed"])

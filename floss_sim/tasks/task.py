@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, PrivateAttr
 from floss_sim import documents
 from floss_sim.documents import Section
 from floss_sim.errors import TaskError
+from floss_sim.families import KINDS, NEXT_TOKEN
 from floss_sim.tasks.datasets import SOURCES, Arrays
 from floss_sim.tasks.partition import PARTITIONS
 
@@ -58,11 +59,20 @@ class PartitionSection(Section):
 
 
 class LoraSection(Section):
-    """``[lora]``: roles that get an adapter, alpha, dropout."""
+    """``[lora]``: targets that get an adapter (see ``floss_sim.families``), alpha, dropout."""
 
-    roles: Annotated[tuple[str, ...], Field(min_length=1)]
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class PreprocessSection(Section):
+    """``[preprocess]``: what is done to images of whole numbers, and the tokens of a text."""
+
+    image_size: Count | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    max_length: Count | None = None
 
 
 class ClientSection(Section):
@@ -72,6 +82,8 @@ class ClientSection(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     batch_size: Count
     epochs: Count
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
 
 
 class ServerSection(Section):
@@ -94,14 +106,20 @@ class Task(Section):
     """A task file, validated; ``folder`` is where its relative paths start."""
 
     name: str
-    kind: Literal["image-classification"]
+    kind: Annotated[str, _one_of("task kind", KINDS)]
     data: DataSection
     backbone: BackboneSection
     partition: PartitionSection
     lora: LoraSection
     client: ClientSection
     server: ServerSection
+    preprocess: PreprocessSection = PreprocessSection()
     _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def labels(self) -> int:
+        """Number of classes of a new head; 0 for next-token prediction."""
+        return 0 if self.kind == NEXT_TOKEN else self.data.classes
 
     @property
     def backbone_path(self) -> Path:

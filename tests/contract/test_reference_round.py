@@ -13,7 +13,7 @@ from floss_sim import RunConfig, floss, load_task, open_learner, run
 from floss_sim.messages import draw_cohort
 from floss_sim.network import NetworkProfile
 from floss_sim.rng import stream
-from floss_sim.training.backbone import parameter_names
+from floss_sim.training.parameters import parameter_names
 
 
 def keep_largest(vector: torch.Tensor, density: float) -> torch.Tensor:
@@ -40,7 +40,7 @@ class SlowFloss:
         self.config = config
         self.model = get_peft_model(base, lora)
         parameters = dict(self.model.named_parameters())
-        names = parameter_names(config.layout, self.model.config)
+        names = parameter_names(config.layout, self.model)
         self.parameters = [parameters[names[n]] for n in sorted(names)]
         self.P = torch.from_numpy(config.layout.initial(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)

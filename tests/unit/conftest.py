@@ -29,7 +29,7 @@ clients = 9
 law = "iid"
 
 [lora]
-roles = ["q", "v"]
+targets = ["q", "v"]
 alpha = 16
 
 [client]

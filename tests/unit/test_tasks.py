@@ -42,7 +42,7 @@ def test_digits_ships_with_the_package():
 
 def test_digits_states_the_published_settings():
     task = load_task("digits")
-    assert (task.lora.alpha, task.lora.dropout, task.lora.roles) == (16, 0, ("q", "v"))
+    assert (task.lora.alpha, task.lora.dropout, task.lora.targets) == (16, 0, ("q", "v"))
     assert (task.client.momentum, task.client.batch_size, task.client.epochs) == (0.9, 16, 1)
     assert (task.server.optimizer, task.server.cohort) == ("fedadam", 5)
 
@@ -94,7 +94,7 @@ def test_a_task_file_is_read_by_its_path(write_task):
     assert task.partition.clients == 9
     assert task.partition.alpha == 1.0
     assert task.lora.dropout == 0.0
-    assert task.lora.roles == ("q", "v")
+    assert task.lora.targets == ("q", "v")
 
 
 def test_relative_paths_start_at_the_task_file(write_task, monkeypatch, tmp_path: Path):
@@ -182,8 +182,8 @@ def test_an_unknown_key_is_refused_by_its_name(write_task, old: str, new: str, k
         ('law = "iid"', 'law = "iid"\nalpha = 0.0', "partition.alpha"),
         ('law = "iid"', 'law = "iid"\nalpha = inf', "partition.alpha"),
         ('law = "iid"', 'law = "iid"\nalpha = nan', "partition.alpha"),
-        ('roles = ["q", "v"]', "roles = []", "lora.roles"),
-        ('roles = ["q", "v"]', 'roles = "q"', "lora.roles"),
+        ('targets = ["q", "v"]', "targets = []", "lora.targets"),
+        ('targets = ["q", "v"]', 'targets = "q"', "lora.targets"),
         ("alpha = 16", "alpha = -16", "lora.alpha"),
         ("alpha = 16", "alpha = 16\ndropout = 1.0", "lora.dropout"),
         ("learning_rate = 0.05", "learning_rate = 0", "client.learning_rate"),
