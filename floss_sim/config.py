@@ -89,7 +89,7 @@ class RunConfig:
     def layout(self) -> Layout:
         """The layout of the trained entries."""
         lora = self.task.lora
-        return lora_layout(self.task.backbone_config, lora.roles, self.rank, self.task.data.classes)
+        return lora_layout(self.task.backbone_config, lora.targets, self.rank, self.task.labels)
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
@@ -104,6 +104,7 @@ class RunConfig:
         """Return the settings as plain values."""
         return {
             "task": self.task.name,
+            "kind": self.task.kind,
             "method": self.method.settings(),
             "rank": self.rank,
             "seed": self.seed,
@@ -111,6 +112,7 @@ class RunConfig:
             "client": self.client.model_dump(mode="json"),
             "server": self.server.model_dump(mode="json"),
             "lora": self.task.lora.model_dump(mode="json"),
+            "preprocess": self.task.preprocess.model_dump(mode="json"),
         }
 
     def trajectory(self, learner: str, device: str, threads: int) -> dict[str, Any]:
@@ -153,7 +155,15 @@ class RunConfig:
 @lru_cache(maxsize=64)
 def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indices, ...]:
     """Deal the data once for all the runs of a seed that share it."""
-    return partition(data.train[1], fleet.clients, fleet.law, fleet.alpha, seed)
+    return partition(
+        data.train[1],
+        fleet.clients,
+        fleet.law,
+        fleet.alpha,
+        seed,
+        groups=data.groups,
+        min_examples=fleet.min_examples,
+    )
 
 
 def _update(section: Chosen, changes: Mapping[str, Any] | None) -> Chosen:

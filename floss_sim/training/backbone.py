@@ -128,7 +128,7 @@ def build_peft_model(task: Task, rank: int) -> PeftModel:
                 r=rank,
                 lora_alpha=task.lora.alpha,
                 lora_dropout=task.lora.dropout,
-                target_modules=[_MODULES[family][role] for role in task.lora.roles],
+                target_modules=[_MODULES[family][role] for role in task.lora.targets],
                 modules_to_save=[_HEADS[family]],
             ),
         )
