@@ -79,12 +79,14 @@ def read(
 
 
 def _set(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key of a document; a table that is none is left to validation."""
+    """Set a dotted key of a document; what does not fit there is left to validation."""
     section, _, rest = key.partition(".")
-    if rest and isinstance(content.setdefault(section, {}), dict):
-        _set(content[section], rest, value)
-    elif not rest:
+    if not rest:
         content[section] = value
+        return
+    if not isinstance(content.get(section), dict):
+        content[section] = {}
+    _set(content[section], rest, value)
 
 
 def validate(

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli import run
+from floss_sim.cli import run, task
 from floss_sim.cli.common import guard
 
 app = typer.Typer(
@@ -18,12 +18,8 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root() -> None:
-    """Keep ``run`` a sub-command while it is the only one."""
-
-
 app.command("run", help=run.HELP)(run.run)
+app.add_typer(task.app, name="task")
 
 
 def main() -> None:

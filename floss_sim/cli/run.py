@@ -12,14 +12,19 @@ from rich.console import Console
 from rich.table import Table
 
 from floss_sim.cli.common import (
+    BackboneOption,
+    DatasetOption,
     DeviceOption,
+    FetchOption,
     JsonOption,
     NetworkOption,
     RatioOption,
     SeedOption,
+    SetOption,
     TaskOption,
     given,
     network,
+    parse_settings,
     progress_bar,
 )
 from floss_sim.config import RunConfig
@@ -49,6 +54,10 @@ Examples:
 
 def run(
     task: TaskOption = "digits",
+    dataset: DatasetOption = None,
+    backbone: BackboneOption = None,
+    fetch: FetchOption = False,
+    set_: SetOption = None,
     method: Annotated[str, typer.Option(help="floss or dense.")] = "floss",
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
     down_density: Annotated[str, typer.Option(help="Fraction of P sent down.")] = "1",
@@ -64,7 +73,7 @@ def run(
     device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
-    partition: Annotated[str | None, typer.Option(help="iid or dirichlet.")] = None,
+    partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
     cohort: Annotated[int | None, typer.Option(help="Clients of a round.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Local epochs.")] = None,
@@ -76,7 +85,10 @@ def run(
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
     chosen = method_from_name(method, parse_density(down_density), parse_density(up_density))
-    config = RunConfig.of(load_task(task), chosen, rank=rank, seed=seed).with_(
+    loaded = load_task(
+        task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
+    )
+    config = RunConfig.of(loaded, chosen, rank=rank, seed=seed).with_(
         fleet=given(clients=clients, law=partition, alpha=alpha),
         client=given(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
         server=given(optimizer=server_optimizer, learning_rate=server_lr, cohort=cohort),
