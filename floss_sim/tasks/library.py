@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # Empty cells of a CSV file are empty texts; the words "None" and "NA" stay words.
+_CSV: tuple[str, Mapping[str, Any]] = ("csv", {"keep_default_na": False})
+_JSON: tuple[str, Mapping[str, Any]] = ("json", {})
 _FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    ".csv": ("csv", {"keep_default_na": False}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
+    ".csv": _CSV,
+    ".csv.gz": _CSV,
+    ".json": _JSON,
+    ".json.gz": _JSON,
+    ".jsonl": _JSON,
+    ".jsonl.gz": _JSON,
     ".parquet": ("parquet", {}),
 }
 
@@ -70,11 +75,11 @@ def _local(path: Path, config: str | None) -> Mapping[str, Dataset]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix not in _FORMATS:
+    suffix = next((suffix for suffix in _FORMATS if path.name.endswith(suffix)), None)
+    if suffix is None:
         raise TaskError(
-            f"cannot read {path}: unknown format; valid: .npz, {', '.join(_FORMATS)} "
-            "(and .gz of these), or a folder of them or of images"
+            f"cannot read {path}: unknown format; valid: .npz, {', '.join(_FORMATS)}, "
+            "or a folder of such files or of images"
         )
     name, options = _FORMATS[suffix]
     return {"path": name, "data_files": {"train": [str(path.resolve())]}, **options}
@@ -87,7 +92,7 @@ def _quiet(*, fetch: bool) -> Iterator[Any]:
 
     level, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     offline = datasets.config.HF_HUB_OFFLINE
-    datasets.logging.set_verbosity_error()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are raised as well
     datasets.disable_progress_bars()
     datasets.config.HF_HUB_OFFLINE = offline or not fetch
     try:

@@ -186,19 +186,23 @@ def test_reading_leaves_nothing_in_the_cache_and_says_nothing(write, monkeypatch
     [
         ("none.csv", None, "no such file"),
         ("none/none/none", None, "no such file"),
-        ("data.pkl", b"\x80\x04.", "unknown format; valid: .npz, .csv, .json, .jsonl, .parquet"),
+        ("data.pkl", b"\x80\x04.", "unknown format; valid: .npz, .csv, .csv.gz, .json"),
+        ("rows.parquet.gz", b"\x1f\x8b", "unknown format"),
         ("bad.parquet", b"PAR1", "cannot read"),
         ("bad.jsonl", b"{]\n", "cannot read"),
         ("bad.jsonl.gz", b"nothing zipped", "cannot read"),
         ("empty.csv", b"", "cannot read"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_by_its_name(write, tmp_path, name, blob, says):
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(
+    write, tmp_path, capfd, name, blob, says
+):
     path = write(('"rows.jsonl"', f'"{name}"'))
     if blob is not None:
         (tmp_path / name).write_bytes(blob)
     assert says in refusal(path)
     assert name in refusal(path)
+    assert capfd.readouterr() == ("", "")
 
 
 # columns
