@@ -41,6 +41,7 @@ LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "hea
 BIAS, WEIGHT = "bias", "weight"
 PRETRAINED = (BIAS, WEIGHT)  # kinds whose offsets are from the backbone's own values
 LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
+ADAPTED = ("lora", "ffa")  # those with adapters, whose rank matters
 HEAD_INIT_STD = 0.02  # the initializer_range of the supported families
 
 

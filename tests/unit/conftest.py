@@ -15,14 +15,13 @@ name = "tiny"
 kind = "image-classification"
 
 [data]
-source = "npz"
-path = "data.npz"
+dataset = "data.npz"
 classes = 3
 validation = 10
 test = 5
 
 [backbone]
-path = "backbone"
+model = "backbone"
 
 [partition]
 clients = 9
