@@ -106,7 +106,7 @@ def hetlora(
     if which not in ("first", "largest"):
         raise ConfigError(f"unknown ranks {which!r}; valid: first, largest")
     parts = _parse(tiers, 2, DEFAULT_RANKS)
-    if not all(ranks.isdigit() for _, ranks in parts):
+    if not all(ranks.isdecimal() and len(ranks) < 10 for _, ranks in parts):
         raise ConfigError(f"tiers {tiers!r}: ranks are whole numbers, such as {DEFAULT_RANKS}")
     total = sum(share for share, _ in parts)
     return Method(

@@ -51,6 +51,15 @@ class Exchange:
     layout: Layout
     seed: int
 
+    def prune(self, vector_N: Vector, history: MaskHistory, version: int) -> Mask:
+        """Shrink the persistent mask where its schedule says so; return what is still alive."""
+        mask = self.method.persistent
+        if mask and mask.changes(version):
+            draw = stream(self.seed, "version", version, "mask")
+            kept_N = mask.at(version).mask(self.layout, vector_N, draw, history.alive())
+            history.prune(kept_N, version)
+        return history.alive()
+
     def download_mask(
         self, vector_N: Vector, history: MaskHistory, tier: int, version: int
     ) -> Mask:
@@ -61,7 +70,7 @@ class Exchange:
         return self.method.tiers[tier].download.mask(self.layout, vector_N, draw)
 
     def download(
-        self, vector_N: Vector, mask_N: Mask, version: int, known_N: Mask | None = None
+        self, vector_N: Vector, mask_N: Mask, tier: int, version: int, known_N: Mask | None = None
     ) -> bytes:
         """Return the message that carries a version's vector under its mask."""
         return encode(
@@ -70,7 +79,7 @@ class Exchange:
             mask_N,
             values=self.method.down_values,
             known_N=known_N,
-            keep_zeros=self.method.masked,
+            keep_zeros=self._carries_mask(tier, version),
             draw=stream(self.seed, "version", version, "values"),
         )
 
@@ -94,10 +103,22 @@ class Exchange:
             return None
         return None if known_N.all() else known_N
 
-    def received(self, blob: bytes, known_N: Mask | None) -> tuple[Vector, Mask | None]:
+    def received(
+        self, blob: bytes, tier: int, version: int, known_N: Mask | None
+    ) -> tuple[Vector, Mask | None]:
         """Return what a client decodes: the vector, and the mask that trains (None: all)."""
         vector_N, mask_N = decode(self.layout, blob, known_N)
-        return vector_N, mask_N if self.method.masked and not mask_N.all() else None
+        if not self.method.masked:
+            return vector_N, None
+        if not self._carries_mask(tier, version):
+            return vector_N, known_N
+        return vector_N, None if mask_N.all() else mask_N
+
+    def _carries_mask(self, tier: int, version: int) -> bool:
+        """Return whether a client learns from the message itself which entries train."""
+        selector = self.method.download_at(tier, version)
+        everything = selector.count(self.layout) == self.layout.entries
+        return self.method.masked and not (selector.shared or everything)
 
     def upload(
         self,
@@ -119,9 +140,8 @@ class Exchange:
             state: What it kept from its last participation.
         """
         if self.method.error_feedback and RESIDUAL in state:
+            # What lies outside the mask that trains now is kept for when it is inside again.
             update_N = update_N + state[RESIDUAL]
-            if trained_N is not None:
-                update_N = np.where(trained_N, update_N, np.float32(0))
         known_N = self.expected(tier, client, sequence, trained_N)
         mask_N = self._upload_mask(update_N, tier, client, sequence, trained_N)
         blob = encode(

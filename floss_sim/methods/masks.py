@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from floss_sim.layout import Layout
 from floss_sim.methods.selectors import Everything, RandomK, TopK
-from floss_sim.sparsity import Mask, parse_density
+from floss_sim.sparsity import Mask, format_density, parse_density
 
 Pick = TopK | RandomK
 
@@ -107,8 +107,8 @@ class Shrinking(PersistentMask):
 
     def describe(self) -> str:
         """Return, say, ``a mask that shrinks by 0.98 a round``."""
-        scope = " of each tensor" if self.pick.scope == "tensor" else ""
-        return f"a mask{scope} that shrinks by {self.factor:g} a round"
+        chosen = self.pick.describe().removeprefix(format_density(self.pick.density))
+        return f"a mask{chosen} that shrinks by {self.factor:g} a round"
 
 
 class MaskHistory:

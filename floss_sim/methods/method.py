@@ -39,6 +39,7 @@ from floss_sim.sparsity import format_density
 from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]
+DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Method:
             ``"covering"`` it, that is, those whose mask holds it.
 
     Raises:
-        ConfigError: Shares that do not add up to 1, an unknown value code, or options that
-            exclude each other.
+        ConfigError: Shares that do not add up to 1, an unknown value code or divisor, or
+            options that exclude each other.
     """
 
     name: str
@@ -116,6 +117,8 @@ class Method:
             raise ConfigError(
                 f"a mask ledger needs a persistent mask; method {self.name!r} has none"
             )
+        if self.divisor not in DIVISORS:
+            raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
         if self.divisor == "covering" and not self.masked:
             raise ConfigError(
                 "divisor 'covering' needs clients that train a mask; "
@@ -191,6 +194,7 @@ class Method:
             words.append(f"{self.down_values} down, {self.up_values} up")
         words += ["error feedback"] if self.error_feedback else []
         words += ["mask ledger"] if self.mask_ledger else []
+        words += ["mean of those covering"] if self.divisor == "covering" else []
         return ", ".join(words)
 
     def _travels(self) -> str:

@@ -78,7 +78,8 @@ class TorchLearner:
         known_N = self._exchange.known(self._history, tier, self._version, held)
         mask_N = self._mask(tier)
         if (tier, held) not in self._blobs:
-            blob = self._exchange.download(self._server.vector(), mask_N, self._version, known_N)
+            vector_N = self._server.vector()
+            blob = self._exchange.download(vector_N, mask_N, tier, self._version, known_N)
             self._blobs[tier, held] = blob
         blob = self._blobs[tier, held]
         if self.method.masked:
@@ -102,7 +103,9 @@ class TorchLearner:
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
         known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
-        offsets_N, trained_N = self._exchange.received(dispatch.blob, known_N)
+        offsets_N, trained_N = self._exchange.received(
+            dispatch.blob, tier, dispatch.version, known_N
+        )
         update_N = self._update(dispatch, self._model.base + offsets_N, trained_N)
         reply = self._exchange.upload(update_N, tier, client, sequence, trained_N, client_state)
         examples = self.config.client.epochs * len(self.config.clients[client])
@@ -134,44 +137,40 @@ class TorchLearner:
         """
         self._server.step(self._mean(arrivals))
         self._version += 1
-        self._prune()
-        self._masks, self._blobs, self._model_blob = {}, {}, b""
         if not np.isfinite(self._server.vector()).all():
             raise NonFiniteUpdateError(
                 f"the server's vector is not finite after round {self._version}; "
                 "lower the learning rates"
             )
+        self._prune()
+        self._masks, self._blobs, self._model_blob = {}, {}, b""
         return self._version
 
     def _mean(self, arrivals: Sequence[Arrival]) -> Vector:
         gradient_N = np.zeros(self.layout.entries, dtype=np.float32)
-        covered_N = np.zeros(self.layout.entries, dtype=np.float32)
+        covering = self.method.divisor == "covering"
+        # In float64, where the weights of a whole cohort add up to 1 but for far less than float32.
+        covered_N = np.zeros(self.layout.entries if covering else 0)
         for arrival in arrivals:
-            upload, weight = arrival.upload, np.float32(arrival.weight)
+            upload, weight = arrival.upload, arrival.weight
             trained_N = self._awaited.pop(upload.sequence, None)
             tier = self._tier(upload.client)
             if trained_N is not None and trained_N.all():
                 trained_N = None
             known_N = self._exchange.expected(tier, upload.client, upload.sequence, trained_N)
-            gradient_N += weight * self._exchange.update(upload.blob, known_N)
-            covered_N += weight if trained_N is None else weight * trained_N
+            gradient_N += np.float32(weight) * self._exchange.update(upload.blob, known_N)
+            if covering:
+                covered_N += weight if trained_N is None else weight * trained_N
             self._ledger.confirm(upload.client, self._version - arrival.staleness)
-        if self.method.divisor == "covering":
+        if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N
 
     def _prune(self) -> None:
         """Shrink the persistent mask where its schedule says so, and prune P to it."""
-        mask = self.method.persistent
-        if mask is None:
-            return
-        if mask.changes(self._version):
-            draw = stream(self.config.seed, "version", self._version, "mask")
-            alive_N = self._history.alive()
-            selector = mask.at(self._version)
-            kept_N = selector.mask(self.layout, self._server.vector(), draw, alive_N)
-            self._history.prune(kept_N, self._version)
-        self._server.prune(self._history.alive())
+        if self.method.persistent:
+            alive_N = self._exchange.prune(self._server.vector(), self._history, self._version)
+            self._server.prune(alive_N)
 
     def evaluate(self, version: int) -> Metrics:
         """Return validation metrics of P * M, and of dense P as a diagnostic.
@@ -193,9 +192,9 @@ class TorchLearner:
     def model(self) -> bytes:
         """Return P * M, what a client of the widest tier that knows no mask would download."""
         if not self._model_blob:
-            mask_N = self._mask(self.method.widest(self.layout))
-            vector_N = self._server.vector()
-            self._model_blob = self._exchange.download(vector_N, mask_N, self._version)
+            tier = self.method.widest(self.layout)
+            vector_N, mask_N = self._server.vector(), self._mask(tier)
+            self._model_blob = self._exchange.download(vector_N, mask_N, tier, self._version)
         return self._model_blob
 
     def snapshot(self) -> Snapshot:

@@ -1,21 +1,23 @@
 """How the values of the sent entries are written.
 
-=====  ====  ==========  =====================================  ===========================
+=====  ====  ==========  =====================================  =================================
 name   code  lossless    value section                          largest error of a value
-=====  ====  ==========  =====================================  ===========================
+=====  ====  ==========  =====================================  =================================
 fp32   0     yes         k float32                              0
 fp16   1     unbiased    scales, then k float16 of value/scale  2**-10 of the value [1]_
-bf16   2     unbiased    k bfloat16                             2**-7 of the value
-int8   3     unbiased    scales, then k signed bytes            1/127 of the bucket's maximum
-int4   4     unbiased    scales, then k nibbles, low one first  1/7 of the bucket's maximum
-=====  ====  ==========  =====================================  ===========================
+bf16   2     unbiased    k bfloat16                             2**-7 of the value [2]_
+int8   3     unbiased    scales, then k signed bytes            1/127 of the bucket's maximum [2]_
+int4   4     unbiased    scales, then k nibbles, low one first  1/7 of the bucket's maximum [2]_
+=====  ====  ==========  =====================================  =================================
 
 A scale is a float32 for each bucket of 512 consecutive sent values, made from their largest
 magnitude (QSGD, Alistarh et al. 2017, with the maximum as the norm; FedPAQ, Reisizadeh et al.
 2020). Every lossy code rounds stochastically: up or down with the probabilities that make the
-expected decoded value the value itself.
+expected decoded value the value itself (bf16: of all but the last half step below the largest
+float32). Decoding rounds to float32, half a unit in the last place.
 
 .. [1] Or 2e-12 of the bucket's maximum, whichever is larger.
+.. [2] Or 1.2e-38, the smallest normal float32, whichever is larger.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from floss_sim.sparsity import Vector
 BUCKET = 512
 _F32 = np.dtype("<f4")
 _TINY = np.finfo(np.float32).tiny
+_LARGEST = float(np.finfo(np.float32).max)
 _HALF_RANGE = 2.0**15  # scaled halves stay below float16's 65504
 
 
@@ -103,7 +106,9 @@ def _levels(
     values_K: Vector, levels: int, draw: np.random.Generator
 ) -> tuple[Vector, NDArray[np.int8]]:
     """Return the scales, and the values in units of them, rounded without bias."""
-    scales = _scales(values_K, levels)
+    # A scale that is rounded up could carry the largest float32 beyond the finite.
+    most = np.nextafter(np.float32(_LARGEST / levels), np.float32(0))
+    scales = np.minimum(_scales(values_K, levels), most)
     scaled = values_K.astype(np.float64) / _spread(scales, values_K.size)
     rounded = np.floor(scaled + draw.random(values_K.size))
     return scales, np.clip(rounded, -levels, levels).astype(np.int8)
