@@ -20,6 +20,8 @@ import tomllib
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from floss_sim.messages import NO_STATE, Arrival, Learner, draw_cohort
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import fingerprint, write_atomically
+from floss_sim.tasks import Task
 from floss_sim.training import KIND, test_metrics
 from planner.workers import worker_pool
 
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def bring_up_to_date(setting: Row, inputs: Row) -> None:
     """Tune, train and write the data of one setting."""
-    methods = [m for m in inputs["method"] if setting.get("more") or not m.get("more")]
+    methods = methods_of(setting, inputs)
     profile = load_profile(inputs["network"])
     rates = list(product(setting["tuning"]["client_lr"], setting["tuning"]["server_lr"]))
     mark = fingerprint({"setting": setting, "methods": methods, "network": inputs["network"]})[:16]
@@ -79,8 +82,8 @@ def bring_up_to_date(setting: Row, inputs: Row) -> None:
         best = {m["label"]: choose(rows, m["label"]) for m in methods}
         jobs = [
             (method, seed, job_of(setting, method, best[method["label"]], seed, profile))
-            for seed in setting["seeds"]
             for method in methods
+            for seed in setting["more_seeds" if method.get("more") else "seeds"]
         ]
         submit_all(pool, [job for *_, job in jobs], "training")
         tests = pool.map(measure_test, [job for *_, job in jobs])
@@ -114,8 +117,9 @@ def job_of(
 
 def config_of(setting: Row, method: Row, pair: tuple[float, float], seed: int) -> RunConfig:
     """Return the run of a method in a setting with a pair of (client, server) learning rates."""
+    task = loaded(setting["task"], setting.get("package"))
     chosen = method_from_name(method["name"], **method.get("options", {}))
-    config = RunConfig.of(task_of(setting), chosen, rank=method.get("rank", 1), seed=seed)
+    config = RunConfig.of(task, chosen, rank=method.get("rank", 1), seed=seed)
     return config.with_(
         fleet=setting.get("fleet"),
         client={"learning_rate": pair[0]},
@@ -123,9 +127,12 @@ def config_of(setting: Row, method: Row, pair: tuple[float, float], seed: int) -
     )
 
 
-def task_of(setting: Row) -> Any:
-    """Return the task of a setting."""
-    return load_task(setting["task"])
+@lru_cache
+def loaded(name: str, package: str | None) -> Task:
+    """Return a task, packaged or beside this file, with the backbone of a package if it is named."""
+    place = str(HERE / name) if name.endswith(".toml") else name
+    backbone = str(import_module(package).MODEL_DIR) if package else None
+    return load_task(place, backbone=backbone)
 
 
 def slug(label: str) -> str:
