@@ -95,6 +95,13 @@ def bring_up_to_date(setting: Row, inputs: Row) -> None:
     write(HERE / f"{setting['name']}.csv", data)
 
 
+def methods_of(setting: Row, inputs: Row) -> list[Row]:
+    """Return the methods of a setting: those named, or those of the figures, and more if asked."""
+    if "only" in setting:
+        return [method for method in inputs["method"] if method["label"] in setting["only"]]
+    return [m for m in inputs["method"] if "more_seeds" in setting or not m.get("more")]
+
+
 def tuning_job(
     setting: Row, method: Row, pair: tuple[float, float], profile: NetworkProfile
 ) -> Job:
@@ -129,7 +136,7 @@ def config_of(setting: Row, method: Row, pair: tuple[float, float], seed: int) -
 
 @lru_cache
 def loaded(name: str, package: str | None) -> Task:
-    """Return a task, packaged or beside this file, with the backbone of a package if it is named."""
+    """Return a task, packaged or beside this file, with the backbone of a package if given."""
     place = str(HERE / name) if name.endswith(".toml") else name
     backbone = str(import_module(package).MODEL_DIR) if package else None
     return load_task(place, backbone=backbone)
