@@ -236,7 +236,9 @@ def _unsaid(unsaid: Sequence[str]) -> list[str]:
 def _timings(configurations: Sequence[Configuration]) -> list[str]:
     if len({configuration.settings["timing"] for configuration in configurations}) == 1:
         return []
-    return ["timing: fingerprint of network and round policy; seconds are those of each one's own"]
+    return [
+        "seconds are those of each one's own network and round policy (timing: its fingerprint)"
+    ]
 
 
 def _point(rows: Sequence[Mapping[str, Any]]) -> Point:

@@ -19,9 +19,13 @@ _SHORT = {
     "optimizer": "",
     "scope": "",
     "values": "",
+    "pick": "",
+    "which": "",
+    "network": "on",
     "device": "",
 }
-_FOLLOWS = "layout"  # a digest that follows from the rank, the roles and the backbone
+# What follows from other settings: the digest of the layout, and what the method's name says.
+_FOLLOWS = {"layout", "method.mask", "method.up_mask", "method.trains"}
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
@@ -69,8 +73,12 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _differing(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys whose values differ, the rank first, then as the settings have them."""
-    keys = dict.fromkeys(key for settings in flat for key in settings if key != _FOLLOWS)
+    keys = dict.fromkeys(key for settings in flat for key in settings if key not in _FOLLOWS)
     differing = [key for key in keys if any(_get(s, key) != _get(flat[0], key) for s in flat)]
+    named = {settings.get("network") for settings in flat}
+    timed = {(settings.get("network"), settings.get("timing")) for settings in flat}
+    if all(named) and len(named) == len(timed):  # a network's name says its timing
+        differing = [key for key in differing if key != "timing"]
     return sorted(differing, key=lambda key: key != "rank")
 
 

@@ -25,8 +25,9 @@ class RecordedRun:
     Attributes:
         folder: Where it lies.
         seed: Its seed.
-        settings: Its trajectory without the seed, and ``timing``: the fingerprint of its network
-            and round policy. What they are equal in is one configuration.
+        settings: Its trajectory without the seed, the name of its ``network``, and ``timing``:
+            the fingerprint of network and round policy. What they are equal in is one
+            configuration.
         curve: The rows of its evaluated rounds (``RunRecord.evaluated()``), by round.
         transfers: Its transfers (schema TRANSFERS).
     """
@@ -114,6 +115,7 @@ def read_run(path: Path) -> RecordedRun:
         raise RecordError(f"{path / 'run.json'} does not say what was run; remove the run folder")
     record = folder.record()
     settings = {key: value for key, value in trajectory.items() if key != "seed"}
-    settings["timing"] = folder.committed().timing
+    committed = folder.committed()
+    settings |= {"network": committed.network, "timing": committed.timing}
     curve = {row["round"]: row for row in record.evaluated().to_pylist()}
     return RecordedRun(folder, trajectory["seed"], settings, curve, record.transfers)

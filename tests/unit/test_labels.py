@@ -54,6 +54,21 @@ def test_the_same_word_of_two_sections_names_its_section():
     assert made == ["floss client lr 0.1 server lr 0.01", "floss client lr 0.2 server lr 0.02"]
 
 
+def test_a_networks_name_says_its_timing():
+    lte, paper = (
+        floss(network=name, timing=32 * digit) for name, digit in (("lte", "a"), ("paper", "b"))
+    )
+    assert labels([lte, paper])[0] == ["floss on lte", "floss on paper"]
+    other = floss(network="lte", timing="f" * 32)
+    assert labels([lte, other])[0] == ["floss timing aaaaaaaa", "floss timing ffffffff"]
+
+
+def test_what_follows_from_the_methods_name_goes_unsaid():
+    mask = {"density": 0.25, "scope": "tensor", "mask": "frozen"}
+    made, _ = labels([("sparse-adapter", trajectory(method=mask)), floss(1 / 4, 1 / 4)])
+    assert made == ["sparse-adapter density 1/4 tensor", "floss down 1/4 up 1/4"]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
