@@ -58,6 +58,9 @@ def main(arguments: Sequence[str]) -> None:
     for setting in inputs["setting"]:
         if setting["name"] in arguments:
             bring_up_to_date(setting, inputs)
+    if "--timing" in arguments:
+        setting = next(s for s in inputs["setting"] if "timing" in s)
+        write(HERE / "timing.csv", time_rounds(setting, methods_of(setting, inputs)))
 
 
 def bring_up_to_date(setting: Row, inputs: Row) -> None:
@@ -66,7 +69,10 @@ def bring_up_to_date(setting: Row, inputs: Row) -> None:
     profile = load_profile(inputs["network"])
     rates = list(product(setting["tuning"]["client_lr"], setting["tuning"]["server_lr"]))
     mark = fingerprint({"setting": setting, "methods": methods, "network": inputs["network"]})[:16]
-    tuned_path = HERE / f"{setting['name']}-tuning.csv"
+    data_path, tuned_path = (HERE / f"{setting['name']}{end}.csv" for end in ("", "-tuning"))
+    if data_path.exists() and f"{mark}," in data_path.read_text(encoding="utf-8"):
+        print(f"{data_path.name} is up to date", file=sys.stderr)
+        return
     with worker_pool(int(os.environ.get("WORKERS", os.cpu_count() or 1))) as pool:
         tuning = [
             (method, pair, tuning_job(setting, method, pair, profile))
@@ -88,11 +94,15 @@ def bring_up_to_date(setting: Row, inputs: Row) -> None:
         submit_all(pool, [job for *_, job in jobs], "training")
         tests = pool.map(measure_test, [job for *_, job in jobs])
         data = [
-            {"mark": mark, "label": method["label"], "seed": seed, "test_accuracy": test, **row}
+            {
+                "mark": mark, "label": method["label"], "seed": seed,
+                "client_lr": best[method["label"]][0], "server_lr": best[method["label"]][1],
+                "test_accuracy": test, **row,
+            }
             for (method, seed, job), test in zip(jobs, tests, strict=True)
             for row in curve(job)
-        ]
-    write(HERE / f"{setting['name']}.csv", data)
+        ]  # fmt: skip
+    write(data_path, data)
 
 
 def methods_of(setting: Row, inputs: Row) -> list[Row]:
@@ -147,7 +157,7 @@ def slug(label: str) -> str:
     return "-".join("".join(c if c.isalnum() or c == "." else " " for c in label).split())
 
 
-def time_rounds(setting: Row, methods: Sequence[Row], profile: NetworkProfile) -> list[Row]:
+def time_rounds(setting: Row, methods: Sequence[Row]) -> list[Row]:
     """Return seconds a round of each method over dense LoRA's, measured in turns: medians.
 
     Five clients train in every round; evaluation and committing are left out.
