@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.errors import ConfigError
 from floss_sim.layout import Layout
 from floss_sim.methods.selectors import Everything, RandomK, TopK
 from floss_sim.sparsity import Mask, format_density, parse_density
@@ -56,10 +57,18 @@ class PersistentMask:
 
 @dataclass(frozen=True)
 class Frozen(PersistentMask):
-    """Dense until version ``after``, then the mask chosen there, for good."""
+    """Dense until version ``after``, then the mask chosen there, for good.
+
+    Raises:
+        ConfigError: A mask before the first server step.
+    """
 
     after: int = 1
     kind = "frozen"
+
+    def __post_init__(self) -> None:
+        if self.after < 1:
+            raise ConfigError(f"a mask frozen after round {self.after}; round 1 at the earliest")
 
     @property
     def density(self) -> float:

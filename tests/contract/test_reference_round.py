@@ -1,52 +1,123 @@
-"""A slow and obvious FLoSS, written from the pseudocode alone, against the product."""
+"""A slow and obvious FLoSS, written from the pseudocode alone, against the product.
+
+It also tells how the other methods differ: in which entries are sent, trained and returned.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn import functional
 from transformers import AutoModelForImageClassification
 
-from floss_sim import RunConfig, floss, load_task, open_learner, run
+from floss_sim import RunConfig, load_task, run
 from floss_sim.messages import draw_cohort
+from floss_sim.methods import METHODS, Frozen, TopK, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.rng import stream
+from floss_sim.training.backbone import FlatModel, build_flat_model
+from floss_sim.training.learner import TorchLearner
 from floss_sim.training.parameters import parameter_names
 
+RANK, LABELS = 2, 10
+Mask = torch.Tensor
+# The tensors of the vector, in the sorted order of their names.
+SIZES = {"head.bias": 10, "head.weight": 10 * 64} | {
+    f"layer.00{layer}.{role}.lora_{half}": RANK * 64
+    for layer in range(4)
+    for role in "qv"
+    for half in "AB"
+}
+ENTRIES = sum(SIZES.values())
+HEAD = SIZES["head.bias"] + SIZES["head.weight"]  # the first entries
 
-def keep_largest(vector: torch.Tensor, density: float) -> torch.Tensor:
+
+def largest(vector: torch.Tensor, density: float) -> Mask:
+    """Mark the k entries of largest magnitude, those of lower index first where they tie."""
     k = max(1, int(density * len(vector)))
-    kept = torch.zeros_like(vector)
-    largest = vector.abs().sort(descending=True, stable=True).indices[:k]
-    kept[largest] = vector[largest]
-    return kept
+    mask = torch.zeros(len(vector), dtype=torch.bool)
+    mask[vector.abs().sort(descending=True, stable=True).indices[:k]] = True
+    return mask
+
+
+def largest_of_each_tensor(vector: torch.Tensor, density: float) -> Mask:
+    pieces = vector.split(list(SIZES.values()))
+    return torch.cat([largest(piece, density) for piece in pieces])
+
+
+def head_and_largest(vector: torch.Tensor, density: float) -> Mask:
+    head = torch.ones(HEAD, dtype=torch.bool)
+    return torch.cat([head, largest(vector[HEAD:], density)])
+
+
+def at_random(entries: int, density: float, *names: str | int) -> Mask:
+    """Mark k entries that both ends draw from a stream of the same name."""
+    drawn = stream(0, *names).choice(entries, max(1, int(density * entries)), replace=False)
+    mask = torch.zeros(entries, dtype=torch.bool)
+    mask[drawn] = True
+    return mask
+
+
+def some_ranks(chosen: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Callable[..., Mask]:
+    """Mark the head, and in every adapter the ranks that a function of (A, B) chooses."""
+
+    def mark(vector: torch.Tensor) -> Mask:
+        tensors = dict(zip(SIZES, vector.split(list(SIZES.values())), strict=True))
+        marks = {"head.bias": torch.ones(10), "head.weight": torch.ones(640)}
+        for name in tensors:
+            if name.endswith("lora_A"):
+                other = name.replace("lora_A", "lora_B")
+                ranks = chosen(tensors[name].view(RANK, 64), tensors[other].view(64, RANK))
+                marks[name] = ranks[:, None].expand(RANK, 64).flatten()  # rows of A
+                marks[other] = ranks[None, :].expand(64, RANK).flatten()  # columns of B
+        return torch.cat([marks[name] for name in SIZES]).bool()
+
+    return mark
+
+
+first_rank = some_ranks(lambda a, b: torch.tensor([1.0, 0.0]))
+largest_rank = some_ranks(
+    lambda a, b: torch.eye(RANK)[(a.norm(dim=1) * b.norm(dim=0)).argmax()],
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which entries travel: functions of a vector, and of who asks when.
+
+    ``down(P, version, client)`` and ``up(D, client, sequence)`` return masks. Without ``up``,
+    clients train and return the entries that they were sent. ``mask(P, version, alive)`` shrinks
+    the one mask of all clients after a server step.
+    """
+
+    down: Callable[[torch.Tensor, int, int], Mask]
+    up: Callable[[torch.Tensor, int, int], Mask] | None = None
+    error_feedback: bool = False
+    mask: Callable[[torch.Tensor, int, Mask], Mask] | None = None
 
 
 class SlowFloss:
-    """One plain torch model; a dict of tensors is flattened by sorted canonical name."""
+    """One plain torch model, whose parameters are laid end to end by sorted canonical name."""
 
-    def __init__(self, config: RunConfig) -> None:
-        base = AutoModelForImageClassification.from_pretrained(
-            config.task.backbone_path, num_labels=10, local_files_only=True
-        )
-        lora = LoraConfig(
-            r=config.rank,
-            lora_alpha=16,
-            target_modules=["q_proj", "v_proj"],
-            modules_to_save=["classifier"],
-        )
-        self.config = config
-        self.model = get_peft_model(base, lora)
-        parameters = dict(self.model.named_parameters())
-        names = parameter_names(config.layout, self.model)
+    def __init__(self, config: RunConfig, rules: Rules, model: PeftModel) -> None:
+        self.config, self.rules, self.model = config, rules, model
+        parameters = dict(model.named_parameters())
+        names = parameter_names(config.layout, model)
         self.parameters = [parameters[names[n]] for n in sorted(names)]
         self.P = torch.from_numpy(config.layout.initial(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)
+        self.alive = torch.ones(ENTRIES, dtype=torch.bool)
+        self.residual = {client: torch.zeros_like(self.P) for client in range(50)}
 
-    def local_epoch(self, start: torch.Tensor, client: int, sequence: int) -> torch.Tensor:
-        pieces = start.split([p.numel() for p in self.parameters])
+    def local_epoch(
+        self, start: torch.Tensor, trained: Mask, client: int, sequence: int
+    ) -> torch.Tensor:
+        pieces, trains = start.split(list(SIZES.values())), trained.split(list(SIZES.values()))
         with torch.no_grad():
             for parameter, piece in zip(self.parameters, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
@@ -58,10 +129,10 @@ class SlowFloss:
             loss = functional.cross_entropy(self.model(pixel_values=x[batch]).logits, y[batch])
             gradients = torch.autograd.grad(loss, self.parameters)
             with torch.no_grad():
-                for parameter, velocity, gradient in zip(
-                    self.parameters, momentum, gradients, strict=True
+                for parameter, velocity, gradient, marks in zip(
+                    self.parameters, momentum, gradients, trains, strict=True
                 ):
-                    velocity.mul_(0.9).add_(gradient)
+                    velocity.mul_(0.9).add_(gradient * marks.view_as(gradient))
                     parameter.sub_(0.05 * velocity)
         return torch.cat([p.detach().ravel() for p in self.parameters])
 
@@ -69,29 +140,147 @@ class SlowFloss:
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         return self.config.task.content.train
 
+    def client(self, client: int, version: int, sequence: int) -> torch.Tensor:
+        """Return what the server decodes of a client's upload."""
+        sent = self.rules.down(self.P, version, client) & self.alive
+        start = self.P * sent
+        everything = torch.ones_like(sent)
+        final = self.local_epoch(start, everything if self.rules.up else sent, client, sequence)
+        D = start - final
+        if self.rules.error_feedback:
+            D = D + self.residual[client]
+        upload = D * (self.rules.up(D, client, sequence) if self.rules.up else sent)
+        self.residual[client] = D - upload
+        return upload
+
     def round(self, number: int) -> None:
-        tier = self.config.method.tiers[0]
-        down, up = tier.download.density, tier.upload.density
-        sent = keep_largest(self.P, down)
-        updates = []
-        for i, client in enumerate(draw_cohort(0, number, 50, 5).clients):
-            final = self.local_epoch(sent, client, 5 * (number - 1) + i)
-            updates.append(keep_largest(sent - final, up))
+        cohort = draw_cohort(0, number, 50, 5).clients
+        updates = [
+            self.client(client, number - 1, 5 * (number - 1) + i) for i, client in enumerate(cohort)
+        ]
         g = torch.stack(updates).mean(dim=0)
         self.m = 0.9 * self.m + 0.1 * g
         self.v = 0.999 * self.v + 0.001 * g**2
         m_hat, v_hat = self.m / (1 - 0.9**number), self.v / (1 - 0.999**number)
         self.P = self.P - 5e-3 * m_hat / (v_hat.sqrt() + 1e-8)
+        if self.rules.mask:
+            self.alive = self.alive & self.rules.mask(self.P * self.alive, number, self.alive)
+            self.P, self.m, self.v = (t * self.alive for t in (self.P, self.m, self.v))
 
 
-@pytest.mark.parametrize(("down", "up"), [(1.0, 1.0), (1 / 4, 1 / 16), (1 / 16, 1.0)])
+def all_of(*_: object) -> Mask:
+    return torch.ones(ENTRIES, dtype=torch.bool)
+
+
+def floss_of(pick: Callable[[torch.Tensor, float], Mask], down: float, up: float) -> Rules:
+    return Rules(lambda p, version, client: pick(p, down), lambda d, client, seq: pick(d, up))
+
+
+def upload_stream(client: int, sequence: int) -> tuple[str | int, ...]:
+    return "client", client, "dispatch", sequence, "upload", "mask"
+
+
+QUARTER = {"down_density": 1 / 4, "up_density": 1 / 16}
+CASES = {
+    "dense": (method_from_name("dense"), Rules(all_of, all_of)),
+    "top-k": (method_from_name("floss", **QUARTER), floss_of(largest, 1 / 4, 1 / 16)),
+    "top-k down alone": (
+        method_from_name("floss", down_density=1 / 16),
+        Rules(lambda p, version, client: largest(p, 1 / 16), all_of),
+    ),
+    "top-k of each tensor": (
+        method_from_name("floss", **QUARTER, scope="tensor"),
+        floss_of(largest_of_each_tensor, 1 / 4, 1 / 16),
+    ),
+    "the head and top-k of the rest": (
+        method_from_name("floss", **QUARTER, dense_head=True),
+        floss_of(head_and_largest, 1 / 4, 1 / 16),
+    ),
+    "random-k": (
+        method_from_name("floss", **QUARTER, pick="random"),
+        Rules(
+            lambda p, version, client: at_random(ENTRIES, 1 / 4, "version", version, "mask"),
+            lambda d, client, seq: at_random(ENTRIES, 1 / 16, *upload_stream(client, seq)),
+        ),
+    ),
+    "top-k with error feedback": (
+        method_from_name("floss", up_density=1 / 16, error_feedback=True),
+        Rules(all_of, lambda d, client, seq: largest(d, 1 / 16), error_feedback=True),
+    ),
+    "tiers": (
+        method_from_name("floss-tiers", tiers="3:1:1,2:1/4:1/16"),
+        Rules(
+            lambda p, version, client: all_of() if client < 30 else largest(p, 1 / 4),
+            lambda d, client, seq: all_of() if client < 30 else largest(d, 1 / 16),
+        ),
+    ),
+    "sparse-adapter": (
+        method_from_name("sparse-adapter"),
+        Rules(
+            all_of,
+            mask=lambda p, version, alive: largest(p, 1 / 4) if version == 1 else alive,
+        ),
+    ),
+    # Not after one round: Adam's first step moves all of B by the learning rate, so that which of
+    # its entries are largest is a matter of rounding.
+    "sparse-adapter of each tensor, after two rounds": (
+        replace(
+            method_from_name("sparse-adapter"), persistent=Frozen(TopK(1 / 4, "tensor"), after=2)
+        ),
+        Rules(
+            all_of,
+            mask=lambda p, version, alive: (
+                largest_of_each_tensor(p, 1 / 4) if version == 2 else alive
+            ),
+        ),
+    ),
+    "adapter-lth": (
+        method_from_name("adapter-lth", factor=0.9),
+        Rules(all_of, mask=lambda p, version, alive: largest(p, 0.9**version)),
+    ),
+    "hetlora": (
+        method_from_name("hetlora", tiers="1:2,1:1"),
+        Rules(lambda p, version, client: all_of() if client < 25 else first_rank(p)),
+    ),
+    "hetlora of the largest ranks": (
+        method_from_name("hetlora", tiers="1:1", which="largest"),
+        Rules(lambda p, version, client: largest_rank(p)),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[FlatModel, PeftModel]:
+    """The product's model, and one that knows nothing of it."""
+    torch.set_num_threads(1)
+    config = RunConfig.of(load_task("digits"), method_from_name("dense"), rank=RANK)
+    assert {t.name: t.size for t in config.layout.tensors} == SIZES
+    base = AutoModelForImageClassification.from_pretrained(
+        config.task.backbone_path, num_labels=LABELS, local_files_only=True
+    )
+    lora = LoraConfig(
+        r=RANK,
+        lora_alpha=16,
+        target_modules=["q_proj", "v_proj"],
+        modules_to_save=["classifier"],
+    )
+    return build_flat_model(config, torch.device("cpu")), get_peft_model(base, lora)
+
+
+def test_every_selector_is_in_the_table():
+    """The methods of other layouts select as FLoSS does."""
+    names = {method.name for method, _ in CASES.values()}
+    assert names == set(METHODS) - {"ffa", "bitfit", "full", "head"}
+
+
+@pytest.mark.parametrize(("method", "rules"), CASES.values(), ids=CASES.keys())
 def test_the_product_agrees_with_the_pseudocode_over_ten_rounds(
-    paper: NetworkProfile, down: float, up: float
+    paper: NetworkProfile, models: tuple[FlatModel, PeftModel], method, rules: Rules
 ):
-    config = RunConfig.of(load_task("digits"), floss(down, up), rank=2)
-    learner = open_learner(config, "cpu")
+    config = RunConfig.of(load_task("digits"), method, rank=RANK)
+    learner = TorchLearner(config, models[0])
     run(config, paper, learner, rounds=10)
-    slow = SlowFloss(config)
+    slow = SlowFloss(config, rules, models[1])
     for number in range(1, 11):
         slow.round(number)
     # Rounding may flip near ties of the top-k; a flipped entry differs by a step at most.

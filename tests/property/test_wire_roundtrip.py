@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from floss_sim.errors import PayloadError
 from floss_sim.layout import Layout, TensorSpec
-from floss_sim.wire import decode, encode, predict_nbytes, sent_entries
+from floss_sim.wire import VALUE_CODES, decode, encode, predict_nbytes, sent_entries
 
 FLOATS = st.one_of(
     st.floats(width=32, allow_nan=False, allow_infinity=False),
@@ -176,27 +176,179 @@ def test_a_body_of_the_right_length_is_refused_or_a_message(entries: int, code: 
     refused_or_within(layout, sealed(header + section + values))
 
 
-def sealed(content: bytes) -> bytes:
-    return content + zlib.crc32(content).to_bytes(4, "little")
+CODES = st.sampled_from(sorted(VALUE_CODES))
 
 
-def refused(layout: Layout, blob: bytes) -> bool:
+def draw_of(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@st.composite
+def messages(draw: st.DrawFn, values: st.SearchStrategy[float] = FLOATS, most: int = 130):
+    """Return a selection, and how it is encoded: value code, known mask, kept zeros, draw."""
+    layout, vector, mask = draw(selections(values, most))
+    known = mask.copy()
+    known[list(draw(st.sets(st.integers(0, layout.entries - 1))))] = True
+    options = {
+        "values": draw(CODES),
+        "known_N": known if draw(st.booleans()) else None,
+        "keep_zeros": draw(st.booleans()),
+        "draw": draw_of(draw(st.integers(0, 2**32 - 1))),
+    }
+    return layout, vector, mask, options
+
+
+def error_of(code: str, values: np.ndarray) -> np.ndarray:
+    """A bound that holds for buckets of any size: see ``value_codes`` for its parts."""
+    magnitude = np.abs(values.astype(np.float64))
+    most = magnitude.max(initial=0)
+    relative = {"fp32": 0, "fp16": 2**-10, "bf16": 2**-7, "int8": 0, "int4": 0}[code]
+    of_most = {"fp32": 0, "fp16": 2e-12, "bf16": 0, "int8": 1 / 127, "int4": 1 / 7}[code]
+    slack = 0 if code == "fp32" else 1.2e-38 + 2**-23 * most * of_most
+    return (
+        magnitude * relative * (1 + 2**-12)
+        + most * of_most
+        + slack
+        + magnitude * (slack > 0) / 2**24
+    )
+
+
+@settings(max_examples=300)
+@given(messages())
+def test_every_code_and_known_mask_makes_the_round_trip(message):
+    layout, values, mask, options = message
+    known, code = options["known_N"], options["values"]
+    blob = encode(layout, values, mask, **options)
+    decoded, marked = decode(layout, blob, known)
+    assert np.isfinite(decoded).all()
+    expected = np.where(mask, values, np.float32(0))
+    error = np.abs(decoded.astype(np.float64) - expected)
+    assert (error <= error_of(code, expected)).all()
+    assert not decoded[~mask].any()
+    sent = mask if options["keep_zeros"] else mask & (values != 0)
+    universe = layout.entries if known is None else int(known.sum())
+    assert len(blob) == predict_nbytes(universe, int(sent.sum()), code, options["keep_zeros"])
+    assert not (sent & ~marked).any()
+    assert marked.sum() == sent_entries(layout, blob, known)
+    if options["keep_zeros"]:
+        assert np.array_equal(marked, mask)
+
+
+@given(st.integers(0, 10**7), CODES, st.booleans(), st.data())
+def test_the_predicted_size_of_every_code_is_the_cheapest_closed_form(
+    universe: int, code: str, keep_zeros: bool, data
+):
+    count = data.draw(st.integers(0, universe))
+
+    def values(k: int) -> int:
+        scales = 4 * math.ceil(k / 512)
+        return {
+            "fp32": 4 * k,
+            "fp16": scales + 2 * k,
+            "bf16": 2 * k,
+            "int8": scales + k,
+            "int4": scales + math.ceil(k / 2),
+        }[code]
+
+    forms = [math.ceil(universe / 8) + values(count), 4 * count + values(count)]
+    if not keep_zeros or count == universe:
+        forms.append(values(universe))
+    assert predict_nbytes(universe, count, code, keep_zeros) == 24 + min(forms)
+
+
+@given(st.integers(1, 1500), CODES)
+def test_more_values_of_any_code_never_cost_fewer_bytes(universe: int, code: str):
+    sizes = [predict_nbytes(universe, count, code) for count in range(universe + 1)]
+    assert sizes == sorted(sizes)
+
+
+@settings(max_examples=100)
+@given(messages(), st.data())
+def test_another_known_mask_is_refused(message, data):
+    layout, values, mask, options = message
+    blob = encode(layout, values, mask, **options)
+    own = options["known_N"]
+    other = np.zeros(layout.entries, bool)
+    other[list(data.draw(st.sets(st.integers(0, layout.entries - 1))))] = True
+    if own is None:
+        assert refused(layout, blob, other)
+        return
+    assert refused(layout, blob)
+    assert np.array_equal(other, own) or refused(layout, blob, other)
+
+
+@settings(max_examples=60)
+@given(messages(most=40), st.integers(1, 255))
+def test_every_truncation_and_changed_byte_of_any_code_is_refused(message, difference: int):
+    layout, values, mask, options = message
+    blob = encode(layout, values, mask, **options)
+    for position in range(len(blob)):
+        changed = bytearray(blob)
+        changed[position] ^= difference
+        assert refused(layout, bytes(changed), options["known_N"])
+        assert refused(layout, blob[:position], options["known_N"])
+
+
+@settings(max_examples=300)
+@given(
+    messages(most=40),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_changed_bytes_of_any_code_under_a_new_seal_are_refused_or_a_message(message, changes):
+    layout, values, mask, options = message
+    known = options["known_N"]
+    content = bytearray(encode(layout, values, mask, **options)[:-4])
+    for position, byte in changes:
+        content[position % len(content)] = byte
+    content[8:16] = layout.digest
+    refused_or_within(layout, sealed(bytes(content), known), known)
+
+
+@settings(max_examples=400)
+@given(st.integers(1, 40), st.integers(0, 2), CODES, st.data())
+def test_values_of_the_right_length_are_refused_or_a_message(
+    entries: int, index: int, code: str, data
+):
+    """The header fits the body, so that scales, halves and nibbles of any bits are read."""
+    layout, format_ = layout_of(entries), VALUE_CODES[code]
+    count = entries if index == 0 else data.draw(st.integers(0, entries))
+    marks = np.arange(entries) < count
+    section = {
+        0: b"",
+        1: np.packbits(marks, bitorder="little").tobytes(),
+        2: np.arange(count, dtype="<u4").tobytes(),
+    }[index]
+    size = format_.nbytes(count)
+    values = data.draw(st.binary(min_size=size, max_size=size))
+    header = struct.pack("<4sBBBB8sI", b"FLSS", 1, index, format_.code, 0, layout.digest, count)
+    refused_or_within(layout, sealed(header + section + values))
+
+
+def sealed(content: bytes, known: np.ndarray | None = None) -> bytes:
+    crc = zlib.crc32(content)
+    if known is not None:
+        crc = zlib.crc32(np.packbits(known).tobytes(), crc)
+    return content + crc.to_bytes(4, "little")
+
+
+def refused(layout: Layout, blob: bytes, known: np.ndarray | None = None) -> bool:
     """Decode; any exception but the one that is promised fails the test."""
     try:
-        decode(layout, blob)
+        decode(layout, blob, known)
     except PayloadError:
         return True
     return False
 
 
-def refused_or_within(layout: Layout, blob: bytes) -> None:
+def refused_or_within(layout: Layout, blob: bytes, known: np.ndarray | None = None) -> None:
     try:
-        values, mask = decode(layout, blob)
+        values, mask = decode(layout, blob, known)
     except PayloadError:
         return
     assert values.shape == mask.shape == (layout.entries,)
     assert np.isfinite(values).all()
     assert not values[~mask].any()
-    assert mask.sum() == int.from_bytes(blob[16:20], "little") == sent_entries(layout, blob)
+    assert known is None or not (mask & ~known).any()
+    assert mask.sum() == int.from_bytes(blob[16:20], "little") == sent_entries(layout, blob, known)
     again, _ = decode(layout, encode(layout, values, mask))
     assert np.array_equal(again, values)

@@ -17,13 +17,20 @@ STEPS = ("needs more salt", "simmers for an hour", "was baked too long", "tastes
 TASK = """\
 name = "subjects"
 kind = "text-classification"
-data = { dataset = "texts.jsonl", input = "text", label = "about", classes = 2, validation = 10, test = 5 }
 backbone = { model = "given" }
 preprocess = { max_length = 16 }
 partition = { clients = 5, law = "iid" }
 lora = { targets = ["q", "v"], alpha = 16, dropout = 0.1 }
 client = { learning_rate = 0.1, momentum = 0.9, batch_size = 5, epochs = 1 }
 server = { optimizer = "fedadam", learning_rate = 0.02, cohort = 2 }
+
+[data]
+dataset = "texts.jsonl"
+input = "text"
+label = "about"
+classes = 2
+validation = 10
+test = 5
 """
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from floss_sim.errors import FlossError, PayloadError
 from floss_sim.layout import Layout, TensorSpec
-from floss_sim.wire import decode, encode, predict_nbytes, sent_entries
+from floss_sim.wire import VALUE_CODES, decode, encode, predict_nbytes, sent_entries
 from floss_sim.wire.framing import OVERHEAD_BYTES, pack, unpack
 from floss_sim.wire.index_codes import BITMAP, DENSE, INDEX32, INDEX_CODES
 
@@ -293,3 +293,128 @@ def test_a_decoded_message_is_writable_and_apart_from_its_bytes():
     values, _ = decode(layout, blob)
     values += 1
     assert blob == before
+
+
+# value codes and known masks
+
+ARANGE = np.arange(1, 101, dtype=np.float32)
+
+
+def seeded() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+@pytest.mark.parametrize(
+    ("values", "nbytes"),
+    [("fp32", 4 * 25), ("fp16", 4 + 2 * 25), ("bf16", 2 * 25), ("int8", 4 + 25), ("int4", 4 + 13)],
+)
+def test_a_message_costs_its_frame_its_positions_and_its_value_code(values: str, nbytes: int):
+    blob = encode(layout_of(100), ARANGE, ARANGE > 75, values=values, draw=seeded())
+    assert len(blob) == 24 + 13 + nbytes == predict_nbytes(100, 25, values)
+    assert blob[6] == VALUE_CODES[values].code
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+def test_a_known_mask_leaves_nothing_to_say_of_positions(values: str):
+    layout, known = layout_of(100), ARANGE > 75
+    blob = encode(layout, ARANGE, known, values=values, known_N=known, draw=seeded())
+    assert len(blob) == 24 + VALUE_CODES[values].nbytes(25) == predict_nbytes(25, 25, values)
+    decoded, mask = decode(layout, blob, known)
+    assert np.array_equal(mask, known)
+    assert decoded[known] == pytest.approx(ARANGE[known], rel=0.15)
+    assert not decoded[~known].any()
+
+
+def test_positions_are_counted_within_the_known_mask():
+    layout, known = layout_of(100), ARANGE > 60
+    blob = encode(layout, ARANGE, np.isin(ARANGE, (61, 100)), known_N=known)
+    header = b"FLSS" + bytes([1, BITMAP, 0, 1]) + layout.digest + (2).to_bytes(4, "little")
+    bitmap = bytes([1, 0, 0, 0, 0x80])
+    body = header + bitmap + struct.pack("<2f", 61, 100)
+    crc = zlib.crc32(np.packbits(known).tobytes(), zlib.crc32(body))
+    assert blob == body + crc.to_bytes(4, "little")
+
+
+def test_a_message_is_read_with_its_own_known_mask_and_no_other():
+    layout, known = layout_of(100), ARANGE > 75
+    relative = encode(layout, ARANGE, ARANGE > 90, known_N=known)
+    absolute = encode(layout, ARANGE, ARANGE > 90)
+    other = known.copy()
+    other[[0, 99]] = other[[99, 0]]  # as many entries, elsewhere
+    for read in (decode, sent_entries):
+        for wrong in (
+            other,
+            ~known,
+            np.ones(100, bool),
+            np.zeros(100, bool),
+            known & (ARANGE > 80),
+        ):
+            with pytest.raises(PayloadError, match="known mask is another"):
+                read(layout, relative, wrong)
+        with pytest.raises(PayloadError, match="needs a mask that both ends hold"):
+            read(layout, relative)
+        with pytest.raises(PayloadError, match="written without a mask that both ends hold"):
+            read(layout, absolute, known)
+
+
+def test_an_entry_outside_the_known_mask_is_not_sent():
+    with pytest.raises(ValueError, match="outside the known mask"):
+        encode(layout_of(100), ARANGE, ARANGE > 70, known_N=ARANGE > 75)
+
+
+def test_an_empty_known_mask_makes_an_empty_message():
+    nothing = np.zeros(100, bool)
+    for values in VALUE_CODES:
+        blob = encode(
+            layout_of(100), ARANGE, nothing, values=values, known_N=nothing, draw=seeded()
+        )
+        assert len(blob) == 24 == predict_nbytes(0, 0, values)
+        decoded, mask = decode(layout_of(100), blob, nothing)
+        assert not decoded.any()
+        assert not mask.any()
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+@pytest.mark.parametrize("count", [0, 1, 50, 99, 100])
+def test_kept_zeros_carry_the_mask_itself(values: str, count: int):
+    layout, mask = layout_of(100), np.random.default_rng(1).permutation(100) < count
+    zeros = np.zeros(100, np.float32)
+    blob = encode(layout, zeros, mask, values=values, keep_zeros=True, draw=seeded())
+    decoded, marked = decode(layout, blob)
+    assert np.array_equal(marked, mask)
+    assert not decoded.any()
+    assert len(blob) == predict_nbytes(100, count, values, keep_zeros=True)
+    dropped = encode(layout, zeros, mask, values=values, draw=seeded())
+    assert sent_entries(layout, dropped) == 0
+
+
+def test_kept_zeros_are_never_hidden_in_a_dense_message():
+    """All but one entry: without positions it would be smaller, and its mask lost."""
+    layout, mask = layout_of(64), np.arange(64) != 5
+    plain = encode(layout, np.ones(64, np.float32), mask)
+    kept = encode(layout, np.ones(64, np.float32), mask, keep_zeros=True)
+    assert (plain[5], kept[5]) == (DENSE, BITMAP)
+    assert np.array_equal(decode(layout, kept)[1], mask)
+
+
+def test_a_lossy_code_asks_for_its_draw():
+    with pytest.raises(ValueError, match="needs a draw"):
+        encode(layout_of(100), ARANGE, ARANGE > 75, values="int8")
+
+
+@pytest.mark.parametrize("code", [5, 255])
+def test_an_unknown_value_code_is_refused(code: int):
+    layout = layout_of(4)
+    content = b"FLSS" + bytes([1, 0, code, 0]) + layout.digest + bytes(4)
+    with pytest.raises(PayloadError, match="unknown value code"):
+        decode(layout, content + zlib.crc32(content).to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize("values", ["fp16", "int8", "int4"])
+def test_a_scale_beyond_the_finite_is_refused(values: str):
+    layout = layout_of(4)
+    code = VALUE_CODES[values]
+    body = struct.pack("<f", float("inf")) + b"\x7f" * (code.nbytes(4) - 4)
+    content = b"FLSS" + bytes([1, 0, code.code, 0]) + layout.digest + (4).to_bytes(4, "little")
+    with pytest.raises(PayloadError, match="not finite"):
+        decode(layout, content + body + zlib.crc32(content + body).to_bytes(4, "little"))

@@ -1,0 +1,114 @@
+"""Interrupted runs whose clients and masks have a memory, against runs that never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from floss_sim import RunConfig, RunFolder, load_profile, load_task, run
+from floss_sim.messages import Snapshot
+from floss_sim.methods import method_from_name
+from floss_sim.network import NetworkProfile
+from floss_sim.records import _pack, _unpack
+from floss_sim.training import open_learner
+from floss_sim.training.learner import TorchLearner
+
+METHODS = {
+    "error feedback": method_from_name(
+        "floss", down_density=1 / 4, up_density=1 / 16, error_feedback=True, up_values="int4"
+    ),
+    "a shrinking mask with a ledger": method_from_name(
+        "adapter-lth", factor=0.8, mask_ledger=True, error_feedback=True, up_values="int8"
+    ),
+    "a frozen mask with a ledger": method_from_name(
+        "sparse-adapter", scope="tensor", mask_ledger=True
+    ),
+}
+STOPS, ROUNDS = 3, 6
+
+
+@pytest.fixture(params=METHODS.values(), ids=METHODS.keys())
+def config(request: pytest.FixtureRequest) -> RunConfig:
+    """A small fleet, so that clients come back."""
+    chosen = RunConfig.of(load_task("digits"), request.param, rank=2)
+    return chosen.with_(fleet={"clients": 30}, server={"cohort": 5, "optimizer": "fedyogi"})
+
+
+def folder_of(path: Path, config: RunConfig) -> RunFolder:
+    return RunFolder.open(path, config.description("torch-sequential", "cpu", 1))
+
+
+def same(one: Snapshot, other: Snapshot) -> bool:
+    """Whether two snapshots hold the same arrays, bit for bit."""
+    packed, others = _pack(one), _pack(other)
+    return packed.keys() == others.keys() and all(
+        np.array_equal(packed[name], others[name]) for name in packed
+    )
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    config: RunConfig, paper: NetworkProfile, tmp_path: Path
+):
+    class Dies(TorchLearner):
+        def aggregate(self, arrivals):
+            if self._version == STOPS:
+                raise KeyboardInterrupt
+            return super().aggregate(arrivals)
+
+    whole, killed = (folder_of(tmp_path / name, config) for name in ("whole", "killed"))
+    learner = open_learner(config, "cpu")
+    run(config, paper, learner, rounds=ROUNDS, folder=whole, eval_every=3)
+    dying = Dies(config, learner._model)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, paper, dying, rounds=ROUNDS, folder=killed, eval_every=3, commit_every_s=0)
+    assert killed.committed().rounds == STOPS
+    fresh = TorchLearner(config, learner._model)
+    run(config, paper, fresh, rounds=ROUNDS, folder=killed, eval_every=3)
+    assert killed.record().rounds.equals(whole.record().rounds)
+    assert killed.record().transfers.equals(whole.record().transfers)
+    assert killed.model(ROUNDS) == whole.model(ROUNDS)
+    assert same(killed.snapshot(), whole.snapshot())
+
+
+def test_client_states_and_masks_are_in_the_checkpoint(
+    config: RunConfig, paper: NetworkProfile, tmp_path: Path
+):
+    folder = folder_of(tmp_path / "run", config)
+    learner = open_learner(config, "cpu")
+    record = run(config, paper, learner, rounds=3, folder=folder)
+    snapshot = folder.snapshot()
+    took_part = set(record.transfers["client"].to_pylist())
+    assert set(snapshot.clients) == (took_part if config.method.error_feedback else set())
+    for state in snapshot.clients.values():
+        assert state["residual"].shape == (config.layout.entries,)
+        assert state["residual"].any()
+    assert ("held" in snapshot.tensors) == config.method.mask_ledger
+    if config.method.mask_ledger:
+        held = snapshot.tensors["held"]
+        downloads = record.transfers.to_pandas().query("direction == 'down'")
+        for client, version in downloads.groupby("client").version.max().items():
+            assert held[client] == version
+        lost_at = snapshot.tensors["lost_at"]
+        assert not snapshot.tensors["P"][lost_at > 0].any()
+        assert (lost_at == 0).sum() == config.method.persistent.at(3).count(config.layout)
+
+
+def test_a_folder_timed_anew_keeps_what_its_clients_keep(
+    config: RunConfig, paper: NetworkProfile, tmp_path: Path
+):
+    folder = folder_of(tmp_path / "run", config)
+    run(config, paper, open_learner(config, "cpu"), rounds=3, folder=folder)
+    before = folder.snapshot()
+    idle = open_learner(config, "cpu")
+    run(config, load_profile("lte"), idle, rounds=3, folder=folder)
+    assert same(folder.snapshot(), before)
+
+
+def test_client_states_are_packed_by_client_and_name():
+    states = {3: {"residual": np.ones(2, np.float32)}, 12: {"residual": np.zeros(2, np.float32)}}
+    snapshot = Snapshot(5, {"P": np.arange(2, dtype=np.float32)}, states)
+    assert set(_pack(snapshot)) == {"P", "client/3/residual", "client/12/residual"}
+    assert same(_unpack(5, _pack(snapshot)), snapshot)
+    assert set(_unpack(5, _pack(snapshot)).clients) == {3, 12}
