@@ -15,9 +15,11 @@ from floss_sim.methods.catalog import (
     sparse_adapter,
 )
 from floss_sim.methods.exchange import Exchange
+from floss_sim.methods.fractions import RandomK, TopK
 from floss_sim.methods.masks import Frozen, MaskHistory, MaskLedger, Shrinking, ledger_nbytes
 from floss_sim.methods.method import Method, Size, Tier
-from floss_sim.methods.selectors import Everything, RandomK, Ranks, SameMask, Selector, TopK
+from floss_sim.methods.ranks import Ranks
+from floss_sim.methods.selectors import Everything, SameMask, Selector
 
 __all__ = [
     "METHODS",

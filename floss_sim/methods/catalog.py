@@ -8,17 +8,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.fractions import SCOPES, RandomK, Scope, TopK
 from floss_sim.methods.masks import Frozen, Shrinking
 from floss_sim.methods.method import Divisor, Method, Tier
-from floss_sim.methods.selectors import (
-    SCOPES,
-    Everything,
-    RandomK,
-    Ranks,
-    SameMask,
-    Scope,
-    TopK,
-)
+from floss_sim.methods.ranks import Ranks
+from floss_sim.methods.selectors import Everything, SameMask
 from floss_sim.sparsity import parse_density
 
 Pick = Literal["largest", "random"]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import ConfigError
 from floss_sim.layout import Layout
-from floss_sim.methods.selectors import Everything, RandomK, TopK
+from floss_sim.methods.fractions import RandomK, TopK
+from floss_sim.methods.selectors import Everything
 from floss_sim.sparsity import Mask, format_density, parse_density
 
 Pick = TopK | RandomK

@@ -1,0 +1,142 @@
+"""A fraction of the entries: the largest, or random ones; over the whole vector or each tensor.
+
+Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.layout import HEAD_BIAS, HEAD_WEIGHT, Layout
+from floss_sim.sparsity import (
+    Mask,
+    Vector,
+    format_density,
+    kept_count,
+    parse_density,
+    random_k_mask,
+    top_k_mask,
+)
+
+Scope = Literal["global", "tensor"]
+SCOPES: tuple[Scope, ...] = ("global", "tensor")
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _Fraction:
+    """A fraction of the entries: over the whole vector (as published) or of each tensor.
+
+    Args:
+        density: The fraction kept, in (0, 1].
+        scope: ``"global"`` ranks the whole vector, head included; ``"tensor"`` each tensor.
+        dense_head: Keep the whole task head, and the fraction of the rest.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+    """
+
+    density: float
+    scope: Scope = "global"
+    dense_head: bool = False
+
+    def __post_init__(self) -> None:
+        # Always a float, so that equal densities make equal fingerprints: 1 is 1.0.
+        object.__setattr__(self, "density", parse_density(self.density))
+
+    def count(self, layout: Layout) -> int:
+        """Return the sum of ``max(1, floor(density * entries))`` over what is ranked."""
+        return sum(count for _, count in self._groups(layout))
+
+    def _groups(self, layout: Layout) -> Iterator[tuple[Positions | slice, int]]:
+        for where, entries, is_head in _groups(layout, self.scope, self.dense_head):
+            yield where, entries if is_head else kept_count(entries, self.density)
+
+    def _choose(self, values: Vector, count: int, draw: np.random.Generator) -> Mask:
+        raise NotImplementedError
+
+    def mask(
+        self,
+        layout: Layout,
+        values_N: Vector,
+        draw: np.random.Generator,
+        within_N: Mask | None = None,
+    ) -> Mask:
+        """Return the mask of the selected entries; a pure function of the arguments."""
+        mask_N = np.zeros(layout.entries, dtype=bool)
+        for where, count in self._groups(layout):
+            if within_N is None:
+                mask_N[where] = self._choose(values_N[where], count, draw)
+                continue
+            inside = np.flatnonzero(within_N[where])
+            chosen = np.zeros(within_N[where].size, dtype=bool)
+            if inside.size:
+                values = values_N[where][inside]
+                chosen[inside] = self._choose(values, min(count, inside.size), draw)
+            mask_N[where] = chosen
+        return mask_N
+
+    def settings(self) -> dict[str, Any]:
+        """Return the density, and what differs from a global top-k."""
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {"scope": "global", "dense_head": False}
+        return {k: v for k, v in chosen.items() if k not in defaults or v != defaults[k]}
+
+    def describe(self) -> str:
+        """Return the density and what differs from a global top-k."""
+        words = [format_density(self.density)]
+        words += ["of each tensor"] if self.scope == "tensor" else []
+        words += ["and the head"] if self.dense_head else []
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class TopK(_Fraction):
+    """The largest magnitudes; ties go to the lowest index."""
+
+    shared: ClassVar[bool] = False
+
+    def _choose(self, values: Vector, count: int, draw: np.random.Generator) -> Mask:
+        return top_k_mask(values, count)
+
+
+@dataclass(frozen=True)
+class RandomK(_Fraction):
+    """Entries drawn uniformly without replacement, values as they are (not scaled up)."""
+
+    shared: ClassVar[bool] = True
+
+    def _choose(self, values: Vector, count: int, draw: np.random.Generator) -> Mask:
+        return random_k_mask(values.size, count, draw)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the density, and what differs from a global top-k."""
+        return {**super().settings(), "pick": "random"}
+
+    def describe(self) -> str:
+        """Return, say, ``1/4 at random``."""
+        return f"{super().describe()} at random"
+
+
+@lru_cache(maxsize=64)
+def _groups(
+    layout: Layout, scope: Scope, dense_head: bool
+) -> tuple[tuple[Positions | slice, int, bool], ...]:
+    """Return (positions, entries, kept whole) of each group that is ranked by itself."""
+    heads = [t for t in layout.tensors if dense_head and t.kind in (HEAD_WEIGHT, HEAD_BIAS)]
+    rest = [t for t in layout.tensors if t not in heads]
+    whole = [(layout.slices[t.name], t.size, True) for t in heads]
+    if scope == "tensor":
+        return (*whole, *((layout.slices[t.name], t.size, False) for t in rest))
+    if not heads:
+        return ((slice(0, layout.entries), layout.entries, False),)
+    if not rest:
+        return tuple(whole)
+    where = np.concatenate([np.arange(layout.entries)[layout.slices[t.name]] for t in rest])
+    return (*whole, (where, where.size, False))

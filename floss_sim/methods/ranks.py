@@ -1,0 +1,93 @@
+"""Some ranks of every adapter: the rank tiers of HetLoRA (Cho et al. 2024).
+
+Shapes: ``values_N`` float32 and masks bool over a layout of N entries; R ranks, I in, O out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from floss_sim.errors import LayoutError
+from floss_sim.layout import LORA_A, LORA_B, Layout, TensorSpec
+from floss_sim.sparsity import Mask, Vector, top_k_mask
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Some ranks of every adapter, and the whole head (HetLoRA: Cho et al. 2024).
+
+    Args:
+        ranks: How many.
+        which: ``"first"``, or ``"largest"``: by the product of the norms of A's row and B's
+            column, ties to the lowest rank.
+    """
+
+    ranks: int
+    which: Literal["first", "largest"] = "first"
+    density: ClassVar[None] = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the mask depends on the configuration alone."""
+        return self.which == "first"
+
+    def count(self, layout: Layout) -> int:
+        """Return the entries of these ranks and of the head.
+
+        Raises:
+            LayoutError: The layout has no adapters of this many ranks.
+        """
+        return sum(
+            self.ranks * tensor.size // self._rank_of(tensor.shape, tensor.kind)
+            if tensor.kind in (LORA_A, LORA_B)
+            else tensor.size
+            for tensor in layout.tensors
+        )
+
+    def _rank_of(self, shape: tuple[int, ...], kind: str) -> int:
+        rank = shape[0] if kind == LORA_A else shape[1]
+        if not 1 <= self.ranks <= rank:
+            raise LayoutError(f"a tier of {self.ranks} ranks; valid: 1 to the run's rank {rank}")
+        return rank
+
+    def mask(
+        self,
+        layout: Layout,
+        values_N: Vector,
+        draw: np.random.Generator,
+        within_N: Mask | None = None,
+    ) -> Mask:
+        """Return the mask of the chosen ranks of every adapter and of the head."""
+        mask_N = np.ones(layout.entries, dtype=bool)
+        for a, b in _adapters(layout):
+            where_a, where_b = layout.slices[a.name], layout.slices[b.name]
+            rank = self._rank_of(a.shape, LORA_A)
+            chosen_R = np.arange(rank) < self.ranks
+            if self.which == "largest":
+                a_RI = values_N[where_a].reshape(a.shape)
+                b_OR = values_N[where_b].reshape(b.shape)
+                norms_R = np.linalg.norm(a_RI, axis=1) * np.linalg.norm(b_OR, axis=0)
+                chosen_R = top_k_mask(norms_R, self.ranks)
+            mask_N[where_a] = np.repeat(chosen_R, a.shape[1])
+            mask_N[where_b] = np.tile(chosen_R, b.shape[0])
+        return mask_N if within_N is None else mask_N & within_N
+
+    def settings(self) -> dict[str, Any]:
+        """Return the ranks and how they are chosen."""
+        return {"ranks": self.ranks, "which": self.which}
+
+    def describe(self) -> str:
+        """Return, say, ``first 4 ranks``."""
+        return f"{self.which} {self.ranks} rank{'s' if self.ranks > 1 else ''}"
+
+
+def _adapters(layout: Layout) -> Iterator[tuple[TensorSpec, TensorSpec]]:
+    """Yield the (A, B) tensors of every adapter."""
+    by_name = {tensor.name: tensor for tensor in layout.tensors}
+    for tensor in layout.tensors:
+        if tensor.kind == LORA_A:
+            yield tensor, by_name[tensor.name.removesuffix("lora_A") + "lora_B"]
