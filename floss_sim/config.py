@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError
-from floss_sim.layout import Layout, lora_layout
+from floss_sim.families import check_kind, resolve_targets
+from floss_sim.layout import ADAPTED, Layout, build_layout
 from floss_sim.methods import Method
 from floss_sim.records import RECORD_VERSION, fingerprint
 from floss_sim.tasks import Task, TaskData, partition
@@ -88,9 +89,21 @@ class RunConfig:
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of the trained entries."""
-        lora = self.task.lora
-        return lora_layout(self.task.backbone_config, lora.roles, self.rank, self.task.data.classes)
+        """The layout of the trained entries.
+
+        Raises:
+            TaskError: The backbone is of a family that cannot do the task.
+            LayoutError: The method, the targets or the rank do not fit the backbone.
+        """
+        task = self.task
+        check_kind(task.backbone_config, task.kind)
+        return build_layout(
+            task.backbone_config,
+            trains=self.method.trains,
+            targets=task.lora.targets,
+            rank=self.rank,
+            labels=task.labels,
+        )
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
@@ -105,14 +118,29 @@ class RunConfig:
         """Return the settings as plain values."""
         return {
             "task": self.task.name,
+            "kind": self.task.kind,
             "method": self.method.settings(),
-            "rank": self.rank,
+            **self._adapters(),
             "seed": self.seed,
             "fleet": self.fleet.model_dump(mode="json", exclude_defaults=True),
             "client": self.client.model_dump(mode="json", exclude_defaults=True),
             "server": self.server.model_dump(mode="json", exclude_defaults=True),
-            "lora": self.task.lora.model_dump(mode="json", exclude_defaults=True),
+            "preprocess": self.task.preprocess.model_dump(mode="json", exclude_defaults=True),
         }
+
+    def _adapters(self) -> dict[str, Any]:
+        """Return rank and LoRA settings, targets as roles; nothing where there are no adapters."""
+        if self.method.trains not in ADAPTED:
+            return {}
+        lora = self.task.lora.model_dump(mode="json", exclude_defaults=True)
+        family = str(self.task.backbone_config.get("model_type"))
+        targets = resolve_targets(family, self.task.lora.targets)
+        return {"rank": self.rank, "lora": {**lora, "targets": list(targets)}}
+
+    def describe(self) -> str:
+        """Return the run in a few words, such as ``rank 16, down 1/4, up 1/16``."""
+        rank = f"rank {self.rank}, " if self.method.trains in ADAPTED else ""
+        return rank + self.method.describe()
 
     def trajectory(self, learner: str, device: str, threads: int) -> dict[str, Any]:
         """Return the ingredients of the trajectory fingerprint.
@@ -154,7 +182,15 @@ class RunConfig:
 @lru_cache(maxsize=64)
 def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indices, ...]:
     """Deal the data once for all the runs of a seed that share it."""
-    return partition(data.train[1], fleet.clients, fleet.law, fleet.alpha, seed)
+    return partition(
+        data.train[1],
+        fleet.clients,
+        fleet.law,
+        fleet.alpha,
+        seed,
+        groups=data.groups,
+        min_examples=fleet.min_examples,
+    )
 
 
 def _update(section: Chosen, changes: Mapping[str, Any] | None) -> Chosen:

@@ -49,8 +49,19 @@ def find(name_or_path: str, package: str, what: str, error: type[ConfigError]) -
     return Path(str(resources.files(package))) / f"{name_or_path}.toml"
 
 
-def read(path: Path, model: type[Document], error: type[ConfigError]) -> Document:
+def read(
+    path: Path,
+    model: type[Document],
+    error: type[ConfigError],
+    changes: Mapping[str, Any] | None = None,
+) -> Document:
     """Return the validated document of a TOML file.
+
+    Args:
+        path: The file.
+        model: What it must hold.
+        error: The error to raise.
+        changes: Keys to set before validation, such as ``{"partition.clients": 20}``.
 
     Raises:
         ConfigError: (of the given type) The file cannot be read, is not TOML, or has a key that is
@@ -62,7 +73,20 @@ def read(path: Path, model: type[Document], error: type[ConfigError]) -> Documen
         raise error(f"cannot read {path}: {problem.strerror}") from None
     except ValueError as problem:
         raise error(f"{path} is not TOML: {problem}") from None
+    for key, value in (changes or {}).items():
+        _set(content, key, value)
     return validate(content, model, error, str(path))
+
+
+def _set(content: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key of a document; what does not fit there is left to validation."""
+    section, _, rest = key.partition(".")
+    if not rest:
+        content[section] = value
+        return
+    if not isinstance(content.get(section), dict):
+        content[section] = {}
+    _set(content[section], rest, value)
 
 
 def validate(

@@ -2,31 +2,46 @@
 
 A layout lists the trained tensors in sorted order of canonical names (never the order of a file),
 so that client and server agree on every index without sending names. It is built from a backbone's
-``config.json`` alone; no framework is needed. Canonical names use *roles* (``q``, ``k``, ``v``,
-``o``, ``mlp_in``, ``mlp_out``) that do not change when a model library renames its modules.
+``config.json`` alone; no framework is needed. Canonical names use *roles* (``q``, ``mlp_in``, ...)
+that do not change when a model library renames its modules.
 
-What is ranked, masked and sent are offsets from the layout's *base*, which both ends can build
-without traffic. For LoRA with a head, as in FLoSS, the base is zero.
+======  ==========================================  ==============================
+trains  entries of the vector                       seeded, frozen, never sent
+======  ==========================================  ==============================
+lora    A and B of every target, head
+ffa     B of every target, head                     A, as ``lora`` begins with it
+bitfit  every bias of the backbone, head
+full    every parameter of the backbone, head
+head    head
+======  ==========================================  ==============================
+
+What is ranked, masked and sent are offsets from a *base*, which both ends can build without
+traffic: the pretrained values of the kinds ``bias`` and ``weight``, zero for all others. It needs
+the weights, so the model holds it (``floss_sim.training.backbone.FlatModel.base``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from floss_sim.errors import LayoutError
+from floss_sim.families import NEXT_TOKEN, Config, Family, family_of, resolve_targets
 from floss_sim.rng import stream
 from floss_sim.sparsity import Vector
 
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
+BIAS, WEIGHT = "bias", "weight"
+PRETRAINED = (BIAS, WEIGHT)  # kinds whose offsets are from the backbone's own values
+LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
+ADAPTED = ("lora", "ffa")  # those with adapters, whose rank matters
 HEAD_INIT_STD = 0.02  # the initializer_range of the supported families
 
 
@@ -48,11 +63,16 @@ class TensorSpec:
 class Layout:
     """Tensors in sorted order of their names, laid end to end in one vector of ``entries``.
 
+    Args:
+        tensors: What trains and travels.
+        frozen: What both ends draw from the run's seed (:func:`initial_values`) and keep.
+
     Raises:
         LayoutError: Names are not sorted and unique.
     """
 
     tensors: tuple[TensorSpec, ...]
+    frozen: tuple[TensorSpec, ...] = ()
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in self.tensors]
@@ -76,100 +96,92 @@ class Layout:
         text = json.dumps([[t.name, t.shape, t.kind] for t in self.tensors])
         return hashlib.sha256(text.encode()).digest()[:8]
 
-    def base(self) -> Vector:
-        """Return the vector, float32 of shape (entries,), that offsets are added to: zero."""
-        return np.zeros(self.entries, dtype=np.float32)
-
     def initial(self, seed: int) -> Vector:
-        """Return the first global vector, float32 of shape (entries,).
-
-        A is uniform in ±1/sqrt(fan_in) and B is zero, as PEFT initialises them; the head's weight
-        is normal with deviation 0.02 and its bias zero, as a new classifier of the model library.
-        Each tensor draws from its own named stream of the run's seed.
-        """
-        vector_N = np.zeros(self.entries, dtype=np.float32)
-        for tensor in self.tensors:
-            draw = stream(seed, "initial", tensor.name)
-            if tensor.kind == LORA_A:
-                bound = 1 / np.sqrt(tensor.shape[1])
-                vector_N[self.slices[tensor.name]] = draw.uniform(-bound, bound, tensor.size)
-            elif tensor.kind == HEAD_WEIGHT:
-                vector_N[self.slices[tensor.name]] = draw.normal(0, HEAD_INIT_STD, tensor.size)
-        return vector_N
+        """Return the first global vector of offsets, float32 of shape (entries,)."""
+        return np.concatenate([initial_values(tensor, seed) for tensor in self.tensors])
 
 
-@dataclass(frozen=True)
-class _Family:
-    """How a model family's config gives the (out, in) shape of each role's weight."""
+def initial_values(tensor: TensorSpec, seed: int) -> Vector:
+    """Return the first offsets of a tensor, float32 and flat, from its own named stream.
 
-    layers: str
-    width: str
-    roles: Mapping[str, Callable[[Mapping[str, Any]], tuple[int, int]]]
-
-
-def _whole(config: Mapping[str, Any], key: str) -> int:
-    value = config.get(key)
-    if type(value) is not int or value < 1:
-        raise LayoutError(f"backbone config: {key} must be a whole number above 0, not {value!r}")
-    return value
-
-
-def _square(config: Mapping[str, Any]) -> tuple[int, int]:
-    return _whole(config, "hidden_size"), _whole(config, "hidden_size")
+    A is uniform in ±1/sqrt(fan_in) and B is zero, as PEFT initialises them; the head's weight is
+    normal with deviation 0.02 and its bias zero, as a new classifier of the model library.
+    Pretrained tensors begin at their base.
+    """
+    draw = stream(seed, "initial", tensor.name)
+    if tensor.kind == LORA_A:
+        bound = 1 / np.sqrt(tensor.shape[1])
+        return draw.uniform(-bound, bound, tensor.size).astype(np.float32)
+    if tensor.kind == HEAD_WEIGHT:
+        return draw.normal(0, HEAD_INIT_STD, tensor.size).astype(np.float32)
+    return np.zeros(tensor.size, dtype=np.float32)
 
 
-_FAMILIES: Mapping[str, _Family] = {
-    "vit": _Family(
-        layers="num_hidden_layers",
-        width="hidden_size",
-        roles={
-            "q": _square,
-            "k": _square,
-            "v": _square,
-            "o": _square,
-            "mlp_in": lambda c: (_whole(c, "intermediate_size"), _whole(c, "hidden_size")),
-            "mlp_out": lambda c: (_whole(c, "hidden_size"), _whole(c, "intermediate_size")),
-        },
-    ),
-}
-
-
-def lora_layout(
-    backbone: Mapping[str, Any], roles: Sequence[str], rank: int, labels: int
+def build_layout(
+    backbone: Config, *, trains: str, targets: Sequence[str], rank: int, labels: int
 ) -> Layout:
-    """Return the layout of LoRA on every layer's ``roles`` plus the classification head.
+    """Return the layout of a method's trained entries on a backbone.
 
     Args:
-        backbone: The backbone's ``config.json`` as a mapping.
-        roles: Which projections get an adapter, such as ``("q", "v")``.
-        rank: The LoRA rank; A has shape (rank, in) and B (out, rank).
-        labels: Number of classes; the head has shape (labels, width) and a bias.
+        backbone: The backbone's ``config.json``.
+        trains: One of ``LAYOUTS``.
+        targets: What gets an adapter, as :func:`floss_sim.families.resolve_targets` reads it;
+            only for ``lora`` and ``ffa``.
+        rank: The LoRA rank, for the same: A has shape (rank, in) and B (out, rank).
+        labels: Number of classes of the new head; 0 for next-token prediction without one.
 
     Raises:
-        LayoutError: Unknown model family or role, a config without the sizes, or a rank outside
-            1 .. the layer's width.
+        LayoutError: Unknown family or target, a config without the sizes, a rank outside 1 .. the
+            layer's width, a family that does not predict tokens, or nothing to train.
     """
-    family = _FAMILIES.get(str(backbone.get("model_type")))
-    if family is None:
-        raise LayoutError(
-            f"backbone family {backbone.get('model_type')!r} is not supported; "
-            f"valid: {', '.join(_FAMILIES)}"
-        )
-    specs = [
-        TensorSpec("head.bias", (labels,), HEAD_BIAS),
-        TensorSpec("head.weight", (labels, _whole(backbone, family.width)), HEAD_WEIGHT),
-    ]
+    if trains not in LAYOUTS:
+        raise LayoutError(f"unknown layout {trains!r}; valid: {', '.join(LAYOUTS)}")
+    family = family_of(backbone)
+    if labels == 0 and NEXT_TOKEN not in family.kinds:
+        raise LayoutError(f"a {backbone['model_type']} backbone does not predict next tokens")
+    specs = [*_head(family, backbone, labels)]
+    frozen: list[TensorSpec] = []
+    if trains in ("lora", "ffa"):
+        roles = resolve_targets(str(backbone["model_type"]), targets)
+        for spec in _adapters(family, backbone, roles, rank):
+            (frozen if trains == "ffa" and spec.kind == LORA_A else specs).append(spec)
+    elif trains in ("bitfit", "full"):
+        kinds = (BIAS,) if trains == "bitfit" else PRETRAINED
+        specs += [spec for spec in _pretrained(family, backbone, labels) if spec.kind in kinds]
+    if not specs:
+        lacks = "no new head" if trains == "head" else f"no bias in {backbone['model_type']}"
+        raise LayoutError(f"layout {trains!r} leaves nothing to train: there is {lacks}")
+    return Layout(_sorted(specs), _sorted(frozen))
+
+
+def _sorted(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    return tuple(sorted(specs, key=lambda spec: spec.name))
+
+
+def _head(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]:
+    if labels:
+        width = family.sizes["width"](backbone)
+        yield TensorSpec("head.weight", (labels, width), HEAD_WEIGHT)
+        if family.head_bias:
+            yield TensorSpec("head.bias", (labels,), HEAD_BIAS)
+
+
+def _adapters(
+    family: Family, backbone: Config, roles: Sequence[str], rank: int
+) -> Iterator[TensorSpec]:
     for role in roles:
-        if role not in family.roles:
-            raise LayoutError(f"unknown LoRA role {role!r}; valid: {', '.join(family.roles)}")
-        fan_out, fan_in = family.roles[role](backbone)
+        fan_out, fan_in = family.shape(backbone, family.roles[role].shape)
         if not 1 <= rank <= min(fan_out, fan_in):
             raise LayoutError(
                 f"rank {rank} does not fit role {role!r} of shape {fan_out} x {fan_in}; "
                 f"valid: 1 to {min(fan_out, fan_in)}"
             )
-        for layer in range(_whole(backbone, family.layers)):
+        for layer in range(family.depth(backbone)):
             name = f"layer.{layer:03d}.{role}"
-            specs.append(TensorSpec(f"{name}.lora_A", (rank, fan_in), LORA_A))
-            specs.append(TensorSpec(f"{name}.lora_B", (fan_out, rank), LORA_B))
-    return Layout(tuple(sorted(specs, key=lambda spec: spec.name)))
+            yield TensorSpec(f"{name}.lora_A", (rank, fan_in), LORA_A)
+            yield TensorSpec(f"{name}.lora_B", (fan_out, rank), LORA_B)
+
+
+def _pretrained(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]:
+    for name, shape in family.parameters(backbone, labels).items():
+        yield TensorSpec(name, shape, BIAS if name.endswith(".bias") else WEIGHT)

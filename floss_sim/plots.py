@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from floss_sim.comparison import Configuration
 from floss_sim.errors import RecordError
 
 _AXES: Mapping[str, tuple[str, float]] = {
@@ -17,6 +22,25 @@ _AXES: Mapping[str, tuple[str, float]] = {
     "closed_at_s": ("simulated time (s)", 1),
     "total_bytes": ("bytes of all clients, both directions (MB)", 1e-6),
 }
+_Units = Sequence[tuple[float, str]]
+_UNITS: Mapping[str, tuple[str, _Units]] = {  # the unit follows what is drawn
+    "round": ("round", [(1, "")]),
+    "closed_at_s": (
+        "simulated time",
+        [(86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms")],
+    ),
+    "total_bytes": (
+        "bytes of all clients, both directions",
+        [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")],
+    ),
+}
+# Okabe and Ito's colours, which the colour-blind tell apart, without their yellow. The three
+# cycles have no common divisor: 105 lines look different, and neighbours differ in all three.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 3)))
+_MARKERS = ("o", "s", "^")
+_Look = tuple[str, Any, str]  # colour, dashes, marker
+_LOG_FROM = 8.0  # where one configuration goes that many times as far as another, x is logarithmic
 
 
 def draw_accuracy(ax: Axes, curve: pd.DataFrame, x: str, label: str) -> None:
@@ -46,6 +70,96 @@ def draw_run(curve: pd.DataFrame, title: str, label: str) -> Figure:
     right.legend(loc="lower right")
     figure.suptitle(title)
     return figure
+
+
+def comparison_frame(configurations: Iterable[Configuration]) -> pd.DataFrame:
+    """Return one row for each point of each configuration, in their order.
+
+    Columns: ``label``, ``seeds`` (how many), and the fields of ``comparison.Point``.
+    """
+    rows = [
+        {"label": configuration.label, "seeds": len(configuration.runs), **asdict(point)}
+        for configuration in configurations
+        for point in configuration.points
+    ]
+    return pd.DataFrame(rows)
+
+
+def draw_comparison(
+    frame: pd.DataFrame, x: str, task: str, *, target: float | None = None, at: float | None = None
+) -> Figure:
+    """Return a figure of mean validation accuracy in percent, one line and band a configuration.
+
+    The band goes from the lowest to the highest seed at each evaluated round; x is the seeds'
+    mean at that round.
+
+    Args:
+        frame: As :func:`comparison_frame` returns it; the legend keeps its order.
+        x: ``round``, ``closed_at_s`` or ``total_bytes``.
+        task: Named in the title.
+        target: An accuracy, 0 to 1, to mark.
+        at: A place on the axis of x to mark, in the column's unit.
+    """
+    groups = frame.groupby("label", sort=False)
+    curves = [(textwrap.fill(str(label), 34), curve) for label, curve in groups]
+    rows = sum(1 + label.count("\n") for label, _ in curves)
+    figure = Figure(figsize=(10, max(5.0, 0.5 + 0.18 * rows)), layout="constrained")  # inches
+    axes = figure.subplots()
+    name, units = _UNITS[x]
+    unit, unit_name = next((u for u in units if frame[x].max() >= u[0]), units[-1])
+    looks = zip(cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False)
+    for (label, curve), look in zip(curves, looks, strict=False):
+        _draw_configuration(axes, curve, curve[x] / unit, label, look)
+    if target is not None:
+        axes.axhline(100 * target, color="0.4", linewidth=0.8)
+    if at is not None:
+        axes.axvline(at / unit, color="0.4", linewidth=0.8)
+    axes.set_xlabel(f"{name} ({unit_name})" if unit_name else name)
+    _scale_x(axes, [float(curve[x].max()) for _, curve in curves])
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.grid(alpha=0.3)
+    axes.set_title(f"{task}: {_what_is_drawn(frame)}")
+    figure.legend(loc="outside right upper", fontsize="small", handlelength=3.6)
+    return figure
+
+
+def _draw_configuration(
+    axes: Axes, curve: pd.DataFrame, place: pd.Series[float], label: str, look: _Look
+) -> None:
+    colour, dashes, marker = look
+    axes.plot(
+        place,
+        100 * curve["accuracy"],
+        color=colour,
+        linestyle=dashes,
+        marker=marker,
+        markersize=4,
+        markevery=max(1, len(curve) // 12),
+        label=label,
+    )
+    if curve["seeds"].iloc[0] > 1:
+        low, high = 100 * curve["lowest"], 100 * curve["highest"]
+        axes.fill_between(place, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def _scale_x(axes: Axes, ends: Sequence[float]) -> None:
+    """Scale the axis of x by where the curves end; say so where it becomes logarithmic."""
+    if max(ends) <= _LOG_FROM * min(ends):
+        axes.set_xlim(left=0)
+        axes.locator_params("x", integer=max(ends) > 10)  # rounds are whole
+        return
+    axes.set_xscale("log", subs=[2, 5])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
+
+
+def _what_is_drawn(frame: pd.DataFrame) -> str:
+    seeds = sorted(set(frame["seeds"]))
+    if seeds == [1]:
+        return "one seed each"
+    counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"mean of {counts} seeds, band from the lowest to the highest"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -104,6 +104,7 @@ class Committed:
 
     rounds: int = 0
     timing: str = ""
+    network: str = ""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     models: Mapping[int, str] = field(default_factory=dict)
     checkpoint: str = ""
@@ -214,6 +215,7 @@ class RunFolder:
             return Committed(
                 rounds=int(fields["rounds"]),
                 timing=str(fields["timing"]),
+                network=str(fields.get("network", "")),
                 parts={kind: tuple(names) for kind, names in fields["parts"].items()},
                 models={int(number): str(name) for number, name in fields["models"].items()},
                 checkpoint=str(fields["checkpoint"]),
@@ -273,6 +275,7 @@ class RunFolder:
         transfers: Sequence[Mapping[str, Any]],
         *,
         timing: str,
+        network: str = "",
         snapshot: Snapshot,
         models: Mapping[int, bytes],
     ) -> None:
@@ -304,6 +307,7 @@ class RunFolder:
             "record_version": RECORD_VERSION,
             "rounds": last,
             "timing": timing,
+            "network": network,
             "parts": parts,
             "models": {str(k): v for k, v in sorted({**before.models, **names}.items())},
             "checkpoint": checkpoint,

@@ -60,7 +60,7 @@ def run(
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
     timing = fingerprint({**profile.settings(), **policy.settings()})
-    ledger = _Ledger(folder, timing, commit_every_s)
+    ledger = _Ledger(folder, timing, profile.name, commit_every_s)
     for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
         replayed = outcome.round <= done
         number = outcome.round
@@ -114,10 +114,13 @@ def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
 class _Ledger:
     """All rows of a run, and which of them its folder has not committed yet."""
 
-    def __init__(self, folder: RunFolder | None, timing: str, commit_every_s: float) -> None:
+    def __init__(
+        self, folder: RunFolder | None, timing: str, network: str, commit_every_s: float
+    ) -> None:
         self._folder = folder
         self._commit_every_s = commit_every_s
         self._timing = timing
+        self._network = network
         self._same_timing = folder is not None and folder.committed().timing == timing
         self._rounds: list[Row] = []
         self._transfers: list[Row] = []
@@ -150,6 +153,7 @@ class _Ledger:
             self._rounds[rounds:],
             self._transfers[transfers:],
             timing=self._timing,
+            network=self._network,
             snapshot=replace(learner.snapshot(), clients=self._clients),
             models=self._models,
         )

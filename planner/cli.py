@@ -15,14 +15,20 @@ from rich.console import Console
 from rich.table import Table
 
 from floss_sim.cli.common import (
+    BackboneOption,
+    DatasetOption,
     DeviceOption,
+    FetchOption,
     JsonOption,
     NetworkOption,
     RatioOption,
     SeedOption,
+    SetOption,
     TaskOption,
+    given,
     guard,
     network,
+    parse_settings,
     progress_bar,
 )
 from floss_sim.errors import ConfigError
@@ -63,6 +69,13 @@ Examples:
 def plan(
     budget: Annotated[str, typer.Option(help="What may be spent; see above.")] = "50-dense-rounds",
     task: TaskOption = "digits",
+    dataset: DatasetOption = None,
+    backbone: BackboneOption = None,
+    fetch: FetchOption = False,
+    set_: SetOption = None,
+    clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
+    partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
     ranks: Annotated[str, typer.Option(help="LoRA ranks to search.")] = "1,4,16",
@@ -91,8 +104,10 @@ def plan(
     json_: JsonOption = False,
 ) -> None:
     """Which rank and densities give the best model within a budget."""
+    fleet = given(clients=clients, law=partition, alpha=alpha)
+    changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     request = Request(
-        task=load_task(task),
+        task=load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes),
         budget=parse_budget(budget),
         profile=network(network_name, upload_ratio),
         candidates=grid(

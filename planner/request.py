@@ -84,6 +84,7 @@ class Request:
         """Return the request as plain values."""
         return {
             "task": self.task.name,
+            "fleet": self.task.partition.model_dump(mode="json"),
             "network": self.profile.name,
             "reference_rank": self.reference_rank,
             "max_rounds": self.max_rounds,
@@ -93,6 +94,6 @@ class Request:
             "ranks": sorted({c.rank for c in self.candidates}),
             "down_densities": sorted({c.down_density for c in self.candidates}, reverse=True),
             "up_densities": sorted({c.up_density for c in self.candidates}, reverse=True),
-            "validation_examples": self.task.data.validation,
-            "test_examples": self.task.data.test,
+            "validation_examples": len(self.task.content.validation[1]),
+            "test_examples": len(self.task.content.test[1]),
         }

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli import run
+from floss_sim.cli import compare, run, task
 from floss_sim.cli.common import guard
 
 app = typer.Typer(
@@ -16,14 +16,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.",
 )
-
-
-@app.callback()
-def _root() -> None:
-    """Keep ``run`` a sub-command while it is the only one."""
-
-
 app.command("run", help=run.HELP)(run.run)
+app.command("compare", help=compare.HELP)(compare.compare)
+app.add_typer(task.app, name="task")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import tomllib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +23,19 @@ from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
+DatasetOption = Annotated[
+    str | None, typer.Option(help="Local data set or hub id instead of the task's.")
+]
+BackboneOption = Annotated[
+    str | None, typer.Option(help="Local backbone folder or hub id instead of the task's.")
+]
+FetchOption = Annotated[
+    bool, typer.Option("--fetch", help="Download from the hub what its local cache lacks.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any other key of the task, as SECTION.KEY=VALUE; repeatable."),
+]
 NetworkOption = Annotated[
     str, typer.Option("--network", help="Packaged profile, or a path that ends in .toml.")
 ]
@@ -66,6 +81,24 @@ def network(name: str, upload_ratio: float | None) -> NetworkProfile:
     """
     profile = load_profile(name)
     return profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
+
+
+def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
+    """Return the keys of ``--set SECTION.KEY=VALUE`` options; a value is TOML, or else a text.
+
+    Raises:
+        ConfigError: An item without ``=``.
+    """
+    settings = {}
+    for item in items or ():
+        key, equals, text = item.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--set {item!r} is not SECTION.KEY=VALUE, such as data.limit=1000")
+        try:
+            settings[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key] = text
+    return settings
 
 
 def given(**settings: Any) -> dict[str, Any]:

@@ -13,14 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from floss_sim.cli.common import (
+    BackboneOption,
+    DatasetOption,
     DeviceOption,
+    FetchOption,
     JsonOption,
     NetworkOption,
     RatioOption,
     SeedOption,
+    SetOption,
     TaskOption,
     given,
     network,
+    parse_settings,
     progress_bar,
 )
 from floss_sim.config import RunConfig
@@ -56,6 +61,10 @@ Examples:
 
 def run(
     task: TaskOption = "digits",
+    dataset: DatasetOption = None,
+    backbone: BackboneOption = None,
+    fetch: FetchOption = False,
+    set_: SetOption = None,
     method: Annotated[str, typer.Option(help="One of the methods above.")] = "floss",
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
     down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
@@ -105,7 +114,7 @@ def run(
     device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
-    partition: Annotated[str | None, typer.Option(help="iid or dirichlet.")] = None,
+    partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
     cohort: Annotated[int | None, typer.Option(help="Clients of a round.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Local epochs.")] = None,
@@ -132,7 +141,10 @@ def run(
             error_feedback=error_feedback, mask_ledger=mask_ledger,
         ),
     )  # fmt: skip
-    config = RunConfig.of(load_task(task), chosen, rank=rank, seed=seed).with_(
+    loaded = load_task(
+        task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
+    )
+    config = RunConfig.of(loaded, chosen, rank=rank, seed=seed).with_(
         fleet=given(clients=clients, law=partition, alpha=alpha),
         client=given(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
         server=given(
@@ -154,7 +166,7 @@ def run(
 
 
 def _default_folder(config: RunConfig) -> Path:
-    words = f"{config.task.name} {config.method.name} r{config.rank} {config.method.describe()}"
+    words = f"{config.task.name} {config.method.name} {config.describe()}"
     stem = re.sub(r"[^A-Za-z0-9._]+", "-", words.replace("/", "_"))
     return Path("runs") / f"{stem}-s{config.seed}"
 
@@ -207,7 +219,7 @@ def _finish(
     last = curve.to_pylist()[-1]
     model = folder.model(last["round"])
     test = folder.tested(last["round"], lambda: test_metrics(config, model, device))
-    label = describe(config)
+    label = config.describe()
     title = f"{config.task.name} on {profile.name}, seed {config.seed}"
     save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")
     export_adapter(config, model, folder.path / "adapter")
@@ -216,8 +228,8 @@ def _finish(
     return {
         **config.settings(),
         "method": config.method.name,
-        "travels": config.method.describe(),
-        "settings": config.method.settings(),
+        "method_settings": config.method.settings(),
+        "configuration": config.describe(),
         **_ledger(config),
         "network": profile.name,
         "rounds": last["round"],
@@ -240,19 +252,14 @@ def _ledger(config: RunConfig) -> dict[str, int]:
     return {"mask_ledger_bytes": ledger_nbytes(config.layout, config.fleet.clients)}
 
 
-def describe(config: RunConfig) -> str:
-    """Return a run's configuration in a few words, such as ``rank 16, down 1/4, up 1/16``."""
-    return f"rank {config.rank}, {config.method.describe()}"
-
-
 def _summary_table(summary: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
     transfers = rounds * cohort
     ledger = summary.get("mask_ledger_bytes")
     for name, value in (
-        ("method", f"{summary['method']}, rank {summary['rank']}"),
-        ("travels", summary["travels"]),
+        ("method", summary["method"]),
+        ("configuration", summary["configuration"]),
         *([("mask ledger", f"{format_bytes(ledger)} on the server")] if ledger else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients"),

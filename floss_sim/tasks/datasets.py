@@ -1,9 +1,8 @@
-"""Where a task's examples come from: numpy arrays ``x`` (float32) and ``y`` (int64 classes)."""
+"""Data that need no library of data sets: scikit-learn's digits, and npz files of arrays."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
+Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs, see TaskData; classes
+DIGITS = "sklearn-digits"
 # What zipfile and numpy raise on files that are no npz, are cut short or are damaged.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error)
 
 
-def load_digits(_options: Mapping[str, Any], _folder: Path) -> Arrays:
+def load_digits() -> Arrays:
     """Return scikit-learn's 1,797 handwritten digits: x (1797, 1, 8, 8) in 0 to 1, y 0 to 9."""
     from sklearn import datasets
 
@@ -26,15 +26,14 @@ def load_digits(_options: Mapping[str, Any], _folder: Path) -> Arrays:
     return (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
 
 
-def load_npz(options: Mapping[str, Any], folder: Path) -> Arrays:
-    """Return the arrays ``x`` and ``y`` of an npz file; nothing is ever unpickled.
+def load_npz(path: Path) -> Arrays:
+    """Return the arrays ``x`` (to float32) and ``y`` (int64 classes) of an npz file.
+
+    Nothing is ever unpickled.
 
     Raises:
         TaskError: No such file, no such arrays, or shapes and kinds that do not fit.
     """
-    if "path" not in options:
-        raise TaskError("data source 'npz' needs the key data.path")
-    path = folder / str(options["path"])
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
             x, y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
@@ -47,9 +46,3 @@ def load_npz(options: Mapping[str, Any], folder: Path) -> Arrays:
     if x.dtype.kind not in "fiu" or not (np.abs(x) <= np.finfo(np.float32).max).all():
         raise TaskError(f"{path}: x must hold finite numbers within float32")
     return x.astype(np.float32), y.astype(np.int64)
-
-
-SOURCES: Mapping[str, Callable[[Mapping[str, Any], Path], Arrays]] = {
-    "sklearn-digits": load_digits,
-    "npz": load_npz,
-}

@@ -10,7 +10,13 @@
     other known procedure, which cuts every class by Dirichlet(alpha) shares of clients, makes
     clients of very different sizes.
 
-Sizes differ by at most one example; every example belongs to exactly one client.
+``column``
+    By a column of the data, such as the user: each client is one group of examples, all of them.
+    The clients are drawn uniformly from the groups with enough training examples; the examples
+    of the groups that were not drawn stay unused.
+
+Under ``iid`` and ``dirichlet`` sizes differ by at most one example and every example belongs to
+exactly one client. No law leaves a client without examples.
 """
 
 from __future__ import annotations
@@ -23,13 +29,19 @@ from numpy.typing import NDArray
 from floss_sim.errors import ConfigError
 from floss_sim.rng import stream
 
-PARTITIONS = ("iid", "dirichlet")
+PARTITIONS = ("iid", "dirichlet", "column")
 Indices = NDArray[np.int64]
 _TINY = 1e-300
 
 
 def partition(
-    labels_E: NDArray[np.int64], clients: int, law: str, alpha: float, seed: int
+    labels_E: NDArray[np.int64],
+    clients: int,
+    law: str,
+    alpha: float,
+    seed: int,
+    groups: NDArray[np.int64] | None = None,
+    min_examples: int = 1,
 ) -> tuple[Indices, ...]:
     """Return each client's example numbers, sorted.
 
@@ -39,9 +51,12 @@ def partition(
         law: One of ``PARTITIONS``.
         alpha: Concentration of the Dirichlet law; small means few classes a client.
         seed: The run's seed; the partition is drawn from its stream ``"partition"``.
+        groups: Group of each training example, 0 .. G-1; what the law ``column`` deals by.
+        min_examples: Training examples that a group needs to be a client.
 
     Raises:
-        ConfigError: Unknown law, ``alpha`` not positive, or more clients than examples.
+        ConfigError: Unknown law, ``alpha`` not positive, more clients than examples or than
+            groups with enough examples, or no groups where the law needs them.
     """
     if law not in PARTITIONS:
         raise ConfigError(f"unknown partition {law!r}; valid: {', '.join(PARTITIONS)}")
@@ -49,14 +64,36 @@ def partition(
         raise ConfigError(f"alpha {alpha} must be above zero")
     if not 1 <= clients <= labels_E.size:
         raise ConfigError(
-            f"{clients} clients for {labels_E.size} training examples; valid: 1 to {labels_E.size}"
+            f"{clients} clients for {labels_E.size} training examples, and a client without data "
+            f"cannot train; valid: 1 to {labels_E.size}"
         )
     draw = stream(seed, "partition", law)
+    if law == "column":
+        return _by_group(groups, clients, min_examples, draw)
     sizes = [part.size for part in np.array_split(labels_E, clients)]
     if law == "iid":
         order = draw.permutation(labels_E.size)
         return tuple(np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1]))
     return _dirichlet(labels_E, sizes, alpha, draw)
+
+
+def _by_group(
+    groups_E: NDArray[np.int64] | None, clients: int, least: int, draw: np.random.Generator
+) -> tuple[Indices, ...]:
+    if groups_E is None:
+        raise ConfigError(
+            "partition 'column' needs data.group, the column that says whose each example is"
+        )
+    sizes = np.bincount(groups_E)
+    able = np.flatnonzero(sizes >= least)
+    if able.size < clients:
+        raise ConfigError(
+            f"{clients} clients, but {able.size} groups have at least {least} training examples "
+            f"(partition.min_examples); valid: 1 to {able.size} clients"
+        )
+    order, ends = np.argsort(groups_E, kind="stable"), np.cumsum(sizes)
+    chosen = np.sort(draw.choice(able, size=clients, replace=False))
+    return tuple(order[ends[g] - sizes[g] : ends[g]] for g in chosen)
 
 
 def _dirichlet(

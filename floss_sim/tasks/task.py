@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, model_validator
 
 from floss_sim import documents
 from floss_sim.documents import Section
 from floss_sim.errors import TaskError
-from floss_sim.tasks.datasets import SOURCES, Arrays
+from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN
+from floss_sim.tasks import hub
+from floss_sim.tasks.content import TaskData, load_content
 from floss_sim.tasks.partition import PARTITIONS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+_CHUNK = 2**20
 
 
 def _one_of(what: str, names: Collection[str]) -> AfterValidator:
@@ -33,34 +35,78 @@ def _one_of(what: str, names: Collection[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-class DataSection(Section):
-    """``[data]``: source, its options, and the sizes of the fixed split."""
+def _count_or_name(value: object) -> int | str:
+    if (isinstance(value, str) and value) or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"must be a count above 0 or the name of a split, not {value!r}")
 
-    source: Annotated[str, _one_of("data source", SOURCES)]
-    path: str | None = None
-    classes: Annotated[int, Field(ge=2)]
+
+class DataSection(Section):
+    """``[data]``: where the examples are, their columns, and the fixed split.
+
+    ``dataset`` is ``sklearn-digits``, a local path (npz, CSV, JSON lines, Parquet, a folder of
+    them or of images), or a hub id with its ``config`` and ``revision``. ``validation`` is a
+    count taken from the training rows; ``test`` is a count too, or the name of a split. With a
+    ``split_column``, names of splits are values of that column.
+    """
+
+    dataset: Name
+    config: str | None = None
+    revision: str | None = None
+    input: str | None = None
+    label: str | None = None
+    group: str | None = None
+    classes: Annotated[int, Field(ge=2)] | None = None
+    train: Name = "train"
     validation: Count
-    test: Count
+    test: Annotated[int | str, PlainValidator(_count_or_name)]
+    split_column: str | None = None
+    limit: Count | None = None
+    drop_empty: bool = False
 
 
 class BackboneSection(Section):
-    """``[backbone]``: a local folder with config.json and model.safetensors."""
+    """``[backbone]``: a local folder with config.json and safetensors, or a hub id."""
 
-    path: str
+    model: Name
+
+
+class PreprocessSection(Section):
+    """``[preprocess]``: what is done to an example before the backbone sees it.
+
+    ``image_size`` is the side that images are resized to, ``mean`` and ``std`` normalise each
+    channel after scaling to 0 .. 1, and ``max_length`` is where texts are cut, in tokens.
+    """
+
+    image_size: Count | None = None
+    mean: tuple[Finite, ...] | None = None
+    std: tuple[Positive, ...] | None = None
+    max_length: Annotated[int, Field(ge=2)] | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> PreprocessSection:
+        if len(self.mean or ()) != len(self.std or ()):
+            raise ValueError("mean and std must hold one number each for every channel")
+        return self
 
 
 class PartitionSection(Section):
-    """``[partition]``: how the training data are dealt to the clients."""
+    """``[partition]``: how the training data are dealt to the clients.
+
+    Under the law ``column`` each client is one value of the column ``data.group`` with at least
+    ``min_examples`` training examples.
+    """
 
     clients: Count
     law: Annotated[str, _one_of("partition", PARTITIONS)]
     alpha: Positive = 1.0
+    min_examples: Count = 1
 
 
 class LoraSection(Section):
-    """``[lora]``: roles that get an adapter, alpha, dropout."""
+    """``[lora]``: targets that get an adapter (see ``floss_sim.families``), alpha, dropout."""
 
-    roles: Annotated[tuple[str, ...], Field(min_length=1)]
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -72,6 +118,8 @@ class ClientSection(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     batch_size: Count
     epochs: Count
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
 
 
 class ServerSection(Section):
@@ -91,22 +139,43 @@ class ServerSection(Section):
 
 
 class Task(Section):
-    """A task file, validated; ``folder`` is where its relative paths start."""
+    """A task file, validated; relative paths in it start at its own folder."""
 
     name: str
-    kind: Literal["image-classification"]
+    kind: Annotated[str, _one_of("task kind", KINDS)]
     data: DataSection
     backbone: BackboneSection
+    preprocess: PreprocessSection = PreprocessSection()
     partition: PartitionSection
     lora: LoraSection
     client: ClientSection
     server: ServerSection
     _folder: Path = PrivateAttr(default=Path())
+    _fetch: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Task:
+        if self.kind != NEXT_TOKEN and self.data.classes is None:
+            raise ValueError(f"data.classes: required for {self.kind}")
+        if self.kind != IMAGES and self.preprocess.max_length is None:
+            raise ValueError(f"preprocess.max_length: required for {self.kind}")
+        if self.data.test == self.data.train:
+            raise ValueError(f"data.test: {self.data.test!r} is what is trained on")
+        return self
 
     @property
+    def labels(self) -> int:
+        """Number of classes; 0 for next-token prediction."""
+        return 0 if self.kind == NEXT_TOKEN else self.data.classes or 0
+
+    @cached_property
     def backbone_path(self) -> Path:
-        """The backbone's folder."""
-        return self._folder / self.backbone.path
+        """The backbone's local folder.
+
+        Raises:
+            TaskError: A hub id that is not in the local cache, and may not or cannot be fetched.
+        """
+        return hub.backbone_folder(self.backbone.model, self._folder, fetch=self._fetch)
 
     @cached_property
     def backbone_config(self) -> dict[str, Any]:
@@ -126,11 +195,16 @@ class Task(Section):
 
     @cached_property
     def backbone_hash(self) -> str:
-        """SHA-256 of the backbone's config and weights, in hex."""
+        """SHA-256 of the backbone's config, weights and, if there is one, tokenizer; in hex."""
+        folder = self.backbone_path
+        weights = sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
+        tokenizer = folder / "tokenizer.json"
         digest = hashlib.sha256()
-        for name in ("config.json", "model.safetensors"):
+        for path in (folder / "config.json", *weights, *[tokenizer] * tokenizer.is_file()):
             try:
-                digest.update((self.backbone_path / name).read_bytes())
+                with path.open("rb") as file:
+                    while chunk := file.read(_CHUNK):
+                        digest.update(chunk)
             except OSError as error:
                 raise TaskError(f"task {self.name!r}: {error}") from None
         return digest.hexdigest()
@@ -140,42 +214,10 @@ class Task(Section):
         """The examples, split; read once.
 
         Raises:
-            TaskError: Unreadable data, labels outside the classes, too few rows.
+            TaskError: Unreadable data, a missing column, labels outside the classes, an empty
+                text, too few rows.
         """
-        x, y = SOURCES[self.data.source](self.data.model_dump(exclude_none=True), self._folder)
-        return _split(self, x, y)
-
-
-@dataclass(frozen=True, eq=False)
-class TaskData:
-    """Examples of the fixed split: training (clients), validation (choices), test (reports)."""
-
-    train: Arrays
-    validation: Arrays
-    test: Arrays
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all arrays and their shapes in split order, in hex."""
-        digest = hashlib.sha256()
-        for x, y in (self.train, self.validation, self.test):
-            digest.update(repr(x.shape).encode())
-            digest.update(np.ascontiguousarray(x).tobytes())
-            digest.update(y.tobytes())
-        return digest.hexdigest()
-
-
-def _split(task: Task, x: NDArray[np.float32], y: NDArray[np.int64]) -> TaskData:
-    held_out = task.data.validation + task.data.test
-    if len(y) <= held_out:
-        raise TaskError(f"task {task.name!r}: {len(y)} examples leave none beside the {held_out}")
-    if y.min() < 0 or y.max() >= task.data.classes:
-        raise TaskError(f"task {task.name!r}: labels outside 0 to {task.data.classes - 1}")
-    # This very permutation: the digits backbone was chosen with its last 350 rows unseen.
-    order = np.random.default_rng(0).permutation(len(y))
-    parts = np.split(order, [len(y) - held_out, len(y) - task.data.test])
-    train, validation, test = ((x[part], y[part]) for part in parts)
-    return TaskData(train, validation, test)
+        return load_content(self, self._folder, fetch=self._fetch)
 
 
 def packaged_tasks() -> tuple[str, ...]:
@@ -183,13 +225,31 @@ def packaged_tasks() -> tuple[str, ...]:
     return documents.packaged(__package__)
 
 
-def load_task(name_or_path: str) -> Task:
+def load_task(
+    name_or_path: str,
+    *,
+    dataset: str | None = None,
+    backbone: str | None = None,
+    fetch: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> Task:
     """Return a packaged task by name, or the task of a TOML file by path.
+
+    Args:
+        name_or_path: A packaged name, or a path that ends in ``.toml``.
+        dataset: Used instead of ``data.dataset``; relative to the working directory.
+        backbone: Used instead of ``backbone.model``; relative to the working directory.
+        fetch: Whether what is not in the local hub cache may be downloaded.
+        changes: Other keys to set, such as ``{"partition.clients": 20}``.
 
     Raises:
         TaskError: Unknown name, unreadable file, or a key that is missing, unknown or invalid.
     """
     path = documents.find(name_or_path, __package__, "task", TaskError)
-    task = documents.read(path, Task, TaskError)
-    task._folder = path.parent
+    changed = dict(changes or {})
+    for key, reference in (("data.dataset", dataset), ("backbone.model", backbone)):
+        if reference is not None:
+            changed[key] = hub.from_working_directory(reference)
+    task = documents.read(path, Task, TaskError, changed)
+    task._folder, task._fetch = path.parent, fetch
     return task

@@ -46,7 +46,10 @@ def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[
 
 
 def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
-    """Write a model message as a folder that ``PeftModel.from_pretrained`` loads.
+    """Write a model message as a folder of safetensors.
+
+    With adapters (``lora``, ``ffa``) it is what ``PeftModel.from_pretrained`` loads; otherwise
+    the whole model, for ``AutoModelFor...from_pretrained``.
 
     Raises:
         PayloadError: The message is not one of the run's layout.

@@ -5,27 +5,47 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from floss_sim.errors import TaskError
 from floss_sim.sparsity import Vector
 from floss_sim.training.backbone import FlatModel
 
-_BATCH = 512
-
 
 def measure(
-    model: FlatModel, vector_N: Vector, pixels: torch.Tensor, labels: torch.Tensor
+    model: FlatModel, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
 ) -> tuple[float, float]:
     """Return (accuracy 0 to 1, mean cross-entropy in nats) of a vector on a split.
 
+    Both are means over the split's targets: its examples, or every token but the first of each
+    text in next-token prediction.
+
     Args:
         model: Any model of the vector's layout; its vector is overwritten.
-        vector_N: The offsets from the layout's base.
-        pixels: Inputs, shape (examples, C, H, W), on the model's device.
-        labels: Their classes, shape (examples,).
+        vector_N: The offsets from the model's base.
+        x: Inputs (examples, ...), on the model's device.
+        y: Their classes, shape (examples,).
+
+    Raises:
+        TaskError: Inputs that the backbone cannot read, or a split without a target.
     """
-    model.load(model.layout.base() + vector_N)
+    model.load(model.base + vector_N)
     model.set_training(False)
+    rows = model.inputs.rows
     with torch.no_grad():
-        logits = torch.cat([model.logits(part) for part in torch.split(pixels, _BATCH)])
-        correct = (logits.argmax(dim=1) == labels).sum().item()
-        loss = functional.cross_entropy(logits, labels).item()
-    return correct / len(labels), loss
+        parts = [
+            _sums(*model.outputs(*batch))
+            for batch in zip(torch.split(x, rows), torch.split(y, rows), strict=True)
+        ]
+    total = sum(count for count, _, _ in parts)
+    if not total:
+        raise TaskError("there is no target to measure: no text has two tokens")
+    correct = sum(right for _, right, _ in parts)
+    # A mean of means; one batch alone keeps its mean to the last bit.
+    return correct / total, sum(loss * (count / total) for count, _, loss in parts)
+
+
+def _sums(logits: torch.Tensor, targets: torch.Tensor) -> tuple[int, int, float]:
+    """Return the targets' count, how many are met, and their mean loss (0 where there is none)."""
+    if not len(targets):
+        return 0, 0, 0.0
+    correct = int((logits.argmax(dim=1) == targets).sum())
+    return len(targets), correct, functional.cross_entropy(logits, targets).item()

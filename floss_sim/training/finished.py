@@ -1,4 +1,4 @@
-"""What is done with a finished model: test metrics, and an adapter that PEFT loads."""
+"""What is done with a finished model: test metrics, and a folder to load it from."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, fl
 
 
 def write_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
-    """Write a model message as a folder that ``PeftModel.from_pretrained`` loads.
+    """Write a model message as a folder of safetensors.
+
+    With adapters (``lora``, ``ffa``) it is what ``PeftModel.from_pretrained`` loads, A included;
+    otherwise the whole model, for ``AutoModelFor...from_pretrained``.
 
     Raises:
         PayloadError: The message is not one of the run's layout.
     """
     vector_N, _ = decode(config.layout, blob)
     flat = build_flat_model(config, torch.device("cpu"))
-    flat.load(config.layout.base() + vector_N)
-    flat.model.save_pretrained(str(folder), safe_serialization=True)
+    flat.load(flat.base + vector_N)
+    flat.model.save_pretrained(str(folder))

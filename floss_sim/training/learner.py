@@ -116,8 +116,7 @@ class TorchLearner:
         """Return what local training took off a vector of values."""
         names = ("client", dispatch.client, "dispatch", dispatch.sequence)
         self._model.load(start_N)
-        if self.config.task.lora.dropout:
-            torch.manual_seed(stream_seed(self.config.seed, *names, "dropout"))
+        torch.manual_seed(stream_seed(self.config.seed, *names, "dropout"))
         chosen = torch.from_numpy(self.config.clients[dispatch.client])
         x, y = (part[chosen] for part in self._train)
         draw = stream(self.config.seed, *names, "batches")

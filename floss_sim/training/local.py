@@ -1,4 +1,4 @@
-"""Local training: epochs of SGD on one client's examples, all entries of the vector trained."""
+"""Local training: epochs of SGD on one client's examples, over all or some of the entries."""
 
 from __future__ import annotations
 
@@ -14,34 +14,43 @@ from floss_sim.training.backbone import FlatModel
 
 def train_locally(
     model: FlatModel,
-    pixels: torch.Tensor,
-    labels: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
     settings: ClientSection,
     draw: np.random.Generator,
-    trained_N: Mask | None = None,
+    trained: Mask | None = None,
 ) -> None:
     """Train the model's vector in place; the last partial batch of an epoch is kept.
 
+    Dropout draws from torch's generator, which the caller seeds.
+
     Args:
-        model: Holds the vector that the client decoded.
-        pixels: The client's inputs, shape (examples, C, H, W), on the model's device.
-        labels: Their classes, shape (examples,).
+        model: Holds the values that the client decoded.
+        x: The client's inputs, shape (examples, ...), on the model's device.
+        y: Their classes, shape (examples,).
         settings: Learning rate, momentum, batch size, epochs.
         draw: Shuffles each epoch.
-        trained_N: The entries that train, bool of shape (N,); None for all.
+        trained: The entries that train, shape (N,); all by default. The others keep their bits.
+
+    Raises:
+        TaskError: Inputs that the backbone cannot read.
     """
-    frozen_N = None if trained_N is None else torch.from_numpy(~trained_N).to(model.device)
     optimizer = torch.optim.SGD(
         [model.flat], lr=settings.learning_rate, momentum=settings.momentum, foreach=False
     )
+    gradient = model.flat.grad
+    assert gradient is not None  # noqa: S101 - for the type checker: it is never replaced
+    frozen = None if trained is None else torch.from_numpy(~trained).to(model.device)
     model.set_training(True)
     for _ in range(settings.epochs):
-        for batch in _batches(len(labels), settings.batch_size, draw):
+        for batch in _batches(len(y), settings.batch_size, draw):
             chosen = torch.from_numpy(batch).to(model.device)
-            loss = functional.cross_entropy(model.logits(pixels[chosen]), labels[chosen])
-            loss.backward()  # type: ignore[no-untyped-call]
-            if frozen_N is not None:
-                model.gradient[frozen_N] = 0
+            logits, targets = model.outputs(x[chosen], y[chosen])
+            if not len(targets):
+                continue  # texts of one token have nothing to predict
+            functional.cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]
+            if frozen is not None:
+                gradient.masked_fill_(frozen, 0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)  # the gradients stay views of one vector
 

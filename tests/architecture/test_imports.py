@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "sklearn")
+DATA = ("datasets", "tokenizers", "huggingface_hub", "PIL")
+HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "sklearn", *DATA)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
         "import planner.planning, planner.report",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
+        "import floss_sim.comparison",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str):
@@ -27,6 +29,15 @@ def test_nothing_heavy_is_loaded(code: str):
     done = subprocess.run([sys.executable, "-c", check + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stdout
+
+
+def test_digits_need_no_library_of_data_sets():
+    code = (
+        "import sys, floss_sim as f; t = f.load_task('digits'); t.content, t.backbone_hash\n"
+        f"print('LOADED', [m for m in {DATA} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "LOADED []" in done.stdout
 
 
 @pytest.mark.parametrize("command", [["floss_sim", "run"], ["planner"]])

@@ -38,7 +38,7 @@ RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
 @pytest.mark.parametrize(
     ("command", "arguments", "says"),
     [
-        (RUN, ["--task", "mnist"], "valid: digits"),
+        (RUN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
         (RUN, ["--network", "dialup"], "valid: lte, paper-200-20"),
         (RUN, ["--method", "fedlora"], "valid: floss, dense"),
         (RUN, ["--speed", "9"], "No such option: --speed"),
@@ -72,7 +72,7 @@ RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
         (RUN, ["--method", "hetlora", "--divisor", "all"], "valid: cohort, covering"),
         (PLAN, ["--budget", "many"], "50-dense-rounds, 2GB"),
         (PLAN, ["--budget", "10B"], "affords no round"),
-        (PLAN, ["--task", "mnist"], "valid: digits"),
+        (PLAN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
         (PLAN, ["--network", "dialup"], "valid: lte, paper-200-20"),
         (PLAN, ["--ranks", "1,two"], "integers"),
         (PLAN, ["--ranks", "0,4"], "valid: 1 to 64"),

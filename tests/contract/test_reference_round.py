@@ -20,8 +20,9 @@ from floss_sim.messages import draw_cohort
 from floss_sim.methods import METHODS, Frozen, TopK, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.rng import stream
-from floss_sim.training.backbone import FlatModel, build_flat_model, parameter_names
+from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.learner import TorchLearner
+from floss_sim.training.parameters import parameter_names
 
 RANK, LABELS = 2, 10
 Mask = torch.Tensor
@@ -106,7 +107,7 @@ class SlowFloss:
     def __init__(self, config: RunConfig, rules: Rules, model: PeftModel) -> None:
         self.config, self.rules, self.model = config, rules, model
         parameters = dict(model.named_parameters())
-        names = parameter_names(config.layout, model.config)
+        names = parameter_names(config.layout, model)
         self.parameters = [parameters[names[n]] for n in sorted(names)]
         self.P = torch.from_numpy(config.layout.initial(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)

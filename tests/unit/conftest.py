@@ -15,21 +15,20 @@ name = "tiny"
 kind = "image-classification"
 
 [data]
-source = "npz"
-path = "data.npz"
+dataset = "data.npz"
 classes = 3
 validation = 10
 test = 5
 
 [backbone]
-path = "backbone"
+model = "backbone"
 
 [partition]
 clients = 9
 law = "iid"
 
 [lora]
-roles = ["q", "v"]
+targets = ["q", "v"]
 alpha = 16
 
 [client]

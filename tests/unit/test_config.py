@@ -67,8 +67,8 @@ def test_a_task_whose_cohort_exceeds_its_fleet_is_refused(write_task):
 
 
 def test_a_task_with_an_unknown_role_is_refused(write_task):
-    with pytest.raises(LayoutError, match="unknown LoRA role 'query'"):
-        RunConfig.of(load_task(str(write_task('"q"', '"query"'))), FLOSS, rank=4)
+    with pytest.raises(LayoutError, match="unknown LoRA target 'c_attn'"):
+        RunConfig.of(load_task(str(write_task('"q"', '"c_attn"'))), FLOSS, rank=4)
 
 
 def test_a_run_can_be_made_without_reading_the_data(write_task):
@@ -200,9 +200,12 @@ def test_method_rank_and_seed_are_part_of_the_trajectory(
         ("classes = 3", "classes = 4"),
         ("validation = 10", "validation = 11"),
         ("test = 5", "test = 6"),
-        ('roles = ["q", "v"]', 'roles = ["q", "k"]'),
+        ('targets = ["q", "v"]', 'targets = ["q", "k"]'),
         ("alpha = 16", "alpha = 8"),
         ("alpha = 16", "alpha = 16\ndropout = 0.1"),
+        ("[lora]", "[preprocess]\nimage_size = 9\n[lora]"),
+        ("clients = 9", "clients = 9\nmin_examples = 2"),
+        ("epochs = 2", 'epochs = 2\nprecision = "bf16"'),
     ],
 )
 def test_what_the_task_file_says_is_part_of_the_trajectory(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError, LayoutError
-from floss_sim.layout import Layout, TensorSpec, lora_layout
+from floss_sim.layout import Layout, TensorSpec, build_layout
 
 VIT = {
     "model_type": "vit",
@@ -15,6 +15,10 @@ VIT = {
     "intermediate_size": 128,
     "num_hidden_layers": 4,
 }
+
+
+def lora_layout(backbone: dict, targets: tuple[str, ...], rank: int, labels: int) -> Layout:
+    return build_layout(backbone, trains="lora", targets=targets, rank=rank, labels=labels)
 
 
 def pair() -> Layout:
@@ -109,8 +113,8 @@ def test_a_rank_that_does_not_fit_is_refused_with_the_valid_range(rank: int):
 
 
 def test_an_unknown_role_is_refused_with_the_valid_ones():
-    with pytest.raises(LayoutError, match="unknown LoRA role 'query'; valid: q, k, v, o"):
-        lora_layout(VIT, ("query",), 4, 10)
+    with pytest.raises(LayoutError, match="'c_attn' of family 'vit'; valid: all, q, k"):
+        lora_layout(VIT, ("c_attn",), 4, 10)
 
 
 def test_a_role_named_twice_is_refused():
@@ -139,12 +143,6 @@ def test_a_backbone_size_that_is_no_whole_number_is_refused(value: object):
 
 def test_a_layout_error_is_a_config_error():
     assert issubclass(LayoutError, ConfigError)
-
-
-def test_the_base_of_lora_is_zero():
-    base = pair().base()
-    assert base.dtype == np.float32
-    assert base.tolist() == [0] * 10
 
 
 def initial_of(kind: str, seed: int = 0) -> np.ndarray:

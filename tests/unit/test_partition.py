@@ -29,7 +29,9 @@ def test_the_parts_follow_the_seed_and_the_law():
 
 
 def test_an_unknown_law_is_refused_with_the_valid_ones():
-    with pytest.raises(ConfigError, match="unknown partition 'shards'; valid: iid, dirichlet"):
+    with pytest.raises(
+        ConfigError, match="unknown partition 'shards'; valid: iid, dirichlet, column"
+    ):
         partition(EVEN, 4, "shards", 1.0, 0)
 
 
@@ -118,3 +120,27 @@ def test_examples_of_a_class_are_dealt_in_random_order():
         for seed in range(seeds)
     )
     assert abs(found - seeds / 2) / math.sqrt(seeds / 4) < 4
+
+
+# by column
+
+
+def test_every_group_is_drawn_equally_often():
+    """Binomial(seeds, 2/6) for each group; |z| stays below 4."""
+    groups, seeds = np.arange(30) % 6, 900
+    drawn = np.zeros(6)
+    for seed in range(seeds):
+        for part in partition(np.zeros(30, np.int64), 2, "column", 1.0, seed, groups):
+            drawn[groups[part[0]]] += 1
+    z = (drawn - seeds / 3) / math.sqrt(seeds * (1 / 3) * (2 / 3))
+    assert np.abs(z).max() < 4
+
+
+def test_a_law_by_column_without_groups_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.group"):
+        partition(EVEN, 2, "column", 1.0, 0)
+
+
+def test_more_clients_than_examples_leave_one_without_data():
+    with pytest.raises(ConfigError, match="a client without data cannot train"):
+        partition(EVEN, 41, "iid", 1.0, 0)

@@ -42,7 +42,7 @@ def test_digits_ships_with_the_package():
 
 def test_digits_states_the_published_settings():
     task = load_task("digits")
-    assert (task.lora.alpha, task.lora.dropout, task.lora.roles) == (16, 0, ("q", "v"))
+    assert (task.lora.alpha, task.lora.dropout, task.lora.targets) == (16, 0, ("q", "v"))
     assert (task.client.momentum, task.client.batch_size, task.client.epochs) == (0.9, 16, 1)
     assert (task.server.optimizer, task.server.cohort) == ("fedadam", 5)
 
@@ -80,7 +80,9 @@ def test_the_config_of_the_digits_backbone_is_a_vit_for_8_by_8_images():
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
-    assert "unknown task 'letters'; valid: digits" in refusal("letters")
+    assert "unknown task 'letters'; valid: 20newsgroups, cifar10, digits, reddit" in refusal(
+        "letters"
+    )
     assert "or a path that ends in .toml" in refusal("letters")
 
 
@@ -94,7 +96,7 @@ def test_a_task_file_is_read_by_its_path(write_task):
     assert task.partition.clients == 9
     assert task.partition.alpha == 1.0
     assert task.lora.dropout == 0.0
-    assert task.lora.roles == ("q", "v")
+    assert task.lora.targets == ("q", "v")
 
 
 def test_relative_paths_start_at_the_task_file(write_task, monkeypatch, tmp_path: Path):
@@ -135,10 +137,10 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes):
     [
         ('name = "tiny"\n', "name"),
         ('kind = "image-classification"\n', "kind"),
-        ('source = "npz"\n', "data.source"),
+        ('dataset = "data.npz"\n', "data.dataset"),
         ("classes = 3\n", "data.classes"),
         ("test = 5\n", "data.test"),
-        ('[backbone]\npath = "backbone"\n', "backbone"),
+        ('[backbone]\nmodel = "backbone"\n', "backbone"),
         ("clients = 9\n", "partition.clients"),
         ('law = "iid"\n', "partition.law"),
         ("alpha = 16\n", "lora.alpha"),
@@ -178,12 +180,23 @@ def test_an_unknown_key_is_refused_by_its_name(write_task, old: str, new: str, k
         ("clients = 9", "clients = 0", "partition.clients"),
         ("clients = 9", 'clients = "many"', "partition.clients"),
         ('law = "iid"', 'law = "shards"', "partition.law"),
-        ('source = "npz"', 'source = "web"', "data.source"),
+        ('dataset = "data.npz"', 'dataset = ""', "data.dataset"),
+        ("test = 5", "test = true", "data.test"),
+        ("test = 5", 'test = ""', "data.test"),
+        ("test = 5", "test = 5\nlimit = 0", "data.limit"),
+        ("test = 5", "test = 5\ndrop_empty = 3", "data.drop_empty"),
+        ('model = "backbone"', 'model = ""', "backbone.model"),
+        ("[lora]", "[preprocess]\nimage_size = 0\n[lora]", "preprocess.image_size"),
+        ("[lora]", "[preprocess]\nmax_length = 1\n[lora]", "preprocess.max_length"),
+        ("[lora]", "[preprocess]\nmean = [0.5]\n[lora]", "preprocess"),
+        ("[lora]", "[preprocess]\nmean = [0.5]\nstd = [0.0]\n[lora]", "preprocess.std.0"),
+        ("clients = 9", "clients = 9\nmin_examples = 0", "partition.min_examples"),
+        ("epochs = 2", 'epochs = 2\nprecision = "fp8"', "client.precision"),
         ('law = "iid"', 'law = "iid"\nalpha = 0.0', "partition.alpha"),
         ('law = "iid"', 'law = "iid"\nalpha = inf', "partition.alpha"),
         ('law = "iid"', 'law = "iid"\nalpha = nan', "partition.alpha"),
-        ('roles = ["q", "v"]', "roles = []", "lora.roles"),
-        ('roles = ["q", "v"]', 'roles = "q"', "lora.roles"),
+        ('targets = ["q", "v"]', "targets = []", "lora.targets"),
+        ('targets = ["q", "v"]', 'targets = "q"', "lora.targets"),
         ("alpha = 16", "alpha = -16", "lora.alpha"),
         ("alpha = 16", "alpha = 16\ndropout = 1.0", "lora.dropout"),
         ("learning_rate = 0.05", "learning_rate = 0", "client.learning_rate"),
@@ -194,7 +207,7 @@ def test_an_unknown_key_is_refused_by_its_name(write_task, old: str, new: str, k
         ("epochs = 2", "epochs = 0", "client.epochs"),
         ('"fedadam"', '"adam"', "server.optimizer"),
         ("cohort = 4", "cohort = 0", "server.cohort"),
-        ('[backbone]\npath = "backbone"', "[[backbone]]\nx = 1", "backbone"),
+        ('[backbone]\nmodel = "backbone"', "[[backbone]]\nx = 1", "backbone"),
     ],
 )
 def test_an_invalid_value_is_refused_by_the_name_of_its_key(
@@ -285,8 +298,23 @@ def test_pickled_objects_are_never_loaded(write_task):
     assert "cannot read" in content_refusal(write_task(arrays=tiny(x)))
 
 
-def test_an_npz_source_without_a_path_is_refused(write_task):
-    assert "needs the key data.path" in content_refusal(write_task('path = "data.npz"\n', ""))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("test = 5", 'test = "held out"'),
+        ('"image-classification"', '"next-token"\npreprocess = {max_length = 4}'),
+    ],
+)
+def test_arrays_are_images_without_named_splits(write_task, old: str, new: str):
+    assert "data.npz holds images without named splits" in content_refusal(write_task(old, new))
+
+
+def test_a_limit_keeps_so_many_training_examples_and_the_rest_of_the_split(write_task):
+    whole = load_task(str(write_task())).content
+    small = load_task(str(write_task("test = 5", "test = 5\nlimit = 7", folder="b"))).content
+    assert np.array_equal(small.train[0], whole.train[0][:7])
+    assert np.array_equal(small.validation[0], whole.validation[0])
+    assert np.array_equal(small.test[0], whole.test[0])
 
 
 def test_a_missing_data_file_is_refused_by_its_name(write_task):

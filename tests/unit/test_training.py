@@ -39,7 +39,7 @@ def test_parameters_and_gradients_are_views_of_one_vector_in_layout_order():
     where = chosen.layout.slices["layer.002.q.lora_A"]
     assert np.array_equal(weights[name].numpy().ravel(), vector[where])
     flat.load(chosen.layout.initial(0))
-    flat.logits(torch.rand(2, 1, 8, 8)).sum().backward()
+    flat.outputs(torch.rand(2, 1, 8, 8), torch.zeros(2))[0].sum().backward()
     trained = [p for p in flat.model.parameters() if p.requires_grad]
     assert sum(p.numel() for p in trained) == chosen.layout.entries
     together = torch.cat([p.grad.ravel() for p in trained]).abs().sum()
@@ -155,7 +155,7 @@ def test_the_exported_adapter_loads_in_peft_and_gives_the_same_logits(
     ours.load(decode(chosen.layout, learner.model())[0])
     x = torch.from_numpy(chosen.task.content.validation[0][:50])
     with torch.no_grad():
-        assert torch.equal(loaded(pixel_values=x).logits, ours.logits(x))
+        assert torch.equal(loaded(pixel_values=x).logits, ours.outputs(x, x)[0])
 
 
 def test_test_metrics_are_those_of_the_test_split():

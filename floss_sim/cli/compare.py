@@ -1,0 +1,224 @@
+"""``floss-sim compare``: one table and one picture of recorded runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from floss_sim.cli.common import JsonOption
+from floss_sim.comparison import Axis, Comparison, Limit, Point, Reading, parse_limit
+from floss_sim.comparison import compare as compare_runs
+from floss_sim.errors import ConfigError
+from floss_sim.recorded import find_runs
+from floss_sim.records import write_atomically
+from floss_sim.units import format_bytes, format_duration
+
+HELP = """Put recorded runs beside each other: one table, one picture.
+
+Runs that differ only in the seed are one configuration, drawn as the mean of its seeds and a band
+from the lowest to the highest. The runs must be of one task.
+
+Examples:
+
+  floss-sim compare runs/
+
+  floss-sim compare runs/dense-s0 'runs/floss-*' --x seconds --out floss.png
+
+  floss-sim compare runs/ --at 20MB --target 0.9 --csv curves.csv
+"""
+CSV_COLUMNS = ("label", "seed", "round", "seconds", "bytes", "accuracy", "loss")
+_LABEL_WIDTH = 28  # characters that a label keeps on a narrow terminal before it is folded
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Run folders, folders that hold run folders, or quoted patterns."),
+    ],
+    x: Annotated[Axis, typer.Option(help="What the picture draws accuracy against.")] = Axis.BYTES,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Read every configuration within 100 (rounds), 20MB or 30s; default: at its end."
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Say when each mean reaches this validation accuracy, such as 0.9."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("comparison.png"),
+    csv_: Annotated[
+        Path | None, typer.Option("--csv", help="Write every evaluated round of every run here.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Put recorded runs beside each other: one table, one picture."""
+    limit = None if at is None else parse_limit(at)
+    if target is not None and not 0 < target <= 1:
+        raise ConfigError(f"target {target:g} is outside (0, 1]; 0.9 is 90 %")
+    if out.suffix != ".png":
+        raise ConfigError(f"picture {str(out)!r} must end in .png")
+    comparison = compare_runs(find_runs(runs))
+    readings = comparison.readings(limit)
+    _draw(comparison, readings, x, limit, target, out)
+    if csv_:
+        write_atomically(csv_, _csv(readings))
+    if json_:
+        print(json.dumps(_to_json(comparison, readings, at, target, out), indent=2))
+    else:
+        _print(comparison, readings, at, target, out)
+
+
+def _draw(
+    comparison: Comparison,
+    readings: Iterable[Reading],
+    x: Axis,
+    limit: Limit | None,
+    target: float | None,
+    out: Path,
+) -> None:
+    from floss_sim.plots import comparison_frame, draw_comparison, save
+
+    frame = comparison_frame(reading.configuration for reading in readings)
+    at = limit.amount if limit and limit.axis == x else None
+    save(draw_comparison(frame, x.column, comparison.task, target=target, at=at), out)
+
+
+def _print(
+    comparison: Comparison,
+    readings: Sequence[Reading],
+    at: str | None,
+    target: float | None,
+    out: Path,
+) -> None:
+    where = "at the last round that all its seeds share"
+    if at is not None:
+        where = f"within {at}{' rounds' if at.isdigit() else ''}"
+    table = Table(
+        title=f"{comparison.task}: each configuration {where}",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    names = ["", "seeds", "round", "valid.", "± sd", "test", "down", "up", "bytes", "time"]
+    if target is not None:
+        names += [f"{target:g} at round", "at bytes", "at time"]
+    table.add_column(names[0], overflow="fold")
+    for name in names[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for reading in readings:
+        table.add_row(*_row(reading), *([] if target is None else _reached(reading, target)))
+    _show(table, max(len(reading.configuration.label) for reading in readings))
+    print("down, up: a client and round; bytes: all clients, both directions; sd: over seeds")
+    for note in comparison.notes:
+        print(note)
+    print(f"picture: {out}")
+
+
+def _show(table: Table, longest: int) -> None:
+    """Print a table whole: labels are folded on a narrow terminal, numbers never cut."""
+    whole = Console(width=10_000).measure(table).maximum
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, whole - max(0, longest - _LABEL_WIDTH))
+    console.print(table)
+
+
+def _row(reading: Reading) -> list[str]:
+    configuration, point = reading.configuration, reading.point
+    start = [configuration.label, str(len(configuration.runs))]
+    if point is None:
+        return [*start, *["-"] * 8]
+    return [
+        *start,
+        str(point.round),
+        f"{point.accuracy:.3f}",
+        "-" if point.accuracy_sd is None else f"{point.accuracy_sd:.3f}",
+        _test(reading),
+        _bytes(reading.down_bytes),
+        _bytes(reading.up_bytes),
+        _bytes(point.total_bytes),
+        format_duration(point.closed_at_s),
+    ]
+
+
+def _test(reading: Reading) -> str:
+    """Return the mean test accuracy, and of how many seeds where it is not all of them."""
+    if reading.test_accuracy is None:
+        return "-"
+    known = len(reading.test_accuracies)
+    of_all = known == len(reading.configuration.runs)
+    return f"{reading.test_accuracy:.3f}" + ("" if of_all else f" ({known})")
+
+
+def _bytes(nbytes: float | None) -> str:
+    return "-" if nbytes is None else format_bytes(nbytes)
+
+
+def _reached(reading: Reading, target: float) -> list[str]:
+    point = reading.configuration.reaching(target)
+    if point is None:
+        return ["-"] * 3
+    return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]
+
+
+def _csv(readings: Iterable[Reading]) -> str:
+    """Return every evaluated round of every run, also those that not all seeds share."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    columns = ("round", "closed_at_s", "total_bytes", "accuracy", "loss")
+    for configuration in (reading.configuration for reading in readings):
+        for run in configuration.runs:
+            for row in run.curve.values():
+                writer.writerow([configuration.label, run.seed, *(row[c] for c in columns)])
+    return text.getvalue()
+
+
+def _to_json(
+    comparison: Comparison,
+    readings: Iterable[Reading],
+    at: str | None,
+    target: float | None,
+    out: Path,
+) -> dict[str, Any]:
+    return {
+        "task": comparison.task,
+        "at": at,
+        "target": target,
+        "configurations": [_reading_json(reading, target) for reading in readings],
+        "notes": list(comparison.notes),
+        "picture": str(out),
+    }
+
+
+def _reading_json(reading: Reading, target: float | None) -> dict[str, Any]:
+    configuration = reading.configuration
+    reached = None if target is None else configuration.reaching(target)
+    return {
+        "label": configuration.label,
+        "method": configuration.method,
+        "settings": dict(configuration.settings),
+        "seeds": [run.seed for run in configuration.runs],
+        "runs": [str(run.path) for run in configuration.runs],
+        "read_at": _point_json(reading.point),
+        "down_bytes_per_client_round": reading.down_bytes,
+        "up_bytes_per_client_round": reading.up_bytes,
+        "test_accuracy": reading.test_accuracy,
+        "test_seeds": len(reading.test_accuracies),
+        "reached_at": _point_json(reached),
+        "curve": [_point_json(point) for point in configuration.points],
+    }
+
+
+def _point_json(point: Point | None) -> dict[str, Any] | None:
+    return None if point is None else asdict(point)

@@ -1,0 +1,154 @@
+"""``floss-sim task``: what a task file really holds, before anything is trained in earnest."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from floss_sim.cli.common import (
+    BackboneOption,
+    DatasetOption,
+    DeviceOption,
+    FetchOption,
+    JsonOption,
+    SeedOption,
+    SetOption,
+    given,
+    parse_settings,
+)
+from floss_sim.config import RunConfig
+from floss_sim.messages import NO_STATE
+from floss_sim.methods import dense
+from floss_sim.tasks import load_task
+from floss_sim.training import open_learner, resolve_device
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.wire import predict_nbytes
+
+HELP = """Load a task and say what was found; time one local training step.
+
+Examples:
+
+  floss-sim task check digits
+
+  floss-sim task check mine.toml --rank 4 --json
+
+  floss-sim task check 20newsgroups --fetch --set data.limit=1000 --clients 20
+"""
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at tasks.")
+
+
+@app.callback()
+def _root() -> None:
+    """Look at tasks."""
+
+
+@app.command(help=HELP)
+def check(
+    task: Annotated[str, typer.Argument(help="Packaged task, or a path that ends in .toml.")],
+    dataset: DatasetOption = None,
+    backbone: BackboneOption = None,
+    fetch: FetchOption = False,
+    set_: SetOption = None,
+    rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
+    clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
+    partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    json_: JsonOption = False,
+) -> None:
+    """Load a task and say what was found; time one local training step."""
+    fleet = given(clients=clients, law=partition, alpha=alpha)
+    changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
+    loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
+    config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
+    place = resolve_device(device)
+    found = findings(config) | {"device": place, "step_s": step_seconds(config, place, threads)}
+    if json_:
+        print(json.dumps(found, indent=2))
+    else:
+        Console(markup=False, highlight=False).print(_table(found))
+
+
+def findings(config: RunConfig) -> dict[str, Any]:
+    """Return what a run's task holds, as plain values; sizes are those of dense LoRA."""
+    task, content = config.task, config.task.content
+    sizes = [len(part) for part in config.clients]
+    entries = config.layout.entries
+    nbytes = predict_nbytes(entries, entries)
+    return {
+        "task": task.name,
+        "kind": task.kind,
+        "dataset": task.data.dataset,
+        "backbone": str(task.backbone_path),
+        "family": task.backbone_config.get("model_type"),
+        "input_shape": list(content.train[0].shape[1:]),
+        "train_examples": len(content.train[1]),
+        "validation_examples": len(content.validation[1]),
+        "test_examples": len(content.test[1]),
+        "classes": task.labels,
+        "clients": len(sizes),
+        "partition": config.fleet.law,
+        "client_examples": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
+        "rank": config.rank,
+        "trainable_entries": entries,
+        "cohort": config.server.cohort,
+        "download_bytes": nbytes,
+        "upload_bytes": nbytes,
+        "round_bytes": 2 * config.server.cohort * nbytes,
+    }
+
+
+def step_seconds(config: RunConfig, device: str, threads: int) -> float:
+    """Return the seconds of one local step, forward, backward and update.
+
+    One client trains twice and its second time counts: the first warms the libraries up. It is
+    the smallest client with a whole batch, or the largest where none has one.
+    """
+    sizes = [len(part) for part in config.clients]
+    batch = config.client.batch_size
+    whole = [size for size in sizes if size >= batch]
+    size = min(whole, default=max(sizes))
+    learner = open_learner(config, device, threads)
+    download = learner.dispatch(sizes.index(size), 0)
+    learner.train(download, NO_STATE)
+    began = time.perf_counter()
+    learner.train(download, NO_STATE)
+    return (time.perf_counter() - began) / (config.client.epochs * math.ceil(size / batch))
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    table = Table(show_header=False)
+    examples = found["client_examples"]
+    per_client, round_bytes = format_bytes(found["download_bytes"]), found["round_bytes"]
+    for name, value in (
+        ("task", f"{found['task']}, {found['kind']}"),
+        ("data set", found["dataset"]),
+        ("backbone", f"{found['backbone']} ({found['family']})"),
+        ("one example", " x ".join(str(side) for side in found["input_shape"])),
+        ("training examples", str(found["train_examples"])),
+        ("validation examples", str(found["validation_examples"])),
+        ("test examples", str(found["test_examples"])),
+        ("classes", str(found["classes"] or "none: next-token prediction")),
+        ("clients", f"{found['clients']}, partition {found['partition']}"),
+        (
+            "examples a client",
+            f"{examples['min']} to {examples['max']}, median {examples['median']:g}",
+        ),
+        ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
+        ("dense round", f"{per_client} down and up a client"),
+        ("", f"{format_bytes(round_bytes)} in all for {found['cohort']} clients"),
+        ("one local step", f"{format_duration(found['step_s'])} on {found['device']}"),
+    ):
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,259 @@
+"""Recorded runs beside each other: seeds become means and ranges, configurations are ranked.
+
+Runs that differ in nothing but the seed are one configuration; another network or round policy
+makes another one, because its seconds are others. The seeds of a configuration meet at the
+rounds that all of them have evaluated. Each such round is one point: its seconds, bytes and
+accuracy are means over the seeds, and its range goes from the lowest accuracy of a seed to the
+highest. Seconds and bytes at a round differ a little between seeds; they are averaged, not
+interpolated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from floss_sim.errors import ConfigError, RecordError, UnitError
+from floss_sim.labels import labels
+from floss_sim.recorded import RecordedRun, read_run
+from floss_sim.units import parse_bytes, parse_duration
+
+
+class Axis(StrEnum):
+    """What accuracy is drawn against and read at."""
+
+    ROUND = "round"
+    BYTES = "bytes"
+    SECONDS = "seconds"
+
+    @property
+    def column(self) -> str:
+        """The column of ``RunRecord.evaluated()`` and the field of :class:`Point`."""
+        return {"bytes": "total_bytes", "seconds": "closed_at_s"}.get(self.value, self.value)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Where configurations are read: at most ``amount`` rounds, bytes or seconds."""
+
+    axis: Axis
+    amount: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration at one evaluated round: means over its seeds and the accuracies' range.
+
+    ``accuracy_sd`` is the sample standard deviation, None for one seed; ``total_bytes`` are
+    those of all clients, both directions, from the first round on.
+    """
+
+    round: int
+    closed_at_s: float
+    total_bytes: float
+    accuracy: float
+    accuracy_sd: float | None
+    lowest: float
+    highest: float
+
+    def within(self, limit: Limit | None) -> bool:
+        """Say whether the point lies within a limit, the limit itself included."""
+        return limit is None or getattr(self, limit.axis.column) <= limit.amount
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The runs of one configuration, in the order of their seeds."""
+
+    label: str
+    method: str
+    runs: tuple[RecordedRun, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that all the runs share."""
+        return self.runs[0].settings
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The rounds that all seeds have evaluated, in order."""
+        shared = set.intersection(*(set(run.curve) for run in self.runs))
+        return tuple(_point([run.curve[number] for run in self.runs]) for number in sorted(shared))
+
+    def reaching(self, accuracy: float) -> Point | None:
+        """Return the first point whose mean accuracy is at least this, if there is one."""
+        return next((point for point in self.points if point.accuracy >= accuracy), None)
+
+    def read(self, limit: Limit | None) -> Reading:
+        """Return the configuration at its last point within a limit."""
+        inside = [point for point in self.points if point.within(limit)]
+        if not inside:
+            return Reading(self, None, None, None, ())
+        last = inside[-1].round
+        down, up = (_mean(run.payload_bytes(d, last) for run in self.runs) for d in ("down", "up"))
+        tests = tuple(t for t in (run.test_accuracy(last) for run in self.runs) if t is not None)
+        return Reading(self, inside[-1], down, up, tests)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A configuration at one point: a row of the table.
+
+    ``down_bytes`` and ``up_bytes`` are a client's in one round, the mean up to the point;
+    ``test_accuracies`` those of its round that the runs hold.
+    """
+
+    configuration: Configuration
+    point: Point | None
+    down_bytes: float | None
+    up_bytes: float | None
+    test_accuracies: tuple[float, ...]
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The mean over the seeds whose test accuracy is known."""
+        return _mean(self.test_accuracies)
+
+    def rank(self) -> tuple[Any, ...]:
+        """Return the sort key: the best accuracy first, then the fewest bytes; no point, last."""
+        label = self.configuration.label
+        if self.point is None:
+            return (1, 0.0, 0.0, label)
+        return (0, -self.point.accuracy, self.point.total_bytes, label)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Configurations of one task, and what a reader must know beside their numbers."""
+
+    task: str
+    configurations: tuple[Configuration, ...]
+    notes: tuple[str, ...]
+
+    def readings(self, limit: Limit | None = None) -> list[Reading]:
+        """Return every configuration at its last point within a limit, the best first."""
+        readings = [configuration.read(limit) for configuration in self.configurations]
+        return sorted(readings, key=Reading.rank)
+
+
+def parse_limit(text: str) -> Limit:
+    """Return the limit of ``"100"`` (rounds), ``"20MB"`` or ``"30s"``.
+
+    Raises:
+        ConfigError: None of these.
+    """
+    if re.fullmatch(r"[1-9]\d{0,8}", text):
+        return Limit(Axis.ROUND, int(text))
+    for axis, parse in ((Axis.BYTES, parse_bytes), (Axis.SECONDS, parse_duration)):
+        try:
+            return Limit(axis, parse(text))
+        except UnitError:
+            continue
+    raise ConfigError(f"cannot read at {text!r}; valid: 100 (rounds), 20MB or 30s")
+
+
+def compare(paths: Iterable[Path]) -> Comparison:
+    """Return the comparison of some run folders.
+
+    A run without an evaluated round is left out, and of two equal runs the shorter one; the notes
+    say so.
+
+    Raises:
+        RecordError: A folder holds no run, the runs are of different tasks or data, none has an
+            evaluated round, or the seeds of a configuration share none.
+    """
+    read = [read_run(path) for path in paths]
+    _check_task(read)
+    runs, left_out = _usable(read)
+    groups: dict[str, list[RecordedRun]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        groups.setdefault(run.configuration, []).append(run)
+    # Equal settings may have been run under two names: FLoSS at densities 1 and 1 is dense.
+    named = [(min(run.method for run in runs), runs[0].settings) for runs in groups.values()]
+    made, unsaid = labels(named)
+    configurations = tuple(
+        Configuration(label, method, tuple(runs))
+        for label, (method, _), runs in zip(made, named, groups.values(), strict=True)
+    )
+    notes = (*left_out, *_uneven(configurations), *_unsaid(unsaid), *_timings(configurations))
+    return Comparison(runs[0].settings["task"], configurations, notes)
+
+
+def _check_task(runs: Sequence[RecordedRun]) -> None:
+    first, one = runs[0], _task(runs[0])
+    for run in runs:
+        if _task(run) != one:
+            raise RecordError(
+                f"runs of different tasks cannot be compared: {one} in {first.path}, "
+                f"{_task(run)} in {run.path}"
+            )
+
+
+def _task(run: RecordedRun) -> str:
+    return f"{run.settings['task']} (data {str(run.settings['data'])[:8]})"
+
+
+def _usable(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
+    """Return the runs that count, and a note on each that does not."""
+    kept: dict[tuple[str, int], RecordedRun] = {}
+    notes = []
+    for run in sorted(runs, key=lambda run: -max(run.curve, default=0)):
+        same = kept.setdefault((run.configuration, run.seed), run) if run.curve else None
+        if same is None:
+            notes.append(f"{run.path} left out: it holds no evaluated round")
+        elif same is not run:
+            notes.append(f"{run.path} left out: {same.path} is the same run")
+    if not kept:
+        raise RecordError("no run holds an evaluated round")
+    return list(kept.values()), notes
+
+
+def _uneven(configurations: Iterable[Configuration]) -> list[str]:
+    """Return a note on each configuration some of whose seeds have gone further than others."""
+    notes = []
+    for configuration in configurations:
+        if not configuration.points:
+            paths = ", ".join(str(run.path) for run in configuration.runs)
+            raise RecordError(f"these seeds share no evaluated round: {paths}")
+        last, shared = max(run.last for run in configuration.runs), configuration.points[-1].round
+        if shared < last:
+            notes.append(
+                f"{configuration.label}: some seeds end at round {shared}, others go on to {last}"
+            )
+    return notes
+
+
+def _unsaid(unsaid: Sequence[str]) -> list[str]:
+    return [f"unless a label says otherwise: {', '.join(unsaid)}"] if unsaid else []
+
+
+def _timings(configurations: Sequence[Configuration]) -> list[str]:
+    if len({configuration.settings["timing"] for configuration in configurations}) == 1:
+        return []
+    return [
+        "seconds are those of each one's own network and round policy (timing: its fingerprint)"
+    ]
+
+
+def _point(rows: Sequence[Mapping[str, Any]]) -> Point:
+    accuracies = [row["accuracy"] for row in rows]
+    return Point(
+        round=rows[0]["round"],
+        closed_at_s=fmean(row["closed_at_s"] for row in rows),
+        total_bytes=fmean(row["total_bytes"] for row in rows),
+        accuracy=fmean(accuracies),
+        accuracy_sd=stdev(accuracies) if len(rows) > 1 else None,
+        lowest=min(accuracies),
+        highest=max(accuracies),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

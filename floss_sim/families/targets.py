@@ -1,0 +1,78 @@
+"""Which family a backbone is of, whether it fits a task, and which roles LoRA targets name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from floss_sim.errors import LayoutError, TaskError
+from floss_sim.families.family import Config, Family
+from floss_sim.families.known import FAMILIES
+
+ALL = "all"
+
+
+def family_of(config: Config) -> Family:
+    """Return the family of a backbone's ``config.json``.
+
+    Raises:
+        LayoutError: Its ``model_type`` is none of ``FAMILIES``.
+    """
+    name = str(config.get("model_type"))
+    if name not in FAMILIES:
+        raise LayoutError(
+            f"backbone family {config.get('model_type')!r} is not supported; "
+            f"valid: {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[name]
+
+
+def check_kind(config: Config, kind: str) -> None:
+    """Check that a backbone can serve a task kind.
+
+    Raises:
+        LayoutError: An unknown family.
+        TaskError: A family of another kind.
+    """
+    kinds = family_of(config).kinds
+    if kind not in kinds:
+        raise TaskError(
+            f"a {config['model_type']} backbone cannot do {kind}; it does {', '.join(kinds)}"
+        )
+
+
+def resolve_targets(family: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the roles that LoRA targets name, each once, in the family's order.
+
+    Args:
+        family: A key of ``FAMILIES``.
+        names: Roles, ``"all"``, or module names of the installed or an older version of the
+            model library; a module's name may leave out leading parts (``c_proj`` is ``o`` and
+            ``mlp_out``, ``attn.c_proj`` only ``o``).
+
+    Raises:
+        LayoutError: No name, an unknown one, or one given twice.
+    """
+    roles = family_of({"model_type": family}).roles
+    if not names or len(set(names)) != len(names):
+        raise LayoutError(f"LoRA targets {list(names)} must be one or more different names")
+    chosen = set(chain.from_iterable(_roles_of(family, name) for name in names))
+    return tuple(role for role in roles if role in chosen)
+
+
+def _roles_of(family: str, name: str) -> Iterable[str]:
+    roles = FAMILIES[family].roles
+    if name in roles:
+        return [name]
+    spelled = [
+        role
+        for role, part in roles.items()
+        if any(f".{module}".endswith(f".{name}") for module in part.modules)
+    ]
+    if name != ALL and not spelled:
+        raw = chain.from_iterable(part.modules for part in roles.values())
+        raise LayoutError(
+            f"unknown LoRA target {name!r} of family {family!r}; "
+            f"valid: {', '.join((ALL, *roles))}, or modules {', '.join(raw)}"
+        )
+    return spelled or roles

@@ -1,0 +1,141 @@
+"""Short names of configurations: the method, and the settings in which they differ."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from floss_sim.sparsity import format_density
+
+_SHORT = {
+    "rank": "r",
+    "down_density": "down",
+    "up_density": "up",
+    "learning_rate": "lr",
+    # These values say by themselves what they are: "iid", "per-tensor", "int8", "fedavg".
+    "law": "",
+    "optimizer": "",
+    "scope": "",
+    "values": "",
+    "pick": "",
+    "which": "",
+    "network": "on",
+    "device": "",
+}
+# What follows from other settings: the digest of the layout, and what the method's name says.
+_FOLLOWS = {"layout", "method.mask", "method.up_mask", "method.trains"}
+_DIGEST = re.compile(r"[0-9a-f]{16,}")
+
+
+def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[str]]:
+    """Return one label a configuration, no two alike, and what goes unsaid in them.
+
+    A label names the method and the settings in which the configurations differ, such as
+    ``"floss r16 down 1/4 up 1/16"``. A value that more than half of them have goes unsaid, except
+    rank and densities; densities go unsaid where all of a configuration's are 1. Where that
+    leaves two labels alike, they are numbered.
+
+    Args:
+        configurations: Name of the method and settings (nested plain values) of each.
+    """
+    flat = [_flat(settings) for _, settings in configurations]
+    keys = _differing(flat)
+    words = _words(keys)
+    usual = _usual(flat, keys)
+    made = []
+    for (method, _), settings in zip(configurations, flat, strict=True):
+        told = {key: value for key, value in settings.items() if usual.get(key) != value}
+        made.append(" ".join([method, *_said(told, keys, words)]).strip())
+    return _numbered(made), _said(usual, keys, words)
+
+
+def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
+    """Return the values that go unsaid because all have the key and most have this value."""
+    usual = {}
+    for key in keys:
+        values = [settings.get(key) for settings in flat]
+        most = [value for value in values if 2 * values.count(value) > len(values)]
+        if most and None not in values and key != "rank" and not _is_density(key):
+            usual[key] = most[0]
+    return usual
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with keys such as ``client.learning_rate``."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = prefix + key
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _differing(flat: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys whose values differ, the rank first, then as the settings have them."""
+    keys = dict.fromkeys(key for settings in flat for key in settings if key not in _FOLLOWS)
+    differing = [key for key in keys if any(_get(s, key) != _get(flat[0], key) for s in flat)]
+    named = {settings.get("network") for settings in flat}
+    timed = {(settings.get("network"), settings.get("timing")) for settings in flat}
+    if all(named) and len(named) == len(timed):  # a network's name says its timing
+        differing = [key for key in differing if key != "timing"]
+    return sorted(differing, key=lambda key: key != "rank")
+
+
+def _get(settings: Mapping[str, Any], key: str) -> tuple[Any, ...]:
+    return (settings[key],) if key in settings else ()  # a missing key is not a null
+
+
+def _words(keys: Iterable[str]) -> dict[str, str]:
+    """Return what each key is called; equal last names get their section's name in front."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    uses = Counter(last.values())
+    words = {}
+    for key, name in last.items():
+        word = _SHORT.get(name, name)
+        section = key.split(".")[0] if uses[name] > 1 or name == "learning_rate" else ""
+        words[key] = f"{section} {word}".strip().replace("_", " ")
+    return words
+
+
+def _said(settings: Mapping[str, Any], keys: Iterable[str], words: Mapping[str, str]) -> list[str]:
+    densities = [value for key, value in settings.items() if _is_density(key)]
+    everything = all(density == 1 for density in densities)
+    return [
+        _phrase(words[key], key, settings[key])
+        for key in keys
+        if settings.get(key) is not None and not (everything and _is_density(key))
+    ]
+
+
+def _is_density(key: str) -> bool:
+    return key.endswith("density")
+
+
+def _phrase(word: str, key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return word if value else f"no {word}"
+    gap = "" if word in ("", "r") else " "
+    return f"{word}{gap}{_text(key, value)}".strip()
+
+
+def _text(key: str, value: Any) -> str:
+    """Return a value in a few characters; lists as ``q+v``, mappings in lists as ``1:1/4``."""
+    if isinstance(value, Mapping):
+        return ":".join(_text(name, item) for name, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "+".join(_text(key, item) for item in value)
+    if isinstance(value, float):
+        return format_density(value) if _is_density(key) and 0 < value <= 1 else f"{value:g}"
+    text = str(value)
+    return text[:8] if _DIGEST.fullmatch(text) else text
+
+
+def _numbered(made: list[str]) -> list[str]:
+    uses, seen = Counter(made), Counter[str]()
+    numbered = []
+    for label in made:
+        seen[label] += 1
+        numbered.append(f"{label} #{seen[label]}" if uses[label] > 1 else label)
+    # Again, because a label may have ended like a number before.
+    return made if len(uses) == len(made) else _numbered(numbered)

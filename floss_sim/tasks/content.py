@@ -1,0 +1,218 @@
+"""The examples of a task: read, split once for good, and turned into arrays.
+
+The split depends on the data alone, never on a seed: validation and test rows, where they are
+counts, are the last ones of one fixed permutation of the training rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.errors import TaskError
+from floss_sim.tasks import hub
+from floss_sim.tasks.datasets import DIGITS, Arrays, load_digits, load_npz
+
+if TYPE_CHECKING:
+    from floss_sim.tasks.columns import Rows
+    from floss_sim.tasks.task import Task
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """Examples of the fixed split: training (clients), validation (choices), test (reports).
+
+    Each part is ``(x, y)``. ``x`` is one of: float32 (E, C, H, W), images ready for the backbone
+    (digits, npz); uint8 (E, C, h, w), images of a data set; int32 (E, T), token ids padded at
+    the right with -1. ``y`` is int64 (E,), the classes; zeros for next-token prediction.
+
+    Attributes:
+        train: What the clients share.
+        validation: What choices are made on.
+        test: What is reported.
+        groups: Group, 0 .. G-1, of each training example where ``data.group`` names a column.
+    """
+
+    train: Arrays
+    validation: Arrays
+    test: Arrays
+    groups: Numbers | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all arrays and their shapes in split order, in hex."""
+        digest = hashlib.sha256()
+        for x, y in (self.train, self.validation, self.test):
+            digest.update(repr(x.shape).encode())
+            digest.update(np.ascontiguousarray(x).tobytes())
+            digest.update(y.tobytes())
+        if self.groups is not None:
+            digest.update(self.groups.tobytes())
+        return digest.hexdigest()
+
+
+def load_content(task: Task, folder: Path, *, fetch: bool) -> TaskData:
+    """Return the examples of a task.
+
+    Args:
+        task: The task.
+        folder: Where its relative paths start.
+        fetch: Whether a data set may be downloaded.
+
+    Raises:
+        TaskError: Unreadable data, a missing column, labels outside the classes, an empty text,
+            too few rows.
+    """
+    path = None if task.data.dataset == DIGITS else hub.locate(task.data.dataset, folder)
+    if task.data.dataset == DIGITS:
+        return _from_arrays(task, *load_digits())
+    if path is not None and path.suffix == ".npz":
+        return _from_arrays(task, *load_npz(path))
+    return _from_library(task, folder, fetch=fetch)
+
+
+def _from_arrays(task: Task, x: NDArray[np.float32], y: Numbers) -> TaskData:
+    from floss_sim.tasks.columns import check_classes
+
+    where = f"task {task.name!r}"
+    if task.kind != "image-classification" or isinstance(task.data.test, str):
+        raise TaskError(
+            f"{where}: {task.data.dataset} holds images without named splits; valid: kind "
+            "'image-classification' and data.test as a count"
+        )
+    parts = _split(task, len(y))
+    check_classes(y, task.labels, where)
+    parts[0] = parts[0][: task.data.limit]
+    train, validation, test = ((x[part], y[part]) for part in parts)
+    return TaskData(train, validation, test)
+
+
+def _split(task: Task, rows: int) -> list[Numbers]:
+    """Return the row numbers of training, validation and, where it is a count, test."""
+    test = task.data.test if isinstance(task.data.test, int) else 0
+    held_out = task.data.validation + test
+    if rows <= held_out:
+        raise TaskError(f"task {task.name!r}: {rows} examples leave none beside the {held_out}")
+    # This very permutation: the digits backbone was chosen with its last 350 rows unseen.
+    order = np.random.default_rng(0).permutation(rows)
+    return np.split(order, [rows - held_out, rows - test])
+
+
+def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
+    from floss_sim.tasks.columns import class_numbers, group_numbers, select_rows
+    from floss_sim.tasks.library import open_splits
+
+    data, where = task.data, f"task {task.name!r}"
+    splits = open_splits(
+        data.dataset, folder, config=data.config, revision=data.revision, fetch=fetch
+    )
+    parts = [
+        select_rows(splits, name, data.split_column, where)
+        for name in (data.train, data.test)
+        if isinstance(name, str)
+    ]
+    pool, held = parts[0], parts[-1]
+    kept = [_kept(task, rows) for rows in parts]
+    train, validation, counted = (kept[0][part] for part in _split(task, len(kept[0])))
+    test = counted if isinstance(data.test, int) else kept[1]
+    if task.labels:
+        labels = class_numbers(parts, data.label, task.labels)
+    else:
+        labels = [np.zeros(len(rows), dtype=np.int64) for rows in parts]
+    groups = None if data.group is None else group_numbers(pool, data.group)
+    train = _limited(task, train, groups)
+    x, train = _inputs(task, pool, train)
+    x_validation, validation = _inputs(task, pool, validation)
+    x_test, test = _inputs(task, held, test)
+    return TaskData(
+        (x, labels[0][train]),
+        (x_validation, labels[0][validation]),
+        (x_test, labels[-1][test]),
+        None if groups is None else np.unique(groups[train], return_inverse=True)[1],
+    )
+
+
+def _kept(task: Task, rows: Rows) -> Numbers:
+    """Return the numbers of the rows with an input; only texts can lack one."""
+    from floss_sim.tasks.columns import blank_rows
+
+    if task.kind == "image-classification":
+        rows.require("data.input", task.data.input)
+        return np.arange(len(rows))
+    empty = blank_rows(rows, task.data.input)
+    _refuse_empty(task, rows, empty)
+    return np.setdiff1d(np.arange(len(rows)), empty)
+
+
+def _refuse_empty(task: Task, rows: Rows, empty: Sequence[int] | Numbers) -> None:
+    if len(empty) and not task.data.drop_empty:
+        least = "two tokens" if task.kind == "next-token" else "any token"
+        raise TaskError(
+            f"{rows.where}: the text in row {empty[0]} is empty or without {least}; "
+            "data.drop_empty = true leaves such rows out"
+        )
+
+
+def _limited(task: Task, train: Numbers, groups: Numbers | None) -> Numbers:
+    """Return at most ``data.limit`` training rows; of groups, whole ones that can be clients."""
+    limit = task.data.limit
+    if limit is None or groups is None:
+        return train[:limit]
+    sizes = np.bincount(groups[train])
+    order = np.random.default_rng(0).permutation(sizes.size)
+    order = order[sizes[order] >= task.partition.min_examples]
+    chosen = order[np.cumsum(sizes[order]) <= limit]
+    if not chosen.size:
+        raise TaskError(f"task {task.name!r}: data.limit {limit} leaves no whole group")
+    return train[np.isin(groups[train], chosen)]
+
+
+def _inputs(task: Task, rows: Rows, chosen: Numbers) -> tuple[NDArray[Any], Numbers]:
+    """Return the inputs of some rows, and the rows without those that turn out to be empty."""
+    name = rows.require("data.input", task.data.input)
+    if task.kind == "image-classification":
+        return _images(task, rows, name, chosen), chosen
+    return _tokens(task, rows, name, chosen)
+
+
+def _images(task: Task, rows: Rows, name: str, chosen: Numbers) -> NDArray[np.uint8]:
+    from floss_sim.tasks.images import decode_images
+
+    if not rows.holds_images(name):
+        raise TaskError(f"{rows.where}: column {name!r} holds no images")
+    return decode_images(
+        lambda: zip(
+            (f"{rows.where}, row {row}" for row in chosen),
+            chain.from_iterable(rows.cells(name, chosen)),
+            strict=True,
+        ),
+        channels=1 if task.backbone_config.get("num_channels") == 1 else 3,
+        side=task.preprocess.image_size,
+        where=rows.where,
+    )
+
+
+def _tokens(
+    task: Task, rows: Rows, name: str, chosen: Numbers
+) -> tuple[NDArray[np.int32], Numbers]:
+    from floss_sim.tasks.text import check_fits, open_tokenizer, tokenise
+
+    length = task.preprocess.max_length or 0
+    tokenizer = open_tokenizer(task.backbone_path, length)
+    ids_ET, words_E = tokenise(rows.cells(name, chosen), len(chosen), tokenizer, length)
+    check_fits(ids_ET, task.backbone_config, rows.where)
+    full = words_E > 0
+    if task.kind == "next-token":
+        full &= (ids_ET >= 0).sum(axis=1) > 1
+    _refuse_empty(task, rows, chosen[~full])
+    return ids_ET[full], chosen[full]

@@ -1,0 +1,117 @@
+"""What a task's references name: local paths, or ids of a hub that is asked only when told.
+
+A reference is a local path if it exists, and else a hub id if it looks like one (``gpt2``,
+``owner/name``). Without ``fetch`` only the local caches of the hub's own libraries are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from floss_sim.errors import TaskError
+from floss_sim.tasks.datasets import DIGITS
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_FILE = re.compile(r".*\.(npz|csv|json|jsonl|parquet)(\.gz)?")
+_BACKBONE_FILES = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "preprocessor_config.json",
+)
+_LOCAL = "give local files with --dataset (data.dataset) and --backbone (backbone.model)"
+
+
+def locate(reference: str, folder: Path) -> Path | None:
+    """Return the local path that a reference names, or None if it names a hub id."""
+    path = folder / Path(reference).expanduser()
+    if not path.exists() and _ID.fullmatch(reference) and not _FILE.fullmatch(reference):
+        return None
+    return path
+
+
+def from_working_directory(reference: str) -> str:
+    """Return a reference given on a command line, its path absolute if it is a local one."""
+    path = None if reference == DIGITS else locate(reference, Path.cwd())
+    return reference if path is None else str(path.absolute())
+
+
+def backbone_folder(reference: str, folder: Path, *, fetch: bool) -> Path:
+    """Return the local folder of a backbone.
+
+    Args:
+        reference: A folder, relative to ``folder``, or a hub id.
+        folder: Where relative paths start.
+        fetch: Whether a hub id may be downloaded.
+
+    Raises:
+        TaskError: A hub id that is not in the local cache, and may not or cannot be fetched.
+    """
+    path = locate(reference, folder)
+    if path is not None:
+        return path
+    import huggingface_hub
+
+    with hub_errors("backbone", reference, fetch=fetch), quiet_hub():
+        return Path(
+            huggingface_hub.snapshot_download(
+                reference, local_files_only=not fetch, allow_patterns=list(_BACKBONE_FILES)
+            )
+        )
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Keep the hub's library from drawing progress bars and writing logs."""
+    from huggingface_hub import utils
+
+    level, shown = utils.logging.get_verbosity(), not utils.are_progress_bars_disabled()
+    utils.logging.set_verbosity_error()
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.logging.set_verbosity(level)
+        if shown:
+            utils.enable_progress_bars()
+
+
+@contextmanager
+def hub_errors(what: str, reference: str, *, fetch: bool) -> Iterator[None]:
+    """Turn whatever a hub's library raises into one line that says what can be done.
+
+    Raises:
+        TaskError: Not in the local cache, not reachable, gated, absent, or anything else.
+    """
+    try:
+        yield
+    except Exception as error:  # the libraries let errors of several HTTP clients through
+        name = f"{what} {reference!r}"
+        raise TaskError(f"{name} {_reason(error, fetch=fetch)}") from None
+
+
+def _reason(error: Exception, *, fetch: bool) -> str:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    said = first_line(error)
+    if not fetch:
+        return f"is neither a local path nor in the hub's local cache; {_LOCAL}, or add --fetch"
+    if "GatedRepoError" in kinds or "is a gated dataset" in said:
+        return (
+            "is gated on the hub: ask for access on its page and log in with 'hf auth login', "
+            f"or {_LOCAL}"
+        )
+    if "RevisionNotFoundError" in kinds:
+        return f"has no such revision on the hub; {_LOCAL}"
+    if {"RepositoryNotFoundError", "DatasetNotFoundError"} & kinds:
+        return f"does not exist on the hub, or is private; {_LOCAL}"
+    return f"could not be fetched from the hub ({said}); {_LOCAL}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or of what caused it."""
+    lines = str(error.__cause__ or error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,80 @@
+"""Images as uint8 arrays of one size, decoded by Pillow."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.errors import TaskError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Cells = Iterable[tuple[str, Mapping[str, Any]]]  # where each lies, and its bytes or path
+
+
+def decode_images(
+    cells: Callable[[], Cells], channels: int, side: int | None, where: str
+) -> NDArray[np.uint8]:
+    """Return images as uint8 of shape (images, channels, height, width).
+
+    Images of one size keep it, unless it is larger than ``side``; others are resized to a square
+    of ``side``, so that no more is held in memory than the backbone will see.
+
+    Args:
+        cells: Starts an iteration over the images; called twice, for sizes and for pixels.
+        channels: 1 for grey, 3 for colour.
+        side: ``preprocess.image_size``, or None.
+        where: Names the images in errors.
+
+    Raises:
+        TaskError: A cell that is no image, or sizes that differ with no ``side`` to resize to.
+    """
+    sizes = [_opened(cell, place).size for place, cell in cells()]
+    size = _common_size(sizes, side, where)
+    pixels = np.empty((len(sizes), size[1], size[0], channels), dtype=np.uint8)
+    for row, (place, cell) in enumerate(cells()):
+        pixels[row] = _pixels(_opened(cell, place), channels, size, place)
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def _opened(cell: Mapping[str, Any], where: str) -> Image:
+    from PIL import Image, ImageOps
+
+    try:
+        blob = cell["bytes"] or Path(cell["path"]).read_bytes()
+        image = Image.open(io.BytesIO(blob))
+        ImageOps.exif_transpose(image, in_place=True)
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
+        raise TaskError(f"{where}: cannot read the image: {error}") from None
+    return image
+
+
+def _common_size(sizes: Sequence[tuple[int, int]], side: int | None, where: str) -> tuple[int, int]:
+    different = sorted(set(sizes))
+    if len(different) > 1 and side is None:
+        (w, h), (w2, h2) = different[0], different[-1]
+        raise TaskError(
+            f"{where}: images differ in size, from {w}x{h} to {w2}x{h2}; set preprocess.image_size"
+        )
+    largest = max(max(size) for size in different) if different else 0
+    if side is not None and (len(different) != 1 or largest > side):
+        return side, side
+    return different[0] if different else (0, 0)
+
+
+def _pixels(image: Image, channels: int, size: tuple[int, int], where: str) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        shown = image.convert("L" if channels == 1 else "RGB")
+        if shown.size != size:
+            shown = shown.resize(size, Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise TaskError(f"{where}: cannot read the image: {error}") from None
+    return np.asarray(shown).reshape(size[1], size[0], channels)

@@ -1,0 +1,41 @@
+"""PEFT's adapters on a backbone, or none where the layout has none."""
+
+from __future__ import annotations
+
+import warnings
+
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
+
+from floss_sim.families import family_of
+from floss_sim.layout import LORA_A, LORA_B, Layout
+from floss_sim.tasks import Task
+from floss_sim.training.parameters import Model, first_of
+
+
+def with_adapters(backbone: PreTrainedModel, layout: Layout, task: Task, rank: int) -> Model:
+    """Return PEFT's model around a backbone, or the backbone if the layout has no adapters."""
+    adapted = {
+        tensor.name.rpartition(".")[0]
+        for tensor in (*layout.tensors, *layout.frozen)
+        if tensor.kind in (LORA_A, LORA_B)
+    }
+    if not adapted:
+        return backbone
+    family = family_of({"model_type": backbone.config.model_type})
+    modules = {name for name, _ in backbone.named_modules()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT advises on hub ids that a local backbone lacks
+        return get_peft_model(
+            backbone,
+            LoraConfig(
+                r=rank,
+                lora_alpha=task.lora.alpha,
+                lora_dropout=task.lora.dropout,
+                target_modules=sorted(
+                    first_of(family.spellings(name), modules) for name in adapted
+                ),
+                modules_to_save=[family.head] if task.labels else None,
+                fan_in_fan_out=family.transposed,
+            ),
+        )

@@ -1,0 +1,140 @@
+"""From a task's arrays to what a model reads, and from its logits to what they should have been.
+
+Shapes: E examples, C channels, H x W pixels, T tokens, K classes or words, M targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+from transformers import PretrainedConfig
+
+from floss_sim.errors import TaskError
+from floss_sim.families import IMAGES, NEXT_TOKEN
+from floss_sim.tasks import Task
+
+Tensors = tuple[torch.Tensor, torch.Tensor]
+
+
+class Reader(Protocol):
+    """What a task kind makes of its examples."""
+
+    @property
+    def rows(self) -> int:
+        """How many examples fit in a batch that is only measured."""
+
+    def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the model's keyword arguments for a batch.
+
+        Raises:
+            TaskError: Inputs that the backbone cannot read.
+        """
+
+    def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return (logits (M, K), targets (M,)) of a batch."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images (E, C, H, W): float32 as they are; uint8 from 0 to 1, then normalised.
+
+    Either is resized (bilinear, with antialiasing) where its size is another than ``size``.
+    """
+
+    size: int | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    expected: tuple[int, int, int]  # what the backbone reads: channels, height, width
+    rows: int = 512
+
+    def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return ``pixel_values``, float32 of shape (E, C, H, W)."""
+        whole = x.dtype == torch.uint8
+        pixels = x.float() / 255 if whole else x
+        if self.size and x.shape[-2:] != (self.size, self.size):
+            pixels = functional.interpolate(
+                pixels, (self.size, self.size), mode="bilinear", antialias=True
+            )
+        if pixels.shape[1:] != self.expected:
+            raise TaskError(
+                f"images are {_times(pixels.shape[1:])} where the backbone reads "
+                f"{_times(self.expected)} (channels x height x width); "
+                f"preprocess.image_size can resize them"
+            )
+        if whole and self.mean is not None:
+            pixels = pixels - pixels.new_tensor(self.mean).view(-1, 1, 1)
+        if whole and self.std is not None:
+            pixels = pixels / pixels.new_tensor(self.std).view(-1, 1, 1)
+        return {"pixel_values": pixels}
+
+    def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return the logits and the classes as they are."""
+        return logits, y
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Tokens (E, T), int32, padded at the right with -1; classified as a whole.
+
+    GPT-2 and Llama classify at the last token that is not the padding token. Where a config has
+    no padding token of its own, a text that ends in the one chosen is read up to there.
+    """
+
+    pad: int
+    words: int
+    positions: int
+    rows: int = 64
+
+    def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return ``input_ids`` and ``attention_mask``, cut to the longest text of the batch."""
+        length = max(1, int((x >= 0).sum(dim=1).max()))
+        tokens = x[:, :length].long()
+        if length > self.positions:
+            raise TaskError(
+                f"a text has {length} tokens where the backbone reads {self.positions}; "
+                "preprocess.max_length cuts texts"
+            )
+        if int(tokens.max()) >= self.words:
+            raise TaskError(
+                f"token {int(tokens.max())} is outside the backbone's {self.words} words; "
+                "were the texts made with its own tokenizer?"
+            )
+        real = tokens >= 0
+        return {"input_ids": tokens.masked_fill(~real, self.pad), "attention_mask": real.long()}
+
+    def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return the logits and the classes as they are."""
+        return logits, y
+
+
+@dataclass(frozen=True)
+class NextTokens(Texts):
+    """The same tokens; at each one the next is to be predicted, padding left out."""
+
+    rows: int = 16  # logits are as wide as the vocabulary
+
+    def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return logits at t and tokens at t + 1, wherever both are real; ``y`` is not used."""
+        following = x[:, 1 : logits.shape[1]].long()
+        real = following >= 0
+        return logits[:, :-1][real], following[real]
+
+
+def reader(task: Task, backbone: PretrainedConfig) -> Reader:
+    """Return what reads a task's examples for a loaded backbone."""
+    chosen = task.preprocess
+    if task.kind == IMAGES:
+        side = backbone.image_size
+        height, width = (side, side) if isinstance(side, int) else side
+        expected = (backbone.num_channels, height, width)
+        return Images(chosen.image_size, chosen.mean, chosen.std, expected)
+    sizes = backbone.pad_token_id, backbone.vocab_size, backbone.max_position_embeddings
+    return NextTokens(*sizes) if task.kind == NEXT_TOKEN else Texts(*sizes)

@@ -1,0 +1,183 @@
+"""``floss-sim compare`` on hand-made records: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+
+import floss_sim.cli
+import floss_sim.plots
+
+LOW = [(0.5, 10_000, 2000, 1.0), (0.75, 10_000, 2000, 2.0)]
+HIGH = [(0.75, 10_000, 4000, 2.0), (1.0, 10_000, 2000, 3.0)]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs" / "dense-s0", LOW, method="dense", test={2: 0.5})
+    make_run(tmp_path / "runs" / "dense-s1", HIGH, method="dense", seed=1)
+    make_run(tmp_path / "runs" / "floss-s0", HIGH[:1], rank=8)
+    return tmp_path
+
+
+def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["floss-sim", "compare", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        floss_sim.cli.main()
+    out, err = capfd.readouterr()
+    return stop.value.code, out, err
+
+
+def test_the_table_says_every_number_the_best_first(monkeypatch, capfd, home: Path):
+    code, out, err = call(monkeypatch, capfd, "runs", "--target", "0.8")
+    assert (code, err) == (0, "")
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert "dense r4 2 2 0.875 0.177 0.500 (1) 5 kB 1.25 kB 25 kB 2.5 s 2 25 kB 2.5 s" in rows
+    assert "floss r8 1 1 0.750 - - 5 kB 2 kB 14 kB 2 s - - -" in rows
+    assert out.index("dense r4") < out.index("floss r8")
+    assert "0.8 at round" in out
+    assert "unless a label" not in out
+    assert (home / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_limit_reads_earlier_and_says_what_has_no_point(monkeypatch, capfd, home: Path):
+    code, out, _ = call(monkeypatch, capfd, "runs", "--at", "13kB")
+    assert code == 0
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert "dense r4 2 1 0.625 0.177 - 5 kB 1.5 kB 13 kB 1.5 s" in rows
+    assert "floss r8 1 - - - - - - - -" in rows
+    assert "within 13kB" in out
+
+
+def test_the_answer_for_machines_holds_everything(monkeypatch, capfd, home: Path):
+    code, out, _ = call(
+        monkeypatch, capfd, "runs/*", "--json", "--target", "0.8", "--out", "p.png", "--x", "round"
+    )
+    assert code == 0
+    answer = json.loads(out)
+    assert answer["task"] == "made"
+    assert (answer["at"], answer["target"], answer["picture"]) == (None, 0.8, "p.png")
+    dense, floss = answer["configurations"]
+    assert (dense["label"], dense["method"], dense["seeds"]) == ("dense r4", "dense", [0, 1])
+    assert dense["runs"] == ["runs/dense-s0", "runs/dense-s1"]
+    assert dense["settings"]["rank"] == 4
+    assert dense["read_at"] == {
+        "round": 2, "closed_at_s": 2.5, "total_bytes": 25000.0, "accuracy": 0.875,
+        "accuracy_sd": pytest.approx(0.25 / 2**0.5), "lowest": 0.75, "highest": 1.0,
+    }  # fmt: skip
+    assert (dense["test_accuracy"], dense["test_seeds"]) == (0.5, 1)
+    assert dense["down_bytes_per_client_round"] == 5000
+    assert dense["reached_at"] == dense["read_at"]
+    assert [point["round"] for point in dense["curve"]] == [1, 2]
+    assert floss["label"] == "floss r8"
+    assert floss["reached_at"] is None
+    assert floss["test_accuracy"] is None
+    assert (home / "p.png").exists()
+
+
+def test_the_long_data_holds_every_evaluated_round_of_every_run(monkeypatch, capfd, home: Path):
+    code, _, _ = call(monkeypatch, capfd, "runs", "--csv", "long.csv")
+    assert code == 0
+    with (home / "long.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["label", "seed", "round", "seconds", "bytes", "accuracy", "loss"]
+    assert rows[1] == ["dense r4", "0", "1", "1.0", "12000", "0.5", "0.5"]
+    assert [row[:3] for row in rows[2:]] == [
+        ["dense r4", "0", "2"],
+        ["dense r4", "1", "1"],
+        ["dense r4", "1", "2"],
+        ["floss r8", "0", "1"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "x", "at"),
+    [
+        (["--at", "1"], "total_bytes", None),
+        (["--at", "13kB"], "total_bytes", 13000),
+        (["--at", "13kB", "--x", "seconds"], "closed_at_s", None),
+        (["--at", "2s", "--x", "seconds"], "closed_at_s", 2),
+        (["--at", "1", "--x", "round"], "round", 1),
+    ],
+)
+def test_the_picture_marks_a_limit_on_its_own_axis(
+    monkeypatch, capfd, home: Path, arguments, x, at
+):
+    drawn = []
+    draw = floss_sim.plots.draw_comparison
+
+    def watch(frame, column, task, **marks):
+        drawn.append((column, task, marks))
+        return draw(frame, column, task, **marks)
+
+    monkeypatch.setattr(floss_sim.plots, "draw_comparison", watch)
+    code, _, _ = call(monkeypatch, capfd, "runs", *arguments)
+    assert code == 0
+    assert drawn == [(x, "made", {"target": None, "at": at})]
+
+
+def test_notes_stand_below_the_table(monkeypatch, capfd, home: Path):
+    make_run(home / "runs" / "begun", [], rank=16)
+    code, out, _ = call(monkeypatch, capfd, "runs")
+    assert code == 0
+    assert "runs/begun left out: it holds no evaluated round" in out
+
+
+def test_a_narrow_terminal_folds_labels_and_cuts_nothing(monkeypatch, capfd, home: Path):
+    make_run(home / "runs" / "long", LOW, method="floss-with-quite-a-long-name", fleet={"law": "x"})
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = call(monkeypatch, capfd, "runs", "--target", "0.7")
+    assert code == 0
+    assert "…" not in out
+    assert "1.25 kB" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Missing argument 'runs'"),
+        (["nowhere"], "no run folder at nowhere"),
+        (["runs/z*"], "no run folder at runs/z*"),
+        (["runs/dense-s0/run.json"], "is no run folder"),
+        (["runs", "other"], "different tasks cannot be compared: made"),
+        (["runs", "--at", "soon"], "valid: 100 (rounds), 20MB or 30s"),
+        (["runs", "--target", "90"], "outside (0, 1]"),
+        (["runs", "--target", "nan"], "outside (0, 1]"),
+        (["runs", "--x", "hours"], "'round', 'bytes', 'seconds'"),
+        (["runs", "--out", "picture.pdf"], "must end in .png"),
+        (["runs", "--out", "no/such/folder.png"], "cannot write no/such/folder.png"),
+        (["runs", "--csv", "no/such/folder.csv"], "cannot write no/such/folder.csv"),
+        (["begun"], "no run holds an evaluated round"),
+    ],
+)
+def test_bad_input_is_one_line(monkeypatch, capfd, home: Path, arguments, says):
+    make_run(home / "other", LOW, task="other")
+    make_run(home / "begun", [])
+    code, out, err = call(monkeypatch, capfd, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("floss-sim: ")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_damaged_run_is_named(monkeypatch, capfd, home: Path):
+    for part in (home / "runs" / "dense-s1").glob("rounds-*"):
+        part.write_bytes(b"half")
+    code, _, err = call(monkeypatch, capfd, "runs")
+    assert code == 2
+    assert "runs/dense-s1: cannot read the rounds table" in err
+    assert err.count("\n") == 1
+
+
+def test_help_has_examples():
+    command = [sys.executable, "-m", "floss_sim", "compare", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Examples:" in done.stdout
+    assert "--at 20MB --target 0.9" in done.stdout

@@ -1,0 +1,151 @@
+"""``floss-sim task check`` and what the guide shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import floss_sim.cli
+import floss_sim.tasks
+import planner.cli
+from floss_sim.tasks import load_task
+
+TASKS = Path(floss_sim.tasks.__file__).parent
+GUIDE = (TASKS / "GUIDE.md").read_text(encoding="utf-8")
+EXAMPLE, TEXTS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def call(monkeypatch, capfd, *arguments: str, main=floss_sim.cli.main) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["floss-sim", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capfd.readouterr()
+    return stop.value.code, out, err
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """Write the guide's example to disk, with pictures that a tiny ViT can take."""
+    draw = np.random.default_rng(0)
+    for number in range(60):
+        split, label = ("test", "train")[number > 10], ("cat", "dog")[number % 2]
+        path = tmp_path / "photos" / split / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    shutil.copytree(TASKS / "digits_backbone", tmp_path / "backbone")
+    path = tmp_path / "mine.toml"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    return path
+
+
+def test_the_guides_example_is_a_task(example: Path):
+    task = load_task(str(example))
+    content = task.content
+    assert [len(y) for _, y in (content.train, content.validation, content.test)] == [39, 10, 11]
+    assert content.train[0].shape == (39, 1, 8, 8)
+    assert set(content.train[1].tolist()) == {0, 1}
+
+
+def test_the_guides_keys_for_texts_are_keys(example: Path):
+    data, fleet = TEXTS.split("# in [partition]\n")
+    keys = {"data.label": None, "data.classes": None, "preprocess": {"max_length": 128}}
+    import tomllib
+
+    keys |= {f"data.{key}": value for key, value in tomllib.loads(data).items()}
+    keys |= {f"partition.{key}": value for key, value in tomllib.loads(fleet).items()}
+    task = load_task(str(example), changes={"kind": "next-token", **keys})
+    assert (task.data.group, task.partition.law, task.labels) == ("user", "column", 0)
+
+
+def test_check_says_what_it_found_as_json(monkeypatch, capfd):
+    code, out, err = call(monkeypatch, capfd, "task", "check", "digits", "--json", "--rank", "4")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (found["train_examples"], found["validation_examples"]) == (1097, 350)
+    assert (found["test_examples"], found["classes"], found["clients"]) == (350, 10, 50)
+    assert found["client_examples"] == {"min": 21, "median": 22, "max": 22}
+    assert found["trainable_entries"] == 4 * 4 * 2 * 2 * 64 + 10 * 64 + 10
+    assert found["download_bytes"] == found["upload_bytes"] > 4 * found["trainable_entries"]
+    assert found["round_bytes"] == 5 * (found["download_bytes"] + found["upload_bytes"])
+    assert 0 < found["step_s"] < 10
+
+
+def test_check_counts_what_the_options_change(monkeypatch, capfd):
+    options = ("--clients", "10", "--partition", "iid", "--set", "data.limit=100", "--set")
+    code, out, _ = call(
+        monkeypatch, capfd, "task", "check", "digits", "--json", *options, "server.cohort=3"
+    )
+    found = json.loads(out)
+    assert (code, found["clients"], found["partition"], found["cohort"]) == (0, 10, "iid", 3)
+    assert found["client_examples"] == {"min": 10, "median": 10, "max": 10}
+
+
+def test_check_prints_a_table(monkeypatch, capfd):
+    code, out, err = call(monkeypatch, capfd, "task", "check", "digits")
+    assert (code, err) == (0, "")
+    for said in ("training examples", "1097", "trainable entries", "68.2 kB", "one local step"):
+        assert said in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("task", "check", "mnist"), "unknown task 'mnist'"),
+        (("task", "check", "cifar10", "--backbone", "none/backbone/x"), "none/backbone/x"),
+        (("task", "check", "cifar10"), "--backbone (backbone.model), or add --fetch"),
+        (("task", "check", "digits", "--dataset", "rows.csv"), "rows.csv: no such file"),
+        (("task", "check", "digits", "--clients", "5000"), "a client without data"),
+        (("task", "check", "digits", "--partition", "column"), "data.group"),
+        (("task", "check", "digits", "--set", "data.limit"), "is not SECTION.KEY=VALUE"),
+        (("task", "check", "digits", "--set", "data.size=3"), "data.size: unknown key"),
+        (("task", "check", "digits", "--set", "data.limit=many"), "data.limit: "),
+        (("task", "check", "digits", "--rank", "65"), "valid: 1 to 64"),
+        (("run", "--task", "reddit"), "add --fetch"),
+        (("run", "--dataset", "none.npz"), "none.npz"),
+    ],
+)
+def test_bad_tasks_are_one_line(monkeypatch, capfd, tmp_path, arguments, says: str):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(monkeypatch, capfd, *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--task", "20newsgroups"), "add --fetch"),
+        (("--backbone", "./none"), "none"),
+        (("--clients", "5000"), "a client without data"),
+        (("--partition", "sorted"), "valid: iid, dirichlet, column"),
+        (("--alpha", "0"), "partition.alpha"),
+    ],
+)
+def test_a_plan_refuses_them_too(monkeypatch, capfd, tmp_path, arguments, says: str):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(monkeypatch, capfd, *arguments, main=planner.cli.main)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_plan_is_made_for_the_fleet_that_was_asked_for(monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    small = ("--ranks", "1", "--down-densities", "1", "--up-densities", "1", "--effort", "1")
+    fleet = ("--clients", "6", "--partition", "iid", "--set", "data.limit=60", "--workers", "1")
+    code, out, _ = call(
+        monkeypatch, capfd, "--budget", "1-dense-rounds", *small, *fleet, "--reference-rank", "1",
+        "--max-rounds", "1", "--json", main=planner.cli.main,
+    )  # fmt: skip
+    assert code == 0
+    fleet = json.loads(out)["request"]["fleet"]
+    assert (fleet["clients"], fleet["law"]) == (6, "iid")

@@ -1,0 +1,82 @@
+"""Run folders made by hand: any rounds, any settings, nothing trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floss_sim.messages import Snapshot
+from floss_sim.records import RunFolder
+
+Row = tuple[float | None, int, int, float]  # accuracy, bytes down, bytes up, closed at second
+
+
+def trajectory(**changes: Any) -> dict[str, Any]:
+    """Return a small trajectory; ``changes`` replace its keys."""
+    settings: dict[str, Any] = {
+        "task": "made",
+        "method": {"down_density": 1.0, "up_density": 1.0},
+        "rank": 4,
+        "seed": 0,
+        "fleet": {"law": "iid", "alpha": 0.1},
+        "client": {"learning_rate": 0.05},
+        "server": {"learning_rate": 0.005, "cohort": 2},
+        "layout": "a9ac0976166cb411",
+        "data": "c8a227754e283e3e",
+    }
+    return {**settings, **changes}
+
+
+def make_run(
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    method: str = "floss",
+    timing: str = "0123456789abcdef",
+    test: Mapping[int, float] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a run of two clients a round, who share the round's bytes one to three."""
+    description = {
+        "record_version": 1,
+        "fingerprint": "f",
+        "method": method,
+        "trajectory": trajectory(**changes),
+    }
+    folder = RunFolder.open(path, description)
+    if rows:
+        folder.commit(
+            [_round(number, row) for number, row in enumerate(rows, start=1)],
+            [t for number, row in enumerate(rows, start=1) for t in _transfers(number, row)],
+            timing=timing,
+            snapshot=Snapshot(len(rows), {"P": np.zeros(1, np.float32)}),
+            models={},
+        )
+    for number, accuracy in (test or {}).items():
+        folder.cache_test_metrics(number, {"accuracy": accuracy, "loss": 1.0})
+    return path
+
+
+def _round(number: int, row: Row) -> dict[str, Any]:
+    accuracy, down, up, closed = row
+    loss = None if accuracy is None else 1 - accuracy
+    return {
+        "round": number, "version": number, "opened_at_s": 0.0, "closed_at_s": closed,
+        "down_bytes": down, "up_bytes": up, "accuracy": accuracy, "loss": loss,
+        "dense_accuracy": accuracy, "dense_loss": loss,
+    }  # fmt: skip
+
+
+def _transfers(number: int, row: Row) -> list[dict[str, Any]]:
+    return [
+        {
+            "sequence": 2 * number + client, "round": number, "client": client,
+            "direction": direction, "version": number - 1, "nbytes": both * share // 4,
+            "entries": 1, "examples": 1, "started_at_s": 0.0, "ended_at_s": row[3],
+        }
+        for direction, both in (("down", row[1]), ("up", row[2]))
+        for client, share in ((0, 1), (1, 3))
+    ]  # fmt: skip

@@ -1,0 +1,529 @@
+"""Data through the library of data sets: small local files of every kind, read and refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from floss_sim.errors import TaskError
+from floss_sim.tasks import TaskData, load_task
+
+TASK = """\
+name = "texts"
+kind = "text-classification"
+[data]
+dataset = "rows.jsonl"
+input = "words"
+label = "mood"
+classes = 3
+validation = 6
+test = 4
+[backbone]
+model = "backbone"
+[preprocess]
+max_length = 5
+[partition]
+clients = 4
+law = "iid"
+[lora]
+targets = ["all"]
+alpha = 16
+[client]
+learning_rate = 0.05
+momentum = 0.9
+batch_size = 16
+epochs = 2
+[server]
+optimizer = "fedadam"
+learning_rate = 5e-3
+cohort = 4
+"""
+WORDS = [f"w{number}" for number in range(40)]
+CONFIG = {"model_type": "gpt2", "n_positions": 8, "vocab_size": len(WORDS) + 4}
+Rows = list[dict[str, Any]]
+Write = Callable[..., TaskData]
+
+
+def rows(count: int = 40) -> Rows:
+    """Return texts of 2, 3 or 4 words whose first word tells which row it is."""
+    return [
+        {
+            "words": " ".join([f"w{row}", *["w0"] * (1 + row % 3)]),
+            "mood": row % 3,
+            "who": f"user {row % 8}",
+        }
+        for row in range(count)
+    ]
+
+
+def make_tokenizer(template: bool = False) -> Tokenizer:
+    vocabulary = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3}
+    vocabulary |= {word: 4 + number for number, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if template:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        )
+    return tokenizer
+
+
+def save(path: Path, content: Rows) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(content), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(content[0]))
+            writer.writeheader()
+            writer.writerows(content)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(content), encoding="utf-8")
+    else:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in content)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes a task's folder and returns the path of its TOML file."""
+
+    def made(
+        *changes: tuple[str, str],
+        content: Rows | None = None,
+        name: str = "rows.jsonl",
+        config: dict[str, Any] | None = None,
+        template: bool = False,
+    ) -> str:
+        (tmp_path / "backbone").mkdir(exist_ok=True)
+        (tmp_path / "backbone" / "config.json").write_text(json.dumps(config or CONFIG))
+        make_tokenizer(template).save(str(tmp_path / "backbone" / "tokenizer.json"))
+        save(tmp_path / name, rows() if content is None else content)
+        text = TASK.replace("rows.jsonl", name)
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        path = tmp_path / "texts.toml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return made
+
+
+def refusal(path: str) -> str:
+    with pytest.raises(TaskError) as caught:
+        _ = load_task(path).content
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def row_numbers(x: np.ndarray, first: int = 0) -> list[int]:
+    """Return which rows of ``rows()`` token ids came from."""
+    return [int(ids[first]) - 4 for ids in x]
+
+
+# formats
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.csv", "rows.parquet"]
+)
+def test_every_format_gives_the_same_tokens_labels_and_split(write, name: str):
+    content = load_task(write(name=name)).content
+    parts = (content.train, content.validation, content.test)
+    assert [len(y) for _, y in parts] == [30, 6, 4]
+    order = np.random.default_rng(0).permutation(40)
+    assert [row for x, _ in parts for row in row_numbers(x)] == order.tolist()
+    for x, y in parts:
+        assert (x.dtype, x.shape[1], y.dtype) == (np.int32, 5, np.int64)
+        for ids, label, row in zip(x, y, row_numbers(x), strict=True):
+            length = 2 + row % 3
+            assert label == row % 3
+            assert ids[1:length].tolist() == [4] * (length - 1)
+            assert ids[length:].tolist() == [-1] * (5 - length)
+    assert content.groups is None
+
+
+def test_a_folder_of_files_is_a_data_set_with_its_own_splits(write, tmp_path: Path):
+    path = write(('dataset = "rows.jsonl"', 'dataset = "folder"'), ("test = 4", 'test = "test"'))
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.jsonl", rows(30))
+    save(tmp_path / "folder" / "test.jsonl", rows(40)[30:])
+    content = load_task(path).content
+    assert row_numbers(content.test[0]) == list(range(30, 40))
+    assert len(content.train[1]) == 24
+
+
+def test_reading_leaves_nothing_in_the_cache_and_says_nothing(write, monkeypatch, tmp_path, capfd):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", tmp_path / "cache" / "d")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    path = write(name="rows.jsonl.gz")
+    before = sorted(tmp_path.rglob("*"))
+    assert len(load_task(path).content.train[1]) == 30
+    assert [p for p in sorted(tmp_path.rglob("*")) if p not in before] == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "blob", "says"),
+    [
+        ("none.csv", None, "no such file"),
+        ("none/none/none", None, "no such file"),
+        ("data.pkl", b"\x80\x04.", "unknown format; valid: .npz, .csv, .csv.gz, .json"),
+        ("rows.parquet.gz", b"\x1f\x8b", "unknown format"),
+        ("bad.parquet", b"PAR1", "cannot read"),
+        ("bad.jsonl", b"{]\n", "cannot read"),
+        ("bad.jsonl.gz", b"nothing zipped", "cannot read"),
+        ("empty.csv", b"", "cannot read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(
+    write, tmp_path, capfd, name, blob, says
+):
+    path = write(('"rows.jsonl"', f'"{name}"'))
+    if blob is not None:
+        (tmp_path / name).write_bytes(blob)
+    assert says in refusal(path)
+    assert name in refusal(path)
+    assert capfd.readouterr() == ("", "")
+
+
+# columns
+
+
+@pytest.mark.parametrize("old", ['input = "words"', 'label = "mood"'])
+def test_a_missing_column_is_refused_with_those_that_exist(write, old: str):
+    key = f"data.{old.split()[0]}"
+    said = refusal(write((old, old.replace(' = "', ' = "no '))))
+    assert f"{key} is 'no " in said
+    assert "columns: words, mood, who" in said
+    assert f"{key} is missing; columns: words, mood, who" in refusal(write((old, "")))
+
+
+def test_strings_are_classes_in_sorted_order(write):
+    content = [{**row, "mood": ["sad", "glad", "calm"][row["mood"]]} for row in rows()]
+    x, y = load_task(write(content=content)).content.train
+    assert y.tolist() == [[2, 1, 0][row % 3] for row in row_numbers(x)]
+
+
+def test_more_strings_than_classes_are_refused(write):
+    content = [{**row, "mood": f"mood {row['mood']}"} for row in rows()]
+    assert "3 different labels; data.classes is 2" in refusal(
+        write(("classes = 3", "classes = 2"), content=content)
+    )
+
+
+@pytest.mark.parametrize(
+    ("mood", "says"),
+    [
+        (3, "labels outside 0 to 2 (data.classes), first 3 in row 17"),
+        (-1, "labels outside 0 to 2 (data.classes), first -1 in row 17"),
+        (None, "no label in column 'mood' in row 17"),
+        (0.5, "column 'mood' holds double; labels are whole numbers or strings"),
+    ],
+)
+def test_a_bad_label_is_refused_by_its_row(write, mood, says: str):
+    content = rows()
+    content[17]["mood"] = mood
+    assert says in refusal(write(content=content))
+
+
+def test_groups_number_the_training_examples_by_a_column(write):
+    task = load_task(write(('label = "mood"', 'label = "mood"\ngroup = "who"')))
+    groups = task.content.groups
+    assert groups is not None and groups.dtype == np.int64
+    owners = [row % 8 for row in row_numbers(task.content.train[0])]
+    assert len(set(zip(groups.tolist(), owners, strict=True))) == len(set(owners))
+    assert sorted(set(groups.tolist())) == list(range(len(set(owners))))
+
+
+def test_groups_are_part_of_the_digest(write):
+    plain = load_task(write()).content.digest
+    assert load_task(write(("classes", 'group = "who"\nclasses'))).content.digest != plain
+
+
+def test_a_row_of_nobody_is_refused(write):
+    content = rows()
+    content[5]["who"] = None
+    said = refusal(write(("classes", 'group = "who"\nclasses'), content=content))
+    assert "no group in column 'who' in row 5" in said
+
+
+# the split
+
+
+def test_a_column_divides_into_splits(write):
+    content = [{**row, "part": "held out" if i % 4 == 0 else "fit"} for i, row in enumerate(rows())]
+    change = ("test = 4", 'test = "held out"\ntrain = "fit"\nsplit_column = "part"')
+    found = load_task(write(change, content=content)).content
+    assert row_numbers(found.test[0]) == list(range(0, 40, 4))
+    assert found.test[1].tolist() == [row % 3 for row in range(0, 40, 4)]
+    fit = row_numbers(found.train[0]) + row_numbers(found.validation[0])
+    assert sorted(fit) == [row for row in range(40) if row % 4]
+    assert len(found.validation[1]) == 6
+
+
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ('test = "test"', "'test' is no split"),
+        ('test = "test"', "valid: train"),
+        ('test = "test"\nsplit_column = "part"', "data.split_column is 'part'"),
+        ('test = "x"\ntrain = "user 1"\nsplit_column = "who"', "'x' is no value of column 'who'"),
+        ('test = "train"', "is what is trained on"),
+        ("test = 34", "40 examples leave none beside the 40"),
+    ],
+)
+def test_a_split_that_does_not_exist_is_refused_with_those_that_do(write, new: str, says: str):
+    path = write(("test = 4", new))
+    with pytest.raises(TaskError) as caught:
+        _ = load_task(path).content
+    assert says in str(caught.value)
+
+
+def test_a_limit_keeps_the_first_training_examples_of_the_permutation(write):
+    whole = load_task(write()).content
+    small = load_task(write(("test = 4", "test = 4\nlimit = 7"))).content
+    assert np.array_equal(small.train[0], whole.train[0][:7])
+    assert np.array_equal(small.train[1], whole.train[1][:7])
+    assert np.array_equal(small.validation[0], whole.validation[0])
+
+
+def test_a_limit_keeps_whole_groups_with_enough_examples(write):
+    group = ("classes", 'group = "who"\nclasses')
+    whole = load_task(write(group)).content
+    least = int(np.median(np.bincount(whole.groups)))
+    small = load_task(
+        write(group, ("test = 4", "test = 4\nlimit = 12"), ("law", f"min_examples = {least}\nlaw"))
+    ).content
+    sizes = np.bincount(small.groups)
+    assert least <= sizes.min()
+    assert sizes.sum() <= 12
+    owners = {row % 8 for row in row_numbers(small.train[0])}
+    of_owners = [row for row in row_numbers(whole.train[0]) if row % 8 in owners]
+    assert row_numbers(small.train[0]) == of_owners
+    assert "leaves no whole group" in refusal(write(group, ("test = 4", "test = 4\nlimit = 1")))
+
+
+# texts
+
+
+@pytest.mark.parametrize("empty", ["", "  \t\n ", None])
+def test_an_empty_text_is_refused_by_its_row_unless_dropped(write, empty):
+    content = rows()
+    content[23]["words"] = empty
+    said = refusal(write(content=content))
+    assert "the text in row 23 is empty" in said
+    assert "data.drop_empty = true" in said
+    found = load_task(write(("test = 4", "test = 4\ndrop_empty = true"), content=content)).content
+    parts = (found.train, found.validation, found.test)
+    assert [len(y) for _, y in parts] == [29, 6, 4]
+    kept = [row for x, _ in parts for row in row_numbers(x)]
+    assert sorted(kept) == [row for row in range(40) if row != 23]
+    assert all((y == np.array(row_numbers(x)) % 3).all() for x, y in parts)
+
+
+def test_the_words_none_and_na_in_a_csv_are_texts(write):
+    content = rows()
+    content[3]["words"], content[4]["words"] = "None", "NA"
+    assert len(load_task(write(name="rows.csv", content=content)).content.train[1]) == 30
+
+
+def test_special_tokens_are_the_templates_and_texts_are_cut_at_the_length(write):
+    x, _ = load_task(write(template=True)).content.train
+    for ids, row in zip(x, row_numbers(x, first=1), strict=True):
+        words = [4 + row, *[4] * (1 + row % 3)][:3]
+        assert ids[: len(words) + 2].tolist() == [1, *words, 2]
+
+
+def test_next_token_prediction_has_no_labels_and_needs_two_tokens(write):
+    change = ('"text-classification"', '"next-token"'), ("classes = 3", "")
+    task = load_task(write(*change))
+    assert task.labels == 0
+    assert task.content.train[1].tolist() == [0] * 30
+    content = rows()
+    content[11]["words"] = "w11"
+    said = refusal(write(*change, content=content))
+    assert "the text in row 11 is empty or without two tokens" in said
+    dropped = ("test = 4", "test = 4\ndrop_empty = true")
+    kept = load_task(write(*change, dropped, content=content)).content
+    parts = (kept.train, kept.validation, kept.test)
+    assert sum(len(y) for _, y in parts) == 39
+    assert all(len(x) == len(y) for x, y in parts)
+
+
+def test_a_text_of_special_tokens_alone_is_empty(write, tmp_path: Path):
+    """A tokenizer that strips what it does not know leaves nothing of ``???``."""
+    content = rows()
+    content[8]["words"] = "???"
+    path = write(content=content, template=True)
+    tokenizer = make_tokenizer(template=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("?", "removed")
+    tokenizer.save(str(tmp_path / "backbone" / "tokenizer.json"))
+    assert "the text in row 8 is empty" in refusal(path)
+
+
+def test_a_text_task_needs_a_tokenizer_that_fits_its_backbone(write, tmp_path: Path):
+    long = write(("max_length = 5", "max_length = 9"))
+    assert "max_length 9 exceeds the backbone's 8 positions" in refusal(long)
+    other = write(config={**CONFIG, "vocab_size": 20})
+    assert "is outside the backbone's 20 tokens" in refusal(other)
+    path = write()
+    (tmp_path / "backbone" / "tokenizer.json").write_text("{}")
+    assert "tokenizer.json" in refusal(path)
+    (tmp_path / "backbone" / "tokenizer.json").unlink()
+    assert "has no tokenizer.json, which a text task needs" in refusal(path)
+
+
+def test_the_tokenizer_is_part_of_the_backbones_hash(write, tmp_path: Path):
+    path = write()
+    (tmp_path / "backbone" / "model.safetensors").write_bytes(b"weights")
+    one = load_task(path).backbone_hash
+    write(template=True)
+    assert load_task(path).backbone_hash != one
+
+
+def test_sharded_weights_are_all_part_of_the_backbones_hash(write, tmp_path: Path):
+    path = write()
+    for number in (1, 2):
+        (tmp_path / "backbone" / f"model-0000{number}-of-00002.safetensors").write_bytes(b"w")
+    one = load_task(path).backbone_hash
+    (tmp_path / "backbone" / "model-00002-of-00002.safetensors").write_bytes(b"v")
+    assert load_task(path).backbone_hash != one
+
+
+def test_a_column_of_numbers_is_no_text(write):
+    assert "column 'mood' holds int64, not texts" in refusal(
+        write(('input = "words"', 'input = "mood"'))
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("max_length = 5", ""), "preprocess.max_length: required for text-classification"),
+        (("classes = 3", ""), "data.classes: required for text-classification"),
+    ],
+)
+def test_what_a_text_task_needs_is_asked_for_at_once(write, change, says: str):
+    with pytest.raises(TaskError, match=says):
+        load_task(write(change))
+
+
+# images
+
+
+def image_task(tmp_path: Path, write: Callable[..., str], *changes: tuple[str, str]) -> str:
+    return write(
+        ('"text-classification"', '"image-classification"'),
+        ('"rows.jsonl"', '"photos"'),
+        ('input = "words"', 'input = "image"'),
+        ('label = "mood"', 'label = "label"'),
+        ("classes = 3", "classes = 2"),
+        ("validation = 6", "validation = 2"),
+        ("test = 4", 'test = "test"'),
+        *changes,
+        config={"model_type": "vit"},
+    )
+
+
+def draw(folder: Path, shapes: Sequence[tuple[int, int]], mode: str = "RGB") -> dict[str, Any]:
+    """Write one picture of random pixels a shape into folders of two classes, for two splits."""
+    draws, pixels = np.random.default_rng(1), {}
+    for split in ("train", "test"):
+        for number, (width, height) in enumerate(shapes):
+            path = folder / split / ("cat", "dog")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            channels = (3,) if mode == "RGB" else ()
+            array = draws.integers(0, 256, (height, width, *channels), dtype=np.uint8)
+            Image.fromarray(array).save(path)
+            pixels[split, number] = array
+    return pixels
+
+
+def test_an_image_folder_gives_uint8_images_of_their_own_size(write, tmp_path: Path):
+    pixels = draw(tmp_path / "photos", [(5, 4)] * 6)
+    content = load_task(image_task(tmp_path, write)).content
+    x, y = content.test
+    assert (x.dtype, x.shape, y.tolist()) == (np.uint8, (6, 3, 4, 5), [0, 0, 0, 1, 1, 1])
+    expected = [pixels["test", number].transpose(2, 0, 1) for number in (0, 2, 4, 1, 3, 5)]
+    assert np.array_equal(x, np.stack(expected))
+    assert len(content.train[1]) == 4
+
+
+def test_images_of_several_sizes_need_a_size(write, tmp_path: Path):
+    draw(tmp_path / "photos", [(5, 4), (6, 4)] * 3)
+    said = refusal(image_task(tmp_path, write))
+    assert "images differ in size, from 5x4 to 6x4; set preprocess.image_size" in said
+    sized = image_task(tmp_path, write, ("max_length = 5", "image_size = 3"))
+    assert load_task(sized).content.train[0].shape == (4, 3, 3, 3)
+
+
+def test_images_larger_than_the_size_are_held_at_that_size(write, tmp_path: Path):
+    draw(tmp_path / "photos", [(8, 8)] * 6)
+    sized = image_task(tmp_path, write, ("max_length = 5", "image_size = 4"))
+    assert load_task(sized).content.train[0].shape == (4, 3, 4, 4)
+    larger = image_task(tmp_path, write, ("max_length = 5", "image_size = 16"))
+    assert load_task(larger).content.train[0].shape == (4, 3, 8, 8)
+
+
+def test_grey_images_follow_the_backbones_channels(write, tmp_path: Path):
+    pixels = draw(tmp_path / "photos", [(4, 4)] * 6, mode="L")
+    path = image_task(tmp_path, write)
+    assert load_task(path).content.test[0].shape == (6, 3, 4, 4)
+    config = {"model_type": "vit", "num_channels": 1}
+    (tmp_path / "backbone" / "config.json").write_text(json.dumps(config))
+    x, _ = load_task(path).content.test
+    assert np.array_equal(x[0, 0], pixels["test", 0])
+
+
+def test_a_parquet_file_of_encoded_images_is_read(write, tmp_path: Path):
+    pixels = np.random.default_rng(2).integers(0, 256, (12, 4, 4, 3), dtype=np.uint8)
+    cells = []
+    for array in pixels:
+        buffer = io.BytesIO()
+        Image.fromarray(array).save(buffer, "png")
+        cells.append({"bytes": buffer.getvalue(), "path": None})
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    table = {"image": cells, "label": [number % 2 for number in range(12)]}
+    datasets.Dataset.from_dict(table, features).to_parquet(tmp_path / "photos.parquet")
+    path = image_task(
+        tmp_path, write, ('"photos"', '"photos.parquet"'), ('test = "test"', "test = 2")
+    )
+    content = load_task(path).content
+    x = np.concatenate([part[0] for part in (content.train, content.validation, content.test)])
+    order = np.random.default_rng(0).permutation(12)
+    assert np.array_equal(x, pixels[order].transpose(0, 3, 1, 2))
+
+
+def test_a_broken_image_is_refused_by_its_row(write, tmp_path: Path):
+    draw(tmp_path / "photos", [(4, 4)] * 6)
+    broken = tmp_path / "photos" / "test" / "dog" / "1.png"
+    for blob in (b"no picture", broken.read_bytes()[:60]):
+        broken.write_bytes(blob)
+        said = refusal(image_task(tmp_path, write))
+        assert "split 'test', row 3: cannot read the image" in said
+
+
+def test_a_column_of_texts_is_no_images(write, tmp_path: Path):
+    path = write(('"text-classification"', '"image-classification"'))
+    assert "column 'words' holds no images" in refusal(path)

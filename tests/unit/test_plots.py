@@ -1,0 +1,131 @@
+"""What is drawn, read back from matplotlib's objects."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import make_run
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from floss_sim.comparison import compare
+from floss_sim.plots import comparison_frame, draw_comparison
+
+
+def frame(
+    ends: dict[str, float], x: str = "total_bytes", seeds: int = 3, points: int = 4
+) -> pd.DataFrame:
+    """Return straight curves from a quarter of each end to the end."""
+    rows = [
+        {
+            "label": label, "seeds": seeds, "round": i, "closed_at_s": 1.0, "total_bytes": 1.0,
+            "accuracy": 0.5 + i / 100, "lowest": 0.5, "highest": 0.75, x: end * i / points,
+        }
+        for label, end in ends.items()
+        for i in range(1, points + 1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_frame_has_a_row_for_each_point(tmp_path: Path):
+    low, high = [(0.5, 10, 2, 1.0)], [(0.75, 10, 4, 2.0)]
+    runs = [make_run(tmp_path / "0", low), make_run(tmp_path / "1", high, seed=1)]
+    runs.append(make_run(tmp_path / "2", high, rank=8))
+    made = comparison_frame(compare(runs).configurations)
+    assert made["label"].tolist() == ["floss r4", "floss r8"]
+    assert made["seeds"].tolist() == [2, 1]
+    assert made["total_bytes"].tolist() == [13.0, 14.0]
+    assert made["lowest"].tolist() == [0.5, 0.75]
+
+
+def test_lines_and_bands_are_the_data_in_percent_and_the_unit_of_the_axis():
+    figure = draw_comparison(frame({"a": 4e6, "b": 8e6}), "total_bytes", "digits")
+    (axes,) = figure.axes
+    first, second = axes.lines
+    assert first.get_xdata().tolist() == pytest.approx([1, 2, 3, 4])
+    assert second.get_xdata().tolist() == pytest.approx([2, 4, 6, 8])
+    assert first.get_ydata().tolist() == pytest.approx([51, 52, 53, 54])
+    band = axes.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((50, 75))
+    assert (band[:, 0].min(), band[:, 0].max()) == pytest.approx((1, 4))
+    assert len(axes.collections) == 2
+    assert axes.get_xlabel() == "bytes of all clients, both directions (MB)"
+    assert axes.get_xscale() == "linear"
+    assert axes.get_xlim()[0] == 0
+    assert axes.get_title() == "digits: mean of 3 seeds, band from the lowest to the highest"
+    assert legend(figure) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("x", "end", "label"),
+    [
+        ("round", 200, "round"),
+        ("closed_at_s", 0.5, "simulated time (ms)"),
+        ("closed_at_s", 1.0, "simulated time (s)"),
+        ("closed_at_s", 7200, "simulated time (h)"),
+        ("total_bytes", 999, "bytes of all clients, both directions (B)"),
+        ("total_bytes", 5e12, "bytes of all clients, both directions (TB)"),
+    ],
+)
+def test_the_unit_follows_the_largest_value(x: str, end: float, label: str):
+    (axes,) = draw_comparison(frame({"a": end}, x), x, "digits").axes
+    assert axes.get_xlabel() == label
+    assert axes.get_xlim()[1] >= axes.lines[0].get_xdata().max()
+
+
+def test_one_seed_has_no_band():
+    figure = draw_comparison(frame({"a": 1.0}, seeds=1), "total_bytes", "digits")
+    assert len(figure.axes[0].collections) == 0
+    assert figure.axes[0].get_title() == "digits: one seed each"
+
+
+def test_the_title_counts_the_seeds():
+    both = pd.concat([frame({"a": 1.0}, seeds=1), frame({"b": 1.0}, seeds=5)])
+    title = draw_comparison(both, "total_bytes", "digits").axes[0].get_title()
+    assert "mean of 1 to 5 seeds" in title
+
+
+def test_far_apart_ends_make_the_axis_logarithmic():
+    near = draw_comparison(frame({"a": 1e6, "b": 8e6}), "total_bytes", "digits").axes[0]
+    far = draw_comparison(frame({"a": 1e6, "b": 9e6}), "total_bytes", "digits").axes[0]
+    assert near.get_xscale() == "linear"
+    assert far.get_xscale() == "log"
+    assert far.get_xlabel().endswith("(MB), logarithmic")
+
+
+def test_marks_of_target_and_limit_stand_at_their_values():
+    figure = draw_comparison(frame({"a": 4e6}), "total_bytes", "digits", target=0.9, at=3e6)
+    _, across, upright = figure.axes[0].lines
+    assert np.unique(across.get_ydata()) == pytest.approx([90])
+    assert np.unique(upright.get_xdata()) == pytest.approx([3])
+    assert legend(figure) == ["a"]
+
+
+def test_a_hundred_configurations_look_different_and_neighbours_in_every_way():
+    figure = draw_comparison(frame({f"m{i}": 1.0 for i in range(100)}), "total_bytes", "digits")
+    looks = [
+        (to_hex(line.get_color()), str(line._unscaled_dash_pattern), line.get_marker())
+        for line in figure.axes[0].lines
+    ]
+    assert len(set(looks)) == 100
+    for one, next_one in pairwise(looks):
+        assert all(a != b for a, b in zip(one, next_one, strict=True))
+
+
+@pytest.mark.parametrize("lines", [2, 12, 30])
+def test_the_legend_covers_no_axes_and_fits_the_figure(lines: int):
+    ends = {f"floss-tiers r{i} down 1/4 up 1/16 per-tensor int8": 1.0 for i in range(lines)}
+    figure = draw_comparison(frame(ends), "total_bytes", "digits")
+    figure.draw_without_rendering()  # lays it out
+    box, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+    assert box.x0 > axes.x1
+    assert box.y0 >= 0
+    assert [text.replace("\n", " ") for text in legend(figure)] == list(ends)
