@@ -6,9 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from floss_sim.errors import ConfigError, DensityError
+from floss_sim import RunConfig
+from floss_sim.errors import ConfigError, DensityError, LayoutError
 from floss_sim.layout import Layout, TensorSpec
-from floss_sim.methods import Everything, TopK, dense, floss, method_from_name
+from floss_sim.methods import (
+    METHODS,
+    Everything,
+    Frozen,
+    RandomK,
+    Ranks,
+    SameMask,
+    Shrinking,
+    TopK,
+    dense,
+    floss,
+    method_from_name,
+    options_of,
+)
 
 VALUES = np.array([0.0, -3.0, 1.0, 2.0, -1.0, 0.5, 0.25, -4.0], np.float32)
 DRAW = np.random.default_rng(0)
@@ -117,3 +131,218 @@ def test_an_unknown_method_is_refused_with_the_valid_ones():
 def test_dense_with_a_density_is_refused_and_says_what_to_use():
     with pytest.raises(ConfigError, match="use method 'floss'"):
         method_from_name("dense", down_density=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("dense", {"scope": "tensor"}, "method 'dense' has no option 'scope'"),
+        ("floss", {"density": 0.5}, "has no option 'density'; valid: down_density, up_density"),
+        ("floss", {"tiers": "1:1:1"}, "has no option 'tiers'"),
+        ("sparse-adapter", {"down_density": 0.5}, "has no option 'down_density'; valid: density"),
+        ("adapter-lth", {"density": 0.5}, "has no option 'density'; valid: factor"),
+        ("hetlora", {"scope": "tensor"}, "has no option 'scope'; valid: tiers, which, divisor"),
+        ("floss", {"divisor": "covering"}, "has no option 'divisor'"),
+        ("floss", {"persistent": None}, "has no option 'persistent'"),
+        ("floss", {"scope": "layer"}, "unknown scope 'layer'; valid: global, tensor"),
+        ("floss", {"pick": "smallest"}, "unknown pick 'smallest'; valid: largest, random"),
+        ("adapter-lth", {"pick": ""}, "unknown pick ''; valid: largest, random"),
+        ("floss", {"up_values": "int2"}, "unknown value code 'int2'; valid: fp32, fp16, bf16"),
+        ("dense", {"down_values": "fp8"}, "unknown value code 'fp8'"),
+        ("hetlora", {"which": "last"}, "unknown ranks 'last'; valid: first, largest"),
+        ("hetlora", {"divisor": "all"}, "unknown divisor 'all'; valid: cohort, covering"),
+        ("hetlora", {"tiers": "1:few"}, "ranks are whole numbers, such as 1:16,1:4,1:1"),
+        ("hetlora", {"tiers": "1:2.5"}, "ranks are whole numbers"),
+        ("hetlora", {"tiers": "1:-2"}, "ranks are whole numbers"),
+        ("hetlora", {"tiers": "1:\u00b2"}, "ranks are whole numbers"),
+        ("hetlora", {"tiers": "1:" + 5000 * "9"}, "ranks are whole numbers"),
+        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: 1:16"),
+        *[
+            ("floss-tiers", {"tiers": text}, "cannot read tiers")
+            for text in ("", "1", "1:1", "1:1:1,", ",", "x:1:1", "0:1:1", "-1:1:1", "nan:1:1",
+                         "inf:1:1", "1:1:1:1")
+        ],
+        ("floss-tiers", {"tiers": "1:2:1"}, "density '2' is outside (0, 1]"),
+        ("floss-tiers", {"tiers": "1:1:lots"}, "is not a number or fraction"),
+        ("floss", {"mask_ledger": True}, "a mask ledger needs a persistent mask"),
+        ("hetlora", {"mask_ledger": True}, "method 'hetlora' has none"),
+        ("sparse-adapter", {"density": 0}, "outside (0, 1]"),
+        ("adapter-lth", {"factor": 1.01}, "outside (0, 1]"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_refused_in_one_line(name: str, options: dict, says: str):
+    with pytest.raises(ConfigError) as refused:
+        method_from_name(name, **options)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_mean_of_those_covering_needs_masks():
+    with pytest.raises(ConfigError, match="divisor 'covering' needs clients that train a mask"):
+        replace(floss(1 / 4, 1 / 4), divisor="covering")
+    assert replace(method_from_name("sparse-adapter"), divisor="covering").divisor == "covering"
+
+
+def test_shares_that_do_not_add_up_to_one_are_refused():
+    (tier,) = dense().tiers
+    for shares in ((0.5,), (0.5, 0.6), (1.5, -0.5), (1.0, 0.0)):
+        with pytest.raises(ConfigError, match="shares of the tiers add up to"):
+            replace(dense(), tiers=tuple(replace(tier, share=share) for share in shares))
+
+
+@pytest.mark.parametrize("ranks", ["0", "3", "16"])
+def test_a_tier_of_more_ranks_than_the_runs_is_refused(digits: RunConfig, ranks: str):
+    method = method_from_name("hetlora", tiers=f"1:2,1:{ranks}")
+    with pytest.raises(LayoutError, match=f"a tier of {ranks} ranks; valid: 1 to .* rank 2"):
+        RunConfig.of(digits.task, method, rank=2)
+
+
+def test_every_method_has_the_common_options():
+    for name in METHODS:
+        assert {"down_values", "up_values", "error_feedback", "mask_ledger"} <= {*options_of(name)}
+        lossy = method_from_name(name, up_values="int8", error_feedback=True)
+        assert (lossy.name, lossy.up_values, lossy.error_feedback) == (name, "int8", True)
+
+
+# tiers
+
+
+def test_shares_are_scaled_to_one_and_dealt_in_the_order_of_clients():
+    method = method_from_name("floss-tiers", tiers="2:1:1, 6:1/2:1/4")
+    assert [tier.share for tier in method.tiers] == [0.25, 0.75]
+    assert [method.tier_of(client, 8) for client in range(8)] == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert [method.tier_of(client, 2) for client in range(2)] == [0, 1]
+
+
+def test_thirds_leave_nobody_without_a_tier():
+    method = method_from_name("floss-tiers")
+    for fleet in (1, 2, 3, 7, 50, 350):
+        tiers = [method.tier_of(client, fleet) for client in range(fleet)]
+        assert tiers == sorted(tiers)
+        assert max(tiers) <= 2
+    assert np.bincount([method.tier_of(client, 300) for client in range(300)]).tolist() == [100] * 3
+
+
+def test_the_model_is_what_the_widest_tier_downloads():
+    method = method_from_name("floss-tiers", tiers="1:1/4:1,1:1/2:1/2,1:1/8:1")
+    assert method.widest(layout_of(64)) == 1
+
+
+# selectors
+
+TWO = Layout(
+    (
+        TensorSpec("head.bias", (2,), "head_bias"),
+        TensorSpec("x.lora_A", (2, 3), "lora_A"),
+        TensorSpec("x.lora_B", (4, 2), "lora_B"),
+    )
+)
+
+
+def marked(selector, values, within=None) -> list[int]:
+    mask = selector.mask(TWO, np.array(values, np.float32), np.random.default_rng(0), within)
+    return np.flatnonzero(mask).tolist()
+
+
+def test_top_k_of_each_tensor_ranks_each_by_itself():
+    """Six entries of A are 2..7, eight of B are 8..15."""
+    values = [9, 8, *range(1, 7), *range(100, 108)]
+    assert marked(TopK(1 / 2), values) == [8, 9, 10, 11, 12, 13, 14, 15]
+    assert marked(TopK(1 / 2, "tensor"), values) == [0, 5, 6, 7, 12, 13, 14, 15]
+    assert marked(TopK(1 / 100, "tensor"), values) == [0, 7, 15]
+    assert TopK(1 / 100, "tensor").count(TWO) == 3
+
+
+def test_a_dense_head_is_kept_whole_beside_the_fraction_of_the_rest():
+    values = [0, 0, *range(1, 7), *range(100, 108)]
+    assert marked(TopK(3 / 14, dense_head=True), values) == [0, 1, 13, 14, 15]
+    assert marked(TopK(1 / 4, "tensor", dense_head=True), values) == [0, 1, 7, 14, 15]
+    assert TopK(3 / 14, dense_head=True).count(TWO) == 5
+
+
+@pytest.mark.parametrize("scope", ["global", "tensor"])
+@pytest.mark.parametrize("pick", [TopK, RandomK])
+def test_a_selection_within_a_mask_stays_inside(pick, scope: str):
+    within = np.arange(16) % 3 != 0
+    chosen = marked(pick(1 / 2, scope), range(16), within)
+    assert set(chosen) <= set(np.flatnonzero(within))
+    assert len(chosen) == 8
+    nothing = np.zeros(16, bool)
+    assert marked(pick(1 / 2, scope), range(16), nothing) == []
+
+
+def test_random_entries_are_drawn_evenly_and_from_the_stream_alone():
+    selector, draws = RandomK(1 / 4), 4000
+    seen = sum(
+        selector.mask(TWO, np.zeros(16, np.float32), np.random.default_rng(seed)).astype(int)
+        for seed in range(draws)
+    )
+    z = (seen - draws / 4) / np.sqrt(draws * 3 / 16)
+    assert np.abs(z).max() < 4.5
+    one, other = (
+        selector.mask(TWO, values, np.random.default_rng(1))
+        for values in (np.arange(16, dtype=np.float32), np.zeros(16, np.float32))
+    )
+    assert np.array_equal(one, other)
+
+
+def test_the_first_ranks_are_rows_of_a_and_columns_of_b_and_the_head():
+    assert marked(Ranks(1), range(16)) == [0, 1, 2, 3, 4, 8, 10, 12, 14]
+    assert marked(Ranks(2), range(16)) == list(range(16))
+    assert Ranks(1).count(TWO) == 9
+
+
+def test_the_largest_ranks_have_the_largest_product_of_norms():
+    a, b = [9, 9, 9, 1, 1, 1], [1, 100, 1, 100, 1, 100, 1, 100]
+    second = [0, 1, 5, 6, 7, 9, 11, 13, 15]
+    assert marked(Ranks(1, "largest"), [0, 0, *a, *b]) == second
+    # B is zero at first: all products tie, and the lowest ranks are taken.
+    assert marked(Ranks(1, "largest"), [0, 0, *a, *np.zeros(8)]) == marked(Ranks(1), range(16))
+
+
+def test_what_both_ends_can_build_is_said_so():
+    shared = [Everything(), RandomK(0.5), Ranks(1), SameMask()]
+    assert all(selector.shared for selector in shared)
+    assert not any(selector.shared for selector in (TopK(0.5), Ranks(1, "largest")))
+
+
+# words and fingerprints
+
+KINDS = [
+    *[method_from_name(name) for name in ("dense", "floss-tiers", "hetlora")],
+    method_from_name("hetlora", which="largest"),
+    method_from_name("hetlora", divisor="covering"),
+    *[
+        method_from_name(name, **{density: 1 / 4}, **options)
+        for name, density in (
+            ("floss", "down_density"), ("sparse-adapter", "density"), ("adapter-lth", "factor")
+        )
+        for options in (
+            {}, {"scope": "tensor"}, {"pick": "random"}, {"dense_head": True},
+            {"up_values": "int8"}, {"down_values": "int8"}, {"error_feedback": True},
+        )
+    ],
+    method_from_name("sparse-adapter", mask_ledger=True),
+    replace(dense(), tiers=dense().tiers, persistent=Frozen(TopK(1 / 4), after=2)),
+    replace(dense(), persistent=Shrinking(TopK(1.0), 0.5)),
+]  # fmt: skip
+
+
+def test_methods_that_differ_have_other_words_and_other_fingerprints():
+    """The words name the default run folder."""
+    assert len({json.dumps(method.settings(), sort_keys=True) for method in KINDS}) == len(KINDS)
+    assert len({method.describe() for method in KINDS}) == len(KINDS)
+
+
+def test_methods_are_described_in_words():
+    assert dense().describe() == "down 1, up 1"
+    assert method_from_name("floss", up_density="1/16", pick="random").describe() == (
+        "down 1 at random, up 1/16 at random"
+    )
+    assert method_from_name("adapter-lth", scope="tensor").describe() == (
+        "a mask of each tensor that shrinks by 0.98 a round"
+    )
+    assert method_from_name("hetlora", tiers="1:4,1:1", divisor="covering").describe() == (
+        "1/2 of clients: first 4 ranks both ways; 1/2 of clients: first 1 rank both ways, "
+        "mean of those covering"
+    )
