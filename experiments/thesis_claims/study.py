@@ -128,7 +128,8 @@ def job_of(
 ) -> Job:
     """Return a run that is reported."""
     config = config_of(setting, method, pair, seed)
-    path = RUNS / setting["name"] / f"{slug(method['label'])}-s{seed}"
+    name = f"{slug(method['label'])}-c{pair[0]}-s{pair[1]}-seed{seed}"
+    path = RUNS / setting["name"] / name
     return Job(path, config, profile, setting["rounds"], setting["eval_every"])
 
 
