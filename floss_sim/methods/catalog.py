@@ -18,7 +18,7 @@ from floss_sim.sparsity import parse_density
 Pick = Literal["largest", "random"]
 _PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}
 DEFAULT_TIERS = "1:1:1,1:1/4:1/4,1:1/16:1/16"  # factors of 4, as FLASC's study of heterogeneity
-DEFAULT_RANKS = "1:16,1:4,1:1"
+DEFAULT_RANKS = "1:1/1,1:1/4,1:1/16"
 _ALIKE = (Tier(1.0, Everything(), SameMask()),)  # the tier of a method with a persistent mask
 
 
@@ -90,7 +90,8 @@ def hetlora(
     zero, HetLoRA's zero-padding) or over the clients that cover it.
 
     Args:
-        tiers: ``share:ranks`` of each, such as ``"1:16,2:4"``; shares are scaled to 1.
+        tiers: ``share:ranks`` of each, such as ``"1:16,2:4"``, or fractions of the run's rank,
+            such as ``"1:1/1,2:1/4"``; shares are scaled to 1.
         which: The ``"first"`` ranks, or those of ``"largest"`` norm.
         divisor: ``"cohort"`` or ``"covering"``.
 
@@ -99,15 +100,23 @@ def hetlora(
     """
     if which not in ("first", "largest"):
         raise ConfigError(f"unknown ranks {which!r}; valid: first, largest")
-    parts = _parse(tiers, 2, DEFAULT_RANKS)
-    if not all(ranks.isdecimal() and len(ranks) < 10 for _, ranks in parts):
-        raise ConfigError(f"tiers {tiers!r}: ranks are whole numbers, such as {DEFAULT_RANKS}")
+    parts = [(share, _ranks(text)) for share, text in _parse(tiers, 2, DEFAULT_RANKS)]
     total = sum(share for share, _ in parts)
     return Method(
         "hetlora",
-        tuple(Tier(share / total, Ranks(int(ranks), which), SameMask()) for share, ranks in parts),
+        tuple(Tier(share / total, Ranks(ranks, which), SameMask()) for share, ranks in parts),
         divisor=divisor,
     )
+
+
+def _ranks(text: str) -> int | float:
+    if "/" in text:
+        return parse_density(text)
+    if not (text.isdecimal() and len(text) < 10):
+        raise ConfigError(
+            f"ranks {text[:20]!r} of a tier are neither a whole number nor a fraction such as 1/4"
+        )
+    return int(text)
 
 
 def _parse(text: str, fields: int, example: str) -> list[tuple[Any, ...]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.layout import Layout
 from floss_sim.methods.masks import MaskHistory
 from floss_sim.methods.method import Method
@@ -138,10 +139,18 @@ class Exchange:
             sequence: The number of the dispatch.
             trained_N: The mask that trained; None for all entries.
             state: What it kept from its last participation.
+
+        Raises:
+            NonFiniteUpdateError: The update, with what was kept, holds NaN or infinity.
         """
         if self.method.error_feedback and RESIDUAL in state:
             # What lies outside the mask that trains now is kept for when it is inside again.
             update_N = update_N + state[RESIDUAL]
+        if not np.isfinite(update_N).all():
+            raise NonFiniteUpdateError(
+                f"the update of client {client} in dispatch {sequence} is not finite; "
+                "lower the learning rates"
+            )
         known_N = self.expected(tier, client, sequence, trained_N)
         mask_N = self._upload_mask(update_N, tier, client, sequence, trained_N)
         blob = encode(

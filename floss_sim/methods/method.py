@@ -110,6 +110,8 @@ class Method:
         total = sum(tier.share for tier in self.tiers)
         if not math.isclose(total, 1, abs_tol=1e-6) or min(t.share for t in self.tiers) <= 0:
             raise ConfigError(f"the shares of the tiers add up to {total:g}, not 1")
+        if len({isinstance(tier.upload, SameMask) for tier in self.tiers}) > 1:
+            raise ConfigError(f"some tiers of method {self.name!r} train a mask and some do not")
         for code in (self.down_values, self.up_values):
             if code not in VALUE_CODES:
                 raise ConfigError(f"unknown value code {code!r}; valid: {', '.join(VALUE_CODES)}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from floss_sim.errors import LayoutError
 from floss_sim.layout import LORA_A, LORA_B, Layout, TensorSpec
-from floss_sim.sparsity import Mask, Vector, top_k_mask
+from floss_sim.sparsity import Mask, Vector, format_density, kept_count, top_k_mask
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Ranks:
     """Some ranks of every adapter, and the whole head (HetLoRA: Cho et al. 2024).
 
     Args:
-        ranks: How many.
+        ranks: How many: a whole number, or a fraction of the run's rank as a float in (0, 1].
         which: ``"first"``, or ``"largest"``: by the product of the norms of A's row and B's
             column, ties to the lowest rank.
     """
 
-    ranks: int
+    ranks: int | float
     which: Literal["first", "largest"] = "first"
     density: ClassVar[None] = None
 
@@ -42,17 +42,19 @@ class Ranks:
             LayoutError: The layout has no adapters of this many ranks.
         """
         return sum(
-            self.ranks * tensor.size // self._rank_of(tensor.shape, tensor.kind)
+            self._of(_rank(tensor)) * tensor.size // _rank(tensor)
             if tensor.kind in (LORA_A, LORA_B)
             else tensor.size
             for tensor in layout.tensors
         )
 
-    def _rank_of(self, shape: tuple[int, ...], kind: str) -> int:
-        rank = shape[0] if kind == LORA_A else shape[1]
+    def _of(self, rank: int) -> int:
+        """Return how many of a run's ranks are kept."""
+        if isinstance(self.ranks, float):
+            return kept_count(rank, self.ranks)
         if not 1 <= self.ranks <= rank:
             raise LayoutError(f"a tier of {self.ranks} ranks; valid: 1 to the run's rank {rank}")
-        return rank
+        return self.ranks
 
     def mask(
         self,
@@ -65,13 +67,13 @@ class Ranks:
         mask_N = np.ones(layout.entries, dtype=bool)
         for a, b in _adapters(layout):
             where_a, where_b = layout.slices[a.name], layout.slices[b.name]
-            rank = self._rank_of(a.shape, LORA_A)
-            chosen_R = np.arange(rank) < self.ranks
+            kept = self._of(_rank(a))
+            chosen_R = np.arange(_rank(a)) < kept
             if self.which == "largest":
                 a_RI = values_N[where_a].reshape(a.shape)
                 b_OR = values_N[where_b].reshape(b.shape)
                 norms_R = np.linalg.norm(a_RI, axis=1) * np.linalg.norm(b_OR, axis=0)
-                chosen_R = top_k_mask(norms_R, self.ranks)
+                chosen_R = top_k_mask(norms_R, kept)
             mask_N[where_a] = np.repeat(chosen_R, a.shape[1])
             mask_N[where_b] = np.tile(chosen_R, b.shape[0])
         return mask_N if within_N is None else mask_N & within_N
@@ -81,8 +83,14 @@ class Ranks:
         return {"ranks": self.ranks, "which": self.which}
 
     def describe(self) -> str:
-        """Return, say, ``first 4 ranks``."""
+        """Return, say, ``first 4 ranks`` or ``first 1/4 of the ranks``."""
+        if isinstance(self.ranks, float):
+            return f"{self.which} {format_density(self.ranks)} of the ranks"
         return f"{self.which} {self.ranks} rank{'s' if self.ranks > 1 else ''}"
+
+
+def _rank(tensor: TensorSpec) -> int:
+    return tensor.shape[0] if tensor.kind == LORA_A else tensor.shape[1]
 
 
 def _adapters(layout: Layout) -> Iterator[tuple[TensorSpec, TensorSpec]]:

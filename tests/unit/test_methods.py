@@ -6,17 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from floss_sim import RunConfig
+from floss_sim import RunConfig, load_task
 from floss_sim.errors import ConfigError, DensityError, LayoutError
-from floss_sim.layout import Layout, TensorSpec
+from floss_sim.layout import Layout, TensorSpec, build_layout
 from floss_sim.methods import (
     METHODS,
     Everything,
     Frozen,
+    Method,
     RandomK,
     Ranks,
     SameMask,
     Shrinking,
+    Tier,
     TopK,
     dense,
     floss,
@@ -151,12 +153,12 @@ def test_dense_with_a_density_is_refused_and_says_what_to_use():
         ("dense", {"down_values": "fp8"}, "unknown value code 'fp8'"),
         ("hetlora", {"which": "last"}, "unknown ranks 'last'; valid: first, largest"),
         ("hetlora", {"divisor": "all"}, "unknown divisor 'all'; valid: cohort, covering"),
-        ("hetlora", {"tiers": "1:few"}, "ranks are whole numbers, such as 1:16,1:4,1:1"),
-        ("hetlora", {"tiers": "1:2.5"}, "ranks are whole numbers"),
-        ("hetlora", {"tiers": "1:-2"}, "ranks are whole numbers"),
-        ("hetlora", {"tiers": "1:\u00b2"}, "ranks are whole numbers"),
-        ("hetlora", {"tiers": "1:" + 5000 * "9"}, "ranks are whole numbers"),
-        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: 1:16"),
+        ("hetlora", {"tiers": "1:few"}, "ranks 'few' of a tier"),
+        ("hetlora", {"tiers": "1:2.5"}, "neither a whole number nor a fraction such as 1/4"),
+        ("hetlora", {"tiers": "1:-2"}, "neither a whole number nor a fraction such as 1/4"),
+        ("hetlora", {"tiers": "1:\u00b2"}, "neither a whole number nor a fraction such as 1/4"),
+        ("hetlora", {"tiers": "1:" + 5000 * "9"}, "neither a whole number"),
+        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: 1:1/1"),
         *[
             ("floss-tiers", {"tiers": text}, "cannot read tiers")
             for text in ("", "1", "1:1", "1:1:1,", ",", "x:1:1", "0:1:1", "-1:1:1", "nan:1:1",
@@ -346,3 +348,20 @@ def test_methods_are_described_in_words():
         "1/2 of clients: first 4 ranks both ways; 1/2 of clients: first 1 rank both ways, "
         "mean of those covering"
     )
+
+
+def test_ranks_may_be_fractions_of_the_runs_rank():
+    config = load_task("digits").backbone_config
+    for rank, kept in ((16, (16, 4, 1)), (4, (4, 1, 1)), (1, (1, 1, 1))):
+        layout = build_layout(config, trains="lora", targets=("q",), rank=rank, labels=10)
+        counts = [tier.download.count(layout) for tier in method_from_name("hetlora").tiers]
+        assert counts == [Ranks(ranks).count(layout) for ranks in kept]
+    with pytest.raises(DensityError):
+        method_from_name("hetlora", tiers="1:3/2")
+
+
+def test_tiers_that_train_a_mask_do_not_mix_with_others():
+    masked, dense_tier = Tier(0.5, Ranks(2), SameMask()), Tier(0.5, Everything(), Everything())
+    for tiers in ((masked, dense_tier), (dense_tier, masked)):
+        with pytest.raises(ConfigError, match="some tiers of method 'mixed' train a mask"):
+            Method("mixed", tiers)
