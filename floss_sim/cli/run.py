@@ -30,6 +30,7 @@ from floss_sim.cli.common import (
 )
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
+from floss_sim.layout import ADAPTED
 from floss_sim.methods import ledger_nbytes, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
@@ -162,7 +163,7 @@ def run(
         print(json.dumps(summary, indent=2))
     else:
         Console().print(_summary_table(summary))
-        print(f"record, plot and adapter: {path}")
+        print(f"record, plot and {'adapter' if 'rank' in summary else 'model'}: {path}")
 
 
 def _default_folder(config: RunConfig) -> Path:
@@ -222,7 +223,8 @@ def _finish(
     label = config.describe()
     title = f"{config.task.name} on {profile.name}, seed {config.seed}"
     save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")
-    export_adapter(config, model, folder.path / "adapter")
+    adapted = config.method.trains in ADAPTED
+    export_adapter(config, model, folder.path / ("adapter" if adapted else "model"))
     down = record.rounds["down_bytes"].to_pylist()[: last["round"]]
     up = record.rounds["up_bytes"].to_pylist()[: last["round"]]
     return {

@@ -1,0 +1,130 @@
+"""A task of one's own, from files to a trained and exported model, for texts and next tokens."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peft import PeftModel
+from tiny_models import NEXT_TOKEN, TEXTS, WORDS, tiny_model
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+import floss_sim.cli
+
+TASK = """\
+name = "own"
+kind = "{kind}"
+
+[data]
+dataset = "rows.jsonl"
+input = "text"
+{labels}
+validation = 6
+test = 6
+
+[backbone]
+model = "backbone"
+
+[preprocess]
+max_length = 10
+
+[partition]
+clients = 6
+law = "iid"
+
+[lora]
+targets = {targets}
+alpha = 16
+dropout = 0.1
+
+[client]
+learning_rate = 0.05
+momentum = 0.9
+batch_size = 4
+epochs = 1
+
+[server]
+optimizer = "fedadam"
+learning_rate = 5e-3
+cohort = 2
+"""
+LABELS = 'label = "about"\nclasses = 2'
+
+
+def write(folder: Path, family: str, kind: str, targets: list[str]) -> Path:
+    """Write rows, a tiny backbone with its tokenizer, and the task that names them."""
+    tiny_model(family).save_pretrained(folder / "backbone")
+    words = {f"w{number}": number for number in range(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "backbone" / "tokenizer.json"))
+    draw = np.random.default_rng(0)
+    rows = [
+        {
+            "text": " ".join(f"w{n}" for n in draw.integers(1, WORDS, 3 + i % 9)),
+            "about": "ab"[i % 2],
+        }
+        for i in range(48)
+    ]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    path = folder / "own.toml"
+    labels = LABELS if kind == TEXTS else ""
+    path.write_text(
+        TASK.format(kind=kind, labels=labels, targets=json.dumps(targets)), encoding="utf-8"
+    )
+    return path
+
+
+def run(monkeypatch, capfd, *arguments: str) -> dict:
+    monkeypatch.setattr(sys, "argv", ["floss-sim", *arguments, "--json"])
+    with pytest.raises(SystemExit) as stop:
+        floss_sim.cli.main()
+    out, err = capfd.readouterr()
+    assert stop.value.code == 0, err
+    return json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "targets", "method"),
+    [
+        ("bert", TEXTS, ["query", "value"], ["floss", "--up-density", "1/4"]),
+        ("gpt2", TEXTS, ["c_attn", "c_proj", "c_fc"], ["sparse-adapter", "--scope", "tensor"]),
+        ("gpt2", NEXT_TOKEN, ["all"], ["ffa"]),
+        ("llama", NEXT_TOKEN, ["q", "v"], ["floss", "--up-density", "1/16"]),
+    ],
+)
+def test_texts_train_from_files_and_the_adapter_loads(
+    monkeypatch, capfd, tmp_path: Path, family: str, kind: str, targets: list[str], method
+):
+    path = write(tmp_path, family, kind, targets)
+    found = run(monkeypatch, capfd, "task", "check", str(path), "--rank", "2")
+    assert (found["train_examples"], found["clients"]) == (36, 6)
+    out = tmp_path / "run"
+    common = ("run", "--task", str(path), "--rank", "2", "--out", str(out), "--eval-every", "1")
+    first = run(monkeypatch, capfd, *common, "--method", *method, "--rounds", "2")
+    assert first["rounds"] == 2
+    assert 0 <= first["test_accuracy"] <= 1
+    more = run(monkeypatch, capfd, *common, "--method", *method, "--rounds", "3")
+    assert more["up_bytes"] > first["up_bytes"] > 0
+    auto = AutoModelForSequenceClassification if kind == TEXTS else AutoModelForCausalLM
+    labels = {"num_labels": 2} if kind == TEXTS else {}
+    backbone = auto.from_pretrained(tmp_path / "backbone", **labels)
+    adapted = PeftModel.from_pretrained(backbone, out / "adapter")
+    assert any(p.any() for n, p in adapted.named_parameters() if "lora_B" in n)
+
+
+def test_a_whole_model_that_trained_is_saved_whole(monkeypatch, capfd, tmp_path: Path):
+    path = write(tmp_path, "gpt2", TEXTS, ["all"])
+    out = tmp_path / "run"
+    common = ("run", "--task", str(path), "--rounds", "1", "--out", str(out))
+    found = run(monkeypatch, capfd, *common, "--method", "bitfit")
+    assert "rank" not in found
+    trained = AutoModelForSequenceClassification.from_pretrained(out / "model")
+    before = tiny_model("gpt2").transformer.h[0].mlp.c_fc
+    after = trained.transformer.h[0].mlp.c_fc
+    assert not (after.bias == before.bias).all()
+    assert (after.weight == before.weight).all()
