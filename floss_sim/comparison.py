@@ -206,7 +206,8 @@ def _usable(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
     for run in sorted(runs, key=lambda run: -max(run.curve, default=0)):
         same = kept.setdefault((run.configuration, run.seed), run) if run.curve else None
         if same is None:
-            notes.append(f"{run.path} left out: it holds no evaluated round")
+            why = run.folder.divergence() or "it holds no evaluated round"
+            notes.append(f"{run.path} left out: {why}")
         elif same is not run:
             notes.append(f"{run.path} left out: {same.path} is the same run")
     if not kept:

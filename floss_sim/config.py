@@ -83,8 +83,17 @@ class RunConfig:
                 f"cohort of {self.server.cohort} clients; "
                 f"valid: 1 to the fleet's {self.fleet.clients}"
             )
-        for tier in self.method.tiers:
+        family = str(self.task.backbone_config.get("model_type"))
+        resolve_targets(family, self.task.lora.targets)  # also where there are no adapters
+        clients = self.fleet.clients
+        served = {self.method.tier_of(client, clients) for client in range(clients)}
+        for number, tier in enumerate(self.method.tiers):
             _ = tier.download.count(self.layout)  # refuses ranks above the run's
+            if number not in served:
+                raise ConfigError(
+                    f"tier {number + 1} of method {self.method.name!r} has no client among "
+                    f"{clients}; give it a larger share, or the fleet more clients"
+                )
         return self
 
     @cached_property

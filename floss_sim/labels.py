@@ -52,12 +52,13 @@ def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[lis
 
 
 def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
-    """Return the values that go unsaid because all have the key and most have this value."""
+    """Return the values that go unsaid because most have them, of those that have the key."""
     usual = {}
     for key in keys:
-        values = [settings.get(key) for settings in flat]
+        values = [settings[key] for settings in flat if key in settings]
         most = [value for value in values if 2 * values.count(value) > len(values)]
-        if most and None not in values and key != "rank" and not _is_density(key):
+        told = len(values) < len(flat) and key.startswith("method.")  # others have it not
+        if most and not told and key != "rank" and not _is_density(key):
             usual[key] = most[0]
     return usual
 
@@ -109,7 +110,7 @@ def _said(settings: Mapping[str, Any], keys: Iterable[str], words: Mapping[str, 
 
 
 def _is_density(key: str) -> bool:
-    return key.endswith("density")
+    return key.endswith(("density", "share", "_ranks"))
 
 
 def _phrase(word: str, key: str, value: Any) -> str:
@@ -122,7 +123,7 @@ def _phrase(word: str, key: str, value: Any) -> str:
 def _text(key: str, value: Any) -> str:
     """Return a value in a few characters; lists as ``q+v``, mappings in lists as ``1:1/4``."""
     if isinstance(value, Mapping):
-        return ":".join(_text(name, item) for name, item in value.items())
+        return ":".join(_text(n, item) for n, item in value.items() if n != "up_mask")
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "+".join(_text(key, item) for item in value)
     if isinstance(value, float):

@@ -67,8 +67,8 @@ def draw_run(curve: pd.DataFrame, title: str, label: str) -> Figure:
     draw_accuracy(left, curve, "closed_at_s", label)
     draw_accuracy(right, curve, "total_bytes", label)
     right.set_ylabel("")
-    right.legend(loc="lower right")
-    figure.suptitle(title)
+    # Tiers take many words: above the axes they are wrapped, where a legend would cover them.
+    figure.suptitle("\n".join([title, *textwrap.wrap(label, 110)]), fontsize="medium")
     return figure
 
 

@@ -9,6 +9,7 @@ A run folder holds::
     model-*.floss             P * M at each evaluated round, as the wire message of a download
     checkpoint-*.safetensors  the learner's state after the last committed round
     test.json                 test metrics by round, once they have been asked for
+    diverged.json             why the run cannot go on, if its numbers ceased to be finite
     host.jsonl                host seconds and memory: not part of the data, never compared
 
 Every commit writes new files and then replaces the manifest in one rename; files that no manifest
@@ -184,6 +185,8 @@ class RunFolder:
         description = _read_json(path / "run.json")
         if description.get("record_version") != RECORD_VERSION:
             raise RecordError(f"{path} holds no run of record version {RECORD_VERSION}")
+        if not isinstance(description.get("trajectory"), dict):
+            raise RecordError(f"{path / 'run.json'} does not say what was run; remove the folder")
         return cls(path, description)
 
     @contextmanager
@@ -331,6 +334,7 @@ class RunFolder:
             "*.floss",
             ".manifest.json.*",
             ".test.json.*",
+            ".diverged.json.*",
         ):
             for path in self.path.glob(pattern):
                 if path.name not in named:
@@ -342,6 +346,19 @@ class RunFolder:
         line = json.dumps({"round": round_, "host_s": seconds, "peak_memory_kb": peak_kb})
         with (self.path / "host.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def note_divergence(self, reason: str) -> None:
+        """Keep why the run cannot go on: the same trajectory diverges every time.
+
+        Raises:
+            RecordError: It cannot be written.
+        """
+        write_atomically(self.path / "diverged.json", json.dumps({"reason": reason}) + "\n")
+
+    def divergence(self) -> str | None:
+        """Return why the run cannot go on, or None."""
+        path = self.path / "diverged.json"
+        return str(_read_json(path).get("reason")) if path.exists() else None
 
     def test_metrics(self, round_: int) -> dict[str, float] | None:
         """Return the cached test metrics of a round's model, or None."""

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from floss_sim.config import RunConfig
+from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.learners import ReplayLearner, ResumingLearner, SizeOnlyLearner
 from floss_sim.messages import ClientState, Cohort, Learner, Metrics, draw_cohort
 from floss_sim.network import NetworkProfile
@@ -60,16 +61,23 @@ def run(
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
     timing = fingerprint({**profile.settings(), **policy.settings()})
+    if folder and rounds > done and (reason := folder.divergence()):
+        raise NonFiniteUpdateError(reason)
     ledger = _Ledger(folder, timing, profile.name, commit_every_s)
-    for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
-        replayed = outcome.round <= done
-        number = outcome.round
-        due = number % eval_every == 0 or number in eval_at or number == rounds
-        metrics = learner.evaluate(outcome.version) if due or replayed else None
-        row = _row(outcome, metrics)
-        ledger.add(row, outcome, learner, replayed)
-        if not replayed:
-            on_round(row)
+    try:
+        for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
+            replayed = outcome.round <= done
+            number = outcome.round
+            due = number % eval_every == 0 or number in eval_at or number == rounds
+            metrics = learner.evaluate(outcome.version) if due or replayed else None
+            row = _row(outcome, metrics)
+            ledger.add(row, outcome, learner, replayed)
+            if not replayed:
+                on_round(row)
+    except NonFiniteUpdateError as error:
+        if folder:
+            folder.note_divergence(str(error))
+        raise
     ledger.commit(learner)
     return ledger.record({} if folder is None else folder.description)
 

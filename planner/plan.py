@@ -112,7 +112,7 @@ def cut(
 def noise(accuracy: float, examples: int) -> float:
     """Return the standard error of the difference of two accuracies near ``accuracy``.
 
-    Binomial, on ``examples`` validation examples each, as if independent:
+    Binomial, on ``examples`` validation examples (or next tokens) each, as if independent:
     sqrt(2 p (1 - p) / n). The floor of one example keeps a perfect score from having none.
     """
     return max(math.sqrt(2 * accuracy * (1 - accuracy) / examples), 1 / examples)

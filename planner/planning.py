@@ -59,7 +59,7 @@ def _plan(
 ) -> Plan:
     """Choose on validation, then measure what is reported on test."""
     eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
-    choice = choose(eligible, request.task.data.validation)
+    choice = choose(eligible, request.judged()["validation"])
     baselines = request.baselines()
     reported = {choice.recommendation.candidate, *baselines.values()} & outcomes.keys()
     tested = {o.candidate: o for o in runs.tested([outcomes[c] for c in sorted(reported)])}

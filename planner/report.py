@@ -34,13 +34,14 @@ def _runners_up(plan: Plan) -> list[Outcome]:
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
     candidate, test = outcome.candidate, outcome.test_accuracy
+    tied = bool(_ties(plan)) and plan.ties(outcome) and outcome.accuracy <= plan.best_accuracy
     return (
         title,
         str(candidate.rank),
         format_density(candidate.down_density),
         format_density(candidate.up_density),
         str(outcome.rounds),
-        f"{outcome.accuracy:.3f}{'=' if plan.ties(outcome) else ' '}",
+        f"{outcome.accuracy:.3f}{'=' if tied else ' '}",
         "" if test is None else f"{test:.3f}",
         format_bytes(outcome.total_bytes),
         format_duration(outcome.simulated_s),
@@ -61,9 +62,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{format_duration(best.simulated_s)} of simulated time.",
         f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent.",
         *_against_baselines(plan),
-        f"= ties with the best validation accuracy ({plan.best_accuracy:.3f}): within "
-        f"{100 * plan.margin:.1f} points, one standard error of a difference on "
-        f"{request['validation_examples']} examples. Among ties, fewest bytes are recommended.",
+        *_ties(plan),
         f"Searched {effort['starters']} of {effort['searched']} affordable candidates in "
         f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds; "
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
@@ -74,16 +73,29 @@ def sentences(plan: Plan) -> list[str]:
     return lines
 
 
+def _ties(plan: Plan) -> list[str]:
+    """Return what the mark of a tie means, where more than one run has it."""
+    shown = [plan.recommendation, *plan.runners_up]
+    judged = plan.request["judged"]
+    if sum(plan.ties(outcome) for outcome in shown) < 2:
+        return []
+    return [
+        f"= ties with the best validation accuracy ({plan.best_accuracy:.3f}): within "
+        f"{100 * plan.margin:.1f} points, one standard error of a difference on "
+        f"{judged['validation']} {judged['what']}. Among ties, fewest bytes are recommended."
+    ]
+
+
 def _against_baselines(plan: Plan) -> list[str]:
     lines = []
-    best = plan.recommendation.test_accuracy or 0.0
+    best, judged = plan.recommendation.test_accuracy or 0.0, plan.request["judged"]
     for name, title in BASELINES.items():
         baseline = plan.baselines[name]
         if baseline and baseline.test_accuracy is not None:
             points = 100 * (best - baseline.test_accuracy)
             lines.append(
                 f"Against {title} at the same budget ({baseline.candidate}): {points:+.1f} points "
-                f"on {plan.request['test_examples']} test examples, "
+                f"on {judged['test']} test {judged['what']}, "
                 f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
             )
     return lines

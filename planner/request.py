@@ -8,6 +8,7 @@ from typing import Any
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
+from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile
 from floss_sim.tasks import Task
@@ -96,4 +97,13 @@ class Request:
             "up_densities": sorted({c.up_density for c in self.candidates}, reverse=True),
             "validation_examples": len(self.task.content.validation[1]),
             "test_examples": len(self.task.content.test[1]),
+            "judged": self.judged(),
         }
+
+    def judged(self) -> dict[str, Any]:
+        """Return how many predictions an accuracy is the mean of: examples, or next tokens."""
+        splits = {"validation": self.task.content.validation, "test": self.task.content.test}
+        if self.task.kind != NEXT_TOKEN:
+            return {"what": "examples", **{name: len(y) for name, (_, y) in splits.items()}}
+        tokens = {name: int((x[:, 1:] >= 0).sum()) for name, (x, _) in splits.items()}
+        return {"what": "next tokens", **tokens}

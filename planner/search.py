@@ -99,15 +99,13 @@ class Halving:
     def __post_init__(self) -> None:
         order = sorted(self.horizons)
         stream(self.seed, "starters").shuffle(order)
-        count = next(
-            (n for n in range(len(order), 0, -1) if self.bound(order[:n]) <= self.effort), 0
-        )
-        if not count:
-            needed = min(self.horizons.values())
+        order = [c for c in order if self.bound([c]) <= self.effort]
+        if not order:
             raise BudgetError(
-                f"the effort of {self.effort} rounds does not finish one run; "
-                f"the shortest takes {needed}"
+                f"an effort of {self.effort} rounds finishes no run, the shortest takes "
+                f"{min(self.horizons.values())}; raise --effort"
             )
+        count = next(n for n in range(len(order), 0, -1) if self.bound(order[:n]) <= self.effort)
         object.__setattr__(self, "starters", tuple(sorted(order[:count])))
 
     def bound(self, starters: Sequence[Candidate]) -> int:

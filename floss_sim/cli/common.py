@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -44,6 +45,9 @@ RatioOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="Names every random stream of the run.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, max=os.cpu_count() or 1, help="Threads of torch.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130

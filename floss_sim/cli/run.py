@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from floss_sim.cli.common import (
     BackboneOption,
@@ -23,22 +22,24 @@ from floss_sim.cli.common import (
     SeedOption,
     SetOption,
     TaskOption,
+    ThreadsOption,
     given,
     network,
     parse_settings,
     progress_bar,
 )
+from floss_sim.cli.summary import finish, summary_table
 from floss_sim.config import RunConfig
-from floss_sim.errors import RecordError
+from floss_sim.errors import ConfigError, DensityError
 from floss_sim.layout import ADAPTED
-from floss_sim.methods import ledger_nbytes, method_from_name
+from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.run import run as run_lockstep
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
-from floss_sim.training import KIND, export_adapter, open_learner, resolve_device, test_metrics
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.training import KIND, open_learner, resolve_device
+from floss_sim.units import format_duration
 
 HELP = """Train one configuration in lockstep with simulated time.
 
@@ -67,7 +68,7 @@ def run(
     fetch: FetchOption = False,
     set_: SetOption = None,
     method: Annotated[str, typer.Option(help="One of the methods above.")] = "floss",
-    rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
+    rank: Annotated[int | None, typer.Option(help="LoRA rank; default 16.")] = None,
     down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
     up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
     density: Annotated[
@@ -113,7 +114,7 @@ def run(
     ] = None,
     eval_every: Annotated[int, typer.Option(min=1, help="Rounds between evaluations.")] = 10,
     device: DeviceOption = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    threads: ThreadsOption = 1,
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
     partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
@@ -135,17 +136,19 @@ def run(
     densities = given(down_density=down_density, up_density=up_density, density=density)
     chosen = method_from_name(
         method,
-        **{name: parse_density(text) for name, text in densities.items()},
+        **{name: _density(name, text) for name, text in densities.items()},
         **given(
             factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
             dense_head=dense_head, down_values=down_values, up_values=up_values,
             error_feedback=error_feedback, mask_ledger=mask_ledger,
         ),
     )  # fmt: skip
+    if rank is not None and chosen.trains not in ADAPTED:
+        raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
     loaded = load_task(
         task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
     )
-    config = RunConfig.of(loaded, chosen, rank=rank, seed=seed).with_(
+    config = RunConfig.of(loaded, chosen, rank=16 if rank is None else rank, seed=seed).with_(
         fleet=given(clients=clients, law=partition, alpha=alpha),
         client=given(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
         server=given(
@@ -158,12 +161,19 @@ def run(
     folder = RunFolder.open(path, config.description(KIND, place, threads))
     with folder.lock():
         record = _run_with_progress(config, profile, folder, rounds, eval_every, place, threads)
-        summary = _finish(config, profile, folder, record, place)
+        summary = finish(config, profile, folder, record, place)
     if json_:
         print(json.dumps(summary, indent=2))
     else:
-        Console().print(_summary_table(summary))
+        Console().print(summary_table(summary))
         print(f"record, plot and {'adapter' if 'rank' in summary else 'model'}: {path}")
+
+
+def _density(option: str, text: str) -> float:
+    try:
+        return parse_density(text)
+    except DensityError as error:
+        raise DensityError(f"--{option.replace('_', '-')}: {error}") from None
 
 
 def _default_folder(config: RunConfig) -> Path:
@@ -184,7 +194,8 @@ def _run_with_progress(
     console = Console(stderr=True)
     done = folder.committed().rounds
     if done:
-        console.print(f"{folder.path} holds {done} rounds; continuing from there")
+        what = "continuing from there" if done < rounds else "nothing is left to train"
+        console.print(f"{folder.path} holds {done} rounds; {what}")
     with progress_bar(console, "{task.fields[note]}") as bar:
         work = bar.add_task(config.method.name, total=max(rounds, done), completed=done, note="")
         learner = open_learner(config, device, threads)
@@ -206,74 +217,3 @@ def _run_with_progress(
             eval_every=eval_every,
             on_round=show,
         )
-
-
-def _finish(
-    config: RunConfig, profile: NetworkProfile, folder: RunFolder, record: RunRecord, device: str
-) -> dict[str, Any]:
-    """Write plot and adapter of a finished run; return its summary."""
-    from floss_sim.plots import draw_run, save
-
-    curve = record.evaluated()
-    if not curve.num_rows:
-        raise RecordError(f"{folder.path} holds no evaluated round; run more --rounds")
-    last = curve.to_pylist()[-1]
-    model = folder.model(last["round"])
-    test = folder.tested(last["round"], lambda: test_metrics(config, model, device))
-    label = config.describe()
-    title = f"{config.task.name} on {profile.name}, seed {config.seed}"
-    save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")
-    adapted = config.method.trains in ADAPTED
-    export_adapter(config, model, folder.path / ("adapter" if adapted else "model"))
-    down = record.rounds["down_bytes"].to_pylist()[: last["round"]]
-    up = record.rounds["up_bytes"].to_pylist()[: last["round"]]
-    return {
-        **config.settings(),
-        "method": config.method.name,
-        "method_settings": config.method.settings(),
-        "configuration": config.describe(),
-        **_ledger(config),
-        "network": profile.name,
-        "rounds": last["round"],
-        "validation_accuracy": last["accuracy"],
-        "validation_loss": last["loss"],
-        "dense_accuracy": last["dense_accuracy"],
-        "test_accuracy": test["accuracy"],
-        "down_bytes": sum(down),
-        "up_bytes": sum(up),
-        "simulated_s": last["closed_at_s"],
-        "fingerprint": folder.description["fingerprint"],
-        "out": str(folder.path),
-    }
-
-
-def _ledger(config: RunConfig) -> dict[str, int]:
-    """Return the size of the server's mask ledger, where the method keeps one."""
-    if not config.method.mask_ledger:
-        return {}
-    return {"mask_ledger_bytes": ledger_nbytes(config.layout, config.fleet.clients)}
-
-
-def _summary_table(summary: Mapping[str, Any]) -> Table:
-    table = Table(show_header=False)
-    rounds, cohort = summary["rounds"], summary["server"]["cohort"]
-    transfers = rounds * cohort
-    ledger = summary.get("mask_ledger_bytes")
-    for name, value in (
-        ("method", summary["method"]),
-        ("configuration", summary["configuration"]),
-        *([("mask ledger", f"{format_bytes(ledger)} on the server")] if ledger else []),
-        ("network", summary["network"]),
-        ("rounds", f"{rounds} of {cohort} clients"),
-        ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),
-        ("test accuracy", f"{summary['test_accuracy']:.3f}"),
-        ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
-        ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
-        ("simulated time", format_duration(summary["simulated_s"])),
-    ):
-        table.add_row(name, value)
-    return table
-
-
-def _both_bytes(total: int, transfers: int) -> str:
-    return f"{format_bytes(total)} ({format_bytes(total / transfers)} a client and round)"

@@ -21,6 +21,7 @@ from floss_sim.cli.common import (
     JsonOption,
     SeedOption,
     SetOption,
+    ThreadsOption,
     given,
     parse_settings,
 )
@@ -64,7 +65,7 @@ def check(
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    threads: ThreadsOption = 1,
     json_: JsonOption = False,
 ) -> None:
     """Load a task and say what was found; time one local training step."""

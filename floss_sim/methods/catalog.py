@@ -72,7 +72,7 @@ def floss_tiers(
     """
     parts = [
         (share, *(_fraction(parse_density(d), scope, pick, dense_head) for d in densities))
-        for share, *densities in _parse(tiers, 3, DEFAULT_TIERS)
+        for share, *densities in _parse(tiers, ("share", "down", "up"), DEFAULT_TIERS)
     ]
     total = sum(share for share, *_ in parts)
     return Method("floss-tiers", tuple(Tier(share / total, down, up) for share, down, up in parts))
@@ -100,7 +100,9 @@ def hetlora(
     """
     if which not in ("first", "largest"):
         raise ConfigError(f"unknown ranks {which!r}; valid: first, largest")
-    parts = [(share, _ranks(text)) for share, text in _parse(tiers, 2, DEFAULT_RANKS)]
+    parts = [
+        (share, _ranks(text)) for share, text in _parse(tiers, ("share", "ranks"), DEFAULT_RANKS)
+    ]
     total = sum(share for share, _ in parts)
     return Method(
         "hetlora",
@@ -119,14 +121,16 @@ def _ranks(text: str) -> int | float:
     return int(text)
 
 
-def _parse(text: str, fields: int, example: str) -> list[tuple[Any, ...]]:
+def _parse(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, ...]]:
     try:
         rows = [part.strip().split(":") for part in text.split(",")]
         parts: list[tuple[Any, ...]] = [(float(share), *rest) for share, *rest in rows]
     except ValueError:
         parts = []
-    if not parts or any(len(p) != fields or not 0 < p[0] < float("inf") for p in parts):
-        raise ConfigError(f"cannot read tiers {text!r}; valid: {example}")
+    if not parts or any(len(p) != len(names) or not 0 < p[0] < float("inf") for p in parts):
+        raise ConfigError(
+            f"cannot read tiers {text[:40]!r}; valid: {':'.join(names)} of each, such as {example}"
+        )
     return parts
 
 

@@ -19,11 +19,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, DensityError
 from floss_sim.layout import Layout
 from floss_sim.methods.fractions import RandomK, TopK
 from floss_sim.methods.selectors import Everything
-from floss_sim.sparsity import Mask, format_density, parse_density
+from floss_sim.sparsity import Mask, format_density
 
 Pick = TopK | RandomK
 
@@ -102,7 +102,10 @@ class Shrinking(PersistentMask):
     density: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", parse_density(self.factor))
+        if not 0 < self.factor <= 1:
+            raise DensityError(
+                f"factor {self.factor} is outside (0, 1]; 0.98 leaves 98 % of the mask a round"
+            )
 
     def at(self, version: int) -> Everything | Pick:
         """Return the selector of ``factor ** version``."""

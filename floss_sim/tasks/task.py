@@ -9,7 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    model_validator,
+)
 
 from floss_sim import documents
 from floss_sim.documents import Section
@@ -103,10 +110,14 @@ class PartitionSection(Section):
     min_examples: Count = 1
 
 
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 class LoraSection(Section):
     """``[lora]``: targets that get an adapter (see ``floss_sim.families``), alpha, dropout."""
 
-    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    targets: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more)]
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 

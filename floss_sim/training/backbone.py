@@ -123,6 +123,7 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
 
 def _checkpoint(backbone: PreTrainedModel) -> None:
     """Recompute each layer's activations in the backward pass instead of keeping them."""
+    backbone.config.use_cache = False  # keys and values are not kept either
     if hasattr(backbone, "activation_checkpointing_enable"):  # since transformers 5.23
         backbone.activation_checkpointing_enable()
     else:

@@ -9,6 +9,7 @@ from made_runs import make_run
 
 from floss_sim.comparison import Axis, Comparison, Limit, Point, compare, parse_limit
 from floss_sim.errors import ConfigError, RecordError
+from floss_sim.records import RunFolder
 
 LOW = [(0.5, 100, 20, 1.0), (None, 100, 20, 2.0), (0.75, 100, 20, 3.0)]
 HIGH = [(0.625, 100, 28, 2.0), (0.7, 100, 20, 3.0), (1.0, 100, 20, 4.0)]
@@ -178,3 +179,12 @@ def test_seeds_that_end_at_different_rounds_are_read_where_all_are_and_said(tmp_
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, runs, says):
     with pytest.raises(RecordError, match=says):
         made(tmp_path, *runs)
+
+
+def test_a_run_that_diverged_is_left_out_with_its_reason(tmp_path: Path):
+    make_run(tmp_path / "wild", [])
+    RunFolder.read(tmp_path / "wild").note_divergence("the update of client 3 is not finite")
+    comparison = compare([tmp_path / "wild", make_run(tmp_path / "tame", LOW)])
+    assert comparison.notes == (
+        f"{tmp_path / 'wild'} left out: the update of client 3 is not finite",
+    )

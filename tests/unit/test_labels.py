@@ -113,3 +113,24 @@ def test_a_label_that_ends_like_a_number_stays_apart():
     twins = [("m", {"law": "a", "layout": digit * 16}) for digit in "12"]
     made, _ = labels([*twins, ("m", {"law": "a #1"}), ("m", {}), ("m", {"law": "c"})])
     assert len(set(made)) == 5
+
+
+def test_adapters_that_one_method_lacks_are_not_told_of_all_the_others():
+    lora = {"alpha": 16, "targets": ["q", "v"]}
+    made, unsaid = labels(
+        [
+            ("full", trajectory(method={"trains": "full"}, rank=None)),
+            *[(name, trajectory(method={}, lora=lora, rank=4)) for name in ("dense", "hetlora")],
+        ]
+    )
+    assert made[1:] == ["dense r4", "hetlora r4"]
+    assert unsaid == ["targets q+v", "alpha 16"] or unsaid == ["alpha 16", "targets q+v"]
+
+
+def test_tiers_read_as_fractions():
+    tiers = [
+        {"share": 1 / 3, "down_ranks": 0.25, "down_which": "first", "up_mask": "download's"},
+        {"share": 2 / 3, "down_ranks": 1.0, "down_which": "first", "up_mask": "download's"},
+    ]
+    made, _ = labels([("hetlora", {"method": {"tiers": tiers}}), ("dense", {"method": {}})])
+    assert made == ["hetlora tiers 1/3:1/4:first+2/3:1:first", "dense"]

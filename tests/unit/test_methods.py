@@ -158,7 +158,7 @@ def test_dense_with_a_density_is_refused_and_says_what_to_use():
         ("hetlora", {"tiers": "1:-2"}, "neither a whole number nor a fraction such as 1/4"),
         ("hetlora", {"tiers": "1:\u00b2"}, "neither a whole number nor a fraction such as 1/4"),
         ("hetlora", {"tiers": "1:" + 5000 * "9"}, "neither a whole number"),
-        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: 1:1/1"),
+        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: share:ranks of each"),
         *[
             ("floss-tiers", {"tiers": text}, "cannot read tiers")
             for text in ("", "1", "1:1", "1:1:1,", ",", "x:1:1", "0:1:1", "-1:1:1", "nan:1:1",

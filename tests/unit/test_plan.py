@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tests_support import CountingLearner
 
@@ -13,6 +15,7 @@ from planner import report
 from planner.budget import Limit, parse_budget
 from planner.plan import Outcome, Plan, choose, cut, noise
 from planner.plots import curves_frame, draw_plan
+from planner.request import Request
 from planner.space import Candidate
 
 
@@ -48,7 +51,7 @@ def plan(paper: NetworkProfile) -> Plan:
     )  # fmt: skip
     request = {
         "task": "digits", "network": "paper", "seed": 0, "validation_examples": 350,
-        "test_examples": 350,
+        "test_examples": 350, "judged": {"what": "examples", "validation": 350, "test": 350},
     }  # fmt: skip
     return Plan(
         request, limit, choice.recommendation, choice.others, choice.best_accuracy, choice.margin,
@@ -133,3 +136,24 @@ def test_saving_writes_both_files(paper: NetworkProfile, tmp_path: Path):
         "accuracy.png",
         "plan.json",
     ]
+
+
+def test_next_tokens_are_what_an_accuracy_of_texts_is_judged_on():
+    tokens = np.array([[5, 6, 7, -1], [1, 2, -1, -1]], np.int32)  # two and one to predict
+    split = tokens, np.zeros(2, np.int64)
+    content = SimpleNamespace(validation=split, test=split)
+    for kind, judged in (
+        ("next-token", {"what": "next tokens", "validation": 3, "test": 3}),
+        ("text-classification", {"what": "examples", "validation": 2, "test": 2}),
+    ):
+        task = SimpleNamespace(kind=kind, content=content)
+        assert Request.judged(SimpleNamespace(task=task)) == judged
+
+
+def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
+    tied = plan(paper)
+    assert sum(line.startswith("=") for line in report.sentences(tied)) == 1
+    assert sum("=" in row[5] for row in report.table_rows(tied)) == 2
+    lonely = replace(tied, margin=0.0, recommendation=tied.runners_up[0], runners_up=())
+    assert not any(line.startswith("=") for line in report.sentences(lonely))
+    assert not any("=" in row[5] for row in report.table_rows(lonely))

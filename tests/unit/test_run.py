@@ -9,6 +9,7 @@ import pytest
 from tests_support import CountingLearner
 
 from floss_sim import RunConfig, RunFolder, load_profile, retime, run, size_only
+from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.network import NetworkProfile
 
 COLUMNS = ("rounds", "transfers")
@@ -123,3 +124,28 @@ def test_a_cohort_never_holds_a_client_twice(sparse_digits: RunConfig, paper: Ne
     transfers = size_only(sparse_digits, paper, 50).transfers.to_pandas()
     downloads = transfers[transfers.direction == "down"]
     assert (downloads.groupby("round").client.nunique() == 5).all()
+
+
+class Diverges(CountingLearner):
+    """Ceases to be finite in round 5."""
+
+    def aggregate(self, arrivals):
+        if self.version == 4:
+            raise NonFiniteUpdateError("client 3 (round 5) is not finite")
+        return super().aggregate(arrivals)
+
+
+def test_a_run_that_diverged_is_not_trained_again_but_keeps_its_rounds(
+    sparse_digits: RunConfig, paper: NetworkProfile, tmp_path: Path
+):
+    folder = open_folder(tmp_path / "run", sparse_digits)
+    for rounds in (9, 30):
+        learner = Diverges()
+        with pytest.raises(NonFiniteUpdateError, match=r"client 3 \(round 5\)"):
+            run(
+                sparse_digits, paper, learner, rounds=rounds, folder=folder,
+                eval_every=2, commit_every_s=0,
+            )  # fmt: skip
+        assert learner.trained == (25 if rounds == 9 else 0)
+    assert folder.divergence() == "client 3 (round 5) is not finite"
+    assert run(sparse_digits, paper, Diverges(), rounds=4, folder=folder).rounds.num_rows == 4

@@ -118,3 +118,13 @@ def test_survivors_are_a_third_but_at_least_the_finalists():
 def test_a_curve_answers_with_the_last_measurement_up_to_a_round():
     curve = Curve((10, 20), (0.5, 0.7), 25)
     assert [curve.at(r) for r in (9, 10, 19, 20, 99)] == [-math.inf, 0.5, 0.5, 0.7, 0.7]
+
+
+def test_candidates_that_fit_are_searched_though_others_do_not():
+    horizons = {candidate: 100 * candidate.rank for candidate in candidates(8)}
+    for seed in range(20):
+        strategy = halving(horizons, effort=350, seed=seed)
+        assert strategy.starters
+        assert all(strategy.bound([candidate]) <= 350 for candidate in strategy.starters)
+    with pytest.raises(BudgetError, match="the shortest takes 100; raise --effort"):
+        halving(horizons, effort=99)

@@ -1,0 +1,120 @@
+"""What a finished run leaves: its plot, its adapter, and its summary as a table or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from floss_sim.config import RunConfig
+from floss_sim.errors import PayloadError, RecordError
+from floss_sim.layout import ADAPTED
+from floss_sim.methods import ledger_nbytes
+from floss_sim.network import NetworkProfile
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.sparsity import Mask
+from floss_sim.training import export_adapter, test_metrics
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.wire import decode
+
+_KINDS = {
+    "lora_A": "A", "lora_B": "B", "head_weight": "head", "head_bias": "head bias",
+    "bias": "biases", "weight": "weights",
+}  # fmt: skip
+
+
+def finish(
+    config: RunConfig, profile: NetworkProfile, folder: RunFolder, record: RunRecord, device: str
+) -> dict[str, Any]:
+    """Write plot and adapter of a finished run; return its summary."""
+    from floss_sim.plots import draw_run, save
+
+    curve = record.evaluated()
+    if not curve.num_rows:
+        raise RecordError(f"{folder.path} holds no evaluated round; run more --rounds")
+    last = curve.to_pylist()[-1]
+    model = folder.model(last["round"])
+    try:
+        test = folder.tested(last["round"], lambda: test_metrics(config, model, device))
+    except PayloadError as error:
+        raise RecordError(f"{folder.path}: the model of round {last['round']}: {error}") from None
+    label = config.describe()
+    title = f"{config.task.name} on {profile.name}, seed {config.seed}"
+    save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")
+    adapted = config.method.trains in ADAPTED
+    export_adapter(config, model, folder.path / ("adapter" if adapted else "model"))
+    down = record.rounds["down_bytes"].to_pylist()[: last["round"]]
+    up = record.rounds["up_bytes"].to_pylist()[: last["round"]]
+    return {
+        **config.settings(),
+        "method": config.method.name,
+        "method_settings": config.method.settings(),
+        "configuration": config.describe(),
+        **_ledger(config),
+        **_mask(config, model),
+        "network": profile.name,
+        "rounds": last["round"],
+        "validation_accuracy": last["accuracy"],
+        "validation_loss": last["loss"],
+        "dense_accuracy": last["dense_accuracy"],
+        "test_accuracy": test["accuracy"],
+        "down_bytes": sum(down),
+        "up_bytes": sum(up),
+        "simulated_s": last["closed_at_s"],
+        "fingerprint": folder.description["fingerprint"],
+        "out": str(folder.path),
+    }
+
+
+def _ledger(config: RunConfig) -> dict[str, int]:
+    """Return the size of the server's mask ledger, where the method keeps one."""
+    if not config.method.mask_ledger:
+        return {}
+    return {"mask_ledger_bytes": ledger_nbytes(config.layout, config.fleet.clients)}
+
+
+def _mask(config: RunConfig, model: bytes) -> dict[str, dict[str, float]]:
+    """Return the fraction of each kind of tensor that a persistent mask keeps."""
+    if config.method.persistent is None:
+        return {}
+    _, kept_N = decode(config.layout, model)
+    parts: dict[str, list[Mask]] = {}
+    for tensor in config.layout.tensors:
+        parts.setdefault(_KINDS[tensor.kind], []).append(kept_N[config.layout.slices[tensor.name]])
+    return {"mask_keeps": {k: float(np.concatenate(part).mean()) for k, part in parts.items()}}
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Return a summary as a table for people."""
+    table = Table(show_header=False)
+    rounds, cohort = summary["rounds"], summary["server"]["cohort"]
+    transfers = rounds * cohort
+    ledger = summary.get("mask_ledger_bytes")
+    for name, value in (
+        ("method", summary["method"]),
+        ("configuration", summary["configuration"]),
+        *([("mask ledger", f"{format_bytes(ledger)} on the server")] if ledger else []),
+        *([("mask keeps", _kept(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
+        ("network", summary["network"]),
+        ("rounds", f"{rounds} of {cohort} clients"),
+        ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),
+        ("test accuracy", f"{summary['test_accuracy']:.3f}"),
+        ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
+        ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
+        ("simulated time", format_duration(summary["simulated_s"])),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _kept(fractions: Mapping[str, float]) -> str:
+    """Return what a mask keeps of each kind, and what it means where a kind is gone."""
+    words = ", ".join(f"{100 * part:.2g} % of {kind}" for kind, part in fractions.items())
+    gone = [kind for kind, part in fractions.items() if part == 0]
+    return f"{words}; {' and '.join(gone)} no longer train" if gone else words
+
+
+def _both_bytes(total: int, transfers: int) -> str:
+    return f"{format_bytes(total)} ({format_bytes(total / transfers)} a client and round)"
