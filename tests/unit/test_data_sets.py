@@ -205,6 +205,52 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_name(
     assert capfd.readouterr() == ("", "")
 
 
+def test_header_and_rows_of_a_csv_may_end_in_a_comma_alike(write, tmp_path: Path):
+    path = write(name="rows.csv")
+    plain = load_task(path).content
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    (tmp_path / "rows.csv").write_text("".join(f"{line},\n" for line in lines))
+    assert load_task(path).content.digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    ("rows_", "says"),
+    [
+        ("w1 w0,1,\nw2 w0,2,\n", "a row has more cells than the header"),
+        ("w1, w0,1\nw2, w0,2\n", "a row has more cells than the header"),
+        ("w1, w0,1\nw2 w0,2\n", "a row has more cells than the header"),
+        ("w1 w0,1\nw2, w0,2\n", "line 3 has 3 cells, more than the header's 2"),
+        ("", "holds no rows"),
+    ],
+)
+def test_a_csv_whose_rows_do_not_fit_its_header_is_refused(write, tmp_path, capfd, rows_, says):
+    (tmp_path / "wide.csv").write_text("words,mood\n" + rows_)
+    said = refusal(write(('"rows.jsonl"', '"wide.csv"')))
+    assert said == f"cannot read {tmp_path / 'wide.csv'}: {said.split(': ', 1)[1]}"
+    assert says in said
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.csv", rows(30))
+    (tmp_path / "folder" / "test.csv").write_text("words,mood\n" + rows_)
+    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
+    assert said.startswith(f"cannot read {tmp_path / 'folder' / 'test.csv'}: ")
+    assert says in said
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_words_none_and_na_are_texts_in_a_folder_too(write, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.csv", [{**row, "words": "NA"} for row in rows(30)])
+    assert len(load_task(write(('"rows.jsonl"', '"folder"'))).content.train[1]) == 20
+
+
+def test_files_of_different_columns_are_refused_with_those_columns(write, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.csv", rows(30))
+    save(tmp_path / "folder" / "test.csv", [{"text": "w1", "mood": 1, "who": "a"}])
+    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
+    assert "its files have different columns; not in all of them: text, words" in said
+
+
 # columns
 
 
