@@ -125,11 +125,11 @@ def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
     from floss_sim.tasks.columns import class_numbers, group_numbers, select_rows
     from floss_sim.tasks.library import open_splits
 
-    check_fit(task)
     data, where = task.data, f"task {task.name!r}"
     splits = open_splits(
         data.dataset, folder, config=data.config, revision=data.revision, fetch=fetch
     )
+    check_fit(task)
     parts = [
         select_rows(splits, name, data.split_column, where)
         for name in (data.train, data.test)

@@ -1,4 +1,4 @@
-"""Whether ``[preprocess]`` fits the backbone, from its config alone: before data are read."""
+"""Whether ``[preprocess]`` fits the backbone, from its config alone, before examples are read."""
 
 from __future__ import annotations
 

@@ -716,9 +716,10 @@ def test_more_class_folders_than_classes_are_named(write, tmp_path: Path):
         ),
     ],
 )
-def test_what_the_backbone_cannot_read_is_refused_before_any_data(
+def test_what_the_backbone_cannot_read_is_refused_by_its_config(
     write, tmp_path: Path, new: str, config: dict[str, Any], says: str
 ):
+    draw(tmp_path / "photos", [(4, 4)] * 6)
     assert says in refusal(image_task(tmp_path, write, ("max_length = 5", new), **config))
 
 
