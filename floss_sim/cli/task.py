@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +29,7 @@ from floss_sim.cli.common import (
 from floss_sim.config import RunConfig
 from floss_sim.messages import NO_STATE
 from floss_sim.methods import dense
-from floss_sim.tasks import load_task
+from floss_sim.tasks import TaskData, load_task
 from floss_sim.training import open_learner, resolve_device
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import predict_nbytes
@@ -43,6 +44,8 @@ Examples:
 
   floss-sim task check 20newsgroups --fetch --set data.limit=1000 --clients 20
 """
+
+_LISTED = 20  # classes that the table lists
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at tasks.")
 
@@ -94,11 +97,14 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "backbone": str(task.backbone_path),
         "family": task.backbone_config.get("model_type"),
         "input_shape": list(content.train[0].shape[1:]),
+        "cut_texts": content.cut,
         "train_examples": len(content.train[1]),
         "validation_examples": len(content.validation[1]),
         "test_examples": len(content.test[1]),
         "classes": task.labels,
+        "class_examples": _class_examples(content, task.labels),
         "clients": len(sizes),
+        "dealt_examples": sum(sizes),
         "partition": config.fleet.law,
         "client_examples": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
         "rank": config.rank,
@@ -108,6 +114,26 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "upload_bytes": nbytes,
         "round_bytes": 2 * config.server.cohort * nbytes,
     }
+
+
+def _class_examples(content: TaskData, classes: int) -> list[dict[str, Any]]:
+    """Return number, name and training examples of each class that occurs anywhere."""
+    counts = [
+        np.bincount(part[1], minlength=classes)[:classes]
+        for part in (content.train, content.validation, content.test)
+    ]
+    names = dict(enumerate(content.names))
+    return [
+        {
+            "class": number,
+            "label": names.get(number, str(number)),
+            **{
+                part: int(count[number])
+                for part, count in zip(("train", "validation", "test"), counts, strict=True)
+            },
+        }
+        for number in np.flatnonzero(sum(counts)).tolist()
+    ]
 
 
 def step_seconds(config: RunConfig, device: str, threads: int) -> float:
@@ -131,25 +157,50 @@ def step_seconds(config: RunConfig, device: str, threads: int) -> float:
 def _table(found: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     examples = found["client_examples"]
-    per_client, round_bytes = format_bytes(found["download_bytes"]), found["round_bytes"]
+    down, up, both = (
+        format_bytes(found[f"{what}_bytes"]) for what in ("download", "upload", "round")
+    )
     for name, value in (
         ("task", f"{found['task']}, {found['kind']}"),
         ("data set", found["dataset"]),
         ("backbone", f"{found['backbone']} ({found['family']})"),
-        ("one example", " x ".join(str(side) for side in found["input_shape"])),
+        ("one example", _example(found)),
         ("training examples", str(found["train_examples"])),
         ("validation examples", str(found["validation_examples"])),
         ("test examples", str(found["test_examples"])),
-        ("classes", str(found["classes"] or "none: next-token prediction")),
+        ("classes", _classes(found)),
         ("clients", f"{found['clients']}, partition {found['partition']}"),
         (
             "examples a client",
             f"{examples['min']} to {examples['max']}, median {examples['median']:g}",
         ),
+        ("examples dealt", f"{found['dealt_examples']} of {found['train_examples']}"),
         ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
-        ("dense round", f"{per_client} down and up a client"),
-        ("", f"{format_bytes(round_bytes)} in all for {found['cohort']} clients"),
+        ("dense round", f"{down} down and {up} up for each client"),
+        ("", f"{both} in all for {found['cohort']} clients"),
         ("one local step", f"{format_duration(found['step_s'])} on {found['device']}"),
     ):
         table.add_row(name, value)
     return table
+
+
+def _example(found: Mapping[str, Any]) -> str:
+    shape = " x ".join(str(side) for side in found["input_shape"])
+    if found["cut_texts"] is None:
+        return f"{shape} (channels x height x width)"
+    return f"up to {shape} tokens; {found['cut_texts']:.1%} of the training texts are cut"
+
+
+def _classes(found: Mapping[str, Any]) -> str:
+    """Return how many classes there are and, in short, their training examples."""
+    occur = found["class_examples"]
+    if not found["classes"]:
+        return "none: next-token prediction"
+    listed = [f"{c['class']}: {_short(c['label'], c['class'])}{c['train']}" for c in occur]
+    more = [f"{len(occur) - _LISTED} more"] if len(occur) > _LISTED else []
+    head = f"{len(occur)} of {found['classes']} classes occur, with so many training examples:"
+    return "\n".join([head, ", ".join(listed[:_LISTED] + more)])
+
+
+def _short(label: str, number: int) -> str:
+    return "" if label == str(number) else f"{label} "

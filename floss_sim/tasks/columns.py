@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.int64]  # of rows, classes or groups
 _BATCH = 256
+_SHOWN = 10  # labels that an error lists
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one split; ``where`` names them in errors."""
+    """The rows of one split; ``where`` names it in errors."""
 
     table: Dataset
     where: str
@@ -51,6 +52,10 @@ class Rows:
         """
         one = self.table.select_columns([self.require(key, name)])
         return one.with_format("arrow")[:].column(0)
+
+    def row(self, number: int) -> str:
+        """Return how errors name a row of this split."""
+        return row_name(self.where, number)
 
     def holds_images(self, name: str) -> bool:
         """Return whether a column's cells can hold images: encoded bytes, or files by path."""
@@ -86,11 +91,23 @@ def select_rows(
     from datasets import concatenate_datasets
 
     everything = Rows(concatenate_datasets(list(splits.values())), where)
-    values = everything.column("data.split_column", split_column).cast(pa.string())
+    column = everything.column("data.split_column", split_column)
+    try:
+        values = column.cast(pa.string())
+    except pa.ArrowException:
+        raise TaskError(
+            f"{where}: column {split_column!r} (data.split_column) holds {column.type}, "
+            "which names no splits"
+        ) from None
     found = [value for value in values.unique().to_pylist() if value is not None]
     _expect(name, found, where, f"value of column {split_column!r}")
     chosen = np.flatnonzero(pc.equal(values, name).fill_null(False).to_numpy())
-    return Rows(everything.table.select(chosen), f"{where}, {split_column} {name!r}")
+    return Rows(everything.table.select(chosen), f"{where}, rows of {split_column} {name!r}")
+
+
+def row_name(where: str, number: int) -> str:
+    """Return how errors name a row of a split."""
+    return f"{where}, row {number} (counted from 0)"
 
 
 def _expect(name: str, names: Collection[str], where: str, what: str) -> None:
@@ -98,8 +115,10 @@ def _expect(name: str, names: Collection[str], where: str, what: str) -> None:
         raise TaskError(f"{where}: {name!r} is no {what}; valid: {', '.join(sorted(names))}")
 
 
-def class_numbers(parts: Sequence[Rows], name: str | None, classes: int) -> list[Numbers]:
-    """Return the class of every row of each part.
+def class_numbers(
+    parts: Sequence[Rows], name: str | None, classes: int
+) -> tuple[list[Numbers], tuple[str, ...]]:
+    """Return the class of every row of each part, and the names of the classes if they have any.
 
     Whole numbers are classes as they are; strings are numbered in sorted order over all parts.
 
@@ -108,38 +127,51 @@ def class_numbers(parts: Sequence[Rows], name: str | None, classes: int) -> list
             the classes.
     """
     columns = [part.column("data.label", name) for part in parts]
-    for part, column in zip(parts, columns, strict=True):
-        _refuse_nulls(part, column, f"no label in column {name!r}")
     kind = columns[0].type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        columns = _numbered(columns, f"{parts[0].where}: column {name!r}", classes)
-    elif not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+    text = _is_text(kind)
+    for part, column in zip(parts, columns, strict=True):
+        blank = _blank(column) if text else column.is_null()
+        _refuse(part, blank, f"no label in column {name!r}")
+    if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise TaskError(
             f"{parts[0].where}: column {name!r} holds {kind}; labels are whole numbers or strings"
         )
-    numbers = [column.cast(pa.int64(), safe=False).to_numpy() for column in columns]
+    names = _names(columns, text, parts[0], str(name))
+    if text:
+        columns = [pc.index_in(one, value_set=pa.array(names, kind)) for one in columns]
+    numbers = [column.to_numpy() for column in columns]
+    if len(names) > classes and max(part.max(initial=0) for part in numbers) >= classes:
+        raise TaskError(
+            f"{parts[0].where}: column {name!r} holds {len(names)} different labels "
+            f"({_listed(names)}); data.classes is {classes}"
+        )
     for part, labels in zip(parts, numbers, strict=True):
         check_classes(labels, classes, part.where)
-    return numbers
+    return [labels.astype(np.int64) for labels in numbers], names
 
 
-def check_classes(labels_E: Numbers, classes: int, where: str) -> None:
+def _names(
+    columns: Sequence[pa.ChunkedArray], text: bool, part: Rows, name: str
+) -> tuple[str, ...]:
+    """Return the names of the classes: the strings, sorted, or what the data set calls them."""
+    if text:
+        return tuple(sorted({name for column in columns for name in column.unique().to_pylist()}))
+    return tuple(getattr(part.table.features[name], "names", None) or ())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more
+
+
+def check_classes(labels_E: NDArray[Any], classes: int, where: str) -> None:
     """Raise TaskError if a label lies outside 0 .. classes - 1; the message says where first."""
     outside = np.flatnonzero((labels_E < 0) | (labels_E >= classes))
     if outside.size:
         raise TaskError(
-            f"{where}: labels outside 0 to {classes - 1} (data.classes), first "
-            f"{labels_E[outside[0]]} in row {outside[0]}"
+            f"{row_name(where, outside[0])}: label {labels_E[outside[0]]} is outside "
+            f"0 to {classes - 1} (data.classes)"
         )
-
-
-def _numbered(
-    columns: Sequence[pa.ChunkedArray], where: str, classes: int
-) -> list[pa.ChunkedArray]:
-    names = sorted({name for column in columns for name in column.unique().to_pylist()})
-    if len(names) > classes:
-        raise TaskError(f"{where} holds {len(names)} different labels; data.classes is {classes}")
-    return [pc.index_in(column, value_set=pa.array(names, column.type)) for column in columns]
 
 
 def group_numbers(rows: Rows, name: str) -> Numbers:
@@ -149,8 +181,13 @@ def group_numbers(rows: Rows, name: str) -> Numbers:
         TaskError: No such column, or an empty cell.
     """
     column = rows.column("data.group", name)
-    _refuse_nulls(rows, column, f"no group in column {name!r}")
-    numbered = pc.index_in(column, value_set=column.unique())
+    _refuse(rows, column.is_null(), f"no group in column {name!r}")
+    try:
+        numbered = pc.index_in(column, value_set=column.unique())
+    except pa.ArrowException:
+        raise TaskError(
+            f"{rows.where}: column {name!r} (data.group) holds {column.type}, which names no groups"
+        ) from None
     return numbered.to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
@@ -161,13 +198,21 @@ def blank_rows(rows: Rows, name: str | None) -> Numbers:
         TaskError: No such column, or one that holds no texts.
     """
     column = rows.column("data.input", name)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not _is_text(column.type):
         raise TaskError(f"{rows.where}: column {name!r} holds {column.type}, not texts")
-    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0).fill_null(True)
-    return np.flatnonzero(blank.to_numpy())
+    return np.flatnonzero(_blank(column).to_numpy())
 
 
-def _refuse_nulls(rows: Rows, column: pa.ChunkedArray, what: str) -> None:
-    if column.null_count:
-        first = np.flatnonzero(column.is_null().to_numpy())[0]
-        raise TaskError(f"{rows.where}: {what} in row {first}")
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which texts are missing or only white space."""
+    return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0).fill_null(True)
+
+
+def _refuse(rows: Rows, lacking: pa.ChunkedArray, what: str) -> None:
+    first = np.flatnonzero(lacking.to_numpy())[:1]
+    if first.size:
+        raise TaskError(f"{rows.row(first[0])}: {what}")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import TaskError
 from floss_sim.tasks import hub
 from floss_sim.tasks.datasets import DIGITS, Arrays, load_digits, load_npz
+from floss_sim.tasks.fit import check_fit
 
 if TYPE_CHECKING:
     from floss_sim.tasks.columns import Rows
@@ -41,12 +42,16 @@ class TaskData:
         validation: What choices are made on.
         test: What is reported.
         groups: Group, 0 .. G-1, of each training example where ``data.group`` names a column.
+        names: What the data call the classes, by number; empty where they are numbers.
+        cut: Share of the training texts that were longer than ``preprocess.max_length``.
     """
 
     train: Arrays
     validation: Arrays
     test: Arrays
     groups: Numbers | None = None
+    names: tuple[str, ...] = ()
+    cut: float | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -71,7 +76,8 @@ def load_content(task: Task, folder: Path, *, fetch: bool) -> TaskData:
 
     Raises:
         TaskError: Unreadable data, a missing column, labels outside the classes, an empty text,
-            too few rows.
+            too few rows, or a ``[preprocess]`` that does not fit the backbone.
+        LayoutError: The backbone's family is unknown.
     """
     path = None if task.data.dataset == DIGITS else hub.locate(task.data.dataset, folder)
     if task.data.dataset == DIGITS:
@@ -81,7 +87,7 @@ def load_content(task: Task, folder: Path, *, fetch: bool) -> TaskData:
     return _from_library(task, folder, fetch=fetch)
 
 
-def _from_arrays(task: Task, x: NDArray[np.float32], y: Numbers) -> TaskData:
+def _from_arrays(task: Task, x: NDArray[np.float32], y: NDArray[Any]) -> TaskData:
     from floss_sim.tasks.columns import check_classes
 
     where = f"task {task.name!r}"
@@ -90,8 +96,10 @@ def _from_arrays(task: Task, x: NDArray[np.float32], y: Numbers) -> TaskData:
             f"{where}: {task.data.dataset} holds images without named splits; valid: kind "
             "'image-classification' and data.test as a count"
         )
+    check_fit(task)
     parts = _split(task, len(y))
     check_classes(y, task.labels, where)
+    y = y.astype(np.int64)
     parts[0] = parts[0][: task.data.limit]
     train, validation, test = ((x[part], y[part]) for part in parts)
     return TaskData(train, validation, test)
@@ -102,7 +110,12 @@ def _split(task: Task, rows: int) -> list[Numbers]:
     test = task.data.test if isinstance(task.data.test, int) else 0
     held_out = task.data.validation + test
     if rows <= held_out:
-        raise TaskError(f"task {task.name!r}: {rows} examples leave none beside the {held_out}")
+        counts = f"{task.data.validation} for validation" + (
+            f" and {test} for test" if test else ""
+        )
+        raise TaskError(
+            f"task {task.name!r}: {rows} examples leave none to train on beside {counts}"
+        )
     # This very permutation: the digits backbone was chosen with its last 350 rows unseen.
     order = np.random.default_rng(0).permutation(rows)
     return np.split(order, [rows - held_out, rows - test])
@@ -116,6 +129,7 @@ def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
     splits = open_splits(
         data.dataset, folder, config=data.config, revision=data.revision, fetch=fetch
     )
+    check_fit(task)
     parts = [
         select_rows(splits, name, data.split_column, where)
         for name in (data.train, data.test)
@@ -125,20 +139,22 @@ def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
     kept = [_kept(task, rows) for rows in parts]
     train, validation, counted = (kept[0][part] for part in _split(task, len(kept[0])))
     test = counted if isinstance(data.test, int) else kept[1]
+    labels = [np.zeros(len(rows), dtype=np.int64) for rows in parts]
+    names: tuple[str, ...] = ()
     if task.labels:
-        labels = class_numbers(parts, data.label, task.labels)
-    else:
-        labels = [np.zeros(len(rows), dtype=np.int64) for rows in parts]
+        labels, names = class_numbers(parts, data.label, task.labels)
     groups = None if data.group is None else group_numbers(pool, data.group)
     train = _limited(task, train, groups)
-    x, train = _inputs(task, pool, train)
-    x_validation, validation = _inputs(task, pool, validation)
-    x_test, test = _inputs(task, held, test)
+    x, train, cut = _inputs(task, pool, train)
+    x_validation, validation, _ = _inputs(task, pool, validation)
+    x_test, test, _ = _inputs(task, held, test)
     return TaskData(
         (x, labels[0][train]),
         (x_validation, labels[0][validation]),
         (x_test, labels[-1][test]),
         None if groups is None else np.unique(groups[train], return_inverse=True)[1],
+        names,
+        cut,
     )
 
 
@@ -158,7 +174,7 @@ def _refuse_empty(task: Task, rows: Rows, empty: Sequence[int] | Numbers) -> Non
     if len(empty) and not task.data.drop_empty:
         least = "two tokens" if task.kind == "next-token" else "any token"
         raise TaskError(
-            f"{rows.where}: the text in row {empty[0]} is empty or without {least}; "
+            f"{rows.row(empty[0])}: the text is empty or without {least}; "
             "data.drop_empty = true leaves such rows out"
         )
 
@@ -177,11 +193,11 @@ def _limited(task: Task, train: Numbers, groups: Numbers | None) -> Numbers:
     return train[np.isin(groups[train], chosen)]
 
 
-def _inputs(task: Task, rows: Rows, chosen: Numbers) -> tuple[NDArray[Any], Numbers]:
-    """Return the inputs of some rows, and the rows without those that turn out to be empty."""
+def _inputs(task: Task, rows: Rows, chosen: Numbers) -> tuple[NDArray[Any], Numbers, float | None]:
+    """Return the inputs of some rows, the rows without the empty ones, and the share cut."""
     name = rows.require("data.input", task.data.input)
     if task.kind == "image-classification":
-        return _images(task, rows, name, chosen), chosen
+        return _images(task, rows, name, chosen), chosen, None
     return _tokens(task, rows, name, chosen)
 
 
@@ -191,10 +207,9 @@ def _images(task: Task, rows: Rows, name: str, chosen: Numbers) -> NDArray[np.ui
     if not rows.holds_images(name):
         raise TaskError(f"{rows.where}: column {name!r} holds no images")
     return decode_images(
-        lambda: zip(
-            (f"{rows.where}, row {row}" for row in chosen),
-            chain.from_iterable(rows.cells(name, chosen)),
-            strict=True,
+        lambda: (
+            (f"{rows.where}, {cell['path']}" if cell["path"] else rows.row(row), cell)
+            for row, cell in zip(chosen, chain.from_iterable(rows.cells(name, chosen)), strict=True)
         ),
         channels=1 if task.backbone_config.get("num_channels") == 1 else 3,
         side=task.preprocess.image_size,
@@ -204,15 +219,16 @@ def _images(task: Task, rows: Rows, name: str, chosen: Numbers) -> NDArray[np.ui
 
 def _tokens(
     task: Task, rows: Rows, name: str, chosen: Numbers
-) -> tuple[NDArray[np.int32], Numbers]:
-    from floss_sim.tasks.text import check_fits, open_tokenizer, tokenise
+) -> tuple[NDArray[np.int32], Numbers, float | None]:
+    from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
 
-    length = task.preprocess.max_length or 0
-    tokenizer = open_tokenizer(task.backbone_path, length)
-    ids_ET, words_E = tokenise(rows.cells(name, chosen), len(chosen), tokenizer, length)
-    check_fits(ids_ET, task.backbone_config, rows.where)
-    full = words_E > 0
+    tokenizer = open_tokenizer(task.backbone_path, task.preprocess.max_length or 0)
+    texts = tokenise(rows.cells(name, chosen), tokenizer)
+    check_vocabulary(texts.ids, task.backbone_config, rows.where)
+    full = texts.words > 0
     if task.kind == "next-token":
-        full &= (ids_ET >= 0).sum(axis=1) > 1
+        full &= (texts.ids >= 0).sum(axis=1) > 1
     _refuse_empty(task, rows, chosen[~full])
-    return ids_ET[full], chosen[full]
+    if not full.any():
+        raise TaskError(f"{rows.where}: no text is left")
+    return texts.ids[full], chosen[full], float(texts.cut[full].mean())

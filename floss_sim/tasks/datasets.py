@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import TaskError
 
 Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs, see TaskData; classes
+Pictures = tuple[NDArray[np.float32], NDArray[Any]]  # (E, C, H, W); whole numbers of any width
 DIGITS = "sklearn-digits"
 # What zipfile and numpy raise on files that are no npz, are cut short or are damaged.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error)
@@ -26,8 +27,8 @@ def load_digits() -> Arrays:
     return (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
 
 
-def load_npz(path: Path) -> Arrays:
-    """Return the arrays ``x`` (to float32) and ``y`` (int64 classes) of an npz file.
+def load_npz(path: Path) -> Pictures:
+    """Return the arrays ``x`` (to float32) and ``y`` (classes, as stored) of an npz file.
 
     Nothing is ever unpickled.
 
@@ -43,6 +44,10 @@ def load_npz(path: Path) -> Arrays:
         raise TaskError(f"cannot read {path}: {error}") from None
     if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype.kind not in "iu":
         raise TaskError(f"{path}: y must hold one integer class for each row of x {x.shape}")
+    if x.ndim != 4:
+        raise TaskError(
+            f"{path}: x has shape {x.shape}; valid: (examples, channels, height, width)"
+        )
     if x.dtype.kind not in "fiu" or not (np.abs(x) <= np.finfo(np.float32).max).all():
         raise TaskError(f"{path}: x must hold finite numbers within float32")
-    return x.astype(np.float32), y.astype(np.int64)
+    return x.astype(np.float32), y

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
+from floss_sim.tasks.hub import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +26,8 @@ def decode_images(
     """Return images as uint8 of shape (images, channels, height, width).
 
     Images of one size keep it, unless it is larger than ``side``; others are resized to a square
-    of ``side``, so that no more is held in memory than the backbone will see.
+    of ``side``, so that no more is held in memory than the backbone will see. Grey of 16 bits is
+    scaled to 8; an alpha channel is dropped.
 
     Args:
         cells: Starts an iteration over the images; called twice, for sizes and for pixels.
@@ -46,13 +49,30 @@ def decode_images(
 def _opened(cell: Mapping[str, Any], where: str) -> Image:
     from PIL import Image, ImageOps
 
-    try:
+    with _refusing(where):
         blob = cell["bytes"] or Path(cell["path"]).read_bytes()
         image = Image.open(io.BytesIO(blob))
         ImageOps.exif_transpose(image, in_place=True)
-    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
-        raise TaskError(f"{where}: cannot read the image: {error}") from None
-    return image
+        return image
+
+
+@contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into one line.
+
+    Raises:
+        TaskError: The image cannot be read.
+    """
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except TaskError:
+        raise
+    except UnidentifiedImageError:  # its own words are a buffer's address
+        raise TaskError(f"{where}: cannot read the image: empty, or of no known format") from None
+    except Exception as error:  # Pillow's readers of many formats, each with its own errors
+        raise TaskError(f"{where}: cannot read the image: {first_line(error)}") from None
 
 
 def _common_size(sizes: Sequence[tuple[int, int]], side: int | None, where: str) -> tuple[int, int]:
@@ -71,10 +91,25 @@ def _common_size(sizes: Sequence[tuple[int, int]], side: int | None, where: str)
 def _pixels(image: Image, channels: int, size: tuple[int, int], where: str) -> NDArray[np.uint8]:
     from PIL import Image
 
-    try:
-        shown = image.convert("L" if channels == 1 else "RGB")
+    with _refusing(where):
+        shown = _eight_bit(image, where).convert("L" if channels == 1 else "RGB")
         if shown.size != size:
             shown = shown.resize(size, Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise TaskError(f"{where}: cannot read the image: {error}") from None
-    return np.asarray(shown).reshape(size[1], size[0], channels)
+        return np.asarray(shown).reshape(size[1], size[0], channels)
+
+
+def _eight_bit(image: Image, where: str) -> Image:
+    """Return an image of 8 bits a channel, its grey scaled and a palette's transparency kept."""
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise TaskError(
+            f"{where}: the image holds 32 bits a pixel (mode {image.mode}), whose white is not "
+            "known; valid: 8 or 16 bits"
+        )
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.uint32)  # 65535 becomes 255
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")  # Pillow warns where the alpha of a palette gets lost at once
+    return image

@@ -6,7 +6,9 @@ hub id goes through the library's own cache, which commits a data set by renamin
 
 from __future__ import annotations
 
+import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,18 +20,19 @@ from floss_sim.tasks import hub
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Empty cells of a CSV file are empty texts; the words "None" and "NA" stay words.
-_CSV: tuple[str, Mapping[str, Any]] = ("csv", {"keep_default_na": False})
-_JSON: tuple[str, Mapping[str, Any]] = ("json", {})
-_FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    ".csv": _CSV,
-    ".csv.gz": _CSV,
-    ".json": _JSON,
-    ".json.gz": _JSON,
-    ".jsonl": _JSON,
-    ".jsonl.gz": _JSON,
-    ".parquet": ("parquet", {}),
+_FORMATS = {
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".json": "json",
+    ".json.gz": "json",
+    ".jsonl": "json",
+    ".jsonl.gz": "json",
+    ".parquet": "parquet",
 }
+# Empty cells of a CSV file are empty texts, the words "None" and "NA" stay words, and cells
+# beyond the header are never taken for an index, which would shift all columns.
+_CSV = {"keep_default_na": False, "index_col": False}
+_TOO_WIDE = "Length of header or names does not match length of data"
 
 
 def open_splits(
@@ -67,11 +70,21 @@ def _local(path: Path, config: str | None) -> Mapping[str, Dataset]:
     try:
         with tempfile.TemporaryDirectory() as cache, _quiet(fetch=False) as library:
             builder = library.load_dataset_builder(**source, cache_dir=cache)
-            builder.download_and_prepare()
-            splits: Mapping[str, Dataset] = builder.as_dataset(in_memory=True)
-            return splits
+            if builder.config.__class__.__name__ == "CsvConfig":
+                vars(builder.config).update(_CSV)
+            return _built(builder)
     except Exception as error:  # parsers of many formats, each with its own errors
-        raise TaskError(f"cannot read {path}: {hub.first_line(error)}") from None
+        differ = _differing_columns(error)
+        if path.is_dir() and not differ:
+            _try_each(path)
+        raise TaskError(f"cannot read {path}: {differ or _reason(error)}") from None
+
+
+def _try_each(folder: Path) -> None:
+    """Raise TaskError for the first file of a folder that cannot be read alone."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name.endswith(tuple(_FORMATS)):
+            _local(path, None)
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -81,8 +94,36 @@ def _file(path: Path) -> dict[str, Any]:
             f"cannot read {path}: unknown format; valid: .npz, {', '.join(_FORMATS)}, "
             "or a folder of such files or of images"
         )
-    name, options = _FORMATS[suffix]
-    return {"path": name, "data_files": {"train": [str(path.resolve())]}, **options}
+    return {"path": _FORMATS[suffix], "data_files": {"train": [str(path.resolve())]}}
+
+
+def _built(builder: Any) -> Mapping[str, Dataset]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", _TOO_WIDE)
+        builder.download_and_prepare()
+    splits: Mapping[str, Dataset] = builder.as_dataset(in_memory=True)
+    return splits
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why files cannot be read."""
+    said = hub.first_line(error)
+    if _TOO_WIDE in said:
+        return "a row has more cells than the header"
+    if wide := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+        return f"line {wide[2]} has {wide[3]} cells, more than the header's {wide[1]}"
+    if "corresponds to no data" in said or isinstance(error.__cause__, StopIteration):
+        return "it holds no rows"
+    return said
+
+
+def _differing_columns(error: Exception) -> str | None:
+    """Return the columns that some files have and others lack, if that is the error."""
+    said = vars(error.__cause__ or error)
+    if not {"table_column_names", "requested_column_names"} <= said.keys():
+        return None
+    names = sorted(set(said["table_column_names"]) ^ set(said["requested_column_names"]))
+    return f"its files have different columns; not in all of them: {', '.join(names)}"
 
 
 @contextmanager

@@ -10,6 +10,12 @@
     other known procedure, which cuts every class by Dirichlet(alpha) shares of clients, makes
     clients of very different sizes.
 
+    Clients draw in the order of their numbers, so the last ones get what is left of the exhausted
+    classes and differ most from the whole. On digits (50 clients, alpha 0.1, 20 seeds) the mean
+    total variation distance between a client's classes and the whole is 0.73 for the first four
+    fifths of the clients, 0.78 for the last fifth and 0.81 for the last three clients. That
+    matters where tiers or network classes are cut in the order of client numbers.
+
 ``column``
     By a column of the data, such as the user: each client is one group of examples, all of them.
     The clients are drawn uniformly from the groups with enough training examples; the examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PADDING = -1
-Tokens = NDArray[np.int32]
 
 
 def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
@@ -38,32 +38,38 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     return tokenizer
 
 
-def tokenise(
-    batches: Iterable[Sequence[str]], count: int, tokenizer: Tokenizer, max_length: int
-) -> tuple[Tokens, NDArray[np.int64]]:
-    """Return the token ids of ``count`` texts and how many of each are no special tokens.
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Tokenised texts, E of them, at most T tokens long.
 
-    Ids have shape (texts, ``max_length``), padded at the right with -1; special tokens are
-    those of the tokenizer's own template.
+    Attributes:
+        ids: Token ids (E, T), padded at the right with -1 to the longest text; special tokens are
+            those of the tokenizer's own template.
+        words: How many tokens of each text (E,) are no special tokens.
+        cut: Which texts (E,) were longer than the tokenizer's limit.
     """
-    ids_ET = np.full((count, max_length), PADDING, dtype=np.int32)
-    words_E = np.zeros(count, dtype=np.int64)
-    encodings = (coded for batch in batches for coded in tokenizer.encode_batch_fast(list(batch)))
-    for row, coded in enumerate(encodings):
-        ids = coded.ids
-        ids_ET[row, : len(ids)] = ids
-        words_E[row] = len(ids) - sum(coded.special_tokens_mask)
-    return ids_ET, words_E
+
+    ids: NDArray[np.int32]
+    words: NDArray[np.int64]
+    cut: NDArray[np.bool_]
 
 
-def check_fits(ids_ET: Tokens, config: dict[str, Any], where: str) -> None:
-    """Raise TaskError if the backbone has no embedding for a token or a position."""
-    positions = config.get("max_position_embeddings", config.get("n_positions"))
-    if isinstance(positions, int) and ids_ET.shape[1] > positions:
-        raise TaskError(
-            f"{where}: preprocess.max_length {ids_ET.shape[1]} exceeds the backbone's "
-            f"{positions} positions"
-        )
+def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> Texts:
+    """Return the token ids of texts."""
+    ids, words, cut = [], [], []
+    for batch in batches:
+        for coded in tokenizer.encode_batch_fast(list(batch)):
+            ids.append(np.array(coded.ids, dtype=np.int32))
+            words.append(len(coded.ids) - sum(coded.special_tokens_mask))
+            cut.append(bool(coded.overflowing))
+    ids_ET = np.full((len(ids), max(map(len, ids), default=0)), PADDING, dtype=np.int32)
+    for row, tokens in enumerate(ids):
+        ids_ET[row, : len(tokens)] = tokens
+    return Texts(ids_ET, np.array(words, dtype=np.int64), np.array(cut, dtype=bool))
+
+
+def check_vocabulary(ids_ET: NDArray[np.int32], config: dict[str, Any], where: str) -> None:
+    """Raise TaskError if the backbone has no embedding for a token."""
     vocabulary = config.get("vocab_size")
     if isinstance(vocabulary, int) and ids_ET.size and ids_ET.max() >= vocabulary:
         raise TaskError(

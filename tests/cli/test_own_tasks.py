@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import floss_sim.cli
+from floss_sim.tasks import load_task
 
 TASK = """\
 name = "own"
@@ -115,6 +116,34 @@ def test_texts_train_from_files_and_the_adapter_loads(
     backbone = auto.from_pretrained(tmp_path / "backbone", **labels)
     adapted = PeftModel.from_pretrained(backbone, out / "adapter")
     assert any(p.any() for n, p in adapted.named_parameters() if "lora_B" in n)
+
+
+def test_a_check_counts_tokens_classes_and_what_is_dealt(monkeypatch, capfd, tmp_path: Path):
+    path = write(tmp_path, "gpt2", TEXTS, ["all"])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    users = [{**row, "user": f"u{i % 5}"} for i, row in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, users)), encoding="utf-8")
+    sets = ("data.group=user", "preprocess.max_length=6", "data.classes=4")
+    fleet = ("--partition", "column", "--clients", "3", "--rank", "2")
+    arguments = ("task", "check", str(path), *fleet, *(a for one in sets for a in ("--set", one)))
+    found = run(monkeypatch, capfd, *arguments)
+    content = load_task(str(path), changes=dict(one.split("=") for one in sets[:1])).content
+    lengths = (content.train[0] >= 0).sum(axis=1)
+    assert found["cut_texts"] == (lengths > 6).mean() > 0
+    assert 0 < found["dealt_examples"] < found["train_examples"] == 36
+    assert [(c["class"], c["label"]) for c in found["class_examples"]] == [(0, "a"), (1, "b")]
+    for number, c in enumerate(found["class_examples"]):
+        for part in ("train", "validation", "test"):
+            assert c[part] == (getattr(content, part)[1] == number).sum()
+    monkeypatch.setattr(sys, "argv", ["floss-sim", *arguments])
+    with pytest.raises(SystemExit):
+        floss_sim.cli.main()
+    said = " ".join(capfd.readouterr().out.replace("│", " ").split())
+    one, other = (f"{c['class']}: {c['label']} {c['train']}" for c in found["class_examples"])
+    assert "2 of 4 classes occur" in said
+    assert f"{one}, {other}" in said
+    assert f"up to 6 tokens; {found['cut_texts']:.1%} of the training texts are cut" in said
+    assert f"examples dealt {found['dealt_examples']} of 36" in said
 
 
 def test_a_whole_model_that_trained_is_saved_whole(monkeypatch, capfd, tmp_path: Path):

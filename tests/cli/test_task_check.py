@@ -70,6 +70,9 @@ def test_check_says_what_it_found_as_json(monkeypatch, capfd):
     assert (code, err) == (0, "")
     assert (found["train_examples"], found["validation_examples"]) == (1097, 350)
     assert (found["test_examples"], found["classes"], found["clients"]) == (350, 10, 50)
+    assert [c["label"] for c in found["class_examples"]] == [str(digit) for digit in range(10)]
+    assert sum(c["train"] for c in found["class_examples"]) == found["dealt_examples"] == 1097
+    assert found["cut_texts"] is None
     assert found["client_examples"] == {"min": 21, "median": 22, "max": 22}
     assert found["trainable_entries"] == 4 * 4 * 2 * 2 * 64 + 10 * 64 + 10
     assert found["download_bytes"] == found["upload_bytes"] > 4 * found["trainable_entries"]
@@ -90,7 +93,13 @@ def test_check_counts_what_the_options_change(monkeypatch, capfd):
 def test_check_prints_a_table(monkeypatch, capfd):
     code, out, err = call(monkeypatch, capfd, "task", "check", "digits")
     assert (code, err) == (0, "")
-    for said in ("training examples", "1097", "trainable entries", "68.2 kB", "one local step"):
+    for said in (
+        "training examples",
+        "1097",
+        "trainable entries",
+        "68.2 kB down and 68.2 kB up",
+        "one local step",
+    ):
         assert said in out
 
 
@@ -107,6 +116,7 @@ def test_check_prints_a_table(monkeypatch, capfd):
         (("task", "check", "digits", "--set", "data.size=3"), "data.size: unknown key"),
         (("task", "check", "digits", "--set", "data.limit=many"), "data.limit: "),
         (("task", "check", "digits", "--rank", "65"), "valid: 1 to 64"),
+        (("task", "check", "digits", "--set", "preprocess.image_size=10000000"), "backbone's 8"),
         (("run", "--task", "reddit"), "add --fetch"),
         (("run", "--dataset", "none.npz"), "none.npz"),
     ],

@@ -203,7 +203,7 @@ def test_method_rank_and_seed_are_part_of_the_trajectory(
         ('targets = ["q", "v"]', 'targets = ["q", "k"]'),
         ("alpha = 16", "alpha = 8"),
         ("alpha = 16", "alpha = 16\ndropout = 0.1"),
-        ("[lora]", "[preprocess]\nimage_size = 9\n[lora]"),
+        ("[lora]", "[preprocess]\nimage_size = 224\n[lora]"),
         ("clients = 9", "clients = 9\nmin_examples = 2"),
         ("epochs = 2", 'epochs = 2\nprecision = "bf16"'),
     ],

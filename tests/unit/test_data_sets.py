@@ -147,12 +147,12 @@ def test_every_format_gives_the_same_tokens_labels_and_split(write, name: str):
     order = np.random.default_rng(0).permutation(40)
     assert [row for x, _ in parts for row in row_numbers(x)] == order.tolist()
     for x, y in parts:
-        assert (x.dtype, x.shape[1], y.dtype) == (np.int32, 5, np.int64)
+        assert (x.dtype, x.shape[1], y.dtype) == (np.int32, 4, np.int64)
         for ids, label, row in zip(x, y, row_numbers(x), strict=True):
             length = 2 + row % 3
             assert label == row % 3
             assert ids[1:length].tolist() == [4] * (length - 1)
-            assert ids[length:].tolist() == [-1] * (5 - length)
+            assert ids[length:].tolist() == [-1] * (4 - length)
     assert content.groups is None
 
 
@@ -205,6 +205,52 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_name(
     assert capfd.readouterr() == ("", "")
 
 
+def test_header_and_rows_of_a_csv_may_end_in_a_comma_alike(write, tmp_path: Path):
+    path = write(name="rows.csv")
+    plain = load_task(path).content
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    (tmp_path / "rows.csv").write_text("".join(f"{line},\n" for line in lines))
+    assert load_task(path).content.digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    ("rows_", "says"),
+    [
+        ("w1 w0,1,\nw2 w0,2,\n", "a row has more cells than the header"),
+        ("w1, w0,1\nw2, w0,2\n", "a row has more cells than the header"),
+        ("w1, w0,1\nw2 w0,2\n", "a row has more cells than the header"),
+        ("w1 w0,1\nw2, w0,2\n", "line 3 has 3 cells, more than the header's 2"),
+        ("", "holds no rows"),
+    ],
+)
+def test_a_csv_whose_rows_do_not_fit_its_header_is_refused(write, tmp_path, capfd, rows_, says):
+    (tmp_path / "wide.csv").write_text("words,mood\n" + rows_)
+    said = refusal(write(('"rows.jsonl"', '"wide.csv"')))
+    assert said == f"cannot read {tmp_path / 'wide.csv'}: {said.split(': ', 1)[1]}"
+    assert says in said
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.csv", rows(30))
+    (tmp_path / "folder" / "test.csv").write_text("words,mood\n" + rows_)
+    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
+    assert said.startswith(f"cannot read {tmp_path / 'folder' / 'test.csv'}: ")
+    assert says in said
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_words_none_and_na_are_texts_in_a_folder_too(write, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.csv", [{**row, "words": "NA"} for row in rows(30)])
+    assert len(load_task(write(('"rows.jsonl"', '"folder"'))).content.train[1]) == 20
+
+
+def test_files_of_different_columns_are_refused_with_those_columns(write, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    save(tmp_path / "folder" / "train.csv", rows(30))
+    save(tmp_path / "folder" / "test.csv", [{"text": "w1", "mood": 1, "who": "a"}])
+    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
+    assert "its files have different columns; not in all of them: text, words" in said
+
+
 # columns
 
 
@@ -225,17 +271,20 @@ def test_strings_are_classes_in_sorted_order(write):
 
 def test_more_strings_than_classes_are_refused(write):
     content = [{**row, "mood": f"mood {row['mood']}"} for row in rows()]
-    assert "3 different labels; data.classes is 2" in refusal(
-        write(("classes = 3", "classes = 2"), content=content)
-    )
+    assert (
+        "holds 3 different labels ('mood 0', 'mood 1', 'mood 2'); data.classes is 2"
+    ) in refusal(write(("classes = 3", "classes = 2"), content=content))
+    content = [{**row, "mood": f"m{number:02}"} for number, row in enumerate(rows())]
+    assert "40 different labels ('m00', 'm01', " in refusal(write(content=content))
+    assert "'m09' and 30 more); data.classes is 3" in refusal(write(content=content))
 
 
 @pytest.mark.parametrize(
     ("mood", "says"),
     [
-        (3, "labels outside 0 to 2 (data.classes), first 3 in row 17"),
-        (-1, "labels outside 0 to 2 (data.classes), first -1 in row 17"),
-        (None, "no label in column 'mood' in row 17"),
+        (3, "split 'train', row 17 (counted from 0): label 3 is outside 0 to 2 (data.classes)"),
+        (-1, "row 17 (counted from 0): label -1 is outside 0 to 2 (data.classes)"),
+        (None, "split 'train', row 17 (counted from 0): no label in column 'mood'"),
         (0.5, "column 'mood' holds double; labels are whole numbers or strings"),
     ],
 )
@@ -243,6 +292,29 @@ def test_a_bad_label_is_refused_by_its_row(write, mood, says: str):
     content = rows()
     content[17]["mood"] = mood
     assert says in refusal(write(content=content))
+
+
+@pytest.mark.parametrize("blank", ["", " \t"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_blank_label_is_no_class(write, name: str, blank: str):
+    content = [{**row, "mood": ["sad", "glad"][row["mood"] % 2]} for row in rows()]
+    content[17]["mood"] = blank
+    said = refusal(write(name=name, content=content))
+    assert "split 'train', row 17 (counted from 0): no label in column 'mood'" in said
+
+
+def test_an_unsigned_label_is_shown_as_it_is(write, tmp_path: Path):
+    path = write(name="rows.parquet")
+    table = pa.Table.from_pylist(rows())
+    moods = pa.array([2**64 - 1] * len(table), pa.uint64())
+    pq.write_table(table.set_column(1, "mood", moods), tmp_path / "rows.parquet")
+    assert f"label {2**64 - 1} is outside 0 to 2" in refusal(path)
+
+
+def test_the_names_of_the_classes_are_known_by_number(write):
+    content = [{**row, "mood": ["sad", "glad", "calm"][row["mood"]]} for row in rows()]
+    assert load_task(write(content=content)).content.names == ("calm", "glad", "sad")
+    assert load_task(write()).content.names == ()
 
 
 def test_groups_number_the_training_examples_by_a_column(write):
@@ -263,7 +335,10 @@ def test_a_row_of_nobody_is_refused(write):
     content = rows()
     content[5]["who"] = None
     said = refusal(write(("classes", 'group = "who"\nclasses'), content=content))
-    assert "no group in column 'who' in row 5" in said
+    assert "split 'train', row 5 (counted from 0): no group in column 'who'" in said
+    content = [{**row, "who": {"name": row["who"]}} for row in rows()]
+    said = refusal(write(("classes", 'group = "who"\nclasses'), content=content))
+    assert "column 'who' (data.group) holds struct<name: string>, which names no groups" in said
 
 
 # the split
@@ -280,6 +355,21 @@ def test_a_column_divides_into_splits(write):
     assert len(found.validation[1]) == 6
 
 
+def test_a_column_of_objects_divides_nothing(write):
+    content = [{**row, "part": {"is": "fit"}} for row in rows()]
+    change = ("test = 4", 'test = "held out"\nsplit_column = "part"')
+    said = refusal(write(change, content=content))
+    assert "column 'part' (data.split_column) holds struct<is: string>" in said
+
+
+def test_rows_are_counted_within_the_rows_of_their_split(write):
+    content = [{**row, "part": "held" if i % 4 == 0 else "fit"} for i, row in enumerate(rows())]
+    content[8]["mood"] = 7
+    change = ("test = 4", 'test = "held"\ntrain = "fit"\nsplit_column = "part"')
+    said = refusal(write(change, content=content))
+    assert "rows of part 'held', row 2 (counted from 0): label 7 is outside" in said
+
+
 @pytest.mark.parametrize(
     ("new", "says"),
     [
@@ -288,7 +378,7 @@ def test_a_column_divides_into_splits(write):
         ('test = "test"\nsplit_column = "part"', "data.split_column is 'part'"),
         ('test = "x"\ntrain = "user 1"\nsplit_column = "who"', "'x' is no value of column 'who'"),
         ('test = "train"', "is what is trained on"),
-        ("test = 34", "40 examples leave none beside the 40"),
+        ("test = 34", "40 examples leave none to train on beside 6 for validation and 34 for test"),
     ],
 )
 def test_a_split_that_does_not_exist_is_refused_with_those_that_do(write, new: str, says: str):
@@ -330,7 +420,7 @@ def test_an_empty_text_is_refused_by_its_row_unless_dropped(write, empty):
     content = rows()
     content[23]["words"] = empty
     said = refusal(write(content=content))
-    assert "the text in row 23 is empty" in said
+    assert "split 'train', row 23 (counted from 0): the text is empty" in said
     assert "data.drop_empty = true" in said
     found = load_task(write(("test = 4", "test = 4\ndrop_empty = true"), content=content)).content
     parts = (found.train, found.validation, found.test)
@@ -353,6 +443,23 @@ def test_special_tokens_are_the_templates_and_texts_are_cut_at_the_length(write)
         assert ids[: len(words) + 2].tolist() == [1, *words, 2]
 
 
+def test_the_share_of_training_texts_that_are_cut_is_known(write):
+    content = load_task(write(("max_length = 5", "max_length = 3"))).content
+    long = [row for row in row_numbers(content.train[0]) if row % 3 == 2]  # of four words
+    assert content.cut == len(long) / 30
+    assert load_task(write()).content.cut == 0
+
+
+def test_a_split_without_any_text_is_refused(write):
+    content = [{**row, "words": ""} for row in rows()]
+    content = [{**row, "part": "fit"} for row in rows()] + [
+        {**row, "part": "held"} for row in content
+    ]
+    changes = 'test = "held"\ntrain = "fit"\nsplit_column = "part"\ndrop_empty = true'
+    said = refusal(write(("test = 4", changes), content=content))
+    assert "rows of part 'held': no text is left" in said
+
+
 def test_next_token_prediction_has_no_labels_and_needs_two_tokens(write):
     change = ('"text-classification"', '"next-token"'), ("classes = 3", "")
     task = load_task(write(*change))
@@ -361,7 +468,7 @@ def test_next_token_prediction_has_no_labels_and_needs_two_tokens(write):
     content = rows()
     content[11]["words"] = "w11"
     said = refusal(write(*change, content=content))
-    assert "the text in row 11 is empty or without two tokens" in said
+    assert "row 11 (counted from 0): the text is empty or without two tokens" in said
     dropped = ("test = 4", "test = 4\ndrop_empty = true")
     kept = load_task(write(*change, dropped, content=content)).content
     parts = (kept.train, kept.validation, kept.test)
@@ -377,12 +484,14 @@ def test_a_text_of_special_tokens_alone_is_empty(write, tmp_path: Path):
     tokenizer = make_tokenizer(template=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Split("?", "removed")
     tokenizer.save(str(tmp_path / "backbone" / "tokenizer.json"))
-    assert "the text in row 8 is empty" in refusal(path)
+    assert "row 8 (counted from 0): the text is empty" in refusal(path)
 
 
 def test_a_text_task_needs_a_tokenizer_that_fits_its_backbone(write, tmp_path: Path):
     long = write(("max_length = 5", "max_length = 9"))
     assert "max_length 9 exceeds the backbone's 8 positions" in refusal(long)
+    huge = write(("max_length = 5", "max_length = 100000000000"))
+    assert "max_length 100000000000 exceeds the backbone's 8 positions" in refusal(huge)
     other = write(config={**CONFIG, "vocab_size": 20})
     assert "is outside the backbone's 20 tokens" in refusal(other)
     path = write()
@@ -390,6 +499,12 @@ def test_a_text_task_needs_a_tokenizer_that_fits_its_backbone(write, tmp_path: P
     assert "tokenizer.json" in refusal(path)
     (tmp_path / "backbone" / "tokenizer.json").unlink()
     assert "has no tokenizer.json, which a text task needs" in refusal(path)
+
+
+def test_no_more_is_held_than_the_longest_text_needs(write):
+    endless = {"model_type": "llama", "vocab_size": CONFIG["vocab_size"]}
+    path = write(("max_length = 5", "max_length = 100000000000"), config=endless)
+    assert load_task(path).content.train[0].shape == (30, 4)
 
 
 def test_the_tokenizer_is_part_of_the_backbones_hash(write, tmp_path: Path):
@@ -430,7 +545,9 @@ def test_what_a_text_task_needs_is_asked_for_at_once(write, change, says: str):
 # images
 
 
-def image_task(tmp_path: Path, write: Callable[..., str], *changes: tuple[str, str]) -> str:
+def image_task(
+    tmp_path: Path, write: Callable[..., str], *changes: tuple[str, str], **config: Any
+) -> str:
     return write(
         ('"text-classification"', '"image-classification"'),
         ('"rows.jsonl"', '"photos"'),
@@ -440,7 +557,7 @@ def image_task(tmp_path: Path, write: Callable[..., str], *changes: tuple[str, s
         ("validation = 6", "validation = 2"),
         ("test = 4", 'test = "test"'),
         *changes,
-        config={"model_type": "vit"},
+        config={"model_type": "vit", **config},
     )
 
 
@@ -472,15 +589,15 @@ def test_images_of_several_sizes_need_a_size(write, tmp_path: Path):
     draw(tmp_path / "photos", [(5, 4), (6, 4)] * 3)
     said = refusal(image_task(tmp_path, write))
     assert "images differ in size, from 5x4 to 6x4; set preprocess.image_size" in said
-    sized = image_task(tmp_path, write, ("max_length = 5", "image_size = 3"))
+    sized = image_task(tmp_path, write, ("max_length = 5", "image_size = 3"), image_size=3)
     assert load_task(sized).content.train[0].shape == (4, 3, 3, 3)
 
 
 def test_images_larger_than_the_size_are_held_at_that_size(write, tmp_path: Path):
     draw(tmp_path / "photos", [(8, 8)] * 6)
-    sized = image_task(tmp_path, write, ("max_length = 5", "image_size = 4"))
+    sized = image_task(tmp_path, write, ("max_length = 5", "image_size = 4"), image_size=4)
     assert load_task(sized).content.train[0].shape == (4, 3, 4, 4)
-    larger = image_task(tmp_path, write, ("max_length = 5", "image_size = 16"))
+    larger = image_task(tmp_path, write, ("max_length = 5", "image_size = 16"), image_size=16)
     assert load_task(larger).content.train[0].shape == (4, 3, 8, 8)
 
 
@@ -515,15 +632,97 @@ def test_a_parquet_file_of_encoded_images_is_read(write, tmp_path: Path):
     assert np.array_equal(x, pixels[order].transpose(0, 3, 1, 2))
 
 
-def test_a_broken_image_is_refused_by_its_row(write, tmp_path: Path):
+def test_a_broken_image_is_refused_by_its_path(write, tmp_path: Path):
     draw(tmp_path / "photos", [(4, 4)] * 6)
     broken = tmp_path / "photos" / "test" / "dog" / "1.png"
-    for blob in (b"no picture", broken.read_bytes()[:60]):
+    whole = broken.read_bytes()
+    for blob, reason in (
+        (b"", "empty, or of no known format"),
+        (b"no picture", "empty, or of no known format"),
+        (whole[:60], ""),
+    ):
         broken.write_bytes(blob)
         said = refusal(image_task(tmp_path, write))
-        assert "split 'test', row 3: cannot read the image" in said
+        assert f"split 'test', {broken}: cannot read the image: {reason}" in said
+        assert "BytesIO" not in said
+
+
+def test_a_broken_image_without_a_path_is_refused_by_its_row(write, tmp_path: Path):
+    import datasets
+
+    cells = [{"bytes": b"no picture", "path": None}] * 12
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    table = {"image": cells, "label": [number % 2 for number in range(12)]}
+    datasets.Dataset.from_dict(table, features).to_parquet(tmp_path / "photos.parquet")
+    changes = ('"photos"', '"photos.parquet"'), ('test = "test"', "test = 2")
+    said = refusal(image_task(tmp_path, write, *changes))
+    first = np.random.default_rng(0).permutation(12)[0]
+    assert f"split 'train', row {first} (counted from 0): cannot read the image" in said
+
+
+def test_grey_of_sixteen_bits_is_scaled_to_eight(write, tmp_path: Path):
+    draw(tmp_path / "photos", [(4, 4)] * 6, mode="L")
+    values = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4369  # 0 to 65535
+    Image.fromarray(values).save(tmp_path / "photos" / "test" / "cat" / "0.png")
+    x, _ = load_task(image_task(tmp_path, write)).content.test
+    assert x[0].tolist() == [(np.arange(16).reshape(4, 4) * 17).tolist()] * 3
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_images_of_unknown_white_are_refused(write, tmp_path: Path, kind: type, mode: str):
+    draw(tmp_path / "photos", [(4, 4)] * 6)
+    path = tmp_path / "photos" / "test" / "cat" / "0.tiff"
+    Image.fromarray(np.ones((4, 4), kind)).save(path)
+    said = refusal(image_task(tmp_path, write))
+    assert f"{path}: the image holds 32 bits a pixel (mode {mode})" in said
+    assert "valid: 8 or 16 bits" in said
+
+
+def test_alpha_is_dropped_of_colours_and_palettes_alike(write, tmp_path: Path):
+    draw(tmp_path / "photos", [(4, 4)] * 6)
+    colours = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
+    colours.save(tmp_path / "photos" / "test" / "cat" / "0.png")
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    palette.save(tmp_path / "photos" / "test" / "cat" / "2.png", transparency=b"\x80\x00")
+    x, _ = load_task(image_task(tmp_path, write)).content.test
+    for image in x[:2]:
+        assert image[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_more_class_folders_than_classes_are_named(write, tmp_path: Path):
+    draw(tmp_path / "photos", [(4, 4)] * 6)
+    for split in ("train", "test"):
+        folder = tmp_path / "photos" / split
+        (folder / "fox").mkdir()
+        Image.new("RGB", (4, 4)).save(folder / "fox" / "9.png")
+    said = refusal(image_task(tmp_path, write))
+    assert "3 different labels ('cat', 'dog', 'fox'); data.classes is 2" in said
+    three = image_task(tmp_path, write, ("classes = 2", "classes = 3"))
+    assert load_task(three).content.names == ("cat", "dog", "fox")
+
+
+@pytest.mark.parametrize(
+    ("new", "config", "says"),
+    [
+        ("image_size = 10000000", {}, "image_size 10000000 is not the backbone's 224"),
+        ("image_size = 9", {"image_size": 8}, "image_size 9 is not the backbone's 8"),
+        ("image_size = 8", {"image_size": [8, 16]}, "image_size 8 is not the backbone's 8 x 16"),
+        ("mean = [0.5]\nstd = [0.5]", {}, "hold 1 number(s) each, where the backbone reads 3"),
+        (
+            "mean = [0.5, 0.5, 0.5]\nstd = [1, 1, 1]",
+            {"num_channels": 1},
+            "reads 1 channel(s); valid: one number for each channel",
+        ),
+    ],
+)
+def test_what_the_backbone_cannot_read_is_refused_by_its_config(
+    write, tmp_path: Path, new: str, config: dict[str, Any], says: str
+):
+    draw(tmp_path / "photos", [(4, 4)] * 6)
+    assert says in refusal(image_task(tmp_path, write, ("max_length = 5", new), **config))
 
 
 def test_a_column_of_texts_is_no_images(write, tmp_path: Path):
-    path = write(('"text-classification"', '"image-classification"'))
+    path = write(('"text-classification"', '"image-classification"'), config={"model_type": "vit"})
     assert "column 'words' holds no images" in refusal(path)

@@ -241,7 +241,7 @@ def test_more_validation_rows_or_fewer_clients_keep_the_last_rows_for_the_test(w
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64, np.int8, np.uint8, ">f4", ">i8"])
 def test_numbers_of_any_kind_become_float32_and_int64(write_task, kind):
-    x = (np.arange(240) % 100).reshape(60, 4).astype(kind)
+    x = (np.arange(240) % 100).reshape(60, 1, 2, 2).astype(kind)
     task = load_task(str(write_task(arrays=tiny(x, (np.arange(60) % 3).astype(np.uint8)))))
     assert task.content.train[0].dtype == np.float32
     assert task.content.train[1].dtype == np.int64
@@ -272,16 +272,26 @@ def test_a_file_without_x_and_y_is_refused(write_task, arrays):
         (None, np.zeros(60, bool), "one integer class for each"),
         (np.float64(1), None, "one integer class for each"),
         (np.zeros((59, 4)), None, "one integer class for each"),
-        (np.full((60, 4), np.nan), None, "finite"),
-        (np.full((60, 4), -np.inf), None, "finite"),
-        (np.full((60, 4), 1e39), None, "finite"),
-        (np.full((60, 4), "a"), None, "finite"),
-        (np.zeros((60, 4), complex), None, "finite"),
-        (None, np.full(60, 3), "labels outside 0 to 2"),
-        (None, np.arange(60) % 3 - 1, "labels outside 0 to 2"),
-        (None, np.full(60, 2**64 - 1, np.uint64), "labels outside 0 to 2"),
-        (np.zeros((0, 4)), np.zeros(0, int), "examples leave none"),
-        (np.zeros((15, 4)), np.zeros(15, int), "15 examples leave none beside the 15"),
+        (np.full((60, 1, 2, 2), np.nan), None, "finite"),
+        (np.full((60, 1, 2, 2), -np.inf), None, "finite"),
+        (np.full((60, 1, 2, 2), 1e39), None, "finite"),
+        (np.full((60, 1, 2, 2), "a"), None, "finite"),
+        (np.zeros((60, 1, 2, 2), complex), None, "finite"),
+        (
+            np.zeros((60, 4)),
+            None,
+            "x has shape (60, 4); valid: (examples, channels, ",
+        ),
+        (np.zeros((60, 2, 2)), None, "valid: (examples, channels, height, width)"),
+        (None, np.full(60, 3), "row 0 (counted from 0): label 3 is outside 0 to 2"),
+        (None, np.arange(60) % 3 - 1, "label -1 is outside 0 to 2"),
+        (None, np.full(60, 2**64 - 1, np.uint64), f"label {2**64 - 1} is outside 0 to 2"),
+        (np.zeros((0, 1, 2, 2)), np.zeros(0, int), "examples leave none"),
+        (
+            np.zeros((15, 1, 2, 2)),
+            np.zeros(15, int),
+            "15 examples leave none to train on beside 10 for validation and 5 for test",
+        ),
     ],
 )
 def test_arrays_that_are_no_examples_are_refused(write_task, x, y, said: str):
@@ -289,7 +299,7 @@ def test_arrays_that_are_no_examples_are_refused(write_task, x, y, said: str):
 
 
 def test_one_example_beside_the_held_out_ones_is_enough(write_task):
-    task = load_task(str(write_task(arrays=tiny(np.zeros((16, 4)), np.zeros(16, int)))))
+    task = load_task(str(write_task(arrays=tiny(np.zeros((16, 1, 2, 2)), np.zeros(16, int)))))
     assert len(task.content.train[1]) == 1
 
 
@@ -400,7 +410,7 @@ def changed_y() -> dict[str, np.ndarray]:
     [
         ("", "", changed_x()),
         ("", "", changed_y()),
-        ("", "", tiny(np.arange(240.0).reshape(60, 4))),
+        ("", "", tiny(np.arange(240.0).reshape(60, 1, 1, 4))),
         ("validation = 10", "validation = 11", tiny()),
         ("test = 5", "test = 6", tiny()),
     ],

@@ -1,0 +1,47 @@
+"""Whether ``[preprocess]`` fits the backbone, from its config alone, before examples are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from floss_sim.errors import TaskError
+from floss_sim.families import IMAGES, check_kind
+
+if TYPE_CHECKING:
+    from floss_sim.tasks.task import Task
+
+# Where a config lacks a key, the model library's default.
+_SIDE, _CHANNELS = 224, 3
+
+
+def check_fit(task: Task) -> None:
+    """Raise TaskError if the backbone cannot read what ``[preprocess]`` makes.
+
+    A backbone of an unknown family raises LayoutError.
+    """
+    check_kind(task.backbone_config, task.kind)
+    problem = _image_problem(task) if task.kind == IMAGES else _text_problem(task)
+    if problem:
+        raise TaskError(f"task {task.name!r}: {problem}")
+
+
+def _image_problem(task: Task) -> str | None:
+    chosen, config = task.preprocess, task.backbone_config
+    side, channels = config.get("image_size", _SIDE), config.get("num_channels", _CHANNELS)
+    if chosen.image_size is not None and side not in (chosen.image_size, [chosen.image_size] * 2):
+        read = " x ".join(map(str, side)) if isinstance(side, list) else side
+        return f"preprocess.image_size {chosen.image_size} is not the backbone's {read}"
+    if chosen.mean is not None and len(chosen.mean) != channels:
+        return (
+            f"preprocess.mean and std hold {len(chosen.mean)} number(s) each, where the backbone "
+            f"reads {channels} channel(s); valid: one number for each channel"
+        )
+    return None
+
+
+def _text_problem(task: Task) -> str | None:
+    config, length = task.backbone_config, task.preprocess.max_length or 0
+    positions = config.get("max_position_embeddings", config.get("n_positions"))
+    if isinstance(positions, int) and length > positions:
+        return f"preprocess.max_length {length} exceeds the backbone's {positions} positions"
+    return None
