@@ -43,7 +43,7 @@ def main() -> None:
         path = HERE / f"{setting['name']}.csv"
         if path.exists():
             data = read(path)
-            parts.append(f"## {setting['title']}\n\n{table(data)}")
+            parts.append(f"## {setting['title']}\n\n{table(data, setting['target'])}")
             save(picture(data, setting), HERE / f"{setting['name']}.png")
     text = "\n".join(parts)
     (HERE / "results.md").write_text(text, encoding="utf-8")
@@ -72,7 +72,7 @@ def at_end(data: Sequence[Row], label: str) -> list[Row]:
     return [row for row in own if row["round"] == last]
 
 
-def table(data: Sequence[Row]) -> str:
+def table(data: Sequence[Row], target: float) -> str:
     """Return the methods as a Markdown table: the best test accuracy first."""
     timing = {row["label"]: row["relative"] for row in timings()}
     rows = []
@@ -87,17 +87,28 @@ def table(data: Sequence[Row]) -> str:
             f"{ends[0]['client_lr']:g} / {ends[0]['server_lr']:g}",
             kilo([row["down_bytes"] for row in ends]),
             kilo([row["up_bytes"] for row in ends]),
+            reached(data, label, target),
             f"{statistics.mean(row['closed_at_s'] for row in ends):.2f}",
             f"{timing[label]:.2f}" if label in timing else "",
         ]
         rows.append((statistics.mean(tests), cells))
     head = [
         "method", "seeds", "validation", "test", "client / server lr", "down kB", "up kB",
-        "seconds", "host time",
+        f"MB to {100 * target:g} %", "seconds", "host time",
     ]  # fmt: skip
     ordered = [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
     lines = [head, ["---"] * len(head), *ordered]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def reached(data: Sequence[Row], label: str, target: float) -> str:
+    """Return the MB of all clients until the mean validation accuracy reaches a target."""
+    own = [row for row in data if row["label"] == label]
+    for round_ in sorted({row["round"] for row in own}):
+        seeds = [row for row in own if row["round"] == round_]
+        if statistics.mean(row["accuracy"] for row in seeds) >= target:
+            return f"{statistics.mean(row['total_bytes'] for row in seeds) / 1e6:.1f}"
+    return "-"
 
 
 def timings() -> list[Row]:
@@ -129,7 +140,7 @@ def picture(data: Sequence[Row], setting: Row) -> Figure:
             draw(ax, [row for row in data if row["label"] == label], axis, label)
         ax.set_xlabel(axis[2])
         ax.grid(alpha=0.3)
-        ax.set_ylim(0, 100)
+        ax.set_ylim(setting["floor"], 100 if setting["floor"] else None)
         if axis[0] != "round":
             ax.set_xscale("log")
     panels[0].set_ylabel("validation accuracy of P·M (%)")
