@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from floss_sim.plots import save
 
@@ -106,7 +107,8 @@ def reached(data: Sequence[Row], label: str, target: float) -> str:
     own = [row for row in data if row["label"] == label]
     for round_ in sorted({row["round"] for row in own}):
         seeds = [row for row in own if row["round"] == round_]
-        if statistics.mean(row["accuracy"] for row in seeds) >= target:
+        shared = len(seeds) == len({row["seed"] for row in own})
+        if shared and statistics.mean(row["accuracy"] for row in seeds) >= target:
             return f"{statistics.mean(row['total_bytes'] for row in seeds) / 1e6:.1f}"
     return "-"
 
@@ -143,6 +145,9 @@ def picture(data: Sequence[Row], setting: Row) -> Figure:
         ax.set_ylim(setting["floor"], 100 if setting["floor"] else None)
         if axis[0] != "round":
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("validation accuracy of P·M (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     seeds = len(setting["seeds"])
@@ -154,8 +159,11 @@ def draw(ax: Axes, rows: Sequence[Row], axis: tuple[str, float, str], label: str
     """Draw one method: at each evaluated round the mean over seeds, and the range."""
     name, scale, _ = axis
     points = []
+    seeds_in_all = len({row["seed"] for row in rows})
     for round_ in sorted({row["round"] for row in rows}):
         seeds = [row for row in rows if row["round"] == round_]
+        if len(seeds) < seeds_in_all:
+            continue  # not all seeds were evaluated there
         accuracies = [100 * row["accuracy"] for row in seeds]
         x = scale * statistics.mean(row[name] for row in seeds)
         points.append((x, statistics.mean(accuracies), min(accuracies), max(accuracies)))

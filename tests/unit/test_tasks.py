@@ -196,7 +196,6 @@ def test_an_unknown_key_is_refused_by_its_name(write_task, old: str, new: str, k
         ('law = "iid"', 'law = "iid"\nalpha = inf', "partition.alpha"),
         ('law = "iid"', 'law = "iid"\nalpha = nan', "partition.alpha"),
         ('targets = ["q", "v"]', "targets = []", "lora.targets"),
-        ('targets = ["q", "v"]', 'targets = "q"', "lora.targets"),
         ("alpha = 16", "alpha = -16", "lora.alpha"),
         ("alpha = 16", "alpha = 16\ndropout = 1.0", "lora.dropout"),
         ("learning_rate = 0.05", "learning_rate = 0", "client.learning_rate"),
@@ -450,3 +449,8 @@ def test_the_hash_of_the_backbone_sees_its_config_and_its_weights(write_task):
     assert backbone_hash("b") == one
     assert backbone_hash("c", weights=b"Weights") != one
     assert backbone_hash("d", config={"model_type": "vit", "hidden_size": 16}) != one
+
+
+def test_one_target_needs_no_list(write_task: WriteTask):
+    path = write_task('targets = ["q", "v"]', 'targets = "all"')
+    assert load_task(str(path)).lora.targets == ("all",)
