@@ -451,6 +451,6 @@ def test_the_hash_of_the_backbone_sees_its_config_and_its_weights(write_task):
     assert backbone_hash("d", config={"model_type": "vit", "hidden_size": 16}) != one
 
 
-def test_one_target_needs_no_list(write_task: WriteTask):
+def test_one_target_needs_no_list(write_task):
     path = write_task('targets = ["q", "v"]', 'targets = "all"')
     assert load_task(str(path)).lora.targets == ("all",)
