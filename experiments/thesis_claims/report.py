@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import statistics
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def main() -> None:
         path = HERE / f"{setting['name']}.csv"
         if path.exists():
             data = read(path)
-            parts.append(f"## {setting['title']}\n\n{table(data, setting['target'])}")
+            timing = timings() if "timing" in setting else {}
+            parts.append(f"## {setting['title']}\n\n{table(data, setting['target'], timing)}")
             save(picture(data, setting), HERE / f"{setting['name']}.png")
     text = "\n".join(parts)
     (HERE / "results.md").write_text(text, encoding="utf-8")
@@ -73,9 +74,14 @@ def at_end(data: Sequence[Row], label: str) -> list[Row]:
     return [row for row in own if row["round"] == last]
 
 
-def table(data: Sequence[Row], target: float) -> str:
-    """Return the methods as a Markdown table: the best test accuracy first."""
-    timing = {row["label"]: row["relative"] for row in timings()}
+def table(data: Sequence[Row], target: float, timing: Mapping[str, float]) -> str:
+    """Return the methods as a Markdown table: the best test accuracy first.
+
+    Args:
+        data: Of one setting.
+        target: The accuracy whose price in bytes is told.
+        timing: Host time a round over dense LoRA's, by method, where it was measured.
+    """
     rows = []
     for label in labels(data):
         ends = at_end(data, label)
@@ -113,10 +119,10 @@ def reached(data: Sequence[Row], label: str, target: float) -> str:
     return "-"
 
 
-def timings() -> list[Row]:
-    """Return host time a round over dense LoRA's, by method, where it was measured."""
+def timings() -> dict[str, float]:
+    """Return host time a round over dense LoRA's, by method, if it was measured."""
     path = HERE / "timing.csv"
-    return read(path) if path.exists() else []
+    return {row["label"]: row["relative"] for row in read(path)} if path.exists() else {}
 
 
 def spread(values: Sequence[float]) -> str:
