@@ -83,8 +83,7 @@ class RunConfig:
                 f"cohort of {self.server.cohort} clients; "
                 f"valid: 1 to the fleet's {self.fleet.clients}"
             )
-        family = str(self.task.backbone_config.get("model_type"))
-        resolve_targets(family, self.task.lora.targets)  # also where there are no adapters
+        self._roles()  # unknown targets are refused also where there are no adapters
         clients = self.fleet.clients
         served = {self.method.tier_of(client, clients) for client in range(clients)}
         for number, tier in enumerate(self.method.tiers):
@@ -142,9 +141,12 @@ class RunConfig:
         if self.method.trains not in ADAPTED:
             return {}
         lora = self.task.lora.model_dump(mode="json", exclude_defaults=True)
+        return {"rank": self.rank, "lora": {**lora, "targets": list(self._roles())}}
+
+    def _roles(self) -> tuple[str, ...]:
+        """Return the LoRA targets as roles of the backbone's family."""
         family = str(self.task.backbone_config.get("model_type"))
-        targets = resolve_targets(family, self.task.lora.targets)
-        return {"rank": self.rank, "lora": {**lora, "targets": list(targets)}}
+        return resolve_targets(family, self.task.lora.targets)
 
     def describe(self) -> str:
         """Return the run in a few words, such as ``rank 16, down 1/4, up 1/16``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
@@ -74,8 +75,7 @@ def floss_tiers(
         (share, *(_fraction(parse_density(d), scope, pick, dense_head) for d in densities))
         for share, *densities in _parse(tiers, ("share", "down", "up"), DEFAULT_TIERS)
     ]
-    total = sum(share for share, *_ in parts)
-    return Method("floss-tiers", tuple(Tier(share / total, down, up) for share, down, up in parts))
+    return Method("floss-tiers", tuple(Tier(share, down, up) for share, down, up in parts))
 
 
 def hetlora(
@@ -103,10 +103,9 @@ def hetlora(
     parts = [
         (share, _ranks(text)) for share, text in _parse(tiers, ("share", "ranks"), DEFAULT_RANKS)
     ]
-    total = sum(share for share, _ in parts)
     return Method(
         "hetlora",
-        tuple(Tier(share / total, Ranks(ranks, which), SameMask()) for share, ranks in parts),
+        tuple(Tier(share, Ranks(ranks, which), SameMask()) for share, ranks in parts),
         divisor=divisor,
     )
 
@@ -122,6 +121,7 @@ def _ranks(text: str) -> int | float:
 
 
 def _parse(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, ...]]:
+    """Return the fields of each tier, its share first, scaled so that the shares add up to 1."""
     try:
         rows = [part.strip().split(":") for part in text.split(",")]
         parts: list[tuple[Any, ...]] = [(float(share), *rest) for share, *rest in rows]
@@ -131,7 +131,8 @@ def _parse(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, .
         raise ConfigError(
             f"cannot read tiers {text[:40]!r}; valid: {':'.join(names)} of each, such as {example}"
         )
-    return parts
+    total = sum(share for share, *_ in parts)
+    return [(share / total, *rest) for share, *rest in parts]
 
 
 def sparse_adapter(
@@ -169,16 +170,12 @@ def adapter_lth(
     return Method("adapter-lth", _ALIKE, persistent=mask)
 
 
-def _floss_on(name: str, trains: str) -> Callable[..., Method]:
-    def build(
-        down_density: float = 1.0,
-        up_density: float = 1.0,
-        scope: Scope = "global",
-        pick: Pick = "largest",
-        dense_head: bool = False,
-    ) -> Method:
-        sparse = floss(down_density, up_density, scope, pick, dense_head)
-        return replace(sparse, name=name, trains=trains)
+def _floss_on(layout: str) -> Callable[..., Method]:
+    """Return FLoSS, options and all, over another layout, which also names the method."""
+
+    @wraps(floss)
+    def build(*arguments: Any, **options: Any) -> Method:
+        return replace(floss(*arguments, **options), name=layout, trains=layout)
 
     return build
 
@@ -190,10 +187,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "sparse-adapter": sparse_adapter,
     "adapter-lth": adapter_lth,
     "hetlora": hetlora,
-    "ffa": _floss_on("ffa", "ffa"),
-    "bitfit": _floss_on("bitfit", "bitfit"),
-    "full": _floss_on("full", "full"),
-    "head": _floss_on("head", "head"),
+    **{layout: _floss_on(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON = ("down_values", "up_values", "error_feedback", "mask_ledger")
 

@@ -152,7 +152,11 @@ class Exchange:
                 "lower the learning rates"
             )
         known_N = self.expected(tier, client, sequence, trained_N)
-        mask_N = self._upload_mask(update_N, tier, client, sequence, trained_N)
+        selector = self.method.tiers[tier].upload
+        if isinstance(selector, SameMask) or selector.shared:
+            mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
+        else:
+            mask_N = selector.mask(self.layout, update_N, self._draw(client, sequence, "mask"))
         blob = encode(
             self.layout,
             update_N,
@@ -176,20 +180,12 @@ class Exchange:
         if not selector.shared:
             return None
         zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
-        known_N = self._upload_mask(zeros_N, tier, client, sequence, trained_N)
+        known_N = selector.mask(self.layout, zeros_N, self._draw(client, sequence, "mask"))
         return None if known_N.all() else known_N
 
     def update(self, blob: bytes, known_N: Mask | None) -> Vector:
         """Return what the server decodes of an upload."""
         return decode(self.layout, blob, known_N)[0]
-
-    def _upload_mask(
-        self, update_N: Vector, tier: int, client: int, sequence: int, trained_N: Mask | None
-    ) -> Mask:
-        selector = self.method.tiers[tier].upload
-        if isinstance(selector, SameMask):
-            return np.ones(self.layout.entries, dtype=bool) if trained_N is None else trained_N
-        return selector.mask(self.layout, update_N, self._draw(client, sequence, "mask"))
 
     def _draw(self, client: int, sequence: int, what: str) -> np.random.Generator:
         return stream(self.seed, "client", client, "dispatch", sequence, "upload", what)

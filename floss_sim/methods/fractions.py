@@ -84,9 +84,8 @@ class _Fraction:
 
     def settings(self) -> dict[str, Any]:
         """Return the density, and what differs from a global top-k."""
-        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
-        defaults = {"scope": "global", "dense_head": False}
-        return {k: v for k, v in chosen.items() if k not in defaults or v != defaults[k]}
+        chosen = {field: getattr(self, field.name) for field in fields(self)}
+        return {field.name: value for field, value in chosen.items() if value != field.default}
 
     def describe(self) -> str:
         """Return the density and what differs from a global top-k."""

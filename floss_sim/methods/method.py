@@ -27,7 +27,7 @@ so that a tier may coincide with a class of links.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -177,12 +177,9 @@ class Method:
         Names and defaults are left out: a FLoSS run at 1 and 1 is the dense run, and shares its
         fingerprint.
         """
-        options = {
-            "trains": "lora", "down_values": "fp32", "up_values": "fp32",
-            "error_feedback": False, "mask_ledger": False, "divisor": "cohort",
-        }  # fmt: skip
-        chosen = {name: getattr(self, name) for name in options}
-        changed = {name: value for name, value in chosen.items() if value != options[name]}
+        own = [field for field in fields(self) if field.name not in ("name", "tiers", "persistent")]
+        chosen = {field: getattr(self, field.name) for field in own}
+        changed = {f.name: value for f, value in chosen.items() if value != f.default}
         if self.persistent:
             return self.persistent.settings() | changed
         if len(self.tiers) == 1:

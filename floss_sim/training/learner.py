@@ -64,8 +64,8 @@ class TorchLearner:
         self._ledger = MaskLedger(config.fleet.clients)
         self._version = 0
         self._masks: dict[int, Mask] = {}  # by tier, of the newest version
-        self._blobs: dict[tuple[int, int], bytes] = {}  # by tier and mask held, likewise
-        self._model_blob = b""
+        # By tier and the mask held, likewise; None where the receiver knows no mask.
+        self._blobs: dict[tuple[int, int | None], bytes] = {}
         self._awaited: dict[int, Mask] = {}  # by dispatch: the masks that train
 
     def _tier(self, client: int) -> int:
@@ -76,16 +76,21 @@ class TorchLearner:
         tier = self._tier(client)
         held = self._ledger.held(client) if self.method.mask_ledger else 0
         known_N = self._exchange.known(self._history, tier, self._version, held)
-        mask_N = self._mask(tier)
-        if (tier, held) not in self._blobs:
-            vector_N = self._server.vector()
-            blob = self._exchange.download(vector_N, mask_N, tier, self._version, known_N)
-            self._blobs[tier, held] = blob
-        blob = self._blobs[tier, held]
+        blob = self._encoded(tier, held, known_N)
         if self.method.masked:
-            self._awaited[sequence] = mask_N
+            self._awaited[sequence] = self._mask(tier)
         entries = sent_entries(self.layout, blob, known_N)
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
+
+    def _encoded(self, tier: int, held: int, known_N: Mask | None) -> bytes:
+        """Return the newest version's download, encoded once for all who know the same mask."""
+        key = tier, None if known_N is None else held
+        if key not in self._blobs:
+            vector_N, mask_N = self._server.vector(), self._mask(tier)
+            self._blobs[key] = self._exchange.download(
+                vector_N, mask_N, tier, self._version, known_N
+            )
+        return self._blobs[key]
 
     def _mask(self, tier: int) -> Mask:
         if tier not in self._masks:
@@ -143,7 +148,7 @@ class TorchLearner:
                 "lower the learning rates"
             )
         self._prune()
-        self._masks, self._blobs, self._model_blob = {}, {}, b""
+        self._masks, self._blobs = {}, {}
         return self._version
 
     def _mean(self, arrivals: Sequence[Arrival]) -> Vector:
@@ -191,11 +196,7 @@ class TorchLearner:
 
     def model(self) -> bytes:
         """Return P * M, what a client of the widest tier that knows no mask would download."""
-        if not self._model_blob:
-            tier = self.method.widest(self.layout)
-            vector_N, mask_N = self._server.vector(), self._mask(tier)
-            self._model_blob = self._exchange.download(vector_N, mask_N, tier, self._version)
-        return self._model_blob
+        return self._encoded(self.method.widest(self.layout), 0, None)
 
     def snapshot(self) -> Snapshot:
         """Return P, the optimiser's moments, the masks' history and the version."""
@@ -214,4 +215,4 @@ class TorchLearner:
         if self.method.mask_ledger:
             self._ledger.held_C = snapshot.tensors["held"].copy()
         self._version = snapshot.version
-        self._masks, self._blobs, self._model_blob = {}, {}, b""
+        self._masks, self._blobs = {}, {}
