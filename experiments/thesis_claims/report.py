@@ -14,15 +14,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from floss_sim.plots import save
 
 HERE = Path(__file__).parent
 AXES = (
     ("round", 1.0, "round"),
-    ("total_bytes", 1e-6, "bytes of all clients, both ways (MB)"),
-    ("closed_at_s", 1.0, "simulated seconds, 200 / 20 Mbit/s"),
+    ("total_bytes", 1e-6, "bytes of all clients, both ways (MB, log)"),
+    ("closed_at_s", 1.0, "simulated time (s, log), 200 Mbit/s down, 20 up"),
 )
 STYLES = {  # one method, one look, in every picture
     "dense r16": ("#000000", "-"),
@@ -149,12 +149,14 @@ def picture(data: Sequence[Row], setting: Row) -> Figure:
         ax.set_xlabel(axis[2])
         ax.grid(alpha=0.3)
         ax.set_ylim(setting["floor"], 100 if setting["floor"] else None)
-        if axis[0] != "round":
+        if axis[0] == "round":
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        else:
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             ax.xaxis.set_minor_formatter(NullFormatter())
-    panels[0].set_ylabel("validation accuracy of P·M (%)")
+    panels[0].set_ylabel("validation accuracy of the model as sent (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     seeds = len(setting["seeds"])
     figure.suptitle(f"{setting['title']}: mean and range over {seeds} seeds")
