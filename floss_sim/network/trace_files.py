@@ -1,0 +1,137 @@
+"""Files of rates over time, read into traces: CSV and mahimahi, recognised by their first line.
+
+- CSV with the header ``seconds,kbit/s`` (or another unit of rate). Times ascend; the first is
+  shifted to 0. A row's rate holds until the next row's time; the last row's piece is as long as
+  the one before it.
+- mahimahi: one whole number of milliseconds a line, each an opportunity to deliver a packet of
+  1,500 bytes. Opportunities are counted in bins (a bin holds its right edge, and the first one
+  also holds 0); a bin's rate is its bits divided by its seconds. The trace ends with the last
+  opportunity's bin.
+
+Blank lines are skipped.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from floss_sim.errors import ProfileError, UnitError
+from floss_sim.network.traces import AtEnd, RateTrace
+from floss_sim.units import BITS_PER_BYTE, parse_rate
+
+_PACKET_BITS = 1500 * BITS_PER_BYTE
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
+_FORMATS = "a CSV header such as seconds,kbit/s, or mahimahi's whole milliseconds"
+_Lines = list[tuple[int, str]]  # the number of a line and what stands there
+_Pieces = tuple[tuple[float, ...], tuple[float, ...], float]  # starts, rates and length
+
+
+def read_trace(path: str | Path, at_end: AtEnd, bin_s: float = 0.1) -> RateTrace:
+    """Return the trace of a CSV or mahimahi file (see the top of the module).
+
+    Args:
+        path: The file.
+        at_end: What follows the end of the trace.
+        bin_s: Over what mahimahi's packets are counted: whole milliseconds, in seconds.
+
+    Raises:
+        ProfileError: The file cannot be read or holds no usable trace; one line names the file,
+            the line, and what would be valid.
+    """
+    lines = _lines(Path(path))
+    try:
+        starts_s, bits_per_s, length_s = (
+            _mahimahi(lines, bin_s) if _MILLISECONDS.fullmatch(lines[0][1]) else _csv(lines)
+        )
+        return RateTrace(starts_s, bits_per_s, length_s, at_end)
+    except ProfileError as problem:
+        raise ProfileError(f"{path}: {problem}") from None
+
+
+def _lines(path: Path) -> _Lines:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as problem:
+        raise ProfileError(f"cannot read {path}: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise ProfileError(f"{path} is not text; valid: {_FORMATS}") from None
+    stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    lines = [(number, line) for number, line in stripped if line]
+    if not lines:
+        raise ProfileError(f"{path} is empty; valid: {_FORMATS}")
+    return lines
+
+
+def _csv(lines: _Lines) -> _Pieces:
+    """Return starts in seconds, bits per second and the length of a CSV's pieces."""
+    unit = _unit(*lines[0])
+    rows = [_row(number, line) for number, line in lines[1:]]
+    if len(rows) < 2:
+        valid = "at least two rows, for the last piece is as long as the one before it"
+        _refuse(lines[-1][0], f"the trace ends after {len(rows)} row(s)", valid)
+    for (a_s, _), (b_s, _), (number, _) in zip(rows, rows[1:], lines[2:], strict=False):
+        if b_s <= a_s:
+            _refuse(number, f"time {b_s:g} s does not follow {a_s:g} s", "times that ascend")
+    starts_s = tuple(at_s - rows[0][0] for at_s, _ in rows)
+    length_s = starts_s[-1] + (starts_s[-1] - starts_s[-2])
+    return starts_s, tuple(rate * unit for _, rate in rows), length_s
+
+
+def _unit(number: int, header: str) -> float:
+    """Return the bits per second that 1 means in the rate column that a header names."""
+    seconds, *others = _cells(header)
+    if seconds != "seconds" or len(others) != 1:
+        _refuse(number, f"{header[:60]!r} starts no trace", _FORMATS)
+    try:
+        return parse_rate(f"1 {others[0]}")
+    except UnitError:
+        _refuse(number, f"{others[0]!r} is no unit of a rate", "seconds,kbit/s, Mbit/s or bit/s")
+
+
+def _row(number: int, line: str) -> tuple[float, float]:
+    try:
+        at_s, rate = (float(cell) for cell in _cells(line))
+    except ValueError:
+        at_s = rate = math.nan
+    if not (0 <= at_s < math.inf and 0 <= rate < math.inf):
+        valid = "a time and a rate, two finite numbers at or above 0"
+        _refuse(number, f"{line[:60]!r} is no row of a trace", valid)
+    return at_s, rate
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip(' \t"') for cell in line.split(",")]
+
+
+def _mahimahi(lines: _Lines, bin_s: float) -> _Pieces:
+    """Return starts in seconds, bits per second and the length of mahimahi's binned packets."""
+    if not 1 <= bin_s * 1000 < math.inf or not math.isclose(bin_s * 1000, round(bin_s * 1000)):
+        raise ProfileError(f"bin of {bin_s:g} s; valid: a whole number of milliseconds above 0")
+    bin_ms = round(bin_s * 1000)
+    packets = Counter(max(1, -(-at_ms // bin_ms)) for at_ms in _opportunities(lines))
+    rates = {0: 0.0}  # by the bin before which it starts
+    for at, n in packets.items():
+        rates[at - 1] = n * _PACKET_BITS * 1000 / bin_ms
+        rates.setdefault(at, 0.0)
+    *starts_s, length_s = (at * bin_ms / 1000 for at in rates)
+    return tuple(starts_s), tuple(rates.values())[:-1], length_s
+
+
+def _opportunities(lines: _Lines) -> Iterator[int]:
+    before_ms = 0
+    for number, line in lines:
+        if not _MILLISECONDS.fullmatch(line):
+            _refuse(number, f"{line[:60]!r} is no instant", "a whole number of milliseconds")
+        if int(line) < before_ms:
+            _refuse(number, f"{line} ms comes after {before_ms} ms", "instants in order")
+        before_ms = int(line)
+        yield before_ms
+
+
+def _refuse(number: int, problem: str, valid: str) -> NoReturn:
+    raise ProfileError(f"line {number}: {problem}; valid: {valid}")
