@@ -74,9 +74,8 @@ class RateTrace:
         return tuple(k for k in range(first, len(rates)) if rates[k] != rates[k - 1])
 
     def _start(self, cycle: int, piece: int) -> float:
-        """Return when a piece starts; never after the next cycle, whatever rounding does."""
-        at_s = cycle * self.length_s + self.starts_s[piece]
-        return min(at_s, (cycle + 1) * self.length_s)
+        """Return when a piece starts: no sum over cycles, so that instants do not drift."""
+        return cycle * self.length_s + self.starts_s[piece]
 
     def _end(self, cycle: int, piece: int) -> float:
         if piece + 1 < len(self.starts_s):
@@ -105,13 +104,14 @@ class RateTrace:
         at_s, rate = from_s, self.bits_per_s[piece]
         for next_cycle, cut in self._cuts_after(cycle, piece):
             next_s = self._start(next_cycle, cut)
-            if next_s > at_s:  # the clock may not resolve a short piece far from 0
+            if next_s > at_s:  # far from 0 the clock may not resolve a short piece
                 yield at_s, rate
             at_s, rate = next_s, self.bits_per_s[cut]
         yield at_s, rate
 
     def _cuts_after(self, cycle: int, piece: int) -> Iterator[tuple[int, int]]:
-        yield from ((cycle, cut) for cut in self._cuts[bisect_right(self._cuts, piece) :])
+        rest = range(bisect_right(self._cuts, piece), len(self._cuts))
+        yield from ((cycle, self._cuts[i]) for i in rest)
         if self.at_end == "repeat" and self._cuts:
             yield from ((later, cut) for later in count(cycle + 1) for cut in self._cuts)
 
@@ -134,13 +134,14 @@ class RateTrace:
             return 0.0
         cycle, piece = self._locate(from_s)
         rate = self.bits_per_s[piece]
-        here = rate * (self._end(cycle, piece) - from_s)
-        if bits <= here:
+        here_s = self._end(cycle, piece) - from_s
+        if bits <= rate * here_s:
             return bits / rate
-        cycles, target = self._whole_cycles(self._bits[piece + 1] + (bits - here))
+        cycles, target = self._whole_cycles(self._bits[piece + 1] + (bits - rate * here_s))
         last = min(bisect_left(self._bits, target), len(self.bits_per_s)) - 1
         rest_s = (target - self._bits[last]) / self.bits_per_s[last]
-        return self._start(cycle + cycles, last) - from_s + rest_s
+        after_s = self._start(cycle + cycles, last) - from_s + rest_s
+        return max(here_s, after_s)  # too few bits to change a sum do not turn time back
 
     def _whole_cycles(self, bits: float) -> tuple[int, float]:
         """Return the cycles that pass before the one that delivers the last bit, and its bits."""

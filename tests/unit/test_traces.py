@@ -83,6 +83,14 @@ def test_instants_ascend_where_the_clock_does_not_resolve_a_piece():
     assert all(trace.rate_at(at_s) == rate for at_s, rate in changes)
 
 
+def test_rounding_starts_no_piece_after_the_cycle_that_follows():
+    trace = RateTrace((0, 0.5, math.nextafter(0.7, 0)), (1, 2, 3), 0.7, "repeat")
+    assert any(c * 0.7 + trace.starts_s[2] > (c + 1) * 0.7 for c in range(1000))
+    instants = [at_s for at_s, _ in islice(trace.changes(0), 2000)]
+    assert all(a < b for a, b in pairwise(instants))
+    assert all(trace.rate_at(cycle * 0.7) == 1 for cycle in range(1000))
+
+
 # bits
 
 
@@ -111,6 +119,11 @@ def test_time_of_ends_before_an_outage_not_after_it():
     assert last_dark.time_of(10, 0) == 1
     assert last_dark.time_of(30, 0) == 11
     assert last_dark.time_of(10, 2) == 4
+
+
+def test_the_smallest_payload_waits_for_the_outage_to_end():
+    assert REPEAT.time_of(1e-20, 2) == 1
+    assert RateTrace((0, 1), (10, 0), 5, "repeat").time_of(1e-20, 2) == 3
 
 
 def test_time_of_skips_whole_cycles_at_once():
