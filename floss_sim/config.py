@@ -177,10 +177,23 @@ class RunConfig:
             "record_version": RECORD_VERSION,
         }
 
-    def description(self, learner: str, device: str, threads: int) -> dict[str, Any]:
-        """Return what a run folder's ``run.json`` says of this run."""
+    def description(
+        self,
+        learner: str,
+        device: str,
+        threads: int,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return what a run folder's ``run.json`` says of this run.
+
+        Args:
+            learner: As of :meth:`trajectory`, likewise the next two.
+            device: Its kind.
+            threads: Of one training process.
+            conditions: Network and policy where they shape training (``run.conditions``).
+        """
         _ = self.clients  # a partition that cannot be is refused before anything is written
-        trajectory = self.trajectory(learner, device, threads)
+        trajectory = {**self.trajectory(learner, device, threads), **(conditions or {})}
         return {
             "record_version": RECORD_VERSION,
             "floss_sim": version("floss-sim"),

@@ -7,14 +7,32 @@ missing, unknown or invalid.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, UnitError
+from floss_sim.units import parse_duration, parse_rate
+
+
+def quantity(parse: Callable[[object], float]) -> BeforeValidator:
+    """Return a validator that reads a text with a unit."""
+
+    def read(value: object) -> float:
+        try:
+            return parse(value)
+        except UnitError as error:
+            raise ValueError(str(error)) from None
+
+    return BeforeValidator(read)
+
+
+Rate = Annotated[float, quantity(parse_rate)]
+Duration = Annotated[float, quantity(parse_duration)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -75,7 +93,7 @@ def read(
         raise error(f"{path} is not TOML: {problem}") from None
     for key, value in (changes or {}).items():
         _set(content, key, value)
-    return validate(content, model, error, str(path))
+    return validate(content, model, error, str(path), path.parent)
 
 
 def _set(content: dict[str, Any], key: str, value: Any) -> None:
@@ -90,15 +108,26 @@ def _set(content: dict[str, Any], key: str, value: Any) -> None:
 
 
 def validate(
-    content: Mapping[str, Any], model: type[Document], error: type[ConfigError], where: str
+    content: Mapping[str, Any],
+    model: type[Document],
+    error: type[ConfigError],
+    where: str,
+    folder: Path = Path(),
 ) -> Document:
     """Return the validated document of a mapping.
+
+    Args:
+        content: The mapping.
+        model: What it must hold.
+        error: The error to raise.
+        where: What the error calls it.
+        folder: What the paths in it are relative to.
 
     Raises:
         ConfigError: (of the given type) A key is missing, unknown or invalid; one line names it.
     """
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context={"folder": folder})
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -123,7 +123,12 @@ class ReplayLearner:
             row["entries"],
             row["examples"],
             client_state=self._clients.get(dispatch.client, NO_STATE),
+            lost_state=self._clients.get(dispatch.client, NO_STATE),
         )
+
+    def knows(self, sequence: int, direction: str) -> bool:
+        """Return whether a transfer was recorded."""
+        return (sequence, direction) in self._transfers
 
     def _row(self, client: int, sequence: int, direction: str) -> Mapping[str, Any]:
         row: Mapping[str, Any] = self._transfers[sequence, direction]
@@ -160,19 +165,22 @@ class ResumingLearner:
     """Answers from the record up to its last round, then from a live learner.
 
     The live learner is restored from the snapshot at its first call, so that a run that needs no
-    further round never wakes it.
+    further round never wakes it. Updates that were under way at the snapshot are in no record:
+    they are trained again, from the dispatches that the snapshot holds.
     """
 
     def __init__(self, record: RunRecord, snapshot: Snapshot, live: Learner) -> None:
         self._recorded = ReplayLearner(record, snapshot.clients)
         self._live = live
         self._snapshot = snapshot
+        self._in_flight = {dispatch.sequence: dispatch for dispatch in snapshot.in_flight}
         self._left = record.rounds.num_rows
         self._awake = False
 
     def _now(self) -> Learner:
-        if self._left:
-            return self._recorded
+        return self._recorded if self._left else self._awakened()
+
+    def _awakened(self) -> Learner:
         if not self._awake:
             self._live.restore(self._snapshot)
             self._awake = True
@@ -180,11 +188,13 @@ class ResumingLearner:
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the recorded or the live download."""
-        return self._now().dispatch(client, sequence)
+        return self._in_flight.get(sequence) or self._now().dispatch(client, sequence)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return the recorded or the live upload."""
-        return self._now().train(dispatch, client_state)
+        if self._recorded.knows(dispatch.sequence, "up"):
+            return self._recorded.train(dispatch, client_state)
+        return self._awakened().train(dispatch, client_state)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a recorded or a live step; after the last recorded one, live ones follow."""

@@ -5,7 +5,7 @@ Everything here is a frozen value that can be printed, saved and made by hand in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -41,6 +41,34 @@ def draw_cohort(seed: int, round_: int, fleet: int, size: int) -> Cohort:
     return Cohort(round_, tuple(int(client) for client in drawn))
 
 
+def order_of_clients(seed: int, round_: int, attempt: int, fleet: int, size: int) -> Iterator[int]:
+    """Yield clients in the order in which a server asks them: all of the fleet, each once.
+
+    The cohort of the round comes first, then the others at random (Fisher and Yates), drawn only
+    as far as anyone asks.
+
+    Args:
+        seed: The run's.
+        round_: The number of the round.
+        attempt: How often the server has begun anew in this round.
+        fleet: How many clients there are.
+        size: Of a cohort.
+    """
+    if attempt:
+        asked: set[int] = set()
+    else:
+        cohort = draw_cohort(seed, round_, fleet, size).clients
+        yield from cohort
+        asked = set(cohort)
+    draw, moved = stream(seed, "cohort", round_, "more", attempt), dict[int, int]()
+    for i in range(fleet):
+        j = int(draw.integers(i, fleet))
+        client = moved.get(j, j)
+        moved[j] = moved.get(i, i)
+        if client not in asked:
+            yield client
+
+
 @dataclass(frozen=True)
 class Dispatch:
     """What the server sends to a client: the newest version, encoded.
@@ -60,7 +88,10 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Upload:
-    """What a client sends back: its encoded update, and the state that it keeps."""
+    """What a client sends back: its encoded update, and the state that it keeps.
+
+    It keeps ``lost_state`` instead where the update never reaches the server.
+    """
 
     sequence: int
     client: int
@@ -69,12 +100,14 @@ class Upload:
     examples: int
     blob: bytes = field(default=b"", repr=False)
     client_state: ClientState = field(default_factory=dict, repr=False)
+    lost_state: ClientState = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Arrival:
     """An upload that the server really aggregates, with its weight and staleness in versions."""
 
+    dispatch: Dispatch
     upload: Upload
     weight: float
     staleness: int
@@ -89,6 +122,14 @@ def weights(uploads: Sequence[Upload], law: str) -> list[float]:
     """
     shares = [1 if law == "uniform" else upload.examples for upload in uploads]
     return [share / sum(shares) for share in shares]
+
+
+def staleness_weight(staleness: int) -> float:
+    """Return the factor of an update that started so many versions ago.
+
+    ``1 / sqrt(1 + staleness)``, the polynomial law of FedBuff (Nguyen et al. 2022, section 5).
+    """
+    return float((1 + staleness) ** -0.5)
 
 
 @dataclass(frozen=True)
@@ -112,11 +153,13 @@ class Snapshot:
         version: The version.
         tensors: The learner's state.
         clients: What each client keeps, by client number.
+        in_flight: Dispatches whose updates were neither aggregated nor lost yet.
     """
 
     version: int
     tensors: Mapping[str, NDArray[Any]] = field(repr=False)
     clients: Mapping[int, ClientState] = field(default_factory=dict, repr=False)
+    in_flight: tuple[Dispatch, ...] = field(default=(), repr=False)
 
 
 class Learner(Protocol):

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,9 +39,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from floss_sim.errors import RecordError, RecordLockedError
-from floss_sim.messages import Snapshot
+from floss_sim.messages import Dispatch, Snapshot
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 def _schema(*columns: tuple[str, pa.DataType, bool, str]) -> pa.Schema:
@@ -57,8 +58,11 @@ ROUNDS = _schema(
     ("version", pa.int32(), False, "global version after the round's server step"),
     ("opened_at_s", pa.float64(), False, "simulated instant of the first dispatch, seconds"),
     ("closed_at_s", pa.float64(), False, "simulated instant of the server step, seconds"),
-    ("down_bytes", pa.int64(), False, "encoded bytes of all downloads of the round"),
-    ("up_bytes", pa.int64(), False, "encoded bytes of all uploads of the round"),
+    ("reports", pa.int32(), False, "updates that were aggregated"),
+    ("down_bytes", pa.int64(), False, "payload bytes sent in all downloads of the round"),
+    ("up_bytes", pa.int64(), False, "payload bytes sent in all uploads of the round"),
+    ("wasted_bytes", pa.int64(), False, "of these, bytes for updates that were not aggregated"),
+    ("wire_bytes", pa.int64(), False, "bytes on the wire, headers and set-up included"),
     ("accuracy", pa.float64(), True, "validation accuracy of P * M, 0 to 1; null: not evaluated"),
     ("loss", pa.float64(), True, "validation cross-entropy of P * M, nats"),
     ("dense_accuracy", pa.float64(), True, "diagnostic: validation accuracy of dense P"),
@@ -66,7 +70,7 @@ ROUNDS = _schema(
 )
 TRANSFERS = _schema(
     ("sequence", pa.int64(), False, "number of the dispatch in the run, from 0"),
-    ("round", pa.int32(), False, "1-based number of the round"),
+    ("round", pa.int32(), False, "1-based round in which the update was aggregated or lost"),
     ("client", pa.int32(), False, "client, 0 to fleet - 1"),
     ("direction", pa.string(), False, "'down': server to client; 'up': client to server"),
     ("version", pa.int32(), False, "global version that the client downloaded"),
@@ -79,7 +83,16 @@ TRANSFERS = _schema(
         False,
         "simulated instant at which the transfer starts, seconds",
     ),
-    ("ended_at_s", pa.float64(), False, "simulated instant of the last byte's arrival, seconds"),
+    (
+        "ended_at_s",
+        pa.float64(),
+        False,
+        "simulated instant of the last byte's arrival or of an interruption, seconds",
+    ),
+    ("sent_bytes", pa.int64(), False, "bytes of the payload that were sent"),
+    ("wire_bytes", pa.int64(), False, "bytes on the wire, headers and set-up included"),
+    ("alone_s", pa.float64(), False, "seconds that the transfer takes where nothing is shared"),
+    ("fate", pa.string(), False, "aggregated, late, cancelled, dropped or offline"),
 )
 _SCHEMAS = {"rounds": ROUNDS, "transfers": TRANSFERS}
 
@@ -388,16 +401,39 @@ def _pack(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
         for client, state in snapshot.clients.items()
         for name, tensor in state.items()
     }
-    return {**snapshot.tensors, **clients}
+    flights = {
+        f"flight/{sent.sequence}/{key}": array
+        for sent in snapshot.in_flight
+        for key, array in _pack_dispatch(sent).items()
+    }
+    return {**snapshot.tensors, **clients, **flights}
+
+
+def _pack_dispatch(sent: Dispatch) -> dict[str, NDArray[Any]]:
+    numbers = [sent.client, sent.version, sent.nbytes, sent.entries, sent.held]
+    return {"numbers": np.array(numbers, np.int64), "blob": np.frombuffer(sent.blob, np.uint8)}
 
 
 def _unpack(version: int, tensors: Mapping[str, NDArray[Any]]) -> Snapshot:
-    own = {name: t for name, t in tensors.items() if not name.startswith("client/")}
+    own: dict[str, NDArray[Any]] = {}
     clients: dict[int, dict[str, NDArray[Any]]] = {}
-    for name in tensors.keys() - own.keys():
-        _, client, key = name.split("/", 2)
-        clients.setdefault(int(client), {})[key] = tensors[name]
-    return Snapshot(version, own, clients)
+    flights: dict[int, dict[str, NDArray[Any]]] = {}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition("/")
+        if kind in ("client", "flight"):
+            number, _, key = rest.partition("/")
+            nested = clients if kind == "client" else flights
+            nested.setdefault(int(number), {})[key] = tensor
+        else:
+            own[name] = tensor
+    sent = (_unpack_dispatch(number, arrays) for number, arrays in sorted(flights.items()))
+    return Snapshot(version, own, clients, tuple(sent))
+
+
+def _unpack_dispatch(sequence: int, arrays: Mapping[str, NDArray[Any]]) -> Dispatch:
+    client, version, nbytes, entries, held = (int(n) for n in arrays["numbers"])
+    blob = arrays["blob"].tobytes()
+    return Dispatch(sequence, client, version, nbytes, entries, blob, held)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from floss_sim.config import RunConfig
-from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.learners import ReplayLearner, ResumingLearner, SizeOnlyLearner
-from floss_sim.messages import ClientState, Cohort, Learner, Metrics, draw_cohort
+from floss_sim.messages import ClientState, Dispatch, Learner, Metrics, order_of_clients
 from floss_sim.network import NetworkProfile
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
-from floss_sim.simulator import RoundOutcome, RoundPolicy, WaitAll, simulate
+from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
 
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
@@ -45,7 +45,8 @@ def run(
         profile: The fleet's links.
         learner: What answers: size-only, replayed or really training.
         rounds: Total number of rounds, those already in the folder included.
-        policy: When a round closes; wait for all clients by default.
+        policy: When a round closes; it waits for all clients by default. Where it does not, or
+            where clients may be lost, the folder's trajectory must hold ``conditions``.
         folder: Where to commit, if anywhere; the caller holds its lock.
         eval_every: Rounds between evaluations; the last round is always evaluated.
         eval_at: More rounds to evaluate.
@@ -56,7 +57,7 @@ def run(
         RecordError: The folder cannot be read or written.
         NonFiniteUpdateError: A client's update is not finite.
     """
-    policy = policy or WaitAll()
+    policy = (policy or wait_all()).checked(config.server.cohort)
     done = folder.committed().rounds if folder else 0
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
@@ -83,7 +84,17 @@ def run(
 
 
 def retime(config: RunConfig, record: RunRecord, profile: NetworkProfile) -> RunRecord:
-    """Return the same rounds on another network, without training (rounds wait for all)."""
+    """Return the same rounds on another network, without training.
+
+    Raises:
+        ConfigError: Time shaped what was learned, on the old network or would on the new one.
+    """
+    if profile.shapes_training or "conditions" in record.description.get("trajectory", {}):
+        raise ConfigError(
+            f"on {profile.name} time would change what is learned; a run there must be trained"
+            if profile.shapes_training
+            else "time shaped what this run learned; it must be trained anew on another network"
+        )
     learner = ReplayLearner(record)  # it knows which rounds were evaluated
     return run(config, profile, learner, rounds=record.rounds.num_rows, eval_every=1)
 
@@ -99,11 +110,24 @@ def _outcomes(
 ) -> Iterator[RoundOutcome]:
     fleet, size = config.fleet.clients, config.server.cohort
 
-    def cohort_of(number: int) -> Cohort:
-        return draw_cohort(config.seed, number, fleet, size)
+    def order_of(number: int, attempt: int) -> Iterator[int]:
+        return order_of_clients(config.seed, number, attempt, fleet, size)
 
     links = profile.links(fleet)
-    return simulate(learner, links, policy, cohort_of, rounds, config.server.weighting)
+    return simulate(
+        learner, profile, links, policy, order_of, size, rounds, config.server.weighting
+    )
+
+
+def conditions(profile: NetworkProfile, policy: RoundPolicy) -> dict[str, Any]:
+    """Return what a trajectory must hold where time or chance of the network shape training.
+
+    Empty where rounds wait for all clients and none is ever lost: the network then changes
+    seconds alone.
+    """
+    if not (policy.shapes_training or profile.shapes_training):
+        return {}
+    return {"conditions": {**profile.settings(), **policy.settings()}}
 
 
 def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
@@ -113,8 +137,11 @@ def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
         "version": outcome.version,
         "opened_at_s": outcome.opened_at_s,
         "closed_at_s": outcome.closed_at_s,
+        "reports": outcome.reports,
         "down_bytes": outcome.nbytes("down"),
         "up_bytes": outcome.nbytes("up"),
+        "wasted_bytes": outcome.wasted_bytes(),
+        "wire_bytes": outcome.wire_bytes(),
         **measured,
     }
 
@@ -135,12 +162,13 @@ class _Ledger:
         self._pending = (0, 0)
         self._models: dict[int, bytes] = {}
         self._clients: Mapping[int, ClientState] = {}
+        self._in_flight: tuple[Dispatch, ...] = ()
         self._began = self._committed = time.monotonic()
 
     def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
         """Take a round's rows; commit them now and then."""
         self._rounds.append(row)
-        self._clients = outcome.client_states
+        self._clients, self._in_flight = outcome.client_states, outcome.in_flight
         self._transfers.extend(vars(transfer) for transfer in outcome.transfers)
         if replayed and self._same_timing:
             self._pending = len(self._rounds), len(self._transfers)
@@ -162,7 +190,7 @@ class _Ledger:
             self._transfers[transfers:],
             timing=self._timing,
             network=self._network,
-            snapshot=replace(learner.snapshot(), clients=self._clients),
+            snapshot=replace(learner.snapshot(), clients=self._clients, in_flight=self._in_flight),
             models=self._models,
         )
         self._pending = len(self._rounds), len(self._transfers)

@@ -56,9 +56,8 @@ class Request:
         The rule (thesis, section 5.3): down density 1/4, up density that divided by the ratio of
         the fleet's mean down rate to its mean up rate, at most 1.
         """
-        groups = self.profile.clients
-        ratio = sum(g.share * g.down for g in groups) / sum(g.share * g.up for g in groups)
-        up = min(1.0, THESIS_DOWN_DENSITY / ratio)
+        down, up = self.profile.mean_rates(self.task.partition.clients)
+        up = min(1.0, THESIS_DOWN_DENSITY / (down / up))
         return {
             "dense": Candidate(self.reference_rank, 1.0, 1.0),
             "thesis_rule": Candidate(self.reference_rank, THESIS_DOWN_DENSITY, up),

@@ -31,11 +31,15 @@ RESIDUAL = "residual"
 
 @dataclass(frozen=True)
 class Reply:
-    """A client's encoded update, the entries that it carries, and what the client keeps."""
+    """A client's encoded update, the entries that it carries, and what the client keeps.
+
+    It keeps ``lost_state`` where the update never arrives.
+    """
 
     blob: bytes
     entries: int
     state: State
+    lost_state: State
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,9 @@ class Exchange:
         )
         entries = sent_entries(self.layout, blob, known_N)
         if not self.method.error_feedback:
-            return Reply(blob, entries, {})
-        return Reply(blob, entries, {RESIDUAL: update_N - self.update(blob, known_N)})
+            return Reply(blob, entries, {}, {})
+        unsent_N = update_N - self.update(blob, known_N)
+        return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
 
     def expected(
         self, tier: int, client: int, sequence: int, trained_N: Mask | None

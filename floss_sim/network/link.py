@@ -1,41 +1,132 @@
-"""One client's link to the server, and how long a payload takes on it.
-
-A transfer takes half a round trip (propagation) plus ``8 * bytes / rate`` (serialisation). Each
-client has its own link and the server's capacity is unlimited, so transfers do not contend.
-"""
+"""One client's link to the server: rates, delays, loss, and how fast it computes."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import merge
 
-import simpy
-
+from floss_sim.network.traces import RateTrace
+from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.units import BITS_PER_BYTE
+
+Change = tuple[float, float]  # an instant in seconds, and the bits per second from then on
 
 
 @dataclass(frozen=True)
 class ClientLink:
-    """Rates, round trip and compute speed of one client."""
+    """Links of one client, and its speed.
+
+    Attributes:
+        down_bits_per_s: Nominal rate of downloads; the mean of the trace if there is one.
+        up_bits_per_s: Nominal rate of uploads, likewise.
+        rtt_s: Round trip without jitter.
+        compute_s_per_example: Seconds of local training an example.
+        jitter_s: Mean of what is added to the round trip: exponential, drawn for each transfer.
+        loss: Fraction of segments lost.
+        dropout: Probability that a participation fails during local training.
+        cell: The cell of the middle tier that it belongs to.
+        down_trace: Rate of downloads over time, if it varies.
+        up_trace: Rate of uploads over time, if it varies.
+        trace_offset_s: Where in its traces the client is at time zero.
+    """
 
     down_bits_per_s: float
     up_bits_per_s: float
     rtt_s: float
     compute_s_per_example: float
-
-    def download_s(self, nbytes: int) -> float:
-        """Return the seconds that a download of ``nbytes`` takes."""
-        return self.rtt_s / 2 + BITS_PER_BYTE * nbytes / self.down_bits_per_s
-
-    def upload_s(self, nbytes: int) -> float:
-        """Return the seconds that an upload of ``nbytes`` takes."""
-        return self.rtt_s / 2 + BITS_PER_BYTE * nbytes / self.up_bits_per_s
+    jitter_s: float = 0.0
+    loss: float = 0.0
+    dropout: float = 0.0
+    cell: int = 0
+    down_trace: RateTrace | None = None
+    up_trace: RateTrace | None = None
+    trace_offset_s: float = 0.0
 
     def compute_s(self, examples: int) -> float:
         """Return the seconds of local training on ``examples``."""
         return self.compute_s_per_example * examples
 
+    def transfer_s(
+        self,
+        direction: str,
+        nbytes: int,
+        transport: Transport = IDEAL,
+        at_s: float = 0.0,
+        rtt_s: float | None = None,
+    ) -> float:
+        """Return the seconds that a payload takes from end to end where nothing is shared.
 
-def transfer(env: simpy.Environment, seconds: float) -> Generator[simpy.Event, None, None]:
-    """Occupy a link for the seconds of one payload (a SimPy process fragment)."""
-    yield env.timeout(seconds)
+        Args:
+            direction: ``"down"`` or ``"up"``.
+            nbytes: Bytes of the payload.
+            transport: What it costs on the wire.
+            at_s: When it starts.
+            rtt_s: The round trip with jitter, if it is known.
+        """
+        rtt_s = self.rtt_s if rtt_s is None else rtt_s
+        setup_s = transport.setup_rtts * rtt_s
+        bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss)
+        caps = self.caps(direction, transport, at_s + setup_s, rtt_s)
+        return setup_s + _seconds(caps, bits) + rtt_s / 2
+
+    def caps(
+        self, direction: str, transport: Transport, first_byte_at_s: float, rtt_s: float
+    ) -> Iterator[Change]:
+        """Return the rates that this link alone allows a transfer, from its first byte on.
+
+        Args:
+            direction: ``"down"`` or ``"up"``.
+            transport: Slow start and loss.
+            first_byte_at_s: Simulated instant of the first byte.
+            rtt_s: The transfer's round trip, jitter included.
+        """
+        most = transport.loss_bits_per_s(rtt_s, self.loss)
+        rates = ((at_s, min(rate, most)) for at_s, rate in self._rates(direction, first_byte_at_s))
+        window = transport.window_bits_per_s(rtt_s)
+        if math.isinf(window):
+            return rates
+        doublings = math.ceil(math.log2(min(most, self._peak(direction)) / window))
+        windows = ((first_byte_at_s + i * rtt_s, window * 2**i) for i in range(1, doublings + 1))
+        return _limited(rates, window, windows)
+
+    def _rates(self, direction: str, from_s: float) -> Iterator[Change]:
+        trace = self.down_trace if direction == "down" else self.up_trace
+        if trace is None:
+            rate = self.down_bits_per_s if direction == "down" else self.up_bits_per_s
+            return iter([(from_s, rate)])
+        offset_s = self.trace_offset_s
+        changes = trace.changes(from_s + offset_s)
+        return ((max(from_s, at_s - offset_s), rate) for at_s, rate in changes)
+
+    def _peak(self, direction: str) -> float:
+        trace = self.down_trace if direction == "down" else self.up_trace
+        if trace is not None:
+            return max(trace.bits_per_s)
+        return self.down_bits_per_s if direction == "down" else self.up_bits_per_s
+
+
+def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) -> Iterator[Change]:
+    """Limit rates by a window of transmission that grows."""
+    last = rate = math.inf
+    for at_s, is_window, value in merge(
+        ((at_s, False, value) for at_s, value in rates),
+        ((at_s, True, value) for at_s, value in windows),
+    ):
+        rate, window = (rate, value) if is_window else (value, window)
+        if min(rate, window) != last:
+            last = min(rate, window)
+            yield at_s, last
+
+
+def _seconds(caps: Iterator[Change], bits: float) -> float:
+    """Return the seconds that so many bits take where nothing but these caps limits them."""
+    begun_s, rate = next(caps)
+    at_s = begun_s
+    for change_s, next_rate in caps:
+        if rate * (change_s - at_s) >= bits:
+            break
+        bits -= rate * (change_s - at_s)
+        at_s, rate = change_s, next_rate
+    return at_s - begun_s + bits / rate

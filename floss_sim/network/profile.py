@@ -1,4 +1,4 @@
-"""Network profiles: TOML files that say what the clients' links are, with their source.
+"""Network profiles: TOML files that say what a fleet's network is, with their source.
 
 ::
 
@@ -8,82 +8,218 @@
 
     [[clients]]                       # one or more classes; shares add up to 1
     share = 1.0
-    down = "200 Mbit/s"
+    down = "200 Mbit/s"               # or down_trace = { file = "down.csv", at_end = "repeat" }
     up = "20 Mbit/s"
     rtt = "36 ms"
     compute_per_example = "2 ms"
+    jitter = "5 ms"                   # optional, as all that follows
+    loss = 0.001
+    dropout = 0.02
 
-Clients fall into the classes in the order of their numbers: client i of n belongs to the class
-whose cumulative share covers (i + 1/2) / n.
+    [server]
+    egress = "1 Gbit/s"               # shared by all downloads
+    ingress = "1 Gbit/s"              # shared by all uploads
+
+    [cells]                           # a middle tier: client i belongs to cell i modulo count
+    count = 20
+    down = "150 Mbit/s"
+    up = "50 Mbit/s"
+
+    [transport]                       # see transport.py; ideal where it is not said
+    [availability]                    # clients come and go: on, off, swing, peak_hour, start_hour
+    [energy]                          # joules_per_mb_down, joules_per_mb_up, compute_watts
+    [prices]                          # currency, per_gb_down, per_gb_up, per_joule
+
+Instead of classes, ``[fleet]`` gives a law (see laws.py): lognormal, rows or table.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from itertools import accumulate
+from dataclasses import replace
+from statistics import fmean
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from floss_sim import documents
-from floss_sim.documents import Section
-from floss_sim.errors import ProfileError, UnitError
+from floss_sim.documents import Duration, Fraction, Rate, Section
+from floss_sim.errors import ProfileError
+from floss_sim.network.availability import Availability
+from floss_sim.network.fleet import ClientClass, Fleet, fleet_of_classes
+from floss_sim.network.laws import LognormalFleet, RowsFleet
 from floss_sim.network.link import ClientLink
-from floss_sim.units import parse_duration, parse_rate
-
-
-def _quantity(parse: Callable[[object], float]) -> BeforeValidator:
-    def read(value: object) -> float:
-        try:
-            return parse(value)
-        except UnitError as error:
-            raise ValueError(str(error)) from None
-
-    return BeforeValidator(read)
-
+from floss_sim.network.transport import IDEAL, Transport
+from floss_sim.records import fingerprint
 
 _PACKAGE = "network_profiles"
-Rate = Annotated[float, _quantity(parse_rate)]
-Duration = Annotated[float, _quantity(parse_duration)]
+_HOURS = Annotated[float, Field(ge=0, le=24)]
+_AMOUNT = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class ClientClass(Section):
-    """A share of the fleet with equal links; rates in bits per second, durations in seconds."""
+class ServerSection(Section):
+    """The server's capacity; unlimited where it is not said."""
 
-    share: Annotated[float, Field(gt=0, le=1)]
-    down: Rate
-    up: Rate
-    rtt: Duration
-    compute_per_example: Duration
+    egress: Rate = math.inf
+    ingress: Rate = math.inf
 
-    def link(self) -> ClientLink:
-        """Return the link of a client of this class."""
-        return ClientLink(self.down, self.up, self.rtt, self.compute_per_example)
+
+class CellsSection(Section):
+    """A middle tier: cells or sites whose clients share a capacity."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    down: Rate = math.inf
+    up: Rate = math.inf
+
+
+class AvailabilitySection(Section):
+    """Clients come and go; means of the times on and off."""
+
+    on: Duration
+    off: Duration
+    swing: Fraction = 0.0
+    peak_hour: _HOURS = 0.0
+    start_hour: _HOURS = 0.0
+
+    @model_validator(mode="after")
+    def _above_zero(self) -> AvailabilitySection:
+        for name in ("on", "off"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: a mean time must be above zero")
+        return self
+
+    def law(self) -> Availability:
+        """Return the law of coming and going."""
+        return Availability(self.on, self.off, self.swing, self.peak_hour, self.start_hour)
+
+
+class EnergySection(Section):
+    """What a client's radio and processor take."""
+
+    joules_per_mb_down: _AMOUNT = 0.0
+    joules_per_mb_up: _AMOUNT = 0.0
+    compute_watts: _AMOUNT = 0.0
+
+
+class PricesSection(Section):
+    """What traffic and energy cost."""
+
+    currency: str
+    per_gb_down: _AMOUNT = 0.0
+    per_gb_up: _AMOUNT = 0.0
+    per_joule: _AMOUNT = 0.0
+
+
+class Overrides(Section):
+    """What a what-if study sets for every client."""
+
+    down: float | None = None
+    up: float | None = None
+    upload_ratio: float | None = None
+    rtt: float | None = None
+
+    def __call__(self, link: ClientLink) -> ClientLink:
+        """Return a link with the changes."""
+        if self.down is not None:
+            link = replace(link, down_bits_per_s=self.down, down_trace=None)
+        if self.up is not None:
+            link = replace(link, up_bits_per_s=self.up, up_trace=None)
+        if self.upload_ratio is not None:
+            up = link.down_bits_per_s / self.upload_ratio
+            link = replace(link, up_bits_per_s=up, up_trace=None)
+        return link if self.rtt is None else replace(link, rtt_s=self.rtt)
 
 
 class NetworkProfile(Section):
-    """The links of a fleet of any size."""
+    """The network of a fleet of any size."""
 
     name: str
     source: str
     date: str
-    clients: Annotated[tuple[ClientClass, ...], Field(min_length=1)]
+    seed: int = 0
+    clients: tuple[ClientClass, ...] = ()
+    fleet: Annotated[LognormalFleet | RowsFleet, Field(discriminator="law")] | None = None
+    server: ServerSection = ServerSection()
+    cells: CellsSection | None = None
+    transport: Transport = IDEAL
+    availability: AvailabilitySection | None = None
+    energy: EnergySection = EnergySection()
+    prices: PricesSection | None = None
+    overrides: Overrides = Field(default=Overrides(), exclude=True)
 
     @model_validator(mode="after")
-    def _shares_add_up(self) -> NetworkProfile:
+    def _has_clients(self) -> NetworkProfile:
+        if bool(self.clients) == bool(self.fleet):
+            raise ValueError(
+                "clients: give classes ([[clients]]) or a law ([fleet]), one of the two"
+            )
         total = sum(group.share for group in self.clients)
-        if not math.isclose(total, 1, abs_tol=1e-6):
+        if self.clients and not math.isclose(total, 1, abs_tol=1e-6):
             raise ValueError(f"the shares of the client classes add up to {total:g}, not 1")
+        rows = self.fleet.rows if isinstance(self.fleet, RowsFleet) else ()
+        cells = self.cells.count if self.cells else 1
+        if any(not 0 <= row.cell < cells for row in rows):
+            raise ValueError(f"fleet: a row's cell is outside 0 to {cells - 1} ([cells] count)")
         return self
 
-    def links(self, fleet: int) -> tuple[ClientLink, ...]:
-        """Return the link of each of ``fleet`` clients, by client number."""
-        ends = list(accumulate(group.share for group in self.clients))
-        links = [group.link() for group in self.clients]
-        last = len(links) - 1
-        return tuple(
-            links[min(last, sum((i + 0.5) / fleet > end for end in ends))] for i in range(fleet)
+    def links(self, size: int) -> Fleet:
+        """Return the link of each of ``size`` clients, by client number.
+
+        Raises:
+            ProfileError: A table of clients is too short.
+        """
+        cells = self.cells.count if self.cells else 0
+        if self.fleet is None:
+            fleet = fleet_of_classes(self.clients, size, cells, self.seed)
+        else:
+            fleet = self.fleet.fleet(size, cells, self.seed)
+        if self.overrides == Overrides():
+            return fleet
+        return Fleet(size, lambda client: self.overrides(fleet[client]))
+
+    def mean_rates(self, size: int) -> tuple[float, float]:
+        """Return the mean nominal rates (down, up) of the clients, by shares where there are."""
+        if self.fleet is None:
+            shares = [(group.share, self.overrides(group.link())) for group in self.clients]
+            down = sum(share * link.down_bits_per_s for share, link in shares)
+            return down, sum(share * link.up_bits_per_s for share, link in shares)
+        links = self.links(size)
+        return fmean(k.down_bits_per_s for k in links), fmean(k.up_bits_per_s for k in links)
+
+    def shared(self, direction: str) -> tuple[float, tuple[float, ...]]:
+        """Return the server's capacity in a direction, and that of each cell."""
+        rate = self.server.egress if direction == "down" else self.server.ingress
+        if self.cells is None:
+            return rate, ()
+        each = self.cells.down if direction == "down" else self.cells.up
+        return rate, (each,) * self.cells.count
+
+    @property
+    def shapes_training(self) -> bool:
+        """Whether clients are lost or away, so that time and chance change what is learned."""
+        dropouts = [group.dropout for group in self.clients]
+        if isinstance(self.fleet, RowsFleet):
+            dropouts += [row.dropout for row in self.fleet.rows]
+        elif self.fleet:
+            dropouts.append(self.fleet.dropout)
+        return self.availability is not None or any(dropouts)
+
+    def changed(self, said: str, **changes: float) -> NetworkProfile:
+        """Return the profile with other values for every client, or another server capacity.
+
+        Args:
+            said: What the changes are called in the new profile's name.
+            changes: ``down``, ``up``, ``egress`` or ``ingress`` in bits per second, ``rtt`` in
+                seconds, ``upload_ratio``.
+        """
+        server = {k: v for k, v in changes.items() if k in ServerSection.model_fields}
+        own = {k: v for k, v in changes.items() if k not in server}
+        return self.model_copy(
+            update={
+                "name": f"{self.name}, {said}",
+                "server": self.server.model_copy(update=server),
+                "overrides": self.overrides.model_copy(update=own),
+            }
         )
 
     def with_upload_ratio(self, ratio: float) -> NetworkProfile:
@@ -94,13 +230,38 @@ class NetworkProfile(Section):
         """
         if not 0 < ratio < math.inf:
             raise ProfileError(f"upload ratio {ratio} must be a finite number above zero")
-        groups = [group.model_copy(update={"up": group.down / ratio}) for group in self.clients]
-        name = f"{self.name}, upload ratio {ratio:g}"
-        return self.model_copy(update={"name": name, "clients": tuple(groups)})
+        return self.changed(f"upload ratio {ratio:g}", upload_ratio=ratio)
 
     def settings(self) -> dict[str, Any]:
-        """Return what shapes simulated time, for fingerprints: the classes, not the names."""
-        return {"clients": [group.model_dump() for group in self.clients]}
+        """Return what shapes simulated time, for fingerprints: the links, not the names."""
+        said = self.model_dump(
+            mode="json",
+            exclude={"name", "source", "date", "clients", "fleet", "prices", "energy"},
+            exclude_defaults=True,
+        )
+        return {**said, "clients": self._clients()}
+
+    def _clients(self) -> list[Any]:
+        """Return what all links are made from."""
+        if isinstance(self.fleet, LognormalFleet):
+            return [self.fleet.model_dump(mode="json"), self.overrides.model_dump()]
+        if isinstance(self.fleet, RowsFleet):
+            rows = [vars(self.overrides(row)) for row in self.fleet.rows]
+            return [self.fleet.law, fingerprint({"rows": rows, "weights": self.fleet.weights})]
+        return [
+            {
+                **_plain(self.overrides(group.link())),
+                "share": group.share,
+                "start": group.trace_start,
+            }
+            for group in self.clients
+        ]
+
+
+def _plain(link: ClientLink) -> dict[str, Any]:
+    traces = {"down_trace": link.down_trace, "up_trace": link.up_trace}
+    said = {name: trace.settings() for name, trace in traces.items() if trace}
+    return {**{k: v for k, v in vars(link).items() if k not in traces}, **said}
 
 
 def packaged_profiles() -> tuple[str, ...]:

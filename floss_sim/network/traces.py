@@ -151,6 +151,11 @@ class RateTrace:
         rest = math.fmod(bits, total) or total  # all of a cycle: its last bit, not its end
         return round((bits - rest) / total), rest
 
+    @property
+    def mean_bits_per_s(self) -> float:
+        """The mean rate over the trace's length."""
+        return self._bits[-1] / self.length_s
+
     def scaled(self, factor: float) -> RateTrace:
         """Return the trace with every rate multiplied by a finite ``factor`` above zero.
 

@@ -1,6 +1,25 @@
 """The discrete-event simulation of rounds: server and client processes in SimPy."""
 
-from floss_sim.simulator.policies import RoundPolicy, WaitAll
-from floss_sim.simulator.rounds import RoundOutcome, Transfer, simulate
+from floss_sim.simulator.participation import AGGREGATED, Transfer
+from floss_sim.simulator.policies import (
+    RoundPolicy,
+    buffered,
+    deadline,
+    first_k,
+    parse_policy,
+    wait_all,
+)
+from floss_sim.simulator.rounds import RoundOutcome, simulate
 
-__all__ = ["RoundOutcome", "RoundPolicy", "Transfer", "WaitAll", "simulate"]
+__all__ = [
+    "AGGREGATED",
+    "RoundOutcome",
+    "RoundPolicy",
+    "Transfer",
+    "buffered",
+    "deadline",
+    "first_k",
+    "parse_policy",
+    "simulate",
+    "wait_all",
+]

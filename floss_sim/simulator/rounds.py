@@ -5,69 +5,83 @@ these things happen, and the lengths of the real payloads set the simulated time
 
     server   |dispatch                                          aggregate|
     client i |--- download ---|--- local training ---|--- upload ---|
+
+All policies take one path: fill the cohort, wait for news until the policy closes the round, take
+the first reports, deal with the late ones, aggregate. A client is busy, and in no other cohort,
+from its dispatch until its update is aggregated or lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import simpy
 
+from floss_sim.errors import ConfigError
 from floss_sim.messages import (
     NO_STATE,
     Arrival,
     ClientState,
-    Cohort,
     Dispatch,
     Learner,
-    Upload,
+    staleness_weight,
     weights,
 )
-from floss_sim.network import ClientLink, transfer
+from floss_sim.network import ClientLink, Instant, Leg, NetworkProfile, Presence, Wires
+from floss_sim.rng import stream
+from floss_sim.simulator.participation import (
+    AGGREGATED,
+    CANCELLED,
+    DROPPED,
+    LATE,
+    OFFLINE,
+    Participation,
+    Transfer,
+)
 from floss_sim.simulator.policies import RoundPolicy
 
-
-@dataclass(frozen=True)
-class Transfer:
-    """One payload over a link: instants in simulated seconds; examples are 0 for downloads."""
-
-    sequence: int
-    round: int
-    client: int
-    direction: str
-    version: int
-    nbytes: int
-    entries: int
-    examples: int
-    started_at_s: float
-    ended_at_s: float
+ASK_AGAIN_S = 60.0  # where no client is on and free, the server asks again after this
+_MOST_QUESTIONS = 100_000  # then nobody will ever come: 69 days
 
 
 @dataclass(frozen=True)
 class RoundOutcome:
     """What a round did: its instants, its transfers and the version that it produced.
 
-    ``client_states`` is a view of what clients keep now, not a copy.
+    ``client_states`` is a view of what clients keep now, not a copy; ``in_flight`` are the
+    dispatches whose updates are neither aggregated nor lost.
     """
 
     round: int
     version: int
     opened_at_s: float
     closed_at_s: float
+    reports: int
     transfers: tuple[Transfer, ...]
     client_states: Mapping[int, ClientState] = field(default_factory=dict, repr=False)
+    in_flight: tuple[Dispatch, ...] = ()
 
     def nbytes(self, direction: str) -> int:
-        """Return the bytes of all transfers in one direction."""
-        return sum(t.nbytes for t in self.transfers if t.direction == direction)
+        """Return the payload bytes sent in one direction."""
+        return sum(t.sent_bytes for t in self.transfers if t.direction == direction)
+
+    def wire_bytes(self) -> int:
+        """Return the bytes on the wire, both ways."""
+        return sum(t.wire_bytes for t in self.transfers)
+
+    def wasted_bytes(self) -> int:
+        """Return the payload bytes sent for updates that were not aggregated, both ways."""
+        return sum(t.sent_bytes for t in self.transfers if t.fate != AGGREGATED)
 
 
 def simulate(
     learner: Learner,
+    profile: NetworkProfile,
     links: Sequence[ClientLink],
     policy: RoundPolicy,
-    cohort_of: Callable[[int], Cohort],
+    order_of: Callable[[int, int], Iterable[int]],
+    cohort: int,
     rounds: int,
     weighting: str = "uniform",
 ) -> Iterator[RoundOutcome]:
@@ -75,76 +89,242 @@ def simulate(
 
     Args:
         learner: Answers at simulated instants.
+        profile: The network.
         links: Each client's link, by client number.
         policy: Says when a round closes.
-        cohort_of: The cohort of a round.
+        order_of: In which order the clients of a round are asked, by its number and by how often
+            the server has begun anew in it; those that are busy or off are passed over.
+        cohort: How many clients are at work.
         rounds: How many rounds to simulate.
         weighting: Law of the weights of a round's uploads (see ``messages.weights``).
+
+    Raises:
+        ConfigError: No client ever comes on.
     """
-    world = _World(simpy.Environment(), learner, links)
+    world = _World(learner, profile, links, policy, cohort)
     for number in range(1, rounds + 1):
-        server = world.env.process(_server(world, policy, cohort_of(number), weighting))
+        server = world.env.process(_server(world, number, order_of, weighting))
         outcome = world.env.run(until=server)
         if not isinstance(outcome, RoundOutcome):
             raise TypeError(f"round {number} ended without an outcome")
         yield outcome
 
 
-Report = tuple[Upload, tuple[Transfer, Transfer]]
-
-
 class _World:
-    """What the processes share: the clock, the learner, the links, what clients keep."""
+    """What the processes share: the clock, the learner, the links, who does what."""
 
     def __init__(
-        self, env: simpy.Environment, learner: Learner, links: Sequence[ClientLink]
+        self,
+        learner: Learner,
+        profile: NetworkProfile,
+        links: Sequence[ClientLink],
+        policy: RoundPolicy,
+        cohort: int,
     ) -> None:
-        self.env = env
+        self.env = simpy.Environment()
         self.learner = learner
+        self.policy = policy
+        self.cohort = cohort
         self.links = links
+        self.wires = Wires(self.env, profile, links)
+        law = profile.availability
+        self.presence = Presence(law.law(), profile.seed) if law else None
+        self.seed = profile.seed
         self.client_states: dict[int, ClientState] = {}
         self.dispatched = 0
+        self.version = 0
+        self.busy: dict[int, Participation] = {}  # by client
+        self.running: set[Participation] = set()  # of these, those that may still report
+        self.reported: list[Participation] = []  # and those that have
+        self.ended: list[Participation] = []  # fate known, not in an outcome yet
+        self.news = self.env.event()
+        self._told = False
 
-    def dispatch(self, client: int) -> Dispatch:
-        """Let the learner encode the newest version for a client, now."""
+    def start(self, client: int) -> None:
+        """Let the learner encode the newest version for a client, now, and send it."""
         dispatch = self.learner.dispatch(client, self.dispatched)
         self.dispatched += 1
-        return dispatch
+        part = Participation(dispatch, Leg("down", dispatch.nbytes, self.env.now))
+        self.busy[client] = part
+        self.running.add(part)
+        part.process = self.env.process(_client(self, part))
+        if self.presence:
+            off_s = self.presence.until(client, self.env.now) - self.env.now
+            self.env.timeout(off_s).callbacks.append(lambda _: self.interrupt(part, OFFLINE))
+
+    def is_free(self, client: int) -> bool:
+        """Return whether a client is on and not busy."""
+        if client in self.busy:
+            return False
+        return self.presence is None or self.presence.is_on(client, self.env.now)
+
+    def interrupt(self, part: Participation, why: str) -> None:
+        """Stop a client that is still at work."""
+        if part.process and part.process.is_alive:
+            part.process.interrupt(why)
+
+    def tell(self) -> None:
+        """Wake the server after everything else of this instant."""
+        if not self._told:
+            self._told = True
+            Instant(self.env, self._wake_server, order=1)
+
+    def _wake_server(self) -> None:
+        self._told = False
+        news, self.news = self.news, self.env.event()
+        news.succeed()
+
+    def judge(self, part: Participation, fate: str) -> None:
+        """Settle how a participation ended; its client is free again."""
+        part.fate = fate
+        del self.busy[part.dispatch.client]
+        if state := part.kept_state():
+            self.client_states[part.dispatch.client] = state
+        self.ended.append(part)
 
 
 def _server(
-    world: _World, policy: RoundPolicy, cohort: Cohort, weighting: str
+    world: _World,
+    number: int,
+    order_of: Callable[[int, int], Iterable[int]],
+    weighting: str,
 ) -> Generator[simpy.Event, object, RoundOutcome]:
-    env, opened_at_s = world.env, world.env.now
-    clients = [env.process(_client(world, client, cohort.round)) for client in cohort.clients]
-    yield policy.closes(env, clients)
-    reports: list[Report] = [process.value for process in clients]  # type: ignore[misc]
-    uploads = [upload for upload, _ in reports]
-    shares = zip(uploads, weights(uploads, weighting), strict=True)
-    version = world.learner.aggregate([Arrival(upload, weight, 0) for upload, weight in shares])
-    transfers = tuple(one for _, both in reports for one in both)
-    return RoundOutcome(cohort.round, version, opened_at_s, env.now, transfers, world.client_states)
+    env, policy, opened_at_s = world.env, world.policy, world.env.now
+    expires_at_s = opened_at_s + policy.deadline_s
+    if policy.deadline_s < float("inf"):
+        env.timeout(policy.deadline_s).callbacks.append(lambda _: world.tell())
+    asked = _Asking(world, number, order_of)
+    asked.fill()
+    while not policy.closes(len(world.reported), len(world.running), env.now >= expires_at_s):
+        if not world.running and not world.reported:
+            yield from asked.wait_for_clients()
+            continue
+        yield world.news
+        if policy.late == "kept" and len(world.reported) < (policy.reports or 0):
+            asked.refill()
+    taken = sorted(world.reported, key=lambda part: part.order)[: policy.reports]
+    yield from _dismiss(world, taken)
+    version = _aggregate(world, taken, weighting)
+    ended = sorted(world.ended, key=lambda part: part.dispatch.sequence)
+    world.ended = []
+    return RoundOutcome(
+        number, version, opened_at_s, env.now, len(taken),
+        tuple(row for part in ended for row in part.transfers(number)),
+        world.client_states,
+        tuple(part.dispatch for part in world.busy.values()),
+    )  # fmt: skip
 
 
-def _client(world: _World, client: int, round_: int) -> Generator[simpy.Event, object, Report]:
-    env, link = world.env, world.links[client]
-    dispatch = world.dispatch(client)
-    opened_at_s = env.now
-    yield from transfer(env, link.download_s(dispatch.nbytes))
-    downloaded_at_s = env.now
-    upload = world.learner.train(dispatch, world.client_states.get(client, NO_STATE))
-    if upload.client_state:
-        world.client_states[client] = upload.client_state
-    yield env.timeout(link.compute_s(upload.examples))
-    trained_at_s = env.now
-    yield from transfer(env, link.upload_s(upload.nbytes))
+class _Asking:
+    """The clients that the server asks in one round."""
 
-    def record(direction: str, message: Dispatch | Upload, start: float, end: float) -> Transfer:
-        examples = message.examples if isinstance(message, Upload) else 0
-        return Transfer(
-            dispatch.sequence, round_, client, direction, dispatch.version,
-            message.nbytes, message.entries, examples, start, end,
-        )  # fmt: skip
+    def __init__(
+        self, world: _World, number: int, order_of: Callable[[int, int], Iterable[int]]
+    ) -> None:
+        self._world = world
+        self._number, self._order_of = number, order_of
+        self._attempts = 0
+        self._clients = iter(order_of(number, 0))
 
-    down = record("down", dispatch, opened_at_s, downloaded_at_s)
-    return upload, (down, record("up", upload, trained_at_s, env.now))
+    def fill(self) -> None:
+        """Start clients until a cohort is at work, or no client is left to ask."""
+        world = self._world
+        while len(world.running) < world.cohort:
+            client = next(self._clients, None)
+            if client is None:
+                return
+            if world.is_free(client):
+                world.start(client)
+
+    def refill(self) -> None:
+        """Replace clients that are done, going through the fleet anew where it must be."""
+        self.fill()
+        if len(self._world.running) < self._world.cohort:
+            self._begin_anew()
+            self.fill()
+
+    def wait_for_clients(self) -> Generator[simpy.Event, object, None]:
+        """Begin anew after a while, where nobody is at work and nobody has reported.
+
+        Raises:
+            ConfigError: This has happened too often.
+        """
+        if self._attempts > _MOST_QUESTIONS:
+            raise ConfigError("no client is ever on and free; see [availability] and dropout")
+        yield self._world.env.timeout(ASK_AGAIN_S)
+        self._begin_anew()
+        self.fill()
+
+    def _begin_anew(self) -> None:
+        self._attempts += 1
+        self._clients = iter(self._order_of(self._number, self._attempts))
+
+
+def _dismiss(world: _World, taken: Sequence[Participation]) -> Generator[simpy.Event, object, None]:
+    """Close a round for those that it does not take."""
+    if world.policy.late == "kept":
+        return
+    for part in world.reported:
+        if part not in taken:
+            world.judge(part, LATE)
+    world.reported = list(taken)
+    late, world.running = sorted(world.running, key=lambda p: p.dispatch.sequence), set()
+    if world.policy.late == "cancel" and late:
+        for part in late:
+            world.interrupt(part, CANCELLED)
+        yield world.env.all_of([part.process for part in late if part.process])
+
+
+def _aggregate(world: _World, taken: Sequence[Participation], weighting: str) -> int:
+    """Let the learner take a step with what really arrived, in the order of dispatch."""
+    arrived = sorted(taken, key=lambda part: part.dispatch.sequence)
+    uploads = [part.upload for part in arrived if part.upload]
+    shares = weights(uploads, weighting)
+    arrivals = []
+    for part, upload, share in zip(arrived, uploads, shares, strict=True):
+        staleness = world.version - part.dispatch.version
+        weight = share * staleness_weight(staleness)
+        arrivals.append(Arrival(part.dispatch, upload, weight, staleness))
+    for part in arrived:
+        world.reported.remove(part)
+        world.judge(part, AGGREGATED)
+    world.version = world.learner.aggregate(arrivals)
+    return world.version
+
+
+def _client(world: _World, part: Participation) -> Generator[simpy.Event, object, None]:
+    env, dispatch = world.env, part.dispatch
+    client, link = dispatch.client, world.links[dispatch.client]
+    fate = ""
+    try:
+        yield from world.wires.carry(client, part.down, dispatch.sequence)
+        if _drops_out(world, link, dispatch.sequence):
+            fate = DROPPED
+        else:
+            state = world.client_states.get(client, NO_STATE)
+            part.upload = world.learner.train(dispatch, state)
+            part.up = Leg("up", part.upload.nbytes, env.now)
+            yield env.timeout(link.compute_s(part.upload.examples))
+            part.up.started_at_s = env.now
+            yield from world.wires.carry(client, part.up, dispatch.sequence)
+    except simpy.Interrupt as interrupt:
+        fate = str(interrupt.cause)
+        if part.up:
+            part.up.ended_at_s = env.now
+    if part in world.running:
+        world.running.remove(part)
+        if not fate:
+            world.reported.append(part)
+        else:
+            world.judge(part, fate)
+        world.tell()
+    else:
+        world.judge(part, fate or LATE)
+
+
+def _drops_out(world: _World, link: ClientLink, sequence: int) -> bool:
+    """Return whether a client fails as it begins to train: nothing is trained then."""
+    if not link.dropout:
+        return False
+    draw = stream(world.seed, "network", "dispatch", sequence, "dropout")
+    return bool(draw.random() < link.dropout)

@@ -66,7 +66,6 @@ class TorchLearner:
         self._masks: dict[int, Mask] = {}  # by tier, of the newest version
         # By tier and the mask held, likewise; None where the receiver knows no mask.
         self._blobs: dict[tuple[int, int | None], bytes] = {}
-        self._awaited: dict[int, Mask] = {}  # by dispatch: the masks that train
 
     def _tier(self, client: int) -> int:
         return self.method.tier_of(client, self.config.fleet.clients)
@@ -77,8 +76,6 @@ class TorchLearner:
         held = self._ledger.held(client) if self.method.mask_ledger else 0
         known_N = self._exchange.known(self._history, tier, self._version, held)
         blob = self._encoded(tier, held, known_N)
-        if self.method.masked:
-            self._awaited[sequence] = self._mask(tier)
         entries = sent_entries(self.layout, blob, known_N)
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
 
@@ -107,15 +104,20 @@ class TorchLearner:
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
-        known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
-        offsets_N, trained_N = self._exchange.received(
-            dispatch.blob, tier, dispatch.version, known_N
-        )
+        offsets_N, trained_N = self._received(dispatch)
         update_N = self._update(dispatch, self._model.base + offsets_N, trained_N)
         reply = self._exchange.upload(update_N, tier, client, sequence, trained_N, client_state)
         examples = self.config.client.epochs * len(self.config.clients[client])
-        nbytes = len(reply.blob)
-        return Upload(sequence, client, nbytes, reply.entries, examples, reply.blob, reply.state)
+        return Upload(
+            sequence, client, len(reply.blob), reply.entries, examples,
+            reply.blob, reply.state, reply.lost_state,
+        )  # fmt: skip
+
+    def _received(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
+        """Return what a client decodes, and the mask that trains (None: all)."""
+        tier = self._tier(dispatch.client)
+        known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
+        return self._exchange.received(dispatch.blob, tier, dispatch.version, known_N)
 
     def _update(self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None) -> Vector:
         """Return what local training took off a vector of values."""
@@ -158,10 +160,8 @@ class TorchLearner:
         covered_N = np.zeros(self.layout.entries if covering else 0)
         for arrival in arrivals:
             upload, weight = arrival.upload, arrival.weight
-            trained_N = self._awaited.pop(upload.sequence, None)
+            trained_N = self._received(arrival.dispatch)[1] if self.method.masked else None
             tier = self._tier(upload.client)
-            if trained_N is not None and trained_N.all():
-                trained_N = None
             known_N = self._exchange.expected(tier, upload.client, upload.sequence, trained_N)
             gradient_N += np.float32(weight) * self._exchange.update(upload.blob, known_N)
             if covering:

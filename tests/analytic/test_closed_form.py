@@ -9,9 +9,9 @@ from tests_support import FakeLearner
 
 from floss_sim import RunConfig, RunRecord, load_profile, run, size_only
 from floss_sim.learners import SizeOnlyLearner
-from floss_sim.messages import Cohort, draw_cohort
+from floss_sim.messages import draw_cohort, order_of_clients
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.simulator import WaitAll, simulate
+from floss_sim.simulator import simulate, wait_all
 
 RATES = st.floats(1e3, 1e10)
 LINKS = st.builds(ClientLink, RATES, RATES, st.floats(0, 2), st.floats(0, 0.5))
@@ -29,10 +29,19 @@ def closed_form(link: ClientLink, down: int, examples: int, up: int) -> float:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(LINKS, min_size=6, max_size=6), st.integers(1, 10**7), st.integers(1, 10**7))
 def test_a_round_lasts_as_long_as_its_slowest_client(links, down, up):
+    paper = load_profile("paper-200-20")
     rounds, size = 4, 3
     learner = FakeLearner(down=down, up=up, examples=7)
     outcomes = list(
-        simulate(learner, links, WaitAll(), lambda r: draw_cohort(5, r, 6, size), rounds)
+        simulate(
+            learner,
+            paper,
+            links,
+            wait_all(),
+            lambda r, attempt: order_of_clients(5, r, attempt, 6, size),
+            size,
+            rounds,
+        )
     )
     instant = 0.0
     for outcome in outcomes:
@@ -83,7 +92,7 @@ def test_the_order_of_simultaneous_clients_changes_nothing(
     both = []
     for clients in ((0, 1, 2), (2, 1, 0)):
         learner = FakeLearner()
-        (outcome,) = simulate(learner, links, WaitAll(), lambda r, c=clients: Cohort(r, c), 1)
+        (outcome,) = simulate(learner, paper, links, wait_all(), lambda r, a, c=clients: c, 3, 1)
         assert learner.aggregated == [clients]
         both.append(outcome)
     assert both[0].closed_at_s == both[1].closed_at_s
@@ -92,10 +101,10 @@ def test_the_order_of_simultaneous_clients_changes_nothing(
     )
 
 
-def test_uploads_are_aggregated_in_the_cohorts_order_whatever_their_arrival(digits: RunConfig):
+def test_uploads_are_aggregated_in_the_cohorts_order_whatever_their_arrival(paper):
     slow, fast = ClientLink(1e6, 1e6, 0, 0), ClientLink(1e9, 1e9, 0, 0)
     learner = FakeLearner()
-    (outcome,) = simulate(learner, [slow, fast], WaitAll(), lambda r: Cohort(r, (0, 1)), 1)
+    (outcome,) = simulate(learner, paper, [slow, fast], wait_all(), lambda r, a: (0, 1), 2, 1)
     assert [client for call, client in learner.calls if call == "train"] == [1, 0]
     assert learner.aggregated == [(0, 1)]
     assert outcome.version == 1

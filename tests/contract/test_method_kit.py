@@ -273,7 +273,8 @@ def play(method: Method) -> Played:
             kept[dispatch.client] = upload.client_state
             uploads.append(upload)
         shares = weights(uploads, "uniform")
-        learner.aggregate([Arrival(u, w, 0) for u, w in zip(uploads, shares, strict=True)])
+        parts = zip(dispatches, uploads, shares, strict=True)
+        learner.aggregate([Arrival(d, u, w, 0) for d, u, w in parts])
         played.vectors.append(learner.snapshot().tensors["P"])
     return played
 
@@ -418,10 +419,11 @@ def test_predicted_sizes_are_those_of_the_encoded_messages(case: Case):
     guess = SizeOnlyLearner(played.layout, case.method, played.config.client_examples())
     exact = 0
     for number in range(len(COHORTS)):
-        uploads = []
+        uploads, arrivals = [], []
         for part_ in played.parts[3 * number : 3 * number + 3]:
             dispatch = guess.dispatch(part_.dispatch.client, part_.dispatch.sequence)
             uploads.append(guess.train(dispatch, NO_STATE))
+            arrivals.append(Arrival(dispatch, uploads[-1], 1 / 3, 0))
             for real, predicted in (
                 (part_.dispatch, dispatch),
                 (part_.upload, uploads[-1]),
@@ -432,7 +434,7 @@ def test_predicted_sizes_are_those_of_the_encoded_messages(case: Case):
                     exact += 1
             assert uploads[-1].examples == part_.upload.examples
             assert dispatch.held == part_.dispatch.held
-        guess.aggregate([Arrival(upload, 1 / 3, 0) for upload in uploads])
+        guess.aggregate(arrivals)
     # Zeros are common only at first (B is zero, A has no gradient) and in int4.
     assert exact >= 12
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from floss_sim.messages import Snapshot
-from floss_sim.records import RunFolder
+from floss_sim.records import RECORD_VERSION, RunFolder
 
 Row = tuple[float | None, int, int, float]  # accuracy, bytes down, bytes up, closed at second
 
@@ -41,7 +41,7 @@ def make_run(
 ) -> Path:
     """Write a run of two clients a round, who share the round's bytes one to three."""
     description = {
-        "record_version": 1,
+        "record_version": RECORD_VERSION,
         "fingerprint": "f",
         "method": method,
         "trajectory": trajectory(**changes),
@@ -65,7 +65,8 @@ def _round(number: int, row: Row) -> dict[str, Any]:
     loss = None if accuracy is None else 1 - accuracy
     return {
         "round": number, "version": number, "opened_at_s": 0.0, "closed_at_s": closed,
-        "down_bytes": down, "up_bytes": up, "accuracy": accuracy, "loss": loss,
+        "reports": 2, "down_bytes": down, "up_bytes": up, "wasted_bytes": 0,
+        "wire_bytes": down + up, "accuracy": accuracy, "loss": loss,
         "dense_accuracy": accuracy, "dense_loss": loss,
     }  # fmt: skip
 
@@ -76,6 +77,8 @@ def _transfers(number: int, row: Row) -> list[dict[str, Any]]:
             "sequence": 2 * number + client, "round": number, "client": client,
             "direction": direction, "version": number - 1, "nbytes": both * share // 4,
             "entries": 1, "examples": 1, "started_at_s": 0.0, "ended_at_s": row[3],
+            "sent_bytes": both * share // 4, "wire_bytes": both * share // 4,
+            "alone_s": row[3], "fate": "aggregated",
         }
         for direction, both in (("down", row[1]), ("up", row[2]))
         for client, share in ((0, 1), (1, 3))

@@ -10,15 +10,20 @@ import pytest
 
 from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.messages import Snapshot
-from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, fingerprint
+from floss_sim.records import RECORD_VERSION, ROUNDS, TRANSFERS, RunFolder, fingerprint
 
-DESCRIPTION = {"record_version": 1, "fingerprint": "f", "trajectory": {"seed": 0, "rank": 4}}
+DESCRIPTION = {
+    "record_version": RECORD_VERSION,
+    "fingerprint": "f",
+    "trajectory": {"seed": 0, "rank": 4},
+}
 
 
 def round_row(number: int, accuracy: float | None = None) -> dict[str, object]:
     row: dict[str, object] = {
         "round": number, "version": number, "opened_at_s": number - 1.0,
-        "closed_at_s": float(number), "down_bytes": 10, "up_bytes": 1,
+        "closed_at_s": float(number), "reports": 1, "down_bytes": 10, "up_bytes": 1,
+        "wasted_bytes": 0, "wire_bytes": 11,
     }  # fmt: skip
     names = ("accuracy", "loss", "dense_accuracy", "dense_loss")
     return {**row, **dict.fromkeys(names, accuracy)}
@@ -28,6 +33,7 @@ def transfer_row(sequence: int) -> dict[str, object]:
     return {
         "sequence": sequence, "round": sequence + 1, "client": 3, "direction": "up", "version": 0,
         "nbytes": 5, "entries": 1, "examples": 2, "started_at_s": 0.0, "ended_at_s": 0.5,
+        "sent_bytes": 5, "wire_bytes": 5, "alone_s": 0.5, "fate": "aggregated",
     }  # fmt: skip
 
 

@@ -207,9 +207,10 @@ def test_the_mean_by_examples_is_the_weighted_mean_of_the_decoded_updates(digits
     config = digits.with_(server={"optimizer": "fedavg", "learning_rate": 1.0})
     learner = open_learner(config, "cpu")
     exchange = Exchange(config.method, config.layout, config.seed)
-    sent = [learner.train(learner.dispatch(client, client), NO_STATE) for client in (3, 8)]
+    given = [learner.dispatch(client, client) for client in (3, 8)]
+    sent = [learner.train(dispatch, NO_STATE) for dispatch in given]
     before = learner.snapshot().tensors["P"]
-    learner.aggregate([Arrival(sent[0], 0.25, 0), Arrival(sent[1], 0.75, 0)])
+    learner.aggregate([Arrival(given[0], sent[0], 0.25, 0), Arrival(given[1], sent[1], 0.75, 0)])
     first, second = (exchange.update(upload.blob, None).astype(float) for upload in sent)
     expected = before - (0.25 * first + 0.75 * second)
     assert learner.snapshot().tensors["P"] == pytest.approx(expected, abs=1e-6)
@@ -227,7 +228,7 @@ def test_the_divisor_of_entries_that_some_clients_do_not_hold(digits: RunConfig,
     )
     learner = open_learner(config, "cpu")
     exchange = Exchange(method, config.layout, config.seed)
-    before, sent, masks = learner.snapshot().tensors["P"], [], []
+    before, arrivals, sent, masks = learner.snapshot().tensors["P"], [], [], []
     for sequence, client in enumerate((0, 49)):
         dispatch = learner.dispatch(client, sequence)
         tier = method.tier_of(client, 50)
@@ -235,7 +236,8 @@ def test_the_divisor_of_entries_that_some_clients_do_not_hold(digits: RunConfig,
         _, trained = exchange.received(dispatch.blob, tier, 0, known)
         masks.append(np.ones(before.size, bool) if trained is None else trained)
         sent.append(learner.train(dispatch, NO_STATE))
-    learner.aggregate([Arrival(upload, 0.5, 0) for upload in sent])
+        arrivals.append(Arrival(dispatch, sent[-1], 0.5, 0))
+    learner.aggregate(arrivals)
     updates = [
         exchange.update(upload.blob, None if mask.all() else mask)
         for upload, mask in zip(sent, masks, strict=True)
@@ -270,9 +272,9 @@ def test_a_server_that_diverges_before_it_prunes_is_named(digits: RunConfig):
     huge = np.full(config.layout.entries, 1e30, np.float32)
     with pytest.raises(NonFiniteUpdateError, match="not finite after round"):
         for sequence in range(3):
-            learner.dispatch(0, sequence)
+            dispatch = learner.dispatch(0, sequence)
             alive = learner._history.alive()
             known = None if alive.all() else alive
             reply = exchange.upload(huge * alive, 0, 0, sequence, known, NO_STATE)
             upload = Upload(sequence, 0, len(reply.blob), reply.entries, 1, reply.blob)
-            learner.aggregate([Arrival(upload, 1.0, 0)])
+            learner.aggregate([Arrival(dispatch, upload, 1.0, 0)])

@@ -114,9 +114,10 @@ def test_fedavg_of_dense_messages_averages_the_clients_models():
     learner = open_learner(chosen, "cpu")
     models, arrivals = [], []
     for sequence, client in enumerate((1, 5)):
-        upload = learner.train(learner.dispatch(client, sequence), NO_STATE)
+        dispatch = learner.dispatch(client, sequence)
+        upload = learner.train(dispatch, NO_STATE)
         models.append(learner._model.vector())
-        arrivals.append(Arrival(upload, 0.5, 0))
+        arrivals.append(Arrival(dispatch, upload, 0.5, 0))
     assert learner.aggregate(arrivals) == 1
     assert learner.snapshot().tensors["P"] == pytest.approx(np.mean(models, axis=0), abs=1e-6)
 
@@ -125,8 +126,9 @@ def test_a_snapshot_restores_a_learner_bit_for_bit():
     chosen = config(1 / 4, 1 / 4)
 
     def step(learner, sequence):
-        upload = learner.train(learner.dispatch(2, sequence), NO_STATE)
-        learner.aggregate([Arrival(upload, 1.0, 0)])
+        dispatch = learner.dispatch(2, sequence)
+        upload = learner.train(dispatch, NO_STATE)
+        learner.aggregate([Arrival(dispatch, upload, 1.0, 0)])
 
     straight, stopped, resumed = (open_learner(chosen, "cpu") for _ in range(3))
     for sequence in range(4):

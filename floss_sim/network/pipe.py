@@ -1,0 +1,107 @@
+"""A shared link in simulated time: flows start, change rate and end as SimPy events.
+
+All changes of one instant are one recomputation, done after everything else of that instant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+
+import simpy
+
+from floss_sim.network.link import Change
+from floss_sim.network.sharing import FairShare, Flow
+
+_AFTER_ALL = 10  # a priority behind SimPy's own
+
+
+class Instant(simpy.Event):
+    """Calls a function after everything else that happens at this instant."""
+
+    def __init__(self, env: simpy.Environment, call: Callable[[], None], order: int = 0) -> None:
+        super().__init__(env)
+        self._ok = True
+        self._value = None
+        self.callbacks = [lambda _: call()]
+        env.schedule(self, priority=_AFTER_ALL + order)  # type: ignore[arg-type]
+
+
+class Pipe:
+    """One direction of the server, shared max-min fairly by the transfers in flight."""
+
+    def __init__(self, env: simpy.Environment, share: FairShare) -> None:
+        self._env = env
+        self._share = share
+        self._changes: list[tuple[float, int, Flow, float, Iterator[Change]]] = []
+        self._due_s = math.inf  # of the earliest wake-up that is scheduled
+        self._unsettled = False
+
+    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Flow:
+        """Start a flow; its ``tag`` is the event of its last bit.
+
+        Args:
+            bits: How many.
+            caps: The rates that the client's own link allows, the first one now.
+            cell: The cell of the middle tier.
+        """
+        _, cap = next(caps)
+        flow = self._share.add(self._env.now, bits, cap, cell, self._env.event())
+        self._await_change(flow, caps)
+        self._changed()
+        return flow
+
+    def stop(self, flow: Flow) -> float:
+        """Stop a flow if it has not ended; return the bits that were left."""
+        left = self._share.remove(self._env.now, flow)
+        if left:
+            self._changed()
+        return left
+
+    def _await_change(self, flow: Flow, caps: Iterator[Change]) -> None:
+        following = next(caps, None)
+        if following:
+            at_s, cap = following
+            heappush(self._changes, (at_s, flow.number, flow, cap, caps))
+
+    def _changed(self) -> None:
+        if not self._unsettled:
+            self._unsettled = True
+            Instant(self._env, self._settle)
+
+    def _settle(self) -> None:
+        self._unsettled = False
+        self._share.settle(self._env.now)
+        self._sleep()
+
+    def _sleep(self) -> None:
+        """Wake up when the next flow ends or changes its cap."""
+        due_s = self._share.next_end_s()
+        if self._changes:
+            due_s = min(due_s, self._changes[0][0])
+        if due_s < self._due_s:
+            self._due_s = due_s
+            timeout = self._env.timeout(max(0.0, due_s - self._env.now))
+            timeout.callbacks.append(lambda _: self._wake(due_s))
+
+    def _wake(self, due_s: float) -> None:
+        """Do what was due; a wake-up that an earlier one has replaced is void."""
+        if due_s != self._due_s:
+            return
+        self._due_s = math.inf
+        now = max(due_s, self._env.now)  # a delay is rounded: the wake-up names its instant
+        acted = False
+        while self._changes and self._changes[0][0] <= now:
+            _, _, flow, cap, caps = heappop(self._changes)
+            if flow.turn >= 0:
+                self._share.set_cap(now, flow, cap)
+                self._await_change(flow, caps)
+                acted = True
+        for flow in self._share.pop_ended(now):
+            flow.tag.succeed()
+            acted = True
+        if acted:
+            self._changed()
+        else:
+            self._sleep()

@@ -1,0 +1,103 @@
+"""All links of a fleet in simulated time: what a payload goes through from end to end.
+
+::
+
+    |-- set-up --|------ bits, by the client's link and the server's share ------|- half an RTT -|
+    start        first byte                                            last byte sent    arrival
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import simpy
+
+from floss_sim.network.link import ClientLink
+from floss_sim.network.pipe import Pipe
+from floss_sim.network.profile import NetworkProfile
+from floss_sim.network.sharing import FairShare
+from floss_sim.rng import stream
+from floss_sim.units import BITS_PER_BYTE
+
+
+@dataclass
+class Leg:
+    """One payload on its way; what was sent is known when it ends, whole or interrupted.
+
+    Attributes:
+        direction: ``"down"`` or ``"up"``.
+        nbytes: Bytes of the payload.
+        started_at_s: Instant of its start.
+        ended_at_s: Instant of its arrival, or of its interruption.
+        sent_bytes: Bytes of the payload that were sent.
+        wire_bytes: Bytes on the wire: these with framing, headers, retransmissions and set-up.
+        alone_s: Seconds that it takes where nothing is shared.
+    """
+
+    direction: str
+    nbytes: int
+    started_at_s: float
+    ended_at_s: float = 0.0
+    sent_bytes: int = 0
+    wire_bytes: int = 0
+    alone_s: float = 0.0
+
+
+class Wires:
+    """The links of all clients, and the server's capacity that they share."""
+
+    def __init__(
+        self, env: simpy.Environment, profile: NetworkProfile, links: Sequence[ClientLink]
+    ) -> None:
+        self._env = env
+        self._links = links
+        self._transport = profile.transport
+        self._seed = profile.seed
+        self._pipes = {
+            direction: Pipe(env, FairShare(*profile.shared(direction)))
+            for direction in ("down", "up")
+        }
+
+    def carry(self, client: int, leg: Leg, sequence: int) -> Generator[simpy.Event, object, None]:
+        """Carry a payload (a SimPy process fragment), writing into its leg what became of it.
+
+        Args:
+            client: Whose link.
+            leg: Direction and size; filled in also where the process is interrupted.
+            sequence: The number of the dispatch, which names the stream of jitter.
+
+        Raises:
+            simpy.Interrupt: The process was interrupted on the way.
+        """
+        env, link, transport = self._env, self._links[client], self._transport
+        rtt_s = link.rtt_s + self._jitter_s(link, sequence, leg.direction)
+        wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
+        bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
+        left = float(bits)
+        leg.alone_s = link.transfer_s(leg.direction, leg.nbytes, transport, env.now, rtt_s)
+        try:
+            leg.wire_bytes = transport.setup_bytes
+            if setup_s:
+                yield env.timeout(setup_s)
+            pipe, caps = (
+                self._pipes[leg.direction],
+                link.caps(leg.direction, transport, env.now, rtt_s),
+            )
+            flow = pipe.start(bits, caps, link.cell)
+            try:
+                yield flow.tag
+            finally:
+                left = pipe.stop(flow)
+            if rtt_s:
+                yield env.timeout(rtt_s / 2)
+        finally:
+            leg.ended_at_s = env.now
+            leg.sent_bytes = round(leg.nbytes * (1 - left / bits))
+            leg.wire_bytes += round(wire_bytes * (1 - left / bits))
+
+    def _jitter_s(self, link: ClientLink, sequence: int, direction: str) -> float:
+        if not link.jitter_s:
+            return 0.0
+        draw = stream(self._seed, "network", "dispatch", sequence, direction, "jitter")
+        return float(draw.exponential(link.jitter_s))

@@ -1,0 +1,81 @@
+"""One client's part in a run: its download, its training, its upload, and how that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import simpy
+
+from floss_sim.messages import ClientState, Dispatch, Upload
+from floss_sim.network import Leg
+
+AGGREGATED, LATE, CANCELLED, DROPPED, OFFLINE = (
+    "aggregated",
+    "late",
+    "cancelled",
+    "dropped",
+    "offline",
+)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One payload over a link: instants in simulated seconds; examples are 0 for downloads.
+
+    ``round`` is the round in which the update was aggregated or lost, ``fate`` says which.
+    """
+
+    sequence: int
+    round: int
+    client: int
+    direction: str
+    version: int
+    nbytes: int
+    entries: int
+    examples: int
+    started_at_s: float
+    ended_at_s: float
+    sent_bytes: int
+    wire_bytes: int
+    alone_s: float
+    fate: str
+
+
+@dataclass(eq=False)
+class Participation:
+    """What has happened so far; ``fate`` is empty until it is known."""
+
+    dispatch: Dispatch
+    down: Leg
+    process: simpy.Process | None = None
+    upload: Upload | None = None
+    up: Leg | None = None
+    reported: bool = False
+    fate: str = ""
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Reports are taken in the order of arrival, those of one instant by dispatch."""
+        return (self.up.ended_at_s if self.up else 0.0, self.dispatch.sequence)
+
+    def kept_state(self) -> ClientState:
+        """Return what the client keeps: the mass of a lost upload stays with it."""
+        if self.upload is None:
+            return {}
+        aggregated = self.fate == AGGREGATED
+        return self.upload.client_state if aggregated else self.upload.lost_state
+
+    def transfers(self, round_: int) -> Iterator[Transfer]:
+        """Yield the rows of the record."""
+        yield self._row(round_, self.down, self.dispatch, 0)
+        if self.upload and self.up:
+            yield self._row(round_, self.up, self.upload, self.upload.examples)
+
+    def _row(self, round_: int, leg: Leg, message: Dispatch | Upload, examples: int) -> Transfer:
+        return Transfer(
+            self.dispatch.sequence, round_, self.dispatch.client, leg.direction,
+            self.dispatch.version, message.nbytes, message.entries, examples,
+            leg.started_at_s, leg.ended_at_s, leg.sent_bytes, leg.wire_bytes, leg.alone_s,
+            self.fate,
+        )  # fmt: skip
