@@ -201,7 +201,7 @@ def draw_fit(frame: pd.DataFrame, title: str) -> Figure:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(f"{direction}load rate (Mbit/s), logarithmic")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("at or below the rate (%)")
+    panels[0].set_ylabel("share at or below the rate (%)")
     panels[0].legend(loc="upper left")
     figure.suptitle(title, fontsize="medium")
     return figure
