@@ -203,7 +203,7 @@ def draw_fit(frame: pd.DataFrame, title: str) -> Figure:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("share at or below the rate (%)")
     panels[0].legend(loc="upper left")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", parse_math=False)  # file names may hold a dollar
     return figure
 
 

@@ -116,8 +116,8 @@ def _mid_ranks(values_N: Array, weight_N: Array) -> Array:
 def report(fit: Fit) -> dict[str, Any]:
     """Return what a reader needs to judge a fit, as plain values in bits per second and seconds.
 
-    ``percentiles`` has data and fit side by side; a distance (``ks_down``, ``ks_up``) of K
-    classes of equal share is never below 1 / (2 K).
+    ``percentiles`` has data and fit side by side. Where rates do not repeat, K classes cannot
+    bring a distance (``ks_down``, ``ks_up``) below 1 / (2 K).
     """
     tests = fit.tests
     data = _quantities(tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)

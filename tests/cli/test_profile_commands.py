@@ -126,6 +126,12 @@ def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
     assert profile.clients[0].compute_per_example == pytest.approx(0.009)
 
 
+def test_fit_takes_a_file_of_any_name(monkeypatch, capfd, home: Path):
+    (home / "tests.csv").rename(home / "$a_^$.csv")
+    code, _, err = call(monkeypatch, capfd, "fit", "$a_^$.csv", "--out", "mine.toml", *SOURCE)
+    assert (code, err) == (0, "")
+
+
 def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
     command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE)
     for name in ("mine.toml", "mine.png"):
