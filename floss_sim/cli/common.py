@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from typer.exceptions import TyperException
 
 from floss_sim.errors import ConfigError, FlossError
@@ -125,3 +127,19 @@ def progress_bar(console: Console, *columns: str) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def plain_table(first: str, *others: str) -> Table:
+    """Return a table without a frame; columns are numbers, but for the first and ``source``."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, no_wrap=True, justify="left" if name == "source" else "right")
+    return table
+
+
+def print_whole(table: Table) -> None:
+    """Print a table whole: numbers are never cut, however narrow the terminal."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+    console.print(table)

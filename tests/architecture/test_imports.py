@@ -18,6 +18,7 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
         "import planner.planning, planner.report",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
+        "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'profiles', 'list']; c.main()",
         "import floss_sim.comparison",
     ],
 )

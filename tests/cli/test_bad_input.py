@@ -39,7 +39,7 @@ RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
     ("command", "arguments", "says"),
     [
         (RUN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
-        (RUN, ["--network", "dialup"], "valid: lte, paper-200-20"),
+        (RUN, ["--network", "dialup"], "valid: 3g, 5g, broadband, cable, lte"),
         (RUN, ["--method", "fedlora"], "valid: floss, dense"),
         (RUN, ["--speed", "9"], "No such option: --speed"),
         (RUN, ["--rank", "0"], "valid: 1 to 64"),
@@ -79,7 +79,7 @@ RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
         (PLAN, ["--budget", "many"], "50-dense-rounds, 2GB"),
         (PLAN, ["--budget", "10B"], "affords no round"),
         (PLAN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
-        (PLAN, ["--network", "dialup"], "valid: lte, paper-200-20"),
+        (PLAN, ["--network", "dialup"], "valid: 3g, 5g, broadband, cable, lte"),
         (PLAN, ["--ranks", "1,two"], "integers"),
         (PLAN, ["--ranks", "0,4"], "valid: 1 to 64"),
         (PLAN, ["--ranks", ""], "no candidate"),

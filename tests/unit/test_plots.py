@@ -13,7 +13,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from floss_sim.comparison import compare
-from floss_sim.plots import comparison_frame, draw_comparison
+from floss_sim.network.fitting import fit_classes
+from floss_sim.network.speed_tests import SpeedTests
+from floss_sim.plots import comparison_frame, draw_comparison, draw_fit, fit_frame
 
 
 def frame(
@@ -129,3 +131,27 @@ def test_the_legend_covers_no_axes_and_fits_the_figure(lines: int):
     assert box.x0 > axes.x1
     assert box.y0 >= 0
     assert [text.replace("\n", " ") for text in legend(figure)] == list(ends)
+
+
+def test_a_fit_is_drawn_as_two_distributions_a_direction():
+    down = np.arange(1.0, 41.0) * 1e6
+    tests = SpeedTests(
+        "x.csv", {}, {}, (), down, down[::-1] / 10, np.ones(40), np.ones(40), left_out=0, filtered=0
+    )
+    made = fit_frame(fit_classes(tests, 4))
+    assert made.groupby(["direction", "kind"], sort=False).size().tolist() == [40, 4, 40, 4]
+    figure = draw_fit(made, "title")
+    for axes, direction, scale in zip(figure.axes, ("down", "up"), (1, 0.1), strict=True):
+        data, classes = axes.lines
+        assert axes.get_xlabel().startswith(f"{direction}load rate (Mbit/s)")
+        assert axes.get_xscale() == "log"
+        assert classes.get_drawstyle() == "steps-post"
+        assert data.get_xdata()[1:-1] == pytest.approx(np.arange(1, 41) * scale)
+        assert data.get_ydata()[1:-1] == pytest.approx(np.arange(1, 41) * 2.5)
+        rates = np.array([1, 5.5, 15.5, 25.5, 35.5, 40]) * scale
+        assert classes.get_xdata() == pytest.approx(rates)
+        assert classes.get_ydata().tolist() == [0, 25, 50, 75, 100, 100]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "tests",
+        "classes",
+    ]

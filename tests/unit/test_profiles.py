@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import network_profiles
 from floss_sim.errors import ConfigError, ProfileError
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
 
@@ -105,8 +106,37 @@ def test_every_shipped_profile_loads_under_its_name_and_states_its_source(name: 
     assert profile.date
 
 
+@pytest.mark.parametrize("name", packaged_profiles())
+def test_every_shipped_profile_is_plausible_and_says_what_is_assumed(name: str):
+    for group in load_profile(name).clients:
+        assert 1e6 <= group.up <= group.down <= 1e9
+        assert 0 <= group.rtt <= 0.7
+        assert 0 <= group.compute_per_example <= 0.01
+    file = Path(network_profiles.__file__).with_name(f"{name}.toml")
+    header = file.read_text(encoding="utf-8").split("name = ")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert "Units: " in header
+    assert "assum" in header.lower() or name == "paper-200-20"
+
+
+def test_shipped_mixtures_agree_with_what_they_are_made_of():
+    broadband, wifi, mixed = (
+        load_profile(n).clients for n in ("broadband", "wifi", "mobile-mixed")
+    )
+    assert [(g.share, g.down, g.up) for g in wifi] == [(g.share, g.down, g.up) for g in broadband]
+    assert [g.rtt for g in wifi] == pytest.approx([g.rtt + 0.020 for g in broadband])
+    at_home = mixed[-len(wifi) :]
+    assert [(g.down, g.up, g.rtt) for g in at_home] == [(g.down, g.up, g.rtt) for g in wifi]
+    assert [g.share for g in at_home] == pytest.approx([0.62 * g.share for g in wifi])
+    uploads = {g.up for g in load_profile("lte").clients}
+    assert {g.up for g in load_profile("5g").clients} == uploads
+
+
 def test_the_names_of_what_ships_are_sorted_and_known():
-    assert {"lte", "paper-200-20"} <= set(packaged_profiles())
+    assert set(packaged_profiles()) == {
+        "3g", "5g", "broadband", "cable", "lte", "mobile-mixed", "paper-200-20", "satellite",
+        "wifi",
+    }  # fmt: skip
     assert list(packaged_profiles()) == sorted(packaged_profiles())
 
 
@@ -120,8 +150,8 @@ def test_a_profile_is_read_in_bits_per_second_and_seconds(tmp_path: Path):
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
-    said = refusal("5g")
-    assert "unknown network profile '5g'; valid: " in said
+    said = refusal("dialup")
+    assert "unknown network profile 'dialup'; valid: " in said
     assert all(name in said for name in packaged_profiles())
     assert "or a path that ends in .toml" in said
 

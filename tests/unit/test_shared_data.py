@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from floss_sim.network import load_profile
+from floss_sim.network.fitting import fit_classes, report
+from floss_sim.network.speed_tests import Reading, read_speed_tests
 from floss_sim.tasks import load_task, partition
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -54,3 +57,43 @@ def test_chat_messages_are_dealt_by_user():
     )
     assert len(parts) == 30
     assert min(part.size for part in parts) >= 20
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("network", "down", "up", "ratio"), [("mobile", 46.6, 7.9, 6.0), ("fixed", 130, 23, 3.9)]
+)
+def test_percentiles_of_speed_tests_are_those_that_the_data_state(network, down, up, ratio):
+    tests = read_speed_tests(
+        SHARED / "network_traces" / "ookla_tiles.csv.gz", Reading(where=(f"network={network}",))
+    )
+    found = report(fit_classes(tests, 8))["percentiles"]
+    data = [found[name]["data"]["50"] for name in ("down_bits_per_s", "up_bits_per_s")]
+    assert data == pytest.approx([down * 1e6, up * 1e6], rel=0.01)
+    assert found["down_up_ratio"]["data"]["50"] == pytest.approx(ratio, rel=0.01)
+    assert found["down_bits_per_s"]["fit"]["50"] == pytest.approx(down * 1e6, rel=0.02)
+
+
+@needs_shared
+def test_weights_by_device_move_the_fit_of_speed_tests_with_the_data():
+    path = SHARED / "network_traces" / "ookla_tiles.csv.gz"
+    tests = read_speed_tests(path, Reading(where=("network=mobile",), weight="devices"))
+    found = report(fit_classes(tests, 8))
+    down = found["percentiles"]["down_bits_per_s"]
+    assert down["data"]["50"] > 60e6  # tiles with many devices are faster: unweighted 46.6
+    assert down["fit"]["50"] == pytest.approx(down["data"]["50"], rel=0.02)
+    assert (found["rows_used"], found["rows_filtered"]) == (32040, 20175)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "where", "part"),
+    [("3g", ("rat=3G",), 4), ("lte", ("rat=4G",), 4), ("mobile-mixed", (), 4)],
+)
+def test_shipped_mobile_classes_are_the_quarters_of_their_speed_tests(name, where, part: int):
+    path = SHARED / "network_traces" / "errant_monroe_speedtests.csv.gz"
+    fit = fit_classes(read_speed_tests(path, Reading(where=where)), part)
+    shipped = load_profile(name).clients[:part]
+    assert [group.down for group in shipped] == pytest.approx(fit.down_bits_per_s, rel=0.01)
+    assert [group.up for group in shipped] == pytest.approx(fit.up_bits_per_s, rel=0.02)
+    assert [group.rtt for group in shipped] == pytest.approx(fit.rtt_s, rel=0.01)

@@ -1,0 +1,136 @@
+"""``floss-sim profiles fit``: a network profile from speed tests, a report and a picture."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from floss_sim.cli.common import JsonOption, plain_table, print_whole
+from floss_sim.errors import ProfileError
+from floss_sim.network import load_profile
+from floss_sim.network.fitting import PERCENTS, Fit, fit_classes, profile_text, report
+from floss_sim.network.speed_tests import Reading, read_speed_tests
+from floss_sim.records import write_atomically
+from floss_sim.units import format_duration, format_rate
+
+HELP = """Fit a profile to a CSV file of speed tests, one a row.
+
+The columns and units are read from the columns' names where these leave no choice, such as
+download_mbps, upload_mbps and rtt_ms; name them otherwise. The report and the picture show what a
+few classes lose.
+
+Examples:
+
+  floss-sim profiles fit tests.csv --out mine.toml --source "us, March" --date 2026-03
+
+  floss-sim profiles fit tests.csv --out mine.toml --source "us" --where rat=4G --weight devices
+
+  floss-sim profiles fit tests.csv.gz --out mine.toml --source "us" --rate-unit Mbit/s
+
+  floss-sim run --network mine.toml
+"""
+_KINDS = ("data", "fit")
+_PERCENTILES = (
+    ("download", "down_bits_per_s", format_rate),
+    ("upload", "up_bits_per_s", format_rate),
+    ("round trip", "rtt_s", format_duration),
+    ("down : up", "down_up_ratio", "{:.3g}".format),
+)
+
+
+def fit(
+    tests: Annotated[
+        Path, typer.Argument(metavar="CSV", help="Speed tests with a header; may end in .gz.")
+    ],
+    out: Annotated[Path, typer.Option(help="The profile; its picture is written beside it.")],
+    source: Annotated[str, typer.Option(help="Who measured it, where.")],
+    name: Annotated[
+        str | None, typer.Option(help="Names the profile; default: the file's name.")
+    ] = None,
+    date_: Annotated[
+        str | None, typer.Option("--date", help="When it was measured; default: today.")
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, max=100, help="Classes of equal weight.")] = 4,
+    down: Annotated[str | None, typer.Option(help="Column of the download rate.")] = None,
+    up: Annotated[str | None, typer.Option(help="Column of the upload rate.")] = None,
+    latency: Annotated[str | None, typer.Option(help="Column of the round trip.")] = None,
+    rate_unit: Annotated[
+        str | None, typer.Option(help="Unit of both rates, such as Mbit/s, kbit/s or MB/s.")
+    ] = None,
+    latency_unit: Annotated[str | None, typer.Option(help="Unit of the latency: ms or s.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of the rows' weights.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Keep rows with COLUMN=VALUE; repeatable.")
+    ] = None,
+    compute_per_example: Annotated[
+        str, typer.Option(help="Training time of one example: your assumption.")
+    ] = "5 ms",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Fit a profile to a CSV file of speed tests, one a row."""
+    picture = _picture(out, force)
+    reading = Reading(down, up, latency, weight, rate_unit, latency_unit, tuple(where or ()))
+    fitted = fit_classes(read_speed_tests(tests, reading), classes)
+    today = date.today().isoformat()
+    text = profile_text(
+        fitted,
+        name=name or out.stem,
+        source=source,
+        date=date_ or today,
+        fitted_on=today,
+        compute_per_example=compute_per_example,
+    )
+    _draw(fitted, picture)
+    write_atomically(out, text)
+    load_profile(str(out))
+    found = report(fitted) | {"profile": str(out), "picture": str(picture)}
+    if json_:
+        print(json.dumps(found, indent=2))
+    else:
+        _print_fit(found)
+
+
+def _picture(out: Path, force: bool) -> Path:
+    """Return the path of the picture beside a profile, if both may be written."""
+    if out.suffix != ".toml":
+        raise ProfileError(f"profile {str(out)!r} must end in .toml")
+    picture = out.with_suffix(".png")
+    taken = [str(path) for path in (out, picture) if path.exists()]
+    if taken and not force:
+        raise ProfileError(f"{' and '.join(taken)} would be overwritten; add --force to do it")
+    return picture
+
+
+def _draw(fitted: Fit, picture: Path) -> None:
+    from floss_sim.plots import draw_fit, fit_frame, save
+
+    classes, tests = fitted.shares.size, fitted.tests
+    title = f"{classes} classes fitted to {tests.weights.size} speed tests of {tests.source}"
+    save(draw_fit(fit_frame(fitted), title), picture)
+
+
+def _print_fit(found: dict[str, Any]) -> None:
+    used, left, filtered = (found[f"rows_{what}"] for what in ("used", "left_out", "filtered"))
+    read = [f"{found['columns'][role]} in {unit}" for role, unit in found["units"].items()]
+    print(f"{used} rows used, {left} left out (a value missing or not above zero), ", end="")
+    print(f"{filtered} filtered; down, up and latency from {', '.join(read)}")
+    table = plain_table("", *(f"{percent} % {kind}" for percent in PERCENTS for kind in _KINDS))
+    for title, key, text in _PERCENTILES:
+        values = found["percentiles"][key]
+        table.add_row(title, *(text(values[k][str(p)]) for p in PERCENTS for k in _KINDS))
+    print_whole(table)
+    both = (found["rank_correlation"][kind] for kind in _KINDS)
+    data, fitted = ("-" if value is None else f"{value:.2f}" for value in both)
+    print(f"rank correlation of down and up: {data} in the data, {fitted} in the fit")
+    classes = len(found["classes"])
+    best = f"{classes} classes of a smooth spread reach {1 / (2 * classes):.3f}"
+    print(
+        f"largest distance of the distributions (Kolmogorov-Smirnov): down {found['ks_down']:.3f}, "
+        f"up {found['ks_up']:.3f}; {best}"
+    )
+    print(f"profile: {found['profile']}, picture: {found['picture']}")

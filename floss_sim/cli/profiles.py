@@ -1,0 +1,144 @@
+"""``floss-sim profiles``: what networks there are, what they mean, and one of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from floss_sim.cli import profile_fit
+from floss_sim.cli.common import JsonOption, plain_table, print_whole
+from floss_sim.network import NetworkProfile, load_profile, packaged_profiles
+from floss_sim.units import format_bytes, format_duration, format_rate
+
+LIST_HELP = """List the packaged network profiles.
+
+Examples:
+
+  floss-sim profiles list
+
+  floss-sim profiles list --json
+"""
+SHOW_HELP = """Show every class of a profile, and how long transfers take.
+
+Examples:
+
+  floss-sim profiles show lte
+
+  floss-sim profiles show mine.toml --json
+"""
+CHECK_HELP = """Check a profile; say in one line what it holds or what is wrong.
+
+Examples:
+
+  floss-sim profiles check mine.toml
+"""
+_SAMPLES = (100_000, 1_000_000)  # bytes of the transfers that are shown
+_SOURCE_WIDTH = 44  # characters of a source that the list shows
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Network profiles.")
+app.command("fit", help=profile_fit.HELP)(profile_fit.fit)
+ProfileArgument = Annotated[
+    str, typer.Argument(metavar="PROFILE", help="Packaged profile, or a path that ends in .toml.")
+]
+
+
+@app.command("list", help=LIST_HELP)
+def list_(json_: JsonOption = False) -> None:
+    """List the packaged network profiles."""
+    profiles = [load_profile(name) for name in packaged_profiles()]
+    if json_:
+        print(json.dumps([_summary(profile) for profile in profiles], indent=2))
+        return
+    table = plain_table("profile", "classes", "down", "up", "round trip", "date", "source")
+    for profile in profiles:
+        source = profile.source
+        cut = source if len(source) <= _SOURCE_WIDTH else f"{source[: _SOURCE_WIDTH - 1]}…"
+        table.add_row(profile.name, str(len(profile.clients)), *_ranges(profile), profile.date, cut)
+    print_whole(table)
+
+
+@app.command(help=SHOW_HELP)
+def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
+    """Show every class of a profile, and how long transfers take."""
+    loaded = load_profile(profile)
+    if json_:
+        print(json.dumps(_summary(loaded) | {"class_list": _class_list(loaded)}, indent=2))
+        return
+    transfers = [f"{format_bytes(size)} {way}" for way in ("down", "up") for size in _SAMPLES]
+    table = plain_table("share", "down", "up", "round trip", "an example", *transfers)
+    table.title = f"{loaded.name}, {loaded.date}"
+    for group in _class_list(loaded):
+        rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
+        times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
+        table.add_row(f"{group['share']:.3g}", *rates, *(format_duration(time) for time in times))
+    print_whole(table)
+    print(f"source: {loaded.source}")
+
+
+@app.command(help=CHECK_HELP)
+def check(profile: ProfileArgument) -> None:
+    """Check a profile; say in one line what it holds or what is wrong."""
+    loaded = load_profile(profile)
+    down, up, rtt = _ranges(loaded)
+    classes = len(loaded.clients)
+    print(
+        f"{profile}: {loaded.name!r} is a profile of {classes} client class"
+        f"{'es' if classes > 1 else ''}: down {down}, up {up}, round trip {rtt}"
+    )
+
+
+def _summary(profile: NetworkProfile) -> dict[str, Any]:
+    groups = profile.clients
+    return {
+        "name": profile.name,
+        "date": profile.date,
+        "source": profile.source,
+        "classes": len(groups),
+        "down_bits_per_s": _span(group.down for group in groups),
+        "up_bits_per_s": _span(group.up for group in groups),
+        "rtt_s": _span(group.rtt for group in groups),
+    }
+
+
+def _span(values: Iterable[float]) -> list[float]:
+    ordered = sorted(values)
+    return [ordered[0], ordered[-1]]
+
+
+def _ranges(profile: NetworkProfile) -> tuple[str, str, str]:
+    summary = _summary(profile)
+    return (
+        _range(summary["down_bits_per_s"], format_rate),
+        _range(summary["up_bits_per_s"], format_rate),
+        _range(summary["rtt_s"], format_duration),
+    )
+
+
+def _range(span: Sequence[float], text: Callable[[float], str]) -> str:
+    low, high = (text(value) for value in span)
+    if low == high:
+        return low
+    number, unit = low.split()
+    return f"{number if high.endswith(f' {unit}') else low} to {high}"
+
+
+def _class_list(profile: NetworkProfile) -> list[dict[str, Any]]:
+    """Return each class, and the seconds of sample transfers that nothing else delays."""
+    listed = []
+    for group in profile.clients:
+        link = group.link()
+        ways = {"down": link.download_s, "up": link.upload_s}
+        times = {f"{way}_{size}": take(size) for way, take in ways.items() for size in _SAMPLES}
+        listed.append(
+            {
+                "share": group.share,
+                "down_bits_per_s": group.down,
+                "up_bits_per_s": group.up,
+                "rtt_s": group.rtt,
+                "compute_s_per_example": group.compute_per_example,
+                "transfer_s": times,
+            }
+        )
+    return listed

@@ -1,0 +1,182 @@
+"""``floss-sim profiles``: what it lists, shows, checks and fits, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import floss_sim.cli
+from floss_sim.network import load_profile, packaged_profiles
+
+SOURCE = ("--source", "us")
+
+
+def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["floss-sim", "profiles", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        floss_sim.cli.main()
+    out, err = capfd.readouterr()
+    return stop.value.code, out, err
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch) -> Path:
+    """A folder with 40 tests: 20 at 10/1 Mbit/s and 40 ms, 20 at 100/20 Mbit/s and 20 ms."""
+    monkeypatch.chdir(tmp_path)
+    rows = ["10,1,40,4G"] * 20 + ["100,20,20,5G"] * 20 + ["0,1,1,4G"]
+    lines = ["download_mbps,upload_mbps,rtt_ms,technology", *rows]
+    (tmp_path / "tests.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def rows(out: str) -> list[str]:
+    return [" ".join(line.split()) for line in out.splitlines()]
+
+
+def test_list_has_a_row_for_every_packaged_profile(monkeypatch, capfd):
+    code, out, err = call(monkeypatch, capfd, "list")
+    assert (code, err) == (0, "")
+    lines = rows(out)
+    for name in packaged_profiles():
+        assert sum(line.startswith(f"{name} ") for line in lines) == 1
+    (paper,) = (line for line in lines if line.startswith("paper-200-20"))
+    assert paper.startswith("paper-200-20 1 200 Mbit/s 20 Mbit/s 0 ms 2024-05 A. Raje")
+    assert any(line.startswith("lte 4 7.8 to 73.3 Mbit/s 6.5 to 22.9 Mbit/s") for line in lines)
+    assert any("75 Mbit/s to 1 Gbit/s" in line for line in lines)
+
+
+def test_list_for_machines_has_plain_numbers_and_whole_sources(monkeypatch, capfd):
+    code, out, _ = call(monkeypatch, capfd, "list", "--json")
+    found = {profile["name"]: profile for profile in json.loads(out)}
+    assert (code, sorted(found)) == (0, list(packaged_profiles()))
+    assert found["lte"]["down_bits_per_s"] == [7.8e6, 73.3e6]
+    assert found["lte"]["rtt_s"] == pytest.approx([0.0816, 0.0888])
+    assert found["lte"]["source"] == load_profile("lte").source
+
+
+def test_show_says_what_transfers_take(monkeypatch, capfd):
+    code, out, err = call(monkeypatch, capfd, "show", "paper-200-20")
+    assert (code, err) == (0, "")
+    assert "1 200 Mbit/s 20 Mbit/s 0 ms 0 ms 4 ms 40 ms 40 ms 400 ms" in rows(out)
+    assert f"source: {load_profile('paper-200-20').source}" in out
+    code, out, _ = call(monkeypatch, capfd, "show", "lte", "--json")
+    first = json.loads(out)["class_list"][0]
+    assert first["transfer_s"]["down_100000"] == pytest.approx(0.087 / 2 + 0.8 / 7.8)
+    assert first["transfer_s"]["up_1000000"] == pytest.approx(0.087 / 2 + 8 / 6.5)
+
+
+def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: Path):
+    text = "\n".join(
+        [
+            'name = "n"\nsource = "s"\ndate = "d"\n[[clients]]\nshare = 1.0\ndown = "2 MB/s"',
+            'up = "300 kbit/s"\nrtt = "0.5 s"\ncompute_per_example = "1 ms"\n',
+        ]
+    )
+    (home / "mine.toml").write_text(text, encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
+    assert (code, err) == (0, "")
+    says = "'n' is a profile of 1 client class: down 16 Mbit/s, up 300 kbit/s, round trip 500 ms"
+    assert out == f"mine.toml: {says}\n"
+    (home / "mine.toml").write_text(text.replace("MB/s", "MB"), encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
+    assert (code, out) == (2, "")
+    assert "mine.toml: clients.0.down: " in err
+    assert err.count("\n") == 1
+
+
+def test_fit_writes_a_profile_and_a_picture_and_reports(monkeypatch, capfd, home: Path):
+    options = ("--classes", "2", "--name", "ours", "--date", "2024-03")
+    code, out, err = call(
+        monkeypatch, capfd, "fit", "tests.csv", "--out", "mine.toml", *SOURCE, *options
+    )
+    assert (code, err) == (0, "")
+    profile = load_profile("mine.toml")
+    assert (profile.name, profile.source, profile.date) == ("ours", "us", "2024-03")
+    assert [(g.share, g.down, g.up, g.rtt) for g in profile.clients] == [
+        (0.5, 10e6, 1e6, 0.04),
+        (0.5, 100e6, 20e6, 0.02),
+    ]
+    assert (home / "mine.png").read_bytes().startswith(b"\x89PNG")
+    assert "40 rows used, 1 left out" in out
+    assert "rank correlation of down and up: 1.00 in the data, 1.00 in the fit" in out
+    assert "down 0.000, up 0.000" in out
+    assert any(
+        line.startswith("download 10 Mbit/s 10 Mbit/s 55 Mbit/s 55 Mbit/s") for line in rows(out)
+    )
+    assert sorted(path.name for path in home.iterdir()) == ["mine.png", "mine.toml", "tests.csv"]
+
+
+def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
+    options = ("--where", "technology=5G", "--classes", "1", "--compute-per-example", "9 ms")
+    code, out, _ = call(
+        monkeypatch, capfd, "fit", "tests.csv", "--out", "mine.toml", *SOURCE, *options, "--json"
+    )
+    found = json.loads(out)
+    assert (code, found["rows_used"], found["rows_filtered"]) == (0, 20, 21)
+    assert found["classes"] == [
+        {"share": 1.0, "down_bits_per_s": 100e6, "up_bits_per_s": 20e6, "rtt_s": 0.02}
+    ]
+    assert found["rank_correlation"] == {"data": None, "fit": None}
+    profile = load_profile(found["profile"])
+    assert profile.name == "mine"
+    assert profile.clients[0].compute_per_example == pytest.approx(0.009)
+
+
+def test_fit_takes_a_file_of_any_name(monkeypatch, capfd, home: Path):
+    (home / "tests.csv").rename(home / "$a_^$.csv")
+    code, _, err = call(monkeypatch, capfd, "fit", "$a_^$.csv", "--out", "mine.toml", *SOURCE)
+    assert (code, err) == (0, "")
+
+
+def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
+    command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE)
+    for name in ("mine.toml", "mine.png"):
+        (home / name).write_text("mine", encoding="utf-8")
+        code, out, err = call(monkeypatch, capfd, *command)
+        assert (code, out) == (2, "")
+        assert f"{name} would be overwritten; add --force" in err
+        assert (home / name).read_text(encoding="utf-8") == "mine"
+        assert call(monkeypatch, capfd, *command, "--force")[0] == 0
+        (home / "mine.toml").unlink()
+        (home / "mine.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("show", "dialup"), "valid: 3g, 5g, broadband"),
+        (("check", "none.toml"), "cannot read none.toml"),
+        (("fit", "none.csv", "--out", "x.toml", *SOURCE), "cannot read none.csv"),
+        (("fit", "tests.csv", "--out", "x.toml"), "--source"),
+        (("fit", "tests.csv", "--out", "x.txt", *SOURCE), "must end in .toml"),
+        (("fit", "tests.csv", "--out", "none/x.toml", *SOURCE), "none/x.png"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--down", "dl"), "it has download_mbps"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--rate-unit", "Mb"), "valid units"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--classes", "0"), "--classes"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--where", "rtt_ms=9"), "0 usable rows"),
+        (
+            ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--compute-per-example", "5"),
+            "not a number with a unit",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, home, arguments, says: str):
+    code, out, err = call(monkeypatch, capfd, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("floss-sim: ")
+    assert says in err
+    assert err.count("\n") == 1
+    assert [path.name for path in home.iterdir()] == ["tests.csv"]
+
+
+@pytest.mark.parametrize("command", ["list", "show", "check", "fit"])
+def test_help_has_examples(command: str):
+    done = subprocess.run(
+        [sys.executable, "-m", "floss_sim", "profiles", command, "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"floss-sim profiles {command}" in done.stdout.split("Examples:")[1]
