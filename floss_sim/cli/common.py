@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from typer.exceptions import TyperException
 
 from floss_sim.errors import ConfigError, FlossError
@@ -50,6 +53,7 @@ ThreadsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+_FOLDED_WIDTH = 28  # characters that a name keeps on a narrow terminal before it is folded
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
 
 
@@ -108,6 +112,36 @@ def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
 def given(**settings: Any) -> dict[str, Any]:
     """Return the settings that were given, that is, are not None."""
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def check_target(target: float | None) -> None:
+    """Raise ConfigError unless a target is an accuracy."""
+    if target is not None and not 0 < target <= 1:
+        raise ConfigError(f"target {target:g} is outside (0, 1]; 0.9 is 90 %")
+
+
+def check_picture(path: Path) -> None:
+    """Raise ConfigError unless a path is one of a PNG."""
+    if path.suffix != ".png":
+        raise ConfigError(f"picture {str(path)!r} must end in .png")
+
+
+def plain_table(title: str) -> Table:
+    """Return an empty table in the house's looks."""
+    return Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+
+
+def show_whole(table: Table, *folded: Iterable[str]) -> None:
+    """Print a table whole: names are folded on a narrow terminal, numbers never cut.
+
+    Args:
+        table: The table.
+        folded: The cells of each column that may be folded.
+    """
+    spare = sum(max(0, max(map(len, names)) - _FOLDED_WIDTH) for names in folded)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, Console(width=10_000).measure(table).maximum - spare)
+    console.print(table)
 
 
 def progress_bar(console: Console, *columns: str) -> Progress:
