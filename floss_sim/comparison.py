@@ -231,7 +231,7 @@ def _usable(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
     return kept, [*same, *notes]
 
 
-def distinct(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
+def distinct(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
     """Return runs, of equal ones that which goes furthest, and a note on each that is left out."""
     kept: dict[tuple[str, int], RecordedRun] = {}
     notes = []
@@ -239,7 +239,8 @@ def distinct(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]
         same = kept.setdefault((run.configuration, run.seed), run)
         if same is not run:
             notes.append(f"{run.path} left out: {same.path} is the same run")
-    return list(kept.values()), notes
+    chosen = {id(run) for run in kept.values()}
+    return [run for run in runs if id(run) in chosen], notes
 
 
 def _uneven(configurations: Iterable[Configuration]) -> list[str]:

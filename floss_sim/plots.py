@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from floss_sim.comparison import Configuration
 from floss_sim.crossover import Crossover
@@ -45,6 +46,7 @@ _MARKERS = ("o", "s", "^")
 _Look = tuple[str, Any, str]  # colour, dashes, marker
 _LEGEND_WIDTH = 34  # characters of a line
 _COLUMNS = 3  # of small axes beside each other
+_CROWDED = 300.0  # ratio of a logarithmic axis' ends from which powers of ten alone are named
 _LOG_FROM = 8.0  # where one configuration goes that many times as far as another, x is logarithmic
 
 
@@ -181,8 +183,9 @@ def _scale_y(axes: Axes, lowest: float, highest: float) -> str:
 
 
 def _write_plainly(axis: Axis) -> str:
+    low, high = axis.get_view_interval()
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}" if high < _CROWDED * low else NullFormatter())
     return ", logarithmic"
 
 

@@ -126,7 +126,7 @@ def replayable(paths: Iterable[Path], network: str) -> Comparison:
             check_replayable(run.folder.description, network)
         except ConfigError as error:
             raise ConfigError(f"{run.path}: {error}") from None
-    kept, notes = distinct(run for run in read if run.rounds)
+    kept, notes = distinct([run for run in read if run.rounds])
     if not kept:
         raise RecordError("no run holds a committed round")
     configurations, unsaid = grouped(kept)

@@ -126,7 +126,7 @@ def check_picture(path: Path) -> None:
         raise ConfigError(f"picture {str(path)!r} must end in .png")
 
 
-def plain_table(title: str) -> Table:
+def plain_table(title: str | None = None) -> Table:
     """Return an empty table in the house's looks."""
     return Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 

@@ -58,16 +58,18 @@ def show_crossovers(
 
 
 def _print(crossover: Crossover, title: str) -> None:
-    table = plain_table(title)
+    table, several = plain_table(), len(crossover.labels) > 1
     table.add_column(crossover.sweep.name)
     for label in crossover.labels:
         table.add_column(label, justify="right", overflow="fold")
     rows = zip(crossover.sweep.values, crossover.seconds, crossover.fastest(), strict=True)
     for value, seconds, fastest in rows:
         cells = zip(crossover.labels, seconds, strict=True)
-        table.add_row(value, *(_cell(s, label in fastest) for label, s in cells))
+        table.add_row(value, *(_cell(s, several and label in fastest) for label, s in cells))
+    print(f"{title}; * marks the fastest" if several else title)
     show_whole(table, *([label] for label in crossover.labels))
-    print(crossover.verdict())
+    if several:
+        print(f"{crossover.verdict()}\n")
 
 
 def _cell(seconds: float | None, fastest: bool) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from floss_sim.changes import all_changed
+from floss_sim.changes import CHANGES, all_changed
 from floss_sim.cli.common import (
     JsonOption,
     check_picture,
@@ -28,24 +28,24 @@ from floss_sim.recorded import find_runs
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.whatif import Scenario, recorded_network, replayable, scenarios
 
-HELP = """Re-time recorded runs on other networks, without training: one table, one picture.
+HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
 
 Bytes and accuracies stand in the records; only the seconds change. Runs that differ only in the
 seed are one configuration, shown as the mean of its seeds. Without --network, changes apply to the
 network that the runs were recorded on.
 
---sweep changes one property of the network step by step (down, up, rtt or upload-ratio) and
-shows when each configuration reaches the target, * marks the fastest.
+--sweep changes one property of the network step by step ({", ".join(CHANGES)}) and
+says when each configuration reaches the target.
 
 Examples:
 
-  floss-sim replay runs/first --network lte --network cable.toml --target 0.9
+  floss-sim replay runs/first --network lte --network cable.toml
 
   floss-sim replay 'runs/floss-*' --upload-ratio 16 --rtt 50ms
 
-  floss-sim replay runs/dense runs/floss --sweep upload-ratio=1,2,4,8,16,32 --target 0.9
+  floss-sim replay runs/dense runs/floss --sweep upload-ratio=1,2,4,8,16,32
 
-  floss-sim replay runs/ --network lte --sweep up=1Mbit/s,10Mbit/s,100Mbit/s --out up.png
+  floss-sim replay runs/ --target 0.9 --sweep rtt=10ms,50ms,250ms
 """
 
 
@@ -83,7 +83,7 @@ def replay(
     swept = None if sweep is None else parse_sweep(sweep)
     changes = given(**{"down": down, "up": up, "rtt": rtt, "upload-ratio": upload_ratio})
     profiles = _distinct(load_profile(name) for name in network or ())
-    comparison = replayable(find_runs(runs), profiles[0].name if profiles else "NETWORK")
+    comparison = replayable(find_runs(runs), network[0] if network else "NETWORK")
     configurations = comparison.configurations
     if swept or target is not None:
         check_evaluated(configurations)
