@@ -169,8 +169,16 @@ def compare(paths: Iterable[Path]) -> Comparison:
             evaluated round, or the seeds of a configuration share none.
     """
     read = [read_run(path) for path in paths]
-    _check_task(read)
+    check_task(read)
     runs, left_out = _usable(read)
+    configurations, unsaid = grouped(runs)
+    check_evaluated(configurations)
+    notes = (*left_out, *_uneven(configurations), *unsaid, *_timings(configurations))
+    return Comparison(runs[0].settings["task"], configurations, notes)
+
+
+def grouped(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], list[str]]:
+    """Return runs as labelled configurations, and a note on what the labels leave unsaid."""
     groups: dict[str, list[RecordedRun]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         groups.setdefault(run.configuration, []).append(run)
@@ -181,11 +189,11 @@ def compare(paths: Iterable[Path]) -> Comparison:
         Configuration(label, method, tuple(runs))
         for label, (method, _), runs in zip(made, named, groups.values(), strict=True)
     )
-    notes = (*left_out, *_uneven(configurations), *_unsaid(unsaid), *_timings(configurations))
-    return Comparison(runs[0].settings["task"], configurations, notes)
+    return configurations, _unsaid(unsaid)
 
 
-def _check_task(runs: Sequence[RecordedRun]) -> None:
+def check_task(runs: Sequence[RecordedRun]) -> None:
+    """Raise RecordError unless all runs are of one task and its data."""
     first, one = runs[0], _task(runs[0])
     for run in runs:
         if _task(run) != one:
@@ -195,33 +203,50 @@ def _check_task(runs: Sequence[RecordedRun]) -> None:
             )
 
 
+def check_evaluated(configurations: Iterable[Configuration]) -> None:
+    """Raise RecordError unless each configuration has a round that all its seeds evaluated."""
+    for configuration in configurations:
+        if not configuration.points:
+            paths = ", ".join(str(run.path) for run in configuration.runs)
+            few = "this run has" if len(configuration.runs) == 1 else "these seeds share"
+            raise RecordError(f"{few} no evaluated round: {paths}")
+
+
 def _task(run: RecordedRun) -> str:
     return f"{run.settings['task']} (data {str(run.settings['data'])[:8]})"
 
 
 def _usable(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
     """Return the runs that count, and a note on each that does not."""
-    kept: dict[tuple[str, int], RecordedRun] = {}
-    notes = []
-    for run in sorted(runs, key=lambda run: -max(run.curve, default=0)):
-        same = kept.setdefault((run.configuration, run.seed), run) if run.curve else None
-        if same is None:
+    evaluated, notes = [], []
+    for run in runs:
+        if run.curve:
+            evaluated.append(run)
+        else:
             why = run.folder.divergence() or "it holds no evaluated round"
             notes.append(f"{run.path} left out: {why}")
-        elif same is not run:
-            notes.append(f"{run.path} left out: {same.path} is the same run")
-    if not kept:
+    if not evaluated:
         raise RecordError("no run holds an evaluated round")
-    return list(kept.values()), notes
+    kept, same = distinct(evaluated)
+    return kept, [*same, *notes]
+
+
+def distinct(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
+    """Return runs, of equal ones that which goes furthest, and a note on each that is left out."""
+    kept: dict[tuple[str, int], RecordedRun] = {}
+    notes = []
+    for run in sorted(runs, key=lambda run: (-max(run.curve, default=0), -run.rounds)):
+        same = kept.setdefault((run.configuration, run.seed), run)
+        if same is not run:
+            notes.append(f"{run.path} left out: {same.path} is the same run")
+    chosen = {id(run) for run in kept.values()}
+    return [run for run in runs if id(run) in chosen], notes
 
 
 def _uneven(configurations: Iterable[Configuration]) -> list[str]:
     """Return a note on each configuration some of whose seeds have gone further than others."""
     notes = []
     for configuration in configurations:
-        if not configuration.points:
-            paths = ", ".join(str(run.path) for run in configuration.runs)
-            raise RecordError(f"these seeds share no evaluated round: {paths}")
         last, shared = max(run.last for run in configuration.runs), configuration.points[-1].round
         if shared < last:
             notes.append(

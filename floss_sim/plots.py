@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
@@ -12,11 +12,15 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from floss_sim.comparison import Configuration
+from floss_sim.crossover import Crossover
 from floss_sim.errors import RecordError
 from floss_sim.network.fitting import Fit, distribution
+from floss_sim.whatif import Scenario
 
 _AXES: Mapping[str, tuple[str, float]] = {
     "round": ("round", 1),
@@ -41,6 +45,9 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 3)))
 _MARKERS = ("o", "s", "^")
 _Look = tuple[str, Any, str]  # colour, dashes, marker
+_LEGEND_WIDTH = 34  # characters of a line
+_COLUMNS = 3  # of small axes beside each other
+_CROWDED = 300.0  # ratio of a logarithmic axis' ends from which powers of ten alone are named
 _LOG_FROM = 8.0  # where one configuration goes that many times as far as another, x is logarithmic
 
 
@@ -102,21 +109,19 @@ def draw_comparison(
         at: A place on the axis of x to mark, in the column's unit.
     """
     groups = frame.groupby("label", sort=False)
-    curves = [(textwrap.fill(str(label), 34), curve) for label, curve in groups]
+    curves = [(textwrap.fill(str(label), _LEGEND_WIDTH), curve) for label, curve in groups]
     rows = sum(1 + label.count("\n") for label, _ in curves)
     figure = Figure(figsize=(10, max(5.0, 0.5 + 0.18 * rows)), layout="constrained")  # inches
     axes = figure.subplots()
-    name, units = _UNITS[x]
-    unit, unit_name = next((u for u in units if frame[x].max() >= u[0]), units[-1])
-    looks = zip(cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False)
-    for (label, curve), look in zip(curves, looks, strict=False):
+    name, unit, unit_name = _unit(x, frame[x].max())
+    for (label, curve), look in zip(curves, _looks(), strict=False):
         _draw_configuration(axes, curve, curve[x] / unit, label, look)
     if target is not None:
         axes.axhline(100 * target, color="0.4", linewidth=0.8)
     if at is not None:
         axes.axvline(at / unit, color="0.4", linewidth=0.8)
-    axes.set_xlabel(f"{name} ({unit_name})" if unit_name else name)
-    _scale_x(axes, [float(curve[x].max()) for _, curve in curves])
+    scale = _scale_x(axes, [float(curve[x].max()) for _, curve in curves])
+    axes.set_xlabel((f"{name} ({unit_name})" if unit_name else name) + scale)
     axes.set_ylabel("validation accuracy of P·M (%)")
     axes.grid(alpha=0.3)
     axes.set_title(f"{task}: {_what_is_drawn(frame)}")
@@ -127,32 +132,62 @@ def draw_comparison(
 def _draw_configuration(
     axes: Axes, curve: pd.DataFrame, place: pd.Series[float], label: str, look: _Look
 ) -> None:
+    _draw_line(axes, place, 100 * curve["accuracy"], label, look)
+    if curve["seeds"].iloc[0] > 1:
+        low, high = 100 * curve["lowest"], 100 * curve["highest"]
+        axes.fill_between(place, low, high, color=look[0], alpha=0.13, linewidth=0)
+
+
+def _draw_line(
+    axes: Axes, place: pd.Series[float], height: pd.Series[float], label: str, look: _Look
+) -> None:
     colour, dashes, marker = look
     axes.plot(
         place,
-        100 * curve["accuracy"],
+        height,
         color=colour,
         linestyle=dashes,
         marker=marker,
         markersize=4,
-        markevery=max(1, len(curve) // 12),
+        markevery=max(1, len(place) // 12),
         label=label,
     )
-    if curve["seeds"].iloc[0] > 1:
-        low, high = 100 * curve["lowest"], 100 * curve["highest"]
-        axes.fill_between(place, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
-def _scale_x(axes: Axes, ends: Sequence[float]) -> None:
-    """Scale the axis of x by where the curves end; say so where it becomes logarithmic."""
+def _looks() -> Iterator[_Look]:
+    return zip(cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False)
+
+
+def _unit(x: str, largest: float) -> tuple[str, float, str]:
+    """Return what a column's axis is called, and the unit that suits its largest value."""
+    name, units = _UNITS[x]
+    return name, *next((unit for unit in units if largest >= unit[0]), units[-1])
+
+
+def _scale_x(axes: Axes, ends: Sequence[float]) -> str:
+    """Scale the axis of x by where the curves end; return what its label must say of it."""
     if max(ends) <= _LOG_FROM * min(ends):
         axes.set_xlim(left=0)
         axes.locator_params("x", integer=max(ends) > 10)  # rounds are whole
-        return
+        return ""
     axes.set_xscale("log", subs=[2, 5])
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
+    return _write_plainly(axes.xaxis)
+
+
+def _scale_y(axes: Axes, lowest: float, highest: float) -> str:
+    """Scale the axis of y likewise, by the lowest and the highest value."""
+    if highest <= _LOG_FROM * lowest:
+        axes.set_ylim(bottom=0)
+        return ""
+    axes.set_yscale("log", subs=[2, 5])
+    return _write_plainly(axes.yaxis)
+
+
+def _write_plainly(axis: Axis) -> str:
+    low, high = axis.get_view_interval()
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}" if high < _CROWDED * low else NullFormatter())
+    return ", logarithmic"
 
 
 def _what_is_drawn(frame: pd.DataFrame) -> str:
@@ -214,6 +249,108 @@ def _draw_distribution(
     x = [rates.min(), *curve["mbit_per_s"], rates.max()]
     y = [0.0, *(100 * curve["share"]), 100.0]
     axes.plot(x, y, drawstyle="steps-post", color=colour, label=kind)
+
+
+def replay_frame(scenarios: Iterable[Scenario]) -> pd.DataFrame:
+    """Return one row for each point of each scenario, in their order.
+
+    Columns: those of :func:`comparison_frame`, and ``network``.
+    """
+    frames = [comparison_frame([one.configuration]).assign(network=one.title) for one in scenarios]
+    return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+
+
+def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) -> Figure:
+    """Return a figure of mean accuracy in percent against simulated time, one line a network.
+
+    Args:
+        frame: As :func:`replay_frame` returns it, not empty; each label gets its own axes.
+        task: Named in the title.
+        target: An accuracy, 0 to 1, to mark.
+    """
+    groups = frame.groupby("label", sort=False)
+    figure, panels = _panels(len(groups))
+    looks = dict(zip(frame["network"].unique(), _looks(), strict=False))
+    name, unit, unit_name = _unit("closed_at_s", frame["closed_at_s"].max())
+    for axes, (label, lines) in zip(panels, groups, strict=True):
+        for network, curve in lines.groupby("network", sort=False):
+            place = curve["closed_at_s"] / unit
+            _draw_configuration(axes, curve, place, str(network), looks[network])
+        if target is not None:
+            axes.axhline(100 * target, color="0.4", linewidth=0.8)
+        axes.set_title(textwrap.fill(str(label), 44), fontsize="medium")
+    scale = _scale_x(panels[0], list(frame.groupby(["label", "network"])["closed_at_s"].max()))
+    figure.suptitle(f"{task}: {_what_is_drawn(frame)}", fontsize="medium")
+    figure.supxlabel(f"{name} ({unit_name}){scale}", fontsize="medium")
+    figure.supylabel("validation accuracy of P·M (%)", fontsize="medium")
+    _legend(figure, panels)
+    return figure
+
+
+def crossover_frame(crossovers: Iterable[Crossover]) -> pd.DataFrame:
+    """Return one row for each time that a configuration needs, where it reaches the target.
+
+    Columns: ``network``, ``position`` and ``value`` of the sweep, ``label``, ``seconds``.
+    """
+    rows = [
+        (crossover.network, position, value, label, one)
+        for crossover in crossovers
+        for position, value in enumerate(crossover.sweep.values)
+        for label, one in zip(crossover.labels, crossover.seconds[position], strict=True)
+        if one is not None
+    ]
+    return pd.DataFrame(rows, columns=["network", "position", "value", "label", "seconds"])
+
+
+def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
+    """Return a figure of the time to a target against what is swept, one line a configuration.
+
+    Args:
+        frame: As :func:`crossover_frame` returns it, not empty; each network gets its own axes.
+        title: The figure's.
+        swept: What the values are of.
+    """
+    groups = frame.groupby("network", sort=False)
+    figure, panels = _panels(len(groups))
+    looks = dict(zip(frame["label"].unique(), _looks(), strict=False))
+    _, unit, unit_name = _unit("closed_at_s", frame["seconds"].max())
+    for axes, (network, lines) in zip(panels, groups, strict=True):
+        for label, line in lines.groupby("label", sort=False):
+            _draw_line(axes, line["position"], line["seconds"] / unit, str(label), looks[label])
+        axes.set_title(textwrap.fill(str(network), 44), fontsize="medium")
+        axes.set_xticks(lines["position"].unique(), lines["value"].unique())
+    scale = _scale_y(panels[0], frame["seconds"].min(), frame["seconds"].max())
+    figure.suptitle(title, fontsize="medium")
+    figure.supxlabel(swept, fontsize="medium")
+    figure.supylabel(f"simulated time to the target ({unit_name}){scale}", fontsize="medium")
+    _legend(figure, panels)
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure and some small axes of it, which share their scales."""
+    columns = min(count, _COLUMNS)
+    rows = -(-count // columns)
+    size = (2.5 + 4.0 * columns, 1.0 + 3.0 * rows)  # inches
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for number, axes in enumerate(grid):
+        axes.grid(alpha=0.3)
+        axes.set_visible(number < count)
+    return figure, list(grid[:count])
+
+
+def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Name each line once, beside the axes."""
+    lines = {str(line.get_label()): line for axes in panels for line in axes.lines}
+    named = {label: line for label, line in lines.items() if not label.startswith("_")}
+    figure.legend(
+        list(named.values()),
+        [textwrap.fill(label, _LEGEND_WIDTH) for label in named],
+        loc="outside right upper",
+        fontsize="small",
+        handlelength=3.6,
+    )
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from floss_sim.errors import RecordError
-from floss_sim.records import RunFolder, fingerprint
+from floss_sim.records import RunFolder, RunRecord, fingerprint
 
 _REQUIRED = {"task", "data", "seed"}  # of a trajectory
 
@@ -28,15 +27,13 @@ class RecordedRun:
         settings: Its trajectory without the seed, the name of its ``network``, and ``timing``:
             the fingerprint of network and round policy. What they are equal in is one
             configuration.
-        curve: The rows of its evaluated rounds (``RunRecord.evaluated()``), by round.
-        transfers: Its transfers (schema TRANSFERS).
+        record: Its committed tables.
     """
 
     folder: RunFolder
     seed: int
     settings: Mapping[str, Any]
-    curve: Mapping[int, Mapping[str, Any]]
-    transfers: pa.Table
+    record: RunRecord
 
     @property
     def path(self) -> Path:
@@ -47,6 +44,17 @@ class RecordedRun:
     def method(self) -> str:
         """The method's name."""
         return str(self.folder.description.get("method"))
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds are committed."""
+        count: int = self.record.rounds.num_rows
+        return count
+
+    @cached_property
+    def curve(self) -> Mapping[int, Mapping[str, Any]]:
+        """The rows of its evaluated rounds (``RunRecord.evaluated()``), by round."""
+        return {row["round"]: row for row in self.record.evaluated().to_pylist()}
 
     @property
     def last(self) -> int:
@@ -60,9 +68,10 @@ class RecordedRun:
 
     def payload_bytes(self, direction: str, rounds: int) -> float | None:
         """Return the mean bytes of a payload in the first rounds; None where there is none."""
-        early = pc.less_equal(self.transfers["round"], rounds)
-        chosen = pc.and_(early, pc.equal(self.transfers["direction"], direction))
-        mean: float | None = pc.mean(self.transfers["nbytes"].filter(chosen)).as_py()
+        transfers = self.record.transfers
+        early = pc.less_equal(transfers["round"], rounds)
+        chosen = pc.and_(early, pc.equal(transfers["direction"], direction))
+        mean: float | None = pc.mean(transfers["nbytes"].filter(chosen)).as_py()
         return mean
 
     def test_accuracy(self, round_: int) -> float | None:
@@ -113,9 +122,7 @@ def read_run(path: Path) -> RecordedRun:
     trajectory = folder.description.get("trajectory")
     if not isinstance(trajectory, dict) or not trajectory.keys() >= _REQUIRED:
         raise RecordError(f"{path / 'run.json'} does not say what was run; remove the run folder")
-    record = folder.record()
     settings = {key: value for key, value in trajectory.items() if key != "seed"}
     committed = folder.committed()
     settings |= {"network": committed.network, "timing": committed.timing}
-    curve = {row["round"]: row for row in record.evaluated().to_pylist()}
-    return RecordedRun(folder, trajectory["seed"], settings, curve, record.transfers)
+    return RecordedRun(folder, trajectory["seed"], settings, folder.record())

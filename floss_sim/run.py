@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from floss_sim.config import RunConfig
-from floss_sim.errors import ConfigError, NonFiniteUpdateError
-from floss_sim.learners import ReplayLearner, ResumingLearner, SizeOnlyLearner
+from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.learners import ResumingLearner, SizeOnlyLearner
 from floss_sim.messages import ClientState, Dispatch, Learner, Metrics, order_of_clients
 from floss_sim.network import NetworkProfile
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
@@ -80,23 +80,8 @@ def run(
             folder.note_divergence(str(error))
         raise
     ledger.commit(learner)
-    return ledger.record({} if folder is None else folder.description)
-
-
-def retime(config: RunConfig, record: RunRecord, profile: NetworkProfile) -> RunRecord:
-    """Return the same rounds on another network, without training.
-
-    Raises:
-        ConfigError: Time shaped what was learned, on the old network or would on the new one.
-    """
-    if profile.shapes_training or "conditions" in record.description.get("trajectory", {}):
-        raise ConfigError(
-            f"on {profile.name} time would change what is learned; a run there must be trained"
-            if profile.shapes_training
-            else "time shaped what this run learned; it must be trained anew on another network"
-        )
-    learner = ReplayLearner(record)  # it knows which rounds were evaluated
-    return run(config, profile, learner, rounds=record.rounds.num_rows, eval_every=1)
+    trajectory = {**config.settings(), **conditions(profile, policy)}
+    return ledger.record(folder.description if folder else {"trajectory": trajectory})
 
 
 def size_only(config: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.records import RunFolder
-from floss_sim.run import retime
+from floss_sim.retiming import retime
 from planner.cost import Costs
 from planner.plan import Outcome, cut
 from planner.request import Request
@@ -142,7 +142,7 @@ class Runs:
 
     def _cut(self, candidate: Candidate, last: int) -> Outcome:
         config = self._request.config(candidate)
-        record = retime(config, self._folder(candidate).record(), self._request.profile)
+        record = retime(self._folder(candidate).record(), self._request.profile)
         binds = "round cap" if last >= measured(self._request.max_rounds) else "budget"
         return cut(candidate, record, self._costs.limit, last, binds, config.server.cohort)
 

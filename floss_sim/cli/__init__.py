@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli import compare, profiles, run, task
+from floss_sim.cli import compare, profiles, replay, run, task
 from floss_sim.cli.common import guard
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("run", help=run.HELP)(run.run)
 app.command("compare", help=compare.HELP)(compare.compare)
+app.command("replay", help=replay.HELP)(replay.replay)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(task.app, name="task")
 

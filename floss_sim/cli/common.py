@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -52,6 +53,7 @@ ThreadsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+_FOLDED_WIDTH = 28  # characters that a name keeps on a narrow terminal before it is folded
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
 
 
@@ -112,6 +114,40 @@ def given(**settings: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
+def check_target(target: float | None) -> None:
+    """Raise ConfigError unless a target is an accuracy."""
+    if target is not None and not 0 < target <= 1:
+        raise ConfigError(f"target {target:g} is outside (0, 1]; 0.9 is 90 %")
+
+
+def check_picture(path: Path) -> None:
+    """Raise ConfigError unless a path is one of a PNG."""
+    if path.suffix != ".png":
+        raise ConfigError(f"picture {str(path)!r} must end in .png")
+
+
+def plain_table(*columns: str, title: str | None = None) -> Table:
+    """Return a table in the house's looks; columns are numbers, but for the first and `source`."""
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for i, name in enumerate(columns):
+        is_text = i == 0 or name == "source"
+        table.add_column(name, no_wrap=True, justify="left" if is_text else "right")
+    return table
+
+
+def show_whole(table: Table, *folded: Iterable[str]) -> None:
+    """Print a table whole: names are folded on a narrow terminal, numbers never cut.
+
+    Args:
+        table: The table.
+        folded: The cells of each column that may be folded.
+    """
+    spare = sum(max(0, max(map(len, names)) - _FOLDED_WIDTH) for names in folded)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, Console(width=10_000).measure(table).maximum - spare)
+    console.print(table)
+
+
 def progress_bar(console: Console, *columns: str) -> Progress:
     """Return a progress bar with elapsed and remaining time, and extra text columns."""
     return Progress(
@@ -127,19 +163,3 @@ def progress_bar(console: Console, *columns: str) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
-
-
-def plain_table(first: str, *others: str) -> Table:
-    """Return a table without a frame; columns are numbers, but for the first and ``source``."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, no_wrap=True, justify="left" if name == "source" else "right")
-    return table
-
-
-def print_whole(table: Table) -> None:
-    """Print a table whole: numbers are never cut, however narrow the terminal."""
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-    console.print(table)

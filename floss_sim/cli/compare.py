@@ -11,14 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from floss_sim.cli.common import JsonOption
+from floss_sim.cli.common import JsonOption, check_picture, check_target, plain_table, show_whole
 from floss_sim.comparison import Axis, Comparison, Limit, Point, Reading, parse_limit
 from floss_sim.comparison import compare as compare_runs
-from floss_sim.errors import ConfigError
 from floss_sim.recorded import find_runs
 from floss_sim.records import write_atomically
 from floss_sim.units import format_bytes, format_duration
@@ -37,7 +33,6 @@ Examples:
   floss-sim compare runs/ --at 20MB --target 0.9 --csv curves.csv
 """
 CSV_COLUMNS = ("label", "seed", "round", "seconds", "bytes", "accuracy", "loss")
-_LABEL_WIDTH = 28  # characters that a label keeps on a narrow terminal before it is folded
 
 
 def compare(
@@ -64,10 +59,8 @@ def compare(
 ) -> None:
     """Put recorded runs beside each other: one table, one picture."""
     limit = None if at is None else parse_limit(at)
-    if target is not None and not 0 < target <= 1:
-        raise ConfigError(f"target {target:g} is outside (0, 1]; 0.9 is 90 %")
-    if out.suffix != ".png":
-        raise ConfigError(f"picture {str(out)!r} must end in .png")
+    check_target(target)
+    check_picture(out)
     comparison = compare_runs(find_runs(runs))
     readings = comparison.readings(limit)
     _draw(comparison, readings, x, limit, target, out)
@@ -104,12 +97,7 @@ def _print(
     where = "at the last round that all its seeds share"
     if at is not None:
         where = f"within {at}{' rounds' if at.isdigit() else ''}"
-    table = Table(
-        title=f"{comparison.task}: each configuration {where}",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = plain_table(title=f"{comparison.task}: each configuration {where}")
     names = ["", "seeds", "round", "valid.", "± sd", "test", "down", "up", "bytes", "time"]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
@@ -118,19 +106,11 @@ def _print(
         table.add_column(name, justify="right", no_wrap=True)
     for reading in readings:
         table.add_row(*_row(reading), *([] if target is None else _reached(reading, target)))
-    _show(table, max(len(reading.configuration.label) for reading in readings))
+    show_whole(table, [reading.configuration.label for reading in readings])
     print("down, up: a client and round; bytes: all clients, both directions; sd: over seeds")
     for note in comparison.notes:
         print(note)
     print(f"picture: {out}")
-
-
-def _show(table: Table, longest: int) -> None:
-    """Print a table whole: labels are folded on a narrow terminal, numbers never cut."""
-    whole = Console(width=10_000).measure(table).maximum
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.width = max(console.width, whole - max(0, longest - _LABEL_WIDTH))
-    console.print(table)
 
 
 def _row(reading: Reading) -> list[str]:

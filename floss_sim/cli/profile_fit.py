@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from floss_sim.cli.common import JsonOption, plain_table, print_whole
+from floss_sim.cli.common import JsonOption, plain_table, show_whole
 from floss_sim.errors import ProfileError
 from floss_sim.network import load_profile
 from floss_sim.network.fitting import PERCENTS, Fit, fit_classes, profile_text, report
@@ -123,7 +123,7 @@ def _print_fit(found: dict[str, Any]) -> None:
     for title, key, text in _PERCENTILES:
         values = found["percentiles"][key]
         table.add_row(title, *(text(values[k][str(p)]) for p in PERCENTS for k in _KINDS))
-    print_whole(table)
+    show_whole(table)
     both = (found["rank_correlation"][kind] for kind in _KINDS)
     data, fitted = ("-" if value is None else f"{value:.2f}" for value in both)
     print(f"rank correlation of down and up: {data} in the data, {fitted} in the fit")

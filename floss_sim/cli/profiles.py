@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.cli import profile_fit
-from floss_sim.cli.common import JsonOption, plain_table, print_whole
-from floss_sim.network import NetworkProfile, load_profile, packaged_profiles
+from floss_sim.cli.common import JsonOption, plain_table, show_whole
+from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
+from floss_sim.network.laws import RowsFleet
 from floss_sim.units import format_bytes, format_duration, format_rate
 
 LIST_HELP = """List the packaged network profiles.
@@ -36,6 +37,8 @@ Examples:
   floss-sim profiles check mine.toml
 """
 _SAMPLES = (100_000, 1_000_000)  # bytes of the transfers that are shown
+_DRAWN = 1000  # clients of a law of which quantiles are shown
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # by download rate
 _SOURCE_WIDTH = 44  # characters of a source that the list shows
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Network profiles.")
 app.command("fit", help=profile_fit.HELP)(profile_fit.fit)
@@ -51,12 +54,12 @@ def list_(json_: JsonOption = False) -> None:
     if json_:
         print(json.dumps([_summary(profile) for profile in profiles], indent=2))
         return
-    table = plain_table("profile", "classes", "down", "up", "round trip", "date", "source")
+    table = plain_table("profile", "clients", "down", "up", "round trip", "date", "source")
     for profile in profiles:
         source = profile.source
         cut = source if len(source) <= _SOURCE_WIDTH else f"{source[: _SOURCE_WIDTH - 1]}…"
-        table.add_row(profile.name, str(len(profile.clients)), *_ranges(profile), profile.date, cut)
-    print_whole(table)
+        table.add_row(profile.name, _kind(profile), *_ranges(profile), profile.date, cut)
+    show_whole(table)
 
 
 @app.command(help=SHOW_HELP)
@@ -72,8 +75,8 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     for group in _class_list(loaded):
         rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
         times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
-        table.add_row(f"{group['share']:.3g}", *rates, *(format_duration(time) for time in times))
-    print_whole(table)
+        table.add_row(group["share"], *rates, *(format_duration(time) for time in times))
+    show_whole(table)
     print(f"source: {loaded.source}")
 
 
@@ -82,23 +85,40 @@ def check(profile: ProfileArgument) -> None:
     """Check a profile; say in one line what it holds or what is wrong."""
     loaded = load_profile(profile)
     down, up, rtt = _ranges(loaded)
-    classes = len(loaded.clients)
     print(
-        f"{profile}: {loaded.name!r} is a profile of {classes} client class"
-        f"{'es' if classes > 1 else ''}: down {down}, up {up}, round trip {rtt}"
+        f"{profile}: {loaded.name!r} is a profile of {_kind(loaded)}: "
+        f"down {down}, up {up}, round trip {rtt}"
     )
 
 
+def _kind(profile: NetworkProfile) -> str:
+    """Return what a profile's clients are."""
+    if profile.fleet:
+        return f"a fleet by {profile.fleet.law}"
+    return f"{len(profile.clients)} class{'es' if len(profile.clients) > 1 else ''}"
+
+
+def _links(profile: NetworkProfile) -> list[tuple[str, ClientLink]]:
+    """Return the share and link of each class; of a law, clients from slow to fast."""
+    if profile.fleet is None:
+        classes = zip(profile.clients, profile.class_links(), strict=True)
+        return [(f"{group.share:.3g}", link) for group, link in classes]
+    rows = profile.fleet.rows if isinstance(profile.fleet, RowsFleet) else ()
+    table = len(rows) if profile.fleet.law == "table" else _DRAWN
+    drawn = sorted(profile.links(table), key=lambda link: link.down_bits_per_s)
+    return [(f"{share:.0%}", drawn[int(share * (table - 1))]) for share in _QUANTILES]
+
+
 def _summary(profile: NetworkProfile) -> dict[str, Any]:
-    groups = profile.clients
+    links = [link for _, link in _links(profile)]
     return {
         "name": profile.name,
         "date": profile.date,
         "source": profile.source,
-        "classes": len(groups),
-        "down_bits_per_s": _span(group.down for group in groups),
-        "up_bits_per_s": _span(group.up for group in groups),
-        "rtt_s": _span(group.rtt for group in groups),
+        "clients": _kind(profile),
+        "down_bits_per_s": _span(link.down_bits_per_s for link in links),
+        "up_bits_per_s": _span(link.up_bits_per_s for link in links),
+        "rtt_s": _span(link.rtt_s for link in links),
     }
 
 
@@ -127,17 +147,19 @@ def _range(span: Sequence[float], text: Callable[[float], str]) -> str:
 def _class_list(profile: NetworkProfile) -> list[dict[str, Any]]:
     """Return each class, and the seconds of sample transfers that nothing else delays."""
     listed = []
-    for group in profile.clients:
-        link = group.link()
-        ways = {"down": link.download_s, "up": link.upload_s}
-        times = {f"{way}_{size}": take(size) for way, take in ways.items() for size in _SAMPLES}
+    for share, link in _links(profile):
+        times = {
+            f"{way}_{size}": link.transfer_s(way, size, profile.transport)
+            for way in ("down", "up")
+            for size in _SAMPLES
+        }
         listed.append(
             {
-                "share": group.share,
-                "down_bits_per_s": group.down,
-                "up_bits_per_s": group.up,
-                "rtt_s": group.rtt,
-                "compute_s_per_example": group.compute_per_example,
+                "share": share,
+                "down_bits_per_s": link.down_bits_per_s,
+                "up_bits_per_s": link.up_bits_per_s,
+                "rtt_s": link.rtt_s,
+                "compute_s_per_example": link.compute_s_per_example,
                 "transfer_s": times,
             }
         )

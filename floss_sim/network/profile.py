@@ -177,12 +177,16 @@ class NetworkProfile(Section):
             return fleet
         return Fleet(size, lambda client: self.overrides(fleet[client]))
 
+    def class_links(self) -> tuple[ClientLink, ...]:
+        """Return the link of each class."""
+        return tuple(self.overrides(group.link()) for group in self.clients)
+
     def mean_rates(self, size: int) -> tuple[float, float]:
         """Return the mean nominal rates (down, up) of the clients, by shares where there are."""
         if self.fleet is None:
-            shares = [(group.share, self.overrides(group.link())) for group in self.clients]
-            down = sum(share * link.down_bits_per_s for share, link in shares)
-            return down, sum(share * link.up_bits_per_s for share, link in shares)
+            pairs = list(zip(self.clients, self.class_links(), strict=True))
+            down = sum(group.share * link.down_bits_per_s for group, link in pairs)
+            return down, sum(group.share * link.up_bits_per_s for group, link in pairs)
         links = self.links(size)
         return fmean(k.down_bits_per_s for k in links), fmean(k.up_bits_per_s for k in links)
 
@@ -249,12 +253,8 @@ class NetworkProfile(Section):
             rows = [vars(self.overrides(row)) for row in self.fleet.rows]
             return [self.fleet.law, fingerprint({"rows": rows, "weights": self.fleet.weights})]
         return [
-            {
-                **_plain(self.overrides(group.link())),
-                "share": group.share,
-                "start": group.trace_start,
-            }
-            for group in self.clients
+            {**_plain(link), "share": group.share, "start": group.trace_start}
+            for link, group in zip(self.class_links(), self.clients, strict=True)
         ]
 
 

@@ -93,8 +93,9 @@ class Wires:
                 yield env.timeout(rtt_s / 2)
         finally:
             leg.ended_at_s = env.now
-            leg.sent_bytes = round(leg.nbytes * (1 - left / bits))
-            leg.wire_bytes += round(wire_bytes * (1 - left / bits))
+            sent = 1 - left / bits if bits else 1.0
+            leg.sent_bytes = round(leg.nbytes * sent)
+            leg.wire_bytes += round(wire_bytes * sent)
 
     def _jitter_s(self, link: ClientLink, sequence: int, direction: str) -> float:
         if not link.jitter_s:

@@ -19,7 +19,9 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'profiles', 'list']; c.main()",
+        "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'replay', '--help']; c.main()",
         "import floss_sim.comparison",
+        "import floss_sim.whatif, floss_sim.crossover",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str):
@@ -41,7 +43,7 @@ def test_digits_need_no_library_of_data_sets():
     assert "LOADED []" in done.stdout
 
 
-@pytest.mark.parametrize("command", [["floss_sim", "run"], ["planner"]])
+@pytest.mark.parametrize("command", [["floss_sim", "run"], ["floss_sim", "replay"], ["planner"]])
 def test_help_has_examples(command: list[str]):
     done = subprocess.run(
         [sys.executable, "-m", *command, "--help"], capture_output=True, text=True, check=True

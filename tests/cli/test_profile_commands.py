@@ -44,8 +44,10 @@ def test_list_has_a_row_for_every_packaged_profile(monkeypatch, capfd):
     for name in packaged_profiles():
         assert sum(line.startswith(f"{name} ") for line in lines) == 1
     (paper,) = (line for line in lines if line.startswith("paper-200-20"))
-    assert paper.startswith("paper-200-20 1 200 Mbit/s 20 Mbit/s 0 ms 2024-05 A. Raje")
-    assert any(line.startswith("lte 4 7.8 to 73.3 Mbit/s 6.5 to 22.9 Mbit/s") for line in lines)
+    assert paper.startswith("paper-200-20 1 class 200 Mbit/s 20 Mbit/s 0 ms 2024-05 A. Raje")
+    assert any(
+        line.startswith("lte 4 classes 7.8 to 73.3 Mbit/s 6.5 to 22.9 Mbit/s") for line in lines
+    )
     assert any("75 Mbit/s to 1 Gbit/s" in line for line in lines)
 
 
@@ -79,7 +81,7 @@ def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: P
     (home / "mine.toml").write_text(text, encoding="utf-8")
     code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
     assert (code, err) == (0, "")
-    says = "'n' is a profile of 1 client class: down 16 Mbit/s, up 300 kbit/s, round trip 500 ms"
+    says = "'n' is a profile of 1 class: down 16 Mbit/s, up 300 kbit/s, round trip 500 ms"
     assert out == f"mine.toml: {says}\n"
     (home / "mine.toml").write_text(text.replace("MB/s", "MB"), encoding="utf-8")
     code, out, err = call(monkeypatch, capfd, "check", "mine.toml")

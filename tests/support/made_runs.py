@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from floss_sim.messages import Snapshot
-from floss_sim.records import RECORD_VERSION, RunFolder
+from floss_sim.network import NetworkProfile
+from floss_sim.records import RECORD_VERSION, RunFolder, fingerprint
 
 Row = tuple[float | None, int, int, float]  # accuracy, bytes down, bytes up, closed at second
 
@@ -21,7 +22,7 @@ def trajectory(**changes: Any) -> dict[str, Any]:
         "method": {"down_density": 1.0, "up_density": 1.0},
         "rank": 4,
         "seed": 0,
-        "fleet": {"law": "iid", "alpha": 0.1},
+        "fleet": {"clients": 2, "law": "iid", "alpha": 0.1},
         "client": {"learning_rate": 0.05},
         "server": {"learning_rate": 0.005, "cohort": 2},
         "layout": "a9ac0976166cb411",
@@ -36,10 +37,14 @@ def make_run(
     *,
     method: str = "floss",
     timing: str = "0123456789abcdef",
+    on: NetworkProfile | None = None,
     test: Mapping[int, float] | None = None,
     **changes: Any,
 ) -> Path:
-    """Write a run of two clients a round, who share the round's bytes one to three."""
+    """Write a run of two clients a round, who share the round's bytes one to three.
+
+    Its rounds close at the given seconds, or ``on`` a network at those of the closed form.
+    """
     description = {
         "record_version": RECORD_VERSION,
         "fingerprint": "f",
@@ -47,17 +52,34 @@ def make_run(
         "trajectory": trajectory(**changes),
     }
     folder = RunFolder.open(path, description)
+    if on is not None:
+        rows = timed(rows, on)
     if rows:
         folder.commit(
             [_round(number, row) for number, row in enumerate(rows, start=1)],
             [t for number, row in enumerate(rows, start=1) for t in _transfers(number, row)],
-            timing=timing,
+            timing=timing if on is None else fingerprint(on.settings()),
+            network="" if on is None else on.name,
             snapshot=Snapshot(len(rows), {"P": np.zeros(1, np.float32)}),
             models={},
         )
     for number, accuracy in (test or {}).items():
         folder.cache_test_metrics(number, {"accuracy": accuracy, "loss": 1.0})
     return path
+
+
+def timed(rows: Sequence[Row], profile: NetworkProfile) -> list[Row]:
+    """Return rows whose seconds are those of a network, by the closed form."""
+    links, now, made = profile.links(2), 0.0, []
+    for accuracy, down, up, _ in rows:
+        now += max(
+            link.rtt_s + link.compute_s_per_example
+            + 8 * (down * share // 4) / link.down_bits_per_s
+            + 8 * (up * share // 4) / link.up_bits_per_s
+            for link, share in zip(links, (1, 3), strict=True)
+        )  # fmt: skip
+        made.append((accuracy, down, up, now))
+    return made
 
 
 def _round(number: int, row: Row) -> dict[str, Any]:
@@ -74,7 +96,7 @@ def _round(number: int, row: Row) -> dict[str, Any]:
 def _transfers(number: int, row: Row) -> list[dict[str, Any]]:
     return [
         {
-            "sequence": 2 * number + client, "round": number, "client": client,
+            "sequence": 2 * (number - 1) + client, "round": number, "client": client,
             "direction": direction, "version": number - 1, "nbytes": both * share // 4,
             "entries": 1, "examples": 1, "started_at_s": 0.0, "ended_at_s": row[3],
             "sent_bytes": both * share // 4, "wire_bytes": both * share // 4,

@@ -29,7 +29,8 @@ def test_densities_go_unsaid_where_everything_travels():
 
 
 def test_what_most_share_goes_unsaid_once_and_is_told():
-    made, unsaid = labels([floss(), floss(rank=8), floss(fleet={"law": "dirichlet", "alpha": 0.1})])
+    dealt = {"clients": 2, "law": "dirichlet", "alpha": 0.1}
+    made, unsaid = labels([floss(), floss(rank=8), floss(fleet=dealt)])
     assert made == ["floss r4", "floss r8", "floss r4 dirichlet"]
     assert unsaid == ["iid"]
 

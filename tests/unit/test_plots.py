@@ -12,10 +12,22 @@ from made_runs import make_run
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from floss_sim import load_profile
 from floss_sim.comparison import compare
+from floss_sim.crossover import Crossover, Sweep
 from floss_sim.network.fitting import fit_classes
 from floss_sim.network.speed_tests import SpeedTests
-from floss_sim.plots import comparison_frame, draw_comparison, draw_fit, fit_frame
+from floss_sim.plots import (
+    comparison_frame,
+    crossover_frame,
+    draw_comparison,
+    draw_crossovers,
+    draw_fit,
+    draw_replay,
+    fit_frame,
+    replay_frame,
+)
+from floss_sim.whatif import replayable, scenarios
 
 
 def frame(
@@ -155,3 +167,64 @@ def test_a_fit_is_drawn_as_two_distributions_a_direction():
         "tests",
         "classes",
     ]
+
+
+def replayed(tmp_path: Path, *networks: str) -> pd.DataFrame:
+    """Return the frame of two configurations on the network of their record and on others."""
+    rows = [(0.5, 10_000, 2000, 0.0), (0.75, 10_000, 2000, 0.0)]
+    paper = load_profile("paper-200-20")
+    paths = [make_run(tmp_path / str(i), rows, rank=4 * i + 4, on=paper) for i in range(2)]
+    profiles = [load_profile(name) for name in networks]
+    configurations = replayable(paths, "lte").configurations
+    return replay_frame(line for one in configurations for line in scenarios(one, profiles))
+
+
+def test_a_replay_has_axes_for_each_configuration_and_a_line_for_each_network(tmp_path: Path):
+    frame = replayed(tmp_path, "lte")
+    figure = draw_replay(frame, "digits", target=0.9)
+    assert [axes.get_title() for axes in figure.axes] == ["floss r4", "floss r8"]
+    assert legend(figure) == ["paper-200-20 (recorded)", "lte"]
+    for axes in figure.axes:
+        recorded, lte, mark = axes.lines
+        assert recorded.get_ydata().tolist() == [50, 75]
+        assert recorded.get_xdata()[-1] == pytest.approx(16e3 * (7500 / 200e6 + 1500 / 20e6))
+        assert recorded.get_color() != lte.get_color()
+        assert np.unique(mark.get_ydata()) == pytest.approx([90])
+        assert axes.get_xscale() == "log"
+    assert figure.get_supxlabel() == "simulated time (ms), logarithmic"
+    assert figure.get_suptitle() == "digits: one seed each"
+
+
+def test_a_replay_on_one_network_starts_at_zero(tmp_path: Path):
+    figure = draw_replay(replayed(tmp_path), "digits")
+    assert figure.axes[0].get_xscale() == "linear"
+    assert figure.axes[0].get_xlim()[0] == 0
+    assert figure.get_supxlabel() == "simulated time (ms)"
+
+
+def test_crossovers_have_axes_for_each_network_and_a_line_for_each_configuration():
+    sweep = Sweep("up", ("1Mbit/s", "2Mbit/s"))
+    made = [
+        Crossover(name, sweep, 0.9, ("a", "b", "c"), ((2 * s, s, None), (s, 3 * s, None)))
+        for name, s in (("near", 1.0), ("far", 20.0))
+    ]
+    frame = crossover_frame(made)
+    assert len(frame) == 8
+    figure = draw_crossovers(frame, "digits", "up")
+    assert [axes.get_title() for axes in figure.axes] == ["near", "far"]
+    assert legend(figure) == ["a", "b"]
+    first, second = figure.axes[1].lines
+    assert first.get_ydata().tolist() == pytest.approx([40 / 60, 20 / 60])
+    assert second.get_xdata().tolist() == [0, 1]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1Mbit/s", "2Mbit/s"]
+    assert figure.get_supylabel() == "simulated time to the target (min), logarithmic"
+
+
+@pytest.mark.parametrize("lines", [1, 4, 7])
+def test_every_configuration_has_its_axes_and_no_others_show(lines: int):
+    rows = pd.concat([frame({f"m{i}": 1.0}).assign(network="lte") for i in range(lines)])
+    figure = draw_replay(rows, "digits")
+    figure.draw_without_rendering()
+    assert sum(axes.get_visible() for axes in figure.axes) == lines
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 > max(axes.get_window_extent().x1 for axes in figure.axes)

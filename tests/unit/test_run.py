@@ -52,7 +52,7 @@ def test_the_last_round_is_evaluated_whatever_the_period(
 
 def test_retiming_keeps_every_measurement(sparse_digits: RunConfig, paper: NetworkProfile):
     recorded = run(sparse_digits, paper, CountingLearner(), rounds=13, eval_every=3)
-    again = retime(sparse_digits, recorded, load_profile("lte"))
+    again = retime(recorded, load_profile("lte"))
     assert again.rounds["accuracy"].equals(recorded.rounds["accuracy"])
     assert again.evaluated()["round"].to_pylist() == [3, 6, 9, 12, 13]
 
@@ -63,7 +63,7 @@ def test_retiming_equals_a_run_on_the_other_network(
     lte = load_profile("lte")
     recorded = run(sparse_digits, paper, CountingLearner(), rounds=12)
     direct = run(sparse_digits, lte, CountingLearner(), rounds=12)
-    again = retime(sparse_digits, recorded, lte)
+    again = retime(recorded, lte)
     for kind in COLUMNS:
         assert getattr(again, kind).equals(getattr(direct, kind))
     assert not recorded.rounds["closed_at_s"].equals(direct.rounds["closed_at_s"])

@@ -1,0 +1,82 @@
+"""Named changes of a network profile: what a what-if study varies.
+
+A changed profile is named after its changes, such as ``"lte, up 10Mbit/s, upload ratio 4"``;
+:func:`named` reads such a name back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from floss_sim.errors import ProfileError, UnitError
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.units import parse_duration, parse_rate
+
+
+def _ratio(text: object) -> float:
+    try:
+        ratio = float(str(text))
+    except ValueError:
+        raise ProfileError(f"{text!r} is not a number, such as 16") from None
+    if not 0 < ratio < math.inf:
+        raise ProfileError(f"{text} must be a finite number above zero")
+    return ratio
+
+
+# In this order they are made: an upload ratio follows the down rate that was asked for.
+CHANGES: Mapping[str, Callable[[object], float]] = {
+    "down": parse_rate,
+    "up": parse_rate,
+    "rtt": parse_duration,
+    "upload-ratio": _ratio,
+    "server-egress": parse_rate,
+    "server-ingress": parse_rate,
+}
+
+
+def changed(profile: NetworkProfile, name: str, text: str) -> NetworkProfile:
+    """Return a profile with one named change, such as ``"rtt"`` and ``"50ms"``.
+
+    Raises:
+        ProfileError: Unknown name, or a value that no profile could have.
+        UnitError: A quantity without a known unit.
+    """
+    if name not in CHANGES:
+        raise ProfileError(f"a network has no {name!r} to change; valid: {', '.join(CHANGES)}")
+    text = "".join(text.split())
+    try:
+        value = CHANGES[name](text)
+    except (ProfileError, UnitError) as error:
+        raise type(error)(f"{name}: {error}") from None
+    key = name.removeprefix("server-").replace("-", "_")
+    return profile.changed(f"{name.replace('-', ' ')} {text}", **{key: value})
+
+
+def all_changed(profile: NetworkProfile, changes: Mapping[str, str]) -> NetworkProfile:
+    """Return a profile with several changes, made in the order of ``CHANGES``.
+
+    Raises:
+        ProfileError: As :func:`changed`, or two changes that set the same rates.
+        UnitError: A quantity without a known unit.
+    """
+    if {"up", "upload-ratio"} <= changes.keys():
+        raise ProfileError("'up' and 'upload-ratio' both set the up rates; give one of them")
+    order = list(CHANGES)
+    for name in sorted(changes, key=lambda name: order.index(name) if name in order else -1):
+        profile = changed(profile, name, changes[name])
+    return profile
+
+
+def named(name: str) -> NetworkProfile:
+    """Return the profile of a packaged name with its changes, as :func:`changed` writes it.
+
+    Raises:
+        ProfileError: No packaged profile, or no such change.
+    """
+    base, *changes = name.split(", ")
+    profile = load_profile(base)
+    for change in changes:
+        what, _, text = change.rpartition(" ")
+        profile = changed(profile, what.replace(" ", "-"), text)
+    return profile

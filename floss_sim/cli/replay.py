@@ -1,0 +1,200 @@
+"""``floss-sim replay``: recorded runs re-timed on other networks, without training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from floss_sim.changes import CHANGES, all_changed
+from floss_sim.cli.common import (
+    JsonOption,
+    check_picture,
+    check_target,
+    given,
+    plain_table,
+    show_whole,
+)
+from floss_sim.cli.crossovers import show_crossovers
+from floss_sim.comparison import Comparison, check_evaluated
+from floss_sim.crossover import common_target, crossover, parse_sweep
+from floss_sim.errors import ProfileError
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.recorded import find_runs
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.whatif import Scenario, recorded_network, replayable, scenarios
+
+HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
+
+Bytes and accuracies stand in the records; only the seconds change. Runs that differ only in the
+seed are one configuration, shown as the mean of its seeds. Without --network, changes apply to the
+network that the runs were recorded on.
+
+--sweep changes one property of the network step by step ({", ".join(CHANGES)}) and
+says when each configuration reaches the target.
+
+Examples:
+
+  floss-sim replay runs/first --network lte --network cable.toml
+
+  floss-sim replay 'runs/floss-*' --upload-ratio 16 --rtt 50ms
+
+  floss-sim replay runs/dense runs/floss --sweep upload-ratio=1,2,4,8,16,32
+
+  floss-sim replay runs/ --target 0.9 --sweep rtt=10ms,50ms,250ms
+"""
+
+
+def replay(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Run folders, folders that hold run folders, or quoted patterns."),
+    ],
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="Packaged profile, or a path that ends in .toml; repeatable."),
+    ] = None,
+    down: Annotated[str | None, typer.Option(help="Set every down rate: 100Mbit/s.")] = None,
+    up: Annotated[str | None, typer.Option(help="Set every up rate: 10Mbit/s.")] = None,
+    rtt: Annotated[str | None, typer.Option(help="Set every round trip: 50ms.")] = None,
+    upload_ratio: Annotated[
+        str | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="Change a property step by step: upload-ratio=1,4,16.")
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            help="Say when each mean reaches this validation accuracy, such as 0.9; "
+            "default of a sweep: the highest that all reach."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("replay.png"),
+    json_: JsonOption = False,
+) -> None:
+    """Re-time recorded runs on other networks, without training."""
+    check_target(target)
+    check_picture(out)
+    swept = None if sweep is None else parse_sweep(sweep)
+    changes = given(**{"down": down, "up": up, "rtt": rtt, "upload-ratio": upload_ratio})
+    profiles = _distinct(load_profile(name) for name in network or ())
+    comparison = replayable(find_runs(runs), network[0] if network else "NETWORK")
+    configurations = comparison.configurations
+    if swept or target is not None:
+        check_evaluated(configurations)
+    if not profiles and (swept or changes):
+        profiles = [recorded_network(configurations)]
+    if swept:
+        goal = common_target(configurations) if target is None else target
+        tables = [crossover(configurations, one, swept, goal, changes) for one in profiles]
+        show_crossovers(comparison, tables, target is not None, out, json_)
+        return
+    networks = [all_changed(profile, changes) for profile in profiles]
+    lines = [line for one in configurations for line in scenarios(one, networks)]
+    if not lines:
+        recorded_network(configurations)  # refuses: seeds of one configuration differ in theirs
+    picture = _draw(comparison, lines, target, out)
+    if json_:
+        print(json.dumps(_to_json(comparison, lines, target, picture), indent=2))
+    else:
+        _print(comparison, lines, target, picture)
+
+
+def _distinct(profiles: Iterable[NetworkProfile]) -> list[NetworkProfile]:
+    """Return profiles, each once.
+
+    Raises:
+        ProfileError: Two profiles have one name.
+    """
+    found: dict[str, NetworkProfile] = {}
+    for profile in profiles:
+        if found.setdefault(profile.name, profile) != profile:
+            raise ProfileError(f"two different networks are named {profile.name!r}; rename one")
+    return list(found.values())
+
+
+def _draw(
+    comparison: Comparison, lines: Sequence[Scenario], target: float | None, out: Path
+) -> Path | None:
+    from floss_sim.plots import draw_replay, replay_frame, save
+
+    frame = replay_frame(lines)
+    if not len(frame):  # no evaluated round
+        return None
+    save(draw_replay(frame, comparison.task, target=target), out)
+    return out
+
+
+def _print(
+    comparison: Comparison, lines: Sequence[Scenario], target: float | None, picture: Path | None
+) -> None:
+    table = plain_table(title=f"{comparison.task}: recorded runs on other networks")
+    names = ["seeds", "rounds", "time", "a round", "valid."]
+    if target is not None:
+        names += [f"{target:g} at round", "at bytes", "at time"]
+    table.add_column("", overflow="fold")
+    table.add_column("network", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(*_row(line), *([] if target is None else _reached(line, target)))
+    show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
+    for note in comparison.notes:
+        print(note)
+    print(f"picture: {picture or 'none, for want of an evaluated round'}")
+
+
+def _row(line: Scenario) -> list[str]:
+    return [
+        line.configuration.label,
+        line.title,
+        str(len(line.runs)),
+        str(line.rounds),
+        format_duration(line.simulated_s),
+        format_duration(line.simulated_s / line.rounds),
+        "-" if line.last is None else f"{line.last.accuracy:.3f}",
+    ]
+
+
+def _reached(line: Scenario, target: float) -> list[str]:
+    point = line.configuration.reaching(target)
+    if point is None:
+        return ["not reached", "-", "-"]
+    return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]
+
+
+def _to_json(
+    comparison: Comparison, lines: Iterable[Scenario], target: float | None, picture: Path | None
+) -> dict[str, Any]:
+    return {
+        "task": comparison.task,
+        "target": target,
+        "scenarios": [_line_json(line, target) for line in lines],
+        "notes": list(comparison.notes),
+        "picture": None if picture is None else str(picture),
+    }
+
+
+def _line_json(line: Scenario, target: float | None) -> dict[str, Any]:
+    configuration = line.configuration
+    reached = None if target is None else configuration.reaching(target)
+    return {
+        "label": configuration.label,
+        "method": configuration.method,
+        "settings": dict(configuration.settings),
+        "seeds": [run.seed for run in line.runs],
+        "runs": [str(run.path) for run in line.runs],
+        "network": line.network,
+        "recorded": line.recorded,
+        "rounds": line.rounds,
+        "simulated_s": line.simulated_s,
+        "seconds_per_round": line.simulated_s / line.rounds,
+        "last": line.last and asdict(line.last),
+        "reached_at": reached and asdict(reached),
+        "curve": [asdict(point) for point in configuration.points],
+    }

@@ -1,0 +1,121 @@
+"""Crossovers: at which values of one property of a network another configuration is the fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from floss_sim.changes import CHANGES, all_changed
+from floss_sim.comparison import Configuration
+from floss_sim.errors import ConfigError
+from floss_sim.network import NetworkProfile
+from floss_sim.whatif import scenario
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The values that one named change of a network takes, as texts."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+def parse_sweep(text: str) -> Sweep:
+    """Return the sweep of a text such as ``"upload-ratio=1,4,16"``.
+
+    Raises:
+        ConfigError: An unknown name, or no values.
+    """
+    name, _, values = text.partition("=")
+    if name not in CHANGES:
+        raise ConfigError(f"cannot sweep {name!r}; valid: {', '.join(CHANGES)}")
+    found = tuple(dict.fromkeys(value.strip() for value in values.split(",")))
+    if "" in found:
+        raise ConfigError(f"sweep {text!r} lacks a value; valid: NAME=VALUE,VALUE,...")
+    return Sweep(name, found)
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """Simulated seconds to a target on one network, as one property of it takes values.
+
+    Attributes:
+        network: The network that is changed.
+        sweep: What is changed.
+        target: The validation accuracy, 0 to 1.
+        labels: The configurations.
+        seconds: One row a value, one column a configuration; None where it is not reached.
+    """
+
+    network: str
+    sweep: Sweep
+    target: float
+    labels: tuple[str, ...]
+    seconds: tuple[tuple[float | None, ...], ...]
+
+    def fastest(self) -> list[tuple[str, ...]]:
+        """Return the fastest configurations of each value; none where none reaches the target."""
+        return [self._fastest(row) for row in self.seconds]
+
+    def _fastest(self, row: Sequence[float | None]) -> tuple[str, ...]:
+        least = min((seconds for seconds in row if seconds is not None), default=None)
+        if least is None:
+            return ()
+        return tuple(label for label, s in zip(self.labels, row, strict=True) if s == least)
+
+    def verdict(self) -> str:
+        """Return one line: between which values another configuration becomes the fastest."""
+        winners = self.fastest()
+        if not winners[0]:
+            return f"no configuration reaches {self.target:g}"
+        rows = zip(self.sweep.values, winners, strict=True)
+        changes = [
+            f"from {' = '.join(before)} to {' = '.join(after)} between {self.sweep.name} "
+            f"{low} and {high}"
+            for (low, before), (high, after) in pairwise(rows)
+            if before != after
+        ]
+        if changes:
+            return f"the fastest changes {'; '.join(changes)}"
+        return f"{' = '.join(winners[0])} is the fastest at every value"
+
+
+def common_target(configurations: Sequence[Configuration]) -> float:
+    """Return the highest accuracy that every configuration reaches."""
+    return min(max(p.accuracy for p in one.points) for one in configurations)
+
+
+def crossover(
+    configurations: Sequence[Configuration],
+    profile: NetworkProfile,
+    sweep: Sweep,
+    target: float,
+    changes: Mapping[str, str],
+) -> Crossover:
+    """Return the seconds in which configurations reach a target as a network changes.
+
+    Args:
+        configurations: What is re-timed.
+        profile: The network.
+        sweep: What is changed, and its values.
+        target: A validation accuracy, 0 to 1.
+        changes: What else is changed, at every value.
+
+    Raises:
+        ConfigError: The sweep's name is among the other changes, or a value cannot be read.
+    """
+    if sweep.name in changes:
+        raise ConfigError(f"{sweep.name!r} is both swept and set; give one of them")
+    networks = [all_changed(profile, {**changes, sweep.name: value}) for value in sweep.values]
+    seconds = tuple(
+        tuple(_seconds(configuration, network, target) for configuration in configurations)
+        for network in networks
+    )
+    labels = tuple(configuration.label for configuration in configurations)
+    return Crossover(all_changed(profile, changes).name, sweep, target, labels, seconds)
+
+
+def _seconds(configuration: Configuration, network: NetworkProfile, target: float) -> float | None:
+    point = scenario(configuration, network).configuration.reaching(target)
+    return None if point is None else point.closed_at_s

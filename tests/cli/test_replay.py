@@ -1,0 +1,228 @@
+"""``floss-sim replay`` on hand-made records: what it prints, draws and refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_runs import make_run, timed
+
+import floss_sim.cli
+from floss_sim import load_profile
+
+DENSE = [(0.5, 40_000, 40_000, 0.0), (0.75, 40_000, 40_000, 0.0)]
+FLOSS = [(0.5, 40_000, 4000, 0.0), (None, 40_000, 4000, 0.0), (0.75, 40_000, 4000, 0.0)]
+MINE = """
+name = "{name}"
+source = "x"
+date = "x"
+[[clients]]
+share = 1.0
+down = "80 kbit/s"
+up = "80 kbit/s"
+rtt = "{rtt}"
+compute_per_example = "0 ms"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    paper = load_profile("paper-200-20")
+    make_run(tmp_path / "runs" / "dense", DENSE, method="dense", on=paper)
+    make_run(tmp_path / "runs" / "floss", FLOSS, on=paper, rank=8)
+    (tmp_path / "mine.toml").write_text(MINE.format(name="mine", rtt="1 s"))
+    return tmp_path
+
+
+def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["floss-sim", "replay", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        floss_sim.cli.main()
+    out, err = capfd.readouterr()
+    return stop.value.code, out, err
+
+
+def lines_of(out: str) -> list[str]:
+    return [" ".join(line.split()) for line in out.splitlines()]
+
+
+def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Path):
+    networks = ["--network", "mine.toml", "--network", "paper-200-20"]
+    code, out, err = call(monkeypatch, capfd, "runs", *networks, "--target", "0.7")
+    assert (code, err) == (0, "")
+    rows = lines_of(out)
+    # 30 kB each way at 10 kB/s and a round trip of a second: 7 seconds a round
+    assert "dense r4 mine 1 2 14 s 7 s 0.750 2 160 kB 14 s" in rows
+    assert "floss r8 mine 1 3 12.9 s 4.3 s 0.750 3 132 kB 12.9 s" in rows
+    assert "dense r4 paper-200-20 (recorded) 1 2 26.4 ms 13.2 ms 0.750 2 160 kB 26.4 ms" in rows
+    assert sum("paper-200-20" in row for row in rows) == 2  # not once more as re-timed
+    assert rows[-1] == "picture: replay.png"
+    assert (home / "replay.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_network_the_recorded_seconds_stand(monkeypatch, capfd, home: Path):
+    code, out, _ = call(monkeypatch, capfd, "runs/dense", "--json", "--target", "0.9")
+    assert code == 0
+    answer = json.loads(out)
+    assert (answer["task"], answer["target"], answer["picture"]) == ("made", 0.9, "replay.png")
+    (line,) = answer["scenarios"]
+    assert (line["label"], line["method"], line["seeds"]) == ("dense", "dense", [0])
+    assert (line["network"], line["recorded"], line["rounds"]) == ("paper-200-20", True, 2)
+    assert line["simulated_s"] == timed(DENSE, load_profile("paper-200-20"))[-1][3]
+    assert line["seconds_per_round"] == line["simulated_s"] / 2
+    assert line["last"]["accuracy"] == 0.75
+    assert line["reached_at"] is None
+    assert [point["round"] for point in line["curve"]] == [1, 2]
+    assert line["runs"] == ["runs/dense"]
+
+
+def test_changes_apply_to_all_networks_or_to_the_recorded_one(monkeypatch, capfd, home: Path):
+    changes = ["--upload-ratio", "4", "--rtt", "50ms", "--down", "100Mbit/s"]
+    said = ", down 100Mbit/s, rtt 50ms, upload ratio 4"
+    round_s = 0.05 + 8 * 30_000 / 100e6 + 8 * 30_000 / 25e6
+    for networks, names in (
+        ([], ["paper-200-20", f"paper-200-20{said}"]),
+        (["--network", "lte", "--network", "mine.toml"], ["paper-200-20", f"lte{said}",
+                                                         f"mine{said}"]),
+    ):  # fmt: skip
+        code, out, _ = call(monkeypatch, capfd, "runs/dense", "--json", *networks, *changes)
+        assert code == 0
+        lines = json.loads(out)["scenarios"]
+        assert [line["network"] for line in lines] == names
+        assert lines[-1]["simulated_s"] == pytest.approx(2 * round_s)
+
+
+def test_a_target_that_is_not_reached_is_no_error(monkeypatch, capfd, home: Path):
+    code, out, _ = call(monkeypatch, capfd, "runs", "--network", "lte", "--target", "0.9")
+    assert code == 0
+    assert out.count("not reached") == 4
+
+
+def test_a_sweep_says_where_the_fastest_changes(monkeypatch, capfd, home: Path):
+    sweep = ["--sweep", "rtt=0s,2s,5s,20s", "--out", "sweep.png"]
+    code, out, err = call(monkeypatch, capfd, "runs", "--network", "mine.toml", *sweep)
+    assert (code, err) == (0, "")
+    rows = lines_of(out)
+    assert rows[0] == "made: simulated time to accuracy 0.75 on mine; * marks the fastest"
+    assert "rtt dense r4 floss r8" in rows
+    assert "0s 12 s * 9.9 s" in rows
+    assert "2s 16 s * 15.9 s" in rows
+    assert "5s * 22 s 24.9 s" in rows
+    assert "the fastest changes from floss r8 to dense r4 between rtt 2s and 5s" in rows
+    assert "accuracy 0.75: the highest that every configuration reaches" in rows
+    assert (home / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_for_machines(monkeypatch, capfd, home: Path):
+    code, out, _ = call(
+        monkeypatch, capfd, "runs", "--network", "mine.toml", "--network", "lte", "--json",
+        "--sweep", "rtt=2s,5s", "--target", "0.5",
+    )  # fmt: skip
+    assert code == 0
+    answer = json.loads(out)
+    assert (answer["sweep"], answer["target"]) == ("rtt", 0.5)
+    mine, lte = answer["networks"]
+    assert (mine["network"], lte["network"]) == ("mine", "lte")
+    assert mine["rows"][0] == {
+        "value": "2s", "fastest": ["floss r8"],
+        "seconds": {"dense r4": pytest.approx(8), "floss r8": pytest.approx(5.3)},
+    }  # fmt: skip
+    assert mine["verdict"] == "floss r8 is the fastest at every value"
+
+
+def test_a_sweep_of_one_configuration_marks_nothing(monkeypatch, capfd, home: Path):
+    code, out, _ = call(monkeypatch, capfd, "runs/dense", "--sweep", "up=1Mbit/s,10Mbit/s")
+    assert code == 0
+    assert lines_of(out)[0] == "made: simulated time to accuracy 0.75 on paper-200-20"
+    assert "*" not in out
+    assert "fastest" not in out
+
+
+def test_a_sweep_whose_target_nobody_reaches_draws_nothing(monkeypatch, capfd, home: Path):
+    code, out, _ = call(monkeypatch, capfd, "runs", "--sweep", "rtt=1s", "--target", "1")
+    assert code == 0
+    assert out.count("not reached") == 2
+    assert "no configuration reaches 1" in out
+    assert "picture: none" in out
+    assert not (home / "replay.png").exists()
+
+
+def test_a_run_without_an_evaluated_round_has_seconds_alone(monkeypatch, capfd, home: Path):
+    make_run(home / "young", [(None, 40_000, 40_000, 0.0)], on=load_profile("lte"))
+    code, out, _ = call(monkeypatch, capfd, "young", "--network", "mine.toml")
+    assert code == 0
+    assert "floss mine 1 1 7 s 7 s -" in lines_of(out)
+    assert "picture: none, for want of an evaluated round" in out
+
+
+def test_a_narrow_terminal_cuts_nothing(monkeypatch, capfd, home: Path):
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = call(monkeypatch, capfd, "runs", "--rtt", "1s", "--target", "0.7")
+    assert code == 0
+    assert "…" not in out
+    assert "132 kB" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Missing argument 'runs'"),
+        (["nowhere"], "no run folder at nowhere"),
+        (["runs", "--network", "dialup"], "valid: "),
+        (["runs", "--network", "lost.toml"], "cannot read lost.toml"),
+        (["runs", "--network", "mine.toml", "--network", "also.toml"], "are named 'mine'"),
+        (["runs", "--rtt", "5 parsecs"], "rtt: duration '5parsecs' has unit 'parsecs'; valid"),
+        (["runs", "--down", "100"], "down: rate '100' is not a number with a unit"),
+        (["runs", "--upload-ratio", "many"], "upload-ratio: 'many' is not a number"),
+        (["runs", "--up", "1Mbit/s", "--upload-ratio", "2"], "both set the up rates"),
+        (["runs", "--sweep", "rtt"], "sweep 'rtt' lacks a value"),
+        (["runs", "--sweep", "tea=1,2"], "cannot sweep 'tea'; valid: down, up, rtt, upload-ratio"),
+        (["runs", "--sweep", "rtt=1ms,soon"], "rtt: duration 'soon' is not a number"),
+        (["runs", "--sweep", "rtt=1ms", "--rtt", "1ms"], "'rtt' is both swept and set"),
+        (["runs", "--target", "90"], "outside (0, 1]"),
+        (["runs", "--out", "picture.pdf"], "must end in .png"),
+        (["runs", "--out", "no/such/folder.png"], "cannot write no/such/folder.png"),
+        (["begun"], "no run holds a committed round"),
+        (["young", "--target", "0.9"], "this run has no evaluated round: young"),
+        (["runs", "young", "--sweep", "rtt=1ms"], "this run has no evaluated round: young"),
+        (["runs", "other"], "different tasks cannot be compared"),
+        (["foreign", "--rtt", "1ms"], "'mine', which is no packaged network; give a --network"),
+        (["late", "--network", "lte"], "--task made --method floss --rank 4 --seed 0 --network"),
+    ],
+)
+def test_bad_input_is_one_line(monkeypatch, capfd, home: Path, arguments, says):
+    (home / "also.toml").write_text(MINE.format(name="mine", rtt="2 s"))
+    mine = load_profile("mine.toml")
+    make_run(home / "begun", [])
+    make_run(home / "young", [(None, 1000, 1000, 0.0)], on=load_profile("lte"), rank=2)
+    make_run(home / "other", DENSE, task="other")
+    make_run(home / "foreign", DENSE, on=mine)
+    make_run(home / "late", DENSE, conditions={"policy": {"name": "deadline"}})
+    code, out, err = call(monkeypatch, capfd, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("floss-sim: ")
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (home / "replay.png").exists()
+
+
+def test_seeds_on_several_networks_need_a_network(monkeypatch, capfd, home: Path):
+    make_run(home / "seed1", DENSE, method="dense", seed=1, on=load_profile("lte"))
+    code, out, err = call(monkeypatch, capfd, "runs/dense", "seed1")
+    assert (code, out) == (2, "")
+    assert "recorded on lte and paper-200-20; give a --network" in err
+    code, out, _ = call(monkeypatch, capfd, "runs/dense", "seed1", "--network", "mine.toml")
+    assert code == 0
+    assert "dense mine 2 2 14 s 7 s 0.750" in lines_of(out)
+    assert "recorded" not in out.partition("mine")[2]
+
+
+def test_help_has_examples():
+    command = [sys.executable, "-m", "floss_sim", "replay", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Examples:" in done.stdout
+    assert "--sweep upload-ratio=1,2,4,8,16,32" in done.stdout

@@ -1,0 +1,99 @@
+"""Named changes of a profile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from floss_sim import load_profile
+from floss_sim.changes import CHANGES, all_changed, changed, named
+from floss_sim.errors import ProfileError, UnitError
+
+SAMPLES = {
+    "down": "100Mbit/s",
+    "up": "10 Mbit/s",
+    "rtt": "50ms",
+    "upload-ratio": "16",
+    "server-egress": "1 Gbit/s",
+    "server-ingress": "100Mbit/s",
+}
+
+
+def test_a_change_reaches_every_client_class_and_nothing_else():
+    lte = load_profile("lte")
+    after = changed(lte, "rtt", "50ms")
+    assert after.name == "lte, rtt 50ms"
+    assert after.server == lte.server
+    for before, now in zip(lte.class_links(), after.class_links(), strict=True):
+        assert now == replace(before, rtt_s=0.05)
+
+
+def test_the_servers_capacity_is_changed_alone():
+    lte = load_profile("lte")
+    after = changed(lte, "server-ingress", "100Mbit/s")
+    assert (after.server.egress, after.server.ingress) == (math.inf, 100e6)
+    assert after.class_links() == lte.class_links()
+    assert after.settings() != lte.settings()
+
+
+def test_rates_and_ratio():
+    lte = load_profile("lte")
+    down = changed(lte, "down", "100Mbit/s").class_links()
+    assert {link.down_bits_per_s for link in down} == {100e6}
+    up = changed(lte, "up", "1 Gbit/s").class_links()
+    assert {link.up_bits_per_s for link in up} == {1e9}
+    ratio = changed(lte, "upload-ratio", "16").class_links()
+    assert [k.down_bits_per_s / k.up_bits_per_s for k in ratio] == pytest.approx([16] * 4)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_profile_is_read_back_from_its_name(name: str):
+    after = changed(load_profile("lte"), name, SAMPLES[name])
+    assert named(after.name) == after
+
+
+def test_a_run_on_an_upload_ratio_is_named_alike():
+    assert named("lte, upload ratio 16") == load_profile("lte").with_upload_ratio(16)
+
+
+def test_a_ratio_follows_the_new_down_rate_whatever_the_order_of_asking():
+    lte = load_profile("lte")
+    wanted = {"upload-ratio": "10", "down": "100Mbit/s", "rtt": "0ms"}
+    after = all_changed(lte, wanted)
+    links = {(k.down_bits_per_s, k.up_bits_per_s, k.rtt_s) for k in after.class_links()}
+    assert links == {(100e6, 10e6, 0)}
+    assert after == all_changed(lte, dict(reversed(wanted.items())))
+    assert named(after.name) == after
+    assert all_changed(lte, {}) == lte
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error", "says"),
+    [
+        ("speed", "1", ProfileError, "no 'speed' to change; valid: down, up, rtt, upload-ratio"),
+        ("down", "5 apples", UnitError, "down: rate '5apples' has unit 'apples'"),
+        ("up", "0Mbit/s", UnitError, "above zero"),
+        ("rtt", "-1ms", UnitError, "rtt: duration '-1ms' must not be negative"),
+        ("rtt", "50", UnitError, "not a number with a unit"),
+        ("upload-ratio", "many", ProfileError, "upload-ratio: 'many' is not a number"),
+        ("upload-ratio", "nan", ProfileError, "above zero"),
+        ("upload-ratio", "0", ProfileError, "above zero"),
+    ],
+)
+def test_bad_changes_are_named(name, text, error, says):
+    with pytest.raises(error) as caught:
+        changed(load_profile("lte"), name, text)
+    assert says in str(caught.value)
+
+
+def test_two_changes_of_the_same_rates_are_refused():
+    with pytest.raises(ProfileError, match="both set the up rates"):
+        all_changed(load_profile("lte"), {"up": "1Mbit/s", "upload-ratio": "4"})
+
+
+@pytest.mark.parametrize("name", ["dialup", "lte, tea 5", "lte,", "", "lte, "])
+def test_a_name_that_says_no_profile_is_refused(name: str):
+    with pytest.raises(ProfileError):
+        named(name)
