@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from floss_sim.errors import ProfileError, UnitError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.units import parse_duration, parse_rate
+from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
 def _ratio(text: object) -> float:
@@ -32,6 +32,7 @@ CHANGES: Mapping[str, Callable[[object], float]] = {
     "upload-ratio": _ratio,
     "server-egress": parse_rate,
     "server-ingress": parse_rate,
+    "first-download": parse_bytes,
 }
 
 

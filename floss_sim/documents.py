@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from floss_sim.errors import ConfigError, UnitError
-from floss_sim.units import parse_duration, parse_rate
+from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
 def quantity(parse: Callable[[object], float]) -> BeforeValidator:
@@ -32,6 +32,7 @@ def quantity(parse: Callable[[object], float]) -> BeforeValidator:
 
 Rate = Annotated[float, quantity(parse_rate)]
 Duration = Annotated[float, quantity(parse_duration)]
+Size = Annotated[int, quantity(parse_bytes)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 

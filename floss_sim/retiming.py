@@ -51,6 +51,7 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
         row.update(
             opened_at_s=outcome.opened_at_s,
             closed_at_s=outcome.closed_at_s,
+            down_bytes=outcome.nbytes("down"),
             wire_bytes=outcome.wire_bytes(),
         )
         transfers.extend(vars(transfer) for transfer in outcome.transfers)

@@ -6,6 +6,7 @@ last committed round, then live. The simulator's state is never stored.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
@@ -14,12 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from floss_sim.config import RunConfig
-from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.learners import ResumingLearner, SizeOnlyLearner
 from floss_sim.messages import ClientState, Dispatch, Learner, Metrics, order_of_clients
 from floss_sim.network import NetworkProfile
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
+from floss_sim.units import format_duration
 
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
@@ -102,6 +104,35 @@ def _outcomes(
     return simulate(
         learner, profile, links, policy, order_of, size, rounds, config.server.weighting
     )
+
+
+def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPolicy) -> None:
+    """Check before anything is trained that rounds can close as their policy wants.
+
+    Raises:
+        ConfigError: The policy asks for more reports than the cohort has clients, or no client
+            could meet its deadline by predicted sizes, alone on its links.
+        ProfileError: The profile's table has fewer clients than the fleet.
+    """
+    policy.checked(config.server.cohort)
+    links = profile.links(config.fleet.clients)
+    if math.isinf(policy.deadline_s):
+        return
+    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
+
+    def alone_s(client: int) -> float:
+        dispatch = learner.dispatch(client, 0)
+        upload, link = learner.train(dispatch, {}), links[client]
+        down_s = link.transfer_s("down", dispatch.nbytes, profile.transport)
+        up_s = link.transfer_s("up", upload.nbytes, profile.transport)
+        return down_s + link.compute_s(upload.examples) + up_s
+
+    fastest_s = min(alone_s(client) for client in range(config.fleet.clients))
+    if fastest_s > policy.deadline_s:
+        raise ConfigError(
+            f"policy deadline: no client can meet {format_duration(policy.deadline_s)}; by "
+            f"predicted sizes the fastest takes {format_duration(fastest_s)} on {profile.name}"
+        )
 
 
 def conditions(profile: NetworkProfile, policy: RoundPolicy) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def link_seconds(record: RunRecord, links: Sequence[ClientLink]) -> NDArray[np.f
     """Return the cumulative rate-weighted traffic of a run after each round, in seconds."""
     transfers = record.transfers
     client = np.asarray(transfers["client"])
-    down = np.asarray(transfers["direction"].to_pylist()) == "down"
+    down = np.asarray(transfers["direction"].to_pylist()) != "up"
     down_rate = np.array([link.down_bits_per_s for link in links])[client]
     up_rate = np.array([link.up_bits_per_s for link in links])[client]
     seconds = BITS_PER_BYTE * np.asarray(transfers["nbytes"]) / np.where(down, down_rate, up_rate)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 
 from floss_sim.errors import BudgetError
 from floss_sim.records import RunRecord
@@ -106,7 +107,11 @@ def resolve(request: Request) -> Limit:
 def cost_of(record: RunRecord, limit: Limit) -> Cost:
     """Return the cost that a size-only record shows."""
     spent = limit.spent(record)
-    down, up = (record.transfers["nbytes"][index].as_py() for index in (0, 1))
+    transfers = record.transfers
+    down, up = (
+        transfers["nbytes"][pc.index(transfers["direction"], way).as_py()].as_py()
+        for way in ("down", "up")
+    )
     return Cost(
         down_bytes=down,
         up_bytes=up,

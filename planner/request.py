@@ -74,6 +74,11 @@ class Request:
             raise ConfigError(f"effort {self.effort} is outside (0, 1]")
         if self.max_rounds < 1:
             raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at least 1")
+        if self.profile.shapes_training:
+            raise ConfigError(
+                f"on {self.profile.name} clients drop out or come and go, which changes what every "
+                "candidate learns; plan on a profile without dropout and [availability]"
+            )
         if not self.candidates:
             raise ConfigError("there is no candidate to search")
         for candidate in [*self.candidates, *self.baselines().values()]:

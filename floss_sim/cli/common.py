@@ -23,8 +23,10 @@ from rich.progress import (
 from rich.table import Table
 from typer.exceptions import TyperException
 
+from floss_sim.changes import changed
 from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.tasks import Task
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
 DatasetOption = Annotated[
@@ -45,6 +47,10 @@ NetworkOption = Annotated[
 ]
 RatioOption = Annotated[
     float | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
+]
+BackboneDownloadOption = Annotated[
+    bool,
+    typer.Option("--include-backbone", help="Clients first download the backbone, once each."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Names every random stream of the run.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -89,6 +95,13 @@ def network(name: str, upload_ratio: float | None) -> NetworkProfile:
     """
     profile = load_profile(name)
     return profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
+
+
+def with_backbone(profile: NetworkProfile, task: Task, include: bool) -> NetworkProfile:
+    """Return a profile on which clients first download the task's backbone, if asked."""
+    if not include:
+        return profile
+    return changed(profile, "first-download", f"{task.backbone_bytes}B")
 
 
 def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:

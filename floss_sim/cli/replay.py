@@ -45,7 +45,9 @@ Examples:
 
   floss-sim replay runs/dense runs/floss --sweep upload-ratio=1,2,4,8,16,32
 
-  floss-sim replay runs/ --target 0.9 --sweep rtt=10ms,50ms,250ms
+  floss-sim replay runs/ --target 0.9 --network lte --server-ingress 100Mbit/s
+
+  floss-sim replay runs/ --target 0.9 --sweep server-ingress=10Mbit/s,100Mbit/s,1Gbit/s
 """
 
 
@@ -64,6 +66,16 @@ def replay(
     upload_ratio: Annotated[
         str | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
     ] = None,
+    server_egress: Annotated[
+        str | None, typer.Option(help="Capacity that all downloads share: 1Gbit/s.")
+    ] = None,
+    server_ingress: Annotated[
+        str | None, typer.Option(help="Capacity that all uploads share: 100Mbit/s.")
+    ] = None,
+    first_download: Annotated[
+        str | None,
+        typer.Option(help="What each client downloads once, as a backbone: 88MB."),
+    ] = None,
     sweep: Annotated[
         str | None, typer.Option(help="Change a property step by step: upload-ratio=1,4,16.")
     ] = None,
@@ -81,7 +93,8 @@ def replay(
     check_target(target)
     check_picture(out)
     swept = None if sweep is None else parse_sweep(sweep)
-    changes = given(**{"down": down, "up": up, "rtt": rtt, "upload-ratio": upload_ratio})
+    asked = (down, up, rtt, upload_ratio, server_egress, server_ingress, first_download)
+    changes = given(**dict(zip(CHANGES, asked, strict=True)))
     profiles = _distinct(load_profile(name) for name in network or ())
     comparison = replayable(find_runs(runs), network[0] if network else "NETWORK")
     configurations = comparison.configurations

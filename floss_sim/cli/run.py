@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from floss_sim.cli.common import (
+    BackboneDownloadOption,
     BackboneOption,
     DatasetOption,
     DeviceOption,
@@ -27,6 +28,7 @@ from floss_sim.cli.common import (
     network,
     parse_settings,
     progress_bar,
+    with_backbone,
 )
 from floss_sim.cli.summary import finish, summary_table
 from floss_sim.config import RunConfig
@@ -35,7 +37,9 @@ from floss_sim.layout import ADAPTED
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.run import check_conditions, conditions
 from floss_sim.run import run as run_lockstep
+from floss_sim.simulator import RoundPolicy, parse_policy
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import KIND, open_learner, resolve_device
@@ -58,6 +62,12 @@ Examples:
   floss-sim run --up-density 1/16 --up-values int8 --error-feedback --rounds 50
 
   floss-sim run --rounds 20 --partition iid --upload-ratio 4 --json
+
+  floss-sim run --network lte --cohort 8 --policy first-k:5 --rounds 50
+
+  floss-sim run --network lte --policy deadline:2s:3 --late finish --rounds 50
+
+  floss-sim run --network lte --policy buffered:3 --rounds 50
 """
 
 
@@ -108,6 +118,16 @@ def run(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
+    include_backbone: BackboneDownloadOption = False,
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="When a round closes: wait-all, first-k:K, deadline:SECONDS[:MINIMUM], buffered:K."
+        ),
+    ] = "wait-all",
+    late: Annotated[
+        str | None, typer.Option(help="Late clients cancel (default) or finish, unheard.")
+    ] = None,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default: runs/ and the settings.")
@@ -155,13 +175,18 @@ def run(
             optimizer=server_optimizer, learning_rate=server_lr, cohort=cohort, weighting=weighting
         ),
     )
-    profile = network(network_name, upload_ratio)
+    profile = with_backbone(network(network_name, upload_ratio), loaded, include_backbone)
+    rule = parse_policy(policy, late)
+    check_conditions(config, profile, rule)
+    shaped = conditions(profile, rule)
     place = resolve_device(device)
-    path = out or _default_folder(config)
-    folder = RunFolder.open(path, config.description(KIND, place, threads))
+    path = out or _default_folder(config, f"{rule.name} on {profile.name}" if shaped else "")
+    folder = RunFolder.open(path, config.description(KIND, place, threads, shaped))
     with folder.lock():
-        record = _run_with_progress(config, profile, folder, rounds, eval_every, place, threads)
-        summary = finish(config, profile, folder, record, place)
+        record = _run_with_progress(
+            config, profile, rule, folder, rounds, eval_every, place, threads
+        )
+        summary = finish(config, profile, rule, folder, record, place)
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -176,8 +201,8 @@ def _density(option: str, text: str) -> float:
         raise DensityError(f"--{option.replace('_', '-')}: {error}") from None
 
 
-def _default_folder(config: RunConfig) -> Path:
-    words = f"{config.task.name} {config.method.name} {config.describe()}"
+def _default_folder(config: RunConfig, shaped: str) -> Path:
+    words = f"{config.task.name} {config.method.name} {config.describe()} {shaped}".strip()
     stem = re.sub(r"[^A-Za-z0-9._]+", "-", words.replace("/", "_"))
     return Path("runs") / f"{stem}-s{config.seed}"
 
@@ -185,6 +210,7 @@ def _default_folder(config: RunConfig) -> Path:
 def _run_with_progress(
     config: RunConfig,
     profile: NetworkProfile,
+    policy: RoundPolicy,
     folder: RunFolder,
     rounds: int,
     eval_every: int,
@@ -213,6 +239,7 @@ def _run_with_progress(
             profile,
             learner,
             rounds=rounds,
+            policy=policy,
             folder=folder,
             eval_every=eval_every,
             on_round=show,

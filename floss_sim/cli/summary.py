@@ -14,6 +14,7 @@ from floss_sim.layout import ADAPTED
 from floss_sim.methods import ledger_nbytes
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.simulator import RoundPolicy
 from floss_sim.sparsity import Mask
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
@@ -26,7 +27,12 @@ _KINDS = {
 
 
 def finish(
-    config: RunConfig, profile: NetworkProfile, folder: RunFolder, record: RunRecord, device: str
+    config: RunConfig,
+    profile: NetworkProfile,
+    policy: RoundPolicy,
+    folder: RunFolder,
+    record: RunRecord,
+    device: str,
 ) -> dict[str, Any]:
     """Write plot and adapter of a finished run; return its summary."""
     from floss_sim.plots import draw_run, save
@@ -60,6 +66,9 @@ def finish(
         "validation_loss": last["loss"],
         "dense_accuracy": last["dense_accuracy"],
         "test_accuracy": test["accuracy"],
+        "policy": policy.name,
+        "reports": sum(record.rounds["reports"].to_pylist()[: last["round"]]),
+        "wasted_bytes": sum(record.rounds["wasted_bytes"].to_pylist()[: last["round"]]),
         "down_bytes": sum(down),
         "up_bytes": sum(up),
         "simulated_s": last["closed_at_s"],
@@ -91,22 +100,29 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
     transfers = rounds * cohort
-    ledger = summary.get("mask_ledger_bytes")
+    ledger, wasted = summary.get("mask_ledger_bytes"), summary["wasted_bytes"]
     for name, value in (
         ("method", summary["method"]),
         ("configuration", summary["configuration"]),
         *([("mask ledger", f"{format_bytes(ledger)} on the server")] if ledger else []),
         *([("mask keeps", _kept(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
         ("network", summary["network"]),
-        ("rounds", f"{rounds} of {cohort} clients"),
+        ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),
         ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),
         ("test accuracy", f"{summary['test_accuracy']:.3f}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
+        *([("wasted", f"{format_bytes(wasted)} of these")] if wasted else []),
         ("simulated time", format_duration(summary["simulated_s"])),
     ):
         table.add_row(name, value)
     return table
+
+
+def _policy(summary: Mapping[str, Any]) -> str:
+    if summary["policy"] == "wait-all":
+        return ""
+    return f", {summary['policy']}: {summary['reports'] / summary['rounds']:.3g} reports a round"
 
 
 def _kept(fractions: Mapping[str, float]) -> str:

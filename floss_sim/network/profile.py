@@ -5,6 +5,8 @@
     name = "example"
     source = "who measured it, or which paper states it"
     date = "2024"
+    seed = 0                          # of everything that is drawn, here and below
+    first_download = "88 MB"          # once for each client, such as the backbone or an app
 
     [[clients]]                       # one or more classes; shares add up to 1
     share = 1.0
@@ -43,7 +45,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from floss_sim import documents
-from floss_sim.documents import Duration, Fraction, Rate, Section
+from floss_sim.documents import Duration, Fraction, Rate, Section, Size
 from floss_sim.errors import ProfileError
 from floss_sim.network.availability import Availability
 from floss_sim.network.fleet import ClientClass, Fleet, fleet_of_classes
@@ -137,6 +139,7 @@ class NetworkProfile(Section):
     source: str
     date: str
     seed: int = 0
+    first_download: Size = 0
     clients: tuple[ClientClass, ...] = ()
     fleet: Annotated[LognormalFleet | RowsFleet, Field(discriminator="law")] | None = None
     server: ServerSection = ServerSection()
@@ -209,22 +212,22 @@ class NetworkProfile(Section):
         return self.availability is not None or any(dropouts)
 
     def changed(self, said: str, **changes: float) -> NetworkProfile:
-        """Return the profile with other values for every client, or another server capacity.
+        """Return the profile with other values for every client, or of the server.
 
         Args:
             said: What the changes are called in the new profile's name.
             changes: ``down``, ``up``, ``egress`` or ``ingress`` in bits per second, ``rtt`` in
-                seconds, ``upload_ratio``.
+                seconds, ``upload_ratio``, ``first_download`` in bytes.
         """
-        server = {k: v for k, v in changes.items() if k in ServerSection.model_fields}
-        own = {k: v for k, v in changes.items() if k not in server}
-        return self.model_copy(
-            update={
-                "name": f"{self.name}, {said}",
-                "server": self.server.model_copy(update=server),
-                "overrides": self.overrides.model_copy(update=own),
-            }
-        )
+        update: dict[str, Any] = {"name": f"{self.name}, {said}"}
+        for key, value in changes.items():
+            if key in Overrides.model_fields:
+                update["overrides"] = self.overrides.model_copy(update={key: value})
+            elif key in ServerSection.model_fields:
+                update["server"] = self.server.model_copy(update={key: value})
+            else:
+                update[key] = value
+        return self.model_copy(update=update)
 
     def with_upload_ratio(self, ratio: float) -> NetworkProfile:
         """Return the profile with every up rate at ``1 / ratio`` of its down rate.

@@ -26,7 +26,7 @@ class Leg:
     """One payload on its way; what was sent is known when it ends, whole or interrupted.
 
     Attributes:
-        direction: ``"down"`` or ``"up"``.
+        direction: ``"down"``, ``"up"``, or ``"first"``: what is downloaded once.
         nbytes: Bytes of the payload.
         started_at_s: Instant of its start.
         ended_at_s: Instant of its arrival, or of its interruption.
@@ -42,6 +42,11 @@ class Leg:
     sent_bytes: int = 0
     wire_bytes: int = 0
     alone_s: float = 0.0
+
+    @property
+    def way(self) -> str:
+        """``"down"`` or ``"up"``."""
+        return "up" if self.direction == "up" else "down"
 
 
 class Wires:
@@ -75,14 +80,14 @@ class Wires:
         wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left = float(bits)
-        leg.alone_s = link.transfer_s(leg.direction, leg.nbytes, transport, env.now, rtt_s)
+        leg.alone_s = link.transfer_s(leg.way, leg.nbytes, transport, env.now, rtt_s)
         try:
             leg.wire_bytes = transport.setup_bytes
             if setup_s:
                 yield env.timeout(setup_s)
             pipe, caps = (
-                self._pipes[leg.direction],
-                link.caps(leg.direction, transport, env.now, rtt_s),
+                self._pipes[leg.way],
+                link.caps(leg.way, transport, env.now, rtt_s),
             )
             flow = pipe.start(bits, caps, link.cell)
             try:

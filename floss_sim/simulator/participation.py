@@ -48,6 +48,7 @@ class Participation:
 
     dispatch: Dispatch
     down: Leg
+    first: Leg | None = None
     process: simpy.Process | None = None
     upload: Upload | None = None
     up: Leg | None = None
@@ -68,14 +69,17 @@ class Participation:
 
     def transfers(self, round_: int) -> Iterator[Transfer]:
         """Yield the rows of the record."""
+        if self.first:
+            yield self._row(round_, self.first, self.dispatch, 0)
         yield self._row(round_, self.down, self.dispatch, 0)
         if self.upload and self.up:
             yield self._row(round_, self.up, self.upload, self.upload.examples)
 
     def _row(self, round_: int, leg: Leg, message: Dispatch | Upload, examples: int) -> Transfer:
+        entries = 0 if leg is self.first else message.entries
         return Transfer(
             self.dispatch.sequence, round_, self.dispatch.client, leg.direction,
-            self.dispatch.version, message.nbytes, message.entries, examples,
+            self.dispatch.version, leg.nbytes, entries, examples,
             leg.started_at_s, leg.ended_at_s, leg.sent_bytes, leg.wire_bytes, leg.alone_s,
             self.fate,
         )  # fmt: skip

@@ -63,8 +63,9 @@ class RoundOutcome:
     in_flight: tuple[Dispatch, ...] = ()
 
     def nbytes(self, direction: str) -> int:
-        """Return the payload bytes sent in one direction."""
-        return sum(t.sent_bytes for t in self.transfers if t.direction == direction)
+        """Return the payload bytes sent ``"down"``, first downloads included, or ``"up"``."""
+        up = direction == "up"
+        return sum(t.sent_bytes for t in self.transfers if (t.direction == "up") is up)
 
     def wire_bytes(self) -> int:
         """Return the bytes on the wire, both ways."""
@@ -130,6 +131,8 @@ class _World:
         law = profile.availability
         self.presence = Presence(law.law(), profile.seed) if law else None
         self.seed = profile.seed
+        self.first_bytes = profile.first_download
+        self.equipped: set[int] = set()  # clients that have had their first download
         self.client_states: dict[int, ClientState] = {}
         self.dispatched = 0
         self.version = 0
@@ -297,6 +300,11 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
     client, link = dispatch.client, world.links[dispatch.client]
     fate = ""
     try:
+        if world.first_bytes and client not in world.equipped:
+            part.first = Leg("first", world.first_bytes, env.now)
+            yield from world.wires.carry(client, part.first, dispatch.sequence)
+            world.equipped.add(client)
+        part.down.started_at_s = env.now
         yield from world.wires.carry(client, part.down, dispatch.sequence)
         if _drops_out(world, link, dispatch.sequence):
             fate = DROPPED
@@ -311,6 +319,8 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
         fate = str(interrupt.cause)
         if part.up:
             part.up.ended_at_s = env.now
+        elif part.first and client not in world.equipped:
+            part.down.started_at_s = part.down.ended_at_s = env.now
     if part in world.running:
         world.running.remove(part)
         if not fate:

@@ -220,6 +220,16 @@ class Task(Section):
                 raise TaskError(f"task {self.name!r}: {error}") from None
         return digest.hexdigest()
 
+    @property
+    def backbone_bytes(self) -> int:
+        """Bytes of the backbone's weights on disk.
+
+        Raises:
+            TaskError: There are none.
+        """
+        _ = self.backbone_hash  # says what is missing
+        return sum(path.stat().st_size for path in self.backbone_path.glob("*.safetensors"))
+
     @cached_property
     def content(self) -> TaskData:
         """The examples, split; read once.

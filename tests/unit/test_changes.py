@@ -18,6 +18,7 @@ SAMPLES = {
     "upload-ratio": "16",
     "server-egress": "1 Gbit/s",
     "server-ingress": "100Mbit/s",
+    "first-download": "88MB",
 }
 
 
