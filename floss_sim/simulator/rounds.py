@@ -138,7 +138,7 @@ class _World:
         self.version = 0
         self.busy: dict[int, Participation] = {}  # by client
         self.running: set[Participation] = set()  # of these, those that may still report
-        self.reported: list[Participation] = []  # and those that have
+        self.reported: set[Participation] = set()  # and those that have
         self.ended: list[Participation] = []  # fate known, not in an outcome yet
         self.news = self.env.event()
         self._told = False
@@ -267,10 +267,9 @@ def _dismiss(world: _World, taken: Sequence[Participation]) -> Generator[simpy.E
     """Close a round for those that it does not take."""
     if world.policy.late == "kept":
         return
-    for part in world.reported:
-        if part not in taken:
-            world.judge(part, LATE)
-    world.reported = list(taken)
+    for part in world.reported.difference(taken):
+        world.judge(part, LATE)
+    world.reported = set(taken)
     late, world.running = sorted(world.running, key=lambda p: p.dispatch.sequence), set()
     if world.policy.late == "cancel" and late:
         for part in late:
@@ -324,7 +323,7 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
     if part in world.running:
         world.running.remove(part)
         if not fate:
-            world.reported.append(part)
+            world.reported.add(part)
         else:
             world.judge(part, fate)
         world.tell()
