@@ -21,6 +21,7 @@ from floss_sim.network.link import ClientLink
 from floss_sim.rng import stream
 
 _BLOCK = 1024  # clients whose links are drawn together
+_BLOCKS = 4096  # that are kept, 32 kB each: fleets of four million are drawn once
 
 
 class LogRate(Section):
@@ -53,24 +54,26 @@ class LognormalFleet(Section):
     def fleet(self, size: int, cells: int, seed: int) -> Fleet:
         """Return a fleet of any size; client i's draws do not depend on the size."""
 
+        @lru_cache(maxsize=_BLOCKS)
+        def drawn(block: int) -> NDArray[np.float64]:
+            return self._draw(stream(seed, "fleet", block))
+
         def link_of(client: int) -> ClientLink:
-            down, up, rtt, compute = _lognormal(self, seed, client // _BLOCK)[client % _BLOCK]
+            down, up, rtt, compute = drawn(client // _BLOCK)[client % _BLOCK].tolist()
             cell = client % cells if cells else 0
             return ClientLink(down, up, rtt, compute, self.jitter, self.loss, self.dropout, cell)
 
         return Fleet(size, link_of)
 
-
-@lru_cache(maxsize=256)
-def _lognormal(fleet: LognormalFleet, seed: int, block: int) -> list[list[float]]:
-    """Return (down, up, rtt, compute) of each client of a block."""
-    normal = stream(seed, "fleet", block).standard_normal((_BLOCK, 4))
-    mix = fleet.correlation
-    normal[:, 1] = mix * normal[:, 0] + math.sqrt(1 - mix**2) * normal[:, 1]
-    laws = (fleet.down, fleet.up, fleet.rtt, fleet.compute_per_example)
-    medians = np.array([law.median for law in laws])
-    drawn: list[list[float]] = (medians * np.exp(normal * [law.sigma for law in laws])).tolist()
-    return drawn
+    def _draw(self, draw: np.random.Generator) -> NDArray[np.float64]:
+        """Return (down, up, rtt, compute) of each client of a block, of shape (_BLOCK, 4)."""
+        normal = draw.standard_normal((_BLOCK, 4))
+        mix = self.correlation
+        normal[:, 1] = mix * normal[:, 0] + math.sqrt(1 - mix**2) * normal[:, 1]
+        laws = (self.down, self.up, self.rtt, self.compute_per_example)
+        medians = np.array([law.median for law in laws])
+        drawn: NDArray[np.float64] = medians * np.exp(normal * [law.sigma for law in laws])
+        return drawn
 
 
 _COLUMNS = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "compute_s_per_example")
@@ -124,9 +127,14 @@ class RowsFleet(Section):
                 )
             return Fleet(size, lambda client: self._rows[client])  # it says its cells itself
 
+        shares = np.array(self._weights) / sum(self._weights)
+
+        @lru_cache(maxsize=_BLOCKS)
+        def drawn(block: int) -> NDArray[np.int64]:
+            return stream(seed, "fleet", block).choice(len(shares), size=_BLOCK, p=shares)
+
         def link_of(client: int) -> ClientLink:
-            drawn = _drawn(self._weights, seed, client // _BLOCK)
-            row = self._rows[int(drawn[client % _BLOCK])]
+            row = self._rows[int(drawn(client // _BLOCK)[client % _BLOCK])]
             return replace(row, cell=client % cells) if cells else row
 
         return Fleet(size, link_of)
@@ -141,13 +149,6 @@ def _link(row: Mapping[str, float]) -> ClientLink:
         dropout=row.get("dropout", 0.0),
         cell=int(row.get("cell", 0)),
     )
-
-
-@lru_cache(maxsize=256)
-def _drawn(weights: tuple[float, ...], seed: int, block: int) -> NDArray[np.int64]:
-    """Return the row of each client of a block."""
-    shares = np.array(weights) / sum(weights)
-    return stream(seed, "fleet", block).choice(len(weights), size=_BLOCK, p=shares)
 
 
 def _read_rows(path: Path, defaults: dict[str, float]) -> list[dict[str, float]]:

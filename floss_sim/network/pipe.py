@@ -18,14 +18,26 @@ _AFTER_ALL = 10  # a priority behind SimPy's own
 
 
 class Instant(simpy.Event):
-    """Calls a function after everything else that happens at this instant."""
+    """Calls a function after everything else that happens at an instant, when it is asked to."""
 
     def __init__(self, env: simpy.Environment, call: Callable[[], None], order: int = 0) -> None:
         super().__init__(env)
         self._ok = True
         self._value = None
-        self.callbacks = [lambda _: call()]
-        env.schedule(self, priority=_AFTER_ALL + order)  # type: ignore[arg-type]
+        self._call = call
+        self._priority = _AFTER_ALL + order
+        self._asked = False
+
+    def ask(self) -> None:
+        """Call at the end of this instant: once, however often it is asked."""
+        if not self._asked:
+            self._asked = True
+            self.callbacks = [self._answer]
+            self.env.schedule(self, priority=self._priority)  # type: ignore[arg-type]
+
+    def _answer(self, _: simpy.Event) -> None:
+        self._asked = False
+        self._call()
 
 
 class Pipe:
@@ -36,7 +48,7 @@ class Pipe:
         self._share = share
         self._changes: list[tuple[float, int, Flow, float, Iterator[Change]]] = []
         self._due_s = math.inf  # of the earliest wake-up that is scheduled
-        self._unsettled = False
+        self._settling = Instant(env, self._settle)
 
     def start(self, bits: float, caps: Iterator[Change], cell: int) -> Flow:
         """Start a flow; its ``tag`` is the event of its last bit.
@@ -49,7 +61,7 @@ class Pipe:
         _, cap = next(caps)
         flow = self._share.add(self._env.now, bits, cap, cell, self._env.event())
         self._await_change(flow, caps)
-        self._changed()
+        self._settling.ask()
         return flow
 
     def stop(self, flow: Flow) -> float:
@@ -57,7 +69,7 @@ class Pipe:
         in_flight = flow.turn >= 0  # perhaps with no bits left: it would have ended now
         left = self._share.remove(self._env.now, flow)
         if in_flight:
-            self._changed()
+            self._settling.ask()
         return left
 
     def _await_change(self, flow: Flow, caps: Iterator[Change]) -> None:
@@ -66,13 +78,7 @@ class Pipe:
             at_s, cap = following
             heappush(self._changes, (at_s, flow.number, flow, cap, caps))
 
-    def _changed(self) -> None:
-        if not self._unsettled:
-            self._unsettled = True
-            Instant(self._env, self._settle)
-
     def _settle(self) -> None:
-        self._unsettled = False
         self._share.settle(self._env.now)
         self._sleep()
 
@@ -103,6 +109,6 @@ class Pipe:
             flow.tag.succeed()
             acted = True
         if acted:
-            self._changed()
+            self._settling.ask()
         else:
             self._sleep()

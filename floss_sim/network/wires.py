@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import simpy
@@ -50,13 +50,10 @@ class Leg:
 
 
 class Wires:
-    """The links of all clients, and the server's capacity that they share."""
+    """What payloads go through: their client's link, and the server's capacity that all share."""
 
-    def __init__(
-        self, env: simpy.Environment, profile: NetworkProfile, links: Sequence[ClientLink]
-    ) -> None:
+    def __init__(self, env: simpy.Environment, profile: NetworkProfile) -> None:
         self._env = env
-        self._links = links
         self._transport = profile.transport
         self._seed = profile.seed
         self._pipes = {
@@ -64,32 +61,31 @@ class Wires:
             for direction in ("down", "up")
         }
 
-    def carry(self, client: int, leg: Leg, sequence: int) -> Generator[simpy.Event, object, None]:
+    def carry(
+        self, link: ClientLink, leg: Leg, sequence: int
+    ) -> Generator[simpy.Event, object, None]:
         """Carry a payload (a SimPy process fragment), writing into its leg what became of it.
 
         Args:
-            client: Whose link.
+            link: The client's.
             leg: Direction and size; filled in also where the process is interrupted.
             sequence: The number of the dispatch, which names the stream of jitter.
 
         Raises:
             simpy.Interrupt: The process was interrupted on the way.
         """
-        env, link, transport = self._env, self._links[client], self._transport
+        env, transport, way = self._env, self._transport, leg.way
         rtt_s = link.rtt_s + self._jitter_s(link, sequence, leg.direction)
         wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left = float(bits)
-        leg.alone_s = link.transfer_s(leg.way, leg.nbytes, transport, env.now, rtt_s)
+        leg.alone_s = link.carry_s(way, bits, transport, env.now, rtt_s)
         try:
             leg.wire_bytes = transport.setup_bytes
             if setup_s:
                 yield env.timeout(setup_s)
-            pipe, caps = (
-                self._pipes[leg.way],
-                link.caps(leg.way, transport, env.now, rtt_s),
-            )
-            flow = pipe.start(bits, caps, link.cell)
+            pipe = self._pipes[way]
+            flow = pipe.start(bits, link.caps(way, transport, env.now, rtt_s), link.cell)
             try:
                 yield flow.tag
             finally:

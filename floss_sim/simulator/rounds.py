@@ -127,7 +127,7 @@ class _World:
         self.policy = policy
         self.cohort = cohort
         self.links = links
-        self.wires = Wires(self.env, profile, links)
+        self.wires = Wires(self.env, profile)
         law = profile.availability
         self.presence = Presence(law.law(), profile.seed) if law else None
         self.seed = profile.seed
@@ -141,7 +141,7 @@ class _World:
         self.reported: set[Participation] = set()  # and those that have
         self.ended: list[Participation] = []  # fate known, not in an outcome yet
         self.news = self.env.event()
-        self._told = False
+        self.telling = Instant(self.env, self._wake_server, order=1)
 
     def start(self, client: int) -> None:
         """Let the learner encode the newest version for a client, now, and send it."""
@@ -168,12 +168,9 @@ class _World:
 
     def tell(self) -> None:
         """Wake the server after everything else of this instant."""
-        if not self._told:
-            self._told = True
-            Instant(self.env, self._wake_server, order=1)
+        self.telling.ask()
 
     def _wake_server(self) -> None:
-        self._told = False
         news, self.news = self.news, self.env.event()
         news.succeed()
 
@@ -301,10 +298,10 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
     try:
         if world.first_bytes and client not in world.equipped:
             part.first = Leg("first", world.first_bytes, env.now)
-            yield from world.wires.carry(client, part.first, dispatch.sequence)
+            yield from world.wires.carry(link, part.first, dispatch.sequence)
             world.equipped.add(client)
         part.down.started_at_s = env.now
-        yield from world.wires.carry(client, part.down, dispatch.sequence)
+        yield from world.wires.carry(link, part.down, dispatch.sequence)
         if _drops_out(world, link, dispatch.sequence):
             fate = DROPPED
         else:
@@ -313,7 +310,7 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
             part.up = Leg("up", part.upload.nbytes, env.now)
             yield env.timeout(link.compute_s(part.upload.examples))
             part.up.started_at_s = env.now
-            yield from world.wires.carry(client, part.up, dispatch.sequence)
+            yield from world.wires.carry(link, part.up, dispatch.sequence)
     except simpy.Interrupt as interrupt:
         fate = str(interrupt.cause)
         if part.up:
