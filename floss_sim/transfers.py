@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +18,14 @@ class TransferTable:
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
         self._parts = [TRANSFERS.empty_table()]
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._rows) + sum(part.num_rows for part in self._parts)
+        return self._count
 
-    def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def extend(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Append rows, their values in the order of the schema."""
+        self._count += len(rows)
         self._rows.extend(rows)
         if len(self._rows) >= _ROWS:
             self._fold()

@@ -132,4 +132,16 @@ def seconds_of(bits: float, caps: Iterator[Change]) -> float:
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate
-    return at_s - begun_s + bits / rate
+    return at_s - begun_s + (bits / rate if bits else 0.0)
+
+
+def bits_until(until_s: float, caps: Iterator[Change]) -> float:
+    """Return the bits that these caps let through until an instant."""
+    bits = 0.0
+    at_s, rate = next(caps)
+    for change_s, next_rate in caps:
+        if change_s >= until_s:
+            break
+        bits += rate * (change_s - at_s)
+        at_s, rate = change_s, next_rate
+    return bits + rate * (until_s - at_s)

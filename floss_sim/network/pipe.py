@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
+from itertools import tee
+from typing import NamedTuple
 
 import simpy
 
-from floss_sim.network.link import Change
+from floss_sim.network.link import Change, bits_until, seconds_of
 from floss_sim.network.sharing import FairShare, Flow
 
 _AFTER_ALL = 10  # a priority behind SimPy's own
@@ -89,15 +91,15 @@ class Pipe:
             due_s = min(due_s, self._changes[0][0])
         if due_s < self._due_s:
             self._due_s = due_s
-            timeout = self._env.timeout(max(0.0, due_s - self._env.now))
-            timeout.callbacks.append(lambda _: self._wake(due_s))
+            timeout = self._env.timeout(max(0.0, due_s - self._env.now), due_s)
+            timeout.callbacks.append(self._wake)
 
-    def _wake(self, due_s: float) -> None:
+    def _wake(self, timeout: simpy.Event) -> None:
         """Do what was due; a wake-up that an earlier one has replaced is void."""
-        if due_s != self._due_s:
+        if timeout.value != self._due_s:
             return
         self._due_s = math.inf
-        now = max(due_s, self._env.now)  # a delay is rounded: the wake-up names its instant
+        now = max(timeout.value, self._env.now)  # a delay is rounded: the wake-up names its instant
         acted = False
         while self._changes and self._changes[0][0] <= now:
             _, _, flow, cap, caps = heappop(self._changes)
@@ -112,3 +114,32 @@ class Pipe:
             self._settling.ask()
         else:
             self._sleep()
+
+
+class Passage(NamedTuple):
+    """A transfer through an open pipe: the event of its last bit, its size and its own rates."""
+
+    tag: simpy.Event
+    bits: float
+    caps: Iterator[Change]
+
+
+class OpenPipe:
+    """One direction of a server that limits nothing: transfers never meet, each ends as if alone.
+
+    In everything but the work that it takes, it is a :class:`Pipe` of unlimited capacity.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self._env = env
+
+    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Passage:
+        """Start a transfer; arguments as of :meth:`Pipe.start`."""
+        caps, again = tee(caps)
+        return Passage(self._env.timeout(seconds_of(bits, caps)), bits, again)
+
+    def stop(self, passage: Passage) -> float:
+        """Stop a transfer if it has not ended; return the bits that were left."""
+        if passage.tag.processed:
+            return 0.0
+        return max(0.0, passage.bits - bits_until(self._env.now, passage.caps))

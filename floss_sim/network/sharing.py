@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 _UNITS = 10**12  # a bit per second, in units of rate
@@ -49,6 +49,17 @@ class Flow:
 _Entry = tuple[float, int, Flow]
 
 
+_SLACK = 64
+
+
+def _push(heap: list[_Entry], key: float, flow: Flow, current: int) -> None:
+    """Add a flow to a heap of which so many entries are current; drop the others now and then."""
+    if len(heap) > 2 * current + _SLACK:
+        heap[:] = [entry for entry in heap if entry[2].turn == entry[1]]
+        heapify(heap)
+    heappush(heap, (key, flow.turn, flow))
+
+
 def _top(heap: list[_Entry]) -> Flow | None:
     """Return the first flow of a heap whose entry is still current."""
     while heap and heap[0][2].turn != heap[0][1]:
@@ -62,6 +73,7 @@ class _Pool:
     Attributes:
         capacity: In units of rate; None is unlimited.
         fixed: Sum of the caps of the capped flows, in units.
+        capped: How many these are.
         fair: How many flows are at the level.
         level: Bits per second of each fair flow.
         own: Whether the pool's own capacity sets its level, rather than the server's.
@@ -71,6 +83,7 @@ class _Pool:
         unlimited = math.isinf(capacity_bits_per_s)
         self.capacity = None if unlimited else _units(capacity_bits_per_s)
         self.fixed = 0
+        self.capped = 0
         self.fair = 0
         self.level = math.inf
         self.own = False
@@ -99,13 +112,14 @@ class _Pool:
         if is_fair:
             self.fair += 1
             flow.end = self._served + flow.bits
-            heappush(self._fair_ends, (flow.end, flow.turn, flow))
-            heappush(self._smallest_fair, (flow.units, flow.turn, flow))
+            _push(self._fair_ends, flow.end, flow, self.fair)
+            _push(self._smallest_fair, flow.units, flow, self.fair)
         else:
+            self.capped += 1
             self.fixed += flow.units
             flow.end = now + flow.bits / flow.cap if flow.cap else math.inf
-            heappush(self._capped_ends, (flow.end, flow.turn, flow))
-            heappush(self._largest_capped, (-flow.units, flow.turn, flow))
+            _push(self._capped_ends, flow.end, flow, self.capped)
+            _push(self._largest_capped, -flow.units, flow, self.capped)
 
     def take(self, flow: Flow, now: float) -> None:
         """Take a flow out; ``bits`` becomes what is left of it."""
@@ -114,6 +128,7 @@ class _Pool:
             if now > flow.at_s:
                 flow.bits = max(0.0, flow.end - self._served)
         else:
+            self.capped -= 1
             self.fixed -= flow.units
             flow.bits = max(0.0, flow.bits - flow.cap * max(0.0, now - flow.at_s))
         flow.turn = -1
@@ -271,7 +286,7 @@ class FairShare:
 
     def next_end_s(self) -> float:
         """Return the instant at which the next flow ends, if nothing changes before."""
-        return min(pool.next_end_s() for pool in self._pools)
+        return min(map(_Pool.next_end_s, self._pools))
 
     def pop_ended(self, now: float) -> list[Flow]:
         """Take out the flows that end by an instant, in the order in which they were started."""

@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import simpy
 
-from floss_sim.network.link import ClientLink
-from floss_sim.network.pipe import Pipe
+from floss_sim.network.link import Change, ClientLink
+from floss_sim.network.pipe import OpenPipe, Pipe
 from floss_sim.network.profile import NetworkProfile
 from floss_sim.network.sharing import FairShare
 from floss_sim.rng import stream
@@ -49,6 +51,14 @@ class Leg:
         return "up" if self.direction == "up" else "down"
 
 
+class _AnyPipe(Protocol):
+    """A pipe, shared or open; what it starts, it stops."""
+
+    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Any: ...
+
+    def stop(self, transfer: Any, /) -> float: ...
+
+
 class Wires:
     """What payloads go through: their client's link, and the server's capacity that all share."""
 
@@ -56,9 +66,8 @@ class Wires:
         self._env = env
         self._transport = profile.transport
         self._seed = profile.seed
-        self._pipes = {
-            direction: Pipe(env, FairShare(*profile.shared(direction)))
-            for direction in ("down", "up")
+        self._pipes: dict[str, _AnyPipe] = {
+            direction: _pipe(env, *profile.shared(direction)) for direction in ("down", "up")
         }
 
     def carry(
@@ -103,3 +112,9 @@ class Wires:
             return 0.0
         draw = stream(self._seed, "network", "dispatch", sequence, direction, "jitter")
         return float(draw.exponential(link.jitter_s))
+
+
+def _pipe(env: simpy.Environment, server: float, cells: Sequence[float]) -> _AnyPipe:
+    if all(math.isinf(capacity) for capacity in (server, *cells)):
+        return OpenPipe(env)
+    return Pipe(env, FairShare(server, cells))
