@@ -220,14 +220,10 @@ class NetworkProfile(Section):
                 seconds, ``upload_ratio``, ``first_download`` in bytes.
         """
         update: dict[str, Any] = {"name": f"{self.name}, {said}"}
-        for key, value in changes.items():
-            if key in Overrides.model_fields:
-                update["overrides"] = self.overrides.model_copy(update={key: value})
-            elif key in ServerSection.model_fields:
-                update["server"] = self.server.model_copy(update={key: value})
-            else:
-                update[key] = value
-        return self.model_copy(update=update)
+        for part, section in (("overrides", Overrides), ("server", ServerSection)):
+            own = {key: changes.pop(key) for key in section.model_fields if key in changes}
+            update[part] = getattr(self, part).model_copy(update=own)
+        return self.model_copy(update={**update, **changes})
 
     def with_upload_ratio(self, ratio: float) -> NetworkProfile:
         """Return the profile with every up rate at ``1 / ratio`` of its down rate.
