@@ -136,6 +136,8 @@ class Method:
 
     def tier_of(self, client: int, fleet: int) -> int:
         """Return the tier of a client: the one whose cumulative share covers (i + 1/2) / n."""
+        if len(self.tiers) == 1:
+            return 0
         return min(bisect_left(self._ends, (client + 0.5) / fleet), len(self.tiers) - 1)
 
     @cached_property

@@ -67,12 +67,6 @@ class ClientLink:
         """
         rtt_s = self.rtt_s if rtt_s is None else rtt_s
         bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss)
-        return self.carry_s(direction, bits, transport, at_s, rtt_s)
-
-    def carry_s(
-        self, direction: str, bits: int, transport: Transport, at_s: float, rtt_s: float
-    ) -> float:
-        """Return the seconds that bits on the wire take, likewise."""
         setup_s = transport.setup_rtts * rtt_s
         caps = self.caps(direction, transport, at_s + setup_s, rtt_s)
         return setup_s + seconds_of(bits, caps) + rtt_s / 2

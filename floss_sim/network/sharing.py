@@ -154,13 +154,13 @@ class _Pool:
         if self.capacity is None:
             self.level = math.inf
             return
-        while (flow := self.largest_capped()) and (
+        while (flow := _top(self._largest_capped)) and (
             flow.units * self.fair > self.capacity - self.fixed
             if self.fair
             else self.fixed > self.capacity
         ):
             self.cross(flow, now)
-        while (flow := self.smallest_fair()) and (
+        while (flow := _top(self._smallest_fair)) and (
             flow.units * self.fair <= self.capacity - self.fixed
         ):
             self.cross(flow, now)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from typing import Any, Protocol
 
 import simpy
 
-from floss_sim.network.link import Change, ClientLink
+from floss_sim.network.link import Change, ClientLink, seconds_of
 from floss_sim.network.pipe import OpenPipe, Pipe
 from floss_sim.network.profile import NetworkProfile
 from floss_sim.network.sharing import FairShare
@@ -23,7 +24,7 @@ from floss_sim.rng import stream
 from floss_sim.units import BITS_PER_BYTE
 
 
-@dataclass
+@dataclass(slots=True)
 class Leg:
     """One payload on its way; what was sent is known when it ends, whole or interrupted.
 
@@ -84,17 +85,20 @@ class Wires:
             simpy.Interrupt: The process was interrupted on the way.
         """
         env, transport, way = self._env, self._transport, leg.way
-        rtt_s = link.rtt_s + self._jitter_s(link, sequence, leg.direction)
+        rtt_s = link.rtt_s
+        if link.jitter_s:
+            rtt_s += self._jitter_s(link, sequence, leg.direction)
         wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left = float(bits)
-        leg.alone_s = link.carry_s(way, bits, transport, env.now, rtt_s)
+        caps, alone = tee(link.caps(way, transport, env.now + setup_s, rtt_s))
+        leg.alone_s = setup_s + seconds_of(bits, alone) + rtt_s / 2
         try:
             leg.wire_bytes = transport.setup_bytes
             if setup_s:
                 yield env.timeout(setup_s)
             pipe = self._pipes[way]
-            flow = pipe.start(bits, link.caps(way, transport, env.now, rtt_s), link.cell)
+            flow = pipe.start(bits, caps, link.cell)
             try:
                 yield flow.tag
             finally:
@@ -108,8 +112,6 @@ class Wires:
             leg.wire_bytes += round(wire_bytes * sent)
 
     def _jitter_s(self, link: ClientLink, sequence: int, direction: str) -> float:
-        if not link.jitter_s:
-            return 0.0
         draw = stream(self._seed, "network", "dispatch", sequence, direction, "jitter")
         return float(draw.exponential(link.jitter_s))
 

@@ -42,7 +42,7 @@ class Transfer(NamedTuple):
     fate: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Participation:
     """What has happened so far; ``fate`` is empty until it is known."""
 
