@@ -17,8 +17,9 @@ Sums of rates are kept in whole units of 1e-12 bit/s, so that they are the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 _UNITS = 10**12  # a bit per second, in units of rate
@@ -218,12 +219,13 @@ class _Pool:
     def _fair_end_s(self, flow: Flow) -> float:
         return self._at_s + max(0.0, flow.end - self._served) / self.level
 
-    def pop_ended(self, now: float) -> Iterator[Flow]:
+    def pop_ended(self, now: float) -> list[Flow]:
         """Take out the flows that end by an instant, to which the pool has not yet advanced."""
+        capped: list[Flow] = []
         while (flow := _top(self._capped_ends)) and flow.end <= now:
             self.take(flow, now)
-            yield flow
-        fair = []
+            capped.append(flow)
+        fair: list[Flow] = []
         while (flow := _top(self._fair_ends)) and self._fair_end_s(flow) <= now:
             fair.append(flow)
             last, flow.turn = flow.end, -1
@@ -231,7 +233,7 @@ class _Pool:
             # Served bits are set to the end that named this instant: sums cannot miss it.
             self._served, self._at_s = last, now
             self.fair -= len(fair)
-            yield from fair
+        return capped + fair
 
 
 class FairShare:
@@ -290,11 +292,14 @@ class FairShare:
 
     def pop_ended(self, now: float) -> list[Flow]:
         """Take out the flows that end by an instant, in the order in which they were started."""
-        ended = [flow for pool in self._pools for flow in pool.pop_ended(now)]
+        ended: list[Flow] = []
+        for pool in self._pools:
+            if gone := pool.pop_ended(now):
+                ended += gone
+                self._touch(pool, now)
         for flow in ended:
             flow.bits = 0.0
-            self._touch(flow.pool, now)
-        return sorted(ended, key=lambda flow: flow.number)
+        return sorted(ended, key=attrgetter("number"))
 
     def settle(self, now: float) -> None:
         """Give every flow its rate after the changes of an instant."""
