@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -87,9 +87,23 @@ def run(
     return ledger.record(folder.description if folder else {"trajectory": trajectory})
 
 
-def size_only(config: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:
-    """Return what rounds would cost in predicted bytes and seconds; nothing is trained."""
-    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
+def size_only(
+    config: RunConfig,
+    profile: NetworkProfile,
+    rounds: int,
+    examples: Sequence[int] | None = None,
+) -> RunRecord:
+    """Return what rounds would cost in predicted bytes and seconds; nothing is trained.
+
+    Args:
+        config: What would be trained.
+        profile: The network.
+        rounds: How many.
+        examples: Local examples of each client, epochs included; by default as the task's data
+            are dealt. A fleet larger than the data can be given ``learners.SameExamples``.
+    """
+    examples = config.client_examples() if examples is None else examples
+    learner = SizeOnlyLearner(config.layout, config.method, examples)
     return run(config, profile, learner, rounds=rounds)
 
 
