@@ -8,12 +8,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import simpy
 
-from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
+from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.methods import exchange
 from floss_sim.training import learner
 
@@ -41,19 +40,18 @@ def test_a_round_encodes_once_down_and_once_a_client_up(monkeypatch: pytest.Monk
     assert counts["train_locally"] == 3 * 5
 
 
-def test_the_network_adds_little_to_a_training_round(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_network_adds_little_to_a_training_run(monkeypatch: pytest.MonkeyPatch):
     events = Counter()
-    real = simpy.Environment.step
+    real = simpy.Environment.schedule
 
-    def step(self):
-        events["step"] += 1
-        return real(self)
+    def schedule(self, *arguments, **named):
+        events["scheduled"] += 1
+        return real(self, *arguments, **named)
 
-    monkeypatch.setattr(simpy.Environment, "step", step)
+    monkeypatch.setattr(simpy.Environment, "schedule", schedule)
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=16)
     learner = open_learner(config, "cpu")
+    begin = learner.snapshot()
     busy = Counter()
     for name in ("dispatch", "train", "aggregate", "evaluate"):
         method = getattr(learner, name)
@@ -65,13 +63,13 @@ def test_the_network_adds_little_to_a_training_round(
             return result
 
         setattr(learner, name, timed)
-    folder = RunFolder.open(tmp_path / "run", config.description("bench", "cpu", 1))
     shares = []
-    for rounds in (10, 20, 30):
+    for _ in range(3):
+        learner.restore(begin)
         busy.clear()
         began = time.perf_counter()
-        run(config, load_profile("paper-200-20"), learner, rounds=rounds, folder=folder)
+        run(config, load_profile("lte"), learner, rounds=30)
         shares.append(1 - busy["learner"] / (time.perf_counter() - began))
-    print(f"\nnetwork, record and resume: {100 * statistics.median(shares):.1f} % of a run's time")
-    # 10 + 20 + 30 rounds were simulated; each client takes 5 steps, a round 4 and more for its end.
-    assert events["step"] <= 60 * (5 * 5 + 6)
+    print(f"\nnetwork and record: {100 * statistics.median(shares):.2f} % of a run's wall time")
+    # Of a client 7, nothing being shared, and 2 to wake the server; of a round a few.
+    assert events["scheduled"] <= 3 * 30 * (5 * 9 + 3)
