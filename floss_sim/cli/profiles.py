@@ -103,7 +103,7 @@ def _links(profile: NetworkProfile) -> list[tuple[str, ClientLink]]:
     if profile.fleet is None:
         classes = zip(profile.clients, profile.class_links(), strict=True)
         return [(f"{group.share:.3g}", link) for group, link in classes]
-    rows = profile.fleet.rows if isinstance(profile.fleet, RowsFleet) else ()
+    rows = profile.fleet.rows.links if isinstance(profile.fleet, RowsFleet) else ()
     table = len(rows) if profile.fleet.law == "table" else _DRAWN
     drawn = sorted(profile.links(table), key=lambda link: link.down_bits_per_s)
     return [(f"{share:.0%}", drawn[int(share * (table - 1))]) for share in _QUANTILES]
