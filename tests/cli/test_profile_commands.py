@@ -128,6 +128,33 @@ def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
     assert profile.clients[0].compute_per_example == pytest.approx(0.009)
 
 
+def test_fit_of_rows_writes_them_beside_the_profile(monkeypatch, capfd, home: Path):
+    command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE, "--law", "rows")
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, err) == (0, "")
+    names = sorted(path.name for path in home.iterdir())
+    assert names == ["mine.csv", "mine.png", "mine.toml", "tests.csv"]
+    lines = (home / "mine.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "down_bits_per_s,up_bits_per_s,rtt_s,weight"
+    assert [float(cell) for cell in lines[1].split(",")] == [10e6, 1e6, 0.04, 1]
+    assert len(lines) == 41
+    links = set(load_profile("mine.toml").links(1000))
+    assert {(link.down_bits_per_s, link.up_bits_per_s, link.rtt_s) for link in links} == {
+        (10e6, 1e6, 0.04), (100e6, 20e6, 0.02),
+    }  # fmt: skip
+    assert "down 0.000, up 0.000; the fit is the data, so that nothing is lost" in out
+    assert out.endswith("profile: mine.toml, rows: mine.csv, picture: mine.png\n")
+    (home / "mine.toml").unlink()
+    (home / "mine.png").unlink()
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, out) == (2, "")
+    assert "mine.csv would be overwritten; add --force" in err
+    code, out, _ = call(monkeypatch, capfd, *command, "--force", "--json")
+    found = json.loads(out)
+    assert (code, found["law"], found["classes"]) == (0, "rows", [])
+    assert (found["rows"], found["ks_down"]) == ("mine.csv", pytest.approx(0, abs=1e-12))
+
+
 def test_fit_takes_a_file_of_any_name(monkeypatch, capfd, home: Path):
     (home / "tests.csv").rename(home / "$a_^$.csv")
     code, _, err = call(monkeypatch, capfd, "fit", "$a_^$.csv", "--out", "mine.toml", *SOURCE)
@@ -160,6 +187,15 @@ def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--rate-unit", "Mb"), "valid units"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--classes", "0"), "--classes"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--where", "rtt_ms=9"), "0 usable rows"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"), "valid: classes, rows"),
+        (
+            ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "rows", "--classes", "2"),
+            "--classes goes with --law classes",
+        ),
+        (
+            ("fit", "tests.csv", "--out", "tests.toml", *SOURCE, "--law", "rows", "--force"),
+            "the rows would overwrite tests.csv itself; give another --out",
+        ),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--compute-per-example", "5"),
             "not a number with a unit",
