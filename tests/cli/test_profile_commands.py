@@ -163,9 +163,10 @@ def test_show_says_what_else_a_profile_sets_and_nothing_that_it_does_not(
         "round trip 500 ms; server egress 1 Gbit/s; also cells, transport, links, first download, "
         "availability, energy, prices\n"
     )
-    assert not {"server", "cells", "prices", "links"} & json.loads(
-        call(monkeypatch, capfd, "show", "lte", "--json")[1]
-    ).keys()
+    assert (
+        not {"server", "cells", "prices", "links"}
+        & json.loads(call(monkeypatch, capfd, "show", "lte", "--json")[1]).keys()
+    )
 
 
 def test_show_names_traces_and_what_comes_after_them(monkeypatch, capfd, home: Path):
