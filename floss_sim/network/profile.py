@@ -33,6 +33,7 @@
     [prices]                          # currency, per_gb_down, per_gb_up, per_joule
 
 Instead of classes, ``[fleet]`` gives a law (see laws.py): lognormal, rows or table.
+GUIDE.md has a complete profile and says what is simulated.
 """
 
 from __future__ import annotations
