@@ -21,7 +21,7 @@ from floss_sim.network.rows import Rows, read_rows
 from floss_sim.rng import stream
 
 _BLOCK = 1024  # clients whose links are drawn together
-_KEPT_BLOCKS = 1024  # of a million clients all, in 32 MB
+_BLOCKS = 4096  # that are kept, 32 kB each: fleets of four million are drawn once
 
 
 class LogRate(Section):
@@ -75,7 +75,7 @@ class LognormalFleet(Section):
 
 def _in_blocks(draw: Callable[[int], NDArray[Any]]) -> Callable[[int], Any]:
     """Return what each client drew, from what each block of clients drew."""
-    block_of = lru_cache(maxsize=_KEPT_BLOCKS)(draw)
+    block_of = lru_cache(maxsize=_BLOCKS)(draw)
     return lambda client: block_of(client // _BLOCK)[client % _BLOCK]
 
 

@@ -129,4 +129,4 @@ def _seconds(caps: Iterator[Change], bits: float) -> float:
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate
-    return at_s - begun_s + (bits / rate if bits else 0.0)  # nothing passes a rate of 0 at once
+    return at_s - begun_s + bits / rate
