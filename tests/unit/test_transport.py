@@ -7,10 +7,10 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-import simpy
 from pydantic import ValidationError
 
-from floss_sim.network import ClientLink, Leg, NetworkProfile, Wires
+from floss_sim import RunConfig, size_only
+from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.traces import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 
@@ -183,47 +183,49 @@ def test_a_lossy_link_has_the_lower_of_its_rate_and_the_formulas():
 # jitter
 
 
-def profile_of(jitter: str, loss: float = 0.0) -> NetworkProfile:
+def profile_of(jitter: str) -> NetworkProfile:
     group = {
         "share": 1.0, "down": "8 Mbit/s", "up": "8 Mbit/s", "rtt": "40 ms", "jitter": jitter,
-        "loss": loss, "compute_per_example": "0 s",
+        "compute_per_example": "0 s",
     }  # fmt: skip
     return NetworkProfile.model_validate(
         {"name": "n", "source": "s", "date": "d", "clients": [group]}
     )
 
 
-def carried_s(profile: NetworkProfile, sequence: int, direction: str = "down") -> float:
-    """Return the seconds that 1,000 bytes take in the simulation."""
-    env = simpy.Environment()
-    leg = Leg(direction, 1000, 0.0)
-    env.process(Wires(env, profile, profile.links(1)).carry(0, leg, sequence))
-    env.run()
-    assert leg.ended_at_s == pytest.approx(leg.alone_s, rel=1e-12)
-    return leg.ended_at_s
+def extra_s(digits: RunConfig, profile: NetworkProfile, rounds: int, way: str) -> np.ndarray:
+    """Return what each transfer of a run added to the round trip, in the order of dispatch."""
+    rows = size_only(digits, profile, rounds).transfers.to_pylist()
+    taken = [t for t in rows if t["direction"] == way]
+    bits = np.array([8 * t["nbytes"] for t in taken])
+    seconds = np.array([t["ended_at_s"] - t["started_at_s"] for t in taken])
+    assert seconds == pytest.approx(np.array([t["alone_s"] for t in taken]), rel=1e-9)
+    return 2 * (seconds - bits / 8e6) - 0.040
 
 
-def test_jitter_is_exponential_with_the_stated_mean_of_the_round_trip():
-    profile, draws = profile_of("10 ms"), 2000
-    extra_s = np.array([2 * (carried_s(profile, i) - 0.001) - 0.040 for i in range(draws)])
-    assert extra_s.min() > 0
-    z = (extra_s.mean() - 0.010) / (0.010 / math.sqrt(draws))
-    assert abs(z) < 4
-    beyond = np.mean(extra_s > 0.010 * math.log(10))  # a tenth of an exponential
-    assert abs(beyond - 0.1) < 4 * math.sqrt(0.09 / draws)
-
-
-def test_jitter_belongs_to_the_dispatch_and_the_direction():
+def test_jitter_is_exponential_with_the_stated_mean_of_the_round_trip(digits: RunConfig):
     profile = profile_of("10 ms")
-    assert carried_s(profile, 3) == carried_s(profile, 3)
-    taken = [carried_s(profile, i, way) for i in (3, 4) for way in ("first", "down", "up")]
-    assert len(set(taken)) == 6
+    down, up = (extra_s(digits, profile, 100, way) for way in ("down", "up"))
+    both = np.concatenate([down, up])
+    assert both.min() > 0
+    z = (both.mean() - 0.010) / (0.010 / math.sqrt(both.size))
+    assert abs(z) < 4
+    beyond = np.mean(both > 0.010 * math.log(10))  # a tenth of an exponential
+    assert abs(beyond - 0.1) < 4 * math.sqrt(0.09 / both.size)
+    assert abs(np.corrcoef(down, up)[0, 1]) < 4 / math.sqrt(down.size)
+
+
+def test_jitter_is_a_draw_of_the_profiles_seed_and_of_the_dispatch(digits: RunConfig):
+    profile = profile_of("10 ms")
+    first = extra_s(digits, profile, 3, "up")
+    assert len(set(first.tolist())) == first.size == 15
+    assert extra_s(digits, profile, 4, "up")[:15].tolist() == first.tolist()
     other = profile.model_copy(update={"seed": 1})
-    assert carried_s(other, 3) != carried_s(profile, 3)
+    assert not set(extra_s(digits, other, 3, "up").tolist()) & set(first.tolist())
 
 
-def test_without_jitter_every_transfer_takes_the_same():
-    assert {carried_s(profile_of("0 ms"), i) for i in range(3)} == {0.020 + 0.001}
+def test_without_jitter_nothing_is_added(digits: RunConfig):
+    assert extra_s(digits, profile_of("0 ms"), 3, "down") == pytest.approx(0, abs=1e-12)
 
 
 # everything together
