@@ -54,8 +54,9 @@ class Pipe:
 
     def stop(self, flow: Flow) -> float:
         """Stop a flow if it has not ended; return the bits that were left."""
+        in_flight = flow.turn >= 0  # perhaps with no bits left: it would have ended now
         left = self._share.remove(self._env.now, flow)
-        if left:
+        if in_flight:
             self._changed()
         return left
 
