@@ -125,7 +125,7 @@ def _seconds(caps: Iterator[Change], bits: float) -> float:
     begun_s, rate = next(caps)
     at_s = begun_s
     for change_s, next_rate in caps:
-        if rate * (change_s - at_s) >= bits:
+        if rate and at_s + bits / rate <= change_s:  # as a flow's end is found: equal to the bit
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate

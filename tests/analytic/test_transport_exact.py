@@ -173,3 +173,15 @@ def test_jitter_lengthens_all_that_is_counted_in_round_trips():
     assert drawn_s > 0
     new = one_upload(link, 1000, Transport(connection="new"))
     assert new == pytest.approx(1.5 * (0.02 + drawn_s) + 8e3 / 1e6, rel=REL)
+
+
+@given(st.integers(0, 40), st.integers(1, 5), st.integers(1, 10))
+def test_alone_a_transfer_takes_what_is_recorded_for_it_alone(begins, deciseconds, rate):
+    # The last bit leaves at the instant, up to a rounding, at which the link stops for a second.
+    begins_s = begins / 10
+    stops_s = begins_s + deciseconds / 10
+    trace = RateTrace((0.0, stops_s, stops_s + 1), (80.0 * rate, 0.0, 80.0 * rate), stops_s + 2, "hold")
+    link = ClientLink(1e12, 1.0, 0, begins_s, up_trace=trace)
+    (outcome,) = play(SizedLearner([0], [rate * deciseconds]), network(), [link])
+    upload = outcome.transfers[1]
+    assert upload.ended_at_s - upload.started_at_s == pytest.approx(upload.alone_s, rel=1e-12)

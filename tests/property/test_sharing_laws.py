@@ -17,28 +17,34 @@ ROUNDING = 1e-12
 INSTANTS = st.one_of(st.integers(0, 4).map(float), st.floats(0, 4))
 BITS = st.one_of(st.sampled_from([1.0, 10.0]), st.floats(0.01, 100))
 CAPS = st.one_of(st.sampled_from([1.0, 5.0]), st.floats(0.01, 50))
+SLOW = st.just(0.01)
+OUTAGE = st.just(0.0)
 LIMITS = st.one_of(st.sampled_from([2.0, 10.0]), st.floats(0.5, 100), st.just(math.inf))
 each_way = pytest.mark.parametrize("ends_of", [shared, piped])
 
 
 @st.composite
-def jobs(draw: st.DrawFn, cells: int) -> Job:
-    """A flow whose link changes up to three times, and may stop for a while."""
+def jobs(draw: st.DrawFn, cells: int, worst: st.SearchStrategy[float]) -> Job:
+    """A flow whose link changes up to three times, at worst to some rate."""
     waits_s = draw(st.lists(st.one_of(st.just(1.0), st.floats(0.01, 3)), max_size=3))
     at_s = draw(INSTANTS)
     caps = [(at_s, draw(CAPS))]
     for wait_s in waits_s:
-        caps.append((caps[-1][0] + wait_s, draw(st.one_of(st.just(0.0), CAPS))))
+        caps.append((caps[-1][0] + wait_s, draw(st.one_of(worst, CAPS))))
     if not caps[-1][1]:
         caps.append((caps[-1][0] + 1.0, draw(CAPS)))
     return Job(at_s, draw(BITS), tuple(caps), draw(st.integers(0, max(0, cells - 1))))
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Up to eight flows through a server and up to three cells."""
+def cases(draw: st.DrawFn, worst: st.SearchStrategy[float] = SLOW) -> Case:
+    """Up to eight flows through a server and up to three cells.
+
+    Where links stop (``OUTAGE``), time is no continuous function of sizes and rates: a last bit
+    that is late by a rounding waits for the link to come back. Laws of time take ``SLOW`` links.
+    """
     cells = draw(st.lists(LIMITS, max_size=3))
-    several = st.lists(jobs(len(cells)), min_size=1, max_size=8)
+    several = st.lists(jobs(len(cells), worst), min_size=1, max_size=8)
     return Case(tuple(draw(several)), draw(LIMITS), tuple(cells))
 
 
@@ -46,7 +52,7 @@ def alone(job: Job) -> float:
     """Return when a flow would end if nothing were shared."""
     left = job.bits
     for (at_s, cap), (then_s, _) in zip(job.caps, [*job.caps[1:], (math.inf, 0.0)], strict=True):
-        if cap and cap * (then_s - at_s) >= left:
+        if cap and at_s + left / cap <= then_s:
             return at_s + left / cap
         left -= cap * (then_s - at_s)
     raise AssertionError
@@ -58,7 +64,7 @@ def never_before(later: Ends, sooner: Ends) -> bool:
 
 
 @each_way
-@given(cases())
+@given(cases(OUTAGE))
 def test_all_bits_arrive_and_no_capacity_is_ever_exceeded(ends_of, case: Case):
     """Rates are integrated over time; at every instant they are max-min fair (see Watch)."""
     with watched() as watch:
@@ -144,7 +150,7 @@ def test_bits_may_be_counted_in_any_power_of_two(case: Case, power: int):
     assert shared(scaled) == pytest.approx(shared(case), rel=1e-12 if power >= 0 else 2e-4)
 
 
-@given(cases(), st.floats(0, 8), st.data())
+@given(cases(OUTAGE), st.floats(0, 8), st.data())
 def test_a_flow_that_is_stopped_has_sent_its_rate_over_time(case: Case, stop_s: float, data):
     """What is left and what was sent by the rates add up, for the stopped flow and the others."""
     cells = max(1, len(case.cells))
