@@ -115,9 +115,10 @@ def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) 
         ((at_s, True, value) for at_s, value in windows),
     ):
         rate, window = (rate, value) if is_window else (value, window)
-        if min(rate, window) != last:
-            last = min(rate, window)
-            yield at_s, last
+        if is_window and min(rate, window) == last:
+            continue  # of rates, which may be endless, every one is passed on
+        last = min(rate, window)
+        yield at_s, last
 
 
 def _seconds(caps: Iterator[Change], bits: float) -> float:

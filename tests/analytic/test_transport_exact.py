@@ -185,3 +185,14 @@ def test_alone_a_transfer_takes_what_is_recorded_for_it_alone(begins, decisecond
     (outcome,) = play(SizedLearner([0], [rate * deciseconds]), network(), [link])
     upload = outcome.transfers[1]
     assert upload.ended_at_s - upload.started_at_s == pytest.approx(upload.alone_s, rel=1e-12)
+
+
+def test_a_trace_that_never_falls_below_what_loss_allows_is_like_a_plain_link():
+    transport = Transport(slow_start=True)
+    most = 8 * 1448 / timeouts_s(0.1, 0.01)
+    trace = RateTrace((0, 1), (2 * most, 3 * most), 2, "repeat")
+    plain = ClientLink(1e9, 2 * most, 0.1, 0, loss=0.01)
+    traced = ClientLink(1e9, 2 * most, 0.1, 0, loss=0.01, up_trace=trace)
+    assert one_upload(traced, 10**6, transport) == pytest.approx(
+        one_upload(plain, 10**6, transport), rel=REL
+    )
