@@ -109,12 +109,15 @@ def parse_budget(text: str) -> Budget:
 
 
 def link_seconds(record: RunRecord, links: Sequence[ClientLink]) -> NDArray[np.float64]:
-    """Return the cumulative rate-weighted traffic of a run after each round, in seconds."""
+    """Return the cumulative rate-weighted traffic of a run after each round, in seconds.
+
+    Payloads over nominal rates: no latency, header, queue or trace is in it.
+    """
     transfers = record.transfers
-    client = np.asarray(transfers["client"])
+    clients, client = np.unique(np.asarray(transfers["client"]), return_inverse=True)
     down = np.asarray(transfers["direction"].to_pylist()) != "up"
-    down_rate = np.array([link.down_bits_per_s for link in links])[client]
-    up_rate = np.array([link.up_bits_per_s for link in links])[client]
+    down_rate = np.array([links[int(i)].down_bits_per_s for i in clients])[client]
+    up_rate = np.array([links[int(i)].up_bits_per_s for i in clients])[client]
     seconds = BITS_PER_BYTE * np.asarray(transfers["nbytes"]) / np.where(down, down_rate, up_rate)
     by_round = np.bincount(np.asarray(transfers["round"]) - 1, weights=seconds)
     return np.cumsum(by_round)

@@ -1,4 +1,4 @@
-"""Compares measured.csv with what is expected: results.md, each case and the errors in short.
+"""Compares measured.csv with the simulator: results.md, each case and the errors in short.
 
 Example:
     python experiments/real_links/compare.py
@@ -16,9 +16,11 @@ from typing import Any
 
 from cases import BITS_PER_BYTE, PROBE_BYTES, Bucket, Case
 
+from floss_sim.network.sharing import FairShare
+from floss_sim.network.transport import Transport
+
 HERE = Path(__file__).parent
-_HEADER_BYTES = 14 + 20 + 20 + 12  # Ethernet, IPv4, TCP, TCP's timestamps
-_SEGMENT_BYTES = 1500 - 20 - 20 - 12
+TRANSPORT = Transport(headers="ipv4", link_header=14)  # what the shaper counts: Ethernet too
 # Round trips of a new connection that end in a kernel; then the SYN-ACK wakes a client that will
 # send, or the client's acknowledgement of it wakes a server that will.
 _SET_UP_ROUND_TRIPS = {"up": 0.5, "down": 1.0}
@@ -74,8 +76,8 @@ def predicted_s(case: Case, idle: Idle) -> list[float]:
 
 
 def wire_bytes(payload_bytes: int) -> int:
-    """Return a payload's bytes with the headers of its segments."""
-    return payload_bytes + _HEADER_BYTES * math.ceil(payload_bytes / _SEGMENT_BYTES)
+    """Return a payload's bytes with the headers of its segments, as the simulator counts them."""
+    return TRANSPORT.wire_bytes(payload_bytes)
 
 
 def credit_bytes(case: Case) -> float:
@@ -86,20 +88,21 @@ def credit_bytes(case: Case) -> float:
 
 
 def filled_s(backlogs_bytes: list[float], own: float, shared: float) -> list[float]:
-    """Return when each backlog is gone if all start at once and share max-min fairly.
+    """Return when the simulator ends each transfer if all start at once.
 
     Args:
         backlogs_bytes: Bytes of each transfer.
         own: Each transfer's own rate in bits per second.
         shared: Rate of what they share in bits per second; may be infinite.
     """
-    done_s, at_s, served_bytes = [0.0] * len(backlogs_bytes), 0.0, 0.0
-    order = sorted(range(len(backlogs_bytes)), key=backlogs_bytes.__getitem__)
-    for finished, one in enumerate(order):
-        rate = min(own, shared / (len(order) - finished))
-        at_s += (backlogs_bytes[one] - served_bytes) * BITS_PER_BYTE / rate
-        served_bytes = backlogs_bytes[one]
-        done_s[one] = at_s
+    share, done_s = FairShare(shared), [0.0] * len(backlogs_bytes)
+    for client, backlog in enumerate(backlogs_bytes):
+        share.add(0.0, BITS_PER_BYTE * backlog, own, tag=client)
+    share.settle(0.0)
+    while (at_s := share.next_end_s()) < math.inf:
+        for flow in share.pop_ended(at_s):
+            done_s[flow.tag] = at_s
+        share.settle(at_s)
     return done_s
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli import compare, profiles, replay, run, task
+from floss_sim.cli import account, compare, profiles, replay, run, task
 from floss_sim.cli.common import guard
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("run", help=run.HELP)(run.run)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("replay", help=replay.HELP)(replay.replay)
+app.command("account", help=account.HELP)(account.show_account)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(task.app, name="task")
 

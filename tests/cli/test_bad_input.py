@@ -32,7 +32,7 @@ def call(monkeypatch, capfd, tmp_path, command: str, *arguments: str) -> tuple[i
     return stop.value.code, out, err
 
 
-RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
+RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "account")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,13 @@ RUN, PLAN = ("floss-sim", "run"), ("floss-plan",)
         (RUN, ["--method", "floss-tiers", "--tiers", "abc"], "share:down:up of each"),
         (RUN, ["--down-density", "2"], "--down-density: density '2'"),
         (RUN, ["--threads", "100000000"], "--threads"),
+        (RUN, ["--policy", "soon"], "valid: wait-all, first-k:K, deadline:SECONDS"),
+        (RUN, ["--policy", "first-k:6"], "reports 6 is outside 1 to the cohort's 5"),
+        (RUN, ["--policy", "deadline:30s:6"], "minimum 6 is outside 1 to the cohort's 5"),
+        (RUN, ["--policy", "deadline:1ms", "--network", "lte"], "no client can meet 1 ms"),
+        (RUN, ["--late", "finish"], "with policy wait-all; valid: cancel or finish"),
+        (ACCOUNT, ["nowhere"], "cannot read nowhere"),
+        (ACCOUNT, ["nowhere", "--by", "day"], "valid: round, client, participation"),
         (PLAN, ["--budget", "many"], "50-dense-rounds, 2GB"),
         (PLAN, ["--budget", "10B"], "affords no round"),
         (PLAN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 import floss_sim.cli
 import planner.cli
+from floss_sim import load_task
 from floss_sim.records import RunFolder
 
 PLAN = [
@@ -109,3 +111,61 @@ def test_tables_for_people_fit_a_terminal(monkeypatch, capfd, tmp_path: Path):
     assert "dense LoRA" in out
     assert "…" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_a_run_that_time_shapes_says_what_was_wasted_and_is_not_replayed(
+    monkeypatch, capfd, tmp_path: Path
+):
+    arguments = [
+        "floss-sim", "run", "--rank", "2", "--network", "lte", "--policy", "first-k:2",
+        "--rounds", "3", "--out", str(tmp_path / "run"), "--json",
+    ]  # fmt: skip
+    made = answer(monkeypatch, capfd, floss_sim.cli.main, arguments)
+    assert (made["policy"], made["reports"]) == ("first-k", 6)
+    assert 0 < made["wasted_bytes"] < made["down_bytes"] + made["up_bytes"]
+    said = answer(
+        monkeypatch, capfd, floss_sim.cli.main,
+        ["floss-sim", "account", str(tmp_path / "run"), "--json", "--by", "client"],
+    )  # fmt: skip
+    assert said["total"]["wasted_bytes"] == made["wasted_bytes"]
+    assert sum(row["participations"] for row in said["rows"]) == 15
+    other = ["first-k:3" if word == "first-k:2" else word for word in arguments[1:]]
+    for refused in (
+        ["replay", str(tmp_path / "run"), "--network", "cable"],
+        ["account", str(tmp_path / "run"), "--network", "cable"],
+        other,
+    ):
+        monkeypatch.setattr(sys, "argv", ["floss-sim", *refused])
+        with pytest.raises(SystemExit) as stop:
+            floss_sim.cli.main()
+        err = capfd.readouterr().err
+        assert stop.value.code == 2
+        assert err.count("\n") == 1
+        assert "time shaped what this run learned" in err or "different: conditions" in err
+
+
+def test_the_backbone_is_downloaded_once_by_each_client(monkeypatch, capfd, tmp_path: Path):
+    arguments = ["floss-sim", "run", "--rank", "2", "--rounds", "2", "--network", "lte", "--json"]
+    plain = answer(
+        monkeypatch, capfd, floss_sim.cli.main, [*arguments, "--out", str(tmp_path / "a")]
+    )
+    heavy = answer(
+        monkeypatch, capfd, floss_sim.cli.main,
+        [*arguments, "--include-backbone", "--out", str(tmp_path / "b")],
+    )  # fmt: skip
+    clients = set(RunFolder.read(tmp_path / "b").record().transfers["client"].to_pylist())
+    backbone = load_task("digits").backbone_bytes
+    assert heavy["down_bytes"] - plain["down_bytes"] == len(clients) * backbone
+    assert heavy["simulated_s"] > plain["simulated_s"]
+    assert heavy["validation_accuracy"] == plain["validation_accuracy"]
+
+
+def test_a_plan_is_refused_where_clients_are_lost(monkeypatch, capfd, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    text = (resources.files("network_profiles") / "paper-200-20.toml").read_text(encoding="utf-8")
+    (tmp_path / "lossy.toml").write_text(f"{text}dropout = 0.1\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", [*PLAN[:3], "--network", "lossy.toml"])
+    with pytest.raises(SystemExit) as stop:
+        planner.cli.main()
+    assert stop.value.code == 2
+    assert "clients drop out or come and go" in capfd.readouterr().err

@@ -9,9 +9,11 @@ import pytest
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, run
 from floss_sim.messages import Snapshot
-from floss_sim.methods import method_from_name
+from floss_sim.methods import Exchange, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import _pack, _unpack
+from floss_sim.run import conditions
+from floss_sim.simulator import RoundPolicy, buffered, deadline, first_k
 from floss_sim.training import open_learner
 from floss_sim.training.learner import TorchLearner
 
@@ -25,6 +27,11 @@ METHODS = {
     "a frozen mask with a ledger": method_from_name(
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
+}
+POLICIES = {
+    "first-k": first_k(2, late="finish"),
+    "deadline": deadline(0.2, minimum=2),
+    "buffered": buffered(2),
 }
 STOPS, ROUNDS = 3, 6
 
@@ -70,6 +77,64 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert killed.record().transfers.equals(whole.record().transfers)
     assert killed.model(ROUNDS) == whole.model(ROUNDS)
     assert same(killed.snapshot(), whole.snapshot())
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+def test_an_interrupted_run_goes_on_bit_for_bit_whatever_its_policy(
+    config: RunConfig, policy: RoundPolicy, tmp_path: Path
+):
+    """Clients are in flight at every stop, some of them trained and not arrived."""
+
+    class Dies(TorchLearner):
+        def aggregate(self, arrivals):
+            if self._version == STOPS:
+                raise KeyboardInterrupt
+            return super().aggregate(arrivals)
+
+    network = load_profile("lte")
+    shaped = config.description("torch-sequential", "cpu", 1, conditions(network, policy))
+    whole, killed = (RunFolder.open(tmp_path / name, shaped) for name in ("whole", "killed"))
+    learner = open_learner(config, "cpu")
+    run(config, network, learner, rounds=ROUNDS, policy=policy, folder=whole, eval_every=3)
+    dying = Dies(config, learner._model)
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            config, network, dying, rounds=ROUNDS, policy=policy, folder=killed, eval_every=3,
+            commit_every_s=0,
+        )  # fmt: skip
+    assert killed.committed().rounds == STOPS
+    assert bool(killed.snapshot().in_flight) == (policy.late != "cancel")
+    fresh = TorchLearner(config, learner._model)
+    run(config, network, fresh, rounds=ROUNDS, policy=policy, folder=killed, eval_every=3)
+    assert killed.record().rounds.equals(whole.record().rounds)
+    assert killed.record().transfers.equals(whole.record().transfers)
+    assert killed.model(ROUNDS) == whole.model(ROUNDS)
+    assert same(killed.snapshot(), whole.snapshot())
+    late = set(whole.record().transfers["fate"].to_pylist()) - {"aggregated"}
+    assert bool(late) == (policy.name in ("first-k", "deadline"))
+
+
+def test_the_mass_of_an_update_that_is_lost_stays_with_its_client(tmp_path: Path):
+    chosen = RunConfig.of(load_task("digits"), METHODS["error feedback"], rank=2)
+    chosen = chosen.with_(fleet={"clients": 30}, server={"cohort": 5})
+    network, policy = load_profile("lte"), first_k(2)
+    folder = RunFolder.open(
+        tmp_path / "run",
+        chosen.description("torch-sequential", "cpu", 1, conditions(network, policy)),
+    )
+    learner = open_learner(chosen, "cpu")
+    record = run(chosen, network, learner, rounds=1, policy=policy, folder=folder)
+    ups = record.transfers.to_pandas().query("direction == 'up'")
+    lost, kept = ups[ups.fate == "cancelled"], ups[ups.fate == "aggregated"]
+    assert len(kept) == 2
+    assert len(lost)
+    exchange = Exchange(chosen.method, chosen.layout, chosen.seed)
+    again = open_learner(chosen, "cpu")
+    for row in (*lost.itertuples(), *kept.itertuples()):
+        upload = again.train(again.dispatch(row.client, row.sequence), {})
+        unsent = folder.snapshot().clients[row.client]["residual"]
+        sent = 0 if row.fate == "aggregated" else exchange.update(upload.blob, None)
+        assert unsent - upload.client_state["residual"] == pytest.approx(sent, abs=1e-6)
 
 
 def test_client_states_and_masks_are_in_the_checkpoint(

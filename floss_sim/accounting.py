@@ -1,0 +1,139 @@
+"""What a run cost: seconds, bytes, energy and money, of every participation, round and client.
+
+A participation is one client's part in a round, from its dispatch until its update is aggregated
+or lost::
+
+    |-- download --|-- compute --|-- upload --|-- waiting --|
+    dispatch                                  arrival       the round closes
+
+Queueing is the part of downloads and uploads that they would not have taken alone. What was
+interrupted counts as far as it went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from floss_sim.network import NetworkProfile
+from floss_sim.records import RunRecord
+from floss_sim.simulator import AGGREGATED
+
+_MB, _GB = 1e6, 1e9
+_ROUNDING = 1e-9  # relative: what the clock does not resolve is no queueing
+SECONDS = ("download_s", "compute_s", "upload_s", "queueing_s", "waiting_s")
+BYTES = ("useful_bytes", "wasted_bytes", "wire_down_bytes", "wire_up_bytes")
+COSTS = ("energy_j", "money")
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One row for each participation, in the order of dispatch; all columns have equal length.
+
+    Attributes:
+        columns: ``sequence``, ``round``, ``client`` and ``fate``; seconds (``SECONDS``), payload
+            and wire bytes (``BYTES``), joules and, in the profile's currency, money (``COSTS``).
+        currency: Of the money; empty where the profile gives no prices.
+    """
+
+    columns: Mapping[str, Column]
+    currency: str
+
+    def table(self) -> pa.Table:
+        """Return the participations as a table."""
+        return pa.table(dict(self.columns))
+
+    def by(self, key: str) -> pa.Table:
+        """Return sums by ``"round"`` or ``"client"``, with the number of participations."""
+        keys, index = np.unique(self.columns[key], return_inverse=True)
+        sums = {
+            name: np.bincount(index, weights=self.columns[name], minlength=len(keys))
+            for name in (*SECONDS, *BYTES, *COSTS)
+        }
+        return pa.table({key: keys, "participations": np.bincount(index), **sums})
+
+    def total(self) -> dict[str, float]:
+        """Return the sums over the run."""
+        return {name: float(self.columns[name].sum()) for name in (*SECONDS, *BYTES, *COSTS)}
+
+
+def account(record: RunRecord, profile: NetworkProfile) -> Account:
+    """Return what a run cost on the network on which its seconds were simulated.
+
+    Args:
+        record: The run.
+        profile: Gives energy and prices; 0 where it gives none.
+    """
+    rows = {name: record.transfers[name].to_numpy() for name in record.transfers.column_names}
+    sequences, first, index = np.unique(rows["sequence"], return_index=True, return_inverse=True)
+    up = rows["direction"] == "up"
+
+    def added(values: Column, where: Column) -> Column:
+        return np.bincount(index[where], weights=values[where], minlength=len(sequences))
+
+    def at(values: Column, where: Column, otherwise: Column) -> Column:
+        chosen = otherwise.copy()
+        chosen[index[where]] = values[where]
+        return chosen
+
+    lasted_s = rows["ended_at_s"] - rows["started_at_s"]
+    queued_s = lasted_s - rows["alone_s"]
+    queued = (rows["sent_bytes"] == rows["nbytes"]) & (queued_s > _ROUNDING * lasted_s)
+    aggregated = rows["fate"][first] == AGGREGATED
+    down = rows["direction"] == "down"
+    down_ended_s = at(rows["ended_at_s"], down, np.zeros(len(sequences)))
+    up_started_s = at(rows["started_at_s"], up, down_ended_s)
+    up_ended_s = at(rows["ended_at_s"], up, down_ended_s)
+    closed_s = _closed_s(record, rows["round"][first])
+    payload = added(rows["sent_bytes"], np.ones_like(up))
+    columns = {
+        "sequence": sequences,
+        "round": rows["round"][first],
+        "client": rows["client"][first],
+        "fate": rows["fate"][first],
+        "download_s": added(lasted_s, ~up),
+        "compute_s": np.maximum(0.0, up_started_s - down_ended_s),
+        "upload_s": added(lasted_s, up),
+        "queueing_s": added(queued_s, queued),
+        "waiting_s": np.where(aggregated, np.maximum(0.0, closed_s - up_ended_s), 0.0),
+        "useful_bytes": np.where(aggregated, payload, 0.0),
+        "wasted_bytes": np.where(aggregated, 0.0, payload),
+        "wire_down_bytes": added(rows["wire_bytes"], ~up),
+        "wire_up_bytes": added(rows["wire_bytes"], up),
+    }
+    columns["energy_j"] = _energy_j(columns, profile)
+    columns["money"] = _money(columns, profile)
+    return Account(columns, profile.prices.currency if profile.prices else "")
+
+
+def _closed_s(record: RunRecord, rounds: Column) -> Column:
+    closed_s: Column = record.rounds["closed_at_s"].to_numpy()[rounds - 1]
+    return closed_s
+
+
+def _energy_j(columns: Mapping[str, Column], profile: NetworkProfile) -> Column:
+    energy = profile.energy
+    joules: Column = (
+        columns["wire_down_bytes"] / _MB * energy.joules_per_mb_down
+        + columns["wire_up_bytes"] / _MB * energy.joules_per_mb_up
+        + columns["compute_s"] * energy.compute_watts
+    )
+    return joules
+
+
+def _money(columns: Mapping[str, Column], profile: NetworkProfile) -> Column:
+    prices = profile.prices
+    if prices is None:
+        return np.zeros_like(columns["energy_j"])
+    money: Column = (
+        columns["wire_down_bytes"] / _GB * prices.per_gb_down
+        + columns["wire_up_bytes"] / _GB * prices.per_gb_up
+        + columns["energy_j"] * prices.per_joule
+    )
+    return money

@@ -1,0 +1,106 @@
+"""``floss-sim account``: what a recorded run cost, by round and by client."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow.csv
+import typer
+
+from floss_sim.accounting import COSTS, SECONDS, Account, account
+from floss_sim.changes import named
+from floss_sim.cli.common import JsonOption, plain_table, show_whole
+from floss_sim.errors import ConfigError, ProfileError, RecordError
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.records import RunFolder
+from floss_sim.retiming import retime
+from floss_sim.units import format_bytes, format_duration
+
+HELP = """Account for a recorded run: where seconds, bytes, energy and money went.
+
+Without --network, the seconds are those of the record, and energy and prices those of the packaged
+network that it was recorded on. With one, the run is re-timed there.
+
+Examples:
+
+  floss-sim account runs/first
+
+  floss-sim account runs/first --network mine.toml --by client --csv clients.csv
+"""
+_BY = ("round", "client", "participation")
+
+
+def show_account(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    network: Annotated[
+        str | None, typer.Option(help="Packaged profile, or a path that ends in .toml.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="Rows of --csv and --json: round, client or participation.")
+    ] = "round",
+    csv: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Account for a recorded run."""
+    if by not in _BY:
+        raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_BY)}")
+    record = RunFolder.read(run).record()
+    if not record.rounds.num_rows:
+        raise RecordError(f"{run} holds no committed round")
+    if network is None:
+        profile = _recorded_on(run)
+    else:
+        profile = load_profile(network)
+        record = retime(record, profile)
+    made = account(record, profile)
+    rows = made.table() if by == "participation" else made.by(by)
+    if csv:
+        pyarrow.csv.write_csv(rows, csv)
+    total = made.total()
+    if json_:
+        said = {"network": profile.name, "currency": made.currency, "total": total}
+        print(json.dumps({**said, "by": by, "rows": rows.to_pylist()}, indent=2))
+    else:
+        _print(made, record.rounds.num_rows, profile.name)
+        if csv:
+            print(f"by {by}: {csv}")
+
+
+def _recorded_on(run: Path) -> NetworkProfile:
+    name = RunFolder.read(run).committed().network
+    try:
+        return named(name)
+    except ConfigError:
+        raise ProfileError(
+            f"{run} was recorded on {name!r}, which is no packaged network; give a --network"
+        ) from None
+
+
+def _print(made: Account, rounds: int, network: str) -> None:
+    total, count = made.total(), len(made.columns["sequence"])
+    fates = made.columns["fate"]
+    table = plain_table("", "in all", "a client and round", title=f"{rounds} rounds on {network}")
+    for name in SECONDS:
+        words = name.removesuffix("_s")
+        words = f"of these, {words}" if words == "queueing" else words
+        table.add_row(words, *(format_duration(total[name] / n) for n in (1, count)))
+    for name, words in (
+        ("useful_bytes", "payload, aggregated"),
+        ("wasted_bytes", "payload, wasted"),
+        ("wire_down_bytes", "on the wire, down"),
+        ("wire_up_bytes", "on the wire, up"),
+    ):
+        table.add_row(words, *(format_bytes(total[name] / n) for n in (1, count)))
+    for name, unit in zip(COSTS, ("J", made.currency), strict=True):
+        if total[name]:
+            words = name.removesuffix("_j")
+            table.add_row(words, *(f"{total[name] / n:.3g} {unit}" for n in (1, count)))
+    show_whole(table)
+    kinds = ", ".join(f"{(fates == kind).sum()} {kind}" for kind in _ordered(fates))
+    print(f"{count} participations: {kinds}")
+
+
+def _ordered(fates: Any) -> list[str]:
+    return sorted(set(fates), key=lambda kind: (-(fates == kind).sum(), kind))
