@@ -92,12 +92,21 @@ class Watch:
         self._flows[share].append(flow)
         self._cells[flow], self.sent[flow] = cell, 0.0
 
-    def settled(self, share: FairShare, now: float) -> None:
+    def closed(self, now: float) -> None:
+        """Go on to an instant at which nothing has been settled."""
+        for share in self._rates:
+            self._pass(share, now)
+
+    def _pass(self, share: FairShare, now: float) -> None:
         before_s, rates = self._rates.get(share, (now, []))
         assert now >= before_s * (1 - 1e-15), "time ran back"
         for flow, rate in rates:
             self.sent[flow] += rate * (now - before_s)
         self.flow_seconds += len(rates) * (now - before_s)
+        self._rates[share] = (now, rates)
+
+    def settled(self, share: FairShare, now: float) -> None:
+        self._pass(share, now)
         flows = self._flows[share] = [flow for flow in self._flows[share] if flow.turn >= 0]
         rates = [(flow, flow.pool.level if flow.is_fair else flow.cap) for flow in flows]
         self._check(rates, *self._limits[share])
