@@ -87,7 +87,9 @@ def test_littles_law_holds_on_every_run(links, down, up, policy: RoundPolicy, eg
     every other flow has ended by its end.
     """
     links = [*links, ClientLink(100.0, 100.0, 0.0, 0.0)]
-    asked = defaultdict(list, {1: range(CLIENTS), 2: range(CLIENTS), 3: range(CLIENTS), 4: [CLIENTS]})
+    asked = defaultdict(
+        list, {1: range(CLIENTS), 2: range(CLIENTS), 3: range(CLIENTS), 4: [CLIENTS]}
+    )
     learner = SizedLearner([*down, 5000], [*up, 5000])
     profile = network(egress, ingress, cells=(2, 9e5, 9e5))
     with watched() as watch:

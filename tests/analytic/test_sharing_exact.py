@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 import simpy
@@ -30,8 +30,8 @@ def batch_ends(sizes: list[float], capacity: float) -> list[float]:
     While the k-th smallest is the smallest that is left, n - k + 1 flows advance alike.
     """
     ranked, n = sorted(sizes), len(sizes)
-    steps = [(b - a) * (n - k) for k, (a, b) in enumerate(zip([0.0, *ranked], ranked))]
-    ends = dict(zip(ranked, accumulate(steps), strict=False))
+    steps = [(b - a) * (n - k) for k, (a, b) in enumerate(pairwise([0.0, *ranked]))]
+    ends = dict(zip(ranked, accumulate(steps), strict=True))
     return [ends[size] / capacity for size in sizes]
 
 
@@ -87,8 +87,9 @@ def test_two_tiers_fill_like_water_in_water(ends_of, cells, capacity):
         for _ in range(200):
             middle = (low + high) / 2
             low, high = (middle, high) if sum(rates(middle)) <= capacity else (low, middle)
-    alone = zip(rates(high), [(c, cap) for c, (_, caps) in enumerate(cells) for cap in caps])
-    jobs = tuple(job(0, 7 * rate, cap, cell) for rate, (cell, cap) in alone)
+    links = [(cell, cap) for cell, (_, caps) in enumerate(cells) for cap in caps]
+    pairs = zip(rates(high), links, strict=True)
+    jobs = tuple(job(0, 7 * rate, cap, cell) for rate, (cell, cap) in pairs)
     case = Case(jobs, capacity, tuple(limit for limit, _ in cells))
     assert ends_of(case) == exactly([7.0] * len(jobs), rel=REL)
 

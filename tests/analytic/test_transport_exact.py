@@ -180,7 +180,9 @@ def test_alone_a_transfer_takes_what_is_recorded_for_it_alone(begins, decisecond
     # The last bit leaves at the instant, up to a rounding, at which the link stops for a second.
     begins_s = begins / 10
     stops_s = begins_s + deciseconds / 10
-    trace = RateTrace((0.0, stops_s, stops_s + 1), (80.0 * rate, 0.0, 80.0 * rate), stops_s + 2, "hold")
+    trace = RateTrace(
+        (0.0, stops_s, stops_s + 1), (80.0 * rate, 0.0, 80.0 * rate), stops_s + 2, "hold"
+    )
     link = ClientLink(1e12, 1.0, 0, begins_s, up_trace=trace)
     (outcome,) = play(SizedLearner([0], [rate * deciseconds]), network(), [link])
     upload = outcome.transfers[1]

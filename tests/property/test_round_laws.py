@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import SizedLearner, network, play, watched
 
@@ -36,7 +36,9 @@ TRANSPORTS = st.builds(
     slow_start=st.booleans(),
 )
 TRACES = st.builds(
-    lambda rates: RateTrace(tuple(i / 4 for i in range(len(rates))), rates, len(rates) / 4, "repeat"),
+    lambda rates: RateTrace(
+        tuple(i / 4 for i in range(len(rates))), rates, len(rates) / 4, "repeat"
+    ),
     st.tuples(RATES, st.one_of(st.just(1e3), RATES), RATES),
 )
 LINKS = st.builds(
@@ -51,6 +53,7 @@ NETWORKS = st.builds(
 )
 
 
+@settings(max_examples=60)
 @given(FLEETS, SIZES, SIZES, NETWORKS, POLICIES)
 def test_every_byte_and_every_instant_is_accounted_for(links, down, up, profile, policy):
     with watched() as watch:
@@ -75,6 +78,7 @@ def test_every_byte_and_every_instant_is_accounted_for(links, down, up, profile,
         assert recorded == pytest.approx(sent, rel=1e-9, abs=len(transfers))
 
 
+@settings(max_examples=60)
 @given(FLEETS, SIZES, st.floats(0.01, 3))
 def test_a_cancelled_upload_has_sent_the_exact_part_of_its_bytes(links, up, seconds):
     # Rates are plain and nothing is shared: bytes sent are rate over time, cut at both ends.
@@ -92,6 +96,7 @@ def test_a_cancelled_upload_has_sent_the_exact_part_of_its_bytes(links, up, seco
                 assert t.ended_at_s == outcome.closed_at_s == pytest.approx(seconds, rel=1e-12)
 
 
+@settings(max_examples=60)
 @given(
     FLEETS, SIZES, SIZES, TRANSPORTS, st.integers(0, CLIENTS - 1), st.sampled_from(["down", "up"]),
     st.floats(1, 100),
@@ -134,7 +139,7 @@ def test_a_faster_download_can_slow_the_round_where_uploads_share_the_server():
     assert round_s(profile, [patient, fast], down, up) == pytest.approx(4 + 2 + 4)
 
 
-def test_nor_does_a_round_gain_where_downloads_share_the_server():
+def test_a_faster_download_can_slow_the_round_where_downloads_share_the_server():
     """Two clients share 8 Mbit/s down; the second uploads slowly and decides the round.
 
     Twice the bandwidth for the first takes from the second: its download ends later.
@@ -146,3 +151,50 @@ def test_nor_does_a_round_gain_where_downloads_share_the_server():
         round_s(profile, [ClientLink(rate, 1e9, 0, 0), hurried], down, up) for rate in (2e6, 4e6)
     ]
     assert ends == pytest.approx([1 + 8, 1.5 + 8])
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.floats(1, 500), st.floats(1, 99)), min_size=1,
+             max_size=5),
+    st.integers(1, 60), st.sampled_from([0, 3]), st.data(),
+)  # fmt: skip
+def test_a_class_split_in_two_equal_halves_changes_no_bit(classes, size, cells, data):
+    """Neither a link, nor any instant of rounds in which clients contend."""
+    total = sum(weight for weight, _, _ in classes)
+    whole = [
+        ClientClass(
+            share=weight / total, down=f"{down} Mbit/s", up=f"{up} Mbit/s", rtt="20 ms",
+            compute_per_example="2 ms", jitter="3 ms",
+        )
+        for weight, down, up in classes
+    ]  # fmt: skip
+    chosen = data.draw(st.integers(0, len(whole) - 1))
+    half = whole[chosen].model_copy(update={"share": whole[chosen].share / 2})
+    halves = [*whole[:chosen], half, half, *whole[chosen + 1 :]]
+    shared = network(egress=1e8, ingress=2e7, cells=(cells, 6e7, 1e7) if cells else None)
+    profiles = [shared.model_copy(update={"clients": tuple(c)}) for c in (whole, halves)]
+    fleets = [profile.links(size) for profile in profiles]
+    assert list(fleets[0]) == list(fleets[1])
+    played = [
+        list(play(SizedLearner([5000] * size, [700] * size), profile, fleet, cohort=4, rounds=2))
+        for profile, fleet in zip(profiles, fleets, strict=True)
+    ]
+    assert [o.transfers for o in played[0]] == [o.transfers for o in played[1]]
+
+
+@pytest.mark.parametrize("split", range(3))
+def test_a_client_on_the_border_of_two_classes_stays_on_its_side(split: int):
+    """Client 4 of 5 is at 0.9; as floats, 0.1 + 0.7 + 0.1 is less, 0.1 + 0.7 + 0.05 + 0.05 not."""
+    shares = [0.1, 0.7, 0.1, 0.1]
+    classes = [
+        ClientClass(share=share, down=f"{i + 1} Mbit/s", up="1 Mbit/s", rtt="0 s",
+                    compute_per_example="0 s")
+        for i, share in enumerate(shares)
+    ]  # fmt: skip
+    half = classes[split].model_copy(update={"share": shares[split] / 2})
+    halves = [*classes[:split], half, half, *classes[split + 1 :]]
+    for given_classes in (classes, halves):
+        profile = network().model_copy(update={"clients": tuple(given_classes)})
+        rates = [link.down_bits_per_s for link in profile.links(5)]
+        assert rates == [1e6, 2e6, 2e6, 2e6, 3e6]

@@ -70,7 +70,9 @@ def test_all_bits_arrive_and_no_capacity_is_ever_exceeded(ends_of, case: Case):
     with watched() as watch:
         ends_of(case)
     assert watch.instants > 0
-    assert list(watch.sent.values()) == pytest.approx([flow.bits for flow in case_order(watch, case)])
+    assert list(watch.sent.values()) == pytest.approx(
+        [flow.bits for flow in case_order(watch, case)]
+    )
 
 
 def case_order(watch, case: Case) -> list[Job]:

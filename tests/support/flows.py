@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import ciw
 import simpy
@@ -49,7 +50,7 @@ def job(at_s: float, bits: float, cap: float, cell: int = 0) -> Job:
 
 
 def random_case(seed: int, flows: int = 12) -> Case:
-    """Return a case with ties of instants, sizes, rates and capacities, and with links that stop."""
+    """Return a case with ties of instants, sizes and rates, and with links that stop."""
     draw = random.Random(seed)
     cells = tuple(
         draw.choice([draw.uniform(1, 30), 1e3, 7.0]) for _ in range(draw.choice([0, 0, 1, 2, 4]))
@@ -127,9 +128,10 @@ def filled(case: Case) -> Ends:
     changes, now, done = _changes(case, None), 0.0, 0
     while done < len(changes) or left:
         rate = _rates([(cap[i], case.jobs[i].cell) for i in left], case) if left else []
-        first_s = min((now + b / r for b, r in zip(left.values(), rate) if r), default=math.inf)
+        rates = list(zip(left.values(), rate, strict=True))
+        first_s = min((now + b / r for b, r in rates if r), default=math.inf)
         then = min(first_s, changes[done][0] if done < len(changes) else math.inf)
-        for i, r in zip(tuple(left), rate):
+        for i, r in zip(tuple(left), rate, strict=True):
             left[i] -= r * (then - now)
             if r and left[i] <= 1e-13 * case.jobs[i].bits:
                 ends[i] = then
@@ -186,7 +188,7 @@ def random_batch(seed: int, flows: int, at_once: int) -> Case:
 def ciw_ends(case: Case) -> Ends:
     """Return when each flow of a ``random_batch`` ends in Ciw's processor-sharing node."""
     cap = case.jobs[0].caps[0][1]
-    gaps = [one.at_s - before.at_s for before, one in zip(case.jobs, case.jobs[1:])]
+    gaps = [one.at_s - before.at_s for before, one in pairwise(case.jobs)]
     network = ciw.create_network(
         arrival_distributions=[ciw.dists.Sequential([case.jobs[0].at_s, *gaps, math.inf])],
         service_distributions=[ciw.dists.Sequential([one.bits / cap for one in case.jobs])],

@@ -182,7 +182,9 @@ def _slowdown(size: float, load: float) -> Law:
         found = [s / b - theory for b, s in stays(seed, MIXED, load, flows) if b == size]
         return theory + sum(found) / (flows * THREE[size])
 
-    return Law(f"stay over size of flows of size {size} in M/G/1-PS, load {load}", theory, replicate)
+    return Law(
+        f"stay over size of flows of size {size} in M/G/1-PS, load {load}", theory, replicate
+    )
 
 
 def _flows(sizes: Sizes, load: float, servers: int = 1) -> Law:
