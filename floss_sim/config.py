@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -85,15 +86,24 @@ class RunConfig:
             )
         self._roles()  # unknown targets are refused also where there are no adapters
         clients = self.fleet.clients
-        served = {self.method.tier_of(client, clients) for client in range(clients)}
         for number, tier in enumerate(self.method.tiers):
             _ = tier.download.count(self.layout)  # refuses ranks above the run's
-            if number not in served:
+            if not self._serves(number):
                 raise ConfigError(
                     f"tier {number + 1} of method {self.method.name!r} has no client among "
                     f"{clients}; give it a larger share, or the fleet more clients"
                 )
         return self
+
+    def _serves(self, tier: int) -> bool:
+        """Return whether a tier has a client; tiers ascend with the clients' numbers."""
+        clients = self.fleet.clients
+
+        def tier_of(client: int) -> int:
+            return self.method.tier_of(client, clients)
+
+        first = bisect_left(range(clients), tier, key=tier_of)
+        return first < clients and tier_of(first) == tier
 
     @cached_property
     def layout(self) -> Layout:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 from floss_sim.layout import Layout
 from floss_sim.messages import (
@@ -30,6 +30,27 @@ from floss_sim.methods import MaskLedger, Method
 from floss_sim.records import RunRecord
 
 
+class SameExamples(Sequence[int]):
+    """As many local examples for each client of a fleet of any size; nothing is kept for each."""
+
+    def __init__(self, clients: int, examples: int) -> None:
+        self._clients = clients
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return self._clients
+
+    @overload
+    def __getitem__(self, client: int) -> int: ...
+    @overload
+    def __getitem__(self, client: slice) -> SameExamples: ...
+    def __getitem__(self, client: int | slice) -> int | SameExamples:
+        clients = range(self._clients)[client]
+        return (
+            self._examples if isinstance(clients, int) else type(self)(len(clients), self._examples)
+        )
+
+
 class SizeOnlyLearner:
     """Answers with predicted sizes; nothing is trained.
 
@@ -44,7 +65,7 @@ class SizeOnlyLearner:
         self._layout = layout
         self._method = method
         self._examples = examples
-        self._ledger = MaskLedger(len(examples))
+        self._ledger = MaskLedger(len(examples) if method.mask_ledger else 0)
         self._size = lru_cache(maxsize=4096)(self._predict)
 
     def _predict(self, way: str, tier: int, version: int, held: int) -> tuple[int, int]:
@@ -71,8 +92,9 @@ class SizeOnlyLearner:
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Count the version up."""
-        for arrival in arrivals:
-            self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)
+        if self._method.mask_ledger:
+            for arrival in arrivals:
+                self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)
         self.version += 1
         return self.version
 

@@ -28,7 +28,7 @@ class Cohort:
     clients: tuple[int, ...]
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)  # runs of one seed share cohorts; large ones are not kept by the GB
 def draw_cohort(seed: int, round_: int, fleet: int, size: int) -> Cohort:
     """Return the cohort of a round: ``size`` clients of ``fleet``, uniform without replacement.
 
@@ -38,7 +38,7 @@ def draw_cohort(seed: int, round_: int, fleet: int, size: int) -> Cohort:
     if not 1 <= size <= fleet:
         raise ConfigError(f"cohort of {size} clients; valid: 1 to the fleet's {fleet}")
     drawn = stream(seed, "cohort", round_).choice(fleet, size=size, replace=False)
-    return Cohort(round_, tuple(int(client) for client in drawn))
+    return Cohort(round_, tuple(drawn.tolist()))
 
 
 def order_of_clients(seed: int, round_: int, attempt: int, fleet: int, size: int) -> Iterator[int]:
@@ -121,7 +121,8 @@ def weights(uploads: Sequence[Upload], law: str) -> list[float]:
         law: ``"uniform"`` (as FLoSS), or ``"examples"`` (McMahan et al. 2017): by local examples.
     """
     shares = [1 if law == "uniform" else upload.examples for upload in uploads]
-    return [share / sum(shares) for share in shares]
+    total = sum(shares)
+    return [share / total for share in shares]
 
 
 def staleness_weight(staleness: int) -> float:

@@ -298,7 +298,7 @@ class RunFolder:
     def commit(
         self,
         rounds: Sequence[Mapping[str, Any]],
-        transfers: Sequence[Mapping[str, Any]],
+        transfers: Sequence[Mapping[str, Any]] | pa.Table,
         *,
         timing: str,
         network: str = "",
@@ -343,9 +343,13 @@ class RunFolder:
         if before.checkpoint not in ("", checkpoint):
             (self.path / before.checkpoint).unlink(missing_ok=True)
 
-    def _write_part(self, stem: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    def _write_part(
+        self, stem: str, kind: str, rows: Sequence[Mapping[str, Any]] | pa.Table
+    ) -> str:
         name = f"{stem}.parquet"
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=_SCHEMAS[kind]), self.path / name)
+        if not isinstance(rows, pa.Table):
+            rows = pa.Table.from_pylist(list(rows), schema=_SCHEMAS[kind])
+        pq.write_table(rows, self.path / name)
         return name
 
     def _sweep(self) -> None:

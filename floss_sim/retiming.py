@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.learners import ReplayLearner
 from floss_sim.network import NetworkProfile
-from floss_sim.records import ROUNDS, TRANSFERS, RunRecord
+from floss_sim.records import ROUNDS, RunRecord
 from floss_sim.simulator import simulate, wait_all
+from floss_sim.transfers import TransferTable
 
 
 def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
@@ -41,7 +42,7 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     size = len(cohorts.get(1, ()))
     links = profile.links(_fleet(record.description))
     rounds = record.rounds.to_pylist()
-    transfers: list[dict[str, Any]] = []
+    transfers = TransferTable()
     learner = ReplayLearner(record)
     for row, outcome in zip(
         rounds,
@@ -54,11 +55,11 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
             down_bytes=outcome.nbytes("down"),
             wire_bytes=outcome.wire_bytes(),
         )
-        transfers.extend(vars(transfer) for transfer in outcome.transfers)
+        transfers.extend(outcome.transfers)
     return replace(
         record,
         rounds=pa.Table.from_pylist(rounds, ROUNDS),
-        transfers=pa.Table.from_pylist(transfers, TRANSFERS),
+        transfers=transfers.table(),
     )
 
 

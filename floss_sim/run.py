@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,9 @@ from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.learners import ResumingLearner, SizeOnlyLearner
 from floss_sim.messages import ClientState, Dispatch, Learner, Metrics, order_of_clients
 from floss_sim.network import NetworkProfile
-from floss_sim.records import ROUNDS, TRANSFERS, RunFolder, RunRecord, fingerprint
+from floss_sim.records import ROUNDS, RunFolder, RunRecord, fingerprint
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
+from floss_sim.transfers import TransferTable
 from floss_sim.units import format_duration
 
 Row = dict[str, Any]
@@ -86,9 +87,23 @@ def run(
     return ledger.record(folder.description if folder else {"trajectory": trajectory})
 
 
-def size_only(config: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:
-    """Return what rounds would cost in predicted bytes and seconds; nothing is trained."""
-    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
+def size_only(
+    config: RunConfig,
+    profile: NetworkProfile,
+    rounds: int,
+    examples: Sequence[int] | None = None,
+) -> RunRecord:
+    """Return what rounds would cost in predicted bytes and seconds; nothing is trained.
+
+    Args:
+        config: What would be trained.
+        profile: The network.
+        rounds: How many.
+        examples: Local examples of each client, epochs included; by default as the task's data
+            are dealt. A fleet larger than the data can be given ``learners.SameExamples``.
+    """
+    examples = config.client_examples() if examples is None else examples
+    learner = SizeOnlyLearner(config.layout, config.method, examples)
     return run(config, profile, learner, rounds=rounds)
 
 
@@ -174,7 +189,7 @@ class _Ledger:
         self._network = network
         self._same_timing = folder is not None and folder.committed().timing == timing
         self._rounds: list[Row] = []
-        self._transfers: list[Row] = []
+        self._transfers = TransferTable()
         self._pending = (0, 0)
         self._models: dict[int, bytes] = {}
         self._clients: Mapping[int, ClientState] = {}
@@ -185,7 +200,7 @@ class _Ledger:
         """Take a round's rows; commit them now and then."""
         self._rounds.append(row)
         self._clients, self._in_flight = outcome.client_states, outcome.in_flight
-        self._transfers.extend(vars(transfer) for transfer in outcome.transfers)
+        self._transfers.extend(outcome.transfers)
         if replayed and self._same_timing:
             self._pending = len(self._rounds), len(self._transfers)
         if replayed or self._folder is None:
@@ -203,7 +218,7 @@ class _Ledger:
         began = time.monotonic()
         self._folder.commit(
             self._rounds[rounds:],
-            self._transfers[transfers:],
+            self._transfers.table()[transfers:],
             timing=self._timing,
             network=self._network,
             snapshot=replace(learner.snapshot(), clients=self._clients, in_flight=self._in_flight),
@@ -219,4 +234,4 @@ class _Ledger:
     def record(self, description: Mapping[str, Any]) -> RunRecord:
         """Return everything as tables."""
         rounds = pa.Table.from_pylist(self._rounds, schema=ROUNDS)
-        return RunRecord(description, rounds, pa.Table.from_pylist(self._transfers, TRANSFERS))
+        return RunRecord(description, rounds, self._transfers.table())

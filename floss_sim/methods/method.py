@@ -27,7 +27,9 @@ so that a tier may coincide with a class of links.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -134,8 +136,14 @@ class Method:
 
     def tier_of(self, client: int, fleet: int) -> int:
         """Return the tier of a client: the one whose cumulative share covers (i + 1/2) / n."""
-        ends = accumulate(tier.share for tier in self.tiers)
-        return min(sum((client + 0.5) / fleet > end for end in ends), len(self.tiers) - 1)
+        if len(self.tiers) == 1:
+            return 0
+        return min(bisect_left(self._ends, (client + 0.5) / fleet), len(self.tiers) - 1)
+
+    @cached_property
+    def _ends(self) -> tuple[float, ...]:
+        """Cumulative shares."""
+        return tuple(accumulate(tier.share for tier in self.tiers))
 
     def widest(self, layout: Layout) -> int:
         """Return the tier that downloads most: its download is the model."""

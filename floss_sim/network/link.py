@@ -66,10 +66,10 @@ class ClientLink:
             rtt_s: The round trip with jitter, if it is known.
         """
         rtt_s = self.rtt_s if rtt_s is None else rtt_s
-        setup_s = transport.setup_rtts * rtt_s
         bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss)
+        setup_s = transport.setup_rtts * rtt_s
         caps = self.caps(direction, transport, at_s + setup_s, rtt_s)
-        return setup_s + _seconds(caps, bits) + rtt_s / 2
+        return setup_s + seconds_of(bits, caps) + rtt_s / 2
 
     def caps(
         self, direction: str, transport: Transport, first_byte_at_s: float, rtt_s: float
@@ -82,29 +82,26 @@ class ClientLink:
             first_byte_at_s: Simulated instant of the first byte.
             rtt_s: The transfer's round trip, jitter included.
         """
+        down = direction == "down"
+        trace = self.down_trace if down else self.up_trace
         most = transport.loss_bits_per_s(rtt_s, self.loss)
-        rates = ((at_s, min(rate, most)) for at_s, rate in self._rates(direction, first_byte_at_s))
+        if trace is None:
+            peak = min(self.down_bits_per_s if down else self.up_bits_per_s, most)
+            rates = iter([(first_byte_at_s, peak)])
+        else:
+            peak = min(max(trace.bits_per_s), most)
+            rates = self._traced(trace, most, first_byte_at_s)
         window = transport.window_bits_per_s(rtt_s)
         if math.isinf(window):
             return rates
-        doublings = math.ceil(math.log2(min(most, self._peak(direction)) / window))
+        doublings = math.ceil(math.log2(peak / window))
         windows = ((first_byte_at_s + i * rtt_s, window * 2**i) for i in range(1, doublings + 1))
         return _limited(rates, window, windows)
 
-    def _rates(self, direction: str, from_s: float) -> Iterator[Change]:
-        trace = self.down_trace if direction == "down" else self.up_trace
-        if trace is None:
-            rate = self.down_bits_per_s if direction == "down" else self.up_bits_per_s
-            return iter([(from_s, rate)])
+    def _traced(self, trace: RateTrace, most: float, from_s: float) -> Iterator[Change]:
         offset_s = self.trace_offset_s
         changes = trace.changes(from_s + offset_s)
-        return ((max(from_s, at_s - offset_s), rate) for at_s, rate in changes)
-
-    def _peak(self, direction: str) -> float:
-        trace = self.down_trace if direction == "down" else self.up_trace
-        if trace is not None:
-            return max(trace.bits_per_s)
-        return self.down_bits_per_s if direction == "down" else self.up_bits_per_s
+        return ((max(from_s, at_s - offset_s), min(rate, most)) for at_s, rate in changes)
 
 
 def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) -> Iterator[Change]:
@@ -121,7 +118,7 @@ def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) 
         yield at_s, last
 
 
-def _seconds(caps: Iterator[Change], bits: float) -> float:
+def seconds_of(bits: float, caps: Iterator[Change]) -> float:
     """Return the seconds that so many bits take where nothing but these caps limits them."""
     begun_s, rate = next(caps)
     at_s = begun_s
@@ -130,4 +127,16 @@ def _seconds(caps: Iterator[Change], bits: float) -> float:
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate
-    return at_s - begun_s + bits / rate
+    return at_s - begun_s + (bits / rate if bits else 0.0)
+
+
+def bits_until(until_s: float, caps: Iterator[Change]) -> float:
+    """Return the bits that these caps let through until an instant."""
+    bits = 0.0
+    at_s, rate = next(caps)
+    for change_s, next_rate in caps:
+        if change_s >= until_s:
+            break
+        bits += rate * (change_s - at_s)
+        at_s, rate = change_s, next_rate
+    return bits + rate * (until_s - at_s)

@@ -8,24 +8,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
+from itertools import tee
+from typing import NamedTuple
 
 import simpy
 
-from floss_sim.network.link import Change
+from floss_sim.network.link import Change, bits_until, seconds_of
 from floss_sim.network.sharing import FairShare, Flow
 
 _AFTER_ALL = 10  # a priority behind SimPy's own
 
 
 class Instant(simpy.Event):
-    """Calls a function after everything else that happens at this instant."""
+    """Calls a function after everything else that happens at an instant, when it is asked to."""
 
     def __init__(self, env: simpy.Environment, call: Callable[[], None], order: int = 0) -> None:
         super().__init__(env)
         self._ok = True
         self._value = None
-        self.callbacks = [lambda _: call()]
-        env.schedule(self, priority=_AFTER_ALL + order)  # type: ignore[arg-type]
+        self._call = call
+        self._priority = _AFTER_ALL + order
+        self._asked = False
+
+    def ask(self) -> None:
+        """Call at the end of this instant: once, however often it is asked."""
+        if not self._asked:
+            self._asked = True
+            self.callbacks = [self._answer]
+            self.env.schedule(self, priority=self._priority)  # type: ignore[arg-type]
+
+    def _answer(self, _: simpy.Event) -> None:
+        self._asked = False
+        self._call()
 
 
 class Pipe:
@@ -36,7 +50,7 @@ class Pipe:
         self._share = share
         self._changes: list[tuple[float, int, Flow, float, Iterator[Change]]] = []
         self._due_s = math.inf  # of the earliest wake-up that is scheduled
-        self._unsettled = False
+        self._settling = Instant(env, self._settle)
 
     def start(self, bits: float, caps: Iterator[Change], cell: int) -> Flow:
         """Start a flow; its ``tag`` is the event of its last bit.
@@ -49,7 +63,7 @@ class Pipe:
         _, cap = next(caps)
         flow = self._share.add(self._env.now, bits, cap, cell, self._env.event())
         self._await_change(flow, caps)
-        self._changed()
+        self._settling.ask()
         return flow
 
     def stop(self, flow: Flow) -> float:
@@ -57,7 +71,7 @@ class Pipe:
         in_flight = flow.turn >= 0  # perhaps with no bits left: it would have ended now
         left = self._share.remove(self._env.now, flow)
         if in_flight:
-            self._changed()
+            self._settling.ask()
         return left
 
     def _await_change(self, flow: Flow, caps: Iterator[Change]) -> None:
@@ -66,13 +80,7 @@ class Pipe:
             at_s, cap = following
             heappush(self._changes, (at_s, flow.number, flow, cap, caps))
 
-    def _changed(self) -> None:
-        if not self._unsettled:
-            self._unsettled = True
-            Instant(self._env, self._settle)
-
     def _settle(self) -> None:
-        self._unsettled = False
         self._share.settle(self._env.now)
         self._sleep()
 
@@ -83,15 +91,15 @@ class Pipe:
             due_s = min(due_s, self._changes[0][0])
         if due_s < self._due_s:
             self._due_s = due_s
-            timeout = self._env.timeout(max(0.0, due_s - self._env.now))
-            timeout.callbacks.append(lambda _: self._wake(due_s))
+            timeout = self._env.timeout(max(0.0, due_s - self._env.now), due_s)
+            timeout.callbacks.append(self._wake)
 
-    def _wake(self, due_s: float) -> None:
+    def _wake(self, timeout: simpy.Event) -> None:
         """Do what was due; a wake-up that an earlier one has replaced is void."""
-        if due_s != self._due_s:
+        if timeout.value != self._due_s:
             return
         self._due_s = math.inf
-        now = max(due_s, self._env.now)  # a delay is rounded: the wake-up names its instant
+        now = max(timeout.value, self._env.now)  # a delay is rounded: the wake-up names its instant
         ended = self._share.pop_ended(now)  # first: a link may drop to 0 as the last bit leaves
         for flow in ended:
             flow.tag.succeed()
@@ -103,6 +111,35 @@ class Pipe:
                 self._await_change(flow, caps)
                 acted = True
         if acted:
-            self._changed()
+            self._settling.ask()
         else:
             self._sleep()
+
+
+class Passage(NamedTuple):
+    """A transfer through an open pipe: the event of its last bit, its size and its own rates."""
+
+    tag: simpy.Event
+    bits: float
+    caps: Iterator[Change]
+
+
+class OpenPipe:
+    """One direction of a server that limits nothing: transfers never meet, each ends as if alone.
+
+    In everything but the work that it takes, it is a :class:`Pipe` of unlimited capacity.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self._env = env
+
+    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Passage:
+        """Start a transfer; arguments as of :meth:`Pipe.start`."""
+        caps, again = tee(caps)
+        return Passage(self._env.timeout(seconds_of(bits, caps)), bits, again)
+
+    def stop(self, passage: Passage) -> float:
+        """Stop a transfer if it has not ended; return the bits that were left."""
+        if passage.tag.processed:
+            return 0.0
+        return max(0.0, passage.bits - bits_until(self._env.now, passage.caps))

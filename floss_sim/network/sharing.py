@@ -17,8 +17,9 @@ Sums of rates are kept in whole units of 1e-12 bit/s, so that they are the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 _UNITS = 10**12  # a bit per second, in units of rate
@@ -49,6 +50,17 @@ class Flow:
 _Entry = tuple[float, int, Flow]
 
 
+_SLACK = 64
+
+
+def _push(heap: list[_Entry], key: float, flow: Flow, current: int) -> None:
+    """Add a flow to a heap of which so many entries are current; drop the others now and then."""
+    if len(heap) > 2 * current + _SLACK:
+        heap[:] = [entry for entry in heap if entry[2].turn == entry[1]]
+        heapify(heap)
+    heappush(heap, (key, flow.turn, flow))
+
+
 def _top(heap: list[_Entry]) -> Flow | None:
     """Return the first flow of a heap whose entry is still current."""
     while heap and heap[0][2].turn != heap[0][1]:
@@ -62,6 +74,7 @@ class _Pool:
     Attributes:
         capacity: In units of rate; None is unlimited.
         fixed: Sum of the caps of the capped flows, in units.
+        capped: How many these are.
         fair: How many flows are at the level.
         level: Bits per second of each fair flow.
         own: Whether the pool's own capacity sets its level, rather than the server's.
@@ -71,6 +84,7 @@ class _Pool:
         unlimited = math.isinf(capacity_bits_per_s)
         self.capacity = None if unlimited else _units(capacity_bits_per_s)
         self.fixed = 0
+        self.capped = 0
         self.fair = 0
         self.level = math.inf
         self.own = False
@@ -99,13 +113,14 @@ class _Pool:
         if is_fair:
             self.fair += 1
             flow.end = self._served + flow.bits
-            heappush(self._fair_ends, (flow.end, flow.turn, flow))
-            heappush(self._smallest_fair, (flow.units, flow.turn, flow))
+            _push(self._fair_ends, flow.end, flow, self.fair)
+            _push(self._smallest_fair, flow.units, flow, self.fair)
         else:
+            self.capped += 1
             self.fixed += flow.units
             flow.end = now + flow.bits / flow.cap if flow.cap else math.inf
-            heappush(self._capped_ends, (flow.end, flow.turn, flow))
-            heappush(self._largest_capped, (-flow.units, flow.turn, flow))
+            _push(self._capped_ends, flow.end, flow, self.capped)
+            _push(self._largest_capped, -flow.units, flow, self.capped)
 
     def take(self, flow: Flow, now: float) -> None:
         """Take a flow out; ``bits`` becomes what is left of it."""
@@ -114,6 +129,7 @@ class _Pool:
             if now > flow.at_s:
                 flow.bits = max(0.0, flow.end - self._served)
         else:
+            self.capped -= 1
             self.fixed -= flow.units
             flow.bits = max(0.0, flow.bits - flow.cap * max(0.0, now - flow.at_s))
         flow.turn = -1
@@ -139,13 +155,13 @@ class _Pool:
         if self.capacity is None:
             self.level = math.inf
             return
-        while (flow := self.largest_capped()) and (
+        while (flow := _top(self._largest_capped)) and (
             flow.units * self.fair > self.capacity - self.fixed
             if self.fair
             else self.fixed > self.capacity
         ):
             self.cross(flow, now)
-        while (flow := self.smallest_fair()) and (
+        while (flow := _top(self._smallest_fair)) and (
             flow.units * self.fair <= self.capacity - self.fixed
         ):
             self.cross(flow, now)
@@ -203,12 +219,13 @@ class _Pool:
     def _fair_end_s(self, flow: Flow) -> float:
         return self._at_s + max(0.0, flow.end - self._served) / self.level
 
-    def pop_ended(self, now: float) -> Iterator[Flow]:
+    def pop_ended(self, now: float) -> list[Flow]:
         """Take out the flows that end by an instant, to which the pool has not yet advanced."""
+        capped: list[Flow] = []
         while (flow := _top(self._capped_ends)) and flow.end <= now:
             self.take(flow, now)
-            yield flow
-        fair = []
+            capped.append(flow)
+        fair: list[Flow] = []
         while (flow := _top(self._fair_ends)) and self._fair_end_s(flow) <= now:
             fair.append(flow)
             last, flow.turn = flow.end, -1
@@ -216,7 +233,7 @@ class _Pool:
             # Served bits are set to the end that named this instant: sums cannot miss it.
             self._served, self._at_s = last, now
             self.fair -= len(fair)
-            yield from fair
+        return capped + fair
 
 
 class FairShare:
@@ -271,15 +288,18 @@ class FairShare:
 
     def next_end_s(self) -> float:
         """Return the instant at which the next flow ends, if nothing changes before."""
-        return min(pool.next_end_s() for pool in self._pools)
+        return min(map(_Pool.next_end_s, self._pools))
 
     def pop_ended(self, now: float) -> list[Flow]:
         """Take out the flows that end by an instant, in the order in which they were started."""
-        ended = [flow for pool in self._pools for flow in pool.pop_ended(now)]
+        ended: list[Flow] = []
+        for pool in self._pools:
+            if gone := pool.pop_ended(now):
+                ended += gone
+                self._touch(pool, now)
         for flow in ended:
             flow.bits = 0.0
-            self._touch(flow.pool, now)
-        return sorted(ended, key=lambda flow: flow.number)
+        return sorted(ended, key=attrgetter("number"))
 
     def settle(self, now: float) -> None:
         """Give every flow its rate after the changes of an instant."""

@@ -62,8 +62,9 @@ class Transport(Section):
         stream = self.message_bytes(payload)
         if self.tls:
             stream += _RECORD * math.ceil(stream / _RECORD_DATA)
-        total = stream + self._overhead() * math.ceil(stream / self._segment())
-        return math.ceil(total / (1 - loss)) if loss else total
+        if overhead := self._overhead():
+            stream += overhead * math.ceil(stream / self._segment())
+        return math.ceil(stream / (1 - loss)) if loss else stream
 
     def _overhead(self) -> int:
         """Return the header bytes of a segment."""

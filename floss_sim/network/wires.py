@@ -8,20 +8,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
+from typing import Any, Protocol
 
 import simpy
 
-from floss_sim.network.link import ClientLink
-from floss_sim.network.pipe import Pipe
+from floss_sim.network.link import Change, ClientLink, seconds_of
+from floss_sim.network.pipe import OpenPipe, Pipe
 from floss_sim.network.profile import NetworkProfile
 from floss_sim.network.sharing import FairShare
 from floss_sim.rng import stream
 from floss_sim.units import BITS_PER_BYTE
 
 
-@dataclass
+@dataclass(slots=True)
 class Leg:
     """One payload on its way; what was sent is known when it ends, whole or interrupted.
 
@@ -49,46 +52,52 @@ class Leg:
         return "up" if self.direction == "up" else "down"
 
 
-class Wires:
-    """The links of all clients, and the server's capacity that they share."""
+class _AnyPipe(Protocol):
+    """A pipe, shared or open; what it starts, it stops."""
 
-    def __init__(
-        self, env: simpy.Environment, profile: NetworkProfile, links: Sequence[ClientLink]
-    ) -> None:
+    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Any: ...
+
+    def stop(self, transfer: Any, /) -> float: ...
+
+
+class Wires:
+    """What payloads go through: their client's link, and the server's capacity that all share."""
+
+    def __init__(self, env: simpy.Environment, profile: NetworkProfile) -> None:
         self._env = env
-        self._links = links
         self._transport = profile.transport
         self._seed = profile.seed
-        self._pipes = {
-            direction: Pipe(env, FairShare(*profile.shared(direction)))
-            for direction in ("down", "up")
+        self._pipes: dict[str, _AnyPipe] = {
+            direction: _pipe(env, *profile.shared(direction)) for direction in ("down", "up")
         }
 
-    def carry(self, client: int, leg: Leg, sequence: int) -> Generator[simpy.Event, object, None]:
+    def carry(
+        self, link: ClientLink, leg: Leg, sequence: int
+    ) -> Generator[simpy.Event, object, None]:
         """Carry a payload (a SimPy process fragment), writing into its leg what became of it.
 
         Args:
-            client: Whose link.
+            link: The client's.
             leg: Direction and size; filled in also where the process is interrupted.
             sequence: The number of the dispatch, which names the stream of jitter.
 
         Raises:
             simpy.Interrupt: The process was interrupted on the way.
         """
-        env, link, transport = self._env, self._links[client], self._transport
-        rtt_s = link.rtt_s + self._jitter_s(link, sequence, leg.direction)
+        env, transport, way = self._env, self._transport, leg.way
+        rtt_s = link.rtt_s
+        if link.jitter_s:
+            rtt_s += self._jitter_s(link, sequence, leg.direction)
         wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left = float(bits)
-        leg.alone_s = link.transfer_s(leg.way, leg.nbytes, transport, env.now, rtt_s)
+        caps, alone = tee(link.caps(way, transport, env.now + setup_s, rtt_s))
+        leg.alone_s = setup_s + seconds_of(bits, alone) + rtt_s / 2
         try:
             leg.wire_bytes = transport.setup_bytes
             if setup_s:
                 yield env.timeout(setup_s)
-            pipe, caps = (
-                self._pipes[leg.way],
-                link.caps(leg.way, transport, env.now, rtt_s),
-            )
+            pipe = self._pipes[way]
             flow = pipe.start(bits, caps, link.cell)
             try:
                 yield flow.tag
@@ -103,7 +112,11 @@ class Wires:
             leg.wire_bytes += round(wire_bytes * sent)
 
     def _jitter_s(self, link: ClientLink, sequence: int, direction: str) -> float:
-        if not link.jitter_s:
-            return 0.0
         draw = stream(self._seed, "network", "dispatch", sequence, direction, "jitter")
         return float(draw.exponential(link.jitter_s))
+
+
+def _pipe(env: simpy.Environment, server: float, cells: Sequence[float]) -> _AnyPipe:
+    if all(math.isinf(capacity) for capacity in (server, *cells)):
+        return OpenPipe(env)
+    return Pipe(env, FairShare(server, cells))

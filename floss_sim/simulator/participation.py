@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import simpy
 
@@ -19,9 +20,8 @@ AGGREGATED, LATE, CANCELLED, DROPPED, OFFLINE = (
 )
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """One payload over a link: instants in simulated seconds; examples are 0 for downloads.
+class Transfer(NamedTuple):
+    """One payload over a link: a row of the record, its fields as in ``records.TRANSFERS``.
 
     ``round`` is the round in which the update was aggregated or lost, ``fate`` says which.
     """
@@ -42,7 +42,7 @@ class Transfer:
     fate: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Participation:
     """What has happened so far; ``fate`` is empty until it is known."""
 

@@ -39,6 +39,14 @@ def test_the_servers_capacity_is_changed_alone():
     assert after.settings() != lte.settings()
 
 
+def test_several_values_change_together():
+    lte = load_profile("lte")
+    after = lte.changed("all", egress=1e9, ingress=1e8, down=2e8, up=2e7, first_download=5)
+    assert (after.server.egress, after.server.ingress) == (1e9, 1e8)
+    assert {(k.down_bits_per_s, k.up_bits_per_s) for k in after.links(4)} == {(2e8, 2e7)}
+    assert after.first_download == 5
+
+
 def test_rates_and_ratio():
     lte = load_profile("lte")
     down = changed(lte, "down", "100Mbit/s").class_links()
