@@ -7,12 +7,13 @@ missing, unknown or invalid.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import parse_bytes, parse_duration, parse_rate
@@ -131,9 +132,63 @@ def validate(
         return model.model_validate(content, context={"folder": folder})
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        unknown = first["type"] == "extra_forbidden"
-        message = "unknown key" if unknown else first["msg"].removeprefix("Value error, ")
-        said = unknown or first["type"] in ("missing", "value_error")
-        given = "" if said else f", not {first['input']!r}"
-        raise error(f"{where}: {key + ': ' if key else ''}{message}{given}") from None
+        key, message = _told(first, model)
+        raise error(f"{where}: {key + ': ' if key else ''}{message}") from None
+
+
+def _told(problem: ErrorDetails, model: type[Section]) -> tuple[str, str]:
+    """Return the dotted key of a problem, and what is wrong there in one line."""
+    kind, given, details = problem["type"], problem["input"], problem.get("ctx", {})
+    key, sections = _located(model, problem["loc"])
+    if kind == "extra_forbidden":
+        _, holders = _located(model, problem["loc"][:-1])
+        return key, f"unknown key; valid: {_keys(holders)}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = details["discriminator"].strip("'")
+        tags = ", ".join(value for section in sections for value in _literals(section, tag))
+        said = f"{details['tag']!r} is unknown" if "tag" in details else "Field required"
+        return f"{key}.{tag}", f"{said}; valid: {tags}"
+    if sections and kind == "tuple_type":
+        return key, f"Input should be a list of tables ([[{key}]])"
+    if sections and kind in ("model_type", "model_attributes_type"):
+        return key, f"Input should be a table with keys of {_keys(sections)}, not {given!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return key, message if kind in ("missing", "value_error") else f"{message}, not {given!r}"
+
+
+def _keys(sections: Sequence[type[Section]]) -> str:
+    return ", ".join(dict.fromkeys(name for one in sections for name in one.model_fields))
+
+
+def _located(
+    model: type[Section], location: Sequence[str | int]
+) -> tuple[str, list[type[Section]]]:
+    """Return the dotted key of a location, and the sections that may stand there.
+
+    Where a key chooses one of several sections, its value stands in the location; not in the key.
+    """
+    key, sections = [], [model]
+    for part in location:
+        chosen = [s for s in sections if any(part in _literals(s, f) for f in s.model_fields)]
+        fields = [s.model_fields[part] for s in sections if part in s.model_fields]
+        if chosen and not fields:
+            sections = chosen
+            continue
+        key.append(str(part))
+        if isinstance(part, str):
+            sections = [s for field in fields for s in _sections(field.annotation)]
+    return ".".join(key), sections
+
+
+def _literals(section: type[Section], field: str) -> tuple[Any, ...]:
+    """Return the values of a field that takes only certain ones."""
+    found = section.model_fields.get(field)
+    return tuple(v for v in get_args(found.annotation) if isinstance(v, str)) if found else ()
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections that an annotation speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)

@@ -12,8 +12,9 @@ import typer
 from floss_sim.cli.common import JsonOption, plain_table, show_whole
 from floss_sim.errors import ProfileError
 from floss_sim.network import load_profile
-from floss_sim.network.fitting import PERCENTS, Fit, fit_classes, profile_text, report
-from floss_sim.network.speed_tests import Reading, read_speed_tests
+from floss_sim.network.fitted_files import profile_text, rows_text
+from floss_sim.network.fitting import PERCENTS, Fit, fit_classes, fit_rows, report
+from floss_sim.network.speed_tests import Reading, SpeedTests, read_speed_tests
 from floss_sim.records import write_atomically
 from floss_sim.units import format_duration, format_rate
 
@@ -21,7 +22,8 @@ HELP = """Fit a profile to a CSV file of speed tests, one a row.
 
 The columns and units are read from the columns' names where these leave no choice, such as
 download_mbps, upload_mbps and rtt_ms; name them otherwise. The report and the picture show what a
-few classes lose.
+few classes lose. With --law rows nothing is lost: the tests themselves go into a CSV file beside
+the profile, and every client draws one of them.
 
 Examples:
 
@@ -31,9 +33,12 @@ Examples:
 
   floss-sim profiles fit tests.csv.gz --out mine.toml --source "us" --rate-unit Mbit/s
 
+  floss-sim profiles fit tests.csv --out mine.toml --source "us" --law rows
+
   floss-sim run --network mine.toml
 """
 _KINDS = ("data", "fit")
+_CLASSES = 4
 _PERCENTILES = (
     ("download", "down_bits_per_s", format_rate),
     ("upload", "up_bits_per_s", format_rate),
@@ -54,7 +59,12 @@ def fit(
     date_: Annotated[
         str | None, typer.Option("--date", help="When it was measured; default: today.")
     ] = None,
-    classes: Annotated[int, typer.Option(min=1, max=100, help="Classes of equal weight.")] = 4,
+    law: Annotated[
+        str, typer.Option(help="classes, or rows: clients draw whole tests from a CSV file.")
+    ] = "classes",
+    classes: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Classes of equal weight; default 4.")
+    ] = None,
     down: Annotated[str | None, typer.Option(help="Column of the download rate.")] = None,
     up: Annotated[str | None, typer.Option(help="Column of the upload rate.")] = None,
     latency: Annotated[str | None, typer.Option(help="Column of the round trip.")] = None,
@@ -73,9 +83,9 @@ def fit(
     json_: JsonOption = False,
 ) -> None:
     """Fit a profile to a CSV file of speed tests, one a row."""
-    picture = _picture(out, force)
+    picture, rows = _beside(out, tests, law, force)
     reading = Reading(down, up, latency, weight, rate_unit, latency_unit, tuple(where or ()))
-    fitted = fit_classes(read_speed_tests(tests, reading), classes)
+    fitted = _fitted(read_speed_tests(tests, reading), law, classes)
     today = date.today().isoformat()
     text = profile_text(
         fitted,
@@ -84,33 +94,51 @@ def fit(
         date=date_ or today,
         fitted_on=today,
         compute_per_example=compute_per_example,
+        rows_file=rows.name,
     )
     _draw(fitted, picture)
+    if law == "rows":
+        write_atomically(rows, rows_text(fitted))
     write_atomically(out, text)
     load_profile(str(out))
     found = report(fitted) | {"profile": str(out), "picture": str(picture)}
+    found |= {"rows": str(rows)} if law == "rows" else {}
     if json_:
         print(json.dumps(found, indent=2))
     else:
         _print_fit(found)
 
 
-def _picture(out: Path, force: bool) -> Path:
-    """Return the path of the picture beside a profile, if both may be written."""
+def _beside(out: Path, tests: Path, law: str, force: bool) -> tuple[Path, Path]:
+    """Return the paths of the picture and the rows beside a profile, if all may be written."""
     if out.suffix != ".toml":
         raise ProfileError(f"profile {str(out)!r} must end in .toml")
-    picture = out.with_suffix(".png")
-    taken = [str(path) for path in (out, picture) if path.exists()]
+    picture, rows = out.with_suffix(".png"), out.with_suffix(".csv")
+    written = [out, picture, rows] if law == "rows" else [out, picture]
+    taken = [str(path) for path in written if path.exists()]
+    if rows in written and rows.resolve() == tests.resolve():
+        raise ProfileError(f"the rows would overwrite {tests} itself; give another --out")
     if taken and not force:
         raise ProfileError(f"{' and '.join(taken)} would be overwritten; add --force to do it")
-    return picture
+    return picture, rows
+
+
+def _fitted(tests: SpeedTests, law: str, classes: int | None) -> Fit:
+    if law == "classes":
+        return fit_classes(tests, classes or _CLASSES)
+    if law != "rows":
+        raise ProfileError(f"--law {law!r} is unknown; valid: classes, rows")
+    if classes is not None:
+        raise ProfileError("--classes goes with --law classes; rows have none")
+    return fit_rows(tests)
 
 
 def _draw(fitted: Fit, picture: Path) -> None:
     from floss_sim.plots import draw_fit, fit_frame, save
 
-    classes, tests = fitted.shares.size, fitted.tests
-    title = f"{classes} classes fitted to {tests.weights.size} speed tests of {tests.source}"
+    tests = fitted.tests
+    what = f"{fitted.shares.size} classes" if fitted.law == "classes" else "Rows"
+    title = f"{what} fitted to {tests.weights.size} speed tests of {tests.source}"
     save(draw_fit(fit_frame(fitted), title), picture)
 
 
@@ -127,10 +155,17 @@ def _print_fit(found: dict[str, Any]) -> None:
     both = (found["rank_correlation"][kind] for kind in _KINDS)
     data, fitted = ("-" if value is None else f"{value:.2f}" for value in both)
     print(f"rank correlation of down and up: {data} in the data, {fitted} in the fit")
-    classes = len(found["classes"])
-    best = f"{classes} classes of a smooth spread reach {1 / (2 * classes):.3f}"
     print(
         f"largest distance of the distributions (Kolmogorov-Smirnov): down {found['ks_down']:.3f}, "
-        f"up {found['ks_up']:.3f}; {best}"
+        f"up {found['ks_up']:.3f}; {_best(found)}"
     )
-    print(f"profile: {found['profile']}, picture: {found['picture']}")
+    files = [f"{what}: {found[what]}" for what in ("profile", "rows", "picture") if what in found]
+    print(", ".join(files))
+
+
+def _best(found: dict[str, Any]) -> str:
+    """Return what the distances are to be measured by."""
+    if found["law"] == "rows":
+        return "the fit is the data, so that nothing is lost"
+    classes = len(found["classes"])
+    return f"{classes} classes of a smooth spread reach {1 / (2 * classes):.3f}"

@@ -10,6 +10,7 @@ import typer
 
 from floss_sim.cli import profile_fit
 from floss_sim.cli.common import JsonOption, plain_table, show_whole
+from floss_sim.cli.profile_sections import lines, sections, words
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
 from floss_sim.network.laws import RowsFleet
 from floss_sim.units import format_bytes, format_duration, format_rate
@@ -22,7 +23,10 @@ Examples:
 
   floss-sim profiles list --json
 """
-SHOW_HELP = """Show every class of a profile, and how long transfers take.
+SHOW_HELP = """Show every class of a profile, how long transfers take, and what else it sets.
+
+Of a law, clients are shown from slow to fast downloads: 5 % of the fleet is slower than the first.
+Transfers are alone on the network, without jitter.
 
 Examples:
 
@@ -64,20 +68,22 @@ def list_(json_: JsonOption = False) -> None:
 
 @app.command(help=SHOW_HELP)
 def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
-    """Show every class of a profile, and how long transfers take."""
+    """Show every class of a profile, how long transfers take, and what else it sets."""
     loaded = load_profile(profile)
     if json_:
-        print(json.dumps(_summary(loaded) | {"class_list": _class_list(loaded)}, indent=2))
+        listed = {"class_list": _class_list(loaded)}
+        print(json.dumps(_summary(loaded) | _sections(loaded) | listed, indent=2))
         return
     transfers = [f"{format_bytes(size)} {way}" for way in ("down", "up") for size in _SAMPLES]
-    table = plain_table("share", "down", "up", "round trip", "an example", *transfers)
+    first = "slower" if loaded.fleet else "share"
+    table = plain_table(first, "down", "up", "round trip", "an example", *transfers)
     table.title = f"{loaded.name}, {loaded.date}"
     for group in _class_list(loaded):
         rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
         times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
         table.add_row(group["share"], *rates, *(format_duration(time) for time in times))
     show_whole(table)
-    print(f"source: {loaded.source}")
+    print("\n".join([*lines(_sections(loaded)), f"source: {loaded.source}"]))
 
 
 @app.command(help=CHECK_HELP)
@@ -85,10 +91,17 @@ def check(profile: ProfileArgument) -> None:
     """Check a profile; say in one line what it holds or what is wrong."""
     loaded = load_profile(profile)
     down, up, rtt = _ranges(loaded)
+    found = _sections(loaded)
+    server = f"; server {words(found.pop('server'))}" if "server" in found else ""
+    others = f"; also {', '.join(found).replace('_', ' ')}" if found else ""
     print(
         f"{profile}: {loaded.name!r} is a profile of {_kind(loaded)}: "
-        f"down {down}, up {up}, round trip {rtt}"
+        f"down {down}, up {up}, round trip {rtt}{server}{others}"
     )
+
+
+def _sections(profile: NetworkProfile) -> dict[str, dict[str, Any]]:
+    return sections(profile, [link for _, link in _links(profile)])
 
 
 def _kind(profile: NetworkProfile) -> str:
@@ -103,7 +116,7 @@ def _links(profile: NetworkProfile) -> list[tuple[str, ClientLink]]:
     if profile.fleet is None:
         classes = zip(profile.clients, profile.class_links(), strict=True)
         return [(f"{group.share:.3g}", link) for group, link in classes]
-    rows = profile.fleet.rows if isinstance(profile.fleet, RowsFleet) else ()
+    rows = profile.fleet.rows.links if isinstance(profile.fleet, RowsFleet) else ()
     table = len(rows) if profile.fleet.law == "table" else _DRAWN
     drawn = sorted(profile.links(table), key=lambda link: link.down_bits_per_s)
     return [(f"{share:.0%}", drawn[int(share * (table - 1))]) for share in _QUANTILES]

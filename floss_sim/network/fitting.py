@@ -2,16 +2,15 @@
 
 Rows are sorted by download rate and cut into K groups of equal weight, a row at a cut belonging to
 both sides by its parts. Each class is the median download rate, upload rate and latency of one
-group, so that the directions stay together.
+group, so that the directions stay together. Or the fleet is the rows themselves, and loses nothing.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,9 +24,11 @@ _SHARE_DIGITS = 4
 
 @dataclass(frozen=True)
 class Fit:
-    """Classes fitted to speed tests (K classes, slowest download first).
+    """Classes fitted to speed tests (K classes, slowest download first), or their rows.
 
     Attributes:
+        law: ``"classes"``, or ``"rows"``: each row is a class, in the order of the tests, and
+            its numbers are not rounded.
         tests: What they were fitted to.
         shares: Shares of the fleet (K,); they add up to 1.
         down_bits_per_s: Download rates (K,), three significant digits.
@@ -35,6 +36,7 @@ class Fit:
         rtt_s: Round trips (K,), likewise.
     """
 
+    law: Literal["classes", "rows"]
     tests: SpeedTests
     shares: Array
     down_bits_per_s: Array
@@ -61,12 +63,19 @@ def fit_classes(tests: SpeedTests, classes: int) -> Fit:
     share_K = np.full(classes, round(1 / classes, _SHARE_DIGITS))
     share_K[-1] = round(1 - share_K[:-1].sum(), _SHARE_DIGITS)
     return Fit(
+        "classes",
         tests,
         share_K,
         np.array([parse_rate(format_rate(rate)) for rate in medians["down"]]),
         np.array([parse_rate(format_rate(rate)) for rate in medians["up"]]),
         np.array([parse_duration(format_duration(rtt)) for rtt in medians["rtt"]]),
     )
+
+
+def fit_rows(tests: SpeedTests) -> Fit:
+    """Return the tests themselves, each as likely as its weight says."""
+    shares = tests.weights / tests.weights.sum()
+    return Fit("rows", tests, shares, tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
 
 
 def quantile(values_N: Array, weight_N: Array, q: float) -> float:
@@ -117,12 +126,13 @@ def report(fit: Fit) -> dict[str, Any]:
     """Return what a reader needs to judge a fit, as plain values in bits per second and seconds.
 
     ``percentiles`` has data and fit side by side. Where rates do not repeat, K classes cannot
-    bring a distance (``ks_down``, ``ks_up``) below 1 / (2 K).
+    bring a distance (``ks_down``, ``ks_up``) below 1 / (2 K). Rows are not listed as ``classes``.
     """
     tests = fit.tests
     data = _quantities(tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
     fitted = _quantities(fit.down_bits_per_s, fit.up_bits_per_s, fit.rtt_s)
     return {
+        "law": fit.law,
         "rows_used": tests.weights.size,
         "rows_left_out": tests.left_out,
         "rows_filtered": tests.filtered,
@@ -130,7 +140,8 @@ def report(fit: Fit) -> dict[str, Any]:
         "units": dict(tests.units),
         "classes": [
             {"share": share, "down_bits_per_s": down, "up_bits_per_s": up, "rtt_s": rtt}
-            for share, down, up, rtt in _classes(fit)
+            for share, down, up, rtt in classes_of(fit)
+            if fit.law == "classes"
         ],
         "percentiles": {
             name: {
@@ -152,7 +163,8 @@ def report(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _classes(fit: Fit) -> Iterator[tuple[float, float, float, float]]:
+def classes_of(fit: Fit) -> Iterator[tuple[float, float, float, float]]:
+    """Yield the share, download rate, upload rate and round trip of each class."""
     columns = (fit.shares, fit.down_bits_per_s, fit.up_bits_per_s, fit.rtt_s)
     return zip(*(column.tolist() for column in columns), strict=True)
 
@@ -168,70 +180,3 @@ def _quantities(down_N: Array, up_N: Array, rtt_N: Array) -> dict[str, Array]:
 
 def _percentiles(values_N: Array, weight_N: Array) -> dict[str, float]:
     return {str(percent): quantile(values_N, weight_N, percent / 100) for percent in PERCENTS}
-
-
-def profile_text(
-    fit: Fit, *, name: str, source: str, date: str, fitted_on: str, compute_per_example: str
-) -> str:
-    """Return the TOML text of a network profile with the fitted classes.
-
-    Args:
-        fit: The classes.
-        name: Names the profile.
-        source: Who measured it, where.
-        date: When it was measured.
-        fitted_on: When it was fitted; for the header.
-        compute_per_example: Duration with unit; it cannot come from a speed test.
-
-    Raises:
-        UnitError: A compute time that is not a duration.
-    """
-    parse_duration(compute_per_example)
-    head = [f"# {_plain(line)}" for line in _header(fit, fitted_on)]
-    keys = {"name": name, "source": source, "date": date}
-    head += [f"{key} = {_quoted(value)}" for key, value in keys.items()]
-    return "\n".join([*head, *_class_lines(fit, compute_per_example)]) + "\n"
-
-
-def _header(fit: Fit, fitted_on: str) -> list[str]:
-    tests, classes = fit.tests, fit.shares.size
-    chosen = f" with {', '.join(tests.where)}" if tests.where else ""
-    weights = f", weighted by {tests.columns['weight']}" if "weight" in tests.columns else ""
-    read = [f"{role}: {tests.columns[role]} in {unit}" for role, unit in tests.units.items()]
-    return [
-        f"Fitted on {fitted_on} by floss-sim profiles fit to {tests.weights.size} speed tests of",
-        f"{tests.source}{chosen}{weights}.",
-        f"Columns read: {', '.join(read)}.",
-        f"{tests.left_out} rows were left out for a value that is missing or not above zero.",
-        f"They are sorted by download rate and cut into {classes} groups of equal weight; each "
-        "class is the",
-        "median download rate, upload rate and latency of one group.",
-        "compute_per_example is an assumption: a speed test says nothing about it.",
-        "Units stand with the numbers: 1 Mbit/s is 10^6 bit/s, 1 kbit/s is 10^3 bit/s.",
-    ]
-
-
-def _plain(text: str) -> str:
-    """Return text without what may not stand in a comment, such as line breaks in a file name."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _quoted(text: str) -> str:
-    """Return a TOML string; the delete character is the one that JSON would leave as it is."""
-    sendable = text.encode("utf-8", "replace").decode()  # no lone surrogates
-    return json.dumps(sendable, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _class_lines(fit: Fit, compute_per_example: str) -> list[str]:
-    lines = []
-    for share, down, up, rtt in _classes(fit):
-        lines += [
-            "",
-            "[[clients]]",
-            f"share = {share}",
-            f'down = "{format_rate(down)}"',
-            f'up = "{format_rate(up)}"',
-            f'rtt = "{format_duration(rtt)}"',
-            f"compute_per_example = {_quoted(compute_per_example)}",
-        ]
-    return lines

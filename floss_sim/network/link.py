@@ -112,9 +112,10 @@ def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) 
         ((at_s, True, value) for at_s, value in windows),
     ):
         rate, window = (rate, value) if is_window else (value, window)
-        if min(rate, window) != last:
-            last = min(rate, window)
-            yield at_s, last
+        if is_window and min(rate, window) == last:
+            continue  # of rates, which may be endless, every one is passed on
+        last = min(rate, window)
+        yield at_s, last
 
 
 def seconds_of(bits: float, caps: Iterator[Change]) -> float:
@@ -122,7 +123,7 @@ def seconds_of(bits: float, caps: Iterator[Change]) -> float:
     begun_s, rate = next(caps)
     at_s = begun_s
     for change_s, next_rate in caps:
-        if rate * (change_s - at_s) >= bits:
+        if rate and at_s + bits / rate <= change_s:  # as a flow's end is found: equal to the bit
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate

@@ -100,16 +100,16 @@ class Pipe:
             return
         self._due_s = math.inf
         now = max(timeout.value, self._env.now)  # a delay is rounded: the wake-up names its instant
-        acted = False
+        ended = self._share.pop_ended(now)  # first: a link may drop to 0 as the last bit leaves
+        for flow in ended:
+            flow.tag.succeed()
+        acted = bool(ended)
         while self._changes and self._changes[0][0] <= now:
             _, _, flow, cap, caps = heappop(self._changes)
             if flow.turn >= 0:
                 self._share.set_cap(now, flow, cap)
                 self._await_change(flow, caps)
                 acted = True
-        for flow in self._share.pop_ended(now):
-            flow.tag.succeed()
-            acted = True
         if acted:
             self._settling.ask()
         else:

@@ -22,7 +22,7 @@
     egress = "1 Gbit/s"               # shared by all downloads
     ingress = "1 Gbit/s"              # shared by all uploads
 
-    [cells]                           # a middle tier: client i belongs to cell i modulo count
+    [cells]                           # a middle tier: clients are dealt to cells in turn
     count = 20
     down = "150 Mbit/s"
     up = "50 Mbit/s"
@@ -33,6 +33,7 @@
     [prices]                          # currency, per_gb_down, per_gb_up, per_joule
 
 Instead of classes, ``[fleet]`` gives a law (see laws.py): lognormal, rows or table.
+GUIDE.md has a complete profile and says what is simulated.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from floss_sim import documents
 from floss_sim.documents import Duration, Fraction, Rate, Section, Size
@@ -106,7 +107,7 @@ class EnergySection(Section):
 class PricesSection(Section):
     """What traffic and energy cost."""
 
-    currency: str
+    currency: Annotated[str, Field(min_length=1)]
     per_gb_down: _AMOUNT = 0.0
     per_gb_up: _AMOUNT = 0.0
     per_joule: _AMOUNT = 0.0
@@ -148,7 +149,7 @@ class NetworkProfile(Section):
     availability: AvailabilitySection | None = None
     energy: EnergySection = EnergySection()
     prices: PricesSection | None = None
-    overrides: Overrides = Field(default=Overrides(), exclude=True)
+    _overrides: Overrides = PrivateAttr(default=Overrides())
 
     @model_validator(mode="after")
     def _has_clients(self) -> NetworkProfile:
@@ -159,10 +160,14 @@ class NetworkProfile(Section):
         total = sum(group.share for group in self.clients)
         if self.clients and not math.isclose(total, 1, abs_tol=1e-6):
             raise ValueError(f"the shares of the client classes add up to {total:g}, not 1")
-        rows = self.fleet.rows if isinstance(self.fleet, RowsFleet) else ()
-        cells = self.cells.count if self.cells else 1
-        if any(not 0 <= row.cell < cells for row in rows):
-            raise ValueError(f"fleet: a row's cell is outside 0 to {cells - 1} ([cells] count)")
+        if isinstance(self.fleet, RowsFleet):
+            most = max(link.cell for link in self.fleet.rows.links)
+            count = self.cells.count if self.cells else 1
+            if most >= count:
+                raise ValueError(
+                    f"fleet.file: {self.fleet.file} names cell {most}; valid: 0 to {count - 1}, "
+                    f"by count in [cells]"
+                )
         return self
 
     def links(self, size: int) -> Fleet:
@@ -176,13 +181,13 @@ class NetworkProfile(Section):
             fleet = fleet_of_classes(self.clients, size, cells, self.seed)
         else:
             fleet = self.fleet.fleet(size, cells, self.seed)
-        if self.overrides == Overrides():
+        if self._overrides == Overrides():
             return fleet
-        return Fleet(size, lambda client: self.overrides(fleet[client]))
+        return Fleet(size, lambda client: self._overrides(fleet[client]))
 
     def class_links(self) -> tuple[ClientLink, ...]:
         """Return the link of each class."""
-        return tuple(self.overrides(group.link()) for group in self.clients)
+        return tuple(self._overrides(group.link()) for group in self.clients)
 
     def mean_rates(self, size: int) -> tuple[float, float]:
         """Return the mean nominal rates (down, up) of the clients, by shares where there are."""
@@ -206,7 +211,7 @@ class NetworkProfile(Section):
         """Whether clients are lost or away, so that time and chance change what is learned."""
         dropouts = [group.dropout for group in self.clients]
         if isinstance(self.fleet, RowsFleet):
-            dropouts += [row.dropout for row in self.fleet.rows]
+            dropouts += [row.dropout for row in self.fleet.rows.links]
         elif self.fleet:
             dropouts.append(self.fleet.dropout)
         return self.availability is not None or any(dropouts)
@@ -219,11 +224,16 @@ class NetworkProfile(Section):
             changes: ``down``, ``up``, ``egress`` or ``ingress`` in bits per second, ``rtt`` in
                 seconds, ``upload_ratio``, ``first_download`` in bytes.
         """
-        update: dict[str, Any] = {"name": f"{self.name}, {said}"}
-        for part, section in (("overrides", Overrides), ("server", ServerSection)):
-            own = {key: changes.pop(key) for key in section.model_fields if key in changes}
-            update[part] = getattr(self, part).model_copy(update=own)
-        return self.model_copy(update={**update, **changes})
+        links, server = (
+            {key: value for key, value in changes.items() if key in section.model_fields}
+            for section in (Overrides, ServerSection)
+        )
+        rest = {key: value for key, value in changes.items() if key not in {**links, **server}}
+        server_ = self.server.model_copy(update=server)
+        name = f"{self.name}, {said}"
+        profile = self.model_copy(update={"name": name, "server": server_, **rest})
+        profile._overrides = self._overrides.model_copy(update=links)
+        return profile
 
     def with_upload_ratio(self, ratio: float) -> NetworkProfile:
         """Return the profile with every up rate at ``1 / ratio`` of its down rate.
@@ -247,10 +257,12 @@ class NetworkProfile(Section):
     def _clients(self) -> list[Any]:
         """Return what all links are made from."""
         if isinstance(self.fleet, LognormalFleet):
-            return [self.fleet.model_dump(mode="json"), self.overrides.model_dump()]
+            return [self.fleet.model_dump(mode="json"), self._overrides.model_dump()]
         if isinstance(self.fleet, RowsFleet):
-            rows = [vars(self.overrides(row)) for row in self.fleet.rows]
-            return [self.fleet.law, fingerprint({"rows": rows, "weights": self.fleet.weights})]
+            rows = self.fleet.rows
+            links = [vars(self._overrides(link)) for link in rows.links]
+            said = {"rows": links, "weights": rows.weights, "cells": rows.have_cells}
+            return [self.fleet.law, fingerprint(said)]
         return [
             {**_plain(link), "share": group.share, "start": group.trace_start}
             for link, group in zip(self.class_links(), self.clients, strict=True)

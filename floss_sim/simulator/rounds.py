@@ -326,13 +326,14 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
         else:
             state = world.client_states.get(client, NO_STATE)
             part.upload = world.learner.train(dispatch, state)
-            part.up = Leg("up", part.upload.nbytes, env.now)
+            part.up = Leg("up", part.upload.nbytes, float("inf"))  # not before it has trained
             yield env.timeout(link.compute_s(part.upload.examples))
             part.up.started_at_s = env.now
             yield from world.wires.carry(link, part.up, dispatch.sequence)
     except simpy.Interrupt as interrupt:
         fate = str(interrupt.cause)
         if part.up:
+            part.up.started_at_s = min(part.up.started_at_s, env.now)
             part.up.ended_at_s = env.now
         elif part.first and client not in world.equipped:
             part.down.started_at_s = part.down.ended_at_s = env.now

@@ -13,6 +13,49 @@ import floss_sim.cli
 from floss_sim.network import load_profile, packaged_profiles
 
 SOURCE = ("--source", "us")
+HEAD = 'name = "n"\nsource = "s"\ndate = "d"\n'
+CLASS = """
+[[clients]]
+share = 1.0
+down = "2 MB/s"
+up = "300 kbit/s"
+rtt = "0.5 s"
+compute_per_example = "1 ms"
+"""
+SECTIONS = """
+[server]
+egress = "1 Gbit/s"
+
+[cells]
+count = 20
+down = "150 Mbit/s"
+
+[transport]
+framing = "grpc"
+tls = true
+slow_start = true
+
+[availability]
+on = "8 h"
+off = "16 h"
+swing = 0.5
+
+[energy]
+joules_per_mb_up = 5
+
+[prices]
+currency = "EUR"
+per_gb_down = 0.02
+"""
+LAW = """
+[fleet]
+law = "lognormal"
+down = { median = "20 Mbit/s", sigma = 0.8 }
+up = { median = "5 Mbit/s" }
+rtt = { median = "50 ms" }
+compute_per_example = { median = "5 ms" }
+dropout = 0.02
+"""
 
 
 def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
@@ -72,12 +115,7 @@ def test_show_says_what_transfers_take(monkeypatch, capfd):
 
 
 def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: Path):
-    text = "\n".join(
-        [
-            'name = "n"\nsource = "s"\ndate = "d"\n[[clients]]\nshare = 1.0\ndown = "2 MB/s"',
-            'up = "300 kbit/s"\nrtt = "0.5 s"\ncompute_per_example = "1 ms"\n',
-        ]
-    )
+    text = HEAD + CLASS
     (home / "mine.toml").write_text(text, encoding="utf-8")
     code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
     assert (code, err) == (0, "")
@@ -88,6 +126,85 @@ def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: P
     assert (code, out) == (2, "")
     assert "mine.toml: clients.0.down: " in err
     assert err.count("\n") == 1
+
+
+def test_show_says_what_else_a_profile_sets_and_nothing_that_it_does_not(
+    monkeypatch, capfd, home: Path
+):
+    jitter = 'jitter = "5 ms"\nloss = 0.001\n'
+    whole = f'{HEAD}first_download = "88 MB"\n{CLASS}{jitter}{SECTIONS}'
+    (home / "mine.toml").write_text(whole, encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "show", "mine.toml")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-9:] == [
+        "server: egress 1 Gbit/s",
+        "cells: count 20, down 150 Mbit/s",
+        "transport: framing grpc, tls, slow start",
+        "links: jitter 5 ms, loss 0.001",
+        "first download: size 88 MB",
+        "availability: on 8 h, off 16 h, swing 0.5, peak hour 0, start hour 0",
+        "energy: joules per MB up 5",
+        "prices: currency EUR, per GB down 0.02",
+        "source: s",
+    ]
+    code, out, _ = call(monkeypatch, capfd, "show", "mine.toml", "--json")
+    found = json.loads(out)
+    assert found["server"] == {"egress_bits_per_s": 1e9}
+    assert found["cells"] == {"count": 20, "down_bits_per_s": 150e6}
+    assert found["transport"] == {"framing": "grpc", "tls": True, "slow_start": True}
+    assert found["links"] == {"jitter_s": [0.005, 0.005], "loss": [0.001, 0.001]}
+    assert found["first_download"] == {"size_bytes": 88_000_000}
+    assert found["availability"]["off_s"] == 16 * 3600
+    assert found["energy"] == {"joules_per_mb_up": 5}
+    assert found["prices"] == {"currency": "EUR", "per_gb_down": 0.02}
+    code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
+    assert out.count("\n") == 1
+    assert out.endswith(
+        "round trip 500 ms; server egress 1 Gbit/s; also cells, transport, links, first download, "
+        "availability, energy, prices\n"
+    )
+    assert (
+        not {"server", "cells", "prices", "links"}
+        & json.loads(call(monkeypatch, capfd, "show", "lte", "--json")[1]).keys()
+    )
+
+
+def test_show_names_traces_and_what_comes_after_them(monkeypatch, capfd, home: Path):
+    (home / "t.csv").write_text("seconds,Mbit/s\n0,10\n5,30\n", encoding="utf-8")
+    traced = CLASS.replace('down = "2 MB/s"', 'down_trace = { file = "t.csv", at_end = "hold" }')
+    (home / "mine.toml").write_text(HEAD + traced, encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "show", "mine.toml")
+    assert (code, err) == (0, "")
+    assert "traces: class 0 down t.csv (hold)" in out
+    assert any(line.startswith("1 20 Mbit/s 300 kbit/s") for line in rows(out))
+
+
+def test_show_of_a_law_goes_from_slow_to_fast(monkeypatch, capfd, home: Path):
+    (home / "mine.toml").write_text(HEAD + LAW, encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "show", "mine.toml")
+    assert (code, err) == (0, "")
+    table = [line.split() for line in rows(out) if "%" in line]
+    assert [line[0] for line in table] == ["5%", "25%", "50%", "75%", "95%"]
+    downs = [float(line[1]) for line in table]
+    assert downs == sorted(downs)
+    assert 18 < downs[2] < 22
+    assert {line[3] for line in table} == {"5"}
+    assert "links: dropout 0.02\n" in out
+    code, out, _ = call(monkeypatch, capfd, "check", "mine.toml")
+    assert out.startswith("mine.toml: 'n' is a profile of a fleet by lognormal: down ")
+    assert out.endswith("; also links\n")
+
+
+def test_show_of_a_table_shows_its_own_clients(monkeypatch, capfd, home: Path):
+    lines = ["down_bits_per_s,up_bits_per_s,rtt_s,compute_s_per_example"]
+    lines += [f"{n}e6,1e6,0.01,0" for n in (5, 1, 3, 2, 4)]
+    (home / "mine.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = HEAD + '[fleet]\nlaw = "table"\nfile = "mine.csv"\n'
+    (home / "mine.toml").write_text(table, encoding="utf-8")
+    code, out, _ = call(monkeypatch, capfd, "show", "mine.toml", "--json")
+    found = json.loads(out)
+    assert (code, found["clients"]) == (0, "a fleet by table")
+    assert [one["down_bits_per_s"] for one in found["class_list"]] == [1e6, 2e6, 3e6, 4e6, 4e6]
 
 
 def test_fit_writes_a_profile_and_a_picture_and_reports(monkeypatch, capfd, home: Path):
@@ -128,6 +245,33 @@ def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
     assert profile.clients[0].compute_per_example == pytest.approx(0.009)
 
 
+def test_fit_of_rows_writes_them_beside_the_profile(monkeypatch, capfd, home: Path):
+    command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE, "--law", "rows")
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, err) == (0, "")
+    names = sorted(path.name for path in home.iterdir())
+    assert names == ["mine.csv", "mine.png", "mine.toml", "tests.csv"]
+    lines = (home / "mine.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "down_bits_per_s,up_bits_per_s,rtt_s,weight"
+    assert [float(cell) for cell in lines[1].split(",")] == [10e6, 1e6, 0.04, 1]
+    assert len(lines) == 41
+    links = set(load_profile("mine.toml").links(1000))
+    assert {(link.down_bits_per_s, link.up_bits_per_s, link.rtt_s) for link in links} == {
+        (10e6, 1e6, 0.04), (100e6, 20e6, 0.02),
+    }  # fmt: skip
+    assert "down 0.000, up 0.000; the fit is the data, so that nothing is lost" in out
+    assert out.endswith("profile: mine.toml, rows: mine.csv, picture: mine.png\n")
+    (home / "mine.toml").unlink()
+    (home / "mine.png").unlink()
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, out) == (2, "")
+    assert "mine.csv would be overwritten; add --force" in err
+    code, out, _ = call(monkeypatch, capfd, *command, "--force", "--json")
+    found = json.loads(out)
+    assert (code, found["law"], found["classes"]) == (0, "rows", [])
+    assert (found["rows"], found["ks_down"]) == ("mine.csv", pytest.approx(0, abs=1e-12))
+
+
 def test_fit_takes_a_file_of_any_name(monkeypatch, capfd, home: Path):
     (home / "tests.csv").rename(home / "$a_^$.csv")
     code, _, err = call(monkeypatch, capfd, "fit", "$a_^$.csv", "--out", "mine.toml", *SOURCE)
@@ -160,6 +304,15 @@ def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--rate-unit", "Mb"), "valid units"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--classes", "0"), "--classes"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--where", "rtt_ms=9"), "0 usable rows"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"), "valid: classes, rows"),
+        (
+            ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "rows", "--classes", "2"),
+            "--classes goes with --law classes",
+        ),
+        (
+            ("fit", "tests.csv", "--out", "tests.toml", *SOURCE, "--law", "rows", "--force"),
+            "the rows would overwrite tests.csv itself; give another --out",
+        ),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--compute-per-example", "5"),
             "not a number with a unit",

@@ -10,12 +10,13 @@ import pytest
 
 from floss_sim.errors import UnitError
 from floss_sim.network import load_profile
+from floss_sim.network.fitted_files import profile_text, rows_text
 from floss_sim.network.fitting import (
     Fit,
     distribution,
     fit_classes,
+    fit_rows,
     kolmogorov_smirnov,
-    profile_text,
     quantile,
     rank_correlation,
     report,
@@ -48,6 +49,7 @@ def text(fit: Fit, **changes) -> str:
         "date": "2024",
         "fitted_on": "2025-01-02",
         "compute_per_example": "5 ms",
+        "rows_file": "mine.csv",
     }
     return profile_text(fit, **settings | changes)
 
@@ -246,3 +248,50 @@ def test_any_words_make_a_profile_that_loads(tmp_path: Path, words: str):
 def test_a_compute_time_without_a_unit_is_refused():
     with pytest.raises(UnitError, match="36 ms"):
         text(fit_classes(made(range(1, 31)), 2), compute_per_example="5")
+
+
+# rows
+
+
+def test_rows_are_the_data_and_lose_nothing():
+    tests = drawn()
+    found = report(fit_rows(tests))
+    assert (found["law"], found["classes"]) == ("rows", [])
+    assert found["ks_down"] == pytest.approx(0, abs=1e-12)
+    assert found["ks_up"] == pytest.approx(0, abs=1e-12)
+    for values in found["percentiles"].values():
+        assert values["fit"] == values["data"]
+    assert found["rank_correlation"]["fit"] == pytest.approx(found["rank_correlation"]["data"])
+
+
+def test_a_profile_of_rows_has_every_test_bit_for_bit(tmp_path: Path):
+    tests = drawn()
+    fit = fit_rows(tests)
+    (tmp_path / "mine.csv").write_text(rows_text(fit), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text(fit, compute_per_example="7 ms"), encoding="utf-8")
+    rows = load_profile(str(tmp_path / "mine.toml")).fleet.rows
+    assert [link.down_bits_per_s for link in rows.links] == tests.down_bits_per_s.tolist()
+    assert [link.up_bits_per_s for link in rows.links] == tests.up_bits_per_s.tolist()
+    assert [link.rtt_s for link in rows.links] == tests.rtt_s.tolist()
+    assert list(rows.weights) == tests.weights.tolist()
+    assert {link.compute_s_per_example for link in rows.links} == {0.007}
+
+
+def test_a_fleet_drawn_from_rows_has_the_quantiles_of_the_data(tmp_path: Path):
+    tests = drawn()
+    fit = fit_rows(tests)
+    (tmp_path / "mine.csv").write_text(rows_text(fit), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text(fit), encoding="utf-8")
+    size = 20_000
+    down = [link.down_bits_per_s for link in load_profile(str(tmp_path / "mine.toml")).links(size)]
+    for q in (0.05, 0.25, 0.5, 0.75, 0.95):
+        at = quantile(tests.down_bits_per_s, tests.weights, q)
+        share = tests.weights[tests.down_bits_per_s <= at].sum() / tests.weights.sum()
+        z = (np.mean(np.array(down) <= at) - share) / math.sqrt(share * (1 - share) / size)
+        assert abs(z) < 4
+
+
+def test_a_profile_of_rows_says_so_in_its_header():
+    written = text(fit_rows(made(range(1, 31))))
+    assert "# Each client draws a row by its weight: down, up and round trip stay" in written
+    assert "groups of equal weight" not in written

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import json
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -224,7 +227,7 @@ def test_an_invalid_value_is_refused_by_class_and_key(
 )
 def test_an_unknown_key_is_refused_by_its_name(tmp_path: Path, old: str, new: str, key: str):
     path = written(tmp_path, old, new)
-    assert refusal(path) == f"{path}: {key}: unknown key"
+    assert refusal(path).startswith(f"{path}: {key}: unknown key; valid: ")
 
 
 @pytest.mark.parametrize("share", ["0.2", "0.26", "1.0", "0.2499"])
@@ -351,3 +354,253 @@ def test_the_settings_see_the_shares_and_the_upload_ratio(tmp_path: Path):
         load_profile("paper-200-20").with_upload_ratio(10).settings()
         == load_profile("paper-200-20").settings()
     )
+
+
+# sections
+
+SECTIONS = """
+[server]
+egress = "1 Gbit/s"
+ingress = "25 MB/s"
+
+[cells]
+count = 4
+down = "150 Mbit/s"
+up = "50 Mbit/s"
+
+[transport]
+framing = "grpc"
+headers = "ipv6"
+
+[availability]
+on = "8 h"
+off = "1 d"
+swing = 0.5
+peak_hour = 3
+start_hour = 22.5
+
+[energy]
+joules_per_mb_down = 2
+joules_per_mb_up = 5.5
+compute_watts = 3
+
+[prices]
+currency = "EUR"
+per_gb_down = 0.01
+per_gb_up = 0.02
+per_joule = 1e-7
+"""
+LAW = """
+[fleet]
+law = "lognormal"
+down = { median = "20 Mbit/s", sigma = 0.8 }
+up = { median = "5 Mbit/s" }
+rtt = { median = "50 ms" }
+compute_per_example = { median = "2 ms" }
+"""
+TABLE = """
+[fleet]
+law = "table"
+file = "rows.csv"
+"""
+HEAD = 'name = "n"\nsource = "s"\ndate = "d"\n'
+FIRST = 'first_download = "88 MB"\n'
+CLASS = PROFILE[PROFILE.index("[[clients]]", 99) :].replace("0.75", "1.0")
+ROWS = "down_bits_per_s,up_bits_per_s,rtt_s,compute_s_per_example"
+
+
+def loaded(folder: Path, text: str, head: str = HEAD, **files: str) -> NetworkProfile:
+    for name, content in files.items():
+        (folder / f"{name}.csv").write_text(content, encoding="utf-8")
+    path = folder / "whole.toml"
+    path.write_text(head + text, encoding="utf-8")
+    return load_profile(str(path))
+
+
+def test_every_section_is_read_in_plain_units(tmp_path: Path):
+    profile = loaded(tmp_path, CLASS + SECTIONS, HEAD + FIRST)
+    assert profile.first_download == 88_000_000
+    assert (profile.server.egress, profile.server.ingress) == (1e9, 200e6)
+    assert profile.shared("down") == (1e9, (150e6,) * 4)
+    assert profile.shared("up") == (200e6, (50e6,) * 4)
+    assert (profile.transport.framing, profile.transport.headers) == ("grpc", "ipv6")
+    law = profile.availability.law()
+    assert (law.on_s, law.off_s, law.swing) == (28_800, 86_400, 0.5)
+    assert (law.peak_hour, law.start_hour) == (3, 22.5)
+    energy, prices = profile.energy, profile.prices
+    assert (energy.joules_per_mb_down, energy.joules_per_mb_up, energy.compute_watts) == (2, 5.5, 3)
+    assert (prices.currency, prices.per_gb_down, prices.per_gb_up) == ("EUR", 0.01, 0.02)
+    assert prices.per_joule == 1e-7
+
+
+def test_without_sections_nothing_is_shared_or_limited(tmp_path: Path):
+    profile = loaded(tmp_path, CLASS)
+    assert profile.shared("down") == profile.shared("up") == (math.inf, ())
+    assert (profile.first_download, profile.availability, profile.prices) == (0, None, None)
+
+
+def test_a_profile_is_copied_with_its_changes(tmp_path: Path):
+    rows = f"{ROWS}\n1e6,1e5,0.1,0\n"
+    profile = loaded(tmp_path, TABLE, rows=rows).changed("x", up=7.0)
+    again = copy.deepcopy(profile)
+    assert again == profile
+    assert again.links(1)[0] == profile.links(1)[0] == ClientLink(1e6, 7.0, 0.1, 0.0)
+
+
+# changes
+
+
+@pytest.mark.parametrize("text", [CLASS, LAW, TABLE])
+def test_a_change_is_every_clients_whatever_the_fleet(tmp_path: Path, text: str):
+    profile = loaded(tmp_path, text, rows=f"{ROWS}\n1e6,1e5,0.1,0\n2e6,2e5,0.1,0\n")
+    before = profile.links(2)[:]
+    after = profile.changed("x", down=6e6, rtt=0.5).links(2)[:]
+    assert [(k.down_bits_per_s, k.rtt_s) for k in after] == [(6e6, 0.5)] * 2
+    assert [k.up_bits_per_s for k in after] == [k.up_bits_per_s for k in before]
+    ratio = profile.with_upload_ratio(8).links(2)[:]
+    assert [k.up_bits_per_s for k in ratio] == [k.down_bits_per_s / 8 for k in before]
+
+
+def test_several_changes_at_once_are_those_changes_one_by_one(tmp_path: Path):
+    profile = loaded(tmp_path, CLASS)
+    asked = {"down": 6e6, "up": 3e6, "rtt": 0.5, "egress": 1e9, "ingress": 2e9}
+    asked["first_download"] = 5
+    at_once, one_by_one = profile.changed("x", **asked), profile
+    for key, value in asked.items():
+        one_by_one = one_by_one.changed(key, **{key: value})
+    assert at_once.settings() == one_by_one.settings()
+    assert at_once.links(1)[0] == ClientLink(6e6, 3e6, 0.5, 0.5)
+    assert (at_once.server.egress, at_once.server.ingress) == (1e9, 2e9)
+    assert (at_once.first_download, at_once.name) == (5, "n, x")
+    assert profile.links(1)[0] == SLOW
+
+
+def test_a_rate_that_is_set_takes_the_place_of_a_trace(tmp_path: Path):
+    traced = CLASS.replace('down = "1 MB/s"', 'down_trace = { file = "t.csv" }')
+    profile = loaded(tmp_path, traced, t="seconds,Mbit/s\n0,1\n1,3\n")
+    assert profile.links(1)[0].down_bits_per_s == 2e6
+    link = profile.changed("x", down=9e6).links(1)[0]
+    assert (link.down_trace, link.down_bits_per_s) == (None, 9e6)
+    assert profile.changed("x", up=9e6).links(1)[0].down_trace is not None
+    assert profile.with_upload_ratio(2).links(1)[0].up_bits_per_s == 1e6
+
+
+# what shapes time, and training
+
+TIMED = {
+    "egress": ('egress = "1 Gbit/s"', 'egress = "2 Gbit/s"'),
+    "ingress": ('ingress = "25 MB/s"', ""),
+    "cells": ("count = 4", "count = 5"),
+    "cell down": ('down = "150 Mbit/s"', ""),
+    "cell up": ('up = "50 Mbit/s"', 'up = "51 Mbit/s"'),
+    "framing": ('framing = "grpc"', ""),
+    "headers": ('"ipv6"', '"ipv4"'),
+    "on": ('on = "8 h"', 'on = "9 h"'),
+    "swing": ("swing = 0.5", "swing = 0.4"),
+    "start": ("start_hour = 22.5", ""),
+    "first download": (FIRST, ""),
+    "seed": (FIRST, f"{FIRST}seed = 1\n"),
+    "jitter": ("rtt =", 'jitter = "1 ms"\nrtt ='),
+    "loss": ("rtt =", "loss = 0.1\nrtt ="),
+    "dropout": ("rtt =", "dropout = 0.1\nrtt ="),
+    "trace": ('down = "1 MB/s"', 'down_trace = { file = "t.csv" }'),
+}
+UNTIMED = {
+    "name": ('name = "n"', 'name = "m"'),
+    "source": ('source = "s"', 'source = "t"'),
+    "date": ('date = "d"', 'date = "e"'),
+    "energy": ("compute_watts = 3", "compute_watts = 4"),
+    "prices": ("per_gb_up = 0.02", "per_gb_up = 0.03"),
+    "currency": ('"EUR"', '"USD"'),
+    "units": ('"1 Gbit/s"', '"1000 Mbit/s"'),
+    "a default said": ('headers = "ipv6"', 'headers = "ipv6"\ntls = false'),
+}
+
+
+@pytest.mark.parametrize("what", [*TIMED, *UNTIMED])
+def test_the_settings_change_where_simulated_time_can_and_only_there(tmp_path: Path, what: str):
+    whole = HEAD + FIRST + CLASS + SECTIONS
+    old, new = (TIMED | UNTIMED)[what]
+    assert old in whole
+    trace = "seconds,Mbit/s\n0,8\n1,8\n"
+    before = loaded(tmp_path, whole, "", t=trace).settings()
+    after = loaded(tmp_path, whole.replace(old, new, 1), "", t=trace).settings()
+    assert json.loads(json.dumps(before)) == before
+    assert (before != after) is (what in TIMED)
+
+
+def test_the_settings_see_what_a_trace_holds_and_not_what_it_is_called(tmp_path: Path):
+    traced = CLASS.replace('down = "1 MB/s"', 'down_trace = { file = "t.csv" }')
+    trace = "seconds,Mbit/s\n0,1\n1,3\n"
+    settings = loaded(tmp_path, traced, t=trace).settings()
+    named = traced.replace("t.csv", "other.csv")
+    assert loaded(tmp_path, named, other=trace).settings() == settings
+    for other in (trace.replace("3", "4"), trace.replace("\n1,", "\n2,")):
+        assert loaded(tmp_path, traced, t=other).settings() != settings
+    held = traced.replace('"t.csv"', '"t.csv", at_end = "hold"')
+    assert loaded(tmp_path, held, t=trace).settings() != settings
+    random = f'{traced}trace_start = "random"\n'
+    assert loaded(tmp_path, random, t=trace).settings() != settings
+
+
+@pytest.mark.parametrize("law", ["rows", "table"])
+def test_the_settings_see_every_row_and_not_the_files_name(tmp_path: Path, law: str):
+    table = TABLE.replace('"table"', f'"{law}"') + "[cells]\ncount = 2\n"
+    rows = f"{ROWS},weight\n1e6,1e5,0.1,0,1\n2e6,1e5,0.1,0,3\n"
+    settings = loaded(tmp_path, table, rows=rows).settings()
+    renamed = loaded(tmp_path, table.replace("rows.csv", "more.csv"), more=rows)
+    assert renamed.settings() == settings
+    found = [settings]
+    for old, new in (("2e6", "3e6"), ("0.1", "0.2"), (",3", ",4"), ("weight", "cell")):
+        text = rows.replace(",3", ",0").replace(",1\n", ",0\n") if new == "cell" else rows
+        found.append(loaded(tmp_path, table, rows=text.replace(old, new)).settings())
+    found.append(loaded(tmp_path, table, rows=rows).changed("x", rtt=0.7).settings())
+    assert len({json.dumps(one) for one in found}) == 6
+
+
+def test_the_settings_see_every_number_of_a_law_and_its_changes(tmp_path: Path):
+    found = [
+        loaded(tmp_path, LAW).settings(),
+        loaded(tmp_path, LAW).with_upload_ratio(2).settings(),
+    ]
+    for old, new in (("20 Mbit/s", "21 Mbit/s"), ("0.8", "0.7"), ("50 ms", "51 ms")):
+        found.append(loaded(tmp_path, LAW.replace(old, new)).settings())
+    found.append(loaded(tmp_path, f"{LAW}correlation = 0.1\n").settings())
+    assert len({json.dumps(one) for one in found}) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        (CLASS, False),
+        (CLASS + SECTIONS.split("[availability]")[0], False),
+        (CLASS.replace("rtt =", 'jitter = "1 s"\nloss = 0.5\nrtt ='), False),
+        (CLASS + '[availability]\non = "1 h"\noff = "1 s"\n', True),
+        (CLASS.replace("rtt =", "dropout = 0.001\nrtt ="), True),
+        (CLASS.replace("rtt =", "dropout = 0\nrtt ="), False),
+        (LAW, False),
+        (f"{LAW}dropout = 0.001\n", True),
+        (TABLE, False),
+        (TABLE.replace("rows.csv", "lost.csv"), True),
+    ],
+)
+def test_only_lost_or_absent_clients_shape_training(tmp_path: Path, text: str, shapes: bool):
+    rows = f"{ROWS},dropout\n1e6,1e5,0.1,0,0\n1e6,1e5,0.1,0,0\n"
+    profile = loaded(tmp_path, text, rows=rows, lost=rows.replace("0,0\n", "0,0.1\n"))
+    assert profile.shapes_training is shapes
+
+
+def test_mean_rates_are_by_shares_by_row_or_by_law(tmp_path: Path):
+    classes = load_profile(written(tmp_path))
+    down, up = 0.25 * 100e6 + 0.75 * 8e6, 0.25 * 10e6 + 0.75 * 0.5e6
+    assert classes.mean_rates(1) == classes.mean_rates(10**9) == pytest.approx((down, up))
+    assert classes.with_upload_ratio(4).mean_rates(9) == pytest.approx((down, down / 4))
+    rows = f"{ROWS}\n1e6,1e5,0.1,0\n2e6,3e5,0.1,0\n9e6,9e5,0.1,0\n"
+    table = loaded(tmp_path, TABLE, rows=rows)
+    assert table.mean_rates(2) == pytest.approx((1.5e6, 2e5))
+    clients = 20_000
+    down, up = loaded(tmp_path, LAW).mean_rates(clients)
+    mean = 20e6 * math.exp(0.8**2 / 2)
+    spread = mean * math.sqrt(math.exp(0.8**2) - 1)
+    assert abs(down - mean) < 4 * spread / math.sqrt(clients)
+    assert up == pytest.approx(5e6)

@@ -1,0 +1,91 @@
+"""What a profile says beyond its classes' rates: as plain values, and in words.
+
+Values carry their units in their names, as everywhere; words are made from these names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.units import format_bytes, format_duration, format_rate
+
+_UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
+    ("_bits_per_s", format_rate),
+    ("_bytes", format_bytes),
+    ("_s", format_duration),
+)
+
+
+def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, dict[str, Any]]:
+    """Return what is set, by section; what is not set is left out.
+
+    Args:
+        profile: The profile.
+        links: Links that stand for its clients.
+    """
+    server, cells, law = profile.server, profile.cells, profile.availability
+    found = {
+        "server": _rates(egress=server.egress, ingress=server.ingress),
+        "cells": {"count": cells.count, **_rates(down=cells.down, up=cells.up)} if cells else {},
+        "transport": profile.transport.model_dump(exclude_defaults=True),
+        "links": _links(links),
+        "traces": _traces(profile),
+        "first_download": {"size_bytes": profile.first_download} if profile.first_download else {},
+        "availability": vars(law.law()) if law else {},
+        "energy": profile.energy.model_dump(exclude_defaults=True),
+        "prices": profile.prices.model_dump(exclude_defaults=True) if profile.prices else {},
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one line of words for each section."""
+    return [f"{name.replace('_', ' ')}: {words(values)}" for name, values in found.items()]
+
+
+def words(values: Mapping[str, Any]) -> str:
+    """Return the values of a section in words, such as ``egress 1 Gbit/s, ingress 1 Gbit/s``."""
+    return ", ".join(_said(name, value) for name, value in values.items())
+
+
+def _rates(**bits_per_s: float) -> dict[str, float]:
+    """Return the rates that are limited."""
+    said = {f"{name}_bits_per_s": rate for name, rate in bits_per_s.items()}
+    return {name: rate for name, rate in said.items() if not math.isinf(rate)}
+
+
+def _links(links: Sequence[ClientLink]) -> dict[str, list[float]]:
+    """Return the least and most of what only some links have."""
+    found = {}
+    for name in ("jitter_s", "loss", "dropout"):
+        values = [getattr(link, name) for link in links]
+        if any(values):
+            found[name] = [min(values), max(values)]
+    return found
+
+
+def _traces(profile: NetworkProfile) -> dict[str, str]:
+    """Return the file of each class's traces, and what comes after its end."""
+    return {
+        f"class_{number}_{way}": f"{trace.file} ({trace.at_end})"
+        for number, group in enumerate(profile.clients)
+        for way, trace in (("down", group.down_trace), ("up", group.up_trace))
+        if trace
+    }
+
+
+def _said(name: str, value: Any) -> str:
+    ending, text = next((unit for unit in _UNITS if name.endswith(unit[0])), ("", _plain))
+    label = name.removesuffix(ending).replace("_", " ")
+    label = label.replace(" mb", " MB").replace(" gb", " GB")
+    if value is True:
+        return label
+    values = value if isinstance(value, list) else [value]
+    return f"{label} {' to '.join(dict.fromkeys(text(value) for value in values))}"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""The files that a fit becomes: a profile, and a CSV file of rows beside it where there is one."""
+
+from __future__ import annotations
+
+import json
+
+from floss_sim.network.fitting import Fit, classes_of
+from floss_sim.units import format_duration, format_rate, parse_duration
+
+ROW_COLUMNS = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "weight")
+
+
+def profile_text(
+    fit: Fit,
+    *,
+    name: str,
+    source: str,
+    date: str,
+    fitted_on: str,
+    compute_per_example: str,
+    rows_file: str,
+) -> str:
+    """Return the TOML text of a network profile with the fitted classes, or of one from rows.
+
+    Args:
+        fit: The classes.
+        name: Names the profile.
+        source: Who measured it, where.
+        date: When it was measured.
+        fitted_on: When it was fitted; for the header.
+        compute_per_example: Duration with unit; it cannot come from a speed test.
+        rows_file: The name of the file of rows, beside the profile.
+
+    Raises:
+        UnitError: A compute time that is not a duration.
+    """
+    parse_duration(compute_per_example)
+    head = [f"# {_plain(line)}" for line in _header(fit, fitted_on)]
+    keys = {"name": name, "source": source, "date": date}
+    head += [f"{key} = {_quoted(value)}" for key, value in keys.items()]
+    if fit.law == "rows":
+        head += ["", "[fleet]", 'law = "rows"', f"file = {_quoted(rows_file)}"]
+        head += [f"compute_per_example = {_quoted(compute_per_example)}"]
+    else:
+        head += _class_lines(fit, compute_per_example)
+    return "\n".join(head) + "\n"
+
+
+def rows_text(fit: Fit) -> str:
+    """Return the CSV text of rows: the numbers of the tests bit for bit, and their weights."""
+    tests = fit.tests
+    columns = (tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s, tests.weights)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    lines = [",".join(ROW_COLUMNS), *(",".join(map(repr, row)) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _header(fit: Fit, fitted_on: str) -> list[str]:
+    tests = fit.tests
+    chosen = f" with {', '.join(tests.where)}" if tests.where else ""
+    weights = f", weighted by {tests.columns['weight']}" if "weight" in tests.columns else ""
+    read = [f"{role}: {tests.columns[role]} in {unit}" for role, unit in tests.units.items()]
+    return [
+        f"Fitted on {fitted_on} by floss-sim profiles fit to {tests.weights.size} speed tests of",
+        f"{tests.source}{chosen}{weights}.",
+        f"Columns read: {', '.join(read)}.",
+        f"{tests.left_out} rows were left out for a value that is missing or not above zero.",
+        *_method(fit),
+        "compute_per_example is an assumption: a speed test says nothing about it.",
+        "Units stand with the numbers: 1 Mbit/s is 10^6 bit/s, 1 kbit/s is 10^3 bit/s.",
+    ]
+
+
+def _method(fit: Fit) -> list[str]:
+    if fit.law == "rows":
+        return ["Each client draws a row by its weight: down, up and round trip stay together."]
+    return [
+        f"They are sorted by download rate and cut into {fit.shares.size} groups of equal weight; "
+        "each class is the",
+        "median download rate, upload rate and latency of one group.",
+    ]
+
+
+def _plain(text: str) -> str:
+    """Return text without what may not stand in a comment, such as line breaks in a file name."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string; the delete character is the one that JSON would leave as it is."""
+    sendable = text.encode("utf-8", "replace").decode()  # no lone surrogates
+    return json.dumps(sendable, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _class_lines(fit: Fit, compute_per_example: str) -> list[str]:
+    lines = []
+    for share, down, up, rtt in classes_of(fit):
+        lines += [
+            "",
+            "[[clients]]",
+            f"share = {share}",
+            f'down = "{format_rate(down)}"',
+            f'up = "{format_rate(up)}"',
+            f'rtt = "{format_duration(rtt)}"',
+            f"compute_per_example = {_quoted(compute_per_example)}",
+        ]
+    return lines

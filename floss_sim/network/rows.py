@@ -1,0 +1,116 @@
+"""Clients' links as rows of a CSV file, by column: units stand in the columns' names.
+
+Needed are ``down_bits_per_s``, ``up_bits_per_s``, ``rtt_s`` and ``compute_s_per_example``; the last
+two may be given for all rows instead. There may be ``jitter_s``, ``loss``, ``dropout``, ``cell``
+(counted from 0) and ``weight``.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from floss_sim.network.link import ClientLink
+
+_NEEDED = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "compute_s_per_example")
+_OPTIONAL = ("jitter_s", "loss", "dropout", "cell", "weight")
+_COLUMNS = (*_NEEDED, *_OPTIONAL)
+_POSITIVE = frozenset({"down_bits_per_s", "up_bits_per_s", "weight"})
+_MOST = {"loss": 0.5}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Links, one a row (N rows).
+
+    Attributes:
+        links: The links (N,).
+        weights: How often each is drawn (N,), up to a factor; all 1 without a column.
+        have_cells: Whether there is a column of cells.
+    """
+
+    links: tuple[ClientLink, ...]
+    weights: tuple[float, ...]
+    have_cells: bool
+
+
+def read_rows(path: Path, defaults: Mapping[str, float]) -> Rows:
+    """Return the rows of a CSV file with a header, in UTF-8.
+
+    Args:
+        path: The file.
+        defaults: Values of columns that the file may lack.
+
+    Raises:
+        ValueError: An unreadable file, a column that is missing or unknown, or a value that no
+            link can have; one line names the file, the line, and what would be valid.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            names = [name.strip() for name in next(reader, [])]
+            _check_columns(path, names, defaults)
+            cells = ((reader.line_num, row) for row in reader if row)
+            rows = [{**defaults, **_row(path, line, names, row)} for line, row in cells]
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} has no rows")
+    weights = tuple(row.pop("weight", 1.0) for row in rows)
+    return Rows(tuple(_link(row) for row in rows), weights, "cell" in names)
+
+
+def _check_columns(path: Path, names: list[str], defaults: Iterable[str]) -> None:
+    missing = [f"lacks column {name!r}" for name in _NEEDED if name not in {*names, *defaults}]
+    unknown = [f"has unknown column {name!r}" for name in names if name not in _COLUMNS]
+    twice = [f"has column {name!r} twice" for name in names if names.count(name) > 1]
+    for problem in (*unknown, *twice, *missing):
+        raise ValueError(f"{path} {problem}; valid: {', '.join(_COLUMNS)}")
+
+
+def _row(path: Path, line: int, names: list[str], cells: list[str]) -> dict[str, float]:
+    if len(cells) != len(names):
+        raise ValueError(f"{path}, line {line}: {len(cells)} values for {len(names)} columns")
+    values = {}
+    for name, text in zip(names, cells, strict=True):
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = math.nan
+        if not _is_valid(name, values[name]):
+            raise ValueError(f"{path}, line {line}: {name} {text!r}; valid: {_valid(name)}")
+    return values
+
+
+def _is_valid(name: str, value: float) -> bool:
+    if name == "cell":
+        return value >= 0 and value.is_integer()
+    if name == "dropout":
+        return 0 <= value < 1
+    return (value > 0 if name in _POSITIVE else value >= 0) and value <= _MOST.get(
+        name, math.nextafter(math.inf, 0)
+    )
+
+
+def _valid(name: str) -> str:
+    if name == "cell":
+        return "a whole number from 0"
+    if name in ("loss", "dropout"):
+        return "0 to 0.5" if name == "loss" else "0 to below 1"
+    return f"a finite number {'above 0' if name in _POSITIVE else 'at or above 0'}"
+
+
+def _link(row: Mapping[str, float]) -> ClientLink:
+    return ClientLink(
+        *(row["down_bits_per_s"], row["up_bits_per_s"], row["rtt_s"]),
+        row["compute_s_per_example"],
+        jitter_s=row.get("jitter_s", 0.0),
+        loss=row.get("loss", 0.0),
+        dropout=row.get("dropout", 0.0),
+        cell=int(row.get("cell", 0)),
+    )

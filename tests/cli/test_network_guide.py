@@ -1,0 +1,128 @@
+"""The network guide: its profile, its snippets and its commands do what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+
+import floss_sim.cli
+import floss_sim.network
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.profile import (
+    AvailabilitySection,
+    CellsSection,
+    EnergySection,
+    PricesSection,
+    ServerSection,
+)
+from floss_sim.network.transport import Transport
+from floss_sim.simulator.rounds import ASK_AGAIN_S
+
+GUIDE = Path(floss_sim.network.__file__).with_name("GUIDE.md").read_text(encoding="utf-8")
+EXAMPLE, TRACE, LAW, ROWS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+COMMANDS = [line.strip() for line in GUIDE.splitlines() if line.startswith("    floss-sim")]
+HEAD = EXAMPLE.split("[[clients]]")[0]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files that the guide's commands and snippets speak of."""
+    rows = [f"{down},{down / 10},{40 - down}" for down in range(1, 31)]
+    files = {
+        "mine.toml": EXAMPLE,
+        "tests.csv": "\n".join(["download_mbps,upload_mbps,rtt_ms", *rows]),
+        "train.csv": "seconds,kbit/s\n0,1000\n10,5000\n",
+        "rows.csv": "down_bits_per_s,up_bits_per_s,rtt_s\n1e6,1e5,0.1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    make_run(tmp_path / "runs" / "first", [(0.5, 4000, 4000, 1.0)])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(monkeypatch, capfd, command: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
+    with pytest.raises(SystemExit) as stop:
+        floss_sim.cli.main()
+    out, err = capfd.readouterr()
+    return stop.value.code, out, err
+
+
+def command_of(*words: str) -> str:
+    (found,) = (line for line in COMMANDS if all(word in line for word in words))
+    return found
+
+
+def test_the_guides_profile_loads_and_every_section_has_every_key(home: Path):
+    profile = load_profile("mine.toml")
+    assert [group.share for group in profile.clients] == [0.6, 0.4]
+    assert profile.availability.law().on_s == 8 * 3600
+    sections = {
+        "server": ServerSection, "cells": CellsSection, "transport": Transport,
+        "availability": AvailabilitySection, "energy": EnergySection, "prices": PricesSection,
+    }  # fmt: skip
+    for name, section in sections.items():
+        assert getattr(profile, name).model_fields_set == section.model_fields.keys()
+    assert profile.model_fields_set == NetworkProfile.model_fields.keys() - {"fleet"}
+
+
+def test_the_guides_trace_takes_the_place_of_a_rate(home: Path):
+    head, tail = EXAMPLE.split('down = "200 Mbit/s"\n')
+    (home / "mine.toml").write_text(head + TRACE + tail, encoding="utf-8")
+    link = load_profile("mine.toml").links(10)[0]
+    assert (link.down_bits_per_s, link.down_trace.at_end) == (3e6, "repeat")
+    assert link.trace_offset_s > 0
+
+
+@pytest.mark.parametrize("fleet", [LAW, ROWS, ROWS.replace('"rows"', '"table"', 1)])
+def test_the_guides_laws_take_the_place_of_classes(home: Path, fleet: str):
+    (home / "mine.toml").write_text(HEAD + fleet, encoding="utf-8")
+    assert load_profile("mine.toml").links(1)[0].jitter_s == (0.005 if fleet == LAW else 0)
+
+
+def test_the_guides_commands_for_a_profile(monkeypatch, capfd, home: Path):
+    code, out, err = call(monkeypatch, capfd, command_of("profiles check"))
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    code, out, err = call(monkeypatch, capfd, command_of("profiles show"))
+    assert (code, err) == (0, "")
+    assert "server: egress 1 Gbit/s, ingress 500 Mbit/s" in out
+
+
+@pytest.mark.parametrize("law", ["--classes 5", "--law rows"])
+def test_the_guides_commands_for_speed_tests(monkeypatch, capfd, home: Path, law: str):
+    (home / "mine.toml").unlink()
+    code, _, err = call(monkeypatch, capfd, command_of("profiles fit", law))
+    assert (code, err) == (0, "")
+    assert (home / "mine.csv").exists() is ("rows" in law)
+    assert len(load_profile("mine.toml").clients) == (0 if "rows" in law else 5)
+
+
+def test_the_guides_run(monkeypatch, capfd, home: Path):
+    asked = command_of("floss-sim run").replace("--rounds 50", "--rounds 1 --rank 1")
+    code, _, err = call(monkeypatch, capfd, asked)
+    assert code == 0, err
+    assert (home / "runs" / "mine" / "run.json").exists()
+
+
+def test_the_guides_replay_is_refused_where_clients_are_lost_and_works_elsewhere(
+    monkeypatch, capfd, home: Path
+):
+    code, _, err = call(monkeypatch, capfd, command_of("replay"))
+    assert code == 2
+    assert "clients come and go, which changes what is learned; train there: floss-sim run" in err
+    steady = re.sub(r"\[availability\].*(?=\[energy\])", "", EXAMPLE, flags=re.DOTALL)
+    (home / "mine.toml").write_text(re.sub(r"dropout = .*\n", "", steady), encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, command_of("replay"))
+    assert (code, err) == (0, "")
+    assert "two-sites" in out
+
+
+def test_every_command_of_the_guide_is_tried_here():
+    assert len(COMMANDS) == 6
+    assert f"asks again {ASK_AGAIN_S:.0f} s later" in " ".join(GUIDE.split())
