@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=0)
     said = parser.parse_args()
     found = measure(said.fleet, said.cohort, said.rounds, said.network, said.cells)
-    print(json.dumps(asdict(found)))
+    print(json.dumps({name: round(value, 3) for name, value in asdict(found).items()}))
 
 
 if __name__ == "__main__":

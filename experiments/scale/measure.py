@@ -29,18 +29,38 @@ NETWORKS = {"mobile": str(HERE / "mobile.toml"), "lte": "lte"}
 TITLES = {"mobile": "every client another link", "lte": "four classes (lte)"}
 
 
-def measure() -> list[dict[str, float | str]]:
-    """Return a row for each run; repetitions are interleaved, each in a process of its own."""
-    rows: list[dict[str, float | str]] = []
+def measure(path: Path) -> None:
+    """Append a row for each run that is not there yet, each in a process of its own.
+
+    Repetitions are interleaved.
+    """
+    done = {(r["network"], r["cohort"], r["repetition"]) for r in read(path)}
     for repetition in range(REPETITIONS):
         for network, name in NETWORKS.items():
             for cohort in COHORTS:
-                rounds = max(1, WORK // cohort)
-                found = run(fleet=cohort, cohort=cohort, rounds=rounds, network=name)
-                row = {"network": network, "cohort": cohort, "rounds": rounds, **found}
-                rows.append({"repetition": repetition, **row})
-                print(row, flush=True)
-    return rows
+                if (network, str(cohort), str(repetition)) not in done:
+                    rounds = max(1, WORK // cohort)
+                    found = run(fleet=cohort, cohort=cohort, rounds=rounds, network=name)
+                    said = {"network": network, "cohort": cohort, "rounds": rounds}
+                    append(path, {**said, "repetition": repetition, **found})
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of the file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row: dict[str, object]) -> None:
+    """Write one more row."""
+    begins = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        if begins:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def run(**said: object) -> dict[str, float]:
@@ -87,14 +107,8 @@ def _median(rows: list[dict[str, str]], network: str, cohort: int) -> float:
 def main() -> None:
     """Measure what has not been measured, then draw."""
     path = HERE / "scale.csv"
-    if not path.exists():
-        rows = measure()
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-    with path.open(encoding="utf-8", newline="") as file:
-        draw(list(csv.DictReader(file)))
+    measure(path)
+    draw(read(path))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def seconds_of(bits: float, caps: Iterator[Change]) -> float:
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate
-    return at_s - begun_s + (bits / rate if bits else 0.0)
+    return at_s - begun_s + bits / rate
 
 
 def bits_until(until_s: float, caps: Iterator[Change]) -> float:

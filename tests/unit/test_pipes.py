@@ -51,11 +51,6 @@ def test_an_open_pipe_is_a_shared_one_without_a_limit(start_s, bits, first, chan
     assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-9)
 
 
-def test_a_transfer_without_bits_ends_at_once_in_an_open_pipe():
-    for rate in (0.0, 1.0):
-        assert carried(OpenPipe, 0, iter([(0.0, rate), (1.0, 2.0)]), 0.0, 5.0) == (0.0, 0.0)
-
-
 def test_a_shared_pipe_forgets_flows_that_have_ended():
     share, kept = FairShare(10.0), []
     for i in range(2000):
