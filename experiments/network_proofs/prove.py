@@ -86,14 +86,15 @@ def theory() -> list[str]:
     found = [measure(law, REPLICATIONS, FLOWS) for law in laws(piped)]
     largest = max(abs(m.z) for m in found)
     spread = math.sqrt(sum(m.z**2 for m in found) / len(found))
+    rounds, arrivals = FLOWS // 10, 5 * FLOWS
     head = [
         "## Theory",
         "",
         f"{len(found)} laws, each over {REPLICATIONS} independent replications of {FLOWS} flows",
-        f"(order statistics: {FLOWS // 10} rounds; flows and parts of the time: {5 * FLOWS} arrivals).",
+        f"(order statistics: {rounds} rounds; flows and parts of the time: {arrivals} arrivals).",
         "z is the distance of their mean from theory in standard errors of that mean.",
-        f"The largest |z| is {largest:.2f}; the root of the mean of z^2 is {spread:.2f}, where 1.02",
-        f"is expected. Some |z| of {len(found)} right laws is above 4 with a chance of 0.7 %",
+        f"The largest |z| is {largest:.2f}; the root of the mean of z^2 is {spread:.2f}, where",
+        f"1.02 is expected. Some |z| of {len(found)} right laws is above 4 with a chance of 0.7 %",
         "(Student's law). Seeds are fixed.",
         "",
         "| law | theory | mean | standard error | z |",
