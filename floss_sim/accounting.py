@@ -6,8 +6,9 @@ or lost::
     |-- download --|-- compute --|-- upload --|-- waiting --|
     dispatch                                  arrival       the round closes
 
-Queueing is the part of downloads and uploads that they would not have taken alone. What was
-interrupted counts as far as it went.
+Queueing is the part of downloads and uploads that they would not have taken if nobody else had
+sent; of an interrupted transfer it is not known, and counts as 0. The rest of what was interrupted
+counts as far as it went. What is still under way when a run ends is in no account.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from floss_sim.network import NetworkProfile
+from floss_sim.network.profile import EnergySection, PricesSection
 from floss_sim.records import RunRecord
 from floss_sim.simulator import AGGREGATED
 
@@ -63,12 +65,12 @@ class Account:
         return {name: float(self.columns[name].sum()) for name in (*SECONDS, *BYTES, *COSTS)}
 
 
-def account(record: RunRecord, profile: NetworkProfile) -> Account:
+def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     """Return what a run cost on the network on which its seconds were simulated.
 
     Args:
         record: The run.
-        profile: Gives energy and prices; 0 where it gives none.
+        profile: Gives energy and prices; 0 where it gives none, or is None.
     """
     rows = {name: record.transfers[name].to_numpy() for name in record.transfers.column_names}
     sequences, first, index = np.unique(rows["sequence"], return_index=True, return_inverse=True)
@@ -107,9 +109,10 @@ def account(record: RunRecord, profile: NetworkProfile) -> Account:
         "wire_down_bytes": added(rows["wire_bytes"], ~up),
         "wire_up_bytes": added(rows["wire_bytes"], up),
     }
-    columns["energy_j"] = _energy_j(columns, profile)
-    columns["money"] = _money(columns, profile)
-    return Account(columns, profile.prices.currency if profile.prices else "")
+    prices = profile.prices if profile else None
+    columns["energy_j"] = _energy_j(columns, profile.energy if profile else EnergySection())
+    columns["money"] = _money(columns, prices)
+    return Account(columns, prices.currency if prices else "")
 
 
 def _closed_s(record: RunRecord, rounds: Column) -> Column:
@@ -117,8 +120,7 @@ def _closed_s(record: RunRecord, rounds: Column) -> Column:
     return closed_s
 
 
-def _energy_j(columns: Mapping[str, Column], profile: NetworkProfile) -> Column:
-    energy = profile.energy
+def _energy_j(columns: Mapping[str, Column], energy: EnergySection) -> Column:
     joules: Column = (
         columns["wire_down_bytes"] / _MB * energy.joules_per_mb_down
         + columns["wire_up_bytes"] / _MB * energy.joules_per_mb_up
@@ -127,8 +129,7 @@ def _energy_j(columns: Mapping[str, Column], profile: NetworkProfile) -> Column:
     return joules
 
 
-def _money(columns: Mapping[str, Column], profile: NetworkProfile) -> Column:
-    prices = profile.prices
+def _money(columns: Mapping[str, Column], prices: PricesSection | None) -> Column:
     if prices is None:
         return np.zeros_like(columns["energy_j"])
     money: Column = (

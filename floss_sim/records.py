@@ -101,7 +101,7 @@ TRANSFERS = _schema(
     ),
     ("sent_bytes", pa.int64(), False, "bytes of the payload that were sent"),
     ("wire_bytes", pa.int64(), False, "bytes on the wire, headers and set-up included"),
-    ("alone_s", pa.float64(), False, "seconds that the transfer takes where nothing is shared"),
+    ("alone_s", pa.float64(), False, "seconds that the transfer takes where nobody else sends"),
     ("fate", pa.string(), False, "aggregated, late, cancelled, dropped or offline"),
 )
 _SCHEMAS = {"rounds": ROUNDS, "transfers": TRANSFERS}

@@ -35,9 +35,11 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     check_replayable(record.description, profile.name)
     if profile.shapes_training:
         raise ConfigError(
-            f"on {profile.name} clients come and go, which changes what is learned; train there: "
+            f"on {profile.name} clients come and go, which changes what is learned; train there, "
+            "with the run's other options: "
             f"{_command(record.description, profile.name)}"
         )
+    profile = _with_first_download(record, profile)
     cohorts = _cohorts(record.transfers)
     size = len(cohorts.get(1, ()))
     links = profile.links(_fleet(record.description))
@@ -73,7 +75,8 @@ def check_replayable(description: Mapping[str, Any], network: str) -> None:
     if "conditions" in description.get("trajectory", {}):
         raise ConfigError(
             "simulated time shaped what this run learned (its policy or lost clients), so "
-            f"other seconds would have made another model; train again: "
+            "other seconds would have made another model; train again, with the run's other "
+            "options: "
             f"{_command(description, network)}"
         )
 
@@ -83,7 +86,7 @@ def _command(description: Mapping[str, Any], network: str) -> str:
     options = {"task": trajectory.get("task"), "method": description.get("method")}
     options |= {key: trajectory.get(key) for key in ("rank", "seed")}
     said = (f"--{key} {value}" for key, value in options.items() if value is not None)
-    return f"floss-sim run {' '.join(said)} --network {network!r} and the run's other options"
+    return f"floss-sim run {' '.join(said)} --network {network}"
 
 
 def _fleet(description: Mapping[str, Any]) -> int:
@@ -91,6 +94,15 @@ def _fleet(description: Mapping[str, Any]) -> int:
         return int(description["trajectory"]["fleet"]["clients"])
     except (KeyError, TypeError, ValueError):
         raise RecordError("the record does not say how many clients its fleet has") from None
+
+
+def _with_first_download(record: RunRecord, profile: NetworkProfile) -> NetworkProfile:
+    """Return a profile on which clients first download what they did, unless it says otherwise."""
+    firsts = record.transfers.filter(pc.equal(record.transfers["direction"], "first"))
+    if profile.first_download or not firsts.num_rows:
+        return profile
+    nbytes = pc.max(firsts["nbytes"]).as_py()
+    return profile.model_copy(update={"first_download": nbytes})
 
 
 def _cohorts(transfers: pa.Table) -> dict[int, list[int]]:

@@ -18,12 +18,13 @@ from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.learners import ResumingLearner, SizeOnlyLearner
 from floss_sim.messages import ClientState, Dispatch, Learner, Metrics, order_of_clients
-from floss_sim.network import NetworkProfile
+from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.records import ROUNDS, RunFolder, RunRecord, fingerprint
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
 from floss_sim.transfers import TransferTable
 from floss_sim.units import format_duration
 
+_TIMING_SCHEMA = 1  # counted up when the simulator's times change
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
 
@@ -64,7 +65,7 @@ def run(
     done = folder.committed().rounds if folder else 0
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
-    timing = fingerprint({**profile.settings(), **policy.settings()})
+    timing = timing_of(profile, policy.settings())
     if folder and rounds > done and (reason := folder.divergence()):
         raise NonFiniteUpdateError(reason)
     ledger = _Ledger(folder, timing, profile.name, commit_every_s)
@@ -135,12 +136,16 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
         return
     learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
 
+    def seconds(link: ClientLink, way: str, nbytes: int) -> float:
+        limit = profile.alone_bits_per_s(way)
+        return link.transfer_s(way, nbytes, profile.transport, limit_bits_per_s=limit)
+
     def alone_s(client: int) -> float:
         dispatch = learner.dispatch(client, 0)
         upload, link = learner.train(dispatch, {}), links[client]
-        down_s = link.transfer_s("down", dispatch.nbytes, profile.transport)
-        up_s = link.transfer_s("up", upload.nbytes, profile.transport)
-        return down_s + link.compute_s(upload.examples) + up_s
+        first_s = seconds(link, "down", profile.first_download) if profile.first_download else 0.0
+        down_s, up_s = seconds(link, "down", dispatch.nbytes), seconds(link, "up", upload.nbytes)
+        return first_s + down_s + link.compute_s(upload.examples) + up_s
 
     fastest_s = min(alone_s(client) for client in range(config.fleet.clients))
     if fastest_s > policy.deadline_s:
@@ -148,6 +153,12 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
             f"policy deadline: no client can meet {format_duration(policy.deadline_s)}; by "
             f"predicted sizes the fastest takes {format_duration(fastest_s)} on {profile.name}"
         )
+
+
+def timing_of(profile: NetworkProfile, policy_settings: Mapping[str, Any]) -> str:
+    """Return the fingerprint of what times a trajectory: network, policy, and this code's laws."""
+    laws = {"timing_schema": _TIMING_SCHEMA}
+    return fingerprint({**profile.settings(), **policy_settings, **laws})
 
 
 def conditions(profile: NetworkProfile, policy: RoundPolicy) -> dict[str, Any]:

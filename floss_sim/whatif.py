@@ -125,14 +125,17 @@ def scenarios(
 ) -> tuple[Scenario, ...]:
     """Return a configuration as recorded, then on other networks.
 
-    Where its seeds were recorded on several networks, there is no such first line.
+    The recorded network is not repeated. Where its seeds were recorded on several networks, there
+    is no such first line.
     """
     others = [scenario(configuration, profile) for profile in networks]
     committed = [run.folder.committed() for run in configuration.runs]
     if len({one.timing for one in committed}) > 1:
         return tuple(others)
     recorded = Scenario(configuration, committed[0].network or _UNNAMED, recorded=True)
-    return (recorded, *(one for one in others if not _same_seconds(one, recorded)))
+    name = committed[0].network
+    again = (one.network == name and _same_seconds(one, recorded) for one in others)
+    return (recorded, *(one for one, same in zip(others, again, strict=True) if not same))
 
 
 def _same_seconds(one: Scenario, other: Scenario) -> bool:

@@ -106,9 +106,7 @@ def bring_up_to_date(setting: Row, inputs: Row) -> None:
 
 
 def methods_of(setting: Row, inputs: Row) -> list[Row]:
-    """Return the methods of a setting: those named, or those of the figures, and more if asked."""
-    if "only" in setting:
-        return [method for method in inputs["method"] if method["label"] in setting["only"]]
+    """Return the methods of a setting: those of the figures, and more if asked."""
     return [m for m in inputs["method"] if "more_seeds" in setting or not m.get("more")]
 
 
@@ -188,11 +186,10 @@ def time_rounds(setting: Row, methods: Sequence[Row]) -> list[Row]:
 def play_round(config: RunConfig, learner: Learner, number: int) -> None:
     """Let the learner play the same five clients' round, without a network."""
     cohort = draw_cohort(config.seed, number, config.fleet.clients, config.server.cohort)
-    uploads = [
-        learner.train(learner.dispatch(client, 5 * number + i), NO_STATE)
-        for i, client in enumerate(cohort.clients)
-    ]
-    learner.aggregate([Arrival(upload, 1 / len(uploads), 0) for upload in uploads])
+    sent = [learner.dispatch(client, 5 * number + i) for i, client in enumerate(cohort.clients)]
+    learner.aggregate(
+        [Arrival(one, learner.train(one, NO_STATE), 1 / len(sent), 0) for one in sent]
+    )
 
 
 def submit_all(pool: Any, jobs: Sequence[Job], stage: str) -> list[float]:

@@ -12,16 +12,19 @@ import typer
 from floss_sim.accounting import COSTS, SECONDS, Account, account
 from floss_sim.changes import named
 from floss_sim.cli.common import JsonOption, plain_table, show_whole
-from floss_sim.errors import ConfigError, ProfileError, RecordError
+from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder
 from floss_sim.retiming import retime
+from floss_sim.run import timing_of
+from floss_sim.simulator import wait_all
 from floss_sim.units import format_bytes, format_duration
 
 HELP = """Account for a recorded run: where seconds, bytes, energy and money went.
 
-Without --network, the seconds are those of the record, and energy and prices those of the packaged
-network that it was recorded on. With one, the run is re-timed there.
+The seconds are those of the record, unless --network is another network than the recorded one: then
+the run is re-timed there. Energy and prices are those of --network, or else of the packaged network
+that the run was recorded on.
 
 Examples:
 
@@ -46,36 +49,42 @@ def show_account(
     """Account for a recorded run."""
     if by not in _BY:
         raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_BY)}")
-    record = RunFolder.read(run).record()
+    folder = RunFolder.read(run)
+    record = folder.record()
     if not record.rounds.num_rows:
         raise RecordError(f"{run} holds no committed round")
-    if network is None:
-        profile = _recorded_on(run)
-    else:
-        profile = load_profile(network)
+    profile = load_profile(network) if network else _recorded_on(folder)
+    if profile and not _timed(folder, profile):
         record = retime(record, profile)
     made = account(record, profile)
+    name = profile.name if profile else folder.committed().network
     rows = made.table() if by == "participation" else made.by(by)
     if csv:
         pyarrow.csv.write_csv(rows, csv)
     total = made.total()
     if json_:
-        said = {"network": profile.name, "currency": made.currency, "total": total}
+        said = {"network": name, "currency": made.currency, "total": total}
         print(json.dumps({**said, "by": by, "rows": rows.to_pylist()}, indent=2))
     else:
-        _print(made, record.rounds.num_rows, profile.name)
+        _print(made, record.rounds.num_rows, name)
         if csv:
             print(f"by {by}: {csv}")
 
 
-def _recorded_on(run: Path) -> NetworkProfile:
-    name = RunFolder.read(run).committed().network
+def _recorded_on(folder: RunFolder) -> NetworkProfile | None:
+    """Return the packaged network that a run was recorded on; None if it is none of these."""
     try:
-        return named(name)
+        profile = named(folder.committed().network)
     except ConfigError:
-        raise ProfileError(
-            f"{run} was recorded on {name!r}, which is no packaged network; give a --network"
-        ) from None
+        return None
+    return profile if _timed(folder, profile) else None
+
+
+def _timed(folder: RunFolder, profile: NetworkProfile) -> bool:
+    """Return whether a run's seconds are those of this network."""
+    conditions = folder.description["trajectory"].get("conditions", {})
+    policy = {"policy": conditions.get("policy", wait_all().settings()["policy"])}
+    return folder.committed().timing == timing_of(profile, policy)
 
 
 def _print(made: Account, rounds: int, network: str) -> None:

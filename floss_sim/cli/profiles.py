@@ -162,7 +162,12 @@ def _class_list(profile: NetworkProfile) -> list[dict[str, Any]]:
     listed = []
     for share, link in _links(profile):
         times = {
-            f"{way}_{size}": link.transfer_s(way, size, profile.transport)
+            f"{way}_{size}": link.transfer_s(
+                way,
+                size,
+                profile.transport,
+                limit_bits_per_s=profile.alone_bits_per_s(way),
+            )
             for way in ("down", "up")
             for size in _SAMPLES
         }

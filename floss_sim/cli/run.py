@@ -180,7 +180,9 @@ def run(
     check_conditions(config, profile, rule)
     shaped = conditions(profile, rule)
     place = resolve_device(device)
-    path = out or _default_folder(config, f"{rule.name} on {profile.name}" if shaped else "")
+    path = out or _default_folder(
+        config, f"{policy} {late or ''} on {profile.name}" if shaped else ""
+    )
     folder = RunFolder.open(path, config.description(KIND, place, threads, shaped))
     with folder.lock():
         record = _run_with_progress(

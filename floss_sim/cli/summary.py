@@ -67,6 +67,7 @@ def finish(
         "dense_accuracy": last["dense_accuracy"],
         "test_accuracy": test["accuracy"],
         "policy": policy.name,
+        "participations": len(set(record.transfers["sequence"].to_pylist())),
         "reports": sum(record.rounds["reports"].to_pylist()[: last["round"]]),
         "wasted_bytes": sum(record.rounds["wasted_bytes"].to_pylist()[: last["round"]]),
         "down_bytes": sum(down),
@@ -99,7 +100,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     """Return a summary as a table for people."""
     table = Table(show_header=False)
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
-    transfers = rounds * cohort
+    transfers = summary["participations"]
     ledger, wasted = summary.get("mask_ledger_bytes"), summary["wasted_bytes"]
     for name, value in (
         ("method", summary["method"]),

@@ -25,7 +25,7 @@ class ClientLink:
         compute_s_per_example: Seconds of local training an example.
         jitter_s: Mean of what is added to the round trip: exponential, drawn for each transfer.
         loss: Fraction of segments lost.
-        dropout: Probability that a participation fails during local training.
+        dropout: Probability that a participation fails as its local training begins.
         cell: The cell of the middle tier that it belongs to.
         down_trace: Rate of downloads over time, if it varies.
         up_trace: Rate of uploads over time, if it varies.
@@ -54,37 +54,43 @@ class ClientLink:
         nbytes: int,
         transport: Transport = IDEAL,
         at_s: float = 0.0,
-        rtt_s: float | None = None,
+        limit_bits_per_s: float = math.inf,
     ) -> float:
-        """Return the seconds that a payload takes from end to end where nothing is shared.
+        """Return the seconds that a payload takes from end to end where nobody else sends.
 
         Args:
             direction: ``"down"`` or ``"up"``.
             nbytes: Bytes of the payload.
             transport: What it costs on the wire.
             at_s: When it starts.
-            rtt_s: The round trip with jitter, if it is known.
+            limit_bits_per_s: What server and cell allow a transfer that is alone.
         """
-        rtt_s = self.rtt_s if rtt_s is None else rtt_s
+        rtt_s = self.rtt_s
         bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss)
         setup_s = transport.setup_rtts * rtt_s
-        caps = self.caps(direction, transport, at_s + setup_s, rtt_s)
+        caps = self.caps(direction, transport, at_s + setup_s, rtt_s, limit_bits_per_s)
         return setup_s + seconds_of(bits, caps) + rtt_s / 2
 
     def caps(
-        self, direction: str, transport: Transport, first_byte_at_s: float, rtt_s: float
+        self,
+        direction: str,
+        transport: Transport,
+        first_byte_at_s: float,
+        rtt_s: float,
+        limit_bits_per_s: float = math.inf,
     ) -> Iterator[Change]:
-        """Return the rates that this link alone allows a transfer, from its first byte on.
+        """Return the rates that a transfer has alone, from its first byte on.
 
         Args:
             direction: ``"down"`` or ``"up"``.
             transport: Slow start and loss.
             first_byte_at_s: Simulated instant of the first byte.
             rtt_s: The transfer's round trip, jitter included.
+            limit_bits_per_s: What server and cell allow a transfer that is alone.
         """
         down = direction == "down"
         trace = self.down_trace if down else self.up_trace
-        most = transport.loss_bits_per_s(rtt_s, self.loss)
+        most = min(limit_bits_per_s, transport.loss_bits_per_s(rtt_s, self.loss))
         if trace is None:
             peak = min(self.down_bits_per_s if down else self.up_bits_per_s, most)
             rates = iter([(first_byte_at_s, peak)])

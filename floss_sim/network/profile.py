@@ -85,10 +85,10 @@ class AvailabilitySection(Section):
     start_hour: _HOURS = 0.0
 
     @model_validator(mode="after")
-    def _above_zero(self) -> AvailabilitySection:
+    def _long_enough(self) -> AvailabilitySection:
         for name in ("on", "off"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: a mean time must be above zero")
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: a mean time must be at least 1 s")
         return self
 
     def law(self) -> Availability:
@@ -206,6 +206,11 @@ class NetworkProfile(Section):
         each = self.cells.down if direction == "down" else self.cells.up
         return rate, (each,) * self.cells.count
 
+    def alone_bits_per_s(self, direction: str) -> float:
+        """Return what server and cell allow a transfer that is alone."""
+        server, cells = self.shared(direction)
+        return min((server, *cells[:1]))
+
     @property
     def shapes_training(self) -> bool:
         """Whether clients are lost or away, so that time and chance change what is learned."""
@@ -225,10 +230,14 @@ class NetworkProfile(Section):
                 seconds, ``upload_ratio``, ``first_download`` in bytes.
         """
         links, server = (
-            {key: value for key, value in changes.items() if key in section.model_fields}
+            dict[str, Any](
+                {key: value for key, value in changes.items() if key in section.model_fields}
+            )
             for section in (Overrides, ServerSection)
         )
         rest = {key: value for key, value in changes.items() if key not in {**links, **server}}
+        if "up" in links:  # the later of two settings of the up rates holds
+            links["upload_ratio"] = None
         server_ = self.server.model_copy(update=server)
         name = f"{self.name}, {said}"
         profile = self.model_copy(update={"name": name, "server": server_, **rest})
@@ -243,7 +252,7 @@ class NetworkProfile(Section):
         """
         if not 0 < ratio < math.inf:
             raise ProfileError(f"upload ratio {ratio} must be a finite number above zero")
-        return self.changed(f"upload ratio {ratio:g}", upload_ratio=ratio)
+        return self.changed(f"upload ratio {repr(ratio).removesuffix('.0')}", upload_ratio=ratio)
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes simulated time, for fingerprints: the links, not the names."""

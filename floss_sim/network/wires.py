@@ -35,7 +35,7 @@ class Leg:
         ended_at_s: Instant of its arrival, or of its interruption.
         sent_bytes: Bytes of the payload that were sent.
         wire_bytes: Bytes on the wire: these with framing, headers, retransmissions and set-up.
-        alone_s: Seconds that it takes where nothing is shared.
+        alone_s: Seconds that it takes where nobody else sends.
     """
 
     direction: str
@@ -67,6 +67,7 @@ class Wires:
         self._env = env
         self._transport = profile.transport
         self._seed = profile.seed
+        self._alone = {way: profile.alone_bits_per_s(way) for way in ("down", "up")}
         self._pipes: dict[str, _AnyPipe] = {
             direction: _pipe(env, *profile.shared(direction)) for direction in ("down", "up")
         }
@@ -91,7 +92,7 @@ class Wires:
         wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left = float(bits)
-        caps, alone = tee(link.caps(way, transport, env.now + setup_s, rtt_s))
+        caps, alone = tee(link.caps(way, transport, env.now + setup_s, rtt_s, self._alone[way]))
         leg.alone_s = setup_s + seconds_of(bits, alone) + rtt_s / 2
         try:
             leg.wire_bytes = transport.setup_bytes

@@ -19,9 +19,10 @@ class RoundPolicy:
 
     Attributes:
         name: What it is called.
-        reports: A round closes with so many reports; None: with those of all its clients.
+        reports: A round closes with so many reports, clients that are lost being replaced; None:
+            with those of all its clients that are not lost.
         deadline_s: Seconds after which it closes, if ``minimum`` clients have reported.
-        minimum: Reports without which a deadline waits on.
+        minimum: Reports without which a deadline waits on; clients that are lost are replaced.
         late: What becomes of the other clients. ``"cancel"``: they stop at once and are free.
             ``"finish"``: they go on, contend for the links and are busy until they have finished;
             their updates are thrown away. ``"kept"``: they go on, and count in a later round.
@@ -39,9 +40,9 @@ class RoundPolicy:
         """Return whether a round with so many reports and clients still running closes now."""
         if self.reports is not None and reports >= self.reports:
             return True
-        if expired and reports >= self.minimum:
-            return True
-        return reports > 0 and not running
+        if self.reports is None and reports >= self.minimum:
+            return expired or not running
+        return False
 
     @property
     def shapes_training(self) -> bool:

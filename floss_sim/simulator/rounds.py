@@ -44,7 +44,7 @@ from floss_sim.simulator.participation import (
 from floss_sim.simulator.policies import RoundPolicy
 
 ASK_AGAIN_S = 60.0  # where no client is on and free, the server asks again after this
-_MOST_QUESTIONS = 100_000  # then nobody will ever come: 69 days
+_MOST_ATTEMPTS = 1000  # of a round to find clients; more would never end
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,12 @@ def _server(
     asked = _Asking(world, number, order_of)
     asked.fill()
     while not policy.closes(len(world.reported), len(world.running), env.now >= expires_at_s):
-        if not world.running and not world.reported:
-            yield from asked.wait_for_clients()
+        if not world.running:
+            asked.fill()  # in place of those that are lost
+            if not world.running and world.reported:
+                break  # nobody is left to ask
+            if not world.running:
+                yield from asked.wait_for_clients()
             continue
         yield world.news
         if policy.late == "kept" and len(world.reported) < (policy.reports or 0):
@@ -246,9 +250,10 @@ class _Asking:
         self._clients = iter(order_of(number, 0))
 
     def fill(self) -> None:
-        """Start clients until a cohort is at work, or no client is left to ask."""
+        """Start clients until a cohort is at work or has reported, or none is left to ask."""
         world = self._world
-        while len(world.running) < world.cohort:
+        done = 0 if world.policy.late == "kept" else len(world.reported)
+        while len(world.running) + done < world.cohort:
             client = next(self._clients, None)
             if client is None:
                 return
@@ -266,16 +271,19 @@ class _Asking:
         """Begin anew after a while, where nobody is at work and nobody has reported.
 
         Raises:
-            ConfigError: This has happened too often.
+            ConfigError: The server has begun anew too often.
         """
-        if self._attempts > _MOST_QUESTIONS:
-            raise ConfigError("no client is ever on and free; see [availability] and dropout")
         yield self._world.env.timeout(ASK_AGAIN_S)
         self._begin_anew()
         self.fill()
 
     def _begin_anew(self) -> None:
         self._attempts += 1
+        if self._attempts > _MOST_ATTEMPTS:
+            raise ConfigError(
+                f"round {self._number}: the server went {_MOST_ATTEMPTS} times through the fleet, "
+                "and too few clients were on or came to report; see [availability] and dropout"
+            )
         self._clients = iter(self._order_of(self._number, self._attempts))
 
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.messages import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.messages import (
+    Arrival,
+    ClientState,
+    Dispatch,
+    Metrics,
+    Snapshot,
+    Upload,
+    staleness_weight,
+)
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
 from floss_sim.rng import stream, stream_seed
 from floss_sim.sparsity import Mask, Vector
@@ -164,8 +172,9 @@ class TorchLearner:
             tier = self._tier(upload.client)
             known_N = self._exchange.expected(tier, upload.client, upload.sequence, trained_N)
             gradient_N += np.float32(weight) * self._exchange.update(upload.blob, known_N)
-            if covering:
-                covered_N += weight if trained_N is None else weight * trained_N
+            if covering:  # by shares: what is stale weighs less in the mean, too
+                share = weight / staleness_weight(arrival.staleness)
+                covered_N += share if trained_N is None else share * trained_N
             self._ledger.confirm(upload.client, self._version - arrival.staleness)
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)

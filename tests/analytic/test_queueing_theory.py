@@ -1,8 +1,8 @@
 """Queueing theory and order statistics: z-scores over independent replications.
 
 There are 41 laws, each over 40 replications with fixed seeds. If all of them hold, a mean lies
-beyond 4 of its standard errors once in some 2,000 tries (Student's law with 39 degrees of
-freedom: 2.7e-4), so that one of 41 does with a chance of 1 %. The seeds say once and for all.
+beyond 4 of its standard errors with a chance of 2.7e-4 (Student's law, 39 degrees of freedom),
+and any of 41 does with 1 %. Seeds are fixed: it was decided once.
 """
 
 from __future__ import annotations

@@ -169,3 +169,22 @@ def test_a_plan_is_refused_where_clients_are_lost(monkeypatch, capfd, tmp_path: 
         planner.cli.main()
     assert stop.value.code == 2
     assert "clients drop out or come and go" in capfd.readouterr().err
+
+
+def test_a_run_on_a_network_of_ones_own_is_accounted_for_as_it_was(
+    monkeypatch, capfd, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    text = (resources.files("network_profiles") / "lte.toml").read_text(encoding="utf-8")
+    (tmp_path / "own.toml").write_text(f"{text}\n[energy]\ncompute_watts = 2\n", encoding="utf-8")
+    arguments = [
+        "floss-sim", "run", "--rank", "2", "--network", "own.toml", "--policy", "first-k:2",
+        "--rounds", "2", "--out", "run", "--json",
+    ]  # fmt: skip
+    made = answer(monkeypatch, capfd, floss_sim.cli.main, arguments)
+    account = ["floss-sim", "account", "run", "--json"]
+    plain = answer(monkeypatch, capfd, floss_sim.cli.main, account)
+    priced = answer(monkeypatch, capfd, floss_sim.cli.main, [*account, "--network", "own.toml"])
+    assert plain["total"]["wasted_bytes"] == priced["total"]["wasted_bytes"] > 0
+    assert priced["total"]["energy_j"] == pytest.approx(2 * priced["total"]["compute_s"])
+    assert made["participations"] == sum(row["participations"] for row in plain["rows"])

@@ -81,6 +81,14 @@ def test_energy_and_money_follow_the_profile(sparse_digits: RunConfig, priced: N
     assert free.total()["energy_j"] == free.total()["money"] == 0
 
 
+def test_a_client_alone_behind_a_slow_server_does_not_queue(sparse_digits: RunConfig):
+    slow = load_profile("lte").changed("slow", ingress=10_000.0)
+    alone = run(sparse_digits.with_(server={"cohort": 1}), slow, CountingLearner(), rounds=4)
+    assert account(alone, slow).total()["queueing_s"] == 0
+    five = account(run(sparse_digits, slow, CountingLearner(), rounds=4), slow).total()
+    assert five["queueing_s"] > 0.5 * five["upload_s"]
+
+
 def test_a_first_download_is_counted_once_for_each_client(sparse_digits: RunConfig):
     plain = load_profile("lte")
     heavy = plain.changed("first download 1MB", first_download=10**6)

@@ -78,6 +78,19 @@ def test_a_ratio_follows_the_new_down_rate_whatever_the_order_of_asking():
     assert all_changed(lte, {}) == lte
 
 
+def test_an_up_rate_replaces_an_earlier_ratio_and_a_ratio_an_earlier_up_rate():
+    lte = load_profile("lte")
+    after = changed(changed(lte, "upload-ratio", "16"), "up", "1Mbit/s")
+    assert {link.up_bits_per_s for link in after.class_links()} == {1e6}
+    again = changed(after, "upload-ratio", "4")
+    assert all(k.up_bits_per_s == k.down_bits_per_s / 4 for k in again.class_links())
+
+
+def test_a_ratio_is_named_to_its_last_digit():
+    odd = load_profile("paper-200-20").with_upload_ratio(200 / 15.7)
+    assert named(odd.name).class_links() == odd.class_links()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "error", "says"),
     [

@@ -200,10 +200,27 @@ def test_where_all_drop_out_the_server_begins_anew():
     fleet = links(*[1] * 40, dropout=0.9)
     learner, outcomes = play(fleet, wait_all(), 5, 2)
     assert all(1 <= len(taken) <= 2 for taken in learner.arrivals)
-    assert any(o.closed_at_s - o.opened_at_s > 60 for o in outcomes)
+    assert any(o.closed_at_s - o.opened_at_s > 3 for o in outcomes)
     drops = [t for o in outcomes for t in o.transfers if t.fate == "dropped"]
     share = len(drops) / (len(drops) + sum(map(len, learner.arrivals)))
     assert 0.75 < share < 0.99
+
+
+@pytest.mark.parametrize(("policy", "least"), [(deadline(30, 4), 4), (first_k(5), 5)])
+def test_reports_that_a_policy_needs_are_had_from_others_where_clients_are_lost(policy, least):
+    learner, outcomes = play(links(*[1] * 40, dropout=0.6), policy, 12, 5)
+    assert all(least <= len(taken) <= 5 for taken in learner.arrivals)
+    assert all(o.closed_at_s - o.opened_at_s < 30 for o in outcomes)
+
+
+def test_where_too_few_clients_are_left_to_ask_a_round_makes_do():
+    learner, _ = play([*links(1), *links(1, dropout=0.999999)], deadline(1000, 2), 1, 2)
+    assert learner.aggregated == [(0,)]
+
+
+def test_a_fleet_of_which_nobody_reports_is_an_error():
+    with pytest.raises(ConfigError, match="1000 times through the fleet"):
+        play(links(1, 1, dropout=0.9999999), wait_all(), 1, 2)
 
 
 def test_clients_that_go_off_are_interrupted_and_only_those_on_are_asked():
