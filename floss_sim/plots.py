@@ -125,7 +125,7 @@ def draw_comparison(
     axes.set_ylabel("validation accuracy of P·M (%)")
     axes.grid(alpha=0.3)
     axes.set_title(f"{task}: {_what_is_drawn(frame)}")
-    figure.legend(loc="outside right upper", fontsize="small", handlelength=3.6)
+    figure.legend(loc="outside right center", fontsize="small", handlelength=3.6)
     return figure
 
 
@@ -347,7 +347,7 @@ def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
     figure.legend(
         list(named.values()),
         [textwrap.fill(label, _LEGEND_WIDTH) for label in named],
-        loc="outside right upper",
+        loc="outside right center",
         fontsize="small",
         handlelength=3.6,
     )
