@@ -10,6 +10,7 @@ import csv
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Idle:
     """What an idle link takes, measured: it has no rate in it.
 
     Attributes:
-        latency_s: The least that one byte took from ``send`` until the other process had it.
+        latency_s: What one byte took from ``send`` until the other process had it, the median.
         round_trip_s: The least that TCP saw; no process has to wake for it.
     """
 
@@ -65,14 +66,21 @@ def main() -> None:
     print(text)
 
 
-def predicted_s(case: Case, idle: Idle) -> list[float]:
-    """Return the seconds that each client's transfer of a case should take."""
+def predicted_s(case: Case, idle: Idle, starts_s: Sequence[float]) -> list[float]:
+    """Return the seconds that each client's transfer of a case should take.
+
+    Args:
+        case: What was transferred over what.
+        idle: What an idle link takes.
+        starts_s: When each client really started: a crowd's processes wake one after the other.
+    """
     backlogs = [max(0, wire_bytes(one) - credit_bytes(case)) for one in case.payloads_bytes]
     server = case.server.bits_per_s if case.server else math.inf
     waits_s = idle.latency_s
     if case.connection == "new":
         waits_s += idle.latency_s + _SET_UP_ROUND_TRIPS[case.direction] * idle.round_trip_s
-    return [waits_s + one for one in filled_s(backlogs, case.client.bits_per_s, server)]
+    ends_s = filled_s(backlogs, case.client.bits_per_s, server, starts_s)
+    return [waits_s + end_s - begun_s for end_s, begun_s in zip(ends_s, starts_s, strict=True)]
 
 
 def wire_bytes(payload_bytes: int) -> int:
@@ -87,21 +95,27 @@ def credit_bytes(case: Case) -> float:
     return min(case.client.burst_bytes, case.server.burst_bytes / len(case.payloads_bytes))
 
 
-def filled_s(backlogs_bytes: list[float], own: float, shared: float) -> list[float]:
-    """Return when the simulator ends each transfer if all start at once.
+def filled_s(
+    backlogs_bytes: Sequence[float], own: float, shared: float, starts_s: Sequence[float]
+) -> list[float]:
+    """Return when the simulator ends each transfer.
 
     Args:
         backlogs_bytes: Bytes of each transfer.
         own: Each transfer's own rate in bits per second.
         shared: Rate of what they share in bits per second; may be infinite.
+        starts_s: When each starts.
     """
     share, done_s = FairShare(shared), [0.0] * len(backlogs_bytes)
-    for client, backlog in enumerate(backlogs_bytes):
-        share.add(0.0, BITS_PER_BYTE * backlog, own, tag=client)
-    share.settle(0.0)
-    while (at_s := share.next_end_s()) < math.inf:
+    waiting = sorted(range(len(starts_s)), key=starts_s.__getitem__, reverse=True)
+    while (
+        at_s := min(share.next_end_s(), starts_s[waiting[-1]] if waiting else math.inf)
+    ) < math.inf:
         for flow in share.pop_ended(at_s):
             done_s[flow.tag] = at_s
+        while waiting and starts_s[waiting[-1]] <= at_s:
+            client = waiting.pop()
+            share.add(at_s, BITS_PER_BYTE * backlogs_bytes[client], own, tag=client)
         share.settle(at_s)
     return done_s
 
@@ -127,7 +141,7 @@ def compared(rows: list[Row]) -> list[Comparison]:
     """Return the lines of the table: each payload of a case, and a crowd's last byte."""
     probes = [row for row in rows if row["payload_bytes"] == PROBE_BYTES]
     idle = Idle(
-        min(row["seconds"] for row in probes),
+        statistics.median(row["seconds"] for row in probes),
         min(row["least_round_trip_s"] for row in probes),
     )
     timed = [row for row in rows if row["payload_bytes"] != PROBE_BYTES]
@@ -144,26 +158,31 @@ def sort_key(case: Case) -> tuple[Any, ...]:
 
 def lines(case: Case, rows: list[Row], idle: Idle) -> list[Comparison]:
     """Return the lines of one case."""
-    predicted = predicted_s(case, idle)
+    crowds = list(grouped(rows, "repetition").values())
+    for crowd in crowds:
+        crowd.sort(key=lambda row: row["client"])
+        starts_s = [row["started_s"] for row in crowd]
+        for row, seconds in zip(crowd, predicted_s(case, idle, starts_s), strict=True):
+            row["predicted_s"] = seconds
     by_payload = [
         Comparison(
             case,
             f"{payload:,} bytes",
             tuple(row["seconds"] for row in flows),
-            predicted[case.payloads_bytes.index(payload)],
+            statistics.median(row["predicted_s"] for row in flows),
         )
         for payload, flows in grouped(rows, "payload_bytes").items()
     ]
     if len(case.payloads_bytes) == 1:
         return by_payload
-    ends = grouped(rows, "repetition").values()
-    makespans = tuple(makespan_s(crowd) for crowd in ends)
-    return [*by_payload, Comparison(case, "last of all", makespans, max(predicted))]
+    makespans = tuple(makespan_s(crowd, "seconds") for crowd in crowds)
+    predicted = statistics.median(makespan_s(crowd, "predicted_s") for crowd in crowds)
+    return [*by_payload, Comparison(case, "last of all", makespans, predicted)]
 
 
-def makespan_s(crowd: list[Row]) -> float:
-    """Return the seconds from the first start to the last byte."""
-    return max(row["started_s"] + row["seconds"] for row in crowd) - min(
+def makespan_s(crowd: list[Row], lasted: str) -> float:
+    """Return the seconds from the first start to the last byte, measured or predicted."""
+    return max(row["started_s"] + row[lasted] for row in crowd) - min(
         row["started_s"] for row in crowd
     )
 
