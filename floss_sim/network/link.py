@@ -88,13 +88,12 @@ class ClientLink:
             rtt_s: The transfer's round trip, jitter included.
             limit_bits_per_s: What server and cell allow a transfer that is alone.
         """
-        down = direction == "down"
-        trace = self.down_trace if down else self.up_trace
-        most = min(limit_bits_per_s, transport.loss_bits_per_s(rtt_s, self.loss))
+        trace = self.down_trace if direction == "down" else self.up_trace
         if trace is None:
-            peak = min(self.down_bits_per_s if down else self.up_bits_per_s, most)
+            peak = self._steady(direction, transport, rtt_s, limit_bits_per_s)
             rates = iter([(first_byte_at_s, peak)])
         else:
+            most = min(limit_bits_per_s, transport.loss_bits_per_s(rtt_s, self.loss))
             peak = min(max(trace.bits_per_s), most)
             rates = self._traced(trace, most, first_byte_at_s)
         window = transport.window_bits_per_s(rtt_s)
@@ -103,6 +102,20 @@ class ClientLink:
         doublings = math.ceil(math.log2(peak / window))
         windows = ((first_byte_at_s + i * rtt_s, window * 2**i) for i in range(1, doublings + 1))
         return _limited(rates, window, windows)
+
+    def steady_bits_per_s(
+        self, direction: str, transport: Transport, rtt_s: float, limit_bits_per_s: float
+    ) -> float | None:
+        """Return the one rate of :meth:`caps`; None where it changes during a transfer."""
+        if transport.slow_start or (direction == "down" and self.down_trace):
+            return None
+        if direction == "up" and self.up_trace:
+            return None
+        return self._steady(direction, transport, rtt_s, limit_bits_per_s)
+
+    def _steady(self, direction: str, transport: Transport, rtt_s: float, limit: float) -> float:
+        rate = min(limit, self.down_bits_per_s if direction == "down" else self.up_bits_per_s)
+        return min(rate, transport.loss_bits_per_s(rtt_s, self.loss)) if self.loss else rate
 
     def _traced(self, trace: RateTrace, most: float, from_s: float) -> Iterator[Change]:
         offset_s = self.trace_offset_s

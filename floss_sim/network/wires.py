@@ -20,6 +20,7 @@ from floss_sim.network.link import Change, ClientLink, seconds_of
 from floss_sim.network.pipe import OpenPipe, Pipe
 from floss_sim.network.profile import NetworkProfile
 from floss_sim.network.sharing import FairShare
+from floss_sim.network.transport import IDEAL
 from floss_sim.rng import stream
 from floss_sim.units import BITS_PER_BYTE
 
@@ -67,6 +68,7 @@ class Wires:
         self._env = env
         self._transport = profile.transport
         self._seed = profile.seed
+        self._ideal = profile.transport == IDEAL
         self._alone = {way: profile.alone_bits_per_s(way) for way in ("down", "up")}
         self._pipes: dict[str, _AnyPipe] = {
             direction: _pipe(env, *profile.shared(direction)) for direction in ("down", "up")
@@ -89,11 +91,17 @@ class Wires:
         rtt_s = link.rtt_s
         if link.jitter_s:
             rtt_s += self._jitter_s(link, sequence, leg.direction)
-        wire_bytes = transport.wire_bytes(leg.nbytes, link.loss)
+        ideal = self._ideal and not link.loss
+        wire_bytes = leg.nbytes if ideal else transport.wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
-        left = float(bits)
-        caps, alone = tee(link.caps(way, transport, env.now + setup_s, rtt_s, self._alone[way]))
-        leg.alone_s = setup_s + seconds_of(bits, alone) + rtt_s / 2
+        left, first_byte_at_s, alone = float(bits), env.now + setup_s, self._alone[way]
+        caps: Iterator[Change]
+        if rate := link.steady_bits_per_s(way, transport, rtt_s, alone):
+            caps, bits_s = iter([(first_byte_at_s, rate)]), bits / rate
+        else:
+            caps, again = tee(link.caps(way, transport, first_byte_at_s, rtt_s, alone))
+            bits_s = seconds_of(bits, again)
+        leg.alone_s = setup_s + bits_s + rtt_s / 2
         try:
             leg.wire_bytes = transport.setup_bytes
             if setup_s:
