@@ -6,6 +6,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from floss_sim.changes import changed
+from floss_sim.comparison import Configuration, Point
 from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task
@@ -137,6 +139,31 @@ def check_picture(path: Path) -> None:
     """Raise ConfigError unless a path is one of a PNG."""
     if path.suffix != ".png":
         raise ConfigError(f"picture {str(path)!r} must end in .png")
+
+
+def configuration_json(configuration: Configuration) -> dict[str, Any]:
+    """Return what a configuration is, as plain values."""
+    return {
+        "label": configuration.label,
+        "method": configuration.method,
+        "settings": dict(configuration.settings),
+        "seeds": [run.seed for run in configuration.runs],
+        "runs": [str(run.path) for run in configuration.runs],
+    }
+
+
+def curve_json(configuration: Configuration, target: float | None) -> dict[str, Any]:
+    """Return when a configuration reaches a target, and its curve, as plain values."""
+    reached = None if target is None else configuration.reaching(target)
+    return {
+        "reached_at": point_json(reached),
+        "curve": [point_json(point) for point in configuration.points],
+    }
+
+
+def point_json(point: Point | None) -> dict[str, Any] | None:
+    """Return a point as plain values."""
+    return None if point is None else asdict(point)
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:

@@ -6,14 +6,22 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from floss_sim.cli.common import JsonOption, check_picture, check_target, plain_table, show_whole
-from floss_sim.comparison import Axis, Comparison, Limit, Point, Reading, parse_limit
+from floss_sim.cli.common import (
+    JsonOption,
+    check_picture,
+    check_target,
+    configuration_json,
+    curve_json,
+    plain_table,
+    point_json,
+    show_whole,
+)
+from floss_sim.comparison import Axis, Comparison, Limit, Reading, parse_limit
 from floss_sim.comparison import compare as compare_runs
 from floss_sim.recorded import find_runs
 from floss_sim.records import write_atomically
@@ -182,23 +190,12 @@ def _to_json(
 
 
 def _reading_json(reading: Reading, target: float | None) -> dict[str, Any]:
-    configuration = reading.configuration
-    reached = None if target is None else configuration.reaching(target)
     return {
-        "label": configuration.label,
-        "method": configuration.method,
-        "settings": dict(configuration.settings),
-        "seeds": [run.seed for run in configuration.runs],
-        "runs": [str(run.path) for run in configuration.runs],
-        "read_at": _point_json(reading.point),
+        **configuration_json(reading.configuration),
+        "read_at": point_json(reading.point),
         "down_bytes_per_client_round": reading.down_bytes,
         "up_bytes_per_client_round": reading.up_bytes,
         "test_accuracy": reading.test_accuracy,
         "test_seeds": len(reading.test_accuracies),
-        "reached_at": _point_json(reached),
-        "curve": [_point_json(point) for point in configuration.points],
+        **curve_json(reading.configuration, target),
     }
-
-
-def _point_json(point: Point | None) -> dict[str, Any] | None:
-    return None if point is None else asdict(point)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +14,11 @@ from floss_sim.cli.common import (
     JsonOption,
     check_picture,
     check_target,
+    configuration_json,
+    curve_json,
     given,
     plain_table,
+    point_json,
     show_whole,
 )
 from floss_sim.cli.crossovers import show_crossovers
@@ -194,20 +196,13 @@ def _to_json(
 
 
 def _line_json(line: Scenario, target: float | None) -> dict[str, Any]:
-    configuration = line.configuration
-    reached = None if target is None else configuration.reaching(target)
     return {
-        "label": configuration.label,
-        "method": configuration.method,
-        "settings": dict(configuration.settings),
-        "seeds": [run.seed for run in line.runs],
-        "runs": [str(run.path) for run in line.runs],
+        **configuration_json(line.configuration),
         "network": line.network,
         "recorded": line.recorded,
         "rounds": line.rounds,
         "simulated_s": line.simulated_s,
         "seconds_per_round": line.simulated_s / line.rounds,
-        "last": line.last and asdict(line.last),
-        "reached_at": reached and asdict(reached),
-        "curve": [asdict(point) for point in configuration.points],
+        "last": point_json(line.last),
+        **curve_json(line.configuration, target),
     }

@@ -139,14 +139,6 @@ class _Pool:
         self.take(flow, now)
         self.place(flow, now, not flow.is_fair)
 
-    def largest_capped(self) -> Flow | None:
-        """Return the capped flow of the largest cap."""
-        return _top(self._largest_capped)
-
-    def smallest_fair(self) -> Flow | None:
-        """Return the fair flow of the smallest cap."""
-        return _top(self._smallest_fair)
-
     def fill(self, now: float) -> None:
         """Find the level at which the flows fill the pool's own capacity.
 
@@ -179,14 +171,14 @@ class _Pool:
         """Return, in units, the largest level below the server's that something here is at."""
         if self.own and self.capacity is not None:
             return (self.capacity - self.fixed) / self.fair
-        flow = self.largest_capped()
+        flow = _top(self._largest_capped)
         return flow.units if flow else -math.inf
 
     def lowest(self) -> float:
         """Return, in units, the server's level from which on something here is held back."""
         if self.own:
             return math.inf
-        flow = self.smallest_fair()
+        flow = _top(self._smallest_fair)
         cap = flow.units if flow else math.inf
         return min(cap, self._full_at())
 
@@ -199,12 +191,12 @@ class _Pool:
         """Bring what :meth:`highest` measures to the server's level."""
         if self.own:
             self.own = False
-        elif flow := self.largest_capped():
+        elif flow := _top(self._largest_capped):
             self.cross(flow, now)
 
     def leave(self, now: float) -> None:
         """Take what :meth:`lowest` measures from the server's level."""
-        flow = self.smallest_fair()
+        flow = _top(self._smallest_fair)
         if flow and flow.units <= self._full_at():
             self.cross(flow, now)
         else:

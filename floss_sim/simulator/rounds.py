@@ -14,6 +14,7 @@ from its dispatch until its update is aggregated or lost.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -210,7 +211,7 @@ def _server(
 ) -> Generator[simpy.Event, object, RoundOutcome]:
     env, policy, opened_at_s = world.env, world.policy, world.env.now
     expires_at_s = opened_at_s + policy.deadline_s
-    if policy.deadline_s < float("inf"):
+    if policy.deadline_s < math.inf:
         env.timeout(policy.deadline_s).callbacks.append(lambda _: world.tell())
     asked = _Asking(world, number, order_of)
     asked.fill()
@@ -275,7 +276,6 @@ class _Asking:
         """
         yield self._world.env.timeout(ASK_AGAIN_S)
         self._begin_anew()
-        self.fill()
 
     def _begin_anew(self) -> None:
         self._attempts += 1
@@ -334,7 +334,7 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
         else:
             state = world.client_states.get(client, NO_STATE)
             part.upload = world.learner.train(dispatch, state)
-            part.up = Leg("up", part.upload.nbytes, float("inf"))  # not before it has trained
+            part.up = Leg("up", part.upload.nbytes, math.inf)  # not before it has trained
             yield env.timeout(link.compute_s(part.upload.examples))
             part.up.started_at_s = env.now
             yield from world.wires.carry(link, part.up, dispatch.sequence)

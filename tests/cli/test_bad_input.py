@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
+import commands
 import pytest
-
-import floss_sim.cli
-import planner.cli
 
 PROFILE = """
 name = "x"
@@ -24,12 +20,7 @@ compute_per_example = "0 ms"
 
 def call(monkeypatch, capfd, tmp_path, command: str, *arguments: str) -> tuple[int, str, str]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [command, *arguments])
-    main = floss_sim.cli.main if command == "floss-sim" else planner.cli.main
-    with pytest.raises(SystemExit) as stop:
-        main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+    return commands.call(monkeypatch, capfd, command, *arguments)
 
 
 RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "account")

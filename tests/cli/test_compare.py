@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 from made_runs import make_run
 
-import floss_sim.cli
 import floss_sim.plots
 
 LOW = [(0.5, 10_000, 2000, 1.0), (0.75, 10_000, 2000, 2.0)]
@@ -28,11 +28,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["floss-sim", "compare", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        floss_sim.cli.main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+    return commands.call(monkeypatch, capfd, "floss-sim", "compare", *arguments)
 
 
 def test_the_table_says_every_number_the_best_first(monkeypatch, capfd, home: Path):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 from made_runs import make_run
 
-import floss_sim.cli
 import floss_sim.network
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.profile import (
@@ -47,11 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(monkeypatch, capfd, command: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
-    with pytest.raises(SystemExit) as stop:
-        floss_sim.cli.main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+    return commands.call(monkeypatch, capfd, *shlex.split(command, comments=True))
 
 
 def command_of(*words: str) -> str:

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
-import floss_sim.cli
 from floss_sim.network import load_profile, packaged_profiles
 
 SOURCE = ("--source", "us")
@@ -59,11 +59,7 @@ dropout = 0.02
 
 
 def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["floss-sim", "profiles", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        floss_sim.cli.main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+    return commands.call(monkeypatch, capfd, "floss-sim", "profiles", *arguments)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 from made_runs import make_run, timed
 
-import floss_sim.cli
 from floss_sim import load_profile
 
 DENSE = [(0.5, 40_000, 40_000, 0.0), (0.75, 40_000, 40_000, 0.0)]
@@ -39,11 +39,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 def call(monkeypatch, capfd, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["floss-sim", "replay", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        floss_sim.cli.main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+    return commands.call(monkeypatch, capfd, "floss-sim", "replay", *arguments)
 
 
 def lines_of(out: str) -> list[str]:

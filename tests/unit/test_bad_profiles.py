@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import commands
 import pytest
-
-import floss_sim.cli
 
 HEAD = 'name = "n"\nsource = "s"\ndate = "d"\n'
 CLASS = """
@@ -48,11 +46,9 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> Check:
                 (tmp_path / name).write_bytes(data)
         (tmp_path / "bad.toml").write_text(HEAD + text, encoding="utf-8")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["floss-sim", "profiles", "check", "bad.toml"])
-        with pytest.raises(SystemExit) as stop:
-            floss_sim.cli.main()
-        out, err = capfd.readouterr()
-        assert (stop.value.code, out) == (2, "")
+        command = ("floss-sim", "profiles", "check", "bad.toml")
+        code, out, err = commands.call(monkeypatch, capfd, *command)
+        assert (code, out) == (2, "")
         assert err.startswith("floss-sim: bad.toml: ")
         assert err.count("\n") == 1
         return err.removeprefix("floss-sim: bad.toml: ").removesuffix("\n")
