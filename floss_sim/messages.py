@@ -1,6 +1,7 @@
 """The values that pass between simulated time and learning, and the one seam between them.
 
-Everything here is a frozen value that can be printed, saved and made by hand in a test.
+Everything here is a frozen value that can be printed, saved and made by hand in a test. What passes
+for every client of a round is a named tuple: made three times as fast as a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.rng import stream
 
 ClientState = Mapping[str, NDArray[np.float32]]
-NO_STATE: ClientState = {}
+NO_STATE: ClientState = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ def order_of_clients(seed: int, round_: int, attempt: int, fleet: int, size: int
             yield client
 
 
-@dataclass(frozen=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """What the server sends to a client: the newest version, encoded.
 
     ``sequence`` numbers the dispatches of a run. ``held`` is the version of the persistent mask
@@ -82,12 +83,14 @@ class Dispatch:
     version: int
     nbytes: int
     entries: int
-    blob: bytes = field(default=b"", repr=False)
+    blob: bytes = b""
     held: int = 0
 
+    def __repr__(self) -> str:
+        return _without_content(self)
 
-@dataclass(frozen=True)
-class Upload:
+
+class Upload(NamedTuple):
     """What a client sends back: its encoded update, and the state that it keeps.
 
     It keeps ``lost_state`` instead where the update never reaches the server.
@@ -98,13 +101,23 @@ class Upload:
     nbytes: int
     entries: int
     examples: int
-    blob: bytes = field(default=b"", repr=False)
-    client_state: ClientState = field(default_factory=dict, repr=False)
-    lost_state: ClientState = field(default_factory=dict, repr=False)
+    blob: bytes = b""
+    client_state: ClientState = NO_STATE
+    lost_state: ClientState = NO_STATE
+
+    def __repr__(self) -> str:
+        return _without_content(self)
 
 
-@dataclass(frozen=True)
-class Arrival:
+def _without_content(message: NamedTuple) -> str:
+    """Return a message's text; what is large in it is not shown."""
+    shown = ", ".join(
+        f"{name}={value}" for name, value in message._asdict().items() if isinstance(value, int)
+    )
+    return f"{type(message).__name__}({shown})"
+
+
+class Arrival(NamedTuple):
     """An upload that the server really aggregates, with its weight and staleness in versions."""
 
     dispatch: Dispatch

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import tee
 from typing import Any, Protocol
 
@@ -67,6 +68,7 @@ class Wires:
     def __init__(self, env: simpy.Environment, profile: NetworkProfile) -> None:
         self._env = env
         self._transport = profile.transport
+        self._wire_bytes = lru_cache(maxsize=4096)(profile.transport.wire_bytes)
         self._seed = profile.seed
         self._ideal = profile.transport == IDEAL
         self._alone = {way: profile.alone_bits_per_s(way) for way in ("down", "up")}
@@ -92,7 +94,7 @@ class Wires:
         if link.jitter_s:
             rtt_s += self._jitter_s(link, sequence, leg.direction)
         ideal = self._ideal and not link.loss
-        wire_bytes = leg.nbytes if ideal else transport.wire_bytes(leg.nbytes, link.loss)
+        wire_bytes = leg.nbytes if ideal else self._wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left, first_byte_at_s, alone = float(bits), env.now + setup_s, self._alone[way]
         caps: Iterator[Change]
@@ -116,7 +118,7 @@ class Wires:
                 yield env.timeout(rtt_s / 2)
         finally:
             leg.ended_at_s = env.now
-            sent = 1 - left / bits if bits else 1.0
+            sent = 1 - left / bits if left else 1
             leg.sent_bytes = round(leg.nbytes * sent)
             leg.wire_bytes += round(wire_bytes * sent)
 
