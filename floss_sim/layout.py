@@ -31,6 +31,7 @@ from itertools import accumulate
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from floss_sim.errors import LayoutError
 from floss_sim.families import NEXT_TOKEN, Config, Family, family_of, resolve_targets
@@ -57,6 +58,13 @@ class TensorSpec:
     def size(self) -> int:
         """Number of entries."""
         return prod(self.shape)
+
+    @property
+    def rows(self) -> int:
+        """Ranks of an adapter's tensor, classes of the head, 1 of any other tensor."""
+        if self.kind == LORA_B:
+            return self.shape[1]
+        return self.shape[0] if self.kind in (LORA_A, HEAD_WEIGHT) else 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,33 @@ class Layout:
         """Eight bytes that name this layout in every message header."""
         text = json.dumps([[t.name, t.shape, t.kind] for t in self.tensors])
         return hashlib.sha256(text.encode()).digest()[:8]
+
+    @cached_property
+    def tensor_sizes(self) -> NDArray[np.int64]:
+        """Number of entries of each tensor."""
+        return np.array([tensor.size for tensor in self.tensors], dtype=np.int64)
+
+    @cached_property
+    def row_sizes(self) -> NDArray[np.int64]:
+        """Number of entries of each row, tensor after tensor.
+
+        An adapter's tensor has a row for each rank, the head one for each class; of another
+        tensor all is one row.
+        """
+        sizes = [[t.size // t.rows] * t.rows for t in self.tensors]
+        return np.array([size for rows in sizes for size in rows], dtype=np.int64)
+
+    @cached_property
+    def row_order(self) -> NDArray[np.int64] | None:
+        """The entries, row after row; None where that is the order of the vector."""
+        if not any(tensor.kind == LORA_B for tensor in self.tensors):
+            return None
+        order_N = np.arange(self.entries)
+        for tensor in self.tensors:
+            if tensor.kind == LORA_B:  # (out, rank): a rank is a column
+                part = self.slices[tensor.name]
+                order_N[part] = order_N[part].reshape(tensor.shape).T.ravel()
+        return order_N
 
     def initial(self, seed: int) -> Vector:
         """Return the first global vector of offsets, float32 of shape (entries,)."""

@@ -169,7 +169,7 @@ class Exchange:
             known_N=known_N,
             draw=self._draw(client, sequence, "values"),
         )
-        entries = sent_entries(self.layout, blob, known_N)
+        entries = sent_entries(blob)
         if not self.method.error_feedback:
             return Reply(blob, entries, {}, {})
         unsent_N = update_N - self.update(blob, known_N)

@@ -63,18 +63,14 @@ class Tier:
 
 @dataclass(frozen=True)
 class Size:
-    """A message before its values are known: ``count`` entries of ``universe`` candidates.
-
-    ``keep_zeros``: the mask itself is information, and zeros inside it are sent.
-    """
+    """A message before its values are known: ``count`` entries of ``universe`` candidates."""
 
     universe: int
     count: int
-    keep_zeros: bool = False
 
     def nbytes(self, values: str) -> int:
-        """Return the predicted bytes under a value code, an upper bound where zeros are dropped."""
-        return predict_nbytes(self.universe, self.count, values, self.keep_zeros)
+        """Return the predicted bytes under a value code."""
+        return predict_nbytes(self.universe, self.count, values)
 
 
 @dataclass(frozen=True)
@@ -168,7 +164,7 @@ class Method:
         if selector.shared:
             return Size(count, count)
         known = self.persistent.at(held).count(layout) if self.persistent else layout.entries
-        return Size(known, count, keep_zeros=self.masked)
+        return Size(known, count)
 
     def upload_size(self, layout: Layout, tier: int, version: int) -> Size:
         """Return the size of an upload that answers a version."""

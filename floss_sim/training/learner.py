@@ -84,7 +84,7 @@ class TorchLearner:
         held = self._ledger.held(client) if self.method.mask_ledger else 0
         known_N = self._exchange.known(self._history, tier, self._version, held)
         blob = self._encoded(tier, held, known_N)
-        entries = sent_entries(self.layout, blob, known_N)
+        entries = sent_entries(blob)
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
 
     def _encoded(self, tier: int, held: int, known_N: Mask | None) -> bytes:

@@ -1,10 +1,12 @@
-"""Messages to bytes and back: framing, index codes, value codes and exact size prediction.
+"""Messages to bytes and back: framing, index codes, value codes and size prediction.
 
-The cost of a transfer is ``len(encode(...))``. :func:`predict_nbytes` gives the same number
-without values, and an upper bound where exact zeros make the real message smaller.
+The cost of a transfer is ``len(encode(...))``. :func:`predict_nbytes` says before there are values
+what that is for uniform positions. ``FORMAT.md`` defines every byte.
 """
 
-from floss_sim.wire.codec import decode, encode, predict_nbytes, sent_entries
+from floss_sim.wire.codec import decode, encode, sent_entries
+from floss_sim.wire.index_codes import INDEX_CODES
+from floss_sim.wire.prediction import predict_nbytes
 from floss_sim.wire.value_codes import VALUE_CODES
 
-__all__ = ["VALUE_CODES", "decode", "encode", "predict_nbytes", "sent_entries"]
+__all__ = ["INDEX_CODES", "VALUE_CODES", "decode", "encode", "predict_nbytes", "sent_entries"]

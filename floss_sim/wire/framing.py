@@ -1,92 +1,127 @@
 """The frame around every message: header, body, checksum.
 
-Version 1, little endian::
+Version 2, little endian::
 
     offset  bytes  field
     0       4      magic b"FLSS"
-    4       1      format version, 1
+    4       1      format version, 2
     5       1      index code (see ``index_codes``)
     6       1      value code (see ``value_codes``)
-    7       1      1 where positions are counted in a mask that both ends hold, else 0
+    7       1      flags: 1 positions are counted in a mask that both ends hold (known);
+                   2 values are packed (see ``packing``)
     8       8      layout digest
     16      4      entries sent, k (uint32)
-    20      ...    index section, then value section
-    end-4   4      CRC-32 of everything before it, then of the packed known mask if there is one
+    20      4      bytes of the index section (uint32)
+    24      ...    index section, then value section: the payload
+    end-4   4      CRC-32 of everything before it, then of the packed known mask if there is one,
+                   then of the packed held mask if positions are written beside one
 
-A reader refuses any other version, code, digest, length or known mask: one frame has one meaning.
+A reader refuses any other version, code, flag, digest, length or mask: one frame has one meaning.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from floss_sim.errors import PayloadError
 from floss_sim.sparsity import Mask
+from floss_sim.wire.index_codes import HELD
 
 MAGIC = b"FLSS"
-FORMAT_VERSION = 1
-_HEADER = struct.Struct("<4sBBBB8sI")
+FORMAT_VERSION = 2
+_HEADER = struct.Struct("<4sBBBB8sII")
 _CRC = struct.Struct("<I")
 OVERHEAD_BYTES = _HEADER.size + _CRC.size
+_KNOWN, _PACKED = 1, 2
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The fields of a message whose checksum, version and layout have been verified."""
+    """The fields of a message, and its two sections."""
 
     index_code: int
     value_code: int
+    packed: bool
+    digest: bytes
     count: int
-    body: memoryview
+    index: memoryview
+    values: memoryview
 
 
-def _checksum(known_N: Mask | None, *parts: bytes | memoryview) -> int:
+def _checksum(parts: Sequence[bytes | memoryview], masks: Sequence[Mask | None]) -> int:
     crc = 0
     for part in parts:
         crc = zlib.crc32(part, crc)
-    return crc if known_N is None else zlib.crc32(np.packbits(known_N).tobytes(), crc)
+    for mask_N in masks:
+        crc = crc if mask_N is None else zlib.crc32(np.packbits(mask_N).tobytes(), crc)
+    return crc
 
 
-def pack(
-    index_code: int,
-    value_code: int,
-    layout_digest: bytes,
-    count: int,
-    body: bytes,
-    known_N: Mask | None = None,
-) -> bytes:
-    """Return the framed bytes of a message body."""
-    relative = known_N is not None
+def _masks(frame: Frame, known_N: Mask | None, held_N: Mask | None) -> Sequence[Mask | None]:
+    return known_N, held_N if frame.index_code == HELD else None
+
+
+def pack(frame: Frame, known_N: Mask | None = None, held_N: Mask | None = None) -> bytes:
+    """Return the bytes of a message.
+
+    Args:
+        frame: Its fields.
+        known_N: The mask in which its positions are counted.
+        held_N: A mask beside which they may be written.
+    """
+    flags = _KNOWN * (known_N is not None) | _PACKED * frame.packed
     header = _HEADER.pack(
-        MAGIC, FORMAT_VERSION, index_code, value_code, relative, layout_digest, count
-    )
-    return header + body + _CRC.pack(_checksum(known_N, header, body))
+        MAGIC, FORMAT_VERSION, frame.index_code, frame.value_code, flags, frame.digest,
+        frame.count, len(frame.index),
+    )  # fmt: skip
+    parts = header, frame.index, frame.values
+    return b"".join((*parts, _CRC.pack(_checksum(parts, _masks(frame, known_N, held_N)))))
 
 
-def unpack(blob: bytes, layout_digest: bytes, known_N: Mask | None = None) -> Frame:
-    """Return the frame of a message of the expected layout and known mask.
+def unpack(
+    blob: bytes, digest: bytes, known_N: Mask | None = None, held_N: Mask | None = None
+) -> Frame:
+    """Return the fields of a message of a layout, written with the masks that the reader holds.
 
     Raises:
         PayloadError: Truncated, damaged, another format or version, another layout or mask.
     """
+    frame, flags = fields(blob)
+    if bool(flags & _KNOWN) != (known_N is not None):
+        needs = "needs" if flags & _KNOWN else "was written without"
+        raise PayloadError(f"message {needs} a mask that both ends hold")
+    masks = _masks(frame, known_N, held_N)
+    view = memoryview(blob)
+    if _checksum([view[: -_CRC.size]], masks) != _CRC.unpack_from(view, len(view) - _CRC.size)[0]:
+        raise PayloadError("message is damaged, or its mask is another: checksums differ")
+    if frame.digest != digest:
+        raise PayloadError("message belongs to another layout")
+    return frame
+
+
+def fields(blob: bytes) -> tuple[Frame, int]:
+    """Return the fields and the flags of a message whose checksum is not verified.
+
+    Raises:
+        PayloadError: Truncated, or another format or version.
+    """
     if len(blob) < OVERHEAD_BYTES:
         raise PayloadError(f"message of {len(blob)} bytes is shorter than its frame")
-    magic, version, index_code, value_code, relative, digest, count = _HEADER.unpack_from(blob)
+    magic, version, index_code, value_code, flags, digest, count, split = _HEADER.unpack_from(blob)
     if magic != MAGIC:
         raise PayloadError("not a floss-sim message")
     if version != FORMAT_VERSION:
         raise PayloadError(f"message format {version} is not {FORMAT_VERSION}")
-    if relative != (known_N is not None):
-        needs = "needs" if relative else "was written without"
-        raise PayloadError(f"message {needs} a mask that both ends hold")
-    view = memoryview(blob)
-    (crc,) = _CRC.unpack_from(blob, len(blob) - _CRC.size)
-    if _checksum(known_N, view[: -_CRC.size]) != crc:
-        raise PayloadError("message is damaged, or its known mask is another: checksums differ")
-    if digest != layout_digest:
-        raise PayloadError("message belongs to another layout")
-    return Frame(index_code, value_code, count, view[_HEADER.size : -_CRC.size])
+    if flags > _KNOWN | _PACKED:
+        raise PayloadError(f"message has unknown flags {flags:#04x}")
+    payload = memoryview(blob)[_HEADER.size : -_CRC.size]
+    if split > len(payload):
+        raise PayloadError(f"index section of {split} bytes in a payload of {len(payload)}")
+    packed = bool(flags & _PACKED)
+    frame = Frame(index_code, value_code, packed, digest, count, payload[:split], payload[split:])
+    return frame, flags

@@ -1,177 +1,259 @@
-"""How the values of the sent entries are written.
+"""How the values of the sent entries are written: scales, then one symbol a value.
 
-=====  ====  ==========  =====================================  =================================
-name   code  lossless    value section                          largest error of a value
-=====  ====  ==========  =====================================  =================================
-fp32   0     yes         k float32                              0
-fp16   1     unbiased    scales, then k float16 of value/scale  2**-10 of the value [1]_
-bf16   2     unbiased    k bfloat16                             2**-7 of the value [2]_
-int8   3     unbiased    scales, then k signed bytes            1/127 of the bucket's maximum [2]_
-int4   4     unbiased    scales, then k nibbles, low one first  1/7 of the bucket's maximum [2]_
-=====  ====  ==========  =====================================  =================================
+=====  ====  ========  ==============  ======  ======================================  =============
+name   code  kind      symbol          scales  largest error of a value                bits [1]_
+=====  ====  ========  ==============  ======  ======================================  =============
+fp32   0     lossless  float32         0       0                                       23 to 25
+fp16   1     unbiased  float16 v / s   1       2**-10 of the value [2]_                10 to 12
+bf16   2     unbiased  bfloat16        0       2**-7 of the value [3]_                 7 to 9
+int8   3     unbiased  -127 .. 127     k/512   1/127 of the bucket's maximum [3]_      6 to 8
+int4   4     unbiased  -7 .. 7         k/512   1/7 of the bucket's maximum [3]_        3 to 4
+tail   5     unbiased  -64 .. 64       2       1/63 of the largest magnitude less the  4 to 6
+                                               smallest
+sign   6     biased    -1, 1           1       that of the mean magnitude              1
+=====  ====  ========  ==============  ======  ======================================  =============
 
-A scale is a float32 for each bucket of 512 consecutive sent values, made from their largest
-magnitude (QSGD, Alistarh et al. 2017, with the maximum as the norm; FedPAQ, Reisizadeh et al.
-2020). Every lossy code rounds stochastically: up or down with the probabilities that make the
-expected decoded value the value itself (bf16: of all but the last half step below the largest
-float32). Decoding rounds to float32, half a unit in the last place.
+int8 and int4 scale buckets of 512 consecutive sent values by their largest magnitude (QSGD,
+Alistarh et al. 2017, with the maximum as the norm; FedPAQ, Reisizadeh et al. 2020). fp16 scales all
+values of a message so that the smallest magnitude is 1. What a top-k keeps exceeds a threshold:
+tail has 64 levels between the smallest and the largest magnitude, and a sign. sign sends the sign
+and the mean magnitude (SignSGD with a scale; Bernstein et al. 2018, Karimireddy et al. 2019).
 
-.. [1] Or 2e-12 of the bucket's maximum, whichever is larger.
-.. [2] Or 1.2e-38, the smallest normal float32, whichever is larger.
+Unbiased codes round stochastically: up or down with the probabilities that make the expected
+decoded value the value itself (bf16: of all but the last half step below the largest float32).
+Decoding rounds to float32, half a unit in the last place. Symbols are packed (see ``packing``)
+where that takes fewer bytes, otherwise written as they are, int4 two a byte and sign eight.
+
+.. [1] A value, as measured for the largest 1/16 of normal, Laplace and t(3) values.
+.. [2] Or 2**-24 of the scale; the scale is at least 2**-15 of the largest magnitude.
+.. [3] Or 1.2e-38, the smallest normal float32, whichever is larger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import PayloadError
 from floss_sim.sparsity import Vector
+from floss_sim.wire.packing import packed, unpacked
 
 BUCKET = 512
+_TAIL = 63  # steps between the smallest and the largest magnitude
 _F32 = np.dtype("<f4")
 _TINY = np.finfo(np.float32).tiny
 _LARGEST = float(np.finfo(np.float32).max)
 _HALF_RANGE = 2.0**15  # scaled halves stay below float16's 65504
 
+Draw = np.random.Generator
+Symbols = NDArray[Any]
+Values = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class ValueCode:
-    """One way of writing k values: its size, its writer and its reader."""
+    """One way of writing k values.
+
+    Attributes:
+        code: Its number in a frame.
+        kind: ``"lossless"``, ``"unbiased"`` or ``"biased"``.
+        bits: Of a symbol that is written as it is.
+        dtype: Of a symbol that is packed; None where packing never helps.
+        scales: How many scales k values have.
+        split: Values to scales and symbols.
+        join: Symbols and scales to values.
+        most: Largest magnitude of an integer symbol.
+    """
 
     code: int
-    lossless: bool
-    nbytes: Callable[[int], int]
-    write: Callable[[Vector, np.random.Generator], bytes]
-    read: Callable[[memoryview, int], NDArray[np.float64] | Vector]
+    kind: str
+    bits: int
+    dtype: str | None
+    scales: Callable[[int], int]
+    split: Callable[[Vector, Draw], tuple[Vector, Symbols]]
+    join: Callable[[Vector, Symbols], Values | Vector]
+    most: int | None = None
+
+    @property
+    def lossless(self) -> bool:
+        """Whether values are decoded as they were."""
+        return self.kind == "lossless"
+
+    @property
+    def rounds_at_random(self) -> bool:
+        """Whether writing needs a draw."""
+        return self.kind == "unbiased"
+
+    def write(self, values_K: Vector, draw: Draw) -> tuple[bytes, bool]:
+        """Return the value section, and whether its symbols are packed."""
+        if not values_K.size:
+            return b"", False
+        scales, symbols_K = self.split(values_K, draw)
+        prefix, plain = scales.astype(_F32).tobytes(), _plain(symbols_K, self.bits)
+        small = packed(symbols_K) if self.dtype else plain
+        return (prefix + small, True) if len(small) < len(plain) else (prefix + plain, False)
+
+    def read(self, section: memoryview, count: int, is_packed: bool) -> Vector:
+        """Return the values of a section.
+
+        Raises:
+            PayloadError: It is not the section of ``count`` finite values.
+        """
+        start = 4 * (self.scales(count) if count else 0)
+        scales, rest = np.frombuffer(section[:start], _F32), section[start:]
+        if len(section) < start or not (np.isfinite(scales) & (scales >= 0)).all():
+            raise PayloadError("message lacks its scales, or holds one that is not a magnitude")
+        symbols_K = self._symbols(rest, count, is_packed)
+        if self.most and np.abs(symbols_K).max(initial=0) > self.most:
+            raise PayloadError(f"message holds a symbol beyond {self.most}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            values_K: Vector = self.join(scales, symbols_K).astype(np.float32)
+        if not np.isfinite(values_K).all():
+            raise PayloadError("message holds a value that is not finite")
+        return values_K
+
+    def _symbols(self, section: memoryview, count: int, is_packed: bool) -> Symbols:
+        if is_packed:
+            if self.dtype is None or not count:
+                raise PayloadError("message has packed values where none are")
+            return unpacked(section, count, self.dtype)
+        if len(section) != -(-count * self.bits // 8):
+            raise PayloadError(f"value section of {len(section)} bytes for {count} values")
+        return _symbols(section, count, self.bits, self.dtype)
+
+
+def _plain(symbols_K: Symbols, bits: int) -> bytes:
+    if bits == 1:
+        return np.packbits(symbols_K > 0, bitorder="little").tobytes()
+    if bits == 4:
+        nibbles = np.pad((symbols_K + 8).astype(np.uint8), (0, symbols_K.size % 2))
+        return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8).tobytes()
+    if bits == 8:
+        return symbols_K.astype(np.int8).tobytes()
+    return symbols_K.astype(symbols_K.dtype.newbyteorder("<")).tobytes()
+
+
+def _symbols(section: memoryview, count: int, bits: int, dtype: str | None) -> Symbols:
+    raw = np.frombuffer(section, np.uint8)
+    if bits == 1:
+        ones = np.unpackbits(raw, bitorder="little")
+        if ones[count:].any():
+            raise PayloadError("message of signs has a padding that is not zero")
+        return 2.0 * ones[:count] - 1
+    if bits == 4:
+        nibbles = np.stack([raw & 15, raw >> 4], axis=1).ravel().astype(np.int16)
+        if nibbles[count:].any():
+            raise PayloadError("message of int4 values has a padding that is not zero")
+        return nibbles[:count] - 8
+    if bits == 8:
+        return raw.view(np.int8).astype(np.int16)
+    return np.frombuffer(section, np.dtype(dtype).newbyteorder("<"))
+
+
+def _split_fp32(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+    return values_K[:0], values_K.astype(np.float32)
+
+
+def _join_fp32(scales: Vector, symbols_K: Symbols) -> Vector:
+    return symbols_K
+
+
+def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+    magnitude = np.abs(values_K)
+    least = max(float(magnitude.max()) / _HALF_RANGE, float(_TINY))
+    scale = np.maximum(magnitude.min(), np.float32(least))
+    scaled = magnitude / np.float64(scale)
+    low = scaled.astype(np.float16)
+    low = np.where(low > scaled, np.nextafter(low, np.float16(0)), low)
+    high = np.nextafter(low, np.float16(np.inf))
+    gap = high.astype(np.float64) - low
+    up = draw.random(values_K.size) * gap < scaled - low
+    halves = np.copysign(np.where(up, high, low), values_K).astype(np.float16)
+    return np.array([scale], dtype=np.float32), halves
+
+
+def _join_fp16(scales: Vector, symbols_K: Symbols) -> Values:
+    return symbols_K.astype(np.float64) * np.float64(scales[0] if symbols_K.size else 0)
+
+
+def _split_bf16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+    bits = values_K.view(np.uint32)
+    magnitude = (bits & 0x7FFFFFFF) + draw.integers(0, 1 << 16, values_K.size, dtype=np.uint32)
+    finite = np.minimum(magnitude >> 16, 0x7F7F)  # never infinity
+    return values_K[:0], (finite | (bits >> 31 << 15)).astype(np.uint16).view(np.int16)
+
+
+def _join_bf16(scales: Vector, symbols_K: Symbols) -> Vector:
+    return (symbols_K.astype(np.int16).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _buckets(count: int) -> int:
     return -(-count // BUCKET)
 
 
-def _scales(values_K: Vector, levels: float) -> Vector:
-    """Return the scale of each bucket: its largest magnitude over the number of levels."""
-    starts = np.arange(0, values_K.size, BUCKET)
-    largest = np.maximum.reduceat(np.abs(values_K), starts) if values_K.size else values_K
-    scales: Vector = np.maximum(largest / np.float32(levels), _TINY).astype(np.float32)
-    return scales
+def _levels(levels: int) -> Callable[[Vector, Draw], tuple[Vector, Symbols]]:
+    # A scale that is rounded up could carry the largest float32 beyond the finite.
+    most = np.nextafter(np.float32(_LARGEST / levels), np.float32(0))
+
+    def split(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+        starts = np.arange(0, values_K.size, BUCKET)
+        largest = np.maximum.reduceat(np.abs(values_K), starts)
+        scales = np.clip(largest / np.float32(levels), _TINY, most).astype(np.float32)
+        scaled = values_K.astype(np.float64) / _spread(scales, values_K.size)
+        rounded = np.floor(scaled + draw.random(values_K.size))
+        return scales, np.clip(rounded, -levels, levels).astype(np.int16)
+
+    return split
 
 
 def _spread(scales: Vector, count: int) -> Vector:
     return np.repeat(scales, BUCKET)[:count]
 
 
-def _split(section: memoryview, count: int) -> tuple[Vector, memoryview]:
-    end = 4 * _buckets(count)
-    scales = np.frombuffer(section[:end], _F32)
-    if not (scales > 0).all():
-        raise PayloadError("message holds a scale that is not above zero")
-    return _spread(scales, count), section[end:]
+def _join_levels(scales: Vector, symbols_K: Symbols) -> Values:
+    return symbols_K.astype(np.float64) * _spread(scales, symbols_K.size)
 
 
-def _write_half(values_K: Vector, draw: np.random.Generator) -> bytes:
-    scales = _scales(values_K, _HALF_RANGE)
-    scaled = np.abs(values_K).astype(np.float64) / _spread(scales, values_K.size)
-    low = scaled.astype(np.float16)
-    low = np.where(low > scaled, np.nextafter(low, np.float16(0)), low)
-    high = np.nextafter(low, np.float16(np.inf))
-    gap = high.astype(np.float64) - low
-    up = draw.random(values_K.size) * gap < scaled - low
-    halves: NDArray[np.float16] = np.copysign(np.where(up, high, low), values_K).astype("<f2")
-    return scales.astype(_F32).tobytes() + halves.tobytes()
+def _split_tail(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+    magnitude = np.abs(values_K).astype(np.float64)
+    low, high = magnitude.min(), magnitude.max()
+    steps = (magnitude - low) * (_TAIL / (high - low) if high > low else 0)
+    level = np.minimum(np.floor(steps + draw.random(values_K.size)), _TAIL)
+    symbols_K = np.copysign(1 + level, values_K).astype(np.int16)
+    return np.array([low, high], dtype=np.float32), symbols_K
 
 
-def _read_half(section: memoryview, count: int) -> NDArray[np.float64]:
-    scales, rest = _split(section, count)
-    return np.frombuffer(rest, "<f2").astype(np.float64) * scales
+def _join_tail(scales: Vector, symbols_K: Symbols) -> Values:
+    if not symbols_K.size:
+        return symbols_K.astype(np.float64)
+    low, high = scales.astype(np.float64)
+    steps = np.abs(symbols_K) - 1.0
+    if high < low or steps.min() < 0:
+        raise PayloadError("message holds a magnitude below its smallest")
+    values_K: Values = np.sign(symbols_K) * (low + (high - low) / _TAIL * steps)
+    return values_K
 
 
-def _write_bf16(values_K: Vector, draw: np.random.Generator) -> bytes:
-    bits = values_K.view(np.uint32)
-    magnitude = (bits & 0x7FFFFFFF) + draw.integers(0, 1 << 16, values_K.size, dtype=np.uint32)
-    finite = np.minimum(magnitude >> 16, 0x7F7F)  # never infinity
-    rounded: NDArray[np.uint32] = finite | (bits >> 31 << 15)
-    return rounded.astype("<u2").tobytes()
+def _split_sign(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+    mean = np.abs(values_K).mean(dtype=np.float64)
+    return np.array([mean], dtype=np.float32), np.copysign(np.float32(1), values_K)
 
 
-def _read_bf16(section: memoryview, count: int) -> Vector:
-    return (np.frombuffer(section, "<u2").astype(np.uint32) << 16).view(np.float32)
-
-
-def _levels(
-    values_K: Vector, levels: int, draw: np.random.Generator
-) -> tuple[Vector, NDArray[np.int8]]:
-    """Return the scales, and the values in units of them, rounded without bias."""
-    # A scale that is rounded up could carry the largest float32 beyond the finite.
-    most = np.nextafter(np.float32(_LARGEST / levels), np.float32(0))
-    scales = np.minimum(_scales(values_K, levels), most)
-    scaled = values_K.astype(np.float64) / _spread(scales, values_K.size)
-    rounded = np.floor(scaled + draw.random(values_K.size))
-    return scales, np.clip(rounded, -levels, levels).astype(np.int8)
-
-
-def _write_int8(values_K: Vector, draw: np.random.Generator) -> bytes:
-    scales, levels_K = _levels(values_K, 127, draw)
-    return scales.astype(_F32).tobytes() + levels_K.tobytes()
-
-
-def _read_int8(section: memoryview, count: int) -> NDArray[np.float64]:
-    scales, rest = _split(section, count)
-    return np.frombuffer(rest, np.int8).astype(np.float64) * scales
-
-
-def _write_int4(values_K: Vector, draw: np.random.Generator) -> bytes:
-    scales, levels_K = _levels(values_K, 7, draw)
-    nibbles = np.pad((levels_K + 8).astype(np.uint8), (0, values_K.size % 2))
-    packed = (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
-    section: bytes = scales.astype(_F32).tobytes() + packed.tobytes()
-    return section
-
-
-def _read_int4(section: memoryview, count: int) -> NDArray[np.float64]:
-    scales, rest = _split(section, count)
-    packed = np.frombuffer(rest, np.uint8)
-    nibbles = np.stack([packed & 15, packed >> 4], axis=1).ravel()
-    if nibbles[count:].any():
-        raise PayloadError("message of int4 values has a padding that is not zero")
-    return (nibbles[:count].astype(np.float64) - 8) * scales
+def _join_sign(scales: Vector, symbols_K: Symbols) -> Values:
+    return symbols_K.astype(np.float64) * np.float64(scales[0] if symbols_K.size else 0)
 
 
 VALUE_CODES: Mapping[str, ValueCode] = {
-    "fp32": ValueCode(
-        0,
-        lossless=True,
-        nbytes=lambda k: 4 * k,
-        write=lambda values, draw: values.astype(_F32).tobytes(),
-        read=lambda section, k: np.frombuffer(section, _F32),
-    ),
-    "fp16": ValueCode(
-        1,
-        lossless=False,
-        nbytes=lambda k: 4 * _buckets(k) + 2 * k,
-        write=_write_half,
-        read=_read_half,
-    ),
-    "bf16": ValueCode(
-        2, lossless=False, nbytes=lambda k: 2 * k, write=_write_bf16, read=_read_bf16
-    ),
-    "int8": ValueCode(
-        3,
-        lossless=False,
-        nbytes=lambda k: 4 * _buckets(k) + k,
-        write=_write_int8,
-        read=_read_int8,
-    ),
-    "int4": ValueCode(
-        4,
-        lossless=False,
-        nbytes=lambda k: 4 * _buckets(k) + -(-k // 2),
-        write=_write_int4,
-        read=_read_int4,
-    ),
+    "fp32": ValueCode(0, "lossless", 32, "float32", lambda k: 0, _split_fp32, _join_fp32),
+    "fp16": ValueCode(1, "unbiased", 16, "float16", lambda k: 1, _split_fp16, _join_fp16),
+    "bf16": ValueCode(2, "unbiased", 16, "int16", lambda k: 0, _split_bf16, _join_bf16),
+    "int8": ValueCode(3, "unbiased", 8, "int16", _buckets, _levels(127), _join_levels, 127),
+    "int4": ValueCode(4, "unbiased", 4, "int16", _buckets, _levels(7), _join_levels, 7),
+    "tail": ValueCode(5, "unbiased", 8, "int16", lambda k: 2, _split_tail, _join_tail, 64),
+    "sign": ValueCode(6, "biased", 1, None, lambda k: 1, _split_sign, _join_sign),
 }
 BY_CODE: Mapping[int, ValueCode] = {code.code: code for code in VALUE_CODES.values()}

@@ -1,0 +1,67 @@
+"""The size of a message before there is one: uniform positions, normal values.
+
+Positions: the information of ``count`` of ``universe`` entries in the best code. Values: what the
+largest magnitudes of as many normal draws really take. Real masks and values differ; what they
+take is measured in a run's first rounds (:mod:`floss_sim.calibration`).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from floss_sim.rng import stream
+from floss_sim.sparsity import top_k_mask
+from floss_sim.wire import framing
+from floss_sim.wire.index_codes import range_bytes
+from floss_sim.wire.value_codes import VALUE_CODES, ValueCode
+
+_SAMPLE = 1 << 20  # draws; of larger universes a sample of the same density
+_MOST_DRAWS = 1 << 24
+_ENOUGH = 1 << 12  # values
+
+
+@lru_cache(maxsize=4096)
+def predict_nbytes(universe: int, count: int, values: str = "fp32") -> int:
+    """Return the bytes of a message that sends ``count`` non-zero values of ``universe`` entries.
+
+    Args:
+        universe: Entries among which the receiver looks: all, or those of a known mask.
+        count: Entries that are sent.
+        values: A key of ``VALUE_CODES``.
+    """
+    index = index_bytes(universe, count)
+    return framing.OVERHEAD_BYTES + index + _value_bytes(universe, count, values)
+
+
+def index_bytes(universe: int, count: int) -> int:
+    """Return the bytes of uniform positions in the code that suits them best."""
+    if count in (0, universe):
+        return 0
+    return min(-(-universe // 8), range_bytes(universe, count), _rice_bytes(universe, count))
+
+
+def _rice_bytes(universe: int, count: int) -> int:
+    """Return the expected bytes of Rice-coded gaps, which are geometric."""
+    share = count / universe
+    rests = (math.exp(2**width * math.log1p(-share)) for width in range(32))
+    bits = min(1 + width + rest / (1 - rest) for width, rest in enumerate(rests) if rest < 1)
+    return 1 + math.ceil(count * bits / 8)
+
+
+def _value_bytes(universe: int, count: int, values: str) -> int:
+    if not count:
+        return 0
+    code = VALUE_CODES[values]
+    if universe <= _SAMPLE:
+        return _measured(code, universe, count)
+    draws = min(universe, max(_SAMPLE, math.ceil(_ENOUGH * universe / count)), _MOST_DRAWS)
+    sample = max(1, round(draws * count / universe))
+    return math.ceil(_measured(code, draws, sample) * count / sample)
+
+
+def _measured(code: ValueCode, universe: int, count: int) -> int:
+    """Return the bytes of the largest ``count`` of so many normal draws."""
+    draw = stream(0, "wire", "values")
+    values_U = draw.standard_normal(universe, dtype="float32")
+    return len(code.write(values_U[top_k_mask(values_U, count)], draw)[0])
