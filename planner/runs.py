@@ -184,8 +184,7 @@ class Runs:
         return sorted(
             candidate
             for candidate, target in self._targets.items()
-            if target >= measured(self.horizon(candidate))
-            and candidate not in self._failed
+            if target >= measured(self.horizon(candidate)) and candidate not in self._failed
         )
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:

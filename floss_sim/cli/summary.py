@@ -11,7 +11,6 @@ from rich.table import Table
 from floss_sim.config import RunConfig
 from floss_sim.errors import PayloadError, RecordError
 from floss_sim.layout import ADAPTED
-from floss_sim.methods import ledger_nbytes
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.simulator import RoundPolicy
@@ -58,7 +57,7 @@ def finish(
         "method": config.method.name,
         "method_settings": config.method.settings(),
         "configuration": config.describe(),
-        **_ledger(config),
+        **_ledger(config, last["round"]),
         **_mask(config, model),
         "network": profile.name,
         "rounds": last["round"],
@@ -78,11 +77,12 @@ def finish(
     }
 
 
-def _ledger(config: RunConfig) -> dict[str, int]:
+def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
     """Return the size of the server's mask ledger, where the method keeps one."""
-    if not config.method.mask_ledger:
+    method, clients = config.method, config.fleet.clients
+    if not method.mask_ledger:
         return {}
-    return {"mask_ledger_bytes": ledger_nbytes(config.layout, config.fleet.clients)}
+    return {"mask_ledger_bytes": method.ledger_nbytes(config.layout, clients, rounds)}
 
 
 def _mask(config: RunConfig, model: bytes) -> dict[str, dict[str, float]]:
@@ -105,7 +105,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for name, value in (
         ("method", summary["method"]),
         ("configuration", summary["configuration"]),
-        *([("mask ledger", f"{format_bytes(ledger)} on the server")] if ledger else []),
+        *([("mask ledger", f"at most {format_bytes(ledger)} on the server")] if ledger else []),
         *([("mask keeps", _kept(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),

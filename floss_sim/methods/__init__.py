@@ -16,7 +16,7 @@ from floss_sim.methods.catalog import (
 )
 from floss_sim.methods.exchange import Exchange
 from floss_sim.methods.fractions import RandomK, TopK
-from floss_sim.methods.masks import Frozen, MaskHistory, MaskLedger, Shrinking, ledger_nbytes
+from floss_sim.methods.masks import Frozen, MaskHistory, MaskLedger, Shrinking
 from floss_sim.methods.method import Method, Size, Tier
 from floss_sim.methods.ranks import Ranks
 from floss_sim.methods.selectors import Everything, SameMask, Selector
@@ -42,7 +42,6 @@ __all__ = [
     "floss",
     "floss_tiers",
     "hetlora",
-    "ledger_nbytes",
     "method_from_name",
     "options_of",
     "sparse_adapter",

@@ -75,15 +75,31 @@ class Exchange:
         return self.method.tiers[tier].download.mask(self.layout, vector_N, draw)
 
     def download(
-        self, vector_N: Vector, mask_N: Mask, tier: int, version: int, known_N: Mask | None = None
+        self,
+        vector_N: Vector,
+        mask_N: Mask,
+        tier: int,
+        version: int,
+        known_N: Mask | None = None,
+        held_N: Mask | None = None,
     ) -> bytes:
-        """Return the message that carries a version's vector under its mask."""
+        """Return the message that carries a version's vector under its mask.
+
+        Args:
+            vector_N: The vector.
+            mask_N: Its mask.
+            tier: Whose clients receive it.
+            version: Its number.
+            known_N: The mask that it is written within.
+            held_N: The mask that it may be written beside.
+        """
         return encode(
             self.layout,
             vector_N,
             mask_N,
             values=self.method.down_values,
             known_N=known_N,
+            held_N=held_N,
             keep_zeros=self._carries_mask(tier, version),
             draw=stream(self.seed, "version", version, "values"),
         )
@@ -109,10 +125,15 @@ class Exchange:
         return None if known_N.all() else known_N
 
     def received(
-        self, blob: bytes, tier: int, version: int, known_N: Mask | None
+        self,
+        blob: bytes,
+        tier: int,
+        version: int,
+        known_N: Mask | None,
+        held_N: Mask | None = None,
     ) -> tuple[Vector, Mask | None]:
         """Return what a client decodes: the vector, and the mask that trains (None: all)."""
-        vector_N, mask_N = decode(self.layout, blob, known_N)
+        vector_N, mask_N = decode(self.layout, blob, known_N, held_N)
         if not self.method.masked:
             return vector_N, None
         if not self._carries_mask(tier, version):

@@ -13,6 +13,7 @@ so that they cannot drift back. Every mask is a subset of the one before it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import ConfigError, DensityError
-from floss_sim.layout import Layout
 from floss_sim.methods.fractions import RandomK, TopK
 from floss_sim.methods.selectors import Everything
 from floss_sim.sparsity import Mask, format_density
@@ -148,11 +148,14 @@ class MaskHistory:
 class MaskLedger:
     """What the server remembers of each client: the version of the mask that it holds.
 
-    ``held_C`` is int32 of shape (clients,): 0 where a client has confirmed none.
+    ``held_C`` is int32 of shape (clients,): 0 where a client has confirmed none, or only the first.
+    Masks that do not follow from a history are kept as long as some client holds them, packed:
+    ``masks`` by (tier, version).
     """
 
     def __init__(self, clients: int) -> None:
         self.held_C: NDArray[np.int32] = np.zeros(clients, dtype=np.int32)
+        self.masks: dict[tuple[int, int], NDArray[np.uint8]] = {}
 
     def held(self, client: int) -> int:
         """Return the version of the mask that a client is known to hold, or 0."""
@@ -162,7 +165,29 @@ class MaskLedger:
         """Note that a client has answered a download of a version."""
         self.held_C[client] = version
 
+    def keep(self, tier: int, version: int, mask_N: Mask) -> None:
+        """Keep the mask that clients of a tier decoded of a version."""
+        self.masks.setdefault((tier, version), np.packbits(mask_N))
 
-def ledger_nbytes(layout: Layout, clients: int) -> int:
-    """Return the bytes of server state that the ledger option needs."""
-    return MaskLedger(clients).held_C.nbytes + MaskHistory(layout.entries).lost_at_N.nbytes
+    def mask(self, tier: int, version: int, entries: int) -> Mask | None:
+        """Return a mask that is kept; None if it is not."""
+        kept = self.masks.get((tier, version))
+        return None if kept is None else np.unpackbits(kept, count=entries).astype(bool)
+
+    def forget(self) -> None:
+        """Drop the masks of versions that no client holds."""
+        wanted = set(self.held_C.tolist())
+        self.masks = {key: mask for key, mask in self.masks.items() if key[1] in wanted}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that is remembered, by name."""
+        keys = np.array(sorted(self.masks), dtype=np.int32).reshape(-1, 2)
+        masks = [self.masks[tier, version] for tier, version in keys.tolist()]
+        packed = np.stack(masks) if masks else np.zeros((0, 0), dtype=np.uint8)
+        return {"held": self.held_C.copy(), "held_keys": keys, "held_masks": packed}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state."""
+        self.held_C = state["held"].copy()
+        keys = [(int(tier), int(version)) for tier, version in state["held_keys"]]
+        self.masks = dict(zip(keys, state["held_masks"], strict=True))

@@ -35,7 +35,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
 from floss_sim.layout import Layout
-from floss_sim.methods.masks import PersistentMask
+from floss_sim.methods.masks import MaskHistory, MaskLedger, PersistentMask
 from floss_sim.methods.selectors import SameMask, Selector
 from floss_sim.sparsity import format_density
 from floss_sim.wire import VALUE_CODES, predict_nbytes
@@ -85,7 +85,9 @@ class Method:
         down_values: Value code of downloads.
         up_values: Value code of uploads.
         error_feedback: Clients keep what was not sent and add it to their next update.
-        mask_ledger: The server remembers which mask each client holds, and sends less of it.
+        mask_ledger: The server remembers which mask each client holds, and writes the next one
+            within it (a persistent one) or beside it. Clients and server must keep state, which
+            suits fleets of known devices only.
         divisor: The mean update of an entry is taken over the ``"cohort"``, or over the clients
             ``"covering"`` it, that is, those whose mask holds it.
 
@@ -113,9 +115,10 @@ class Method:
         for code in (self.down_values, self.up_values):
             if code not in VALUE_CODES:
                 raise ConfigError(f"unknown value code {code!r}; valid: {', '.join(VALUE_CODES)}")
-        if self.mask_ledger and self.persistent is None:
+        if self.mask_ledger and self.persistent is None and self._all_shared:
             raise ConfigError(
-                f"a mask ledger needs a persistent mask; method {self.name!r} has none"
+                f"a mask ledger needs downloads whose mask is sent; both ends of method "
+                f"{self.name!r} build it"
             )
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
@@ -129,6 +132,17 @@ class Method:
     def masked(self) -> bool:
         """Whether clients train and return only the entries that they were sent."""
         return self.persistent is not None or isinstance(self.tiers[0].upload, SameMask)
+
+    @property
+    def _all_shared(self) -> bool:
+        return all(tier.download.shared for tier in self.tiers)
+
+    def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
+        """Return the bytes that the server's mask ledger takes after so many rounds, at most."""
+        ledger = MaskLedger(clients).held_C.nbytes
+        if self.persistent:
+            return ledger + MaskHistory(layout.entries).lost_at_N.nbytes
+        return ledger + min(clients, len(self.tiers) * rounds) * -(-layout.entries // 8)
 
     def tier_of(self, client: int, fleet: int) -> int:
         """Return the tier of a client: the one whose cumulative share covers (i + 1/2) / n."""

@@ -83,17 +83,23 @@ class TorchLearner:
         tier = self._tier(client)
         held = self._ledger.held(client) if self.method.mask_ledger else 0
         known_N = self._exchange.known(self._history, tier, self._version, held)
-        blob = self._encoded(tier, held, known_N)
+        blob = self._encoded(tier, held, known_N, self._held_mask(tier, held))
         entries = sent_entries(blob)
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
 
-    def _encoded(self, tier: int, held: int, known_N: Mask | None) -> bytes:
-        """Return the newest version's download, encoded once for all who know the same mask."""
-        key = tier, None if known_N is None else held
+    def _held_mask(self, tier: int, held: int) -> Mask | None:
+        """Return the mask that a download may be written beside, as server and client hold it."""
+        return self._ledger.mask(tier, held, self.layout.entries)
+
+    def _encoded(
+        self, tier: int, held: int, known_N: Mask | None, held_N: Mask | None = None
+    ) -> bytes:
+        """Return the newest version's download, encoded once for all who hold the same mask."""
+        key = tier, None if known_N is None and held_N is None else held
         if key not in self._blobs:
             vector_N, mask_N = self._server.vector(), self._mask(tier)
             self._blobs[key] = self._exchange.download(
-                vector_N, mask_N, tier, self._version, known_N
+                vector_N, mask_N, tier, self._version, known_N, held_N
             )
         return self._blobs[key]
 
@@ -125,7 +131,8 @@ class TorchLearner:
         """Return what a client decodes, and the mask that trains (None: all)."""
         tier = self._tier(dispatch.client)
         known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
-        return self._exchange.received(dispatch.blob, tier, dispatch.version, known_N)
+        held_N = self._held_mask(tier, dispatch.held)
+        return self._exchange.received(dispatch.blob, tier, dispatch.version, known_N, held_N)
 
     def _update(self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None) -> Vector:
         """Return what local training took off a vector of values."""
@@ -175,10 +182,22 @@ class TorchLearner:
             if covering:  # by shares: what is stale weighs less in the mean, too
                 share = weight / staleness_weight(arrival.staleness)
                 covered_N += share if trained_N is None else share * trained_N
-            self._ledger.confirm(upload.client, self._version - arrival.staleness)
+            self._confirm(arrival)
+        self._ledger.forget()
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N
+
+    def _confirm(self, arrival: Arrival) -> None:
+        """Note which mask a client holds, now that it has answered."""
+        dispatch, tier = arrival.dispatch, self._tier(arrival.dispatch.client)
+        if not self.method.mask_ledger:
+            return
+        if not self.method.persistent and dispatch.version:
+            offsets_N, trained_N = self._received(dispatch)
+            mask_N = offsets_N != 0 if trained_N is None else trained_N
+            self._ledger.keep(tier, dispatch.version, mask_N)
+        self._ledger.confirm(dispatch.client, dispatch.version)
 
     def _prune(self) -> None:
         """Shrink the persistent mask where its schedule says so, and prune P to it."""
@@ -213,7 +232,7 @@ class TorchLearner:
         if self.method.persistent:
             state["lost_at"] = self._history.lost_at_N.copy()
         if self.method.mask_ledger:
-            state["held"] = self._ledger.held_C.copy()
+            state |= self._ledger.state()
         return Snapshot(self._version, state)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -222,6 +241,6 @@ class TorchLearner:
         if self.method.persistent:
             self._history.lost_at_N = snapshot.tensors["lost_at"].copy()
         if self.method.mask_ledger:
-            self._ledger.held_C = snapshot.tensors["held"].copy()
+            self._ledger.restore(snapshot.tensors)
         self._version = snapshot.version
         self._masks, self._blobs = {}, {}

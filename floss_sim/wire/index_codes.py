@@ -79,10 +79,15 @@ def write(universe: Universe, positions_K: Positions, code: int | None = None) -
         universe: Where they are counted.
         positions_K: Which are sent.
         code: The code to use; by default that of the smallest section.
+
+    Raises:
+        ValueError: This code cannot write these positions.
     """
     size, count = universe.size, positions_K.size
     if count in (0, size) and code in (None, NONE):
         return NONE, b""
+    if count in (0, size) or code == NONE or (code == HELD and universe.held is None):
+        raise ValueError(f"index code {code} cannot write {count} of {size} positions")
     plans = _plans(universe, positions_K)
     lengths = {BITMAP: -(-size // 8), RICE: _rice_bytes(positions_K)}
     lengths[RANGE] = range_bytes(size, count)

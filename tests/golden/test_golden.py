@@ -15,6 +15,8 @@ from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, r
 from floss_sim.training import KIND
 
 HERE = Path(__file__).parent
+
+
 def config() -> RunConfig:
     return RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2, seed=5)
 

@@ -20,7 +20,6 @@ from floss_sim.methods import (
     MaskLedger,
     Method,
     TopK,
-    ledger_nbytes,
     method_from_name,
 )
 from floss_sim.wire import sent_entries
@@ -176,10 +175,6 @@ def test_uploads_carry_values_alone(method: Method, seed: int, version: int):
     assert reply.entries == count
     decoded_N = exchange.update(reply.blob, exchange.expected(0, 3, 4, trained_N))
     assert np.array_equal(decoded_N, np.where(masks[-1], update_N, 0))
-
-
-def test_the_ledger_takes_four_bytes_a_client_and_four_an_entry():
-    assert ledger_nbytes(LAYOUT, 50) == 4 * 50 + 4 * N
 
 
 def test_the_ledger_remembers_what_was_confirmed():

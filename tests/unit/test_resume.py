@@ -24,6 +24,9 @@ METHODS = {
     "a shrinking mask with a ledger": method_from_name(
         "adapter-lth", factor=0.8, mask_ledger=True, error_feedback=True, up_values="int8"
     ),
+    "new masks beside those that are held": method_from_name(
+        "floss", down_density=1 / 4, up_density=1 / 16, mask_ledger=True
+    ),
     "a frozen mask with a ledger": method_from_name(
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
@@ -151,6 +154,9 @@ def test_client_states_and_masks_are_in_the_checkpoint(
         assert state["residual"].any()
     assert ("held" in snapshot.tensors) == config.method.mask_ledger
     if config.method.mask_ledger:
+        keys = {version for _, version in snapshot.tensors["held_keys"].tolist()}
+        assert keys == ({1, 2} if config.method.persistent is None else set())
+    if config.method.persistent and config.method.mask_ledger:
         held = snapshot.tensors["held"]
         downloads = record.transfers.to_pandas().query("direction == 'down'")
         for client, version in downloads.groupby("client").version.max().items():
