@@ -35,7 +35,9 @@ Examples:
 
   floss-sim wire inspect runs/first
 
-  floss-sim wire inspect runs/first/model-000050.floss --network mine.toml --json
+  floss-sim wire inspect runs/first/model-000050.floss
+
+  floss-sim wire inspect runs/first --network mine.toml --json
 
   floss-sim wire inspect upload.floss --task digits --rank 16
 """
@@ -184,8 +186,9 @@ def _print(found: Mapping[str, Any], profile: NetworkProfile) -> None:
     print(f"{found['file']}: format {found['format_version']}, layout {found['layout']}")
     print(
         f"positions {found['index_code']}, values {found['value_code']} ({found['value_kind']}, "
-        f"{packed}), needs {masks}; {found['entries']:,} entries{among}"
+        f"{packed}), needs {masks}"
     )
+    print(f"{found['entries']:,} entries{among}")
     show_whole(_sizes_table(found))
     if found["parts"]:
         show_whole(_parts_table(found["parts"]))

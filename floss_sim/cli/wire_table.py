@@ -21,14 +21,15 @@ from floss_sim.wire.survey import RANK, WIDTH, Peers, Sizes, layout_of, survey
 HELP = """Really encode the largest of some normal values in every code; say the bytes of each.
 
 Positions are uniform, as in no real message: codes by tensor and row can only lose here, and go
-below the floor where real masks allow it (see `floss-sim wire inspect RUN`). Beside them stand the
-floor of the positions and what other formats take for the same entries, torch's measured too.
+below the floor where real masks allow it (see `floss-sim wire inspect RUN`). The code by a held
+mask needs one and is left out. Beside them stand the floor of the positions and what other formats
+take for the same entries, torch's measured too.
 
 Examples:
 
   floss-sim wire table --entries 589824
 
-  floss-sim wire table --entries 589824 --values fp32 --values fp16 --out formats.png
+  floss-sim wire table --entries 589824 --values fp16 --out bits.png
 
   floss-sim wire table --entries 10000000 --density 1/16 --json
 """
