@@ -20,7 +20,9 @@ from floss_sim.comparison import Configuration
 from floss_sim.crossover import Crossover
 from floss_sim.errors import RecordError
 from floss_sim.network.fitting import Fit, distribution
+from floss_sim.sparsity import format_density
 from floss_sim.whatif import Scenario
+from floss_sim.wire.survey import Sizes
 
 _AXES: Mapping[str, tuple[str, float]] = {
     "round": ("round", 1),
@@ -48,6 +50,7 @@ _Look = tuple[str, Any, str]  # colour, dashes, marker
 _LEGEND_WIDTH = 34  # characters of a line
 _COLUMNS = 3  # of small axes beside each other
 _CROWDED = 300.0  # ratio of a logarithmic axis' ends from which powers of ten alone are named
+_WIDE_BITS = 128  # of an entry: a 64-bit position and a value take 96
 _LOG_FROM = 8.0  # where one configuration goes that many times as far as another, x is logarithmic
 
 
@@ -324,6 +327,56 @@ def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
     figure.supxlabel(swept, fontsize="medium")
     figure.supylabel(f"simulated time to the target ({unit_name}){scale}", fontsize="medium")
     _legend(figure, panels)
+    return figure
+
+
+def formats_frame(sizes: Iterable[Sizes], values: Sequence[str]) -> pd.DataFrame:
+    """Return the bits per kept entry of each format at each density, and of their floors.
+
+    Columns: ``format``, ``density``, ``bits`` and ``floor``, whether it is one: that of positions,
+    and a value code's bits.
+
+    Args:
+        sizes: One for each density.
+        values: Value codes of the messages.
+    """
+    rows = []
+    for one in sizes:
+        floors = {f"floor + {name} values": one.floor_bytes(name) for name in values}
+        rows += [(name, one, nbytes, True) for name, nbytes in floors.items()]
+        rows += [(name, one, nbytes, False) for name, nbytes in one.formats(values).items()]
+    listed = [(name, one.density, one.bits_per_entry(size), low) for name, one, size, low in rows]
+    return pd.DataFrame(listed, columns=["format", "density", "bits", "floor"])
+
+
+def draw_formats(frame: pd.DataFrame, title: str) -> Figure:
+    """Return a figure of bits per kept entry against density, one line a format.
+
+    Args:
+        frame: As :func:`formats_frame` returns it.
+        title: Says what was encoded.
+    """
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
+    looks = _looks()
+    for name, points in frame.groupby("format", sort=False):
+        line = points.sort_values("density")
+        if line["floor"].all():  # wide and pale, below the messages that reach it
+            axes.plot(line["density"], line["bits"], color="0.8", linewidth=8, label=str(name))
+        else:
+            _draw_line(axes, line["density"], line["bits"], str(name), next(looks))
+    densities = sorted(frame["density"].unique())
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(densities, [format_density(density) for density in densities])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    top = max(_WIDE_BITS, 2 * frame.groupby("density")["bits"].min().max())
+    axes.set_ylim(0, top)
+    cut = ", cut above" if frame["bits"].max() > top else ""
+    axes.set_xlabel("density, logarithmic")
+    axes.set_ylabel(f"bits per kept entry of a whole message{cut}")
+    axes.grid(alpha=0.3)
+    axes.set_title(title)
+    figure.legend(loc="outside right center", fontsize="small", handlelength=3.6)
     return figure
 
 

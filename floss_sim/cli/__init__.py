@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli import account, compare, profiles, replay, run, task
+from floss_sim.cli import account, compare, profiles, replay, run, task, wire
 from floss_sim.cli.common import guard
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("replay", help=replay.HELP)(replay.replay)
 app.command("account", help=account.HELP)(account.show_account)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(task.app, name="task")
+app.add_typer(wire.app, name="wire")
 
 
 def main() -> None:

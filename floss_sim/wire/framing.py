@@ -37,7 +37,7 @@ FORMAT_VERSION = 2
 _HEADER = struct.Struct("<4sBBBB8sII")
 _CRC = struct.Struct("<I")
 OVERHEAD_BYTES = _HEADER.size + _CRC.size
-_KNOWN, _PACKED = 1, 2
+KNOWN, _PACKED = 1, 2  # flags
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def pack(frame: Frame, known_N: Mask | None = None, held_N: Mask | None = None) 
         known_N: The mask in which its positions are counted.
         held_N: A mask beside which they may be written.
     """
-    flags = _KNOWN * (known_N is not None) | _PACKED * frame.packed
+    flags = KNOWN * (known_N is not None) | _PACKED * frame.packed
     header = _HEADER.pack(
         MAGIC, FORMAT_VERSION, frame.index_code, frame.value_code, flags, frame.digest,
         frame.count, len(frame.index),
@@ -92,8 +92,8 @@ def unpack(
         PayloadError: Truncated, damaged, another format or version, another layout or mask.
     """
     frame, flags = fields(blob)
-    if bool(flags & _KNOWN) != (known_N is not None):
-        needs = "needs" if flags & _KNOWN else "was written without"
+    if bool(flags & KNOWN) != (known_N is not None):
+        needs = "needs" if flags & KNOWN else "was written without"
         raise PayloadError(f"message {needs} a mask that both ends hold")
     masks = _masks(frame, known_N, held_N)
     view = memoryview(blob)
@@ -117,7 +117,7 @@ def fields(blob: bytes) -> tuple[Frame, int]:
         raise PayloadError("not a floss-sim message")
     if version != FORMAT_VERSION:
         raise PayloadError(f"message format {version} is not {FORMAT_VERSION}")
-    if flags > _KNOWN | _PACKED:
+    if flags > KNOWN | _PACKED:
         raise PayloadError(f"message has unknown flags {flags:#04x}")
     payload = memoryview(blob)[_HEADER.size : -_CRC.size]
     if split > len(payload):

@@ -22,6 +22,7 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'replay', '--help']; c.main()",
         "import floss_sim.comparison",
         "import floss_sim.whatif, floss_sim.crossover",
+        "import floss_sim.cli.wire",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str):

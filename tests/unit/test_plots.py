@@ -23,11 +23,14 @@ from floss_sim.plots import (
     draw_comparison,
     draw_crossovers,
     draw_fit,
+    draw_formats,
     draw_replay,
     fit_frame,
+    formats_frame,
     replay_frame,
 )
 from floss_sim.whatif import replayable, scenarios
+from floss_sim.wire.survey import layout_of, survey
 
 
 def frame(
@@ -228,3 +231,22 @@ def test_every_configuration_has_its_axes_and_no_others_show(lines: int):
     assert sum(axes.get_visible() for axes in figure.axes) == lines
     box = figure.legends[0].get_window_extent()
     assert box.x0 > max(axes.get_window_extent().x1 for axes in figure.axes)
+
+
+def test_formats_are_drawn_one_line_each_over_their_floor():
+    found = formats_frame(survey(layout_of(5000), [1 / 2, 1 / 256], 0), ["fp32", "sign"])
+    assert len(found) == 2 * 6
+    figure = draw_formats(found, "made")
+    (axes,) = figure.axes
+    assert legend(figure) == [
+        "floor + fp32 values", "floor + sign values", "message, fp32", "message, sign",
+        "bitmap + fp32", "32-bit COO + fp32",
+    ]  # fmt: skip
+    floor, _, message, *_ = axes.lines
+    assert list(message.get_xdata()) == [1 / 256, 1 / 2]
+    assert (floor.get_ydata() < message.get_ydata()).all()
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1/256", "1/2"]
+    assert axes.get_ylim() == (0, 128)
+    assert axes.get_ylabel().endswith("cut above")
+    small = draw_formats(found[found["bits"] < 128], "made")
+    assert not small.axes[0].get_ylabel().endswith("cut above")

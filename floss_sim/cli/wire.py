@@ -1,0 +1,247 @@
+"""``floss-sim wire``: what is in a message, and what each code takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from floss_sim.cli import wire_table
+from floss_sim.cli.common import JsonOption, NetworkOption, plain_table, show_whole
+from floss_sim.cli.profile_sections import words
+from floss_sim.errors import ConfigError, LayoutError, PayloadError, RecordError
+from floss_sim.layout import LAYOUTS, Layout, build_layout
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.records import RunFolder
+from floss_sim.tasks import load_task
+from floss_sim.units import BITS_PER_BYTE
+from floss_sim.wire.floor import floor_bits
+from floss_sim.wire.inspection import Contents, Part, contents, parts
+
+INSPECT_HELP = """Say what is in a message: codes, entries and bytes.
+
+Three numbers, never one: the payload (positions and values), the message (with our frame and the
+call's RPC framing), and the link (with TLS records and TCP/IP headers, loss not included).
+
+Of a run folder, the model of its last evaluated round is shown. With a layout the message is
+decoded, and what a message of the head alone, of A or of B alone would take is really encoded.
+
+Examples:
+
+  floss-sim wire inspect runs/first
+
+  floss-sim wire inspect runs/first/model-000050.floss
+
+  floss-sim wire inspect runs/first --network mine.toml --json
+
+  floss-sim wire inspect upload.floss --task digits --rank 16
+"""
+_RANK = 16
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at messages.")
+app.command("table", help=wire_table.HELP)(wire_table.table)
+
+
+@app.command(help=INSPECT_HELP)
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A message, or a run folder: its last model.")
+    ],
+    task: Annotated[
+        str | None, typer.Option(help="Task of the layout, where no run folder names it.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank; default 16.")] = None,
+    network_name: NetworkOption = "paper-200-20",
+    json_: JsonOption = False,
+) -> None:
+    """Say what is in a message: codes, entries and bytes."""
+    profile = load_profile(network_name)
+    path = _last_model(file) if file.is_dir() else file
+    blob = path.read_bytes()
+    try:
+        message = contents(blob)
+        layout, unknown = _layout(message.digest, path.parent, task, rank)
+        listed = parts(layout, blob) if layout and not message.needs else []
+    except PayloadError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if message.needs:
+        unknown = f"only with the mask that both ends hold ({' and '.join(message.needs)})"
+    found = _found(path, message, layout, unknown, listed, profile)
+    if json_:
+        print(json.dumps(found, indent=2))
+    else:
+        _print(found, profile)
+
+
+def _last_model(path: Path) -> Path:
+    models = RunFolder.read(path).committed().models
+    if not models:
+        raise RecordError(f"{path} holds no model yet; run more rounds")
+    return path / models[max(models)]
+
+
+def _layout(
+    digest: bytes, folder: Path, task: str | None, rank: int | None
+) -> tuple[Layout | None, str]:
+    """Return the layout of a digest, or None and in words why it is not known.
+
+    Raises:
+        ConfigError: A task or rank was given, and no layout of theirs has the digest.
+    """
+    run = _trajectory(folder)
+    name, ranks = task or run.get("task"), rank or run.get("rank") or _RANK
+    if name is None:
+        if rank is not None:
+            raise ConfigError("--rank goes with --task")
+        return None, "with --task and --rank, which give its layout"
+    try:
+        return _search(digest, str(name), int(ranks), (run.get("lora") or {}).get("targets")), ""
+    except ConfigError as error:
+        if task or rank:
+            raise
+        return None, f"with --task and --rank, which give its layout: {error}"
+
+
+def _trajectory(folder: Path) -> Mapping[str, Any]:
+    """Return what was run in a folder; nothing where it is no run folder."""
+    with suppress(RecordError):
+        trajectory: Mapping[str, Any] = RunFolder.read(folder).description["trajectory"]
+        return trajectory
+    return {}
+
+
+def _search(digest: bytes, task_name: str, rank: int, targets: list[str] | None) -> Layout:
+    task = load_task(task_name)
+    backbone = task.backbone_config
+    for trains in LAYOUTS:
+        with suppress(LayoutError):  # not every backbone has every layout
+            layout = build_layout(
+                backbone,
+                trains=trains,
+                targets=targets or task.lora.targets,
+                rank=rank,
+                labels=task.labels,
+            )
+            if layout.digest == digest:
+                return layout
+    raise ConfigError(
+        f"the message's layout {digest.hex()} is none of task {task.name!r} at rank {rank}"
+    )
+
+
+def _found(
+    path: Path,
+    message: Contents,
+    layout: Layout | None,
+    unknown: str,
+    listed: list[Part],
+    profile: NetworkProfile,
+) -> dict[str, Any]:
+    """Return all that is shown, as plain values; what is not known is None."""
+    transport, nbytes = profile.transport, message.nbytes
+    universe = layout.entries if layout and "known" not in message.needs else None
+    return {
+        "file": str(path),
+        "format_version": message.version,
+        "layout": message.digest.hex(),
+        "needs": list(message.needs),
+        "not_decoded": unknown or None,
+        **_sizes(message, universe),
+        "frame_bytes": nbytes - message.payload_bytes,
+        "network": profile.name,
+        "message_bytes": transport.message_bytes(nbytes),
+        "link_bytes": transport.wire_bytes(nbytes),
+        "setup_bytes": transport.setup_bytes,
+        "parts": [{"part": part.name, **_sizes(part.alone, part.universe)} for part in listed],
+    }
+
+
+def _sizes(message: Contents, universe: int | None) -> dict[str, Any]:
+    """Return codes, entries and bytes; of the positions also their floor."""
+    return {
+        "index_code": message.index,
+        "value_code": message.values,
+        "value_kind": message.kind,
+        "packed": message.packed,
+        "entries": message.entries,
+        "universe": universe,
+        "density": message.entries / universe if universe else None,
+        "index_bytes": message.index_bytes,
+        "floor_bits": floor_bits(universe, message.entries) if universe else None,
+        "value_bytes": message.value_bytes,
+        "payload_bytes": message.payload_bytes,
+        "framed_bytes": message.nbytes,
+    }
+
+
+def _print(found: Mapping[str, Any], profile: NetworkProfile) -> None:
+    packed = "packed" if found["packed"] else "not packed"
+    masks = " and ".join(f"a {name} mask" for name in found["needs"]) or "no mask"
+    universe = found["universe"]
+    among = f" of {universe:,} (density {found['density']:.4g})" if universe else ""
+    print(f"{found['file']}: format {found['format_version']}, layout {found['layout']}")
+    print(
+        f"positions {found['index_code']}, values {found['value_code']} ({found['value_kind']}, "
+        f"{packed}), needs {masks}"
+    )
+    print(f"{found['entries']:,} entries{among}")
+    show_whole(_sizes_table(found))
+    if found["parts"]:
+        show_whole(_parts_table(found["parts"]))
+    else:
+        print(f"It can be decoded {found['not_decoded']}.")
+    transport = words(profile.transport.model_dump(exclude_defaults=True))
+    print(f"{profile.name}: {transport or 'no [transport], so nothing is put around our frame'}")
+    if found["setup_bytes"]:
+        print(f"Setting up a connection takes {found['setup_bytes']:,} bytes more.")
+
+
+def _sizes_table(found: Mapping[str, Any]) -> Table:
+    entries, floor = found["entries"], found["floor_bits"]
+    framed = found["framed_bytes"]
+    table = plain_table("", "bytes", "bits an entry", "of the floor")
+
+    def add(name: str, nbytes: float, ratio: str = "") -> None:
+        each = f"{BITS_PER_BYTE * nbytes / entries:.3f}" if entries else "-"
+        table.add_row(name, f"{nbytes:,.0f}", each, ratio)
+
+    if floor is not None:
+        add("floor of the positions, log2 C(U, k)", floor / BITS_PER_BYTE)
+    add("index section", found["index_bytes"], _ratio(found["index_bytes"], floor))
+    add("value section", found["value_bytes"])
+    table.add_section()
+    add("payload", found["payload_bytes"])
+    add("  + our frame", found["frame_bytes"])
+    add("  + RPC framing", found["message_bytes"] - framed)
+    add("message", found["message_bytes"])
+    add("  + TLS records, TCP/IP headers", found["link_bytes"] - found["message_bytes"])
+    add("link", found["link_bytes"])
+    return table
+
+
+def _ratio(index_bytes: int, floor: float | None) -> str:
+    return f"{BITS_PER_BYTE * index_bytes / floor:.3f}" if floor else ""
+
+
+def _parts_table(listed: list[dict[str, Any]]) -> Table:
+    """Return what a message of each part alone would take."""
+    table = plain_table(
+        "part alone", "entries", "sent", "density", "positions", "index", "values", "payload",
+        "in frame", "of the floor",
+    )  # fmt: skip
+    for part in listed:
+        sizes = [part[f"{what}_bytes"] for what in ("index", "value", "payload", "framed")]
+        table.add_row(
+            f"  {part['part']}" if part["part"] in ("A", "B") else part["part"],
+            f"{part['universe']:,}",
+            f"{part['entries']:,}",
+            f"{part['density']:.4g}",
+            part["index_code"],
+            *(f"{nbytes:,}" for nbytes in sizes),
+            _ratio(part["index_bytes"], part["floor_bits"]),
+        )
+    return table

@@ -1,0 +1,14 @@
+"""The floor of positions: what no code goes below where all masks of a size are alike."""
+
+from __future__ import annotations
+
+from math import lgamma, log
+
+
+def floor_bits(universe: int, count: int) -> float:
+    """Return log2 of the number of ways to choose ``count`` of ``universe`` entries, in bits.
+
+    Real masks are not alike: codes that know where entries are dense go below it.
+    """
+    ways = lgamma(universe + 1) - lgamma(count + 1) - lgamma(universe - count + 1)
+    return max(0.0, ways / log(2))

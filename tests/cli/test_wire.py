@@ -1,0 +1,265 @@
+"""``floss-sim wire``: messages looked at, and every code's bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import commands
+import numpy as np
+import pytest
+
+from floss_sim import load_task
+from floss_sim.layout import Layout, build_layout
+from floss_sim.sparsity import Mask, top_k_mask
+from floss_sim.wire import decode, encode
+
+OWN = """
+name = "own"
+source = "made"
+date = "2026"
+[[clients]]
+share = 1.0
+down = "200 Mbit/s"
+up = "20 Mbit/s"
+rtt = "36 ms"
+compute_per_example = "2 ms"
+[transport]
+framing = "grpc"
+tls = true
+headers = "ipv4"
+connection = "new"
+"""
+
+
+def digits(rank: int = 4, trains: str = "lora") -> Layout:
+    task = load_task("digits")
+    return build_layout(
+        task.backbone_config, trains=trains, targets=task.lora.targets, rank=rank, labels=10
+    )
+
+
+def write(path: Path, layout: Layout, count: int, known_N: Mask | None = None, **options) -> int:
+    """Write a message of the largest of some normal values; return its bytes."""
+    values_N = np.random.default_rng(0).standard_normal(layout.entries, dtype=np.float32)
+    blob = encode(layout, values_N, top_k_mask(values_N, count), known_N=known_N, **options)
+    return path.write_bytes(blob)
+
+
+@pytest.fixture
+def wire(monkeypatch, capfd, tmp_path: Path):
+    """Call a wire command in a folder of its own; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        return commands.call(monkeypatch, capfd, "floss-sim", "wire", *words)
+
+    return call
+
+
+def answer(wire, *words: str) -> dict:
+    code, out, err = wire(*words, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def refused(wire, *words: str) -> str:
+    """Return the one line that a command says before it ends with code 2."""
+    code, out, err = wire(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    return err
+
+
+def test_a_message_is_inspected_without_its_layout(wire):
+    size = write(Path("up.floss"), digits(), 500, values="fp16", draw=np.random.default_rng(0))
+    found = answer(wire, "inspect", "up.floss")
+    assert (found["value_code"], found["value_kind"], found["packed"]) == ("fp16", "unbiased", True)
+    assert (found["format_version"], found["entries"]) == (2, 500)
+    assert found["layout"] == digits().digest.hex()
+    assert found["universe"] is found["floor_bits"] is None
+    assert "--task and --rank" in found["not_decoded"]
+    assert found["payload_bytes"] == found["index_bytes"] + found["value_bytes"] == size - 28
+    assert found["message_bytes"] == found["link_bytes"] == size  # this network adds nothing
+    code, out, _ = wire("inspect", "up.floss")
+    assert code == 0
+    assert "It can be decoded with --task and --rank" in out
+    assert "fp16 (unbiased, packed), needs no mask" in out
+    assert "500 entries\n" in out
+
+
+@pytest.mark.parametrize("trains", ["lora", "ffa", "head"])
+def test_the_layout_is_found_by_its_digest(wire, trains: str):
+    layout = digits(2, trains)
+    write(Path("up.floss"), layout, 60)
+    found = answer(wire, "inspect", "up.floss", "--task", "digits", "--rank", "2")
+    assert (found["universe"], found["not_decoded"]) == (layout.entries, None)
+    names = {"lora": ["head", "adapter", "A", "B"], "ffa": ["head", "adapter", "B"]}
+    assert [part["part"] for part in found["parts"]] == names.get(trains, ["head"])
+    assert sum(p["entries"] for p in found["parts"] if p["part"] in ("head", "adapter")) == 60
+
+
+def test_a_dense_head_is_seen_beside_a_sparse_adapter(wire):
+    layout = digits(1)
+    values_N = np.random.default_rng(0).standard_normal(layout.entries, dtype=np.float32)
+    mask_N = top_k_mask(values_N, 20)
+    for tensor in layout.tensors:
+        mask_N[layout.slices[tensor.name]] |= tensor.name.startswith("head.")
+    Path("up.floss").write_bytes(encode(layout, values_N, mask_N))
+    found = answer(wire, "inspect", "up.floss", "--task", "digits", "--rank", "1")
+    head, adapter = found["parts"][:2]
+    assert (head["density"], head["index_bytes"]) == (1, 0)
+    assert head["framed_bytes"] > 5 * adapter["framed_bytes"]
+
+
+def test_the_three_numbers_of_a_network_with_a_transport(wire):
+    Path("own.toml").write_text(OWN, encoding="utf-8")
+    size = write(Path("up.floss"), digits(), 100)
+    assert size < 1000  # one HTTP/2 frame, one TLS record, one segment
+    found = answer(wire, "inspect", "up.floss", "--network", "own.toml")
+    assert found["payload_bytes"] == size - 28
+    assert found["message_bytes"] == size + 5 + 200 + 9
+    assert found["link_bytes"] == found["message_bytes"] + 22 + 20 + 32
+    code, out, _ = wire("inspect", "up.floss", "--network", "own.toml")
+    assert code == 0
+    assert out.index("\n payload ") < out.index("\n message ") < out.index("\n link ")
+    assert "own: framing grpc, tls, headers ipv4, connection new" in out
+    assert f"Setting up a connection takes {found['setup_bytes']:,} bytes more." in out
+
+
+def test_a_run_folder_names_the_layout_of_its_models(wire, monkeypatch, capfd):
+    made, _, err = commands.call(
+        monkeypatch, capfd, "floss-sim", "run", "--rank", "2", "--down-density", "1/4",
+        "--rounds", "2", "--eval-every", "1", "--out", "run", "--json",
+    )  # fmt: skip
+    assert made == 0, err
+    found = answer(wire, "inspect", "run")
+    path = Path(found["file"])
+    assert path == Path("run/model-000002.floss")
+    layout = digits(2)
+    values_N, mask_N = decode(layout, path.read_bytes())
+    assert found["entries"] == np.count_nonzero(values_N) == np.count_nonzero(mask_N)
+    assert found["density"] == pytest.approx(1 / 4, abs=1e-3)
+    earlier = answer(wire, "inspect", "run/model-000001.floss")
+    assert earlier["universe"] == layout.entries
+    assert [part["part"] for part in earlier["parts"]] == ["head", "adapter", "A", "B"]
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, _ = wire("inspect", "run")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+    assert "part alone" in out
+    assert "of the floor" in out
+    # Moved away, nothing names the layout; in its folder, a wrong rank is refused all the same.
+    path.rename("moved.floss")
+    assert answer(wire, "inspect", "moved.floss")["parts"] == []
+    assert "at rank 8" in refused(wire, "inspect", "run/model-000001.floss", "--rank", "8")
+
+
+def test_a_strange_message_in_a_run_folder_is_not_decoded(wire):
+    description = {
+        "record_version": 2,
+        "trajectory": {"task": "not-packaged", "rank": 4},
+    }
+    Path("run.json").write_text(json.dumps(description), encoding="utf-8")
+    write(Path("up.floss"), digits(), 100)
+    found = answer(wire, "inspect", "up.floss")
+    assert "not-packaged" in found["not_decoded"]
+    assert answer(wire, "inspect", "up.floss", "--task", "digits")["not_decoded"] is None
+    assert "holds no model yet" in refused(wire, "inspect", ".")
+
+
+def test_a_message_within_a_mask_is_not_decoded(wire):
+    layout = digits()
+    known_N = np.ones(layout.entries, dtype=bool)
+    known_N[0] = False
+    values_N = np.zeros(layout.entries, np.float32)
+    values_N[5:50] = 1
+    Path("up.floss").write_bytes(encode(layout, values_N, values_N > 0, known_N=known_N))
+    found = answer(wire, "inspect", "up.floss", "--task", "digits", "--rank", "4")
+    assert found["needs"] == ["known"]
+    assert found["not_decoded"] == "only with the mask that both ends hold (known)"
+    assert found["floor_bits"] is None  # the mask's size is not in the message
+    assert "needs a known mask" in wire("inspect", "up.floss")[1]
+
+
+def test_what_cannot_be_inspected_is_refused_in_one_line(wire):
+    write(Path("up.floss"), digits(), 100)
+    blob = Path("up.floss").read_bytes()
+    for name, content in (
+        ("empty", b""),
+        ("text", b"this is no message of any kind, but long enough"),
+        ("old", blob[:4] + b"\x01" + blob[5:]),
+        ("cut", blob[:-3]),
+    ):
+        Path(name).write_bytes(content)
+    assert "no-such-file: No such file" in refused(wire, "inspect", "no-such-file")
+    assert "empty: message of 0 bytes is shorter than its frame" in refused(
+        wire, "inspect", "empty"
+    )
+    assert "text: not a floss-sim message" in refused(wire, "inspect", "text")
+    assert "old: message format 1 is not 2" in refused(wire, "inspect", "old")
+    assert "cut: message is damaged" in refused(wire, "inspect", "cut")
+    said = refused(wire, "inspect", "up.floss", "--task", "digits")
+    assert f"layout {digits().digest.hex()} is none of task 'digits' at rank 16" in said
+    assert "--rank goes with --task" in refused(wire, "inspect", "up.floss", "--rank", "4")
+    assert "nowhere" in refused(wire, "inspect", "up.floss", "--network", "nowhere")
+    assert "nothing" in refused(wire, "inspect", "up.floss", "--task", "nothing")
+    Path("folder").mkdir()
+    assert "run.json" in refused(wire, "inspect", "folder")
+
+
+def test_the_table_puts_every_code_beside_the_floor_and_the_peers(wire, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, err = wire("table", "--entries", "98304")
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 100
+    for name in ("bitmap", "rice", "range", "tensors", "rows", "fp32", "sign", "torch.save, dense"):
+        assert f" {name}" in out
+    assert "LoRA of rank 16 on 4 layers of width 768, seed 0" in out
+    assert "1/1024" in out
+
+
+def test_the_table_for_machines_agrees_with_its_parts(wire):
+    found = answer(wire, "table", "--entries", "24576", "--density", "1/16", "--values", "fp16")
+    (row,) = found["densities"]
+    assert (found["entries"], row["entries"], row["density"]) == (24_576, 1536, 1 / 16)
+    fp16 = row["messages"]["fp16"]
+    assert fp16["payload_bytes"] == min(row["index_bytes"].values()) + row["value_bytes"]["fp16"]
+    assert fp16["framed_bytes"] == fp16["payload_bytes"] + 28
+    bits = row["bits_per_entry"]
+    assert bits["message, fp16"] == 8 * fp16["framed_bytes"] / 1536
+    assert bits["32-bit COO + fp32"] == 64
+    assert bits["torch.save, sparse COO"] > 96
+    assert row["other_bytes"]["bitmap + fp32"] == 24_576 // 8 + 4 * 1536
+    again = answer(wire, "table", "--entries", "24576", "--density", "1/16", "--values", "fp16")
+    assert again == found
+
+
+def test_the_table_draws_a_picture(wire):
+    code, out, err = wire("table", "--entries", "5000", "--density", "1/4", "--out", "bits.png")
+    assert code == 0, err
+    assert Path("bits.png").read_bytes().startswith(b"\x89PNG")
+    assert "picture: bits.png" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Missing option '--entries'"),
+        (["--entries", "0"], "--entries"),
+        (["--entries", "10", "--density", "2"], "--density: density '2' is outside (0, 1]"),
+        (["--entries", "10", "--values", "fp8"], "--values 'fp8' is unknown; valid: fp32, fp16"),
+        (["--entries", "10", "--out", "bits.pdf"], "must end in .png"),
+        (["--entries", "10", "--seed", "-1"], "seed -1 must not be negative"),
+        (["--entries", "10", "--out", "no/bits.png"], "cannot write no/bits.png"),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_refused(wire, words: list[str], said: str):
+    assert said in refused(wire, "table", *words)
+
+
+@pytest.mark.parametrize("command", ["inspect", "table"])
+def test_help_has_examples(wire, command: str):
+    code, out, _ = wire(command, "--help")
+    assert code == 0
+    assert "Examples:" in out
+    assert f"floss-sim wire {command}" in out
