@@ -87,6 +87,9 @@ class Layout:
         if names != sorted(set(names)):
             raise LayoutError("the tensors of a layout must have unique names in sorted order")
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @cached_property
     def entries(self) -> int:
         """Length of the flat vector."""

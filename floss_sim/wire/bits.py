@@ -48,7 +48,7 @@ class Scale:
 
     def levels_of(self, counts_C: Counts, sizes_C: Counts) -> Counts:
         """Return the level of each cell, which holds ``counts_C`` ones in ``sizes_C`` bits."""
-        levels_C = 1 + np.searchsorted(self._between, counts_C / np.maximum(sizes_C, 1))
+        levels_C: Counts = 1 + self._between.searchsorted(counts_C / np.maximum(sizes_C, 1))
         levels_C[counts_C == sizes_C] = self.last
         levels_C[counts_C == 0] = 0
         return levels_C

@@ -135,8 +135,8 @@ class _Plan:
         scale = partition.scale
         self._partition, self._cells = partition, cells
         self._places_K = cells.places(positions_K)
-        ends = np.searchsorted(self._places_K, cells.starts + cells.sizes)
-        self._counts_C = np.diff(ends, prepend=0)
+        self._counts_C = self._places_K.searchsorted(cells.starts + cells.sizes)
+        self._counts_C[1:] -= self._counts_C[:-1].copy()
         self._levels_C = scale.levels_of(self._counts_C, cells.sizes)
         self._lowest = int(self._levels_C.min())
         often = np.bincount(self._levels_C - self._lowest)
@@ -152,21 +152,22 @@ class _Plan:
         writer = SymbolWriter()
         if self._weights.size > 1:
             writer.write(self._levels_C - self._lowest, weighted(self._weights))
-        groups = _Groups(self._partition.scale, self._cells, self._levels_C)
-        packed = groups.pack(self._places_K, self._counts_C)
-        for level, start, end in groups.runs:
-            writer.write(packed[start:end], self._partition.scale.model(level))
+        stretch = _Stretch(self._partition.scale, self._cells, self._levels_C)
+        packed, start = stretch.pack(self._places_K, self._counts_C), 0
+        for level, length in stretch.runs:
+            writer.write(packed[start : start + length], self._partition.scale.model(level))
+            start += length
         header = bytes([self._lowest, self._weights.size])
         if self._nibbles is not None:
-            pairs = np.pad(self._nibbles, (0, self._nibbles.size % 2))
-            header += (pairs[0::2] | pairs[1::2] << 4).astype(np.uint8).tobytes()
+            even = np.zeros(-(-self._nibbles.size // 2) * 2, dtype=np.uint8)
+            even[: self._nibbles.size] = self._nibbles
+            header += (even[0::2] | even[1::2] << 4).tobytes()
         return header + writer.done()
 
 
 def _nibbles(often: Counts) -> Counts:
     """Return how often each level occurs in half octaves: 15 of the most frequent, 0 of none."""
-    with np.errstate(divide="ignore"):
-        below = np.round(2 * np.log2(often.max() / often))
+    below = np.rint(2 * np.log2(often.max() / np.maximum(often, 1)))
     nibbles: Counts = np.where(often > 0, np.maximum(15 - below, 1), 0).astype(np.int64)
     return nibbles
 
@@ -196,72 +197,58 @@ def _read_cells(universe: Universe, partition: _Partition, section: memoryview) 
     levels_C = np.full(cells.sizes.size, lowest)
     if span > 1:
         levels_C += reader.read(levels_C.size, weighted(_weights(nibbles, span)))
-    groups = _Groups(scale, cells, levels_C)
-    packed = np.zeros(groups.nbytes, dtype=np.uint8)
-    for level, begin, end in groups.runs:
-        packed[begin:end] = reader.read(end - begin, scale.model(level))
-    return cells.positions(groups.unpack(packed))
+    stretch = _Stretch(scale, cells, levels_C)
+    parts = [reader.read(length, scale.model(level)) for level, length in stretch.runs]
+    return cells.positions(stretch.unpack(np.concatenate(parts) if parts else np.zeros(0, "u1")))
 
 
-class _Groups:
-    """The bits of all cells of one level, one after another, from a byte of their own on.
+class _Stretch:
+    """The bits of all cells in the order of their levels, each cell from a byte of its own on.
 
-    Cells of the first and of the last level have no bits.
+    Cells of the first and of the last level have no bits. ``runs``: how many bytes of each level.
     """
 
     def __init__(self, scale: Scale, cells: Cells, levels_C: Counts) -> None:
-        coded_C = np.flatnonzero((levels_C > 0) & (levels_C < scale.last))
-        by_level = coded_C[np.argsort(levels_C[coded_C], kind="stable")]
-        self._cells, self._full_C = cells, np.flatnonzero(levels_C == scale.last)
-        self._in_order, sizes = by_level, cells.sizes[by_level]
-        levels = levels_C[by_level]
-        firsts = np.flatnonzero(np.diff(levels, prepend=-1))
-        bits = np.add.reduceat(sizes, firsts) if firsts.size else sizes
-        ends = np.cumsum(-(-bits // 8))
-        self.nbytes = int(ends[-1]) if firsts.size else 0
-        self.runs = [
-            (int(level), int(end - -(-b // 8)), int(end))
-            for level, b, end in zip(levels[firsts], bits, ends, strict=True)
-        ]
-        before = np.cumsum(sizes) - sizes
-        group = np.repeat(np.arange(firsts.size), np.diff(firsts, append=levels.size))
-        begin_bits = 8 * (ends - -(-bits // 8))
-        self._begins = before + (begin_bits - before[firsts])[group] if firsts.size else before
-        self._sizes = sizes
-        self._starts = cells.starts[by_level]
+        self._cells = cells
+        self._full_C = levels_C == scale.last
+        self._lengths_C = (cells.sizes + 7) >> 3
+        self._lengths_C[(levels_C == 0) | self._full_C] = 0
+        self._order_C = levels_C.argsort(kind="stable")
+        in_order = self._lengths_C[self._order_C]
+        begins_C = np.empty_like(in_order)
+        begins_C[self._order_C] = in_order.cumsum() - in_order
+        self._shift_C = 8 * begins_C - cells.starts
+        by_level = np.bincount(levels_C, weights=self._lengths_C).astype(np.int64)
+        self.runs = [(int(level), int(by_level[level])) for level in by_level.nonzero()[0]]
+        self._nbytes = int(in_order.sum())
 
     def pack(self, places_K: Positions, counts_C: Counts) -> NDArray[np.uint8]:
-        """Return the bits of the coded cells' places, as bytes."""
-        shift_C = np.zeros(counts_C.size, dtype=np.int64)
-        shift_C[self._in_order] = self._begins - self._starts
-        coded_C = np.zeros(counts_C.size, dtype=bool)
-        coded_C[self._in_order] = True
-        moved = (places_K + np.repeat(shift_C, counts_C))[np.repeat(coded_C, counts_C)]
-        bits = np.zeros(8 * self.nbytes, dtype=bool)
-        bits[moved] = True
+        """Return the bits of the places, as bytes."""
+        moved_K = places_K + self._shift_C.repeat(counts_C)
+        if self._full_C.any():
+            moved_K = moved_K[~self._full_C.repeat(counts_C)]
+        bits = np.zeros(8 * self._nbytes, dtype=bool)
+        bits[moved_K] = True
         return np.packbits(bits, bitorder="little")
 
     def unpack(self, packed: NDArray[np.uint8]) -> Positions:
         """Return the places of all ones in increasing order, those of full cells included.
 
         Raises:
-            PayloadError: A bit beyond the end of a group is set.
+            PayloadError: A bit beyond the end of a cell is set.
         """
-        ones = np.flatnonzero(np.unpackbits(packed, bitorder="little"))
-        upto = np.searchsorted(ones, self._begins + self._sizes)
-        inside = np.searchsorted(ones, self._begins)
-        counts = upto - inside
-        if counts.sum() != ones.size:
-            raise PayloadError("a bit beyond the end of its cells is set")
-        places = [ones + np.repeat(self._starts - self._begins, counts)]
-        places += [
-            np.arange(start, start + size)
-            for start, size in zip(
+        ones = np.unpackbits(packed, bitorder="little").nonzero()[0]
+        cell_K = self._order_C.repeat(self._lengths_C[self._order_C])[ones >> 3]
+        places_K: Positions = ones - self._shift_C[cell_K]
+        if (places_K >= (self._cells.starts + self._cells.sizes)[cell_K]).any():
+            raise PayloadError("a bit beyond the end of its cell is set")
+        if self._full_C.any():
+            full = zip(
                 self._cells.starts[self._full_C], self._cells.sizes[self._full_C], strict=True
             )
-        ]
-        together: Positions = np.sort(np.concatenate(places))
-        return together
+            places_K = np.concatenate([places_K, *(np.arange(a, a + n) for a, n in full)])
+        places_K.sort()
+        return places_K
 
 
 def _write_bitmap(size: int, positions_K: Positions) -> bytes:
