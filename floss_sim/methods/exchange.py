@@ -23,7 +23,7 @@ from floss_sim.methods.method import Method
 from floss_sim.methods.selectors import SameMask
 from floss_sim.rng import stream
 from floss_sim.sparsity import Mask, Vector
-from floss_sim.wire import decode, encode, sent_entries
+from floss_sim.wire import VALUE_CODES, decode, encode, sent_entries
 
 State = Mapping[str, NDArray[np.float32]]
 RESIDUAL = "residual"
@@ -101,7 +101,7 @@ class Exchange:
             known_N=known_N,
             held_N=held_N,
             keep_zeros=self._carries_mask(tier, version),
-            draw=stream(self.seed, "version", version, "values"),
+            draw=self._rounding(self.method.down_values, "version", version, "values"),
         )
 
     def known(self, history: MaskHistory, tier: int, version: int, held: int) -> Mask | None:
@@ -188,7 +188,9 @@ class Exchange:
             mask_N,
             values=self.method.up_values,
             known_N=known_N,
-            draw=self._draw(client, sequence, "values"),
+            draw=self._rounding(
+                self.method.up_values, "client", client, "dispatch", sequence, "upload", "values"
+            ),
         )
         entries = sent_entries(blob)
         if not self.method.error_feedback:
@@ -212,6 +214,9 @@ class Exchange:
     def update(self, blob: bytes, known_N: Mask | None) -> Vector:
         """Return what the server decodes of an upload."""
         return decode(self.layout, blob, known_N)[0]
+
+    def _rounding(self, values: str, *names: int | str) -> np.random.Generator | None:
+        return stream(self.seed, *names) if VALUE_CODES[values].rounds_at_random else None
 
     def _draw(self, client: int, sequence: int, what: str) -> np.random.Generator:
         return stream(self.seed, "client", client, "dispatch", sequence, "upload", what)

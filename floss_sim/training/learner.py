@@ -74,6 +74,9 @@ class TorchLearner:
         self._masks: dict[int, Mask] = {}  # by tier, of the newest version
         # By tier and the mask held, likewise; None where the receiver knows no mask.
         self._blobs: dict[tuple[int, int | None], bytes] = {}
+        # The message that was decoded last, and what it held.
+        self._decoded: tuple[bytes | None, tuple[Vector, Mask | None]]
+        self._decoded = None, (model.base[:0], None)
 
     def _tier(self, client: int) -> int:
         return self.method.tier_of(client, self.config.fleet.clients)
@@ -128,7 +131,15 @@ class TorchLearner:
         )  # fmt: skip
 
     def _received(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
-        """Return what a client decodes, and the mask that trains (None: all)."""
+        """Return what a client decodes, and the mask that trains (None: all).
+
+        Clients that are sent the same message one after another have it decoded once.
+        """
+        if dispatch.blob is not self._decoded[0]:
+            self._decoded = dispatch.blob, self._decode(dispatch)
+        return self._decoded[1]
+
+    def _decode(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
         tier = self._tier(dispatch.client)
         known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
         held_N = self._held_mask(tier, dispatch.held)

@@ -69,7 +69,7 @@ def encode(
     chosen, section = index_codes.write(
         universe, positions_K, INDEX_CODES[index] if index else None
     )
-    symbols, packed = code.write(sent_K, draw or np.random.default_rng(0))
+    symbols, packed = code.write(sent_K, draw)
     frame = framing.Frame(
         chosen,
         code.code,

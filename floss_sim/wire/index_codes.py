@@ -49,6 +49,7 @@ INDEX_CODES: Mapping[str, int] = {
     "rows": ROWS,
     "held": HELD,
 }
+MOST_RICE = 1000  # entries; of more it is never the smallest
 _CODER_BYTES = 2  # what a range coder takes beyond the information, about
 
 
@@ -89,9 +90,10 @@ def write(universe: Universe, positions_K: Positions, code: int | None = None) -
     if count in (0, size) or code == NONE or (code == HELD and universe.held is None):
         raise ValueError(f"index code {code} cannot write {count} of {size} positions")
     plans = _plans(universe, positions_K)
-    lengths = {BITMAP: -(-size // 8), RICE: _rice_bytes(positions_K)}
-    lengths[RANGE] = range_bytes(size, count)
+    lengths = {BITMAP: -(-size // 8), RANGE: range_bytes(size, count)}
     lengths |= {code: plan.nbytes for code, plan in plans.items()}
+    if count <= MOST_RICE:
+        lengths[RICE] = _rice_bytes(positions_K)
     code = min(lengths, key=lambda code: (lengths[code], code)) if code is None else code
     if code in plans:
         return code, plans[code].section()

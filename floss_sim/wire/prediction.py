@@ -13,7 +13,7 @@ from functools import lru_cache
 from floss_sim.rng import stream
 from floss_sim.sparsity import top_k_mask
 from floss_sim.wire import framing
-from floss_sim.wire.index_codes import range_bytes
+from floss_sim.wire.index_codes import MOST_RICE, range_bytes
 from floss_sim.wire.value_codes import VALUE_CODES, ValueCode
 
 _SAMPLE = 1 << 20  # draws; of larger universes a sample of the same density
@@ -43,7 +43,8 @@ def index_bytes(universe: int, count: int) -> int:
     """Return the bytes of uniform positions in the code that suits them best."""
     if count in (0, universe):
         return 0
-    return min(-(-universe // 8), range_bytes(universe, count), _rice_bytes(universe, count))
+    shortest = min(-(-universe // 8), range_bytes(universe, count))
+    return min(shortest, _rice_bytes(universe, count)) if count <= MOST_RICE else shortest
 
 
 def _rice_bytes(universe: int, count: int) -> int:

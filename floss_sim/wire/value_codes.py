@@ -49,7 +49,7 @@ _TINY = np.finfo(np.float32).tiny
 _LARGEST = float(np.finfo(np.float32).max)
 _HALF_RANGE = 2.0**15  # scaled halves stay below float16's 65504
 
-Draw = np.random.Generator
+Draw = np.random.Generator | None  # None: of codes that do not round at random
 Symbols = NDArray[Any]
 Values = NDArray[np.float64]
 
@@ -128,6 +128,12 @@ class ValueCode:
         return _symbols(section, count, self.bits, self.dtype)
 
 
+def _generator(draw: Draw) -> np.random.Generator:
+    if draw is None:
+        raise ValueError("a value code that rounds at random needs a draw")
+    return draw
+
+
 def _plain(symbols_K: Symbols, bits: int) -> bytes:
     if bits == 1:
         return np.packbits(symbols_K > 0, bitorder="little").tobytes()
@@ -173,7 +179,7 @@ def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     low = np.where(low > scaled, np.nextafter(low, np.float16(0)), low)
     high = np.nextafter(low, np.float16(np.inf))
     gap = high.astype(np.float64) - low
-    up = draw.random(values_K.size) * gap < scaled - low
+    up = _generator(draw).random(values_K.size) * gap < scaled - low
     halves = np.copysign(np.where(up, high, low), values_K).astype(np.float16)
     return np.array([scale], dtype=np.float32), halves
 
@@ -184,7 +190,9 @@ def _join_fp16(scales: Vector, symbols_K: Symbols) -> Values:
 
 def _split_bf16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     bits = values_K.view(np.uint32)
-    magnitude = (bits & 0x7FFFFFFF) + draw.integers(0, 1 << 16, values_K.size, dtype=np.uint32)
+    magnitude = (bits & 0x7FFFFFFF) + _generator(draw).integers(
+        0, 1 << 16, values_K.size, dtype=np.uint32
+    )
     finite = np.minimum(magnitude >> 16, 0x7F7F)  # never infinity
     return values_K[:0], (finite | (bits >> 31 << 15)).astype(np.uint16).view(np.int16)
 
@@ -206,7 +214,7 @@ def _levels(levels: int) -> Callable[[Vector, Draw], tuple[Vector, Symbols]]:
         largest = np.maximum.reduceat(np.abs(values_K), starts)
         scales = np.clip(largest / np.float32(levels), _TINY, most).astype(np.float32)
         scaled = values_K.astype(np.float64) / _spread(scales, values_K.size)
-        rounded = np.floor(scaled + draw.random(values_K.size))
+        rounded = np.floor(scaled + _generator(draw).random(values_K.size))
         return scales, np.clip(rounded, -levels, levels).astype(np.int16)
 
     return split
@@ -224,7 +232,7 @@ def _split_tail(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     magnitude = np.abs(values_K).astype(np.float64)
     low, high = magnitude.min(), magnitude.max()
     steps = (magnitude - low) * (_TAIL / (high - low) if high > low else 0)
-    level = np.minimum(np.floor(steps + draw.random(values_K.size)), _TAIL)
+    level = np.minimum(np.floor(steps + _generator(draw).random(values_K.size)), _TAIL)
     symbols_K = np.copysign(1 + level, values_K).astype(np.int16)
     return np.array([low, high], dtype=np.float32), symbols_K
 
