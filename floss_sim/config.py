@@ -21,7 +21,8 @@ from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
 
 CODE_SCHEMA = 3  # raised whenever a change of code changes a trajectory
 Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)
-_VERSIONS = ("numpy", "torch", "transformers", "peft")
+# Of what is learned, and of how many bytes it takes.
+_VERSIONS = ("numpy", "torch", "transformers", "peft", "constriction", "pcodec")
 
 
 @dataclass(frozen=True)

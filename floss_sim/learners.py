@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, overload
 
+from floss_sim.calibration import UNCALIBRATED, Calibration
 from floss_sim.layout import Layout
 from floss_sim.messages import (
     NO_STATE,
@@ -58,13 +59,21 @@ class SizeOnlyLearner:
         layout: Names the entries.
         method: Says how many entries travel each way.
         examples: Local examples of each client, epochs included, by client number.
+        calibration: How real sizes relate to predicted ones.
     """
 
-    def __init__(self, layout: Layout, method: Method, examples: Sequence[int]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        method: Method,
+        examples: Sequence[int],
+        calibration: Calibration = UNCALIBRATED,
+    ) -> None:
         self.version = 0
         self._layout = layout
         self._method = method
         self._examples = examples
+        self._calibration = calibration
         self._ledger = MaskLedger(len(examples) if method.mask_ledger else 0)
         self._size = lru_cache(maxsize=4096)(self._predict)
 
@@ -72,9 +81,11 @@ class SizeOnlyLearner:
         """Return (bytes, entries) of a message."""
         if way == "down":
             size = self._method.download_size(self._layout, tier, version, held)
-            return size.nbytes(self._method.down_values), size.count
-        size = self._method.upload_size(self._layout, tier, version)
-        return size.nbytes(self._method.up_values), size.count
+            predicted = size.nbytes(self._method.down_values)
+        else:
+            size = self._method.upload_size(self._layout, tier, version)
+            predicted = size.nbytes(self._method.up_values)
+        return self._calibration.nbytes(way, predicted), size.count
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return a download of predicted size."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from floss_sim.calibration import UNCALIBRATED, Calibration
 from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.learners import ResumingLearner, SizeOnlyLearner
@@ -93,6 +94,7 @@ def size_only(
     profile: NetworkProfile,
     rounds: int,
     examples: Sequence[int] | None = None,
+    calibration: Calibration = UNCALIBRATED,
 ) -> RunRecord:
     """Return what rounds would cost in predicted bytes and seconds; nothing is trained.
 
@@ -102,9 +104,10 @@ def size_only(
         rounds: How many.
         examples: Local examples of each client, epochs included; by default as the task's data
             are dealt. A fleet larger than the data can be given ``learners.SameExamples``.
+        calibration: How real sizes relate to predicted ones.
     """
     examples = config.client_examples() if examples is None else examples
-    learner = SizeOnlyLearner(config.layout, config.method, examples)
+    learner = SizeOnlyLearner(config.layout, config.method, examples, calibration)
     return run(config, profile, learner, rounds=rounds)
 
 

@@ -4,9 +4,10 @@
 text                   what is limited
 =====================  ======================================================================
 ``50-dense-rounds``    rate-weighted traffic: what 50 rounds of dense LoRA at the reference
-                       rank take as the sum over clients of down_bytes / down_rate +
-                       up_bytes / up_rate (each client's own nominal rates), with no latency,
-                       compute or queueing in it (thesis, section 5.3)
+                       rank take, 32 bits an entry both ways, as the sum over clients of
+                       down_bytes / down_rate + up_bytes / up_rate (each client's own nominal
+                       rates), with no latency, compute or queueing in it (thesis, section
+                       5.3); what the wire format saves buys rounds
 ``2GB``                encoded bytes of all clients, both directions
 ``500MB/client``       the same for each slot of the cohort
 ``90s``, ``36h``       simulated wall clock, with everything in it

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from floss_sim import RunConfig
+from floss_sim.calibration import Calibration
 from floss_sim.errors import BudgetError
+from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
 from floss_sim.run import size_only
+from floss_sim.wire import plain_nbytes, predict_nbytes
 from planner.budget import Limit
 from planner.request import Request
 from planner.space import Candidate
@@ -20,8 +24,8 @@ from planner.space import Candidate
 class Cost:
     """Predicted cost of a candidate.
 
-    Predicted sizes are upper bounds (exact zeros make real messages smaller), so ``horizon``
-    rounds are always affordable.
+    Sizes are those of uniform masks and normal values (``wire.predict_nbytes``); what a run really
+    takes is known from its first rounds on.
 
     Attributes:
         down_bytes: One download.
@@ -100,8 +104,15 @@ def resolve(request: Request) -> Limit:
     limit = Limit(budget, budget.amount, links, reference.server.cohort)
     if budget.kind != "dense-rounds":
         return limit
-    record = size_only(reference, request.profile, int(budget.amount))
+    record = _dense_rounds(reference, request.profile, int(budget.amount))
     return Limit(budget, float(limit.spent(record)[-1]), links, limit.cohort)
+
+
+def _dense_rounds(reference: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:
+    """Return dense rounds as the thesis counts them: 32 bits an entry, whatever they hold."""
+    entries = reference.layout.entries
+    plain = (plain_nbytes(entries) / predict_nbytes(entries, entries),) * 2
+    return size_only(reference, profile, rounds, calibration=Calibration(*plain))
 
 
 def cost_of(record: RunRecord, limit: Limit) -> Cost:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
+from floss_sim.calibration import Calibration, calibrate
 from floss_sim.records import RunFolder
 from floss_sim.retiming import retime
+from floss_sim.run import size_only
 from planner.cost import Costs
 from planner.plan import Outcome, cut
 from planner.request import Request
@@ -26,6 +28,7 @@ class Runs:
     Attributes:
         asked: The furthest round that was asked for, by candidate; baselines not counted.
         trained: Rounds that were really trained since this object was made.
+        calibrations: How the first rounds' bytes relate to the predicted ones, by candidate.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class Runs:
         self._store = store
         self._executor = executor
         self._on_progress = on_progress
+        self.calibrations: dict[Candidate, Calibration] = {}
+        self._horizons: dict[Candidate, int] = {}
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self._targets: dict[Candidate, int] = {}
@@ -62,6 +67,31 @@ class Runs:
         self._waiting = []
         self._failed |= self._train({**targets, **baselines})
         return {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
+
+    def _calibrate(self, candidate: Candidate, rounds: int) -> None:
+        """Correct a candidate's horizon by what its first rounds really took."""
+        config, profile = self._request.config(candidate), self._request.profile
+        record = self._folder(candidate).record()
+        made = calibrate(record, size_only(config, profile, rounds), range(1, rounds + 1))
+        expected = size_only(config, profile, self._request.max_rounds, calibration=made)
+        self.calibrations[candidate] = made
+        self._horizons[candidate] = max(1, self._costs.limit.rounds(expected))
+
+    def horizon(self, candidate: Candidate) -> int:
+        """Return the rounds that the budget affords a candidate, as far as is known."""
+        return self._horizons.get(candidate, self._costs.of[candidate].horizon)
+
+    def seen(self, candidate: Candidate) -> dict[str, float]:
+        """Return real over predicted bytes of a candidate, and the rounds that follow from them.
+
+        For a finished run also the relative error of what the first rounds let expect of the rest.
+        """
+        made = self.calibrations.get(candidate)
+        if made is None:
+            return {}
+        told = {"down_calibration": made.down, "up_calibration": made.up}
+        told["calibrated_rounds"] = self.horizon(candidate)
+        return told
 
     def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
         """Extend finished runs by what their real bytes left of the budget.
@@ -124,6 +154,8 @@ class Runs:
         What other searches have trained beyond them stays unseen, so that the same question gets
         the same answer.
         """
+        if candidate not in self._horizons and candidate not in self._failed:
+            self._calibrate(candidate, rounds)
         rows = self._folder(candidate).record().evaluated().to_pylist()
         seen = [row for row in rows if row["round"] <= rounds]
         return Curve(
@@ -131,6 +163,7 @@ class Runs:
             accuracies=tuple(row["accuracy"] for row in seen),
             rounds=rounds,
             failed=candidate in self._failed,
+            horizon=self._horizons.get(candidate),
         )
 
     def outcome(self, candidate: Candidate) -> Outcome:
@@ -151,7 +184,7 @@ class Runs:
         return sorted(
             candidate
             for candidate, target in self._targets.items()
-            if target >= measured(self._costs.of[candidate].horizon)
+            if target >= measured(self.horizon(candidate))
             and candidate not in self._failed
         )
 

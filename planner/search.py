@@ -26,13 +26,15 @@ FINALISTS = 3
 class Curve:
     """What is known of one candidate: validation accuracies at evaluated rounds, in order.
 
-    ``rounds`` says how far this search had the run trained; ``failed`` that it diverged.
+    ``rounds`` says how far this search had the run trained; ``failed`` that it diverged;
+    ``horizon`` how many rounds the budget affords by the bytes of its first ones, once it is known.
     """
 
     evaluated: tuple[int, ...] = ()
     accuracies: tuple[float, ...] = ()
     rounds: int = 0
     failed: bool = False
+    horizon: int | None = None
 
     def at(self, round_: int) -> float:
         """Return the last accuracy measured up to a round; minus infinity if there is none."""
@@ -78,11 +80,12 @@ class Halving:
 
     Every candidate is trained for 1/27 of the rounds that the budget affords it; the best third
     goes on to 1/9, 1/3 and 1 of theirs (Jamieson and Talwalkar 2016, with resumed runs and one
-    horizon a candidate). At least ``FINALISTS`` finish. Decisions look only at accuracies within
-    each rung, so that curves which other searches have taken further change nothing.
+    horizon a candidate). At least ``FINALISTS`` finish, if the effort allows. Decisions look only
+    at accuracies within each rung, so that curves which other searches have taken further change
+    nothing. After the first rung, a candidate's horizon follows from the bytes that it has seen.
 
     Args:
-        horizons: Rounds that the budget affords each candidate.
+        horizons: Rounds that the budget affords each candidate, as predicted without training.
         nbytes: Predicted bytes of a whole run; breaks ties towards fewer.
         effort: Rounds of training that may be spent; never exceeded.
         seed: Chooses the starters where the effort does not suffice for all.
@@ -109,26 +112,49 @@ class Halving:
         object.__setattr__(self, "starters", tuple(sorted(order[:count])))
 
     def bound(self, starters: Sequence[Candidate]) -> int:
-        """Return the most rounds that a search from these starters can take."""
-        total, before = 0, Fraction(0)
-        alive = sorted((self.horizons[c] for c in starters), reverse=True)
-        for rung in RUNGS:
-            total += sum(math.ceil(h * rung) - math.ceil(h * before) for h in alive)
-            alive, before = alive[: survivors(len(alive))], rung
-        return total
+        """Return the most rounds that a search from these starters can take, as predicted."""
+        return _most_rounds([self.horizons[c] for c in starters], RUNGS, Fraction(0))
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the runs that the current rung lacks, or nothing after the last rung."""
         alive: Sequence[Candidate] = self.starters
-        for rung in RUNGS:
-            targets = {c: self.snap(math.ceil(self.horizons[c] * rung)) for c in alive}
+        asked: dict[Candidate, int] = {}
+        for i, rung in enumerate(RUNGS):
             known = {c: history.get(c, Curve()) for c in alive}
+            horizons = {c: (i and known[c].horizon) or self.horizons[c] for c in alive}
+            if i:
+                alive = self._affordable(alive, horizons, i, sum(asked.values()))
+            targets = {c: self.snap(math.ceil(horizons[c] * rung)) for c in alive}
+            asked |= targets
             lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
             if lacking:
                 return [Extension(c, targets[c]) for c in lacking]
             ranked = sorted(alive, key=lambda c: (-known[c].at(targets[c]), self.nbytes[c], c))
             alive = ranked[: survivors(len(ranked))]
         return []
+
+    def _affordable(
+        self, ranked: Sequence[Candidate], horizons: Mapping[Candidate, int], rung: int, asked: int
+    ) -> Sequence[Candidate]:
+        """Return the best candidates with which the effort suffices, one at least."""
+        left = self.effort - asked
+        counts = range(len(ranked), 1, -1)
+        rest = RUNGS[rung:]
+
+        def most(count: int) -> int:
+            return _most_rounds([horizons[c] for c in ranked[:count]], rest, RUNGS[rung - 1])
+
+        return ranked[: next((count for count in counts if most(count) <= left), 1)]
+
+
+def _most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], before: Fraction) -> int:
+    """Return the most rounds that runs of these horizons can take through these rungs."""
+    total = 0
+    alive = sorted(horizons, reverse=True)
+    for rung in rungs:
+        total += sum(math.ceil(h * rung) - math.ceil(h * before) for h in alive)
+        alive, before = alive[: survivors(len(alive))], rung
+    return total
 
 
 def survivors(count: int) -> int:

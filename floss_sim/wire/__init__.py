@@ -6,7 +6,15 @@ what that is for uniform positions. ``FORMAT.md`` defines every byte.
 
 from floss_sim.wire.codec import decode, encode, sent_entries
 from floss_sim.wire.index_codes import INDEX_CODES
-from floss_sim.wire.prediction import predict_nbytes
+from floss_sim.wire.prediction import plain_nbytes, predict_nbytes
 from floss_sim.wire.value_codes import VALUE_CODES
 
-__all__ = ["INDEX_CODES", "VALUE_CODES", "decode", "encode", "predict_nbytes", "sent_entries"]
+__all__ = [
+    "INDEX_CODES",
+    "VALUE_CODES",
+    "decode",
+    "encode",
+    "plain_nbytes",
+    "predict_nbytes",
+    "sent_entries",
+]

@@ -34,6 +34,11 @@ def predict_nbytes(universe: int, count: int, values: str = "fp32") -> int:
     return framing.OVERHEAD_BYTES + index + _value_bytes(universe, count, values)
 
 
+def plain_nbytes(entries: int) -> int:
+    """Return the bytes of a message of all entries at 32 bits each, as papers count them."""
+    return framing.OVERHEAD_BYTES + 4 * entries
+
+
 def index_bytes(universe: int, count: int) -> int:
     """Return the bytes of uniform positions in the code that suits them best."""
     if count in (0, universe):

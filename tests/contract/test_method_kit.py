@@ -29,7 +29,7 @@ from floss_sim.sparsity import Mask, Vector
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.learner import TorchLearner
 from floss_sim.wire import VALUE_CODES
-from floss_sim.wire.framing import OVERHEAD_BYTES
+from floss_sim.wire.framing import fields
 
 Count = Callable[[Layout], int]
 
@@ -414,7 +414,8 @@ def test_the_streams_of_a_seed_differ_between_clients_dispatches_and_seeds(case:
 # sizes
 
 
-def test_predicted_sizes_are_those_of_the_encoded_messages(case: Case):
+def test_predicted_sizes_are_about_those_of_the_encoded_messages(case: Case):
+    """Entries are predicted exactly; bytes for uniform masks, normal values."""
     played = play(case.method)
     guess = SizeOnlyLearner(played.layout, case.method, played.config.client_examples())
     exact = 0
@@ -428,26 +429,26 @@ def test_predicted_sizes_are_those_of_the_encoded_messages(case: Case):
                 (part_.dispatch, dispatch),
                 (part_.upload, uploads[-1]),
             ):
-                assert real.nbytes == len(real.blob) <= predicted.nbytes
+                assert real.nbytes == len(real.blob) <= 1.25 * predicted.nbytes
+                assert real.entries <= predicted.entries
                 if real.entries == predicted.entries:
-                    assert real.nbytes == predicted.nbytes
+                    assert real.nbytes >= 0.4 * predicted.nbytes
                     exact += 1
             assert uploads[-1].examples == part_.upload.examples
             assert dispatch.held == part_.dispatch.held
         guess.aggregate(arrivals)
-    # Zeros are common only at first (B is zero, A has no gradient) and in int4.
-    assert exact >= 12
+    # Zeros are common only at first: B is zero, A has no gradient.
+    assert exact >= 10
 
 
 def test_an_upload_that_shares_the_downloads_mask_carries_no_positions(case: Case):
     if not case.method.masked:
         return
-    code = VALUE_CODES[case.method.up_values]
     for part_ in play(case.method).parts[3:]:
         trained_N = part_.trained
         universe = part_.raw.size if trained_N is None else int(trained_N.sum())
         if part_.upload.entries == universe:
-            assert part_.upload.nbytes == OVERHEAD_BYTES + code.nbytes(universe)
+            assert not fields(part_.upload.blob)[0].index
 
 
 # error feedback
@@ -526,7 +527,7 @@ DRAWS = 500
 
 
 @pytest.mark.parametrize("way", ["down", "up"])
-@pytest.mark.parametrize("code", [c for c in VALUE_CODES if not VALUE_CODES[c].lossless])
+@pytest.mark.parametrize("code", [c for c in VALUE_CODES if VALUE_CODES[c].rounds_at_random])
 def test_rounding_is_unbiased_both_ways(code: str, way: str):
     """The mean of 500 draws against the value, entry by entry and over all entries.
 

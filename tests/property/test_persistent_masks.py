@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from floss_sim.methods import (
     method_from_name,
 )
 from floss_sim.wire import sent_entries
-from floss_sim.wire.framing import OVERHEAD_BYTES
+from floss_sim.wire.framing import fields
 
 LAYOUT = Layout(
     (
@@ -106,7 +107,7 @@ def test_a_mask_that_is_frozen_before_the_first_step_is_refused(after: int):
 def test_every_client_decodes_the_mask_whatever_it_held(
     method: Method, seed: int, ties: bool, held: int, version: int
 ):
-    """From nothing but the message and the mask that it holds; sizes as predicted."""
+    """From nothing but the message and the mask that it holds; as many entries as predicted."""
     held = min(held, version)
     drawn = vectors(seed, ties)
     exchange, history, masks = pruned(method, drawn[:version])
@@ -116,49 +117,52 @@ def test_every_client_decodes_the_mask_whatever_it_held(
     got_N, trained_N = exchange.received(blob, 0, version, known_N)
     assert np.array_equal(got_N, vector_N)
     assert np.array_equal(np.ones(N, bool) if trained_N is None else trained_N, masks[-1])
-    size = method.download_size(LAYOUT, 0, version, held).nbytes("fp32")
-    assert len(blob) <= size
-    if sent_entries(LAYOUT, blob, known_N) == masks[-1].sum():
-        assert len(blob) == size
+    size = method.download_size(LAYOUT, 0, version, held)
+    assert size.universe == (N if known_N is None else known_N.sum())
+    learned = size.count < N and not method.download_at(0, version).shared  # from the message
+    assert sent_entries(blob) == (size.count if learned else np.count_nonzero(got_N))
 
 
 # what is paid for the mask
 
 
-def message(method: Method, version: int, held: int) -> int:
+def positions(method: Method, version: int, held: int) -> int:
+    """Return the bytes that a message of this version pays for positions."""
     exchange, history, masks = pruned(method, vectors(1, ties=False)[:version])
     known_N = exchange.known(history, 0, version, held)
     vector_N = vectors(1, ties=False)[version - 1] * masks[-1]
-    return len(exchange.download(vector_N, masks[-1], 0, version, known_N))
+    frame, _ = fields(exchange.download(vector_N, masks[-1], 0, version, known_N))
+    assert frame.count == masks[-1].sum()
+    return len(frame.index)
 
 
-K = N // 4
-BITMAP = -(-N // 8)
+def floor_bytes(universe: int, count: int) -> float:
+    return math.log2(math.comb(universe, count)) / 8
 
 
 def test_a_frozen_mask_is_paid_for_by_those_who_do_not_hold_it():
     method = method_from_name("sparse-adapter", density=1 / 4, mask_ledger=True)
     for version in (1, 2, 5):
-        assert message(method, version, held=0) == OVERHEAD_BYTES + BITMAP + 4 * K
+        floor = floor_bytes(N, N // 4)
+        assert floor - 1 <= positions(method, version, held=0) <= floor + 8
     for held in (1, 3, 4):
-        assert message(method, 5, held) == OVERHEAD_BYTES + 4 * K
+        assert positions(method, 5, held) == 0
 
 
 def test_a_shrinking_mask_is_written_within_the_one_that_is_held():
     method = method_from_name("adapter-lth", factor=1 / 2, mask_ledger=True)
     kept = [int(N / 2**version) for version in range(6)]
     for held, version in ((1, 2), (1, 3), (2, 3)):
-        positions = min(-(-kept[held] // 8), 4 * kept[version])
-        expected = OVERHEAD_BYTES + positions + 4 * kept[version]
-        assert message(method, version, held) == expected
-        assert expected < message(method, version, held=0)
-    assert message(method, 3, held=3) == OVERHEAD_BYTES + 4 * kept[3]
+        paid = positions(method, version, held)
+        assert paid <= floor_bytes(kept[held], kept[version]) + 8
+        assert paid < positions(method, version, held=0)
+    assert positions(method, 3, held=3) == 0
 
 
 def test_a_mask_drawn_from_a_shared_seed_is_never_paid_for():
     method = method_from_name("adapter-lth", factor=1 / 2, pick="random")
     for version in (1, 3):
-        assert message(method, version, held=0) == OVERHEAD_BYTES + 4 * int(N / 2**version)
+        assert positions(method, version, held=0) == 0
 
 
 @given(METHODS, st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -168,7 +172,8 @@ def test_uploads_carry_values_alone(method: Method, seed: int, version: int):
     update_N = vectors(seed + 1, ties=False)[0]
     reply = exchange.upload(update_N, 0, 3, 4, trained_N, NO_STATE)
     count = int(masks[-1].sum())
-    assert (len(reply.blob), reply.entries) == (OVERHEAD_BYTES + 4 * count, count)
+    assert not fields(reply.blob)[0].index
+    assert reply.entries == count
     decoded_N = exchange.update(reply.blob, exchange.expected(0, 3, 4, trained_N))
     assert np.array_equal(decoded_N, np.where(masks[-1], update_N, 0))
 
