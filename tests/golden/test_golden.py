@@ -61,7 +61,7 @@ def test_a_trained_run_repeats_its_golden_curve():
 
 
 def write() -> None:
-    """Write all golden files."""
+    """Write all golden files but those of the messages (``test_golden_messages.py``)."""
     for name, content in (("sizes", sizes()), ("trained", trained())):
         text = json.dumps(content, indent=1) + "\n"
         (HERE / f"{name}.json").write_text(text, encoding="utf-8")
