@@ -98,9 +98,15 @@ class SymbolWriter:
 
 
 class SymbolReader:
-    """Bytes back to symbols, whatever the bytes are: what is missing at the end is zero."""
+    """Bytes back to symbols; what is missing at the end is zero.
+
+    Raises:
+        PayloadError: A zero at the end was sent.
+    """
 
     def __init__(self, section: memoryview) -> None:
+        if len(section) and not section[-1]:
+            raise PayloadError("range-coded positions end in a zero, which is not sent")
         padded = bytes(section) + bytes(-len(section) % 4)
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
@@ -116,3 +122,12 @@ class SymbolReader:
         except AssertionError:
             raise PayloadError("range-coded positions are damaged") from None
         return symbols
+
+    def done(self) -> None:
+        """Check that nothing is left to read.
+
+        Raises:
+            PayloadError: There is.
+        """
+        if not self._coder.maybe_exhausted():
+            raise PayloadError("bytes behind the range-coded positions")

@@ -87,7 +87,7 @@ def write(universe: Universe, positions_K: Positions, code: int | None = None) -
     size, count = universe.size, positions_K.size
     if count in (0, size) and code in (None, NONE):
         return NONE, b""
-    if count in (0, size) or code == NONE or (code == HELD and universe.held is None):
+    if not count or code == NONE or (code == HELD and universe.held is None):
         raise ValueError(f"index code {code} cannot write {count} of {size} positions")
     plans = _plans(universe, positions_K)
     lengths = {BITMAP: -(-size // 8), RANGE: range_bytes(size, count)}
@@ -177,7 +177,7 @@ def _nibbles(often: Counts) -> Counts:
 def _weights(nibbles: Counts | None, levels: int) -> NDArray[np.float64]:
     if nibbles is None:
         return np.ones(levels)
-    octaves = np.ldexp(np.where(nibbles % 2, 1.0, 181 / 256), (nibbles + 1) // 2)
+    octaves = np.ldexp(np.where(nibbles % 2, 1.0, 181 / 256), nibbles // 2 + 1)
     return np.where(nibbles > 0, octaves, 0.0)
 
 
@@ -192,15 +192,17 @@ def _read_cells(universe: Universe, partition: _Partition, section: memoryview) 
     nibbles = None
     if partition.weighs:
         pairs = np.frombuffer(section[2:start], np.uint8).astype(np.int64)
-        nibbles = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()[:span]
-        if not nibbles.any():
-            raise PayloadError("index section weighs no level")
+        nibbles = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()
+        if not nibbles[:span].any() or nibbles[span:].any():
+            raise PayloadError("index section weighs no level, or one beyond the last")
+        nibbles = nibbles[:span]
     reader = SymbolReader(section[start:])
     levels_C = np.full(cells.sizes.size, lowest)
     if span > 1:
         levels_C += reader.read(levels_C.size, weighted(_weights(nibbles, span)))
     stretch = _Stretch(scale, cells, levels_C)
     parts = [reader.read(length, scale.model(level)) for level, length in stretch.runs]
+    reader.done()
     return cells.positions(stretch.unpack(np.concatenate(parts) if parts else np.zeros(0, "u1")))
 
 
@@ -277,7 +279,11 @@ def _write_range(size: int, positions_K: Positions) -> bytes:
 
 
 def _read_range(size: int, section: memoryview, count: int) -> Positions:
-    symbols = SymbolReader(section).read(-(-size // 8), bytes_of_density(count / size))
+    if not size:
+        raise PayloadError("range-coded positions among no entries")
+    reader = SymbolReader(section)
+    symbols = reader.read(-(-size // 8), bytes_of_density(count / size))
+    reader.done()
     return np.flatnonzero(np.unpackbits(symbols, bitorder="little"))
 
 
@@ -321,7 +327,13 @@ def _read_rice(size: int, section: memoryview, count: int) -> Positions:
     """Read the low bits of all gaps, then their rests in unary, each ended by a one."""
     width = section[0] if len(section) else 0
     most = count * (1 + width) + (size >> width)
-    if not count or len(section) < 2 or width >= 32 or 8 * (len(section) - 2) >= most:
+    if (
+        not count
+        or len(section) < 2
+        or width >= 32
+        or count << width > 2 * size
+        or 8 * (len(section) - 2) >= most
+    ):
         raise PayloadError(f"gaps of {count} entries in {len(section)} bytes")
     bits = np.unpackbits(np.frombuffer(section[1:], np.uint8), bitorder="little")
     low, unary = bits[: count * width], np.flatnonzero(bits[count * width :])

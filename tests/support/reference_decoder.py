@@ -109,19 +109,22 @@ def positions_of(tensors, code, section, count, candidates, held):
         need(len(section) == -(-size // 8), "a bitmap of another length")
         return ones_of(bits_of(section))
     if code == RICE:
-        return rice(section, count)
+        return rice(section, count, size)
     if code == RANGE:
         need(size, "nothing to tell apart")
         decoder = RangeDecoder(section)
         cumulative = cumulative_of(byte_weights(count / size))
-        return ones_of(bits_of(decoder.read(cumulative) for _ in range(-(-size // 8))))
+        ones = ones_of(bits_of(decoder.read(cumulative) for _ in range(-(-size // 8))))
+        decoder.done()
+        return ones
     need(code in (TENSORS, ROWS, HELD), "unknown index code")
     return by_cells(code, section, cells_of(code, tensors, candidates, held))
 
 
-def rice(section, count):
+def rice(section, count, size):
     need(count and len(section) > 1 and section[0] < 32, "no gaps")
     width, bits = section[0], bits_of(section[1:])
+    need(count << width <= 2 * size, "too wide")
     need(len(bits) > count * width, "too short")
     low = [sum(bits[i * width + j] << j for j in range(width)) for i in range(count)]
     positions, last, at = [], -1, count * width
@@ -172,8 +175,10 @@ def by_cells(code, section, cells):
     if code == ROWS:
         start += -(-span // 2)
         need(len(section) >= start, "no weights")
-        nibbles = [n for byte in section[2:start] for n in (byte & 15, byte >> 4)][:span]
-        need(any(nibbles), "no level has a weight")
+        nibbles = [n for byte in section[2:start] for n in (byte & 15, byte >> 4)]
+        need(any(nibbles[:span]), "no level has a weight")
+        need(not any(nibbles[span:]), "a weight beyond the last level")
+        nibbles = nibbles[:span]
         weights = [weight_of(nibble) for nibble in nibbles]
     decoder = RangeDecoder(section[start:])
     levels = [lowest] * len(cells)
@@ -181,25 +186,22 @@ def by_cells(code, section, cells):
         cumulative = cumulative_of(weights)
         levels = [lowest + decoder.read(cumulative) for _ in cells]
 
-    # Groups
-    groups = [[] for _ in range(last + 1)]
-    for cell, level in zip(cells, levels, strict=True):
-        groups[level] += cell
-    positions = groups[last]
+    positions = [u for cell, at in zip(cells, levels, strict=True) if at == last for u in cell]
     for level in range(1, last):
-        group = groups[level]
-        if group:
-            cumulative = cumulative_of(byte_weights(densities[level]))
-            bits = bits_of(decoder.read(cumulative) for _ in range(-(-len(group) // 8)))
-            need(not any(bits[len(group) :]), "padding is not zero")
-            positions += [u for u, bit in zip(group, bits, strict=False) if bit]
+        cumulative = cumulative_of(byte_weights(densities[level]))
+        for cell, at in zip(cells, levels, strict=True):
+            if at == level:
+                bits = bits_of(decoder.read(cumulative) for _ in range(-(-len(cell) // 8)))
+                need(not any(bits[len(cell) :]), "padding is not zero")
+                positions += [u for u, bit in zip(cell, bits, strict=False) if bit]
+    decoder.done()
     return sorted(positions)
 
 
 def weight_of(nibble):
     if nibble == 0:
         return 0.0
-    return (1.0 if nibble % 2 else 181 / 256) * 2.0 ** ((nibble + 1) // 2)
+    return (1.0 if nibble % 2 else 181 / 256) * 2.0 ** (nibble // 2 + 1)
 
 
 # Scales and levels
@@ -247,6 +249,7 @@ def cumulative_of(weights):
 
 class RangeDecoder:
     def __init__(self, data):
+        need(not data or data[-1], "a zero at the end")
         data = data + bytes(-len(data) % 4)
         self.words = [word for (word,) in struct.iter_unpack(">I", data)]
         self.low, self.range = 0, ALL_ONES
@@ -270,6 +273,11 @@ class RangeDecoder:
             self.range <<= 32
             self.point = (self.point << 32 & ALL_ONES) | self.next_word()
         return symbol
+
+    def done(self):
+        need(not self.words, "words are left")
+        unread = self.point - self.low & ALL_ONES
+        need(self.range == ALL_ONES or unread < 2**33 - 1, "bits are left")
 
 
 # Value sections
