@@ -104,11 +104,13 @@ class ValueCode:
             PayloadError: It is not the section of ``count`` finite values.
         """
         start = 4 * (self.scales(count) if count else 0)
+        if len(section) < start:
+            raise PayloadError("message lacks its scales")
         scales, rest = np.frombuffer(section[:start], _F32), section[start:]
-        if len(section) < start or not (np.isfinite(scales) & (scales >= 0)).all():
-            raise PayloadError("message lacks its scales, or holds one that is not a magnitude")
+        if not (np.isfinite(scales) & (scales >= 0)).all():
+            raise PayloadError("message holds a scale that is not a magnitude")
         symbols_K = self._symbols(rest, count, is_packed)
-        if self.most and np.abs(symbols_K).max(initial=0) > self.most:
+        if self.most and not ((-self.most <= symbols_K) & (symbols_K <= self.most)).all():
             raise PayloadError(f"message holds a symbol beyond {self.most}")
         with np.errstate(over="ignore", invalid="ignore"):
             values_K: Vector = self.join(scales, symbols_K).astype(np.float32)

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from wire_messages import bits, failing, seeded
+from wire_messages import bits, seeded
 
 from floss_sim.errors import PayloadError
 from floss_sim.wire.packing import packed
@@ -270,12 +270,10 @@ def test_every_shorter_and_longer_section_is_refused(name: str):
     for count in (3, 400):
         section, is_packed = written(name, seeded().standard_normal(count))
         for length in range(len(section)):
-            if length >= 4 * SCALED.get(name, 0) or length % 4 == 0:
-                refuse(name, section[:length], count, None, is_packed)
+            refuse(name, section[:length], count, None, is_packed)
         refuse(name, section + b"\0", count, None, is_packed)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="part of a scale is not looked for")
 @pytest.mark.parametrize("name", SCALED)
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_section_that_ends_within_a_scale_is_refused(name: str, length: int):
@@ -322,7 +320,7 @@ def test_symbols_that_no_writer_writes_are_refused(
 
 
 @pytest.mark.parametrize(("name", "most"), [("int8", 127), ("int4", 7)])
-@pytest.mark.parametrize("beyond", [128, -128, 32767, *failing([-32768], "its magnitude wraps")])
+@pytest.mark.parametrize("beyond", [128, -128, 32767, -32768])
 def test_packed_symbols_beyond_the_largest_are_refused(name: str, most: int, beyond: int):
     symbols = np.full(20, beyond, np.int16)
     section = struct.pack("<f", 1) + packed(symbols)
