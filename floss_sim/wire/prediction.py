@@ -18,6 +18,8 @@ from floss_sim.wire.value_codes import VALUE_CODES, ValueCode
 
 _SAMPLE = 1 << 20  # draws; of larger universes a sample of the same density
 _MOST_DRAWS = 1 << 24
+_REPEATS = 8  # of samples that are small: the size of one message differs from that of the next
+_SMALL = 1 << 17
 _ENOUGH = 1 << 12  # values
 
 
@@ -67,7 +69,10 @@ def _value_bytes(universe: int, count: int, values: str) -> int:
 
 
 def _measured(code: ValueCode, universe: int, count: int) -> int:
-    """Return the bytes of the largest ``count`` of so many normal draws."""
+    """Return the mean bytes of the largest ``count`` of so many normal draws."""
     draw = stream(0, "wire", "values")
-    values_U = draw.standard_normal(universe, dtype="float32")
-    return len(code.write(values_U[top_k_mask(values_U, count)], draw)[0])
+    sizes = []
+    for _ in range(_REPEATS if universe <= _SMALL else 2):
+        values_U = draw.standard_normal(universe, dtype="float32")
+        sizes.append(len(code.write(values_U[top_k_mask(values_U, count)], draw)[0]))
+    return round(sum(sizes) / len(sizes))

@@ -110,7 +110,7 @@ class ValueCode:
         if not (np.isfinite(scales) & (scales >= 0)).all():
             raise PayloadError("message holds a scale that is not a magnitude")
         symbols_K = self._symbols(rest, count, is_packed)
-        if self.most and (np.abs(symbols_K.astype(np.int32)) > self.most).any():
+        if self.most and not ((-self.most <= symbols_K) & (symbols_K <= self.most)).all():
             raise PayloadError(f"message holds a symbol beyond {self.most}")
         with np.errstate(over="ignore", invalid="ignore"):
             values_K: Vector = self.join(scales, symbols_K).astype(np.float32)

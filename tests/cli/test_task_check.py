@@ -16,6 +16,8 @@ import floss_sim.cli
 import floss_sim.tasks
 import planner.cli
 from floss_sim.tasks import load_task
+from floss_sim.units import format_bytes
+from floss_sim.wire import predict_nbytes
 
 TASKS = Path(floss_sim.tasks.__file__).parent
 GUIDE = (TASKS / "GUIDE.md").read_text(encoding="utf-8")
@@ -75,7 +77,8 @@ def test_check_says_what_it_found_as_json(monkeypatch, capfd):
     assert found["cut_texts"] is None
     assert found["client_examples"] == {"min": 21, "median": 22, "max": 22}
     assert found["trainable_entries"] == 4 * 4 * 2 * 2 * 64 + 10 * 64 + 10
-    assert found["download_bytes"] == found["upload_bytes"] > 4 * found["trainable_entries"]
+    dense = predict_nbytes(found["trainable_entries"], found["trainable_entries"])
+    assert found["download_bytes"] == found["upload_bytes"] == dense
     assert found["round_bytes"] == 5 * (found["download_bytes"] + found["upload_bytes"])
     assert 0 < found["step_s"] < 10
 
@@ -93,11 +96,13 @@ def test_check_counts_what_the_options_change(monkeypatch, capfd):
 def test_check_prints_a_table(monkeypatch, capfd):
     code, out, err = call(monkeypatch, capfd, "task", "check", "digits")
     assert (code, err) == (0, "")
+    entries = 4 * 2 * 2 * 16 * 64 + 10 * 64 + 10  # rank 16 on q and v of four layers, and the head
+    dense = format_bytes(predict_nbytes(entries, entries))
     for said in (
         "training examples",
         "1097",
         "trainable entries",
-        "68.2 kB down and 68.2 kB up",
+        f"{dense} down and {dense} up",
         "one local step",
     ):
         assert said in out

@@ -204,3 +204,65 @@ def test_tensors_of_one_layout_begin_with_different_values():
     vector = layout.initial(0)
     drawn = {vector[layout.slices[t.name]].tobytes() for t in layout.tensors if t.kind == "lora_A"}
     assert len(drawn) == 8
+
+
+# rows
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "rows"),
+    [
+        ((4, 6), "lora_A", 4),
+        ((6, 4), "lora_B", 4),
+        ((1, 6), "lora_A", 1),
+        ((6, 1), "lora_B", 1),
+        ((10, 6), "head_weight", 10),
+        ((10,), "head_bias", 1),
+        ((6,), "bias", 1),
+        ((6, 4), "weight", 1),
+    ],
+)
+def test_rows_are_the_ranks_of_an_adapter_and_the_classes_of_the_head(
+    shape: tuple[int, ...], kind: str, rows: int
+):
+    tensor = TensorSpec("t", shape, kind)
+    assert tensor.rows == rows
+    assert tensor.size % rows == 0
+
+
+def test_sizes_of_tensors_and_rows_by_hand():
+    layout = Layout(
+        (
+            TensorSpec("a", (2, 3), "lora_A"),
+            TensorSpec("b", (4, 2), "lora_B"),
+            TensorSpec("c", (5,), "bias"),
+            TensorSpec("d", (3, 2), "head_weight"),
+        )
+    )
+    assert layout.tensor_sizes.tolist() == [6, 8, 5, 6]
+    assert layout.row_sizes.tolist() == [3, 3, 4, 4, 5, 2, 2, 2]
+    assert layout.row_order is not None
+    columns = [6, 8, 10, 12, 7, 9, 11, 13]  # of b, which begins at 6
+    assert layout.row_order.tolist() == [*range(6), *columns, *range(14, 25)]
+
+
+def test_rows_of_a_layout_without_b_are_in_the_order_of_the_vector():
+    assert pair().row_order is None
+    assert pair().row_sizes.tolist() == [3, 3, 4]
+
+
+@pytest.mark.parametrize("targets", [("q",), ("mlp_in", "mlp_out"), ("k", "o", "mlp_in")])
+@pytest.mark.parametrize("rank", [1, 3, 64])
+def test_every_entry_is_in_the_row_of_its_rank_or_class(targets: tuple[str, ...], rank: int):
+    """A row is one rank of A, one column of B, one class of the head."""
+    layout = lora_layout(VIT, targets, rank, 10)
+    order = np.arange(layout.entries) if layout.row_order is None else layout.row_order
+    assert np.array_equal(np.sort(order), np.arange(layout.entries))
+    assert layout.row_sizes.sum() == layout.tensor_sizes.sum() == layout.entries
+    assert layout.row_sizes.size == sum(tensor.rows for tensor in layout.tensors)
+    rows = iter(np.split(order, np.cumsum(layout.row_sizes)[:-1]))
+    for tensor in layout.tensors:
+        entries = np.arange(layout.entries)[layout.slices[tensor.name]].reshape(tensor.shape)
+        by_row = {"lora_B": entries.T, "head_bias": entries[None]}.get(tensor.kind, entries)
+        for expected in by_row:
+            assert np.array_equal(next(rows), expected)
