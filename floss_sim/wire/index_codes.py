@@ -13,8 +13,10 @@ held     6     bits by whether the entry is in the mask that both ends  fewer, a
                hold, range-coded
 =======  ====  =======================================================  ======================
 
-An encoder takes the code whose section is smallest. A decoder never allocates more than the
-universe's U entries allow, and every section has one length. ``FORMAT.md`` has the bytes.
+An encoder takes the code whose section is smallest. What range codes take follows from counts, to a
+byte or two; where ones come in long runs it is less, which is not looked at. A decoder never
+allocates more than the universe's U entries allow, and every section has one length. ``FORMAT.md``
+has the bytes.
 """
 
 from __future__ import annotations
@@ -88,7 +90,8 @@ def write(universe: Universe, positions_K: Positions, code: int | None = None) -
     if count in (0, size) and code in (None, NONE):
         return NONE, b""
     if not count or code == NONE or (code == HELD and universe.held is None):
-        raise ValueError(f"index code {code} cannot write {count} of {size} positions")
+        name = next(name for name, number in INDEX_CODES.items() if number == code)
+        raise ValueError(f"index code {name!r} cannot write {count} of {size} positions")
     plans = _plans(universe, positions_K)
     lengths = {BITMAP: -(-size // 8), RANGE: range_bytes(size, count)}
     lengths |= {code: plan.nbytes for code, plan in plans.items()}

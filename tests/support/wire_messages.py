@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable
 
 import numpy as np
-import pytest
 
 from floss_sim.errors import PayloadError
 from floss_sim.layout import Layout, TensorSpec
@@ -103,14 +101,6 @@ def by_hand(
     head = b"FLSS" + bytes([2, index_code, value_code, flags]) + layout.digest
     lengths = count.to_bytes(4, "little") + len(index).to_bytes(4, "little")
     return sealed(head + lengths + index + values, known, held)
-
-
-def failing(
-    parameters: Iterable[object], reason: str, raises: type[BaseException] | None = None
-) -> list[object]:
-    """Return parameters with which a test is known to fail."""
-    mark = pytest.mark.xfail(strict=True, reason=reason, raises=raises)
-    return [pytest.param(parameter, marks=mark) for parameter in parameters]
 
 
 def refused(

@@ -250,7 +250,7 @@ def test_a_bit_beyond_the_end_of_its_cells_is_refused(code: int):
         if fits:
             assert read_back(universe_of(5), code, section, 2) == [0, 4]
         else:
-            with pytest.raises(PayloadError, match="beyond the end of its cells"):
+            with pytest.raises(PayloadError, match="beyond the end of its cell"):
                 read_back(universe_of(5), code, section, 2)
 
 
