@@ -25,6 +25,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.network.profile import EnergySection, PricesSection
 from floss_sim.records import RunRecord
 from floss_sim.simulator import AGGREGATED
+from floss_sim.wire.framing import OVERHEAD_BYTES
 
 _MB, _GB = 1e6, 1e9
 _ROUNDING = 1e-9  # relative: what the clock does not resolve is no queueing
@@ -113,6 +114,46 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     columns["energy_j"] = _energy_j(columns, profile.energy if profile else EnergySection())
     columns["money"] = _money(columns, prices)
     return Account(columns, prices.currency if prices else "")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """The mean bytes of a delivered message: three numbers that are never one.
+
+    Attributes:
+        messages: How many were delivered.
+        payload: Positions and values.
+        message: The payload with its frame and that of its call; None where the network is unknown.
+        link: What the link carries: with TLS, headers, retransmissions and set-up.
+    """
+
+    messages: int
+    payload: float
+    message: float | None
+    link: float
+
+
+def carried(record: RunRecord, profile: NetworkProfile | None) -> dict[str, Carried]:
+    """Return what messages took, by direction; first downloads are no messages.
+
+    Args:
+        record: The run.
+        profile: The network on which its seconds were simulated, if it is known.
+    """
+    rows = {name: record.transfers[name].to_numpy() for name in record.transfers.column_names}
+    whole = rows["sent_bytes"] == rows["nbytes"]
+    found = {}
+    for way in ("down", "up"):
+        chosen = whole & (rows["direction"] == way)
+        nbytes, link = rows["nbytes"][chosen], rows["wire_bytes"][chosen]
+        if nbytes.size:
+            message = None
+            if profile:
+                framed = [profile.transport.message_bytes(int(n)) for n in nbytes]
+                message = float(np.mean(framed))
+            payload = float(nbytes.mean()) - OVERHEAD_BYTES
+            found[way] = Carried(nbytes.size, payload, message, float(link.mean()))
+    return found
 
 
 def _closed_s(record: RunRecord, rounds: Column) -> Column:

@@ -37,6 +37,14 @@ class Calibration:
 UNCALIBRATED = Calibration()
 
 
+def telling(first: int) -> range:
+    """Return which of a run's first rounds foretell the others: the second half of them.
+
+    The very first are unlike all others, because B is zero and A has no gradient.
+    """
+    return range(first // 2 + 1, first + 1)
+
+
 def calibrate(record: RunRecord, predicted: RunRecord, rounds: range) -> Calibration:
     """Return the calibration that some rounds of a run give.
 

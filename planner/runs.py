@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from floss_sim.calibration import Calibration, calibrate
+from floss_sim.calibration import Calibration, calibrate, telling
 from floss_sim.records import RunFolder
 from floss_sim.retiming import retime
 from floss_sim.run import size_only
@@ -72,7 +72,7 @@ class Runs:
         """Correct a candidate's horizon by what its first rounds really took."""
         config, profile = self._request.config(candidate), self._request.profile
         record = self._folder(candidate).record()
-        made = calibrate(record, size_only(config, profile, rounds), range(1, rounds + 1))
+        made = calibrate(record, size_only(config, profile, rounds), telling(rounds))
         expected = size_only(config, profile, self._request.max_rounds, calibration=made)
         self.calibrations[candidate] = made
         self._horizons[candidate] = max(1, self._costs.limit.rounds(expected))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow.csv
 import typer
 
-from floss_sim.accounting import COSTS, SECONDS, Account, account
+from floss_sim.accounting import COSTS, SECONDS, Account, Carried, account, carried
 from floss_sim.changes import named
 from floss_sim.cli.common import JsonOption, plain_table, show_whole
 from floss_sim.errors import ConfigError, RecordError
@@ -61,12 +63,14 @@ def show_account(
     rows = made.table() if by == "participation" else made.by(by)
     if csv:
         pyarrow.csv.write_csv(rows, csv)
-    total = made.total()
+    total, messages = made.total(), carried(record, profile)
     if json_:
         said = {"network": name, "currency": made.currency, "total": total}
+        said["messages"] = {way: asdict(found) for way, found in messages.items()}
         print(json.dumps({**said, "by": by, "rows": rows.to_pylist()}, indent=2))
     else:
         _print(made, record.rounds.num_rows, name)
+        _print_messages(messages)
         if csv:
             print(f"by {by}: {csv}")
 
@@ -109,6 +113,15 @@ def _print(made: Account, rounds: int, network: str) -> None:
     show_whole(table)
     kinds = ", ".join(f"{(fates == kind).sum()} {kind}" for kind in _ordered(fates))
     print(f"{count} participations: {kinds}")
+
+
+def _print_messages(messages: Mapping[str, Carried]) -> None:
+    table = plain_table("a message", "number", "payload", "message", "link")
+    for way, found in messages.items():
+        sizes = (found.payload, found.message, found.link)
+        shown = ["?" if size is None else format_bytes(size) for size in sizes]
+        table.add_row(way, str(found.messages), *shown)
+    show_whole(table)
 
 
 def _ordered(fates: Any) -> list[str]:

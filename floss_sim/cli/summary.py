@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from floss_sim.calibration import calibrate, telling
 from floss_sim.config import RunConfig
 from floss_sim.errors import PayloadError, RecordError
 from floss_sim.layout import ADAPTED
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.run import size_only
 from floss_sim.simulator import RoundPolicy
 from floss_sim.sparsity import Mask
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import decode
 
+_FIRST_ROUNDS = 10  # from which the bytes of the others are foretold
 _KINDS = {
     "lora_A": "A", "lora_B": "B", "head_weight": "head", "head_bias": "head bias",
     "bias": "biases", "weight": "weights",
@@ -59,6 +62,7 @@ def finish(
         "configuration": config.describe(),
         **_ledger(config, last["round"]),
         **_mask(config, model),
+        **_prediction(config, profile, record),
         "network": profile.name,
         "rounds": last["round"],
         "validation_accuracy": last["accuracy"],
@@ -85,6 +89,28 @@ def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
     return {"mask_ledger_bytes": method.ledger_nbytes(config.layout, clients, rounds)}
 
 
+def _prediction(
+    config: RunConfig, profile: NetworkProfile, record: RunRecord
+) -> dict[str, dict[str, float]]:
+    """Return how real bytes relate to predicted ones, and how well first rounds foretold others."""
+    rounds = record.rounds.num_rows
+    first = min(_FIRST_ROUNDS, rounds // 2)
+    if not first:
+        return {}
+    predicted = size_only(config, profile, rounds)
+    made = calibrate(record, predicted, telling(first))
+    error = made.error(calibrate(record, predicted, range(first + 1, rounds + 1)))
+    return {
+        "real_over_predicted_bytes": {
+            "rounds": first,
+            "down": made.down,
+            "up": made.up,
+            "error_down": error.down,
+            "error_up": error.up,
+        }
+    }
+
+
 def _mask(config: RunConfig, model: bytes) -> dict[str, dict[str, float]]:
     """Return the fraction of each kind of tensor that a persistent mask keeps."""
     if config.method.persistent is None:
@@ -102,6 +128,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
     transfers = summary["participations"]
     ledger, wasted = summary.get("mask_ledger_bytes"), summary["wasted_bytes"]
+    seen = summary.get("real_over_predicted_bytes")
     for name, value in (
         ("method", summary["method"]),
         ("configuration", summary["configuration"]),
@@ -113,11 +140,20 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         ("test accuracy", f"{summary['test_accuracy']:.3f}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
+        *([("predicted sizes", _foretold(seen))] if seen else []),
         *([("wasted", f"{format_bytes(wasted)} of these")] if wasted else []),
         ("simulated time", format_duration(summary["simulated_s"])),
     ):
         table.add_row(name, value)
     return table
+
+
+def _foretold(made: Mapping[str, float]) -> str:
+    return (
+        f"{made['down']:.2f} of them down and {made['up']:.2f} up in the first {made['rounds']} "
+        f"rounds, which foretells the others to {100 * made['error_down']:+.1f} % and "
+        f"{100 * made['error_up']:+.1f} %"
+    )
 
 
 def _policy(summary: Mapping[str, Any]) -> str:
