@@ -96,12 +96,15 @@ def recording() -> Iterator[Messages]:
         return reply
 
     Exchange.download, Exchange.upload = download, upload  # type: ignore[method-assign]
-    exchange.encode, exchange.decode = (partial(timed, coder) for coder in coders.values())
+    for name, coder in coders.items():
+        setattr(exchange, name, partial(timed, coder))
     try:
         yield kept
     finally:
-        Exchange.download, Exchange.upload = real.values()  # type: ignore[method-assign]
-        exchange.encode, exchange.decode = coders.values()
+        for name in WAYS:
+            setattr(Exchange, name, real[name])
+        for name, coder in coders.items():
+            setattr(exchange, name, coder)
 
 
 def task_of(name: str) -> Task | None:
