@@ -110,7 +110,9 @@ def torch_jobs(values_N: Vector, mask_N: Mask) -> Jobs:
 
     def save(into: io.BytesIO) -> None:
         positions = torch.from_numpy(np.flatnonzero(mask_N))
-        sparse = torch.sparse_coo_tensor(positions[None], tensor[positions], tensor.shape)
+        sparse = torch.sparse_coo_tensor(
+            positions[None], tensor[positions], tensor.shape, check_invariants=False
+        )
         torch.save(sparse, into)
 
     save(buffer)
