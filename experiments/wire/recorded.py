@@ -23,6 +23,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tables import HERE, Row, floor_bytes, sections, write
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
@@ -155,12 +156,26 @@ def measure(case: Case, way: str, config: RunConfig, blobs: Sequence[bytes]) -> 
 
 
 def value_bits(sent: Sequence[Vector]) -> Row:
-    """Return the bits that a value takes in each code, scales included."""
-    draw, total = np.random.default_rng(0), sum(values_K.size for values_K in sent)
-    return {
-        name: round(8 * sum(len(code.write(v, draw)[0]) for v in sent) / total, 3)
-        for name, code in VALUE_CODES.items()
-    }
+    """Return the bits that a value takes in each code, and its mean squared error.
+
+    The error is relative to the mean square.
+    """
+    total, square = (sum(part) for part in zip(*((v.size, _square(v)) for v in sent), strict=True))
+    row: Row = {}
+    for name, code in VALUE_CODES.items():
+        draw, nbytes, error = np.random.default_rng(0), 0, 0.0
+        for values_K in sent:
+            section, packed = code.write(values_K, draw)
+            nbytes += len(section)
+            read_K = code.read(memoryview(section), values_K.size, packed)
+            error += _square(read_K.astype(np.float64) - values_K)
+        row[name] = round(8 * nbytes / total, 3)
+        row[f"{name}_error"] = float(f"{error / square:.3g}")
+    return row
+
+
+def _square(values_K: NDArray[np.floating[Any]]) -> float:
+    return float(np.square(values_K, dtype=np.float64).sum())
 
 
 def measure_held(case: Case, config: RunConfig, blobs: Sequence[bytes]) -> Row:

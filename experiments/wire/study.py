@@ -52,8 +52,9 @@ def tables() -> dict[str, list[Row]]:
         "Error of value codes: the largest 1/16 of normal values": read("errors.csv"),
         f"Milliseconds at {VIT_ENTRIES:,} entries, one thread": speed(),
         "100,000,000 entries": read("large.csv"),
-        "Recorded masks": recorded(),
-        "Recorded values: bits of a value in each code": read("values.csv"),
+        "Recorded masks": read("recorded.csv"),
+        "Recorded values: bits of a value in each code": recorded_values(""),
+        "Recorded values: mean squared error of each code, relative": recorded_values("_error"),
         "Recorded downloads beside an older mask: index bytes over log2 C(n, k)": read("held.csv"),
         "Coding in the processor time of digits": read("share.csv"),
         "Accuracy through decoded values: digits, percent": accuracy(),
@@ -114,9 +115,13 @@ def speed() -> list[Row]:
     return sorted(steps.values(), key=lambda line: order.index(line["step"]))
 
 
-def recorded() -> list[Row]:
-    """Return the masks of real runs."""
-    return read("recorded.csv")
+def recorded_values(what: str) -> list[Row]:
+    """Return the bits (``""``) or the errors (``"_error"``) of real values."""
+    return [
+        {"run": row["run"], "direction": row["direction"]}
+        | {code: row[f"{code}{what}"] for code in VALUE_CODES}
+        for row in read("values.csv")
+    ]
 
 
 def accuracy() -> list[Row]:
