@@ -25,7 +25,7 @@ from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
 from floss_sim.transfers import TransferTable
 from floss_sim.units import format_duration
 
-_TIMING_SCHEMA = 1  # counted up when the simulator's times change
+_TIMING_SCHEMA = 2  # counted up when the simulator's times change
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
 

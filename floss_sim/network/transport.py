@@ -22,7 +22,8 @@ from floss_sim.documents import Section
 from floss_sim.units import BITS_PER_BYTE
 
 _GRPC_PREFIX = 5  # gRPC over HTTP/2: compressed flag and length of a message
-_GRPC_HEADERS = 200  # HEADERS and trailers of a call after HPACK: about; no standard fixes it
+_GRPC_CALL = 60  # HEADERS after HPACK, trailers, WINDOW_UPDATE, PING: 34 to 84 were measured
+_GRPC_FIRST_CALL = 300  # also preface, SETTINGS, HEADERS in full: 370 up and 220 down, measured
 _FRAME, _FRAME_DATA = 9, 16_384  # RFC 9113, sections 4.1 and 4.2: header and default most data
 _RECORD, _RECORD_DATA = 22, 16_384  # RFC 8446, section 5.2: header 5, type 1, AEAD tag 16
 _IP = {"none": 0, "ipv4": 20, "ipv6": 40}
@@ -46,11 +47,17 @@ class Transport(Section):
     initial_window: Annotated[int, Field(ge=1, le=1000)] = 10
 
     def message_bytes(self, payload: int) -> int:
-        """Return a payload's bytes with the framing of its call."""
+        """Return a payload's bytes with the framing of its call, the first of a new connection.
+
+        No standard fixes what gRPC adds: the constants are those of grpcio 1.85, within 0.1 % and
+        150 bytes of what its socket carries. Its frames are larger than HTTP/2's default, at
+        which grpc-go and grpc-java stay: 9 bytes in 16,384.
+        """
         if self.framing == "none":
             return payload
         data = payload + _GRPC_PREFIX
-        return data + _GRPC_HEADERS + _FRAME * math.ceil(data / _FRAME_DATA)
+        call = _GRPC_FIRST_CALL if self.connection == "new" else _GRPC_CALL
+        return data + call + _FRAME * math.ceil(data / _FRAME_DATA)
 
     def wire_bytes(self, payload: int, loss: float = 0.0) -> int:
         """Return the bytes that a payload takes on the link, set-up not included.

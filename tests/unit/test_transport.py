@@ -31,9 +31,15 @@ def test_the_ideal_transport_adds_nothing(payload: int):
 def test_a_grpc_message_has_a_prefix_headers_and_frames_of_16_kib():
     grpc = Transport(framing="grpc")
     # A payload with its prefix of 5 bytes just fits into one frame, or needs a second.
-    assert grpc.wire_bytes(16_379) == 16_379 + 5 + 9 + 200
-    assert grpc.wire_bytes(16_380) == 16_380 + 5 + 2 * 9 + 200
-    assert grpc.wire_bytes(46_000) == 46_000 + 5 + 3 * 9 + 200
+    assert grpc.wire_bytes(16_379) == 16_379 + 5 + 9 + 60
+    assert grpc.wire_bytes(16_380) == 16_380 + 5 + 2 * 9 + 60
+    assert grpc.wire_bytes(46_000) == 46_000 + 5 + 3 * 9 + 60
+
+
+def test_the_first_call_of_a_connection_carries_its_set_up_and_all_headers():
+    kept, new = (Transport(framing="grpc", connection=c) for c in ("kept", "new"))
+    assert kept.wire_bytes(1000) == 1000 + 5 + 9 + 60
+    assert new.wire_bytes(1000) == 1000 + 5 + 9 + 300
 
 
 def test_a_tls_record_holds_16_kib_and_adds_22_bytes():
@@ -65,10 +71,10 @@ def test_a_link_header_alone_stands_on_every_segment():
 
 
 def test_everything_at_once_is_framed_then_encrypted_then_cut_into_segments():
-    framed = 46_000 + 5 + 200 + 3 * 9
+    framed = 46_000 + 5 + 300 + 3 * 9
     encrypted = framed + 3 * 22
-    segments = 32
-    assert 31 * 1448 < encrypted <= segments * 1448
+    segments = 33
+    assert 32 * 1448 < encrypted <= segments * 1448
     assert FULL.wire_bytes(46_000) == encrypted + segments * (52 + 14)
 
 
