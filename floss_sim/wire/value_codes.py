@@ -48,6 +48,7 @@ _F32 = np.dtype("<f4")
 _TINY = np.finfo(np.float32).tiny
 _LARGEST = float(np.finfo(np.float32).max)
 _HALF_RANGE = 2.0**15  # scaled halves stay below float16's 65504
+_HALF_NORMAL, _HALF_STEP = np.float32(2.0**-14), np.float32(2.0**-24)
 
 Draw = np.random.Generator | None  # None: of codes that do not round at random
 Symbols = NDArray[Any]
@@ -174,14 +175,15 @@ def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     magnitude = np.abs(values_K)
     least = max(float(magnitude.max()) / _HALF_RANGE, float(_TINY))
     scale = np.maximum(magnitude.min(), np.float32(least))
-    scaled = magnitude / np.float64(scale)
-    low = scaled.astype(np.float16)
-    low = np.where(low > scaled, np.nextafter(low, np.float16(0)), low)
-    high = np.nextafter(low, np.float16(np.inf))
-    gap = high.astype(np.float64) - low
-    up = _generator(draw).random(values_K.size) * gap < scaled - low
-    halves = np.copysign(np.where(up, high, low), values_K).astype(np.float16)
-    return np.array([scale], dtype=np.float32), halves
+    scaled = magnitude / scale
+    # A half lacks 13 bits of the fraction, and counts exponents from 112 less.
+    random = _generator(draw).integers(0, 1 << 13, values_K.size, dtype=np.uint16)
+    halves = ((scaled.view(np.uint32) + random) >> 13) - (112 << 10)
+    small = scaled < _HALF_NORMAL
+    if small.any():  # below, a half is a number of equal steps
+        halves[small] = np.floor(scaled[small] / _HALF_STEP + random[small] / (1 << 13))
+    signs = values_K.view(np.uint32) >> 31 << 15
+    return np.array([scale], dtype=np.float32), (halves | signs).astype(np.uint16).view(np.float16)
 
 
 def _join_fp16(scales: Vector, symbols_K: Symbols) -> Values:
