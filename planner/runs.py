@@ -180,7 +180,11 @@ class Runs:
         return cut(candidate, record, self._costs.limit, last, binds, config.server.cohort)
 
     def finished(self) -> list[Candidate]:
-        """Return the candidates, baselines included, that reached their horizon."""
+        """Return the candidates, baselines included, that reached their horizon.
+
+        That is the shorter of the predicted one, which the effort sufficed for, and the one by
+        real bytes.
+        """
         return sorted(
             candidate
             for candidate, target in self._targets.items()

@@ -122,9 +122,11 @@ class Halving:
         for i, rung in enumerate(RUNGS):
             known = {c: history.get(c, Curve()) for c in alive}
             horizons = {c: (i and known[c].horizon) or self.horizons[c] for c in alive}
+            left = self.effort - sum(asked.values())
             if i:
-                alive = self._affordable(alive, horizons, i, sum(asked.values()))
-            targets = {c: self.snap(math.ceil(horizons[c] * rung)) for c in alive}
+                alive = self._affordable(alive, horizons, i, left)
+            most = {c: asked.get(c, 0) + left for c in alive}
+            targets = {c: self.snap(min(math.ceil(horizons[c] * rung), most[c])) for c in alive}
             asked |= targets
             lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
             if lacking:
@@ -134,10 +136,9 @@ class Halving:
         return []
 
     def _affordable(
-        self, ranked: Sequence[Candidate], horizons: Mapping[Candidate, int], rung: int, asked: int
+        self, ranked: Sequence[Candidate], horizons: Mapping[Candidate, int], rung: int, left: int
     ) -> Sequence[Candidate]:
-        """Return the best candidates with which the effort suffices, one at least."""
-        left = self.effort - asked
+        """Return the best candidates for which the effort that is left suffices, one at least."""
         counts = range(len(ranked), 1, -1)
         rest = RUNGS[rung:]
 

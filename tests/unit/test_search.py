@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,41 @@ def test_the_effort_is_never_overspent_and_something_finishes(horizons, fraction
     assert sum(world.rounds.values()) <= strategy.bound(strategy.starters) <= effort
     finished = [c for c, r in world.rounds.items() if r == by_candidate[c]]
     assert len(finished) >= min(FINALISTS, len(strategy.starters))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=40),
+    st.floats(0.5, 1.8),
+    st.floats(0.05, 1.0),
+)
+def test_horizons_by_real_bytes_never_overspend_the_effort(horizons, factor, fraction):
+    """First rounds tell longer or shorter horizons than were predicted."""
+    by_candidate = dict(zip(candidates(len(horizons)), horizons, strict=True))
+    effort = max(max(horizons), int(fraction * sum(horizons)))
+    real = {c: max(1, int(factor * h)) for c, h in by_candidate.items()}
+    world = World({c: 1 / c.rank for c in by_candidate})
+
+    def extend(proposals):
+        return {c: replace(curve, horizon=real[c]) for c, curve in world(proposals).items()}
+
+    history = search(halving(by_candidate, effort), extend)
+    assert sum(world.rounds.values()) <= effort
+    furthest = max(world.rounds, key=lambda c: world.rounds[c] / real[c])
+    assert history[furthest].rounds >= min(by_candidate[furthest], real[furthest])
+
+
+def test_later_rungs_follow_the_horizon_that_first_rounds_tell():
+    (one,) = candidates(1)
+    world = World({one: 0.9})
+    asked = []
+
+    def extend(proposals):
+        asked.extend(p.rounds for p in proposals)
+        return {c: replace(curve, horizon=540) for c, curve in world(proposals).items()}
+
+    search(halving({one: 270}, effort=1000), extend)
+    assert asked == [10, 60, 180, 540]
 
 
 def test_the_best_of_separated_curves_finishes():
