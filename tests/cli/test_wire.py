@@ -117,7 +117,7 @@ def test_the_three_numbers_of_a_network_with_a_transport(wire):
     assert size < 1000  # one HTTP/2 frame, one TLS record, one segment
     found = answer(wire, "inspect", "up.floss", "--network", "own.toml")
     assert found["payload_bytes"] == size - 28
-    assert found["message_bytes"] == size + 5 + 200 + 9
+    assert found["message_bytes"] == size + 5 + 300 + 9
     assert found["link_bytes"] == found["message_bytes"] + 22 + 20 + 32
     code, out, _ = wire("inspect", "up.floss", "--network", "own.toml")
     assert code == 0
