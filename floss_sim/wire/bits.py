@@ -21,7 +21,7 @@ from floss_sim.errors import PayloadError
 
 Counts = NDArray[np.int64]
 Model = Any  # of the library, which has no types
-Bytes = NDArray[np.uint8]
+Symbols = NDArray[np.int32]
 
 _QUARTERS = (4096, 3444, 2896, 2435)  # 4096 * 2**(-i/4), rounded
 _OCTAVES = 20
@@ -89,7 +89,7 @@ class SymbolWriter:
 
     def write(self, symbols: NDArray[np.integer[Any]], model: Model) -> None:
         """Append symbols under a model."""
-        self._coder.encode(symbols.astype(np.int32), model)
+        self._coder.encode(symbols.astype(np.int32, copy=False), model)
 
     def done(self) -> bytes:
         """Return the bytes: 32-bit words, highest byte first; zeros at the end are not sent."""
@@ -111,14 +111,14 @@ class SymbolReader:
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
-    def read(self, count: int, model: Model) -> Bytes:
+    def read(self, count: int, model: Model) -> Symbols:
         """Return the next symbols.
 
         Raises:
             PayloadError: No encoder writes such bytes.
         """
         try:
-            symbols: Bytes = self._coder.decode(model, count).astype(np.uint8)
+            symbols: Symbols = self._coder.decode(model, count)
         except AssertionError:
             raise PayloadError("range-coded positions are damaged") from None
         return symbols

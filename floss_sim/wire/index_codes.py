@@ -139,9 +139,8 @@ class _Plan:
     def __init__(self, partition: _Partition, cells: Cells, positions_K: Positions) -> None:
         scale = partition.scale
         self._partition, self._cells = partition, cells
-        self._places_K = cells.places(positions_K)
-        self._counts_C = self._places_K.searchsorted(cells.starts + cells.sizes)
-        self._counts_C[1:] -= self._counts_C[:-1].copy()
+        self._positions_K = positions_K
+        self._counts_C = cells.counts(positions_K)
         self._levels_C = scale.levels_of(self._counts_C, cells.sizes)
         self._lowest = int(self._levels_C.min())
         often = np.bincount(self._levels_C - self._lowest)
@@ -158,7 +157,8 @@ class _Plan:
         if self._weights.size > 1:
             writer.write(self._levels_C - self._lowest, weighted(self._weights))
         stretch = _Stretch(self._partition.scale, self._cells, self._levels_C)
-        packed, start = stretch.pack(self._places_K, self._counts_C), 0
+        places_K = self._cells.places(self._positions_K)
+        packed, start = stretch.pack(places_K, self._counts_C).astype(np.int32), 0
         for level, length in stretch.runs:
             writer.write(packed[start : start + length], self._partition.scale.model(level))
             start += length
@@ -206,37 +206,37 @@ def _read_cells(universe: Universe, partition: _Partition, section: memoryview) 
     stretch = _Stretch(scale, cells, levels_C)
     parts = [reader.read(length, scale.model(level)) for level, length in stretch.runs]
     reader.done()
-    return cells.positions(stretch.unpack(np.concatenate(parts) if parts else np.zeros(0, "u1")))
+    symbols = np.concatenate([*parts, np.zeros(0, np.int32)]).astype(np.uint8)
+    return cells.positions(stretch.unpack(symbols))
 
 
 class _Stretch:
-    """The bits of all cells in the order of their levels, each cell from a byte of its own on.
+    """The bits of all cells, each from a byte of its own on; those that are sent, by their levels.
 
-    Cells of the first and of the last level have no bits. ``runs``: how many bytes of each level.
+    Cells of the first and of the last level are not sent. ``runs``: how many bytes of each level.
     """
 
     def __init__(self, scale: Scale, cells: Cells, levels_C: Counts) -> None:
         self._cells = cells
         self._full_C = levels_C == scale.last
         self._lengths_C = (cells.sizes + 7) >> 3
-        self._lengths_C[(levels_C == 0) | self._full_C] = 0
-        self._order_C = levels_C.argsort(kind="stable")
-        in_order = self._lengths_C[self._order_C]
-        begins_C = np.empty_like(in_order)
-        begins_C[self._order_C] = in_order.cumsum() - in_order
-        self._shift_C = 8 * begins_C - cells.starts
-        by_level = np.bincount(levels_C, weights=self._lengths_C).astype(np.int64)
+        self._begins_C = self._lengths_C.cumsum() - self._lengths_C
+        self._pads_C = 8 * self._begins_C - cells.starts  # bits between cells, up to each one
+        self._padded = bool((cells.sizes & 7).any())
+        sent_C = self._lengths_C * ((levels_C > 0) & ~self._full_C)
+        by_level = np.bincount(levels_C, weights=sent_C).astype(np.int64)
         self.runs = [(int(level), int(by_level[level])) for level in by_level.nonzero()[0]]
-        self._nbytes = int(in_order.sum())
+        order_C = levels_C.argsort(kind="stable")
+        lengths, begins = sent_C[order_C], self._begins_C[order_C]
+        self._sent = (begins - (lengths.cumsum() - lengths)).repeat(lengths)
+        self._sent += np.arange(self._sent.size)
 
     def pack(self, places_K: Positions, counts_C: Counts) -> NDArray[np.uint8]:
-        """Return the bits of the places, as bytes."""
-        moved_K = places_K + self._shift_C.repeat(counts_C)
-        if self._full_C.any():
-            moved_K = moved_K[~self._full_C.repeat(counts_C)]
-        bits = np.zeros(8 * self._nbytes, dtype=bool)
-        bits[moved_K] = True
-        return np.packbits(bits, bitorder="little")
+        """Return the bits of the places that are sent, as bytes."""
+        bits = np.zeros(8 * int(self._lengths_C.sum()), dtype=bool)
+        bits[places_K + self._pads_C.repeat(counts_C) if self._padded else places_K] = True
+        packed: NDArray[np.uint8] = np.packbits(bits, bitorder="little")[self._sent]
+        return packed
 
     def unpack(self, packed: NDArray[np.uint8]) -> Positions:
         """Return the places of all ones in increasing order, those of full cells included.
@@ -244,17 +244,21 @@ class _Stretch:
         Raises:
             PayloadError: A bit beyond the end of a cell is set.
         """
-        ones = np.unpackbits(packed, bitorder="little").nonzero()[0]
-        cell_K = self._order_C.repeat(self._lengths_C[self._order_C])[ones >> 3]
-        places_K: Positions = ones - self._shift_C[cell_K]
-        if (places_K >= (self._cells.starts + self._cells.sizes)[cell_K]).any():
+        cell_bytes = np.zeros(int(self._lengths_C.sum()), dtype=np.uint8)
+        cell_bytes[self._sent] = packed
+        bits = np.unpackbits(cell_bytes, bitorder="little")
+        for begin, size in zip(
+            8 * self._begins_C[self._full_C], self._cells.sizes[self._full_C], strict=True
+        ):
+            bits[begin : begin + size] = 1
+        ones: Positions = bits.nonzero()[0]
+        if not self._padded:
+            return ones
+        counts_C = ones.searchsorted(8 * (self._begins_C + self._lengths_C))
+        counts_C[1:] -= counts_C[:-1].copy()
+        places_K: Positions = ones - self._pads_C.repeat(counts_C)
+        if (places_K >= (self._cells.starts + self._cells.sizes).repeat(counts_C)).any():
             raise PayloadError("a bit beyond the end of its cell is set")
-        if self._full_C.any():
-            full = zip(
-                self._cells.starts[self._full_C], self._cells.sizes[self._full_C], strict=True
-            )
-            places_K = np.concatenate([places_K, *(np.arange(a, a + n) for a, n in full)])
-        places_K.sort()
         return places_K
 
 
@@ -287,7 +291,7 @@ def _read_range(size: int, section: memoryview, count: int) -> Positions:
     reader = SymbolReader(section)
     symbols = reader.read(-(-size // 8), bytes_of_density(count / size))
     reader.done()
-    return np.flatnonzero(np.unpackbits(symbols, bitorder="little"))
+    return np.flatnonzero(np.unpackbits(symbols.astype(np.uint8), bitorder="little"))
 
 
 def _read_none(size: int, section: memoryview, count: int) -> Positions:

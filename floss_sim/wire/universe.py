@@ -47,6 +47,14 @@ class Cells:
         starts: Positions = np.cumsum(self.sizes) - self.sizes
         return starts
 
+    def counts(self, positions_K: Positions) -> Positions:
+        """Return how many of these entries each cell has."""
+        if self.order is None:
+            counts = positions_K.searchsorted(self.starts + self.sizes)
+            counts[1:] -= counts[:-1].copy()
+            return counts
+        return np.bincount(self._cell[positions_K], minlength=self.sizes.size)
+
     def places(self, positions_K: Positions) -> Positions:
         """Return the places of entries, in increasing order."""
         if self.order is None:
@@ -60,6 +68,13 @@ class Cells:
             return places_K
         positions: Positions = np.sort(self.order[places_K])
         return positions
+
+    @cached_property
+    def _cell(self) -> NDArray[np.int32]:
+        """The cell of each entry."""
+        cell = np.empty(self._place.size, dtype=np.int32)
+        cell[self.order] = np.repeat(np.arange(self.sizes.size, dtype=np.int32), self.sizes)
+        return cell
 
     @cached_property
     def _place(self) -> Positions:
