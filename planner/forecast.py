@@ -1,0 +1,150 @@
+"""Learning curves to come, with uncertainty, and how far such forecasts are to be trusted.
+
+Each curve is binned to at most ``BINS`` means at log-spaced rounds, with the same boundaries for
+all, so that a few hundred points hold all that is known and the exact posterior of
+:mod:`planner.process` is cheap. The process lives on log-odds, where binomial noise is nearly
+Gaussian and no forecast leaves (0, 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.process import Points, Process
+from planner.search import Curve
+from planner.space import Candidate
+
+BINS = 9
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SMALLEST_SD = 1e-4
+Bin = tuple[float, float, int]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an accuracy at some round is expected to be, and the standard deviation of that."""
+
+    mean: float
+    sd: float
+
+    def of_measurement(self, examples: int) -> Forecast:
+        """Return the forecast of what ``examples`` validation examples will show."""
+        return Forecast(self.mean, math.sqrt(self.sd**2 + self.mean * (1 - self.mean) / examples))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A forecast put to the test: what was seen before, what was forecast, what was measured.
+
+    ``seen`` and ``measured`` are smoothed accuracies; the forecast is of a measurement.
+    """
+
+    seen: float
+    forecast: Forecast
+    measured: float
+
+
+def boundaries(longest: int) -> NDArray[np.float64]:
+    """Return the ``BINS`` + 1 log-spaced rounds between which evaluations are averaged."""
+    return np.geomspace(1, max(longest, 2) + 1, BINS + 1)
+
+
+def binned(curve: Curve, longest: int) -> list[Bin]:
+    """Return a curve's bins: mean log round, mean accuracy, number of evaluations."""
+    time_N = np.log(np.array(curve.evaluated, dtype=np.float64))
+    accuracy_N = np.array(curve.accuracies, dtype=np.float64)
+    bin_N = np.searchsorted(boundaries(longest)[1:-1], curve.evaluated, side="right")
+    inside = [bin_N == number for number in np.unique(bin_N)]
+    return [(float(time_N[i].mean()), float(accuracy_N[i].mean()), int(i.sum())) for i in inside]
+
+
+def features(candidate: Candidate) -> tuple[float, float, float]:
+    """Return log2 of the rank and the densities."""
+    densities = candidate.down_density, candidate.up_density
+    return (math.log2(candidate.rank), math.log2(densities[0]), math.log2(densities[1]))
+
+
+def forecast(
+    history: Mapping[Candidate, Curve],
+    asked: Mapping[Candidate, int],
+    examples: int,
+    longest: int,
+) -> dict[Candidate, Forecast]:
+    """Return the forecast accuracy of each candidate at the round that is asked for.
+
+    The mean is the median; the deviation is half of what one deviation of log-odds up and down
+    spans. Deterministic. With nothing known there is no forecast: the result is empty.
+
+    Args:
+        history: What is known; diverged and empty curves are left out.
+        asked: A round for each candidate, whether it has a curve or not.
+        examples: Validation examples behind every accuracy.
+        longest: The most rounds of any candidate; sets the bins and the scale of time.
+    """
+    known = {c: curve for c, curve in history.items() if curve.evaluated and not curve.failed}
+    rows = tuple((c, row) for c in sorted(known) for row in binned(known[c], longest))
+    if not rows or not asked:
+        return {}
+    x_MD = np.array([features(c) for c in asked])
+    time_M = np.log([max(1, rounds) for rounds in asked.values()])
+    mean_M, sd_M = _fitted(rows, examples, longest).predict(x_MD, time_M)
+    low_M, middle_M, high_M = (1 / (1 + np.exp(-mean_M - k * sd_M)) for k in (-1, 0, 1))
+    half_M = np.maximum((high_M - low_M) / 2, _SMALLEST_SD)
+    made = zip(middle_M.tolist(), half_M.tolist(), strict=True)
+    return {c: Forecast(mean, sd) for c, (mean, sd) in zip(asked, made, strict=True)}
+
+
+@lru_cache(maxsize=16)  # a strategy that replays its decisions asks again
+def _fitted(rows: tuple[tuple[Candidate, Bin], ...], examples: int, longest: int) -> Process:
+    x_ND = np.array([features(candidate) for candidate, _ in rows])
+    time_N, accuracy_N, count_N = np.array([row for _, row in rows], dtype=np.float64).T
+    right_N = (accuracy_N * examples + 0.5) / (examples + 1)  # keeps log-odds finite
+    y_N = np.log(right_N / (1 - right_N))
+    variance_N = 1 / (examples * count_N * right_N * (1 - right_N))
+    return Process.fit(Points(x_ND, time_N, y_N, variance_N), math.log(max(longest, 2)))
+
+
+def backtest(rungs: Sequence[Sequence[Trial]]) -> float:
+    """Return the weight of forecasts that would have ranked what was measured best, 0 to 1.
+
+    Of ``WEIGHTS``, the one whose blend of ranks orders the most pairs within the rungs as they
+    were measured; the smallest among equals, so that forecasts that do not help get 0.
+
+    Args:
+        rungs: Trials of each rung that has been run.
+    """
+
+    def ordered(weight: float) -> float:
+        return sum(_ordered_pairs(trials, weight) for trials in rungs)
+
+    return max(WEIGHTS, key=lambda weight: (ordered(weight), -weight))
+
+
+def _ordered_pairs(trials: Sequence[Trial], weight: float) -> float:
+    """Return how many pairs a blend orders as measured; a tie counts half."""
+    ranks = blended([t.seen for t in trials], [t.forecast.mean for t in trials], weight)
+    first, second = np.triu_indices(len(trials), 1)
+    measured = np.array([t.measured for t in trials])
+    agree = np.sign(measured[first] - measured[second]) * np.sign(ranks[second] - ranks[first])
+    return float((agree + 1).sum() / 2)
+
+
+def blended(seen: Sequence[float], forecast: Sequence[float], weight: float) -> NDArray[np.float64]:
+    """Return (1 - weight) times the rank by what was seen plus weight times that by forecast.
+
+    Rank 0 is the best; equals share a rank.
+    """
+    return (1 - weight) * _ranks(seen) + weight * _ranks(forecast)
+
+
+def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
+    ordered = np.sort(-np.array(values, dtype=np.float64))
+    left, right = (np.searchsorted(ordered, -np.array(values), side=s) for s in ("left", "right"))
+    ranks: NDArray[np.float64] = (left + right - 1) / 2
+    return ranks

@@ -1,0 +1,268 @@
+"""An exact Gaussian process over candidates and rounds.
+
+Its covariance of two points is::
+
+    S * (level + slope * L + bend * T) + common * L + shape * T + same * (own + drift * T)
+
+with S a Matern-5/2 kernel over a candidate's features, L and T a linear and a Matern-5/2 kernel
+over time (log rounds), and ``same`` one for points of one candidate: near candidates have near
+curves, all share a trend, and each has its own deviation. Each point brings its own noise, which
+is scaled by a learned factor. Hyper-parameters maximise marginal likelihood times weak log-normal
+priors, by gradients, from fixed starts: nothing here is random.
+
+Legend: N points, M points asked for, D features, H hyper-parameters (in log: the amplitudes of
+``Amplitudes``, D lengths, the length of time).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FITTED = 220  # points that hyper-parameters are fitted on; the posterior uses all
+Array = NDArray[np.float64]
+
+
+class Amplitudes(NamedTuple):
+    """Variances of the parts of the covariance, and the factor on noise."""
+
+    level: float
+    slope: float
+    bend: float
+    common: float
+    shape: float
+    own: float
+    drift: float
+    noise: float
+
+
+_COUNT = len(Amplitudes._fields)
+_LIKELY = Amplitudes(1.0, 0.5, 0.2, 1.0, 0.3, 0.05, 0.02, 1.0)
+_LENGTH, _TIME_LENGTH = 1.0, 0.5
+_STARTS = (0.0, -1.0)
+_STEPS = 40
+_JITTER = 1e-6
+_BOUND = 4.0
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where (``x``: N x D; ``time``: N), what (``y``: N), and the variance of its noise (N)."""
+
+    x: Array
+    time: Array
+    y: Array
+    variance: Array
+
+    def scaled(self, width_D: Array, span: float, mean: float, sd: float) -> Points:
+        """Return the points in units of these widths, about this mean."""
+        x_ND, time_N = self.x / width_D, self.time / span
+        return Points(x_ND, time_N, (self.y - mean) / sd, self.variance / sd**2)
+
+    def thinned(self, count: int) -> Points:
+        """Return at most ``count`` of the points, evenly spread over their order."""
+        chosen = np.linspace(0, len(self.y) - 1, min(count, len(self.y))).round().astype(int)
+        arrays = (self.x, self.time, self.y, self.variance)
+        return Points(*(array[chosen] for array in arrays))
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Gaussian process conditioned on points, which it holds scaled to about one.
+
+    Attributes:
+        points: Scaled.
+        log_hyper: Log hyper-parameters (H).
+        width: Units of the features (D).
+        span: Unit of time.
+        mean: Origin of the values.
+        sd: Their unit.
+        chol: Lower Cholesky factor of the points' noisy covariance (N x N).
+        alpha: Its inverse times their values (N).
+    """
+
+    points: Points
+    log_hyper: Array
+    width: Array
+    span: float
+    mean: float
+    sd: float
+    chol: Array
+    alpha: Array
+
+    @classmethod
+    def fit(cls, points: Points, span: float) -> Process:
+        """Return the process whose hyper-parameters suit the points best.
+
+        Args:
+            points: At least one.
+            span: Length of the time axis.
+        """
+        width_D = np.maximum(np.ptp(points.x, axis=0), 1.0)
+        mean, sd = float(points.y.mean()), max(float(points.y.std()), 1e-2)
+        log_H = _likeliest(points.scaled(width_D, span, mean, sd).thinned(FITTED))
+        return cls.given(points, log_H, width_D, span, mean, sd)
+
+    @classmethod
+    def given(
+        cls, points: Points, log_H: Array, width_D: Array, span: float, mean: float, sd: float
+    ) -> Process:
+        """Return the process of given hyper-parameters and scales."""
+        scaled = points.scaled(width_D, span, mean, sd)
+        chol_NN = _cholesky(_noisy(log_H, _Pairs.between(scaled, scaled), scaled))
+        alpha_N = _solve(chol_NN, scaled.y)
+        return cls(scaled, log_H, width_D, span, mean, sd, chol_NN, alpha_N)
+
+    def predict(self, x_MD: Array, time_M: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the noiseless process at points."""
+        from scipy.linalg import solve_triangular  # type: ignore[import-untyped]
+
+        empty_M = np.zeros(len(time_M))
+        asked = Points(x_MD / self.width, time_M / self.span, empty_M, empty_M)
+        cross_MN = _covariance(self.log_hyper, _Pairs.between(asked, self.points))
+        half_NM = solve_triangular(self.chol, cross_MN.T, lower=True, check_finite=False)
+        variance_M = np.maximum(_variance(self.log_hyper, asked) - (half_NM**2).sum(axis=0), 0.0)
+        return self.mean + self.sd * (cross_MN @ self.alpha), self.sd * np.sqrt(variance_M)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Of all pairs of points: square distances by feature (D x N x M), and N x M of the rest."""
+
+    square: Array
+    apart: Array
+    product: Array
+    same: Array
+
+    @classmethod
+    def between(cls, a: Points, b: Points) -> _Pairs:
+        square_DNM = (a.x.T[:, :, None] - b.x.T[:, None, :]) ** 2
+        apart_NM = np.abs(a.time[:, None] - b.time[None, :])
+        same_NM = (square_DNM.sum(axis=0) < 1e-12).astype(np.float64)
+        return cls(square_DNM, apart_NM, np.outer(a.time, b.time), same_NM)
+
+    def space(self, log_H: Array) -> Array:
+        """Return distances of candidates in units of the lengths."""
+        inverse_D = np.exp(-2 * log_H[_COUNT:-1])
+        distance: Array = np.sqrt(np.tensordot(inverse_D, self.square, axes=1))
+        return distance
+
+    def time(self, log_H: Array) -> Array:
+        distance: Array = self.apart / np.exp(log_H[-1])
+        return distance
+
+    def parts(self, space: Array, time: Array) -> list[Array]:
+        """Return the parts of the covariance, in the order of their amplitudes."""
+        product, same = self.product, self.same
+        return [space, space * product, space * time, product, time, same, same * time]
+
+
+def _matern(distance: Array) -> Array:
+    root = np.sqrt(5) * distance
+    value: Array = (1 + root + root**2 / 3) * np.exp(-root)
+    return value
+
+
+def _matern_slope(distance: Array) -> Array:
+    """Return the derivative in a log length over that length's part of the square distance."""
+    root = np.sqrt(5) * distance
+    value: Array = 5 / 3 * (1 + root) * np.exp(-root)
+    return value
+
+
+def _covariance(log_H: Array, pairs: _Pairs) -> Array:
+    parts = pairs.parts(_matern(pairs.space(log_H)), _matern(pairs.time(log_H)))
+    total: Array = np.tensordot(np.exp(log_H[: len(parts)]), np.stack(parts), axes=1)
+    return total
+
+
+def _noisy(log_H: Array, pairs: _Pairs, points: Points) -> Array:
+    """Return the covariance of the points' own values, noise included."""
+    total = _covariance(log_H, pairs)
+    noise = np.exp(log_H[_COUNT - 1])
+    total[np.diag_indices_from(total)] += noise * points.variance + _JITTER
+    return total
+
+
+def _variance(log_H: Array, asked: Points) -> Array:
+    a = Amplitudes(*np.exp(log_H[:_COUNT]))
+    still = a.level + a.bend + a.shape + a.own + a.drift
+    total: Array = still + (a.slope + a.common) * asked.time**2
+    return total
+
+
+def _cholesky(covariance_NN: Array) -> Array:
+    lower_NN: Array = np.linalg.cholesky(covariance_NN).astype(np.float64, copy=False)
+    return lower_NN
+
+
+def _solve(chol_NN: Array, right: Array) -> Array:
+    from scipy.linalg import cho_solve
+
+    solved: Array = cho_solve((chol_NN, True), right, check_finite=False)
+    return solved
+
+
+def _prior(features: int) -> tuple[Array, Array]:
+    """Return mean and standard deviation of the log hyper-parameters."""
+    mean_H = np.log([*_LIKELY, *[_LENGTH] * features, _TIME_LENGTH])
+    sd_H = np.array([*[1.0] * (_COUNT - 1), 0.5, *[0.7] * features, 0.5])
+    return mean_H, sd_H
+
+
+def _likeliest(points: Points) -> Array:
+    """Return the log hyper-parameters of the best start."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    mean_H, _ = _prior(points.x.shape[1])
+    pairs = _Pairs.between(points, points)
+    found = [
+        minimize(
+            loss,
+            mean_H + shift,
+            args=(points, pairs),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(mean_H - _BOUND, mean_H + _BOUND, strict=True)),
+            options={"maxiter": _STEPS},
+        )
+        for shift in _STARTS
+    ]
+    best: Array = min(found, key=lambda result: float(result.fun)).x
+    return best
+
+
+def loss(log_H: Array, points: Points, pairs: _Pairs) -> tuple[float, Array]:
+    """Return minus the log posterior of the hyper-parameters, but for a constant; its gradient."""
+    chol_NN = _cholesky(_noisy(log_H, pairs, points))
+    inverse_NN = _solve(chol_NN, np.eye(len(chol_NN)))
+    alpha_N = inverse_NN @ points.y
+    mean_H, sd_H = _prior(points.x.shape[1])
+    off_H = (log_H - mean_H) / sd_H
+    value = 0.5 * points.y @ alpha_N + np.log(np.diag(chol_NN)).sum() + 0.5 * off_H @ off_H
+    gradient_H = _gradient(log_H, points, pairs, inverse_NN - np.outer(alpha_N, alpha_N))
+    return float(value), 0.5 * gradient_H + off_H / sd_H
+
+
+def _gradient(log_H: Array, points: Points, pairs: _Pairs, weight_NN: Array) -> Array:
+    """Return the trace of the weight times the covariance's derivative, by hyper-parameter."""
+    space, time = pairs.space(log_H), pairs.time(log_H)
+    space_NN, time_NN = _matern(space), _matern(time)
+    a = Amplitudes(*np.exp(log_H[:_COUNT]))
+    found: list[float] = [
+        float(amplitude * np.vdot(weight_NN, part))
+        for amplitude, part in zip(a, pairs.parts(space_NN, time_NN), strict=False)
+    ]
+    found.append(float(a.noise * np.diag(weight_NN) @ points.variance))
+    near_NN = a.level + a.slope * pairs.product + a.bend * time_NN
+    near_NN *= weight_NN * _matern_slope(space)
+    found += [float(np.vdot(near_NN, square)) for square in pairs.square]
+    moving_NN = a.bend * space_NN + a.shape + a.drift * pairs.same
+    moving_NN *= weight_NN * _matern_slope(time)
+    found.append(float(np.vdot(moving_NN, pairs.apart**2)))
+    scale_H = np.concatenate([np.ones(_COUNT), np.exp(-2 * log_H[_COUNT:])])
+    gradient_H: Array = scale_H * np.array(found)
+    return gradient_H
