@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.process import Points, Process
+from planner.lattice import features
+from planner.process import Points, Process, one_thread
 from planner.search import Curve
 from planner.space import Candidate
 
@@ -64,12 +65,6 @@ def binned(curve: Curve, longest: int) -> list[Bin]:
     return [(float(time_N[i].mean()), float(accuracy_N[i].mean()), int(i.sum())) for i in inside]
 
 
-def features(candidate: Candidate) -> tuple[float, float, float]:
-    """Return log2 of the rank and the densities."""
-    densities = candidate.down_density, candidate.up_density
-    return (math.log2(candidate.rank), math.log2(densities[0]), math.log2(densities[1]))
-
-
 def forecast(
     history: Mapping[Candidate, Curve],
     asked: Mapping[Candidate, int],
@@ -93,7 +88,8 @@ def forecast(
         return {}
     x_MD = np.array([features(c) for c in asked])
     time_M = np.log([max(1, rounds) for rounds in asked.values()])
-    mean_M, sd_M = _fitted(rows, examples, longest).predict(x_MD, time_M)
+    with one_thread():
+        mean_M, sd_M = _fitted(rows, examples, longest).predict(x_MD, time_M)
     low_M, middle_M, high_M = (1 / (1 + np.exp(-mean_M - k * sd_M)) for k in (-1, 0, 1))
     half_M = np.maximum((high_M - low_M) / 2, _SMALLEST_SD)
     made = zip(middle_M.tolist(), half_M.tolist(), strict=True)

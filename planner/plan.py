@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from floss_sim.records import RunRecord
 from planner.budget import Limit
+from planner.noise import difference
 from planner.space import Candidate
 
 PLAN_VERSION = 1
@@ -109,15 +109,6 @@ def cut(
     )
 
 
-def noise(accuracy: float, examples: int) -> float:
-    """Return the standard error of the difference of two accuracies near ``accuracy``.
-
-    Binomial, on ``examples`` validation examples (or next tokens) each, as if independent:
-    sqrt(2 p (1 - p) / n). The floor of one example keeps a perfect score from having none.
-    """
-    return max(math.sqrt(2 * accuracy * (1 - accuracy) / examples), 1 / examples)
-
-
 @dataclass(frozen=True)
 class Choice:
     """A recommendation, the other outcomes (best first), and the margin within which runs tie."""
@@ -131,7 +122,7 @@ class Choice:
 def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
     """Return the outcome of fewest bytes among those within noise of the best accuracy."""
     best = max(outcome.accuracy for outcome in outcomes)
-    margin = noise(best, validation_examples)
+    margin = difference(best, validation_examples)
     tied = [outcome for outcome in outcomes if outcome.accuracy >= best - margin]
     chosen = min(tied, key=lambda o: (o.total_bytes, -o.accuracy, o.candidate))
     others = [outcome for outcome in outcomes if outcome is not chosen]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from floss_sim.errors import BudgetError
-from floss_sim.rng import stream
-from planner.forecast import Forecast, Trial, backtest, blended, features, forecast
-from planner.noise import difference, smoothed
+from planner.forecast import Forecast, Trial, backtest, blended, forecast
+from planner.lattice import space_filling
+from planner.ledger import Ledger, going, upto, value
+from planner.noise import difference
 from planner.search import FINALISTS, KEPT, RUNGS, Curve, Extension, History
 from planner.space import Candidate
 
 NEWCOMERS = 0.25  # of the first rung's rounds
 PER_FINALIST = 9  # starters that a further finalist may not cost
 _EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs are a third apart
-_PLASTIC = 1.2207440846057596  # its powers are a low-discrepancy lattice of three dimensions
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Race:
     those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the accuracy
     forecast at their own horizons. The blend's weight is the one that would have ordered earlier
     rungs best (:func:`planner.forecast.backtest`), 0 where forecasts do not help; newcomers are
-    then drawn without the model. As many go on as the effort that is left can take to the end,
+    then the next starters. As many go on as the effort that is left can take to the end,
     and a rest that finishes further runs does so: a finalist may collapse in its last rounds.
 
     Where the effort does not suffice for all, starters are spread over ranks and densities, not
@@ -91,13 +91,16 @@ class Race:
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the runs that the current rung lacks, or nothing after the last rung."""
-        ledger = Ledger(self, history)
+        ledger = self._ledger(history)
         return next((lacking for lacking in self._stages(ledger, []) if lacking), [])
+
+    def _ledger(self, history: History) -> Ledger:
+        return Ledger(self.horizons, self.effort, self.snap, history)
 
     def trials(self, history: History) -> list[Trial]:
         """Return how the forecasts of all rungs of a search that has stopped turned out."""
         rungs: list[list[Trial]] = []
-        for _ in self._stages(Ledger(self, history), rungs):
+        for _ in self._stages(self._ledger(history), rungs):
             pass
         return [trial for rung in rungs for trial in rung]
 
@@ -115,7 +118,7 @@ class Race:
         seen = {
             c: value(curve)
             for c, curve in history.items()
-            if not curve.failed and curve.rounds >= self.snap(curve.horizon or self.horizons[c])
+            if going(curve) and curve.rounds >= self.snap(curve.horizon or self.horizons[c])
         }
         if not seen:
             return []
@@ -169,9 +172,10 @@ class Race:
         if weight and others:
             made = self._forecast(ledger.known, {c: self.horizons[c] for c in others})
             others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
-        spare = ledger.spent * NEWCOMERS / (1 - NEWCOMERS)
+        ends = most_rounds([ledger.horizons[c] for c in self.starters], 1, self.finalists)
+        spare = min(ledger.spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
-        return others[: int(np.searchsorted(costs, min(spare, ledger.left), side="right"))]
+        return others[: int(np.searchsorted(costs, spare, side="right"))]
 
     def _ranked(self, ledger: Ledger, alive: Sequence[Candidate], weight: float) -> list[Candidate]:
         """Return who has not diverged, best first by the blend of what is seen and forecast."""
@@ -203,73 +207,6 @@ class Race:
         return finishing or ranked[:1]
 
 
-class Ledger:
-    """A replay of a search's decisions: what was asked so far, and what that told.
-
-    Attributes:
-        asked: Rounds that each candidate was asked for.
-        known: Curves up to these rounds.
-        horizons: Rounds that the budget affords, by real bytes where these are known.
-    """
-
-    def __init__(self, race: Race, history: History) -> None:
-        self.asked: dict[Candidate, int] = {}
-        self.known: dict[Candidate, Curve] = {}
-        self.horizons = dict(race.horizons)
-        self._race = race
-        self._history = history
-
-    @property
-    def spent(self) -> int:
-        """Rounds asked for in all."""
-        return sum(self.asked.values())
-
-    @property
-    def left(self) -> int:
-        """Rounds of the effort that are left."""
-        return self._race.effort - self.spent
-
-    def missing(self, candidate: Candidate) -> int:
-        """Return the rounds that a candidate lacks to its horizon."""
-        return max(0, self.horizons[candidate] - self.asked.get(candidate, 0))
-
-    def target(self, candidate: Candidate, rung: int) -> int:
-        """Return the round that a rung asks of a candidate, within the effort."""
-        before = self.asked.get(candidate, 0)
-        most = min(math.ceil(self.horizons[candidate] * RUNGS[rung]), before + self.left)
-        return max(before, self._race.snap(most))
-
-    def run(self, candidates: Sequence[Candidate], rung: int) -> Sequence[Extension]:
-        """Ask for a rung; return what is lacking, or take in what is known."""
-        for c in candidates:
-            self.asked[c] = self.target(c, rung)
-        known = {c: self._history.get(c, Curve()) for c in candidates}
-        for c in candidates:
-            self.known[c] = upto(known[c], self.asked[c])
-            self.horizons[c] = known[c].horizon or self.horizons[c]
-        return [
-            Extension(c, self.asked[c])
-            for c in candidates
-            if known[c].rounds < self.asked[c] and not known[c].failed
-        ]
-
-    def going(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates that have not diverged."""
-        return [c for c in candidates if not self.known[c].failed]
-
-
-def upto(curve: Curve, rounds: int) -> Curve:
-    """Return what was known of a curve after so many rounds."""
-    evaluated = tuple(r for r in curve.evaluated if r <= rounds)
-    accuracies = curve.accuracies[: len(evaluated)]
-    return replace(curve, evaluated=evaluated, accuracies=accuracies, rounds=rounds)
-
-
-def value(curve: Curve) -> float:
-    """Return the smoothed accuracy at a curve's end."""
-    return smoothed(curve.evaluated, curve.accuracies, curve.rounds)
-
-
 def most_rounds(horizons: Sequence[int], rung: int, finalists: int) -> int:
     """Return the most rounds in all that runs have taken when the best end their horizons.
 
@@ -281,22 +218,3 @@ def most_rounds(horizons: Sequence[int], rung: int, finalists: int) -> int:
         alive = alive[: max(finalists, math.ceil(len(alive) * KEPT))]
         total += sum(math.ceil(h * after) - math.ceil(h * before) for h in alive)
     return total
-
-
-def space_filling(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    """Return candidates in an order whose every beginning is spread over ranks and densities.
-
-    Points of a low-discrepancy lattice, shifted by the seed, each take the nearest candidate that
-    is left; on each axis the different values lie evenly.
-    """
-    x_ND = np.array([features(c) for c in candidates])
-    places = [np.unique(x_N, return_inverse=True) for x_N in x_ND.T]
-    unit_ND = np.stack([(at + 0.5) / len(values) for values, at in places], axis=1)
-    shift_D = stream(seed, "starters").random(3)
-    step_D = _PLASTIC ** -np.arange(1.0, 4.0)
-    left = list(range(len(candidates)))
-    order = []
-    for number in range(len(candidates)):
-        away = ((unit_ND[left] - (shift_D + number * step_D) % 1) ** 2).sum(axis=1)
-        order.append(candidates[left.pop(int(np.argmin(away)))])
-    return order

@@ -13,7 +13,7 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner import report
 from planner.budget import Limit, parse_budget
-from planner.plan import Outcome, Plan, choose, cut, noise
+from planner.plan import Outcome, Plan, choose, cut
 from planner.plots import curves_frame, draw_plan
 from planner.request import Request
 from planner.space import Candidate
@@ -70,11 +70,6 @@ def test_among_ties_the_fewest_bytes_are_recommended():
 def test_beyond_noise_the_best_accuracy_is_recommended():
     best, cheap = outcome(16, 0.96, 900), outcome(4, 0.93, 300)
     assert choose([best, cheap], 350).recommendation is best
-
-
-def test_noise_is_the_binomial_error_of_a_difference():
-    assert noise(0.9, 350) == pytest.approx((0.9 * 0.1 / 350 * 2) ** 0.5)
-    assert noise(1.0, 350) == 1 / 350
 
 
 def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(

@@ -1,0 +1,193 @@
+"""The race on synthetic curves, through the same door as real training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from floss_sim.errors import BudgetError
+from planner.lattice import features, space_filling
+from planner.race import Race
+from planner.search import Curve, Extension, search
+from planner.space import Candidate, grid
+
+GRID = grid((1, 4, 16, 64), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
+ACCURACY = {c: 0.9 - 0.03 * abs(math.log2(c.rank) - 3) for c in GRID}
+
+
+class World:
+    """Curves towards known accuracies; counts what is really trained, and refuses more."""
+
+    def __init__(self, horizons, effort, failing=frozenset(), factor=1.0):
+        self.real = {c: max(1, int(factor * h)) for c, h in horizons.items()}
+        self.effort = effort
+        self.failing = failing
+        self.rounds = {}
+
+    def __call__(self, proposals):
+        for p in proposals:
+            assert p.rounds > self.rounds.get(p.candidate, 0), "trained twice"
+            self.rounds[p.candidate] = p.rounds
+        assert sum(self.rounds.values()) <= self.effort, "overspent"
+        return {p.candidate: self.curve(p) for p in proposals}
+
+    def curve(self, p: Extension) -> Curve:
+        grid_ = tuple(range(1, p.rounds + 1))
+        noise = np.random.default_rng(GRID.index(p.candidate)).standard_normal(p.rounds)
+        values = (
+            ACCURACY[p.candidate] * (1 - math.exp(-r / 20)) + 0.01 * float(noise[r - 1])
+            for r in grid_
+        )
+        accuracies = tuple(min(1.0, max(0.0, v)) for v in values)
+        failed = p.candidate in self.failing
+        return Curve(grid_, accuracies, p.rounds, failed, self.real[p.candidate])
+
+
+def race(horizons, effort: int, **changes) -> Race:
+    return Race(horizons, dict.fromkeys(horizons, 1.0), effort, **changes)
+
+
+def horizon(candidate: Candidate) -> int:
+    cost = candidate.rank * (candidate.down_density + 16 * candidate.up_density) / 272
+    return min(200, math.ceil(25 / cost))
+
+
+HORIZONS = {c: horizon(c) for c in GRID}
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=len(GRID)),
+    st.floats(0.02, 1.0),
+    st.floats(0.6, 1.6),
+    st.integers(0, 3),
+)
+def test_the_effort_is_never_overspent(horizons, fraction, factor, seed):
+    """Though first rounds tell longer or shorter horizons than were predicted."""
+    by_candidate = dict(zip(GRID, horizons, strict=False))
+    effort = max(min(horizons), int(fraction * sum(horizons)))
+    world = World(by_candidate, effort, factor=factor)
+    search(race(by_candidate, effort, seed=seed), world)
+    assert world.rounds
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=len(GRID)), st.floats(0.02, 1.0))
+def test_something_finishes_whenever_the_effort_finishes_one(horizons, fraction):
+    by_candidate = dict(zip(GRID, horizons, strict=False))
+    effort = max(min(horizons), int(fraction * sum(horizons)))
+    strategy, world = race(by_candidate, effort), World(by_candidate, effort)
+    history = search(strategy, world)
+    best = strategy.best(history)
+    assert best
+    assert all(history[c].rounds == by_candidate[c] for c in best)
+
+
+def test_an_interrupted_race_goes_on_as_if_it_had_not_been():
+    effort = sum(HORIZONS.values()) // 5
+    strategy, whole = race(HORIZONS, effort), World(HORIZONS, effort)
+    history = search(strategy, whole)
+    known: dict[Candidate, Curve] = {}
+    resumed = World(HORIZONS, effort)
+    while proposals := race(HORIZONS, effort).propose(known):
+        known |= resumed(proposals[:1])  # each call a new process, each proposal cut short
+    assert resumed.rounds == whole.rounds
+    assert strategy.best(known) == strategy.best(history)
+
+
+def test_curves_that_others_took_further_change_nothing():
+    effort = sum(HORIZONS.values()) // 5
+    strategy, world = race(HORIZONS, effort), World(HORIZONS, effort)
+
+    def further(proposals):
+        cut = world(proposals)
+        return {c: longer(world, curve) for c, curve in cut.items()}
+
+    def longer(world, curve):
+        candidate = next(
+            c for c, r in world.rounds.items() if world.curve(Extension(c, r)) == curve
+        )
+        full = world.curve(Extension(candidate, HORIZONS[candidate]))
+        return replace(full, rounds=curve.rounds)
+
+    search(strategy, further)
+    alone = World(HORIZONS, effort)
+    search(race(HORIZONS, effort), alone)
+    assert world.rounds == alone.rounds
+
+
+def test_the_race_finds_a_good_candidate_of_many():
+    effort = sum(HORIZONS.values()) // 8
+    strategy = race(HORIZONS, effort)
+    best = strategy.best(search(strategy, World(HORIZONS, effort)))
+    ends = {c: ACCURACY[c] * (1 - math.exp(-h / 20)) for c, h in HORIZONS.items()}
+    assert ends[best[0]] > max(ends.values()) - 0.02
+
+
+def test_a_diverged_run_is_never_extended_and_never_recommended():
+    effort = sum(HORIZONS.values()) // 4
+    strategy = race(HORIZONS, effort)
+    failing = frozenset(strategy.starters[:3])
+    world = World(HORIZONS, effort, failing)
+    history = search(strategy, world)
+    assert all(world.rounds[c] == math.ceil(HORIZONS[c] / 27) for c in failing)
+    assert not failing & set(strategy.best(history))
+
+
+def test_if_all_diverge_the_race_ends_without_a_winner():
+    world = World(HORIZONS, 700, frozenset(GRID))
+    strategy = race(HORIZONS, 700)
+    assert strategy.best(search(strategy, world)) == []
+
+
+def test_newcomers_take_at_most_a_quarter_of_the_first_rung():
+    equal = dict.fromkeys(GRID, 108)
+    strategy = race(equal, 400)
+    first = {p.candidate: p.rounds for p in strategy.propose({})}
+    assert tuple(first) == strategy.starters
+    history = World(equal, 400)(strategy.propose({}))
+    new = {p.candidate: p.rounds for p in strategy.propose(history)}
+    assert new
+    assert not set(new) & set(first)
+    assert sum(new.values()) <= 0.25 * (sum(new.values()) + sum(first.values()))
+
+
+def test_trials_are_told_of_every_rung_and_forecasts_of_every_candidate():
+    effort = sum(HORIZONS.values()) // 5
+    strategy = race(HORIZONS, effort)
+    history = search(strategy, World(HORIZONS, effort))
+    assert len(strategy.trials(history)) > len(strategy.starters) / 2
+    assert strategy.forecasts(history).keys() == HORIZONS.keys()
+
+
+def test_later_rungs_follow_the_horizon_that_first_rounds_tell():
+    one = GRID[0]
+    asked = []
+    world = World({one: 270}, 1000, factor=2.0)
+
+    def extend(proposals):
+        asked.extend(p.rounds for p in proposals)
+        return world(proposals)
+
+    search(race({one: 270}, 1000), extend)
+    assert asked == [10, 60, 180, 540]
+
+
+def test_an_effort_that_finishes_no_run_says_what_would():
+    with pytest.raises(BudgetError, match="the shortest takes 30; raise --effort"):
+        race({GRID[0]: 30, GRID[1]: 90}, 10)
+
+
+def test_every_beginning_of_the_order_is_spread():
+    """The first third meets every rank and density; random draws of 12 of 36 often do not."""
+    for seed in range(20):
+        order = space_filling(GRID, seed)
+        assert sorted(order) == GRID
+        begun = np.array([features(c) for c in order[:12]])
+        assert [len(np.unique(x)) for x in begun.T] == [4, 3, 3]
+    assert space_filling(GRID, 1) != space_filling(GRID, 2)
