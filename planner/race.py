@@ -172,7 +172,7 @@ class Race:
         if weight and others:
             made = self._forecast(ledger.known, {c: self.horizons[c] for c in others})
             others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
-        ends = most_rounds([ledger.horizons[c] for c in self.starters], 1, self.finalists)
+        ends = most_rounds([ledger.horizons[c] for c in self.starters], 0, self.finalists)
         spare = min(ledger.spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
