@@ -151,7 +151,7 @@ class Plan:
         best_accuracy: The best validation accuracy of a finished run.
         margin: Accuracies within this of the best are called ties.
         baselines: Runs that were really run at the same budget; None if it affords no round.
-        effort: Rounds asked for and rounds really trained.
+        effort: The search's name, rounds asked for and rounds really trained.
         costs: Of each affordable candidate, predicted without training: bytes of a download and
             an upload, seconds of a round, rounds that the budget affords.
     """
@@ -163,7 +163,7 @@ class Plan:
     best_accuracy: float
     margin: float
     baselines: Mapping[str, Outcome | None]
-    effort: Mapping[str, int]
+    effort: Mapping[str, Any]
     costs: tuple[Mapping[str, Any], ...] = ()
 
     def ties(self, outcome: Outcome) -> bool:

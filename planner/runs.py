@@ -188,8 +188,11 @@ class Runs:
         return sorted(
             candidate
             for candidate, target in self._targets.items()
-            if target >= measured(self.horizon(candidate)) and candidate not in self._failed
+            if target >= self._enough(candidate) and candidate not in self._failed
         )
+
+    def _enough(self, candidate: Candidate) -> int:
+        return measured(min(self.horizon(candidate), self._costs.of[candidate].horizon))
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Return outcomes with their test accuracy, measured once and cached in the store."""

@@ -49,6 +49,7 @@ def plan(paper: NetworkProfile) -> Plan:
         ("searched", "unaffordable", "starters", "grid_rounds", "limit_rounds", "search_rounds",
          "trained_now_rounds"), 7,
     )  # fmt: skip
+    effort["search"] = "halving"
     request = {
         "task": "digits", "network": "paper", "seed": 0, "validation_examples": 350,
         "test_examples": 350, "judged": {"what": "examples", "validation": 350, "test": 350},

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from floss_sim.errors import BudgetError
-from planner.search import FINALISTS, Curve, Halving, search, survivors
+from planner.search import Curve, search
 from planner.space import Candidate
+from planner.strategies.halving import FINALISTS, Halving
+from planner.strategies.rungs import survivors
 
 
 class World:
@@ -148,7 +150,7 @@ def test_an_effort_that_finishes_no_run_says_what_would():
 
 
 def test_survivors_are_a_third_but_at_least_the_finalists():
-    assert [survivors(n) for n in (1, 2, 3, 8, 9, 10, 48)] == [1, 2, 3, 3, 3, 4, 16]
+    assert [survivors(n, FINALISTS) for n in (1, 2, 3, 8, 9, 10, 48)] == [1, 2, 3, 3, 3, 4, 16]
 
 
 def test_a_curve_answers_with_the_last_measurement_up_to_a_round():
