@@ -107,8 +107,8 @@ def table(rows: Sequence[Row]) -> str:
     lines = [" | ".join(titles), " | ".join("---" for _ in titles)]
     lines += [
         f"{r['family']} | {r['effort']:.0%} | {r['strategy']} | {r['regret']:.2f} ± "
-        f"{r['error']:.2f} | {r['worst']:.1f} | {r['good']:.2f} | {r['rounds']:.2%} | {r['decision_s']:.2g}"
-        f" | {r['replays']}"
+        f"{r['error']:.2f} | {r['worst']:.1f} | {r['good']:.2f} | {r['rounds']:.2%} | "
+        f"{r['decision_s']:.2g} | {r['replays']}"
         for r in rows
     ]
     return "\n".join(f"| {line} |" for line in lines)

@@ -136,6 +136,21 @@ def test_an_output_folder_that_is_a_file_is_refused(monkeypatch, capfd, tmp_path
     assert blocked.read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("search", "says"),
+    [("best", "unknown search 'best'; valid: halving, hyperband"), ("grid", "give --effort 1")],
+)
+def test_a_search_that_cannot_be_says_what_would_do(monkeypatch, capfd, tmp_path, search, says):
+    code, out, err = call(
+        monkeypatch, capfd, tmp_path, "floss-plan", "--ranks", "1,4", "--down-densities", "1",
+        "--up-densities", "1", "--budget", "7-dense-rounds", "--effort", "0.9", "--search", search,
+    )  # fmt: skip
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_store_that_cannot_be_written_is_refused(monkeypatch, capfd, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("mine")

@@ -83,6 +83,12 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert again["effort"].pop("trained_now_rounds") == 0
     first["effort"].pop("trained_now_rounds")
     assert again == first
+    assert first["effort"]["search"] == first["request"]["search"] == "halving"
+    for name in ("asha", "grid"):
+        made = answer(monkeypatch, capfd, planner.cli.main, [*PLAN, "--search", name])
+        assert made["effort"]["search"] == made["request"]["search"] == name
+        assert 0 < made["effort"]["search_rounds"] <= made["effort"]["limit_rounds"]
+    assert made["effort"]["starters"] == made["effort"]["searched"] == 4
 
 
 def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, tmp_path: Path):

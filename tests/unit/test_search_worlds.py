@@ -39,7 +39,7 @@ def whole(world, worlds, candidate):
 def test_horizons_follow_from_bytes_on_a_slow_upload(worlds):
     assert len(worlds.SPACE) == 245
     (dense,) = [c for c in worlds.SPACE if (c.rank, c.down_density, c.up_density) == (16, 1, 1)]
-    assert 50 <= worlds.HORIZONS[dense] <= 56  # the wire packs a little better than 32 bits
+    assert 50 <= worlds.HORIZONS[dense] <= 62  # the wire packs better than 32 bits
     sparse = worlds.Candidate(16, 1.0, 1 / 64)
     assert worlds.HORIZONS[sparse] > worlds.HORIZONS[worlds.Candidate(16, 1 / 64, 1.0)]
     assert max(worlds.HORIZONS.values()) == 400
@@ -71,7 +71,8 @@ def test_regular_curves_rise_and_ill_ones_pause_decay_and_collapse(worlds):
         regular, ill = worlds.World(seed, "regular"), worlds.World(seed, "ill")
         assert (np.diff(regular._truth, axis=1) > 0).all()
         last = np.array([measured(int(h)) for h in ill._horizons])
-        drop = ill._truth.max(axis=1) - ill._final
+        within = np.arange(worlds.CAP) < last[:, None]
+        drop = (ill._truth * within).max(axis=1) - ill._final
         fallen += [(drop > 0.005).mean(), (drop > 0.4).mean()]
         flat = (np.diff(ill._truth, axis=1) == 0).sum(axis=1)
         paused.append((flat > 0.08 * last).mean())
