@@ -118,7 +118,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Draw mean regret with its standard error against the effort, one panel a family."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axes, family in zip(figure.subplots(1, 2, sharey=True), FAMILIES, strict=True):
         mine = [row for row in rows if row["family"] == family]
         for position, name in enumerate(name for name in STRATEGIES if name != "grid"):
@@ -139,7 +139,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlabel("effort (% of the full grid's rounds)")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("mean regret (accuracy points)")
-    figure.axes[0].legend(fontsize="small")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=120)
 
 

@@ -166,3 +166,30 @@ def test_candidates_that_fit_are_searched_though_others_do_not():
         assert all(strategy.bound([candidate]) <= 350 for candidate in strategy.starters)
     with pytest.raises(BudgetError, match="the shortest takes 100; raise --effort"):
         halving(horizons, effort=99)
+
+
+def test_a_diverged_curve_was_alive_before_it_diverged():
+    curve = Curve((10, 20), (0.5, 0.7), 30, failed=True, horizon=90)
+    assert [curve.at(r) for r in (10, 29, 30)] == [0.5, 0.7, -math.inf]
+    assert curve.until(20) == Curve((10, 20), (0.5, 0.7), 20, horizon=90)
+    assert curve.until(15) == Curve((10,), (0.5,), 15, horizon=90)
+    assert curve.until(40) is curve
+
+
+def test_a_run_that_diverges_late_is_paid_for():
+    """Its place on the rung where it was promoted is not given to another one."""
+    all_ = candidates(27)
+    horizons = dict.fromkeys(all_, 270)
+    world = World({c: 0.5 + c.rank / 100 for c in all_})
+    late = set(all_[-5:])
+
+    def extend(proposals):
+        return {
+            c: replace(curve, failed=c in late and curve.rounds > 10)
+            for c, curve in world(proposals).items()
+        }
+
+    strategy = halving(horizons, effort=1440)
+    search(strategy, extend)
+    assert sum(world.rounds.values()) <= strategy.bound(strategy.starters)
+    assert sorted(world.rounds.values()) == [10] * 18 + [30] * 6 + [270] * 3
