@@ -153,7 +153,9 @@ class Plan:
         baselines: Runs that were really run at the same budget; None if it affords no round.
         effort: Rounds asked for and rounds really trained.
         costs: Of each affordable candidate, predicted without training: bytes of a download and
-            an upload, seconds of a round, rounds that the budget affords.
+            an upload, seconds of a round, rounds that the budget affords; where it was trained,
+            real over predicted bytes of its first rounds, the rounds that these promise, and, where
+            it finished, how far the others were from them.
     """
 
     request: Mapping[str, Any]

@@ -80,5 +80,7 @@ def _plan(
             "search_rounds": sum(runs.asked.values()),
             "trained_now_rounds": runs.trained,
         },
-        costs=tuple({**c.settings(), **costs.of[c].to_json()} for c in costs.searched),
+        costs=tuple(
+            {**c.settings(), **costs.of[c].to_json(), **runs.seen(c)} for c in costs.searched
+        ),
     )

@@ -48,6 +48,7 @@ class Runs:
         self._executor = executor
         self._on_progress = on_progress
         self.calibrations: dict[Candidate, Calibration] = {}
+        self._first: dict[Candidate, int] = {}  # rounds that they were made from
         self._horizons: dict[Candidate, int] = {}
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
@@ -74,7 +75,7 @@ class Runs:
         record = self._folder(candidate).record()
         made = calibrate(record, size_only(config, profile, rounds), telling(rounds))
         expected = size_only(config, profile, self._request.max_rounds, calibration=made)
-        self.calibrations[candidate] = made
+        self.calibrations[candidate], self._first[candidate] = made, rounds
         self._horizons[candidate] = max(1, self._costs.limit.rounds(expected))
 
     def horizon(self, candidate: Candidate) -> int:
@@ -84,13 +85,23 @@ class Runs:
     def seen(self, candidate: Candidate) -> dict[str, float]:
         """Return real over predicted bytes of a candidate, and the rounds that follow from them.
 
-        For a finished run also the relative error of what the first rounds let expect of the rest.
+        For a finished run also the relative error of what its first rounds foretold of the others.
         """
         made = self.calibrations.get(candidate)
         if made is None:
             return {}
-        told = {"down_calibration": made.down, "up_calibration": made.up}
-        told["calibrated_rounds"] = self.horizon(candidate)
+        told = {
+            "down_calibration": made.down,
+            "up_calibration": made.up,
+            "calibrated_rounds": self.horizon(candidate),
+        }
+        first, last = self._first[candidate], self._targets[candidate]
+        if candidate in self.finished() and last > first:
+            config = self._request.config(candidate)
+            predicted = size_only(config, self._request.profile, last)
+            record = self._folder(candidate).record()
+            error = made.error(calibrate(record, predicted, range(first + 1, last + 1)))
+            told |= {"down_error": error.down, "up_error": error.up}
         return told
 
     def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
