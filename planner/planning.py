@@ -44,9 +44,14 @@ def make_plan(
     runs = Runs(request, costs, store, executor, on_progress, expected)
     search(strategy, runs.extend)
     runs.finish(runs.finished(), strategy.effort)
-    outcomes = {c: runs.outcome(c) for c in runs.finished()}
+    found = {c: runs.outcome(c) for c in runs.finished()}
+    outcomes = {c: outcome for c, outcome in found.items() if outcome}
     if not outcomes:
-        raise BudgetError("every run diverged; lower the task's learning rates")
+        raise BudgetError(
+            "no run finished a round within the budget: real bytes took more than the predicted"
+            if found
+            else "every run diverged; lower the task's learning rates"
+        )
     return _plan(request, costs, runs, outcomes, strategy)
 
 

@@ -27,7 +27,7 @@ class Curve:
     """What is known of one candidate: validation accuracies at evaluated rounds, in order.
 
     ``rounds`` says how far this search had the run trained; ``failed`` that it diverged;
-    ``horizon`` how many rounds the budget affords by the bytes of its first ones, once it is known.
+    ``horizon`` how many rounds the budget affords by the bytes of its first third, once known.
     """
 
     evaluated: tuple[int, ...] = ()
@@ -82,7 +82,7 @@ class Halving:
     goes on to 1/9, 1/3 and 1 of theirs (Jamieson and Talwalkar 2016, with resumed runs and one
     horizon a candidate). At least ``FINALISTS`` finish, if the effort allows. Decisions look only
     at accuracies within each rung, so that curves which other searches have taken further change
-    nothing. After the first rung, a candidate's horizon follows from the bytes that it has seen.
+    nothing. How far the last rung goes follows from the bytes of the rounds before.
 
     Args:
         horizons: Rounds that the budget affords each candidate, as predicted without training.
@@ -113,20 +113,17 @@ class Halving:
 
     def bound(self, starters: Sequence[Candidate]) -> int:
         """Return the most rounds that a search from these starters can take, as predicted."""
-        return _most_rounds([self.horizons[c] for c in starters], RUNGS, Fraction(0))
+        return _most_rounds([self.horizons[c] for c in starters])
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the runs that the current rung lacks, or nothing after the last rung."""
         alive: Sequence[Candidate] = self.starters
         asked: dict[Candidate, int] = {}
-        for i, rung in enumerate(RUNGS):
+        for rung in RUNGS:
             known = {c: history.get(c, Curve()) for c in alive}
-            horizons = {c: (i and known[c].horizon) or self.horizons[c] for c in alive}
-            left = self.effort - sum(asked.values())
-            if i:
-                alive = self._affordable(alive, horizons, i, left)
-            most = {c: asked.get(c, 0) + left for c in alive}
-            targets = {c: self.snap(min(math.ceil(horizons[c] * rung), most[c])) for c in alive}
+            targets = {c: self.snap(math.ceil(self.horizons[c] * rung)) for c in alive}
+            if rung == 1:
+                alive, targets = self._last(alive, known, asked)
             asked |= targets
             lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
             if lacking:
@@ -135,24 +132,28 @@ class Halving:
             alive = ranked[: survivors(len(ranked))]
         return []
 
-    def _affordable(
-        self, ranked: Sequence[Candidate], horizons: Mapping[Candidate, int], rung: int, left: int
-    ) -> Sequence[Candidate]:
-        """Return the best candidates for which the effort that is left suffices, one at least."""
-        counts = range(len(ranked), 1, -1)
-        rest = RUNGS[rung:]
+    def _last(
+        self, ranked: Sequence[Candidate], known: History, asked: Mapping[Candidate, int]
+    ) -> tuple[Sequence[Candidate], dict[Candidate, int]]:
+        """Return the best candidates whose horizons the effort suffices for, and these.
 
-        def most(count: int) -> int:
-            return _most_rounds([horizons[c] for c in ranked[:count]], rest, RUNGS[rung - 1])
+        One at least goes on, as far as it was predicted to get.
+        """
+        horizons = {c: max(known[c].horizon or self.horizons[c], asked.get(c, 0)) for c in ranked}
+        left = self.effort - sum(asked.values())
+        for count in range(len(ranked), 0, -1):
+            alive = ranked[:count]
+            if sum(horizons[c] - asked.get(c, 0) for c in alive) <= left:
+                break
+        most = {c: min(horizons[c], asked.get(c, 0) + left) for c in alive}
+        return alive, {c: max(self.snap(rounds), asked.get(c, 0)) for c, rounds in most.items()}
 
-        return ranked[: next((count for count in counts if most(count) <= left), 1)]
 
-
-def _most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], before: Fraction) -> int:
-    """Return the most rounds that runs of these horizons can take through these rungs."""
-    total = 0
+def _most_rounds(horizons: Sequence[int]) -> int:
+    """Return the most rounds that runs of these horizons can take through all rungs."""
+    total, before = 0, Fraction(0)
     alive = sorted(horizons, reverse=True)
-    for rung in rungs:
+    for rung in RUNGS:
         total += sum(math.ceil(h * rung) - math.ceil(h * before) for h in alive)
         alive, before = alive[: survivors(len(alive))], rung
     return total

@@ -15,7 +15,7 @@ from floss_sim.layout import ADAPTED
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.run import size_only
-from floss_sim.simulator import RoundPolicy
+from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.sparsity import Mask
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
@@ -62,7 +62,7 @@ def finish(
         "configuration": config.describe(),
         **_ledger(config, last["round"]),
         **_mask(config, model),
-        **_prediction(config, profile, record),
+        **(_prediction(config, profile, record) if policy == wait_all() else {}),
         "network": profile.name,
         "rounds": last["round"],
         "validation_accuracy": last["accuracy"],
@@ -168,7 +168,7 @@ def _policy(summary: Mapping[str, Any]) -> str:
 
 def _kept(fractions: Mapping[str, float]) -> str:
     """Return what a mask keeps of each kind, and what it means where a kind is gone."""
-    words = ", ".join(f"{100 * part:.2g} % of {kind}" for kind, part in fractions.items())
+    words = ", ".join(f"{100 * part:.3g} % of {kind}" for kind, part in fractions.items())
     gone = [kind for kind, part in fractions.items() if part == 0]
     return f"{words}; {' and '.join(gone)} no longer train" if gone else words
 

@@ -71,8 +71,9 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     link_s = 8 * (cost["down_bytes"] + 16 * cost["up_bytes"]) / 200e6
     assert cost["round_s"] == pytest.approx(link_s)
     assert cost["affordable_rounds"] == 20
-    assert all(c["down_calibration"] > 0 for c in first["costs"])  # all were begun
-    assert abs(cost["up_error"]) < 0.2
+    seen = [c for c in first["costs"] if "up_error" in c]
+    assert seen
+    assert all(abs(c["up_error"]) < 0.2 and c["up_calibration"] > 0 for c in seen)
     assert 0 <= best["test_accuracy"] <= 1
     dense = first["baselines"]["dense"]
     assert (dense["rank"], dense["down_density"], dense["up_density"]) == (4, 1, 1)
