@@ -7,6 +7,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import commands
 import pytest
 
 import floss_sim.cli
@@ -191,3 +192,11 @@ def test_a_run_on_a_network_of_ones_own_is_accounted_for_as_it_was(
     assert plain["total"]["wasted_bytes"] == priced["total"]["wasted_bytes"] > 0
     assert priced["total"]["energy_j"] == pytest.approx(2 * priced["total"]["compute_s"])
     assert made["participations"] == sum(row["participations"] for row in plain["rows"])
+
+
+def test_help_names_every_value_code_and_what_a_ledger_is_for(monkeypatch, capfd):
+    code, out, _ = commands.call(monkeypatch, capfd, "floss-sim", "run", "--help")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "Values of downloads: fp32 (default), fp16, bf16, int8, int4, tail or sign." in said
+    assert "smaller downloads, state on the server" in said
