@@ -47,9 +47,14 @@ def make_plan(
     runs = Runs(request, costs, store, executor, on_progress, strategy.expected)
     search(strategy, runs.extend)
     runs.finish(runs.finished(), effort)
-    outcomes = {c: runs.outcome(c) for c in runs.finished()}
+    found = {c: runs.outcome(c) for c in runs.finished()}
+    outcomes = {c: outcome for c, outcome in found.items() if outcome}
     if not outcomes:
-        raise BudgetError("every run diverged; lower the task's learning rates")
+        raise BudgetError(
+            "no run finished a round within the budget: real bytes took more than the predicted"
+            if found
+            else "every run diverged; lower the task's learning rates"
+        )
     return _plan(request, costs, runs, outcomes, effort)
 
 
@@ -84,5 +89,7 @@ def _plan(
             "search_rounds": sum(runs.asked.values()),
             "trained_now_rounds": runs.trained,
         },
-        costs=tuple({**c.settings(), **costs.of[c].to_json()} for c in costs.searched),
+        costs=tuple(
+            {**c.settings(), **costs.of[c].to_json(), **runs.seen(c)} for c in costs.searched
+        ),
     )

@@ -21,8 +21,8 @@ class Curve:
     """What is known of one candidate: validation accuracies at evaluated rounds, in order.
 
     ``rounds`` says how far this search had the run trained; ``failed`` that it diverged on the way
-    there; ``horizon`` how many rounds the budget affords by the bytes of its first ones, once it
-    is known.
+    there; ``horizon`` how many rounds the budget affords by the bytes of its first third, once
+    known.
     """
 
     evaluated: tuple[int, ...] = ()

@@ -2,7 +2,7 @@
 
 Rungs are fractions of each candidate's own horizon, and runs are resumed. Decisions look only at
 accuracies within each rung, so that curves which other searches have taken further change nothing.
-After the first rung, a candidate's horizon follows from the bytes that it has seen.
+How far the last rung goes follows from the bytes of the rounds before.
 """
 
 from __future__ import annotations
@@ -50,14 +50,11 @@ class Ladder:
         """Return where the climb stands."""
         terms, alive = self.terms, self.starters
         asked: dict[Candidate, int] = {}
-        for i, rung in enumerate(self.rungs):
+        for rung in self.rungs:
             known = {c: history.get(c, Curve()) for c in alive}
-            horizons = {c: (i and known[c].horizon) or terms.horizons[c] for c in alive}
-            left = self.effort - sum(asked.values())
-            if i:
-                alive = self._affordable(alive, horizons, i, left)
-            most = {c: asked.get(c, 0) + left for c in alive}
-            targets = {c: terms.snap(min(math.ceil(horizons[c] * rung), most[c])) for c in alive}
+            targets = {c: terms.snap(_up(terms.horizons[c], rung)) for c in alive}
+            if rung == 1:
+                alive, targets = self._last(alive, known, asked)
             asked |= targets
             lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
             if lacking:
@@ -66,31 +63,27 @@ class Ladder:
             alive = ranked[: survivors(len(ranked), self.finalists)]
         return Climb([], asked)
 
-    def _affordable(
-        self, ranked: Sequence[Candidate], horizons: Mapping[Candidate, int], rung: int, left: int
-    ) -> Sequence[Candidate]:
-        """Return the best candidates for which the effort that is left suffices, one at least."""
-        counts = range(len(ranked), 1, -1)
-        rest, before = self.rungs[rung:], self.rungs[rung - 1]
+    def _last(
+        self, ranked: Sequence[Candidate], known: History, asked: Mapping[Candidate, int]
+    ) -> tuple[Sequence[Candidate], dict[Candidate, int]]:
+        """Return the best candidates whose horizons the effort suffices for, and these.
 
-        def most(count: int) -> int:
-            runs = [horizons[c] for c in ranked[:count]]
-            return most_rounds(runs, rest, self.finalists, before)
+        One at least goes on, as far as it was predicted to get.
+        """
+        terms = self.terms
+        horizons = {c: max(known[c].horizon or terms.horizons[c], asked.get(c, 0)) for c in ranked}
+        left = self.effort - sum(asked.values())
+        for count in range(len(ranked), 0, -1):
+            alive = ranked[:count]
+            if sum(horizons[c] - asked.get(c, 0) for c in alive) <= left:
+                break
+        most = {c: min(horizons[c], asked.get(c, 0) + left) for c in alive}
+        return alive, {c: max(terms.snap(rounds), asked.get(c, 0)) for c, rounds in most.items()}
 
-        return ranked[: next((count for count in counts if most(count) <= left), 1)]
 
-
-def most_rounds(
-    horizons: Sequence[int],
-    rungs: Sequence[Fraction],
-    finalists: int,
-    before: Fraction = Fraction(0),
-) -> int:
-    """Return the most rounds that runs of these horizons can take through these rungs.
-
-    ``before`` is the rung on which they stand.
-    """
-    total = 0
+def most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], finalists: int) -> int:
+    """Return the most rounds that runs of these horizons can take through these rungs."""
+    total, before = 0, Fraction(0)
     alive = sorted(horizons, reverse=True)
     for rung in rungs:
         total += sum(_up(h, rung) - _up(h, before) for h in alive)
