@@ -12,23 +12,7 @@ from tests_support import CountingLearner
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.records import RunFolder
 
-OWN = """
-name = "own"
-source = "made"
-date = "2026"
-first_download = "1MB"
-[[clients]]
-share = 1.0
-down = "200 Mbit/s"
-up = "20 Mbit/s"
-rtt = "36 ms"
-compute_per_example = "2 ms"
-[transport]
-framing = "grpc"
-tls = true
-headers = "ipv4"
-connection = "new"
-"""
+OWN = commands.OWN.replace('date = "2026"', 'date = "2026"\nfirst_download = "1MB"')
 
 
 @pytest.fixture

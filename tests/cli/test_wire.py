@@ -15,22 +15,7 @@ from floss_sim.layout import Layout, build_layout
 from floss_sim.sparsity import Mask, top_k_mask
 from floss_sim.wire import INDEX_CODES, decode, encode
 
-OWN = """
-name = "own"
-source = "made"
-date = "2026"
-[[clients]]
-share = 1.0
-down = "200 Mbit/s"
-up = "20 Mbit/s"
-rtt = "36 ms"
-compute_per_example = "2 ms"
-[transport]
-framing = "grpc"
-tls = true
-headers = "ipv4"
-connection = "new"
-"""
+OWN = commands.OWN
 
 
 def digits(rank: int = 4, trains: str = "lora") -> Layout:
