@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from floss_sim.network import NetworkProfile
 from floss_sim.network.profile import EnergySection, PricesSection
+from floss_sim.network.transport import IDEAL
 from floss_sim.records import RunRecord
 from floss_sim.simulator import AGGREGATED
 from floss_sim.wire.framing import OVERHEAD_BYTES
@@ -40,8 +41,9 @@ class Account:
     """One row for each participation, in the order of dispatch; all columns have equal length.
 
     Attributes:
-        columns: ``sequence``, ``round``, ``client`` and ``fate``; seconds (``SECONDS``), payload
-            and wire bytes (``BYTES``), joules and, in the profile's currency, money (``COSTS``).
+        columns: ``sequence``, ``round``, ``client`` and ``fate``; seconds (``SECONDS``), encoded
+            (framed, both ways, with first downloads) and wire bytes (``BYTES``: link and set-up),
+            joules and, in the profile's currency, money (``COSTS``).
         currency: Of the money; empty where the profile gives no prices.
     """
 
@@ -94,7 +96,7 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     up_started_s = at(rows["started_at_s"], up, down_ended_s)
     up_ended_s = at(rows["ended_at_s"], up, down_ended_s)
     closed_s = _closed_s(record, rows["round"][first])
-    payload = added(rows["sent_bytes"], np.ones_like(up))
+    encoded = added(rows["sent_bytes"], np.ones_like(up))
     columns = {
         "sequence": sequences,
         "round": rows["round"][first],
@@ -105,8 +107,8 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
         "upload_s": added(lasted_s, up),
         "queueing_s": added(queued_s, queued),
         "waiting_s": np.where(aggregated, np.maximum(0.0, closed_s - up_ended_s), 0.0),
-        "useful_bytes": np.where(aggregated, payload, 0.0),
-        "wasted_bytes": np.where(aggregated, 0.0, payload),
+        "useful_bytes": np.where(aggregated, encoded, 0.0),
+        "wasted_bytes": np.where(aggregated, 0.0, encoded),
         "wire_down_bytes": added(rows["wire_bytes"], ~up),
         "wire_up_bytes": added(rows["wire_bytes"], up),
     }
@@ -118,19 +120,25 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
 
 @dataclass(frozen=True)
 class Carried:
-    """The mean bytes of a delivered message: three numbers that are never one.
+    """The mean bytes of a delivered message: numbers that are never one.
 
     Attributes:
         messages: How many were delivered.
         payload: Positions and values.
-        message: The payload with its frame and that of its call; None where the network is unknown.
-        link: What the link carries: with TLS, headers, retransmissions and set-up.
+        framed: The payload in our frame.
+        message: Framed, with the framing of its call; None where the network is unknown.
+        link: The message with TLS, headers and retransmissions; None likewise.
+        setup: Of setting up a connection; None likewise.
+        wire: Link and set-up, as recorded.
     """
 
     messages: int
     payload: float
+    framed: float
     message: float | None
-    link: float
+    link: float | None
+    setup: float | None
+    wire: float
 
 
 def carried(record: RunRecord, profile: NetworkProfile | None) -> dict[str, Carried]:
@@ -145,15 +153,21 @@ def carried(record: RunRecord, profile: NetworkProfile | None) -> dict[str, Carr
     found = {}
     for way in ("down", "up"):
         chosen = whole & (rows["direction"] == way)
-        nbytes, link = rows["nbytes"][chosen], rows["wire_bytes"][chosen]
-        if nbytes.size:
-            message = None
-            if profile:
-                framed = [profile.transport.message_bytes(int(n)) for n in nbytes]
-                message = float(np.mean(framed))
-            payload = float(nbytes.mean()) - OVERHEAD_BYTES
-            found[way] = Carried(nbytes.size, payload, message, float(link.mean()))
+        if chosen.any():
+            found[way] = _means(rows["nbytes"][chosen], rows["wire_bytes"][chosen], profile)
     return found
+
+
+def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -> Carried:
+    framed, wire = float(nbytes.mean()), float(wire_bytes.mean())
+    message = link = setup = None
+    transport = profile.transport if profile else None
+    if transport is None and wire == framed:
+        transport = IDEAL  # nothing else adds nothing
+    if transport:
+        message = float(np.mean([transport.message_bytes(int(n)) for n in nbytes]))
+        link, setup = wire - transport.setup_bytes, float(transport.setup_bytes)
+    return Carried(nbytes.size, framed - OVERHEAD_BYTES, framed, message, link, setup, wire)
 
 
 def _closed_s(record: RunRecord, rounds: Column) -> Column:

@@ -74,8 +74,8 @@ def order_of_clients(seed: int, round_: int, attempt: int, fleet: int, size: int
 class Dispatch(NamedTuple):
     """What the server sends to a client: the newest version, encoded.
 
-    ``sequence`` numbers the dispatches of a run. ``held`` is the version of the persistent mask
-    that the client is known to hold, or 0. ``blob`` is empty where only sizes are simulated.
+    ``sequence`` numbers the dispatches of a run. ``held`` is the version of the mask that the
+    client is known to hold, or 0. ``blob`` is empty where only sizes are simulated.
     """
 
     sequence: int

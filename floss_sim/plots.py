@@ -362,7 +362,8 @@ def draw_formats(frame: pd.DataFrame, title: str) -> Figure:
     for name, points in frame.groupby("format", sort=False):
         line = points.sort_values("density")
         if line["floor"].all():  # wide and pale, below the messages that reach it
-            axes.plot(line["density"], line["bits"], color="0.8", linewidth=8, label=str(name))
+            (pale,) = axes.plot(line["density"], line["bits"], color="0.8", label=str(name))
+            pale.set(linewidth=8, marker="o", markersize=8)  # one density has no line
         else:
             _draw_line(axes, line["density"], line["bits"], str(name), next(looks))
     densities = sorted(frame["density"].unique())
@@ -373,7 +374,7 @@ def draw_formats(frame: pd.DataFrame, title: str) -> Figure:
     axes.set_ylim(0, top)
     cut = ", cut above" if frame["bits"].max() > top else ""
     axes.set_xlabel("density, logarithmic")
-    axes.set_ylabel(f"bits per kept entry of a whole message{cut}")
+    axes.set_ylabel(f"bits per kept entry, frame included{cut}")
     axes.grid(alpha=0.3)
     axes.set_title(title)
     figure.legend(loc="outside right center", fontsize="small", handlelength=3.6)

@@ -205,6 +205,8 @@ class RunFolder:
         Raises:
             RecordError: No run there, or one of another record version.
         """
+        if path.exists() and not (path / "run.json").exists():
+            raise RecordError(f"{path} is not a run folder (it has no run.json){_below(path)}")
         description = _read_json(path / "run.json")
         if description.get("record_version") != RECORD_VERSION:
             raise RecordError(f"{path} holds no run of record version {RECORD_VERSION}")
@@ -460,6 +462,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RecordError(f"{path} is not a JSON object; remove the run folder")
     return content
+
+
+def _below(path: Path) -> str:
+    """Return a hint where run folders lie one or two levels below a path."""
+    for pattern in ("*/run.json", "*/*/run.json"):
+        if found := sorted(file.parent for file in path.glob(pattern)):
+            others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            return f"; {found[0]} is one{others}"
+    return ""
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

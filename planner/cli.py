@@ -43,15 +43,16 @@ from planner.planning import make_plan
 from planner.request import Request
 from planner.space import grid
 from planner.store import CurveStore, default_root
+from planner.strategies import STRATEGIES, maker
 from planner.workers import worker_pool
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _HELP = """Which rank and densities give the best model within a budget.
 
-Predicts the cost of every candidate, searches by really training (successive halving), and prints
-the recommendation beside dense LoRA and the thesis' rule at the same budget. Every curve is kept:
-asking again, or for another budget or network, trains only what is missing.
+Predicts the cost of every candidate, searches by really training (see --search), and
+prints the recommendation beside dense LoRA and the thesis' rule at the same budget. Every curve is
+kept: asking again, or for another budget or network, trains only what is missing.
 
 Budgets: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h.
 
@@ -90,6 +91,7 @@ def plan(
     effort: Annotated[
         float, typer.Option(help="Rounds the search may train, as a fraction of the full grid's.")
     ] = 0.2,
+    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "halving",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
@@ -104,6 +106,7 @@ def plan(
     json_: JsonOption = False,
 ) -> None:
     """Which rank and densities give the best model within a budget."""
+    maker(search)  # an unknown name is said before anything is loaded
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     request = Request(
@@ -119,6 +122,7 @@ def plan(
         max_rounds=max_rounds,
         effort=effort,
         seed=seed,
+        search=search,
     ).checked()
     curves = CurveStore(store or default_root(), resolve_device(device))
     folder = out or _default_folder(request)

@@ -30,6 +30,7 @@ class Outcome:
         up_bytes: Bytes of all uploads.
         simulated_s: Simulated wall clock on the plan's network, seconds.
         spent: Fraction of the budget spent.
+        most: Largest fraction of the budget that a round took.
         binds: ``"budget"`` or ``"round cap"``.
         cohort: Clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
@@ -44,6 +45,7 @@ class Outcome:
     up_bytes: int
     simulated_s: float
     spent: float
+    most: float
     binds: str
     cohort: int
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
@@ -74,16 +76,18 @@ class Outcome:
 
 
 def cut(
-    candidate: Candidate, record: RunRecord, limit: Limit, rounds: int, binds: str, cohort: int
-) -> Outcome:
+    candidate: Candidate, record: RunRecord, limit: Limit, rounds: int, cap: int, cohort: int
+) -> Outcome | None:
     """Return the outcome of a run that was timed on the limit's network.
+
+    None where the budget does not suffice for an evaluated round.
 
     Args:
         candidate: What was trained.
         record: The run, perhaps longer than the plan may use.
         limit: The budget.
         rounds: The last round that may be used.
-        binds: What sets that round.
+        cap: The last round that any run may use.
         cohort: Clients of a round.
     """
     spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
@@ -92,6 +96,8 @@ def cut(
         for row in record.evaluated().to_pylist()
         if row["round"] <= rounds and spent_R[row["round"] - 1] <= 1
     ]
+    if not rows:
+        return None
     last = rows[-1]
     rounds = last["round"]
     return Outcome(
@@ -103,7 +109,8 @@ def cut(
         up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
         simulated_s=last["closed_at_s"],
         spent=float(spent_R[rounds - 1]),
-        binds=binds,
+        most=float(np.max(np.diff(spent_R[:rounds], prepend=0.0))),
+        binds="round cap" if rounds >= cap else "budget",
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )
@@ -142,9 +149,11 @@ class Plan:
         best_accuracy: The best validation accuracy of a finished run.
         margin: Accuracies within this of the best are called ties.
         baselines: Runs that were really run at the same budget; None if it affords no round.
-        effort: Rounds asked for and rounds really trained.
+        effort: The search's name, rounds asked for and rounds really trained.
         costs: Of each affordable candidate, predicted without training: bytes of a download and
-            an upload, seconds of a round, rounds that the budget affords.
+            an upload, seconds of a round, rounds that the budget affords; where it was trained,
+            real over predicted bytes of its first rounds, the rounds that these promise, and, where
+            it finished, how far the others were from them.
     """
 
     request: Mapping[str, Any]
@@ -154,7 +163,7 @@ class Plan:
     best_accuracy: float
     margin: float
     baselines: Mapping[str, Outcome | None]
-    effort: Mapping[str, int]
+    effort: Mapping[str, Any]
     costs: tuple[Mapping[str, Any], ...] = ()
 
     def ties(self, outcome: Outcome) -> bool:

@@ -10,9 +10,10 @@ from planner.cost import Costs, price
 from planner.plan import Outcome, Plan, choose
 from planner.request import Request
 from planner.runs import OnProgress, Runs
-from planner.search import Halving, search
+from planner.search import search
 from planner.space import Candidate
 from planner.store import CurveStore, measured
+from planner.strategies import maker
 
 
 def make_plan(
@@ -28,26 +29,33 @@ def make_plan(
 
     Raises:
         BudgetError: No candidate can afford a round, or the effort finishes no run.
+        ConfigError: There is no such search, or it lacks a library.
         FlossError: A run cannot be stored, or every run diverged.
     """
     request = request.checked()
+    make = maker(request.search)
     on_progress("predicting costs", 0, 0)
     costs = price(request)
-    strategy = Halving(
-        horizons={c: costs.of[c].horizon for c in costs.searched},
-        nbytes={c: costs.of[c].run_bytes for c in costs.searched},
-        effort=int(request.effort * costs.grid_rounds),
-        seed=request.seed,
-        snap=measured,
+    effort = int(request.effort * costs.grid_rounds)
+    strategy = make(
+        {c: costs.of[c].horizon for c in costs.searched},
+        {c: costs.of[c].run_bytes for c in costs.searched},
+        effort,
+        request.seed,
+        measured,
     )
-    expected = strategy.bound(strategy.starters)
-    runs = Runs(request, costs, store, executor, on_progress, expected)
+    runs = Runs(request, costs, store, executor, on_progress, strategy.expected)
     search(strategy, runs.extend)
-    runs.finish(runs.finished(), strategy.effort)
-    outcomes = {c: runs.outcome(c) for c in runs.finished()}
+    runs.finish(runs.finished(), effort)
+    found = {c: runs.outcome(c) for c in runs.finished()}
+    outcomes = {c: outcome for c, outcome in found.items() if outcome}
     if not outcomes:
-        raise BudgetError("every run diverged; lower the task's learning rates")
-    return _plan(request, costs, runs, outcomes, strategy)
+        raise BudgetError(
+            "no run finished a round within the budget: real bytes took more than the predicted"
+            if found
+            else "every run diverged; lower the task's learning rates"
+        )
+    return _plan(request, costs, runs, outcomes, effort)
 
 
 def _plan(
@@ -55,7 +63,7 @@ def _plan(
     costs: Costs,
     runs: Runs,
     outcomes: Mapping[Candidate, Outcome],
-    strategy: Halving,
+    effort: int,
 ) -> Plan:
     """Choose on validation, then measure what is reported on test."""
     eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
@@ -72,13 +80,16 @@ def _plan(
         best_accuracy=choice.best_accuracy,
         baselines={name: tested.get(candidate) for name, candidate in baselines.items()},
         effort={
+            "search": request.search,
             "searched": len(costs.searched),
             "unaffordable": len(set(request.candidates)) - len(costs.searched),
-            "starters": len(strategy.starters),
+            "starters": len(runs.asked),
             "grid_rounds": costs.grid_rounds,
-            "limit_rounds": strategy.effort,
+            "limit_rounds": effort,
             "search_rounds": sum(runs.asked.values()),
             "trained_now_rounds": runs.trained,
         },
-        costs=tuple({**c.settings(), **costs.of[c].to_json()} for c in costs.searched),
+        costs=tuple(
+            {**c.settings(), **costs.of[c].to_json(), **runs.seen(c)} for c in costs.searched
+        ),
     )

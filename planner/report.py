@@ -63,7 +63,8 @@ def sentences(plan: Plan) -> list[str]:
         f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent.",
         *_against_baselines(plan),
         *_ties(plan),
-        f"Searched {effort['starters']} of {effort['searched']} affordable candidates in "
+        f"Searched {effort['starters']} of {effort['searched']} affordable candidates by "
+        f"{effort['search']} in "
         f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds; "
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
         f"One seed ({request['seed']}): its luck is not in the margin.",

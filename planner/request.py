@@ -30,6 +30,7 @@ class Request:
         reference_rank: The rank of dense rounds and of the baselines.
         max_rounds: The cap on rounds.
         effort: Rounds of training that the search may take, as a fraction of the full grid's.
+        search: The strategy's name.
         seed: Names every random stream.
     """
 
@@ -41,6 +42,7 @@ class Request:
     max_rounds: int
     effort: float
     seed: int
+    search: str = "halving"
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""
@@ -94,6 +96,7 @@ class Request:
             "reference_rank": self.reference_rank,
             "max_rounds": self.max_rounds,
             "effort": self.effort,
+            "search": self.search,
             "seed": self.seed,
             "candidates": len(self.candidates),
             "ranks": sorted({c.rank for c in self.candidates}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from planner.space import Candidate
 from planner.store import CurveStore, measured
 from planner.workers import Job, test_all, train_all
 
+_FEWEST = 5  # rounds that tell what others take
 Targets = dict[Candidate, int]
 OnProgress = Callable[[str, int, int], None]
 
@@ -48,12 +50,13 @@ class Runs:
         self._executor = executor
         self._on_progress = on_progress
         self.calibrations: dict[Candidate, Calibration] = {}
+        self._first: dict[Candidate, int] = {}  # rounds that they were made from
         self._horizons: dict[Candidate, int] = {}
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self._targets: dict[Candidate, int] = {}
         self._folders: dict[Candidate, RunFolder] = {}
-        self._outcomes: dict[tuple[Candidate, int], Outcome] = {}
+        self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
 
     def extend(self, proposals: Sequence[Extension]) -> History:
@@ -68,14 +71,18 @@ class Runs:
         self._failed |= self._train({**targets, **baselines})
         return {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
 
-    def _calibrate(self, candidate: Candidate, rounds: int) -> None:
-        """Correct a candidate's horizon by what its first rounds really took."""
+    def _calibrate(self, candidate: Candidate, asked: int) -> None:
+        """Correct a candidate's horizon by its first third, once that was asked for."""
+        rounds = measured(math.ceil(self._costs.of[candidate].horizon / 3))
+        known = candidate in self._horizons or candidate in self._failed
+        if known or asked < rounds or rounds < _FEWEST:
+            return
         config, profile = self._request.config(candidate), self._request.profile
         record = self._folder(candidate).record()
         made = calibrate(record, size_only(config, profile, rounds), telling(rounds))
         expected = size_only(config, profile, self._request.max_rounds, calibration=made)
-        self.calibrations[candidate] = made
-        self._horizons[candidate] = max(1, self._costs.limit.rounds(expected))
+        self.calibrations[candidate], self._first[candidate] = made, rounds
+        self._horizons[candidate] = self._costs.limit.rounds(expected)
 
     def horizon(self, candidate: Candidate) -> int:
         """Return the rounds that the budget affords a candidate, as far as is known."""
@@ -84,13 +91,23 @@ class Runs:
     def seen(self, candidate: Candidate) -> dict[str, float]:
         """Return real over predicted bytes of a candidate, and the rounds that follow from them.
 
-        For a finished run also the relative error of what the first rounds let expect of the rest.
+        For a finished run also the relative error of what its first rounds foretold of the others.
         """
         made = self.calibrations.get(candidate)
         if made is None:
             return {}
-        told = {"down_calibration": made.down, "up_calibration": made.up}
-        told["calibrated_rounds"] = self.horizon(candidate)
+        told = {
+            "down_calibration": made.down,
+            "up_calibration": made.up,
+            "calibrated_rounds": self.horizon(candidate),
+        }
+        first, last = self._first[candidate], self._targets[candidate]
+        if candidate in self.finished() and last > first:
+            config = self._request.config(candidate)
+            predicted = size_only(config, self._request.profile, last)
+            record = self._folder(candidate).record()
+            error = made.error(calibrate(record, predicted, range(first + 1, last + 1)))
+            told |= {"down_error": error.down, "up_error": error.up}
         return told
 
     def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
@@ -119,9 +136,11 @@ class Runs:
             self.asked.update({c: targets[c] for c in growing if c in self.asked})
 
     def _affordable(self, candidate: Candidate) -> int:
-        """Return the measured round up to which the budget surely suffices, by real bytes."""
+        """Return the measured round up to which the budget suffices, if rounds go on alike."""
         outcome = self.outcome(candidate)
-        more = int((1 - outcome.spent) / self._costs.of[candidate].most)
+        if outcome is None or outcome.rounds < self._targets[candidate]:
+            return self._targets[candidate]  # the budget has ended
+        more = int((1 - outcome.spent) / outcome.most)
         return measured(min(outcome.rounds + more, self._request.max_rounds))
 
     def _train(self, targets: Targets) -> set[Candidate]:
@@ -154,8 +173,7 @@ class Runs:
         What other searches have trained beyond them stays unseen, so that the same question gets
         the same answer.
         """
-        if candidate not in self._horizons and candidate not in self._failed:
-            self._calibrate(candidate, rounds)
+        self._calibrate(candidate, rounds)
         rows = self._folder(candidate).record().evaluated().to_pylist()
         seen = [row for row in rows if row["round"] <= rounds]
         return Curve(
@@ -166,18 +184,21 @@ class Runs:
             horizon=self._horizons.get(candidate),
         )
 
-    def outcome(self, candidate: Candidate) -> Outcome:
-        """Return a run's outcome within the budget and what was asked, on the plan's network."""
+    def outcome(self, candidate: Candidate) -> Outcome | None:
+        """Return a run's outcome within the budget and what was asked, on the plan's network.
+
+        None where the budget does not suffice for a measured round.
+        """
         last = self._targets[candidate]
         if (candidate, last) not in self._outcomes:
             self._outcomes[candidate, last] = self._cut(candidate, last)
         return self._outcomes[candidate, last]
 
-    def _cut(self, candidate: Candidate, last: int) -> Outcome:
+    def _cut(self, candidate: Candidate, last: int) -> Outcome | None:
         config = self._request.config(candidate)
         record = retime(self._folder(candidate).record(), self._request.profile)
-        binds = "round cap" if last >= measured(self._request.max_rounds) else "budget"
-        return cut(candidate, record, self._costs.limit, last, binds, config.server.cohort)
+        cap = measured(self._request.max_rounds)
+        return cut(candidate, record, self._costs.limit, last, cap, config.server.cohort)
 
     def finished(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon.
@@ -188,8 +209,12 @@ class Runs:
         return sorted(
             candidate
             for candidate, target in self._targets.items()
-            if target >= measured(self.horizon(candidate)) and candidate not in self._failed
+            if target >= self._finish_line(candidate) and candidate not in self._failed
         )
+
+    def _finish_line(self, candidate: Candidate) -> int:
+        shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)
+        return measured(max(1, shorter))
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Return outcomes with their test accuracy, measured once and cached in the store."""

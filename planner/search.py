@@ -1,6 +1,7 @@
-"""Search strategies: pure functions from what is known to what to train next.
+"""The door between searches and training: curves in, extensions out.
 
-A strategy never trains: :func:`search` hands its proposals to an injected "extend these runs", so
+A strategy (see :mod:`planner.strategies`) is a pure function from what is known to what to train
+next. It never trains: :func:`search` hands its proposals to an injected "extend these runs", so
 that any strategy can be tried on recorded or synthetic curves.
 """
 
@@ -9,25 +10,19 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Protocol
 
-from floss_sim.errors import BudgetError
-from floss_sim.rng import stream
 from planner.space import Candidate
-
-RUNGS = (Fraction(1, 27), Fraction(1, 9), Fraction(1, 3), Fraction(1))
-KEPT = Fraction(1, 3)
-FINALISTS = 3
 
 
 @dataclass(frozen=True)
 class Curve:
     """What is known of one candidate: validation accuracies at evaluated rounds, in order.
 
-    ``rounds`` says how far this search had the run trained; ``failed`` that it diverged;
-    ``horizon`` how many rounds the budget affords by the bytes of its first ones, once it is known.
+    ``rounds`` says how far this search had the run trained; ``failed`` that it diverged on the way
+    there; ``horizon`` how many rounds the budget affords by the bytes of its first third, once
+    known.
     """
 
     evaluated: tuple[int, ...] = ()
@@ -37,9 +32,20 @@ class Curve:
     horizon: int | None = None
 
     def at(self, round_: int) -> float:
-        """Return the last accuracy measured up to a round; minus infinity if there is none."""
+        """Return the last accuracy measured up to a round.
+
+        Minus infinity if there is none, or if the run had diverged by then.
+        """
         index = bisect_right(self.evaluated, round_)
-        return self.accuracies[index - 1] if index and not self.failed else -math.inf
+        diverged = self.failed and round_ >= self.rounds
+        return self.accuracies[index - 1] if index and not diverged else -math.inf
+
+    def until(self, rounds: int) -> Curve:
+        """Return what was known when the run had been trained this far, or less."""
+        index = bisect_right(self.evaluated, rounds)
+        failed = self.failed and rounds >= self.rounds
+        known = min(rounds, self.rounds)
+        return Curve(self.evaluated[:index], self.accuracies[:index], known, failed, self.horizon)
 
 
 @dataclass(frozen=True)
@@ -72,92 +78,3 @@ def search(strategy: Strategy, extend: Extend) -> History:
     while proposals := strategy.propose(history):
         history.update(extend(proposals))
     return history
-
-
-@dataclass(frozen=True)
-class Halving:
-    """Resumed successive halving on fractions of each candidate's own horizon.
-
-    Every candidate is trained for 1/27 of the rounds that the budget affords it; the best third
-    goes on to 1/9, 1/3 and 1 of theirs (Jamieson and Talwalkar 2016, with resumed runs and one
-    horizon a candidate). At least ``FINALISTS`` finish, if the effort allows. Decisions look only
-    at accuracies within each rung, so that curves which other searches have taken further change
-    nothing. After the first rung, a candidate's horizon follows from the bytes that it has seen.
-
-    Args:
-        horizons: Rounds that the budget affords each candidate, as predicted without training.
-        nbytes: Predicted bytes of a whole run; breaks ties towards fewer.
-        effort: Rounds of training that may be spent; never exceeded.
-        seed: Chooses the starters where the effort does not suffice for all.
-        snap: Rounds a target down to one at which runs are evaluated.
-    """
-
-    horizons: Mapping[Candidate, int]
-    nbytes: Mapping[Candidate, float]
-    effort: int
-    seed: int = 0
-    snap: Callable[[int], int] = int
-    starters: tuple[Candidate, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        order = sorted(self.horizons)
-        stream(self.seed, "starters").shuffle(order)
-        order = [c for c in order if self.bound([c]) <= self.effort]
-        if not order:
-            raise BudgetError(
-                f"an effort of {self.effort} rounds finishes no run, the shortest takes "
-                f"{min(self.horizons.values())}; raise --effort"
-            )
-        count = next(n for n in range(len(order), 0, -1) if self.bound(order[:n]) <= self.effort)
-        object.__setattr__(self, "starters", tuple(sorted(order[:count])))
-
-    def bound(self, starters: Sequence[Candidate]) -> int:
-        """Return the most rounds that a search from these starters can take, as predicted."""
-        return _most_rounds([self.horizons[c] for c in starters], RUNGS, Fraction(0))
-
-    def propose(self, history: History) -> Sequence[Extension]:
-        """Return the runs that the current rung lacks, or nothing after the last rung."""
-        alive: Sequence[Candidate] = self.starters
-        asked: dict[Candidate, int] = {}
-        for i, rung in enumerate(RUNGS):
-            known = {c: history.get(c, Curve()) for c in alive}
-            horizons = {c: (i and known[c].horizon) or self.horizons[c] for c in alive}
-            left = self.effort - sum(asked.values())
-            if i:
-                alive = self._affordable(alive, horizons, i, left)
-            most = {c: asked.get(c, 0) + left for c in alive}
-            targets = {c: self.snap(min(math.ceil(horizons[c] * rung), most[c])) for c in alive}
-            asked |= targets
-            lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
-            if lacking:
-                return [Extension(c, targets[c]) for c in lacking]
-            ranked = sorted(alive, key=lambda c: (-known[c].at(targets[c]), self.nbytes[c], c))
-            alive = ranked[: survivors(len(ranked))]
-        return []
-
-    def _affordable(
-        self, ranked: Sequence[Candidate], horizons: Mapping[Candidate, int], rung: int, left: int
-    ) -> Sequence[Candidate]:
-        """Return the best candidates for which the effort that is left suffices, one at least."""
-        counts = range(len(ranked), 1, -1)
-        rest = RUNGS[rung:]
-
-        def most(count: int) -> int:
-            return _most_rounds([horizons[c] for c in ranked[:count]], rest, RUNGS[rung - 1])
-
-        return ranked[: next((count for count in counts if most(count) <= left), 1)]
-
-
-def _most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], before: Fraction) -> int:
-    """Return the most rounds that runs of these horizons can take through these rungs."""
-    total = 0
-    alive = sorted(horizons, reverse=True)
-    for rung in rungs:
-        total += sum(math.ceil(h * rung) - math.ceil(h * before) for h in alive)
-        alive, before = alive[: survivors(len(alive))], rung
-    return total
-
-
-def survivors(count: int) -> int:
-    """Return how many of a rung's candidates go on."""
-    return min(count, max(FINALISTS, math.ceil(count * KEPT)))

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
 from floss_sim.cli import account, compare, profiles, replay, run, task, wire
-from floss_sim.cli.common import guard
+from floss_sim.cli.common import commands, guard
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.",
-)
+app = commands("Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.")
 app.command("run", help=run.HELP)(run.run)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("replay", help=replay.HELP)(replay.replay)

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 import pyarrow.csv
 import typer
 
 from floss_sim.accounting import COSTS, SECONDS, Account, Carried, account, carried
 from floss_sim.changes import named
-from floss_sim.cli.common import JsonOption, plain_table, show_whole
+from floss_sim.cli.common import SIZES_LEGEND, JsonOption, note, plain_table, show_whole
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder
@@ -26,7 +27,8 @@ HELP = """Account for a recorded run: where seconds, bytes, energy and money wen
 
 The seconds are those of the record, unless --network is another network than the recorded one: then
 the run is re-timed there. Energy and prices are those of --network, or else of the packaged network
-that the run was recorded on.
+that the run was recorded on. Encoded bytes are framed ones of both directions and of first
+downloads; what is on the wire has RPC framing, TLS, headers and the set-up of connections, too.
 
 Examples:
 
@@ -43,14 +45,14 @@ def show_account(
         str | None, typer.Option(help="Packaged profile, or a path that ends in .toml.")
     ] = None,
     by: Annotated[
-        str, typer.Option(help="Rows of --csv and --json: round, client or participation.")
-    ] = "round",
+        str | None,
+        typer.Option(help="Rows of --csv and --json: round (default), client or participation."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
     json_: JsonOption = False,
 ) -> None:
     """Account for a recorded run."""
-    if by not in _BY:
-        raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_BY)}")
+    by = _rows_by(by, csv is not None or json_)
     folder = RunFolder.read(run)
     record = folder.record()
     if not record.rounds.num_rows:
@@ -62,7 +64,7 @@ def show_account(
     name = profile.name if profile else folder.committed().network
     rows = made.table() if by == "participation" else made.by(by)
     if csv:
-        pyarrow.csv.write_csv(rows, csv)
+        _write(rows, csv)
     total, messages = made.total(), carried(record, profile)
     if json_:
         said = {"network": name, "currency": made.currency, "total": total}
@@ -70,9 +72,33 @@ def show_account(
         print(json.dumps({**said, "by": by, "rows": rows.to_pylist()}, indent=2))
     else:
         _print(made, record.rounds.num_rows, name)
-        _print_messages(messages)
+        _print_words("first" in record.transfers["direction"].to_pylist())
+        _print_messages(messages, name)
         if csv:
             print(f"by {by}: {csv}")
+
+
+def _rows_by(by: str | None, listed: bool) -> str:
+    """Return what rows are of, if they are listed anywhere.
+
+    Raises:
+        ConfigError: Nothing that rows are of, or rows that are not listed.
+    """
+    if by is None:
+        return _BY[0]
+    if by not in _BY:
+        raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_BY)}")
+    if not listed:
+        raise ConfigError("--by says what the rows of --csv or --json are; give one of these")
+    return by
+
+
+def _write(rows: pa.Table, path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            pyarrow.csv.write_csv(rows, file)
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _recorded_on(folder: RunFolder) -> NetworkProfile | None:
@@ -100,8 +126,8 @@ def _print(made: Account, rounds: int, network: str) -> None:
         words = f"of these, {words}" if words == "queueing" else words
         table.add_row(words, *(format_duration(total[name] / n) for n in (1, count)))
     for name, words in (
-        ("useful_bytes", "payload, aggregated"),
-        ("wasted_bytes", "payload, wasted"),
+        ("useful_bytes", "encoded, aggregated"),
+        ("wasted_bytes", "encoded, wasted"),
         ("wire_down_bytes", "on the wire, down"),
         ("wire_up_bytes", "on the wire, up"),
     ):
@@ -115,13 +141,36 @@ def _print(made: Account, rounds: int, network: str) -> None:
     print(f"{count} participations: {kinds}")
 
 
-def _print_messages(messages: Mapping[str, Carried]) -> None:
-    table = plain_table("a message", "number", "payload", "message", "link")
+def _print_words(first_downloads: bool) -> None:
+    included = "frames and first downloads" if first_downloads else "frames"
+    note(
+        f"encoded: both ways ({included} included); on the wire: with RPC framing, TLS, headers "
+        "and the set-up of connections"
+    )
+
+
+def _print_messages(messages: Mapping[str, Carried], network: str) -> None:
+    set_up = any(found.setup != 0 for found in messages.values())
+    columns = ("payload", "framed", "message", "link", *(("setup", "wire") if set_up else ()))
+    names = {"setup": "set-up", "wire": "on the wire"}
+    table = plain_table("a message", "number", *(names.get(name, name) for name in columns))
     for way, found in messages.items():
-        sizes = (found.payload, found.message, found.link)
+        sizes = [getattr(found, name) for name in columns]
         shown = ["?" if size is None else format_bytes(size) for size in sizes]
         table.add_row(way, str(found.messages), *shown)
     show_whole(table)
+    note(f"{SIZES_LEGEND}, and what was lost and sent again")
+    if any(found.message is None for found in messages.values()):
+        note(f"?: not known: {_strange(network)}; pass --network FILE")
+
+
+def _strange(network: str) -> str:
+    """Return in words why the network of a run is not known."""
+    try:
+        named(network)
+    except ConfigError:
+        return f"{network} is not packaged"
+    return f"the packaged {network} is not what the run was recorded on"
 
 
 def _ordered(fates: Any) -> list[str]:

@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from floss_sim.changes import changed
@@ -29,6 +30,7 @@ from floss_sim.comparison import Configuration, Point
 from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task
+from floss_sim.wire import VALUE_CODES
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
 DatasetOption = Annotated[
@@ -61,8 +63,37 @@ ThreadsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+FRAMED_LEGEND = "payload: positions and values; framed: with our frame of 28 bytes"
+SIZES_LEGEND = (
+    f"{FRAMED_LEGEND}; message: framed, with the call's RPC framing; link: message, with TLS "
+    "records and TCP/IP headers"
+)
 _FOLDED_WIDTH = 28  # characters that a name keeps on a narrow terminal before it is folded
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
+
+
+def commands(help_: str) -> typer.Typer:
+    """Return an app of commands, of which one must be given.
+
+    Raises:
+        ConfigError: When it is called without one.
+    """
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=help_
+    )
+
+    @app.callback(invoke_without_command=True, help=help_)
+    def needs_command(context: typer.Context) -> None:
+        if context.invoked_subcommand is None and isinstance(context.command, TyperGroup):
+            raise ConfigError(f"missing command: {either(context.command.list_commands(context))}")
+
+    return app
+
+
+def either(names: Iterable[str]) -> str:
+    """Return names in words, such as ``"a, b or c"``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def guard(app: typer.Typer, name: str) -> int:
@@ -135,6 +166,12 @@ def check_target(target: float | None) -> None:
         raise ConfigError(f"target {target:g} is outside (0, 1]; 0.9 is 90 %")
 
 
+def check_value_code(option: str, name: str) -> None:
+    """Raise ConfigError unless a name is that of a value code."""
+    if name not in VALUE_CODES:
+        raise ConfigError(f"{option} {name!r} is unknown; valid: {', '.join(VALUE_CODES)}")
+
+
 def check_picture(path: Path) -> None:
     """Raise ConfigError unless a path is one of a PNG."""
     if path.suffix != ".png":
@@ -186,6 +223,11 @@ def show_whole(table: Table, *folded: Iterable[str]) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     console.width = max(console.width, Console(width=10_000).measure(table).maximum - spare)
     console.print(table)
+
+
+def note(text: str) -> None:
+    """Print a sentence, folded to the terminal's width."""
+    Console(markup=False, emoji=False, highlight=False).print(text)
 
 
 def progress_bar(console: Console, *columns: str) -> Progress:

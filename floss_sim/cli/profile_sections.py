@@ -51,6 +51,14 @@ def words(values: Mapping[str, Any]) -> str:
     return ", ".join(_said(name, value) for name, value in values.items())
 
 
+def print_transport(profile: NetworkProfile) -> None:
+    """Say in words what a profile puts around framed bytes."""
+    transport = words(profile.transport.model_dump(exclude_defaults=True))
+    print(f"{profile.name}: {transport or 'no [transport], so nothing is put around our frame'}")
+    if setup := profile.transport.setup_bytes:
+        print(f"Setting up a connection takes {setup:,} bytes more.")
+
+
 def _rates(**bits_per_s: float) -> dict[str, float]:
     """Return the rates that are limited."""
     said = {f"{name}_bits_per_s": rate for name, rate in bits_per_s.items()}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.cli import profile_fit
-from floss_sim.cli.common import JsonOption, plain_table, show_whole
+from floss_sim.cli.common import JsonOption, commands, plain_table, show_whole
 from floss_sim.cli.profile_sections import lines, sections, words
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
 from floss_sim.network.laws import RowsFleet
@@ -44,7 +44,7 @@ _SAMPLES = (100_000, 1_000_000)  # bytes of the transfers that are shown
 _DRAWN = 1000  # clients of a law of which quantiles are shown
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # by download rate
 _SOURCE_WIDTH = 44  # characters of a source that the list shows
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Network profiles.")
+app = commands("Network profiles.")
 app.command("fit", help=profile_fit.HELP)(profile_fit.fit)
 ProfileArgument = Annotated[
     str, typer.Argument(metavar="PROFILE", help="Packaged profile, or a path that ends in .toml.")

@@ -24,6 +24,8 @@ from floss_sim.cli.common import (
     SetOption,
     TaskOption,
     ThreadsOption,
+    check_value_code,
+    either,
     given,
     network,
     parse_settings,
@@ -44,6 +46,7 @@ from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import KIND, open_learner, resolve_device
 from floss_sim.units import format_duration
+from floss_sim.wire import VALUE_CODES
 
 HELP = """Train one configuration in lockstep with simulated time.
 
@@ -69,6 +72,7 @@ Examples:
 
   floss-sim run --network lte --policy buffered:3 --rounds 50
 """
+_VALUES = either(f"{name} (default)" if name == "fp32" else name for name in VALUE_CODES)
 
 
 def run(
@@ -105,7 +109,7 @@ def run(
         bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
     ] = None,
     down_values: Annotated[
-        str | None, typer.Option(help="Values of downloads: fp32, fp16, bf16, int8 or int4.")
+        str | None, typer.Option(help=f"Values of downloads: {_VALUES}.")
     ] = None,
     up_values: Annotated[str | None, typer.Option(help="Values of uploads, likewise.")] = None,
     error_feedback: Annotated[
@@ -113,7 +117,11 @@ def run(
     ] = None,
     mask_ledger: Annotated[
         bool | None,
-        typer.Option("--mask-ledger", help="The server remembers which mask a client holds."),
+        typer.Option(
+            "--mask-ledger",
+            help="Downloads' positions are written within or beside the mask that the client "
+            "holds: smaller downloads, state on the server.",
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
@@ -154,6 +162,8 @@ def run(
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
     densities = given(down_density=down_density, up_density=up_density, density=density)
+    for name, code in given(down_values=down_values, up_values=up_values).items():
+        check_value_code(f"--{name.replace('_', '-')}", code)
     chosen = method_from_name(
         method,
         **{name: _density(name, text) for name, text in densities.items()},

@@ -15,7 +15,7 @@ from floss_sim.layout import ADAPTED
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.run import size_only
-from floss_sim.simulator import RoundPolicy
+from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.sparsity import Mask
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
@@ -62,7 +62,7 @@ def finish(
         "configuration": config.describe(),
         **_ledger(config, last["round"]),
         **_mask(config, model),
-        **_prediction(config, profile, record),
+        **(_prediction(config, profile, record) if policy == wait_all() else {}),
         "network": profile.name,
         "rounds": last["round"],
         "validation_accuracy": last["accuracy"],
@@ -93,16 +93,16 @@ def _prediction(
     config: RunConfig, profile: NetworkProfile, record: RunRecord
 ) -> dict[str, dict[str, float]]:
     """Return how real bytes relate to predicted ones, and how well first rounds foretold others."""
-    rounds = record.rounds.num_rows
-    first = min(_FIRST_ROUNDS, rounds // 2)
-    if not first:
+    rounds, looked_at = record.rounds.num_rows, telling(_FIRST_ROUNDS)
+    if rounds < 2 * _FIRST_ROUNDS:
         return {}
     predicted = size_only(config, profile, rounds)
-    made = calibrate(record, predicted, telling(first))
-    error = made.error(calibrate(record, predicted, range(first + 1, rounds + 1)))
+    made = calibrate(record, predicted, looked_at)
+    error = made.error(calibrate(record, predicted, range(_FIRST_ROUNDS + 1, rounds + 1)))
     return {
         "real_over_predicted_bytes": {
-            "rounds": first,
+            "first_round": looked_at.start,
+            "last_round": _FIRST_ROUNDS,
             "down": made.down,
             "up": made.up,
             "error_down": error.down,
@@ -140,7 +140,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         ("test accuracy", f"{summary['test_accuracy']:.3f}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
-        *([("predicted sizes", _foretold(seen))] if seen else []),
+        *([("real bytes", _foretold(seen))] if seen else []),
         *([("wasted", f"{format_bytes(wasted)} of these")] if wasted else []),
         ("simulated time", format_duration(summary["simulated_s"])),
     ):
@@ -150,10 +150,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 def _foretold(made: Mapping[str, float]) -> str:
     return (
-        f"{made['down']:.2f} of them down and {made['up']:.2f} up in the first {made['rounds']} "
-        f"rounds, which foretells the others to {100 * made['error_down']:+.1f} % and "
-        f"{100 * made['error_up']:+.1f} %"
+        f"down {made['down']:.2f}, up {made['up']:.2f} of the predicted in rounds "
+        f"{made['first_round']} to {made['last_round']}; the rest, so corrected, was foretold "
+        f"{_missed(made['error_down'])} down, {_missed(made['error_up'])} up"
     )
+
+
+def _missed(error: float) -> str:
+    return f"{100 * abs(error):.1f} % too {'large' if error > 0 else 'small'}"
 
 
 def _policy(summary: Mapping[str, Any]) -> str:
@@ -164,7 +168,7 @@ def _policy(summary: Mapping[str, Any]) -> str:
 
 def _kept(fractions: Mapping[str, float]) -> str:
     """Return what a mask keeps of each kind, and what it means where a kind is gone."""
-    words = ", ".join(f"{100 * part:.2g} % of {kind}" for kind, part in fractions.items())
+    words = ", ".join(f"{100 * part:.3g} % of {kind}" for kind, part in fractions.items())
     gone = [kind for kind, part in fractions.items() if part == 0]
     return f"{words}; {' and '.join(gone)} no longer train" if gone else words
 

@@ -23,6 +23,7 @@ from floss_sim.cli.common import (
     SeedOption,
     SetOption,
     ThreadsOption,
+    commands,
     given,
     parse_settings,
 )
@@ -47,12 +48,7 @@ Examples:
 
 _LISTED = 20  # classes that the table lists
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at tasks.")
-
-
-@app.callback()
-def _root() -> None:
-    """Look at tasks."""
+app = commands("Look at tasks.")
 
 
 @app.command(help=HELP)

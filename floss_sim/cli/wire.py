@@ -1,10 +1,9 @@
-"""``floss-sim wire``: what is in a message, and what each code takes."""
+"""``floss-sim wire``: what messages take, and what is in one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,21 +11,30 @@ import typer
 from rich.table import Table
 
 from floss_sim.cli import wire_table
-from floss_sim.cli.common import JsonOption, NetworkOption, plain_table, show_whole
-from floss_sim.cli.profile_sections import words
-from floss_sim.errors import ConfigError, LayoutError, PayloadError, RecordError
-from floss_sim.layout import LAYOUTS, Layout, build_layout
+from floss_sim.cli.common import JsonOption, NetworkOption, commands, plain_table, show_whole
+from floss_sim.cli.profile_sections import print_transport
+from floss_sim.cli.wire_layout import layout_of_message
+from floss_sim.errors import ConfigError, PayloadError, RecordError
+from floss_sim.layout import Layout
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder
-from floss_sim.tasks import load_task
 from floss_sim.units import BITS_PER_BYTE
 from floss_sim.wire.floor import floor_bits
 from floss_sim.wire.inspection import Contents, Part, contents, parts
 
+HELP = """What messages take, and what is in one.
+
+Examples:
+
+  floss-sim wire table --entries 589824
+
+  floss-sim wire inspect runs/first
+"""
 INSPECT_HELP = """Say what is in a message: codes, entries and bytes.
 
 Three numbers, never one: the payload (positions and values), the message (with our frame and the
-call's RPC framing), and the link (with TLS records and TCP/IP headers, loss not included).
+call's RPC framing), and the link (with TLS records and TCP/IP headers, loss not included). What is
+only framed is what an encoder returns; setting up a connection is listed apart.
 
 Of a run folder, the model of its last evaluated round is shown. With a layout the message is
 decoded, and what a message of the head alone, of A or of B alone would take is really encoded.
@@ -41,8 +49,16 @@ Examples:
 
   floss-sim wire inspect upload.floss --task digits --rank 16
 """
-_RANK = 16
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at messages.")
+_POSITIONS = {
+    "none": "no positions coded",
+    "bitmap": "positions as a bitmap",
+    "rice": "positions coded as gaps (rice)",
+    "range": "positions coded at one density (range)",
+    "tensors": "positions coded by tensor",
+    "rows": "positions coded by row",
+    "held": "positions coded by the held mask",
+}
+app = commands(HELP)
 app.command("table", help=wire_table.HELP)(wire_table.table)
 
 
@@ -64,7 +80,7 @@ def inspect(
     blob = path.read_bytes()
     try:
         message = contents(blob)
-        layout, unknown = _layout(message.digest, path.parent, task, rank)
+        layout, unknown = layout_of_message(message.digest, path.parent, task, rank)
         listed = parts(layout, blob) if layout and not message.needs else []
     except PayloadError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -82,55 +98,6 @@ def _last_model(path: Path) -> Path:
     if not models:
         raise RecordError(f"{path} holds no model yet; run more rounds")
     return path / models[max(models)]
-
-
-def _layout(
-    digest: bytes, folder: Path, task: str | None, rank: int | None
-) -> tuple[Layout | None, str]:
-    """Return the layout of a digest, or None and in words why it is not known.
-
-    Raises:
-        ConfigError: A task or rank was given, and no layout of theirs has the digest.
-    """
-    run = _trajectory(folder)
-    name, ranks = task or run.get("task"), rank or run.get("rank") or _RANK
-    if name is None:
-        if rank is not None:
-            raise ConfigError("--rank goes with --task")
-        return None, "with --task and --rank, which give its layout"
-    try:
-        return _search(digest, str(name), int(ranks), (run.get("lora") or {}).get("targets")), ""
-    except ConfigError as error:
-        if task or rank:
-            raise
-        return None, f"with --task and --rank, which give its layout: {error}"
-
-
-def _trajectory(folder: Path) -> Mapping[str, Any]:
-    """Return what was run in a folder; nothing where it is no run folder."""
-    with suppress(RecordError):
-        trajectory: Mapping[str, Any] = RunFolder.read(folder).description["trajectory"]
-        return trajectory
-    return {}
-
-
-def _search(digest: bytes, task_name: str, rank: int, targets: list[str] | None) -> Layout:
-    task = load_task(task_name)
-    backbone = task.backbone_config
-    for trains in LAYOUTS:
-        with suppress(LayoutError):  # not every backbone has every layout
-            layout = build_layout(
-                backbone,
-                trains=trains,
-                targets=targets or task.lora.targets,
-                rank=rank,
-                labels=task.labels,
-            )
-            if layout.digest == digest:
-                return layout
-    raise ConfigError(
-        f"the message's layout {digest.hex()} is none of task {task.name!r} at rank {rank}"
-    )
 
 
 def _found(
@@ -185,8 +152,8 @@ def _print(found: Mapping[str, Any], profile: NetworkProfile) -> None:
     among = f" of {universe:,} (density {found['density']:.4g})" if universe else ""
     print(f"{found['file']}: format {found['format_version']}, layout {found['layout']}")
     print(
-        f"positions {found['index_code']}, values {found['value_code']} ({found['value_kind']}, "
-        f"{packed}), needs {masks}"
+        f"{_POSITIONS[found['index_code']]}, values {found['value_code']} "
+        f"({found['value_kind']}, {packed}), needs {masks}"
     )
     print(f"{found['entries']:,} entries{among}")
     show_whole(_sizes_table(found))
@@ -194,16 +161,13 @@ def _print(found: Mapping[str, Any], profile: NetworkProfile) -> None:
         show_whole(_parts_table(found["parts"]))
     else:
         print(f"It can be decoded {found['not_decoded']}.")
-    transport = words(profile.transport.model_dump(exclude_defaults=True))
-    print(f"{profile.name}: {transport or 'no [transport], so nothing is put around our frame'}")
-    if found["setup_bytes"]:
-        print(f"Setting up a connection takes {found['setup_bytes']:,} bytes more.")
+    print_transport(profile)
 
 
 def _sizes_table(found: Mapping[str, Any]) -> Table:
     entries, floor = found["entries"], found["floor_bits"]
     framed = found["framed_bytes"]
-    table = plain_table("", "bytes", "bits an entry", "of the floor")
+    table = plain_table("", "bytes", "bits an entry", "index / floor")
 
     def add(name: str, nbytes: float, ratio: str = "") -> None:
         each = f"{BITS_PER_BYTE * nbytes / entries:.3f}" if entries else "-"
@@ -216,6 +180,7 @@ def _sizes_table(found: Mapping[str, Any]) -> Table:
     table.add_section()
     add("payload", found["payload_bytes"])
     add("  + our frame", found["frame_bytes"])
+    add("framed", framed)
     add("  + RPC framing", found["message_bytes"] - framed)
     add("message", found["message_bytes"])
     add("  + TLS records, TCP/IP headers", found["link_bytes"] - found["message_bytes"])
@@ -230,18 +195,19 @@ def _ratio(index_bytes: int, floor: float | None) -> str:
 def _parts_table(listed: list[dict[str, Any]]) -> Table:
     """Return what a message of each part alone would take."""
     table = plain_table(
-        "part alone", "entries", "sent", "density", "positions", "index", "values", "payload",
-        "in frame", "of the floor",
+        "part alone", "entries", "sent", "density", "positions", "index", "index / floor",
+        "values", "payload", "framed",
     )  # fmt: skip
     for part in listed:
-        sizes = [part[f"{what}_bytes"] for what in ("index", "value", "payload", "framed")]
+        sizes = [part[f"{what}_bytes"] for what in ("value", "payload", "framed")]
         table.add_row(
             f"  {part['part']}" if part["part"] in ("A", "B") else part["part"],
             f"{part['universe']:,}",
             f"{part['entries']:,}",
             f"{part['density']:.4g}",
             part["index_code"],
-            *(f"{nbytes:,}" for nbytes in sizes),
+            f"{part['index_bytes']:,}",
             _ratio(part["index_bytes"], part["floor_bits"]),
+            *(f"{nbytes:,}" for nbytes in sizes),
         )
     return table

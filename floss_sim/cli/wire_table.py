@@ -10,20 +10,34 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from floss_sim.cli.common import JsonOption, SeedOption, check_picture, plain_table, show_whole
+from floss_sim.cli.common import (
+    FRAMED_LEGEND,
+    SIZES_LEGEND,
+    JsonOption,
+    SeedOption,
+    check_picture,
+    check_value_code,
+    note,
+    plain_table,
+    show_whole,
+)
+from floss_sim.cli.profile_sections import print_transport
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.layout import Layout
+from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.sparsity import format_density, parse_density
 from floss_sim.units import BITS_PER_BYTE
 from floss_sim.wire import VALUE_CODES
-from floss_sim.wire.survey import RANK, WIDTH, Peers, Sizes, layout_of, survey
+from floss_sim.wire.inspection import Contents
+from floss_sim.wire.survey import ADAPTER, RANK, WIDTH, Peers, Sizes, layout_of, survey
 
-HELP = """Really encode the largest of some normal values in every code; say the bytes of each.
+HELP = """Bytes of every code over densities.
 
-Positions are uniform, as in no real message: codes by tensor and row can only lose here, and go
-below the floor where real masks allow it (see `floss-sim wire inspect RUN`). The code by a held
-mask needs one and is left out. Beside them stand the floor of the positions and what other formats
-take for the same entries, torch's measured too.
+The largest of some normal values are really encoded. Positions are uniform, as in no real message:
+codes by tensor and row can only lose here, and go below the floor where real masks allow it (see
+`floss-sim wire inspect RUN`). The code by a held mask needs one and is left out. Beside them stand
+the floor of the positions and what other formats take for the same entries, torch's measured too.
+With --network, what whole messages take there.
 
 Examples:
 
@@ -31,14 +45,28 @@ Examples:
 
   floss-sim wire table --entries 589824 --values fp16 --out bits.png
 
+  floss-sim wire table --entries 589824 --density 1/16 --values fp32 --values fp16
+--network mine.toml
+
   floss-sim wire table --entries 10000000 --density 1/16 --json
 """
 _DENSITIES = ("1/2", "1/4", "1/16", "1/64", "1/256", "1/1024")
 _MOST_ENTRIES = 1 << 28  # a gigabyte of values
+_LEGEND = (
+    "rice: gaps; range: one density; tensors, rows: {cells}; floor: log2 C(n, k), the least that "
+    "can say which entries are sent if every choice is equally likely; see floss_sim/wire/FORMAT.md"
+)
 
 
 def table(
-    entries: Annotated[int, typer.Option(min=1, max=_MOST_ENTRIES, help="Length of the vector.")],
+    entries: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=_MOST_ENTRIES,
+            help=f"Length of the vector; multiples of {ADAPTER} are taken as LoRA.",
+        ),
+    ],
     density: Annotated[
         list[str] | None,
         typer.Option(help=f"Fraction kept; repeatable; default {', '.join(_DENSITIES)}."),
@@ -47,18 +75,23 @@ def table(
         list[str] | None,
         typer.Option(help="Value code of the whole messages; repeatable; default fp32."),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Packaged profile, or a path that ends in .toml: what messages take."),
+    ] = None,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None, typer.Option(help="Draw the bits per kept entry; ends in .png.")
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Really encode the largest of some normal values in every code; say the bytes of each."""
+    """Bytes of every code over densities."""
     if out is not None:
         check_picture(out)
     if seed < 0:
         raise ConfigError(f"seed {seed} must not be negative")
     densities, codes = _densities(density or _DENSITIES), _codes(values or ("fp32",))
+    profile = load_profile(network) if network else None
     layout = layout_of(entries)
     sizes = survey(layout, densities, seed, _peers())
     if out is not None:
@@ -66,9 +99,13 @@ def table(
 
         save(draw_formats(formats_frame(sizes, codes), _title(layout)), out)
     if json_:
-        print(json.dumps(_found(layout, sizes, codes, seed, out), indent=2))
-    else:
-        _print(layout, sizes, codes, seed, out)
+        print(json.dumps(_found(layout, sizes, codes, seed, out, profile), indent=2))
+        return
+    _print(layout, sizes, seed)
+    note(_LEGEND.format(cells=_cells(layout)))
+    _print_messages(sizes, codes, profile)
+    if out is not None:
+        print(f"picture: {out}")
 
 
 def _densities(texts: Iterable[str]) -> list[float]:
@@ -80,8 +117,7 @@ def _densities(texts: Iterable[str]) -> list[float]:
 
 def _codes(names: Iterable[str]) -> list[str]:
     for name in names:
-        if name not in VALUE_CODES:
-            raise ConfigError(f"--values {name!r} is unknown; valid: {', '.join(VALUE_CODES)}")
+        check_value_code("--values", name)
     return list(dict.fromkeys(names))
 
 
@@ -95,34 +131,45 @@ def _peers() -> Peers:
 
 
 def _title(layout: Layout) -> str:
-    tensors = len(layout.tensors)
-    if tensors == 1:
-        return f"{layout.entries:,} normal values in one tensor"
-    return (
-        f"{layout.entries:,} normal values as LoRA of rank {RANK} on {tensors // 2} layers "
-        f"of width {WIDTH}"
-    )
+    values, adapted = f"{layout.entries:,} normal values", len(layout.tensors) // 2
+    if not adapted:
+        return f"{values} in one tensor"
+    matrices = f"{adapted:,} adapted matri{'x' if adapted == 1 else 'ces'}"
+    return f"{values} of {matrices}, {WIDTH} wide, rank {RANK}"
+
+
+def _cells(layout: Layout) -> str:
+    """Return in words what the codes by tensor and row do, or why they are left out."""
+    if len(layout.tensors) > 1:
+        return "a density for each"
+    return "need structure and are left out"
 
 
 def _found(
-    layout: Layout, sizes: Sequence[Sizes], codes: Sequence[str], seed: int, out: Path | None
+    layout: Layout,
+    sizes: Sequence[Sizes],
+    codes: Sequence[str],
+    seed: int,
+    out: Path | None,
+    profile: NetworkProfile | None,
 ) -> dict[str, Any]:
     """Return all sizes as plain values."""
     return {
         "entries": layout.entries,
         "tensors": len(layout.tensors),
         "seed": seed,
-        "densities": [_row(one, codes) for one in sizes],
+        "network": profile.name if profile else None,
+        "setup_bytes": profile.transport.setup_bytes if profile else None,
+        "densities": [_row(one, codes, profile) for one in sizes],
         "picture": None if out is None else str(out),
     }
 
 
-def _row(sizes: Sizes, codes: Sequence[str]) -> dict[str, Any]:
+def _row(sizes: Sizes, codes: Sequence[str], profile: NetworkProfile | None) -> dict[str, Any]:
     messages = {
         name: {
             "index_code": message.index,
-            "payload_bytes": message.payload_bytes,
-            "framed_bytes": message.nbytes,
+            **_whole(message, profile),
             "floor_bytes": sizes.floor_bytes(name),
         }
         for name, message in sizes.messages.items()
@@ -140,11 +187,20 @@ def _row(sizes: Sizes, codes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _print(
-    layout: Layout, sizes: Sequence[Sizes], codes: Sequence[str], seed: int, out: Path | None
-) -> None:
-    names = [format_density(one.density) for one in sizes]
-    table = plain_table("bytes at density", *names, title=f"{_title(layout)}, seed {seed}")
+def _whole(message: Contents, profile: NetworkProfile | None) -> dict[str, int | None]:
+    """Return the bytes of a whole message; what only a network tells is None without one."""
+    transport = profile.transport if profile else None
+    return {
+        "payload_bytes": message.payload_bytes,
+        "framed_bytes": message.nbytes,
+        "message_bytes": transport.message_bytes(message.nbytes) if transport else None,
+        "link_bytes": transport.wire_bytes(message.nbytes) if transport else None,
+    }
+
+
+def _print(layout: Layout, sizes: Sequence[Sizes], seed: int) -> None:
+    print(f"{_title(layout)}, seed {seed}")
+    table = _over_densities("bytes", sizes)
     _add(table, "entries kept", (one.kept for one in sizes))
     table.add_section()
     _add(table, "floor of positions", (one.floor_bits / BITS_PER_BYTE for one in sizes))
@@ -155,14 +211,26 @@ def _print(
         bytes_ = (one.messages[code].value_bytes for one in sizes)
         _add(table, f"{code} values, {value_code.kind}", bytes_)
     show_whole(table)
-    show_whole(_messages_table(names, sizes, codes))
-    print("Payloads are positions and values; messages have a frame of 28 bytes around them.")
-    if out is not None:
-        print(f"picture: {out}")
 
 
-def _messages_table(names: Sequence[str], sizes: Sequence[Sizes], codes: Sequence[str]) -> Table:
-    table = plain_table("bits per kept entry at density", *names)
+def _print_messages(
+    sizes: Sequence[Sizes], codes: Sequence[str], profile: NetworkProfile | None
+) -> None:
+    show_whole(_bits_table(sizes, codes))
+    if profile is None:
+        note(FRAMED_LEGEND)
+        return
+    show_whole(_network_table(sizes, codes, profile))
+    note(SIZES_LEGEND)
+    print_transport(profile)
+
+
+def _over_densities(what: str, sizes: Sequence[Sizes]) -> Table:
+    return plain_table(f"{what} at density", *(format_density(one.density) for one in sizes))
+
+
+def _bits_table(sizes: Sequence[Sizes], codes: Sequence[str]) -> Table:
+    table = _over_densities("bits per kept entry", sizes)
     for code in codes:
         floors = [one.floor_bytes(code) for one in sizes]
         over = (
@@ -171,13 +239,26 @@ def _messages_table(names: Sequence[str], sizes: Sequence[Sizes], codes: Sequenc
         )
         bits = (one.bits_per_entry(floor) for one, floor in zip(sizes, floors, strict=True))
         _add(table, f"floor + {code} values", bits, ".2f")
-        whole = (one.bits_per_entry(one.messages[code].nbytes) for one in sizes)
-        _add(table, f"message, {code}", whole, ".2f")
+        framed = [one.messages[code].nbytes for one in sizes]
+        each = (one.bits_per_entry(size) for one, size in zip(sizes, framed, strict=True))
+        _add(table, f"framed, {code}", each, ".2f")
+        _add(table, "  in bytes", framed)
         _add(table, "  its payload over the floor", over, ".2%")
         table.add_row("  its index code", *(one.messages[code].index for one in sizes))
     table.add_section()
     for name in sizes[0].peers:
         _add(table, name, (one.bits_per_entry(one.peers[name]) for one in sizes), ",.2f")
+    return table
+
+
+def _network_table(sizes: Sequence[Sizes], codes: Sequence[str], profile: NetworkProfile) -> Table:
+    """Return the bytes of whole messages on a network."""
+    table = _over_densities(f"bytes on {profile.name}", sizes)
+    for code in codes:
+        table.add_section()
+        rows = [_whole(one.messages[code], profile) for one in sizes]
+        for name in rows[0]:
+            _add(table, f"{name.removesuffix('_bytes')}, {code}", (row[name] or 0 for row in rows))
     return table
 
 

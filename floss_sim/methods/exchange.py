@@ -111,7 +111,7 @@ class Exchange:
             history: Of the persistent mask.
             tier: The client's tier.
             version: What is downloaded.
-            held: The version of the persistent mask that the client is known to hold, or 0.
+            held: The version of the mask that the client is known to hold, or 0.
         """
         selector = self.method.download_at(tier, version)
         if self.method.persistent:

@@ -13,7 +13,7 @@ so that they cannot drift back. Every mask is a subset of the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -174,10 +174,11 @@ class MaskLedger:
         kept = self.masks.get((tier, version))
         return None if kept is None else np.unpackbits(kept, count=entries).astype(bool)
 
-    def forget(self) -> None:
-        """Drop the masks of versions that no client holds."""
-        wanted = set(self.held_C.tolist())
-        self.masks = {key: mask for key, mask in self.masks.items() if key[1] in wanted}
+    def forget(self, tier_of: Callable[[int], int]) -> None:
+        """Drop the masks that no client holds, given each client's tier."""
+        holders = np.flatnonzero(self.held_C).tolist()
+        wanted = {(tier_of(client), int(self.held_C[client])) for client in holders}
+        self.masks = {key: mask for key, mask in self.masks.items() if key in wanted}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that is remembered, by name."""

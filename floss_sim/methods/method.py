@@ -35,7 +35,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
 from floss_sim.layout import Layout
-from floss_sim.methods.masks import MaskHistory, MaskLedger, PersistentMask
+from floss_sim.methods.masks import PersistentMask
 from floss_sim.methods.selectors import SameMask, Selector
 from floss_sim.sparsity import format_density
 from floss_sim.wire import VALUE_CODES, predict_nbytes
@@ -139,9 +139,9 @@ class Method:
 
     def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
         """Return the bytes that the server's mask ledger takes after so many rounds, at most."""
-        ledger = MaskLedger(clients).held_C.nbytes
+        ledger = 4 * clients
         if self.persistent:
-            return ledger + MaskHistory(layout.entries).lost_at_N.nbytes
+            return ledger + 4 * layout.entries
         return ledger + min(clients, len(self.tiers) * rounds) * -(-layout.entries // 8)
 
     def tier_of(self, client: int, fleet: int) -> int:
@@ -171,7 +171,7 @@ class Method:
             layout: The layout.
             tier: The client's tier.
             version: What is sent.
-            held: The version of the persistent mask that the client is known to hold, or 0.
+            held: The version of the mask that the client is known to hold, or 0.
         """
         selector = self.download_at(tier, version)
         count = selector.count(layout)

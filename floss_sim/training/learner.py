@@ -194,7 +194,7 @@ class TorchLearner:
                 share = weight / staleness_weight(arrival.staleness)
                 covered_N += share if trained_N is None else share * trained_N
             self._confirm(arrival)
-        self._ledger.forget()
+        self._ledger.forget(self._tier)
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N

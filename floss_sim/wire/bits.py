@@ -23,6 +23,7 @@ Counts = NDArray[np.int64]
 Model = Any  # of the library, which has no types
 Symbols = NDArray[np.int32]
 
+CODER_BYTES = 2  # what a range coder takes beyond the information, about
 _QUARTERS = (4096, 3444, 2896, 2435)  # 4096 * 2**(-i/4), rounded
 _OCTAVES = 20
 _ONES = np.array([i.bit_count() for i in range(256)])

@@ -23,7 +23,7 @@ from floss_sim.wire.inspection import Contents, contents
 from floss_sim.wire.value_codes import VALUE_CODES
 
 RANK, WIDTH = 16, 768  # of ViT-B/16 and BERT-base; two roles of 12 layers are 589,824 entries
-_ADAPTER = 2 * RANK * WIDTH
+ADAPTER = 2 * RANK * WIDTH  # entries of an adapted matrix
 _UNIFORM = ("bitmap", "rice", "range")  # index codes of any layout
 _BY_CELLS = ("tensors", "rows")  # those of layouts with more than one tensor
 Peers = Callable[[Vector, Mask], Mapping[str, int]]
@@ -38,7 +38,7 @@ class Sizes:
         kept: How many entries that is.
         floor_bits: The floor of their positions.
         index_bytes: Of each index code's section, by name.
-        messages: The message of each value code in the smallest index code.
+        messages: What each value code makes of them, in the smallest index code.
         peers: Bytes of other formats, by name.
     """
 
@@ -54,8 +54,8 @@ class Sizes:
         return self.floor_bits / BITS_PER_BYTE + self.messages[values].value_bytes
 
     def formats(self, values: Sequence[str]) -> dict[str, float]:
-        """Return the bytes of whole messages by format: each value code's and the peers'."""
-        own = {f"message, {name}": self.messages[name].nbytes for name in values}
+        """Return the bytes of all in each format: each value code's, framed, and the peers'."""
+        own = {f"framed, {name}": self.messages[name].nbytes for name in values}
         return {**own, **self.peers}
 
     def bits_per_entry(self, nbytes: float) -> float:
@@ -65,7 +65,7 @@ class Sizes:
 
 def layout_of(entries: int) -> Layout:
     """Return a layout of so many entries: LoRA of rank 16 and width 768, or else one tensor."""
-    adapters, rest = divmod(entries, _ADAPTER)
+    adapters, rest = divmod(entries, ADAPTER)
     if rest or not adapters:
         return Layout((TensorSpec("plain", (entries,), WEIGHT),))
     shapes = (("lora_A", (RANK, WIDTH), LORA_A), ("lora_B", (WIDTH, RANK), LORA_B))

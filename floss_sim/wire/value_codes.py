@@ -20,7 +20,7 @@ tail has 64 levels between the smallest and the largest magnitude, and a sign. s
 and the mean magnitude (SignSGD with a scale; Bernstein et al. 2018, Karimireddy et al. 2019).
 
 Unbiased codes round stochastically: up or down with the probabilities that make the expected
-decoded value the value itself (bf16: of all but the last half step below the largest float32).
+decoded value the value itself (fp16, bf16: of all but the last steps below the largest float32).
 Decoding rounds to float32, half a unit in the last place. Symbols are packed (see ``packing``)
 where that takes fewer bytes, otherwise written as they are, int4 two a byte and sign eight.
 
@@ -182,6 +182,9 @@ def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     small = scaled < _HALF_NORMAL
     if small.any():  # below, a half is a number of equal steps
         halves[small] = np.floor(scaled[small] / _HALF_STEP + random[small] / (1 << 13))
+    # The largest that a half may be for its value to stay finite.
+    most = np.float16(min(_LARGEST / float(scale), 65504.0))
+    halves = np.minimum(halves, np.nextafter(most, np.float16(0)).view(np.uint16))
     signs = values_K.view(np.uint32) >> 31 << 15
     return np.array([scale], dtype=np.float32), (halves | signs).astype(np.uint16).view(np.float16)
 

@@ -16,7 +16,7 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
     [
         "import floss_sim",
         "import planner.planning, planner.report",
-        "import planner.race, planner.intervals",
+        "import planner.strategies.race",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'profiles', 'list']; c.main()",

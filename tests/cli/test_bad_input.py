@@ -54,7 +54,12 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (RUN, ["--weighting", "size"], "examples"),
         (RUN, ["--scope", "layer"], "valid: global, tensor"),
         (RUN, ["--pick", "smallest"], "valid: largest, random"),
-        (RUN, ["--up-values", "int2"], "valid: fp32, fp16, bf16, int8, int4, tail, sign"),
+        (
+            RUN,
+            ["--up-values", "int2"],
+            "--up-values 'int2' is unknown; valid: fp32, fp16, bf16, int8, int4, tail, sign",
+        ),
+        (RUN, ["--down-values", "fp8"], "--down-values 'fp8' is unknown; valid: fp32, fp16"),
         (RUN, ["--density", "1/4"], "method 'floss' has no option 'density'"),
         (RUN, ["--method", "dense", "--mask-ledger"], "downloads whose mask is sent"),
         (RUN, ["--method", "adapter-lth", "--factor", "2"], "outside (0, 1]"),
@@ -74,6 +79,11 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (RUN, ["--late", "finish"], "with policy wait-all; valid: cancel or finish"),
         (ACCOUNT, ["nowhere"], "cannot read nowhere"),
         (ACCOUNT, ["nowhere", "--by", "day"], "valid: round, client, participation"),
+        (ACCOUNT, ["nowhere", "--by", "client"], "rows of --csv or --json are; give one of these"),
+        (ACCOUNT, [__file__], "is not a run folder (it has no run.json)\n"),
+        (("floss-sim",), [], "missing command: run, compare, replay, account, profiles, task or"),
+        (("floss-sim",), ["wire"], "missing command: table or inspect\n"),
+        (("floss-sim",), ["task"], "missing command: check\n"),
         (PLAN, ["--budget", "many"], "50-dense-rounds, 2GB"),
         (PLAN, ["--budget", "10B"], "affords no round"),
         (PLAN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
@@ -134,6 +144,21 @@ def test_an_output_folder_that_is_a_file_is_refused(monkeypatch, capfd, tmp_path
         assert "file" in err
         assert err.count("\n") == 1
     assert blocked.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("search", "says"),
+    [("best", "unknown search 'best'; valid: halving, race, hyperband"), ("grid", "give --effort 1")],
+)
+def test_a_search_that_cannot_be_says_what_would_do(monkeypatch, capfd, tmp_path, search, says):
+    code, out, err = call(
+        monkeypatch, capfd, tmp_path, "floss-plan", "--ranks", "1,4", "--down-densities", "1",
+        "--up-densities", "1", "--budget", "7-dense-rounds", "--effort", "0.9", "--search", search,
+    )  # fmt: skip
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_store_that_cannot_be_written_is_refused(monkeypatch, capfd, tmp_path):

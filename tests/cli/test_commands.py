@@ -7,6 +7,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import commands
 import pytest
 
 import floss_sim.cli
@@ -71,6 +72,9 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     link_s = 8 * (cost["down_bytes"] + 16 * cost["up_bytes"]) / 200e6
     assert cost["round_s"] == pytest.approx(link_s)
     assert cost["affordable_rounds"] == 20
+    seen = [c for c in first["costs"] if "up_error" in c]
+    assert seen
+    assert all(abs(c["up_error"]) < 0.2 and c["up_calibration"] > 0 for c in seen)
     assert 0 <= best["test_accuracy"] <= 1
     dense = first["baselines"]["dense"]
     assert (dense["rank"], dense["down_density"], dense["up_density"]) == (4, 1, 1)
@@ -83,6 +87,12 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert again["effort"].pop("trained_now_rounds") == 0
     first["effort"].pop("trained_now_rounds")
     assert again == first
+    assert first["effort"]["search"] == first["request"]["search"] == "halving"
+    for name in ("asha", "grid"):
+        made = answer(monkeypatch, capfd, planner.cli.main, [*PLAN, "--search", name])
+        assert made["effort"]["search"] == made["request"]["search"] == name
+        assert 0 < made["effort"]["search_rounds"] <= made["effort"]["limit_rounds"]
+    assert made["effort"]["starters"] == made["effort"]["searched"] == 4
 
 
 def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, tmp_path: Path):
@@ -188,3 +198,11 @@ def test_a_run_on_a_network_of_ones_own_is_accounted_for_as_it_was(
     assert plain["total"]["wasted_bytes"] == priced["total"]["wasted_bytes"] > 0
     assert priced["total"]["energy_j"] == pytest.approx(2 * priced["total"]["compute_s"])
     assert made["participations"] == sum(row["participations"] for row in plain["rows"])
+
+
+def test_help_names_every_value_code_and_what_a_ledger_is_for(monkeypatch, capfd):
+    code, out, _ = commands.call(monkeypatch, capfd, "floss-sim", "run", "--help")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "Values of downloads: fp32 (default), fp16, bf16, int8, int4, tail or sign." in said
+    assert "smaller downloads, state on the server" in said

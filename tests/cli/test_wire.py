@@ -9,27 +9,13 @@ import commands
 import numpy as np
 import pytest
 
-from floss_sim import load_task
+from floss_sim import load_profile, load_task
+from floss_sim.cli.wire import _POSITIONS
 from floss_sim.layout import Layout, build_layout
 from floss_sim.sparsity import Mask, top_k_mask
-from floss_sim.wire import decode, encode
+from floss_sim.wire import INDEX_CODES, decode, encode
 
-OWN = """
-name = "own"
-source = "made"
-date = "2026"
-[[clients]]
-share = 1.0
-down = "200 Mbit/s"
-up = "20 Mbit/s"
-rtt = "36 ms"
-compute_per_example = "2 ms"
-[transport]
-framing = "grpc"
-tls = true
-headers = "ipv4"
-connection = "new"
-"""
+OWN = commands.OWN
 
 
 def digits(rank: int = 4, trains: str = "lora") -> Layout:
@@ -121,7 +107,8 @@ def test_the_three_numbers_of_a_network_with_a_transport(wire):
     assert found["link_bytes"] == found["message_bytes"] + 22 + 20 + 32
     code, out, _ = wire("inspect", "up.floss", "--network", "own.toml")
     assert code == 0
-    assert out.index("\n payload ") < out.index("\n message ") < out.index("\n link ")
+    rows = [out.index(f"\n {name} ") for name in ("payload", "framed", "message", "link")]
+    assert rows == sorted(rows)
     assert "own: framing grpc, tls, headers ipv4, connection new" in out
     assert f"Setting up a connection takes {found['setup_bytes']:,} bytes more." in out
 
@@ -147,11 +134,15 @@ def test_a_run_folder_names_the_layout_of_its_models(wire, monkeypatch, capfd):
     assert code == 0
     assert max(map(len, out.splitlines())) <= 100
     assert "part alone" in out
-    assert "of the floor" in out
+    assert "positions coded by " in out
+    assert "index  index / floor  values" in out
     # Moved away, nothing names the layout; in its folder, a wrong rank is refused all the same.
     path.rename("moved.floss")
     assert answer(wire, "inspect", "moved.floss")["parts"] == []
-    assert "at rank 8" in refused(wire, "inspect", "run/model-000001.floss", "--rank", "8")
+    said = refused(wire, "inspect", "run/model-000001.floss", "--rank", "8")
+    assert said.endswith("of task 'digits' at rank 8; the run's rank is 2\n")
+    said = refused(wire, "inspect", ".")
+    assert said == "floss-sim: . is not a run folder (it has no run.json); run is one\n"
 
 
 def test_a_strange_message_in_a_run_folder_is_not_decoded(wire):
@@ -204,7 +195,13 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(wire):
     assert "nowhere" in refused(wire, "inspect", "up.floss", "--network", "nowhere")
     assert "nothing" in refused(wire, "inspect", "up.floss", "--task", "nothing")
     Path("folder").mkdir()
-    assert "run.json" in refused(wire, "inspect", "folder")
+    assert "folder is not a run folder (it has no run.json)\n" in refused(wire, "inspect", "folder")
+
+
+def test_words_for_positions_name_every_index_code(wire):
+    assert set(_POSITIONS) == set(INDEX_CODES)
+    write(Path("up.floss"), digits(), 100, index="bitmap")
+    assert "\npositions as a bitmap, values fp32 (lossless" in wire("inspect", "up.floss")[1]
 
 
 def test_the_table_puts_every_code_beside_the_floor_and_the_peers(wire, monkeypatch):
@@ -214,7 +211,11 @@ def test_the_table_puts_every_code_beside_the_floor_and_the_peers(wire, monkeypa
     assert max(map(len, out.splitlines())) <= 100
     for name in ("bitmap", "rice", "range", "tensors", "rows", "fp32", "sign", "torch.save, dense"):
         assert f" {name}" in out
-    assert "LoRA of rank 16 on 4 layers of width 768, seed 0" in out
+    assert out.startswith("98,304 normal values of 4 adapted matrices, 768 wide, rank 16, seed 0\n")
+    said = " ".join(out.split())
+    assert "rice: gaps; range: one density; tensors, rows: a density for each; floor: log2" in said
+    assert "payload: positions and values; framed: with our frame of 28 bytes" in said
+    assert "message" not in said  # no network, no call
     assert "1/1024" in out
 
 
@@ -226,12 +227,47 @@ def test_the_table_for_machines_agrees_with_its_parts(wire):
     assert fp16["payload_bytes"] == min(row["index_bytes"].values()) + row["value_bytes"]["fp16"]
     assert fp16["framed_bytes"] == fp16["payload_bytes"] + 28
     bits = row["bits_per_entry"]
-    assert bits["message, fp16"] == 8 * fp16["framed_bytes"] / 1536
+    assert bits["framed, fp16"] == 8 * fp16["framed_bytes"] / 1536
     assert bits["32-bit COO + fp32"] == 64
     assert bits["torch.save, sparse COO"] > 96
     assert row["other_bytes"]["bitmap + fp32"] == 24_576 // 8 + 4 * 1536
+    assert fp16["message_bytes"] is fp16["link_bytes"] is found["network"] is None
     again = answer(wire, "table", "--entries", "24576", "--density", "1/16", "--values", "fp16")
     assert again == found
+
+
+def test_whole_messages_take_on_a_network_what_inspect_says(wire):
+    Path("own.toml").write_text(OWN, encoding="utf-8")
+    words = ["table", "--entries", "24576", "--density", "1/64", "--density", "1/16"]
+    words += ["--values", "fp32", "--values", "fp16", "--network", "own.toml"]
+    found = answer(wire, *words)
+    setup = load_profile("own.toml").transport.setup_bytes
+    assert (found["network"], found["setup_bytes"]) == ("own", setup)
+    fp16 = found["densities"][0]["messages"]["fp16"]  # one segment
+    assert fp16["message_bytes"] == fp16["framed_bytes"] + 5 + 300 + 9
+    assert fp16["link_bytes"] == fp16["message_bytes"] + 22 + 20 + 32
+    code, out, err = wire(*words)
+    assert code == 0, err
+    rows = {" ".join(line.split()[:2]): line.split()[2:] for line in out.splitlines()}
+    for name in ("payload", "framed", "message", "link"):
+        for values in ("fp32", "fp16"):
+            sizes = [row["messages"][values][f"{name}_bytes"] for row in found["densities"]]
+            assert rows[f"{name}, {values}"] == [f"{size:,}" for size in sizes]
+    framed = [row["messages"]["fp32"]["framed_bytes"] for row in found["densities"]]
+    assert f"  in bytes {' '.join(f'{size:,}' for size in framed)}".split() in [
+        line.split() for line in out.splitlines()
+    ]
+    assert "own: framing grpc, tls, headers ipv4, connection new" in out
+    assert f"Setting up a connection takes {setup:,} bytes more." in out
+
+
+def test_codes_that_need_structure_are_left_out_of_one_tensor(wire):
+    code, out, err = wire("table", "--entries", "5000", "--density", "1/4")
+    assert code == 0, err
+    assert out.startswith("5,000 normal values in one tensor, seed 0\n")
+    assert "tensors, rows: need structure and are left out" in " ".join(out.split())
+    _, out, _ = wire("table", "--entries", "24576", "--density", "1/4")
+    assert out.startswith("24,576 normal values of 1 adapted matrix, 768 wide")
 
 
 def test_the_table_draws_a_picture(wire):
@@ -250,6 +286,7 @@ def test_the_table_draws_a_picture(wire):
         (["--entries", "10", "--values", "fp8"], "--values 'fp8' is unknown; valid: fp32, fp16"),
         (["--entries", "10", "--out", "bits.pdf"], "must end in .png"),
         (["--entries", "10", "--seed", "-1"], "seed -1 must not be negative"),
+        (["--entries", "10", "--network", "dialup"], "valid: 3g, 5g"),
         (["--entries", "10", "--out", "no/bits.png"], "cannot write no/bits.png"),
     ],
 )
@@ -259,7 +296,8 @@ def test_a_table_that_cannot_be_made_is_refused(wire, words: list[str], said: st
 
 @pytest.mark.parametrize("command", ["inspect", "table"])
 def test_help_has_examples(wire, command: str):
-    code, out, _ = wire(command, "--help")
-    assert code == 0
-    assert "Examples:" in out
-    assert f"floss-sim wire {command}" in out
+    for words in ([command, "--help"], ["--help"]):
+        code, out, _ = wire(*words)
+        assert code == 0
+        assert "Examples:" in out
+        assert f"floss-sim wire {command}" in out

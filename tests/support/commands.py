@@ -9,6 +9,23 @@ import pytest
 import floss_sim.cli
 import planner.cli
 
+# A network of one's own, with everything that stands around a payload.
+OWN = """
+name = "own"
+source = "made"
+date = "2026"
+[[clients]]
+share = 1.0
+down = "200 Mbit/s"
+up = "20 Mbit/s"
+rtt = "36 ms"
+compute_per_example = "2 ms"
+[transport]
+framing = "grpc"
+tls = true
+headers = "ipv4"
+connection = "new"
+"""
 _MAINS = {"floss-sim": floss_sim.cli.main, "floss-plan": planner.cli.main}
 
 

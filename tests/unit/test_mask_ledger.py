@@ -69,13 +69,23 @@ def test_masks_that_no_client_holds_are_forgotten():
     for version in (1, 2):
         ledger.keep(0, version, mask_N)
     ledger.confirm(1, 2)
-    ledger.forget()
+    ledger.forget(lambda client: 0)
     assert ledger.mask(0, 1, 20) is None
     assert np.array_equal(ledger.mask(0, 2, 20), mask_N)
     again = MaskLedger(2)
     again.restore(ledger.state())
     assert np.array_equal(again.mask(0, 2, 20), mask_N)
     assert again.held(1) == 2
+
+
+def test_a_version_is_forgotten_by_tier():
+    ledger = MaskLedger(2)
+    for tier, version in ((0, 5), (1, 5), (0, 6)):
+        ledger.keep(tier, version, np.ones(8, bool))
+    ledger.confirm(0, 6)
+    ledger.confirm(1, 5)
+    ledger.forget(lambda client: client)
+    assert sorted(ledger.masks) == [(0, 6), (1, 5)]
 
 
 def test_what_it_takes_is_counted():

@@ -30,6 +30,7 @@ def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcom
         nbytes,
         3.5,
         0.8,
+        0.04,
         "budget",
         5,
         curve,
@@ -49,6 +50,7 @@ def plan(paper: NetworkProfile) -> Plan:
         ("searched", "unaffordable", "starters", "grid_rounds", "limit_rounds", "search_rounds",
          "trained_now_rounds"), 7,
     )  # fmt: skip
+    effort["search"] = "halving"
     request = {
         "task": "digits", "network": "paper", "seed": 0, "validation_examples": 350,
         "test_examples": 350, "judged": {"what": "examples", "validation": 350, "test": 350},
@@ -79,14 +81,18 @@ def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(
     spent = Limit(parse_budget("1GB"), 1, paper.links(50), 5).spent(record)
     limit = Limit(parse_budget("1GB"), float(spent[26]), paper.links(50), 5)  # 27 rounds
     candidate = Candidate(2, 0.25, 1 / 16)
-    made = cut(candidate, record, limit, 40, "budget", 5)
+    made = cut(candidate, record, limit, 40, 400, 5)
     assert (made.rounds, made.binds) == (20, "budget")
     assert made.accuracy == 1 - 1 / 21
     assert made.total_bytes == spent[19]
     assert made.spent == pytest.approx(spent[19] / spent[26])
     assert made.simulated_s == record.rounds["closed_at_s"][19].as_py()
-    capped = cut(candidate, record, limit, 10, "round cap", 5)
+    capped = cut(candidate, record, limit, 10, 10, 5)
     assert (capped.rounds, capped.binds) == (10, "round cap")
+    assert made.most == pytest.approx(max(np.diff(spent[:20], prepend=0)) / spent[26])
+    beyond = cut(candidate, record, limit, 40, 30, 5)
+    assert (beyond.rounds, beyond.binds) == (20, "budget")  # trained to the cap, paid for 20
+    assert cut(candidate, record, replace(limit, amount=spent[0] / 2), 40, 400, 5) is None
 
 
 def test_the_json_carries_what_the_command_promises(paper: NetworkProfile):

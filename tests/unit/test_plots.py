@@ -239,14 +239,21 @@ def test_formats_are_drawn_one_line_each_over_their_floor():
     figure = draw_formats(found, "made")
     (axes,) = figure.axes
     assert legend(figure) == [
-        "floor + fp32 values", "floor + sign values", "message, fp32", "message, sign",
+        "floor + fp32 values", "floor + sign values", "framed, fp32", "framed, sign",
         "bitmap + fp32", "32-bit COO + fp32",
     ]  # fmt: skip
-    floor, _, message, *_ = axes.lines
-    assert list(message.get_xdata()) == [1 / 256, 1 / 2]
-    assert (floor.get_ydata() < message.get_ydata()).all()
+    floor, _, framed, *_ = axes.lines
+    assert list(framed.get_xdata()) == [1 / 256, 1 / 2]
+    assert (floor.get_ydata() < framed.get_ydata()).all()
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1/256", "1/2"]
     assert axes.get_ylim() == (0, 128)
     assert axes.get_ylabel().endswith("cut above")
     small = draw_formats(found[found["bits"] < 128], "made")
     assert not small.axes[0].get_ylabel().endswith("cut above")
+
+
+def test_formats_at_one_density_are_seen():
+    figure = draw_formats(formats_frame(survey(layout_of(5000), [1 / 16], 0), ["fp32"]), "made")
+    floor, *others = figure.axes[0].lines
+    assert all(line.get_marker() not in (None, "None", "") for line in (floor, *others))
+    assert floor.get_markersize() > max(line.get_markersize() for line in others)

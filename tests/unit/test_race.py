@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from floss_sim.errors import BudgetError
 from planner.lattice import features, space_filling
-from planner.race import Race
 from planner.search import Curve, Extension, search
 from planner.space import Candidate, grid
+from planner.strategies.race import Race
 
 GRID = grid((1, 4, 16, 64), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 ACCURACY = {c: 0.9 - 0.03 * abs(math.log2(c.rank) - 3) for c in GRID}
@@ -175,7 +175,7 @@ def test_later_rungs_follow_the_horizon_that_first_rounds_tell():
         return world(proposals)
 
     search(race({one: 270}, 1000), extend)
-    assert asked == [10, 60, 180, 540]
+    assert asked == [10, 30, 90, 540]
 
 
 def test_an_effort_that_finishes_no_run_says_what_would():

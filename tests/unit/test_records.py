@@ -188,3 +188,13 @@ def test_test_metrics_are_cached_by_round(folder: RunFolder):
     folder.cache_test_metrics(4, {"accuracy": 0.5})
     assert folder.test_metrics(3) == {"accuracy": 0.25}
     assert folder.test_metrics(4) == {"accuracy": 0.5}
+
+
+def test_a_folder_without_a_run_names_those_below(tmp_path: Path):
+    with pytest.raises(RecordError, match=r"no run\.json\)$"):
+        RunFolder.read(tmp_path)
+    for name in ("b", "a", "c"):
+        RunFolder.open(tmp_path / "runs" / name, DESCRIPTION)
+    for above in (tmp_path, tmp_path / "runs"):
+        with pytest.raises(RecordError, match=r"runs/a is one, and 2 more$"):
+            RunFolder.read(above)

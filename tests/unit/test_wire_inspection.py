@@ -146,7 +146,7 @@ def test_a_survey_encodes_every_code_at_and_above_the_floor():
     fp32 = sparse.messages["fp32"]
     assert sparse.floor_bytes("fp32") == pytest.approx(sparse.floor_bits / 8 + fp32.value_bytes)
     assert sparse.peers == {"bitmap + fp32": 98_304 // 8 + 4 * 6144, "32-bit COO + fp32": 8 * 6144}
-    assert sparse.formats(["fp32"]) == {"message, fp32": fp32.nbytes, **sparse.peers}
+    assert sparse.formats(["fp32"]) == {"framed, fp32": fp32.nbytes, **sparse.peers}
     assert sparse.bits_per_entry(8 * 6144) == 64
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy as np
 from floss_sim.errors import BudgetError
 from planner.forecast import Forecast, Trial, backtest, blended, forecast
 from planner.lattice import space_filling
-from planner.ledger import Ledger, going, upto, value
 from planner.noise import difference
-from planner.search import FINALISTS, KEPT, RUNGS, Curve, Extension, History
+from planner.search import Curve, Extension, History
 from planner.space import Candidate
+from planner.strategies.halving import FINALISTS
+from planner.strategies.race_ledger import Ledger, going, value
+from planner.strategies.rungs import KEPT, RUNGS
+from planner.strategies.terms import Terms
 
 NEWCOMERS = 0.25  # of the first rung's rounds
 PER_FINALIST = 9  # starters that a further finalist may not cost
@@ -22,7 +25,7 @@ _EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs ar
 
 
 @dataclass(frozen=True)
-class Race:
+class Race(Terms):
     """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
 
     Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
@@ -41,22 +44,12 @@ class Race:
     Decisions look only at accuracies up to each rung, so that curves which other searches have
     taken further change nothing, and a search may stop and go on anywhere.
 
-    Args:
-        horizons: Rounds that the budget affords each candidate, as predicted without training.
-        nbytes: Predicted bytes of a whole run; breaks ties towards fewer.
-        effort: Rounds of training that may be spent; never exceeded.
-        seed: Shifts the lattice of starters.
-        snap: Rounds a target down to one at which runs are evaluated.
+    Attributes:
         examples: Validation examples behind every accuracy.
     """
 
-    horizons: Mapping[Candidate, int]
-    nbytes: Mapping[Candidate, float]
-    effort: int
-    seed: int = 0
-    snap: Callable[[int], int] = int
     examples: int = 350
-    order: tuple[Candidate, ...] = field(init=False)
+    spread: tuple[Candidate, ...] = field(init=False)
     starters: tuple[Candidate, ...] = field(init=False)
     finalists: int = field(init=False)
 
@@ -74,7 +67,7 @@ class Race:
         count = counts[finalists]
         if count < len(order):
             count = max(1, round(count * (1 - NEWCOMERS)))
-        object.__setattr__(self, "order", order)
+        object.__setattr__(self, "spread", order)
         object.__setattr__(self, "starters", order[:count])
         object.__setattr__(self, "finalists", finalists)
 
@@ -84,10 +77,6 @@ class Race:
         counts = range(len(order), 1, -1)
         fits = (n for n in counts if most_rounds(horizons[:n], 0, finalists) <= self.effort)
         return next(fits, 1)
-
-    def bound(self, _: Sequence[Candidate]) -> int:
-        """Return the most rounds that the search can take: all of its effort."""
-        return self.effort
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the runs that the current rung lacks, or nothing after the last rung."""
@@ -137,8 +126,10 @@ class Race:
         yield ledger.run(newcomers, 0)
         alive: Sequence[Candidate] = [*self.starters, *newcomers]
         for rung in range(1, len(RUNGS)):
-            ranked = self._ranked(ledger, alive, backtest(rungs))
             last = rung == len(RUNGS) - 1
+            if last:
+                ledger.weigh()
+            ranked = self._ranked(ledger, alive, backtest(rungs))
             alive = self._finishing(ledger, ranked) if last else self._fitting(ledger, ranked, rung)
             seen = {c: value(ledger.known[c]) for c in alive}
             asked = {c: ledger.target(c, rung) for c in alive}
@@ -160,7 +151,7 @@ class Race:
         """Return trials of forecasts from the earlier part of the first rung to its end."""
         rounds = {c: ledger.asked[c] for c in ledger.going(self.starters)}
         early = {
-            c: upto(ledger.known[c], r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
+            c: ledger.known[c].until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
         }
         early = {c: curve for c, curve in early.items() if curve.evaluated}
         made = self._forecast(early, {c: rounds[c] for c in early})
@@ -168,7 +159,7 @@ class Race:
 
     def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
-        others = [c for c in self.order if c not in ledger.asked]
+        others = [c for c in self.spread if c not in ledger.asked]
         if weight and others:
             made = self._forecast(ledger.known, {c: self.horizons[c] for c in others})
             others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from planner.noise import smoothed
-from planner.search import RUNGS, Curve, Extension, History
+from planner.search import Curve, Extension, History
 from planner.space import Candidate
+from planner.strategies.rungs import RUNGS
 
 
 class Ledger:
@@ -17,7 +17,7 @@ class Ledger:
     Attributes:
         asked: Rounds that each candidate was asked for.
         known: Curves up to these rounds.
-        horizons: Rounds that the budget affords, by real bytes where these are known.
+        horizons: Rounds that the budget affords; by real bytes once :meth:`weigh` was called.
     """
 
     def __init__(
@@ -60,13 +60,17 @@ class Ledger:
             self.asked[c] = self.target(c, rung)
         known = {c: self._history.get(c, Curve()) for c in candidates}
         for c in candidates:
-            self.known[c] = upto(known[c], self.asked[c])
-            self.horizons[c] = known[c].horizon or self.horizons[c]
+            self.known[c] = known[c].until(self.asked[c])
         return [
             Extension(c, self.asked[c])
             for c in candidates
             if known[c].rounds < self.asked[c] and not known[c].failed
         ]
+
+    def weigh(self) -> None:
+        """Take the horizons that real bytes tell, before the last rung: earlier ones are set."""
+        for c, curve in self.known.items():
+            self.horizons[c] = curve.horizon or self.horizons[c]
 
     def going(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates that may go on."""
@@ -76,13 +80,6 @@ class Ledger:
 def going(curve: Curve) -> bool:
     """Return whether a run was evaluated and has not diverged."""
     return bool(curve.evaluated) and not curve.failed
-
-
-def upto(curve: Curve, rounds: int) -> Curve:
-    """Return what was known of a curve after so many rounds."""
-    evaluated = tuple(r for r in curve.evaluated if r <= rounds)
-    accuracies = curve.accuracies[: len(evaluated)]
-    return replace(curve, evaluated=evaluated, accuracies=accuracies, rounds=rounds)
 
 
 def value(curve: Curve) -> float:

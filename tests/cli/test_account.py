@@ -1,0 +1,121 @@
+"""``floss-sim account``: its words, its files, and what it cannot know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import commands
+import pytest
+from tests_support import CountingLearner
+
+from floss_sim import RunConfig, load_profile, run
+from floss_sim.records import RunFolder
+
+OWN = commands.OWN.replace('date = "2026"', 'date = "2026"\nfirst_download = "1MB"')
+
+
+@pytest.fixture
+def account(monkeypatch, capfd, tmp_path: Path):
+    """Call the command in a folder of its own; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").write_text(OWN, encoding="utf-8")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        return commands.call(monkeypatch, capfd, "floss-sim", "account", *words)
+
+    return call
+
+
+def record(config: RunConfig, network: str) -> None:
+    """Write a run of three rounds to the folder ``runs/made``."""
+    folder = RunFolder.open(Path("runs/made"), config.description("counting", "cpu", 1, {}))
+    with folder.lock():
+        run(config, load_profile(network), CountingLearner(), rounds=3, folder=folder)
+
+
+def messages(out: str) -> dict[str, list[str]]:
+    """Return the cells of the table of messages by their first."""
+    lines = [line.split("  ") for line in out[out.index(" a message") :].splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    return {row[0]: row[1:] for row in cells if row}
+
+
+def test_set_up_is_no_part_of_the_link(account, sparse_digits: RunConfig):
+    record(sparse_digits, "own.toml")
+    code, out, err = account("runs/made", "--network", "own.toml", "--json")
+    assert code == 0, err
+    down = json.loads(out)["messages"]["down"]
+    transport = load_profile("own.toml").transport
+    assert down["framed"] == down["payload"] + 28
+    assert down["message"] == down["framed"] + 5 + 300 + 9  # one HTTP/2 frame
+    assert down["link"] == down["message"] + 22 + 20 + 32  # one record, one segment
+    assert (down["setup"], down["wire"]) == (transport.setup_bytes, down["link"] + down["setup"])
+    code, out, err = account("runs/made", "--network", "own.toml")
+    assert code == 0, err
+    table = messages(out)
+    assert table["a message"] == [
+        "number", "payload", "framed", "message", "link", "set-up", "on the wire",
+    ]  # fmt: skip
+    assert table["down"][-2] == "4.68 kB"
+    assert "encoded, aggregated" in out
+    assert "encoded: both ways (frames and first downloads included)" in out
+    assert "?" not in out
+
+
+def test_what_an_unknown_network_adds_is_not_known(account, sparse_digits: RunConfig):
+    record(sparse_digits, "own.toml")
+    code, out, err = account("runs/made")
+    assert code == 0, err
+    table = messages(out)
+    assert table["down"][3:6] == ["?", "?", "?"]
+    assert table["down"][6].endswith("kB")
+    assert out.endswith("?: not known: own is not packaged; pass --network FILE\n")
+
+
+def test_a_network_that_adds_nothing_needs_no_set_up(account, sparse_digits: RunConfig):
+    text = OWN[: OWN.index("[transport]")].replace('first_download = "1MB"\n', "")
+    Path("plain.toml").write_text(text, encoding="utf-8")
+    record(sparse_digits, "plain.toml")
+    code, out, err = account("runs/made")  # unpackaged, but its wire bytes tell
+    assert code == 0, err
+    table = messages(out)
+    assert table["a message"] == ["number", "payload", "framed", "message", "link"]
+    assert table["up"][2] == table["up"][3] == table["up"][4]
+    assert "encoded: both ways (frames included)" in out
+    assert "not known" not in out
+
+
+def test_a_changed_namesake_of_a_packaged_network_is_told_apart(account, sparse_digits: RunConfig):
+    Path("lte.toml").write_text(OWN.replace('"own"', '"lte"'), encoding="utf-8")
+    record(sparse_digits, "lte.toml")
+    _, out, _ = account("runs/made")
+    said = " ".join(out.split())
+    assert "?: not known: the packaged lte is not what the run was recorded on; pass" in said
+
+
+def test_rows_are_written_to_a_file(account, sparse_digits: RunConfig):
+    record(sparse_digits, "lte")
+    code, out, err = account("runs/made", "--by", "round", "--csv", "rounds.csv")
+    assert code == 0, err
+    assert out.endswith("by round: rounds.csv\n")
+    assert len(Path("rounds.csv").read_text(encoding="utf-8").splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs/made", "--csv", "nodir/x.csv"], "cannot write nodir/x.csv: No such file or dir"),
+        (["runs/made", "--csv", "runs"], "cannot write runs: Is a directory"),
+        (["runs/made", "--by", "client"], "--by says what the rows of --csv or --json are"),
+        (["runs"], "runs is not a run folder (it has no run.json); runs/made is one\n"),
+        (["."], ". is not a run folder (it has no run.json); runs/made is one\n"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    account, sparse_digits: RunConfig, words: list[str], said: str
+):
+    record(sparse_digits, "lte")
+    code, out, err = account(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err

@@ -1,0 +1,117 @@
+"""The synthetic worlds of ``experiments/search_benchmark`` and its replays."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from planner.search import Extension, search
+from planner.store import measured
+from planner.strategies import STRATEGIES
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "search_benchmark"
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def worlds(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load("worlds", monkeypatch)
+
+
+def whole(world, worlds, candidate):
+    rounds = world.curve(candidate, 1).horizon
+    return world.curve(candidate, measured(rounds))
+
+
+def test_horizons_follow_from_bytes_on_a_slow_upload(worlds):
+    assert len(worlds.SPACE) == 245
+    (dense,) = [c for c in worlds.SPACE if (c.rank, c.down_density, c.up_density) == (16, 1, 1)]
+    assert 50 <= worlds.HORIZONS[dense] <= 62  # the wire packs better than 32 bits
+    sparse = worlds.Candidate(16, 1.0, 1 / 64)
+    assert worlds.HORIZONS[sparse] > worlds.HORIZONS[worlds.Candidate(16, 1 / 64, 1.0)]
+    assert max(worlds.HORIZONS.values()) == 400
+
+
+@pytest.mark.parametrize("family", ["regular", "ill"])
+def test_a_world_says_the_same_however_it_is_asked(worlds, family: str):
+    one, again = worlds.World(3, family), worlds.World(3, family)
+    candidate = worlds.SPACE[100]
+    early = one.extend([Extension(candidate, 20)])[candidate]
+    late = again.extend([Extension(candidate, 200)])[candidate]
+    assert late.until(20) == early
+    assert worlds.World(4, family).curve(candidate, 200) != late
+
+
+@pytest.mark.parametrize("family", ["regular", "ill"])
+def test_evaluations_err_like_350_images(worlds, family: str):
+    world = worlds.World(0, family)
+    truth, shown = world._truth[:, np.array(worlds.EVALUATED) - 1], world._measured
+    z = (shown - truth) / np.sqrt(truth * (1 - truth) / 350)
+    assert abs(z.mean()) < 4 / np.sqrt(z.size)
+    assert z.std() == pytest.approx(1, abs=0.03)
+    assert np.allclose(shown * 350, np.round(shown * 350))
+
+
+def test_regular_curves_rise_and_ill_ones_pause_decay_and_collapse(worlds):
+    fallen, paused = [], []
+    for seed in range(5):
+        regular, ill = worlds.World(seed, "regular"), worlds.World(seed, "ill")
+        assert (np.diff(regular._truth, axis=1) > 0).all()
+        last = np.array([measured(int(h)) for h in ill._horizons])
+        within = np.arange(worlds.CAP) < last[:, None]
+        drop = (ill._truth * within).max(axis=1) - ill._final
+        fallen += [(drop > 0.005).mean(), (drop > 0.4).mean()]
+        flat = (np.diff(ill._truth, axis=1) == 0).sum(axis=1)
+        paused.append((flat > 0.08 * last).mean())
+    assert 0.1 < np.mean(fallen[::2]) < 0.3
+    assert 0.03 < np.mean(fallen[1::2]) < 0.12
+    assert 0.15 < np.mean(paused) < 0.4
+
+
+def test_regret_is_nought_at_the_best_and_only_finished_runs_are_recommended(worlds):
+    world = worlds.World(1, "ill")
+    best = max(worlds.SPACE, key=world.truth)
+    assert world.regret(best) == 0
+    runs = {c: whole(world, worlds, c) for c in worlds.SPACE[::5]}
+    runs[best] = world.curve(best, 20)
+    chosen = world.recommended(runs)
+    assert chosen != best
+    assert world.regret(chosen) > 0
+
+
+def test_an_exhaustive_grid_is_close_to_the_best(worlds):
+    regrets = []
+    for seed in range(10):
+        world = worlds.World(seed, "regular")
+        history = search(STRATEGIES["grid"](**world.terms(1.0)), world.extend)
+        regrets.append(world.regret(world.recommended(history)))
+    assert np.mean(regrets) < 0.6
+
+
+def test_a_replay_stays_within_its_effort_and_the_table_has_every_figure(worlds, monkeypatch):
+    benchmark = load("benchmark", monkeypatch)
+    monkeypatch.setattr(benchmark, "EFFORTS", (0.02,))
+    rows = list(benchmark.replays(["halving", "random"], 2))
+    assert len(rows) == 2 * 2 * 2
+    assert all(0 < row["rounds"] <= 0.02 * worlds.GRID_ROUNDS for row in rows)
+    made = benchmark.summary(rows)
+    assert [(r["family"], r["strategy"]) for r in made] == [
+        ("regular", "halving"), ("regular", "random"), ("ill", "halving"), ("ill", "random"),
+    ]  # fmt: skip
+    first = [row["regret"] for row in rows if row["family"] == "regular"][::2]
+    assert made[0]["regret"] == pytest.approx(np.mean(first))
+    assert made[0]["error"] == pytest.approx(abs(first[0] - first[1]) / 2)
+    assert benchmark.table(made).count("\n") == 1 + len(made)
