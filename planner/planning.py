@@ -43,6 +43,7 @@ def make_plan(
         effort,
         request.seed,
         measured,
+        request.judged()["validation"],
     )
     runs = Runs(request, costs, store, executor, on_progress, strategy.expected)
     search(strategy, runs.extend)

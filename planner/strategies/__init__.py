@@ -36,10 +36,10 @@ class BoundedStrategy(Strategy, Protocol):
 
 
 Maker = Callable[
-    [Mapping[Candidate, int], Mapping[Candidate, float], int, int, Callable[[int], int]],
+    [Mapping[Candidate, int], Mapping[Candidate, float], int, int, Callable[[int], int], int],
     BoundedStrategy,
 ]
-"""Makes a strategy of horizons, bytes, effort, seed and snap: the fields of :class:`Terms`."""
+"""Makes a strategy of the fields of :class:`Terms`, in their order."""
 
 STRATEGIES: Mapping[str, Maker] = {
     "halving": Halving,

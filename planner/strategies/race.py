@@ -44,11 +44,8 @@ class Race(Terms):
     Decisions look only at accuracies up to each rung, so that curves which other searches have
     taken further change nothing, and a search may stop and go on anywhere.
 
-    Attributes:
-        examples: Validation examples behind every accuracy.
     """
 
-    examples: int = 350
     spread: tuple[Candidate, ...] = field(init=False)
     starters: tuple[Candidate, ...] = field(init=False)
     finalists: int = field(init=False)
@@ -85,13 +82,6 @@ class Race(Terms):
 
     def _ledger(self, history: History) -> Ledger:
         return Ledger(self.horizons, self.effort, self.snap, history)
-
-    def trials(self, history: History) -> list[Trial]:
-        """Return how the forecasts of all rungs of a search that has stopped turned out."""
-        rungs: list[list[Trial]] = []
-        for _ in self._stages(self._ledger(history), rungs):
-            pass
-        return [trial for rung in rungs for trial in rung]
 
     def forecasts(self, history: History) -> dict[Candidate, Forecast]:
         """Return the forecast of every candidate at its own horizon, from all that is known."""

@@ -21,6 +21,7 @@ class Terms:
         effort: Rounds of training that may be spent; never exceeded.
         seed: Names every random draw.
         snap: Rounds a target down to one at which runs are evaluated.
+        examples: Validation examples behind every accuracy.
     """
 
     horizons: Mapping[Candidate, int]
@@ -28,6 +29,7 @@ class Terms:
     effort: int
     seed: int = 0
     snap: Callable[[int], int] = int
+    examples: int = 350
 
     @property
     def expected(self) -> int:

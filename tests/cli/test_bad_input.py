@@ -148,7 +148,10 @@ def test_an_output_folder_that_is_a_file_is_refused(monkeypatch, capfd, tmp_path
 
 @pytest.mark.parametrize(
     ("search", "says"),
-    [("best", "unknown search 'best'; valid: halving, race, hyperband"), ("grid", "give --effort 1")],
+    [
+        ("best", "unknown search 'best'; valid: halving, race"),
+        ("grid", "give --effort 1"),
+    ],
 )
 def test_a_search_that_cannot_be_says_what_would_do(monkeypatch, capfd, tmp_path, search, says):
     code, out, err = call(
