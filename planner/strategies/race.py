@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from floss_sim.errors import BudgetError
 from planner.forecast import Forecast, Trial, backtest, blended, forecast
 from planner.lattice import space_filling
 from planner.noise import difference
@@ -16,7 +15,7 @@ from planner.search import Curve, Extension, History
 from planner.space import Candidate
 from planner.strategies.halving import FINALISTS
 from planner.strategies.race_ledger import Ledger, going, value
-from planner.strategies.rungs import KEPT, RUNGS
+from planner.strategies.rungs import RUNGS, most_rounds
 from planner.strategies.terms import Terms
 
 NEWCOMERS = 0.25  # of the first rung's rounds
@@ -43,7 +42,6 @@ class Race(Terms):
 
     Decisions look only at accuracies up to each rung, so that curves which other searches have
     taken further change nothing, and a search may stop and go on anywhere.
-
     """
 
     spread: tuple[Candidate, ...] = field(init=False)
@@ -51,13 +49,7 @@ class Race(Terms):
     finalists: int = field(init=False)
 
     def __post_init__(self) -> None:
-        spread = space_filling(sorted(self.horizons), self.seed)
-        order = tuple(c for c in spread if self.horizons[c] <= self.effort)
-        if not order:
-            raise BudgetError(
-                f"an effort of {self.effort} rounds finishes no run, the shortest takes "
-                f"{min(self.horizons.values())}; raise --effort"
-            )
+        order = tuple(self.finishable(space_filling(sorted(self.horizons), self.seed)))
         counts = {n: self._count(order, n) for n in range(FINALISTS, 0, -1)}
         enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
         finalists = next(enough, 1)
@@ -72,7 +64,7 @@ class Race(Terms):
         """Return how many starters can be taken to the end, one at least."""
         horizons = [self.horizons[c] for c in order]
         counts = range(len(order), 1, -1)
-        fits = (n for n in counts if most_rounds(horizons[:n], 0, finalists) <= self.effort)
+        fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
         return next(fits, 1)
 
     def propose(self, history: History) -> Sequence[Extension]:
@@ -153,7 +145,7 @@ class Race(Terms):
         if weight and others:
             made = self._forecast(ledger.known, {c: self.horizons[c] for c in others})
             others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
-        ends = most_rounds([ledger.horizons[c] for c in self.starters], 0, self.finalists)
+        ends = most_rounds([ledger.horizons[c] for c in self.starters], RUNGS, self.finalists)
         spare = min(ledger.spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
@@ -172,7 +164,7 @@ class Race(Terms):
         for count in range(len(ranked), 1, -1):
             horizons = [ledger.horizons[c] for c in ranked[:count]]
             spent = sum(ledger.asked[c] for c in ranked[:count])
-            if most_rounds(horizons, rung, self.finalists) - spent <= ledger.left:
+            if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.left:
                 return ranked[:count]
         return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
 
@@ -186,16 +178,3 @@ class Race(Terms):
                 left -= ledger.missing(c)
                 finishing.append(c)
         return finishing or ranked[:1]
-
-
-def most_rounds(horizons: Sequence[int], rung: int, finalists: int) -> int:
-    """Return the most rounds in all that runs have taken when the best end their horizons.
-
-    All run up to ``rung``; of these a third, at least the finalists, go on to each next one.
-    """
-    alive = sorted(horizons, reverse=True)
-    total = sum(math.ceil(h * RUNGS[rung]) for h in alive)
-    for before, after in zip(RUNGS[rung:], RUNGS[rung + 1 :], strict=False):
-        alive = alive[: max(finalists, math.ceil(len(alive) * KEPT))]
-        total += sum(math.ceil(h * after) - math.ceil(h * before) for h in alive)
-    return total

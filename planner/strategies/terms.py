@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from floss_sim.errors import BudgetError
@@ -44,13 +44,21 @@ class Terms:
         """
         order = sorted(self.horizons)
         stream(self.seed, "starters").shuffle(order)
-        order = [c for c in order if self.horizons[c] <= self.effort]
-        if not order:
+        return self.finishable(order)
+
+    def finishable(self, order: Sequence[Candidate]) -> list[Candidate]:
+        """Return those of some candidates that the effort finishes, in their order.
+
+        Raises:
+            BudgetError: It finishes none; says what the shortest takes.
+        """
+        fits = [c for c in order if self.horizons[c] <= self.effort]
+        if not fits:
             raise BudgetError(
                 f"an effort of {self.effort} rounds finishes no run, the shortest takes "
                 f"{min(self.horizons.values())}; raise --effort"
             )
-        return order
+        return fits
 
     def horizon(self, candidate: Candidate, curve: Curve) -> int:
         """Return the rounds that the budget affords a candidate, as far as is known."""
