@@ -102,7 +102,7 @@ class Runs:
             "calibrated_rounds": self.horizon(candidate),
         }
         first, last = self._first[candidate], self._targets[candidate]
-        if candidate in self.finished() and last > first:
+        if self._has_finished(candidate) and last > first:
             config = self._request.config(candidate)
             predicted = size_only(config, self._request.profile, last)
             record = self._folder(candidate).record()
@@ -206,15 +206,12 @@ class Runs:
         That is the shorter of the predicted one, which the effort sufficed for, and the one by
         real bytes.
         """
-        return sorted(
-            candidate
-            for candidate, target in self._targets.items()
-            if target >= self._finish_line(candidate) and candidate not in self._failed
-        )
+        return sorted(filter(self._has_finished, self._targets))
 
-    def _finish_line(self, candidate: Candidate) -> int:
+    def _has_finished(self, candidate: Candidate) -> bool:
         shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)
-        return measured(max(1, shorter))
+        reached = self._targets[candidate] >= measured(max(1, shorter))
+        return reached and candidate not in self._failed
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Return outcomes with their test accuracy, measured once and cached in the store."""

@@ -31,6 +31,7 @@ from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task
 from floss_sim.wire import VALUE_CODES
+from floss_sim.wire.framing import OVERHEAD_BYTES
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
 DatasetOption = Annotated[
@@ -63,7 +64,7 @@ ThreadsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
-FRAMED_LEGEND = "payload: positions and values; framed: with our frame of 28 bytes"
+FRAMED_LEGEND = f"payload: positions and values; framed: with our frame of {OVERHEAD_BYTES} bytes"
 SIZES_LEGEND = (
     f"{FRAMED_LEGEND}; message: framed, with the call's RPC framing; link: message, with TLS "
     "records and TCP/IP headers"

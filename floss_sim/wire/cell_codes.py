@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import PayloadError
 from floss_sim.wire.bits import CODER_BYTES, Counts, Scale, SymbolReader, SymbolWriter, weighted
-from floss_sim.wire.universe import Cells, Positions, Universe
+from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
+from floss_sim.wire.universe import Cells, Positions, Universe, counts_up_to
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ class CellPlan:
             start += length
         header = bytes([self._lowest, self._weights.size])
         if self._nibbles is not None:
-            even = np.zeros(-(-self._nibbles.size // 2) * 2, dtype=np.uint8)
-            even[: self._nibbles.size] = self._nibbles
-            header += (even[0::2] | even[1::2] << 4).tobytes()
+            header += nibble_bytes(self._nibbles)
         return header + writer.done()
 
 
@@ -101,8 +100,7 @@ def read_cells(universe: Universe, partition: Partition, section: memoryview) ->
         raise PayloadError("index section has levels beyond its scale")
     nibbles = None
     if partition.weighs:
-        pairs = np.frombuffer(section[2:start], np.uint8).astype(np.int64)
-        nibbles = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()
+        nibbles = nibbles_of(section[2:start]).astype(np.int64)
         if not nibbles[:span].any() or nibbles[span:].any():
             raise PayloadError("index section weighs no level, or one beyond the last")
         nibbles = nibbles[:span]
@@ -161,8 +159,7 @@ class _Stretch:
         ones: Positions = bits.nonzero()[0]
         if not self._padded:
             return ones
-        counts_C = ones.searchsorted(8 * (self._begins_C + self._lengths_C))
-        counts_C[1:] -= counts_C[:-1].copy()
+        counts_C = counts_up_to(8 * (self._begins_C + self._lengths_C), ones)
         places_K: Positions = ones - self._pads_C.repeat(counts_C)
         if (places_K >= (self._cells.starts + self._cells.sizes).repeat(counts_C)).any():
             raise PayloadError("a bit beyond the end of its cell is set")

@@ -75,17 +75,33 @@ def write(universe: Universe, positions_K: Positions, code: int | None = None) -
     if not count or code == NONE or (code == HELD and universe.held is None):
         name = next(name for name, number in INDEX_CODES.items() if number == code)
         raise ValueError(f"index code {name!r} cannot write {count} of {size} positions")
-    plans = _plans(universe, positions_K)
+    plans: dict[int, CellPlan] = {}
+    if code is None:
+        plans = {code: _plan(universe, positions_K, code) for code in _by_cells(universe)}
+        code = _smallest(size, positions_K, plans)
+    if code in _PARTITIONS:
+        plan = plans.get(code) or _plan(universe, positions_K, code)
+        return code, plan.section()
+    return code, _WRITERS[code](size, positions_K)
+
+
+def _by_cells(universe: Universe) -> list[int]:
+    return [code for code in _PARTITIONS if code != HELD or universe.held is not None]
+
+
+def _plan(universe: Universe, positions_K: Positions, code: int) -> CellPlan:
+    partition = _PARTITIONS[code]
+    return CellPlan(partition, universe.cells(partition.cells), positions_K)
+
+
+def _smallest(size: int, positions_K: Positions, plans: Mapping[int, CellPlan]) -> int:
+    """Return the code whose section is smallest; the lowest of equals."""
+    count = positions_K.size
     lengths = {BITMAP: -(-size // 8), RANGE: range_bytes(size, count)}
     lengths |= {code: plan.nbytes for code, plan in plans.items()}
     if count <= MOST_RICE:
         lengths[RICE] = rice_bytes(positions_K)
-    code = min(lengths, key=lambda code: (lengths[code], code)) if code is None else code
-    if code in plans:
-        return code, plans[code].section()
-    if code == RANGE:
-        return code, _write_range(size, positions_K)
-    return code, {BITMAP: _write_bitmap, RICE: write_rice}[code](size, positions_K)
+    return min(lengths, key=lambda code: (lengths[code], code))
 
 
 def read(universe: Universe, code: int, section: memoryview, count: int) -> Positions:
@@ -106,14 +122,6 @@ def read(universe: Universe, code: int, section: memoryview, count: int) -> Posi
     if positions.size != count or (count and positions[-1] >= size):
         raise PayloadError(f"index section does not mark {count} of {size} entries")
     return positions
-
-
-def _plans(universe: Universe, positions_K: Positions) -> dict[int, CellPlan]:
-    codes = [TENSORS, ROWS] if universe.held is None else [TENSORS, ROWS, HELD]
-    return {
-        code: CellPlan(_PARTITIONS[code], universe.cells(_PARTITIONS[code].cells), positions_K)
-        for code in codes
-    }
 
 
 def _write_bitmap(size: int, positions_K: Positions) -> bytes:
@@ -154,6 +162,11 @@ def _read_none(size: int, section: memoryview, count: int) -> Positions:
     return np.arange(count)
 
 
+_WRITERS: Mapping[int, Callable[[int, Positions], bytes]] = {
+    BITMAP: _write_bitmap,
+    RICE: write_rice,
+    RANGE: _write_range,
+}
 _READERS: Mapping[int, Callable[[int, memoryview, int], Positions]] = {
     NONE: _read_none,
     BITMAP: _read_bitmap,

@@ -31,6 +31,13 @@ from floss_sim.sparsity import Mask
 Positions = NDArray[np.int64]
 
 
+def counts_up_to(ends_C: Positions, sorted_K: Positions) -> Positions:
+    """Return how many of some increasing numbers lie before each end and not before the last."""
+    counts_C = sorted_K.searchsorted(ends_C)
+    counts_C[1:] -= counts_C[:-1].copy()
+    return counts_C
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
     """A partition: how many entries each cell has, and which entry is at each place.
@@ -50,9 +57,7 @@ class Cells:
     def counts(self, positions_K: Positions) -> Positions:
         """Return how many of these entries each cell has."""
         if self.order is None:
-            counts = positions_K.searchsorted(self.starts + self.sizes)
-            counts[1:] -= counts[:-1].copy()
-            return counts
+            return counts_up_to(self.starts + self.sizes, positions_K)
         return np.bincount(self._cell[positions_K], minlength=self.sizes.size)
 
     def places(self, positions_K: Positions) -> Positions:

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import PayloadError
 from floss_sim.sparsity import Vector
+from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
 from floss_sim.wire.packing import packed, unpacked
 
 BUCKET = 512
@@ -139,8 +140,7 @@ def _plain(symbols_K: Symbols, bits: int) -> bytes:
     if bits == 1:
         return np.packbits(symbols_K > 0, bitorder="little").tobytes()
     if bits == 4:
-        nibbles = np.pad((symbols_K + 8).astype(np.uint8), (0, symbols_K.size % 2))
-        return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8).tobytes()
+        return nibble_bytes(symbols_K + 8)
     if bits == 8:
         return symbols_K.astype(np.int8).tobytes()
     return symbols_K.astype(symbols_K.dtype.newbyteorder("<")).tobytes()
@@ -154,7 +154,7 @@ def _symbols(section: memoryview, count: int, bits: int, dtype: str | None) -> S
             raise PayloadError("message of signs has a padding that is not zero")
         return 2.0 * ones[:count] - 1
     if bits == 4:
-        nibbles = np.stack([raw & 15, raw >> 4], axis=1).ravel().astype(np.int16)
+        nibbles = nibbles_of(section).astype(np.int16)
         if nibbles[count:].any():
             raise PayloadError("message of int4 values has a padding that is not zero")
         return nibbles[:count] - 8
