@@ -31,6 +31,7 @@ def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcom
         3.5,
         0.8,
         0.04,
+        0.2,
         "budget",
         5,
         curve,
