@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.records import RunRecord
+from planner.answer import Answer
 from planner.budget import Limit
+from planner.explanation import Explanation
 from planner.noise import difference
 from planner.space import Candidate
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2  # of plan.json, which planner.document reads
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class Outcome:
             "up_bytes_per_client_round": self.up_bytes / participations,
             "simulated_s": self.simulated_s,
             "budget_spent": self.spent,
+            "largest_round": self.most,
             "binds": self.binds,
+            "cohort": self.cohort,
+            "curve": [list(point) for point in self.curve],
         }
 
 
@@ -154,6 +159,9 @@ class Plan:
             an upload, seconds of a round, rounds that the budget affords; where it was trained,
             real over predicted bytes of its first rounds, the rounds that these promise, and, where
             it finished, how far the others were from them.
+        explanation: What binds, what is near, what more budget or search would buy.
+        also: Other budgets and networks, answered from stored curves.
+        interrupted: Whether the search was stopped before its end.
     """
 
     request: Mapping[str, Any]
@@ -165,6 +173,9 @@ class Plan:
     baselines: Mapping[str, Outcome | None]
     effort: Mapping[str, Any]
     costs: tuple[Mapping[str, Any], ...] = ()
+    explanation: Explanation | None = None
+    also: tuple[Answer, ...] = ()
+    interrupted: bool = False
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
@@ -186,7 +197,9 @@ class Plan:
                 "amount": self.limit.amount,
                 "unit": "s" if budget.kind in ("dense-rounds", "seconds") else "bytes",
             },
+            "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
+            "best_accuracy": self.best_accuracy,
             "tie_margin": self.margin,
             "runners_up": [one(outcome) for outcome in self.runners_up],
             "baselines": {
@@ -194,4 +207,6 @@ class Plan:
             },
             "effort": dict(self.effort),
             "costs": [dict(cost) for cost in self.costs],
+            "explanation": self.explanation and self.explanation.model_dump(mode="json"),
+            "also": [answer.to_json() for answer in self.also],
         }

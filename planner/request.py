@@ -13,6 +13,7 @@ from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile
 from floss_sim.tasks import Task
 from planner.budget import Budget
+from planner.origin import Origin
 from planner.space import Candidate
 
 THESIS_DOWN_DENSITY = 1 / 4
@@ -43,6 +44,7 @@ class Request:
     effort: float
     seed: int
     search: str = "halving"
+    origin: Origin | None = None
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""
@@ -105,6 +107,7 @@ class Request:
             "validation_examples": len(self.task.content.validation[1]),
             "test_examples": len(self.task.content.test[1]),
             "judged": self.judged(),
+            "origin": self.origin and self.origin.model_dump(mode="json"),
         }
 
     def judged(self) -> dict[str, Any]:
