@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 
 from floss_sim.errors import BudgetError
+from planner.choice import choose
 from planner.cost import Costs, price
-from planner.plan import Outcome, Plan, choose
+from planner.plan import Outcome, Plan
 from planner.request import Request
 from planner.runs import OnProgress, Runs
 from planner.search import search
