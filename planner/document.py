@@ -17,6 +17,7 @@ from planner.answer import Answer
 from planner.budget import Budget, Kind, Limit
 from planner.explanation import Explanation
 from planner.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
+from planner.intervals import Interval
 from planner.origin import Origin
 from planner.plan import PLAN_VERSION, Outcome, Plan
 from planner.space import Candidate
@@ -76,6 +77,16 @@ class _Settings(Section):
         return {"candidate": settings, **rest}
 
 
+class IntervalSection(Section):
+    """Where an accuracy truly lies."""
+
+    low: Accuracy
+    mean: Accuracy
+    high: Accuracy
+    level: Accuracy
+    kind: Literal["measured", "forecast"]
+
+
 class OutcomeSection(_Settings):
     """A finished run. ``curve`` holds rounds, shares of the budget and accuracies."""
 
@@ -83,6 +94,7 @@ class OutcomeSection(_Settings):
     validation_accuracy: Accuracy
     validation_loss: Amount
     test_accuracy: Accuracy | None
+    interval: IntervalSection | None
     down_bytes: Some
     up_bytes: Some
     down_bytes_per_client_round: Positive
@@ -111,7 +123,12 @@ class OutcomeSection(_Settings):
             cohort=self.cohort,
             curve=self.curve,
             test_accuracy=self.test_accuracy,
+            interval=self._interval(),
         )
+
+    def _interval(self) -> Interval | None:
+        read = self.interval
+        return Interval(read.low, read.mean, read.high, read.kind) if read else None
 
 
 class EffortSection(_Open):

@@ -10,8 +10,9 @@ from statistics import NormalDist
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
 from planner.budget import Limit
-from planner.explanation import LEVEL, Explanation, Kind, More, Neighbour, Range, Stop
+from planner.explanation import Explanation, Kind, More, Neighbour, Range, Stop
 from planner.forecast import Forecast, forecast
+from planner.intervals import intervals
 from planner.plan import Outcome
 from planner.search import History
 from planner.shares import round_time, uploads_of
@@ -20,7 +21,6 @@ from planner.store import measured
 
 TENTH = 1.1
 _NORMAL = NormalDist()
-_WIDTH = _NORMAL.inv_cdf((1 + LEVEL) / 2)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Known:
         """Return forecasts of candidates at rounds; none where nothing is known."""
         return forecast(self.history, asked, self.examples, self.cap)
 
+    def ranges(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Range]:
+        """Return the intervals of the same forecasts."""
+        made = intervals(self.history, asked, self.examples, self.cap)
+        return {c: Range.of(interval) for c, interval in made.items()}
+
     def unfinished(self) -> dict[Candidate, int]:
         """Return the candidates that may still be trained to their horizons, and these."""
         failed = {c for c, curve in self.history.items() if curve.failed}
@@ -65,20 +70,13 @@ def explain(
         known: What the search knows.
     """
     unfinished = known.unfinished()
-    made = known.forecast(unfinished)
     return Explanation(
         spent_on_uploads=uploads_of(record, limit, best.rounds),
         time=round_time(record, profile, limit, best.rounds),
-        neighbours=tuple(_neighbours(best.candidate, known, made)),
+        neighbours=tuple(_neighbours(best.candidate, known)),
         tenth=_tenth(best, known),
-        stop=_stop(known, unfinished, made),
+        stop=_stop(known, unfinished),
     )
-
-
-def as_range(made: Forecast) -> Range:
-    """Return the interval of a forecast, within 0 and 1."""
-    low, high = made.mean - _WIDTH * made.sd, made.mean + _WIDTH * made.sd
-    return Range(low=max(0.0, low), mean=made.mean, high=min(1.0, high))
 
 
 def one_step_away(
@@ -94,12 +92,12 @@ def one_step_away(
     return [(axis, c) for axis, c in near if c in space]
 
 
-def _neighbours(
-    best: Candidate, known: Known, made: Mapping[Candidate, Forecast]
-) -> Iterator[Neighbour]:
-    for axis, candidate in one_step_away(best, known.horizons):
+def _neighbours(best: Candidate, known: Known) -> Iterator[Neighbour]:
+    near, unfinished = one_step_away(best, known.horizons), known.unfinished()
+    made = known.ranges({c: unfinished[c] for _, c in near if c in unfinished})
+    for axis, candidate in near:
         outcome, rounds = known.outcomes.get(candidate), known.horizons[candidate]
-        range_ = as_range(made[candidate]) if candidate in made else None
+        range_ = made.get(candidate)
         unmeasured: Kind = "unknown" if range_ is None else "forecast"
         yield Neighbour(
             axis=axis,
@@ -115,13 +113,12 @@ def _tenth(best: Outcome, known: Known) -> More | None:
     more = measured(min(known.cap, int(best.rounds * TENTH / best.spent)))
     if more <= best.rounds:
         return More(rounds=best.rounds)
-    made = known.forecast({best.candidate: more}).get(best.candidate)
-    return More(rounds=more, accuracy=as_range(made)) if made else None
+    made = known.ranges({best.candidate: more}).get(best.candidate)
+    return More(rounds=more, accuracy=made) if made else None
 
 
-def _stop(
-    known: Known, unfinished: Mapping[Candidate, int], made: Mapping[Candidate, Forecast]
-) -> Stop | None:
+def _stop(known: Known, unfinished: Mapping[Candidate, int]) -> Stop | None:
+    made = known.forecast(unfinished)
     if not made:
         return None
     best = max(outcome.accuracy for outcome in known.outcomes.values())

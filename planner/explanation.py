@@ -8,13 +8,13 @@ from pydantic import model_validator
 
 from floss_sim.documents import Section
 from planner.fields import Accuracy, Amount, Configuration, Count, Points, Some, Word
+from planner.intervals import Interval
 
-LEVEL = 0.9  # of every interval
 Kind = Literal["measured", "forecast", "unknown"]
 
 
 class Range(Section):
-    """An accuracy that is forecast: its mean, and the ends of an interval of ``LEVEL``."""
+    """An accuracy that is forecast: its mean, and the ends of its interval."""
 
     low: Accuracy
     mean: Accuracy
@@ -25,6 +25,11 @@ class Range(Section):
         if not self.low <= self.mean <= self.high:
             raise ValueError("an interval's low, mean and high must ascend")
         return self
+
+    @classmethod
+    def of(cls, interval: Interval) -> Range:
+        """Return the range of an interval."""
+        return cls(low=interval.low, mean=interval.mean, high=interval.high)
 
 
 class RoundTime(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from floss_sim.records import RunRecord
 from planner.answer import Answer
 from planner.budget import Limit
 from planner.explanation import Explanation
-from planner.noise import difference
+from planner.intervals import LEVEL, Interval
 from planner.space import Candidate
 
 PLAN_VERSION = 2  # of plan.json, which planner.document reads
@@ -37,6 +37,7 @@ class Outcome:
         cohort: Clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test_accuracy: On the test split; None where it was not asked for.
+        interval: Where the accuracy truly lies, by all that is known; None before a choice.
     """
 
     candidate: Candidate
@@ -52,6 +53,7 @@ class Outcome:
     cohort: int
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
     test_accuracy: float | None = None
+    interval: Interval | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -67,6 +69,7 @@ class Outcome:
             "validation_accuracy": self.accuracy,
             "validation_loss": self.loss,
             "test_accuracy": self.test_accuracy,
+            "interval": self.interval and self.interval.to_json(LEVEL),
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
             "down_bytes_per_client_round": self.down_bytes / participations,
@@ -119,27 +122,6 @@ def cut(
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A recommendation, the other outcomes (best first), and the margin within which runs tie."""
-
-    recommendation: Outcome
-    others: tuple[Outcome, ...]
-    best_accuracy: float
-    margin: float
-
-
-def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
-    """Return the outcome of fewest bytes among those within noise of the best accuracy."""
-    best = max(outcome.accuracy for outcome in outcomes)
-    margin = difference(best, validation_examples)
-    tied = [outcome for outcome in outcomes if outcome.accuracy >= best - margin]
-    chosen = min(tied, key=lambda o: (o.total_bytes, -o.accuracy, o.candidate))
-    others = [outcome for outcome in outcomes if outcome is not chosen]
-    others.sort(key=lambda o: (-o.accuracy, o.total_bytes, o.candidate))
-    return Choice(chosen, tuple(others), best, margin)
 
 
 @dataclass(frozen=True)

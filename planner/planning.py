@@ -7,9 +7,10 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.errors import BudgetError
+from planner.choice import choose
 from planner.cost import Costs, price
 from planner.explain import Known, explain
-from planner.plan import Outcome, Plan, choose
+from planner.plan import Outcome, Plan
 from planner.progress import OnProgress, Progress
 from planner.request import Request
 from planner.runs import Runs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_duration
-from planner.explanation import LEVEL, More, Neighbour, Range, RoundTime, Stop
+from planner.explanation import More, Neighbour, Range, RoundTime, Stop
+from planner.intervals import LEVEL
 from planner.plan import Plan
 
 _WORDS = {"rank": "rank", "down_density": "down", "up_density": "up"}

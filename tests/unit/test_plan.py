@@ -13,7 +13,8 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner import report
 from planner.budget import Limit, parse_budget
-from planner.plan import Outcome, Plan, choose, cut
+from planner.choice import choose
+from planner.plan import Outcome, Plan, cut
 from planner.plots import curves_frame, draw_plan
 from planner.request import Request
 from planner.space import Candidate
