@@ -20,7 +20,7 @@ def features(candidate: Candidate) -> tuple[float, ...]:
     A mark is 1 for the value code or the method that it stands for.
     """
     scales = candidate.rank, candidate.down_density, candidate.up_density
-    others = max(1, candidate.cohort), max(1, candidate.epochs)
+    others = max(1, candidate.cohort_size), max(1, candidate.epochs)
     codes = (code == candidate.values for code in VALUE_CODES if code != PLAIN_VALUES)
     methods = (method == candidate.method for method in SEARCHED if method != FLOSS)
     return (*(math.log2(value) for value in (*scales, *others)), *map(float, (*codes, *methods)))

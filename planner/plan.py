@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.records import RunRecord
+from planner.answer import Answer
 from planner.budget import Limit
-from planner.noise import difference
+from planner.explanation import Explanation
+from planner.intervals import LEVEL, Interval
 from planner.space import Candidate
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2  # of plan.json, which planner.document reads
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,12 @@ class Outcome:
         simulated_s: Simulated wall clock on the plan's network, seconds.
         spent: Fraction of the budget spent.
         most: Largest fraction of what may be spent that a round took.
-        left: Fraction of it that is left.
         binds: ``"budget"``, ``"limit of a client"`` or ``"round cap"``.
         cohort: Clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test_accuracy: On the test split; None where it was not asked for.
+        interval: Where the accuracy truly lies, by all that is known; None before a choice.
+        left: Fraction of what may be spent that is left; only while searching.
     """
 
     candidate: Candidate
@@ -47,11 +50,12 @@ class Outcome:
     simulated_s: float
     spent: float
     most: float
-    left: float
     binds: str
     cohort: int
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
     test_accuracy: float | None = None
+    interval: Interval | None = None
+    left: float = 0.0
 
     @property
     def total_bytes(self) -> int:
@@ -67,13 +71,17 @@ class Outcome:
             "validation_accuracy": self.accuracy,
             "validation_loss": self.loss,
             "test_accuracy": self.test_accuracy,
+            "interval": self.interval and self.interval.to_json(LEVEL),
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
             "down_bytes_per_client_round": self.down_bytes / participations,
             "up_bytes_per_client_round": self.up_bytes / participations,
             "simulated_s": self.simulated_s,
             "budget_spent": self.spent,
+            "largest_round": self.most,
             "binds": self.binds,
+            "cohort": self.cohort,
+            "curve": [list(point) for point in self.curve],
         }
 
 
@@ -125,27 +133,6 @@ def _binds(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: i
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A recommendation, the other outcomes (best first), and the margin within which runs tie."""
-
-    recommendation: Outcome
-    others: tuple[Outcome, ...]
-    best_accuracy: float
-    margin: float
-
-
-def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
-    """Return the outcome of fewest bytes among those within noise of the best accuracy."""
-    best = max(outcome.accuracy for outcome in outcomes)
-    margin = difference(best, validation_examples)
-    tied = [outcome for outcome in outcomes if outcome.accuracy >= best - margin]
-    chosen = min(tied, key=lambda o: (o.total_bytes, -o.accuracy, o.candidate))
-    others = [outcome for outcome in outcomes if outcome is not chosen]
-    others.sort(key=lambda o: (-o.accuracy, o.total_bytes, o.candidate))
-    return Choice(chosen, tuple(others), best, margin)
-
-
-@dataclass(frozen=True)
 class Plan:
     """The answer, with all that it rests on.
 
@@ -162,6 +149,9 @@ class Plan:
             an upload, seconds of a round, rounds that the budget affords; where it was trained,
             real over predicted bytes of its first rounds, the rounds that these promise, and, where
             it finished, how far the others were from them.
+        explanation: What binds, what is near, what more budget or search would buy.
+        also: Other budgets and networks, answered from stored curves.
+        interrupted: Whether the search was stopped before its end.
     """
 
     request: Mapping[str, Any]
@@ -173,6 +163,9 @@ class Plan:
     baselines: Mapping[str, Outcome | None]
     effort: Mapping[str, Any]
     costs: tuple[Mapping[str, Any], ...] = ()
+    explanation: Explanation | None = None
+    also: tuple[Answer, ...] = ()
+    interrupted: bool = False
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
@@ -194,7 +187,9 @@ class Plan:
                 "amount": self.limit.amount,
                 "unit": "s" if budget.kind in ("dense-rounds", "seconds") else "bytes",
             },
+            "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
+            "best_accuracy": self.best_accuracy,
             "tie_margin": self.margin,
             "runners_up": [one(outcome) for outcome in self.runners_up],
             "baselines": {
@@ -202,4 +197,6 @@ class Plan:
             },
             "effort": dict(self.effort),
             "costs": [dict(cost) for cost in self.costs],
+            "explanation": self.explanation and self.explanation.model_dump(mode="json"),
+            "also": [answer.to_json() for answer in self.also],
         }

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from floss_sim.errors import BudgetError
+from planner.choice import choose
 from planner.cost import Costs, price
-from planner.plan import Outcome, Plan, choose
+from planner.explain import Known, explain
+from planner.plan import Outcome, Plan
+from planner.progress import OnProgress, Progress
 from planner.request import Request
-from planner.runs import OnProgress, Runs
+from planner.runs import Runs
 from planner.search import search
 from planner.space import Candidate
 from planner.store import CurveStore, measured
 from planner.strategies import maker
+
+
+class StoppedError(Exception):
+    """The user stopped a search that had finished a run; ``plan`` is the best so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("interrupted")
+        self.plan = plan
 
 
 def make_plan(
@@ -25,16 +37,17 @@ def make_plan(
         request: What is asked.
         store: Where curves are kept.
         executor: Trains; runs functions of picklable arguments.
-        on_progress: Called with a stage, rounds done and rounds expected at most.
+        on_progress: Told a few times a second how far the search has got.
 
     Raises:
         BudgetError: No candidate can afford a round, or the effort finishes no run.
         ConfigError: There is no such search, or it lacks a library.
+        StoppedError: By the user; it holds the best plan so far. Without one, KeyboardInterrupt.
         FlossError: A run cannot be stored, or every run diverged.
     """
     request = request.checked()
     make = maker(request.search)
-    on_progress("predicting costs", 0, 0)
+    on_progress(Progress("predicting costs"))
     costs = price(request)
     effort = int(request.effort * costs.grid_rounds)
     strategy = make(
@@ -46,17 +59,29 @@ def make_plan(
         request.judged()["validation"],
     )
     runs = Runs(request, costs, store, executor, on_progress, strategy.expected)
-    search(strategy, runs.extend)
-    runs.finish(runs.finished(), effort)
-    found = {c: runs.outcome(c) for c in runs.finished()}
-    outcomes = {c: outcome for c, outcome in found.items() if outcome}
+    try:
+        search(strategy, runs.extend)
+        runs.finish(runs.finished(), effort)
+    except KeyboardInterrupt:
+        runs.stop()
+        outcomes = _outcomes(runs)
+        if not outcomes:
+            raise
+        plan = _plan(request, costs, runs, outcomes, effort)
+        raise StoppedError(replace(plan, interrupted=True)) from None
+    outcomes = _outcomes(runs)
     if not outcomes:
         raise BudgetError(
             "no run finished a round within the budget: real bytes took more than the predicted"
-            if found
+            if runs.finished()
             else "every run diverged; lower the task's learning rates"
         )
     return _plan(request, costs, runs, outcomes, effort)
+
+
+def _outcomes(runs: Runs) -> dict[Candidate, Outcome]:
+    found = {c: runs.outcome(c) for c in runs.finished()}
+    return {c: outcome for c, outcome in found.items() if outcome}
 
 
 def _plan(
@@ -70,6 +95,14 @@ def _plan(
     eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
     choice = choose(eligible, request.judged()["validation"])
     baselines = request.baselines()
+    best = choice.recommendation
+    known = Known(
+        {c: outcome for c, outcome in outcomes.items() if c in costs.searched},
+        runs.history(),
+        {c: runs.horizon(c) for c in costs.searched},
+        request.judged()["validation"],
+        request.max_rounds,
+    )
     reported = {choice.recommendation.candidate, *baselines.values()} & outcomes.keys()
     tested = {o.candidate: o for o in runs.tested([outcomes[c] for c in sorted(reported)])}
     return Plan(
@@ -93,4 +126,5 @@ def _plan(
         costs=tuple(
             {**c.settings(), **costs.of[c].to_json(), **runs.seen(c)} for c in costs.searched
         ),
+        explanation=explain(best, runs.timed(best.candidate), request.profile, costs.limit, known),
     )

@@ -10,6 +10,7 @@ from floss_sim.records import write_atomically
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
 from planner.plan import Outcome, Plan
+from planner.sentences import explained
 
 BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time", "spent")
@@ -53,14 +54,16 @@ def sentences(plan: Plan) -> list[str]:
     """Return what a reader must know beside the table."""
     effort, request, best = plan.effort, plan.request, plan.recommendation
     participations = best.rounds * best.cohort
+    test = "not measured" if best.test_accuracy is None else f"{best.test_accuracy:.3f}"
     lines = [
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
-        f"{best.accuracy:.3f}, test accuracy {best.test_accuracy:.3f}.",
+        f"{best.accuracy:.3f}, test accuracy {test}.",
         f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)} a round; in all "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
         f"{format_duration(best.simulated_s)} of simulated time.",
-        f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent.",
+        _binding(plan),
+        *explained(plan),
         *_against_baselines(plan),
         *_ties(plan),
         f"Searched {effort['starters']} of {effort['searched']} affordable candidates by "
@@ -69,9 +72,18 @@ def sentences(plan: Plan) -> list[str]:
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
         f"One seed ({request['seed']}): its luck is not in the margin.",
     ]
+    if plan.interrupted:
+        lines.insert(0, "Interrupted: the best of what was finished by then. Ask again to go on.")
     if effort["unaffordable"]:
         lines.append(f"{effort['unaffordable']} candidates cannot afford one round.")
     return lines
+
+
+def _binding(plan: Plan) -> str:
+    best, said = plan.recommendation, plan.explanation
+    uploads = said.spent_on_uploads if said else None
+    what = "" if uploads is None else f", {100 * uploads:.0f} % of that on uploads"
+    return f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent{what}."
 
 
 def _ties(plan: Plan) -> list[str]:

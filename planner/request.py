@@ -15,6 +15,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.tasks import Task
 from planner.budget import Budget
 from planner.objective import BEST, Objective
+from planner.origin import Origin
 from planner.space import ALWAYS, Candidate
 
 THESIS_DOWN_DENSITY = 1 / 4
@@ -53,6 +54,7 @@ class Request:
     max_client_bytes: float = math.inf
     max_round_s: float = math.inf
     training_s: float | None = None
+    origin: Origin | None = None
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""
@@ -77,7 +79,7 @@ class Request:
 
     def _said_of_task(self) -> dict[str, Any]:
         """Return the task's cohort and epochs where candidates name theirs, to be the same."""
-        task = {"cohort": self.task.server.cohort, "epochs": self.task.client.epochs}
+        task = {"cohort_size": self.task.server.cohort, "epochs": self.task.client.epochs}
         return {k: v for k, v in task.items() if any(getattr(c, k) for c in self.candidates)}
 
     def checked(self) -> Request:
@@ -122,6 +124,7 @@ class Request:
             "validation_examples": len(self.task.content.validation[1]),
             "test_examples": len(self.task.content.test[1]),
             "judged": self.judged(),
+            "origin": self.origin and self.origin.model_dump(mode="json"),
         }
 
     def _chosen(self) -> dict[str, Any]:
@@ -131,7 +134,7 @@ class Request:
             "max_client_bytes": self.max_client_bytes if self.max_client_bytes < math.inf else None,
             "max_round_s": self.max_round_s if self.max_round_s < math.inf else None,
             "training_s": self.training_s,
-            **{name: self._values(name) for name in ("cohort", "epochs", "values", "method")},
+            **{name: self._values(name) for name in ("cohort_size", "epochs", "values", "method")},
         }
         return {name: value for name, value in every.items() if value is not None}
 

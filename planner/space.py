@@ -26,7 +26,7 @@ class Candidate:
         rank: The LoRA rank.
         down_density: Of downloads.
         up_density: Of uploads; of SparseAdapter the same, since it has one mask.
-        cohort: Clients of a round; 0: as the task says.
+        cohort_size: Clients of a round; 0: as the task says.
         epochs: Of local training; 0: as the task says.
         values: Value code of both directions.
         method: One of ``SEARCHED``. SparseAdapter picks its mask in each tensor: over all of
@@ -36,7 +36,7 @@ class Candidate:
     rank: int
     down_density: float
     up_density: float
-    cohort: int = 0
+    cohort_size: int = 0
     epochs: int = 0
     values: str = PLAIN_VALUES
     method: str = FLOSS
@@ -45,7 +45,7 @@ class Candidate:
         """Return, say, ``rank 16, down 1/4, up 1/16``; what is as always is left out."""
         down, up = format_density(self.down_density), format_density(self.up_density)
         words = [f"rank {self.rank}, down {down}, up {up}"]
-        words += [f"cohort {self.cohort}"] if self.cohort else []
+        words += [f"cohort {self.cohort_size}"] if self.cohort_size else []
         words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
         words += [self.values] if self.values != PLAIN_VALUES else []
         words += [self.method] if self.method != FLOSS else []
@@ -59,12 +59,18 @@ class Candidate:
             DensityError: A density outside (0, 1].
             ConfigError: A cohort, epochs, value code or method that cannot be.
         """
-        config = RunConfig.of(task, self._method(), rank=self.rank, seed=seed)
-        if self.cohort:
-            config = config.with_(server={"cohort": self.cohort})
+        config = RunConfig.of(task, self.as_method(), rank=self.rank, seed=seed)
+        if self.cohort_size:
+            config = config.with_(server={"cohort": self.cohort_size})
         return config.with_(client={"epochs": self.epochs}) if self.epochs else config
 
-    def _method(self) -> Method:
+    def as_method(self) -> Method:
+        """Return what travels.
+
+        Raises:
+            DensityError: A density outside (0, 1].
+            ConfigError: An unknown value code, or a method that is not searched.
+        """
         if self.method not in SEARCHED:
             raise ConfigError(f"cannot search method {self.method!r}; valid: {', '.join(SEARCHED)}")
         densities: dict[str, Any] = {
@@ -119,9 +125,9 @@ def widened(
             raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
     axes = (cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS])
     every = (
-        replace(candidate, cohort=cohort, epochs=times, values=code, method=method)
+        replace(candidate, cohort_size=size, epochs=times, values=code, method=method)
         for candidate in candidates
-        for cohort, times, code, method in product(*axes)
+        for size, times, code, method in product(*axes)
     )
     return sorted({c for c in every if c.method != SPARSE_ADAPTER or _has_one_density(c)})
 

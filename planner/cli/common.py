@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from floss_sim.cli.common import progress_bar
 from floss_sim.errors import ConfigError
 from planner import report
 from planner.plan import Plan
 from planner.planning import make_plan
+from planner.progress import Progress
 from planner.request import Request
 from planner.store import CurveStore
 from planner.workers import worker_pool
@@ -38,30 +38,35 @@ def integers(text: str) -> list[int]:
 def plan_with_progress(request: Request, store: CurveStore, workers: int) -> Plan:
     """Make a plan, with a bar on a terminal and a line a tenth in a log."""
     console = Console(stderr=True)
-    with progress_bar(console) as bar, worker_pool(workers) as pool:
-        work = bar.add_task("predicting costs", total=None)
+    with progress_bar(console, "{task.fields[note]}") as bar, worker_pool(workers) as pool:
+        work = bar.add_task("predicting costs", total=None, note="")
         tenths = -1
 
-        def show(stage: str, done: int, expected: int) -> None:
+        def show(now: Progress) -> None:
             nonlocal tenths
-            bar.update(work, description=stage, completed=done, total=expected or None)
-            if bar.disable and expected and 10 * done // expected > tenths:  # a log, no terminal
-                tenths = 10 * done // expected
-                console.print(f"{stage}: {done} of at most {expected} rounds")
+            bar.update(
+                work, description=now.stage, completed=now.done, total=now.expected or None,
+                note=now.describe(),
+            )  # fmt: skip
+            if bar.disable and now.expected and 10 * now.done // now.expected > tenths:  # a log
+                tenths = 10 * now.done // now.expected
+                done = f"{now.done} of at most {now.expected} rounds"
+                console.print(f"{now.stage}: {done}; {now.describe()}", highlight=False)
 
         return make_plan(request, store, pool, show)
 
 
-def print_plan(made: Plan, folder: Path) -> None:
-    """Print a plan for people, and where it was saved."""
-    console = Console()
+def print_plan(made: Plan) -> None:
+    """Print a plan for people."""
+    console = Console(markup=False, emoji=False, highlight=False)
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     for position, column in enumerate(report.COLUMNS):
         table.add_column(column, no_wrap=True, justify="right" if position else "left")
     for row in report.table_rows(made):
         table.add_row(*row, style="bold" if row[0] == "plan" else "")
     console.print(table)
     for line in report.sentences(made):
-        console.print(line, highlight=False)
-    print(f"Saved plan.json and accuracy.png in\n{folder}")
+        console.print(line)

@@ -32,6 +32,7 @@ from floss_sim.training import resolve_device
 from planner import report
 from planner.budget import parse_budget
 from planner.cli.common import integers, items, plan_with_progress, print_plan
+from planner.origin import Origin
 from planner.request import Request
 from planner.space import grid
 from planner.store import CurveStore, default_root
@@ -100,10 +101,12 @@ def plan(
     maker(search)  # an unknown name is said before anything is loaded
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
+    loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
+    profile = network(network_name, upload_ratio)
     request = Request(
-        task=load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes),
+        task=loaded,
         budget=parse_budget(budget),
-        profile=network(network_name, upload_ratio),
+        profile=profile,
         candidates=grid(
             integers(ranks),
             [parse_density(text) for text in items(down_densities)],
@@ -114,6 +117,15 @@ def plan(
         effort=effort,
         seed=seed,
         search=search,
+        origin=Origin.of(
+            loaded,
+            profile,
+            names=(task, network_name),
+            dataset=dataset,
+            backbone=backbone,
+            changes=changes,
+            upload_ratio=upload_ratio,
+        ),
     ).checked()
     curves = CurveStore(store or default_root(), resolve_device(device))
     folder = out or _default_folder(request)
@@ -123,7 +135,8 @@ def plan(
     if json_:
         print(json.dumps(made.to_json(), indent=2))
     else:
-        print_plan(made, folder)
+        print_plan(made)
+        print(f"Saved plan.json and accuracy.png in\n{folder}")
 
 
 def _default_folder(request: Request) -> Path:

@@ -13,7 +13,8 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner import report
 from planner.budget import Limit, parse_budget
-from planner.plan import Outcome, Plan, choose, cut
+from planner.choice import choose
+from planner.plan import Outcome, Plan, cut
 from planner.plots import curves_frame, draw_plan
 from planner.request import Request
 from planner.space import Candidate
@@ -31,7 +32,6 @@ def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcom
         3.5,
         0.8,
         0.04,
-        0.2,
         "budget",
         5,
         curve,
