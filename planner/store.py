@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_dir
 
@@ -55,8 +56,25 @@ class CurveStore:
         Raises:
             RecordError: The store cannot be written, or holds something else there.
         """
+        return RunFolder.open(*self._place(config))
+
+    def noted(self, config: RunConfig) -> tuple[int, float]:
+        """Return for how many rounds of a run host seconds were noted, and these."""
+        folder = self._existing(config)
+        return folder.noted() if folder else (0, 0.0)
+
+    def trained(self, config: RunConfig) -> int:
+        """Return how many rounds of a run have been committed; nothing is created."""
+        folder = self._existing(config)
+        return folder.committed().rounds if folder else 0
+
+    def _existing(self, config: RunConfig) -> RunFolder | None:
+        path, _ = self._place(config)
+        return RunFolder.read(path) if (path / "run.json").exists() else None
+
+    def _place(self, config: RunConfig) -> tuple[Path, dict[str, Any]]:
         description = config.description(KIND, self.device, THREADS)
-        return RunFolder.open(self.root / str(description["fingerprint"])[:32], description)
+        return self.root / str(description["fingerprint"])[:32], description
 
     def rounds(self, config: RunConfig) -> int:
         """Return how many rounds of a run have been committed."""
