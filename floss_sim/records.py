@@ -376,6 +376,20 @@ class RunFolder:
         with (self.path / "host.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
+    def host_s_per_round(self) -> float | None:
+        """Return the mean host seconds of a round as noted; None where nothing usable is."""
+        try:
+            lines = (self.path / "host.jsonl").read_text(encoding="utf-8").splitlines()
+            notes = [json.loads(line) for line in lines]
+            points = [(int(note["round"]), float(note["host_s"])) for note in notes]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        seconds, before_s = 0.0, 0.0
+        for _, host_s in points:  # each process that continued the run began at 0
+            seconds += host_s - before_s if host_s >= before_s else host_s
+            before_s = host_s
+        return seconds / points[-1][0] if points and points[-1][0] > 0 else None
+
     def note_divergence(self, reason: str) -> None:
         """Keep why the run cannot go on: the same trajectory diverges every time.
 

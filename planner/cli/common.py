@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +20,10 @@ from planner.progress import Progress
 from planner.request import Request
 from planner.store import CurveStore
 from planner.workers import worker_pool
+
+StoreOption = Annotated[
+    Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
+]
 
 
 def items(text: str) -> list[str]:

@@ -31,7 +31,7 @@ from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from planner import report
 from planner.budget import parse_budget
-from planner.cli.common import integers, items, plan_with_progress, print_plan
+from planner.cli.common import StoreOption, integers, items, plan_with_progress, print_plan
 from planner.origin import Origin
 from planner.request import Request
 from planner.space import grid
@@ -87,9 +87,7 @@ def plan(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Training processes; default: one a core.")
     ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
-    ] = None,
+    store: StoreOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of plan.json and plot; default: below plans/.")
     ] = None,
