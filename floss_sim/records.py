@@ -395,6 +395,11 @@ class RunFolder:
                 continue
         return sum(n for n, _ in last.values()), math.fsum(s for _, s in last.values())
 
+    def host_s_per_round(self) -> float | None:
+        """Return the mean host seconds of a round as noted; None where nothing usable is."""
+        rounds, seconds = self.noted()
+        return seconds / rounds if rounds else None
+
     def note_divergence(self, reason: str) -> None:
         """Keep why the run cannot go on: the same trajectory diverges every time.
 

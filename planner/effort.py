@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +119,8 @@ def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate])
     epochs = rounds = 0
     seconds = 0.0
     for candidate in candidates:
-        these, took_s = store.noted(request.config(candidate))
+        folder = store.find(request.config(candidate))
+        these, took_s = folder.noted() if folder else (0, 0.0)
         rounds, seconds = rounds + these, seconds + took_s
         epochs += these * _epochs(request, candidate)
     return seconds / epochs if rounds >= _TELLING else None
@@ -150,12 +151,12 @@ def _epochs(request: Request, candidate: Candidate) -> int:
 
 def _of_baselines(request: Request, costs: Costs, store: CurveStore) -> int:
     """Return the rounds that baselines lack: they take time beside the search."""
-    lacking = (
-        measured(costs.of[c].horizon) - store.trained(request.config(c))
-        for c in request.baselines().values()
-        if c in costs.of
-    )
-    return sum(max(0, rounds) for rounds in lacking)
+    lacking = 0
+    for candidate in set(request.baselines().values()) & costs.of.keys():
+        folder = store.find(request.config(candidate))
+        done = folder.committed().rounds if folder else 0
+        lacking += max(0, measured(costs.of[candidate].horizon) - done)
+    return lacking
 
 
 def _rounded_up(fraction: float) -> str:

@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+Curve = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
 _START_UP = 0.1  # share of the budget whose accuracies do not set the scale
 
 
-def curves_frame(curves: dict[str, tuple[tuple[int, float, float], ...]]) -> pd.DataFrame:
+def curves_frame(curves: dict[str, Curve]) -> pd.DataFrame:
     """Return one row for each evaluated round of each labelled run.
 
     Columns: ``run`` (label), ``round``, ``spent`` (fraction of the budget), ``accuracy`` (0 to 1).
@@ -47,4 +48,44 @@ def draw_plan(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
     axes = figure.subplots()
     draw_curves(axes, frame, xlabel)
     axes.set_title(title)
+    return figure
+
+
+def applied_frame(realised: Curve, planned: Curve, seed: int, planned_seed: int) -> pd.DataFrame:
+    """Return one row for each evaluated round of what came of a plan, and of the plan.
+
+    Columns: ``run`` (label), ``round``, ``accuracy`` (0 to 1). With one seed there is one run.
+    """
+    curves = {f"realised, seed {seed}": realised}
+    if seed != planned_seed:
+        curves[f"planned, seed {planned_seed}"] = planned
+    rows = [(label, r, accuracy) for label, points in curves.items() for r, _, accuracy in points]
+    return pd.DataFrame(rows, columns=["run", "round", "accuracy"])
+
+
+def draw_applied(
+    frame: pd.DataFrame, title: str, interval: tuple[int, float, float] | None
+) -> Figure:
+    """Return a figure of validation accuracy in percent against rounds.
+
+    Args:
+        frame: As of :func:`applied_frame`.
+        title: What was trained.
+        interval: The plan's, if it has one: round, lower and upper end, 0 to 1.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
+        style = "--" if position else "-"
+        axes.plot(run["round"], 100 * run["accuracy"], style, marker="o", markersize=3, label=label)
+    if interval:
+        round_, low, high = interval
+        ends = [[50 * (high - low)]] * 2
+        axes.errorbar([round_], [50 * (low + high)], yerr=ends, color="black", capsize=4,
+                      linestyle="none", label="90 % interval of the plan")  # fmt: skip
+    axes.set_xlabel("round")
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
     return figure

@@ -86,12 +86,12 @@ class Request:
         """Return the request itself.
 
         Raises:
-            ConfigError: An effort outside (0, 1], a cap below 1, no candidate, or one that
+            ConfigError: An effort outside [0, 1], a cap below 1, no candidate, or one that
                 cannot be; an objective that contradicts itself.
         """
         _ = self.objective.checked()
-        if not 0 < self.effort <= 1:
-            raise ConfigError(f"effort {self.effort} is outside (0, 1]")
+        if not 0 <= self.effort <= 1:
+            raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
             raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at least 1")
         if self.profile.shapes_training:

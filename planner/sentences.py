@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_duration
+from planner.answer import Answer
 from planner.explanation import More, Neighbour, Range, RoundTime, Stop
 from planner.intervals import LEVEL
 from planner.plan import Plan
@@ -31,6 +34,51 @@ def explained(plan: Plan) -> list[str]:
         lines.append(_stop(said.stop))
     if any(one.interval for one in said.neighbours) or (said.tenth and said.tenth.accuracy):
         lines.append(f"~ is a forecast, with its {100 * LEVEL:.0f} % interval.")
+    return lines
+
+
+def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
+    """Return where, what (rank, densities, rounds), how good, how known, and what would confirm it.
+
+    Args:
+        answer: The answer.
+        network: The plan's, which is left out.
+    """
+    where = answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
+    confirm = _confirm(answer)
+    if answer.candidate is None or answer.accuracy is None:
+        return (where, *["-"] * 5, answer.kind, confirm)
+    best = answer.candidate
+    return (
+        where,
+        str(best.rank),
+        format_density(best.down_density),
+        format_density(best.up_density),
+        str(answer.rounds),
+        f"{'~' if answer.interval else ''}{answer.accuracy:.3f}",
+        answer.kind,
+        confirm,
+    )
+
+
+def _confirm(answer: Answer) -> str:
+    if not answer.confirm_rounds:
+        return "-"
+    seconds = answer.confirm_s
+    took = "" if seconds is None else f", {format_duration(seconds)}"
+    return f"{answer.confirm_rounds} rounds{took}"
+
+
+def answer_sentences(answers: Sequence[Answer]) -> list[str]:
+    """Return what a reader of a table of answers must know."""
+    lines = [
+        f"~{a.accuracy:.3f} is a forecast: {interval(a.interval)} with {100 * LEVEL:.0f} % "
+        f"confidence; {a.measured} of {a.searched} candidates are measured to the end there."
+        for a in answers
+        if a.interval
+    ]
+    if any(answer.kind == "unknown" for answer in answers):
+        lines.append("unknown: no curve of this task and seed is in the store, or none affords it.")
     return lines
 
 

@@ -8,6 +8,7 @@ same time share work instead of repeating it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,25 +57,20 @@ class CurveStore:
         Raises:
             RecordError: The store cannot be written, or holds something else there.
         """
-        return RunFolder.open(*self._place(config))
+        description = config.description(KIND, self.device, THREADS)
+        return RunFolder.open(self._path(description), description)
 
-    def noted(self, config: RunConfig) -> tuple[int, float]:
-        """Return for how many rounds of a run host seconds were noted, and these."""
-        folder = self._existing(config)
-        return folder.noted() if folder else (0, 0.0)
+    def find(self, config: RunConfig) -> RunFolder | None:
+        """Return the folder of a run if it has been begun; nothing is created.
 
-    def trained(self, config: RunConfig) -> int:
-        """Return how many rounds of a run have been committed; nothing is created."""
-        folder = self._existing(config)
-        return folder.committed().rounds if folder else 0
-
-    def _existing(self, config: RunConfig) -> RunFolder | None:
-        path, _ = self._place(config)
+        Raises:
+            RecordError: It cannot be read.
+        """
+        path = self._path(config.description(KIND, self.device, THREADS))
         return RunFolder.read(path) if (path / "run.json").exists() else None
 
-    def _place(self, config: RunConfig) -> tuple[Path, dict[str, Any]]:
-        description = config.description(KIND, self.device, THREADS)
-        return self.root / str(description["fingerprint"])[:32], description
+    def _path(self, description: Mapping[str, Any]) -> Path:
+        return self.root / str(description["fingerprint"])[:32]
 
     def rounds(self, config: RunConfig) -> int:
         """Return how many rounds of a run have been committed."""

@@ -58,11 +58,10 @@ class Traffic:
         clients_RC = _cohorts(config.seed, rounds, config.fleet.clients, config.server.cohort)
         down_R, up_R = _sizes(config, rounds)
         down_RC, up_RC = (np.broadcast_to(s[:, None], clients_RC.shape) for s in (down_R, up_R))
-        first_RC = np.zeros_like(clients_RC)
-        if first_bytes:
-            first_RC.flat[np.unique(clients_RC, return_index=True)[1]] = first_bytes
         examples_RC = np.array(config.client_examples())[clients_RC]
-        return cls(clients_RC, down_RC, up_RC, first_RC, examples_RC)
+        nothing_RC = np.zeros_like(clients_RC)
+        made = cls(clients_RC, down_RC, up_RC, nothing_RC, examples_RC)
+        return made.with_first(first_bytes)
 
     @classmethod
     def of(cls, record: RunRecord) -> Traffic:
@@ -87,6 +86,14 @@ class Traffic:
         """Rounds, and clients of a round."""
         rounds, cohort = self.clients.shape
         return rounds, cohort
+
+    def with_first(self, nbytes: int) -> Traffic:
+        """Return the same messages where clients first download so much, once; 0: as they are."""
+        if not nbytes:
+            return self
+        first_RC = np.zeros_like(self.clients)
+        first_RC.flat[np.unique(self.clients, return_index=True)[1]] = nbytes
+        return replace(self, first=first_RC)
 
     def sized(self, down: int, up: int) -> Traffic:
         """Return the same messages, all downloads and all uploads of these sizes."""

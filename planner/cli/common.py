@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -10,12 +14,17 @@ from rich.text import Text
 from floss_sim.cli.common import progress_bar
 from floss_sim.errors import ConfigError
 from planner import report
+from planner.cli.answering import print_answers
 from planner.plan import Plan
-from planner.planning import make_plan
+from planner.planning import StoppedError, make_plan
 from planner.progress import Progress
 from planner.request import Request
 from planner.store import CurveStore
 from planner.workers import worker_pool
+
+StoreOption = Annotated[
+    Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
+]
 
 
 def items(text: str) -> list[str]:
@@ -36,7 +45,20 @@ def integers(text: str) -> list[int]:
 
 
 def plan_with_progress(request: Request, store: CurveStore, workers: int) -> Plan:
-    """Make a plan, with a bar on a terminal and a line a tenth in a log."""
+    """Make a plan, with a bar on a terminal and a line a tenth in a log.
+
+    Ctrl-C gives the best plan so far, marked as interrupted.
+
+    Raises:
+        KeyboardInterrupt: Likewise where no run has been finished yet.
+    """
+    try:
+        return _search(request, store, workers)
+    except StoppedError as stopped:
+        return stopped.plan
+
+
+def _search(request: Request, store: CurveStore, workers: int) -> Plan:
     console = Console(stderr=True)
     with progress_bar(console, "{task.fields[note]}") as bar, worker_pool(workers) as pool:
         work = bar.add_task("predicting costs", total=None, note="")
@@ -70,3 +92,6 @@ def print_plan(made: Plan) -> None:
     console.print(table)
     for line in report.sentences(made):
         console.print(line)
+    if made.also:
+        print()
+        print_answers(made.also, made.request["network"])

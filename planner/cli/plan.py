@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from floss_sim.cli.common import (
+    EXIT_INTERRUPTED,
     BackboneOption,
     DatasetOption,
     DeviceOption,
@@ -30,8 +33,10 @@ from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from planner import report
+from planner.answers import Cell, answer_all, parse_cells
 from planner.budget import parse_budget
-from planner.cli.common import integers, items, plan_with_progress, print_plan
+from planner.cli.answering import print_answers
+from planner.cli.common import StoreOption, integers, items, plan_with_progress, print_plan
 from planner.origin import Origin
 from planner.request import Request
 from planner.space import grid
@@ -53,6 +58,10 @@ Examples:
   floss-plan --budget 20MB --ranks 4,16 --network lte --out plans/lte
 
   floss-plan --budget 60s --network lte --json
+
+  floss-plan --budget 20MB --also "10-dense-rounds,2GB,lte:1h"
+
+  floss-plan --budget 2GB --network cable --effort 0
 """
 
 
@@ -79,17 +88,25 @@ def plan(
     reference_rank: Annotated[int, typer.Option(help="Rank of dense rounds and baselines.")] = 16,
     max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = 400,
     effort: Annotated[
-        float, typer.Option(help="Rounds the search may train, as a fraction of the full grid's.")
+        float,
+        typer.Option(
+            help="Rounds the search may train, as a fraction of the full grid's; 0 trains nothing "
+            "and answers from the store."
+        ),
     ] = 0.2,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="Other cells to answer from the store, such as 10-dense-rounds,2GB,lte:1h."
+        ),
+    ] = None,
     search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "halving",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Training processes; default: one a core.")
     ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
-    ] = None,
+    store: StoreOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of plan.json and plot; default: below plans/.")
     ] = None,
@@ -128,15 +145,31 @@ def plan(
         ),
     ).checked()
     curves = CurveStore(store or default_root(), resolve_device(device))
+    cells = parse_cells(also, profile) if also else ()
+    if not effort:
+        _answer(request, (Cell(profile, request.budget), *cells), curves, json_)
+        return
     folder = out or _default_folder(request)
     report.ensure(folder)
     made = plan_with_progress(request, curves, workers or os.cpu_count() or 1)
+    if cells and not made.interrupted:
+        made = replace(made, also=answer_all(request, cells, curves))
     report.save(made, folder)
     if json_:
         print(json.dumps(made.to_json(), indent=2))
     else:
         print_plan(made)
         print(f"Saved plan.json and accuracy.png in\n{folder}")
+    if made.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _answer(request: Request, cells: Sequence[Cell], curves: CurveStore, as_json: bool) -> None:
+    answers = answer_all(request, cells, curves)
+    if as_json:
+        print(json.dumps({"answers": [answer.to_json() for answer in answers]}, indent=2))
+    else:
+        print_answers(answers, request.profile.name)
 
 
 def _default_folder(request: Request) -> Path:
