@@ -18,6 +18,7 @@ from planner.budget import Budget, Kind, Limit
 from planner.explanation import Explanation
 from planner.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
 from planner.intervals import Interval
+from planner.objective import Point
 from planner.origin import Origin
 from planner.plan import PLAN_VERSION, Outcome, Plan
 from planner.space import Candidate
@@ -40,6 +41,13 @@ class JudgedSection(Section):
     test: Some
 
 
+class ObjectiveSection(Section):
+    """``objective``: what was sought, where it was not the best accuracy."""
+
+    kind: Literal["accuracy", "target", "pareto"]
+    target: Accuracy | None
+
+
 class RequestSection(_Open):
     """``request``: what was asked."""
 
@@ -50,6 +58,9 @@ class RequestSection(_Open):
     search: Word
     seed: Count
     judged: JudgedSection
+    objective: ObjectiveSection | None = None
+    max_client_bytes: Positive | None = None
+    max_round_s: Positive | None = None
     origin: Origin | None = None
 
 
@@ -60,6 +71,7 @@ class BudgetSection(Section):
     kind: Kind
     amount: Positive
     unit: Literal["s", "bytes"]
+    confidence: Accuracy | None = None
 
 
 class _Settings(Section):
@@ -131,6 +143,22 @@ class OutcomeSection(_Settings):
         return Interval(read.low, read.mean, read.high, read.kind) if read else None
 
 
+class PointSection(_Settings):
+    """A point of the front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
+
+    rounds: Some
+    validation_accuracy: Accuracy
+    band: tuple[Accuracy, Accuracy]
+    cost: Positive
+    cost_unit: Literal["s", "bytes"]
+    budget_spent: Positive
+
+    def point(self) -> Point:
+        """Return the point that is described."""
+        accuracy, spent = self.validation_accuracy, self.budget_spent
+        return Point(self.candidate, self.rounds, spent, accuracy, *self.band)
+
+
 class EffortSection(_Open):
     """``effort``: what the search took."""
 
@@ -142,6 +170,10 @@ class EffortSection(_Open):
     limit_rounds: Count
     search_rounds: Count
     trained_now_rounds: Count
+    left_out: dict[Literal["round_s", "client_bytes", "budget"], Some] = Field(default_factory=dict)
+    training_s: Positive | None = None
+    host_s_per_round: Positive | None = None
+    workers: Some | None = None
 
 
 class CostSection(_Settings):
@@ -172,6 +204,8 @@ class PlanDocument(Section):
     costs: tuple[CostSection, ...]
     explanation: Explanation | None
     also: tuple[Answer, ...]
+    reached: bool | None = None
+    front: tuple[PointSection, ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -209,7 +243,9 @@ def plan_of(content: Any, where: str) -> Plan:
             "search has trained is in the store"
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
-    budget = Budget(read.budget.text, read.budget.kind, read.budget.amount)
+    said = read.budget
+    budget = Budget(said.text, said.kind, said.amount, said.confidence)
+    _check_told(read, where)
     return Plan(
         request={**content["request"], **read.request.model_dump(mode="json")},
         limit=Limit(budget, read.budget.amount, (), read.recommendation.cohort),
@@ -223,7 +259,24 @@ def plan_of(content: Any, where: str) -> Plan:
         explanation=read.explanation,
         also=read.also,
         interrupted=read.interrupted,
+        reached=read.reached,
+        front=tuple(one.point() for one in read.front),
     )
+
+
+def _check_told(read: PlanDocument, where: str) -> None:
+    """Check that what causes and times refer to is there."""
+    request, effort = read.request, read.effort
+    timed = [effort.training_s, effort.host_s_per_round, effort.workers]
+    lacking = [
+        f"request.{name}"
+        for name, cause in (("max_round_s", "round_s"), ("max_client_bytes", "client_bytes"))
+        if cause in effort.left_out and getattr(request, name) is None
+    ]
+    if 0 < timed.count(None) < len(timed):
+        lacking.append("effort.training_s, host_s_per_round and workers, all or none")
+    if lacking:
+        raise PlanError(f"{where}: it does not say {lacking[0]}")
 
 
 def _cost(given: Mapping[str, Any], read: CostSection) -> dict[str, Any]:
