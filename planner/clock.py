@@ -5,9 +5,9 @@ download, training and upload in closed form: thousands of times faster than the
 which it agrees to rounding (tested). Elsewhere the simulator says.
 
 A profile's randomness (links drawn from laws or rows, random starts of traces, jitter) belongs to
-its seed. The fleets of a confidence are ``FLEETS`` seeds of it; cohorts stay those of the run. Where
-the simulator must say, they are ``SIMULATED``, and of all but the profile's own only the first
-``PROBED`` rounds are simulated: they tell how much slower or faster such a fleet is.
+its seed. The fleets of a confidence are ``FLEETS`` seeds of it; cohorts stay those of the run.
+Where the simulator must say, they are ``SIMULATED``, and of all but the profile's own only the
+first ``PROBED`` rounds are simulated: they tell how much slower or faster such a fleet is.
 
 Shapes: F fleets, R rounds, C clients of a round.
 """
