@@ -15,13 +15,11 @@ import numpy as np
 
 from floss_sim.errors import BudgetError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.records import RunRecord, fingerprint
-from floss_sim.retiming import retime
-from floss_sim.run import size_only
+from floss_sim.records import fingerprint
 from planner.answer import Answer
 from planner.budget import Budget, Limit, parse_budget
-from planner.cost import cost_of, resolve
-from planner.explanation import Kind, Range
+from planner.cost import resolve
+from planner.explanation import Range
 from planner.forecast import Forecast, forecast
 from planner.intervals import intervals
 from planner.noise import difference, smoothed
@@ -29,6 +27,7 @@ from planner.request import Request
 from planner.shelf import Shelf
 from planner.space import Candidate
 from planner.store import CurveStore, measured
+from planner.traffic import Traffic
 
 _TELLING = 5  # rounds whose bytes tell what others take
 
@@ -69,18 +68,20 @@ class Sight:
     profile: NetworkProfile
 
     @cached_property
-    def predicted(self) -> dict[Candidate, RunRecord]:
-        """Every candidate's rounds in predicted sizes."""
-        request = self.shelf.request
+    def predicted(self) -> dict[Candidate, Traffic]:
+        """Every candidate's messages in predicted sizes."""
+        request, first_bytes = self.shelf.request, self.profile.first_download
         return {
-            c: size_only(request.config(c), self.profile, request.max_rounds)
+            c: Traffic.predicted(request.config(c), request.max_rounds, first_bytes)
             for c in sorted(set(request.candidates))
         }
 
     @cached_property
-    def timed(self) -> dict[Candidate, RunRecord]:
-        """Every stored run on this network."""
-        return {c: retime(record, self.profile) for c, record in self.shelf.records.items()}
+    def stored(self) -> dict[Candidate, Traffic]:
+        """Every stored run's messages, as this network has them."""
+        first_bytes = self.profile.first_download
+        records = self.shelf.records
+        return {c: Traffic.of(record).with_first(first_bytes) for c, record in records.items()}
 
     def answer(self, budget: Budget) -> Answer:
         """Return what is best within a budget."""
@@ -145,7 +146,7 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
     failed = {c for c, curve in shelf.curves.items() if curve.failed}
     asked = {c: n for c, n in rounds.items() if c not in seen and c not in failed}
     made = forecast(shelf.curves, asked, examples, longest)
-    nbytes = {c: _bytes_of(shelf.records[c], rounds[c]) for c in seen}
+    nbytes = {c: float(sight.stored[c].nbytes()[rounds[c] - 1]) for c in seen}
     best = preferred(seen, made, nbytes, examples)
     cell = Answer(
         network=sight.profile.name,
@@ -159,28 +160,26 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
     if best is None:
         return cell
     if best in seen:
-        return _told(cell, "measured", best, seen[best], sight.timed[best], rounds[best])
+        told = _told(cell, limit, best, sight.stored[best], rounds[best])
+        return told.model_copy(update={"kind": "measured", "accuracy": seen[best]})
     ranges = intervals(shelf.curves, {best: rounds[best]}, examples, longest)
     interval = Range.of(ranges[best])
-    told = _told(cell, "forecast", best, interval.mean, sight.predicted[best], rounds[best])
+    told = _told(cell, limit, best, sight.predicted[best], rounds[best])
     more = rounds[best] - (shelf.curves[best].rounds if best in shelf.curves else 0)
     host_s = shelf.host_s(best)
     confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
-    return told.model_copy(update={"interval": interval, **confirm})
+    forecast_ = {"kind": "forecast", "accuracy": interval.mean, "interval": interval}
+    return told.model_copy(update={**forecast_, **confirm})
 
 
-def _told(
-    cell: Answer, kind: Kind, best: Candidate, accuracy: float, record: RunRecord, rounds: int
-) -> Answer:
-    """Return a cell's answer; ``record`` times its rounds on the cell's network."""
+def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds: int) -> Answer:
+    """Return a cell's answer, but for its accuracy; ``traffic`` are the best one's messages."""
     return cell.model_copy(
         update={
-            "kind": kind,
             "candidate": best,
             "rounds": rounds,
-            "accuracy": accuracy,
-            "simulated_s": record.rounds["closed_at_s"][rounds - 1].as_py(),
-            "total_bytes": _bytes_of(record, rounds),
+            "simulated_s": float(limit.closing(traffic)[rounds - 1]),
+            "total_bytes": float(traffic.nbytes()[rounds - 1]),
             "confirm_rounds": 0,
         }
     )
@@ -196,7 +195,7 @@ def _seen(shelf: Shelf, rounds: Mapping[Candidate, int]) -> Iterator[tuple[Candi
 def _horizons(sight: Sight, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
     """Yield the rounds that a budget affords each candidate, by real bytes where there are any."""
     for candidate, predicted in sight.predicted.items():
-        expected = cost_of(predicted, limit).horizon
+        expected = limit.rounds(predicted)
         if candidate in sight.shelf.records:
             yield candidate, _real_horizon(sight, candidate, limit, cap, expected)
         else:
@@ -205,9 +204,7 @@ def _horizons(sight: Sight, limit: Limit, cap: int) -> Iterator[tuple[Candidate,
 
 def _real_horizon(sight: Sight, candidate: Candidate, limit: Limit, cap: int, expected: int) -> int:
     """Return the rounds that a stored run gets, if it goes on as its second half went."""
-    timed = limit.budget.kind == "seconds"
-    record = (sight.timed if timed else sight.shelf.records)[candidate]
-    spent_R = limit.spent(record) / limit.amount
+    spent_R = limit.shares(sight.stored[candidate])
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
     if inside < rounds or rounds >= cap:
         return min(inside, cap)
@@ -216,8 +213,3 @@ def _real_horizon(sight: Sight, candidate: Candidate, limit: Limit, cap: int, ex
     half = rounds // 2
     a_round = (spent_R[-1] - spent_R[half - 1]) / (rounds - half)
     return min(cap, rounds + int((1 - spent_R[-1]) / a_round))
-
-
-def _bytes_of(record: RunRecord, rounds: int) -> float:
-    both = (record.rounds[f"{way}_bytes"].to_numpy()[:rounds].sum() for way in ("down", "up"))
-    return float(sum(both))

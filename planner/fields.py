@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from floss_sim.errors import DensityError
-from floss_sim.methods import floss
+from floss_sim.errors import ConfigError
 from planner.space import Candidate
 
 _LARGEST = 2**53  # whole numbers beyond it are no floats
@@ -24,9 +23,11 @@ Word = Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")]
 def _possible(candidate: Candidate) -> Candidate:
     if candidate.rank < 1 or candidate.rank > _LARGEST:
         raise ValueError(f"rank {candidate.rank} is no rank")
+    if min(candidate.cohort_size, candidate.epochs) < 0:
+        raise ValueError("cohort_size and epochs must not be negative")
     try:
-        floss(candidate.down_density, candidate.up_density)
-    except DensityError as error:
+        candidate.as_method()
+    except ConfigError as error:
         raise ValueError(str(error)) from None
     return candidate
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.lattice import features
+from planner.lattice import features, varying
 from planner.process import Points, Process, one_thread
 from planner.search import Curve
 from planner.space import Candidate
@@ -110,16 +110,19 @@ def log_odds(
     rows = tuple((c, row) for c in sorted(known) for row in binned(known[c], longest))
     if not rows or not asked:
         return {}
-    x_MD = np.array([features(c) for c in asked])
+    columns = varying([*known, *asked])
+    x_MD = np.array([features(c) for c in asked])[:, columns]
     time_M = np.log([max(1, rounds) for rounds in asked.values()])
     with one_thread():
-        mean_M, sd_M = _fitted(rows, examples, longest).predict(x_MD, time_M)
+        mean_M, sd_M = _fitted(rows, columns, examples, longest).predict(x_MD, time_M)
     return dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
 
 
 @lru_cache(maxsize=16)  # a strategy that replays its decisions asks again
-def _fitted(rows: tuple[tuple[Candidate, Bin], ...], examples: int, longest: int) -> Process:
-    x_ND = np.array([features(candidate) for candidate, _ in rows])
+def _fitted(
+    rows: tuple[tuple[Candidate, Bin], ...], columns: tuple[int, ...], examples: int, longest: int
+) -> Process:
+    x_ND = np.array([features(candidate) for candidate, _ in rows])[:, columns]
     time_N, accuracy_N, count_N = np.array([row for _, row in rows], dtype=np.float64).T
     right_N = (accuracy_N * examples + 0.5) / (examples + 1)  # keeps log-odds finite
     y_N = np.log(right_N / (1 - right_N))

@@ -32,12 +32,13 @@ class Outcome:
         up_bytes: Bytes of all uploads.
         simulated_s: Simulated wall clock on the plan's network, seconds.
         spent: Fraction of the budget spent.
-        most: Largest fraction of the budget that a round took.
-        binds: ``"budget"`` or ``"round cap"``.
+        most: Largest fraction of what may be spent that a round took.
+        binds: ``"budget"``, ``"limit of a client"`` or ``"round cap"``.
         cohort: Clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test_accuracy: On the test split; None where it was not asked for.
         interval: Where the accuracy truly lies, by all that is known; None before a choice.
+        left: Fraction of what may be spent that is left; only while searching.
     """
 
     candidate: Candidate
@@ -54,6 +55,7 @@ class Outcome:
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
     test_accuracy: float | None = None
     interval: Interval | None = None
+    left: float = 0.0
 
     @property
     def total_bytes(self) -> int:
@@ -99,10 +101,11 @@ def cut(
         cohort: Clients of a round.
     """
     spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
+    share_R = limit.with_clients(spent_R, record)
     rows = [
         row
         for row in record.evaluated().to_pylist()
-        if row["round"] <= rounds and spent_R[row["round"] - 1] <= 1
+        if row["round"] <= rounds and share_R[row["round"] - 1] <= 1
     ]
     if not rows:
         return None
@@ -117,11 +120,16 @@ def cut(
         up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
         simulated_s=last["closed_at_s"],
         spent=float(spent_R[rounds - 1]),
-        most=float(np.max(np.diff(spent_R[:rounds], prepend=0.0))),
-        binds="round cap" if rounds >= cap else "budget",
+        most=float(np.max(np.diff(share_R[:rounds], prepend=0.0))),
+        left=1 - float(share_R[rounds - 1]),
+        binds="round cap" if rounds >= cap else _binds(spent_R, share_R, rounds),
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )
+
+
+def _binds(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
+    return "limit of a client" if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from statistics import median
 
-from floss_sim.calibration import Calibration, calibrate, telling
+from floss_sim.calibration import Calibration, telling
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.retiming import retime
-from floss_sim.run import size_only
 from planner.cost import Costs
 from planner.noise import smoothed
 from planner.plan import Outcome, cut
@@ -20,6 +19,7 @@ from planner.request import Request
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 from planner.store import CurveStore, measured
+from planner.traffic import Traffic
 from planner.workers import Job, test_all, train_all
 
 _FEWEST = 5  # rounds that tell what others take
@@ -95,12 +95,14 @@ class Runs:
         known = candidate in self._horizons or candidate in self._failed
         if known or asked < rounds or rounds < _FEWEST:
             return
-        config, profile = self._request.config(candidate), self._request.profile
-        record = self._folder(candidate).record()
-        made = calibrate(record, size_only(config, profile, rounds), telling(rounds))
-        expected = size_only(config, profile, self._request.max_rounds, calibration=made)
+        made = self._real(candidate, telling(rounds))
         self.calibrations[candidate], self._first[candidate] = made, rounds
-        self._horizons[candidate] = self._costs.limit.rounds(expected)
+        self._horizons[candidate] = self._costs.rounds(candidate, made)
+
+    def _real(self, candidate: Candidate, rounds: range) -> Calibration:
+        """Return real over predicted bytes in some rounds of a run."""
+        real = Traffic.of(self._folder(candidate).record())
+        return real.over(self._costs.predicted(candidate), rounds)
 
     def horizon(self, candidate: Candidate) -> int:
         """Return the rounds that the budget affords a candidate, as far as is known."""
@@ -121,10 +123,7 @@ class Runs:
         }
         first, last = self._first[candidate], self._targets[candidate]
         if self._has_finished(candidate) and last > first:
-            config = self._request.config(candidate)
-            predicted = size_only(config, self._request.profile, last)
-            record = self._folder(candidate).record()
-            error = made.error(calibrate(record, predicted, range(first + 1, last + 1)))
+            error = made.error(self._real(candidate, range(first + 1, last + 1)))
             told |= {"down_error": error.down, "up_error": error.up}
         return told
 
@@ -158,7 +157,7 @@ class Runs:
         outcome = self.outcome(candidate)
         if outcome is None or outcome.rounds < self._targets[candidate]:
             return self._targets[candidate]  # the budget has ended
-        more = int((1 - outcome.spent) / outcome.most)
+        more = int(outcome.left / outcome.most)
         return measured(min(outcome.rounds + more, self._request.max_rounds))
 
     def _train(self, targets: Targets) -> set[Candidate]:

@@ -11,7 +11,10 @@ from planner.explanation import More, Neighbour, Range, RoundTime, Stop
 from planner.intervals import LEVEL
 from planner.plan import Plan
 
-_WORDS = {"rank": "rank", "down_density": "down", "up_density": "up"}
+_WORDS = {
+    "rank": "rank", "down_density": "down", "up_density": "up", "cohort_size": "cohort",
+    "epochs": "epochs", "values": "", "method": "",
+}  # fmt: skip
 _PARTS = ("download", "upload", "latency", "compute", "queueing")
 
 
@@ -97,8 +100,8 @@ def _time(time: RoundTime) -> str:
 
 def _neighbour(one: Neighbour, best: float) -> str:
     value = getattr(one.candidate, one.axis)
-    said = value if one.axis == "rank" else format_density(value)
-    name = f"{_WORDS[one.axis]} {said}"
+    said = format_density(value) if one.axis.endswith("density") else value
+    name = f"{_WORDS[one.axis]} {said}".strip()
     if one.accuracy is None:
         return f"{name} unknown"
     points = f"{100 * (one.accuracy - best):+.1f}"
