@@ -12,9 +12,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from floss_sim import documents
 from floss_sim.documents import Section
-from floss_sim.errors import PlanError
+from floss_sim.errors import BudgetError, PlanError
 from planner.answer import Answer
-from planner.budget import Budget, Kind, Limit
+from planner.budget import Budget, Kind, Limit, parse_budget
 from planner.explanation import Explanation
 from planner.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
 from planner.intervals import Interval
@@ -49,6 +49,8 @@ class RequestSection(_Open):
     max_rounds: Some
     search: Word
     seed: Count
+    max_client_bytes: Positive | None = None
+    max_round_s: Positive | None = None
     judged: JudgedSection
     origin: Origin | None = None
 
@@ -209,10 +211,12 @@ def plan_of(content: Any, where: str) -> Plan:
             "search has trained is in the store"
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
-    budget = Budget(read.budget.text, read.budget.kind, read.budget.amount)
+    budget, cohort = _budget(read.budget, where), read.recommendation.cohort
     return Plan(
-        request={**content["request"], **read.request.model_dump(mode="json")},
-        limit=Limit(budget, read.budget.amount, (), read.recommendation.cohort),
+        request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
+        limit=Limit(
+            _budget(read.budget, where), read.budget.amount, (), read.recommendation.cohort
+        ),
         recommendation=read.recommendation.outcome(),
         runners_up=tuple(one.outcome() for one in read.runners_up),
         best_accuracy=read.best_accuracy,
@@ -224,6 +228,16 @@ def plan_of(content: Any, where: str) -> Plan:
         also=read.also,
         interrupted=read.interrupted,
     )
+
+
+def _budget(read: BudgetSection, where: str) -> Budget:
+    try:
+        budget = parse_budget(read.text)
+    except BudgetError as error:
+        raise PlanError(f"{where}: budget.text: {error}") from None
+    if budget.kind != read.kind:
+        raise PlanError(f"{where}: budget.kind: {read.text!r} is of {budget.kind}, not {read.kind}")
+    return budget
 
 
 def _cost(given: Mapping[str, Any], read: CostSection) -> dict[str, Any]:

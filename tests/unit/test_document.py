@@ -52,7 +52,7 @@ def test_an_interrupted_plan_without_explanation_is_read_too():
     ],
 )
 def test_what_is_no_plan_is_said_in_one_line(tmp_path: Path, content: object, said: str):
-    with pytest.raises(PlanError, match="plan.json") as error:
+    with pytest.raises(PlanError, match=r"plan\.json") as error:
         read_plan(written(tmp_path / "plan.json", content))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -72,6 +72,8 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path):
         (("recommendation", "validation_accuracy"), 96, "recommendation.validation_accuracy"),
         (("recommendation", "total_bytes"), 3, "recommendation.total_bytes: unknown key"),
         (("budget", "amount"), float("nan"), "budget.amount"),
+        (("budget", "text"), "3 apples", "cannot read budget '3 apples'"),
+        (("budget", "text"), "90s", "'90s' is of seconds, not bytes"),
         (("request", "seed"), -1, "request.seed"),
         (("request", "judged"), 350, "request.judged: Input should be a table"),
         (("explanation", "time", "upload"), 1.5, "explanation.time.upload"),
