@@ -214,9 +214,7 @@ def plan_of(content: Any, where: str) -> Plan:
     budget, cohort = _budget(read.budget, where), read.recommendation.cohort
     return Plan(
         request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
-        limit=Limit(
-            _budget(read.budget, where), read.budget.amount, (), read.recommendation.cohort
-        ),
+        limit=Limit(budget, read.budget.amount, (), cohort),
         recommendation=read.recommendation.outcome(),
         runners_up=tuple(one.outcome() for one in read.runners_up),
         best_accuracy=read.best_accuracy,
