@@ -97,7 +97,7 @@ def _plan(
     baselines = request.baselines()
     best = choice.recommendation
     known = Known(
-        {c: outcome for c, outcome in outcomes.items() if c in costs.searched},
+        outcomes,
         runs.history(),
         {c: runs.horizon(c) for c in costs.searched},
         request.judged()["validation"],
