@@ -28,3 +28,10 @@ def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
     others = [outcome for outcome in outcomes if outcome is not chosen]
     others.sort(key=lambda o: (-o.accuracy, o.total_bytes, o.candidate))
     return Choice(chosen, tuple(others), best, margin)
+
+
+def cheapest(outcomes: Sequence[Outcome]) -> Choice:
+    """Return the outcome that spent least, of some that all reached a target; no two tie."""
+    ordered = sorted(outcomes, key=lambda o: (o.spent, -o.accuracy, o.candidate))
+    best = max(outcome.accuracy for outcome in outcomes)
+    return Choice(ordered[0], tuple(ordered[1:]), best, 0.0)

@@ -18,6 +18,7 @@ from planner.budget import Budget, Kind, Limit, parse_budget
 from planner.explanation import Explanation
 from planner.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
 from planner.intervals import Interval
+from planner.objective import Point
 from planner.origin import Origin
 from planner.plan import PLAN_VERSION, Outcome, Plan
 from planner.space import Candidate
@@ -40,6 +41,13 @@ class JudgedSection(Section):
     test: Some
 
 
+class ObjectiveSection(Section):
+    """``objective``: what was sought, where it was not the best accuracy."""
+
+    kind: Literal["accuracy", "target", "pareto"]
+    target: Accuracy | None
+
+
 class RequestSection(_Open):
     """``request``: what was asked."""
 
@@ -49,9 +57,10 @@ class RequestSection(_Open):
     max_rounds: Some
     search: Word
     seed: Count
+    judged: JudgedSection
+    objective: ObjectiveSection | None = None
     max_client_bytes: Positive | None = None
     max_round_s: Positive | None = None
-    judged: JudgedSection
     origin: Origin | None = None
 
 
@@ -62,6 +71,7 @@ class BudgetSection(Section):
     kind: Kind
     amount: Positive
     unit: Literal["s", "bytes"]
+    confidence: Accuracy | None = None
 
 
 class _Settings(Section):
@@ -133,6 +143,22 @@ class OutcomeSection(_Settings):
         return Interval(read.low, read.mean, read.high, read.kind) if read else None
 
 
+class PointSection(_Settings):
+    """A point of the front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
+
+    rounds: Some
+    validation_accuracy: Accuracy
+    band: tuple[Accuracy, Accuracy]
+    cost: Positive
+    cost_unit: Literal["s", "bytes"]
+    budget_spent: Positive
+
+    def point(self) -> Point:
+        """Return the point that is described."""
+        accuracy, spent = self.validation_accuracy, self.budget_spent
+        return Point(self.candidate, self.rounds, spent, accuracy, *self.band)
+
+
 class EffortSection(_Open):
     """``effort``: what the search took."""
 
@@ -144,6 +170,10 @@ class EffortSection(_Open):
     limit_rounds: Count
     search_rounds: Count
     trained_now_rounds: Count
+    left_out: dict[Literal["round_s", "client_bytes", "budget"], Some] = Field(default_factory=dict)
+    training_s: Positive | None = None
+    host_s_per_round: Positive | None = None
+    workers: Some | None = None
 
 
 class CostSection(_Settings):
@@ -174,6 +204,8 @@ class PlanDocument(Section):
     costs: tuple[CostSection, ...]
     explanation: Explanation | None
     also: tuple[Answer, ...]
+    reached: bool | None = None
+    front: tuple[PointSection, ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -212,6 +244,7 @@ def plan_of(content: Any, where: str) -> Plan:
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
     budget, cohort = _budget(read.budget, where), read.recommendation.cohort
+    _check_told(read, where)
     return Plan(
         request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
         limit=Limit(budget, read.budget.amount, (), cohort),
@@ -220,11 +253,13 @@ def plan_of(content: Any, where: str) -> Plan:
         best_accuracy=read.best_accuracy,
         margin=read.tie_margin,
         baselines={name: one.outcome() if one else None for name, one in read.baselines.items()},
-        effort={**content["effort"], **read.effort.model_dump()},
+        effort={**content["effort"], **read.effort.model_dump(exclude_unset=True)},
         costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
         explanation=read.explanation,
         also=read.also,
         interrupted=read.interrupted,
+        reached=read.reached,
+        front=tuple(one.point() for one in read.front),
     )
 
 
@@ -233,10 +268,26 @@ def _budget(read: BudgetSection, where: str) -> Budget:
         budget = parse_budget(read.text)
     except BudgetError as error:
         raise PlanError(f"{where}: budget.text: {error}") from None
-    if budget.kind != read.kind:
+    if (budget.kind, budget.confidence) != (read.kind, read.confidence):
         raise PlanError(f"{where}: budget.kind: {read.text!r} is of {budget.kind}, not {read.kind}")
     return budget
 
 
+def _check_told(read: PlanDocument, where: str) -> None:
+    """Check that what causes and times refer to is there."""
+    request, effort = read.request, read.effort
+    timed = [effort.training_s, effort.host_s_per_round, effort.workers]
+    lacking = [
+        f"request.{name}"
+        for name, cause in (("max_round_s", "round_s"), ("max_client_bytes", "client_bytes"))
+        if cause in effort.left_out and getattr(request, name) is None
+    ]
+    if 0 < timed.count(None) < len(timed):
+        lacking.append("effort.training_s, host_s_per_round and workers, all or none")
+    if lacking:
+        raise PlanError(f"{where}: it does not say {lacking[0]}")
+
+
 def _cost(given: Mapping[str, Any], read: CostSection) -> dict[str, Any]:
-    return {**given, **read.candidate.settings(), **read.model_dump(exclude={"candidate"})}
+    told = read.model_dump(exclude={"candidate"}, exclude_unset=True)
+    return {**given, **read.candidate.settings(), **told}

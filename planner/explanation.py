@@ -134,3 +134,7 @@ class Explanation(Section):
     neighbours: tuple[Neighbour, ...]
     tenth: More | None = None
     stop: Stop | None = None
+
+    def of_target(self) -> Explanation:
+        """Return what of it explains a plan that ends at a target: not what lies beyond."""
+        return self.model_copy(update={"neighbours": (), "tenth": None, "stop": None})

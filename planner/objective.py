@@ -59,9 +59,9 @@ def smooth(curve: Curve) -> Iterator[tuple[int, float, float]]:
         yield round_, spent, smoothed(evaluated, accuracies, round_)
 
 
-def reached(curve: Curve, target: float) -> tuple[int, float] | None:
-    """Return the first evaluated round at a target accuracy, and the share spent by then."""
-    return next(((r, spent) for r, spent, accuracy in smooth(curve) if accuracy >= target), None)
+def first_at(evaluated: Sequence[int], accuracies: Sequence[float], target: float) -> int | None:
+    """Return the first evaluated round whose smoothed accuracy is at a target, or None."""
+    return next((r for r in evaluated if smoothed(evaluated, accuracies, r) >= target), None)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from planner.answer import Answer
 from planner.budget import Limit
 from planner.explanation import Explanation
 from planner.intervals import LEVEL, Interval
+from planner.objective import Point
 from planner.space import Candidate
 
 PLAN_VERSION = 2  # of plan.json, which planner.document reads
@@ -152,6 +153,8 @@ class Plan:
         explanation: What binds, what is near, what more budget or search would buy.
         also: Other budgets and networks, answered from stored curves.
         interrupted: Whether the search was stopped before its end.
+        reached: Whether a run reached the target; None where none was asked for.
+        front: Accuracy against cost, cheapest first, where it was asked for.
     """
 
     request: Mapping[str, Any]
@@ -166,6 +169,15 @@ class Plan:
     explanation: Explanation | None = None
     also: tuple[Answer, ...] = ()
     interrupted: bool = False
+    reached: bool | None = None
+    front: tuple[Point, ...] = ()
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy that was sought at least cost, if one was."""
+        objective = self.request.get("objective") or {}
+        target: float | None = objective.get("target")
+        return target
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
@@ -178,6 +190,7 @@ class Plan:
             return {**outcome.to_json(), "tie": self.ties(outcome)}
 
         budget = self.limit.budget
+        unit = "s" if budget.kind in ("dense-rounds", "seconds") else "bytes"
         return {
             "plan_version": PLAN_VERSION,
             "request": dict(self.request),
@@ -185,7 +198,8 @@ class Plan:
                 "text": budget.text,
                 "kind": budget.kind,
                 "amount": self.limit.amount,
-                "unit": "s" if budget.kind in ("dense-rounds", "seconds") else "bytes",
+                "unit": unit,
+                "confidence": budget.confidence,
             },
             "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
@@ -199,4 +213,6 @@ class Plan:
             "costs": [dict(cost) for cost in self.costs],
             "explanation": self.explanation and self.explanation.model_dump(mode="json"),
             "also": [answer.to_json() for answer in self.also],
+            "reached": self.reached,
+            "front": [point.to_json(self.limit.amount, unit) for point in self.front],
         }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from planner.objective import Point
 
 Curve = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
 _START_UP = 0.1  # share of the budget whose accuracies do not set the scale
@@ -88,4 +92,29 @@ def draw_applied(
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")
+    return figure
+
+
+def front_frame(front: Sequence[Point]) -> pd.DataFrame:
+    """Return one row for each point of a front, cheapest first.
+
+    Columns: ``candidate`` (in words), ``rounds``, ``spent`` (fraction of the budget), ``accuracy``,
+    ``low`` and ``high`` (0 to 1).
+    """
+    rows = [{**vars(point), "candidate": str(point.candidate)} for point in front]
+    return pd.DataFrame(rows, columns=list(Point.__dataclass_fields__))
+
+
+def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
+    """Return a figure of the best accuracy within each cost, with its band, on a log axis."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    spent, percent = 100 * frame["spent"], 100 * frame[["low", "accuracy", "high"]]
+    axes.fill_between(spent, percent["low"], percent["high"], step="post", alpha=0.2)
+    axes.step(spent, percent["accuracy"], where="post", marker="o")
+    axes.set_xscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.grid(alpha=0.3)
+    axes.set_title(title)
     return figure

@@ -11,6 +11,7 @@ from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
 from planner.plan import Outcome, Plan
 from planner.sentences import explained
+from planner.sought import allowed, beside, lead, left_out
 
 BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time", "spent")
@@ -56,6 +57,7 @@ def sentences(plan: Plan) -> list[str]:
     participations = best.rounds * best.cohort
     test = "not measured" if best.test_accuracy is None else f"{best.test_accuracy:.3f}"
     lines = [
+        *lead(plan),
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
         f"{best.accuracy:.3f}, test accuracy {test}.",
         f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
@@ -74,9 +76,7 @@ def sentences(plan: Plan) -> list[str]:
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best of what was finished by then. Ask again to go on.")
-    if effort["unaffordable"]:
-        lines.append(f"{effort['unaffordable']} candidates cannot afford one round.")
-    return lines
+    return [*lines, *allowed(plan), *left_out(plan)]
 
 
 def _binding(plan: Plan) -> str:
@@ -106,8 +106,9 @@ def _against_baselines(plan: Plan) -> list[str]:
         baseline = plan.baselines[name]
         if baseline and baseline.test_accuracy is not None:
             points = 100 * (best - baseline.test_accuracy)
+            where = beside(plan, baseline)
             lines.append(
-                f"Against {title} at the same budget ({baseline.candidate}): {points:+.1f} points "
+                f"Against {title}{where} ({baseline.candidate}): {points:+.1f} points "
                 f"on {judged['test']} test {judged['what']}, "
                 f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
             )
@@ -133,7 +134,7 @@ def save(plan: Plan, folder: Path) -> None:
         RecordError: The folder or a file cannot be written.
     """
     from floss_sim import plots as base
-    from planner.plots import curves_frame, draw_plan
+    from planner.plots import curves_frame, draw_front, draw_plan, front_frame
 
     ensure(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
@@ -142,6 +143,8 @@ def save(plan: Plan, folder: Path) -> None:
     base.save(
         draw_plan(curves_frame(labelled_curves(plan)), title, xlabel), folder / "accuracy.png"
     )
+    if plan.front:
+        base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 
 
 def ensure(folder: Path) -> None:

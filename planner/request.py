@@ -94,6 +94,8 @@ class Request:
             raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
             raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at least 1")
+        if not self.max_round_s > 0:
+            raise ConfigError(f"rounds of at most {self.max_round_s} s; it must be above 0")
         if self.profile.shapes_training:
             raise ConfigError(
                 f"on {self.profile.name} clients drop out or come and go, which changes what every "

@@ -223,8 +223,16 @@ class Runs:
         """
         last = self._targets[candidate]
         if (candidate, last) not in self._outcomes:
-            self._outcomes[candidate, last] = self._cut(candidate, last)
+            self._outcomes[candidate, last] = self.cut(candidate, last)
         return self._outcomes[candidate, last]
+
+    def include(self, other: Runs) -> None:
+        """Count what other runs of the same request have asked for and trained, too."""
+        for theirs, ours in ((other.asked, self.asked), (other._targets, self._targets)):
+            for candidate, rounds in theirs.items():
+                ours[candidate] = max(rounds, ours.get(candidate, 0))
+        self.trained += other.trained
+        self._failed |= other._failed
 
     def timed(self, candidate: Candidate) -> RunRecord:
         """Return a candidate's run on the plan's network, with all rounds in the store."""
@@ -234,7 +242,8 @@ class Runs:
         """Return the curves of all runs, baselines included, as far as they were asked for."""
         return {c: self.curve(c, rounds) for c, rounds in self._targets.items()}
 
-    def _cut(self, candidate: Candidate, last: int) -> Outcome | None:
+    def cut(self, candidate: Candidate, last: int) -> Outcome | None:
+        """Return a run's outcome within the budget up to a round, on the plan's network."""
         config = self._request.config(candidate)
         cap = measured(self._request.max_rounds)
         return cut(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from floss_sim.cli.common import progress_bar
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, UnitError
+from floss_sim.units import parse_bytes
 from planner import report
 from planner.cli.answering import print_answers
 from planner.plan import Plan
 from planner.planning import StoppedError, make_plan
 from planner.progress import Progress
 from planner.request import Request
+from planner.sought import FRONT, front_rows
 from planner.store import CurveStore
 from planner.workers import worker_pool
 
@@ -32,7 +35,7 @@ def items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def integers(text: str) -> list[int]:
+def integers(text: str, what: str) -> list[int]:
     """Return whole numbers that commas separate.
 
     Raises:
@@ -41,7 +44,19 @@ def integers(text: str) -> list[int]:
     try:
         return [int(item) for item in items(text)]
     except ValueError:
-        raise ConfigError(f"ranks {text!r} are not integers separated by commas") from None
+        raise ConfigError(f"{what} {text!r} are not integers separated by commas") from None
+
+
+def size(text: str) -> int:
+    """Return the bytes of ``--max-client-bytes``.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    try:
+        return parse_bytes(text)
+    except UnitError as error:
+        raise ConfigError(f"--max-client-bytes: {error}") from None
 
 
 def plan_with_progress(request: Request, store: CurveStore, workers: int) -> Plan:
@@ -75,23 +90,29 @@ def _search(request: Request, store: CurveStore, workers: int) -> Plan:
                 done = f"{now.done} of at most {now.expected} rounds"
                 console.print(f"{now.stage}: {done}; {now.describe()}", highlight=False)
 
-        return make_plan(request, store, pool, show)
+        return make_plan(request, store, pool, show, workers)
 
 
 def print_plan(made: Plan) -> None:
     """Print a plan for people."""
     console = Console(markup=False, emoji=False, highlight=False)
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    table = Table(
-        title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
-    for position, column in enumerate(report.COLUMNS):
-        table.add_column(column, no_wrap=True, justify="right" if position else "left")
-    for row in report.table_rows(made):
-        table.add_row(*row, style="bold" if row[0] == "plan" else "")
-    console.print(table)
+    console.print(_table(title, report.COLUMNS, report.table_rows(made)))
     for line in report.sentences(made):
         console.print(line)
+    if made.front:
+        console.print(_table("What each cost buys", FRONT, front_rows(made)))
     if made.also:
         print()
         print_answers(made.also, made.request["network"])
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(
+        title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    for position, column in enumerate(columns):
+        table.add_column(column, no_wrap=True, justify="right" if position else "left")
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == "plan" else "")
+    return table
