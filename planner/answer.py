@@ -32,6 +32,7 @@ class Answer(Section):
             tells.
         measured: How many candidates stored curves measure to the end.
         searched: How many can afford a round.
+        skipped: Stored runs that cannot be read.
     """
 
     network: Word
@@ -48,6 +49,7 @@ class Answer(Section):
     confirm_s: Amount | None = None
     measured: Count = 0
     searched: Count = 0
+    skipped: Count = 0
 
     @model_validator(mode="after")
     def _told(self) -> Answer:

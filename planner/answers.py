@@ -156,6 +156,7 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
         confirm_rounds=min(asked.values(), default=0),
         measured=len(seen),
         searched=len(rounds),
+        skipped=shelf.skipped,
     )
     if best is None:
         return cell

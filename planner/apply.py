@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,8 @@ def question(plan: Plan, *, fetch: bool = False) -> Request:
         max_rounds=asked["max_rounds"],
         effort=1.0,
         seed=asked["seed"],
+        max_client_bytes=asked.get("max_client_bytes", math.inf),
+        max_round_s=asked.get("max_round_s", math.inf),
     )
 
 
@@ -143,7 +145,7 @@ def apply_plan(
         FlossError: The run diverged.
     """
     limit = resolve(request)
-    if not isclose(limit.amount, plan.limit.amount, rel_tol=_SAME):
+    if not math.isclose(limit.amount, plan.limit.amount, rel_tol=_SAME):
         raise PlanError(
             f"the plan's budget of {plan.limit.budget.text} was {plan.limit.amount:.6g}, and is "
             f"{limit.amount:.6g} now; plan again"

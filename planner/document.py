@@ -12,9 +12,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from floss_sim import documents
 from floss_sim.documents import Section
-from floss_sim.errors import PlanError
+from floss_sim.errors import BudgetError, PlanError
 from planner.answer import Answer
-from planner.budget import Budget, Kind, Limit
+from planner.budget import Budget, Kind, Limit, parse_budget
 from planner.explanation import Explanation
 from planner.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
 from planner.intervals import Interval
@@ -243,18 +243,17 @@ def plan_of(content: Any, where: str) -> Plan:
             "search has trained is in the store"
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
-    said = read.budget
-    budget = Budget(said.text, said.kind, said.amount, said.confidence)
+    budget, cohort = _budget(read.budget, where), read.recommendation.cohort
     _check_told(read, where)
     return Plan(
-        request={**content["request"], **read.request.model_dump(mode="json")},
-        limit=Limit(budget, read.budget.amount, (), read.recommendation.cohort),
+        request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
+        limit=Limit(budget, read.budget.amount, (), cohort),
         recommendation=read.recommendation.outcome(),
         runners_up=tuple(one.outcome() for one in read.runners_up),
         best_accuracy=read.best_accuracy,
         margin=read.tie_margin,
         baselines={name: one.outcome() if one else None for name, one in read.baselines.items()},
-        effort={**content["effort"], **read.effort.model_dump()},
+        effort={**content["effort"], **read.effort.model_dump(exclude_unset=True)},
         costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
         explanation=read.explanation,
         also=read.also,
@@ -262,6 +261,16 @@ def plan_of(content: Any, where: str) -> Plan:
         reached=read.reached,
         front=tuple(one.point() for one in read.front),
     )
+
+
+def _budget(read: BudgetSection, where: str) -> Budget:
+    try:
+        budget = parse_budget(read.text)
+    except BudgetError as error:
+        raise PlanError(f"{where}: budget.text: {error}") from None
+    if (budget.kind, budget.confidence) != (read.kind, read.confidence):
+        raise PlanError(f"{where}: budget.kind: {read.text!r} is of {budget.kind}, not {read.kind}")
+    return budget
 
 
 def _check_told(read: PlanDocument, where: str) -> None:
@@ -280,4 +289,5 @@ def _check_told(read: PlanDocument, where: str) -> None:
 
 
 def _cost(given: Mapping[str, Any], read: CostSection) -> dict[str, Any]:
-    return {**given, **read.candidate.settings(), **read.model_dump(exclude={"candidate"})}
+    told = read.model_dump(exclude={"candidate"}, exclude_unset=True)
+    return {**given, **read.candidate.settings(), **told}

@@ -28,7 +28,7 @@ class Known:
     """What a search knows when it has ended.
 
     Attributes:
-        outcomes: The finished runs.
+        outcomes: The finished runs, baselines included.
         history: The curves of all runs, as far as this search had them trained.
         horizons: Rounds that the budget affords every candidate, by real bytes where known.
         examples: Validation examples behind every accuracy.

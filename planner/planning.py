@@ -133,7 +133,7 @@ def _plan(
     best = choice.recommendation
     shown = {**outcomes, **found}
     known = Known(
-        {c: outcome for c, outcome in shown.items() if c in costs.searched},
+        shown,
         runs.history(),
         {c: runs.horizon(c) for c in costs.searched},
         examples,
