@@ -6,6 +6,8 @@ which it agrees to rounding (tested). Elsewhere the simulator says.
 
 A profile's randomness (links drawn from laws or rows, random starts of traces, jitter) belongs to
 its seed. The fleets of a confidence are ``FLEETS`` seeds of it; cohorts stay those of the run.
+Where the simulator must say, they are ``SIMULATED``, and of all but the profile's own only the
+first ``PROBED`` rounds are simulated: they tell how much slower or faster such a fleet is.
 
 Shapes: F fleets, R rounds, C clients of a round.
 """
@@ -26,6 +28,8 @@ from floss_sim.simulator import simulate, wait_all
 from planner.traffic import Floats, Ints, Traffic
 
 FLEETS = 40
+SIMULATED = 20
+PROBED = 20
 
 
 class Clock:
@@ -47,10 +51,10 @@ class Clock:
 
     def closing(self, traffic: Traffic) -> Floats:
         """Return the simulated instants at which rounds close (R), in seconds."""
-        return self._independent(traffic) if self._steady else self._simulated(traffic)
+        return self._independent(traffic) if self.steady else self._simulated(traffic)
 
     @property
-    def _steady(self) -> bool:
+    def steady(self) -> bool:
         """Whether a message takes as long whenever it starts, whoever else sends."""
         profile, links = self._profile, self._kinds
         open_ = all(math.isinf(profile.alone_bits_per_s(way)) for way in ("down", "up"))
@@ -140,10 +144,18 @@ class Fleets:
         Round r is over by then in at least the share; a run that ends in time by this clock does
         so in as many fleets.
         """
-        closed_FR = np.sort([clock.closing(traffic) for clock in self.clocks], axis=0)
-        needed = math.ceil(round(self.confidence * len(self.clocks), 9))
+        closed_FR = np.sort(self._each(traffic), axis=0)
+        needed = math.ceil(round(self.confidence * len(closed_FR), 9))
         closed_R: Floats = closed_FR[max(0, needed - 1)]
         return closed_R
+
+    def _each(self, traffic: Traffic) -> list[Floats]:
+        own, *others = self.clocks
+        if own.steady:
+            return [clock.closing(traffic) for clock in self.clocks]
+        own_R, early = own.closing(traffic), traffic.until(PROBED)
+        probed = (clock.closing(early)[-1] for clock in others[: SIMULATED - 1])
+        return [own_R, *(own_R * (end_s / own_R[early.shape[0] - 1]) for end_s in probed)]
 
 
 def _draws(profile: NetworkProfile, clients: int) -> bool:

@@ -58,12 +58,14 @@ class Effort:
         training_s: The time that they were made from, if they were.
         round_s: Host seconds of a round in one worker, as far as time was asked for.
         workers: Training processes.
+        beside: Rounds that time must suffice for, too: those that baselines lack.
     """
 
     rounds: int
     training_s: float | None = None
     round_s: float | None = None
     workers: int = 1
+    beside: int = 0
 
     def checked(self, costs: Costs) -> Effort:
         """Return the effort itself.
@@ -77,10 +79,11 @@ class Effort:
         if self.round_s is None:
             enough = f"--effort {_rounded_up(shortest / costs.grid_rounds)}"
         else:
-            enough = f"--effort {_seconds(shortest * self.round_s / (KEPT_BUSY * self.workers))}"
+            needed_s = (shortest + self.beside) * self.round_s / (KEPT_BUSY * self.workers)
+            enough = f"--effort {_seconds(needed_s)}"
         raise BudgetError(
-            f"an effort of {self.rounds} rounds finishes no run, the shortest takes {shortest}; "
-            f"{enough} would do"
+            f"an effort of {self.rounds} round{'s' * (self.rounds != 1)} finishes no run, the "
+            f"shortest takes {shortest}; {enough} would do"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -109,9 +112,10 @@ def allot(
     )
     left_s = max(0.0, request.training_s - (time.monotonic() - began))
     round_s = per_epoch_s * max(_epochs(request, c) for c in costs.searched)
-    rounds = int(left_s * workers * KEPT_BUSY / round_s) - _of_baselines(request, costs, store)
+    beside = _of_baselines(request, costs, store)
+    rounds = int(left_s * workers * KEPT_BUSY / round_s) - beside
     most = min(max(0, rounds), costs.grid_rounds)
-    return Effort(most, request.training_s, round_s, workers).checked(costs)
+    return Effort(most, request.training_s, round_s, workers, beside).checked(costs)
 
 
 def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate]) -> float | None:

@@ -17,15 +17,21 @@ BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time", "spent")
 
 
+def columns(plan: Plan) -> tuple[str, ...]:
+    """Return the columns of the plan's table: one more where candidates vary in more."""
+    shown = (plan.recommendation, *plan.runners_up)
+    return (*COLUMNS, "other") if any(o.candidate.other for o in shown) else COLUMNS
+
+
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the plan's table, in the order of ``COLUMNS``."""
+    """Return the rows of the plan's table, in the order of ``columns``."""
     rows = [_row(plan, "plan", plan.recommendation)]
     rows += [_row(plan, f"runner-up {i}", o) for i, o in enumerate(_runners_up(plan), start=1)]
     for name, title in BASELINES.items():
         outcome = plan.baselines[name]
-        empty = (title, *["-"] * (len(COLUMNS) - 1))
+        empty = (title, *["-"] * len(COLUMNS))
         rows.append(_row(plan, title, outcome) if outcome else empty)
-    return rows
+    return [row[: len(columns(plan))] for row in rows]
 
 
 def _runners_up(plan: Plan) -> list[Outcome]:
@@ -48,6 +54,7 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
         format_bytes(outcome.total_bytes),
         format_duration(outcome.simulated_s),
         f"{100 * outcome.spent:.0f} %",
+        candidate.other,
     )
 
 

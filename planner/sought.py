@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
 from planner.objective import Point
 from planner.plan import Outcome, Plan
 
-FRONT = ("candidate", "rounds", "cost", "of the budget", "valid.", "90 % band")
+FRONT = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 % band", "other")
 
 
 def lead(plan: Plan) -> list[str]:
@@ -29,6 +30,12 @@ def beside(plan: Plan, baseline: Outcome) -> str:
     return " at the target" if baseline.binds == "target" else ", which does not reach the target"
 
 
+def front_title(plan: Plan) -> str:
+    """Return what the front's table says, with the currency of its costs."""
+    cohort = " a cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
+    return f"The best accuracy within each cost{cohort}, as measured"
+
+
 def front_rows(plan: Plan) -> list[tuple[str, ...]]:
     """Return the rows of the front's table, in the order of ``FRONT``."""
     return [_row(plan, point) for point in plan.front]
@@ -36,12 +43,15 @@ def front_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def _row(plan: Plan, point: Point) -> tuple[str, ...]:
     return (
-        str(point.candidate),
+        str(point.candidate.rank),
+        format_density(point.candidate.down_density),
+        format_density(point.candidate.up_density),
         str(point.rounds),
-        cost(plan, point.spent),
-        f"{100 * point.spent:.3g} %",
+        cost(plan, point.spent).replace("dense rounds", "dense"),
+        f"{100 * point.spent:.2g} %",
         f"{point.accuracy:.3f}",
-        f"{point.low:.3f} to {point.high:.3f}",
+        f"{point.low:.3f}-{point.high:.3f}",
+        point.candidate.other,
     )
 
 
@@ -52,7 +62,7 @@ def cost(plan: Plan, spent: float) -> str:
         return f"{spent * float(plan.limit.budget.text.partition('-')[0]):.3g} dense rounds"
     if kind == "seconds":
         return format_duration(amount)
-    return format_bytes(amount) + (" a slot" if kind == "client-bytes" else "")
+    return format_bytes(amount)
 
 
 def left_out(plan: Plan) -> list[str]:

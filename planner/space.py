@@ -44,8 +44,13 @@ class Candidate:
     def __str__(self) -> str:
         """Return, say, ``rank 16, down 1/4, up 1/16``; what is as always is left out."""
         down, up = format_density(self.down_density), format_density(self.up_density)
-        words = [f"rank {self.rank}, down {down}, up {up}"]
-        words += [f"cohort {self.cohort_size}"] if self.cohort_size else []
+        told = f"rank {self.rank}, down {down}, up {up}"
+        return f"{told}, {self.other}" if self.other else told
+
+    @property
+    def other(self) -> str:
+        """What else is not as always, such as ``cohort 10, int8``."""
+        words = [f"cohort {self.cohort_size}"] if self.cohort_size else []
         words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
         words += [self.values] if self.values != PLAIN_VALUES else []
         words += [self.method] if self.method != FLOSS else []

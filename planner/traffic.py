@@ -87,6 +87,10 @@ class Traffic:
         rounds, cohort = self.clients.shape
         return rounds, cohort
 
+    def until(self, rounds: int) -> Traffic:
+        """Return the messages of the first rounds."""
+        return Traffic(**{name: array[:rounds] for name, array in vars(self).items()})
+
     def with_first(self, nbytes: int) -> Traffic:
         """Return the same messages where clients first download so much, once; 0: as they are."""
         if not nbytes:

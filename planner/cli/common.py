@@ -21,7 +21,7 @@ from planner.plan import Plan
 from planner.planning import StoppedError, make_plan
 from planner.progress import Progress
 from planner.request import Request
-from planner.sought import FRONT, front_rows
+from planner.sought import FRONT, front_rows, front_title
 from planner.store import CurveStore
 from planner.workers import worker_pool
 
@@ -97,11 +97,11 @@ def print_plan(made: Plan) -> None:
     """Print a plan for people."""
     console = Console(markup=False, emoji=False, highlight=False)
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    console.print(_table(title, report.COLUMNS, report.table_rows(made)))
+    console.print(_table(title, report.columns(made), report.table_rows(made)))
     for line in report.sentences(made):
         console.print(line)
     if made.front:
-        console.print(_table("What each cost buys", FRONT, front_rows(made)))
+        console.print(_table(front_title(made), FRONT, front_rows(made)))
     if made.also:
         print()
         print_answers(made.also, made.request["network"])
