@@ -86,9 +86,16 @@ def draw_applied(
         axes.plot(run["round"], 100 * run["accuracy"], style, marker="o", markersize=3, label=label)
     if interval:
         round_, low, high = interval
-        ends = [[50 * (high - low)]] * 2
-        axes.errorbar([round_], [50 * (low + high)], yerr=ends, color="black", capsize=4,
-                      linestyle="none", label=f"{100 * LEVEL:.0f} % interval of the plan")  # fmt: skip
+        label = f"{100 * LEVEL:.0f} % interval of the plan"
+        axes.errorbar(
+            [round_],
+            [50 * (low + high)],
+            yerr=[[50 * (high - low)]] * 2,
+            color="black",
+            capsize=4,
+            linestyle="none",
+            label=label,
+        )
     axes.set_xlabel("round")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("validation accuracy of P·M (%)")
