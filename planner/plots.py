@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from planner.intervals import LEVEL
 from planner.objective import Point
 
 Curve = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
@@ -84,10 +86,18 @@ def draw_applied(
         axes.plot(run["round"], 100 * run["accuracy"], style, marker="o", markersize=3, label=label)
     if interval:
         round_, low, high = interval
-        ends = [[50 * (high - low)]] * 2
-        axes.errorbar([round_], [50 * (low + high)], yerr=ends, color="black", capsize=4,
-                      linestyle="none", label="90 % interval of the plan")  # fmt: skip
+        label = f"{100 * LEVEL:.0f} % interval of the plan"
+        axes.errorbar(
+            [round_],
+            [50 * (low + high)],
+            yerr=[[50 * (high - low)]] * 2,
+            color="black",
+            capsize=4,
+            linestyle="none",
+            label=label,
+        )
     axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("validation accuracy of P·M (%)")
     axes.set_title(title)
     axes.grid(alpha=0.3)
