@@ -24,7 +24,7 @@ from planner.store import CurveStore, measured
 from planner.workers import train_all
 
 _TELLING = 20  # rounds that tell how long others take
-KEPT_BUSY = 0.75  # of the workers, as a search's last runs are few (measured: 0.75 to 0.9)
+KEPT_BUSY = 0.75  # of the workers: the last runs of a search are few, and long
 
 
 def parse_effort(text: str) -> dict[str, float]:

@@ -112,7 +112,10 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
         title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
     for position, column in enumerate(columns):
-        table.add_column(column, no_wrap=True, justify="right" if position else "left")
+        words = column == "other"
+        table.add_column(
+            column, no_wrap=not words, justify="right" if position and not words else "left"
+        )
     for row in rows:
         table.add_row(*row, style="bold" if row[0] == "plan" else "")
     return table

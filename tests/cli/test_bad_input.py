@@ -92,7 +92,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (PLAN, ["--ranks", "0,4"], "valid: 1 to 64"),
         (PLAN, ["--ranks", ""], "no candidate"),
         (PLAN, ["--down-densities", "2"], "outside (0, 1]"),
-        (PLAN, ["--effort", "0"], "effort"),
+        (PLAN, ["--effort", "1.5"], "outside [0, 1]"),
         (PLAN, ["--effort", "0.0001"], "finish"),
         (PLAN, ["--max-rounds", "0"], "at least 1"),
         (PLAN, ["--effort", "3parsec"], "0.2, or time such as 10min"),
