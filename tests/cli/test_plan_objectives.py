@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import commands
 import pytest
+
+import planner.cli.common
 
 MAKE = [
     "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
@@ -14,11 +19,19 @@ MAKE = [
 ]  # fmt: skip
 
 
+@contextmanager
+def in_this_process(workers: int) -> Iterator[Executor]:
+    """Train in a thread: processes would take seconds to start at every call."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
 def test_objectives_share_one_store(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(planner.cli.common, "worker_pool", in_this_process)
 
     def call(*words: str) -> tuple[int, str, str]:
         return commands.call(monkeypatch, capfd, *MAKE, *words)
