@@ -199,7 +199,7 @@ class Plan:
                 "kind": budget.kind,
                 "amount": self.limit.amount,
                 "unit": unit,
-                "confidence": budget.confidence,
+                **({"confidence": budget.confidence} if budget.confidence else {}),
             },
             "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
