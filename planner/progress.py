@@ -25,9 +25,14 @@ class Progress:
     best: float | None = None
 
     def describe(self) -> str:
-        """Return what is known so far in a few words."""
-        best = "" if self.best is None else f", best {self.best:.3f}"
-        return f"{self.runs} runs{best}"
+        """Return the best so far in a few words; nothing before there is one."""
+        return "" if self.best is None else f"best {self.best:.3f}"
+
+    def line(self) -> str:
+        """Return all of it in a line, for a log."""
+        best = f", {self.describe()}" if self.best is not None else ""
+        rounds = f"{self.done} of at most {self.expected} rounds"
+        return f"{self.stage}; {self.runs} runs begun, {rounds}{best}"
 
 
 OnProgress = Callable[[Progress], None]

@@ -77,7 +77,8 @@ class Runs:
         self._waiting = []
         self._stages += 1
         shares = (rounds / self.horizon(c) for c, rounds in targets.items())
-        self._stage = f"stage {self._stages}: {len(targets)} to {100 * median(shares):.0f} %"
+        done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
+        self._stage = f"stage {self._stages}: {done}"
         self._failed |= self._train({**targets, **baselines})
         curves = {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
         self._note_best(curves)

@@ -87,8 +87,7 @@ def _search(request: Request, store: CurveStore, workers: int) -> Plan:
             )  # fmt: skip
             if bar.disable and now.expected and 10 * now.done // now.expected > tenths:  # a log
                 tenths = 10 * now.done // now.expected
-                done = f"{now.done} of at most {now.expected} rounds"
-                console.print(f"{now.stage}: {done}; {now.describe()}", highlight=False)
+                console.print(now.line(), highlight=False)
 
         return make_plan(request, store, pool, show, workers)
 

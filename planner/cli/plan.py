@@ -29,6 +29,7 @@ from floss_sim.cli.common import (
     network,
     parse_settings,
 )
+from floss_sim.errors import ConfigError
 from floss_sim.records import fingerprint
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
@@ -39,7 +40,7 @@ from planner.budget import parse_budget
 from planner.cli.answering import print_answers
 from planner.cli.common import StoreOption, integers, items, plan_with_progress, print_plan, size
 from planner.effort import parse_effort
-from planner.objective import Objective
+from planner.objective import BEST, Objective
 from planner.origin import Origin
 from planner.request import Request
 from planner.space import SEARCHED, grid, widened
@@ -141,6 +142,8 @@ def plan(
         return
     maker(search)  # what can be said before anything is loaded is said then
     objective, training = Objective(target, pareto).checked(), parse_effort(effort)
+    if not training["effort"] and objective != BEST:
+        raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
@@ -193,8 +196,8 @@ def plan(
         print(json.dumps(made.to_json(), indent=2))
     else:
         print_plan(made)
-        pictures = "accuracy.png and front.png" if made.front else "accuracy.png"
-        print(f"Saved plan.json, {pictures} in\n{folder}")
+        pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
+        print(f"Saved plan.json{pictures} in\n{folder}")
     if made.reached is False:
         raise typer.Exit(EXIT_MISSED)
     if made.interrupted:

@@ -118,6 +118,11 @@ def test_effort_0_trains_nothing(call, tmp_path: Path):
     assert "3-dense-rounds" in out
     assert "measured" in out
     assert sorted(tmp_path.rglob("*")) == before
+    code, _, err = call(*words, "--target", "0.9")
+    assert (code, err.count("\n")) == (2, 1)
+    code, _, err = call(*MAKE, "--also", "3 apples")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cannot read budget '3 apples'" in err
 
 
 def test_what_has_changed_is_not_applied(call, tmp_path: Path):
