@@ -91,7 +91,7 @@ def plan(
     effort: Annotated[
         float, typer.Option(help="Rounds the search may train, as a fraction of the full grid's.")
     ] = 0.2,
-    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "halving",
+    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "race",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[

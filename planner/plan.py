@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from floss_sim.records import RunRecord
 from planner.budget import Limit
-from planner.intervals import LEVEL, Interval
+from planner.intervals import Interval
 from planner.space import Candidate
 
 PLAN_VERSION = 1
@@ -54,6 +54,11 @@ class Outcome:
     interval: Interval | None = None
 
     @property
+    def expected(self) -> float:
+        """The accuracy to be expected by all that is known, 0 to 1."""
+        return self.interval.mean if self.interval else self.accuracy
+
+    @property
     def total_bytes(self) -> int:
         """Bytes of all transfers."""
         return self.down_bytes + self.up_bytes
@@ -67,7 +72,7 @@ class Outcome:
             "validation_accuracy": self.accuracy,
             "validation_loss": self.loss,
             "test_accuracy": self.test_accuracy,
-            "interval": self.interval and self.interval.to_json(LEVEL),
+            "interval": self.interval and self.interval.to_json(),
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
             "down_bytes_per_client_round": self.down_bytes / participations,
@@ -127,9 +132,9 @@ class Plan:
         request: What was asked, as plain values.
         limit: The budget on the plan's network.
         recommendation: Fewest bytes among the finished runs within ``margin`` of the best.
-        runners_up: The other finished runs, best validation accuracy first.
-        best_accuracy: The best validation accuracy of a finished run.
-        margin: Accuracies within this of the best are called ties.
+        runners_up: The other finished runs, best expected accuracy first.
+        best_accuracy: The best expected accuracy of a finished run.
+        margin: Expected accuracies within this of the best are called ties.
         baselines: Runs that were really run at the same budget; None if it affords no round.
         effort: The search's name, rounds asked for and rounds really trained.
         costs: Of each affordable candidate, predicted without training: bytes of a download and
@@ -150,7 +155,7 @@ class Plan:
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
-        return outcome.accuracy >= self.best_accuracy - self.margin
+        return outcome.expected >= self.best_accuracy - self.margin
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""

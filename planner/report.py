@@ -34,7 +34,7 @@ def _runners_up(plan: Plan) -> list[Outcome]:
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
     candidate, test = outcome.candidate, outcome.test_accuracy
-    tied = bool(_ties(plan)) and plan.ties(outcome) and outcome.accuracy <= plan.best_accuracy
+    tied = bool(_ties(plan)) and plan.ties(outcome) and outcome.expected <= plan.best_accuracy
     return (
         title,
         str(candidate.rank),
@@ -81,9 +81,10 @@ def _ties(plan: Plan) -> list[str]:
     if sum(plan.ties(outcome) for outcome in shown) < 2:
         return []
     return [
-        f"= ties with the best validation accuracy ({plan.best_accuracy:.3f}): within "
-        f"{100 * plan.margin:.1f} points, one standard error of a difference on "
-        f"{judged['validation']} {judged['what']}. Among ties, fewest bytes are recommended."
+        f"= ties with the best ({100 * plan.best_accuracy:.1f} % expected): within "
+        f"{100 * plan.margin:.1f} points, which leaves it a chance in three of being as good. "
+        f"Among ties, fewest bytes are recommended. Judged on {judged['validation']} "
+        f"{judged['what']}."
     ]
 
 

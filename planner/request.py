@@ -42,7 +42,7 @@ class Request:
     max_rounds: int
     effort: float
     seed: int
-    search: str = "halving"
+    search: str = "race"
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""

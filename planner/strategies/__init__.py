@@ -42,8 +42,8 @@ Maker = Callable[
 """Makes a strategy of the fields of :class:`Terms`, in their order."""
 
 STRATEGIES: Mapping[str, Maker] = {
-    "halving": Halving,
     "race": Race,
+    "halving": Halving,
     "hyperband": Hyperband,
     "asha": Asha,
     "random": AtRandom,
