@@ -127,17 +127,18 @@ def log_odds(
             them again takes a hundred times as long as taking in some more points.
     """
     rows = _rows(history, examples, longest)
-    if not rows or not asked:
-        return {}
-    x_MD = np.array([features(c) for c in asked])
-    time_M = np.log([max(1, rounds) for rounds in asked.values()])
-    with one_thread():
-        process = _fitted(_rows(learned or history, examples, longest), examples, longest)
-        if learned:
-            process = process.about(_points(rows, examples))
-        mean_M, sd_M = process.predict(x_MD, time_M)
-    made = dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
     fell = {c for c in asked.keys() & history.keys() if fallen(history[c], examples)}
+    made: dict[Candidate, tuple[float, float]] = {}
+    if rows and asked:
+        learned_rows = _rows(learned, examples, longest) if learned else rows
+        x_MD = np.array([features(c) for c in asked])
+        time_M = np.log([max(1, rounds) for rounds in asked.values()])
+        with one_thread():
+            process = _fitted(learned_rows or rows, examples, longest)
+            if learned_rows != rows:
+                process = process.about(_points(rows, examples))
+            mean_M, sd_M = process.predict(x_MD, time_M)
+        made = dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
     return made | {c: _staying(history[c], examples) for c in fell}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from floss_sim.errors import BudgetError
-from planner.choice import choose
+from planner.choice import choose, contenders
 from planner.cost import Costs, price
+from planner.intervals import intervals
 from planner.plan import Outcome, Plan
 from planner.request import Request
 from planner.runs import OnProgress, Runs
@@ -57,7 +59,26 @@ def make_plan(
             if found
             else "every run diverged; lower the task's learning rates"
         )
-    return _plan(request, costs, runs, outcomes, effort)
+    return _plan(request, costs, runs, _judged(request, costs, runs, outcomes, effort), effort)
+
+
+def _judged(
+    request: Request,
+    costs: Costs,
+    runs: Runs,
+    outcomes: Mapping[Candidate, Outcome],
+    effort: int,
+) -> dict[Candidate, Outcome]:
+    """Return outcomes with their intervals; finalists run again if the effort allows."""
+    asked = {c: outcome.rounds for c, outcome in outcomes.items()}
+    examples, longest = request.judged()["validation"], max(c.horizon for c in costs.of.values())
+    known = intervals(runs.history(), asked, examples, longest)
+    eligible = {c: known[c] for c in outcomes if c in costs.searched} or known
+    left = effort - sum(runs.asked.values())
+    if again := contenders(eligible, runs.targets, left):
+        runs.replicate(again, request.seed + 1)
+        known = intervals(runs.history(), asked, examples, longest, again=runs.again)
+    return {c: replace(outcome, interval=known[c]) for c, outcome in outcomes.items()}
 
 
 def _plan(
@@ -88,7 +109,8 @@ def _plan(
             "starters": len(runs.asked),
             "grid_rounds": costs.grid_rounds,
             "limit_rounds": effort,
-            "search_rounds": sum(runs.asked.values()),
+            "search_rounds": sum(runs.asked.values()) + runs.again_rounds,
+            "replicated": len(runs.again),
             "trained_now_rounds": runs.trained,
         },
         costs=tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -94,24 +94,21 @@ class Race(Scripted):
         """Finish runs, ``SLOTS`` at a time, till no other can be finished."""
         learned = dict(ledger.curves)
         while options := [c for c in ledger.curves if 0 < ledger.missing(c) <= ledger.left]:
-            asked, left = [], ledger.left
             ranked = self._ranked(ledger, options, weight, learned)
             if not self.finished(ledger.curves):
                 ranked = _insured(ledger, ranked)
-            for c in ranked:
-                if ledger.missing(c) <= left and len(asked) < SLOTS:
-                    left -= ledger.missing(c)
-                    asked.append(Extension(c, self._next(ledger, c)))
-            if not asked:
+            batch = [e.candidate for e in ledger.whole(ranked, ledger.left)][:SLOTS]
+            if not batch:  # all that could be finished have diverged
                 break
-            yield from ledger.ask(asked)
+            ends = ledger.whole(batch, ledger.left)
+            yield from ledger.ask([self._paused(ledger, end) for end in ends])
 
-    def _next(self, ledger: Ledger, candidate: Candidate) -> int:
-        """Return the round of a run's pause, or of its end if it has passed that."""
-        curve = ledger.curve(candidate)
-        pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(candidate, curve))))
-        end = max(self.enough(candidate, curve), ledger.target(candidate, _LAST))
-        return pause if curve.rounds < pause < end else end
+    def _paused(self, ledger: Ledger, end: Extension) -> Extension:
+        """Return a run's extension to its pause, or to its end if it has passed that."""
+        curve = ledger.curve(end.candidate)
+        pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
+        before = curve.rounds < pause < self.enough(end.candidate, curve)
+        return replace(end, rounds=pause) if before else end
 
     def _forecast(
         self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
@@ -179,13 +176,8 @@ class Race(Scripted):
         return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
 
 
-INSURE = True
-
-
 def _insured(ledger: Ledger, ranked: list[Candidate]) -> list[Candidate]:
     """Return those first that leave enough to finish another one, should they fall."""
-    if not INSURE:
-        return ranked
     missing = [ledger.missing(c) for c in ranked]
     alone = {
         c: ledger.missing(c) + min([*missing[:i], *missing[i + 1 :]], default=0) > ledger.left

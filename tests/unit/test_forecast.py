@@ -98,7 +98,7 @@ def test_forecasts_that_order_worse_than_what_was_seen_weigh_nothing():
 def test_forecasts_are_trusted_as_long_as_they_order_no_worse():
     assert backtest([]) == backtest([[trial(0.5, 0.6, 0.7)]]) == 1
     assert backtest([[trial(k, k, k) for k in range(10)]]) == 1
-    swapped = [trial(k, k + 1.5 * (-1) ** k, k) for k in range(20)]  # within luck
+    swapped = [trial(k, {0: 1, 1: 0}.get(k, k), k) for k in range(10)]  # within luck
     assert backtest([swapped]) == 1
 
 
