@@ -166,11 +166,15 @@ def table(rows: Sequence[Row]) -> str:
     lines += [
         f"{r['family']} | {r['effort']:.0%} | {r['strategy']} | {r['regret']:.2f} ± "
         f"{r['error']:.2f} | {r['worst']:.1f} | {r['good']:.2f} | {r['held']:.0%} | "
-        f"{r['forecasts_held']:.0%} | {r['rounds']:.2%} | "
+        f"{_percent(r['forecasts_held'])} | {r['rounds']:.2%} | "
         f"{r['decision_s']:.2g} | {r['replays']}"
         for r in rows
     ]
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.0%}"
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
