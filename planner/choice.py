@@ -10,9 +10,9 @@ rather too wide.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 from planner.intervals import LEVEL, Interval
 from planner.noise import difference
@@ -20,6 +20,8 @@ from planner.plan import Outcome
 from planner.space import Candidate
 
 ODDS = 3
+RESERVED = 0.15  # of an effort, for other seeds
+_RUNS = 3  # typical ones, that this must suffice for
 _TIED = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
 
 
@@ -73,6 +75,19 @@ def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
     ranking = rank(known, {c: o.total_bytes for c, o in by.items()})
     first, *others = (by[c] for c in ranking.order)
     return Choice(first, tuple(others), ranking.best, ranking.margin)
+
+
+def reserve(effort: int, horizons: Iterable[int]) -> int:
+    """Return the rounds of an effort that a search leaves for running finalists again.
+
+    None where they would not suffice for some runs: there, further candidates tell more.
+
+    Args:
+        effort: Rounds in all.
+        horizons: Rounds of a whole run, of each candidate.
+    """
+    kept = int(RESERVED * effort)
+    return kept if kept >= _RUNS * fmean(horizons) else 0
 
 
 def contenders(

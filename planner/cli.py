@@ -43,7 +43,7 @@ from planner.planning import make_plan
 from planner.request import Request
 from planner.space import grid
 from planner.store import CurveStore, default_root
-from planner.strategies import STRATEGIES, maker
+from planner.strategies import DEFAULT, STRATEGIES, maker
 from planner.workers import worker_pool
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -91,7 +91,7 @@ def plan(
     effort: Annotated[
         float, typer.Option(help="Rounds the search may train, as a fraction of the full grid's.")
     ] = 0.2,
-    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "race",
+    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = DEFAULT,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[

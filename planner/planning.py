@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.errors import BudgetError
-from planner.choice import choose, contenders
+from planner.choice import choose, contenders, reserve
 from planner.cost import Costs, price
 from planner.intervals import intervals
 from planner.plan import Outcome, Plan
@@ -16,7 +16,7 @@ from planner.runs import OnProgress, Runs
 from planner.search import search
 from planner.space import Candidate
 from planner.store import CurveStore, measured
-from planner.strategies import maker
+from planner.strategies import DEFAULT, maker
 
 
 def make_plan(
@@ -40,17 +40,19 @@ def make_plan(
     on_progress("predicting costs", 0, 0)
     costs = price(request)
     effort = int(request.effort * costs.grid_rounds)
+    horizons = {c: costs.of[c].horizon for c in costs.searched}
+    kept = reserve(effort, horizons.values()) if request.search == DEFAULT else 0
     strategy = make(
-        {c: costs.of[c].horizon for c in costs.searched},
+        horizons,
         {c: costs.of[c].run_bytes for c in costs.searched},
-        effort,
+        effort - kept,
         request.seed,
         measured,
         request.judged()["validation"],
     )
     runs = Runs(request, costs, store, executor, on_progress, strategy.expected)
     search(strategy, runs.extend)
-    runs.finish(runs.finished(), effort)
+    runs.finish(runs.finished(), effort - kept)
     found = {c: runs.outcome(c) for c in runs.finished()}
     outcomes = {c: outcome for c, outcome in found.items() if outcome}
     if not outcomes:

@@ -67,7 +67,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{effort['search']} in "
         f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds; "
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
-        f"One seed ({request['seed']}): its luck is not in the margin.",
+        f"One seed ({request['seed']}): its luck is in the margin as assumed, not as measured.",
     ]
     if effort["unaffordable"]:
         lines.append(f"{effort['unaffordable']} candidates cannot afford one round.")

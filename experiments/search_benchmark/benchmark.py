@@ -26,10 +26,10 @@ from recorded import CURVES, Recorded
 from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
-from planner.choice import contenders, rank
+from planner.choice import contenders, rank, reserve
 from planner.intervals import Interval, intervals
 from planner.search import Extension, History, search
-from planner.strategies import STRATEGIES, Maker, Terms
+from planner.strategies import DEFAULT, STRATEGIES, Maker, Terms
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -62,7 +62,7 @@ class _Timed:
         return proposals
 
 
-def replay(make: Maker, world: Any, effort: float, reserved: float = 0.0) -> Row:
+def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
     """Return what a plan would recommend after a search in a world, and how sure it would be.
 
     Regret in points, rounds, seconds of deciding, and of the recommendation and the runners-up, and
@@ -72,10 +72,11 @@ def replay(make: Maker, world: Any, effort: float, reserved: float = 0.0) -> Row
         make: Makes the strategy.
         world: Has the attributes of :class:`worlds.World`.
         effort: Fraction of the grid's rounds.
-        reserved: Fraction of the effort that is kept for runs of other seeds.
+        again: Whether effort is kept for running finalists again, as a plan does for the race.
     """
     whole = Terms(**world.terms(effort, world.seed))
-    strategy = _Timed(make, world.terms(effort * (1 - reserved), world.seed))
+    kept = reserve(whole.effort, whole.horizons.values()) if again else 0
+    strategy = _Timed(make, world.terms(effort, world.seed) | {"effort": whole.effort - kept})
     history = search(strategy, world.extend)
     started = time.process_time()
     asked = {c: whole.horizon(c, curve) for c, curve in history.items()}
@@ -86,8 +87,8 @@ def replay(make: Maker, world: Any, effort: float, reserved: float = 0.0) -> Row
     done = {c: known[c] for c in finished}
     told = contenders(done, {c: asked[c] for c in finished}, whole.effort - spent)
     if told:
-        again = {c: [world.again(1).curve(c, asked[c])] for c in told}
-        known = intervals(history, asked, world.examples, world.longest, again=again)
+        other = {c: [world.again(1).curve(c, asked[c])] for c in told}
+        known = intervals(history, asked, world.examples, world.longest, again=other)
         done = {c: known[c] for c in finished}
     first, *others = rank(done, whole.nbytes).order
     shown = [first, *others[:SHOWN]]
@@ -119,7 +120,7 @@ def jobs(names: Sequence[str], families: Sequence[str], count: int) -> Iterator[
 def played(job: Job) -> Row:
     """Return the row of one replay."""
     name, family, effort, seed = job
-    found = replay(STRATEGIES[name], WORLDS[family](seed), effort)
+    found = replay(STRATEGIES[name], WORLDS[family](seed), effort, name == DEFAULT)
     return {"family": family, "strategy": name, "effort": effort, "seed": seed} | found
 
 

@@ -24,7 +24,7 @@ from planner.strategies.optuna_search import OptunaSearch
 from planner.strategies.race import Race
 from planner.strategies.terms import Terms
 
-__all__ = ["STRATEGIES", "BoundedStrategy", "Maker", "Terms", "maker"]
+__all__ = ["DEFAULT", "STRATEGIES", "BoundedStrategy", "Maker", "Terms", "maker"]
 
 
 class BoundedStrategy(Strategy, Protocol):
@@ -51,6 +51,9 @@ STRATEGIES: Mapping[str, Maker] = {
     "optuna": OptunaSearch,
     "flasc-search": FlascSearch,
 }
+
+
+DEFAULT = "race"
 
 
 def maker(name: str) -> Maker:

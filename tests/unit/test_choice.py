@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.choice import contenders, deviation, rank
+from planner.choice import contenders, deviation, rank, reserve
 from planner.intervals import Interval
 from planner.space import Candidate
 
@@ -38,3 +38,8 @@ def test_who_may_be_best_is_run_again_as_far_as_the_effort_goes():
     assert contenders(known, rounds, 1000) == [B, A]
     assert contenders(known, rounds, 199) == []  # one alone would tell nothing
     assert contenders({B: known[B], C: known[C]}, rounds, 1000) == []
+
+
+def test_an_effort_is_kept_for_other_seeds_where_it_suffices_for_three_runs():
+    assert reserve(8000, [300, 500]) == 1200
+    assert reserve(7900, [300, 500]) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,7 +141,13 @@ def test_a_replay_stays_within_its_effort_and_the_table_has_every_figure(
 
 def test_an_effort_that_is_reserved_runs_finalists_again(benchmark, worlds):
     world = worlds.World(1, "regular")
-    alone, again = (benchmark.replay(STRATEGIES["race"], world, 0.05, r) for r in (0.0, 0.3))
-    assert again["rounds"] <= 0.05 * worlds.GRID_ROUNDS
-    assert again["rounds"] > 0.7 * 0.05 * worlds.GRID_ROUNDS
-    assert alone["rounds"] <= 0.05 * worlds.GRID_ROUNDS
+    asked = []
+    monitored = SimpleNamespace(
+        **{k: getattr(world, k) for k in ("seed", "terms", "extend", "truth", "regret")},
+        **{k: getattr(world, k) for k in ("examples", "longest")},
+        again=lambda run: asked.append(run) or world.again(run),
+    )
+    row = benchmark.replay(STRATEGIES["random"], monitored, 0.1, again=True)
+    assert 0.85 * 0.1 * worlds.GRID_ROUNDS < row["rounds"] <= 0.1 * worlds.GRID_ROUNDS
+    assert set(asked) <= {1}
+    assert len(asked) != 1  # one alone would tell nothing
