@@ -1,6 +1,6 @@
 """A world of curves that were really trained, for every seed and candidate to the last round.
 
-``curves.parquet`` of ``experiments/real_grid`` has a row for each evaluated round of each run. A
+``experiments/real_grid/digits.parquet`` has a row for each evaluated round of each run. A
 replay's seed picks one of the recorded seeds, whose curves the search sees; runs again are those of
 the other seeds. What is true of a candidate is the mean over seeds of the accuracy, averaged over
 the last 15 % of each curve, where 50 dense rounds on uploads 16 times slower end by the bytes that
@@ -28,7 +28,7 @@ from planner.noise import smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 
-CURVES = Path(__file__).parents[1] / "real_grid" / "curves.parquet"
+CURVES = Path(__file__).parents[1] / "real_grid" / "digits.parquet"
 COHORT = 5
 BUDGET = COHORT * DENSE_ROUNDS * (1 + UPLOAD_RATIO) * plain_nbytes(entries(REFERENCE_RANK))
 
