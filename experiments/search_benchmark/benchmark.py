@@ -4,8 +4,9 @@
     python experiments/search_benchmark/benchmark.py --replays 10 --only halving,asha
     python experiments/search_benchmark/benchmark.py --draw           # from results.csv alone
 
-Each replay is a world and a search of its own seed; all strategies see the same ones. ``--only``
-replaces what results.csv holds of these strategies and keeps the rest.
+Each replay is a world and a search of its own seed; all strategies see the same ones. What is
+asked for by ``--only``, ``--families`` and ``--efforts`` replaces what results.csv holds of it; the
+rest is kept.
 """
 
 from __future__ import annotations
@@ -108,12 +109,17 @@ def _holds(interval: Interval, truth: float) -> bool:
     return interval.low <= truth <= interval.high
 
 
-def jobs(names: Sequence[str], families: Sequence[str], count: int) -> Iterator[Job]:
+def jobs(
+    names: Sequence[str],
+    families: Sequence[str],
+    count: int,
+    efforts: Sequence[float] = EFFORTS,
+) -> Iterator[Job]:
     """Yield what is replayed: of each strategy, family and effort, ``count`` seeds."""
     for family in families:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
             for name in names:
-                for effort in (WHOLE,) if name == "grid" else EFFORTS:
+                for effort in (WHOLE,) if name == "grid" else efforts:
                     yield name, family, effort, seed
 
 
@@ -244,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Replay search strategies on synthetic worlds.")
     parser.add_argument("--replays", type=int, default=50)
     parser.add_argument("--families", default=",".join(WORLDS), help="families, by commas")
+    parser.add_argument("--efforts", default=",".join(map(str, EFFORTS)), help="by commas")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default=",".join(STRATEGIES), help="strategies, by commas")
     parser.add_argument("--draw", action="store_true", help="only table and figure")
@@ -257,9 +264,12 @@ def main() -> None:
     if not chosen.draw:
         names = [name for name in names if _installed(name)]
         families = chosen.families.split(",")
-        rows = [r for r in rows if r["strategy"] not in names or r["family"] not in families]
+        efforts = [float(text) for text in chosen.efforts.split(",")]
+        asked = list(jobs(names, families, chosen.replays, efforts))
+        anew = {job[:3] for job in asked}
+        rows = [r for r in rows if (r["strategy"], r["family"], r["effort"]) not in anew]
         with ProcessPoolExecutor(chosen.workers) as pool:
-            rows += pool.map(played, jobs(names, families, chosen.replays), chunksize=4)
+            rows += pool.map(played, asked, chunksize=4)
         _write(rows)
     made = summary(rows)
     print(table(made))

@@ -118,11 +118,8 @@ def test_an_exhaustive_grid_is_close_to_the_best(benchmark, worlds):
     assert np.mean(regrets) < 0.6
 
 
-def test_a_replay_stays_within_its_effort_and_the_table_has_every_figure(
-    benchmark, worlds, monkeypatch
-):
-    monkeypatch.setattr(benchmark, "EFFORTS", (0.02,))
-    asked = benchmark.jobs(["halving", "random"], ["regular", "ill"], 2)
+def test_a_replay_stays_within_its_effort_and_the_table_has_every_figure(benchmark, worlds):
+    asked = benchmark.jobs(["halving", "random"], ["regular", "ill"], 2, [0.02])
     rows = [benchmark.played(job) for job in asked]
     assert len(rows) == 2 * 2 * 2
     assert all(0 < row["rounds"] <= 0.02 * worlds.GRID_ROUNDS for row in rows)
