@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.lattice import features, varying
+from planner.noise import difference, smoothed
 from planner.process import Points, Process, one_thread
 from planner.search import Curve
 from planner.space import Candidate
@@ -24,7 +25,10 @@ from planner.space import Candidate
 BINS = 9
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SMALLEST_SD = 1e-4
+_FALL = 2.5
 Bin = tuple[float, float, int]
+Rows = tuple[tuple[Candidate, Bin], ...]
+Columns = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def forecast(
     asked: Mapping[Candidate, int],
     examples: int,
     longest: int,
+    learned: Mapping[Candidate, Curve] | None = None,
 ) -> dict[Candidate, Forecast]:
     """Return the forecast accuracy of each candidate at the round that is asked for.
 
@@ -78,13 +83,26 @@ def forecast(
 
     Arguments are those of :func:`log_odds`.
     """
-    made = log_odds(history, asked, examples, longest)
+    made = log_odds(history, asked, examples, longest, learned)
     return {c: _accuracy(mean, sd) for c, (mean, sd) in made.items()}
 
 
 def _accuracy(mean: float, sd: float) -> Forecast:
     low, middle, high = (expit(mean + k * sd) for k in (-1, 0, 1))
     return Forecast(middle, max((high - low) / 2, _SMALLEST_SD))
+
+
+@lru_cache(maxsize=4096)
+def fallen(curve: Curve, examples: int) -> float:
+    """Return how far a curve's end lies below its best earlier part, or 0 if that may be noise.
+
+    Both are smoothed; noise is ``_FALL`` standard errors of a difference and less.
+    """
+    if not curve.evaluated:
+        return 0.0
+    values = [smoothed(curve.evaluated, curve.accuracies, r) for r in curve.evaluated]
+    fall = max(values) - values[-1]
+    return fall if fall > _FALL * difference(max(values), examples) else 0.0
 
 
 def expit(log_odds: float) -> float:
@@ -97,6 +115,7 @@ def log_odds(
     asked: Mapping[Candidate, int],
     examples: int,
     longest: int,
+    learned: Mapping[Candidate, Curve] | None = None,
 ) -> dict[Candidate, tuple[float, float]]:
     """Return mean and standard deviation of the log-odds of each candidate's accuracy.
 
@@ -105,45 +124,68 @@ def log_odds(
         asked: A round for each candidate, whether it has a curve or not.
         examples: Validation examples behind every accuracy.
         longest: The most rounds of any candidate; sets the bins and the scale of time.
+        learned: Less that is known, from which the process' hyper-parameters are taken: fitting
+            them again takes a hundred times as long as taking in some more points.
     """
-    known = {c: curve for c, curve in history.items() if curve.evaluated and not curve.failed}
-    rows = tuple((c, row) for c in sorted(known) for row in binned(known[c], longest))
-    if not rows or not asked:
-        return {}
-    columns = varying([*known, *asked])
-    x_MD = np.array([features(c) for c in asked])[:, columns]
-    time_M = np.log([max(1, rounds) for rounds in asked.values()])
-    with one_thread():
-        mean_M, sd_M = _fitted(rows, columns, examples, longest).predict(x_MD, time_M)
-    return dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
+    rows = _rows(history, examples, longest)
+    fell = {c for c in asked.keys() & history.keys() if fallen(history[c], examples)}
+    made: dict[Candidate, tuple[float, float]] = {}
+    if rows and asked:
+        learned_rows = _rows(learned, examples, longest) if learned else rows
+        columns = varying([*(c for c, _ in (*rows, *learned_rows)), *asked])
+        x_MD = np.array([features(c) for c in asked])[:, columns]
+        time_M = np.log([max(1, rounds) for rounds in asked.values()])
+        with one_thread():
+            process = _fitted(learned_rows or rows, columns, examples, longest)
+            if learned_rows != rows:
+                process = process.about(_points(rows, columns, examples))
+            mean_M, sd_M = process.predict(x_MD, time_M)
+        made = dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
+    return made | {c: _staying(history[c], examples) for c in fell}
+
+
+def _staying(curve: Curve, examples: int) -> tuple[float, float]:
+    """Return the log-odds of a fallen curve: where it is, give or take half of its fall."""
+    end = smoothed(curve.evaluated, curve.accuracies, curve.rounds)
+    right = (end * examples + 0.5) / (examples + 1)
+    return math.log(right / (1 - right)), fallen(curve, examples) / (right * (1 - right)) / 2
+
+
+def _rows(history: Mapping[Candidate, Curve], examples: int, longest: int) -> Rows:
+    return tuple(
+        (c, row)
+        for c in sorted(history)
+        if history[c].evaluated and not history[c].failed and not fallen(history[c], examples)
+        for row in binned(history[c], longest)
+    )
 
 
 @lru_cache(maxsize=16)  # a strategy that replays its decisions asks again
-def _fitted(
-    rows: tuple[tuple[Candidate, Bin], ...], columns: tuple[int, ...], examples: int, longest: int
-) -> Process:
+def _fitted(rows: Rows, columns: Columns, examples: int, longest: int) -> Process:
+    return Process.fit(_points(rows, columns, examples), math.log(max(longest, 2)))
+
+
+def _points(rows: Rows, columns: Columns, examples: int) -> Points:
     x_ND = np.array([features(candidate) for candidate, _ in rows])[:, columns]
     time_N, accuracy_N, count_N = np.array([row for _, row in rows], dtype=np.float64).T
     right_N = (accuracy_N * examples + 0.5) / (examples + 1)  # keeps log-odds finite
     y_N = np.log(right_N / (1 - right_N))
-    variance_N = 1 / (examples * count_N * right_N * (1 - right_N))
-    return Process.fit(Points(x_ND, time_N, y_N, variance_N), math.log(max(longest, 2)))
+    return Points(x_ND, time_N, y_N, 1 / (examples * count_N * right_N * (1 - right_N)))
 
 
 def backtest(rungs: Sequence[Sequence[Trial]]) -> float:
     """Return the weight of forecasts that would have ranked what was measured best, 0 to 1.
 
-    Of ``WEIGHTS``, the one whose blend of ranks orders the most pairs within the rungs as they
-    were measured; the smallest among equals, so that forecasts that do not help get 0.
+    Of ``WEIGHTS``, the largest whose blend of ranks orders the pairs within the rungs as they were
+    measured no worse than the best of them, but for what luck explains: half the root of the
+    number of pairs. Forecasts that harm get 0.
 
     Args:
         rungs: Trials of each rung that has been run.
     """
-
-    def ordered(weight: float) -> float:
-        return sum(_ordered_pairs(trials, weight) for trials in rungs)
-
-    return max(WEIGHTS, key=lambda weight: (ordered(weight), -weight))
+    ordered = {w: sum(_ordered_pairs(trials, w) for trials in rungs) for w in WEIGHTS}
+    luck = math.sqrt(sum(math.comb(len(trials), 2) for trials in rungs)) / 2
+    return max(weight for weight in WEIGHTS if ordered[weight] >= max(ordered.values()) - luck)
 
 
 def _ordered_pairs(trials: Sequence[Trial], weight: float) -> float:

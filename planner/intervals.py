@@ -1,17 +1,36 @@
-"""Intervals of the accuracy that runs truly have, measured or forecast."""
+"""Intervals of the accuracy that runs truly have, measured or forecast.
+
+A posterior of :mod:`planner.forecast` gives every mean. Where a run was measured up to the round
+that is asked for, its own smoothed accuracy has the last word: the posterior, which shrinks noise
+by what near candidates show, may be off it by ``CLOSE`` of its standard errors and no more, so that
+a curve of another shape than the others is believed. Runs of other seeds are averaged in.
+
+Widths are conformal: the ends of all runs that have gone far enough are held out, foretold from the
+rest, and the posterior's deviations are stretched until they would have held as many of these
+ends as the level asks for. The luck of a seed, which one run cannot show, comes on top.
+
+What an interval is to hold is the accuracy of the mean over seeds, on this validation set.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from planner.forecast import expit, log_odds
+from planner.forecast import expit, fallen, log_odds
+from planner.noise import SMOOTHED, smoothed, standard_error
 from planner.search import Curve
 from planner.space import Candidate
 
 LEVEL = 0.9
+CLOSE = 1.5
+SEED_LUCK = 0.003  # standard deviation of an accuracy over seeds, beyond the noise of evaluations
+_FEWEST = 8  # evaluations of a run whose end is held out
+_PRIOR = 10  # scores of a normal law beside those measured
+_NOTHING: Mapping[Candidate, Sequence[Curve]] = {}
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,7 @@ class Interval:
     high: float
     kind: Literal["measured", "forecast"]
 
-    def to_json(self, level: float) -> dict[str, Any]:
+    def to_json(self, level: float = LEVEL) -> dict[str, Any]:
         """Return the interval as plain values."""
         ends = {"low": self.low, "mean": self.mean, "high": self.high}
         return {**ends, "level": level, "kind": self.kind}
@@ -42,6 +61,7 @@ def intervals(
     examples: int,
     longest: int,
     level: float = LEVEL,
+    again: Mapping[Candidate, Sequence[Curve]] = _NOTHING,
 ) -> dict[Candidate, Interval]:
     """Return the interval of each candidate's accuracy at the round that is asked for.
 
@@ -51,11 +71,81 @@ def intervals(
         examples: Validation examples behind every accuracy.
         longest: The most rounds of any candidate.
         level: How often the interval is to hold the accuracy.
+        again: Runs of other seeds, which reached the rounds that are asked for.
     """
-    wide = NormalDist().inv_cdf((1 + level) / 2)
+    wide = stretched(history, examples, longest, level) / _normal(level)
     made = {}
     for c, (mean, sd) in log_odds(history, asked, examples, longest).items():
-        low, middle, high = (expit(mean + k * sd) for k in (-wide, 0, wide))
-        reached = c in history and history[c].rounds >= asked[c] and not history[c].failed
+        curve, rounds = history.get(c, Curve()), asked[c]
+        reached = curve.rounds >= rounds and not curve.failed
+        if reached:
+            mean = _believed(mean, curve, rounds, examples)
+        luck = SEED_LUCK / _slope(mean)
+        told = [(mean, math.hypot(wide * sd, luck))]
+        told += [_told(other, rounds, examples) for other in again.get(c, ())]
+        middle, half = _averaged(told)
+        low, middle, high = (expit(middle + k * _normal(level) * half) for k in (-1, 0, 1))
         made[c] = Interval(low, middle, high, "measured" if reached else "forecast")
     return made
+
+
+def _normal(level: float) -> float:
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def _slope(log_odds: float) -> float:
+    """Return how fast a probability grows with its log-odds."""
+    return expit(log_odds) * (1 - expit(log_odds))
+
+
+def _logit(accuracy: float, examples: int) -> float:
+    """Return log-odds of an accuracy, kept half an example off 0 and 1."""
+    inside = min(max(accuracy, 0.5 / examples), 1 - 0.5 / examples)
+    return math.log(inside / (1 - inside))
+
+
+def _believed(mean: float, curve: Curve, rounds: int, examples: int) -> float:
+    """Return log-odds that are no further from a run's own end than its noise explains."""
+    end = smoothed(curve.evaluated, curve.accuracies, rounds)
+    error = CLOSE * standard_error(curve.evaluated, end, rounds, examples)
+    return min(max(mean, _logit(end - error, examples)), _logit(end + error, examples))
+
+
+def _told(curve: Curve, rounds: int, examples: int) -> tuple[float, float]:
+    """Return log-odds and deviation of what a run alone tells of the mean over seeds."""
+    end = smoothed(curve.evaluated, curve.accuracies, rounds)
+    error = math.hypot(standard_error(curve.evaluated, end, rounds, examples), SEED_LUCK)
+    mean = _logit(end, examples)
+    return mean, error / _slope(mean)
+
+
+def _averaged(told: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean of independent estimates, weighted by precision, and its deviation."""
+    weights = [1 / sd**2 for _, sd in told]
+    mean = sum(w * m for w, (m, _) in zip(weights, told, strict=True)) / sum(weights)
+    return mean, 1 / math.sqrt(sum(weights))
+
+
+def stretched(
+    history: Mapping[Candidate, Curve], examples: int, longest: int, level: float = LEVEL
+) -> float:
+    """Return how many of the posterior's deviations hold ``level`` of the ends that are foretold.
+
+    The conservative quantile, over these ends and ``_PRIOR`` scores of a normal law: a few ends
+    say little of their tail.
+    """
+    far = {
+        c: curve
+        for c, curve in history.items()
+        if len(curve.evaluated) >= _FEWEST and not curve.failed and not fallen(curve, examples)
+    }
+    before = {c: curve.until(int((1 - SMOOTHED) * curve.rounds)) for c, curve in far.items()}
+    ends = {c: curve.rounds for c, curve in far.items()}
+    told = log_odds({**history, **before}, ends, examples, longest, learned=history)
+    scores = [_normal((k + 0.5) / _PRIOR) for k in range(_PRIOR)]
+    for c, (mean, sd) in told.items():
+        end = smoothed(far[c].evaluated, far[c].accuracies, ends[c])
+        noise = standard_error(far[c].evaluated, end, ends[c], examples)
+        scores.append(abs(end - expit(mean)) / math.hypot(sd * _slope(mean), noise))
+    at = math.ceil((len(scores) + 1) * level) - 1
+    return sorted(scores)[min(at, len(scores) - 1)]

@@ -37,3 +37,14 @@ def difference(accuracy: float, examples: int) -> float:
     The floor of one example keeps a perfect score from having none.
     """
     return max(math.sqrt(2 * accuracy * (1 - accuracy) / examples), 1 / examples)
+
+
+def standard_error(evaluated: Sequence[int], accuracy: float, rounds: int, examples: int) -> float:
+    """Return the standard error of an accuracy smoothed up to some round.
+
+    Binomial, as if evaluations of a run erred independently; the floor of half an example keeps a
+    perfect score from having none.
+    """
+    count = bisect_right(evaluated, rounds) - bisect_right(evaluated, (1 - SMOOTHED) * rounds)
+    error = math.sqrt(accuracy * (1 - accuracy) / (examples * max(count, 1)))
+    return max(error, 0.5 / examples)

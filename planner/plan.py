@@ -13,7 +13,7 @@ from floss_sim.records import RunRecord
 from planner.answer import Answer
 from planner.budget import Limit
 from planner.explanation import Explanation
-from planner.intervals import LEVEL, Interval
+from planner.intervals import Interval
 from planner.objective import Point
 from planner.space import Candidate
 
@@ -59,6 +59,11 @@ class Outcome:
     left: float = 0.0
 
     @property
+    def expected(self) -> float:
+        """The accuracy to be expected by all that is known, 0 to 1."""
+        return self.interval.mean if self.interval else self.accuracy
+
+    @property
     def total_bytes(self) -> int:
         """Bytes of all transfers."""
         return self.down_bytes + self.up_bytes
@@ -72,7 +77,7 @@ class Outcome:
             "validation_accuracy": self.accuracy,
             "validation_loss": self.loss,
             "test_accuracy": self.test_accuracy,
-            "interval": self.interval and self.interval.to_json(LEVEL),
+            "interval": self.interval and self.interval.to_json(),
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
             "down_bytes_per_client_round": self.down_bytes / participations,
@@ -141,9 +146,9 @@ class Plan:
         request: What was asked, as plain values.
         limit: The budget on the plan's network.
         recommendation: Fewest bytes among the finished runs within ``margin`` of the best.
-        runners_up: The other finished runs, best validation accuracy first.
-        best_accuracy: The best validation accuracy of a finished run.
-        margin: Accuracies within this of the best are called ties.
+        runners_up: The other finished runs, best expected accuracy first.
+        best_accuracy: The best expected accuracy of a finished run.
+        margin: Expected accuracies within this of the best are called ties.
         baselines: Runs that were really run at the same budget; None if it affords no round.
         effort: The search's name, rounds asked for and rounds really trained.
         costs: Of each affordable candidate, predicted without training: bytes of a download and
@@ -181,7 +186,7 @@ class Plan:
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
-        return outcome.accuracy >= self.best_accuracy - self.margin
+        return outcome.expected >= self.best_accuracy - self.margin
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""

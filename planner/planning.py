@@ -7,10 +7,11 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.errors import BudgetError
-from planner.choice import cheapest, choose
+from planner.choice import cheapest, choose, contenders, reserve
 from planner.cost import Costs, price
 from planner.effort import Effort, allot
 from planner.explain import Known, explain
+from planner.intervals import intervals
 from planner.objective import Point, front
 from planner.plan import Outcome, Plan
 from planner.progress import OnProgress, Progress
@@ -20,7 +21,7 @@ from planner.search import Strategy, search
 from planner.seeking import Start, Until, reached, seek
 from planner.space import Candidate
 from planner.store import CurveStore, measured
-from planner.strategies import maker
+from planner.strategies import DEFAULT, maker
 
 
 class StoppedError(Exception):
@@ -70,15 +71,17 @@ def make_plan(
         )
         return strategy, Runs(request, costs, store, executor, on_progress, strategy.expected)
 
-    strategy, runs = start(request.search, costs, effort.rounds)
+    kept = _kept(request, costs, effort.rounds)
+    strategy, runs = start(request.search, costs, effort.rounds - kept)
     interrupted = False
     try:
-        _train(request, costs, runs, strategy, effort.rounds, start)
+        _train(request, costs, runs, strategy, effort.rounds - kept, start)
+        _train_again(request, costs, runs, effort.rounds)
     except KeyboardInterrupt:
         runs.stop()
         interrupted = True
-    outcomes = _outcomes(runs)
-    found = _found(request, runs)
+    outcomes = _judged(request, costs, runs, _outcomes(runs))
+    found = _judged(request, costs, runs, _found(request, runs))
     if not outcomes and not found:
         if interrupted:
             raise KeyboardInterrupt
@@ -93,6 +96,13 @@ def make_plan(
     return plan
 
 
+def _kept(request: Request, costs: Costs, effort: int) -> int:
+    """Return the rounds that the search leaves for other seeds of its finalists."""
+    if request.search != DEFAULT or request.objective.target is not None:
+        return 0
+    return reserve(effort, [costs.of[c].horizon for c in costs.searched])
+
+
 def _train(
     request: Request, costs: Costs, runs: Runs, strategy: Strategy, effort: int, start: Start
 ) -> None:
@@ -103,6 +113,32 @@ def _train(
         seek(request, costs, runs, effort, start)
     else:
         runs.finish(runs.finished(), effort)
+
+
+def _train_again(request: Request, costs: Costs, runs: Runs, effort: int) -> None:
+    """Run finalists with another seed, as far as the effort allows."""
+    known = {
+        c: outcome.interval
+        for c, outcome in _judged(request, costs, runs, _outcomes(runs)).items()
+        if outcome.interval and c in costs.searched
+    }
+    left = effort - sum(runs.asked.values())
+    if request.objective.target is None and known:
+        runs.replicate(contenders(known, runs.targets, left), request.seed + 1)
+
+
+def _judged(
+    request: Request, costs: Costs, runs: Runs, outcomes: Mapping[Candidate, Outcome]
+) -> dict[Candidate, Outcome]:
+    """Return outcomes with the intervals of their accuracy, by all that is known."""
+    known = intervals(
+        runs.history(),
+        {c: outcome.rounds for c, outcome in outcomes.items()},
+        request.judged()["validation"],
+        max(cost.horizon for cost in costs.of.values()),
+        again=runs.again,
+    )
+    return {c: replace(outcome, interval=known[c]) for c, outcome in outcomes.items()}
 
 
 def _found(request: Request, runs: Runs) -> dict[Candidate, Outcome]:
@@ -158,7 +194,8 @@ def _plan(
             "starters": len(runs.asked),
             "grid_rounds": costs.grid_rounds,
             "limit_rounds": effort.rounds,
-            "search_rounds": sum(runs.asked.values()),
+            "search_rounds": sum(runs.asked.values()) + runs.again_rounds,
+            "replicated": len(runs.again),
             "trained_now_rounds": runs.trained,
             **effort.to_json(),
         },

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FITTED = 220  # points that hyper-parameters are fitted on; the posterior uses all
+FITTED = 120  # points that hyper-parameters are fitted on; the posterior uses all
 Array = NDArray[np.float64]
 
 
@@ -131,6 +131,10 @@ class Process:
         chol_NN = _cholesky(_noisy(log_H, _Pairs.between(scaled, scaled), scaled))
         alpha_N = _solve(chol_NN, scaled.y)
         return cls(scaled, log_H, width_D, span, mean, sd, chol_NN, alpha_N)
+
+    def about(self, points: Points) -> Process:
+        """Return the process of the same hyper-parameters and scales about other points."""
+        return self.given(points, self.log_hyper, self.width, self.span, self.mean, self.sd)
 
     def predict(self, x_MD: Array, time_M: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the noiseless process at points."""

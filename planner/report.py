@@ -42,7 +42,7 @@ def _runners_up(plan: Plan) -> list[Outcome]:
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
     candidate, test = outcome.candidate, outcome.test_accuracy
-    tied = bool(_ties(plan)) and plan.ties(outcome) and outcome.accuracy <= plan.best_accuracy
+    tied = bool(_ties(plan)) and plan.ties(outcome) and outcome.expected <= plan.best_accuracy
     return (
         title,
         str(candidate.rank),
@@ -79,7 +79,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{effort['search']} in "
         f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds; "
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
-        f"One seed ({request['seed']}): its luck is not in the margin.",
+        f"One seed ({request['seed']}): its luck is in the margin as assumed, not as measured.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best of what was finished by then. Ask again to go on.")
@@ -100,9 +100,10 @@ def _ties(plan: Plan) -> list[str]:
     if sum(plan.ties(outcome) for outcome in shown) < 2:
         return []
     return [
-        f"= ties with the best validation accuracy ({plan.best_accuracy:.3f}): within "
-        f"{100 * plan.margin:.1f} points, one standard error of a difference on "
-        f"{judged['validation']} {judged['what']}. Among ties, fewest bytes are recommended."
+        f"= ties with the best ({100 * plan.best_accuracy:.1f} % expected): within "
+        f"{100 * plan.margin:.1f} points, which leaves it a chance in three of being as good. "
+        f"Among ties, fewest bytes are recommended. Judged on {judged['validation']} "
+        f"{judged['what']}."
     ]
 
 

@@ -49,7 +49,7 @@ class Request:
     max_rounds: int
     effort: float
     seed: int
-    search: str = "halving"
+    search: str = "race"
     objective: Objective = BEST
     max_client_bytes: float = math.inf
     max_round_s: float = math.inf

@@ -32,6 +32,9 @@ class Runs:
     Attributes:
         asked: The furthest round that was asked for, by candidate; baselines not counted.
         trained: Rounds that were really trained since this object was made.
+        targets: The furthest round of any run, by candidate; baselines and their growth counted.
+        again: Curves of other seeds, of the finalists that were run again.
+        again_rounds: Rounds that these were asked for.
         calibrations: How the first rounds' bytes relate to the predicted ones, by candidate.
     """
 
@@ -46,6 +49,8 @@ class Runs:
     ) -> None:
         self.asked: dict[Candidate, int] = {}
         self.trained = 0
+        self.again: dict[Candidate, list[Curve]] = {}
+        self.again_rounds = 0
         self._request = request
         self._costs = costs
         self._store = store
@@ -56,7 +61,7 @@ class Runs:
         self._horizons: dict[Candidate, int] = {}
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
-        self._targets: dict[Candidate, int] = {}
+        self.targets: dict[Candidate, int] = {}
         self._folders: dict[Candidate, RunFolder] = {}
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
@@ -122,7 +127,7 @@ class Runs:
             "up_calibration": made.up,
             "calibrated_rounds": self.horizon(candidate),
         }
-        first, last = self._first[candidate], self._targets[candidate]
+        first, last = self._first[candidate], self.targets[candidate]
         if self._has_finished(candidate) and last > first:
             error = made.error(self._real(candidate, range(first + 1, last + 1)))
             told |= {"down_error": error.down, "up_error": error.up}
@@ -141,30 +146,30 @@ class Runs:
             targets: Targets = {}
             for candidate in growing:
                 rounds = self._affordable(candidate)
-                more = rounds - self._targets[candidate]
+                more = rounds - self.targets[candidate]
                 if candidate in self.asked and 0 < more <= left:
                     left -= more
                     targets[candidate] = rounds
                 elif candidate not in self.asked and more > 0:
                     targets[candidate] = rounds
-            before = {candidate: self._targets[candidate] for candidate in targets}
+            before = {candidate: self.targets[candidate] for candidate in targets}
             diverged = self._train(targets)
-            self._targets.update({c: before[c] for c in diverged})  # what was finished stands
+            self.targets.update({c: before[c] for c in diverged})  # what was finished stands
             growing = [c for c in targets if c not in diverged]
             self.asked.update({c: targets[c] for c in growing if c in self.asked})
 
     def _affordable(self, candidate: Candidate) -> int:
         """Return the measured round up to which the budget suffices, if rounds go on alike."""
         outcome = self.outcome(candidate)
-        if outcome is None or outcome.rounds < self._targets[candidate]:
-            return self._targets[candidate]  # the budget has ended
+        if outcome is None or outcome.rounds < self.targets[candidate]:
+            return self.targets[candidate]  # the budget has ended
         more = int(outcome.left / outcome.most)
         return measured(min(outcome.rounds + more, self._request.max_rounds))
 
     def _train(self, targets: Targets) -> set[Candidate]:
         """Train to the given rounds, the longest jobs first; return the runs that diverged."""
         for candidate, rounds in targets.items():
-            self._targets[candidate] = max(rounds, self._targets.get(candidate, 0))
+            self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
         order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
         self._before = {c: self._folder(c).committed().rounds for c in order}
@@ -174,25 +179,39 @@ class Runs:
         self._report()
         return {c for c, rounds in zip(order, trained, strict=True) if rounds is None}
 
+    def replicate(self, candidates: Iterable[Candidate], seed: int) -> None:
+        """Run finished candidates again with another seed, as far as their first runs went."""
+        other = replace(self._request, seed=seed)
+        self._stage = "finalists with another seed"
+        targets = {candidate: self.targets[candidate] for candidate in candidates}
+        jobs: list[Job] = [(other.config(c), rounds) for c, rounds in targets.items()]
+        trained = train_all(self._executor, self._store, jobs, self._report)
+        self.trained += sum(rounds or 0 for rounds in trained)
+        self.again_rounds += sum(targets.values())
+        for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
+            if ran is not None:  # it has not diverged
+                curve = _curve(self._store.folder(config), rounds)
+                self.again.setdefault(c, []).append(curve)
+
     def _report(self) -> None:
         done = sum(
             min(target, self._folder(candidate).committed().rounds)
-            for candidate, target in self._targets.items()
+            for candidate, target in self.targets.items()
         )
         most = max(done, self._expected)
-        self._on_progress(Progress(self._stage, done, most, len(self._targets), self._best))
+        self._on_progress(Progress(self._stage, done, most, len(self.targets), self._best))
 
     def stop(self) -> None:
         """Count only what has been committed: what was being trained has been interrupted.
 
         From now on nothing is trained or measured.
         """
-        committed = {c: self._folder(c).committed().rounds for c in self._targets}
+        committed = {c: self._folder(c).committed().rounds for c in self.targets}
         self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
-        self._failed |= {c for c in self._targets if self._folder(c).divergence()}
-        reached = {c: min(self._targets[c], rounds) for c, rounds in committed.items()}
-        self._targets = {c: measured(rounds) for c, rounds in reached.items() if rounds}
-        self.asked = {c: self._targets[c] for c in self.asked if c in self._targets}
+        self._failed |= {c for c in self.targets if self._folder(c).divergence()}
+        reached = {c: min(self.targets[c], rounds) for c, rounds in committed.items()}
+        self.targets = {c: measured(rounds) for c, rounds in reached.items() if rounds}
+        self.asked = {c: self.targets[c] for c in self.asked if c in self.targets}
         self._stopped = True
 
     def _folder(self, candidate: Candidate) -> RunFolder:
@@ -207,12 +226,8 @@ class Runs:
         the same answer.
         """
         self._calibrate(candidate, rounds)
-        rows = self._folder(candidate).record().evaluated().to_pylist()
-        seen = [row for row in rows if row["round"] <= rounds]
-        return Curve(
-            evaluated=tuple(row["round"] for row in seen),
-            accuracies=tuple(row["accuracy"] for row in seen),
-            rounds=rounds,
+        return replace(
+            _curve(self._folder(candidate), rounds),
             failed=candidate in self._failed,
             horizon=self._horizons.get(candidate),
         )
@@ -222,14 +237,14 @@ class Runs:
 
         None where the budget does not suffice for a measured round.
         """
-        last = self._targets[candidate]
+        last = self.targets[candidate]
         if (candidate, last) not in self._outcomes:
             self._outcomes[candidate, last] = self.cut(candidate, last)
         return self._outcomes[candidate, last]
 
     def include(self, other: Runs) -> None:
         """Count what other runs of the same request have asked for and trained, too."""
-        for theirs, ours in ((other.asked, self.asked), (other._targets, self._targets)):
+        for theirs, ours in ((other.asked, self.asked), (other.targets, self.targets)):
             for candidate, rounds in theirs.items():
                 ours[candidate] = max(rounds, ours.get(candidate, 0))
         self.trained += other.trained
@@ -241,7 +256,7 @@ class Runs:
 
     def history(self) -> History:
         """Return the curves of all runs, baselines included, as far as they were asked for."""
-        return {c: self.curve(c, rounds) for c, rounds in self._targets.items()}
+        return {c: self.curve(c, rounds) for c, rounds in self.targets.items()}
 
     def cut(self, candidate: Candidate, last: int) -> Outcome | None:
         """Return a run's outcome within the budget up to a round, on the plan's network."""
@@ -257,11 +272,11 @@ class Runs:
         That is the shorter of the predicted one, which the effort sufficed for, and the one by
         real bytes.
         """
-        return sorted(filter(self._has_finished, self._targets))
+        return sorted(filter(self._has_finished, self.targets))
 
     def _has_finished(self, candidate: Candidate) -> bool:
         shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)
-        reached = self._targets[candidate] >= measured(max(1, shorter))
+        reached = self.targets[candidate] >= measured(max(1, shorter))
         return reached and candidate not in self._failed
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -280,3 +295,10 @@ class Runs:
             replace(outcome, test_accuracy=accuracy)
             for outcome, accuracy in zip(outcomes, accuracies, strict=True)
         ]
+
+
+def _curve(folder: RunFolder, rounds: int) -> Curve:
+    rows = folder.record().evaluated().to_pylist()
+    seen = [row for row in rows if row["round"] <= rounds]
+    evaluated = tuple(row["round"] for row in seen)
+    return Curve(evaluated, tuple(row["accuracy"] for row in seen), rounds)

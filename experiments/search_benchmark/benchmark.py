@@ -4,8 +4,9 @@
     python experiments/search_benchmark/benchmark.py --replays 10 --only halving,asha
     python experiments/search_benchmark/benchmark.py --draw           # from results.csv alone
 
-Each replay is a world and a search of its own seed; all strategies see the same ones. ``--only``
-replaces what results.csv holds of these strategies and keeps the rest.
+Each replay is a world and a search of its own seed; all strategies see the same ones. What is
+asked for by ``--only``, ``--families`` and ``--efforts`` replaces what results.csv holds of it; the
+rest is kept.
 """
 
 from __future__ import annotations
@@ -13,17 +14,23 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from worlds import FAMILIES, GRID_ROUNDS, World
+from recorded import CURVES, Recorded
+from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
+from planner.choice import contenders, rank, reserve
+from planner.intervals import Interval, intervals
 from planner.search import Extension, History, search
-from planner.strategies import STRATEGIES, Maker
+from planner.strategies import DEFAULT, STRATEGIES, Maker, Terms
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -31,45 +38,96 @@ EFFORTS = (0.01, 0.02, 0.05, 0.1)
 WHOLE = 1.0  # the effort of a grid
 FIRST_SEED = 10_000  # apart from those that the worlds were made with
 GOOD = 0.5
+SHOWN = 4  # runners-up whose intervals are judged
+COUNTS = ("seed", "rounds", "intervals", "held", "forecasts", "forecasts_held")
+WORLDS: Mapping[str, Callable[[int], Any]] = {
+    **{family: partial(World, family=family) for family in FAMILIES},
+    **({"recorded": Recorded.read} if CURVES.exists() else {}),
+}
 Row = dict[str, Any]
+Job = tuple[str, str, float, int]
 
 
 class _Timed:
-    """A strategy whose decisions are timed."""
+    """A strategy whose decisions are timed, in seconds of the processor."""
 
-    def __init__(self, make: Maker, terms: dict[str, Any]) -> None:
-        started = time.perf_counter()
+    def __init__(self, make: Maker, terms: Mapping[str, Any]) -> None:
+        started = time.process_time()
         self._strategy = make(*terms.values())
-        self.seconds = time.perf_counter() - started
+        self.seconds = time.process_time() - started
 
     def propose(self, history: History) -> Sequence[Extension]:
-        started = time.perf_counter()
+        started = time.process_time()
         proposals = self._strategy.propose(history)
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.process_time() - started
         return proposals
 
 
-def replay(make: Maker, world: World, effort: float) -> Row:
-    """Return what a strategy finds in a world: regret in points, rounds, seconds of deciding."""
-    strategy = _Timed(make, world.terms(effort, world.seed))
+def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
+    """Return what a plan would recommend after a search in a world, and how sure it would be.
+
+    Regret in points, rounds, seconds of deciding, and of the recommendation and the runners-up, and
+    of the forecasts of unfinished runs, how many intervals there were and how many held the truth.
+
+    Args:
+        make: Makes the strategy.
+        world: Has the attributes of :class:`worlds.World`.
+        effort: Fraction of the grid's rounds.
+        again: Whether effort is kept for running finalists again, as a plan does for the race.
+    """
+    whole = Terms(**world.terms(effort, world.seed))
+    kept = reserve(whole.effort, whole.horizons.values()) if again else 0
+    strategy = _Timed(make, world.terms(effort, world.seed) | {"effort": whole.effort - kept})
     history = search(strategy, world.extend)
+    started = time.process_time()
+    asked = {c: whole.horizon(c, curve) for c, curve in history.items()}
+    finished = whole.finished(history)
+    asked |= {c: min(history[c].rounds, asked[c]) for c in finished}
+    spent = sum(curve.rounds for curve in history.values())
+    known = intervals(history, asked, world.examples, world.longest)
+    done = {c: known[c] for c in finished}
+    told = contenders(done, {c: asked[c] for c in finished}, whole.effort - spent)
+    if told:
+        other = {c: [world.again(1).curve(c, asked[c])] for c in told}
+        known = intervals(history, asked, world.examples, world.longest, again=other)
+        done = {c: known[c] for c in finished}
+    first, *others = rank(done, whole.nbytes).order
+    shown = [first, *others[:SHOWN]]
+    forecast = [c for c in known if c not in done]
     return {
-        "regret": world.regret(world.recommended(history)),
-        "rounds": sum(curve.rounds for curve in history.values()),
-        "decision_s": strategy.seconds,
+        "regret": world.regret(first),
+        "rounds": spent + sum(asked[c] for c in told),
+        "decision_s": strategy.seconds + time.process_time() - started,
+        "intervals": len(shown),
+        "held": sum(_holds(known[c], world.truth(c)) for c in shown),
+        "forecasts": len(forecast),
+        "forecasts_held": sum(_holds(known[c], world.truth(c)) for c in forecast),
     }
 
 
-def replays(names: Sequence[str], count: int) -> Iterator[Row]:
-    """Yield one row for each replay of each strategy, family and effort."""
-    for family in FAMILIES:
+def _holds(interval: Interval, truth: float) -> bool:
+    return interval.low <= truth <= interval.high
+
+
+def jobs(
+    names: Sequence[str],
+    families: Sequence[str],
+    count: int,
+    efforts: Sequence[float] = EFFORTS,
+) -> Iterator[Job]:
+    """Yield what is replayed: of each strategy, family and effort, ``count`` seeds."""
+    for family in families:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
-            world = World(seed, family)
             for name in names:
-                for effort in (WHOLE,) if name == "grid" else EFFORTS:
-                    found = replay(STRATEGIES[name], world, effort)
-                    key = {"family": family, "strategy": name, "effort": effort, "seed": seed}
-                    yield key | found
+                for effort in (WHOLE,) if name == "grid" else efforts:
+                    yield name, family, effort, seed
+
+
+def played(job: Job) -> Row:
+    """Return the row of one replay."""
+    name, family, effort, seed = job
+    found = replay(STRATEGIES[name], WORLDS[family](seed), effort, name == DEFAULT)
+    return {"family": family, "strategy": name, "effort": effort, "seed": seed} | found
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
@@ -78,7 +136,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         groups.setdefault((row["family"], row["effort"], row["strategy"]), []).append(row)
     order = {name: position for position, name in enumerate(STRATEGIES)}
-    keys = sorted(groups, key=lambda k: (FAMILIES.index(k[0]), k[1], order[k[2]]))
+    keys = sorted(groups, key=lambda k: (list(WORLDS).index(k[0]), k[1], order[k[2]]))
     return [_summary(key, groups[key]) for key in keys]
 
 
@@ -93,33 +151,48 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Row]) -> Row:
         "error": stdev(regrets) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan,
         "worst": max(regrets),
         "good": fmean(regret <= GOOD for regret in regrets),
-        "rounds": fmean(row["rounds"] for row in rows) / GRID_ROUNDS,
+        "rounds": fmean(row["rounds"] for row in rows) / WORLDS[key[0]](0).grid_rounds,
+        "held": _share(rows, "held", "intervals"),
+        "forecasts_held": _share(rows, "forecasts_held", "forecasts"),
         "decision_s": fmean(row["decision_s"] for row in rows),
     }
+
+
+def _share(rows: Sequence[Row], part: str, whole: str) -> float:
+    count = sum(row[whole] for row in rows)
+    return sum(row[part] for row in rows) / count if count else math.nan
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return summaries as a Markdown table."""
     titles = (
         "family", "effort", "strategy", "mean regret (points)", "worst", f"P(regret <= {GOOD})",
-        "rounds used", "deciding (s)", "replays",
+        "intervals that hold", "forecasts that hold", "rounds used", "deciding (s)", "replays",
     )  # fmt: skip
     lines = [" | ".join(titles), " | ".join("---" for _ in titles)]
     lines += [
         f"{r['family']} | {r['effort']:.0%} | {r['strategy']} | {r['regret']:.2f} ± "
-        f"{r['error']:.2f} | {r['worst']:.1f} | {r['good']:.2f} | {r['rounds']:.2%} | "
+        f"{r['error']:.2f} | {r['worst']:.1f} | {r['good']:.2f} | {r['held']:.0%} | "
+        f"{_percent(r['forecasts_held'])} | {r['rounds']:.2%} | "
         f"{r['decision_s']:.2g} | {r['replays']}"
         for r in rows
     ]
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.0%}"
+
+
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Draw mean regret with its standard error against the effort, one panel a family."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    for axes, family in zip(figure.subplots(1, 2, sharey=True), FAMILIES, strict=True):
+    shown = [family for family in WORLDS if any(row["family"] == family for row in rows)]
+    figure = Figure(figsize=(2 + 4.5 * len(shown), 4.5), layout="constrained")
+    for axes, family in zip(
+        figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True
+    ):
         mine = [row for row in rows if row["family"] == family]
         for position, name in enumerate(name for name in STRATEGIES if name != "grid"):
             line = [row for row in mine if row["strategy"] == name]
@@ -160,7 +233,7 @@ def _write(rows: Sequence[Row]) -> None:
         writer.writeheader()
         for row in rows:
             rounded = {"regret": f"{row['regret']:.4f}", "decision_s": f"{row['decision_s']:.4f}"}
-            writer.writerow(row | rounded | {k: int(row[k]) for k in ("seed", "rounds")})
+            writer.writerow(row | rounded | {k: int(row[k]) for k in COUNTS})
 
 
 def _installed(name: str) -> bool:
@@ -176,17 +249,27 @@ def main() -> None:
     """Replay what is asked for; write results.csv, the table of README.md and the figure."""
     parser = argparse.ArgumentParser(description="Replay search strategies on synthetic worlds.")
     parser.add_argument("--replays", type=int, default=50)
+    parser.add_argument("--families", default=",".join(WORLDS), help="families, by commas")
+    parser.add_argument("--efforts", default=",".join(map(str, EFFORTS)), help="by commas")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default=",".join(STRATEGIES), help="strategies, by commas")
     parser.add_argument("--draw", action="store_true", help="only table and figure")
     chosen = parser.parse_args()
+    if not CURVES.exists():
+        print(f"recorded curves are left out: there is no {CURVES}")
     names = chosen.only.split(",")
     if unknown := set(names) - set(STRATEGIES):
         parser.error(f"unknown {', '.join(sorted(unknown))}; valid: {', '.join(STRATEGIES)}")
     rows = _read()
     if not chosen.draw:
         names = [name for name in names if _installed(name)]
-        rows = [row for row in rows if row["strategy"] not in names]
-        rows += replays(names, chosen.replays)
+        families = chosen.families.split(",")
+        efforts = [float(text) for text in chosen.efforts.split(",")]
+        asked = list(jobs(names, families, chosen.replays, efforts))
+        anew = {job[:3] for job in asked}
+        rows = [r for r in rows if (r["strategy"], r["family"], r["effort"]) not in anew]
+        with ProcessPoolExecutor(chosen.workers) as pool:
+            rows += pool.map(played, asked, chunksize=4)
         _write(rows)
     made = summary(rows)
     print(table(made))

@@ -15,20 +15,19 @@ family         curves
 =============  ====================================================================================
 
 An evaluation counts the right ones of 350 images. Evaluations of a run draw independently, which
-is kinder to smoothing than one panel of images is.
+is kinder to smoothing than one panel of images is. Runs of other seeds (``again``) have luck and
+noise of their own; what is true is free of both.
 
 Plug in a strategy of your own::
 
-    world = World(seed=0, family="ill")
-    history = search(my_strategy(**world.terms(effort=0.05)), world.extend)
-    print(world.regret(world.recommended(history)))
+    print(benchmark.replay(MyStrategy, World(seed=0, family="ill"), effort=0.05)["regret"])
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -49,29 +48,30 @@ DENSITIES = tuple(2.0**-i for i in range(7))
 REFERENCE_RANK, DENSE_ROUNDS, UPLOAD_RATIO, CAP = 16, 50, 16, 400
 HEAD_ENTRIES, ENTRIES_A_RANK = 650, 1024  # digits
 IMAGES, CHANCE = 350, 0.1
+RUN_LUCK = 0.003  # of the accuracy above chance: how far the runs of two seeds lie from their mean
 PLATEAUS, DECAYS, COLLAPSES = 1 / 4, 1 / 6, 1 / 12  # shares of ill-behaved curves
-SMOOTHED = 0.15  # share of a curve, at its end, that a recommendation averages
 SPACE = tuple(grid(RANKS, DENSITIES, DENSITIES))
 EVALUATED = tuple(r for r in range(1, CAP + 1) if r == measured(r))
 
 
-def _entries(rank: int) -> int:
+def entries(rank: int) -> int:
+    """Return the entries of an adapter."""
     return HEAD_ENTRIES + ENTRIES_A_RANK * rank
 
 
 @cache
 def round_nbytes(candidate: Candidate) -> tuple[int, int]:
     """Return the predicted bytes of one download and one upload."""
-    entries = _entries(candidate.rank)
+    count = entries(candidate.rank)
     densities = candidate.down_density, candidate.up_density
-    down, up = (predict_nbytes(entries, max(1, int(d * entries))) for d in densities)
+    down, up = (predict_nbytes(count, max(1, int(d * count))) for d in densities)
     return down, up
 
 
 def horizon(candidate: Candidate, factor: float = 1.0) -> int:
     """Return the rounds that the budget affords if messages are ``factor`` times the predicted."""
     down, up = round_nbytes(candidate)
-    budget = DENSE_ROUNDS * (1 + UPLOAD_RATIO) * plain_nbytes(_entries(REFERENCE_RANK))
+    budget = DENSE_ROUNDS * (1 + UPLOAD_RATIO) * plain_nbytes(entries(REFERENCE_RANK))
     return max(2, min(CAP, int(budget / factor / (down + UPLOAD_RATIO * up))))
 
 
@@ -88,6 +88,15 @@ class World:
 
     seed: int
     family: Family
+    run: int = 0
+
+    grid_rounds = GRID_ROUNDS
+    examples = IMAGES
+    longest = CAP
+
+    def again(self, run: int) -> World:
+        """Return the same world as runs of another seed show it."""
+        return replace(self, run=run)
 
     def terms(self, effort: float, seed: int = 0) -> dict[str, Any]:
         """Return what a strategy is told; ``effort`` is a fraction of the grid's rounds."""
@@ -98,6 +107,7 @@ class World:
             "effort": rounds,
             "seed": seed,
             "snap": measured,
+            "examples": IMAGES,
         }
 
     def extend(self, proposals: Sequence[Extension]) -> History:
@@ -119,11 +129,6 @@ class World:
         """Return how many accuracy points a candidate is off the world's best."""
         return 100 * float(self._final.max() - self.truth(candidate))
 
-    def recommended(self, history: History) -> Candidate:
-        """Return the finished run of the best accuracy, averaged over the end of its curve."""
-        finished = [c for c, curve in history.items() if _score(c, curve) > -math.inf]
-        return min(finished, key=lambda c: (-_score(c, history[c]), NBYTES[c], c))
-
     @cached_property
     def _horizons(self) -> NDArray[np.int64]:
         factors = np.exp(0.04 * stream(self.seed, "bytes").standard_normal(len(SPACE)))
@@ -144,18 +149,11 @@ class World:
 
     @cached_property
     def _measured(self) -> Array:
+        luck_C = stream(self.seed, "run", self.run).standard_normal(len(SPACE))
         truth = self._truth[:, np.array(EVALUATED) - 1]
-        return stream(self.seed, self.family, "images").binomial(IMAGES, truth) / IMAGES
-
-
-def _score(candidate: Candidate, curve: Curve) -> float:
-    """Return a finished run's accuracy over the last part of its horizon, else minus infinity."""
-    real = curve.horizon or HORIZONS[candidate]
-    if curve.failed or curve.rounds < measured(min(real, HORIZONS[candidate])):
-        return -math.inf
-    last = min(curve.rounds, real)
-    shown = zip(curve.evaluated, curve.accuracies, strict=True)
-    return float(np.mean([a for r, a in shown if (1 - SMOOTHED) * last <= r <= last]))
+        likely = truth + RUN_LUCK * luck_C[:, None] * (truth - CHANCE)
+        draw = stream(self.seed, self.family, "images", self.run)
+        return draw.binomial(IMAGES, np.clip(likely, 0, 1)) / IMAGES
 
 
 _ROW = {candidate: row for row, candidate in enumerate(SPACE)}

@@ -45,7 +45,7 @@ from planner.origin import Origin
 from planner.request import Request
 from planner.space import SEARCHED, grid, widened
 from planner.store import CurveStore, default_root
-from planner.strategies import STRATEGIES, maker
+from planner.strategies import DEFAULT, STRATEGIES, maker
 
 EXIT_MISSED = 3  # nothing reached the target
 HELP = """Which rank and densities give the best model within a budget.
@@ -125,7 +125,7 @@ def plan(
             help="Other cells to answer from the store, such as 10-dense-rounds,2GB,lte:1h."
         ),
     ] = None,
-    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "halving",
+    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = DEFAULT,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[

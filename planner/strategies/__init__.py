@@ -24,7 +24,7 @@ from planner.strategies.optuna_search import OptunaSearch
 from planner.strategies.race import Race
 from planner.strategies.terms import Terms
 
-__all__ = ["STRATEGIES", "BoundedStrategy", "Maker", "Terms", "maker"]
+__all__ = ["DEFAULT", "STRATEGIES", "BoundedStrategy", "Maker", "Terms", "maker"]
 
 
 class BoundedStrategy(Strategy, Protocol):
@@ -42,8 +42,8 @@ Maker = Callable[
 """Makes a strategy of the fields of :class:`Terms`, in their order."""
 
 STRATEGIES: Mapping[str, Maker] = {
-    "halving": Halving,
     "race": Race,
+    "halving": Halving,
     "hyperband": Hyperband,
     "asha": Asha,
     "random": AtRandom,
@@ -51,6 +51,9 @@ STRATEGIES: Mapping[str, Maker] = {
     "optuna": OptunaSearch,
     "flasc-search": FlascSearch,
 }
+
+
+DEFAULT = "race"
 
 
 def maker(name: str) -> Maker:

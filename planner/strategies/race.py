@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from planner.forecast import Forecast, Trial, backtest, blended, forecast
 from planner.lattice import space_filling
-from planner.noise import difference
+from planner.noise import smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 from planner.strategies.halving import FINALISTS
-from planner.strategies.race_ledger import Ledger, going, value
 from planner.strategies.rungs import RUNGS, most_rounds
-from planner.strategies.terms import Terms
+from planner.strategies.script import Ledger, Script, Scripted
 
-NEWCOMERS = 0.25  # of the first rung's rounds
-PER_FINALIST = 9  # starters that a further finalist may not cost
+NEWCOMERS = 0.5  # of the first rung's rounds
+PER_FINALIST = 5  # starters that a further finalist may not cost
+PAUSE = 0.6  # of its horizon, where a run on its last way is looked at again
+SLOTS = 2  # runs on their last way at a time
 _EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs are a third apart
+_LAST = len(RUNGS) - 1
 
 
 @dataclass(frozen=True)
-class Race(Terms):
+class Race(Scripted):
     """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
 
     Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
     candidates that the model likes best by then, for up to a quarter of that rung. At each rung
     those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the accuracy
-    forecast at their own horizons. The blend's weight is the one that would have ordered earlier
-    rungs best (:func:`planner.forecast.backtest`), 0 where forecasts do not help; newcomers are
-    then the next starters. As many go on as the effort that is left can take to the end,
-    and a rest that finishes further runs does so: a finalist may collapse in its last rounds.
+    forecast at their own horizons. The blend's weight is the largest that would have ordered
+    earlier rungs as well as any (:func:`planner.forecast.backtest`), 0 where forecasts mislead. As
+    many go on as the effort that is left can take to the end.
+
+    From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
+    sharpens the forecasts that choose the next, by what each may reach: a deviation above what is
+    expected. They pause at ``PAUSE``, so that one that falls is left for another.
 
     Where the effort does not suffice for all, starters are spread over ranks and densities, not
     drawn: with ten or twenty of hundreds, a draw often leaves a region unseen, and accuracy is
@@ -67,114 +72,126 @@ class Race(Terms):
         fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
         return next(fits, 1)
 
-    def propose(self, history: History) -> Sequence[Extension]:
-        """Return the runs that the current rung lacks, or nothing after the last rung."""
-        ledger = self._ledger(history)
-        return next((lacking for lacking in self._stages(ledger, []) if lacking), [])
-
-    def _ledger(self, history: History) -> Ledger:
-        return Ledger(self.horizons, self.effort, self.snap, history)
-
-    def forecasts(self, history: History) -> dict[Candidate, Forecast]:
-        """Return the forecast of every candidate at its own horizon, from all that is known."""
-        told = {c: curve.horizon or self.horizons[c] for c, curve in history.items()}
-        return self._forecast(history, {**self.horizons, **told})
-
-    def best(self, history: History) -> list[Candidate]:
-        """Return the finished runs, best first.
-
-        Runs whose smoothed accuracies are within noise of the best are ordered by their
-        forecasts: near candidates' curves average out noise that one curve cannot.
-        """
-        seen = {
-            c: value(curve)
-            for c, curve in history.items()
-            if going(curve) and curve.rounds >= self.snap(curve.horizon or self.horizons[c])
-        }
-        if not seen:
-            return []
-        top = max(seen.values())
-        tied = {c for c in seen if seen[c] >= top - difference(top, self.examples)}
-        means = self.forecasts(history)
-        return sorted(
-            seen, key=lambda c: (c not in tied, -(means[c].mean if c in tied else seen[c]))
-        )
-
-    def _stages(self, ledger: Ledger, rungs: list[list[Trial]]) -> Iterator[Sequence[Extension]]:
-        """Yield what each stage lacks, in order; decisions after one need it to lack nothing."""
-        yield ledger.run(self.starters, 0)
-        rungs.append(self._first_trials(ledger))
+    def script(self) -> Script:
+        """Run the rungs, then finish the best."""
+        ledger = Ledger(self)
+        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
+        rungs = [self._first_trials(ledger)]
         newcomers = self._newcomers(ledger, backtest(rungs))
-        yield ledger.run(newcomers, 0)
+        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
         alive: Sequence[Candidate] = [*self.starters, *newcomers]
-        for rung in range(1, len(RUNGS)):
-            last = rung == len(RUNGS) - 1
-            if last:
-                ledger.weigh()
+        for rung in range(1, _LAST):
             ranked = self._ranked(ledger, alive, backtest(rungs))
-            alive = self._finishing(ledger, ranked) if last else self._fitting(ledger, ranked, rung)
-            seen = {c: value(ledger.known[c]) for c in alive}
+            alive = self._fitting(ledger, ranked, rung)
             asked = {c: ledger.target(c, rung) for c in alive}
-            made = self._forecast(ledger.known, asked)
-            yield ledger.run(alive, rung)
-            rungs.append(
-                [self._trial(seen[c], made[c], ledger.known[c]) for c in ledger.going(alive)]
-            )
+            before = {c: ledger.curve(c) for c in alive}
+            made = self._forecast(ledger.curves, asked)
+            yield from ledger.ask(Extension(c, rounds) for c, rounds in asked.items())
+            rungs.append(self._trials(ledger, before, made))
+        yield from self._finals(ledger, backtest(rungs))
 
-    def _trial(self, seen: float, made: Forecast, curve: Curve) -> Trial:
-        return Trial(seen, made.of_measurement(self.examples), value(curve))
+    def _finals(self, ledger: Ledger, weight: float) -> Script:
+        """Finish runs, ``SLOTS`` at a time, till no other can be finished."""
+        learned = dict(ledger.curves)
+        while options := [c for c in ledger.curves if 0 < ledger.missing(c) <= ledger.left]:
+            ranked = self._ranked(ledger, options, weight, learned)
+            if not self.finished(ledger.curves):
+                ranked = _insured(ledger, ranked)
+            batch = [e.candidate for e in ledger.whole(ranked, ledger.left)][:SLOTS]
+            if not batch:  # all that could be finished have diverged
+                break
+            ends = ledger.whole(batch, ledger.left)
+            yield from ledger.ask([self._paused(ledger, end) for end in ends])
+
+    def _paused(self, ledger: Ledger, end: Extension) -> Extension:
+        """Return a run's extension to its pause, or to its end if it has passed that."""
+        curve = ledger.curve(end.candidate)
+        pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
+        before = curve.rounds < pause < self.enough(end.candidate, curve)
+        return replace(end, rounds=pause) if before else end
 
     def _forecast(
-        self, known: History, asked: Mapping[Candidate, int]
+        self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
     ) -> dict[Candidate, Forecast]:
-        return forecast(known, asked, self.examples, max(self.horizons.values()))
+        return forecast(known, asked, self.examples, max(self.horizons.values()), learned)
 
     def _first_trials(self, ledger: Ledger) -> list[Trial]:
         """Return trials of forecasts from the earlier part of the first rung to its end."""
-        rounds = {c: ledger.asked[c] for c in ledger.going(self.starters)}
+        rounds = {c: ledger.curve(c).rounds for c in _going(ledger, self.starters)}
         early = {
-            c: ledger.known[c].until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
+            c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
         }
         early = {c: curve for c, curve in early.items() if curve.evaluated}
         made = self._forecast(early, {c: rounds[c] for c in early})
-        return [self._trial(value(early[c]), made[c], ledger.known[c]) for c in early]
+        return self._trials(ledger, early, made)
+
+    def _trials(
+        self, ledger: Ledger, before: History, made: Mapping[Candidate, Forecast]
+    ) -> list[Trial]:
+        return [
+            Trial(_value(before[c]), made[c].of_measurement(self.examples), _value(ledger.curve(c)))
+            for c in _going(ledger, before)
+        ]
 
     def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
-        others = [c for c in self.spread if c not in ledger.asked]
+        others = [c for c in self.spread if c not in ledger.curves]
         if weight and others:
-            made = self._forecast(ledger.known, {c: self.horizons[c] for c in others})
-            others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
-        ends = most_rounds([ledger.horizons[c] for c in self.starters], RUNGS, self.finalists)
-        spare = min(ledger.spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
+            made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
+            if made:
+                others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
+        ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
+        spent = self.effort - ledger.left
+        spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
 
-    def _ranked(self, ledger: Ledger, alive: Sequence[Candidate], weight: float) -> list[Candidate]:
-        """Return who has not diverged, best first by the blend of what is seen and forecast."""
-        alive = ledger.going(alive)
-        made = self._forecast(ledger.known, {c: ledger.horizons[c] for c in alive})
-        seen = [value(ledger.known[c]) for c in alive]
-        ranks = blended(seen, [made[c].mean for c in alive], weight)
+    def _ranked(
+        self,
+        ledger: Ledger,
+        alive: Iterable[Candidate],
+        weight: float,
+        learned: History | None = None,
+    ) -> list[Candidate]:
+        """Return who has not diverged, best first by the blend of what is seen and forecast.
+
+        In the finals, where hyper-parameters are those of before (``learned``), hope counts too.
+        """
+        alive = _going(ledger, alive)
+        horizons = {c: self.horizon(c, ledger.curve(c)) for c in alive}
+        made = self._forecast(ledger.curves, horizons, learned)
+        hope = 0 if learned is None else 1
+        foretold = [made[c].mean + hope * made[c].sd for c in alive]
+        ranks = blended([_value(ledger.curve(c)) for c in alive], foretold, weight)
         by = dict(zip(alive, ranks.tolist(), strict=True))
         return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
 
     def _fitting(self, ledger: Ledger, ranked: list[Candidate], rung: int) -> list[Candidate]:
         """Return the leaders that the effort can take to the end, one of them at least."""
         for count in range(len(ranked), 1, -1):
-            horizons = [ledger.horizons[c] for c in ranked[:count]]
-            spent = sum(ledger.asked[c] for c in ranked[:count])
+            horizons = [self.horizon(c, ledger.curve(c)) for c in ranked[:count]]
+            spent = sum(ledger.curve(c).rounds for c in ranked[:count])
             if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.left:
                 return ranked[:count]
         return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
 
-    def _finishing(self, ledger: Ledger, ranked: list[Candidate]) -> list[Candidate]:
-        """Return all that the effort finishes: the leaders first, then the best forecasts."""
-        others = set(ledger.going(list(ledger.known))) - set(ranked)
-        made = self._forecast(ledger.known, {c: ledger.horizons[c] for c in others})
-        left, finishing = ledger.left, []
-        for c in [*ranked, *sorted(others, key=lambda c: (-made[c].mean, c))]:
-            if ledger.missing(c) <= left:
-                left -= ledger.missing(c)
-                finishing.append(c)
-        return finishing or ranked[:1]
+
+def _insured(ledger: Ledger, ranked: list[Candidate]) -> list[Candidate]:
+    """Return those first that leave enough to finish another one, should they fall."""
+    missing = [ledger.missing(c) for c in ranked]
+    alone = {
+        c: ledger.missing(c) + min([*missing[:i], *missing[i + 1 :]], default=0) > ledger.left
+        for i, c in enumerate(ranked)
+    }
+    return sorted(ranked, key=lambda c: alone[c])
+
+
+def _going(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates whose runs were evaluated and have not diverged."""
+    curves = {c: ledger.curve(c) for c in candidates}
+    return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]
+
+
+def _value(curve: Curve) -> float:
+    """Return the smoothed accuracy at a curve's end."""
+    return smoothed(curve.evaluated, curve.accuracies, curve.rounds)

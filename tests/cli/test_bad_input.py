@@ -172,7 +172,7 @@ def test_an_output_folder_that_is_a_file_is_refused(monkeypatch, capfd, tmp_path
 @pytest.mark.parametrize(
     ("search", "says"),
     [
-        ("best", "unknown search 'best'; valid: halving, race"),
+        ("best", "unknown search 'best'; valid: race, halving"),
         ("grid", "give --effort 1"),
     ],
 )

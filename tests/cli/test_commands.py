@@ -87,7 +87,7 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert again["effort"].pop("trained_now_rounds") == 0
     first["effort"].pop("trained_now_rounds")
     assert again == first
-    assert first["effort"]["search"] == first["request"]["search"] == "halving"
+    assert first["effort"]["search"] == first["request"]["search"] == "race"
     for name in ("asha", "grid"):
         made = answer(monkeypatch, capfd, planner.cli.main, [*PLAN, "--search", name])
         assert made["effort"]["search"] == made["request"]["search"] == name

@@ -196,5 +196,5 @@ def test_seeds_start_elsewhere_where_the_effort_is_small():
 
 
 def test_an_unknown_name_says_the_valid_ones():
-    with pytest.raises(ConfigError, match="unknown search 'best'; valid: halving, race, hyperband"):
+    with pytest.raises(ConfigError, match="unknown search 'best'; valid: race, halving, hyperband"):
         maker("best")

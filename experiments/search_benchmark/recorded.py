@@ -1,0 +1,120 @@
+"""A world of curves that were really trained, for every seed and candidate to the last round.
+
+``experiments/real_grid/digits.parquet`` has a row for each evaluated round of each run. A
+replay's seed picks one of the recorded seeds, whose curves the search sees; runs again are those of
+the other seeds. What is true of a candidate is the mean over seeds of the accuracy, averaged over
+the last 15 % of each curve, where 50 dense rounds on uploads 16 times slower end by the bytes that
+were really sent.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from worlds import CAP, DENSE_ROUNDS, IMAGES, REFERENCE_RANK, UPLOAD_RATIO, entries, round_nbytes
+from worlds import horizon as predicted
+
+from floss_sim.wire import plain_nbytes
+from planner.noise import smoothed
+from planner.search import Curve, Extension, History
+from planner.space import Candidate
+
+CURVES = Path(__file__).parents[1] / "real_grid" / "digits.parquet"
+COHORT = 5
+BUDGET = COHORT * DENSE_ROUNDS * (1 + UPLOAD_RATIO) * plain_nbytes(entries(REFERENCE_RANK))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Curves of a file, as one seed shows them.
+
+    Attributes:
+        path: The file.
+        seed: Names a search; picks the recorded seed.
+        run: 0 for that one, further numbers for the next ones, in turn.
+    """
+
+    path: Path
+    seed: int
+    run: int = 0
+
+    family = "recorded"
+    examples = IMAGES
+    longest = CAP
+
+    @classmethod
+    def read(cls, seed: int) -> Recorded:
+        """Return the world of the committed file."""
+        return cls(CURVES, seed)
+
+    def again(self, run: int) -> Recorded:
+        """Return the same world as runs of another seed show it."""
+        return replace(self, run=run)
+
+    @cached_property
+    def horizons(self) -> dict[Candidate, int]:
+        """Rounds that the budget affords each candidate, as predicted without training."""
+        return {c: predicted(c) for c in sorted({c for c, _ in _curves(self.path)})}
+
+    @property
+    def grid_rounds(self) -> int:
+        """Rounds of the whole grid, as predicted."""
+        return sum(self.horizons.values())
+
+    def terms(self, effort: float, seed: int = 0) -> dict[str, Any]:
+        """Return what a strategy is told; ``effort`` is a fraction of the grid's rounds."""
+        evaluated = sorted({r for curve in _curves(self.path).values() for r in curve.evaluated})
+        return {
+            "horizons": self.horizons,
+            "nbytes": {c: float(h * sum(round_nbytes(c))) for c, h in self.horizons.items()},
+            "effort": math.floor(effort * self.grid_rounds),
+            "seed": seed,
+            "snap": lambda rounds: evaluated[max(1, bisect_right(evaluated, rounds)) - 1],
+            "examples": IMAGES,
+        }
+
+    def extend(self, proposals: Sequence[Extension]) -> History:
+        """Return the curves of these candidates, as if trained."""
+        return {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
+
+    def curve(self, candidate: Candidate, rounds: int) -> Curve:
+        """Return what evaluations show of a run up to some rounds."""
+        seeds = sorted({seed for c, seed in _curves(self.path) if c == candidate})
+        whole = _curves(self.path)[candidate, seeds[(self.seed + self.run) % len(seeds)]]
+        return replace(whole.until(rounds), rounds=rounds)
+
+    def truth(self, candidate: Candidate) -> float:
+        """Return the mean accuracy of a candidate's finished runs over the recorded seeds."""
+        runs = [curve for (c, _), curve in _curves(self.path).items() if c == candidate]
+        return fmean(smoothed(r.evaluated, r.accuracies, r.horizon or CAP) for r in runs)
+
+    def regret(self, candidate: Candidate) -> float:
+        """Return how many accuracy points a candidate is off the best."""
+        return 100 * (max(map(self.truth, self.horizons)) - self.truth(candidate))
+
+
+@lru_cache(maxsize=2)
+def _curves(path: Path) -> dict[tuple[Candidate, int], Curve]:
+    """Return every recorded run of FLoSS with its horizon, by candidate and seed."""
+    table = pd.read_parquet(path).query("method == 'floss'").dropna(subset="accuracy")
+    settings = ["rank", "down_density", "up_density", "seed"]
+    made = {}
+    for (rank, down, up, seed), rows in table.sort_values("round").groupby(settings):
+        spent = rows["down_bytes"] + UPLOAD_RATIO * rows["up_bytes"]
+        affords = int(np.interp(BUDGET, [0, *spent], [0, *rows["round"]]))
+        made[Candidate(int(rank), float(down), float(up)), int(seed)] = Curve(
+            tuple(rows["round"].tolist()),
+            tuple(rows["accuracy"].tolist()),
+            int(rows["round"].max()),
+            horizon=max(1, affords),
+        )
+    return made

@@ -1,0 +1,109 @@
+"""Intervals of accuracies: how often they hold, and what they are moved by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from planner.intervals import SEED_LUCK, intervals, stretched
+from planner.search import Curve
+from planner.space import Candidate, grid
+
+GRID = grid((1, 4, 16), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
+EVALUATED = (1, 2, 3, 5, 7, *range(10, 201, 5))
+
+
+def truth(candidate: Candidate, rounds: int) -> float:
+    best = 0.93 - 0.01 * abs(math.log2(candidate.rank) - 2) + 0.01 * candidate.down_density
+    return best - 0.8 * (1 + rounds / 4) ** -1.2
+
+
+def curve(candidate: Candidate, rounds: int, seed: int) -> Curve:
+    rng = np.random.default_rng([seed, GRID.index(candidate)])
+    evaluated = tuple(r for r in EVALUATED if r <= rounds)
+    noisy = (rng.binomial(350, truth(candidate, r)) / 350 for r in evaluated)
+    return Curve(evaluated, tuple(noisy), rounds)
+
+
+def known(seed: int) -> dict[Candidate, Curve]:
+    return {c: curve(c, 200 if i % 3 == 0 else 65, seed) for i, c in enumerate(GRID)}
+
+
+def test_nine_of_ten_hold_what_is_true():
+    held = []
+    for seed in range(6):
+        made = intervals(known(seed), dict.fromkeys(GRID, 200), 350, 200)
+        held += [i.low <= truth(c, 200) <= i.high for c, i in made.items()]
+    assert 0.82 <= np.mean(held) <= 1
+
+
+def test_what_ends_earlier_is_a_forecast_and_wider():
+    made = intervals(known(0), dict.fromkeys(GRID, 200), 350, 200)
+    kinds = {c: i.kind for c, i in made.items()}
+    assert [kinds[c] for c in GRID[:4]] == ["measured", "forecast", "forecast", "measured"]
+    measured, forecast = (
+        np.mean([i.high - i.low for i in made.values() if i.kind == kind])
+        for kind in ("measured", "forecast")
+    )
+    assert measured < forecast
+    assert made[GRID[0]].to_json() == {
+        "low": made[GRID[0]].low, "high": made[GRID[0]].high, "level": 0.9, "kind": "measured",
+    }  # fmt: skip
+
+
+def test_a_higher_level_is_wider():
+    narrow, wide = (
+        intervals(known(0), {GRID[0]: 200}, 350, 200, level)[GRID[0]] for level in (0.8, 0.99)
+    )
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_a_curve_of_another_shape_than_the_others_is_believed():
+    """Ten points under its neighbours, throughout."""
+    odd = GRID[12]
+    history = {c: curve(c, 200, 1) for c in GRID}
+    low = tuple(a - 0.1 for a in history[odd].accuracies)
+    history[odd] = Curve(history[odd].evaluated, tuple(max(0.0, a) for a in low), 200)
+    assert intervals(history, {odd: 200}, 350, 200)[odd].mean < truth(odd, 200) - 0.07
+
+
+def test_a_fallen_curve_stays_down_and_teaches_nothing():
+    history = {c: curve(c, 200, 2) for c in GRID}
+    before = intervals(history, {GRID[0]: 200}, 350, 200)[GRID[0]]
+    fallen = tuple(
+        a if r < 150 else 0.1 for r, a in zip(EVALUATED, history[GRID[1]].accuracies, strict=False)
+    )
+    history[GRID[1]] = Curve(EVALUATED, fallen, 200)
+    made = intervals(history, {GRID[0]: 200, GRID[1]: 200}, 350, 200)
+    assert made[GRID[1]].mean < 0.2
+    assert made[GRID[0]].mean == pytest.approx(before.mean, abs=0.01)
+    alone = {GRID[1]: history[GRID[1]]}
+    assert intervals(alone, {GRID[1]: 200}, 350, 200)[GRID[1]].mean < 0.2
+
+
+def test_another_seed_moves_and_narrows():
+    history = known(3)
+    first = intervals(history, {GRID[0]: 200}, 350, 200)[GRID[0]]
+    other = Curve(EVALUATED, (first.mean - 0.02,) * len(EVALUATED), 200)
+    again = intervals(history, {GRID[0]: 200}, 350, 200, again={GRID[0]: [other]})[GRID[0]]
+    assert first.mean - 0.02 < again.mean < first.mean
+    assert again.high - again.low < first.high - first.low
+    assert first.high - first.low > 2 * 1.64 * SEED_LUCK
+
+
+def test_deviations_are_stretched_where_ends_are_foretold_badly():
+    regular = {c: curve(c, 200, 4) for c in GRID}
+    bent = {
+        c: Curve(k.evaluated, tuple(
+            min(1.0, a + (0.03 * (-1) ** i if r > 170 else 0))
+            for r, a in zip(k.evaluated, k.accuracies, strict=False)
+        ), 200)
+        for i, (c, k) in enumerate(regular.items())
+    }  # fmt: skip
+    assert stretched(bent, 350, 200) > 1.5 * stretched(regular, 350, 200)
+
+
+def test_nothing_known_has_no_interval():
+    assert intervals({}, {GRID[0]: 200}, 350, 200) == {}
