@@ -17,7 +17,7 @@ from floss_sim.config import RunConfig
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.run import run
-from floss_sim.training import KIND, open_learner, test_metrics
+from floss_sim.training import learner_kind, open_learner, test_metrics
 
 THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
@@ -55,7 +55,8 @@ class CurveStore:
         Raises:
             RecordError: The store cannot be written, or holds something else there.
         """
-        description = config.description(KIND, self.device, THREADS)
+        kind = learner_kind(config, device=self.device)
+        description = config.description(kind, self.device, THREADS)
         return RunFolder.open(self.root / str(description["fingerprint"])[:32], description)
 
     def rounds(self, config: RunConfig) -> int:
