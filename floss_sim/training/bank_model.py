@@ -21,6 +21,7 @@ from floss_sim.layout import HEAD_BIAS, HEAD_WEIGHT, LORA_A, LORA_B, Layout, ini
 from floss_sim.sparsity import Vector
 from floss_sim.training.bank import BankHead, BankLinear, Batch, Segments
 from floss_sim.training.dropout import Draws, install
+from floss_sim.training.frozen import speed_up
 from floss_sim.training.inputs import Reader, Tensors, reader
 from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import first_of
@@ -135,6 +136,7 @@ def build_bank_model(config: RunConfig, device: torch.device) -> BankModel:
         values = torch.from_numpy(initial_values(tensor, config.seed)).view(tensor.shape)
         setattr(layers.put(tensor.name, banked), _ATTRIBUTES[tensor.kind], values.to(device))
     install(backbone, backbone, draws)
+    speed_up(backbone, device)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
     return BankModel(

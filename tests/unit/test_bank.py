@@ -19,6 +19,7 @@ from floss_sim.training.local import Work, train_locally, work_of
 
 CPU = torch.device("cpu")
 AGREE = 1e-4  # largest difference of an update, as a fraction of its largest entry
+RATE = {"learning_rate": 0.02}  # at larger ones tiny random models amplify what rounding begins
 # Examples of each client; batches of 4: steps of 4, 4, 1 and 4, 3 and 4, 3 and 4 and 2.
 SIZES = (9, 7, 7, 4, 2)
 
@@ -53,7 +54,7 @@ def works_of(
     parts = np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1])
     works = []
     for client, part in enumerate(parts):
-        start_N = draw.normal(scale=0.1, size=run.layout.entries).astype(np.float32)
+        start_N = draw.normal(scale=0.05, size=run.layout.entries).astype(np.float32)
         mask_N = draw.random(run.layout.entries) < 0.5 if masks and client != 1 else None
         names = ("client", client, "dispatch", 7)
         work = work_of(start_N, mask_N, part, x, inputs, settings, run.seed, names)
@@ -66,8 +67,9 @@ def both(run: TinyRun, **chosen) -> tuple[list[np.ndarray], list[np.ndarray], li
     data = examples(run.kind, sum(SIZES))
     bank, flat = build_bank_model(run, CPU), build_flat_model(run, CPU)
     works = works_of(run, bank.inputs, **chosen)
-    together = train_together(bank, *data, run.client, works)
-    in_turn = [train_locally(flat, *data, run.client, work) for work in works]
+    settings = run.client.model_copy(update=RATE)
+    together = train_together(bank, *data, settings, works)
+    in_turn = [train_locally(flat, *data, settings, work) for work in works]
     pairs = (zip(values, works, strict=True) for values in (together, in_turn))
     ours, theirs = ([work.start - value for value, work in pair] for pair in pairs)
     return ours, theirs, works
@@ -75,7 +77,7 @@ def both(run: TinyRun, **chosen) -> tuple[list[np.ndarray], list[np.ndarray], li
 
 def assert_agree(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
     for one, other in zip(ours, theirs, strict=True):
-        assert np.abs(other).max() > 1e-3
+        assert np.abs(other).max() > 1e-4
         assert np.abs(one - other).max() <= AGREE * np.abs(other).max()
 
 
@@ -92,7 +94,7 @@ def test_lora_dropout_draws_alike_and_really_drops(tiny: TinyRun):
     assert_agree(ours, theirs)
     still, _, _ = both(tiny)
     assert all(
-        np.abs(a - b).max() > 0.05 * np.abs(b).max() for a, b in zip(ours, still, strict=True)
+        np.abs(a - b).max() > 0.01 * np.abs(b).max() for a, b in zip(ours, still, strict=True)
     )
 
 
