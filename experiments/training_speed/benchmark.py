@@ -36,6 +36,7 @@ PLACES = [
     ("optimizer", cohort._Momentum, "step"),
     ("forward", backbone.FlatModel, "outputs"),
     ("forward", local.functional, "cross_entropy"),
+    ("forward", Published, "outputs"),
     ("backward", torch.Tensor, "backward"),
     ("optimizer", torch.optim.SGD, "step"),
     ("evaluation", TorchLearner, "evaluate"),

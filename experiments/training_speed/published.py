@@ -16,7 +16,7 @@ from floss_sim.config import RunConfig
 from floss_sim.messages import draw_cohort
 from floss_sim.rng import stream
 from floss_sim.training.adapters import with_adapters
-from floss_sim.training.inputs import reader
+from floss_sim.training.inputs import Tensors, reader
 from floss_sim.training.learner import on_device
 from floss_sim.training.loading import load_backbone
 
@@ -72,9 +72,12 @@ class Published:
                 chosen = torch.from_numpy(order[first : first + settings.batch_size])
                 x, y = (part[chosen.to(self.device)] for part in self.train)
                 optimizer.zero_grad()
-                logits = model(**self.inputs.read(x)).logits
-                functional.cross_entropy(*self.inputs.targets(logits, x, y)).backward()
+                functional.cross_entropy(*self.outputs(model, x, y)).backward()
                 optimizer.step()
+
+    def outputs(self, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return a batch's logits and targets."""
+        return self.inputs.targets(model(**self.inputs.read(x)).logits, x, y)
 
 
 def largest(vector: torch.Tensor, density: float) -> torch.Tensor:
