@@ -11,6 +11,7 @@ nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import constriction
@@ -41,23 +42,23 @@ class Scale:
         self.last = len(self.densities) - 1
         odds = inner / (1 - inner)
         middle = np.sqrt(odds[1:] * odds[:-1])
-        self._between = middle / (1 + middle)
+        # A density of zero is at or below the first of these, one of one above the last.
+        self._between = np.array([0.0, *(middle / (1 + middle)), np.nextafter(1, 0)])
         with np.errstate(divide="ignore"):
-            self._one_bits, self._zero_bits = -np.log2(self.densities), -np.log2(1 - self.densities)
-        self._one_bits[0] = self._zero_bits[-1] = 0  # of these there are none
+            one_bits, self._zero_bits = -np.log2(self.densities), -np.log2(1 - self.densities)
+        one_bits[0] = self._zero_bits[-1] = 0  # of these there are none
+        self._more_bits = one_bits - self._zero_bits
         self._models: dict[int, Model] = {}
 
     def levels_of(self, counts_C: Counts, sizes_C: Counts) -> Counts:
         """Return the level of each cell, which holds ``counts_C`` ones in ``sizes_C`` bits."""
-        levels_C: Counts = 1 + self._between.searchsorted(counts_C / np.maximum(sizes_C, 1))
-        levels_C[counts_C == sizes_C] = self.last
-        levels_C[counts_C == 0] = 0
+        levels_C: Counts = self._between.searchsorted(counts_C / np.maximum(sizes_C, 1))
         return levels_C
 
     def cost_bits(self, counts_C: Counts, sizes_C: Counts, levels_C: Counts) -> float:
         """Return the bits that such cells take, but for a few of the coder's own."""
-        zeros_C = sizes_C - counts_C
-        return float(counts_C @ self._one_bits[levels_C] + zeros_C @ self._zero_bits[levels_C])
+        more_bits = counts_C @ self._more_bits[levels_C]
+        return float(sizes_C @ self._zero_bits[levels_C] + more_bits)
 
     def model(self, level: int) -> Model:
         """Return the model of eight bits of a level."""
@@ -69,9 +70,9 @@ class Scale:
 FINE, COARSE = Scale(4), Scale(1)
 
 
-def weighted(weights: NDArray[np.float64]) -> Model:
+def weighted(weights: Sequence[float] | NDArray[np.float64]) -> Model:
     """Return the model of symbols whose probabilities are as these weights, two or more of them."""
-    return constriction.stream.model.Categorical(weights, perfect=False)
+    return constriction.stream.model.Categorical(np.asarray(weights), perfect=False)
 
 
 def bytes_of_density(density: float) -> Model:

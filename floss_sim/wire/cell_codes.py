@@ -9,15 +9,27 @@ Shapes: C cells, K positions sent.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.bits import CODER_BYTES, Counts, Scale, SymbolReader, SymbolWriter, weighted
+from floss_sim.wire.bits import (
+    CODER_BYTES,
+    Counts,
+    Scale,
+    SymbolReader,
+    Symbols,
+    SymbolWriter,
+    weighted,
+)
 from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
-from floss_sim.wire.universe import Cells, Positions, Universe, counts_up_to
+from floss_sim.wire.universe import Bytes, Cells, Positions, Universe
+
+# A nibble is a weight in half octaves; 0 is none.
+_HALF_OCTAVES = [(1.0 if n % 2 else 181 / 256) * 2.0 ** (n // 2 + 1) for n in range(16)]
+_NIBBLE_WEIGHTS = [0.0, *_HALF_OCTAVES[1:]]
 
 
 @dataclass(frozen=True)
@@ -42,47 +54,48 @@ class CellPlan:
     def __init__(self, partition: Partition, cells: Cells, positions_K: Positions) -> None:
         scale = partition.scale
         self._partition, self._cells = partition, cells
-        self._positions_K = positions_K
-        self._counts_C = cells.counts(positions_K)
-        self._levels_C = scale.levels_of(self._counts_C, cells.sizes)
+        counts_C, self._packed = cells.marked(positions_K)
+        self._levels_C = scale.levels_of(counts_C, cells.sizes)
         self._lowest = int(self._levels_C.min())
-        often = np.bincount(self._levels_C - self._lowest)
+        often = np.bincount(self._levels_C)[self._lowest :].tolist()
         self._nibbles = _nibbles(often) if partition.weighs else None
-        self._weights = _weights(self._nibbles, often.size)
-        bits = scale.cost_bits(self._counts_C, cells.sizes, self._levels_C)
-        bits -= float(often @ np.log2(np.maximum(self._weights / self._weights.sum(), 2.0**-24)))
-        header = 2 if self._nibbles is None else 2 + -(-often.size // 2)
+        self._weights = _weights(self._nibbles, len(often))
+        bits = scale.cost_bits(counts_C, cells.sizes, self._levels_C)
+        bits += _entropy(often, self._weights)
+        header = 2 if self._nibbles is None else 2 + -(-len(often) // 2)
         self.nbytes = header + math.ceil(bits / 8) + CODER_BYTES  # but for one or two
 
     def section(self) -> bytes:
         """Return the bytes."""
         writer = SymbolWriter()
-        if self._weights.size > 1:
+        if len(self._weights) > 1:
             writer.write(self._levels_C - self._lowest, weighted(self._weights))
-        stretch = _Stretch(self._partition.scale, self._cells, self._levels_C)
-        places_K = self._cells.places(self._positions_K)
-        packed, start = stretch.pack(places_K, self._counts_C).astype(np.int32), 0
-        for level, length in stretch.runs:
-            writer.write(packed[start : start + length], self._partition.scale.model(level))
+        groups = _Groups(self._partition.scale, self._cells, self._levels_C)
+        symbols, start = self._packed()[groups.sent].astype(np.int32), 0
+        for level, length in groups.runs:
+            writer.write(symbols[start : start + length], self._partition.scale.model(level))
             start += length
-        header = bytes([self._lowest, self._weights.size])
+        header = bytes([self._lowest, len(self._weights)])
         if self._nibbles is not None:
-            header += nibble_bytes(self._nibbles)
+            header += nibble_bytes(np.array(self._nibbles))
         return header + writer.done()
 
 
-def _nibbles(often: Counts) -> Counts:
+def _nibbles(often: Sequence[int]) -> list[int]:
     """Return how often each level occurs in half octaves: 15 of the most frequent, 0 of none."""
-    below = np.rint(2 * np.log2(often.max() / np.maximum(often, 1)))
-    nibbles: Counts = np.where(often > 0, np.maximum(15 - below, 1), 0).astype(np.int64)
-    return nibbles
+    most = max(often)
+    return [max(15 - round(2 * math.log2(most / n)), 1) if n else 0 for n in often]
 
 
-def _weights(nibbles: Counts | None, levels: int) -> NDArray[np.float64]:
-    if nibbles is None:
-        return np.ones(levels)
-    octaves = np.ldexp(np.where(nibbles % 2, 1.0, 181 / 256), nibbles // 2 + 1)
-    return np.where(nibbles > 0, octaves, 0.0)
+def _weights(nibbles: Sequence[int] | None, levels: int) -> list[float]:
+    return [1.0] * levels if nibbles is None else [_NIBBLE_WEIGHTS[n] for n in nibbles]
+
+
+def _entropy(often: Sequence[int], weights: Sequence[float]) -> float:
+    """Return the bits of all levels, each of which occurs so often, under their weights."""
+    total = sum(weights)
+    pairs = zip(often, weights, strict=True)
+    return sum(n * math.log2(total / weight) for n, weight in pairs if n)
 
 
 def read_cells(universe: Universe, partition: Partition, section: memoryview) -> Positions:
@@ -100,67 +113,47 @@ def read_cells(universe: Universe, partition: Partition, section: memoryview) ->
         raise PayloadError("index section has levels beyond its scale")
     nibbles = None
     if partition.weighs:
-        nibbles = nibbles_of(section[2:start]).astype(np.int64)
-        if not nibbles[:span].any() or nibbles[span:].any():
+        nibbles = nibbles_of(section[2:start]).tolist()
+        if not any(nibbles[:span]) or any(nibbles[span:]):
             raise PayloadError("index section weighs no level, or one beyond the last")
         nibbles = nibbles[:span]
     reader = SymbolReader(section[start:])
     levels_C = np.full(cells.sizes.size, lowest)
     if span > 1:
         levels_C += reader.read(levels_C.size, weighted(_weights(nibbles, span)))
-    stretch = _Stretch(scale, cells, levels_C)
-    parts = [reader.read(length, scale.model(level)) for level, length in stretch.runs]
+    groups = _Groups(scale, cells, levels_C)
+    parts = [reader.read(length, scale.model(level)) for level, length in groups.runs]
     reader.done()
-    symbols = np.concatenate([*parts, np.zeros(0, np.int32)]).astype(np.uint8)
-    return cells.positions(stretch.unpack(symbols))
+    return cells.positions(groups.joined(parts))
 
 
-class _Stretch:
-    """The bits of all cells, each from a byte of its own on; those that are sent, by their levels.
+class _Groups:
+    """The bytes of all cells, by their levels; those of the first and the last are not sent.
 
-    Cells of the first and of the last level are not sent. ``runs``: how many bytes of each level.
+    Attributes:
+        runs: How many bytes of each other level are sent.
+        sent: Which bytes these are.
     """
 
     def __init__(self, scale: Scale, cells: Cells, levels_C: Counts) -> None:
         self._cells = cells
-        self._full_C = levels_C == scale.last
-        self._lengths_C = (cells.sizes + 7) >> 3
-        self._begins_C = self._lengths_C.cumsum() - self._lengths_C
-        self._pads_C = 8 * self._begins_C - cells.starts  # bits between cells, up to each one
-        self._padded = bool((cells.sizes & 7).any())
-        sent_C = self._lengths_C * ((levels_C > 0) & ~self._full_C)
-        by_level = np.bincount(levels_C, weights=sent_C).astype(np.int64)
-        self.runs = [(int(level), int(by_level[level])) for level in by_level.nonzero()[0]]
-        order_C = levels_C.argsort(kind="stable")
-        lengths, begins = sent_C[order_C], self._begins_C[order_C]
-        self._sent = (begins - (lengths.cumsum() - lengths)).repeat(lengths)
-        self._sent += np.arange(self._sent.size)
+        # Of bytes numpy's stable sort counts, and need not compare.
+        order = levels_C.astype(np.uint8).repeat(cells.lengths).argsort(kind="stable")
+        by_level = np.bincount(levels_C, cells.lengths)
+        lengths = {int(level): int(by_level[level]) for level in by_level.nonzero()[0]}
+        begin, end = lengths.pop(0, 0), order.size - lengths.pop(scale.last, 0)
+        self.runs, self.sent, self._full = lengths.items(), order[begin:end], order[end:]
 
-    def pack(self, places_K: Positions, counts_C: Counts) -> NDArray[np.uint8]:
-        """Return the bits of the places that are sent, as bytes."""
-        bits = np.zeros(8 * int(self._lengths_C.sum()), dtype=bool)
-        bits[places_K + self._pads_C.repeat(counts_C) if self._padded else places_K] = True
-        packed: NDArray[np.uint8] = np.packbits(bits, bitorder="little")[self._sent]
-        return packed
-
-    def unpack(self, packed: NDArray[np.uint8]) -> Positions:
-        """Return the places of all ones in increasing order, those of full cells included.
+    def joined(self, parts: Sequence[Symbols]) -> Bytes:
+        """Return all bytes, given those that are sent.
 
         Raises:
             PayloadError: A bit beyond the end of a cell is set.
         """
-        cell_bytes = np.zeros(int(self._lengths_C.sum()), dtype=np.uint8)
-        cell_bytes[self._sent] = packed
-        bits = np.unpackbits(cell_bytes, bitorder="little")
-        for begin, size in zip(
-            8 * self._begins_C[self._full_C], self._cells.sizes[self._full_C], strict=True
-        ):
-            bits[begin : begin + size] = 1
-        ones: Positions = bits.nonzero()[0]
-        if not self._padded:
-            return ones
-        counts_C = counts_up_to(8 * (self._begins_C + self._lengths_C), ones)
-        places_K: Positions = ones - self._pads_C.repeat(counts_C)
-        if (places_K >= (self._cells.starts + self._cells.sizes).repeat(counts_C)).any():
+        cells, packed = self._cells, np.zeros(self._cells.full.size, dtype=np.uint8)
+        if parts:
+            packed[self.sent] = np.concatenate(parts)
+        packed[self._full] = cells.full[self._full]
+        if cells.padded and (packed & ~cells.full).any():
             raise PayloadError("a bit beyond the end of its cell is set")
-        return places_K
+        return packed

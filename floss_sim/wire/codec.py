@@ -61,8 +61,11 @@ def encode(
         if (mask_N & ~known_N).any():
             raise ValueError("an entry to be sent is outside the known mask")
         values_N, mask_N = values_N[known_N], mask_N[known_N]
-    positions_K = np.flatnonzero(mask_N if keep_zeros else mask_N & (values_N != 0))
-    sent_K = values_N[positions_K]
+    positions_K = mask_N.nonzero()[0]
+    sent_K = values_N.take(positions_K)
+    if not keep_zeros and not sent_K.all():
+        positions_K = positions_K[sent_K != 0]
+        sent_K = values_N.take(positions_K)
     if not np.isfinite(sent_K).all():
         raise ValueError("a value to be sent is not finite")
     universe = Universe(layout, known_N, held_N)

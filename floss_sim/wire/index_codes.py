@@ -97,11 +97,11 @@ def _plan(universe: Universe, positions_K: Positions, code: int) -> CellPlan:
 def _smallest(size: int, positions_K: Positions, plans: Mapping[int, CellPlan]) -> int:
     """Return the code whose section is smallest; the lowest of equals."""
     count = positions_K.size
-    lengths = {BITMAP: -(-size // 8), RANGE: range_bytes(size, count)}
-    lengths |= {code: plan.nbytes for code, plan in plans.items()}
+    lengths = [(-(-size // 8), BITMAP), (range_bytes(size, count), RANGE)]
+    lengths += [(plan.nbytes, code) for code, plan in plans.items()]
     if count <= MOST_RICE:
-        lengths[RICE] = rice_bytes(positions_K)
-    return min(lengths, key=lambda code: (lengths[code], code))
+        lengths.append((rice_bytes(positions_K), RICE))
+    return min(lengths)[1]
 
 
 def read(universe: Universe, code: int, section: memoryview, count: int) -> Positions:
@@ -137,7 +137,12 @@ def _mask(size: int, positions_K: Positions) -> NDArray[np.bool_]:
 def _read_bitmap(size: int, section: memoryview, count: int) -> Positions:
     if len(section) != -(-size // 8):
         raise PayloadError(f"bitmap of {len(section)} bytes for {size} entries")
-    return np.flatnonzero(np.unpackbits(np.frombuffer(section, np.uint8), bitorder="little"))
+    return _ones(np.frombuffer(section, np.uint8))
+
+
+def _ones(packed: NDArray[np.uint8]) -> Positions:
+    # Viewed as bools, of which numpy finds the true ones eight times as fast as other numbers.
+    return np.unpackbits(packed, bitorder="little").view(bool).nonzero()[0]
 
 
 def _write_range(size: int, positions_K: Positions) -> bytes:
@@ -153,7 +158,7 @@ def _read_range(size: int, section: memoryview, count: int) -> Positions:
     reader = SymbolReader(section)
     symbols = reader.read(-(-size // 8), bytes_of_density(count / size))
     reader.done()
-    return np.flatnonzero(np.unpackbits(symbols.astype(np.uint8), bitorder="little"))
+    return _ones(symbols.astype(np.uint8))
 
 
 def _read_none(size: int, section: memoryview, count: int) -> Positions:

@@ -7,6 +7,8 @@ knows how many numbers of which type there are, and fills an array that it has m
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pcodec
 from numpy.typing import DTypeLike, NDArray
@@ -18,9 +20,12 @@ _CHUNK = 1 << 18
 _LEVEL = 8  # where the size has stopped to fall
 _MOST_META = 1 << 17  # bytes, generously
 _PLAIN = 0  # a chunk's first byte: classic mode, no delta encoding
-_NAMES = {"float32": "f32", "float16": "f16", "int16": "i16"}
+_NAMES = {np.dtype(np.float32): "f32", np.dtype(np.float16): "f16", np.dtype(np.int16): "i16"}
+_COMPRESSOR = wrapped.FileCompressor()
+_HEADER = _COMPRESSOR.write_header()
 
 
+@lru_cache(maxsize=64)
 def _config(count: int) -> pcodec.ChunkConfig:
     return pcodec.ChunkConfig(
         compression_level=_LEVEL,
@@ -32,11 +37,10 @@ def _config(count: int) -> pcodec.ChunkConfig:
 
 def packed(numbers_K: NDArray[np.generic]) -> bytes:
     """Return numbers of a type in the table above, packed."""
-    file = wrapped.FileCompressor()
-    parts = [file.write_header()]
+    parts = [_HEADER]
     for start in range(0, numbers_K.size, _CHUNK):
         part = np.ascontiguousarray(numbers_K[start : start + _CHUNK])
-        chunk = file.chunk_compressor(part, _config(part.size))
+        chunk = _COMPRESSOR.chunk_compressor(part, _config(part.size))
         parts += [chunk.write_meta(), chunk.write_page(0)]
     return b"".join(parts)
 
@@ -48,7 +52,7 @@ def unpacked(section: memoryview, count: int, dtype: DTypeLike) -> NDArray[np.ge
         PayloadError: The bytes are not just these numbers, packed as above.
     """
     numbers_K = np.empty(count, dtype=dtype)
-    data = bytes(section)
+    name, data = _NAMES[numbers_K.dtype], bytes(section)
     try:
         file, at = wrapped.FileDecompressor.new(data)
         for start in range(0, count, _CHUNK):
@@ -56,7 +60,7 @@ def unpacked(section: memoryview, count: int, dtype: DTypeLike) -> NDArray[np.ge
             most = at + 2 * part.nbytes + _MOST_META
             if data[at : at + 1] != bytes([_PLAIN]):
                 raise PayloadError("packed values are in a mode of their own")
-            chunk, read = file.chunk_decompressor(data[at:most], _NAMES[str(np.dtype(dtype))])
+            chunk, read = file.chunk_decompressor(data[at:most], name)
             at += read
             progress, read = chunk.read_page_into(data[at:most], part.size, part)
             at += read

@@ -19,6 +19,7 @@ Shapes: masks are bool over N entries or, of a universe, U; cells are C.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -29,20 +30,15 @@ from floss_sim.layout import Layout
 from floss_sim.sparsity import Mask
 
 Positions = NDArray[np.int64]
-
-
-def counts_up_to(ends_C: Positions, sorted_K: Positions) -> Positions:
-    """Return how many of some increasing numbers lie before each end and not before the last."""
-    counts_C = sorted_K.searchsorted(ends_C)
-    counts_C[1:] -= counts_C[:-1].copy()
-    return counts_C
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
     """A partition: how many entries each cell has, and which entry is at each place.
 
-    ``order`` is None where places are entries.
+    The bits of all places stand in bytes, those of each cell from a byte of its own on. ``order``
+    is None where places are entries.
     """
 
     sizes: Positions
@@ -51,42 +47,99 @@ class Cells:
     @cached_property
     def starts(self) -> Positions:
         """The first place of each cell."""
-        starts: Positions = np.cumsum(self.sizes) - self.sizes
+        starts: Positions = self.sizes.cumsum() - self.sizes
         return starts
 
-    def counts(self, positions_K: Positions) -> Positions:
-        """Return how many of these entries each cell has."""
-        if self.order is None:
-            return counts_up_to(self.starts + self.sizes, positions_K)
-        return np.bincount(self._cell[positions_K], minlength=self.sizes.size)
-
-    def places(self, positions_K: Positions) -> Positions:
-        """Return the places of entries, in increasing order."""
-        if self.order is None:
-            return positions_K
-        places: Positions = np.sort(self._place[positions_K])
-        return places
-
-    def positions(self, places_K: Positions) -> Positions:
-        """Return the entries at places, in increasing order."""
-        if self.order is None:
-            return places_K
-        positions: Positions = np.sort(self.order[places_K])
-        return positions
+    @cached_property
+    def lengths(self) -> Positions:
+        """How many bytes each cell has."""
+        return (self.sizes + 7) >> 3
 
     @cached_property
-    def _cell(self) -> NDArray[np.int32]:
-        """The cell of each entry."""
-        cell = np.empty(self._place.size, dtype=np.int32)
-        cell[self.order] = np.repeat(np.arange(self.sizes.size, dtype=np.int32), self.sizes)
-        return cell
+    def full(self) -> Bytes:
+        """The bytes of all entries: a bit that is not set in them belongs to none."""
+        full = np.full(int(self.lengths.sum()), 255, dtype=np.uint8)
+        partly = (self.sizes & 7).nonzero()[0]
+        full[self._ends[partly] - 1] = (1 << (self.sizes[partly] & 7)) - 1
+        return full
 
     @cached_property
-    def _place(self) -> Positions:
-        order = np.arange(0) if self.order is None else self.order
-        place = np.empty_like(order)
-        place[order] = np.arange(order.size)
-        return place
+    def padded(self) -> bool:
+        """Whether there are bits that belong to no entry."""
+        return bool((self.sizes & 7).any())
+
+    def marked(self, positions_K: Positions) -> tuple[Positions, Callable[[], Bytes]]:
+        """Return how many of these entries each cell has, and what makes the bytes of all bits."""
+        if self._bit is None:
+            counts_C = _counts_up_to(self.starts + self.sizes, positions_K)
+            return counts_C, lambda: self._bytes(self._shifted(positions_K, counts_C))
+        packed = self._bytes(self._bit.take(positions_K))
+        return self._counts_of(packed), lambda: packed
+
+    def positions(self, packed: Bytes) -> Positions:
+        """Return the entries whose bits are set, in increasing order."""
+        bits = np.unpackbits(packed, bitorder="little").view(bool)  # ones of bools are found faster
+        if self._bit is not None:
+            bits = bits.take(self._bit)
+        ones: Positions = bits.nonzero()[0]
+        if self._bit is not None or not self.padded:
+            return ones
+        return self._shifted(ones, _counts_up_to(8 * self._ends, ones), back=True)
+
+    def _bytes(self, bits_K: Positions) -> Bytes:
+        bits = np.zeros(8 * self.full.size, dtype=bool)
+        bits[bits_K] = True
+        return np.packbits(bits, bitorder="little")
+
+    def _counts_of(self, packed: Bytes) -> Positions:
+        filled, begins = self._filled
+        if filled.size == 0:
+            return self.sizes
+        counts = np.add.reduceat(np.bitwise_count(packed), begins, dtype=np.int64)
+        if filled.size == self.sizes.size:
+            return counts
+        counts_C = np.zeros_like(self.sizes)
+        counts_C[filled] = counts
+        return counts_C
+
+    def _shifted(self, sorted_K: Positions, counts_C: Positions, back: bool = False) -> Positions:
+        """Return the bits of places, or the places of bits, of which each cell has so many."""
+        if not self.padded:
+            return sorted_K
+        shifts_K = self._shifts.repeat(counts_C)
+        return sorted_K - shifts_K if back else sorted_K + shifts_K
+
+    @cached_property
+    def _ends(self) -> Positions:
+        """The byte after each cell's last one."""
+        return self.lengths.cumsum()
+
+    @cached_property
+    def _filled(self) -> tuple[Positions, Positions]:
+        """Which cells are not empty (of a layout, all), and the first byte of each."""
+        filled = self.lengths.nonzero()[0]
+        return filled, (self._ends - self.lengths)[filled]
+
+    @cached_property
+    def _shifts(self) -> Positions:
+        """How far bits are behind places, in each cell."""
+        return 8 * (self._ends - self.lengths) - self.starts
+
+    @cached_property
+    def _bit(self) -> Positions | None:
+        """The bit of each entry; None where bits are in the order of entries."""
+        if self.order is None:
+            return None
+        bit = np.empty_like(self.order)
+        bit[self.order] = np.arange(self.order.size) + self._shifts.repeat(self.sizes)
+        return bit
+
+
+def _counts_up_to(ends_C: Positions, sorted_K: Positions) -> Positions:
+    """Return how many of some increasing numbers lie before each end and not before the last."""
+    counts_C = sorted_K.searchsorted(ends_C)
+    counts_C[1:] -= counts_C[:-1].copy()
+    return counts_C
 
 
 @lru_cache(maxsize=8)

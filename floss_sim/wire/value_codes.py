@@ -95,9 +95,11 @@ class ValueCode:
         if not values_K.size:
             return b"", False
         scales, symbols_K = self.split(values_K, draw)
-        prefix, plain = scales.astype(_F32).tobytes(), _plain(symbols_K, self.bits)
-        small = packed(symbols_K) if self.dtype else plain
-        return (prefix + small, True) if len(small) < len(plain) else (prefix + plain, False)
+        prefix = scales.astype(_F32).tobytes()
+        small = packed(symbols_K) if self.dtype else None
+        if small is not None and len(small) < -(-values_K.size * self.bits // 8):
+            return prefix + small, True
+        return prefix + _plain(symbols_K, self.bits), False
 
     def read(self, section: memoryview, count: int, is_packed: bool) -> Vector:
         """Return the values of a section.
@@ -115,7 +117,7 @@ class ValueCode:
         if self.most and not ((-self.most <= symbols_K) & (symbols_K <= self.most)).all():
             raise PayloadError(f"message holds a symbol beyond {self.most}")
         with np.errstate(over="ignore", invalid="ignore"):
-            values_K: Vector = self.join(scales, symbols_K).astype(np.float32)
+            values_K: Vector = self.join(scales, symbols_K).astype(np.float32, copy=False)
         if not np.isfinite(values_K).all():
             raise PayloadError("message holds a value that is not finite")
         return values_K
@@ -164,7 +166,7 @@ def _symbols(section: memoryview, count: int, bits: int, dtype: str | None) -> S
 
 
 def _split_fp32(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
-    return values_K[:0], values_K.astype(np.float32)
+    return values_K[:0], values_K.astype(np.float32, copy=False)
 
 
 def _join_fp32(scales: Vector, symbols_K: Symbols) -> Vector:
@@ -173,20 +175,25 @@ def _join_fp32(scales: Vector, symbols_K: Symbols) -> Vector:
 
 def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     magnitude = np.abs(values_K)
+    lowest = magnitude.min()
     least = max(float(magnitude.max()) / _HALF_RANGE, float(_TINY))
-    scale = np.maximum(magnitude.min(), np.float32(least))
-    scaled = magnitude / scale
+    scale = np.maximum(lowest, np.float32(least))
+    scaled = np.divide(magnitude, scale, out=magnitude)
     # A half lacks 13 bits of the fraction, and counts exponents from 112 less.
     random = _generator(draw).integers(0, 1 << 13, values_K.size, dtype=np.uint16)
-    halves = ((scaled.view(np.uint32) + random) >> 13) - (112 << 10)
-    small = scaled < _HALF_NORMAL
-    if small.any():  # below, a half is a number of equal steps
+    halves = scaled.view(np.uint32) + random
+    halves >>= 13
+    halves -= 112 << 10
+    if lowest / scale < _HALF_NORMAL:  # below, a half is a number of equal steps
+        small = scaled < _HALF_NORMAL
         halves[small] = np.floor(scaled[small] / _HALF_STEP + random[small] / (1 << 13))
     # The largest that a half may be for its value to stay finite.
     most = np.float16(min(_LARGEST / float(scale), 65504.0))
-    halves = np.minimum(halves, np.nextafter(most, np.float16(0)).view(np.uint16))
-    signs = values_K.view(np.uint32) >> 31 << 15
-    return np.array([scale], dtype=np.float32), (halves | signs).astype(np.uint16).view(np.float16)
+    np.minimum(halves, np.nextafter(most, np.float16(0)).view(np.uint16), out=halves)
+    signs = values_K.view(np.uint32) >> 31
+    signs <<= 15
+    halves |= signs
+    return np.array([scale], dtype=np.float32), halves.astype(np.uint16).view(np.float16)
 
 
 def _join_fp16(scales: Vector, symbols_K: Symbols) -> Values:
@@ -218,9 +225,11 @@ def _levels(levels: int) -> Callable[[Vector, Draw], tuple[Vector, Symbols]]:
         starts = np.arange(0, values_K.size, BUCKET)
         largest = np.maximum.reduceat(np.abs(values_K), starts)
         scales = np.clip(largest / np.float32(levels), _TINY, most).astype(np.float32)
-        scaled = values_K.astype(np.float64) / _spread(scales, values_K.size)
-        rounded = np.floor(scaled + _generator(draw).random(values_K.size))
-        return scales, np.clip(rounded, -levels, levels).astype(np.int16)
+        rounded = values_K.astype(np.float64)
+        rounded /= _spread(scales, values_K.size)
+        rounded += _generator(draw).random(values_K.size)
+        np.floor(rounded, out=rounded)
+        return scales, np.clip(rounded, -levels, levels, out=rounded).astype(np.int16)
 
     return split
 
@@ -236,9 +245,12 @@ def _join_levels(scales: Vector, symbols_K: Symbols) -> Values:
 def _split_tail(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     magnitude = np.abs(values_K).astype(np.float64)
     low, high = magnitude.min(), magnitude.max()
-    steps = (magnitude - low) * (_TAIL / (high - low) if high > low else 0)
-    level = np.minimum(np.floor(steps + _generator(draw).random(values_K.size)), _TAIL)
-    symbols_K = np.copysign(1 + level, values_K).astype(np.int16)
+    level = np.subtract(magnitude, low, out=magnitude)
+    level *= _TAIL / (high - low) if high > low else 0
+    level += _generator(draw).random(values_K.size)
+    np.minimum(np.floor(level, out=level), _TAIL, out=level)
+    level += 1
+    symbols_K = np.copysign(level, values_K, out=level).astype(np.int16)
     return np.array([low, high], dtype=np.float32), symbols_K
 
 

@@ -41,18 +41,39 @@ def masks(layout: Layout) -> list[np.ndarray]:
     ]
 
 
-def test_without_an_order_places_are_entries():
-    cells = Cells(np.array([2, 3]))
-    some = np.array([0, 3, 4])
-    assert cells.starts.tolist() == [0, 2]
-    assert cells.places(some).tolist() == cells.positions(some).tolist() == some.tolist()
+def both(cells: Cells, positions: list[int]) -> tuple[list[int], list[int]]:
+    """Return the counts of cells and the bytes of entries, which must be read back."""
+    counts, packed = cells.marked(np.array(positions, dtype=np.int64))
+    assert cells.positions(packed()).tolist() == positions
+    return counts.tolist(), packed().tolist()
 
 
-def test_places_and_entries_are_each_others_inverse_in_increasing_order():
+def test_bits_are_in_the_order_of_entries_each_cell_from_a_byte_of_its_own_on():
+    cells = Cells(np.array([2, 9]))
+    assert (cells.starts.tolist(), cells.lengths.tolist()) == ([0, 2], [1, 2])
+    assert both(cells, [0, 3, 4, 10]) == ([1, 3], [0b01, 0b0000_0110, 0b1])
+    assert (cells.padded, cells.full.tolist()) == (True, [0b11, 255, 0b1])
+
+
+def test_cells_of_whole_bytes_are_a_bitmap():
+    cells = Cells(np.array([8, 16]))
+    assert both(cells, [0, 7, 9]) == ([2, 1], [0b1000_0001, 0b10, 0])
+    assert (cells.padded, cells.full.tolist()) == (False, [255] * 3)
+
+
+def test_an_order_says_which_entry_is_at_each_place():
     cells = Cells(np.array([3, 2]), np.array([4, 0, 2, 1, 3]))
-    assert cells.starts.tolist() == [0, 3]
-    assert cells.places(np.array([0, 3, 4])).tolist() == [0, 1, 4]
-    assert cells.positions(np.array([0, 1, 4])).tolist() == [0, 3, 4]
+    assert both(cells, [0, 3, 4]) == ([2, 1], [0b011, 0b10])
+
+
+def test_empty_cells_have_no_bytes_wherever_they_are():
+    order = np.array([4, 0, 2, 1, 3])
+    for sizes in ([0, 3, 0, 0, 2, 0], [0, 0, 5], [5, 0, 0]):
+        for cells in (Cells(np.array(sizes)), Cells(np.array(sizes), order)):
+            assert cells.full.size == sum(size > 0 for size in sizes)
+            assert both(cells, [0, 1, 2, 3, 4])[0] == sizes
+    nothing = Cells(np.array([0, 0]), np.zeros(0, np.int64))
+    assert both(nothing, []) == ([0, 0], [])
 
 
 @EVERY
@@ -107,14 +128,17 @@ def test_of_a_held_mask_what_is_known_counts(layout: Layout):
 
 @EVERY
 @pytest.mark.parametrize("partition", ["tensors", "rows", "held"])
-def test_positions_go_to_places_and_back(layout: Layout, partition: str):
+def test_positions_go_to_bytes_by_cells_and_back(layout: Layout, partition: str):
     for known in (None, *masks(layout)):
         universe = Universe(layout, known, seeded(3).random(layout.entries) < 0.3)
         cells = universe.cells(partition)
-        positions = np.flatnonzero(seeded(4).random(universe.size) < 0.5)
-        places = cells.places(positions)
-        assert (np.diff(places) > 0).all()
-        assert cells.positions(places).tolist() == positions.tolist()
+        chosen = seeded(4).random(universe.size) < 0.5
+        counts, packed = both(cells, np.flatnonzero(chosen).tolist())
+        in_places = chosen if cells.order is None else chosen[cells.order]
+        parts = np.split(in_places, np.cumsum(cells.sizes)[:-1])
+        assert counts == [part.sum() for part in parts]
+        by_hand = [np.packbits(part, bitorder="little") for part in parts]
+        assert packed == np.concatenate(by_hand).tolist()
 
 
 def test_without_a_held_mask_there_are_no_cells_of_it():

@@ -1,18 +1,14 @@
-"""The command ``floss-plan``."""
+"""``floss-plan`` itself: what is asked, and the search for its answer."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from floss_sim.cli.common import (
     BackboneOption,
@@ -26,29 +22,22 @@ from floss_sim.cli.common import (
     SetOption,
     TaskOption,
     given,
-    guard,
     network,
     parse_settings,
-    progress_bar,
 )
-from floss_sim.errors import ConfigError
 from floss_sim.records import fingerprint
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from planner import report
 from planner.budget import parse_budget
-from planner.plan import Plan
-from planner.planning import make_plan
+from planner.cli.common import integers, items, plan_with_progress, print_plan
 from planner.request import Request
 from planner.space import grid
 from planner.store import CurveStore, default_root
 from planner.strategies import STRATEGIES, maker
-from planner.workers import worker_pool
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-_HELP = """Which rank and densities give the best model within a budget.
+HELP = """Which rank and densities give the best model within a budget.
 
 Predicts the cost of every candidate, searches by really training (see --search), and
 prints the recommendation beside dense LoRA and the thesis' rule at the same budget. Every curve is
@@ -66,8 +55,8 @@ Examples:
 """
 
 
-@app.command(help=_HELP)
 def plan(
+    context: typer.Context,
     budget: Annotated[str, typer.Option(help="What may be spent; see above.")] = "50-dense-rounds",
     task: TaskOption = "digits",
     dataset: DatasetOption = None,
@@ -106,6 +95,8 @@ def plan(
     json_: JsonOption = False,
 ) -> None:
     """Which rank and densities give the best model within a budget."""
+    if context.invoked_subcommand is not None:
+        return
     maker(search)  # an unknown name is said before anything is loaded
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
@@ -114,9 +105,9 @@ def plan(
         budget=parse_budget(budget),
         profile=network(network_name, upload_ratio),
         candidates=grid(
-            _integers(ranks),
-            [parse_density(text) for text in _items(down_densities)],
-            [parse_density(text) for text in _items(up_densities)],
+            integers(ranks),
+            [parse_density(text) for text in items(down_densities)],
+            [parse_density(text) for text in items(up_densities)],
         ),
         reference_rank=reference_rank,
         max_rounds=max_rounds,
@@ -127,61 +118,15 @@ def plan(
     curves = CurveStore(store or default_root(), resolve_device(device))
     folder = out or _default_folder(request)
     report.ensure(folder)
-    made = _plan_with_progress(request, curves, workers or os.cpu_count() or 1)
+    made = plan_with_progress(request, curves, workers or os.cpu_count() or 1)
     report.save(made, folder)
     if json_:
         print(json.dumps(made.to_json(), indent=2))
     else:
-        _print(made, folder)
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(item) for item in _items(text)]
-    except ValueError:
-        raise ConfigError(f"ranks {text!r} are not integers separated by commas") from None
+        print_plan(made, folder)
 
 
 def _default_folder(request: Request) -> Path:
     mark = fingerprint(request.to_json())[:6]  # other seeds and candidates keep their own plans
     parts = (request.task.name, request.budget.text, request.profile.name, mark)
     return Path("plans") / re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts))
-
-
-def _plan_with_progress(request: Request, store: CurveStore, workers: int) -> Plan:
-    console = Console(stderr=True)
-    with progress_bar(console) as bar, worker_pool(workers) as pool:
-        work = bar.add_task("predicting costs", total=None)
-        tenths = -1
-
-        def show(stage: str, done: int, expected: int) -> None:
-            nonlocal tenths
-            bar.update(work, description=stage, completed=done, total=expected or None)
-            if bar.disable and expected and 10 * done // expected > tenths:  # a log, no terminal
-                tenths = 10 * done // expected
-                console.print(f"{stage}: {done} of at most {expected} rounds")
-
-        return make_plan(request, store, pool, show)
-
-
-def _print(made: Plan, folder: Path) -> None:
-    console = Console()
-    title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for position, column in enumerate(report.COLUMNS):
-        table.add_column(column, no_wrap=True, justify="right" if position else "left")
-    for row in report.table_rows(made):
-        table.add_row(*row, style="bold" if row[0] == "plan" else "")
-    console.print(table)
-    for line in report.sentences(made):
-        console.print(line, highlight=False)
-    print(f"Saved plan.json and accuracy.png in\n{folder}")
-
-
-def main() -> None:
-    """Entry point of ``floss-plan``."""
-    sys.exit(guard(app, "floss-plan"))

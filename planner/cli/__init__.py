@@ -1,0 +1,18 @@
+"""The command ``floss-plan``: one module a sub-command, and ``common`` for what they share."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from floss_sim.cli.common import guard
+from planner.cli import plan
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.callback(invoke_without_command=True, help=plan.HELP)(plan.plan)
+
+
+def main() -> None:
+    """Entry point of ``floss-plan``."""
+    sys.exit(guard(app, "floss-plan"))
