@@ -10,6 +10,7 @@
     │   ├── TaskError            an unknown or unusable task
     │   ├── ProfileError         an unknown or unusable network profile
     │   ├── BudgetError          a budget that cannot be read or met
+    │   ├── PlanError            a plan file that cannot be used
     │   └── RecordError          a run folder that cannot be used
     │       └── RecordLockedError  another process is writing it
     ├── PayloadError             bytes that are not a message of this layout
@@ -49,6 +50,10 @@ class ProfileError(ConfigError):
 
 class BudgetError(ConfigError):
     """A budget cannot be read, or no candidate can meet it."""
+
+
+class PlanError(ConfigError):
+    """A plan file cannot be read, or does not fit what it was made for any more."""
 
 
 class RecordError(ConfigError):

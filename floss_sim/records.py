@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -369,12 +370,35 @@ class RunFolder:
                 if path.name not in named:
                     path.unlink(missing_ok=True)
 
-    def note_host(self, round_: int, seconds: float) -> None:
-        """Append host seconds since the run was opened and peak memory, for people."""
+    def note_host(self, after: int, round_: int, seconds: float) -> None:
+        """Append what a run has taken since it was opened, for people and estimates.
+
+        Args:
+            after: Rounds that were committed when it was opened.
+            round_: The last round now.
+            seconds: Host seconds in between.
+        """
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        line = json.dumps({"round": round_, "host_s": seconds, "peak_memory_kb": peak_kb})
+        note = {"after": after, "round": round_, "host_s": seconds, "peak_memory_kb": peak_kb}
         with (self.path / "host.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write(json.dumps(note) + "\n")
+
+    def noted(self) -> tuple[int, float]:
+        """Return for how many rounds host seconds were noted, and these; lost notes are skipped."""
+        path, last = self.path / "host.jsonl", dict[int, tuple[int, float]]()
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                note = json.loads(line)
+                after, round_, seconds = int(note["after"]), int(note["round"]), note["host_s"]
+                last[after] = round_ - after, float(seconds)
+            except (ValueError, KeyError, TypeError):
+                continue
+        return sum(n for n, _ in last.values()), math.fsum(s for _, s in last.values())
+
+    def host_s_per_round(self) -> float | None:
+        """Return the mean host seconds of a round as noted; None where nothing usable is."""
+        rounds, seconds = self.noted()
+        return seconds / rounds if rounds else None
 
     def note_divergence(self, reason: str) -> None:
         """Keep why the run cannot go on: the same trajectory diverges every time.

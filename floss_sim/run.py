@@ -209,6 +209,7 @@ class _Ledger:
         self._clients: Mapping[int, ClientState] = {}
         self._in_flight: tuple[Dispatch, ...] = ()
         self._began = self._committed = time.monotonic()
+        self._done = folder.committed().rounds if folder else 0
 
     def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
         """Take a round's rows; commit them now and then."""
@@ -243,7 +244,8 @@ class _Ledger:
         self._committed = time.monotonic()
         if self._commit_every_s:  # large checkpoints of many clients: a tenth of the time
             self._commit_every_s = max(self._commit_every_s, 10 * (self._committed - began))
-        self._folder.note_host(self._rounds[-1]["round"], self._committed - self._began)
+        elapsed_s = self._committed - self._began
+        self._folder.note_host(self._done, self._rounds[-1]["round"], elapsed_s)
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:
         """Return everything as tables."""

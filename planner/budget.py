@@ -11,11 +11,16 @@ text                   what is limited
 ``2GB``                encoded bytes of all clients, both directions
 ``500MB/client``       the same for each slot of the cohort
 ``90s``, ``36h``       simulated wall clock, with everything in it
+``36h@95%``            the same, in at least 95 % of simulated fleets (see clock.py)
 =====================  ======================================================================
+
+Beside its budget a plan may be told what the busiest client may transfer in a whole run: a
+:class:`Limit` holds both.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,62 +32,110 @@ from numpy.typing import NDArray
 from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
 from floss_sim.records import RunRecord
-from floss_sim.units import (
-    BITS_PER_BYTE,
-    format_bytes,
-    format_duration,
-    parse_bytes,
-    parse_duration,
-)
+from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
+from planner.clock import Fleets
+from planner.traffic import Traffic
 
 Kind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
-_GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s or 36h"
+_GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h or 36h@95%"
 _DENSE_ROUNDS = re.compile(r"([1-9]\d{0,5})-dense-rounds?")
+_PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget as it was given: ``amount`` in dense rounds, bytes or seconds by its ``kind``."""
+    """A budget as it was given: ``amount`` in dense rounds, bytes or seconds by its ``kind``.
+
+    ``confidence`` is the share of fleets that must finish in time, of seconds alone; None asks
+    nothing but the profile's own fleet.
+    """
 
     text: str
     kind: Kind
     amount: float
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A budget resolved against a reference and a network.
+    """A budget resolved against a reference and a network, and what a client may transfer.
 
-    ``amount`` is in bytes (kinds of bytes) or seconds (link seconds for dense rounds).
+    Attributes:
+        budget: As it was given.
+        amount: In bytes (kinds of bytes) or seconds (link seconds for dense rounds).
+        links: Of the fleet.
+        cohort: Clients of a round, by the task.
+        client_bytes: The most that the busiest client may transfer in a whole run.
+        fleets: Time what was not simulated, or what must hold on many fleets.
     """
 
     budget: Budget
     amount: float
     links: Sequence[ClientLink]
     cohort: int
+    client_bytes: float = math.inf
+    fleets: Fleets | None = None
 
-    def spent(self, record: RunRecord) -> NDArray[np.float64]:
+    def spent(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
         """Return what a run on this network has spent after each round, shape (rounds,)."""
-        if self.budget.kind == "dense-rounds":
-            return link_seconds(record, self.links)
-        if self.budget.kind == "seconds":
-            return np.asarray(record.rounds["closed_at_s"], dtype=np.float64)
-        both = np.asarray(record.rounds["down_bytes"]) + np.asarray(record.rounds["up_bytes"])
-        per = self.cohort if self.budget.kind == "client-bytes" else 1
-        return np.cumsum(both, dtype=np.float64) / per
+        traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
+        if self.budget.kind != "seconds":
+            return self.spent_by(traffic, np.empty(0))
+        if isinstance(run, RunRecord) and self.budget.confidence is None:
+            return np.asarray(run.rounds["closed_at_s"], dtype=np.float64)
+        return self.closing(traffic)
 
-    def rounds(self, record: RunRecord) -> int:
-        """Return how many rounds of a run the budget affords."""
-        return int(np.count_nonzero(self.spent(record) <= self.amount))
+    def shares(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
+        """Return the share of what may be spent that is after each round: above 1, too much.
+
+        The larger of the budget's share and that of ``client_bytes``.
+        """
+        return self.with_clients(self.spent(run) / self.amount, run)
+
+    def with_clients(
+        self, budget_R: NDArray[np.float64], run: RunRecord | Traffic
+    ) -> NDArray[np.float64]:
+        """Return the shares of a run of which those of the budget are known."""
+        if math.isinf(self.client_bytes):
+            return budget_R
+        traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
+        return np.maximum(budget_R, traffic.busiest_bytes() / self.client_bytes)
+
+    def spent_by(self, traffic: Traffic, closed_at_R: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what messages have spent whose rounds close at these instants."""
+        if self.budget.kind == "seconds":
+            return closed_at_R
+        if self.budget.kind == "dense-rounds":
+            return traffic.link_seconds(self.links)
+        return traffic.nbytes() / (traffic.shape[1] if self.budget.kind == "client-bytes" else 1)
+
+    def closing(self, traffic: Traffic) -> NDArray[np.float64]:
+        """Return by when rounds close, with the budget's confidence where it has one.
+
+        Raises:
+            ValueError: There are no ``fleets``.
+        """
+        if self.fleets is None:
+            raise ValueError("a limit without fleets times nothing")
+        return self.fleets.closing(traffic)
+
+    def rounds(self, run: RunRecord | Traffic) -> int:
+        """Return how many rounds of a run are affordable."""
+        return int(np.count_nonzero(self.shares(run) <= 1))
 
     def describe(self) -> str:
         """Return the budget in words."""
         if self.budget.kind == "dense-rounds":
             return f"{self.budget.text} = {format_duration(self.amount)} of link time"
         if self.budget.kind == "seconds":
-            return f"{format_duration(self.amount)} of simulated time"
+            return f"{format_duration(self.amount)} of simulated time{self._confidence()}"
         whose = "a cohort slot" if self.budget.kind == "client-bytes" else "in all"
         return f"{format_bytes(self.amount)} {whose}"
+
+    def _confidence(self) -> str:
+        """Return how sure a budget in seconds must be, in words."""
+        share = self.budget.confidence
+        return "" if share is None else f" in {100 * share:.4g} % of fleets"
 
 
 def parse_budget(text: str) -> Budget:
@@ -100,25 +153,21 @@ def parse_budget(text: str) -> Budget:
         return Budget(text, "bytes", parse_bytes(text))
     except UnitError:
         pass
+    duration, at, percent = text.partition("@")
     try:
-        seconds = parse_duration(text)
+        seconds = parse_duration(duration)
     except UnitError:
         raise BudgetError(f"cannot read budget {text!r}; {_GRAMMAR}") from None
     if seconds == 0:
         raise BudgetError(f"budget {text!r} must be above zero")
-    return Budget(text, "seconds", seconds)
+    return Budget(text, "seconds", seconds, _confidence(text, percent) if at else None)
 
 
-def link_seconds(record: RunRecord, links: Sequence[ClientLink]) -> NDArray[np.float64]:
-    """Return the cumulative rate-weighted traffic of a run after each round, in seconds.
-
-    Payloads over nominal rates: no latency, header, queue or trace is in it.
-    """
-    transfers = record.transfers
-    clients, client = np.unique(np.asarray(transfers["client"]), return_inverse=True)
-    down = np.asarray(transfers["direction"].to_pylist()) != "up"
-    down_rate = np.array([links[int(i)].down_bits_per_s for i in clients])[client]
-    up_rate = np.array([links[int(i)].up_bits_per_s for i in clients])[client]
-    seconds = BITS_PER_BYTE * np.asarray(transfers["nbytes"]) / np.where(down, down_rate, up_rate)
-    by_round = np.bincount(np.asarray(transfers["round"]) - 1, weights=seconds)
-    return np.cumsum(by_round)
+def _confidence(text: str, percent: str) -> float:
+    match = _PERCENT.fullmatch(percent)
+    if not match or float(match[1]) == 0:
+        raise BudgetError(
+            f"budget {text!r}: {percent!r} is no confidence; valid: above 0 and below 100 %, as in "
+            "36h@95%"
+        )
+    return float(match[1]) / 100

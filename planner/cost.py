@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-import pyarrow.compute as pc
 
-from floss_sim import RunConfig
 from floss_sim.calibration import Calibration
 from floss_sim.errors import BudgetError
-from floss_sim.network import NetworkProfile
-from floss_sim.records import RunRecord
-from floss_sim.run import size_only
-from floss_sim.wire import plain_nbytes, predict_nbytes
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.wire import plain_nbytes
 from planner.budget import Limit
+from planner.clock import Fleets
 from planner.request import Request
 from planner.space import Candidate
+from planner.traffic import Floats, Traffic
+
+FEWEST = 2  # rounds that a candidate must afford
+Cause = Literal["round_s", "client_bytes", "budget"]
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,11 @@ class Cost:
     takes is known from its first rounds on.
 
     Attributes:
-        down_bytes: One download.
-        up_bytes: One upload.
-        round_s: Mean simulated seconds of a round.
-        horizon: Rounds that the budget affords, at most the cap.
-        most: Largest share of the budget that a round takes.
+        down_bytes: One download, the mean of a run.
+        up_bytes: One upload, likewise.
+        round_s: Mean simulated seconds of a round, with the budget's confidence if it has one.
+        horizon: Rounds that the limit affords, at most the cap.
+        most: Largest share of what may be spent that a round takes.
     """
 
     down_bytes: int
@@ -58,75 +62,134 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """The budget's limit, and the cost of every candidate and baseline that affords a round.
+    """The limit, and the cost of every candidate and baseline that affords rounds.
 
-    ``searched`` are the candidates among them.
+    Attributes:
+        limit: What may be spent.
+        of: By candidate, and by baseline that affords a round.
+        searched: The candidates among them.
+        left_out: How many candidates are not, by the first cause that holds.
+        courses: Predicted messages of a run up to the cap, and when its rounds close.
     """
 
     limit: Limit
     of: Mapping[Candidate, Cost]
     searched: tuple[Candidate, ...]
+    left_out: Mapping[Cause, int]
+    courses: Mapping[Candidate, tuple[Traffic, Floats]]
 
     @property
     def grid_rounds(self) -> int:
         """Rounds that training every candidate to its horizon would take."""
         return sum(self.of[candidate].horizon for candidate in self.searched)
 
+    def rounds(self, candidate: Candidate, calibration: Calibration) -> int:
+        """Return the rounds that a candidate of calibrated sizes affords."""
+        return self.limit.rounds(self.predicted(candidate).scaled(calibration))
+
+    def predicted(self, candidate: Candidate) -> Traffic:
+        """Return the predicted messages of a run."""
+        traffic, _ = self.courses[candidate]
+        return traffic
+
 
 def price(request: Request) -> Costs:
     """Return the costs of a request, without training.
 
     Raises:
-        BudgetError: No candidate can afford a round; says what the cheapest takes.
+        BudgetError: Every candidate is left out; says what the cheapest takes.
     """
     limit = resolve(request)
-    wanted = {*request.candidates, *request.baselines().values()}
+    wanted = sorted({*request.candidates, *request.baselines().values()})
+    rounds, first_bytes = request.max_rounds, request.profile.first_download
+    traffic = {c: Traffic.predicted(request.config(c), rounds, first_bytes) for c in wanted}
+    return _costs(request, limit, {c: (t, limit.closing(t)) for c, t in traffic.items()})
 
-    def predicted(candidate: Candidate) -> Cost:
-        record = size_only(request.config(candidate), request.profile, request.max_rounds)
-        return cost_of(record, limit)
 
-    costs = {candidate: predicted(candidate) for candidate in sorted(wanted)}
-    searched = tuple(sorted(c for c in set(request.candidates) if costs[c].horizon))
+def within(request: Request, costs: Costs, amount: float) -> Costs:
+    """Return the costs of a request at a smaller amount of its budget.
+
+    Raises:
+        BudgetError: As of :func:`price`.
+    """
+    return _costs(request, replace(costs.limit, amount=amount), costs.courses)
+
+
+def _costs(
+    request: Request, limit: Limit, courses: Mapping[Candidate, tuple[Traffic, Floats]]
+) -> Costs:
+    costs = {c: cost_of(*course, limit) for c, course in courses.items()}
+    candidates, baselines = set(request.candidates), set(request.baselines().values())
+    causes = {c: _cause(request, limit, costs[c], courses[c][0]) for c in candidates}
+    searched = tuple(c for c in sorted(candidates) if not causes[c])
     if not searched:
-        cheapest = min(request.candidates, key=lambda c: costs[c].most)
-        raise BudgetError(
-            f"budget {limit.budget.text!r} affords no round of any candidate; a round of the "
-            f"cheapest ({cheapest}) takes {costs[cheapest].most:.3g} times the budget"
-        )
-    return Costs(limit, {c: cost for c, cost in costs.items() if cost.horizon}, searched)
+        raise _nothing_left(request, limit, costs)
+    shown = {c for c in baselines if costs[c].horizon} | set(searched)
+    left_out = Counter(cause for cause in causes.values() if cause)
+    affordable = {c: cost for c, cost in costs.items() if c in shown}
+    return Costs(limit, affordable, searched, dict(sorted(left_out.items())), courses)
 
 
 def resolve(request: Request) -> Limit:
     """Return the limit that a request's budget sets on its network."""
-    reference, budget = request.reference(), request.budget
-    links = request.profile.links(reference.fleet.clients)
-    limit = Limit(budget, budget.amount, links, reference.server.cohort)
+    reference, budget, clients = request.reference(), request.budget, request.task.partition.clients
+    limit = Limit(
+        budget,
+        budget.amount,
+        request.profile.links(clients),
+        reference.server.cohort,
+        request.max_client_bytes,
+        Fleets.of(request.profile, clients, budget.confidence),
+    )
     if budget.kind != "dense-rounds":
         return limit
-    record = _dense_rounds(reference, request.profile, int(budget.amount))
-    return Limit(budget, float(limit.spent(record)[-1]), links, limit.cohort)
+    plain = plain_nbytes(reference.layout.entries)  # 32 bits an entry, whatever they hold
+    rounds, first_bytes = int(budget.amount), request.profile.first_download
+    dense = Traffic.predicted(reference, rounds, first_bytes).sized(plain, plain)
+    return replace(limit, amount=float(limit.spent(dense)[-1]))
 
 
-def _dense_rounds(reference: RunConfig, profile: NetworkProfile, rounds: int) -> RunRecord:
-    """Return dense rounds as the thesis counts them: 32 bits an entry, whatever they hold."""
-    entries = reference.layout.entries
-    plain = (plain_nbytes(entries) / predict_nbytes(entries, entries),) * 2
-    return size_only(reference, profile, rounds, calibration=Calibration(*plain))
-
-
-def cost_of(record: RunRecord, limit: Limit) -> Cost:
-    """Return the cost that a size-only record shows."""
-    spent = limit.spent(record)
-    transfers = record.transfers
-    down, up = (
-        transfers["nbytes"][pc.index(transfers["direction"], way).as_py()].as_py()
-        for way in ("down", "up")
-    )
+def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
+    """Return the cost of a run's messages, whose rounds close at these instants."""
+    share_R = limit.with_clients(limit.spent_by(traffic, closed_at_R) / limit.amount, traffic)
+    horizon = int(np.count_nonzero(share_R <= 1))
+    run = slice(0, max(1, horizon))
     return Cost(
-        down_bytes=down,
-        up_bytes=up,
-        round_s=record.rounds["closed_at_s"][-1].as_py() / record.rounds.num_rows,
-        horizon=limit.rounds(record),
-        most=float(np.max(np.diff(spent, prepend=0.0))) / limit.amount,
+        down_bytes=round(float(traffic.down[run].mean())),
+        up_bytes=round(float(traffic.up[run].mean())),
+        round_s=float(closed_at_R[-1]) / len(closed_at_R),
+        horizon=horizon,
+        most=float(np.max(np.diff(share_R, prepend=0.0))),
+    )
+
+
+def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Cause | None:
+    """Return why a candidate is left out: the first cause that holds."""
+    if cost.round_s > request.max_round_s:
+        return "round_s"
+    fewest = min(FEWEST, request.max_rounds)
+    if cost.horizon >= fewest:
+        return None
+    too_much = traffic.busiest_bytes()[fewest - 1] > limit.client_bytes
+    return "client_bytes" if too_much else "budget"
+
+
+def _nothing_left(request: Request, limit: Limit, costs: Mapping[Candidate, Cost]) -> BudgetError:
+    """Return what to tell where every candidate is left out."""
+    quick = [c for c in request.candidates if costs[c].round_s <= request.max_round_s]
+    if not quick:
+        fastest = min(request.candidates, key=lambda c: costs[c].round_s)
+        return BudgetError(
+            f"rounds of every candidate take more than {format_duration(request.max_round_s)}; "
+            f"those of the fastest ({fastest}) take {format_duration(costs[fastest].round_s)}"
+        )
+    cheapest = min(quick, key=lambda c: costs[c].most)
+    most = costs[cheapest].most
+    what = f"budget {limit.budget.text!r}"
+    if limit.client_bytes < math.inf:
+        what += f" with at most {format_bytes(limit.client_bytes)} a client"
+    affords = "no round" if most > 1 else f"no {FEWEST} rounds"
+    return BudgetError(
+        f"{what} affords {affords} of any candidate; a round of the cheapest ({cheapest}) takes "
+        f"{most:.3g} times the budget"
     )

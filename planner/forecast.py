@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.lattice import features
+from planner.lattice import features, varying
 from planner.process import Points, Process, one_thread
 from planner.search import Curve
 from planner.space import Candidate
@@ -76,6 +76,30 @@ def forecast(
     The mean is the median; the deviation is half of what one deviation of log-odds up and down
     spans. Deterministic. With nothing known there is no forecast: the result is empty.
 
+    Arguments are those of :func:`log_odds`.
+    """
+    made = log_odds(history, asked, examples, longest)
+    return {c: _accuracy(mean, sd) for c, (mean, sd) in made.items()}
+
+
+def _accuracy(mean: float, sd: float) -> Forecast:
+    low, middle, high = (expit(mean + k * sd) for k in (-1, 0, 1))
+    return Forecast(middle, max((high - low) / 2, _SMALLEST_SD))
+
+
+def expit(log_odds: float) -> float:
+    """Return the probability of some log-odds."""
+    return 1 / (1 + math.exp(-log_odds))
+
+
+def log_odds(
+    history: Mapping[Candidate, Curve],
+    asked: Mapping[Candidate, int],
+    examples: int,
+    longest: int,
+) -> dict[Candidate, tuple[float, float]]:
+    """Return mean and standard deviation of the log-odds of each candidate's accuracy.
+
     Args:
         history: What is known; diverged and empty curves are left out.
         asked: A round for each candidate, whether it has a curve or not.
@@ -86,19 +110,19 @@ def forecast(
     rows = tuple((c, row) for c in sorted(known) for row in binned(known[c], longest))
     if not rows or not asked:
         return {}
-    x_MD = np.array([features(c) for c in asked])
+    columns = varying([*known, *asked])
+    x_MD = np.array([features(c) for c in asked])[:, columns]
     time_M = np.log([max(1, rounds) for rounds in asked.values()])
     with one_thread():
-        mean_M, sd_M = _fitted(rows, examples, longest).predict(x_MD, time_M)
-    low_M, middle_M, high_M = (1 / (1 + np.exp(-mean_M - k * sd_M)) for k in (-1, 0, 1))
-    half_M = np.maximum((high_M - low_M) / 2, _SMALLEST_SD)
-    made = zip(middle_M.tolist(), half_M.tolist(), strict=True)
-    return {c: Forecast(mean, sd) for c, (mean, sd) in zip(asked, made, strict=True)}
+        mean_M, sd_M = _fitted(rows, columns, examples, longest).predict(x_MD, time_M)
+    return dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
 
 
 @lru_cache(maxsize=16)  # a strategy that replays its decisions asks again
-def _fitted(rows: tuple[tuple[Candidate, Bin], ...], examples: int, longest: int) -> Process:
-    x_ND = np.array([features(candidate) for candidate, _ in rows])
+def _fitted(
+    rows: tuple[tuple[Candidate, Bin], ...], columns: tuple[int, ...], examples: int, longest: int
+) -> Process:
+    x_ND = np.array([features(candidate) for candidate, _ in rows])[:, columns]
     time_N, accuracy_N, count_N = np.array([row for _, row in rows], dtype=np.float64).T
     right_N = (accuracy_N * examples + 0.5) / (examples + 1)  # keeps log-odds finite
     y_N = np.log(right_N / (1 - right_N))

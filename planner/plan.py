@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.records import RunRecord
+from planner.answer import Answer
 from planner.budget import Limit
-from planner.noise import difference
+from planner.explanation import Explanation
+from planner.intervals import LEVEL, Interval
+from planner.objective import Point
 from planner.space import Candidate
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2  # of plan.json, which planner.document reads
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,13 @@ class Outcome:
         up_bytes: Bytes of all uploads.
         simulated_s: Simulated wall clock on the plan's network, seconds.
         spent: Fraction of the budget spent.
-        most: Largest fraction of the budget that a round took.
-        binds: ``"budget"`` or ``"round cap"``.
+        most: Largest fraction of what may be spent that a round took.
+        binds: ``"budget"``, ``"limit of a client"`` or ``"round cap"``.
         cohort: Clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test_accuracy: On the test split; None where it was not asked for.
+        interval: Where the accuracy truly lies, by all that is known; None before a choice.
+        left: Fraction of what may be spent that is left; only while searching.
     """
 
     candidate: Candidate
@@ -50,6 +55,8 @@ class Outcome:
     cohort: int
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
     test_accuracy: float | None = None
+    interval: Interval | None = None
+    left: float = 0.0
 
     @property
     def total_bytes(self) -> int:
@@ -65,13 +72,17 @@ class Outcome:
             "validation_accuracy": self.accuracy,
             "validation_loss": self.loss,
             "test_accuracy": self.test_accuracy,
+            "interval": self.interval and self.interval.to_json(LEVEL),
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
             "down_bytes_per_client_round": self.down_bytes / participations,
             "up_bytes_per_client_round": self.up_bytes / participations,
             "simulated_s": self.simulated_s,
             "budget_spent": self.spent,
+            "largest_round": self.most,
             "binds": self.binds,
+            "cohort": self.cohort,
+            "curve": [list(point) for point in self.curve],
         }
 
 
@@ -91,10 +102,11 @@ def cut(
         cohort: Clients of a round.
     """
     spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
+    share_R = limit.with_clients(spent_R, record)
     rows = [
         row
         for row in record.evaluated().to_pylist()
-        if row["round"] <= rounds and spent_R[row["round"] - 1] <= 1
+        if row["round"] <= rounds and share_R[row["round"] - 1] <= 1
     ]
     if not rows:
         return None
@@ -109,32 +121,16 @@ def cut(
         up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
         simulated_s=last["closed_at_s"],
         spent=float(spent_R[rounds - 1]),
-        most=float(np.max(np.diff(spent_R[:rounds], prepend=0.0))),
-        binds="round cap" if rounds >= cap else "budget",
+        most=float(np.max(np.diff(share_R[:rounds], prepend=0.0))),
+        left=1 - float(share_R[rounds - 1]),
+        binds="round cap" if rounds >= cap else _binds(spent_R, share_R, rounds),
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A recommendation, the other outcomes (best first), and the margin within which runs tie."""
-
-    recommendation: Outcome
-    others: tuple[Outcome, ...]
-    best_accuracy: float
-    margin: float
-
-
-def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
-    """Return the outcome of fewest bytes among those within noise of the best accuracy."""
-    best = max(outcome.accuracy for outcome in outcomes)
-    margin = difference(best, validation_examples)
-    tied = [outcome for outcome in outcomes if outcome.accuracy >= best - margin]
-    chosen = min(tied, key=lambda o: (o.total_bytes, -o.accuracy, o.candidate))
-    others = [outcome for outcome in outcomes if outcome is not chosen]
-    others.sort(key=lambda o: (-o.accuracy, o.total_bytes, o.candidate))
-    return Choice(chosen, tuple(others), best, margin)
+def _binds(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
+    return "limit of a client" if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"
 
 
 @dataclass(frozen=True)
@@ -154,6 +150,11 @@ class Plan:
             an upload, seconds of a round, rounds that the budget affords; where it was trained,
             real over predicted bytes of its first rounds, the rounds that these promise, and, where
             it finished, how far the others were from them.
+        explanation: What binds, what is near, what more budget or search would buy.
+        also: Other budgets and networks, answered from stored curves.
+        interrupted: Whether the search was stopped before its end.
+        reached: Whether a run reached the target; None where none was asked for.
+        front: Accuracy against cost, cheapest first, where it was asked for.
     """
 
     request: Mapping[str, Any]
@@ -165,6 +166,18 @@ class Plan:
     baselines: Mapping[str, Outcome | None]
     effort: Mapping[str, Any]
     costs: tuple[Mapping[str, Any], ...] = ()
+    explanation: Explanation | None = None
+    also: tuple[Answer, ...] = ()
+    interrupted: bool = False
+    reached: bool | None = None
+    front: tuple[Point, ...] = ()
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy that was sought at least cost, if one was."""
+        objective = self.request.get("objective") or {}
+        target: float | None = objective.get("target")
+        return target
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
@@ -177,6 +190,7 @@ class Plan:
             return {**outcome.to_json(), "tie": self.ties(outcome)}
 
         budget = self.limit.budget
+        unit = "s" if budget.kind in ("dense-rounds", "seconds") else "bytes"
         return {
             "plan_version": PLAN_VERSION,
             "request": dict(self.request),
@@ -184,9 +198,12 @@ class Plan:
                 "text": budget.text,
                 "kind": budget.kind,
                 "amount": self.limit.amount,
-                "unit": "s" if budget.kind in ("dense-rounds", "seconds") else "bytes",
+                "unit": unit,
+                **({"confidence": budget.confidence} if budget.confidence else {}),
             },
+            "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
+            "best_accuracy": self.best_accuracy,
             "tie_margin": self.margin,
             "runners_up": [one(outcome) for outcome in self.runners_up],
             "baselines": {
@@ -194,4 +211,8 @@ class Plan:
             },
             "effort": dict(self.effort),
             "costs": [dict(cost) for cost in self.costs],
+            "explanation": self.explanation and self.explanation.model_dump(mode="json"),
+            "also": [answer.to_json() for answer in self.also],
+            "reached": self.reached,
+            "front": [point.to_json(self.limit.amount, unit) for point in self.front],
         }

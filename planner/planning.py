@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from floss_sim.errors import BudgetError
+from planner.choice import cheapest, choose
 from planner.cost import Costs, price
-from planner.plan import Outcome, Plan, choose
+from planner.effort import Effort, allot
+from planner.explain import Known, explain
+from planner.objective import Point, front
+from planner.plan import Outcome, Plan
+from planner.progress import OnProgress, Progress
 from planner.request import Request
-from planner.runs import OnProgress, Runs
-from planner.search import search
+from planner.runs import Runs
+from planner.search import Strategy, search
+from planner.seeking import Start, Until, reached, seek
 from planner.space import Candidate
 from planner.store import CurveStore, measured
 from planner.strategies import maker
 
 
+class StoppedError(Exception):
+    """The user stopped a search that had finished a run; ``plan`` is the best so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("interrupted")
+        self.plan = plan
+
+
 def make_plan(
-    request: Request, store: CurveStore, executor: Executor, on_progress: OnProgress
+    request: Request,
+    store: CurveStore,
+    executor: Executor,
+    on_progress: OnProgress,
+    workers: int = 1,
 ) -> Plan:
     """Search, train and choose.
 
@@ -25,38 +44,76 @@ def make_plan(
         request: What is asked.
         store: Where curves are kept.
         executor: Trains; runs functions of picklable arguments.
-        on_progress: Called with a stage, rounds done and rounds expected at most.
+        on_progress: Told a few times a second how far the search has got.
+        workers: How many runs the executor trains at once.
 
     Raises:
-        BudgetError: No candidate can afford a round, or the effort finishes no run.
+        BudgetError: No candidate can afford two rounds, or the effort finishes no run.
         ConfigError: There is no such search, or it lacks a library.
+        StoppedError: By the user; it holds the best plan so far. Without one, KeyboardInterrupt.
         FlossError: A run cannot be stored, or every run diverged.
     """
     request = request.checked()
-    make = maker(request.search)
-    on_progress("predicting costs", 0, 0)
+    _ = maker(request.search)  # an unknown name is said first
+    on_progress(Progress("predicting costs"))
     costs = price(request)
-    effort = int(request.effort * costs.grid_rounds)
-    strategy = make(
-        {c: costs.of[c].horizon for c in costs.searched},
-        {c: costs.of[c].run_bytes for c in costs.searched},
-        effort,
-        request.seed,
-        measured,
-        request.judged()["validation"],
-    )
-    runs = Runs(request, costs, store, executor, on_progress, strategy.expected)
-    search(strategy, runs.extend)
-    runs.finish(runs.finished(), effort)
-    found = {c: runs.outcome(c) for c in runs.finished()}
-    outcomes = {c: outcome for c, outcome in found.items() if outcome}
-    if not outcomes:
+    effort = allot(request, costs, store, executor, workers)
+
+    def start(name: str, costs: Costs, rounds: int) -> tuple[Strategy, Runs]:
+        strategy = maker(name)(
+            {c: costs.of[c].horizon for c in costs.searched},
+            {c: costs.of[c].run_bytes for c in costs.searched},
+            rounds,
+            request.seed,
+            measured,
+            request.judged()["validation"],
+        )
+        return strategy, Runs(request, costs, store, executor, on_progress, strategy.expected)
+
+    strategy, runs = start(request.search, costs, effort.rounds)
+    interrupted = False
+    try:
+        _train(request, costs, runs, strategy, effort.rounds, start)
+    except KeyboardInterrupt:
+        runs.stop()
+        interrupted = True
+    outcomes = _outcomes(runs)
+    found = _found(request, runs)
+    if not outcomes and not found:
+        if interrupted:
+            raise KeyboardInterrupt
         raise BudgetError(
             "no run finished a round within the budget: real bytes took more than the predicted"
-            if found
+            if runs.finished()
             else "every run diverged; lower the task's learning rates"
         )
-    return _plan(request, costs, runs, outcomes, effort)
+    plan = _plan(request, costs, runs, outcomes, found, effort)
+    if interrupted:
+        raise StoppedError(replace(plan, interrupted=True))
+    return plan
+
+
+def _train(
+    request: Request, costs: Costs, runs: Runs, strategy: Strategy, effort: int, start: Start
+) -> None:
+    """Search for what is sought: the best, or a target and then the same for less."""
+    target = request.objective.target
+    search(strategy if target is None else Until(strategy, runs, target), runs.extend)
+    if _found(request, runs).keys() & set(costs.searched):
+        seek(request, costs, runs, effort, start)
+    else:
+        runs.finish(runs.finished(), effort)
+
+
+def _found(request: Request, runs: Runs) -> dict[Candidate, Outcome]:
+    """Return the runs that reached the target, cut where they did; none where there is none."""
+    target = request.objective.target
+    return {} if target is None else reached(runs, runs.history(), target)
+
+
+def _outcomes(runs: Runs) -> dict[Candidate, Outcome]:
+    found = {c: runs.outcome(c) for c in runs.finished()}
+    return {c: outcome for c, outcome in found.items() if outcome}
 
 
 def _plan(
@@ -64,18 +121,31 @@ def _plan(
     costs: Costs,
     runs: Runs,
     outcomes: Mapping[Candidate, Outcome],
-    effort: int,
+    found: Mapping[Candidate, Outcome],
+    effort: Effort,
 ) -> Plan:
     """Choose on validation, then measure what is reported on test."""
     eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
-    choice = choose(eligible, request.judged()["validation"])
+    examples = request.judged()["validation"]
+    reaching = [found[c] for c in costs.searched if c in found]
+    choice = cheapest(reaching) if reaching else choose(eligible, examples)
     baselines = request.baselines()
-    reported = {choice.recommendation.candidate, *baselines.values()} & outcomes.keys()
-    tested = {o.candidate: o for o in runs.tested([outcomes[c] for c in sorted(reported)])}
+    best = choice.recommendation
+    shown = {**outcomes, **found}
+    known = Known(
+        shown,
+        runs.history(),
+        {c: runs.horizon(c) for c in costs.searched},
+        examples,
+        request.max_rounds,
+    )
+    reported = {best.candidate, *baselines.values()} & shown.keys()
+    tested = {o.candidate: o for o in runs.tested([shown[c] for c in sorted(reported)])}
+    said = explain(best, runs.timed(best.candidate), request.profile, costs.limit, known)
     return Plan(
         request=request.to_json(),
         limit=costs.limit,
-        recommendation=tested[choice.recommendation.candidate],
+        recommendation=tested[best.candidate],
         runners_up=choice.others,
         margin=choice.margin,
         best_accuracy=choice.best_accuracy,
@@ -84,13 +154,24 @@ def _plan(
             "search": request.search,
             "searched": len(costs.searched),
             "unaffordable": len(set(request.candidates)) - len(costs.searched),
+            "left_out": dict(costs.left_out),
             "starters": len(runs.asked),
             "grid_rounds": costs.grid_rounds,
-            "limit_rounds": effort,
+            "limit_rounds": effort.rounds,
             "search_rounds": sum(runs.asked.values()),
             "trained_now_rounds": runs.trained,
+            **effort.to_json(),
         },
         costs=tuple(
             {**c.settings(), **costs.of[c].to_json(), **runs.seen(c)} for c in costs.searched
         ),
+        explanation=said.of_target() if reaching else said,
+        reached=None if request.objective.target is None else bool(reaching),
+        front=_front(request, costs, runs) if request.objective.pareto else (),
     )
+
+
+def _front(request: Request, costs: Costs, runs: Runs) -> tuple[Point, ...]:
+    cuts = {c: runs.outcome(c) for c in runs.history() if c in costs.searched}
+    curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
+    return front(curves, request.judged()["validation"])

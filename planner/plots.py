@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from planner.intervals import LEVEL
+from planner.objective import Point
+
+Curve = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
 _START_UP = 0.1  # share of the budget whose accuracies do not set the scale
 
 
-def curves_frame(curves: dict[str, tuple[tuple[int, float, float], ...]]) -> pd.DataFrame:
+def curves_frame(curves: dict[str, Curve]) -> pd.DataFrame:
     """Return one row for each evaluated round of each labelled run.
 
     Columns: ``run`` (label), ``round``, ``spent`` (fraction of the budget), ``accuracy`` (0 to 1).
@@ -46,5 +53,78 @@ def draw_plan(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     draw_curves(axes, frame, xlabel)
+    axes.set_title(title)
+    return figure
+
+
+def applied_frame(realised: Curve, planned: Curve, seed: int, planned_seed: int) -> pd.DataFrame:
+    """Return one row for each evaluated round of what came of a plan, and of the plan.
+
+    Columns: ``run`` (label), ``round``, ``accuracy`` (0 to 1). With one seed there is one run.
+    """
+    curves = {f"realised, seed {seed}": realised}
+    if seed != planned_seed:
+        curves[f"planned, seed {planned_seed}"] = planned
+    rows = [(label, r, accuracy) for label, points in curves.items() for r, _, accuracy in points]
+    return pd.DataFrame(rows, columns=["run", "round", "accuracy"])
+
+
+def draw_applied(
+    frame: pd.DataFrame, title: str, interval: tuple[int, float, float] | None
+) -> Figure:
+    """Return a figure of validation accuracy in percent against rounds.
+
+    Args:
+        frame: As of :func:`applied_frame`.
+        title: What was trained.
+        interval: The plan's, if it has one: round, lower and upper end, 0 to 1.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
+        style = "--" if position else "-"
+        axes.plot(run["round"], 100 * run["accuracy"], style, marker="o", markersize=3, label=label)
+    if interval:
+        round_, low, high = interval
+        label = f"{100 * LEVEL:.0f} % interval of the plan"
+        axes.errorbar(
+            [round_],
+            [50 * (low + high)],
+            yerr=[[50 * (high - low)]] * 2,
+            color="black",
+            capsize=4,
+            linestyle="none",
+            label=label,
+        )
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    return figure
+
+
+def front_frame(front: Sequence[Point]) -> pd.DataFrame:
+    """Return one row for each point of a front, cheapest first.
+
+    Columns: ``candidate`` (in words), ``rounds``, ``spent`` (fraction of the budget), ``accuracy``,
+    ``low`` and ``high`` (0 to 1).
+    """
+    rows = [{**vars(point), "candidate": str(point.candidate)} for point in front]
+    return pd.DataFrame(rows, columns=list(Point.__dataclass_fields__))
+
+
+def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
+    """Return a figure of the best accuracy within each cost, with its band, on a log axis."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    spent, percent = 100 * frame["spent"], 100 * frame[["low", "accuracy", "high"]]
+    axes.fill_between(spent, percent["low"], percent["high"], step="post", alpha=0.2)
+    axes.step(spent, percent["accuracy"], where="post", marker="o")
+    axes.set_xscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.grid(alpha=0.3)
     axes.set_title(title)
     return figure

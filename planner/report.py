@@ -10,20 +10,28 @@ from floss_sim.records import write_atomically
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
 from planner.plan import Outcome, Plan
+from planner.sentences import explained
+from planner.sought import allowed, beside, lead, left_out
 
 BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time", "spent")
 
 
+def columns(plan: Plan) -> tuple[str, ...]:
+    """Return the columns of the plan's table: one more where candidates vary in more."""
+    shown = (plan.recommendation, *plan.runners_up)
+    return (*COLUMNS, "other") if any(o.candidate.other for o in shown) else COLUMNS
+
+
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the plan's table, in the order of ``COLUMNS``."""
+    """Return the rows of the plan's table, in the order of ``columns``."""
     rows = [_row(plan, "plan", plan.recommendation)]
     rows += [_row(plan, f"runner-up {i}", o) for i, o in enumerate(_runners_up(plan), start=1)]
     for name, title in BASELINES.items():
         outcome = plan.baselines[name]
-        empty = (title, *["-"] * (len(COLUMNS) - 1))
+        empty = (title, *["-"] * len(COLUMNS))
         rows.append(_row(plan, title, outcome) if outcome else empty)
-    return rows
+    return [row[: len(columns(plan))] for row in rows]
 
 
 def _runners_up(plan: Plan) -> list[Outcome]:
@@ -46,6 +54,7 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
         format_bytes(outcome.total_bytes),
         format_duration(outcome.simulated_s),
         f"{100 * outcome.spent:.0f} %",
+        candidate.other,
     )
 
 
@@ -53,14 +62,17 @@ def sentences(plan: Plan) -> list[str]:
     """Return what a reader must know beside the table."""
     effort, request, best = plan.effort, plan.request, plan.recommendation
     participations = best.rounds * best.cohort
+    test = "not measured" if best.test_accuracy is None else f"{best.test_accuracy:.3f}"
     lines = [
+        *lead(plan),
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
-        f"{best.accuracy:.3f}, test accuracy {best.test_accuracy:.3f}.",
+        f"{best.accuracy:.3f}, test accuracy {test}.",
         f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)} a round; in all "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
         f"{format_duration(best.simulated_s)} of simulated time.",
-        f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent.",
+        _binding(plan),
+        *explained(plan),
         *_against_baselines(plan),
         *_ties(plan),
         f"Searched {effort['starters']} of {effort['searched']} affordable candidates by "
@@ -69,9 +81,16 @@ def sentences(plan: Plan) -> list[str]:
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
         f"One seed ({request['seed']}): its luck is not in the margin.",
     ]
-    if effort["unaffordable"]:
-        lines.append(f"{effort['unaffordable']} candidates cannot afford one round.")
-    return lines
+    if plan.interrupted:
+        lines.insert(0, "Interrupted: the best of what was finished by then. Ask again to go on.")
+    return [*lines, *allowed(plan), *left_out(plan)]
+
+
+def _binding(plan: Plan) -> str:
+    best, said = plan.recommendation, plan.explanation
+    uploads = said.spent_on_uploads if said else None
+    what = "" if uploads is None else f", {100 * uploads:.0f} % of that on uploads"
+    return f"The {best.binds} binds; {100 * best.spent:.1f} % of the budget is spent{what}."
 
 
 def _ties(plan: Plan) -> list[str]:
@@ -94,8 +113,9 @@ def _against_baselines(plan: Plan) -> list[str]:
         baseline = plan.baselines[name]
         if baseline and baseline.test_accuracy is not None:
             points = 100 * (best - baseline.test_accuracy)
+            where = beside(plan, baseline)
             lines.append(
-                f"Against {title} at the same budget ({baseline.candidate}): {points:+.1f} points "
+                f"Against {title}{where} ({baseline.candidate}): {points:+.1f} points "
                 f"on {judged['test']} test {judged['what']}, "
                 f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
             )
@@ -121,7 +141,7 @@ def save(plan: Plan, folder: Path) -> None:
         RecordError: The folder or a file cannot be written.
     """
     from floss_sim import plots as base
-    from planner.plots import curves_frame, draw_plan
+    from planner.plots import curves_frame, draw_front, draw_plan, front_frame
 
     ensure(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
@@ -130,6 +150,8 @@ def save(plan: Plan, folder: Path) -> None:
     base.save(
         draw_plan(curves_frame(labelled_curves(plan)), title, xlabel), folder / "accuracy.png"
     )
+    if plan.front:
+        base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 
 
 def ensure(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from floss_sim.config import RunConfig
@@ -13,7 +14,9 @@ from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile
 from floss_sim.tasks import Task
 from planner.budget import Budget
-from planner.space import Candidate
+from planner.objective import BEST, Objective
+from planner.origin import Origin
+from planner.space import ALWAYS, Candidate
 
 THESIS_DOWN_DENSITY = 1 / 4
 
@@ -32,6 +35,10 @@ class Request:
         effort: Rounds of training that the search may take, as a fraction of the full grid's.
         search: The strategy's name.
         seed: Names every random stream.
+        objective: What is sought within the budget.
+        max_client_bytes: The most that the busiest client may transfer in a whole run.
+        max_round_s: The most simulated seconds that a round may take, in the mean of a run.
+        training_s: Seconds of training that the search may take, instead of ``effort``.
     """
 
     task: Task
@@ -43,6 +50,11 @@ class Request:
     effort: float
     seed: int
     search: str = "halving"
+    objective: Objective = BEST
+    max_client_bytes: float = math.inf
+    max_round_s: float = math.inf
+    training_s: float | None = None
+    origin: Origin | None = None
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""
@@ -60,22 +72,30 @@ class Request:
         """
         down, up = self.profile.mean_rates(self.task.partition.clients)
         up = min(1.0, THESIS_DOWN_DENSITY / (down / up))
-        return {
-            "dense": Candidate(self.reference_rank, 1.0, 1.0),
-            "thesis_rule": Candidate(self.reference_rank, THESIS_DOWN_DENSITY, up),
-        }
+        pairs = {"dense": (1.0, 1.0), "thesis_rule": (THESIS_DOWN_DENSITY, up)}
+        said = self._said_of_task()
+        plain = {name: Candidate(self.reference_rank, *pair) for name, pair in pairs.items()}
+        return {name: replace(candidate, **said) for name, candidate in plain.items()}
+
+    def _said_of_task(self) -> dict[str, Any]:
+        """Return the task's cohort and epochs where candidates name theirs, to be the same."""
+        task = {"cohort_size": self.task.server.cohort, "epochs": self.task.client.epochs}
+        return {k: v for k, v in task.items() if any(getattr(c, k) for c in self.candidates)}
 
     def checked(self) -> Request:
         """Return the request itself.
 
         Raises:
-            ConfigError: An effort outside (0, 1], a cap below 1, no candidate, or one that
-                cannot be.
+            ConfigError: An effort outside [0, 1], a cap below 1, no candidate, or one that
+                cannot be; an objective that contradicts itself.
         """
-        if not 0 < self.effort <= 1:
-            raise ConfigError(f"effort {self.effort} is outside (0, 1]")
+        _ = self.objective.checked()
+        if not 0 <= self.effort <= 1:
+            raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
             raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at least 1")
+        if not self.max_round_s > 0:
+            raise ConfigError(f"rounds of at most {self.max_round_s} s; it must be above 0")
         if self.profile.shapes_training:
             raise ConfigError(
                 f"on {self.profile.name} clients drop out or come and go, which changes what every "
@@ -96,6 +116,7 @@ class Request:
             "reference_rank": self.reference_rank,
             "max_rounds": self.max_rounds,
             "effort": self.effort,
+            **self._chosen(),
             "search": self.search,
             "seed": self.seed,
             "candidates": len(self.candidates),
@@ -105,7 +126,24 @@ class Request:
             "validation_examples": len(self.task.content.validation[1]),
             "test_examples": len(self.task.content.test[1]),
             "judged": self.judged(),
+            "origin": self.origin and self.origin.model_dump(mode="json"),
         }
+
+    def _chosen(self) -> dict[str, Any]:
+        """Return as plain values what was asked for beside a budget and an effort."""
+        every = {
+            "objective": self.objective.to_json() if self.objective != BEST else None,
+            "max_client_bytes": self.max_client_bytes if self.max_client_bytes < math.inf else None,
+            "max_round_s": self.max_round_s if self.max_round_s < math.inf else None,
+            "training_s": self.training_s,
+            **{name: self._values(name) for name in ("cohort_size", "epochs", "values", "method")},
+        }
+        return {name: value for name, value in every.items() if value is not None}
+
+    def _values(self, axis: str) -> list[Any] | None:
+        """Return what candidates vary in, or None where all are as always."""
+        values = sorted({getattr(c, axis) for c in self.candidates})
+        return None if values in ([], [getattr(ALWAYS, axis)]) else values
 
     def judged(self) -> dict[str, Any]:
         """Return how many predictions an accuracy is the mean of: examples, or next tokens."""

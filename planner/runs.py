@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from statistics import median
 
-from floss_sim.calibration import Calibration, calibrate, telling
-from floss_sim.records import RunFolder
+from floss_sim.calibration import Calibration, telling
+from floss_sim.records import RunFolder, RunRecord
 from floss_sim.retiming import retime
-from floss_sim.run import size_only
 from planner.cost import Costs
+from planner.noise import smoothed
 from planner.plan import Outcome, cut
+from planner.progress import OnProgress, Progress
 from planner.request import Request
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 from planner.store import CurveStore, measured
+from planner.traffic import Traffic
 from planner.workers import Job, test_all, train_all
 
 _FEWEST = 5  # rounds that tell what others take
 Targets = dict[Candidate, int]
-OnProgress = Callable[[str, int, int], None]
 
 
 class Runs:
@@ -58,6 +60,11 @@ class Runs:
         self._folders: dict[Candidate, RunFolder] = {}
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
+        self._stages = 0
+        self._stage = ""
+        self._best: float | None = None
+        self._before: dict[Candidate, int] = {}  # rounds committed before what is being trained
+        self._stopped = False
 
     def extend(self, proposals: Sequence[Extension]) -> History:
         """Train what is proposed; return the curves of these candidates.
@@ -68,8 +75,20 @@ class Runs:
         self.asked.update(targets)
         baselines = {c: measured(self._costs.of[c].horizon) for c in self._waiting}
         self._waiting = []
+        self._stages += 1
+        shares = (rounds / self.horizon(c) for c, rounds in targets.items())
+        done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
+        self._stage = f"stage {self._stages}: {done}"
         self._failed |= self._train({**targets, **baselines})
-        return {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
+        curves = {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
+        self._note_best(curves)
+        return curves
+
+    def _note_best(self, curves: History) -> None:
+        going = [c for c in curves.values() if c.evaluated and not c.failed]
+        seen = [smoothed(c.evaluated, c.accuracies, c.rounds) for c in going]
+        known = [] if self._best is None else [self._best]
+        self._best = max([*seen, *known], default=None)
 
     def _calibrate(self, candidate: Candidate, asked: int) -> None:
         """Correct a candidate's horizon by its first third, once that was asked for."""
@@ -77,12 +96,14 @@ class Runs:
         known = candidate in self._horizons or candidate in self._failed
         if known or asked < rounds or rounds < _FEWEST:
             return
-        config, profile = self._request.config(candidate), self._request.profile
-        record = self._folder(candidate).record()
-        made = calibrate(record, size_only(config, profile, rounds), telling(rounds))
-        expected = size_only(config, profile, self._request.max_rounds, calibration=made)
+        made = self._real(candidate, telling(rounds))
         self.calibrations[candidate], self._first[candidate] = made, rounds
-        self._horizons[candidate] = self._costs.limit.rounds(expected)
+        self._horizons[candidate] = self._costs.rounds(candidate, made)
+
+    def _real(self, candidate: Candidate, rounds: range) -> Calibration:
+        """Return real over predicted bytes in some rounds of a run."""
+        real = Traffic.of(self._folder(candidate).record())
+        return real.over(self._costs.predicted(candidate), rounds)
 
     def horizon(self, candidate: Candidate) -> int:
         """Return the rounds that the budget affords a candidate, as far as is known."""
@@ -103,10 +124,7 @@ class Runs:
         }
         first, last = self._first[candidate], self._targets[candidate]
         if self._has_finished(candidate) and last > first:
-            config = self._request.config(candidate)
-            predicted = size_only(config, self._request.profile, last)
-            record = self._folder(candidate).record()
-            error = made.error(calibrate(record, predicted, range(first + 1, last + 1)))
+            error = made.error(self._real(candidate, range(first + 1, last + 1)))
             told |= {"down_error": error.down, "up_error": error.up}
         return told
 
@@ -140,7 +158,7 @@ class Runs:
         outcome = self.outcome(candidate)
         if outcome is None or outcome.rounds < self._targets[candidate]:
             return self._targets[candidate]  # the budget has ended
-        more = int((1 - outcome.spent) / outcome.most)
+        more = int(outcome.left / outcome.most)
         return measured(min(outcome.rounds + more, self._request.max_rounds))
 
     def _train(self, targets: Targets) -> set[Candidate]:
@@ -149,7 +167,9 @@ class Runs:
             self._targets[candidate] = max(rounds, self._targets.get(candidate, 0))
         order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
+        self._before = {c: self._folder(c).committed().rounds for c in order}
         trained = train_all(self._executor, self._store, jobs, self._report)
+        self._before = {}
         self.trained += sum(rounds or 0 for rounds in trained)
         self._report()
         return {c for c, rounds in zip(order, trained, strict=True) if rounds is None}
@@ -159,8 +179,21 @@ class Runs:
             min(target, self._folder(candidate).committed().rounds)
             for candidate, target in self._targets.items()
         )
-        stage = f"training {len(self._targets)} candidates"
-        self._on_progress(stage, done, max(done, self._expected))
+        most = max(done, self._expected)
+        self._on_progress(Progress(self._stage, done, most, len(self._targets), self._best))
+
+    def stop(self) -> None:
+        """Count only what has been committed: what was being trained has been interrupted.
+
+        From now on nothing is trained or measured.
+        """
+        committed = {c: self._folder(c).committed().rounds for c in self._targets}
+        self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
+        self._failed |= {c for c in self._targets if self._folder(c).divergence()}
+        reached = {c: min(self._targets[c], rounds) for c, rounds in committed.items()}
+        self._targets = {c: measured(rounds) for c, rounds in reached.items() if rounds}
+        self.asked = {c: self._targets[c] for c in self.asked if c in self._targets}
+        self._stopped = True
 
     def _folder(self, candidate: Candidate) -> RunFolder:
         if candidate not in self._folders:
@@ -191,14 +224,32 @@ class Runs:
         """
         last = self._targets[candidate]
         if (candidate, last) not in self._outcomes:
-            self._outcomes[candidate, last] = self._cut(candidate, last)
+            self._outcomes[candidate, last] = self.cut(candidate, last)
         return self._outcomes[candidate, last]
 
-    def _cut(self, candidate: Candidate, last: int) -> Outcome | None:
+    def include(self, other: Runs) -> None:
+        """Count what other runs of the same request have asked for and trained, too."""
+        for theirs, ours in ((other.asked, self.asked), (other._targets, self._targets)):
+            for candidate, rounds in theirs.items():
+                ours[candidate] = max(rounds, ours.get(candidate, 0))
+        self.trained += other.trained
+        self._failed |= other._failed
+
+    def timed(self, candidate: Candidate) -> RunRecord:
+        """Return a candidate's run on the plan's network, with all rounds in the store."""
+        return retime(self._folder(candidate).record(), self._request.profile)
+
+    def history(self) -> History:
+        """Return the curves of all runs, baselines included, as far as they were asked for."""
+        return {c: self.curve(c, rounds) for c, rounds in self._targets.items()}
+
+    def cut(self, candidate: Candidate, last: int) -> Outcome | None:
+        """Return a run's outcome within the budget up to a round, on the plan's network."""
         config = self._request.config(candidate)
-        record = retime(self._folder(candidate).record(), self._request.profile)
         cap = measured(self._request.max_rounds)
-        return cut(candidate, record, self._costs.limit, last, cap, config.server.cohort)
+        return cut(
+            candidate, self.timed(candidate), self._costs.limit, last, cap, config.server.cohort
+        )
 
     def finished(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon.
@@ -214,9 +265,17 @@ class Runs:
         return reached and candidate not in self._failed
 
     def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return outcomes with their test accuracy, measured once and cached in the store."""
+        """Return outcomes with their test accuracy, measured once and cached in the store.
+
+        After :meth:`stop`, only what is cached.
+        """
         jobs = [(self._request.config(o.candidate), o.rounds) for o in outcomes]
-        accuracies = test_all(self._executor, self._store, jobs)
+        accuracies: Sequence[float | None]
+        if self._stopped:
+            cached = [self._store.cached_test(*job) for job in jobs]
+            accuracies = [metrics["accuracy"] if metrics else None for metrics in cached]
+        else:
+            accuracies = test_all(self._executor, self._store, jobs)
         return [
             replace(outcome, test_accuracy=accuracy)
             for outcome, accuracy in zip(outcomes, accuracies, strict=True)

@@ -8,8 +8,10 @@ same time share work instead of repeating it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_dir
 
@@ -55,9 +57,24 @@ class CurveStore:
         Raises:
             RecordError: The store cannot be written, or holds something else there.
         """
+        description = self._describe(config)
+        return RunFolder.open(self._path(description), description)
+
+    def find(self, config: RunConfig) -> RunFolder | None:
+        """Return the folder of a run if it has been begun; nothing is created.
+
+        Raises:
+            RecordError: It cannot be read.
+        """
+        path = self._path(self._describe(config))
+        return RunFolder.read(path) if (path / "run.json").exists() else None
+
+    def _describe(self, config: RunConfig) -> dict[str, Any]:
         kind = learner_kind(config, device=self.device)
-        description = config.description(kind, self.device, THREADS)
-        return RunFolder.open(self.root / str(description["fingerprint"])[:32], description)
+        return config.description(kind, self.device, THREADS)
+
+    def _path(self, description: Mapping[str, Any]) -> Path:
+        return self.root / str(description["fingerprint"])[:32]
 
     def rounds(self, config: RunConfig) -> int:
         """Return how many rounds of a run have been committed."""

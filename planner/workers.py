@@ -70,9 +70,14 @@ def train_all(
         if store.rounds(config) < rounds
     }
     pending = set(futures.values())
-    while pending:
-        _, pending = wait(pending, timeout=_TICK_S)
-        on_tick()
+    try:
+        while pending:
+            _, pending = wait(pending, timeout=_TICK_S)
+            on_tick()
+    except KeyboardInterrupt:
+        for future in pending:
+            future.cancel()  # what has begun ends with the pool
+        raise
     trained = {index: future.result() for index, future in futures.items()}
     return [trained.get(index, 0) for index in range(len(jobs))]
 

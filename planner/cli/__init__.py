@@ -7,10 +7,12 @@ import sys
 import typer
 
 from floss_sim.cli.common import guard
-from planner.cli import plan
+from planner.cli import apply, plan, show
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.callback(invoke_without_command=True, help=plan.HELP)(plan.plan)
+app.command("show", help=show.HELP)(show.show)
+app.command("apply", help=apply.HELP)(apply.apply)
 
 
 def main() -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from floss_sim.cli.common import progress_bar
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, UnitError
+from floss_sim.units import parse_bytes
 from planner import report
+from planner.cli.answering import print_answers
 from planner.plan import Plan
-from planner.planning import make_plan
+from planner.planning import StoppedError, make_plan
+from planner.progress import Progress
 from planner.request import Request
+from planner.sought import FRONT, front_rows, front_title
 from planner.store import CurveStore
 from planner.workers import worker_pool
+
+StoreOption = Annotated[
+    Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
+]
 
 
 def items(text: str) -> list[str]:
@@ -23,7 +35,7 @@ def items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def integers(text: str) -> list[int]:
+def integers(text: str, what: str) -> list[int]:
     """Return whole numbers that commas separate.
 
     Raises:
@@ -32,36 +44,77 @@ def integers(text: str) -> list[int]:
     try:
         return [int(item) for item in items(text)]
     except ValueError:
-        raise ConfigError(f"ranks {text!r} are not integers separated by commas") from None
+        raise ConfigError(f"{what} {text!r} are not integers separated by commas") from None
+
+
+def size(text: str) -> int:
+    """Return the bytes of ``--max-client-bytes``.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    try:
+        return parse_bytes(text)
+    except UnitError as error:
+        raise ConfigError(f"--max-client-bytes: {error}") from None
 
 
 def plan_with_progress(request: Request, store: CurveStore, workers: int) -> Plan:
-    """Make a plan, with a bar on a terminal and a line a tenth in a log."""
+    """Make a plan, with a bar on a terminal and a line a tenth in a log.
+
+    Ctrl-C gives the best plan so far, marked as interrupted.
+
+    Raises:
+        KeyboardInterrupt: Likewise where no run has been finished yet.
+    """
+    try:
+        return _search(request, store, workers)
+    except StoppedError as stopped:
+        return stopped.plan
+
+
+def _search(request: Request, store: CurveStore, workers: int) -> Plan:
     console = Console(stderr=True)
-    with progress_bar(console) as bar, worker_pool(workers) as pool:
-        work = bar.add_task("predicting costs", total=None)
+    with progress_bar(console, "{task.fields[note]}") as bar, worker_pool(workers) as pool:
+        work = bar.add_task("predicting costs", total=None, note="")
         tenths = -1
 
-        def show(stage: str, done: int, expected: int) -> None:
+        def show(now: Progress) -> None:
             nonlocal tenths
-            bar.update(work, description=stage, completed=done, total=expected or None)
-            if bar.disable and expected and 10 * done // expected > tenths:  # a log, no terminal
-                tenths = 10 * done // expected
-                console.print(f"{stage}: {done} of at most {expected} rounds")
+            bar.update(
+                work, description=now.stage, completed=now.done, total=now.expected or None,
+                note=now.describe(),
+            )  # fmt: skip
+            if bar.disable and now.expected and 10 * now.done // now.expected > tenths:  # a log
+                tenths = 10 * now.done // now.expected
+                console.print(now.line(), highlight=False)
 
-        return make_plan(request, store, pool, show)
+        return make_plan(request, store, pool, show, workers)
 
 
-def print_plan(made: Plan, folder: Path) -> None:
-    """Print a plan for people, and where it was saved."""
-    console = Console()
+def print_plan(made: Plan) -> None:
+    """Print a plan for people."""
+    console = Console(markup=False, emoji=False, highlight=False)
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for position, column in enumerate(report.COLUMNS):
-        table.add_column(column, no_wrap=True, justify="right" if position else "left")
-    for row in report.table_rows(made):
-        table.add_row(*row, style="bold" if row[0] == "plan" else "")
-    console.print(table)
+    console.print(_table(title, report.columns(made), report.table_rows(made)))
     for line in report.sentences(made):
-        console.print(line, highlight=False)
-    print(f"Saved plan.json and accuracy.png in\n{folder}")
+        console.print(line)
+    if made.front:
+        console.print(_table(front_title(made), FRONT, front_rows(made)))
+    if made.also:
+        print()
+        print_answers(made.also, made.request["network"])
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(
+        title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    for position, column in enumerate(columns):
+        words = column == "other"
+        table.add_column(
+            column, no_wrap=not words, justify="right" if position and not words else "left"
+        )
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == "plan" else "")
+    return table

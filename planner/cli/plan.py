@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from floss_sim.cli.common import (
+    EXIT_INTERRUPTED,
     BackboneOption,
     DatasetOption,
     DeviceOption,
@@ -25,25 +29,32 @@ from floss_sim.cli.common import (
     network,
     parse_settings,
 )
+from floss_sim.errors import ConfigError
 from floss_sim.records import fingerprint
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from planner import report
+from planner.answers import Cell, answer_all, parse_cells
 from planner.budget import parse_budget
-from planner.cli.common import integers, items, plan_with_progress, print_plan
+from planner.cli.answering import print_answers
+from planner.cli.common import StoreOption, integers, items, plan_with_progress, print_plan, size
+from planner.effort import parse_effort
+from planner.objective import BEST, Objective
+from planner.origin import Origin
 from planner.request import Request
-from planner.space import grid
+from planner.space import SEARCHED, grid, widened
 from planner.store import CurveStore, default_root
 from planner.strategies import STRATEGIES, maker
 
+EXIT_MISSED = 3  # nothing reached the target
 HELP = """Which rank and densities give the best model within a budget.
 
 Predicts the cost of every candidate, searches by really training (see --search), and
 prints the recommendation beside dense LoRA and the thesis' rule at the same budget. Every curve is
 kept: asking again, or for another budget or network, trains only what is missing.
 
-Budgets: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h.
+Budgets: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h, 36h@95% (in 95 % of simulated fleets).
 
 Examples:
 
@@ -52,6 +63,14 @@ Examples:
   floss-plan --budget 20MB --ranks 4,16 --network lte --out plans/lte
 
   floss-plan --budget 60s --network lte --json
+
+  floss-plan --target 0.9 --max-client-bytes 5MB
+
+  floss-plan --pareto --effort 10min --values fp32,int8
+
+  floss-plan --budget 20MB --also "10-dense-rounds,2GB,lte:1h"
+
+  floss-plan --budget 2GB --network cable --effort 0
 """
 
 
@@ -77,18 +96,42 @@ def plan(
     ] = "1,1/4,1/16,1/64",
     reference_rank: Annotated[int, typer.Option(help="Rank of dense rounds and baselines.")] = 16,
     max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = 400,
+    cohorts: Annotated[str | None, typer.Option(help="Clients a round, such as 5,10.")] = None,
+    epochs: Annotated[str | None, typer.Option(help="Local epochs, such as 1,2.")] = None,
+    values: Annotated[str | None, typer.Option(help="Value codes, such as fp32,int8.")] = None,
+    methods: Annotated[str | None, typer.Option(help=f"Of {', '.join(SEARCHED)}.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Accuracy to reach at least cost, such as 0.9.")
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Show all of accuracy against cost.")
+    ] = False,
+    max_client_bytes: Annotated[
+        str | None, typer.Option(help="What the busiest client may transfer in all.")
+    ] = None,
+    max_round_s: Annotated[
+        float | None, typer.Option(help="Simulated seconds that a round may take, in the mean.")
+    ] = None,
     effort: Annotated[
-        float, typer.Option(help="Rounds the search may train, as a fraction of the full grid's.")
-    ] = 0.2,
+        str,
+        typer.Option(
+            help="What the search may train: a fraction of the full grid's rounds, or time such as "
+            "10min; 0 trains nothing and answers from the store."
+        ),
+    ] = "0.2",
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="Other cells to answer from the store, such as 10-dense-rounds,2GB,lte:1h."
+        ),
+    ] = None,
     search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = "halving",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Training processes; default: one a core.")
     ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
-    ] = None,
+    store: StoreOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of plan.json and plot; default: below plans/.")
     ] = None,
@@ -97,33 +140,76 @@ def plan(
     """Which rank and densities give the best model within a budget."""
     if context.invoked_subcommand is not None:
         return
-    maker(search)  # an unknown name is said before anything is loaded
+    maker(search)  # what can be said before anything is loaded is said then
+    objective, training = Objective(target, pareto).checked(), parse_effort(effort)
+    if not training["effort"] and objective != BEST:
+        raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
+    loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
+    profile = network(network_name, upload_ratio)
     request = Request(
-        task=load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes),
+        task=loaded,
         budget=parse_budget(budget),
-        profile=network(network_name, upload_ratio),
-        candidates=grid(
-            integers(ranks),
-            [parse_density(text) for text in items(down_densities)],
-            [parse_density(text) for text in items(up_densities)],
+        profile=profile,
+        candidates=widened(
+            grid(
+                integers(ranks, "ranks"),
+                [parse_density(text) for text in items(down_densities)],
+                [parse_density(text) for text in items(up_densities)],
+            ),
+            cohorts=integers(cohorts or "", "cohorts"),
+            epochs=integers(epochs or "", "epochs"),
+            values=items(values or ""),
+            methods=items(methods or ""),
         ),
         reference_rank=reference_rank,
         max_rounds=max_rounds,
-        effort=effort,
+        **training,
         seed=seed,
         search=search,
+        objective=objective,
+        max_client_bytes=math.inf if max_client_bytes is None else size(max_client_bytes),
+        max_round_s=math.inf if max_round_s is None else max_round_s,
+        origin=Origin.of(
+            loaded,
+            profile,
+            names=(task, network_name),
+            dataset=dataset,
+            backbone=backbone,
+            changes=changes,
+            upload_ratio=upload_ratio,
+        ),
     ).checked()
     curves = CurveStore(store or default_root(), resolve_device(device))
+    cells = parse_cells(also, profile) if also else ()
+    if not training["effort"]:
+        _answer(request, (Cell(profile, request.budget), *cells), curves, json_)
+        return
     folder = out or _default_folder(request)
     report.ensure(folder)
     made = plan_with_progress(request, curves, workers or os.cpu_count() or 1)
+    if cells and not made.interrupted:
+        made = replace(made, also=answer_all(request, cells, curves))
     report.save(made, folder)
     if json_:
         print(json.dumps(made.to_json(), indent=2))
     else:
-        print_plan(made, folder)
+        print_plan(made)
+        pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
+        print(f"Saved plan.json{pictures} in\n{folder}")
+    if made.reached is False:
+        raise typer.Exit(EXIT_MISSED)
+    if made.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _answer(request: Request, cells: Sequence[Cell], curves: CurveStore, as_json: bool) -> None:
+    answers = answer_all(request, cells, curves)
+    if as_json:
+        print(json.dumps({"answers": [answer.to_json() for answer in answers]}, indent=2))
+    else:
+        print_answers(answers, request.profile.name)
 
 
 def _default_folder(request: Request) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from floss_sim.errors import ConfigError
@@ -14,11 +14,12 @@ from planner.strategies.rungs import RUNGS
 from planner.strategies.script import Ledger, Script, Scripted
 
 _ASKS = 8
+_ALWAYS = ("rank", "down_density", "up_density")  # axes even of one value
 
 
 @dataclass(frozen=True)
 class OptunaSearch(Scripted):
-    """One trial after the other over the indices of rank and densities, reported at each rung.
+    """One trial after the other over the indices of what varies, reported at each rung.
 
     A trial is pruned where its accuracy lies below the median of earlier ones at the same fraction
     of their own horizons. Asked for what was tried or does not fit what is left of the effort, it
@@ -48,14 +49,16 @@ class OptunaSearch(Scripted):
 
     def _ask(self, study: Any, fresh: Sequence[Candidate]) -> tuple[Any, Candidate]:
         """Return a trial and its candidate among the fresh ones."""
-        axes = {
-            name: sorted({getattr(c, name) for c in self.horizons})
-            for name in ("rank", "down_density", "up_density")
+        every = {
+            field.name: sorted({getattr(c, field.name) for c in self.horizons})
+            for field in fields(Candidate)
         }
+        axes = {name: values for name, values in every.items() if name in _ALWAYS or values[1:]}
+        same = {name: values[0] for name, values in every.items() if name not in axes}
         for _ in range(_ASKS):
             trial = study.ask()
             values = {k: v[trial.suggest_int(k, 0, len(v) - 1)] for k, v in axes.items()}
-            if (candidate := Candidate(**values)) in fresh:
+            if (candidate := Candidate(**values, **same)) in fresh:
                 return trial, candidate
             study.tell(trial, state=_optuna().trial.TrialState.FAIL)
         fixed = {k: v.index(getattr(fresh[0], k)) for k, v in axes.items()}

@@ -85,7 +85,7 @@ def test_the_thesis_rule_divides_a_quarter_by_the_ratio(paper: NetworkProfile):
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"effort": 0.0}, ConfigError),
+        ({"effort": -0.1}, ConfigError),
         ({"effort": 1.5}, ConfigError),
         ({"max_rounds": 0}, ConfigError),
         ({"candidates": []}, ConfigError),

@@ -13,8 +13,9 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner import report
 from planner.budget import Limit, parse_budget
-from planner.plan import Outcome, Plan, choose, cut
-from planner.plots import curves_frame, draw_plan
+from planner.choice import choose
+from planner.plan import Outcome, Plan, cut
+from planner.plots import applied_frame, curves_frame, draw_applied, draw_plan
 from planner.request import Request
 from planner.space import Candidate
 
@@ -159,3 +160,18 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
     lonely = replace(tied, margin=0.0, recommendation=best, runners_up=())
     assert not any(line.startswith("=") for line in report.sentences(lonely))
     assert not any("=" in row[5] for row in report.table_rows(lonely))
+
+
+def test_the_plot_of_what_was_realised_has_both_runs_and_the_interval():
+    realised, planned = ((1, 0.1, 0.5), (5, 0.5, 0.8)), ((1, 0.1, 0.4), (5, 0.5, 0.9))
+    own = applied_frame(realised, planned, 0, 0)
+    assert own.run.unique().tolist() == ["realised, seed 0"]
+    both = applied_frame(realised, planned, 3, 0)
+    assert both.run.unique().tolist() == ["realised, seed 3", "planned, seed 0"]
+    (axes,) = draw_applied(both, "title", (5, 0.85, 0.95)).axes
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([50, 80])
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[-1] == "90 % interval of the plan"
+    (bars,) = axes.containers
+    ends = bars.lines[2][0].get_segments()[0].ravel().tolist()
+    assert ends == pytest.approx([5, 85, 5, 95])

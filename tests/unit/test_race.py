@@ -187,6 +187,6 @@ def test_every_beginning_of_the_order_is_spread():
     for seed in range(20):
         order = space_filling(GRID, seed)
         assert sorted(order) == GRID
-        begun = np.array([features(c) for c in order[:12]])
+        begun = np.array([features(c)[:3] for c in order[:12]])
         assert [len(np.unique(x)) for x in begun.T] == [4, 3, 3]
     assert space_filling(GRID, 1) != space_filling(GRID, 2)

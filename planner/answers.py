@@ -1,0 +1,216 @@
+"""Other budgets and networks, answered from the store: nothing is trained.
+
+A search's plan rests on what that search asked for alone, so that it is the same whatever the
+store held. An answer rests on every curve of the task and seed that the store holds, whoever had
+it trained and how far: it gets better with time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from floss_sim.errors import BudgetError
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.records import fingerprint
+from planner.answer import Answer
+from planner.budget import Budget, Limit, parse_budget
+from planner.cost import resolve
+from planner.explanation import Range
+from planner.forecast import Forecast, forecast
+from planner.intervals import intervals
+from planner.noise import difference, smoothed
+from planner.request import Request
+from planner.shelf import Shelf
+from planner.space import Candidate
+from planner.store import CurveStore, measured
+from planner.traffic import Traffic
+
+_TELLING = 5  # rounds whose bytes tell what others take
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A network and a budget."""
+
+    profile: NetworkProfile
+    budget: Budget
+
+
+def parse_cells(text: str, profile: NetworkProfile) -> tuple[Cell, ...]:
+    """Return the cells of a text such as ``"10-dense-rounds,2GB,lte:1h"``.
+
+    Args:
+        text: Budgets, separated by commas; before each may stand a network and a colon.
+        profile: The network where none is named.
+
+    Raises:
+        BudgetError: No cell, or a budget that cannot be read.
+        ProfileError: A network that cannot be loaded.
+    """
+    cells = []
+    for item in (part.strip() for part in text.split(",") if part.strip()):
+        name, _, budget = item.rpartition(":")
+        cells.append(Cell(load_profile(name) if name else profile, parse_budget(budget)))
+    if not cells:
+        raise BudgetError(f"{text!r} names no budget; valid: 10-dense-rounds,2GB,lte:1h")
+    return tuple(cells)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The shelf as one network sees it: what candidates are predicted to take, runs re-timed."""
+
+    shelf: Shelf
+    profile: NetworkProfile
+
+    @cached_property
+    def predicted(self) -> dict[Candidate, Traffic]:
+        """Every candidate's messages in predicted sizes."""
+        request, first_bytes = self.shelf.request, self.profile.first_download
+        return {
+            c: Traffic.predicted(request.config(c), request.max_rounds, first_bytes)
+            for c in sorted(set(request.candidates))
+        }
+
+    @cached_property
+    def stored(self) -> dict[Candidate, Traffic]:
+        """Every stored run's messages, as this network has them."""
+        first_bytes = self.profile.first_download
+        records = self.shelf.records
+        return {c: Traffic.of(record).with_first(first_bytes) for c, record in records.items()}
+
+    def answer(self, budget: Budget) -> Answer:
+        """Return what is best within a budget."""
+        request = replace(self.shelf.request, budget=budget, profile=self.profile)
+        limit = resolve(request)
+        horizons = dict(_horizons(self, limit, request.max_rounds))
+        return _answer(self, limit, {c: measured(n) for c, n in horizons.items() if n})
+
+
+def answer_all(request: Request, cells: Sequence[Cell], store: CurveStore) -> tuple[Answer, ...]:
+    """Return the answer of each cell, from all that a store holds of the request's task and seed.
+
+    Args:
+        request: Its candidates are what is chosen from.
+        cells: What is asked.
+        store: Nothing in it changes.
+    """
+    shelf = Shelf.of(request, store)
+    sights: dict[str, Sight] = {}
+    for cell in cells:
+        sights.setdefault(_mark(cell), Sight(shelf, cell.profile))
+    return tuple(sights[_mark(cell)].answer(cell.budget) for cell in cells)
+
+
+def _mark(cell: Cell) -> str:
+    return fingerprint({"name": cell.profile.name, **cell.profile.settings()})
+
+
+def preferred(
+    seen: Mapping[Candidate, float],
+    made: Mapping[Candidate, Forecast],
+    nbytes: Mapping[Candidate, float],
+    examples: int,
+) -> Candidate | None:
+    """Return the best of what is measured to the end and what is forecast.
+
+    Of measured runs, the one of fewest bytes within noise of the best. A forecast is preferred
+    only if it is better than all of them by more than its own standard deviation: the best of
+    many forecasts flatters itself.
+
+    Args:
+        seen: Measured accuracies.
+        made: Forecast ones, of other candidates.
+        nbytes: Bytes that each would take.
+        examples: Validation examples behind every accuracy.
+    """
+    likely = max(sorted(made), key=lambda c: made[c].mean - made[c].sd, default=None)
+    if not seen:
+        return likely
+    best = max(seen.values())
+    if likely and made[likely].mean - made[likely].sd > best:
+        return likely
+    tied = [c for c in seen if seen[c] >= best - difference(best, examples)]
+    return min(tied, key=lambda c: (nbytes[c], -seen[c], c))
+
+
+def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
+    """Return the best of the candidates that afford a round; ``rounds`` are their horizons."""
+    shelf, request = sight.shelf, sight.shelf.request
+    examples, longest = request.judged()["validation"], request.max_rounds
+    seen = dict(_seen(shelf, rounds))
+    failed = {c for c, curve in shelf.curves.items() if curve.failed}
+    asked = {c: n for c, n in rounds.items() if c not in seen and c not in failed}
+    made = forecast(shelf.curves, asked, examples, longest)
+    nbytes = {c: float(sight.stored[c].nbytes()[rounds[c] - 1]) for c in seen}
+    best = preferred(seen, made, nbytes, examples)
+    cell = Answer(
+        network=sight.profile.name,
+        budget=limit.budget.text,
+        limit=limit.describe(),
+        kind="unknown",
+        confirm_rounds=min(asked.values(), default=0),
+        measured=len(seen),
+        searched=len(rounds),
+        skipped=shelf.skipped,
+    )
+    if best is None:
+        return cell
+    if best in seen:
+        told = _told(cell, limit, best, sight.stored[best], rounds[best])
+        return told.model_copy(update={"kind": "measured", "accuracy": seen[best]})
+    ranges = intervals(shelf.curves, {best: rounds[best]}, examples, longest)
+    interval = Range.of(ranges[best])
+    told = _told(cell, limit, best, sight.predicted[best], rounds[best])
+    more = rounds[best] - (shelf.curves[best].rounds if best in shelf.curves else 0)
+    host_s = shelf.host_s(best)
+    confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
+    forecast_ = {"kind": "forecast", "accuracy": interval.mean, "interval": interval}
+    return told.model_copy(update={**forecast_, **confirm})
+
+
+def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds: int) -> Answer:
+    """Return a cell's answer, but for its accuracy; ``traffic`` are the best one's messages."""
+    return cell.model_copy(
+        update={
+            "candidate": best,
+            "rounds": rounds,
+            "simulated_s": float(limit.closing(traffic)[rounds - 1]),
+            "total_bytes": float(traffic.nbytes()[rounds - 1]),
+            "confirm_rounds": 0,
+        }
+    )
+
+
+def _seen(shelf: Shelf, rounds: Mapping[Candidate, int]) -> Iterator[tuple[Candidate, float]]:
+    """Yield the smoothed accuracy of each candidate that a stored run takes to its horizon."""
+    for c, curve in shelf.curves.items():
+        if c in rounds and curve.rounds >= rounds[c] and not curve.failed:
+            yield c, smoothed(curve.evaluated, curve.accuracies, rounds[c])
+
+
+def _horizons(sight: Sight, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
+    """Yield the rounds that a budget affords each candidate, by real bytes where there are any."""
+    for candidate, predicted in sight.predicted.items():
+        expected = limit.rounds(predicted)
+        if candidate in sight.shelf.records:
+            yield candidate, _real_horizon(sight, candidate, limit, cap, expected)
+        else:
+            yield candidate, expected
+
+
+def _real_horizon(sight: Sight, candidate: Candidate, limit: Limit, cap: int, expected: int) -> int:
+    """Return the rounds that a stored run gets, if it goes on as its second half went."""
+    spent_R = limit.shares(sight.stored[candidate])
+    rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
+    if inside < rounds or rounds >= cap:
+        return min(inside, cap)
+    if rounds < _TELLING:
+        return max(rounds, expected)
+    half = rounds // 2
+    a_round = (spent_R[-1] - spent_R[half - 1]) / (rounds - half)
+    return min(cap, rounds + int((1 - spent_R[-1]) / a_round))

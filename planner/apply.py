@@ -1,0 +1,218 @@
+"""A plan applied: its final model trained, in the store, and how far it came out as planned."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from floss_sim.config import RunConfig
+from floss_sim.errors import BudgetError, FlossError, PlanError
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.retiming import retime
+from floss_sim.training import export_adapter
+from planner.budget import Limit, parse_budget
+from planner.cost import resolve
+from planner.intervals import LEVEL
+from planner.origin import Origin
+from planner.plan import Outcome, Plan, cut
+from planner.request import Request
+from planner.store import CurveStore, measured
+from planner.workers import test_all, train_all
+
+_SAME = 1e-9  # relative
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A plan and what came of it.
+
+    Attributes:
+        plan: The plan.
+        seed: Of the run.
+        config: What was trained.
+        outcome: Of the run, with its test accuracy.
+        record: The run on the plan's network.
+        folder: The run's folder in the store.
+        limit: The plan's budget.
+        trained: Rounds that were trained now.
+    """
+
+    plan: Plan
+    seed: int
+    config: RunConfig
+    outcome: Outcome
+    record: RunRecord
+    folder: RunFolder
+    limit: Limit
+    trained: int
+
+    @property
+    def predicted(self) -> dict[str, float] | None:
+        """Bytes and seconds of these rounds as predicted without training, if the plan says so."""
+        settings = self.outcome.candidate.settings()
+        for cost in self.plan.costs:
+            if settings.items() <= dict(cost).items():
+                messages = self.outcome.rounds * self.outcome.cohort
+                return {
+                    "total_bytes": messages * (cost["down_bytes"] + cost["up_bytes"]),
+                    "simulated_s": self.outcome.rounds * cost["round_s"],
+                }
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what came of the plan as plain values, ``planned`` and ``predicted`` beside it."""
+        planned = self.plan.recommendation
+        made = self.outcome.to_json()
+        del made["curve"]
+        told = planned.interval.to_json(LEVEL) if planned.interval else None
+        return {
+            **made,
+            "task": self.plan.request["task"],
+            "network": self.plan.request["network"],
+            "seed": self.seed,
+            "trained_now_rounds": self.trained,
+            "planned": {
+                "seed": self.plan.request["seed"],
+                "rounds": planned.rounds,
+                "validation_accuracy": planned.accuracy,
+                "interval": told,
+                "total_bytes": planned.total_bytes,
+                "simulated_s": planned.simulated_s,
+            },
+            "predicted": self.predicted,
+        }
+
+
+def question(plan: Plan, *, fetch: bool = False) -> Request:
+    """Return the question that a plan answers, for its recommendation alone.
+
+    Args:
+        plan: As it was read.
+        fetch: Whether what is not in the local hub cache may be downloaded.
+
+    Raises:
+        PlanError: The plan does not say where its task is, or something has changed.
+        ConfigError: The task or the network cannot be loaded.
+    """
+    asked = plan.request
+    if not asked.get("origin"):
+        raise PlanError("the plan does not say where its task is: it was not made by floss-plan")
+    task, profile = Origin.model_validate(asked["origin"]).again(fetch=fetch)
+    return Request(
+        task=task,
+        budget=parse_budget(plan.limit.budget.text),
+        profile=profile,
+        candidates=[plan.recommendation.candidate],
+        reference_rank=asked["reference_rank"],
+        max_rounds=asked["max_rounds"],
+        effort=1.0,
+        seed=asked["seed"],
+        max_client_bytes=asked.get("max_client_bytes", math.inf),
+        max_round_s=asked.get("max_round_s", math.inf),
+    )
+
+
+def apply_plan(
+    plan: Plan,
+    request: Request,
+    seed: int,
+    store: CurveStore,
+    executor: Executor,
+    on_rounds: Callable[[int], None],
+) -> Applied:
+    """Train a plan's recommendation as far as it says; what the store holds is not trained again.
+
+    Args:
+        plan: The plan.
+        request: Its question.
+        seed: Of the run.
+        store: Where the run is, or will be.
+        executor: Trains.
+        on_rounds: Told a few times a second how many rounds the run has.
+
+    Raises:
+        PlanError: The plan's budget is not what its text means.
+        BudgetError: With this seed the budget affords no evaluated round.
+        FlossError: The run diverged.
+    """
+    limit = resolve(request)
+    if not math.isclose(limit.amount, plan.limit.amount, rel_tol=_SAME):
+        raise PlanError(
+            f"the plan's budget of {plan.limit.budget.text} was {plan.limit.amount:.6g}, and is "
+            f"{limit.amount:.6g} now; plan again"
+        )
+    planned = plan.recommendation
+    config = planned.candidate.config(request.task, seed)
+    folder = store.folder(config)
+    (trained,) = train_all(
+        executor, store, [(config, planned.rounds)], lambda: on_rounds(folder.committed().rounds)
+    )
+    if trained is None:
+        raise FlossError(f"with seed {seed} the run diverged: {folder.divergence()}")
+    record = retime(folder.record(), request.profile)
+    outcome = _outcome(planned, record, request, limit, config.server.cohort)
+    (test,) = test_all(executor, store, [(config, outcome.rounds)])
+    outcome = replace(outcome, test_accuracy=test)
+    return Applied(plan, seed, config, outcome, record, folder, limit, trained)
+
+
+def _outcome(
+    planned: Outcome, record: RunRecord, request: Request, limit: Limit, cohort: int
+) -> Outcome:
+    cap = measured(request.max_rounds)
+    made = cut(planned.candidate, record, limit, planned.rounds, cap, cohort)
+    if made is None:
+        raise BudgetError("with this seed the budget affords no evaluated round")
+    return made
+
+
+def realised_curve(applied: Applied) -> pa.Table:
+    """Return one row for each evaluated round within the budget.
+
+    Columns: ``round``, ``closed_at_s``, ``down_bytes`` and ``up_bytes`` (both cumulative),
+    ``spent`` (share of the budget), ``accuracy`` and ``loss`` on validation.
+    """
+    record = applied.record
+    spent_R = applied.limit.spent(record) / applied.limit.amount
+    sums = {way: np.cumsum(record.rounds[f"{way}_bytes"].to_numpy()) for way in ("down", "up")}
+    rows = record.evaluated().to_pylist()
+    rows = [row for row in rows if row["round"] <= applied.outcome.rounds]
+    return pa.Table.from_pylist(
+        [
+            {
+                "round": row["round"],
+                "closed_at_s": row["closed_at_s"],
+                **{f"{way}_bytes": int(sums[way][row["round"] - 1]) for way in sums},
+                "spent": float(spent_R[row["round"] - 1]),
+                "accuracy": row["accuracy"],
+                "loss": row["loss"],
+            }
+            for row in rows
+        ]
+    )
+
+
+def write_model(applied: Applied, out: Path) -> None:
+    """Write the adapter and ``curve.csv`` into a folder that exists.
+
+    Raises:
+        RecordError: The store lacks the model of the last round.
+        OSError: A file cannot be written.
+    """
+    whole, adapter = out / ".adapter", out / "adapter"
+    shutil.rmtree(whole, ignore_errors=True)
+    export_adapter(applied.config, applied.folder.model(applied.outcome.rounds), whole)
+    shutil.rmtree(adapter, ignore_errors=True)
+    whole.rename(adapter)
+    partial = out / ".curve.csv"
+    csv.write_csv(realised_curve(applied), partial)
+    partial.replace(out / "curve.csv")

@@ -1,0 +1,99 @@
+"""``floss-plan apply``: the final model of a plan, trained as it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from floss_sim.cli.common import (
+    DeviceOption,
+    FetchOption,
+    JsonOption,
+    note,
+    plain_table,
+    progress_bar,
+    show_whole,
+)
+from floss_sim.errors import ConfigError
+from floss_sim.training import resolve_device
+from planner import realised, report
+from planner.apply import Applied, apply_plan, question
+from planner.cli.common import StoreOption
+from planner.document import read_plan
+from planner.plan import Plan
+from planner.request import Request
+from planner.store import CurveStore, default_root
+from planner.workers import worker_pool
+
+HELP = """Train a plan's final model; write its PEFT adapter and the curve that came of it.
+
+The run goes into the curve store: with the plan's own seed it is there already. Interrupted, the
+same command goes on. What has changed since the plan was made is refused.
+
+Examples:
+
+  floss-plan apply plans/mine/plan.json
+
+  floss-plan apply plans/mine --seed 1 --out models/second
+"""
+
+
+def apply(
+    plan: Annotated[Path, typer.Argument(help="A plan.json, or the folder that holds one.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; default: below the plan's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the run; default: the plan's.")
+    ] = None,
+    device: DeviceOption = "auto",
+    store: StoreOption = None,
+    fetch: FetchOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Train a plan's final model."""
+    made = read_plan(plan)
+    chosen = made.request["seed"] if seed is None else seed
+    request = question(made, fetch=fetch)
+    curves = CurveStore(store or default_root(), resolve_device(device))
+    folder = out or _default_folder(plan, made, chosen)
+    if (folder / "plan.json").exists():
+        raise ConfigError(f"{folder} holds a plan; choose another folder with --out")
+    report.ensure(folder)
+    applied = _apply_with_progress(made, request, chosen, curves)
+    realised.save(applied, folder)
+    if json_:
+        print(json.dumps({**applied.to_json(), "out": str(folder)}, indent=2))
+    else:
+        _print(applied, folder)
+
+
+def _default_folder(plan: Path, made: Plan, seed: int) -> Path:
+    parent = plan if plan.is_dir() else plan.parent
+    return parent / ("applied" if seed == made.request["seed"] else f"applied-seed-{seed}")
+
+
+def _apply_with_progress(made: Plan, request: Request, seed: int, store: CurveStore) -> Applied:
+    console = Console(stderr=True)
+    rounds = made.recommendation.rounds
+    with progress_bar(console) as bar, worker_pool(1) as pool:
+        work = bar.add_task(f"training with seed {seed}", total=rounds)
+
+        def show(done: int) -> None:
+            bar.update(work, completed=min(done, rounds))
+
+        return apply_plan(made, request, seed, store, pool, show)
+
+
+def _print(applied: Applied, folder: Path) -> None:
+    table = plain_table("", "planned", "predicted", "realised")
+    for row in realised.rows(applied):
+        table.add_row(*row)
+    show_whole(table)
+    for line in realised.sentences(applied):
+        note(line)
+    print(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")

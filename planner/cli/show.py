@@ -1,0 +1,34 @@
+"""``floss-plan show``: a plan printed again from its file alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from floss_sim.cli.common import JsonOption
+from planner.cli.common import print_plan
+from planner.document import read_plan
+
+HELP = """Print a plan again, from its file alone.
+
+Examples:
+
+  floss-plan show plans/mine/plan.json
+
+  floss-plan show plans/mine --json
+"""
+
+
+def show(
+    plan: Annotated[Path, typer.Argument(help="A plan.json, or the folder that holds one.")],
+    json_: JsonOption = False,
+) -> None:
+    """Print a plan again, from its file alone."""
+    made = read_plan(plan)
+    if json_:
+        print(json.dumps(made.to_json(), indent=2))
+    else:
+        print_plan(made)

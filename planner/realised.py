@@ -1,0 +1,83 @@
+"""What came of a plan, beside what was planned and predicted: rows, sentences, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from floss_sim.records import write_atomically
+from floss_sim.units import format_bytes, format_duration
+from planner.apply import Applied, write_model
+from planner.intervals import LEVEL
+from planner.plan import Outcome
+
+
+def rows(applied: Applied) -> list[tuple[str, ...]]:
+    """Return what was planned, predicted without training, and realised, row by row."""
+    planned, predicted, made = applied.plan.recommendation, applied.predicted, applied.outcome
+    test = planned.test_accuracy
+    foretold = ("-", "-")
+    if predicted:
+        foretold = (
+            format_bytes(predicted["total_bytes"]), format_duration(predicted["simulated_s"])
+        )  # fmt: skip
+    return [
+        ("rounds", str(planned.rounds), "-", str(made.rounds)),
+        ("validation accuracy", f"{planned.accuracy:.3f}", "-", f"{made.accuracy:.3f}"),
+        ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
+        ("bytes", format_bytes(planned.total_bytes), foretold[0], format_bytes(made.total_bytes)),
+        (
+            "simulated time", format_duration(planned.simulated_s), foretold[1],
+            format_duration(made.simulated_s),
+        ),
+    ]  # fmt: skip
+
+
+def sentences(applied: Applied) -> list[str]:
+    """Return how far plan and reality are apart."""
+    planned, predicted, made = applied.plan.recommendation, applied.predicted, applied.outcome
+    own = applied.seed == applied.plan.request["seed"]
+    lines = [
+        f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
+        f"{applied.trained} rounds were trained now.",
+        f"Validation accuracy is {100 * (made.accuracy - planned.accuracy):+.1f} points from the "
+        f"plan's{_within(planned, made)}.",
+    ]
+    if predicted:
+        errors = (
+            f"{100 * (predicted[key] / real - 1):+.1f} %" if real else "no"
+            for key, real in (
+                ("total_bytes", made.total_bytes), ("simulated_s", made.simulated_s)
+            )
+        )  # fmt: skip
+        lines.append(
+            "What was predicted without training is {} off in bytes, {} in seconds.".format(*errors)
+        )
+    return lines
+
+
+def _within(planned: Outcome, made: Outcome) -> str:
+    if planned.interval is None:
+        return ""
+    low, high = planned.interval.low, planned.interval.high
+    where = "within" if low <= made.accuracy <= high else "outside"
+    return f", {where} its {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
+
+
+def save(applied: Applied, folder: Path) -> None:
+    """Write adapter, ``curve.csv``, ``curve.png`` and ``applied.json`` into a folder.
+
+    Raises:
+        RecordError: A file cannot be written.
+    """
+    from floss_sim import plots as base
+    from planner.plots import applied_frame, draw_applied
+
+    write_model(applied, folder)
+    planned, request = applied.plan.recommendation, applied.plan.request
+    frame = applied_frame(applied.outcome.curve, planned.curve, applied.seed, request["seed"])
+    told = planned.interval
+    ends = (planned.rounds, told.low, told.high) if told else None
+    title = f"{request['task']} on {request['network']}: {planned.candidate}"
+    base.save(draw_applied(frame, title, ends), folder / "curve.png")
+    write_atomically(folder / "applied.json", json.dumps(applied.to_json(), indent=2) + "\n")

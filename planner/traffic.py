@@ -1,0 +1,177 @@
+"""What travels in a run: who takes part, payload bytes of every message, predicted or recorded.
+
+A size-only run without its clock, as arrays: bytes need no simulation, and the same messages can
+be timed on many fleets (see :mod:`planner.clock`).
+
+Shapes: R rounds, C clients of a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from floss_sim.calibration import Calibration
+from floss_sim.config import RunConfig
+from floss_sim.messages import draw_cohort
+from floss_sim.network import ClientLink
+from floss_sim.records import RunRecord
+from floss_sim.units import BITS_PER_BYTE
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The messages of rounds that wait for all their clients.
+
+    Attributes:
+        clients: Who takes part (R x C), in the order of dispatch.
+        down: Payload bytes of each download (R x C).
+        up: Of each upload (R x C).
+        first: Of what a client downloads once, before its first download (R x C).
+        examples: Local examples that each works through (R x C).
+    """
+
+    clients: Ints
+    down: Ints
+    up: Ints
+    first: Ints
+    examples: Ints
+
+    @classmethod
+    def predicted(cls, config: RunConfig, rounds: int, first_bytes: int = 0) -> Traffic:
+        """Return the messages of a run by the wire's size prediction (as ``run.size_only``).
+
+        Args:
+            config: What would be trained.
+            rounds: How many, at least 1.
+            first_bytes: What a client downloads once (``NetworkProfile.first_download``).
+        """
+        clients_RC = _cohorts(config.seed, rounds, config.fleet.clients, config.server.cohort)
+        down_R, up_R = _sizes(config, rounds)
+        down_RC, up_RC = (np.broadcast_to(s[:, None], clients_RC.shape) for s in (down_R, up_R))
+        examples_RC = np.array(config.client_examples())[clients_RC]
+        nothing_RC = np.zeros_like(clients_RC)
+        made = cls(clients_RC, down_RC, up_RC, nothing_RC, examples_RC)
+        return made.with_first(first_bytes)
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Traffic:
+        """Return the messages of a recorded run."""
+        table, shape = record.transfers, (record.rounds.num_rows, -1)
+
+        def column(direction: str, name: str) -> Ints:
+            rows = table.filter(pc.equal(table["direction"], direction))
+            return np.asarray(rows[name], dtype=np.int64)
+
+        def per_client(direction: str, name: str) -> Ints:
+            return column(direction, name).reshape(shape)
+
+        clients_RC = per_client("down", "client")
+        first_RC = np.zeros_like(clients_RC)
+        first_RC.flat[column("first", "sequence")] = column("first", "nbytes")
+        down_RC, up_RC = per_client("down", "nbytes"), per_client("up", "nbytes")
+        return cls(clients_RC, down_RC, up_RC, first_RC, per_client("up", "examples"))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rounds, and clients of a round."""
+        rounds, cohort = self.clients.shape
+        return rounds, cohort
+
+    def until(self, rounds: int) -> Traffic:
+        """Return the messages of the first rounds."""
+        return Traffic(**{name: array[:rounds] for name, array in vars(self).items()})
+
+    def with_first(self, nbytes: int) -> Traffic:
+        """Return the same messages where clients first download so much, once; 0: as they are."""
+        if not nbytes:
+            return self
+        first_RC = np.zeros_like(self.clients)
+        first_RC.flat[np.unique(self.clients, return_index=True)[1]] = nbytes
+        return replace(self, first=first_RC)
+
+    def sized(self, down: int, up: int) -> Traffic:
+        """Return the same messages, all downloads and all uploads of these sizes."""
+        return replace(
+            self, down=np.full_like(self.clients, down), up=np.full_like(self.clients, up)
+        )
+
+    def scaled(self, by: Calibration) -> Traffic:
+        """Return the messages at calibrated sizes (as ``Calibration.nbytes``)."""
+        down, up = (
+            np.maximum(1, np.rint(nbytes * factor)).astype(np.int64)
+            for nbytes, factor in ((self.down, by.down), (self.up, by.up))
+        )
+        return replace(self, down=down, up=up)
+
+    def over(self, predicted: Traffic, rounds: range) -> Calibration:
+        """Return how large messages are over the predicted ones, in some rounds, by number."""
+        chosen = slice(rounds.start - 1, rounds.stop - 1)
+        return Calibration(
+            float(self.down[chosen].mean() / predicted.down[chosen].mean()),
+            float(self.up[chosen].mean() / predicted.up[chosen].mean()),
+        )
+
+    def nbytes(self) -> Floats:
+        """Return the bytes of all clients, both directions, after each round (R)."""
+        return np.cumsum(self._per_client().sum(axis=1), dtype=np.float64)
+
+    def busiest_bytes(self) -> Floats:
+        """Return the bytes of the client that has transferred most, after each round (R)."""
+        numbers, place = np.unique(self.clients, return_inverse=True)
+        nbytes_RC, place_RC = self._per_client(), place.reshape(self.clients.shape)
+        so_far = np.zeros(len(numbers))
+        most_R = np.empty(len(nbytes_RC))
+        for r, (nbytes_C, place_C) in enumerate(zip(nbytes_RC, place_RC, strict=True)):
+            so_far[place_C] += nbytes_C
+            most_R[r] = so_far[place_C].max()
+        return np.maximum.accumulate(most_R)
+
+    def link_seconds(self, links: Sequence[ClientLink]) -> Floats:
+        """Return the rate-weighted traffic after each round (R), in seconds.
+
+        Payloads over nominal rates: no latency, header, queue or trace is in it.
+        """
+        numbers, place = np.unique(self.clients, return_inverse=True)
+        rates = [(links[int(i)].down_bits_per_s, links[int(i)].up_bits_per_s) for i in numbers]
+        down_RC, up_RC = np.array(rates)[place.reshape(self.clients.shape)].transpose(2, 0, 1)
+        seconds_RC = (self.first + self.down) / down_RC + self.up / up_RC
+        return np.cumsum(BITS_PER_BYTE * seconds_RC.sum(axis=1))
+
+    def _per_client(self) -> Ints:
+        per_client_RC: Ints = self.first + self.down + self.up
+        return per_client_RC
+
+
+@lru_cache(maxsize=64)  # candidates share them
+def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
+    drawn = [draw_cohort(seed, number, fleet, size).clients for number in range(1, rounds + 1)]
+    clients_RC = np.array(drawn, dtype=np.int64)
+    clients_RC.setflags(write=False)
+    return clients_RC
+
+
+def _sizes(config: RunConfig, rounds: int) -> tuple[Ints, Ints]:
+    """Return the predicted bytes of a download and an upload in each round (R, R).
+
+    Methods of one tier only, as all that are searched: clients of a round get alike messages.
+    """
+    method, layout = config.method, config.layout
+
+    def both(version: int) -> tuple[int, int]:
+        down = method.download_size(layout, 0, version).nbytes(method.down_values)
+        return down, method.upload_size(layout, 0, version).nbytes(method.up_values)
+
+    versions: Any = range(rounds) if method.persistent else [0]
+    sizes_RW = np.array([both(version) for version in versions], dtype=np.int64)
+    down_R, up_R = np.broadcast_to(sizes_RW, (rounds, 2)).T
+    return down_R, up_R

@@ -1,0 +1,192 @@
+"""``floss-plan show``, ``apply``, ``--also``, ``--effort 0``, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import commands
+import pytest
+from made_plans import whole_plan
+from safetensors.numpy import load_file
+
+import floss_sim.tasks
+
+MAKE = [
+    "floss-plan", "--task", "mine.toml", "--budget", "3-dense-rounds", "--upload-ratio", "16",
+    "--ranks", "1,2", "--down-densities", "1", "--up-densities", "1/16", "--reference-rank", "2",
+    "--max-rounds", "3", "--effort", "1", "--workers", "2",
+]  # fmt: skip
+TASKS = Path(floss_sim.tasks.__file__).parent
+INTERRUPTIBLE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import planner.cli; planner.cli.main()"
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a task of one's own, a plan for it, what was printed, and a store."""
+    folder = tmp_path_factory.mktemp("made")
+    text = (TASKS / "digits.toml").read_text(encoding="utf-8")
+    backbone = f'model = "{TASKS / "digits_backbone"}"'
+    (folder / "mine.toml").write_text(
+        text.replace('model = "digits_backbone"', backbone), encoding="utf-8"
+    )
+    words = [*MAKE[1:], "--out", "plan", "--also", "2-dense-rounds,lte:2s"]
+    done = subprocess.run(
+        [sys.executable, "-m", "planner", *words], capture_output=True, text=True, check=True,
+        cwd=folder, env={**os.environ, "COLUMNS": "80", "FLOSS_SIM_STORE": str(folder / "store")},
+    )  # fmt: skip
+    (folder / "printed").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def call(monkeypatch, capfd, tmp_path: Path, made: Path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return lambda *words: commands.call(monkeypatch, capfd, *words)
+
+
+def test_a_plan_is_shown_again_to_the_letter(call, tmp_path: Path):
+    code, shown, _ = call("floss-plan", "show", "plan/plan.json")
+    assert code == 0
+    printed = (tmp_path / "printed").read_text(encoding="utf-8")
+    assert printed == f"{shown}Saved plan.json and accuracy.png in\nplan\n"
+    assert "2-dense-rounds" in shown
+    code, out, _ = call("floss-plan", "show", "plan", "--json")
+    assert (code, out) == (0, (tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
+
+
+def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
+    plan = json.loads((tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    plan["request"]["origin"]["task"] = str(tmp_path / "mine.toml")
+    (tmp_path / "plan" / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    code, out, err = call("floss-plan", "apply", "../plan", "--json")
+    assert code == 0, err
+    own = json.loads(out)
+    assert own["trained_now_rounds"] == 0  # the search has trained it
+    assert own["validation_accuracy"] == plan["recommendation"]["validation_accuracy"]
+    assert own["test_accuracy"] == plan["recommendation"]["test_accuracy"]
+    assert own["planned"]["simulated_s"] == own["simulated_s"]
+    assert own["predicted"]["total_bytes"] > 0
+    folder = tmp_path / "plan" / "applied"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "adapter", "applied.json", "curve.csv", "curve.png",
+    ]  # fmt: skip
+    rows = [line.split(",") for line in (folder / "curve.csv").read_text().splitlines()]
+    assert rows[0][:3] == ['"round"', '"closed_at_s"', '"down_bytes"']
+    assert (int(rows[-1][0]), int(rows[-1][2])) == (own["rounds"], own["down_bytes"])
+
+    words = ["floss-plan", "apply", "../plan", "--seed", "3", "--out", "second"]
+    code, out, _ = call(*words, "--json")
+    other = json.loads(out)
+    assert (other["seed"], other["trained_now_rounds"]) == (3, other["rounds"])
+    adapters = [
+        load_file(place / "adapter" / "adapter_model.safetensors")
+        for place in (folder, Path("second"))
+    ]
+    assert adapters[0].keys() == adapters[1].keys()
+    assert any((adapters[0][key] != adapters[1][key]).any() for key in adapters[0])
+    code, out, _ = call(*words)
+    assert "seed 3: 0 rounds were trained now" in out
+    assert "realised" in out
+    code, _, err = call("floss-plan", "apply", "../plan", "--out", "../plan")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_effort_0_trains_nothing(call, tmp_path: Path):
+    before = sorted(tmp_path.rglob("*"))
+    words = [*MAKE, "--effort", "0", "--also", "lte:1min", "--json"]
+    code, out, _ = call(*words, "--store", "fresh")
+    assert code == 0
+    assert [a["kind"] for a in json.loads(out)["answers"]] == ["unknown", "unknown"]
+    code, out, _ = call(*words, "--network", "cable")
+    assert code == 0
+    assert {a["kind"] for a in json.loads(out)["answers"]} == {"measured"}
+    code, out, _ = call(*words[:-1])
+    assert "3-dense-rounds" in out
+    assert "measured" in out
+    assert sorted(tmp_path.rglob("*")) == before
+    code, _, err = call(*words, "--target", "0.9")
+    assert (code, err.count("\n")) == (2, 1)
+    code, _, err = call(*MAKE, "--also", "3 apples")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cannot read budget '3 apples'" in err
+
+
+def test_what_has_changed_is_not_applied(call, tmp_path: Path):
+    mine, plan = tmp_path / "mine.toml", tmp_path / "plan" / "plan.json"
+    content = json.loads(plan.read_text(encoding="utf-8"))
+    assert content["request"]["origin"]["task"].endswith("mine.toml")
+    content["request"]["origin"]["task"] = str(mine)
+    plan.write_text(json.dumps(content), encoding="utf-8")
+    text = mine.read_text(encoding="utf-8")
+    mine.write_text(text.replace("batch_size = 16", "batch_size = 8"), encoding="utf-8")
+    code, _, err = call("floss-plan", "apply", "plan")
+    assert code == 2
+    assert "the task's settings changed since the plan was made" in err
+    mine.unlink()
+    code, _, err = call("floss-plan", "apply", "plan")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cannot read" in err
+
+
+def test_what_cannot_be_shown_or_applied_is_said(call, tmp_path: Path):
+    code, _, err = call("floss-plan", "show", "nowhere.json")
+    assert (code, err) == (2, "floss-plan: cannot read nowhere.json: No such file or directory\n")
+    old = {**whole_plan().to_json(), "plan_version": 1}
+    (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
+    for command in ("show", "apply"):
+        code, _, err = call("floss-plan", command, "old.json")
+        assert code == 2
+        assert err.startswith("floss-plan: old.json is of plan version 1, not 2; plan again")
+    (tmp_path / "made.json").write_text(json.dumps(whole_plan().to_json()), encoding="utf-8")
+    assert call("floss-plan", "show", "made.json")[0] == 0
+    code, _, err = call("floss-plan", "apply", "made.json")
+    assert code == 2
+    assert "the plan does not say where its task is" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_leaves_the_best_plan_so_far(tmp_path: Path):
+    def interrupted(store: Path, out: Path, finished: int) -> subprocess.CompletedProcess:
+        words = [*MAKE[1:], "--task", "digits", "--out", str(out), "--search", "grid",
+                 "--max-rounds", "10", "--budget", "5-dense-rounds", "--ranks", "1,2,4",
+                 "--down-densities", "1,1/4", "--store", str(store)]  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTIBLE, *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            texts = [path.read_text() for path in store.glob("*/manifest.json")]
+            if sum('"rounds": 10' in text for text in texts) >= finished and texts:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out_text, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(words, process.returncode, out_text, err)
+
+    none = interrupted(tmp_path / "a", tmp_path / "none", 0)
+    assert none.returncode == 130
+    assert none.stderr.endswith("floss-plan: interrupted; the same command goes on from here\n")
+    assert not list((tmp_path / "none").iterdir())
+    some = interrupted(tmp_path / "a", tmp_path / "some", 2)
+    assert some.returncode == 130
+    assert "Interrupted: the best of what was finished by then" in some.stdout
+    plan = json.loads((tmp_path / "some" / "plan.json").read_text())
+    assert plan["interrupted"]
+    assert plan["recommendation"]["rounds"] == 10
+    assert 0 < plan["effort"]["search_rounds"] < plan["effort"]["limit_rounds"]
+    assert "Traceback" not in some.stderr

@@ -1,0 +1,98 @@
+"""A plan made by hand, with everything that a plan can say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from planner.answer import Answer
+from planner.budget import Limit, parse_budget
+from planner.explanation import Explanation, More, Neighbour, Range, RoundTime, Stop
+from planner.intervals import Interval
+from planner.plan import Outcome, Plan
+from planner.space import Candidate
+
+
+def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes: Any) -> Outcome:
+    """Return a finished run of 20 rounds."""
+    curve = ((10, 0.4, accuracy - 0.1), (20, 0.8, accuracy))
+    made = Outcome(
+        candidate=Candidate(rank, 1.0, 1 / 16),
+        rounds=20,
+        accuracy=accuracy,
+        loss=0.1,
+        down_bytes=nbytes,
+        up_bytes=nbytes,
+        simulated_s=3.5,
+        spent=0.8,
+        most=0.04,
+        binds="budget",
+        cohort=5,
+        curve=curve,
+    )
+    return replace(made, **changes)
+
+
+def whole_plan() -> Plan:
+    """Return a plan with runners-up, a missing baseline, an explanation and answers."""
+    best = outcome(
+        4, 0.95, 500, test_accuracy=0.94, interval=Interval(0.93, 0.95, 0.965, "measured")
+    )
+    dense = outcome(16, 0.90, 900, test_accuracy=0.91)
+    counts = ("searched", "unaffordable", "starters", "grid_rounds", "limit_rounds",
+              "search_rounds", "trained_now_rounds")  # fmt: skip
+    costs = {"down_bytes": 10, "up_bytes": 5, "round_s": 0.17, "affordable_rounds": 24}
+    return Plan(
+        request={
+            "task": "digits", "network": "paper", "reference_rank": 16, "max_rounds": 400,
+            "search": "halving", "seed": 0, "effort": 0.2,
+            "judged": {"what": "examples", "validation": 350, "test": 340}, "origin": None,
+        },
+        limit=Limit(parse_budget("1MB"), 1e6, (), 5),
+        recommendation=best,
+        runners_up=(outcome(1, 0.945, 900), dense),
+        best_accuracy=0.95,
+        margin=0.016,
+        baselines={"dense": dense, "thesis_rule": None},
+        effort={"search": "halving", **dict.fromkeys(counts, 7)},
+        costs=({**best.candidate.settings(), **costs, "up_error": 0.02},),
+        explanation=explanation(best.candidate),
+        also=answers(best.candidate),
+    )  # fmt: skip
+
+
+def explanation(best: Candidate) -> Explanation:
+    """Return an explanation with a neighbour of each kind."""
+    range_ = Range(low=0.9, mean=0.92, high=0.94)
+    return Explanation(
+        spent_on_uploads=0.62,
+        time=RoundTime(
+            round_s=0.17, download=0.2, upload=0.5, latency=0.2, compute=0.1, queueing=0.0,
+            waiting=0.25,
+        ),
+        neighbours=(
+            Neighbour(axis="rank", candidate=replace(best, rank=1), rounds=20, kind="measured",
+                      accuracy=0.945),
+            Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 4), rounds=12,
+                      kind="forecast", accuracy=0.92, interval=range_),
+            Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 64), rounds=0,
+                      kind="unknown"),
+        ),
+        tenth=More(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
+        stop=Stop(candidate=replace(best, up_density=1 / 4), rounds=8, gain=0.001, noise=0.012),
+    )  # fmt: skip
+
+
+def answers(best: Candidate) -> tuple[Answer, ...]:
+    """Return an answer of each kind."""
+    told = {"candidate": best, "rounds": 9, "simulated_s": 4.0, "total_bytes": 1e4}
+    counts = {"measured": 2, "searched": 8}
+    return (
+        Answer(network="paper", budget="2MB", limit="2 MB in all", kind="measured", accuracy=0.95,
+               **told, **counts),
+        Answer(network="lte", budget="1h", limit="1 h of simulated time", kind="forecast",
+               accuracy=0.96, interval=Range(low=0.95, mean=0.96, high=0.97), confirm_rounds=130,
+               confirm_s=40.0, **told, **counts),
+        Answer(network="lte", budget="9s", limit="9 s of simulated time", kind="unknown",
+               confirm_rounds=3),
+    )  # fmt: skip

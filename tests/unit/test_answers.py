@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from made_plans import whole_plan
+from tests_support import CountingLearner
+
+from floss_sim import load_profile, load_task, run
+from floss_sim.errors import BudgetError, ProfileError
+from floss_sim.network import NetworkProfile
+from planner.answers import Cell, answer_all, parse_cells, preferred
+from planner.budget import parse_budget
+from planner.forecast import Forecast
+from planner.request import Request
+from planner.sentences import answer_row, answer_sentences
+from planner.space import Candidate, grid
+from planner.store import CurveStore
+
+SPACE = grid([1, 2], [1], [1, 1 / 16])
+A, B, C = SPACE[:3]
+
+
+def request(paper: NetworkProfile) -> Request:
+    return Request(
+        task=load_task("digits"),
+        budget=parse_budget("1MB"),
+        profile=paper,
+        candidates=SPACE,
+        reference_rank=2,
+        max_rounds=20,
+        effort=0.0,
+        seed=0,
+    )
+
+
+def stored(asked: Request, root: Path, rounds: dict[Candidate, int]) -> CurveStore:
+    """Return a store that holds made-up runs of some candidates."""
+    store = CurveStore(root, "cpu")
+    for candidate, count in rounds.items():
+        folder = store.folder(asked.config(candidate))
+        with folder.lock():
+            run(
+                asked.config(candidate), asked.profile, CountingLearner(), rounds=count,
+                folder=folder, eval_every=1,
+            )  # fmt: skip
+    return store
+
+
+def one(asked: Request, store: CurveStore, budget: str, network: str = "paper-200-20"):
+    (answer,) = answer_all(asked, [Cell(load_profile(network), parse_budget(budget))], store)
+    return answer
+
+
+def test_cells_are_networks_and_budgets(paper: NetworkProfile):
+    first, second = parse_cells("10-dense-rounds, lte:1h", paper)
+    assert (first.profile.name, first.budget.text) == (paper.name, "10-dense-rounds")
+    assert (second.profile.name, second.budget.amount) == ("lte", 3600)
+    with pytest.raises(BudgetError, match="names no budget"):
+        parse_cells(" , ", paper)
+    with pytest.raises(ProfileError, match="'moon'"):
+        parse_cells("moon:1h", paper)
+
+
+def test_a_run_that_reaches_the_end_of_a_budget_measures_it(paper: NetworkProfile, tmp_path: Path):
+    asked = request(paper)
+    store = stored(asked, tmp_path, {A: 20})
+    capped = one(asked, store, "1GB")
+    assert (capped.kind, capped.candidate, capped.rounds, capped.confirm_rounds) == (
+        "measured", A, 20, 0,
+    )  # fmt: skip
+    short = one(asked, store, "60kB")  # a round takes about 6 kB
+    assert short.kind == "measured"
+    assert 5 <= short.rounds < 20
+    assert short.total_bytes <= 60_000
+    assert (capped.measured, capped.searched) == (1, 4)
+    timed = one(asked, store, "2s", "lte")
+    assert timed.simulated_s <= 2
+    assert timed.network == "lte"
+
+
+def test_a_run_that_ends_before_the_budget_is_a_forecast(paper: NetworkProfile, tmp_path: Path):
+    asked = request(paper)
+    answer = one(asked, stored(asked, tmp_path, {A: 10, B: 3}), "1GB")
+    assert answer.kind == "forecast"
+    assert answer.rounds == 20
+    assert answer.confirm_rounds == 20 - {A: 10, B: 3}.get(answer.candidate, 0)
+    assert answer.interval.low <= answer.accuracy <= answer.interval.high
+    assert answer.confirm_s > 0
+
+
+def test_without_curves_it_is_unknown_and_nothing_is_written(paper: NetworkProfile, tmp_path: Path):
+    asked = request(paper)
+    answer = one(asked, CurveStore(tmp_path / "none", "cpu"), "1GB")
+    assert (answer.kind, answer.candidate, answer.confirm_rounds) == ("unknown", None, 20)
+    assert not (tmp_path / "none").exists()
+    nothing = one(asked, CurveStore(tmp_path / "none", "cpu"), "10B")
+    assert (nothing.kind, nothing.confirm_rounds, nothing.searched) == ("unknown", 0, 0)
+
+
+def test_damaged_runs_are_left_out_and_counted(paper: NetworkProfile, tmp_path: Path):
+    asked = request(paper)
+    store = stored(asked, tmp_path, {A: 20, B: 20})
+    (store.folder(asked.config(B)).path / "manifest.json").write_text("{", encoding="utf-8")
+    answer = one(asked, store, "1GB")
+    assert (answer.candidate, answer.skipped) == (A, 1)
+    assert "1 damaged runs of the store were left out." in answer_sentences([answer])
+    shutil.rmtree(store.folder(asked.config(A)).path)
+    assert one(asked, store, "1GB").kind == "unknown"
+
+
+def test_a_forecast_is_preferred_only_where_it_is_clearly_better():
+    nbytes = {A: 9.0, B: 1.0, C: 5.0}
+    assert preferred({}, {}, nbytes, 350) is None
+    assert preferred({}, {A: Forecast(0.8, 0.1), B: Forecast(0.75, 0.01)}, nbytes, 350) == B
+    assert preferred({A: 0.9, B: 0.895}, {C: Forecast(0.93, 0.05)}, nbytes, 350) == B  # a tie
+    assert preferred({A: 0.9, B: 0.8}, {C: Forecast(0.93, 0.05)}, nbytes, 350) == A
+    assert preferred({A: 0.9, B: 0.8}, {C: Forecast(0.93, 0.01)}, nbytes, 350) == C
+
+
+def test_rows_mark_what_is_forecast():
+    sure, likely, unknown = (answer_row(answer, "paper") for answer in whole_plan().also)
+    assert sure == ("2MB", "4", "1", "1/16", "9", "0.950", "measured", "-")
+    assert likely == ("lte: 1h", "4", "1", "1/16", "9", "~0.960", "forecast", "130 rounds, 40 s")
+    assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds")
+    assert "~0.960 is a forecast: (0.950 to 0.970)" in answer_sentences(whole_plan().also)[0]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from floss_sim import load_task
+from floss_sim.errors import BudgetError, ConfigError
+from floss_sim.network import NetworkProfile
+from floss_sim.records import RunFolder
+from planner.budget import parse_budget
+from planner.cost import price
+from planner.effort import KEPT_BUSY, Effort, allot, parse_effort
+from planner.request import Request
+from planner.space import grid
+from planner.store import CurveStore
+
+
+def request(profile: NetworkProfile, **changes) -> Request:
+    settings = {"reference_rank": 4, "max_rounds": 40, "effort": 0.5, "seed": 0} | changes
+    candidates = settings.pop("candidates", grid([1, 4], [1.0], [1.0, 1 / 16]))
+    budget = parse_budget("9-dense-rounds")
+    return Request(load_task("digits"), budget, profile, candidates, **settings)
+
+
+def note(store: CurveStore, asked: Request, *lines: str) -> None:
+    """Write notes of host seconds into the run of the first candidate."""
+    folder = store.folder(asked.config(asked.candidates[0]))
+    (folder.path / "host.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def line(after: int, round_: int, seconds: float) -> str:
+    return json.dumps({"after": after, "round": round_, "host_s": seconds})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.2", {"effort": 0.2}),
+        ("1", {"effort": 1.0}),
+        ("0", {"effort": 0.0}),
+        ("10min", {"effort": 1.0, "training_s": 600.0}),
+        ("1.5 h", {"effort": 1.0, "training_s": 5400.0}),
+    ],
+)
+def test_efforts_are_read(text: str, expected: dict):
+    assert parse_effort(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "much", "10 parsec", "0min", "-5min", "10%"])
+def test_what_is_no_effort_is_refused(text: str):
+    with pytest.raises(ConfigError, match=r"valid: .* 0\.2, or time such as 10min"):
+        parse_effort(text)
+
+
+def test_notes_count_each_opening_once_and_survive_damage(tmp_path: Path):
+    folder = RunFolder.open(tmp_path / "run", {"trajectory": {}, "record_version": 0})
+    assert folder.noted() == (0, 0.0)
+    folder.note_host(0, 10, 1.0)
+    folder.note_host(0, 15, 2.0)
+    folder.note_host(15, 45, 5.0)  # opened again: it took longer than all before
+    with (folder.path / "host.jsonl").open("a") as file:
+        file.write('{"round": 9, "host_s": 4}\nno note\n[1]\n')
+    assert folder.noted() == (45, 7.0)
+    assert folder.host_s_per_round() == pytest.approx(7 / 45)
+
+
+def test_a_fraction_is_of_the_grids_rounds(paper: NetworkProfile, tmp_path: Path):
+    asked = request(paper)
+    costs = price(asked)
+    made = allot(asked, costs, CurveStore(tmp_path, "cpu"), None, 2)
+    assert made == Effort(int(0.5 * costs.grid_rounds))
+    assert made.to_json() == {}
+
+
+def test_time_becomes_rounds_by_what_stored_rounds_took(paper: NetworkProfile, tmp_path: Path):
+    store, asked = CurveStore(tmp_path, "cpu"), request(paper, training_s=12.0)
+    costs = price(asked)
+    note(store, asked, line(0, 30, 6.0))
+    made = allot(asked, costs, store, None, 2)
+    beside = sum(costs.of[c].horizon for c in set(asked.baselines().values()))
+    assert made.round_s == pytest.approx(0.2)
+    assert made.beside <= beside
+    assert made.rounds == pytest.approx(12 * 2 * KEPT_BUSY / 0.2 - made.beside, abs=1)
+    longer = allot(request(paper, training_s=24.0), costs, store, None, 2)
+    assert made.rounds < longer.rounds <= costs.grid_rounds
+    assert longer.to_json()["workers"] == 2
+
+
+def test_rounds_of_more_clients_and_epochs_take_longer(paper: NetworkProfile, tmp_path: Path):
+    store, asked = CurveStore(tmp_path, "cpu"), request(paper, training_s=30.0)
+    note(store, asked, line(0, 30, 6.0))
+    plain = allot(asked, price(asked), store, None, 1)
+    wide = [c.__class__(c.rank, c.down_density, c.up_density, 10, 2) for c in asked.candidates]
+    wider = request(paper, training_s=300.0, candidates=[*asked.candidates, *wide])
+    assert allot(wider, price(wider), store, None, 1).round_s == pytest.approx(4 * plain.round_s)
+
+
+def test_an_effort_too_small_says_what_would_do(paper: NetworkProfile, tmp_path: Path):
+    store, asked = CurveStore(tmp_path, "cpu"), request(paper, effort=1e-4)
+    costs = price(asked)
+    with pytest.raises(BudgetError, match=r"finishes no run.*--effort 0\.\d+ would do") as caught:
+        allot(asked, costs, store, None, 1)
+    enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
+    assert allot(request(paper, **enough), costs, store, None, 1).rounds > 0
+    hasty = request(paper, training_s=0.1)
+    note(store, hasty, line(0, 30, 6.0))
+    with pytest.raises(BudgetError, match=r"--effort \S+ would do") as caught:
+        allot(hasty, costs, store, None, 1)
+    enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
+    assert allot(request(paper, **enough), costs, store, None, 1).rounds > 0

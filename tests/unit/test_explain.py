@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from made_plans import outcome, whole_plan
+from tests_support import CountingLearner
+
+from floss_sim import RunConfig, run
+from floss_sim.network import NetworkProfile
+from planner.budget import Limit, parse_budget
+from planner.explain import Known, explain, improvement, one_step_away
+from planner.explanation import Explanation
+from planner.forecast import Forecast
+from planner.search import Curve
+from planner.sentences import explained
+from planner.space import Candidate, grid
+from planner.store import measured
+
+SPACE = grid([1, 4, 16], [1, 1 / 4], [1, 1 / 16])
+BEST = Candidate(4, 1.0, 1 / 16)
+EVALUATED = tuple(sorted({measured(n) for n in range(1, 101)}))
+CAP = 400
+
+
+def curve(candidate: Candidate, rounds: int) -> Curve:
+    """Return a curve that rises towards what rank and down density allow."""
+    ceiling = 0.9 + 0.02 * math.log2(candidate.rank) / 4 - 0.1 * (candidate.down_density < 1)
+    seen = tuple(r for r in EVALUATED if r <= rounds)
+    return Curve(seen, tuple(ceiling - 0.6 / (1 + r) for r in seen), rounds)
+
+
+def known(finished: dict[Candidate, int], begun: dict[Candidate, int], horizon: int = 100) -> Known:
+    history = {c: curve(c, rounds) for c, rounds in {**finished, **begun}.items()}
+    outcomes = {
+        c: replace(
+            outcome(c.rank, history[c].accuracies[-1]), candidate=c, rounds=finished[c], spent=0.99
+        )
+        for c in finished
+    }
+    return Known(outcomes, history, dict.fromkeys(SPACE, horizon), 350, CAP)
+
+
+def explained_by(digits: RunConfig, paper: NetworkProfile, knows: Known) -> Explanation:
+    record = run(digits, paper, CountingLearner(), rounds=100)
+    limit = Limit(parse_budget("1MB"), 1e6, paper.links(50), 5)
+    return explain(knows.outcomes[BEST], record, paper, limit, knows)
+
+
+def test_neighbours_are_measured_forecast_or_unknown(digits: RunConfig, paper: NetworkProfile):
+    finished = {BEST: 100, Candidate(1, 1.0, 1 / 16): 100}
+    begun = dict.fromkeys([c for c in SPACE if c not in finished], 10)
+    failed = Candidate(4, 1.0, 1.0)
+    knows = known(finished, begun)
+    knows.history[failed] = replace(knows.history[failed], failed=True)
+    said = {one.candidate: one for one in explained_by(digits, paper, knows).neighbours}
+    assert said[Candidate(1, 1.0, 1 / 16)].kind == "measured"
+    assert said[Candidate(1, 1.0, 1 / 16)].accuracy == pytest.approx(0.9 - 0.6 / 101)
+    for candidate in (Candidate(16, 1.0, 1 / 16), Candidate(4, 1 / 4, 1 / 16)):
+        one = said[candidate]
+        assert one.kind == "forecast"
+        assert one.interval.low <= curve(candidate, 100).accuracies[-1] <= one.interval.high
+    assert said[failed].kind == "unknown"
+    assert len(said) == 4
+
+
+def test_one_step_is_one_step_of_the_space():
+    near = one_step_away(Candidate(4, 1.0, 1 / 16), SPACE)
+    assert near == [
+        ("rank", Candidate(1, 1.0, 1 / 16)),
+        ("rank", Candidate(16, 1.0, 1 / 16)),
+        ("down_density", Candidate(4, 1 / 4, 1 / 16)),
+        ("up_density", Candidate(4, 1.0, 1.0)),
+    ]
+    assert one_step_away(Candidate(8, 1.0, 1 / 16), SPACE)[:2] == [
+        ("rank", Candidate(4, 1.0, 1 / 16)),
+        ("rank", Candidate(16, 1.0, 1 / 16)),
+    ]
+
+
+def test_a_tenth_more_is_forecast_and_never_measured(digits: RunConfig, paper: NetworkProfile):
+    more = explained_by(digits, paper, known({BEST: 100}, {}, 100)).tenth
+    assert more.rounds == measured(int(110 / 0.99))
+    assert more.accuracy.low < more.accuracy.mean < more.accuracy.high
+    knows = known({BEST: 100}, {}, 100)
+    capped = replace(knows, cap=100)
+    assert explained_by(digits, paper, capped).tenth.accuracy is None
+
+
+def test_more_search_stops_where_nothing_is_to_be_gained(digits: RunConfig, paper: NetworkProfile):
+    all_known = known(dict.fromkeys(SPACE, 100), {})
+    assert explained_by(digits, paper, all_known).stop is None
+    near_end = known(
+        dict.fromkeys([c for c in SPACE if c.rank < 16 and c.down_density == 1], 100),
+        dict.fromkeys([c for c in SPACE if c.down_density < 1], 80),
+    )
+    poor = replace(near_end, horizons=dict.fromkeys(near_end.history, 100))
+    stop = explained_by(digits, paper, poor).stop
+    assert stop.reached
+    assert stop.rounds == 20
+    assert 0 <= stop.gain < stop.noise == pytest.approx(math.sqrt(0.904 * 0.096 / 350), rel=0.1)
+    early = known({BEST: 100}, dict.fromkeys([c for c in SPACE if c != BEST], 1))
+    assert explained_by(digits, paper, early).stop.gain > stop.gain
+
+
+def test_expected_improvement_is_that_of_a_normal_law():
+    assert improvement(Forecast(0.9, 0.02), 0.9) == pytest.approx(0.02 / math.sqrt(2 * math.pi))
+    assert improvement(Forecast(0.95, 1e-4), 0.9) == pytest.approx(0.05)
+    assert improvement(Forecast(0.85, 1e-4), 0.9) == pytest.approx(0)
+
+
+def test_a_forecast_is_marked_in_every_sentence():
+    lines = "\n".join(explained(whole_plan()))
+    assert "rank 1 -0.5;" in lines
+    assert "up 1/4 ~-3.0 (-5.0 to -1.0); up 1/64 unknown." in lines
+    assert "25 rounds: ~0.955 (0.940 to 0.970)" in lines
+    assert "A round takes 170 ms: 50 % upload, 20 % download" in lines
+    assert "25 % of it for others" in lines
+    assert "0.1 points, below the noise of one evaluation (1.2 points): not worth it" in lines
+    assert "~ is a forecast, with its 90 % interval" in lines
+    measured_only = whole_plan().explanation.model_copy(
+        update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}
+    )
+    assert "~" not in "\n".join(explained(replace(whole_plan(), explanation=measured_only)))

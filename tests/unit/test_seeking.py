@@ -1,0 +1,110 @@
+"""The search for a target at least cost, on made curves: nothing is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import pytest
+
+from floss_sim import load_task
+from floss_sim.network import NetworkProfile
+from planner.budget import parse_budget
+from planner.cost import Costs, price
+from planner.objective import Objective
+from planner.plan import Outcome
+from planner.request import Request
+from planner.search import Curve, search
+from planner.seeking import Until, reached, seek
+from planner.space import Candidate, grid
+from planner.store import measured
+from planner.strategies import maker
+
+
+@dataclass
+class MadeRuns:
+    """Runs whose accuracy rises by ``speed`` a round up to ``best``; costs are the predicted."""
+
+    costs: Costs
+    shape: dict[Candidate, tuple[float, float]]
+    asked: dict[Candidate, int] = field(default_factory=dict)
+
+    def extend(self, proposals):
+        for proposal in proposals:
+            self.asked[proposal.candidate] = proposal.rounds
+        return {p.candidate: self._curve(p.candidate, p.rounds) for p in proposals}
+
+    def history(self):
+        return {c: self._curve(c, rounds) for c, rounds in self.asked.items()}
+
+    def include(self, other):
+        for c, rounds in other.asked.items():
+            self.asked[c] = max(rounds, self.asked.get(c, 0))
+
+    def _curve(self, candidate: Candidate, rounds: int) -> Curve:
+        speed, best = self.shape[candidate]
+        seen = [r for r in range(1, rounds + 1) if r == measured(r)]
+        return Curve(tuple(seen), tuple(min(best, speed * r) for r in seen), rounds)
+
+    def cut(self, candidate: Candidate, rounds: int) -> Outcome | None:
+        traffic, _ = self.costs.courses[candidate]
+        spent = float(self.costs.limit.spent(traffic)[rounds - 1] / self.costs.limit.amount)
+        curve = self._curve(candidate, rounds)
+        made = Outcome(
+            candidate, rounds, curve.accuracies[-1], 0.1, 1, 1, 1.0, spent, 0.1, "budget", 5, ()
+        )
+        return made if spent <= 1 else None
+
+
+def world(paper: NetworkProfile, target: float):
+    candidates = grid([1, 4, 16], [1.0, 1 / 4, 1 / 16], [1.0, 1 / 4, 1 / 16])
+    request = Request(
+        load_task("digits"), parse_budget("30-dense-rounds"), paper, candidates, 16, 400, 1.0, 0,
+        objective=Objective(target=target),
+    )  # fmt: skip
+    shape = {c: (0.002 * (1 + i % 5), 0.6 + 0.01 * i) for i, c in enumerate(candidates)}
+    return request, price(request), shape
+
+
+def sought(request: Request, costs: Costs, shape: dict, effort: int, name: str) -> MadeRuns:
+    def start(name: str, costs: Costs, rounds: int):
+        horizons = {c: costs.of[c].horizon for c in costs.searched}
+        nbytes = {c: costs.of[c].run_bytes for c in costs.searched}
+        return maker(name)(horizons, nbytes, rounds, 0, measured, 350), MadeRuns(costs, shape)
+
+    strategy, runs = start(name, costs, effort)
+    search(Until(strategy, runs, request.objective.target), runs.extend)
+    seek(replace(request, search=name), costs, runs, effort, start)
+    return runs
+
+
+@pytest.mark.parametrize(("name", "worst"), [("halving", 1.35), ("race", 1.35), ("random", 3.0)])
+def test_the_least_cost_is_found_and_the_effort_is_not_overspent(
+    paper: NetworkProfile, name: str, worst: float
+):
+    request, costs, shape = world(paper, 0.6)
+    whole = MadeRuns(costs, shape, {c: costs.of[c].horizon for c in costs.searched})
+    least = min(o.spent for o in reached(whole, whole.history(), 0.6).values())
+    effort = costs.grid_rounds // 5
+    runs = sought(request, costs, shape, effort, name)
+    found = reached(runs, runs.history(), 0.6)
+    assert sum(runs.asked.values()) <= effort
+    assert least <= min(o.spent for o in found.values()) <= worst * least
+    assert all(o.binds == "target" for o in found.values())
+
+
+def test_a_target_that_nothing_reaches_ends_the_search(paper: NetworkProfile):
+    request, costs, shape = world(paper, 0.99)
+    runs = sought(request, costs, shape, costs.grid_rounds // 5, "halving")
+    assert reached(runs, runs.history(), 0.99) == {}
+
+
+def test_runs_that_the_budget_does_not_carry_to_the_target_do_not_count(paper: NetworkProfile):
+    _, costs, shape = world(paper, 0.6)
+    some = costs.searched[0]
+    tight = replace(costs, limit=replace(costs.limit, amount=costs.limit.amount / 1e6))
+    runs = MadeRuns(tight, shape, {some: 400})
+    assert reached(runs, runs.history(), 0.1) == {}
+    failed = SimpleNamespace(cut=MadeRuns(costs, shape).cut)
+    curve = replace(MadeRuns(costs, shape, {some: 400}).history()[some], failed=True)
+    assert reached(failed, {some: curve}, 0.1) == {}

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from floss_sim import RunConfig, dense, floss
+from floss_sim.errors import ConfigError
+from planner.lattice import features, space_filling, varying
+from planner.space import ALWAYS, Candidate, grid, widened
+
+PLAIN = Candidate(16, 1 / 4, 1 / 16)
+
+
+def test_a_plain_candidate_is_what_it_always_was(digits: RunConfig):
+    assert str(PLAIN) == "rank 16, down 1/4, up 1/16"
+    assert PLAIN.settings() == {"rank": 16, "down_density": 0.25, "up_density": 1 / 16}
+    expected = RunConfig.of(digits.task, floss(1 / 4, 1 / 16), rank=16)
+    assert PLAIN.config(digits.task, 0).settings() == expected.settings()
+    assert features(PLAIN)[:3] == (4, -2, -4)
+    assert varying([PLAIN, Candidate(4, 1.0, 1.0)]) == (0, 1, 2)
+
+
+def test_what_else_varies_reaches_the_run(digits: RunConfig):
+    made = Candidate(4, 1 / 4, 1.0, cohort_size=10, epochs=2, values="int8", method="ffa")
+    assert str(made) == "rank 4, down 1/4, up 1, cohort 10, 2 epochs, int8, ffa"
+    config = made.config(digits.task, 1)
+    assert (config.server.cohort, config.client.epochs) == (10, 2)
+    assert (config.method.down_values, config.method.up_values) == ("int8", "int8")
+    assert config.method.trains == "ffa"
+    assert Candidate(**made.settings()) == made
+
+
+def test_saying_what_the_task_says_is_the_same_run(digits: RunConfig):
+    task = digits.task
+    said = Candidate(4, 1.0, 1.0, task.server.cohort, task.client.epochs).config(task, 0)
+    assert said.settings() == RunConfig.of(task, dense(), rank=4).settings()
+
+
+def test_every_combination_is_there_once():
+    plain = grid([1, 4], [1.0, 1 / 4], [1.0, 1 / 4])
+    made = widened(plain, cohorts=[5, 10], values=["fp32", "int8", "fp32"])
+    assert len(made) == len(set(made)) == 8 * 4
+    assert made == sorted(made)
+    assert widened(plain) == plain
+
+
+def test_sparse_adapter_has_one_density_and_is_not_dense():
+    plain = grid([1], [1.0, 1 / 4, 1 / 16], [1.0, 1 / 4])
+    made = widened(plain, methods=["floss", "sparse-adapter"])
+    assert [c for c in made if c.method == "sparse-adapter"] == [
+        Candidate(1, 1 / 4, 1 / 4, method="sparse-adapter")
+    ]
+    assert len(made) == len(plain) + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"cohorts": [0, 5]}, "cohort 0 must be at least 1"),
+        ({"epochs": [-1]}, "epochs -1 must be at least 1"),
+        ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
+        ({"methods": ["full"]}, "'full'; valid: floss, ffa, sparse-adapter"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
+    with pytest.raises(ConfigError, match=says):
+        widened([PLAIN], **changes)
+
+
+def test_features_that_vary_tell_all_candidates_apart():
+    plain = grid([1, 4], [1 / 4], [1 / 4])
+    made = widened(
+        plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"]
+    )
+    columns = varying(made)
+    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 32
+    order = space_filling(made, 0)
+    assert sorted(order) == made
+    begun = order[: len(made) // 2]
+    for axis in ("rank", "cohort_size", "epochs", "values", "method"):
+        assert len({getattr(c, axis) for c in begun}) == 2, axis
+
+
+def test_what_is_left_out_is_what_candidates_are_made_with():
+    assert Candidate(7, 0.5, 0.5) == Candidate(7, 0.5, 0.5, *list(vars(ALWAYS).values())[3:])
