@@ -19,7 +19,7 @@ from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
 from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
 
-CODE_SCHEMA = 3  # raised whenever a change of code changes a trajectory
+CODE_SCHEMA = 4  # raised whenever a change of code changes a trajectory
 Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)
 # Of what is learned, and of how many bytes it takes.
 _VERSIONS = ("numpy", "torch", "transformers", "peft", "constriction", "pcodec")
@@ -171,8 +171,8 @@ class RunConfig:
         one, and when a round waits for all its clients, time cannot change what is learned.
 
         Args:
-            learner: Kind of the learner, such as ``"torch-sequential"``.
-            device: Kind of the device: ``"cpu"`` or ``"cuda"``.
+            learner: Kind of the learner, such as ``"torch-bank-64"``.
+            device: Kind of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
             threads: Threads of one training process.
         """
         return {

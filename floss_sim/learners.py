@@ -101,6 +101,9 @@ class SizeOnlyLearner:
         examples = self._examples[dispatch.client]
         return Upload(dispatch.sequence, dispatch.client, nbytes, count, examples)
 
+    def forget(self, dispatch: Dispatch) -> None:
+        """Hear that a dispatch is over; nothing is kept of it."""
+
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Count the version up."""
         if self._method.mask_ledger:
@@ -169,6 +172,9 @@ class ReplayLearner:
             raise ValueError(f"dispatch {sequence} went to client {row['client']}, not {client}")
         return row
 
+    def forget(self, dispatch: Dispatch) -> None:
+        """Hear that a dispatch is over; nothing is kept of it."""
+
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Return the next recorded version."""
         self._version += 1
@@ -228,6 +234,11 @@ class ResumingLearner:
         if self._recorded.knows(dispatch.sequence, "up"):
             return self._recorded.train(dispatch, client_state)
         return self._awakened().train(dispatch, client_state)
+
+    def forget(self, dispatch: Dispatch) -> None:
+        """Pass on that a dispatch is over, once there is a live learner that may know it."""
+        if self._awake:
+            self._live.forget(dispatch)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a recorded or a live step; after the last recorded one, live ones follow."""

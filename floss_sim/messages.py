@@ -179,8 +179,9 @@ class Snapshot:
 class Learner(Protocol):
     """The one seam between time and learning.
 
-    The simulator calls the first four at simulated instants; the run folder calls the last three
-    between rounds. ``train`` is a pure function of its arguments and of named random streams.
+    The simulator calls the first five at simulated instants; the run folder calls the last three
+    between rounds. ``train`` is a pure function of its arguments and of named random streams, so
+    that a learner may compute all that is under way when the first dispatch is asked for.
     """
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
@@ -188,6 +189,9 @@ class Learner(Protocol):
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return the client's update after local training from what it decoded."""
+
+    def forget(self, dispatch: Dispatch) -> None:
+        """Hear that a dispatch is over: its update was aggregated, or is lost."""
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a server step with what really arrived; return the new version's number."""

@@ -180,6 +180,9 @@ class _Told:
         number = dispatch.sequence
         return Upload(number, dispatch.client, self._up[number], 1, self._examples[number])
 
+    def forget(self, dispatch: Dispatch) -> None:
+        pass
+
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         self._version += 1
         return self._version

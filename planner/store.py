@@ -19,7 +19,7 @@ from floss_sim.config import RunConfig
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.run import run
-from floss_sim.training import KIND, open_learner, test_metrics
+from floss_sim.training import learner_kind, open_learner, test_metrics
 
 THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
@@ -57,7 +57,7 @@ class CurveStore:
         Raises:
             RecordError: The store cannot be written, or holds something else there.
         """
-        description = config.description(KIND, self.device, THREADS)
+        description = self._describe(config)
         return RunFolder.open(self._path(description), description)
 
     def find(self, config: RunConfig) -> RunFolder | None:
@@ -66,8 +66,12 @@ class CurveStore:
         Raises:
             RecordError: It cannot be read.
         """
-        path = self._path(config.description(KIND, self.device, THREADS))
+        path = self._path(self._describe(config))
         return RunFolder.read(path) if (path / "run.json").exists() else None
+
+    def _describe(self, config: RunConfig) -> dict[str, Any]:
+        kind = learner_kind(config, device=self.device)
+        return config.description(kind, self.device, THREADS)
 
     def _path(self, description: Mapping[str, Any]) -> Path:
         return self.root / str(description["fingerprint"])[:32]

@@ -27,7 +27,7 @@ from floss_sim import RunConfig, load_task
 from floss_sim.methods import Method, floss, method_from_name
 from floss_sim.records import fingerprint
 from floss_sim.tasks import Task
-from floss_sim.training import KIND
+from floss_sim.training import learner_kind
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure
 from floss_sim.wire import decode
@@ -63,7 +63,12 @@ def bring_up_to_date(grid: Row, table: Path) -> None:
     task = load_task(str(place) if place.exists() else grid["task"])
     store = CurveStore(RUNS, "cpu")
     runs = [run for seed in grid["seeds"] for run in runs_of(grid, task, seed)]
-    prints = [run.config.description(KIND, store.device, THREADS)["fingerprint"] for run in runs]
+    configs = [run.config for run in runs]
+    kinds = [learner_kind(config, device=store.device) for config in configs]
+    described = [
+        c.description(k, store.device, THREADS) for c, k in zip(configs, kinds, strict=True)
+    ]
+    prints = [description["fingerprint"] for description in described]
     mark = fingerprint({"runs": prints, "rounds": grid["rounds"]})
     if table.exists() and (pq.read_schema(table).metadata or {}).get(b"mark") == mark.encode():
         print(f"{table.name} is up to date", file=sys.stderr)

@@ -33,7 +33,7 @@ from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.records import fingerprint, write_atomically
 from floss_sim.tasks import Task
-from floss_sim.training import KIND, test_metrics
+from floss_sim.training import learner_kind, test_metrics
 from planner.workers import worker_pool
 
 HERE = Path(__file__).parent
@@ -211,7 +211,8 @@ def train(job: Job) -> float:
     failed = job.path.with_suffix(".diverged.json")
     if failed.exists():
         return 0.0
-    folder = RunFolder.open(job.path, job.config.description(KIND, "cpu", 1))
+    kind = learner_kind(job.config)
+    folder = RunFolder.open(job.path, job.config.description(kind, "cpu", 1))
     with folder.lock():
         if folder.committed().rounds < job.rounds:
             try:

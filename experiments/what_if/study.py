@@ -27,7 +27,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.network.transport import Transport
 from floss_sim.run import check_conditions, conditions
 from floss_sim.simulator import parse_policy
-from floss_sim.training import KIND
+from floss_sim.training import learner_kind
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.whatif import replayable, scenario
 
@@ -85,7 +85,7 @@ def train(inputs: Row, method: Row, seed: int, policy: Row | None = None) -> Pat
     name = f"{(policy or method)['label']}-seed{seed}"
     path = RUNS / re.sub(r"[^A-Za-z0-9.]+", "-", name)
     shaped = conditions(profile, rule)
-    folder = RunFolder.open(path, config.description(KIND, "cpu", 1, shaped))
+    folder = RunFolder.open(path, config.description(learner_kind(config), "cpu", 1, shaped))
     with folder.lock():
         if folder.committed().rounds < rounds:
             print(f"training {path.name}", file=sys.stderr)

@@ -30,6 +30,7 @@ from floss_sim.comparison import Configuration, Point
 from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task
+from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
@@ -58,7 +59,7 @@ BackboneDownloadOption = Annotated[
     typer.Option("--include-backbone", help="Clients first download the backbone, once each."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Names every random stream of the run.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DeviceOption = Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.")]
 ThreadsOption = Annotated[
     int, typer.Option(min=1, max=os.cpu_count() or 1, help="Threads of torch.")
 ]

@@ -44,7 +44,7 @@ from floss_sim.run import run as run_lockstep
 from floss_sim.simulator import RoundPolicy, parse_policy
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
-from floss_sim.training import KIND, open_learner, resolve_device
+from floss_sim.training import LEARNERS, choose_learner, open_learner, resolve_device
 from floss_sim.units import format_duration
 from floss_sim.wire import VALUE_CODES
 
@@ -143,6 +143,10 @@ def run(
     eval_every: Annotated[int, typer.Option(min=1, help="Rounds between evaluations.")] = 10,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
+    learner: Annotated[
+        str,
+        typer.Option(help=f"Clients of a round train together or in turn: {either(LEARNERS)}."),
+    ] = "bank",
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
     partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
@@ -193,10 +197,13 @@ def run(
     path = out or _default_folder(
         config, f"{policy} {late or ''} on {profile.name}" if shaped else ""
     )
-    folder = RunFolder.open(path, config.description(KIND, place, threads, shaped))
+    chosen_learner = choose_learner(config, learner, place)
+    if chosen_learner.reason:
+        Console(stderr=True).print(chosen_learner.reason)
+    folder = RunFolder.open(path, config.description(chosen_learner.kind, place, threads, shaped))
     with folder.lock():
         record = _run_with_progress(
-            config, profile, rule, folder, rounds, eval_every, place, threads
+            config, profile, rule, folder, rounds, eval_every, place, threads, learner
         )
         summary = finish(config, profile, rule, folder, record, place)
     if json_:
@@ -228,6 +235,7 @@ def _run_with_progress(
     eval_every: int,
     device: str,
     threads: int,
+    learner: str,
 ) -> RunRecord:
     console = Console(stderr=True)
     done = folder.committed().rounds
@@ -236,7 +244,7 @@ def _run_with_progress(
         console.print(f"{folder.path} holds {done} rounds; {what}")
     with progress_bar(console, "{task.fields[note]}") as bar:
         work = bar.add_task(config.method.name, total=max(rounds, done), completed=done, note="")
-        learner = open_learner(config, device, threads)
+        opened = open_learner(config, device, threads, learner)
         note = ""
 
         def show(row: Mapping[str, Any]) -> None:
@@ -249,7 +257,7 @@ def _run_with_progress(
         return run_lockstep(
             config,
             profile,
-            learner,
+            opened,
             rounds=rounds,
             policy=policy,
             folder=folder,

@@ -198,6 +198,7 @@ class _World:
         """Settle how a participation ended; its client is free again."""
         part.fate = fate
         del self.busy[part.dispatch.client]
+        self.learner.forget(part.dispatch)
         if state := part.kept_state():
             self.client_states[part.dispatch.client] = state
         self.ended.append(part)

@@ -1,6 +1,6 @@
 """Real training: torch, transformers and peft live in this room and in no other.
 
-These three doors load the frameworks when they are opened, not when the room is imported.
+The last three doors load the frameworks when they are opened, not when the room is imported.
 """
 
 from __future__ import annotations
@@ -8,30 +8,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from floss_sim.training.device import DEVICES, KIND, resolve_device
+from floss_sim.training.choice import LEARNERS, SEQUENTIAL, choose_learner, learner_kind
+from floss_sim.training.device import DEVICES, resolve_device
 
 if TYPE_CHECKING:
     from floss_sim.config import RunConfig
     from floss_sim.training.learner import TorchLearner
 
-__all__ = ["DEVICES", "KIND", "export_adapter", "open_learner", "resolve_device", "test_metrics"]
+__all__ = [
+    "DEVICES",
+    "LEARNERS",
+    "SEQUENTIAL",
+    "choose_learner",
+    "export_adapter",
+    "learner_kind",
+    "open_learner",
+    "resolve_device",
+    "test_metrics",
+]
 
 
-def open_learner(config: RunConfig, device: str = "auto", threads: int = 1) -> TorchLearner:
+def open_learner(
+    config: RunConfig, device: str = "auto", threads: int = 1, learner: str = "bank"
+) -> TorchLearner:
     """Load backbone and data, and return the learner that really trains, at version 0.
 
     Args:
         config: The run.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         threads: Threads of torch in this process.
+        learner: As of :func:`choose_learner`.
 
     Raises:
-        ConfigError: The device is unknown or absent.
+        ConfigError: The device or the learner is unknown, or the device is absent.
         TaskError: The backbone or the data cannot be loaded.
     """
-    from floss_sim.training.learner import load
+    from floss_sim.training.opening import load
 
-    return load(config, resolve_device(device), threads)
+    place = resolve_device(device)
+    return load(config, choose_learner(config, learner, place), place, threads)
 
 
 def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[str, float]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from floss_sim.config import RunConfig
 from floss_sim.layout import PRETRAINED, Layout, TensorSpec, initial_values
 from floss_sim.sparsity import Vector
 from floss_sim.training.adapters import with_adapters
+from floss_sim.training.dropout import Draws, install
 from floss_sim.training.inputs import Reader, Tensors, reader
-from floss_sim.training.loading import load_backbone
+from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import Model, bound
 
 
@@ -24,12 +24,14 @@ class FlatModel:
     weights, zero for adapters and the head.
 
     In training mode the backbone's own dropouts act besides LoRA's, as in the published loop,
-    which calls ``model.train()``. All of them draw from torch's generator: who trains seeds it.
+    which calls ``model.train()``. All of them draw from ``draws``: who trains tells it whose
+    examples are in a batch.
 
     Args:
         model: The backbone, or PEFT's model around it.
         layout: What trains.
         inputs: Reads the task's examples.
+        draws: What dropout draws from.
         device: Where to.
         bf16: Whether the forward pass runs under bfloat16 autocast.
 
@@ -42,6 +44,7 @@ class FlatModel:
         model: Model,
         layout: Layout,
         inputs: Reader,
+        draws: Draws,
         device: torch.device,
         *,
         bf16: bool = False,
@@ -49,6 +52,7 @@ class FlatModel:
         self.model = model.to(device)
         self.layout = layout
         self.inputs = inputs
+        self.draws = draws
         self.flat = nn.Parameter(torch.zeros(layout.entries, device=device))
         self.flat.grad = torch.zeros_like(self.flat)
         self._bf16 = bf16
@@ -115,16 +119,9 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
     for tensor, parameter in bound(layout.frozen, model).items():
         values = initial_values(tensor, config.seed)
         parameter.data.copy_(torch.from_numpy(values).view(tensor.shape))
+    draws = Draws(device)
+    install(model, backbone, draws)
     if config.client.gradient_checkpointing:
-        _checkpoint(backbone)
+        checkpoint_layers(backbone)
     bf16 = config.client.precision == "bf16"
-    return FlatModel(model.eval(), layout, inputs, device, bf16=bf16)
-
-
-def _checkpoint(backbone: PreTrainedModel) -> None:
-    """Recompute each layer's activations in the backward pass instead of keeping them."""
-    backbone.config.use_cache = False  # keys and values are not kept either
-    if hasattr(backbone, "activation_checkpointing_enable"):  # since transformers 5.23
-        backbone.activation_checkpointing_enable()
-    else:
-        backbone.gradient_checkpointing_enable()
+    return FlatModel(model.eval(), layout, inputs, draws, device, bf16=bf16)

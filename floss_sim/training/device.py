@@ -1,4 +1,4 @@
-"""Which device trains, and what a learner of this room is called in fingerprints."""
+"""Which device trains."""
 
 from __future__ import annotations
 
@@ -6,27 +6,36 @@ from importlib.metadata import version
 
 from floss_sim.errors import ConfigError
 
-KIND = "torch-sequential"
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(name: str) -> str:
-    """Return ``"cpu"`` or ``"cuda"`` for ``auto``, ``cpu`` or ``cuda``.
+    """Return ``"cpu"``, ``"cuda"`` or ``"mps"`` for one of these or ``auto``.
 
-    A CPU build of torch is recognised by its version, without loading it.
+    ``auto`` takes CUDA where there is one, else Apple's GPU, else the CPU. A CPU build of torch
+    is recognised by its version, without loading it.
 
     Raises:
-        ConfigError: An unknown device, or CUDA where there is none.
+        ConfigError: An unknown device, or one that is not there.
     """
     if name not in DEVICES:
         raise ConfigError(f"unknown device {name!r}; valid: {', '.join(DEVICES)}")
-    if name == "cpu":
-        return "cpu"
-    if not version("torch").endswith("+cpu"):
-        import torch
+    present = ["cpu"] if name == "cpu" else _present()
+    if name == "auto":
+        return present[0]
+    if name not in present:
+        raise ConfigError(
+            f"device {name!r} is not available on this machine; "
+            f"valid: auto, {', '.join(sorted(present))}"
+        )
+    return name
 
-        if torch.cuda.is_available():
-            return "cuda"
-    if name == "cuda":
-        raise ConfigError("device 'cuda' is not available on this machine; valid: auto, cpu")
-    return "cpu"
+
+def _present() -> list[str]:
+    """Return the devices of this machine, the fastest first."""
+    if version("torch").endswith("+cpu"):
+        return ["cpu"]
+    import torch
+
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [*(name for name, is_there in found.items() if is_there), "cpu"]

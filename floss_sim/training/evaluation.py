@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch.nn import functional
 
 from floss_sim.errors import TaskError
 from floss_sim.sparsity import Vector
-from floss_sim.training.backbone import FlatModel
+from floss_sim.training.inputs import Reader, Tensors
+
+
+class Measured(Protocol):
+    """A model that can take a vector of its layout and answer with it."""
+
+    base: Vector
+    inputs: Reader
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+
+    def load(self, vector_N: Vector) -> None:
+        """Take values (base + offsets), float32 of shape (N,)."""
+
+    def set_training(self, on: bool) -> None:
+        """Switch dropout on or off."""
+
+    def outputs(self, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return (logits, targets) of a batch."""
 
 
 def measure(
-    model: FlatModel, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
+    model: Measured, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
 ) -> tuple[float, float]:
     """Return (accuracy 0 to 1, mean cross-entropy in nats) of a vector on a split.
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PretrainedConfig
 
@@ -36,6 +38,15 @@ class Reader(Protocol):
 
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return (logits (M, K), targets (M,)) of a batch."""
+
+    def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
+        """Return how many targets each client's examples have."""
+
+    def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
+        """Return how many tokens of each client's examples are read; None where there are none."""
+
+    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+        """Return whether a batch of a split has any target."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,18 @@ class Images:
         """Return the logits and the classes as they are."""
         return logits, y
 
+    def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
+        """Return the number of images."""
+        return [len(x) for x in clients]
+
+    def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
+        """Return nothing: all images have equally many patches."""
+        return [None] * len(clients)
+
+    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+        """Return True: every image has a class."""
+        return True
+
 
 def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
@@ -95,7 +118,7 @@ class Texts:
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask``, cut to the longest text of the batch."""
-        length = max(1, int((x >= 0).sum(dim=1).max()))
+        length = _longest(x)
         tokens = x[:, :length].long()
         if length > self.positions:
             raise TaskError(
@@ -114,6 +137,22 @@ class Texts:
         """Return the logits and the classes as they are."""
         return logits, y
 
+    def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
+        """Return the number of texts."""
+        return [len(x) for x in clients]
+
+    def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
+        """Return the tokens of each client's longest text."""
+        return [_longest(x) for x in clients]
+
+    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+        """Return True: every text has a class."""
+        return True
+
+
+def _longest(x: torch.Tensor) -> int:
+    return max(1, int((x >= 0).sum(dim=1).max()))
+
 
 @dataclass(frozen=True)
 class NextTokens(Texts):
@@ -126,6 +165,14 @@ class NextTokens(Texts):
         following = x[:, 1 : logits.shape[1]].long()
         real = following >= 0
         return logits[:, :-1][real], following[real]
+
+    def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
+        """Return the number of tokens that follow another."""
+        return [int((x[:, 1:] >= 0).sum()) for x in clients]
+
+    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+        """Return whether any text has two tokens."""
+        return bool((x[:, 1:2][torch.from_numpy(batch).to(x.device)] >= 0).any())
 
 
 def reader(task: Task, backbone: PretrainedConfig) -> Reader:

@@ -1,7 +1,8 @@
-"""The learner that really trains: each client in turn, from decoded bytes."""
+"""Learners that really train, from decoded bytes; how clients train is left to two children."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,29 +22,12 @@ from floss_sim.messages import (
     staleness_weight,
 )
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
-from floss_sim.rng import stream, stream_seed
 from floss_sim.sparsity import Mask, Vector
 from floss_sim.tasks.datasets import Arrays
-from floss_sim.training.backbone import FlatModel, build_flat_model
-from floss_sim.training.evaluation import measure
-from floss_sim.training.local import train_locally
+from floss_sim.training.evaluation import Measured, measure
+from floss_sim.training.local import Work, work_of
 from floss_sim.training.server import ServerOptimizer
 from floss_sim.wire import decode, sent_entries
-
-
-def load(config: RunConfig, device: str, threads: int) -> TorchLearner:
-    """Load the backbone and the data, and return a learner at version 0.
-
-    Args:
-        config: The run.
-        device: ``"cpu"`` or ``"cuda"``.
-        threads: Threads of torch in this process.
-
-    Raises:
-        TaskError: The backbone or the data cannot be loaded.
-    """
-    torch.set_num_threads(threads)
-    return TorchLearner(config, build_flat_model(config, torch.device(device)))
 
 
 def on_device(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,20 +36,21 @@ def on_device(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch
     return torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
 
 
-class TorchLearner:
-    """Trains the clients of a run one after another on one model.
+class TorchLearner(ABC):
+    """Clients start from what they decode, and the server aggregates what it decodes.
 
-    Clients start from the decoded bytes of their download and the server aggregates the decoded
-    bytes of their uploads.
+    Args:
+        config: The run.
+        model: Of the run's layout; its vector is overwritten.
     """
 
-    def __init__(self, config: RunConfig, model: FlatModel) -> None:
+    def __init__(self, config: RunConfig, model: Measured) -> None:
         self.config = config
         self.layout = config.layout
         self.method = config.method
         self._exchange = Exchange(self.method, self.layout, config.seed)
-        self._model = model
-        self._train = on_device(config.task.content.train, model.device)
+        self._measured = model
+        self._split = on_device(config.task.content.train, model.device)
         self._validation = on_device(config.task.content.validation, model.device)
         self._server = ServerOptimizer(self.layout.initial(config.seed), config.server)
         self._history = MaskHistory(self.layout.entries)
@@ -121,8 +106,13 @@ class TorchLearner:
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
-        offsets_N, trained_N = self._received(dispatch)
-        update_N = self._update(dispatch, self._model.base + offsets_N, trained_N)
+        trained_N = self._received(dispatch)[1]
+        update_N = self._update(dispatch)
+        if not np.isfinite(update_N).all():
+            raise NonFiniteUpdateError(
+                f"the update of client {client} from version {dispatch.version} "
+                f"(round {dispatch.version + 1}) is not finite; lower the learning rates"
+            )
         reply = self._exchange.upload(update_N, tier, client, sequence, trained_N, client_state)
         examples = self.config.client.epochs * len(self.config.clients[client])
         return Upload(
@@ -145,22 +135,27 @@ class TorchLearner:
         held_N = self._held_mask(tier, dispatch.held)
         return self._exchange.received(dispatch.blob, tier, dispatch.version, known_N, held_N)
 
-    def _update(self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None) -> Vector:
-        """Return what local training took off a vector of values."""
-        names = ("client", dispatch.client, "dispatch", dispatch.sequence)
-        self._model.load(start_N)
-        torch.manual_seed(stream_seed(self.config.seed, *names, "dropout"))
-        chosen = torch.from_numpy(self.config.clients[dispatch.client])
-        x, y = (part[chosen] for part in self._train)
-        draw = stream(self.config.seed, *names, "batches")
-        train_locally(self._model, x, y, self.config.client, draw, trained_N)
-        update_N: Vector = start_N - self._model.vector()
-        if not np.isfinite(update_N).all():
-            raise NonFiniteUpdateError(
-                f"the update of client {dispatch.client} from version {dispatch.version} "
-                f"(round {dispatch.version + 1}) is not finite; lower the learning rates"
-            )
-        return update_N
+    @abstractmethod
+    def _update(self, dispatch: Dispatch) -> Vector:
+        """Return what local training took off the values that a client decoded."""
+
+    def _work(self, dispatch: Dispatch) -> Work:
+        """Return what a dispatch asks its client to train."""
+        config, (offsets_N, trained_N) = self.config, self._received(dispatch)
+        return work_of(
+            self._measured.base + offsets_N,
+            trained_N,
+            config.clients[dispatch.client],
+            self._split[0],
+            self._measured.inputs,
+            config.client,
+            config.seed,
+            ("client", dispatch.client, "dispatch", dispatch.sequence),
+        )
+
+    def forget(self, dispatch: Dispatch) -> None:
+        """Hear that a dispatch is over; nothing is kept of it here."""
+        return
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.
@@ -223,14 +218,14 @@ class TorchLearner:
             NonFiniteUpdateError: The loss is not finite.
         """
         model_N, _ = decode(self.layout, self.model())
-        masked = measure(self._model, model_N, *self._validation)
+        masked = measure(self._measured, model_N, *self._validation)
         if not np.isfinite(masked[1]):
             raise NonFiniteUpdateError(
                 f"the loss is not finite after round {version}; lower the learning rates"
             )
         dense_N = self._server.vector()
         same = np.array_equal(model_N, dense_N)
-        dense = masked if same else measure(self._model, dense_N, *self._validation)
+        dense = masked if same else measure(self._measured, dense_N, *self._validation)
         return Metrics(*masked, *dense)
 
     def model(self) -> bytes:

@@ -94,3 +94,12 @@ def _padding(config: PretrainedConfig) -> int:
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     known = [config.pad_token_id, *ends]
     return next((t for t in known if t is not None and 0 <= t < config.vocab_size), 0)
+
+
+def checkpoint_layers(backbone: PreTrainedModel) -> None:
+    """Recompute each layer's activations in the backward pass instead of keeping them."""
+    backbone.config.use_cache = False  # keys and values are not kept either
+    if hasattr(backbone, "activation_checkpointing_enable"):  # since transformers 5.23
+        backbone.activation_checkpointing_enable()
+    else:
+        backbone.gradient_checkpointing_enable()

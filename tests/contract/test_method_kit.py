@@ -27,7 +27,7 @@ from floss_sim.messages import NO_STATE, Arrival, ClientState, Dispatch, Upload,
 from floss_sim.methods import METHODS, Exchange, MaskHistory, Method, dense, method_from_name
 from floss_sim.sparsity import Mask, Vector
 from floss_sim.training.backbone import FlatModel, build_flat_model
-from floss_sim.training.learner import TorchLearner
+from floss_sim.training.sequential import SequentialLearner
 from floss_sim.wire import VALUE_CODES
 from floss_sim.wire.framing import fields
 
@@ -223,14 +223,14 @@ class Played:
         return self.config.layout
 
 
-class Witness(TorchLearner):
+class Witness(SequentialLearner):
     """The real learner, whose local updates can be looked at."""
 
     seen: tuple[Vector, Mask | None, Vector]
 
-    def _update(self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None) -> Vector:
-        update_N = super()._update(dispatch, start_N, trained_N)
-        self.seen = start_N - self._model.base, trained_N, update_N
+    def _update(self, dispatch: Dispatch) -> Vector:
+        update_N = super()._update(dispatch)
+        self.seen = *self._received(dispatch), update_N
         return update_N
 
 

@@ -21,8 +21,8 @@ from floss_sim.methods import METHODS, Frozen, TopK, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.rng import stream
 from floss_sim.training.backbone import FlatModel, build_flat_model
-from floss_sim.training.learner import TorchLearner
 from floss_sim.training.parameters import parameter_names
+from floss_sim.training.sequential import SequentialLearner
 
 RANK, LABELS = 2, 10
 Mask = torch.Tensor
@@ -278,7 +278,7 @@ def test_the_product_agrees_with_the_pseudocode_over_ten_rounds(
     paper: NetworkProfile, models: tuple[FlatModel, PeftModel], method, rules: Rules
 ):
     config = RunConfig.of(load_task("digits"), method, rank=RANK)
-    learner = TorchLearner(config, models[0])
+    learner = SequentialLearner(config, models[0])
     run(config, paper, learner, rounds=10)
     slow = SlowFloss(config, rules, models[1])
     for number in range(1, 11):

@@ -15,6 +15,7 @@ class FakeLearner:
     def __init__(self, down: int = 1000, up: int = 100, examples: int = 10) -> None:
         self.sizes = down, up, examples
         self.calls: list[tuple[str, int]] = []
+        self.forgotten: list[int] = []
         self.aggregated: list[tuple[int, ...]] = []
         self.version = 0
 
@@ -25,6 +26,9 @@ class FakeLearner:
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         self.calls.append(("train", dispatch.client))
         return Upload(dispatch.sequence, dispatch.client, self.sizes[1], 1, self.sizes[2])
+
+    def forget(self, dispatch: Dispatch) -> None:
+        self.forgotten.append(dispatch.sequence)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         self.aggregated.append(tuple(arrival.upload.client for arrival in arrivals))

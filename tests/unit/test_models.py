@@ -16,7 +16,7 @@ from floss_sim.layout import LAYOUTS
 from floss_sim.training import export_adapter
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.evaluation import measure
-from floss_sim.training.local import train_locally
+from floss_sim.training.local import train_locally, work_of
 from floss_sim.wire import encode
 
 torch.set_num_threads(1)
@@ -52,12 +52,19 @@ def started(run: TinyRun) -> FlatModel:
     return flat
 
 
-def trained(run: TinyRun, flat: FlatModel | None = None, mask: np.ndarray | None = None):
+def trained(
+    run: TinyRun, flat: FlatModel | None = None, mask: np.ndarray | None = None, client: int = 0
+):
     flat = flat or started(run)
     before = flat.vector()
-    draw = np.random.default_rng(0)
-    train_locally(flat, *examples(run.kind), run.client, draw, mask)
-    return before, flat.vector()
+    return before, step(run, flat, examples(run.kind), mask, client)
+
+
+def step(run: TinyRun, flat: FlatModel, data, mask: np.ndarray | None = None, client: int = 0):
+    every = np.arange(len(data[1]))
+    settings = run.client, run.seed, ("client", client)
+    work = work_of(flat.vector(), mask, every, data[0], flat.inputs, *settings)
+    return train_locally(flat, *data, run.client, work)
 
 
 def layouts_of(run: TinyRun) -> list[str]:
@@ -170,10 +177,9 @@ def test_dropout_repeats_with_the_seed_and_acts_only_in_training(
     tiny_model("gpt2", resid_pdrop=0.0 if of_lora else 0.5).save_pretrained(tmp_path)
     run = TinyRun(tmp_path, TEXTS, dropout=0.5 if of_lora else 0.0)
     vectors = []
-    for seed in (1, 1, 2):
+    for client in (1, 1, 2):
         flat = started(run)
-        torch.manual_seed(seed)
-        vectors.append(trained(run, flat)[1])
+        vectors.append(trained(run, flat, client=client)[1])
     assert np.array_equal(vectors[0], vectors[1])
     assert not np.array_equal(vectors[0], vectors[2])
     measured = [measure(flat, vectors[0], *examples(TEXTS)) for _ in range(2)]
@@ -267,6 +273,6 @@ def test_a_real_language_model_predicts_english_and_learns_more(tmp_path: Path):
     assert loss < 0.4 * chance
     start = flat.base + run.layout.initial(0)
     flat.load(start)
-    for step in range(5):
-        train_locally(flat, x, y, run.client, np.random.default_rng(step))
+    for client in range(5):
+        step(run, flat, (x, y), client=client)
     assert measure(flat, flat.vector() - flat.base, x, y)[1] < 0.8 * loss

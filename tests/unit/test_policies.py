@@ -65,6 +65,17 @@ def fates(outcome: RoundOutcome) -> dict[int, str]:
     return {t.client: t.fate for t in outcome.transfers}
 
 
+def test_the_learner_hears_of_every_dispatch_that_is_over_and_of_no_other():
+    """The cancelled one too; what is still under way in a buffered round is not over."""
+    learner, _ = play(links(1, 3, 2, 4), first_k(2), 2, 4)
+    assert sorted(learner.forgotten) == list(range(8))
+    learner, outcomes = play(links(1, 30, 2, 40), buffered(2), 2, 4)
+    under_way = {dispatch.sequence for dispatch in outcomes[-1].in_flight}
+    sent = sum(call == "dispatch" for call, _ in learner.calls)
+    assert under_way
+    assert sorted(learner.forgotten) == sorted(set(range(sent)) - under_way)
+
+
 # first k
 
 

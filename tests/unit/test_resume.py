@@ -15,7 +15,8 @@ from floss_sim.records import _pack, _unpack
 from floss_sim.run import conditions
 from floss_sim.simulator import RoundPolicy, buffered, deadline, first_k
 from floss_sim.training import open_learner
-from floss_sim.training.learner import TorchLearner
+from floss_sim.training.bank_learner import BankLearner
+from floss_sim.training.sequential import SequentialLearner
 
 METHODS = {
     "error feedback": method_from_name(
@@ -37,6 +38,20 @@ POLICIES = {
     "buffered": buffered(2),
 }
 STOPS, ROUNDS = 3, 6
+KINDS = {"bank": BankLearner, "sequential": SequentialLearner}
+CHUNK = {"bank": (3,), "sequential": ()}  # a cohort in two passes
+
+
+def again(kind: str, config: RunConfig, learner, dies: bool = False):
+    """Return a new learner of the kind, with a learner's model."""
+
+    class Dies(KINDS[kind]):
+        def aggregate(self, arrivals):
+            if dies and self._version == STOPS:
+                raise KeyboardInterrupt
+            return super().aggregate(arrivals)
+
+    return Dies(config, learner._model, *CHUNK[kind])
 
 
 @pytest.fixture(params=METHODS.values(), ids=METHODS.keys())
@@ -58,23 +73,18 @@ def same(one: Snapshot, other: Snapshot) -> bool:
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_goes_on_bit_for_bit(
-    config: RunConfig, paper: NetworkProfile, tmp_path: Path
+    kind: str, config: RunConfig, paper: NetworkProfile, tmp_path: Path
 ):
-    class Dies(TorchLearner):
-        def aggregate(self, arrivals):
-            if self._version == STOPS:
-                raise KeyboardInterrupt
-            return super().aggregate(arrivals)
-
     whole, killed = (folder_of(tmp_path / name, config) for name in ("whole", "killed"))
-    learner = open_learner(config, "cpu")
+    learner = again(kind, config, open_learner(config, "cpu", learner=kind))
     run(config, paper, learner, rounds=ROUNDS, folder=whole, eval_every=3)
-    dying = Dies(config, learner._model)
+    dying = again(kind, config, learner, dies=True)
     with pytest.raises(KeyboardInterrupt):
         run(config, paper, dying, rounds=ROUNDS, folder=killed, eval_every=3, commit_every_s=0)
     assert killed.committed().rounds == STOPS
-    fresh = TorchLearner(config, learner._model)
+    fresh = again(kind, config, learner)
     run(config, paper, fresh, rounds=ROUNDS, folder=killed, eval_every=3)
     assert killed.record().rounds.equals(whole.record().rounds)
     assert killed.record().transfers.equals(whole.record().transfers)
@@ -87,19 +97,14 @@ def test_an_interrupted_run_goes_on_bit_for_bit_whatever_its_policy(
     config: RunConfig, policy: RoundPolicy, tmp_path: Path
 ):
     """Clients are in flight at every stop, some of them trained and not arrived."""
-
-    class Dies(TorchLearner):
-        def aggregate(self, arrivals):
-            if self._version == STOPS:
-                raise KeyboardInterrupt
-            return super().aggregate(arrivals)
+    kind = "bank"  # it alone keeps anything of them
 
     network = load_profile("lte")
     shaped = config.description("torch-sequential", "cpu", 1, conditions(network, policy))
     whole, killed = (RunFolder.open(tmp_path / name, shaped) for name in ("whole", "killed"))
-    learner = open_learner(config, "cpu")
+    learner = again(kind, config, open_learner(config, "cpu", learner=kind))
     run(config, network, learner, rounds=ROUNDS, policy=policy, folder=whole, eval_every=3)
-    dying = Dies(config, learner._model)
+    dying = again(kind, config, learner, dies=True)
     with pytest.raises(KeyboardInterrupt):
         run(
             config, network, dying, rounds=ROUNDS, policy=policy, folder=killed, eval_every=3,
@@ -107,7 +112,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_whatever_its_policy(
         )  # fmt: skip
     assert killed.committed().rounds == STOPS
     assert bool(killed.snapshot().in_flight) == (policy.late != "cancel")
-    fresh = TorchLearner(config, learner._model)
+    fresh = again(kind, config, learner)
     run(config, network, fresh, rounds=ROUNDS, policy=policy, folder=killed, eval_every=3)
     assert killed.record().rounds.equals(whole.record().rounds)
     assert killed.record().transfers.equals(whole.record().transfers)
@@ -132,9 +137,9 @@ def test_the_mass_of_an_update_that_is_lost_stays_with_its_client(tmp_path: Path
     assert len(kept) == 2
     assert len(lost)
     exchange = Exchange(chosen.method, chosen.layout, chosen.seed)
-    again = open_learner(chosen, "cpu")
+    repeated = open_learner(chosen, "cpu")
     for row in (*lost.itertuples(), *kept.itertuples()):
-        upload = again.train(again.dispatch(row.client, row.sequence), {})
+        upload = repeated.train(repeated.dispatch(row.client, row.sequence), {})
         unsent = folder.snapshot().clients[row.client]["residual"]
         sent = 0 if row.fate == "aggregated" else exchange.update(upload.blob, None)
         assert unsent - upload.client_state["residual"] == pytest.approx(sent, abs=1e-6)

@@ -15,7 +15,7 @@ from floss_sim.errors import ConfigError, NonFiniteUpdateError, TaskError
 from floss_sim.messages import NO_STATE, Arrival
 from floss_sim.network import NetworkProfile
 from floss_sim.tasks.task import ServerSection
-from floss_sim.training import export_adapter, resolve_device, test_metrics
+from floss_sim.training import LEARNERS, export_adapter, resolve_device, test_metrics
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.server import ServerOptimizer
 from floss_sim.wire import decode, encode
@@ -62,18 +62,19 @@ def test_floss_at_densities_one_equals_dense_bit_for_bit(paper: NetworkProfile):
     assert all(np.array_equal(p_first[name], p_second[name]) for name in p_first)
 
 
-def test_a_client_starts_from_decoded_bytes_and_returns_the_difference():
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_a_client_starts_from_decoded_bytes_and_returns_the_difference(kind: str):
     chosen = config(1 / 4, 1 / 8)
-    learner = open_learner(chosen, "cpu")
+    learner = open_learner(chosen, "cpu", learner=kind)
     dispatch = learner.dispatch(client=3, sequence=0)
-    start, mask = decode(chosen.layout, dispatch.blob)
+    _, mask = decode(chosen.layout, dispatch.blob)
     assert mask.sum() == dispatch.entries == int(chosen.layout.entries / 4)
     upload = learner.train(dispatch, NO_STATE)
     update, sent = decode(chosen.layout, upload.blob)
     assert sent.sum() == upload.entries <= int(chosen.layout.entries / 8)
-    final = learner._model.vector()
-    assert np.array_equal(update[sent], (start - final)[sent])
-    assert np.abs((start - final)[~sent]).max() <= np.abs(update[sent]).min()
+    whole = learner._update(dispatch)
+    assert np.array_equal(update[sent], whole[sent])
+    assert np.abs(whole[~sent]).max() <= np.abs(update[sent]).min()
     assert learner.train(dispatch, NO_STATE).blob == upload.blob  # a pure function
 
 
@@ -116,7 +117,7 @@ def test_fedavg_of_dense_messages_averages_the_clients_models():
     for sequence, client in enumerate((1, 5)):
         dispatch = learner.dispatch(client, sequence)
         upload = learner.train(dispatch, NO_STATE)
-        models.append(learner._model.vector())
+        models.append(decode(chosen.layout, dispatch.blob)[0] - learner._update(dispatch))
         arrivals.append(Arrival(dispatch, upload, 0.5, 0))
     assert learner.aggregate(arrivals) == 1
     assert learner.snapshot().tensors["P"] == pytest.approx(np.mean(models, axis=0), abs=1e-6)
@@ -191,12 +192,15 @@ def test_a_backbone_without_weights_is_refused_in_one_line(tmp_path: Path):
 
 def test_resolving_devices():
     assert resolve_device("cpu") == "cpu"
-    with pytest.raises(ConfigError, match="valid: auto, cpu, cuda"):
+    with pytest.raises(ConfigError, match="valid: auto, cpu, cuda, mps"):
         resolve_device("tpu")
     if not torch.cuda.is_available():
         assert resolve_device("auto") == "cpu"
         with pytest.raises(ConfigError, match="not available"):
             resolve_device("cuda")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ConfigError, match=r"'mps' is not available .* valid: auto, .*cpu"):
+            resolve_device("mps")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

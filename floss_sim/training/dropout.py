@@ -1,0 +1,164 @@
+"""Dropout that draws for each client from the client's own named stream.
+
+A batch may hold the examples of several clients. Each dropout of the model is a *site*, known by
+its module's name; what a site drops of a client's examples depends on the client's stream, on the
+step and on the site, and on nothing else: not on who shares the batch, nor on the order in which
+sites are reached, nor on how often (activations that are recomputed are dropped alike).
+
+Shapes: E examples, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from floss_sim.rng import stream_seed
+
+_ATTENTION = "floss_sim_streams"
+_SITE = "floss_sim_site"
+_MODULO = 2**63
+_ATTENTION_RATES = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
+
+
+@dataclass(frozen=True)
+class Share:
+    """One client's part of a batch.
+
+    Args:
+        examples: How many of the batch's examples are its own; clients follow one another.
+        seed: Of its stream at this step.
+        tokens: The length of its longest text, where the batch may be longer; None: all.
+    """
+
+    examples: int
+    seed: int
+    tokens: int | None = None
+
+
+class Draws:
+    """What all dropouts of one model draw from; who trains says whose examples are in a batch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sites = 0
+        self._generator = torch.Generator(device)
+        self._shares: Sequence[Share] = ()
+
+    def share(self, shares: Sequence[Share]) -> None:
+        """Take the clients of the next batch, in the order of its examples."""
+        self._shares = shares
+
+    def kept(
+        self, like: torch.Tensor, rate: float, site: int, tokens: Sequence[int]
+    ) -> torch.Tensor:
+        """Return what to multiply activations by: 0 where they drop, else 1 / (1 - rate).
+
+        Args:
+            like: The activations; dimension 0 is E.
+            rate: The chance to drop.
+            site: Number of the site.
+            tokens: The dimensions that are T long.
+        """
+        ragged = bool(tokens) and any(share.tokens is not None for share in self._shares)
+        kept = torch.zeros_like(like) if ragged else torch.empty_like(like)
+        first = 0
+        for share in self._shares:
+            part = kept[first : first + share.examples]
+            first += share.examples
+            if ragged:
+                for dimension in tokens:
+                    part = part.narrow(dimension, 0, share.tokens or like.shape[dimension])
+            self._generator.manual_seed((share.seed ^ site) % _MODULO)
+            drawn = part if part.is_contiguous() else torch.empty_like(part).contiguous()
+            drawn.bernoulli_(1 - rate, generator=self._generator)
+            if drawn is not part:
+                part.copy_(drawn)
+        return kept.div_(1 - rate)
+
+
+class StreamDropout(nn.Dropout):
+    """``nn.Dropout`` over (E, ...) or (E, T, width) that draws from the clients' streams."""
+
+    def __init__(self, rate: float, draws: Draws, site: int) -> None:
+        super().__init__(rate)
+        self._draws = draws
+        self._site = site
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the activations, some of them dropped in training mode."""
+        if not self.training:
+            return x
+        tokens = (1,) if x.dim() > 2 else ()
+        return x * self._draws.kept(x.detach(), self.p, self._site, tokens)
+
+
+def install(model: nn.Module, backbone: PreTrainedModel, draws: Draws) -> None:
+    """Let every dropout of a model draw from the clients' streams.
+
+    Args:
+        model: The backbone, or what is wrapped around it.
+        backbone: The backbone; its attention is told where it drops weights.
+        draws: The streams.
+    """
+    for path, module in list(model.named_modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout) and child.p > 0:
+                site = _site(f"{path}.{name}")
+                setattr(module, name, StreamDropout(child.p, draws, site))
+                draws.sites += 1
+    if any(getattr(backbone.config, rate, 0) for rate in _ATTENTION_RATES):
+        for path, module in model.named_modules():
+            setattr(module, _SITE, (draws, _site(f"{path}.weights")))
+        draws.sites += 1
+        AttentionInterface.register(_ATTENTION, _attention)
+        AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+        backbone.set_attn_implementation(_ATTENTION)
+
+
+def _site(path: str) -> int:
+    """Return a site's number, the same whether PEFT is wrapped around its layer or not."""
+    plain = path.removeprefix("base_model.model.").removeprefix(".").removesuffix(".default")
+    return stream_seed(0, "dropout", plain)
+
+
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Attend as the model library does; drop attention weights from the clients' streams.
+
+    Shapes: queries, keys and values (E, heads, T, width); the mask is bool.
+    """
+    if not dropout:
+        attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask,
+            scaling=scaling, is_causal=is_causal, **options,
+        )  # fmt: skip
+        return attended
+    groups = getattr(module, "num_key_value_groups", 1)
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = query @ key.mT * scale
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if attention_mask is None and causal:
+        attention_mask = torch.ones_like(scores[:1, :1], dtype=torch.bool).tril()
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+    draws, site = getattr(module, _SITE)
+    weights = weights * draws.kept(weights.detach(), dropout, site, (2, 3))
+    return (weights @ value).transpose(1, 2).contiguous(), weights

@@ -1,0 +1,85 @@
+"""Frozen linear layers on oneDNN's matrix product, where torch would take a slower one.
+
+For float32 on x86 torch multiplies with MKL, which takes AVX2 on processors of other makers. oneDNN
+ships with torch too and takes AVX-512 wherever it is: there twice as fast from some hundred rows
+on. Torch offers its product for weights that do not train, as these; without it, layers stay as
+they are.
+
+Shapes: E examples, I and O input and output width.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+
+def _product(x: torch.Tensor, weight_OI: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias, "none", [], "")
+    return product
+
+
+class _Frozen(torch.autograd.Function):
+    """``x W + b`` of a W that does not train."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight_OI: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight_OI)
+        return _product(x, weight_OI, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (weight_OI,) = ctx.saved_tensors
+        return _product(dy, weight_OI.t(), None), None, None
+
+
+class FrozenLinear(nn.Module):
+    """A linear layer (E, ..., I) to (E, ..., O) whose weight is not trained.
+
+    Args:
+        layer: ``nn.Linear``, or ``Conv1D``, whose weight is (I, O); the weight is not copied.
+    """
+
+    def __init__(self, layer: nn.Linear | Conv1D) -> None:
+        super().__init__()
+        self.weight = layer.weight
+        self.bias = layer.bias
+        self._transposed = isinstance(layer, Conv1D)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (E, ..., O)."""
+        weight_OI = self.weight.t() if self._transposed else self.weight
+        if x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):
+            return functional.linear(x, weight_OI, self.bias)
+        product: torch.Tensor = _Frozen.apply(  # type: ignore[no-untyped-call]
+            x, weight_OI, self.bias
+        )
+        return product
+
+
+def speed_up(backbone: nn.Module, device: torch.device) -> None:
+    """Replace a frozen backbone's linear layers where oneDNN's product is there and pays."""
+    if device.type != "cpu" or not _has_product():
+        return
+    for module in list(backbone.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, (nn.Linear, Conv1D)):
+                setattr(module, name, FrozenLinear(child))
+
+
+def _has_product() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        return bool(_product(torch.ones(2, 3), torch.ones(4, 3), None).eq(3).all())
+    except (AttributeError, RuntimeError):  # a build without oneDNN
+        return False

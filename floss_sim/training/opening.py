@@ -1,0 +1,32 @@
+"""A learner from a run's config."""
+
+from __future__ import annotations
+
+import torch
+
+from floss_sim.config import RunConfig
+from floss_sim.training.backbone import build_flat_model
+from floss_sim.training.bank_learner import BankLearner
+from floss_sim.training.bank_model import build_bank_model
+from floss_sim.training.choice import SEQUENTIAL, Choice
+from floss_sim.training.learner import TorchLearner
+from floss_sim.training.sequential import SequentialLearner
+
+
+def load(config: RunConfig, choice: Choice, device: str, threads: int) -> TorchLearner:
+    """Load the backbone and the data, and return a learner at version 0.
+
+    Args:
+        config: The run.
+        choice: The learner's kind.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        threads: Threads of torch in this process.
+
+    Raises:
+        TaskError: The backbone or the data cannot be loaded.
+    """
+    torch.set_num_threads(threads)
+    place = torch.device(device)
+    if choice.kind == SEQUENTIAL:
+        return SequentialLearner(config, build_flat_model(config, place))
+    return BankLearner(config, build_bank_model(config, place), choice.chunk)

@@ -1,0 +1,22 @@
+"""The reference learner: PEFT's model, each client in turn. Slow and obvious."""
+
+from __future__ import annotations
+
+from floss_sim.config import RunConfig
+from floss_sim.messages import Dispatch
+from floss_sim.sparsity import Vector
+from floss_sim.training.backbone import FlatModel
+from floss_sim.training.learner import TorchLearner
+from floss_sim.training.local import train_locally
+
+
+class SequentialLearner(TorchLearner):
+    """Trains the clients of a run one after another on one model."""
+
+    def __init__(self, config: RunConfig, model: FlatModel) -> None:
+        super().__init__(config, model)
+        self._model = model
+
+    def _update(self, dispatch: Dispatch) -> Vector:
+        work = self._work(dispatch)
+        return work.start - train_locally(self._model, *self._split, self.config.client, work)
