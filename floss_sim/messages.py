@@ -150,13 +150,14 @@ def staleness_weight(staleness: int) -> float:
 class Metrics:
     """Accuracy (0 to 1) and mean cross-entropy on the validation split.
 
-    ``dense_*`` measures the server's dense P: a diagnostic, since no client ever holds it.
+    ``dense_*`` measures the server's dense P: a diagnostic, since no client ever holds it. It
+    takes as long again, and is None where nobody asked for it.
     """
 
     accuracy: float
     loss: float
-    dense_accuracy: float
-    dense_loss: float
+    dense_accuracy: float | None = None
+    dense_loss: float | None = None
 
 
 @dataclass(frozen=True)

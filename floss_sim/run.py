@@ -42,6 +42,7 @@ def run(
     eval_at: Container[int] = (),
     commit_every_s: float = 2.0,
     on_round: OnRound = lambda row: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> RunRecord:
     """Simulate and train ``rounds`` rounds; continue the folder's run where it stopped.
 
@@ -57,6 +58,7 @@ def run(
         eval_at: More rounds to evaluate.
         commit_every_s: Host seconds after which a round is committed; fast rounds share a commit.
         on_round: Called with each new row of the record's table of rounds.
+        clock: Host seconds of this run, which the folder notes.
 
     Raises:
         RecordError: The folder cannot be read or written.
@@ -69,7 +71,7 @@ def run(
     timing = timing_of(profile, policy.settings())
     if folder and rounds > done and (reason := folder.divergence()):
         raise NonFiniteUpdateError(reason)
-    ledger = _Ledger(folder, timing, profile.name, commit_every_s)
+    ledger = _Ledger(folder, timing, profile.name, commit_every_s, clock)
     try:
         for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
             replayed = outcome.round <= done
@@ -195,7 +197,12 @@ class _Ledger:
     """All rows of a run, and which of them its folder has not committed yet."""
 
     def __init__(
-        self, folder: RunFolder | None, timing: str, network: str, commit_every_s: float
+        self,
+        folder: RunFolder | None,
+        timing: str,
+        network: str,
+        commit_every_s: float,
+        clock: Callable[[], float],
     ) -> None:
         self._folder = folder
         self._commit_every_s = commit_every_s
@@ -208,7 +215,8 @@ class _Ledger:
         self._models: dict[int, bytes] = {}
         self._clients: Mapping[int, ClientState] = {}
         self._in_flight: tuple[Dispatch, ...] = ()
-        self._began = self._committed = time.monotonic()
+        self._clock = clock
+        self._began, self._committed = clock(), time.monotonic()
         self._done = folder.committed().rounds if folder else 0
 
     def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
@@ -244,7 +252,7 @@ class _Ledger:
         self._committed = time.monotonic()
         if self._commit_every_s:  # large checkpoints of many clients: a tenth of the time
             self._commit_every_s = max(self._commit_every_s, 10 * (self._committed - began))
-        elapsed_s = self._committed - self._began
+        elapsed_s = self._clock() - self._began
         self._folder.note_host(self._done, self._rounds[-1]["round"], elapsed_s)
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:

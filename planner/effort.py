@@ -138,7 +138,7 @@ def _measured(
     chosen = [c for c in dict.fromkeys(probed) if c in costs.of][: max(2, workers)]
     jobs = [(request.config(c), measured(min(_TELLING, costs.of[c].horizon))) for c in chosen]
     began = time.monotonic()
-    trained = train_all(executor, store, jobs, lambda: None)
+    trained = train_all(executor, store, jobs, lambda: None, workers)
     elapsed_s = time.monotonic() - began
     noted = _noted(request, store, chosen)
     if noted is not None:

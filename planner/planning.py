@@ -69,7 +69,8 @@ def make_plan(
             measured,
             request.judged()["validation"],
         )
-        return strategy, Runs(request, costs, store, executor, on_progress, strategy.expected)
+        runs = Runs(request, costs, store, executor, on_progress, strategy.expected, workers)
+        return strategy, runs
 
     kept = _kept(request, costs, effort.rounds)
     strategy, runs = start(request.search, costs, effort.rounds - kept)

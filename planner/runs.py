@@ -46,6 +46,7 @@ class Runs:
         executor: Executor,
         on_progress: OnProgress,
         expected: int,
+        workers: int = 1,
     ) -> None:
         self.asked: dict[Candidate, int] = {}
         self.trained = 0
@@ -55,6 +56,7 @@ class Runs:
         self._costs = costs
         self._store = store
         self._executor = executor
+        self._workers = workers
         self._on_progress = on_progress
         self.calibrations: dict[Candidate, Calibration] = {}
         self._first: dict[Candidate, int] = {}  # rounds that they were made from
@@ -173,7 +175,7 @@ class Runs:
         order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
         self._before = {c: self._folder(c).committed().rounds for c in order}
-        trained = train_all(self._executor, self._store, jobs, self._report)
+        trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
         self._before = {}
         self.trained += sum(rounds or 0 for rounds in trained)
         self._report()
@@ -185,7 +187,7 @@ class Runs:
         self._stage = "finalists with another seed"
         targets = {candidate: self.targets[candidate] for candidate in candidates}
         jobs: list[Job] = [(other.config(c), rounds) for c, rounds in targets.items()]
-        trained = train_all(self._executor, self._store, jobs, self._report)
+        trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
         self.trained += sum(rounds or 0 for rounds in trained)
         self.again_rounds += sum(targets.values())
         for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):

@@ -19,7 +19,7 @@ from floss_sim.config import RunConfig
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.run import run
-from floss_sim.training import learner_kind, open_learner, test_metrics
+from floss_sim.training import learner_kind, open_learner, side_by_side, test_metrics
 
 THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
@@ -46,10 +46,15 @@ def measured(rounds: int) -> int:
 
 @dataclass(frozen=True)
 class CurveStore:
-    """Learning curves under ``root``, trained on ``device`` (``"cpu"`` or ``"cuda"``)."""
+    """Learning curves under ``root``, trained on ``device`` (``"cpu"`` or ``"cuda"``).
+
+    Plans do not need the accuracy of the server's dense P; ``diagnose`` has it measured, too, in
+    rounds that are trained from now on.
+    """
 
     root: Path
     device: str
+    diagnose: bool = False
 
     def folder(self, config: RunConfig) -> RunFolder:
         """Return the folder of a run, created if it is new.
@@ -83,7 +88,8 @@ class CurveStore:
     def extend(self, config: RunConfig, rounds: int) -> int:
         """Train a run up to a measured round; return how many rounds were trained here.
 
-        Waits while another process writes the run, then does only what is left.
+        Waits while another process writes the run, then does only what is left. Runs that other
+        threads extend meanwhile train beside it; no run depends on that.
 
         Raises:
             RecordError: The store cannot be written.
@@ -94,15 +100,17 @@ class CurveStore:
             before = folder.committed().rounds
             if before >= rounds:
                 return 0
-            run(
-                config,
-                load_profile(_RECORDED_ON),
-                open_learner(config, self.device, THREADS),
-                rounds=rounds,
-                folder=folder,
-                eval_every=_EVERY,
-                eval_at=_BETWEEN,
-            )
+            with side_by_side(self.device) as grid:
+                run(
+                    config,
+                    load_profile(_RECORDED_ON),
+                    open_learner(config, self.device, THREADS, grid=grid, diagnose=self.diagnose),
+                    rounds=rounds,
+                    folder=folder,
+                    eval_every=_EVERY,
+                    eval_at=_BETWEEN,
+                    clock=grid.clock,
+                )
         return rounds - before
 
     def cached_test(self, config: RunConfig, round_: int) -> dict[str, float] | None:

@@ -1,13 +1,23 @@
-"""Training in parallel: spawned processes of one thread each, which die with their parent."""
+"""Training in parallel: spawned processes of one core each, which die with their parent.
+
+The runs of a process go on in turns, and train side by side (:mod:`floss_sim.training.grid`).
+"""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 
@@ -16,6 +26,7 @@ from floss_sim.errors import FlossError, NonFiniteUpdateError
 from planner.store import CurveStore
 
 _TICK_S = 0.3
+_TOGETHER = 4  # runs that train side by side in a worker; of 5 clients each, more gain no more
 Job = tuple[RunConfig, int]
 
 
@@ -54,22 +65,33 @@ def _die_with_parent() -> None:
 
 
 def train_all(
-    executor: Executor, store: CurveStore, jobs: Sequence[Job], on_tick: Callable[[], None]
+    executor: Executor,
+    store: CurveStore,
+    jobs: Sequence[Job],
+    on_tick: Callable[[], None],
+    workers: int = 1,
 ) -> list[int | None]:
     """Extend each run of ``jobs`` to its round; return the rounds really trained, in order.
 
-    Runs that the store holds start no worker. A run that diverges gives None. ``on_tick`` is
-    called a few times a second meanwhile.
+    Runs that the store holds start no worker; the others train side by side, some to a worker. A
+    run that diverges gives None. ``on_tick`` is called a few times a second meanwhile.
+
+    Args:
+        executor: Runs functions of picklable arguments.
+        store: Where the runs are.
+        jobs: Runs, and how far each is to go; neighbours should go about equally far.
+        on_tick: Told that time passes.
+        workers: How many functions the executor runs at once.
 
     Raises:
         FlossError: Any other error of a worker.
     """
+    lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
-        index: executor.submit(_extend, store, config, rounds)
-        for index, (config, rounds) in enumerate(jobs)
-        if store.rounds(config) < rounds
+        executor.submit(_extend_all, store, [jobs[index] for index in indices]): indices
+        for indices in _groups(lacking, workers)
     }
-    pending = set(futures.values())
+    pending = set(futures)
     try:
         while pending:
             _, pending = wait(pending, timeout=_TICK_S)
@@ -78,8 +100,23 @@ def train_all(
         for future in pending:
             future.cancel()  # what has begun ends with the pool
         raise
-    trained = {index: future.result() for index, future in futures.items()}
+    trained: dict[int, int | None] = {}
+    for future, indices in futures.items():
+        trained.update(zip(indices, future.result(), strict=True))
     return [trained.get(index, 0) for index in range(len(jobs))]
+
+
+def _groups(indices: Sequence[int], workers: int) -> Iterator[Sequence[int]]:
+    """Yield neighbours: about equally many for each worker, and not too many at once."""
+    turns = math.ceil(len(indices) / (workers * _TOGETHER))
+    size = max(1, math.ceil(len(indices) / max(1, workers * turns)))
+    for first in range(0, len(indices), size):
+        yield indices[first : first + size]
+
+
+def _extend_all(store: CurveStore, jobs: Sequence[Job]) -> list[int | None]:
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return [future.result() for future in [threads.submit(_extend, store, *j) for j in jobs]]
 
 
 def _extend(store: CurveStore, config: RunConfig, rounds: int) -> int | None:

@@ -5,6 +5,8 @@ The last three doors load the frameworks when they are opened, not when the room
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from floss_sim.training.device import DEVICES, resolve_device
 
 if TYPE_CHECKING:
     from floss_sim.config import RunConfig
+    from floss_sim.training.grid import Grid
     from floss_sim.training.learner import TorchLearner
 
 __all__ = [
@@ -24,12 +27,19 @@ __all__ = [
     "learner_kind",
     "open_learner",
     "resolve_device",
+    "side_by_side",
     "test_metrics",
 ]
 
 
 def open_learner(
-    config: RunConfig, device: str = "auto", threads: int = 1, learner: str = "bank"
+    config: RunConfig,
+    device: str = "auto",
+    threads: int = 1,
+    learner: str = "bank",
+    grid: Grid | None = None,
+    *,
+    diagnose: bool = True,
 ) -> TorchLearner:
     """Load backbone and data, and return the learner that really trains, at version 0.
 
@@ -38,6 +48,8 @@ def open_learner(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         threads: Threads of torch in this process.
         learner: As of :func:`choose_learner`.
+        grid: Where the run trains beside others, as :func:`side_by_side` yields it.
+        diagnose: Whether evaluation measures the server's dense P, too; it takes twice as long.
 
     Raises:
         ConfigError: The device or the learner is unknown, or the device is absent.
@@ -46,7 +58,22 @@ def open_learner(
     from floss_sim.training.opening import load
 
     place = resolve_device(device)
-    return load(config, choose_learner(config, learner, place), place, threads)
+    opened = load(config, choose_learner(config, learner, place), place, threads, grid)
+    opened.diagnose = diagnose
+    return opened
+
+
+@contextmanager
+def side_by_side(device: str) -> Iterator[Grid]:
+    """Yield the process's grid on a device: a run trains there beside those of other threads.
+
+    One thread at a time goes on; what else a run may have to wait for, it waits for outside.
+    """
+    from floss_sim.training.grid import grid_of
+
+    grid = grid_of(device)
+    with grid.member():
+        yield grid
 
 
 def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[str, float]:

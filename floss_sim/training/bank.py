@@ -7,15 +7,18 @@ as many examples as their neighbours share one product, so that nothing is ever 
     y = x W + b                    E examples at once
     y += s (x_c A_c) B_c           for c of C clients, in runs of equal sizes
 
+Clients may belong to several *parties*: training runs of one backbone whose adapters may differ in
+rank and scale. No product is shared across parties, so that none depends on who its neighbours are.
+
 Shapes: C clients, E examples, T tokens, I and O input and output width, R rank, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import torch
@@ -33,9 +36,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Segments:
-    """Which examples of a batch belong to which client: so many each, one after another."""
+    """Which examples of a batch belong to which client of a party.
+
+    Args:
+        sizes: Each client's number of examples; clients follow one another.
+        first: The party's first example.
+        scale: LoRA's alpha / rank of the party's adapters.
+    """
 
     sizes: tuple[int, ...]
+    first: int = 0
+    scale: float = 1.0
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -43,7 +54,7 @@ class Segments:
         return tuple(self._runs())
 
     def _runs(self) -> Iterator[Run]:
-        client = example = 0
+        client, example = 0, self.first
         for size, group in groupby(self.sizes):
             count = len(list(group))
             yield Run(slice(client, client + count), slice(example, example + count * size))
@@ -64,39 +75,43 @@ class _Adapt(torch.autograd.Function):
         ctx: Any,
         y: torch.Tensor,
         x: torch.Tensor,
-        a: torch.Tensor,
-        b_COR: torch.Tensor,
-        scale: float,
-        segments: Segments,
+        parties: Sequence[Segments],
+        *adapters: torch.Tensor,
     ) -> torch.Tensor:
+        """Take A and B of each party, in turns."""
         y, x = y.contiguous(), x.to(y.dtype).contiguous()
-        a, b_COR = a.to(y.dtype), b_COR.to(y.dtype)
+        adapters = tuple(tensor.to(y.dtype) for tensor in adapters)
         out, hidden = torch.empty_like(y), []
-        for run, y_c, x_c, out_c in segments.parts(y, x, out):
-            h_c = torch.matmul(x_c, _of(a, run).mT)
-            torch.baddbmm(y_c, h_c, b_COR[run.clients].mT, alpha=scale, out=out_c)
-            hidden.append(h_c)
-        ctx.save_for_backward(x, a, b_COR, *hidden)
-        ctx.scale, ctx.segments = scale, segments
+        for party, a, b_COR in zip(parties, adapters[::2], adapters[1::2], strict=True):
+            for run, y_c, x_c, out_c in party.parts(y, x, out):
+                h_c = torch.matmul(x_c, _of(a, run).mT)
+                torch.baddbmm(y_c, h_c, b_COR[run.clients].mT, alpha=party.scale, out=out_c)
+                hidden.append(h_c)
+        ctx.save_for_backward(x, *adapters, *hidden)
+        ctx.parties = parties
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, a, b_COR, *hidden = ctx.saved_tensors
+        x, *kept = ctx.saved_tensors
+        adapters, hidden = kept[: 2 * len(ctx.parties)], iter(kept[2 * len(ctx.parties) :])
         dy, dx = dy.contiguous(), torch.empty_like(x)
-        da, db_COR = torch.empty_like(a), torch.empty_like(b_COR)
-        needs_x, needs_a = ctx.needs_input_grad[1:3]
-        parts = ctx.segments.parts(dy, x, dx)
-        for h_c, (run, dy_c, x_c, dx_c) in zip(hidden, parts, strict=True):
-            dh_c = torch.bmm(dy_c, b_COR[run.clients]).mul_(ctx.scale)
-            torch.bmm(dy_c.mT, h_c, out=db_COR[run.clients])
-            if needs_a:
-                torch.bmm(dh_c.mT, x_c, out=da[run.clients])
-            if needs_x:
-                torch.matmul(dh_c, _of(a, run), out=dx_c)
-        db_COR.mul_(ctx.scale)
-        return dy, dx if needs_x else None, da if needs_a else None, db_COR, None, None
+        gradients: list[torch.Tensor | None] = []
+        _, needs_x, _, *needed = ctx.needs_input_grad
+        for party, a, b_COR, needs_a in zip(
+            ctx.parties, adapters[::2], adapters[1::2], needed[::2], strict=True
+        ):
+            da, db_COR = torch.empty_like(a), torch.empty_like(b_COR)
+            for run, dy_c, x_c, dx_c in party.parts(dy, x, dx):
+                dh_c = torch.bmm(dy_c, b_COR[run.clients]).mul_(party.scale)
+                torch.bmm(dy_c.mT, next(hidden), out=db_COR[run.clients])
+                if needs_a:
+                    torch.bmm(dh_c.mT, x_c, out=da[run.clients])
+                if needs_x:
+                    torch.matmul(dh_c, _of(a, run), out=dx_c)
+            gradients += [da if needs_a else None, db_COR.mul_(party.scale)]
+        return dy, dx if needs_x else None, None, *gradients
 
 
 def _of(a: torch.Tensor, run: Run) -> torch.Tensor:
@@ -107,37 +122,40 @@ class Batch:
     """What the banked layers of a model share: which examples of the batch belong to whom."""
 
     def __init__(self) -> None:
-        self.segments = Segments(())
+        self.parties: Sequence[Segments] = ()
 
 
 class BankLinear(nn.Module):
     """A frozen linear layer with a LoRA adapter for each client.
 
     Attributes:
-        a: (C, R, I), or (R, I) where all clients share it.
-        b: (C, O, R).
+        a: (C, R, I) of each party, or (R, I) where all its clients share it.
+        b: (C, O, R) of each party.
 
     Args:
         base: The frozen layer, (E, ..., I) to (E, ..., O): ``nn.Linear``, GPT-2's ``Conv1D``.
-        scale: LoRA's alpha / rank.
         dropout: Stands before the adapters; called ``lora_dropout``, as by PEFT.
         batch: The segments of the batch.
     """
 
-    a: torch.Tensor
-    b: torch.Tensor
-
-    def __init__(self, base: nn.Module, scale: float, dropout: nn.Module, batch: Batch) -> None:
+    def __init__(self, base: nn.Module, dropout: nn.Module, batch: Batch) -> None:
         super().__init__()
         self.base = base
         self.lora_dropout = dropout
-        self._scale = scale
+        self.a: list[torch.Tensor] = []
+        self.b: list[torch.Tensor] = []
         self._batch = batch
+
+    def clear(self) -> None:
+        """Hold no party's adapters."""
+        self.a.clear()
+        self.b.clear()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (E, ..., O)."""
+        adapters = chain.from_iterable(zip(self.a, self.b, strict=True))
         adapted: torch.Tensor = _Adapt.apply(  # type: ignore[no-untyped-call]
-            self.base(x), self.lora_dropout(x), self.a, self.b, self._scale, self._batch.segments
+            self.base(x), self.lora_dropout(x), self._batch.parties, *adapters
         )
         return adapted
 
@@ -146,30 +164,38 @@ class BankHead(nn.Module):
     """A linear head for each client.
 
     Attributes:
-        weight: (C, K, I).
-        bias: (C, K), or None.
+        weight: (C, K, I) of each party.
+        bias: (C, K) of each party; nothing where heads have none.
 
     Args:
         batch: The segments of the batch.
     """
 
-    weight: torch.Tensor
-    bias: torch.Tensor | None = None
-
     def __init__(self, batch: Batch) -> None:
         super().__init__()
+        self.weight: list[torch.Tensor] = []
+        self.bias: list[torch.Tensor] = []
         self._batch = batch
+
+    def clear(self) -> None:
+        """Hold no party's heads."""
+        self.weight.clear()
+        self.bias.clear()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (E, ..., K) of (E, ..., I)."""
+        x = x.contiguous()
+        biases: Sequence[torch.Tensor | None] = self.bias or [None] * len(self.weight)
         scores = [
-            self._scores(run.clients, x_c).reshape(-1, *x.shape[1:-1], self.weight.shape[1])
-            for run, x_c in self._batch.segments.parts(x.contiguous())
+            _scores(x_c, weight[run.clients], None if bias is None else bias[run.clients])
+            for party, weight, bias in zip(self._batch.parties, self.weight, biases, strict=True)
+            for run, x_c in party.parts(x)
         ]
-        return scores[0] if len(scores) == 1 else torch.cat(scores)
+        shaped = [part.reshape(-1, *x.shape[1:-1], part.shape[-1]) for part in scores]
+        return shaped[0] if len(shaped) == 1 else torch.cat(shaped)
 
-    def _scores(self, clients: slice, x_c: torch.Tensor) -> torch.Tensor:
-        weight = self.weight[clients].mT
-        if self.bias is None:
-            return torch.bmm(x_c, weight)
-        return torch.baddbmm(self.bias[clients].unsqueeze(1), x_c, weight)
+
+def _scores(x_c: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if bias is None:
+        return torch.bmm(x_c, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(1), x_c, weight.mT)

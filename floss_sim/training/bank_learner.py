@@ -19,7 +19,8 @@ from floss_sim.errors import ConfigError
 from floss_sim.messages import Arrival, Dispatch, Snapshot
 from floss_sim.sparsity import Vector
 from floss_sim.training.bank_model import BankModel
-from floss_sim.training.cohort import train_together
+from floss_sim.training.cohort import Party, train_together
+from floss_sim.training.grid import Grid
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import Work
 
@@ -33,11 +34,15 @@ class BankLearner(TorchLearner):
         config: The run.
         model: Of its layout.
         chunk: How many clients a pass has at most; halved where they do not fit in memory.
+        grid: Where its clients train beside those of other runs, if anywhere.
     """
 
-    def __init__(self, config: RunConfig, model: BankModel, chunk: int) -> None:
+    def __init__(
+        self, config: RunConfig, model: BankModel, chunk: int, grid: Grid | None = None
+    ) -> None:
         super().__init__(config, model)
         self._model = model
+        self._grid = grid
         self._chunk = chunk
         self._under_way: dict[int, Dispatch] = {}  # by sequence: not computed yet
         self._updates: dict[int, Vector] = {}  # by sequence: computed, not over yet
@@ -89,7 +94,9 @@ class BankLearner(TorchLearner):
         return self._trained(works)
 
     def _pass(self, works: Sequence[Work]) -> list[Vector]:
-        return train_together(self._model, *self._split, self.config.client, works)
+        if self._grid is None:
+            return train_together(self._model, *self._split, self.config.client, works)
+        return self._grid.train(Party(self._model, *self._split, self.config.client, works))
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size

@@ -3,12 +3,14 @@
 PEFT stays the definition of the adapter: the vectors are those of
 :class:`floss_sim.training.backbone.FlatModel`, and what is saved goes through PEFT.
 
-Shapes: C clients, N entries of the layout, E examples, M targets, K classes or words.
+Shapes: C clients, N entries of the layout, E examples, M targets,
+K classes or words, R rank, I input width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -17,7 +19,15 @@ from transformers import PreTrainedModel
 
 from floss_sim.config import RunConfig
 from floss_sim.families import family_of
-from floss_sim.layout import HEAD_BIAS, HEAD_WEIGHT, LORA_A, LORA_B, Layout, initial_values
+from floss_sim.layout import (
+    HEAD_BIAS,
+    HEAD_WEIGHT,
+    LORA_A,
+    LORA_B,
+    Layout,
+    TensorSpec,
+    initial_values,
+)
 from floss_sim.sparsity import Vector
 from floss_sim.training.bank import BankHead, BankLinear, Batch, Segments
 from floss_sim.training.dropout import Draws, install
@@ -27,17 +37,17 @@ from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import first_of
 
 _ATTRIBUTES = {LORA_A: "a", LORA_B: "b", HEAD_WEIGHT: "weight", HEAD_BIAS: "bias"}
-BANKED = tuple(_ATTRIBUTES)  # the kinds of tensors that can be stacked
+Place = BankLinear | BankHead
+Bound = list[list[torch.Tensor]]  # by party, in the order of its layout
 
 
-class BankModel:
-    """A backbone whose adapters and heads are slices of a matrix with a row for each client.
+class Bank:
+    """A frozen backbone with banked layers, for all runs that adapt the same layers of it.
 
     Args:
-        backbone: Frozen, with banked layers in the places of ``places``.
-        layout: Names the entries of a row.
-        places: The module that holds each of the layout's tensors, in its order.
-        batch: The segments that the banked layers read.
+        backbone: Frozen, with banked layers in their places.
+        places: The banked layers, by canonical name.
+        batch: The segments that they read.
         draws: What dropout draws from.
         inputs: Reads the task's examples.
         bf16: Whether the forward pass runs under bfloat16 autocast.
@@ -46,8 +56,7 @@ class BankModel:
     def __init__(
         self,
         backbone: PreTrainedModel,
-        layout: Layout,
-        places: Sequence[nn.Module],
+        places: Mapping[str, Place],
         batch: Batch,
         draws: Draws,
         inputs: Reader,
@@ -56,53 +65,59 @@ class BankModel:
         bf16: bool = False,
     ) -> None:
         self.model = backbone.requires_grad_(False).eval()
-        self.layout = layout
         self.inputs = inputs
         self.draws = draws
         self.device = device
-        self.base: Vector = np.zeros(layout.entries, dtype=np.float32)
         self._places = places
         self._batch = batch
         self._bf16 = bf16
+        self._scales: list[float] = []
 
-    def bind(self, values_CN: torch.Tensor, *, train: bool = False) -> list[torch.Tensor]:
-        """Let each client's layers read its row; return the layout's tensors, (C, *shape) each.
+    def bind(self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool) -> Bound:
+        """Let each client's layers read its row; return the layouts' tensors, (C, *shape) each.
 
         Args:
-            values_CN: float32, on the model's device; not copied.
+            parties: Runs, with values (C, N) of their clients, float32, on the device; not copied.
             train: Whether gradients of the returned tensors will be asked for.
         """
+        for place in self._places.values():
+            place.clear()
+        self._scales = [model.scale for model, _ in parties]
+        return [self._bind(model, values_CN, train) for model, values_CN in parties]
+
+    def _bind(self, model: BankModel, values_CN: torch.Tensor, train: bool) -> list[torch.Tensor]:
         bound = []
-        for tensor, place in zip(self.layout.tensors, self._places, strict=True):
-            part = values_CN[:, self.layout.slices[tensor.name]].view(-1, *tensor.shape)
-            part = part.detach().requires_grad_(train)
-            setattr(place, _ATTRIBUTES[tensor.kind], part)
-            bound.append(part)
+        for tensor in model.layout.tensors:
+            part = values_CN[:, model.layout.slices[tensor.name]].view(-1, *tensor.shape)
+            bound.append(part.detach().requires_grad_(train))
+            self._put(tensor, bound[-1])
+        for tensor, values in model.frozen.items():
+            self._put(tensor, values)
         return bound
 
-    def load(self, vector_N: Vector) -> None:
-        """Take one vector of values, float32 of shape (N,), as that of the only client."""
-        self.bind(torch.from_numpy(vector_N).to(self.device).unsqueeze(0))
+    def _put(self, tensor: TensorSpec, values: torch.Tensor) -> None:
+        place = self._places[layer_of(tensor)]
+        getattr(place, _ATTRIBUTES[tensor.kind]).append(values)
 
     def set_training(self, on: bool) -> None:
         """Switch dropout on or off; costs nothing where the mode is right already."""
         if self.model.training != on:
             self.model.train(on)
 
-    def outputs(
-        self, x: torch.Tensor, y: torch.Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensors:
+    def outputs(self, x: torch.Tensor, y: torch.Tensor, sizes: Sequence[Sequence[int]]) -> Tensors:
         """Return (logits (M, K) in float32, targets (M,)) of a batch; M differs from task to task.
 
         Args:
-            x: Images (E, C, H, W) or tokens (E, T), on the model's device, client after client.
+            x: Images (E, C, H, W) or tokens (E, T), on the device, party after party.
             y: Classes (E,); next-token prediction does not use them.
-            sizes: How many examples each client has; all belong to the only one by default.
+            sizes: How many examples each client of each party has.
 
         Raises:
             TaskError: Inputs that the backbone cannot read.
         """
-        self._batch.segments = Segments((len(x),) if sizes is None else tuple(sizes))
+        firsts = accumulate((sum(own) for own in sizes), initial=0)
+        parties = zip(sizes, firsts, self._scales, strict=False)
+        self._batch.parties = [Segments(tuple(own), first, scale) for own, first, scale in parties]
         arguments = self.inputs.read(x)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             logits = self.model(**arguments).logits
@@ -110,7 +125,56 @@ class BankModel:
         return found.float(), targets
 
 
-def build_bank_model(config: RunConfig, device: torch.device) -> BankModel:
+class BankModel:
+    """One run's part of a bank: adapters and heads are slices of a matrix, a row for each client.
+
+    Args:
+        bank: Of the run's backbone.
+        layout: Names the entries of a row.
+        scale: LoRA's alpha / rank.
+        frozen: What the layout does not train, (R, I) each, on the device.
+    """
+
+    def __init__(
+        self, bank: Bank, layout: Layout, scale: float, frozen: Mapping[TensorSpec, torch.Tensor]
+    ) -> None:
+        self.bank = bank
+        self.layout = layout
+        self.scale = scale
+        self.frozen = frozen
+        self.inputs = bank.inputs
+        self.base: Vector = np.zeros(layout.entries, dtype=np.float32)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone lives."""
+        return self.bank.device
+
+    def load(self, vector_N: Vector) -> None:
+        """Take one vector of values, float32 of shape (N,), as that of the only client."""
+        values_CN = torch.from_numpy(vector_N).to(self.device).unsqueeze(0)
+        self.bank.bind([(self, values_CN)], train=False)
+
+    def set_training(self, on: bool) -> None:
+        """Switch dropout on or off."""
+        self.bank.set_training(on)
+
+    def outputs(self, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Return (logits (M, K) in float32, targets (M,)) of the only client's batch.
+
+        Raises:
+            TaskError: Inputs that the backbone cannot read.
+        """
+        return self.bank.outputs(x, y, [[len(x)]])
+
+
+def banked_layers(config: RunConfig) -> tuple[str, ...]:
+    """Return the layers that a run adapts or trains; runs with the same ones can share a bank."""
+    tensors = (*config.layout.tensors, *config.layout.frozen)
+    return tuple(sorted({layer_of(tensor) for tensor in tensors}))
+
+
+def build_bank(config: RunConfig, device: torch.device) -> Bank:
     """Return a run's backbone on a device, its target layers and its head banked.
 
     Raises:
@@ -119,47 +183,52 @@ def build_bank_model(config: RunConfig, device: torch.device) -> BankModel:
     """
     backbone = load_backbone(config.task)
     batch, draws = Batch(), Draws(device)
-    scale = config.task.lora.alpha / config.rank
-
-    def banked(place: nn.Module) -> BankLinear:
-        return BankLinear(place, scale, nn.Dropout(config.task.lora.dropout), batch)
-
-    layers = _Layers(backbone)
-    places = [
-        layers.put(tensor.name, lambda _: BankHead(batch))
-        if tensor.kind in (HEAD_WEIGHT, HEAD_BIAS)
-        else layers.put(tensor.name, banked)
-        for tensor in config.layout.tensors
-    ]
+    places = _put_layers(backbone, config, batch)
     backbone.to(device)
-    for tensor in config.layout.frozen:
-        values = torch.from_numpy(initial_values(tensor, config.seed)).view(tensor.shape)
-        setattr(layers.put(tensor.name, banked), _ATTRIBUTES[tensor.kind], values.to(device))
     install(backbone, backbone, draws)
     speed_up(backbone, device)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
-    return BankModel(
-        backbone, config.layout, places, batch, draws, reader(config.task, backbone.config),
+    return Bank(
+        backbone, places, batch, draws, reader(config.task, backbone.config),
         device=device, bf16=config.client.precision == "bf16",
     )  # fmt: skip
 
 
-class _Layers:
-    """A backbone's modules by canonical name, each replaced once."""
+def build_bank_model(
+    config: RunConfig, device: torch.device, bank: Bank | None = None
+) -> BankModel:
+    """Return a run's part of a bank: of its own by default.
 
-    def __init__(self, backbone: PreTrainedModel) -> None:
-        self._backbone = backbone
-        self._family = family_of({"model_type": backbone.config.model_type})
-        self._existing = {name for name, _ in backbone.named_modules()}
-        self._made: dict[str, nn.Module] = {}
+    Raises:
+        TaskError: The backbone cannot be loaded.
+        LayoutError: The backbone lacks a layer of the layout.
+    """
+    frozen = {
+        tensor: torch.from_numpy(initial_values(tensor, config.seed)).view(tensor.shape).to(device)
+        for tensor in config.layout.frozen
+    }
+    scale = config.task.lora.alpha / config.rank
+    return BankModel(bank or build_bank(config, device), config.layout, scale, frozen)
 
-    def put(self, tensor: str, make: Callable[[nn.Module], nn.Module]) -> nn.Module:
-        """Replace the layer that a tensor belongs to, if it has not been; return what is there."""
-        layer = tensor.rpartition(".")[0]
-        if layer not in self._made:
-            spellings = [self._family.head] if layer == "head" else self._family.spellings(layer)
-            path = first_of(spellings, self._existing)
-            self._made[layer] = made = make(self._backbone.get_submodule(path))
-            self._backbone.set_submodule(path, made)
-        return self._made[layer]
+
+def layer_of(tensor: TensorSpec) -> str:
+    """Return the canonical name of the layer that a tensor belongs to."""
+    return tensor.name.rpartition(".")[0]
+
+
+def _put_layers(backbone: PreTrainedModel, config: RunConfig, batch: Batch) -> dict[str, Place]:
+    """Replace the layers that a run adapts or trains; return what is there now, by name."""
+    family = family_of({"model_type": backbone.config.model_type})
+    existing = {name for name, _ in backbone.named_modules()}
+    places: dict[str, Place] = {}
+    for layer in banked_layers(config):
+        path = first_of([family.head] if layer == "head" else family.spellings(layer), existing)
+        dropout = nn.Dropout(config.task.lora.dropout)
+        places[layer] = (
+            BankHead(batch)
+            if layer == "head"
+            else BankLinear(backbone.get_submodule(path), dropout, batch)
+        )
+        backbone.set_submodule(path, places[layer])
+    return places

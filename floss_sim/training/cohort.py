@@ -1,14 +1,19 @@
-"""Local training of several clients at once, on a banked model: a ragged cohort in lockstep.
+"""Local training of several clients at once, on a banked model: ragged cohorts in lockstep.
 
 In step t each client that has a t-th batch takes it. Clients with most batches come first, so
 that those at work are always the first rows; neighbours with equal batches share their products.
+The cohorts of several runs, *parties*, may train side by side: to the last bit as each alone
+(:mod:`floss_sim.training.grid` says what is known about that).
 
 Shapes: C clients, N entries, E examples, M targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -21,6 +26,25 @@ from floss_sim.training.dropout import Share
 from floss_sim.training.local import Work
 
 
+@dataclass(frozen=True)
+class Party:
+    """Clients of one run that train together.
+
+    Args:
+        model: The run's; its rows are bound anew.
+        x: The training split's inputs, shape (split, ...), on the model's device.
+        y: Their classes, shape (split,).
+        settings: Learning rate and momentum.
+        works: What the clients train, those with most batches first.
+    """
+
+    model: BankModel
+    x: torch.Tensor
+    y: torch.Tensor
+    settings: ClientSection
+    works: Sequence[Work]
+
+
 def train_together(
     model: BankModel,
     x: torch.Tensor,
@@ -31,26 +55,39 @@ def train_together(
     """Return each client's values after local SGD, float32 of shape (N,) each.
 
     Args:
-        model: Whose rows are bound anew.
-        x: The training split's inputs, shape (split, ...), on the model's device.
-        y: Their classes, shape (split,).
+        model: As of a party, likewise the others.
+        x: Inputs.
+        y: Classes.
         settings: Learning rate and momentum.
         works: What the clients train, those with most batches first.
 
     Raises:
         TaskError: Inputs that the backbone cannot read.
     """
-    values_CN = torch.from_numpy(np.stack([work.start for work in works])).to(model.device)
-    optimizer = _Momentum(values_CN, settings, _frozen(works, model.device))
-    model.set_training(True)
-    bound: list[torch.Tensor] = []
-    for step in range(len(works[0].batches)):
-        active = [work for work in works if len(work.batches) > step]
-        if not bound or len(active) < len(bound[0]):
-            bound = model.bind(values_CN[: len(active)], train=True)
-        gradients = torch.autograd.grad(_loss(model, x, y, active, step), bound)
-        optimizer.step(gradients)
-    return list(values_CN.cpu().numpy())
+    (values,) = train_side_by_side([Party(model, x, y, settings, works)])
+    return values
+
+
+def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
+    """Return the values after local SGD of each party's clients, float32 of shape (N,) each.
+
+    Args:
+        parties: At least one; of one bank.
+
+    Raises:
+        TaskError: Inputs that the backbone cannot read.
+    """
+    bank = parties[0].model.bank
+    bank.set_training(True)
+    training = [_Training(party) for party in parties]
+    for step in range(max(len(party.works[0].batches) for party in parties)):
+        takes = [one.take(step) for one in training if one.active(step)]
+        for passing in _of_equal_length(takes):
+            bound = bank.bind([(t.party.model, t.values) for t in passing], train=True)
+            gradients = iter(torch.autograd.grad(_loss(passing), [p for ps in bound for p in ps]))
+            for take, tensors in zip(passing, bound, strict=True):
+                take.step([next(gradients) for _ in tensors])
+    return [list(one.values_CN.cpu().numpy()) for one in training]
 
 
 def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
@@ -62,22 +99,83 @@ def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
     return torch.from_numpy(np.stack(frozen)).to(device)
 
 
-def _loss(
-    model: BankModel, x: torch.Tensor, y: torch.Tensor, active: Sequence[Work], step: int
-) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Take:
+    """A step of one party: the examples, those of its clients at work one after another."""
+
+    party: Party
+    active: Sequence[Work]
+    values: torch.Tensor  # (C, N)
+    optimizer: _Momentum
+    number: int
+    x: torch.Tensor
+    y: torch.Tensor
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        return [len(work.batches[self.number]) for work in self.active]
+
+    def step(self, gradients: Sequence[torch.Tensor]) -> None:
+        self.optimizer.step(gradients)
+
+    def shares(self) -> list[Share]:
+        """Return what the clients' dropout draws from."""
+        lengths = self.party.model.inputs.lengths(torch.split(self.x, self.sizes))
+        return [
+            Share(size, work.seed + self.number, length)
+            for work, size, length in zip(self.active, self.sizes, lengths, strict=True)
+        ]
+
+    def counts(self) -> list[int]:
+        """Return how many targets each client has."""
+        return self.party.model.inputs.counts(torch.split(self.x, self.sizes))
+
+
+class _Training:
+    """A party's values and optimiser while it trains."""
+
+    def __init__(self, party: Party) -> None:
+        starts = np.stack([work.start for work in party.works])
+        device = party.model.device
+        self.values_CN = torch.from_numpy(starts).to(device)
+        self._party = party
+        self._optimizer = _Momentum(self.values_CN, party.settings, _frozen(party.works, device))
+
+    def active(self, number: int) -> list[Work]:
+        """Return the work of the clients that have such a step."""
+        return [work for work in self._party.works if len(work.batches) > number]
+
+    def take(self, number: int) -> _Take:
+        """Return a step of these clients."""
+        active, party = self.active(number), self._party
+        batches = np.concatenate([work.batches[number] for work in active])
+        chosen = torch.from_numpy(batches).to(party.model.device)
+        return _Take(
+            party, active, self.values_CN[: len(active)], self._optimizer, number,
+            party.x[chosen], party.y[chosen],
+        )  # fmt: skip
+
+
+def _of_equal_length(takes: Iterable[_Take]) -> Iterator[list[_Take]]:
+    """Yield steps that can share a pass: as long as their longest example makes them."""
+
+    def length(take: _Take) -> int:
+        return take.party.model.inputs.length(take.x)
+
+    for _, group in groupby(sorted(takes, key=length), key=length):
+        yield list(group)
+
+
+def _loss(takes: Sequence[_Take]) -> torch.Tensor:
     """Return the sum of the clients' mean losses: no client's gradient sees another's."""
-    batches = [work.batches[step] for work in active]
-    sizes = [len(batch) for batch in batches]
-    chosen = torch.from_numpy(np.concatenate(batches)).to(model.device)
-    x_E, y_E = x[chosen], y[chosen]
-    if model.draws.sites:
-        lengths = model.inputs.lengths(torch.split(x_E, sizes))
-        shares = zip(active, sizes, lengths, strict=True)
-        model.draws.share([Share(size, w.seed + step, length) for w, size, length in shares])
-    logits, targets = model.outputs(x_E, y_E, sizes)
-    counts = model.inputs.counts(torch.split(x_E, sizes))
-    weights_C = torch.tensor([1 / count for count in counts], device=model.device)
-    weights_M = weights_C.repeat_interleave(torch.tensor(counts, device=model.device))
+    bank = takes[0].party.model.bank
+    if bank.draws.sites:
+        bank.draws.share([share for take in takes for share in take.shares()])
+    x_E, y_E = torch.cat([take.x for take in takes]), torch.cat([take.y for take in takes])
+    logits, targets = bank.outputs(x_E, y_E, [take.sizes for take in takes])
+    counts = [count for take in takes for count in take.counts()]
+    weights_C = torch.tensor([1 / count for count in counts], device=bank.device)
+    weights_M = weights_C.repeat_interleave(torch.tensor(counts, device=bank.device))
     return functional.cross_entropy(logits, targets, reduction="none") @ weights_M
 
 

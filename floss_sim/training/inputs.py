@@ -45,6 +45,9 @@ class Reader(Protocol):
     def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
         """Return how many tokens of each client's examples are read; None where there are none."""
 
+    def length(self, x: torch.Tensor) -> int:
+        """Return how many tokens of a batch are read; 0 where all batches have equally many."""
+
     def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return whether a batch of a split has any target."""
 
@@ -93,6 +96,10 @@ class Images:
     def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
         """Return nothing: all images have equally many patches."""
         return [None] * len(clients)
+
+    def length(self, x: torch.Tensor) -> int:
+        """Return 0: all images have equally many patches."""
+        return 0
 
     def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return True: every image has a class."""
@@ -144,6 +151,10 @@ class Texts:
     def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
         """Return the tokens of each client's longest text."""
         return [_longest(x) for x in clients]
+
+    def length(self, x: torch.Tensor) -> int:
+        """Return the tokens of the longest text."""
+        return _longest(x)
 
     def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return True: every text has a class."""

@@ -42,10 +42,14 @@ class TorchLearner(ABC):
     Args:
         config: The run.
         model: Of the run's layout; its vector is overwritten.
+
+    Attributes:
+        diagnose: Whether evaluation measures dense P, too.
     """
 
     def __init__(self, config: RunConfig, model: Measured) -> None:
         self.config = config
+        self.diagnose = True
         self.layout = config.layout
         self.method = config.method
         self._exchange = Exchange(self.method, self.layout, config.seed)
@@ -212,7 +216,7 @@ class TorchLearner(ABC):
             self._server.prune(alive_N)
 
     def evaluate(self, version: int) -> Metrics:
-        """Return validation metrics of P * M, and of dense P as a diagnostic.
+        """Return validation metrics of P * M, and of dense P as a diagnostic where it is wanted.
 
         Raises:
             NonFiniteUpdateError: The loss is not finite.
@@ -223,6 +227,8 @@ class TorchLearner(ABC):
             raise NonFiniteUpdateError(
                 f"the loss is not finite after round {version}; lower the learning rates"
             )
+        if not self.diagnose:
+            return Metrics(*masked)
         dense_N = self._server.vector()
         same = np.array_equal(model_N, dense_N)
         dense = masked if same else measure(self._measured, dense_N, *self._validation)

@@ -206,15 +206,15 @@ def test_the_frozen_layers_see_all_clients_at_once_and_no_gradient_goes_below(
     run = TinyRun(folders["vit"], IMAGES, targets=("q", "v"))
     bank = build_bank_model(run, CPU)
     seen, embedded = [], []
-    layers = bank.model.vit.layers
+    layers = bank.bank.model.vit.layers
     layers[0].mlp.fc1.register_forward_hook(lambda _, x, y: seen.append(len(x[0])))
-    bank.model.vit.embeddings.register_forward_hook(
+    bank.bank.model.vit.embeddings.register_forward_hook(
         lambda _, x, y: embedded.append(y.requires_grad)
     )
     train_together(bank, *examples(IMAGES, sum(SIZES)), run.client, works_of(run, bank.inputs))
     assert seen == [4 + 4 + 4 + 4 + 2, 4 + 3 + 3, 1]
     assert embedded == [False] * 3
-    banked = [m for m in bank.model.modules() if isinstance(m, (BankLinear, BankHead))]
+    banked = [m for m in bank.bank.model.modules() if isinstance(m, (BankLinear, BankHead))]
     assert len(banked) == 2 * 2 + 1
 
 
@@ -222,8 +222,8 @@ def test_activations_are_within_their_bound(tiny: TinyRun):
     x, y = examples(tiny.kind, 24)
     bank = build_bank_model(tiny, CPU)
     values = torch.zeros(1, tiny.layout.entries)
-    bank.bind(values, train=True)
-    weights = [values, *bank.model.parameters()]
+    bank.bank.bind([(bank, values)], train=True)
+    weights = [values, *bank.bank.model.parameters()]
     own = {tensor.untyped_storage().data_ptr() for tensor in weights}
     kept: dict[int, int] = {}
 
@@ -254,21 +254,20 @@ def test_the_adapters_gradient_is_that_of_plain_autograd(shared: bool):
     torch.manual_seed(0)
     sizes, shape = (3, 3, 2), (3, 5)  # ranks and inputs
     base, batch = torch.nn.Linear(5, 4).double(), Batch()
-    batch.segments = Segments(sizes)
-    layer = BankLinear(base.requires_grad_(False), 0.7, torch.nn.Identity(), batch)
+    batch.parties = [Segments(sizes, scale=0.7)]
+    layer = BankLinear(base.requires_grad_(False), torch.nn.Identity(), batch)
     leaf = torch.randn(shape if shared else (3, *shape), dtype=torch.float64)
-    layer.a = leaf.requires_grad_(not shared)
-    layer.b = torch.randn(3, 4, 3, dtype=torch.float64, requires_grad=True)
+    a = leaf.requires_grad_(not shared)
+    b = torch.randn(3, 4, 3, dtype=torch.float64, requires_grad=True)
+    layer.a, layer.b = [a], [b]
     x = torch.randn(8, 2, 5, dtype=torch.float64, requires_grad=True)
 
     def plain() -> torch.Tensor:
-        parts = zip(
-            x.split(list(sizes)), [layer.a] * 3 if shared else layer.a, layer.b, strict=True
-        )
-        return torch.cat([base(part) + 0.7 * part @ a.T @ b.T for part, a, b in parts])
+        parts = zip(x.split(list(sizes)), [a] * 3 if shared else a, b, strict=True)
+        return torch.cat([base(part) + 0.7 * part @ one.T @ other.T for part, one, other in parts])
 
     assert torch.allclose(layer(x), plain())
-    wanted = [x, layer.b] if shared else [x, layer.a, layer.b]
+    wanted = [x, b] if shared else [x, a, b]
     weight = torch.randn(8, 2, 4, dtype=torch.float64)
     ours = torch.autograd.grad((layer(x) * weight).sum(), wanted)
     theirs = torch.autograd.grad((plain() * weight).sum(), wanted)
