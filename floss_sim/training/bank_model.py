@@ -70,7 +70,7 @@ class Bank:
         self.device = device
         self._places = places
         self._batch = batch
-        self._bf16 = bf16
+        self.bf16 = bf16
         self._scales: list[float] = []
 
     def bind(self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool) -> Bound:
@@ -119,7 +119,7 @@ class Bank:
         parties = zip(sizes, firsts, self._scales, strict=False)
         self._batch.parties = [Segments(tuple(own), first, scale) for own, first, scale in parties]
         arguments = self.inputs.read(x)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.model(**arguments).logits
         found, targets = self.inputs.targets(logits, x, y)
         return found.float(), targets

@@ -73,7 +73,7 @@ class FrozenLinear(nn.Module):
 
 def speed_up(backbone: nn.Module, device: torch.device) -> None:
     """Replace a frozen backbone's linear layers where oneDNN's product is there and pays."""
-    if device.type != "cpu" or not has_product():
+    if device.type != "cpu" or not _has_product():
         return
     for module in list(backbone.modules()):
         for name, child in module.named_children():
@@ -82,7 +82,7 @@ def speed_up(backbone: nn.Module, device: torch.device) -> None:
 
 
 @cache
-def has_product() -> bool:
+def _has_product() -> bool:
     """Return whether oneDNN's product is there and pays."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False

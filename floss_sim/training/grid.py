@@ -9,10 +9,12 @@ A run whose cohort is to be trained waits; once all do, what can share a pass is
 
 **A record does not depend on its neighbours.** Parties share the frozen layers' products and what
 goes example by example; adapters and heads are multiplied party by party (``bank.py``). So a
-party's bits are those that it has alone, if a row of a frozen product does not depend on the other
-rows. oneDNN's does not (``frozen.py``); elsewhere runs train one by one. Nor is this trusted: the
-first passes that a bank's runs would share are computed both ways, and on a single bit's difference
-its runs go on one by one.
+party's bits are those that it has alone, if neither its rows of a frozen product depend on other
+rows nor its activations on where in memory they stand. The first holds for oneDNN's product
+(``frozen.py``). The second holds where all widths are whole vectors: torch computes what is left of
+the last one in other ways, and products of what begins within one too. Elsewhere runs train one by
+one. Nor is this trusted: the first passes that a bank's runs would share are computed both ways,
+and on a single bit's difference its runs go on one by one.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ from floss_sim.config import RunConfig
 from floss_sim.sparsity import Vector
 from floss_sim.training.bank_model import Bank, banked_layers, build_bank
 from floss_sim.training.cohort import Party, train_side_by_side
-from floss_sim.training.frozen import has_product
+from floss_sim.training.frozen import FrozenLinear
 
 MOST = 24  # clients of several runs in a pass: on a CPU more are slower, caches end
+_VECTORS = 32  # entries of float32 that torch takes at once, AVX-512 twice
 _PROOFS = 3  # passes of several runs that are computed both ways
 Values = list[Vector]
 
@@ -158,8 +161,15 @@ class Grid:
 
     def _can_share(self, bank: Bank) -> bool:
         if bank not in self._proofs:
-            self._proofs[bank] = _PROOFS if bank.device.type == "cpu" and has_product() else -1
+            self._proofs[bank] = _PROOFS if _is_exact(bank) else -1
         return self._proofs[bank] >= 0
+
+
+def _is_exact(bank: Bank) -> bool:
+    """Return whether a party's bits should not depend on its neighbours."""
+    layers = [m for m in bank.model.modules() if isinstance(m, FrozenLinear)]
+    whole = all(size % _VECTORS == 0 for layer in layers for size in layer.weight.shape)
+    return bank.device.type == "cpu" and not bank.bf16 and bool(layers) and whole
 
 
 def _alone(party: Party) -> Values | Exception:

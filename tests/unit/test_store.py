@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
+from grid_runs import Inline
 
 from floss_sim import RunConfig
 from floss_sim.errors import FlossError
@@ -26,15 +26,6 @@ def test_every_measured_round_of_a_stored_run_is_evaluated(
     assert store.extend(sparse_digits, 10) == 0
     evaluated = store.folder(sparse_digits).record().evaluated()["round"].to_pylist()
     assert evaluated == [1, 2, 3, 5, 7, 10, 15]
-
-
-class Inline(Executor):
-    """Runs what it is given at once, in this process."""
-
-    def submit(self, function, /, *arguments, **named):
-        future: Future = Future()
-        future.set_result(function(*arguments, **named))
-        return future
 
 
 def test_a_diverging_run_gives_none_and_does_not_stop_the_others(

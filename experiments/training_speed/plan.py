@@ -1,0 +1,103 @@
+"""What the default ``floss-plan`` takes from an empty store, now and with the sequential learner.
+
+python experiments/training_speed/plan.py [--effort 0.05] [--out plans.csv]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from floss_sim.training import learner_kind, open_learner
+from planner import store, workers
+
+HERE = Path(__file__).parent
+COLUMNS = (
+    "learner", "effort", "wall_s", "cpu_s", "again_wall_s", "again_cpu_s",
+    "search_rounds", "runs", "recommended",
+)  # fmt: skip
+SEQUENTIAL = "FLOSS_SIM_PLAN_BEFORE"  # set: as before the bank and the grid, in workers too
+
+
+def as_before() -> None:
+    """Train as the planner did: clients in turn, run after run, dense P measured."""
+
+    def opened(config: Any, device: str, threads: int, **_: Any) -> Any:
+        return open_learner(config, device, threads, "sequential")
+
+    def kind(config: Any, device: str) -> str:
+        return learner_kind(config, "sequential", device)
+
+    vars(store).update(open_learner=opened, learner_kind=kind)
+    vars(workers).update(_TOGETHER=1)
+
+
+if SEQUENTIAL in os.environ:
+    as_before()
+
+
+def plan(learner: str, effort: str) -> dict[str, Any]:
+    """Return what one plan from an empty store took."""
+    environment = {**os.environ, **({SEQUENTIAL: "1"} if learner == "sequential" else {})}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, __file__, "--plan", "--budget", "50-dense-rounds",
+            "--upload-ratio", "16", "--effort", effort, "--device", "cpu",
+            "--store", f"{folder}/store", "--out", f"{folder}/out",
+        ]  # fmt: skip
+        first, again = (_took(command, environment) for _ in range(2))  # again: nothing to train
+        made = json.loads(Path(folder, "out", "plan.json").read_text(encoding="utf-8"))
+        runs = len(list(Path(folder, "store").iterdir()))
+    best = made["recommendation"]
+    said = " ".join(str(best[k]) for k in ("rank", "down_density", "up_density") if k in best)
+    return {
+        "learner": learner, "effort": effort,
+        "wall_s": first[0], "cpu_s": first[1], "again_wall_s": again[0], "again_cpu_s": again[1],
+        "search_rounds": made["effort"]["search_rounds"], "runs": runs, "recommended": said,
+    }  # fmt: skip
+
+
+def _took(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Return seconds of the wall and of all processors that a command takes."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    wall_s, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return round(wall_s, 1), round(cpu_s, 1)
+
+
+def main() -> None:
+    """Plan in turns; write the table."""
+    if sys.argv[1:2] == ["--plan"]:
+        from planner.cli import main as floss_plan
+
+        del sys.argv[1]
+        floss_plan()
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--effort", default="0.05")
+    parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=HERE / "plans.csv")
+    chosen = parser.parse_args()
+    rows = []
+    for _ in range(chosen.repetitions):
+        for learner in ("grid", "sequential"):
+            rows.append(plan(learner, chosen.effort))
+            print(rows[-1], flush=True)
+    with chosen.out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""Runs side by side: no record, no last bit, depends on who trains beside a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from grid_runs import Inline, some_runs
+from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
+
+from floss_sim import RunConfig
+from floss_sim.errors import TaskError
+from floss_sim.training import grid as module
+from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
+from floss_sim.training.cohort import Party, train_side_by_side
+from floss_sim.training.frozen import _has_product
+from floss_sim.training.grid import Grid
+from floss_sim.training.local import work_of
+from planner.store import CurveStore, measured
+from planner.workers import _extend_all, _groups, train_all, worker_pool
+
+CPU = torch.device("cpu")
+SIZES = (9, 7, 7, 4, 2)
+WIDTHS = {"hidden_size": 32, "intermediate_size": 64}
+WHOLE = {"vit": WIDTHS, "bert": WIDTHS, "llama": WIDTHS, "gpt2": {"n_embd": 32}}
+pytestmark = pytest.mark.skipif(not _has_product(), reason="runs train one by one here")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def a_new_grid():
+    module.grid_of.cache_clear()
+
+
+def party_of(run: TinyRun, bank: Bank, sizes: Sequence[int] = SIZES) -> Party:
+    """Return clients of a run with so many examples, from values that differ from run to run."""
+    draw = np.random.default_rng([run.seed, run.rank])
+    x, y = examples(run.kind, sum(SIZES))
+    model = build_bank_model(run, CPU, bank)
+    shuffled = draw.permutation(sum(SIZES))
+    parts = np.split(shuffled, np.cumsum(sizes))[: len(sizes)]
+    works = []
+    for client, part in enumerate(parts):
+        start_N = draw.normal(scale=0.05, size=run.layout.entries).astype(np.float32)
+        mask_N = draw.random(run.layout.entries) < 0.5 if client == run.seed else None
+        names = ("client", client, "dispatch", 7)
+        works.append(work_of(start_N, mask_N, part, x, bank.inputs, run.client, run.seed, names))
+    return Party(model, x, y, run.client, sorted(works, key=lambda work: -len(work.batches)))
+
+
+def same(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(("family", "kind"), CASES)
+def test_a_party_has_the_bits_that_it_has_alone(
+    family: str, kind: str, dropout: float, tmp_path: Path
+):
+    rates = {"hidden_dropout_prob": 0.2} if dropout and family in ("vit", "bert") else {}
+    tiny_model(family, **WHOLE[family], **rates).save_pretrained(tmp_path)
+    run = TinyRun(tmp_path, kind, dropout=dropout)
+    bank = build_bank(run, CPU)
+    parties = [
+        party_of(run, bank),
+        party_of(replace(run, rank=5, seed=1), bank, (4, 3)),
+        party_of(replace(run, rank=1, seed=2, trains="ffa"), bank, (1,)),
+        party_of(replace(run, rank=3, seed=3), bank, (8, 8, 1)),
+    ]
+    alone = [train_side_by_side([party])[0] for party in parties]
+    for chosen in ((0, 1), (2, 0), (3, 2, 1), (0, 1, 2, 3), (3, 1, 0)):
+        together = train_side_by_side([parties[i] for i in chosen])
+        for found, i in zip(together, chosen, strict=True):
+            assert same(found, alone[i])
+
+
+def test_a_row_of_a_frozen_product_has_its_bits_whatever_the_others_are():
+    from floss_sim.training.frozen import FrozenLinear
+
+    torch.manual_seed(0)
+    for inputs, outputs in ((64, 64), (17, 33), (256, 64), (768, 100)):
+        layer = FrozenLinear(torch.nn.Linear(inputs, outputs).requires_grad_(False))
+        x = torch.randn(700, inputs)
+        whole, upstream = layer(x), torch.randn(700, outputs)
+        for first, count in ((0, 1), (3, 1), (5, 2), (1, 17), (100, 272), (96, 500)):
+            part = x[first : first + count].clone().requires_grad_(True)
+            found = layer(part)
+            assert torch.equal(found, whole[first : first + count])
+            (slope,) = torch.autograd.grad(found, part, upstream[first : first + count])
+            every = x.clone().requires_grad_(True)
+            (slopes,) = torch.autograd.grad(layer(every), every, upstream)
+            assert torch.equal(slope, slopes[first : first + count])
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of parties in each pass."""
+    sizes: list[int] = []
+
+    def counted(parties):
+        sizes.append(len(parties))
+        return train_side_by_side(parties)
+
+    monkeypatch.setattr(module, "train_side_by_side", counted)
+    return sizes
+
+
+def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) -> None:
+    ours, theirs = one.folder(config), other.folder(config)
+    assert ours.record().rounds.equals(theirs.record().rounds)
+    assert ours.record().transfers.equals(theirs.record().transfers)
+    last = ours.committed().rounds
+    assert last > 0
+    assert ours.model(last) == theirs.model(last)
+
+
+def test_records_are_those_of_runs_alone(passes: list[int], tmp_path: Path):
+    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    jobs = [(config, 3 if n != 1 else 2) for n, config in enumerate(some_runs())]
+    for config, rounds in jobs:
+        alone.extend(config, rounds)
+    assert max(passes) == 1
+    trained = _extend_all(grid, jobs)
+    assert trained == [3, 2, 3, 3, 3, 3]
+    assert max(passes) >= 3
+    for config, _ in jobs:
+        assert_equal_records(alone, grid, config)
+
+
+def test_a_run_that_goes_on_beside_new_neighbours_is_as_if_it_never_stopped(tmp_path: Path):
+    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    first, second, third = some_runs()[:3]
+    for config in (first, second):
+        alone.extend(config, 5)
+    assert train_all(Inline(), grid, [(first, 3), (third, 3)], lambda: None) == [3, 3]
+    assert train_all(Inline(), grid, [(first, 5), (second, 5)], lambda: None) == [2, 5]
+    for config in (first, second):
+        assert_equal_records(alone, grid, config)
+
+
+def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path):
+    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    one, other = some_runs()[:2]
+    wild = one.with_(client={"learning_rate": 1e30})
+    alone.extend(one, 3)
+    jobs = [(one, 3), (wild, 3), (other, 3)]
+    assert train_all(Inline(), grid, jobs, lambda: None) == [3, None, 3]
+    assert_equal_records(alone, grid, one)
+
+
+KILLED = """
+import sys
+sys.path[:0] = {paths!r}
+from functools import partial
+from pathlib import Path
+from grid_runs import some_runs
+from planner import store
+from planner.store import CurveStore
+from planner.workers import _extend_all
+store.run = partial(store.run, commit_every_s=0)
+_extend_all(CurveStore(Path({root!r}), "cpu"), [(config, 400) for config in some_runs()[:3]])
+"""
+
+
+def test_what_was_committed_when_a_worker_is_killed_is_kept_and_goes_on(tmp_path: Path):
+    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    configs = some_runs()[:3]
+    code = KILLED.format(paths=sys.path, root=str(grid.root))
+    worker = subprocess.Popen([sys.executable, "-c", code])
+    end_s = time.monotonic() + 120
+    while not all(map(grid.rounds, configs)):
+        assert worker.poll() is None
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    most = max(map(grid.rounds, configs))
+    rounds = next(n for n in range(most + 1, most + 20) if measured(n) == n)
+    _extend_all(grid, [(config, rounds) for config in configs])
+    alone.extend(configs[0], rounds)
+    assert_equal_records(alone, grid, configs[0])
+
+
+def test_searches_at_the_same_time_share_runs_and_wait_for_no_one_forever(tmp_path: Path):
+    store = CurveStore(tmp_path / "store", "cpu")
+    jobs = [(config, 3) for config in some_runs()[:4]]
+    with worker_pool(2) as pool:
+        orders = [pool.submit(_extend_all, store, order) for order in (jobs, jobs[::-1])]
+        one, other = (future.result(timeout=120) for future in orders)
+    assert [a + b for a, b in zip(one, other[::-1], strict=True)] == [3] * 4
+
+
+def grid_with(parties: Sequence[Party]) -> list[object]:
+    """Return what each party gets of a grid that all of them are members of."""
+    grid, ready = Grid(CPU), threading.Barrier(len(parties))
+    found: list[object] = [None] * len(parties)
+
+    def take_part(number: int) -> None:
+        grid._count(1)  # all are counted before one of them trains
+        ready.wait()
+        with grid._turn:
+            try:
+                found[number] = grid.train(parties[number])
+            except TaskError as error:
+                found[number] = error
+            grid._count(-1)
+            grid._train_waiting()
+
+    threads = [threading.Thread(target=take_part, args=(n,)) for n in range(len(parties))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+def tiny_parties(tmp_path: Path, kind: str = IMAGES, whole: bool = True) -> list[Party]:
+    family = {IMAGES: "vit", TEXTS: "bert", NEXT_TOKEN: "gpt2"}[kind]
+    tiny_model(family, **(WHOLE[family] if whole else {})).save_pretrained(tmp_path)
+    run = TinyRun(tmp_path, kind)
+    bank = build_bank(run, CPU)
+    return [party_of(replace(run, seed=seed), bank, (4, 3)) for seed in range(3)]
+
+
+def test_runs_go_on_one_by_one_where_neighbours_would_shift_a_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    parties = tiny_parties(tmp_path)
+    alone = [train_side_by_side([party])[0] for party in parties]
+
+    def shifting(parties):
+        values = train_side_by_side(parties)
+        if len(parties) > 1:
+            values[0][0][0] = np.nextafter(values[0][0][0], np.float32(np.inf))
+        return values
+
+    monkeypatch.setattr(module, "train_side_by_side", shifting)
+    said: list[str] = []
+    monkeypatch.setattr(module.warnings, "warn", lambda text, *_, **__: said.append(text))
+    found = grid_with(parties)
+    assert all(map(same, found, alone))
+    assert said == ["runs side by side shift each other's last bits here: they train one by one"]
+
+
+@pytest.mark.parametrize(("whole", "largest"), [(True, 3), (False, 1)])
+def test_runs_share_passes_only_where_widths_are_whole_vectors(
+    whole: bool, largest: int, passes: list[int], tmp_path: Path
+):
+    parties = tiny_parties(tmp_path, whole=whole)
+    alone = [train_side_by_side([party])[0] for party in parties]
+    assert all(map(same, grid_with(parties), alone))
+    assert max(passes) == largest
+
+
+def test_an_error_is_that_of_the_run_that_made_it(tmp_path: Path):
+    parties = tiny_parties(tmp_path, TEXTS)
+    wrong = parties[1].x.clone()
+    wrong[:, 0] = 10_000
+    alone = [train_side_by_side([party])[0] for party in parties]
+    found = grid_with([parties[0], replace(parties[1], x=wrong), parties[2]])
+    assert same(found[0], alone[0])
+    assert isinstance(found[1], TaskError)
+    assert same(found[2], alone[2])
+
+
+def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    parties = tiny_parties(tmp_path)
+    alone = [train_side_by_side([party])[0] for party in parties]
+
+    def tight(parties):
+        if len(parties) > 1:
+            raise torch.OutOfMemoryError("no")
+        return train_side_by_side(parties)
+
+    monkeypatch.setattr(module, "train_side_by_side", tight)
+    assert all(map(same, grid_with(parties), alone))
+
+
+def test_runs_at_work_share_the_wall_s_clock():
+    grid = Grid(CPU)
+    grid._count(1)
+    before = grid.clock()
+    time.sleep(0.1)
+    alone_s = grid.clock() - before
+    grid._count(3)
+    before = grid.clock()
+    time.sleep(0.1)
+    assert 0.5 < 4 * (grid.clock() - before) / alone_s < 2
+
+
+def test_passes_are_about_equally_large():
+    sizes = [(n, 5) for n in range(8)]
+    assert [len(part) for part in module._passes(sizes)] == [4, 4]
+    assert [len(part) for part in module._passes(sizes[:4])] == [4]
+    assert list(module._passes([("a", 50), ("b", 50)])) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "workers", "sizes"),
+    [(16, 2, [4] * 4), (2, 2, [1, 1]), (5, 2, [3, 2]), (4, 1, [4]), (1, 8, [1]), (0, 2, [])],
+)
+def test_jobs_are_dealt_alike_to_workers(jobs: int, workers: int, sizes: list[int]):
+    assert [len(group) for group in _groups(range(jobs), workers)] == sizes
