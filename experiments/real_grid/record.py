@@ -61,7 +61,7 @@ def bring_up_to_date(grid: Row, table: Path) -> None:
     """Train and tabulate a grid, unless its table is of these inputs and this code."""
     place = HERE / grid["task"]
     task = load_task(str(place) if place.exists() else grid["task"])
-    store = CurveStore(RUNS, "cpu")
+    store = CurveStore(RUNS, "cpu", diagnose=True)
     runs = [run for seed in grid["seeds"] for run in runs_of(grid, task, seed)]
     configs = [run.config for run in runs]
     kinds = [learner_kind(config, device=store.device) for config in configs]

@@ -38,7 +38,7 @@ Row = dict[str, Any]
 def main() -> None:
     """Bring data, table and picture up to date."""
     inputs = tomllib.loads((HERE / "inputs.toml").read_text(encoding="utf-8"))
-    store = CurveStore(default_root(), resolve_device("cpu"))
+    store = CurveStore(default_root() / "diagnosed", resolve_device("cpu"), diagnose=True)
     task = load_task(inputs["task"])
     runs = {
         (candidate, seed): candidate.config(task, seed)
