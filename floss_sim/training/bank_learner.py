@@ -96,7 +96,8 @@ class BankLearner(TorchLearner):
     def _pass(self, works: Sequence[Work]) -> list[Vector]:
         if self._grid is None:
             return train_together(self._model, *self._split, self.config.client, works)
-        return self._grid.train(Party(self._model, *self._split, self.config.client, works))
+        party = Party(self._model, *self._split, self.config.client, works)
+        return self._grid.train(party, self._chunk)
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size

@@ -36,7 +36,7 @@ from floss_sim.training.frozen import FrozenLinear
 
 MOST = 24  # clients of several runs in a pass: on a CPU more are slower, caches end
 _VECTORS = 32  # entries of float32 that torch takes at once, AVX-512 twice
-_PROOFS = 3  # passes of several runs that are computed both ways
+_PROOFS, _PARTED = 3, -1  # passes of several runs that are computed both ways; none is shared
 Values = list[Vector]
 
 
@@ -55,8 +55,8 @@ class Grid:
         self._counting = threading.Lock()
         self._members = 0
         self._banks: dict[object, Bank] = {}
-        self._proofs: dict[Bank, int] = {}  # passes that are still to be computed both ways
-        self._waiting: dict[object, Party] = {}
+        self._proofs: dict[Bank, int] = {}  # so many passes are still to be computed both ways
+        self._waiting: dict[object, tuple[Party, int]] = {}  # with its chunk
         self._done: dict[object, Values | Exception] = {}
         self._clock_s = 0.0
         self._seen_s = time.monotonic()
@@ -109,14 +109,18 @@ class Grid:
             self._banks[key] = build_bank(config, self._device)
         return self._banks[key]
 
-    def train(self, party: Party) -> Values:
+    def train(self, party: Party, chunk: int) -> Values:
         """Return a party's values, trained together with the parties of the other runs.
+
+        Args:
+            party: Of one of :meth:`bank`'s.
+            chunk: How many clients of such a run a pass may have.
 
         Raises:
             TaskError: Inputs that the backbone cannot read.
         """
         ticket = object()
-        self._waiting[ticket] = party
+        self._waiting[ticket] = party, chunk
         self._train_waiting()
         while ticket not in self._done:
             self._turn.wait()
@@ -129,40 +133,50 @@ class Grid:
         """Train what is waiting, if every member waits."""
         if len(self._waiting) < self._members:
             return
-        tickets: dict[Bank, list[object]] = {}
-        for ticket, party in self._waiting.items():
-            tickets.setdefault(party.model.bank, []).append(ticket)
-        for bank, own in tickets.items():
-            for shared in _passes([(t, len(self._waiting[t].works)) for t in own]):
-                parties = [self._waiting[ticket] for ticket in shared]
-                self._done.update(zip(shared, self._trained(bank, parties), strict=True))
+        for tickets in self._passes():
+            parties = [self._waiting[ticket][0] for ticket in tickets]
+            self._done.update(zip(tickets, self._trained(parties), strict=True))
         self._waiting = {}
         self._turn.notify_all()
 
-    def _trained(self, bank: Bank, parties: Sequence[Party]) -> list[Values | Exception]:
+    def _passes(self) -> Iterator[list[object]]:
+        """Yield which tickets share a pass: of one bank, and not too many clients."""
+        by_bank: dict[Bank, list[object]] = {}
+        for ticket, (party, _) in self._waiting.items():
+            by_bank.setdefault(party.model.bank, []).append(ticket)
+        for tickets in by_bank.values():
+            sizes = [len(self._waiting[ticket][0].works) for ticket in tickets]
+            most = min(MOST, *(self._waiting[ticket][1] for ticket in tickets))
+            for part in _filled(sizes, most):
+                yield tickets[part]
+
+    def _trained(self, parties: Sequence[Party]) -> list[Values | Exception]:
+        bank = parties[0].model.bank
         if len(parties) == 1 or not self._can_share(bank):
             return [_alone(party) for party in parties]
         try:
-            together = train_side_by_side(parties)
-        except Exception:  # whose fault it is, or whether memory ends, each finds out alone
-            return [_alone(party) for party in parties]
+            together: list[Values | Exception] = list(train_side_by_side(parties))
+        except Exception as error:  # whose fault it is each finds out alone
+            alone = [_alone(party) for party in parties]
+            if not any(isinstance(values, Exception) for values in alone):
+                self._part(bank, f"runs do not fit side by side ({error})")
+            return alone
         if self._proofs[bank]:
             self._proofs[bank] -= 1
             alone = [_alone(party) for party in parties]
             if not all(map(_same, together, alone)):
-                self._proofs[bank] = -1
-                warnings.warn(
-                    "runs side by side shift each other's last bits here: they train one by one",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                self._part(bank, "runs side by side shift each other's last bits here")
             return alone
-        return list(together)
+        return together
+
+    def _part(self, bank: Bank, why: str) -> None:
+        self._proofs[bank] = _PARTED
+        warnings.warn(f"{why}: they train one by one", RuntimeWarning, stacklevel=2)
 
     def _can_share(self, bank: Bank) -> bool:
         if bank not in self._proofs:
-            self._proofs[bank] = _PROOFS if _is_exact(bank) else -1
-        return self._proofs[bank] >= 0
+            self._proofs[bank] = _PROOFS if _is_exact(bank) else _PARTED
+        return self._proofs[bank] != _PARTED
 
 
 def _is_exact(bank: Bank) -> bool:
@@ -185,9 +199,12 @@ def _same(one: Values | Exception, other: Values | Exception) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-def _passes(sizes: Sequence[tuple[object, int]]) -> Iterator[list[object]]:
-    """Yield tickets that share a pass: about equally many clients each, and not too many."""
-    count = max(1, min(len(sizes), round(sum(size for _, size in sizes) / MOST + 0.49)))
-    most = -(-len(sizes) // count)
-    for first in range(0, len(sizes), most):
-        yield [ticket for ticket, _ in sizes[first : first + most]]
+def _filled(sizes: Sequence[int], most: int) -> Iterator[slice]:
+    """Yield neighbours that add up to so much at most; what is more alone stands alone."""
+    first = total = 0
+    for index, size in enumerate(sizes):
+        if index > first and total + size > most:
+            yield slice(first, index)
+            first, total = index, 0
+        total += size
+    yield slice(first, len(sizes))

@@ -204,7 +204,7 @@ def test_searches_at_the_same_time_share_runs_and_wait_for_no_one_forever(tmp_pa
     assert [a + b for a, b in zip(one, other[::-1], strict=True)] == [2] * 2
 
 
-def grid_with(parties: Sequence[Party]) -> list[object]:
+def grid_with(parties: Sequence[Party], chunk: int = 32) -> list[object]:
     """Return what each party gets of a grid that all of them are members of."""
     grid, ready = Grid(CPU), threading.Barrier(len(parties))
     found: list[object] = [None] * len(parties)
@@ -214,7 +214,7 @@ def grid_with(parties: Sequence[Party]) -> list[object]:
         ready.wait()
         with grid._turn:
             try:
-                found[number] = grid.train(parties[number])
+                found[number] = grid.train(parties[number], chunk)
             except TaskError as error:
                 found[number] = error
             grid._count(-1)
@@ -289,7 +289,10 @@ def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
         return train_side_by_side(parties)
 
     monkeypatch.setattr(module, "train_side_by_side", tight)
+    said: list[str] = []
+    monkeypatch.setattr(module.warnings, "warn", lambda text, *_, **__: said.append(text))
     assert all(map(same, grid_with(parties), alone))
+    assert said == ["runs do not fit side by side (no): they train one by one"]
 
 
 def test_runs_at_work_share_the_wall_s_clock():
@@ -304,11 +307,19 @@ def test_runs_at_work_share_the_wall_s_clock():
     assert 0.5 < 4 * (grid.clock() - before) / alone_s < 2
 
 
-def test_passes_are_about_equally_large():
-    sizes = [(n, 5) for n in range(8)]
-    assert [len(part) for part in module._passes(sizes)] == [4, 4]
-    assert [len(part) for part in module._passes(sizes[:4])] == [4]
-    assert list(module._passes([("a", 50), ("b", 50)])) == [["a"], ["b"]]
+def test_a_pass_has_no_more_clients_than_are_allowed():
+    def parts(sizes: list[int], most: int) -> list[list[int]]:
+        return [sizes[part] for part in module._filled(sizes, most)]
+
+    assert parts([5] * 8, 24) == [[5] * 4, [5] * 4]
+    assert parts([5, 3, 9, 1], 8) == [[5, 3], [9], [1]]
+    assert parts([50], 24) == [[50]]
+
+
+def test_a_pass_of_several_runs_keeps_to_the_chunk_of_each(passes: list[int], tmp_path: Path):
+    grid_with(tiny_parties(tmp_path), chunk=4)  # two clients each
+    assert 3 not in passes
+    assert 2 in passes
 
 
 @pytest.mark.parametrize(
