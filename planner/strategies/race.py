@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.forecast import Forecast, Trial, backtest, blended, forecast
+from planner.forecast import Forecast, Trial, backtest, blended, fallen, forecast
 from planner.lattice import space_filling
 from planner.noise import smoothed
 from planner.search import Curve, Extension, History
@@ -95,13 +95,31 @@ class Race(Scripted):
         learned = dict(ledger.curves)
         while options := [c for c in ledger.curves if 0 < ledger.missing(c) <= ledger.left]:
             ranked = self._ranked(ledger, options, weight, learned)
-            if not self.finished(ledger.curves):
-                ranked = _insured(ledger, ranked)
-            batch = [e.candidate for e in ledger.whole(ranked, ledger.left)][:SLOTS]
+            room = ledger.left - self._kept(ledger, ranked)
+            room = room if ledger.whole(ranked, room) else ledger.left
+            batch = [e.candidate for e in ledger.whole(ranked, room)][:SLOTS]
             if not batch:  # all that could be finished have diverged
                 break
-            ends = ledger.whole(batch, ledger.left)
+            ends = ledger.whole(batch, room)
             yield from ledger.ask([self._paused(ledger, end) for end in ends])
+        if not self._sound(ledger):
+            yield from ledger.finish(self._others(ledger))
+
+    def _sound(self, ledger: Ledger) -> bool:
+        """Return whether a run is finished that did not fall on the way."""
+        finished = self.finished(ledger.curves)
+        return not all(self._lost(ledger.curve(c)) for c in finished)
+
+    def _kept(self, ledger: Ledger, ranked: Sequence[Candidate]) -> int:
+        """Return rounds that finish another run than the leader's, should that fall."""
+        if self._sound(ledger):
+            return 0
+        others = (c for c in self.spread if c not in ranked[:1])
+        sound = (c for c in others if not self._lost(ledger.curve(c)))
+        return min((n for n in map(ledger.missing, sound) if n), default=0)
+
+    def _lost(self, curve: Curve) -> bool:
+        return curve.failed or fallen(curve, self.examples) > 0
 
     def _paused(self, ledger: Ledger, end: Extension) -> Extension:
         """Return a run's extension to its pause, or to its end if it has passed that."""
@@ -135,16 +153,21 @@ class Race(Scripted):
 
     def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
-        others = [c for c in self.spread if c not in ledger.curves]
-        if weight and others:
-            made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
-            if made:
-                others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
+        others = self._others(ledger) if weight else self._unseen(ledger)
         ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
         spent = self.effort - ledger.left
         spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
+
+    def _unseen(self, ledger: Ledger) -> list[Candidate]:
+        return [c for c in self.spread if c not in ledger.curves]
+
+    def _others(self, ledger: Ledger) -> list[Candidate]:
+        """Return the candidates without a run, those first that the model likes best."""
+        others = self._unseen(ledger)
+        made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
+        return sorted(others, key=lambda c: (-made[c].mean, self.nbytes[c], c)) if made else others
 
     def _ranked(
         self,
@@ -174,16 +197,6 @@ class Race(Scripted):
             if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.left:
                 return ranked[:count]
         return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
-
-
-def _insured(ledger: Ledger, ranked: list[Candidate]) -> list[Candidate]:
-    """Return those first that leave enough to finish another one, should they fall."""
-    missing = [ledger.missing(c) for c in ranked]
-    alone = {
-        c: ledger.missing(c) + min([*missing[:i], *missing[i + 1 :]], default=0) > ledger.left
-        for i, c in enumerate(ranked)
-    }
-    return sorted(ranked, key=lambda c: alone[c])
 
 
 def _going(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:
