@@ -18,7 +18,7 @@ from planner.strategies.rungs import RUNGS, most_rounds
 from planner.strategies.script import Ledger, Script, Scripted
 
 NEWCOMERS = 0.5  # of the first rung's rounds
-PER_FINALIST = 5  # starters that a further finalist may not cost
+PER_FINALIST = 11  # starters that a further finalist may not cost
 PAUSE = 0.6  # of its horizon, where a run on its last way is looked at again
 SLOTS = 2  # runs on their last way at a time
 _EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs are a third apart
@@ -30,7 +30,7 @@ class Race(Scripted):
     """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
 
     Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
-    candidates that the model likes best by then, for up to a quarter of that rung. At each rung
+    candidates that the model likes best by then, for up to half of that rung. At each rung
     those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the accuracy
     forecast at their own horizons. The blend's weight is the largest that would have ordered
     earlier rungs as well as any (:func:`planner.forecast.backtest`), 0 where forecasts mislead. As
@@ -38,7 +38,8 @@ class Race(Scripted):
 
     From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
     sharpens the forecasts that choose the next, by what each may reach: a deviation above what is
-    expected. They pause at ``PAUSE``, so that one that falls is left for another.
+    expected. They pause at ``PAUSE``, so that one that falls is left for another. Until one is
+    finished that did not fall, enough is kept to finish another one, be it a new one and short.
 
     Where the effort does not suffice for all, starters are spread over ranks and densities, not
     drawn: with ten or twenty of hundreds, a draw often leaves a region unseen, and accuracy is

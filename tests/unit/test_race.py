@@ -147,6 +147,25 @@ def test_if_all_diverge_the_race_ends_without_a_winner():
     assert strategy.finished(search(strategy, world)) == []
 
 
+class Falling(World):
+    """All long runs collapse before they end."""
+
+    def curve(self, p: Extension) -> Curve:
+        rises, horizon = super().curve(p), self.real[p.candidate]
+        start = 0.7 * horizon if horizon > 60 else math.inf
+        pairs = zip(rises.evaluated, rises.accuracies, strict=True)
+        return replace(rises, accuracies=tuple(0.1 if r > start else a for r, a in pairs))
+
+
+@pytest.mark.parametrize("effort", [500, 800])
+def test_a_finisher_that_falls_leaves_enough_for_another(effort: int):
+    strategy = race(HORIZONS, effort)
+    history = search(strategy, Falling(HORIZONS, effort))
+    ends = {c: history[c].accuracies[-1] for c in strategy.finished(history)}
+    assert min(ends.values()) == 0.1
+    assert max(ends.values()) > 0.2  # a short one, all that is left
+
+
 def test_newcomers_take_at_most_half_of_the_first_rung():
     equal = dict.fromkeys(GRID, 108)
     strategy = race(equal, 400)
