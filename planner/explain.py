@@ -104,7 +104,7 @@ def _neighbours(best: Candidate, known: Known) -> Iterator[Neighbour]:
             candidate=candidate,
             rounds=outcome.rounds if outcome else rounds,
             kind="measured" if outcome else unmeasured,
-            accuracy=outcome.accuracy if outcome else range_.mean if range_ else None,
+            accuracy=outcome.expected if outcome else range_.mean if range_ else None,
             interval=None if outcome else range_,
         )
 
@@ -121,7 +121,7 @@ def _stop(known: Known, unfinished: Mapping[Candidate, int]) -> Stop | None:
     made = known.forecast(unfinished)
     if not made:
         return None
-    best = max(outcome.accuracy for outcome in known.outcomes.values())
+    best = max(outcome.expected for outcome in known.outcomes.values())
     gains = {c: improvement(made[c], best) for c in made}
     likely = max(sorted(gains), key=lambda c: gains[c])
     trained = known.history[likely].rounds if likely in known.history else 0

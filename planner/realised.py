@@ -23,7 +23,7 @@ def rows(applied: Applied) -> list[tuple[str, ...]]:
         )  # fmt: skip
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
-        ("validation accuracy", f"{planned.accuracy:.3f}", "-", f"{made.accuracy:.3f}"),
+        ("validation accuracy", f"{planned.expected:.3f}", "-", f"{made.accuracy:.3f}"),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
         ("bytes", format_bytes(planned.total_bytes), foretold[0], format_bytes(made.total_bytes)),
         (
@@ -40,7 +40,7 @@ def sentences(applied: Applied) -> list[str]:
     lines = [
         f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
         f"{applied.trained} rounds were trained now.",
-        f"Validation accuracy is {100 * (made.accuracy - planned.accuracy):+.1f} points from the "
+        f"Validation accuracy is {100 * (made.accuracy - planned.expected):+.1f} points from the "
         f"plan's{_within(planned, made)}.",
     ]
     if predicted:

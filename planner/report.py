@@ -9,12 +9,14 @@ from floss_sim.errors import RecordError
 from floss_sim.records import write_atomically
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
+from planner.intervals import LEVEL
 from planner.plan import Outcome, Plan
 from planner.sentences import explained
 from planner.sought import allowed, beside, lead, left_out
 
 BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
-COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "test", "bytes", "time", "spent")
+_SHORT = BASELINES | {"thesis_rule": "rule"}
+COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "time", "spent")
 
 
 def columns(plan: Plan) -> tuple[str, ...]:
@@ -26,8 +28,8 @@ def columns(plan: Plan) -> tuple[str, ...]:
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
     """Return the rows of the plan's table, in the order of ``columns``."""
     rows = [_row(plan, "plan", plan.recommendation)]
-    rows += [_row(plan, f"runner-up {i}", o) for i, o in enumerate(_runners_up(plan), start=1)]
-    for name, title in BASELINES.items():
+    rows += [_row(plan, f"#{i}", o) for i, o in enumerate(_runners_up(plan), start=2)]
+    for name, title in _SHORT.items():
         outcome = plan.baselines[name]
         empty = (title, *["-"] * len(COLUMNS))
         rows.append(_row(plan, title, outcome) if outcome else empty)
@@ -49,13 +51,18 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
         format_density(candidate.down_density),
         format_density(candidate.up_density),
         str(outcome.rounds),
-        f"{outcome.accuracy:.3f}{'=' if tied else ' '}",
-        "" if test is None else f"{test:.3f}",
+        f"{100 * outcome.expected:.1f}{_half(outcome)}{'=' if tied else ' '}",
+        "" if test is None else f"{100 * test:.1f}",
         format_bytes(outcome.total_bytes),
         format_duration(outcome.simulated_s),
         f"{100 * outcome.spent:.0f} %",
         candidate.other,
     )
+
+
+def _half(outcome: Outcome) -> str:
+    told = outcome.interval
+    return "" if told is None else f"±{50 * (told.high - told.low):.1f}"
 
 
 def sentences(plan: Plan) -> list[str]:
@@ -66,7 +73,7 @@ def sentences(plan: Plan) -> list[str]:
     lines = [
         *lead(plan),
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
-        f"{best.accuracy:.3f}, test accuracy {test}.",
+        f"{best.expected:.3f}{_within(best)}, test accuracy {test}.",
         f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)} a round; in all "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
@@ -84,6 +91,17 @@ def sentences(plan: Plan) -> list[str]:
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best of what was finished by then. Ask again to go on.")
     return [*lines, *allowed(plan), *left_out(plan)]
+
+
+def _within(best: Outcome) -> str:
+    """Return how sure an accuracy is, and what the last evaluation alone says."""
+    told = best.interval
+    if told is None:
+        return ""
+    return (
+        f" ({100 * LEVEL:.0f} % interval {told.low:.3f} to {told.high:.3f}; "
+        f"{best.accuracy:.3f} at the last evaluation)"
+    )
 
 
 def _binding(plan: Plan) -> str:

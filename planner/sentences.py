@@ -23,7 +23,7 @@ def explained(plan: Plan) -> list[str]:
     said = plan.explanation
     if said is None:
         return []
-    best = plan.recommendation.accuracy
+    best = plan.recommendation.expected
     lines = [_time(said.time)]
     if said.neighbours:
         near = "; ".join(_neighbour(one, best) for one in said.neighbours)

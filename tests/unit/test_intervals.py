@@ -48,8 +48,9 @@ def test_what_ends_earlier_is_a_forecast_and_wider():
         for kind in ("measured", "forecast")
     )
     assert measured < forecast
-    assert made[GRID[0]].to_json() == {
-        "low": made[GRID[0]].low, "high": made[GRID[0]].high, "level": 0.9, "kind": "measured",
+    one = made[GRID[0]]
+    assert one.to_json() == {
+        "low": one.low, "mean": one.mean, "high": one.high, "level": 0.9, "kind": "measured",
     }  # fmt: skip
 
 

@@ -112,10 +112,10 @@ def test_the_json_carries_what_the_command_promises(paper: NetworkProfile):
 
 def test_the_table_shows_baselines_once_and_marks_ties(paper: NetworkProfile):
     rows = {row[0]: row for row in report.table_rows(plan(paper))}
-    assert list(rows) == ["plan", "runner-up 1", "dense LoRA", "thesis' rule"]
-    assert rows["plan"][5] == "0.950="
-    assert rows["dense LoRA"][5] == "0.900 "
-    assert rows["thesis' rule"][1] == "-"
+    assert list(rows) == ["plan", "#2", "dense LoRA", "rule"]
+    assert rows["plan"][5] == "95.0="
+    assert rows["dense LoRA"][5] == "90.0 "
+    assert rows["rule"][1] == "-"
 
 
 def test_the_plot_draws_every_curve_once_with_units(paper: NetworkProfile):
