@@ -158,13 +158,12 @@ class Falling(World):
 
 
 @pytest.mark.parametrize("effort", [150, 300])
-def test_a_finisher_that_falls_leaves_enough_for_another(effort: int):
+def test_where_long_runs_fall_a_sound_one_is_finished_all_the_same(effort: int):
     horizons = {c: 20 if c.rank == 64 and c.up_density == 1 else 120 for c in GRID}
     strategy = race(horizons, effort)
     history = search(strategy, Falling(horizons, effort))
-    ends = {horizons[c]: history[c].accuracies[-1] for c in strategy.finished(history)}
-    assert ends[120] == 0.1
-    assert ends[20] > 0.4  # a short one, all that is left
+    ends = [history[c].accuracies[-1] for c in strategy.finished(history)]
+    assert max(ends) > 0.4  # a short one
 
 
 def test_newcomers_take_at_most_half_of_the_first_rung():
