@@ -18,18 +18,18 @@ from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import fingerprint
 from planner.answer import Answer
 from planner.budget import Budget, Limit, parse_budget
+from planner.choice import deviation, rank
 from planner.cost import resolve
 from planner.explanation import Range
-from planner.forecast import Forecast, forecast
-from planner.intervals import intervals
-from planner.noise import difference, smoothed
+from planner.intervals import Interval, intervals
+from planner.noise import smoothed
 from planner.request import Request
 from planner.shelf import Shelf
 from planner.space import Candidate
 from planner.store import CurveStore, measured
 from planner.traffic import Traffic
 
-_TELLING = 5  # rounds whose bytes tell what others take
+TELLING = 5  # rounds whose bytes tell what others take
 
 
 @dataclass(frozen=True)
@@ -111,31 +111,25 @@ def _mark(cell: Cell) -> str:
 
 
 def preferred(
-    seen: Mapping[Candidate, float],
-    made: Mapping[Candidate, Forecast],
-    nbytes: Mapping[Candidate, float],
-    examples: int,
+    known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float]
 ) -> Candidate | None:
-    """Return the best of what is measured to the end and what is forecast.
+    """Return the best of what is measured to the end and what is forecast; None of nothing.
 
-    Of measured runs, the one of fewest bytes within noise of the best. A forecast is preferred
-    only if it is better than all of them by more than its own standard deviation: the best of
-    many forecasts flatters itself.
+    Of measured runs, the one that a plan would recommend. A forecast is preferred only if it
+    promises more than all of them by its own standard deviation: the best of many forecasts
+    flatters itself.
 
     Args:
-        seen: Measured accuracies.
-        made: Forecast ones, of other candidates.
-        nbytes: Bytes that each would take.
-        examples: Validation examples behind every accuracy.
+        known: Where accuracies lie.
+        nbytes: Bytes that each measured one takes.
     """
-    likely = max(sorted(made), key=lambda c: made[c].mean - made[c].sd, default=None)
+    seen = {c: interval for c, interval in known.items() if interval.kind == "measured"}
+    sure = {c: known[c].mean - deviation(known[c]) for c in known.keys() - seen.keys()}
+    likely = max(sorted(sure), key=sure.__getitem__, default=None)
     if not seen:
         return likely
-    best = max(seen.values())
-    if likely and made[likely].mean - made[likely].sd > best:
-        return likely
-    tied = [c for c in seen if seen[c] >= best - difference(best, examples)]
-    return min(tied, key=lambda c: (nbytes[c], -seen[c], c))
+    ranking = rank(seen, nbytes)
+    return likely if likely and sure[likely] > ranking.best else ranking.order[0]
 
 
 def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
@@ -144,16 +138,16 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
     examples, longest = request.judged()["validation"], request.max_rounds
     seen = dict(_seen(shelf, rounds))
     failed = {c for c, curve in shelf.curves.items() if curve.failed}
-    asked = {c: n for c, n in rounds.items() if c not in seen and c not in failed}
-    made = forecast(shelf.curves, asked, examples, longest)
+    asked = {c: n for c, n in rounds.items() if c not in failed}
+    known = intervals(shelf.curves, asked, examples, longest)
     nbytes = {c: float(sight.stored[c].nbytes()[rounds[c] - 1]) for c in seen}
-    best = preferred(seen, made, nbytes, examples)
+    best = preferred(known, nbytes)
     cell = Answer(
         network=sight.profile.name,
         budget=limit.budget.text,
         limit=limit.describe(),
         kind="unknown",
-        confirm_rounds=min(asked.values(), default=0),
+        confirm_rounds=min((n for c, n in asked.items() if c not in seen), default=0),
         measured=len(seen),
         searched=len(rounds),
         skipped=shelf.skipped,
@@ -163,8 +157,7 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
     if best in seen:
         told = _told(cell, limit, best, sight.stored[best], rounds[best])
         return told.model_copy(update={"kind": "measured", "accuracy": seen[best]})
-    ranges = intervals(shelf.curves, {best: rounds[best]}, examples, longest)
-    interval = Range.of(ranges[best])
+    interval = Range.of(known[best])
     told = _told(cell, limit, best, sight.predicted[best], rounds[best])
     more = rounds[best] - (shelf.curves[best].rounds if best in shelf.curves else 0)
     host_s = shelf.host_s(best)
@@ -209,7 +202,7 @@ def _real_horizon(sight: Sight, candidate: Candidate, limit: Limit, cap: int, ex
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
     if inside < rounds or rounds >= cap:
         return min(inside, cap)
-    if rounds < _TELLING:
+    if rounds < TELLING:
         return max(rounds, expected)
     half = rounds // 2
     a_round = (spent_R[-1] - spent_R[half - 1]) / (rounds - half)

@@ -2,9 +2,10 @@
 
 What counts is the mean of a run's interval (:mod:`planner.intervals`): its accuracy smoothed over
 the last part of its curve, with noise shrunk by what near candidates show. Runs tie with the best
-if they have at least one chance in ``ODDS`` of being as good. All are judged on the same validation
-examples, and the errors that they have in common cancel; the margin is as if they had none, and so
-rather too wide.
+if they have at least one chance in ``ODDS`` of being as good. Among ties, half the bytes weigh as
+much as ``HALF`` of expected accuracy: some percent fewer are no reason for the worse run. All are
+judged on the same validation examples, and the errors that they have in common cancel; the margin
+is as if they had none, and so rather too wide.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from planner.plan import Outcome
 from planner.space import Candidate
 
 ODDS = 3
+HALF = 0.002
 RESERVED = 0.15  # of an effort, for other seeds
 _RUNS = 3  # typical ones, that this must suffice for
 _TIED = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
@@ -51,7 +53,7 @@ class Choice:
 
 
 def rank(known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float]) -> Ranking:
-    """Return finished runs in order, the one of fewest bytes among the best ties first.
+    """Return finished runs in order, the one preferred among the best ties first.
 
     Args:
         known: Where their accuracies lie; one at least.
@@ -61,12 +63,12 @@ def rank(known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float])
     best = known[order[0]]
     margin = _TIED * math.sqrt(2) * deviation(best)
     tied = [c for c in order if known[c].mean >= best.mean - margin]
-    chosen = min(tied, key=lambda c: (nbytes[c], -known[c].mean, c))
+    chosen = min(tied, key=lambda c: (HALF * math.log2(nbytes[c]) - known[c].mean, c))
     return Ranking((chosen, *(c for c in order if c != chosen)), best.mean, margin)
 
 
 def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Choice:
-    """Return the outcome of fewest bytes among those that tie with the best expectation.
+    """Return the outcome to recommend, of those that tie with the best expectation.
 
     An outcome without an interval counts as a single measurement.
     """

@@ -145,7 +145,7 @@ class Plan:
     Attributes:
         request: What was asked, as plain values.
         limit: The budget on the plan's network.
-        recommendation: Fewest bytes among the finished runs within ``margin`` of the best.
+        recommendation: Preferred among the finished runs within ``margin`` of the best.
         runners_up: The other finished runs, best expected accuracy first.
         best_accuracy: The best expected accuracy of a finished run.
         margin: Expected accuracies within this of the best are called ties.

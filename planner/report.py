@@ -120,7 +120,7 @@ def _ties(plan: Plan) -> list[str]:
     return [
         f"= ties with the best ({100 * plan.best_accuracy:.1f} % expected): within "
         f"{100 * plan.margin:.1f} points, which leaves it a chance in three of being as good. "
-        f"Among ties, fewest bytes are recommended. Judged on {judged['validation']} "
+        f"Among ties, fewer bytes are preferred. Judged on {judged['validation']} "
         f"{judged['what']}."
     ]
 

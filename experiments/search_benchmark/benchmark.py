@@ -99,13 +99,14 @@ def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
         "rounds": spent + sum(asked[c] for c in told),
         "decision_s": strategy.seconds + time.process_time() - started,
         "intervals": len(shown),
-        "held": sum(_holds(known[c], world.truth(c)) for c in shown),
+        "held": sum(holds(known[c], world.truth(c)) for c in shown),
         "forecasts": len(forecast),
-        "forecasts_held": sum(_holds(known[c], world.truth(c)) for c in forecast),
+        "forecasts_held": sum(holds(known[c], world.truth(c)) for c in forecast),
     }
 
 
-def _holds(interval: Interval, truth: float) -> bool:
+def holds(interval: Interval, truth: float) -> bool:
+    """Return whether an interval holds what is true."""
     return interval.low <= truth <= interval.high
 
 
@@ -152,32 +153,44 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Row]) -> Row:
         "worst": max(regrets),
         "good": fmean(regret <= GOOD for regret in regrets),
         "rounds": fmean(row["rounds"] for row in rows) / WORLDS[key[0]](0).grid_rounds,
-        "held": _share(rows, "held", "intervals"),
-        "forecasts_held": _share(rows, "forecasts_held", "forecasts"),
+        "held": share(rows, "held", "intervals"),
+        "forecasts_held": share(rows, "forecasts_held", "forecasts"),
         "decision_s": fmean(row["decision_s"] for row in rows),
     }
 
 
-def _share(rows: Sequence[Row], part: str, whole: str) -> float:
+def share(rows: Sequence[Row], part: str, whole: str) -> float:
+    """Return the share of one count in another, over rows; NaN of none."""
     count = sum(row[whole] for row in rows)
     return sum(row[part] for row in rows) / count if count else math.nan
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return summaries as a Markdown table."""
-    titles = (
-        "family", "effort", "strategy", "mean regret (points)", "worst", f"P(regret <= {GOOD})",
-        "intervals that hold", "forecasts that hold", "rounds used", "deciding (s)", "replays",
-    )  # fmt: skip
-    lines = [" | ".join(titles), " | ".join("---" for _ in titles)]
-    lines += [
-        f"{r['family']} | {r['effort']:.0%} | {r['strategy']} | {r['regret']:.2f} ± "
-        f"{r['error']:.2f} | {r['worst']:.1f} | {r['good']:.2f} | {r['held']:.0%} | "
-        f"{_percent(r['forecasts_held'])} | {r['rounds']:.2%} | "
-        f"{r['decision_s']:.2g} | {r['replays']}"
-        for r in rows
-    ]
-    return "\n".join(f"| {line} |" for line in lines)
+    return table_of(
+        [
+            {
+                "family": r["family"],
+                "effort": f"{r['effort']:.0%}",
+                "strategy": r["strategy"],
+                "mean regret (points)": f"{r['regret']:.2f} ± {r['error']:.2f}",
+                "worst": f"{r['worst']:.1f}",
+                f"P(regret <= {GOOD})": f"{r['good']:.2f}",
+                "intervals that hold": f"{r['held']:.0%}",
+                "forecasts that hold": _percent(r["forecasts_held"]),
+                "rounds used": f"{r['rounds']:.2%}",
+                "deciding (s)": f"{r['decision_s']:.2g}",
+                "replays": r["replays"],
+            }
+            for r in rows
+        ]
+    )
+
+
+def table_of(rows: Sequence[Row]) -> str:
+    """Return rows of the same keys as a Markdown table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(map(str, r.values())) for r in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _percent(share: float) -> str:
@@ -217,11 +230,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _read() -> list[Row]:
-    if not RESULTS.exists():
+def read(path: Path, texts: Sequence[str]) -> list[Row]:
+    """Return the rows of a CSV, numbers but for some columns; none if there is no file."""
+    if not path.exists():
         return []
-    with RESULTS.open(newline="") as file:
-        texts = ("family", "strategy")
+    with path.open(newline="") as file:
         return [
             {k: v if k in texts else float(v) for k, v in r.items()} for r in csv.DictReader(file)
         ]
@@ -260,7 +273,7 @@ def main() -> None:
     names = chosen.only.split(",")
     if unknown := set(names) - set(STRATEGIES):
         parser.error(f"unknown {', '.join(sorted(unknown))}; valid: {', '.join(STRATEGIES)}")
-    rows = _read()
+    rows = read(RESULTS, ("family", "strategy"))
     if not chosen.draw:
         names = [name for name in names if _installed(name)]
         families = chosen.families.split(",")

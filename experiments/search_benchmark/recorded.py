@@ -3,8 +3,7 @@
 ``experiments/real_grid/digits.parquet`` has a row for each evaluated round of each run. A
 replay's seed picks one of the recorded seeds, whose curves the search sees; runs again are those of
 the other seeds. What is true of a candidate is the mean over seeds of the accuracy, averaged over
-the last 15 % of each curve, where 50 dense rounds on uploads 16 times slower end by the bytes that
-were really sent.
+the last 15 % of each curve, where the budget ends by the bytes that were really sent.
 """
 
 from __future__ import annotations
@@ -20,17 +19,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from worlds import CAP, DENSE_ROUNDS, IMAGES, REFERENCE_RANK, UPLOAD_RATIO, entries, round_nbytes
-from worlds import horizon as predicted
+from worlds import CAP, IMAGES, SEARCHED, Cell, round_nbytes
 
-from floss_sim.wire import plain_nbytes
 from planner.noise import smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 
 CURVES = Path(__file__).parents[1] / "real_grid" / "digits.parquet"
 COHORT = 5
-BUDGET = COHORT * DENSE_ROUNDS * (1 + UPLOAD_RATIO) * plain_nbytes(entries(REFERENCE_RANK))
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,13 @@ class Recorded:
         path: The file.
         seed: Names a search; picks the recorded seed.
         run: 0 for that one, further numbers for the next ones, in turn.
+        cell: The budget, and the network that it is spent on.
     """
 
     path: Path
     seed: int
     run: int = 0
+    cell: Cell = SEARCHED
 
     family = "recorded"
     examples = IMAGES
@@ -60,10 +58,18 @@ class Recorded:
         """Return the same world as runs of another seed show it."""
         return replace(self, run=run)
 
+    def within(self, cell: Cell) -> Recorded:
+        """Return the same runs under another budget, on another network."""
+        return replace(self, cell=cell)
+
     @cached_property
     def horizons(self) -> dict[Candidate, int]:
         """Rounds that the budget affords each candidate, as predicted without training."""
-        return {c: predicted(c) for c in sorted({c for c, _ in _curves(self.path)})}
+        return {c: self.cell.horizon(c) for c in sorted({c for c, _ in self._curves})}
+
+    @property
+    def _curves(self) -> dict[tuple[Candidate, int], Curve]:
+        return _read(self.path, self.cell)
 
     @property
     def grid_rounds(self) -> int:
@@ -72,7 +78,7 @@ class Recorded:
 
     def terms(self, effort: float, seed: int = 0) -> dict[str, Any]:
         """Return what a strategy is told; ``effort`` is a fraction of the grid's rounds."""
-        evaluated = sorted({r for curve in _curves(self.path).values() for r in curve.evaluated})
+        evaluated = sorted({r for curve in self._curves.values() for r in curve.evaluated})
         return {
             "horizons": self.horizons,
             "nbytes": {c: float(h * sum(round_nbytes(c))) for c, h in self.horizons.items()},
@@ -88,13 +94,13 @@ class Recorded:
 
     def curve(self, candidate: Candidate, rounds: int) -> Curve:
         """Return what evaluations show of a run up to some rounds."""
-        seeds = sorted({seed for c, seed in _curves(self.path) if c == candidate})
-        whole = _curves(self.path)[candidate, seeds[(self.seed + self.run) % len(seeds)]]
+        seeds = sorted({seed for c, seed in self._curves if c == candidate})
+        whole = self._curves[candidate, seeds[(self.seed + self.run) % len(seeds)]]
         return replace(whole.until(rounds), rounds=rounds)
 
     def truth(self, candidate: Candidate) -> float:
         """Return the mean accuracy of a candidate's finished runs over the recorded seeds."""
-        runs = [curve for (c, _), curve in _curves(self.path).items() if c == candidate]
+        runs = [curve for (c, _), curve in self._curves.items() if c == candidate]
         return fmean(smoothed(r.evaluated, r.accuracies, r.horizon or CAP) for r in runs)
 
     def regret(self, candidate: Candidate) -> float:
@@ -102,15 +108,15 @@ class Recorded:
         return 100 * (max(map(self.truth, self.horizons)) - self.truth(candidate))
 
 
-@lru_cache(maxsize=2)
-def _curves(path: Path) -> dict[tuple[Candidate, int], Curve]:
+@lru_cache(maxsize=32)
+def _read(path: Path, cell: Cell) -> dict[tuple[Candidate, int], Curve]:
     """Return every recorded run of FLoSS with its horizon, by candidate and seed."""
     table = pd.read_parquet(path).query("method == 'floss'").dropna(subset="accuracy")
     settings = ["rank", "down_density", "up_density", "seed"]
     made = {}
     for (rank, down, up, seed), rows in table.sort_values("round").groupby(settings):
-        spent = rows["down_bytes"] + UPLOAD_RATIO * rows["up_bytes"]
-        affords = int(np.interp(BUDGET, [0, *spent], [0, *rows["round"]]))
+        spent = rows["down_bytes"] + cell.upload_ratio * rows["up_bytes"]
+        affords = int(np.interp(COHORT * cell.amount(), [0, *spent], [0, *rows["round"]]))
         made[Candidate(int(rank), float(down), float(up)), int(seed)] = Curve(
             tuple(rows["round"].tolist()),
             tuple(rows["accuracy"].tolist()),

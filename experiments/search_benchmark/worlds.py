@@ -26,7 +26,7 @@ Plug in a strategy of your own::
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -68,17 +68,32 @@ def round_nbytes(candidate: Candidate) -> tuple[int, int]:
     return down, up
 
 
-def horizon(candidate: Candidate, factor: float = 1.0) -> int:
-    """Return the rounds that the budget affords if messages are ``factor`` times the predicted."""
-    down, up = round_nbytes(candidate)
-    budget = DENSE_ROUNDS * (1 + UPLOAD_RATIO) * plain_nbytes(entries(REFERENCE_RANK))
-    return max(2, min(CAP, int(budget / factor / (down + UPLOAD_RATIO * up))))
+@dataclass(frozen=True)
+class Cell:
+    """A budget of dense rounds on a network whose uploads are some times slower."""
+
+    dense_rounds: int = DENSE_ROUNDS
+    upload_ratio: int = UPLOAD_RATIO
+
+    def amount(self) -> int:
+        """Return the budget as bytes of a client at the download's rate."""
+        return self.dense_rounds * (1 + self.upload_ratio) * plain_nbytes(entries(REFERENCE_RANK))
+
+    def horizon(self, candidate: Candidate, factor: float = 1.0) -> int:
+        """Return the rounds it affords if messages are ``factor`` times the predicted."""
+        down, up = round_nbytes(candidate)
+        affords = self.amount() / factor / (down + self.upload_ratio * up)
+        return max(2, min(CAP, int(affords)))
 
 
-HORIZONS = {candidate: horizon(candidate) for candidate in SPACE}
-NBYTES = {
-    candidate: float(HORIZONS[candidate] * sum(round_nbytes(candidate))) for candidate in SPACE
-}
+@cache
+def horizons(cell: Cell) -> Mapping[Candidate, int]:
+    """Return the rounds that a cell's budget affords each candidate, as predicted."""
+    return {candidate: cell.horizon(candidate) for candidate in SPACE}
+
+
+SEARCHED = Cell()
+HORIZONS = horizons(SEARCHED)
 GRID_ROUNDS = sum(HORIZONS.values())
 
 
@@ -89,6 +104,7 @@ class World:
     seed: int
     family: Family
     run: int = 0
+    cell: Cell = SEARCHED
 
     grid_rounds = GRID_ROUNDS
     examples = IMAGES
@@ -98,12 +114,17 @@ class World:
         """Return the same world as runs of another seed show it."""
         return replace(self, run=run)
 
+    def within(self, cell: Cell) -> World:
+        """Return the same runs under another budget, on another network."""
+        return replace(self, cell=cell)
+
     def terms(self, effort: float, seed: int = 0) -> dict[str, Any]:
         """Return what a strategy is told; ``effort`` is a fraction of the grid's rounds."""
         rounds = math.floor(effort * GRID_ROUNDS)
+        affords = horizons(self.cell)
         return {
-            "horizons": HORIZONS,
-            "nbytes": NBYTES,
+            "horizons": affords,
+            "nbytes": {c: float(h * sum(round_nbytes(c))) for c, h in affords.items()},
             "effort": rounds,
             "seed": seed,
             "snap": measured,
@@ -131,15 +152,18 @@ class World:
 
     @cached_property
     def _horizons(self) -> NDArray[np.int64]:
+        return self._affords(self.cell)
+
+    def _affords(self, cell: Cell) -> NDArray[np.int64]:
         factors = np.exp(0.04 * stream(self.seed, "bytes").standard_normal(len(SPACE)))
-        return np.array([horizon(c, f) for c, f in zip(SPACE, factors, strict=True)])
+        return np.array([cell.horizon(c, f) for c, f in zip(SPACE, factors, strict=True)])
 
     @cached_property
     def _truth(self) -> Array:
         made = _regular(stream(self.seed, "surface"))
-        return (
-            _ill(made, self._horizons, stream(self.seed, "ill")) if self.family == "ill" else made
-        )
+        if self.family == "regular":
+            return made
+        return _ill(made, self._affords(SEARCHED), stream(self.seed, "ill"))
 
     @cached_property
     def _final(self) -> Array:

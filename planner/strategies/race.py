@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.forecast import Forecast, Trial, backtest, blended, forecast
+from planner.forecast import Forecast, Trial, backtest, blended, fallen, forecast
 from planner.lattice import space_filling
 from planner.noise import smoothed
 from planner.search import Curve, Extension, History
@@ -18,7 +18,7 @@ from planner.strategies.rungs import RUNGS, most_rounds
 from planner.strategies.script import Ledger, Script, Scripted
 
 NEWCOMERS = 0.5  # of the first rung's rounds
-PER_FINALIST = 5  # starters that a further finalist may not cost
+PER_FINALIST = 11  # starters that a further finalist may not cost
 PAUSE = 0.6  # of its horizon, where a run on its last way is looked at again
 SLOTS = 2  # runs on their last way at a time
 _EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs are a third apart
@@ -30,7 +30,7 @@ class Race(Scripted):
     """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
 
     Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
-    candidates that the model likes best by then, for up to a quarter of that rung. At each rung
+    candidates that the model likes best by then, for up to half of that rung. At each rung
     those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the accuracy
     forecast at their own horizons. The blend's weight is the largest that would have ordered
     earlier rungs as well as any (:func:`planner.forecast.backtest`), 0 where forecasts mislead. As
@@ -38,7 +38,8 @@ class Race(Scripted):
 
     From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
     sharpens the forecasts that choose the next, by what each may reach: a deviation above what is
-    expected. They pause at ``PAUSE``, so that one that falls is left for another.
+    expected. They pause at ``PAUSE``, so that one that falls is left for another. Until one is
+    finished that did not fall, enough is kept to finish another one, be it a new one and short.
 
     Where the effort does not suffice for all, starters are spread over ranks and densities, not
     drawn: with ten or twenty of hundreds, a draw often leaves a region unseen, and accuracy is
@@ -95,13 +96,31 @@ class Race(Scripted):
         learned = dict(ledger.curves)
         while options := [c for c in ledger.curves if 0 < ledger.missing(c) <= ledger.left]:
             ranked = self._ranked(ledger, options, weight, learned)
-            if not self.finished(ledger.curves):
-                ranked = _insured(ledger, ranked)
-            batch = [e.candidate for e in ledger.whole(ranked, ledger.left)][:SLOTS]
+            room = ledger.left - self._kept(ledger, ranked)
+            room = room if ledger.whole(ranked, room) else ledger.left
+            batch = [e.candidate for e in ledger.whole(ranked, room)][:SLOTS]
             if not batch:  # all that could be finished have diverged
                 break
-            ends = ledger.whole(batch, ledger.left)
+            ends = ledger.whole(batch, room)
             yield from ledger.ask([self._paused(ledger, end) for end in ends])
+        if not self._sound(ledger):
+            yield from ledger.finish(self._others(ledger))
+
+    def _sound(self, ledger: Ledger) -> bool:
+        """Return whether a run is finished that did not fall on the way."""
+        finished = self.finished(ledger.curves)
+        return not all(self._lost(ledger.curve(c)) for c in finished)
+
+    def _kept(self, ledger: Ledger, ranked: Sequence[Candidate]) -> int:
+        """Return rounds that finish another run than the leader's, should that fall."""
+        if self._sound(ledger):
+            return 0
+        others = (c for c in self.spread if c not in ranked[:1])
+        sound = (c for c in others if not self._lost(ledger.curve(c)))
+        return min((n for n in map(ledger.missing, sound) if n), default=0)
+
+    def _lost(self, curve: Curve) -> bool:
+        return curve.failed or fallen(curve, self.examples) > 0
 
     def _paused(self, ledger: Ledger, end: Extension) -> Extension:
         """Return a run's extension to its pause, or to its end if it has passed that."""
@@ -135,16 +154,21 @@ class Race(Scripted):
 
     def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
-        others = [c for c in self.spread if c not in ledger.curves]
-        if weight and others:
-            made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
-            if made:
-                others.sort(key=lambda c: (-made[c].mean, self.nbytes[c], c))
+        others = self._others(ledger) if weight else self._unseen(ledger)
         ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
         spent = self.effort - ledger.left
         spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
+
+    def _unseen(self, ledger: Ledger) -> list[Candidate]:
+        return [c for c in self.spread if c not in ledger.curves]
+
+    def _others(self, ledger: Ledger) -> list[Candidate]:
+        """Return the candidates without a run, those first that the model likes best."""
+        others = self._unseen(ledger)
+        made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
+        return sorted(others, key=lambda c: (-made[c].mean, self.nbytes[c], c)) if made else others
 
     def _ranked(
         self,
@@ -174,16 +198,6 @@ class Race(Scripted):
             if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.left:
                 return ranked[:count]
         return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
-
-
-def _insured(ledger: Ledger, ranked: list[Candidate]) -> list[Candidate]:
-    """Return those first that leave enough to finish another one, should they fall."""
-    missing = [ledger.missing(c) for c in ranked]
-    alone = {
-        c: ledger.missing(c) + min([*missing[:i], *missing[i + 1 :]], default=0) > ledger.left
-        for i, c in enumerate(ranked)
-    }
-    return sorted(ranked, key=lambda c: alone[c])
 
 
 def _going(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:

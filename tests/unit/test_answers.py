@@ -12,7 +12,7 @@ from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
 from planner.answers import Cell, answer_all, parse_cells, preferred
 from planner.budget import parse_budget
-from planner.forecast import Forecast
+from planner.intervals import Interval
 from planner.request import Request
 from planner.sentences import answer_row, answer_sentences
 from planner.space import Candidate, grid
@@ -110,13 +110,19 @@ def test_damaged_runs_are_left_out_and_counted(paper: NetworkProfile, tmp_path: 
     assert one(asked, store, "1GB").kind == "unknown"
 
 
+def told(mean: float, deviation: float, kind: str = "forecast") -> Interval:
+    half = 1.645 * deviation
+    return Interval(mean - half, mean, mean + half, kind)
+
+
 def test_a_forecast_is_preferred_only_where_it_is_clearly_better():
-    nbytes = {A: 9.0, B: 1.0, C: 5.0}
-    assert preferred({}, {}, nbytes, 350) is None
-    assert preferred({}, {A: Forecast(0.8, 0.1), B: Forecast(0.75, 0.01)}, nbytes, 350) == B
-    assert preferred({A: 0.9, B: 0.895}, {C: Forecast(0.93, 0.05)}, nbytes, 350) == B  # a tie
-    assert preferred({A: 0.9, B: 0.8}, {C: Forecast(0.93, 0.05)}, nbytes, 350) == A
-    assert preferred({A: 0.9, B: 0.8}, {C: Forecast(0.93, 0.01)}, nbytes, 350) == C
+    seen = {A: told(0.9, 0.01, "measured"), B: told(0.898, 0.01, "measured")}
+    nbytes = {A: 9.0, B: 1.0}
+    assert preferred({}, nbytes) is None
+    assert preferred({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes) == B
+    assert preferred({**seen, C: told(0.93, 0.05)}, nbytes) == B  # ties with A
+    assert preferred({**seen, B: told(0.93, 0.05)}, nbytes) == A
+    assert preferred({**seen, C: told(0.93, 0.01)}, nbytes) == C
 
 
 def test_rows_mark_what_is_forecast():

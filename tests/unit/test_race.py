@@ -147,6 +147,25 @@ def test_if_all_diverge_the_race_ends_without_a_winner():
     assert strategy.finished(search(strategy, world)) == []
 
 
+class Falling(World):
+    """All long runs collapse before they end."""
+
+    def curve(self, p: Extension) -> Curve:
+        rises, horizon = super().curve(p), self.real[p.candidate]
+        start = 0.7 * horizon if horizon > 60 else math.inf
+        pairs = zip(rises.evaluated, rises.accuracies, strict=True)
+        return replace(rises, accuracies=tuple(0.1 if r > start else a for r, a in pairs))
+
+
+@pytest.mark.parametrize("effort", [150, 300])
+def test_where_long_runs_fall_a_sound_one_is_finished_all_the_same(effort: int):
+    horizons = {c: 20 if c.rank == 64 and c.up_density == 1 else 120 for c in GRID}
+    strategy = race(horizons, effort)
+    history = search(strategy, Falling(horizons, effort))
+    ends = [history[c].accuracies[-1] for c in strategy.finished(history)]
+    assert max(ends) > 0.4  # a short one
+
+
 def test_newcomers_take_at_most_half_of_the_first_rung():
     equal = dict.fromkeys(GRID, 108)
     strategy = race(equal, 400)

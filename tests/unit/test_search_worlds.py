@@ -37,6 +37,11 @@ def benchmark(worlds: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     return load("benchmark", monkeypatch)
 
 
+@pytest.fixture
+def cells(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load("cells", monkeypatch)
+
+
 def whole(world, worlds, candidate):
     rounds = world.curve(candidate, 1).horizon
     return world.curve(candidate, measured(rounds))
@@ -148,3 +153,32 @@ def test_an_effort_that_is_reserved_runs_finalists_again(benchmark, worlds):
     assert 0.85 * 0.1 * worlds.GRID_ROUNDS < row["rounds"] <= 0.1 * worlds.GRID_ROUNDS
     assert set(asked) <= {1}
     assert len(asked) != 1  # one alone would tell nothing
+
+
+def test_another_cell_has_the_same_runs_and_other_horizons(worlds):
+    world = worlds.World(1, "ill")
+    candidate = worlds.Candidate(16, 1.0, 0.25)
+    ends = []
+    for cell in (worlds.Cell(10, 16), worlds.Cell(50, 16), worlds.Cell(50, 1)):
+        there = world.within(cell)
+        shown, same = there.curve(candidate, 100), world.curve(candidate, 100)
+        assert (shown.evaluated, shown.accuracies) == (same.evaluated, same.accuracies)
+        assert shown.horizon == pytest.approx(there.terms(1.0)["horizons"][candidate], rel=0.2)
+        ends.append(shown.horizon)
+    ten, fifty, fast = ends
+    assert fifty == pytest.approx(5 * ten, abs=5)
+    assert fast < fifty  # an upload weighs less there, and the budget is smaller
+
+
+def test_one_search_answers_every_cell(cells, worlds):
+    world = worlds.World(1, "regular")
+    history = cells.searched(world)
+    rows = [cells.answered(history, world.within(cell)) for cell in cells.CELLS[:2]]
+    assert [row["dense_rounds"] for row in rows] == [10, 20]
+    assert all(0 <= row["regret"] < 5 for row in rows)
+    assert all(0 <= row["forecasts_held"] <= row["forecasts"] < 245 for row in rows)
+    told = [{"family": "regular", "seed": 1} | row for row in rows]
+    lines = list(cells.summary(told))
+    assert [line["cell"] for line in lines] == [
+        "10 dense rounds, ratio 16", "20 dense rounds, ratio 16", "**all**",
+    ]  # fmt: skip
