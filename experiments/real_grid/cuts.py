@@ -8,11 +8,12 @@ import pandas as pd
 
 from floss_sim.config import RunConfig
 from floss_sim.methods import dense
-from floss_sim.tasks import load_task
 from floss_sim.wire import plain_nbytes
 
 HERE = Path(__file__).parent
 RUN = ["method", "rank", "down_density", "up_density"]
+RATIOS = (1, 4, 16)  # down rate over up rate
+TESTED = 200  # a round whose test accuracies are compared whatever they cost
 SMOOTHED = 0.15  # of a curve, its last: what choices are made on
 REFERENCE_RANK = 16
 
@@ -22,13 +23,13 @@ def load(name: str) -> pd.DataFrame:
     return pd.read_parquet(HERE / f"{name}.parquet")
 
 
-def budget(task: str, dense_rounds: int, ratio: float) -> float:
+def budget(run: RunConfig, dense_rounds: int, ratio: float) -> float:
     """Return a budget of dense rounds as bytes at the download's rate, of a whole cohort.
 
-    A byte up counts ``ratio`` times (thesis, section 5.3); dense LoRA at rank 16 is counted at 32
-    bits an entry.
+    A byte up counts ``ratio`` times (thesis, section 5.3); dense LoRA at rank 16, on the run's
+    task, is counted at 32 bits an entry.
     """
-    config = RunConfig.of(load_task(task), dense(), rank=REFERENCE_RANK)
+    config = RunConfig.of(run.task, dense(), rank=REFERENCE_RANK)
     message = plain_nbytes(config.layout.entries)
     return dense_rounds * (1 + ratio) * message * config.server.cohort
 

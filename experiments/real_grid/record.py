@@ -4,7 +4,8 @@
     WORKERS=1 python experiments/real_grid/record.py digits chat
 
 Trains what ``runs/real_grid`` lacks, one process a core, then writes every evaluated round of every
-run to ``NAME.parquet``. A table that these inputs and this code have made is not made again.
+run to ``NAME.parquet``; test accuracies only where a figure's budget ends. A table that these
+inputs have made is not made again.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from cuts import RATIOS, TESTED, budget
 
 from floss_sim import RunConfig, load_task
 from floss_sim.methods import Method, floss, method_from_name
 from floss_sim.records import fingerprint
 from floss_sim.tasks import Task
-from floss_sim.training import learner_kind
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure
 from floss_sim.wire import decode
-from planner.store import THREADS, CurveStore
+from planner.store import CurveStore
 from planner.workers import train_all, worker_pool
 
 HERE = Path(__file__).parent
@@ -58,25 +59,19 @@ def main(names: Sequence[str]) -> None:
 
 
 def bring_up_to_date(grid: Row, table: Path) -> None:
-    """Train and tabulate a grid, unless its table is of these inputs and this code."""
+    """Train and tabulate a grid, unless its table is of these inputs."""
     place = HERE / grid["task"]
     task = load_task(str(place) if place.exists() else grid["task"])
     store = CurveStore(RUNS, "cpu", diagnose=True)
     runs = [run for seed in grid["seeds"] for run in runs_of(grid, task, seed)]
-    configs = [run.config for run in runs]
-    kinds = [learner_kind(config, device=store.device) for config in configs]
-    described = [
-        c.description(k, store.device, THREADS) for c, k in zip(configs, kinds, strict=True)
-    ]
-    prints = [description["fingerprint"] for description in described]
-    mark = fingerprint({"runs": prints, "rounds": grid["rounds"]})
+    mark = fingerprint(grid)
     if table.exists() and (pq.read_schema(table).metadata or {}).get(b"mark") == mark.encode():
         print(f"{table.name} is up to date", file=sys.stderr)
         return
     train(store, runs, grid["rounds"])
     rows = []
     for number, run in enumerate(runs, start=1):
-        rows += rows_of(store, run, grid["rounds"])
+        rows += rows_of(store, run, grid)
         print(f"\rtesting: {number} of {len(runs)} runs", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
     pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata({"mark": mark}), table)
@@ -122,18 +117,25 @@ def train(store: CurveStore, runs: list[Recorded], rounds: int) -> None:
             print(f"diverged: {run.label}, {run.config.method}", file=sys.stderr)
 
 
-def rows_of(store: CurveStore, run: Recorded, rounds: int) -> Iterator[Row]:
+def rows_of(store: CurveStore, run: Recorded, grid: Row) -> Iterator[Row]:
     """Yield one row for each evaluated round; bytes are of all transfers up to it."""
     folder, config = store.folder(run.config), run.config
     record = folder.record()
-    flat = build_flat_model(config, torch.device(store.device))
-    images, labels = (torch.as_tensor(part) for part in config.task.content.test)
     down_R, up_R = (np.cumsum(record.rounds[f"{way}_bytes"]) for way in ("down", "up"))
-    for row in record.evaluated().to_pylist():
+    evaluated = [row for row in record.evaluated().to_pylist() if row["round"] <= grid["rounds"]]
+    at = np.array([row["round"] for row in evaluated])
+    ends = {at[-1], *at[at == TESTED]}
+    for ratio in RATIOS:
+        amount = budget(config, grid["dense_rounds"], ratio)
+        ends |= set(at[down_R[at - 1] + ratio * up_R[at - 1] <= amount][-1:])
+    flat = build_flat_model(config, torch.device(store.device))
+    examples = [torch.as_tensor(part) for part in config.task.content.test]
+    for row in evaluated:
         round_ = row["round"]
-        if round_ > rounds:
-            return
-        model_N, _ = decode(config.layout, folder.model(round_))
+        test = None
+        if round_ in ends:
+            model_N, _ = decode(config.layout, folder.model(round_))
+            test, _ = measure(flat, model_N, *examples)
         yield {
             "method": run.label,
             "rank": config.rank,
@@ -146,7 +148,7 @@ def rows_of(store: CurveStore, run: Recorded, rounds: int) -> Iterator[Row]:
             "accuracy": row["accuracy"],
             "loss": row["loss"],
             "dense_accuracy": row["dense_accuracy"],
-            "test_accuracy": measure(flat, model_N, images, labels)[0],
+            "test_accuracy": test,
         }
 
 

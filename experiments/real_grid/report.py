@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from cuts import RUN, at_budget, best, budget, load, over_seeds, spent
+from cuts import RATIOS, RUN, TESTED, at_budget, best, budget, load, over_seeds, spent
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from floss_sim.config import RunConfig
+from floss_sim.methods import dense
 from floss_sim.plots import save
 from floss_sim.sparsity import format_density
+from floss_sim.tasks import load_task
 
 HERE = Path(__file__).parent
 NAME = "digits"
-RATIOS = (1, 4, 16)
-ROUNDS = 200
 LOOKS = {
     "FLoSS": ("#D55E00", "-"),
     "thesis' rule": ("#D55E00", ":"),
@@ -37,10 +38,11 @@ def main() -> None:
     inputs = tomllib.loads((HERE / "inputs.toml").read_text(encoding="utf-8"))
     grid = next(grid for grid in inputs["grid"] if grid["name"] == NAME)
     table, rounds = load(NAME), grid["dense_rounds"]
-    amounts = {ratio: budget(grid["task"], rounds, ratio) for ratio in RATIOS}
+    run = RunConfig.of(load_task(grid["task"]), dense())
+    amounts = {ratio: budget(run, rounds, ratio) for ratio in RATIOS}
     save(figure_ranks(table, amounts, rounds), HERE / "ranks.png")
     save(figure_ratios(table, amounts, rounds), HERE / "ratios.png")
-    parts = [f"## After {ROUNDS} rounds, whatever they cost\n\n{grid_text(after(table, ROUNDS))}"]
+    parts = [f"## After {TESTED} rounds, whatever they cost\n\n{grid_text(after(table, TESTED))}"]
     for ratio, amount in amounts.items():
         ends = over_seeds(at_budget(table, ratio, amount))
         floss = ends[ends["method"] == "floss"]
@@ -77,7 +79,7 @@ def chosen(ends: pd.DataFrame, ratio: float) -> Iterator[tuple[str, pd.Series]]:
 
 def figure_ranks(table: pd.DataFrame, amounts: Mapping[int, float], dense_rounds: int) -> Figure:
     """Return test accuracy over ranks and densities: at equal rounds, and at a budget."""
-    rows = [(f"after {ROUNDS} rounds", after(table, ROUNDS))]
+    rows = [(f"after {TESTED} rounds", after(table, TESTED))]
     for ratio, amount in amounts.items():
         ends = over_seeds(at_budget(table, ratio, amount))
         title = f"{dense_rounds} dense rounds, uploads {ratio}x slower"

@@ -9,6 +9,10 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from floss_sim.config import RunConfig
+from floss_sim.methods import dense
+from floss_sim.tasks import load_task
+
 FOLDER = Path(__file__).parents[2] / "experiments" / "real_grid"
 RUN = {"method": "floss", "rank": 4, "down_density": 1.0, "up_density": 0.25}
 
@@ -63,5 +67,5 @@ def test_choices_are_made_on_validation_over_seeds(cuts, table):
 
 def test_a_budget_is_what_dense_rounds_at_32_bits_take(cuts):
     entries, cohort = 17_034, 5  # digits at rank 16
-    amount = cuts.budget("digits", 50, 16)
+    amount = cuts.budget(RunConfig.of(load_task("digits"), dense(), rank=1), 50, 16)
     assert amount == pytest.approx(50 * 17 * cohort * 4 * entries, rel=0.001)
