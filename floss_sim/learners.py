@@ -52,7 +52,38 @@ class SameExamples(Sequence[int]):
         )
 
 
-class SizeOnlyLearner:
+class Unlearned:
+    """What a learner that trains nothing keeps: the version, which rounds count up."""
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def forget(self, dispatch: Dispatch) -> None:
+        """Hear that a dispatch is over; nothing is kept of it."""
+
+    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
+        """Count the version up."""
+        self.version += 1
+        return self.version
+
+    def evaluate(self, version: int) -> Metrics | None:
+        """Return None: nothing is learned."""
+        return None
+
+    def model(self) -> bytes:
+        """Return nothing: nothing is learned."""
+        return b""
+
+    def snapshot(self) -> Snapshot:
+        """Return the version alone."""
+        return Snapshot(self.version, {})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a version."""
+        self.version = snapshot.version
+
+
+class SizeOnlyLearner(Unlearned):
     """Answers with predicted sizes; nothing is trained.
 
     Args:
@@ -69,7 +100,7 @@ class SizeOnlyLearner:
         examples: Sequence[int],
         calibration: Calibration = UNCALIBRATED,
     ) -> None:
-        self.version = 0
+        super().__init__()
         self._layout = layout
         self._method = method
         self._examples = examples
@@ -101,32 +132,12 @@ class SizeOnlyLearner:
         examples = self._examples[dispatch.client]
         return Upload(dispatch.sequence, dispatch.client, nbytes, count, examples)
 
-    def forget(self, dispatch: Dispatch) -> None:
-        """Hear that a dispatch is over; nothing is kept of it."""
-
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Count the version up."""
+        """Count the version up; clients hold what they were sent."""
         if self._method.mask_ledger:
             for arrival in arrivals:
                 self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)
-        self.version += 1
-        return self.version
-
-    def evaluate(self, version: int) -> Metrics | None:
-        """Return None: nothing is learned."""
-        return None
-
-    def model(self) -> bytes:
-        """Return nothing: nothing is learned."""
-        return b""
-
-    def snapshot(self) -> Snapshot:
-        """Return the version alone."""
-        return Snapshot(self.version, {})
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a version."""
-        self.version = snapshot.version
+        return super().aggregate(arrivals)
 
 
 class ReplayLearner:

@@ -21,7 +21,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from floss_sim.messages import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.learners import Unlearned
+from floss_sim.messages import ClientState, Dispatch, Upload
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.rng import stream
 from floss_sim.simulator import simulate, wait_all
@@ -165,36 +166,17 @@ def _draws(profile: NetworkProfile, clients: int) -> bool:
     return any(link.jitter_s for link in links) or links != list(other.links(clients))
 
 
-class _Told:
+class _Told(Unlearned):
     """A learner whose messages are told beforehand."""
 
     def __init__(self, traffic: Traffic) -> None:
+        super().__init__()
         self._down, self._up = traffic.down.ravel().tolist(), traffic.up.ravel().tolist()
         self._examples = traffic.examples.ravel().tolist()
-        self._version = 0
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
-        return Dispatch(sequence, client, self._version, self._down[sequence], 1)
+        return Dispatch(sequence, client, self.version, self._down[sequence], 1)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         number = dispatch.sequence
         return Upload(number, dispatch.client, self._up[number], 1, self._examples[number])
-
-    def forget(self, dispatch: Dispatch) -> None:
-        pass
-
-    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        self._version += 1
-        return self._version
-
-    def evaluate(self, version: int) -> Metrics | None:
-        return None
-
-    def model(self) -> bytes:
-        return b""
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self._version, {})
-
-    def restore(self, snapshot: Snapshot) -> None:
-        self._version = snapshot.version

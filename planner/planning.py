@@ -132,6 +132,8 @@ def _judged(
     request: Request, costs: Costs, runs: Runs, outcomes: Mapping[Candidate, Outcome]
 ) -> dict[Candidate, Outcome]:
     """Return outcomes with the intervals of their accuracy, by all that is known."""
+    if not outcomes:
+        return {}
     known = intervals(
         runs.history(),
         {c: outcome.rounds for c, outcome in outcomes.items()},

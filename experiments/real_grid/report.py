@@ -46,7 +46,7 @@ def main() -> None:
     for ratio, amount in amounts.items():
         ends = over_seeds(at_budget(table, ratio, amount))
         floss = ends[ends["method"] == "floss"]
-        parts.append(f"## {rounds} dense rounds, uploads {ratio} times slower\n")
+        parts.append(f"## {rounds} dense rounds, {rates(ratio)}\n")
         parts.append(methods_text(ends, ratio) + "\n")
         parts.append(grid_text(floss))
     text = "\n".join(parts)
@@ -82,7 +82,7 @@ def figure_ranks(table: pd.DataFrame, amounts: Mapping[int, float], dense_rounds
     rows = [(f"after {TESTED} rounds", after(table, TESTED))]
     for ratio, amount in amounts.items():
         ends = over_seeds(at_budget(table, ratio, amount))
-        title = f"{dense_rounds} dense rounds, uploads {ratio}x slower"
+        title = f"{dense_rounds} dense rounds, {rates(ratio)}"
         rows.append((title, ends[ends["method"] == "floss"]))
     ranks = sorted(table.loc[table["method"] == "floss", "rank"].unique())
     figure = Figure(figsize=(11, 2.9 * len(rows)), layout="constrained")
@@ -137,7 +137,7 @@ def figure_ratios(table: pd.DataFrame, amounts: Mapping[int, float], dense_round
             colour, dashes = LOOKS[name]
             label = f"{name}: {describe(configuration)}"
             ax.plot(line["spent"], 100 * line["accuracy"], color=colour, ls=dashes, label=label)
-        ax.set_title(f"uploads {ratio} times slower" if ratio > 1 else "equal rates")
+        ax.set_title(rates(ratio))
         ax.set_xlabel(f"budget spent (% of {dense_rounds} dense rounds)")
         ax.set_xlim(0, 100)
         ax.set_ylim(40, 100)
@@ -145,6 +145,11 @@ def figure_ratios(table: pd.DataFrame, amounts: Mapping[int, float], dense_round
         ax.legend(fontsize=7, loc="lower right")
     axes[0].set_ylabel("validation accuracy (%), mean of seeds")
     return figure
+
+
+def rates(ratio: float) -> str:
+    """Return how an upload's rate relates to a download's, in words."""
+    return f"uploads {ratio} times slower" if ratio > 1 else "equal rates"
 
 
 def describe(configuration: pd.Series) -> str:

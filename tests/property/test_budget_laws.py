@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import DRAWN
 
 from floss_sim import RunConfig, floss, load_profile, load_task
 from planner.budget import Limit, parse_budget
@@ -16,17 +17,6 @@ from planner.objective import front
 from planner.space import Candidate
 from planner.traffic import Traffic
 
-DRAWN = """
-name = "drawn"
-source = "made"
-date = "2026"
-[fleet]
-law = "lognormal"
-down = { median = "30 Mbit/s", sigma = 0.8 }
-up = { median = "8 Mbit/s", sigma = 0.8 }
-rtt = { median = "50 ms", sigma = 0.5 }
-compute_per_example = { median = "2 ms", sigma = 0.3 }
-"""
 ROUNDS = 40
 shares = st.floats(0.01, 0.99)
 

@@ -16,6 +16,19 @@ from floss_sim.network.sharing import FairShare, Flow
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
 
+# A fleet whose links are drawn from laws.
+DRAWN = """
+name = "drawn"
+source = "made"
+date = "2026"
+[fleet]
+law = "lognormal"
+down = { median = "30 Mbit/s", sigma = 0.8 }
+up = { median = "8 Mbit/s", sigma = 0.8 }
+rtt = { median = "50 ms", sigma = 0.5 }
+compute_per_example = { median = "2 ms", sigma = 0.3 }
+"""
+
 
 def network(
     egress: float = math.inf,

@@ -4,23 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.network import NetworkProfile
 from planner.clock import FLEETS, SIMULATED, Clock, Fleets
 from planner.traffic import Traffic
 
-DRAWN = """
-name = "drawn"
-source = "made"
-date = "2026"
-[fleet]
-law = "lognormal"
-down = { median = "30 Mbit/s", sigma = 0.8 }
-up = { median = "8 Mbit/s", sigma = 0.8 }
-rtt = { median = "50 ms", sigma = 0.5 }
-compute_per_example = { median = "2 ms", sigma = 0.3 }
-"""
 JITTER = 'jitter = "20 ms"\n'
 SHARED = '[server]\negress = "20 Mbit/s"\n'
 WIRED = '[transport]\nframing = "grpc"\ntls = true\nheaders = "ipv4"\nconnection = "new"\n'
