@@ -144,6 +144,19 @@ def log_odds(
     return made | {c: _staying(history[c], examples) for c in fell}
 
 
+def own_deviation(
+    history: Mapping[Candidate, Curve], examples: int, longest: int
+) -> float | None:
+    """Return the deviation in log-odds of a candidate's curve from what near ones share.
+
+    None where no curve tells. Arguments are those of :func:`log_odds`.
+    """
+    if not (rows := _rows(history, examples, longest)):
+        return None
+    with one_thread():
+        return _fitted(rows, varying(c for c, _ in rows), examples, longest).own_sd
+
+
 def _staying(curve: Curve, examples: int) -> tuple[float, float]:
     """Return the log-odds of a fallen curve: where it is, give or take half of its fall."""
     end = smoothed(curve.evaluated, curve.accuracies, curve.rounds)

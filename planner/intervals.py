@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from planner.forecast import expit, fallen, log_odds
+from planner.forecast import expit, fallen, log_odds, own_deviation
 from planner.noise import SMOOTHED, smoothed, standard_error
 from planner.search import Curve
 from planner.space import Candidate
@@ -74,15 +74,15 @@ def intervals(
         again: Runs of other seeds, which reached the rounds that are asked for.
     """
     wide = stretched(history, examples, longest, level) / _normal(level)
+    luck = own_deviation(history, examples, longest) or SEED_LUCK
     made = {}
     for c, (mean, sd) in log_odds(history, asked, examples, longest).items():
         curve, rounds = history.get(c, Curve()), asked[c]
         reached = curve.rounds >= rounds and not curve.failed
         if reached:
             mean = _believed(mean, curve, rounds, examples)
-        luck = SEED_LUCK / _slope(mean)
         told = [(mean, math.hypot(wide * sd, luck))]
-        told += [_told(other, rounds, examples) for other in again.get(c, ())]
+        told += [_told(other, rounds, examples, luck) for other in again.get(c, ())]
         middle, half = _averaged(told)
         low, middle, high = (expit(middle + k * _normal(level) * half) for k in (-1, 0, 1))
         made[c] = Interval(low, middle, high, "measured" if reached else "forecast")
@@ -111,12 +111,12 @@ def _believed(mean: float, curve: Curve, rounds: int, examples: int) -> float:
     return min(max(mean, _logit(end - error, examples)), _logit(end + error, examples))
 
 
-def _told(curve: Curve, rounds: int, examples: int) -> tuple[float, float]:
+def _told(curve: Curve, rounds: int, examples: int, luck: float) -> tuple[float, float]:
     """Return log-odds and deviation of what a run alone tells of the mean over seeds."""
     end = smoothed(curve.evaluated, curve.accuracies, rounds)
-    error = math.hypot(standard_error(curve.evaluated, end, rounds, examples), SEED_LUCK)
     mean = _logit(end, examples)
-    return mean, error / _slope(mean)
+    noise = standard_error(curve.evaluated, end, rounds, examples) / _slope(mean)
+    return mean, math.hypot(noise, luck)
 
 
 def _averaged(told: Sequence[tuple[float, float]]) -> tuple[float, float]:

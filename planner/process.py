@@ -136,6 +136,12 @@ class Process:
         """Return the process of the same hyper-parameters and scales about other points."""
         return self.given(points, self.log_hyper, self.width, self.span, self.mean, self.sd)
 
+    @property
+    def own_sd(self) -> float:
+        """How far a candidate's curve lies off what near ones share: a standard deviation."""
+        own = Amplitudes._fields.index("own")
+        return self.sd * float(np.exp(self.log_hyper[own] / 2))
+
     def predict(self, x_MD: Array, time_M: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the noiseless process at points."""
         from scipy.linalg import solve_triangular
