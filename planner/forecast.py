@@ -144,9 +144,7 @@ def log_odds(
     return made | {c: _staying(history[c], examples) for c in fell}
 
 
-def own_deviation(
-    history: Mapping[Candidate, Curve], examples: int, longest: int
-) -> float | None:
+def own_deviation(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float | None:
     """Return the deviation in log-odds of a candidate's curve from what near ones share.
 
     None where no curve tells. Arguments are those of :func:`log_odds`.

@@ -7,7 +7,10 @@ a curve of another shape than the others is believed. Runs of other seeds are av
 
 Widths are conformal: the ends of all runs that have gone far enough are held out, foretold from the
 rest, and the posterior's deviations are stretched until they would have held as many of these
-ends as the level asks for. The luck of a seed, which one run cannot show, comes on top.
+ends as the level asks for. The luck of a seed, which one run cannot show, comes on top: it is taken
+to be as large as what runs have that near candidates do not share, which is the most that luck can
+be and, where curves vary smoothly over the space, little more than it is. It counts in log-odds: in
+points it shrinks near 100 %.
 
 What an interval is to hold is the accuracy of the mean over seeds, on this validation set.
 """
@@ -27,7 +30,7 @@ from planner.space import Candidate
 
 LEVEL = 0.9
 CLOSE = 1.5
-SEED_LUCK = 0.003  # standard deviation of an accuracy over seeds, beyond the noise of evaluations
+SEED_LUCK = 0.13  # deviation of log-odds over seeds, where no sound curve tells it
 _FEWEST = 8  # evaluations of a run whose end is held out
 _PRIOR = 10  # scores of a normal law beside those measured
 _NOTHING: Mapping[Candidate, Sequence[Curve]] = {}

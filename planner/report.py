@@ -86,7 +86,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{effort['search']} in "
         f"{effort['search_rounds']} of the full grid's {effort['grid_rounds']} rounds; "
         f"{effort['trained_now_rounds']} rounds were trained now, baselines included. "
-        f"One seed ({request['seed']}): its luck is in the margin as assumed, not as measured.",
+        f"One seed ({request['seed']}): its luck is in the margin as far as near candidates tell.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best of what was finished by then. Ask again to go on.")

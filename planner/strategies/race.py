@@ -55,7 +55,7 @@ class Race(Scripted):
     finalists: int = field(init=False)
 
     def __post_init__(self) -> None:
-        order = tuple(self.finishable(space_filling(sorted(self.horizons), self.seed)))
+        order = tuple(space_filling(self.finishable(sorted(self.horizons)), self.seed))
         counts = {n: self._count(order, n) for n in range(FINALISTS, 0, -1)}
         enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
         finalists = next(enough, 1)

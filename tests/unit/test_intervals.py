@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from planner.intervals import SEED_LUCK, intervals, stretched
+from planner.forecast import own_deviation
+from planner.intervals import intervals, stretched
 from planner.search import Curve
 from planner.space import Candidate, grid
 
@@ -20,23 +21,40 @@ def truth(candidate: Candidate, rounds: int) -> float:
     return best - 0.8 * (1 + rounds / 4) ** -1.2
 
 
-def curve(candidate: Candidate, rounds: int, seed: int) -> Curve:
+def curve(candidate: Candidate, rounds: int, seed: int, luck: float = 0.0) -> Curve:
+    """``luck`` is of a seed: the standard deviation of log-odds that a whole curve shifts by."""
     rng = np.random.default_rng([seed, GRID.index(candidate)])
     evaluated = tuple(r for r in EVALUATED if r <= rounds)
-    noisy = (rng.binomial(350, truth(candidate, r)) / 350 for r in evaluated)
+    shift = luck * np.random.default_rng([seed, GRID.index(candidate), 1]).standard_normal()
+    likely = (shifted(truth(candidate, r), shift) for r in evaluated)
+    noisy = (rng.binomial(350, p) / 350 for p in likely)
     return Curve(evaluated, tuple(noisy), rounds)
 
 
-def known(seed: int) -> dict[Candidate, Curve]:
-    return {c: curve(c, 200 if i % 3 == 0 else 65, seed) for i, c in enumerate(GRID)}
+def shifted(accuracy: float, log_odds: float) -> float:
+    return 1 / (1 + (1 - accuracy) / accuracy * math.exp(-log_odds))
 
 
-def test_nine_of_ten_hold_what_is_true():
+def known(seed: int, luck: float = 0.0) -> dict[Candidate, Curve]:
+    return {c: curve(c, 200 if i % 3 == 0 else 65, seed, luck) for i, c in enumerate(GRID)}
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.15, 0.3])
+def test_nine_of_ten_hold_what_is_true(luck: float):
     held = []
     for seed in range(6):
-        made = intervals(known(seed), dict.fromkeys(GRID, 200), 350, 200)
+        made = intervals(known(seed, luck), dict.fromkeys(GRID, 200), 350, 200)
         held += [i.low <= truth(c, 200) <= i.high for c, i in made.items()]
     assert 0.82 <= np.mean(held) <= 1
+
+
+def test_luck_is_learned_from_what_near_runs_do_not_share():
+    none, some, much = (
+        np.mean([own_deviation(known(seed, luck), 350, 200) for seed in range(4)])
+        for luck in (0.0, 0.15, 0.5)
+    )
+    assert none < 0.1 < some < 0.25 < 0.35 < much < 0.7
+    assert own_deviation({}, 350, 200) is None
 
 
 def test_what_ends_earlier_is_a_forecast_and_wider():
@@ -91,7 +109,8 @@ def test_another_seed_moves_and_narrows():
     again = intervals(history, {GRID[0]: 200}, 350, 200, again={GRID[0]: [other]})[GRID[0]]
     assert first.mean - 0.02 < again.mean < first.mean
     assert again.high - again.low < first.high - first.low
-    assert first.high - first.low > 2 * 1.64 * SEED_LUCK
+    luck = own_deviation(history, 350, 200) * first.mean * (1 - first.mean)
+    assert first.high - first.low > 2 * 1.64 * luck
 
 
 def test_deviations_are_stretched_where_ends_are_foretold_badly():

@@ -204,3 +204,18 @@ def test_every_beginning_of_the_order_is_spread():
         begun = np.array([features(c)[:3] for c in order[:12]])
         assert [len(np.unique(x)) for x in begun.T] == [4, 3, 3]
     assert space_filling(GRID, 1) != space_filling(GRID, 2)
+
+
+def test_starters_are_spread_over_what_the_effort_finishes():
+    """Part of this space takes more; what is left is begun at every download density."""
+    densities = [4.0**-i for i in range(4)]
+    horizons = {
+        c: min(400, int(850 / (c.rank / 16) / (c.down_density + 16 * c.up_density)))
+        for c in grid((1, 4, 16, 64), densities, densities)
+    }
+    begun = []
+    for seed in range(20):
+        spread = race(horizons, 378, seed=seed).spread
+        assert max(horizons[c] for c in spread) <= 378
+        begun += [len({c.down_density for c in spread[:4]})]
+    assert min(begun) >= 3
