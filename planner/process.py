@@ -2,13 +2,15 @@
 
 Its covariance of two points is::
 
-    S * (level + slope * L + bend * T) + common * L + shape * T + same * (own + drift * T)
+    S * (level + slope * L + bend * T + wander * W) + common * L + shape * T
+    + same * (own + drift * T)
 
-with S a Matern-5/2 kernel over a candidate's features, L and T a linear and a Matern-5/2 kernel
-over time (log rounds), and ``same`` one for points of one candidate: near candidates have near
-curves, all share a trend, and each has its own deviation. Each point brings its own noise, which
-is scaled by a learned factor. Hyper-parameters maximise marginal likelihood times weak log-normal
-priors, by gradients, from fixed starts: nothing here is random.
+with S a Matern-5/2 kernel over a candidate's features, L, T and W a linear one, a Matern-5/2 and
+that of a random walk over time (log rounds), and ``same`` one for points of one candidate: near
+candidates have near curves, all share a trend, and each has its own deviation. The walk keeps a
+long forecast from falling back to the mean of all that was seen, early rounds included. Each point
+brings its own noise, which is scaled by a learned factor. Hyper-parameters maximise marginal
+likelihood times weak log-normal priors, by gradients, from fixed starts: nothing here is random.
 
 Legend: N points, M points asked for, D features, H hyper-parameters (in log: the amplitudes of
 ``Amplitudes``, D lengths, the length of time).
@@ -34,6 +36,7 @@ class Amplitudes(NamedTuple):
     level: float
     slope: float
     bend: float
+    wander: float
     common: float
     shape: float
     own: float
@@ -42,7 +45,7 @@ class Amplitudes(NamedTuple):
 
 
 _COUNT = len(Amplitudes._fields)
-_LIKELY = Amplitudes(1.0, 0.5, 0.2, 1.0, 0.3, 0.05, 0.02, 1.0)
+_LIKELY = Amplitudes(1.0, 0.5, 0.2, 0.1, 1.0, 0.3, 0.05, 0.02, 1.0)
 _LENGTH, _TIME_LENGTH = 1.0, 0.5
 _STARTS = (0.0, -1.0)
 _STEPS = 40
@@ -156,11 +159,15 @@ class Process:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Of all pairs of points: square distances by feature (D x N x M), and N x M of the rest."""
+    """Of all pairs of points: square distances by feature (D x N x M), and N x M of the rest.
+
+    ``walk`` is the earlier of two times, the covariance of a random walk.
+    """
 
     square: Array
     apart: Array
     product: Array
+    walk: Array
     same: Array
 
     @classmethod
@@ -168,7 +175,8 @@ class _Pairs:
         square_DNM = (a.x.T[:, :, None] - b.x.T[:, None, :]) ** 2
         apart_NM = np.abs(a.time[:, None] - b.time[None, :])
         same_NM = (square_DNM.sum(axis=0) < 1e-12).astype(np.float64)
-        return cls(square_DNM, apart_NM, np.outer(a.time, b.time), same_NM)
+        products = np.outer(a.time, b.time), np.minimum.outer(a.time, b.time)
+        return cls(square_DNM, apart_NM, *products, same_NM)
 
     def space(self, log_H: Array) -> Array:
         """Return distances of candidates in units of the lengths."""
@@ -182,8 +190,9 @@ class _Pairs:
 
     def parts(self, space: Array, time: Array) -> list[Array]:
         """Return the parts of the covariance, in the order of their amplitudes."""
-        product, same = self.product, self.same
-        return [space, space * product, space * time, product, time, same, same * time]
+        product, walk, same = self.product, self.walk, self.same
+        near = [space, space * product, space * time, space * walk]
+        return [*near, product, time, same, same * time]
 
 
 def _matern(distance: Array) -> Array:
@@ -216,7 +225,7 @@ def _noisy(log_H: Array, pairs: _Pairs, points: Points) -> Array:
 def _variance(log_H: Array, asked: Points) -> Array:
     a = Amplitudes(*np.exp(log_H[:_COUNT]))
     still = a.level + a.bend + a.shape + a.own + a.drift
-    total: Array = still + (a.slope + a.common) * asked.time**2
+    total: Array = still + a.wander * asked.time + (a.slope + a.common) * asked.time**2
     return total
 
 
@@ -284,6 +293,7 @@ def _gradient(log_H: Array, points: Points, pairs: _Pairs, weight_NN: Array) -> 
     ]
     found.append(float(a.noise * np.diag(weight_NN) @ points.variance))
     near_NN = a.level + a.slope * pairs.product + a.bend * time_NN
+    near_NN += a.wander * pairs.walk
     near_NN *= weight_NN * _matern_slope(space)
     found += [float(np.vdot(near_NN, square)) for square in pairs.square]
     moving_NN = a.bend * space_NN + a.shape + a.drift * pairs.same

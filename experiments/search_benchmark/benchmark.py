@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from recorded import CURVES, Recorded
+from recorded import SOURCES, Recorded
 from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
@@ -42,7 +42,7 @@ SHOWN = 4  # runners-up whose intervals are judged
 COUNTS = ("seed", "rounds", "intervals", "held", "forecasts", "forecasts_held")
 WORLDS: Mapping[str, Callable[[int], Any]] = {
     **{family: partial(World, family=family) for family in FAMILIES},
-    **({"recorded": Recorded.read} if CURVES.exists() else {}),
+    **{n: partial(Recorded.read, n) for n, source in SOURCES.items() if source.path.exists()},
 }
 Row = dict[str, Any]
 Job = tuple[str, str, float, int]
@@ -218,7 +218,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             )  # fmt: skip
         for row in (row for row in mine if row["strategy"] == "grid"):
             axes.axhline(row["regret"], color="black", linestyle=":", label="grid at 100 %")
-        axes.set(xscale="log", yscale="log", title=f"{family} curves")
+        axes.set(xscale="log", yscale="log", title=_title(family))
         axes.set_xticks([100 * e for e in EFFORTS], [f"{100 * e:g}" for e in EFFORTS])
         axes.set_yticks([0.2, 0.5, 1, 2, 5, 10], ["0.2", "0.5", "1", "2", "5", "10"])
         axes.minorticks_off()
@@ -228,6 +228,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+def _title(family: str) -> str:
+    return f"{family}, recorded" if family in SOURCES else f"{family} curves"
 
 
 def read(path: Path, texts: Sequence[str]) -> list[Row]:
@@ -268,8 +272,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(STRATEGIES), help="strategies, by commas")
     parser.add_argument("--draw", action="store_true", help="only table and figure")
     chosen = parser.parse_args()
-    if not CURVES.exists():
-        print(f"recorded curves are left out: there is no {CURVES}")
+    for source in SOURCES.values():
+        if not source.path.exists():
+            print(f"recorded curves are left out: there is no {source.path}")
     names = chosen.only.split(",")
     if unknown := set(names) - set(STRATEGIES):
         parser.error(f"unknown {', '.join(sorted(unknown))}; valid: {', '.join(STRATEGIES)}")

@@ -1,6 +1,6 @@
 """A world of curves that were really trained, for every seed and candidate to the last round.
 
-``experiments/real_grid/digits.parquet`` has a row for each evaluated round of each run. A
+The tables of ``experiments/real_grid`` have a row for each evaluated round of each run. A
 replay's seed picks one of the recorded seeds, whose curves the search sees; runs again are those of
 the other seeds. What is true of a candidate is the mean over seeds of the accuracy, averaged over
 the last 15 % of each curve, where the budget ends by the bytes that were really sent.
@@ -15,18 +15,32 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from worlds import CAP, IMAGES, SEARCHED, Cell, round_nbytes
+from worlds import IMAGES, SEARCHED, Adapter, Cell, round_nbytes
 
 from planner.noise import smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 
-CURVES = Path(__file__).parents[1] / "real_grid" / "digits.parquet"
+HERE = Path(__file__).parents[1] / "real_grid"
 COHORT = 5
+
+
+class Source(NamedTuple):
+    """A recorded grid: its file, the budget that it is searched for, what accuracies rest on."""
+
+    path: Path
+    cell: Cell
+    examples: int
+
+
+SOURCES = {
+    "digits": Source(HERE / "digits.parquet", SEARCHED, IMAGES),
+    "chat": Source(HERE / "chat.parquet", Cell(12, 16, Adapter(0, 4660), cap=100), 7488),  # tokens
+}
 
 
 @dataclass(frozen=True)
@@ -38,21 +52,25 @@ class Recorded:
         seed: Names a search; picks the recorded seed.
         run: 0 for that one, further numbers for the next ones, in turn.
         cell: The budget, and the network that it is spent on.
+        examples: Validation examples behind every accuracy.
     """
 
     path: Path
     seed: int
     run: int = 0
     cell: Cell = SEARCHED
-
-    family = "recorded"
-    examples = IMAGES
-    longest = CAP
+    examples: int = IMAGES
 
     @classmethod
-    def read(cls, seed: int) -> Recorded:
-        """Return the world of the committed file."""
-        return cls(CURVES, seed)
+    def read(cls, name: str, seed: int) -> Recorded:
+        """Return the world of a committed file."""
+        source = SOURCES[name]
+        return cls(source.path, seed, cell=source.cell, examples=source.examples)
+
+    @property
+    def longest(self) -> int:
+        """The most rounds of any candidate."""
+        return self.cell.cap
 
     def again(self, run: int) -> Recorded:
         """Return the same world as runs of another seed show it."""
@@ -81,12 +99,15 @@ class Recorded:
         evaluated = sorted({r for curve in self._curves.values() for r in curve.evaluated})
         return {
             "horizons": self.horizons,
-            "nbytes": {c: float(h * sum(round_nbytes(c))) for c, h in self.horizons.items()},
+            "nbytes": {c: self._nbytes(c) for c in self.horizons},
             "effort": math.floor(effort * self.grid_rounds),
             "seed": seed,
             "snap": lambda rounds: evaluated[max(1, bisect_right(evaluated, rounds)) - 1],
-            "examples": IMAGES,
+            "examples": self.examples,
         }
+
+    def _nbytes(self, candidate: Candidate) -> float:
+        return float(self.horizons[candidate] * sum(round_nbytes(candidate, self.cell.adapter)))
 
     def extend(self, proposals: Sequence[Extension]) -> History:
         """Return the curves of these candidates, as if trained."""
@@ -101,7 +122,7 @@ class Recorded:
     def truth(self, candidate: Candidate) -> float:
         """Return the mean accuracy of a candidate's finished runs over the recorded seeds."""
         runs = [curve for (c, _), curve in self._curves.items() if c == candidate]
-        return fmean(smoothed(r.evaluated, r.accuracies, r.horizon or CAP) for r in runs)
+        return fmean(smoothed(r.evaluated, r.accuracies, r.horizon or self.longest) for r in runs)
 
     def regret(self, candidate: Candidate) -> float:
         """Return how many accuracy points a candidate is off the best."""

@@ -29,7 +29,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,6 @@ FAMILIES: tuple[Family, ...] = ("regular", "ill")
 RANKS = (2, 4, 8, 16, 32)
 DENSITIES = tuple(2.0**-i for i in range(7))
 REFERENCE_RANK, DENSE_ROUNDS, UPLOAD_RATIO, CAP = 16, 50, 16, 400
-HEAD_ENTRIES, ENTRIES_A_RANK = 650, 1024  # digits
 IMAGES, CHANCE = 350, 0.1
 RUN_LUCK = 0.003  # of the accuracy above chance: how far the runs of two seeds lie from their mean
 PLATEAUS, DECAYS, COLLAPSES = 1 / 4, 1 / 6, 1 / 12  # shares of ill-behaved curves
@@ -54,15 +53,24 @@ SPACE = tuple(grid(RANKS, DENSITIES, DENSITIES))
 EVALUATED = tuple(r for r in range(1, CAP + 1) if r == measured(r))
 
 
-def entries(rank: int) -> int:
-    """Return the entries of an adapter."""
-    return HEAD_ENTRIES + ENTRIES_A_RANK * rank
+class Adapter(NamedTuple):
+    """Entries of a task's adapter: of its head, and of each rank."""
+
+    head: int
+    a_rank: int
+
+    def entries(self, rank: int) -> int:
+        """Return the entries of an adapter of this rank."""
+        return self.head + self.a_rank * rank
+
+
+DIGITS = Adapter(650, 1024)
 
 
 @cache
-def round_nbytes(candidate: Candidate) -> tuple[int, int]:
+def round_nbytes(candidate: Candidate, adapter: Adapter = DIGITS) -> tuple[int, int]:
     """Return the predicted bytes of one download and one upload."""
-    count = entries(candidate.rank)
+    count = adapter.entries(candidate.rank)
     densities = candidate.down_density, candidate.up_density
     down, up = (predict_nbytes(count, max(1, int(d * count))) for d in densities)
     return down, up
@@ -70,20 +78,26 @@ def round_nbytes(candidate: Candidate) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A budget of dense rounds on a network whose uploads are some times slower."""
+    """A budget of dense rounds of an adapter on a network whose uploads are some times slower.
+
+    No run gets more than ``cap`` rounds.
+    """
 
     dense_rounds: int = DENSE_ROUNDS
     upload_ratio: int = UPLOAD_RATIO
+    adapter: Adapter = DIGITS
+    cap: int = CAP
 
     def amount(self) -> int:
         """Return the budget as bytes of a client at the download's rate."""
-        return self.dense_rounds * (1 + self.upload_ratio) * plain_nbytes(entries(REFERENCE_RANK))
+        message = plain_nbytes(self.adapter.entries(REFERENCE_RANK))
+        return self.dense_rounds * (1 + self.upload_ratio) * message
 
     def horizon(self, candidate: Candidate, factor: float = 1.0) -> int:
         """Return the rounds it affords if messages are ``factor`` times the predicted."""
-        down, up = round_nbytes(candidate)
+        down, up = round_nbytes(candidate, self.adapter)
         affords = self.amount() / factor / (down + self.upload_ratio * up)
-        return max(2, min(CAP, int(affords)))
+        return max(2, min(self.cap, int(affords)))
 
 
 @cache

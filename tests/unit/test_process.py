@@ -20,7 +20,7 @@ def points(count: int, seed: int = 0) -> Points:
 
 def only_levels(variance: float, lengths: list[float]) -> np.ndarray:
     """Hyper-parameters of a process that knows nothing of time."""
-    nothing = [-40.0] * 6
+    nothing = [-40.0] * 7
     return np.array([np.log(variance), *nothing, 0.0, *np.log(lengths), 0.0])
 
 
@@ -32,6 +32,16 @@ def test_the_posterior_is_that_of_scikit_learn():
     theirs = GaussianProcessRegressor(kernel, alpha=data.variance + 1e-6, optimizer=None)
     expected = theirs.fit(data.x, data.y).predict(asked.x, return_std=True)
     np.testing.assert_allclose(ours, expected, rtol=1e-7)
+
+
+def test_a_long_forecast_goes_on_from_where_curves_were():
+    """Early rounds at chance draw none back down."""
+    x = np.repeat(np.random.default_rng(3).random((12, 3)), 8, axis=0)
+    time = np.tile(np.linspace(0.05, 0.6, 8), 12)
+    risen = 5 / (1 + np.exp(-(time - 0.25 - 0.15 * x[:, 0]) / 0.04)) - 2.5
+    data = Points(x, time, risen, np.full(len(time), 0.01))
+    mean, _ = Process.fit(data, 1.0).predict(x[::8], np.ones(12))
+    assert np.median(mean) > np.median(risen[7::8])
 
 
 def test_the_loss_is_the_marginal_likelihood_of_scikit_learn():
@@ -50,8 +60,8 @@ def test_the_gradient_is_that_of_finite_differences():
     pairs = _Pairs.between(data, data)
     rng = np.random.default_rng(2)
     for _ in range(3):
-        log = _prior(3)[0] + 0.4 * rng.standard_normal(12)
-        steps = 1e-6 * np.eye(12)
+        log = _prior(3)[0] + 0.4 * rng.standard_normal(13)
+        steps = 1e-6 * np.eye(13)
         numeric = [
             (loss(log + step, data, pairs)[0] - loss(log - step, data, pairs)[0]) / 2e-6
             for step in steps
