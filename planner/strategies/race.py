@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.forecast import Forecast, Trial, backtest, blended, fallen, forecast
 from planner.lattice import space_filling
-from planner.noise import smoothed
+from planner.noise import difference, smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 from planner.strategies.halving import FINALISTS
@@ -30,11 +30,12 @@ class Race(Scripted):
     """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
 
     Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
-    candidates that the model likes best by then, for up to half of that rung. At each rung
-    those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the accuracy
-    forecast at their own horizons. The blend's weight is the largest that would have ordered
-    earlier rungs as well as any (:func:`planner.forecast.backtest`), 0 where forecasts mislead. As
-    many go on as the effort that is left can take to the end.
+    candidates that the model likes best by then, for up to half of that rung; where no starter has
+    left the accuracy that it began with, the model knows nothing and newcomers are spread. At each
+    rung those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the
+    accuracy forecast at their own horizons. The blend's weight is the largest that would have
+    ordered earlier rungs as well as any (:func:`planner.forecast.backtest`), 0 where forecasts
+    mislead. As many go on as the effort that is left can take to the end.
 
     From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
     sharpens the forecasts that choose the next, by what each may reach: a deviation above what is
@@ -154,12 +155,19 @@ class Race(Scripted):
 
     def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
-        others = self._others(ledger) if weight else self._unseen(ledger)
+        told = weight and self._risen(ledger)
+        others = self._others(ledger) if told else self._unseen(ledger)
         ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
         spent = self.effort - ledger.left
         spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
+
+    def _risen(self, ledger: Ledger) -> bool:
+        """Return whether a run has left the accuracy that it began with: else none tells much."""
+        seen = (ledger.curve(c) for c in _going(ledger, self.starters))
+        rises = ((_value(curve), curve.accuracies[0]) for curve in seen)
+        return any(now - begun > difference(now, self.examples) for now, begun in rises)
 
     def _unseen(self, ledger: Ledger) -> list[Candidate]:
         return [c for c in self.spread if c not in ledger.curves]

@@ -219,3 +219,21 @@ def test_starters_are_spread_over_what_the_effort_finishes():
         assert max(horizons[c] for c in spread) <= 378
         begun += [len({c.down_density for c in spread[:4]})]
     assert min(begun) >= 3
+
+
+@pytest.mark.parametrize("starts", [0.1, 0.9])
+def test_newcomers_are_spread_where_no_starter_has_risen(starts: float):
+    """At chance throughout, or falling: what the model would like best is an accident."""
+    horizons = dict.fromkeys(GRID, 200)
+    strategy = race(horizons, 700)
+    first = strategy.propose({})
+    flat = {e.candidate: Curve((1, 2, 5), (starts,) * 3, e.rounds, horizon=200) for e in first}
+    newcomers = [e.candidate for e in strategy.propose(flat)]
+    unseen = [c for c in strategy.spread if c not in flat]
+    assert newcomers == unseen[: len(newcomers)]
+    risen = {
+        c: replace(k, accuracies=tuple(r * (0.05 + 0.01 * math.log2(c.rank)) for r in (1, 2, 5)))
+        for c, k in flat.items()
+    }
+    liked = [e.candidate for e in race(horizons, 700).propose(risen)]
+    assert liked != unseen[: len(liked)]
