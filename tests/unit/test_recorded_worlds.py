@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -70,6 +72,17 @@ def test_what_is_true_is_the_mean_over_seeds(world):
     horizon = world.curve(best, 400).horizon
     assert world.truth(best) == pytest.approx(accuracy(best, 1, 0.9 * horizon), abs=0.01)
     assert world.regret(Candidate(4, 0.25, 1.0)) > 3
+
+
+def test_every_committed_grid_is_as_its_recipe_says(recorded):
+    recipe = tomllib.loads((recorded.HERE / "inputs.toml").read_text(encoding="utf-8"))
+    for told in recipe["grid"]:
+        world = recorded.Recorded.read(told["name"], seed=0)
+        assert world.cell.dense_rounds == told["dense_rounds"]
+        assert world.longest == told["rounds"]
+        assert len(world.horizons) == len(told["ranks"]) * len(told["densities"]) ** 2
+        off = [world.curve(c, 1).horizon / h - 1 for c, h in world.horizons.items()]
+        assert abs(np.median(off)) < 0.02  # bytes are predicted for the right adapter
 
 
 @pytest.mark.parametrize("name", ["race", "halving"])
