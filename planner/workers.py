@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
+from typing import Any
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import FlossError, NonFiniteUpdateError
@@ -88,7 +91,7 @@ def train_all(
     """
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
-        executor.submit(_extend_all, store, [jobs[index] for index in indices]): indices
+        _submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
         for indices in _groups(lacking, workers)
     }
     pending = set(futures)
@@ -104,6 +107,21 @@ def train_all(
     for future, indices in futures.items():
         trained.update(zip(indices, future.result(), strict=True))
     return [trained.get(index, 0) for index in range(len(jobs))]
+
+
+def _submit(executor: Executor, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+    """Submit a call; Ctrl-C waits until a worker that it starts is known, to be ended with it.
+
+    A process inherits what is held back, so that no worker hears of Ctrl-C while it starts.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        return executor.submit(function, *arguments)
+    resource_tracker.ensure_running()  # starting it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return executor.submit(function, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _groups(indices: Sequence[int], workers: int) -> Iterator[Sequence[int]]:
@@ -132,7 +150,7 @@ def test_all(
     """Return the test accuracy of each run at a round; what is cached starts no worker."""
     known = [store.cached_test(config, round_) for config, round_ in jobs]
     futures = {
-        index: executor.submit(store.test, *jobs[index])
+        index: _submit(executor, store.test, *jobs[index])
         for index, metrics in enumerate(known)
         if metrics is None
     }
