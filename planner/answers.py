@@ -95,8 +95,8 @@ class Sight:
         return _answer(self, limit, affordable)
 
     def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
-        """Return whether a candidate's rounds, as predicted, are short enough in the mean."""
-        closing_R = limit.closing(self.predicted[candidate])
+        """Return whether a candidate's rounds are short enough: in the mean of what is known."""
+        closing_R = limit.closing(self.stored.get(candidate) or self.predicted[candidate])
         return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
 
 
