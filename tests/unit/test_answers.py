@@ -13,6 +13,7 @@ from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
 from planner.answers import Cell, answer_all, parse_cells, preferred
 from planner.budget import parse_budget
+from planner.cost import price
 from planner.intervals import Interval
 from planner.request import Request
 from planner.sentences import answer_row, answer_sentences
@@ -93,14 +94,13 @@ def test_a_run_that_ends_before_the_budget_is_a_forecast(paper: NetworkProfile, 
 
 def test_rounds_that_would_take_too_long_are_no_answer(paper: NetworkProfile, tmp_path: Path):
     asked = request(paper)
-    store = stored(asked, tmp_path, dict.fromkeys(SPACE, 20))
-    alone = {c: one(replace(asked, candidates=[c]), store, "1GB") for c in SPACE}
-    quickest, second = sorted(SPACE, key=lambda c: alone[c].simulated_s)[:2]
-    between_s = (alone[quickest].simulated_s + alone[second].simulated_s) / 40
-    limited = one(replace(asked, max_round_s=between_s), store, "1GB")
-    assert (limited.candidate, limited.searched) == (quickest, 1)
-    none = one(replace(asked, max_round_s=0.1 * between_s), store, "1GB")
-    assert (none.kind, none.searched) == ("unknown", 0)
+    round_s = sorted(cost.round_s for c, cost in price(asked).of.items() if c in SPACE)
+    between = replace(asked, max_round_s=(round_s[1] + round_s[2]) / 2)
+    assert one(between, CurveStore(tmp_path / "none", "cpu"), "1GB").searched == 2
+    # Rounds of stored runs are as long as they were: here, of a few bytes each.
+    quick = replace(asked, max_round_s=round_s[0] / 2)
+    known = one(quick, stored(asked, tmp_path / "some", {B: 20}), "1GB")
+    assert (known.candidate, known.searched) == (B, 1)
 
 
 def test_an_answer_says_in_what_else_a_candidate_differs():
