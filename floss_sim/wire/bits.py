@@ -97,12 +97,13 @@ class SymbolWriter:
     def done(self) -> bytes:
         """Return the fewest bytes that read back so, as if zeros followed them."""
         settled, (low, span) = self._coder.pos()
-        words = self._coder.get_compressed()[:settled].astype(">u4").tobytes()
+        words: bytes = self._coder.get_compressed()[:settled].astype(">u4").tobytes()
         end = _roundest(low, span)
         if end > _ALL_ONES and low <= _ALL_ONES - _LOWER:
             # The coder itself would have ended below the next word: what is settled counts one up.
             words = (int.from_bytes(words, "big") + 1).to_bytes(len(words), "big")
-        return (words + (end & _ALL_ONES).to_bytes(_STATE_BYTES, "big")).rstrip(b"\0")
+        section: bytes = words + (end & _ALL_ONES).to_bytes(_STATE_BYTES, "big")
+        return section.rstrip(b"\0")
 
 
 def _roundest(low: int, span: int) -> int:
