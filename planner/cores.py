@@ -55,6 +55,18 @@ def known(root: Path, config: RunConfig, cores: int) -> Cores | None:
         return None
 
 
+def prepare(root: Path) -> None:
+    """Make the folder of decisions.
+
+    Raises:
+        RecordError: It cannot be created.
+    """
+    try:
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot create {root / FOLDER}: {error.strerror}") from None
+
+
 def decide(
     root: Path,
     config: RunConfig,
@@ -73,16 +85,13 @@ def decide(
         RecordError: The decision cannot be written.
         FlossError: The model cannot be trained.
     """
+    prepare(root)
     speeds = (measure or speeds_of)(config, cores)
     separate, together = Cores(cores, 1), Cores(1, cores)
     best = together if speeds[together] > _CLEARLY * speeds[separate] else separate
-    path = _path(root, config, cores)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecordError(f"cannot write {path.parent}: {error.strerror}") from None
     said = {way.describe(): round(speed, 2) for way, speed in speeds.items()}
-    write_atomically(path, json.dumps({**asdict(best), "rounds_per_s": said}, indent=2))
+    kept = json.dumps({**asdict(best), "rounds_per_s": said}, indent=2)
+    write_atomically(_path(root, config, cores), kept)
     return best
 
 

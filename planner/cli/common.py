@@ -18,9 +18,9 @@ from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import parse_bytes
 from planner import report
 from planner.cli.answering import print_answers
-from planner.cores import Cores, decide, known
+from planner.cores import Cores, decide, known, prepare
 from planner.plan import Plan
-from planner.planning import StoppedError, make_plan
+from planner.planning import StoppedError, make_plan, refuse_early
 from planner.progress import Progress
 from planner.request import Request
 from planner.sought import FRONT, front_rows, front_title
@@ -74,11 +74,14 @@ def open_store(
             before, or as is measured now.
 
     Raises:
+        BudgetError: The request would be refused.
         RecordError: The store cannot be written.
     """
     place, cores, model = root or default_root(), os.cpu_count() or 1, request.reference()
     chosen = known(place, model, cores) if device == "cpu" else None
     if chosen is None and device == "cpu" and workers is None and cores > 1:
+        refuse_early(request)
+        prepare(place)
         console = Console(stderr=True, highlight=False)
         console.print(f"measuring once how {cores} cores train fastest")
         chosen = decide(place, model, cores)

@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_decided_anew(tmp_path: Path, config: RunConfig, 
 
 def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, config: RunConfig):
     (tmp_path / "file").touch()
-    with pytest.raises(RecordError, match="cannot write"):
+    with pytest.raises(RecordError, match="cannot create"):
         decide(tmp_path / "file", config, 2, speeds(1, 2))
 
 
