@@ -152,7 +152,7 @@ class _Training:
         chosen = torch.from_numpy(batches).to(party.model.device)
         return _Take(
             party, active, self.values_CN[: len(active)], self._optimizer, number,
-            party.x[chosen], party.y[chosen],
+            party.x.index_select(0, chosen), party.y.index_select(0, chosen),
         )  # fmt: skip
 
 
