@@ -21,7 +21,7 @@ from planner.search import Strategy, search
 from planner.seeking import Start, Until, reached, seek
 from planner.space import Candidate
 from planner.store import CurveStore, measured
-from planner.strategies import DEFAULT, maker
+from planner.strategies import DEFAULT, BoundedStrategy, maker
 
 
 class StoppedError(Exception):
@@ -103,7 +103,7 @@ def refuse_early(request: Request) -> None:
         _strategy(request, request.search, costs, effort - _kept(request, costs, effort))
 
 
-def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> Strategy:
+def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> BoundedStrategy:
     return maker(name)(
         {c: costs.of[c].horizon for c in costs.searched},
         {c: costs.of[c].run_bytes for c in costs.searched},
