@@ -14,7 +14,7 @@ from floss_sim.layout import WEIGHT
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"
-_ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 16 * 2**30, "mps": 4 * 2**30}
+_ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
 _MOST = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU more is slower: caches end
 
 
