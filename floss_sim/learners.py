@@ -82,6 +82,10 @@ class Unlearned:
         """Go on from a version."""
         self.version = snapshot.version
 
+    def device_peak_bytes(self) -> int | None:
+        """Return None: there is no device."""
+        return None
+
 
 class SizeOnlyLearner(Unlearned):
     """Answers with predicted sizes; nothing is trained.
@@ -210,6 +214,10 @@ class ReplayLearner:
         """Go on from a version."""
         self._version = snapshot.version
 
+    def device_peak_bytes(self) -> int | None:
+        """Return None: there is no device."""
+        return None
+
 
 class ResumingLearner:
     """Answers from the record up to its last round, then from a live learner.
@@ -274,3 +282,7 @@ class ResumingLearner:
     def restore(self, snapshot: Snapshot) -> None:
         """Refuse: a resuming learner is built from its snapshot."""
         raise NotImplementedError("a resuming learner is built from its snapshot")
+
+    def device_peak_bytes(self) -> int | None:
+        """Return that of the live learner, once it trains."""
+        return self._live.device_peak_bytes() if self._awake else None

@@ -180,7 +180,7 @@ class Snapshot:
 class Learner(Protocol):
     """The one seam between time and learning.
 
-    The simulator calls the first five at simulated instants; the run folder calls the last three
+    The simulator calls the first five at simulated instants; the run folder calls the last four
     between rounds. ``train`` is a pure function of its arguments and of named random streams, so
     that a learner may compute all that is under way when the first dispatch is asked for.
     """
@@ -208,3 +208,6 @@ class Learner(Protocol):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
+
+    def device_peak_bytes(self) -> int | None:
+        """Return the most memory of a device of its own so far; None where it has the host's."""

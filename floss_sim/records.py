@@ -370,16 +370,21 @@ class RunFolder:
                 if path.name not in named:
                     path.unlink(missing_ok=True)
 
-    def note_host(self, after: int, round_: int, seconds: float) -> None:
+    def note_host(
+        self, after: int, round_: int, seconds: float, device_peak_bytes: int | None = None
+    ) -> None:
         """Append what a run has taken since it was opened, for people and estimates.
 
         Args:
             after: Rounds that were committed when it was opened.
             round_: The last round now.
             seconds: Host seconds in between.
+            device_peak_bytes: The most memory of the device that trains, if it is not the host.
         """
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         note = {"after": after, "round": round_, "host_s": seconds, "peak_memory_kb": peak_kb}
+        if device_peak_bytes is not None:
+            note["device_peak_kb"] = device_peak_bytes // 1024
         with (self.path / "host.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(note) + "\n")
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TypeAlias
 
 import numpy as np
+
+Draw: TypeAlias = Callable[[], np.random.Generator]  # gives the same one whenever it is called
 
 
 def _digest(seed: int, names: tuple[str | int, ...]) -> int:
@@ -21,6 +26,11 @@ def _digest(seed: int, names: tuple[str | int, ...]) -> int:
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Return the generator that belongs to a seed and a path of names."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_digest(seed, names))))
+
+
+def stream_when_asked(seed: int, *names: str | int) -> Draw:
+    """Return what makes the named stream when it is first called; few selections draw."""
+    return cache(partial(stream, seed, *names))
 
 
 def stream_seed(seed: int, *names: str | int) -> int:

@@ -253,7 +253,8 @@ class _Ledger:
         if self._commit_every_s:  # large checkpoints of many clients: a tenth of the time
             self._commit_every_s = max(self._commit_every_s, 10 * (self._committed - began))
         elapsed_s = self._clock() - self._began
-        self._folder.note_host(self._done, self._rounds[-1]["round"], elapsed_s)
+        last, peak_bytes = self._rounds[-1]["round"], learner.device_peak_bytes()
+        self._folder.note_host(self._done, last, elapsed_s, peak_bytes)
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:
         """Return everything as tables."""

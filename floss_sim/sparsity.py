@@ -62,9 +62,11 @@ def top_k_mask(values_N: Vector, count: int) -> Mask:
     if count == entries:
         return np.ones(entries, dtype=bool)
     threshold = np.partition(magnitude_N, entries - count)[entries - count]
-    mask_N: Mask = magnitude_N > threshold
-    ties = np.flatnonzero(magnitude_N == threshold)
-    mask_N[ties[: count - np.count_nonzero(mask_N)]] = True
+    mask_N: Mask = magnitude_N >= threshold
+    too_many = np.count_nonzero(mask_N) - count
+    if too_many:
+        ties = np.flatnonzero(magnitude_N == threshold)
+        mask_N[ties[-too_many:]] = False
     return mask_N
 
 

@@ -7,6 +7,7 @@ it trained and how far: it gets better with time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -88,7 +89,15 @@ class Sight:
         request = replace(self.shelf.request, budget=budget, profile=self.profile)
         limit = resolve(request)
         horizons = dict(_horizons(self, limit, request.max_rounds))
-        return _answer(self, limit, {c: measured(n) for c, n in horizons.items() if n})
+        affordable = {c: measured(n) for c, n in horizons.items() if n}
+        if request.max_round_s < math.inf:
+            affordable = {c: n for c, n in affordable.items() if self._is_quick(c, limit)}
+        return _answer(self, limit, affordable)
+
+    def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
+        """Return whether a candidate's rounds are short enough: in the mean of what is known."""
+        closing_R = limit.closing(self.stored.get(candidate) or self.predicted[candidate])
+        return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
 
 
 def answer_all(request: Request, cells: Sequence[Cell], store: CurveStore) -> tuple[Answer, ...]:

@@ -96,6 +96,15 @@ class Effort:
         }  # fmt: skip
 
 
+def of_fraction(request: Request, costs: Costs) -> Effort:
+    """Return what a request's search may train, where that is a fraction of the full grid.
+
+    Raises:
+        BudgetError: It finishes no run; says what would do.
+    """
+    return Effort(int(request.effort * costs.grid_rounds)).checked(costs)
+
+
 def allot(
     request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
 ) -> Effort:
@@ -105,7 +114,7 @@ def allot(
         BudgetError: It finishes no run; says what would do.
     """
     if request.training_s is None:
-        return Effort(int(request.effort * costs.grid_rounds)).checked(costs)
+        return of_fraction(request, costs)
     began = time.monotonic()
     per_epoch_s = _noted(request, store, costs.of) or _measured(
         request, costs, store, executor, workers

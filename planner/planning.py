@@ -9,7 +9,7 @@ from dataclasses import replace
 from floss_sim.errors import BudgetError
 from planner.choice import cheapest, choose, contenders, reserve
 from planner.cost import Costs, price
-from planner.effort import Effort, allot
+from planner.effort import Effort, allot, of_fraction
 from planner.explain import Known, explain
 from planner.intervals import intervals
 from planner.objective import Point, front
@@ -21,7 +21,7 @@ from planner.search import Strategy, search
 from planner.seeking import Start, Until, reached, seek
 from planner.space import Candidate
 from planner.store import CurveStore, measured
-from planner.strategies import DEFAULT, maker
+from planner.strategies import DEFAULT, BoundedStrategy, maker
 
 
 class StoppedError(Exception):
@@ -61,14 +61,7 @@ def make_plan(
     effort = allot(request, costs, store, executor, workers)
 
     def start(name: str, costs: Costs, rounds: int) -> tuple[Strategy, Runs]:
-        strategy = maker(name)(
-            {c: costs.of[c].horizon for c in costs.searched},
-            {c: costs.of[c].run_bytes for c in costs.searched},
-            rounds,
-            request.seed,
-            measured,
-            request.judged()["validation"],
-        )
+        strategy = _strategy(request, name, costs, rounds)
         runs = Runs(request, costs, store, executor, on_progress, strategy.expected, workers)
         return strategy, runs
 
@@ -95,6 +88,30 @@ def make_plan(
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
+
+
+def refuse_early(request: Request) -> None:
+    """Check what can be checked of a request before anything is trained.
+
+    Raises:
+        BudgetError: No candidate can afford two rounds, or the effort finishes no run.
+        ConfigError: There is no such search, or it lacks a library.
+    """
+    costs = price(request.checked())
+    if request.training_s is None:
+        effort = of_fraction(request, costs).rounds
+        _strategy(request, request.search, costs, effort - _kept(request, costs, effort))
+
+
+def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> BoundedStrategy:
+    return maker(name)(
+        {c: costs.of[c].horizon for c in costs.searched},
+        {c: costs.of[c].run_bytes for c in costs.searched},
+        rounds,
+        request.seed,
+        measured,
+        request.judged()["validation"],
+    )
 
 
 def _kept(request: Request, costs: Costs, effort: int) -> int:

@@ -40,6 +40,8 @@ def explained(plan: Plan) -> list[str]:
 def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
     """Return where, what (rank, densities, rounds), how good, how known, and what would confirm it.
 
+    At last what else the candidate is, where candidates vary in more.
+
     Args:
         answer: The answer.
         network: The plan's, which is left out.
@@ -47,7 +49,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
     where = answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
     confirm = _confirm(answer)
     if answer.candidate is None or answer.accuracy is None:
-        return (where, *["-"] * 5, answer.kind, confirm)
+        return (where, *["-"] * 5, answer.kind, confirm, "")
     best = answer.candidate
     return (
         where,
@@ -58,6 +60,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         f"{'~' if answer.interval else ''}{answer.accuracy:.3f}",
         answer.kind,
         confirm,
+        best.other,
     )
 
 

@@ -21,7 +21,6 @@ from floss_sim.records import RunFolder
 from floss_sim.run import run
 from floss_sim.training import learner_kind, open_learner, side_by_side, test_metrics
 
-THREADS = 1  # of torch in a worker process: one process a core
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
 _EVERY = 10
 _BETWEEN = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})
@@ -49,12 +48,13 @@ class CurveStore:
     """Learning curves under ``root``, trained on ``device`` (``"cpu"`` or ``"cuda"``).
 
     Plans do not need the accuracy of the server's dense P; ``diagnose`` has it measured, too, in
-    rounds that are trained from now on.
+    rounds that are trained from now on. Each process trains with so many ``threads``.
     """
 
     root: Path
     device: str
     diagnose: bool = False
+    threads: int = 1
 
     def folder(self, config: RunConfig) -> RunFolder:
         """Return the folder of a run, created if it is new.
@@ -76,7 +76,7 @@ class CurveStore:
 
     def _describe(self, config: RunConfig) -> dict[str, Any]:
         kind = learner_kind(config, device=self.device)
-        return config.description(kind, self.device, THREADS)
+        return config.description(kind, self.device, self.threads)
 
     def _path(self, description: Mapping[str, Any]) -> Path:
         return self.root / str(description["fingerprint"])[:32]
@@ -104,7 +104,9 @@ class CurveStore:
                 run(
                     config,
                     load_profile(_RECORDED_ON),
-                    open_learner(config, self.device, THREADS, grid=grid, diagnose=self.diagnose),
+                    open_learner(
+                        config, self.device, self.threads, grid=grid, diagnose=self.diagnose
+                    ),
                     rounds=rounds,
                     folder=folder,
                     eval_every=_EVERY,

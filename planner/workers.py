@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import FlossError, NonFiniteUpdateError
@@ -27,14 +31,18 @@ from planner.store import CurveStore
 
 _TICK_S = 0.3
 _TOGETHER = 4  # runs that train side by side in a worker; of 5 clients each, more gain no more
+_START_S = 120.0
 Job = tuple[RunConfig, int]
+
+_gate: Barrier | None = None  # of a worker
 
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
     """Yield an executor of spawned worker processes; on an error nothing more is started."""
+    context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
+        workers, context, initializer=_begin, initargs=(context.Barrier(workers),)
     )
     try:
         yield pool
@@ -51,8 +59,21 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _die_with_parent() -> None:
+def _begin(gate: Barrier) -> None:
+    global _gate
+    _gate = gate
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    _die_with_parent()
+
+
+def meet() -> None:
+    """Wait in a worker until all workers of its pool do, or for as long as starting may take."""
+    if _gate is not None:
+        with suppress(threading.BrokenBarrierError):
+            _gate.wait(_START_S)
+
+
+def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -88,7 +109,7 @@ def train_all(
     """
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
-        executor.submit(_extend_all, store, [jobs[index] for index in indices]): indices
+        submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
         for indices in _groups(lacking, workers)
     }
     pending = set(futures)
@@ -104,6 +125,21 @@ def train_all(
     for future, indices in futures.items():
         trained.update(zip(indices, future.result(), strict=True))
     return [trained.get(index, 0) for index in range(len(jobs))]
+
+
+def submit(executor: Executor, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+    """Submit a call; Ctrl-C waits until a worker that it starts is known, to be ended with it.
+
+    A process inherits what is held back, so that no worker hears of Ctrl-C while it starts.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        return executor.submit(function, *arguments)
+    resource_tracker.ensure_running()  # starting it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return executor.submit(function, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _groups(indices: Sequence[int], workers: int) -> Iterator[Sequence[int]]:
@@ -132,7 +168,7 @@ def test_all(
     """Return the test accuracy of each run at a round; what is cached starts no worker."""
     known = [store.cached_test(config, round_) for config, round_ in jobs]
     futures = {
-        index: executor.submit(store.test, *jobs[index])
+        index: submit(executor, store.test, *jobs[index])
         for index, metrics in enumerate(known)
         if metrics is None
     }

@@ -77,7 +77,10 @@ class Published:
 
     def outputs(self, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return a batch's logits and targets."""
-        return self.inputs.targets(model(**self.inputs.read(x)).logits, x, y)
+        bf16 = self.config.client.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            logits = model(**self.inputs.read(x)).logits
+        return self.inputs.targets(logits.float(), x, y)
 
 
 def largest(vector: torch.Tensor, density: float) -> torch.Tensor:

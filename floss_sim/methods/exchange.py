@@ -21,7 +21,7 @@ from floss_sim.layout import Layout
 from floss_sim.methods.masks import MaskHistory
 from floss_sim.methods.method import Method
 from floss_sim.methods.selectors import SameMask
-from floss_sim.rng import stream
+from floss_sim.rng import Draw, stream, stream_when_asked
 from floss_sim.sparsity import Mask, Vector
 from floss_sim.wire import VALUE_CODES, decode, encode, sent_entries
 
@@ -60,7 +60,7 @@ class Exchange:
         """Shrink the persistent mask where its schedule says so; return what is still alive."""
         mask = self.method.persistent
         if mask and mask.changes(version):
-            draw = stream(self.seed, "version", version, "mask")
+            draw = stream_when_asked(self.seed, "version", version, "mask")
             kept_N = mask.at(version).mask(self.layout, vector_N, draw, history.alive())
             history.prune(kept_N, version)
         return history.alive()
@@ -71,7 +71,7 @@ class Exchange:
         """Return the entries of a version that a tier's clients receive."""
         if self.method.persistent:
             return history.alive()
-        draw = stream(self.seed, "version", version, "mask")
+        draw = stream_when_asked(self.seed, "version", version, "mask")
         return self.method.tiers[tier].download.mask(self.layout, vector_N, draw)
 
     def download(
@@ -181,7 +181,7 @@ class Exchange:
         if isinstance(selector, SameMask) or selector.shared:
             mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
         else:
-            mask_N = selector.mask(self.layout, update_N, self._draw(client, sequence, "mask"))
+            mask_N = selector.mask(self.layout, update_N, self._draw(client, sequence))
         blob = encode(
             self.layout,
             update_N,
@@ -208,7 +208,7 @@ class Exchange:
         if not selector.shared:
             return None
         zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
-        known_N = selector.mask(self.layout, zeros_N, self._draw(client, sequence, "mask"))
+        known_N = selector.mask(self.layout, zeros_N, self._draw(client, sequence))
         return None if known_N.all() else known_N
 
     def update(self, blob: bytes, known_N: Mask | None) -> Vector:
@@ -218,5 +218,6 @@ class Exchange:
     def _rounding(self, values: str, *names: int | str) -> np.random.Generator | None:
         return stream(self.seed, *names) if VALUE_CODES[values].rounds_at_random else None
 
-    def _draw(self, client: int, sequence: int, what: str) -> np.random.Generator:
-        return stream(self.seed, "client", client, "dispatch", sequence, "upload", what)
+    def _draw(self, client: int, sequence: int) -> Draw:
+        names = ("client", client, "dispatch", sequence, "upload", "mask")
+        return stream_when_asked(self.seed, *names)

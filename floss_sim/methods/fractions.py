@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.layout import HEAD_BIAS, HEAD_WEIGHT, Layout
+from floss_sim.rng import Draw
 from floss_sim.sparsity import (
     Mask,
     Vector,
@@ -58,14 +59,14 @@ class _Fraction:
         for where, entries, is_head in _groups(layout, self.scope, self.dense_head):
             yield where, entries if is_head else kept_count(entries, self.density)
 
-    def _choose(self, values: Vector, count: int, draw: np.random.Generator) -> Mask:
+    def _choose(self, values: Vector, count: int, draw: Draw) -> Mask:
         raise NotImplementedError
 
     def mask(
         self,
         layout: Layout,
         values_N: Vector,
-        draw: np.random.Generator,
+        draw: Draw,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return the mask of the selected entries; a pure function of the arguments."""
@@ -101,7 +102,7 @@ class TopK(_Fraction):
 
     shared: ClassVar[bool] = False
 
-    def _choose(self, values: Vector, count: int, draw: np.random.Generator) -> Mask:
+    def _choose(self, values: Vector, count: int, draw: Draw) -> Mask:
         return top_k_mask(values, count)
 
 
@@ -111,8 +112,8 @@ class RandomK(_Fraction):
 
     shared: ClassVar[bool] = True
 
-    def _choose(self, values: Vector, count: int, draw: np.random.Generator) -> Mask:
-        return random_k_mask(values.size, count, draw)
+    def _choose(self, values: Vector, count: int, draw: Draw) -> Mask:
+        return random_k_mask(values.size, count, draw())
 
     def settings(self) -> dict[str, Any]:
         """Return the density, and what differs from a global top-k."""

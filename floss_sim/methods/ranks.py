@@ -13,6 +13,7 @@ import numpy as np
 
 from floss_sim.errors import LayoutError
 from floss_sim.layout import LORA_A, LORA_B, Layout, TensorSpec
+from floss_sim.rng import Draw
 from floss_sim.sparsity import Mask, Vector, format_density, kept_count, top_k_mask
 
 
@@ -60,7 +61,7 @@ class Ranks:
         self,
         layout: Layout,
         values_N: Vector,
-        draw: np.random.Generator,
+        draw: Draw,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return the mask of the chosen ranks of every adapter and of the head."""

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from floss_sim.layout import Layout
+from floss_sim.rng import Draw
 from floss_sim.sparsity import Mask, Vector
 
 
@@ -46,10 +47,17 @@ class Selector(Protocol):
         self,
         layout: Layout,
         values_N: Vector,
-        draw: np.random.Generator,
+        draw: Draw,
         within_N: Mask | None = None,
     ) -> Mask:
-        """Return the mask of the selected entries, all of them inside ``within_N`` if given."""
+        """Return the mask of the selected entries, all of them inside ``within_N`` if given.
+
+        Args:
+            layout: Names the entries.
+            values_N: What is ranked.
+            draw: Gives the stream of a random selection.
+            within_N: What may be selected.
+        """
 
     def settings(self) -> dict[str, Any]:
         """Return what differs from the defaults, as plain values, for fingerprints."""
@@ -73,7 +81,7 @@ class Everything:
         self,
         layout: Layout,
         values_N: Vector,
-        draw: np.random.Generator,
+        draw: Draw,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return a mask of ones, or ``within_N``."""

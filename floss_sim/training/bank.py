@@ -1,4 +1,4 @@
-"""The LoRA bank: layers that hold an adapter or a head for each of several clients.
+"""The LoRA bank: layers that hold an adapter, a bias or a head for each of several clients.
 
 A batch is the examples of all clients, one client after another. The frozen layer sees it as one
 large matrix; the clients' own weights meet their own examples in batched products. Clients with
@@ -160,6 +160,112 @@ class BankLinear(nn.Module):
         return adapted
 
 
+class _Shift(torch.autograd.Function):
+    """``y + b`` client by client."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: torch.Tensor, parties: Sequence[Segments], *biases: torch.Tensor
+    ) -> torch.Tensor:
+        y = y.contiguous()
+        out = torch.empty_like(y)
+        for party, bias_CO in zip(parties, biases, strict=True):
+            for run, y_c, out_c in party.parts(y, out):
+                torch.add(y_c, bias_CO[run.clients].to(y.dtype).unsqueeze(1), out=out_c)
+        ctx.parties, ctx.shapes = parties, [bias_CO.shape for bias_CO in biases]
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        dy = dy.contiguous()
+        gradients = [dy.new_empty(shape) for shape in ctx.shapes]
+        for party, dbias_CO in zip(ctx.parties, gradients, strict=True):
+            for run, dy_c in party.parts(dy):
+                torch.sum(dy_c, 1, out=dbias_CO[run.clients])
+        return dy, None, *gradients
+
+
+class BankBias(nn.Module):
+    """A frozen layer with a bias for each client.
+
+    Attributes:
+        bias: (C, O) of each party.
+
+    Args:
+        base: The layer, whose own bias becomes zero: linear or a norm, (E, ..., O), or a
+            convolution, (E, O, H, W).
+        batch: The segments of the batch.
+    """
+
+    def __init__(self, base: nn.Module, batch: Batch) -> None:
+        super().__init__()
+        self.base = base
+        self.weight = base.weight  # the model library asks for its dtype
+        self.bias: list[torch.Tensor] = []
+        self._channel = 1 if isinstance(base, nn.Conv2d) else -1
+        self._batch = batch
+        nn.init.zeros_(base.bias)  # type: ignore[arg-type]
+
+    def clear(self) -> None:
+        """Hold no party's biases."""
+        self.bias.clear()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the layer does."""
+        y = self.base(x).movedim(self._channel, -1)
+        shifted: torch.Tensor = _Shift.apply(  # type: ignore[no-untyped-call]
+            y, self._batch.parties, *self.bias
+        )
+        return shifted.movedim(-1, self._channel)
+
+
+class _Heads(torch.autograd.Function):
+    """``x W + b`` client by client; gradients are written once, as they lie in memory."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        parties: Sequence[Segments],
+        biased: bool,
+        *heads: torch.Tensor,
+    ) -> torch.Tensor:
+        """Take the weights of all parties, then, if they are biased, the biases of all."""
+        x = x.contiguous()
+        heads = tuple(tensor.to(x.dtype) for tensor in heads)
+        weights, biases = heads[: len(parties)], heads[len(parties) :]
+        out = x.new_empty(*x.shape[:-1], weights[0].shape[1])
+        for index, (party, weight_CKI) in enumerate(zip(parties, weights, strict=True)):
+            for run, x_c, out_c in party.parts(x, out):
+                weight_cIK = weight_CKI[run.clients].mT
+                if biased:
+                    bias_c1K = biases[index][run.clients].unsqueeze(1)
+                    torch.baddbmm(bias_c1K, x_c, weight_cIK, out=out_c)
+                else:
+                    torch.bmm(x_c, weight_cIK, out=out_c)
+        ctx.save_for_backward(x, *weights)
+        ctx.parties, ctx.biased = parties, biased
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        needs_x = ctx.needs_input_grad[0]
+        dy, dx = dy.contiguous(), torch.empty_like(x) if needs_x else x
+        slopes = [torch.empty_like(weight_CKI) for weight_CKI in weights]
+        biases = [dy.new_empty(w.shape[:2]) for w in weights] if ctx.biased else []
+        for index, (party, weight_CKI) in enumerate(zip(ctx.parties, weights, strict=True)):
+            for run, dy_c, x_c, dx_c in party.parts(dy, x, dx):
+                torch.bmm(dy_c.mT, x_c, out=slopes[index][run.clients])
+                if ctx.biased:
+                    torch.sum(dy_c, 1, out=biases[index][run.clients])
+                if needs_x:
+                    torch.bmm(dy_c, weight_CKI[run.clients], out=dx_c)
+        return dx if needs_x else None, None, None, *slopes, *biases
+
+
 class BankHead(nn.Module):
     """A linear head for each client.
 
@@ -184,18 +290,9 @@ class BankHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (E, ..., K) of (E, ..., I)."""
-        x = x.contiguous()
-        biases: Sequence[torch.Tensor | None] = self.bias or [None] * len(self.weight)
-        scores = [
-            _scores(x_c, weight[run.clients], None if bias is None else bias[run.clients])
-            for party, weight, bias in zip(self._batch.parties, self.weight, biases, strict=True)
-            for run, x_c in party.parts(x)
-        ]
-        shaped = [part.reshape(-1, *x.shape[1:-1], part.shape[-1]) for part in scores]
-        return shaped[0] if len(shaped) == 1 else torch.cat(shaped)
-
-
-def _scores(x_c: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    if bias is None:
-        return torch.bmm(x_c, weight.mT)
-    return torch.baddbmm(bias.unsqueeze(1), x_c, weight.mT)
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        scores: torch.Tensor = _Heads.apply(  # type: ignore[no-untyped-call]
+            x, self._batch.parties, bool(self.bias), *self.weight, *self.bias
+        )
+        return scores

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from floss_sim.config import RunConfig
 from floss_sim.families import family_of
 from floss_sim.layout import (
+    BIAS,
     HEAD_BIAS,
     HEAD_WEIGHT,
     LORA_A,
@@ -29,15 +30,22 @@ from floss_sim.layout import (
     initial_values,
 )
 from floss_sim.sparsity import Vector
-from floss_sim.training.bank import BankHead, BankLinear, Batch, Segments
+from floss_sim.training.bank import BankBias, BankHead, BankLinear, Batch, Segments
 from floss_sim.training.dropout import Draws, install
 from floss_sim.training.frozen import speed_up
 from floss_sim.training.inputs import Reader, Tensors, reader
 from floss_sim.training.loading import checkpoint_layers, load_backbone
-from floss_sim.training.parameters import first_of
+from floss_sim.training.parameters import bound, first_of
 
-_ATTRIBUTES = {LORA_A: "a", LORA_B: "b", HEAD_WEIGHT: "weight", HEAD_BIAS: "bias"}
-Place = BankLinear | BankHead
+Place = BankLinear | BankBias | BankHead
+# What holds a tensor of each kind, and as which attribute.
+_PLACES: dict[str, tuple[type[Place], str]] = {
+    LORA_A: (BankLinear, "a"),
+    LORA_B: (BankLinear, "b"),
+    BIAS: (BankBias, "bias"),
+    HEAD_WEIGHT: (BankHead, "weight"),
+    HEAD_BIAS: (BankHead, "bias"),
+}
 Bound = list[list[torch.Tensor]]  # by party, in the order of its layout
 
 
@@ -50,6 +58,7 @@ class Bank:
         batch: The segments that they read.
         draws: What dropout draws from.
         inputs: Reads the task's examples.
+        pretrained: The backbone's own biases in the places of the clients', by canonical name.
         bf16: Whether the forward pass runs under bfloat16 autocast.
     """
 
@@ -60,6 +69,7 @@ class Bank:
         batch: Batch,
         draws: Draws,
         inputs: Reader,
+        pretrained: Mapping[str, Vector],
         *,
         device: torch.device,
         bf16: bool = False,
@@ -67,6 +77,7 @@ class Bank:
         self.model = backbone.requires_grad_(False).eval()
         self.inputs = inputs
         self.draws = draws
+        self.pretrained = pretrained
         self.device = device
         self._places = places
         self._batch = batch
@@ -96,8 +107,8 @@ class Bank:
         return bound
 
     def _put(self, tensor: TensorSpec, values: torch.Tensor) -> None:
-        place = self._places[layer_of(tensor)]
-        getattr(place, _ATTRIBUTES[tensor.kind]).append(values)
+        _, attribute = _PLACES[tensor.kind]
+        getattr(self._places[layer_of(tensor)], attribute).append(values)
 
     def set_training(self, on: bool) -> None:
         """Switch dropout on or off; costs nothing where the mode is right already."""
@@ -133,17 +144,23 @@ class BankModel:
         layout: Names the entries of a row.
         scale: LoRA's alpha / rank.
         frozen: What the layout does not train, (R, I) each, on the device.
+        base: What offsets are added to: the pretrained values of biases, zero for all else.
     """
 
     def __init__(
-        self, bank: Bank, layout: Layout, scale: float, frozen: Mapping[TensorSpec, torch.Tensor]
+        self,
+        bank: Bank,
+        layout: Layout,
+        scale: float,
+        frozen: Mapping[TensorSpec, torch.Tensor],
+        base: Vector,
     ) -> None:
         self.bank = bank
         self.layout = layout
         self.scale = scale
         self.frozen = frozen
         self.inputs = bank.inputs
-        self.base: Vector = np.zeros(layout.entries, dtype=np.float32)
+        self.base = base
 
     @property
     def device(self) -> torch.device:
@@ -168,10 +185,10 @@ class BankModel:
         return self.bank.outputs(x, y, [[len(x)]])
 
 
-def banked_layers(config: RunConfig) -> tuple[str, ...]:
-    """Return the layers that a run adapts or trains; runs with the same ones can share a bank."""
+def banked_layers(config: RunConfig) -> Mapping[str, type[Place]]:
+    """Return what takes the place of which layers; runs with the same ones can share a bank."""
     tensors = (*config.layout.tensors, *config.layout.frozen)
-    return tuple(sorted({layer_of(tensor) for tensor in tensors}))
+    return {layer_of(tensor): _PLACES[tensor.kind][0] for tensor in tensors}
 
 
 def build_bank(config: RunConfig, device: torch.device) -> Bank:
@@ -183,6 +200,7 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     """
     backbone = load_backbone(config.task)
     batch, draws = Batch(), Draws(device)
+    pretrained = _pretrained(config.layout, backbone)
     places = _put_layers(backbone, config, batch)
     backbone.to(device)
     install(backbone, backbone, draws)
@@ -191,7 +209,7 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
         checkpoint_layers(backbone)
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
-        device=device, bf16=config.client.precision == "bf16",
+        pretrained, device=device, bf16=config.client.precision == "bf16",
     )  # fmt: skip
 
 
@@ -209,7 +227,22 @@ def build_bank_model(
         for tensor in config.layout.frozen
     }
     scale = config.task.lora.alpha / config.rank
-    return BankModel(bank or build_bank(config, device), config.layout, scale, frozen)
+    bank = bank or build_bank(config, device)
+    return BankModel(bank, config.layout, scale, frozen, _base(config.layout, bank.pretrained))
+
+
+def _pretrained(layout: Layout, backbone: PreTrainedModel) -> dict[str, Vector]:
+    """Return copies of the backbone's values of the layout's biases, flat, by name."""
+    biases = [tensor for tensor in layout.tensors if tensor.kind == BIAS]
+    found = bound(biases, backbone).items()
+    return {tensor.name: values.detach().numpy().ravel().copy() for tensor, values in found}
+
+
+def _base(layout: Layout, pretrained: Mapping[str, Vector]) -> Vector:
+    base_N = np.zeros(layout.entries, dtype=np.float32)
+    for name, values in pretrained.items():
+        base_N[layout.slices[name]] = values
+    return base_N
 
 
 def layer_of(tensor: TensorSpec) -> str:
@@ -222,13 +255,16 @@ def _put_layers(backbone: PreTrainedModel, config: RunConfig, batch: Batch) -> d
     family = family_of({"model_type": backbone.config.model_type})
     existing = {name for name, _ in backbone.named_modules()}
     places: dict[str, Place] = {}
-    for layer in banked_layers(config):
-        path = first_of([family.head] if layer == "head" else family.spellings(layer), existing)
-        dropout = nn.Dropout(config.task.lora.dropout)
-        places[layer] = (
-            BankHead(batch)
-            if layer == "head"
-            else BankLinear(backbone.get_submodule(path), dropout, batch)
-        )
+    for layer, kind in banked_layers(config).items():
+        path = first_of([family.head] if kind is BankHead else family.spellings(layer), existing)
+        places[layer] = _place(kind, backbone.get_submodule(path), config.task.lora.dropout, batch)
         backbone.set_submodule(path, places[layer])
     return places
+
+
+def _place(kind: type[Place], layer: nn.Module, dropout: float, batch: Batch) -> Place:
+    if kind is BankHead:
+        return BankHead(batch)
+    if kind is BankBias:
+        return BankBias(layer, batch)
+    return BankLinear(layer, nn.Dropout(dropout), batch)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
 from floss_sim.families import family_of
-from floss_sim.layout import PRETRAINED
+from floss_sim.layout import WEIGHT
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"
-_ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 16 * 2**30, "mps": 4 * 2**30}
+_ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
 _MOST = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU more is slower: caches end
 
 
@@ -50,7 +50,7 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
     if learner == "sequential":
         return Choice(SEQUENTIAL, 1)
     for tensor in config.layout.tensors:
-        if tensor.kind in PRETRAINED:
+        if tensor.kind == WEIGHT:
             reason = f"{tensor.name} cannot be stacked for all clients: they train one by one"
             return Choice(SEQUENTIAL, 1, reason)
     chunk = _chunk(config, device)

@@ -152,7 +152,7 @@ class _Training:
         chosen = torch.from_numpy(batches).to(party.model.device)
         return _Take(
             party, active, self.values_CN[: len(active)], self._optimizer, number,
-            party.x[chosen], party.y[chosen],
+            party.x.index_select(0, chosen), party.y.index_select(0, chosen),
         )  # fmt: skip
 
 
@@ -186,17 +186,18 @@ class _Momentum:
         self, values_CN: torch.Tensor, settings: ClientSection, frozen_CN: torch.Tensor | None
     ) -> None:
         self._values = values_CN
-        self._velocity = torch.zeros_like(values_CN)
         self._gradient = torch.empty_like(values_CN)
+        self._velocity = torch.zeros_like(values_CN) if settings.momentum else None
         self._frozen = frozen_CN
         self._lr, self._momentum = settings.learning_rate, settings.momentum
 
     def step(self, gradients: Sequence[torch.Tensor]) -> None:
         """Take one step of the first rows, along gradients of the layout's tensors."""
         active = len(gradients[0])
-        gradient, velocity = self._gradient[:active], self._velocity[:active]
+        gradient = self._gradient[:active]
         torch.cat([part.flatten(1) for part in gradients], dim=1, out=gradient)
         if self._frozen is not None:
             gradient.masked_fill_(self._frozen[:active], 0)
-        velocity.mul_(self._momentum).add_(gradient)
-        self._values[:active].add_(velocity, alpha=-self._lr)
+        if self._velocity is not None:
+            gradient = self._velocity[:active].mul_(self._momentum).add_(gradient)
+        self._values[:active].add_(gradient, alpha=-self._lr)

@@ -102,7 +102,7 @@ class Grid:
         client, task = config.client, config.task
         key = (
             task.name, task.kind, task.backbone_hash, task.labels, repr(task.lora),
-            repr(task.preprocess), banked_layers(config), client.precision,
+            repr(task.preprocess), frozenset(banked_layers(config).items()), client.precision,
             client.gradient_checkpointing,
         )  # fmt: skip
         if key not in self._banks:

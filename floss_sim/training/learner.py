@@ -256,3 +256,8 @@ class TorchLearner(ABC):
             self._ledger.restore(snapshot.tensors)
         self._version = snapshot.version
         self._masks, self._blobs = {}, {}
+
+    def device_peak_bytes(self) -> int | None:
+        """Return the most memory that torch has held on a CUDA device; None elsewhere."""
+        device = self._measured.device
+        return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -10,6 +10,7 @@ from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.bank_model import build_bank_model
 from floss_sim.training.choice import SEQUENTIAL, Choice
 from floss_sim.training.grid import Grid
+from floss_sim.training.heap import keep_freed_memory
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.sequential import SequentialLearner
 
@@ -30,6 +31,7 @@ def load(
         TaskError: The backbone or the data cannot be loaded.
     """
     torch.set_num_threads(threads)
+    keep_freed_memory()
     place = torch.device(device)
     if choice.kind == SEQUENTIAL:
         return SequentialLearner(config, build_flat_model(config, place))

@@ -127,5 +127,6 @@ class ServerOptimizer:
             for name in ("exp_avg", "exp_avg_sq", "momentum_buffer", "step")
             if name in tensors
         }
+        self._optimizer.state.clear()  # before the first step there are none
         if moments:
             self._optimizer.state[self._parameter] = moments

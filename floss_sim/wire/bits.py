@@ -24,7 +24,8 @@ Counts = NDArray[np.int64]
 Model = Any  # of the library, which has no types
 Symbols = NDArray[np.int32]
 
-CODER_BYTES = 2  # what a range coder takes beyond the information, about
+LOST_BITS = 1.4e-4  # a symbol: what the range coder's divisions lose in the mean
+_STATE_BYTES, _LOWER, _ALL_ONES = 8, 2**32 - 1, 2**64 - 1  # of the range coder
 _QUARTERS = (4096, 3444, 2896, 2435)  # 4096 * 2**(-i/4), rounded
 _OCTAVES = 20
 _ONES = np.array([i.bit_count() for i in range(256)])
@@ -56,7 +57,7 @@ class Scale:
         return levels_C
 
     def cost_bits(self, counts_C: Counts, sizes_C: Counts, levels_C: Counts) -> float:
-        """Return the bits that such cells take, but for a few of the coder's own."""
+        """Return the bits that such cells take, but for what the coder loses."""
         more_bits = counts_C @ self._more_bits[levels_C]
         return float(sizes_C @ self._zero_bits[levels_C] + more_bits)
 
@@ -94,24 +95,35 @@ class SymbolWriter:
         self._coder.encode(symbols.astype(np.int32, copy=False), model)
 
     def done(self) -> bytes:
-        """Return the bytes: 32-bit words, highest byte first; zeros at the end are not sent."""
-        words: bytes = self._coder.get_compressed().astype(">u4").tobytes()
-        return words.rstrip(b"\0")
+        """Return the fewest bytes that read back so, as if zeros followed them."""
+        settled, (low, span) = self._coder.pos()
+        words: bytes = self._coder.get_compressed()[:settled].astype(">u4").tobytes()
+        end = _roundest(low, span)
+        if end > _ALL_ONES and low <= _ALL_ONES - _LOWER:
+            # The coder itself would have ended below the next word: what is settled counts one up.
+            words = (int.from_bytes(words, "big") + 1).to_bytes(len(words), "big")
+        section: bytes = words + (end & _ALL_ONES).to_bytes(_STATE_BYTES, "big")
+        return section.rstrip(b"\0")
+
+
+def _roundest(low: int, span: int) -> int:
+    """Return the number from ``low`` on, by less than ``span``, with the most zero bytes behind."""
+    for zeros in range(8 * _STATE_BYTES, -1, -8):
+        rounded = -(-low >> zeros) << zeros
+        if rounded - low < span:
+            return rounded
+    raise ValueError(f"nothing lies within {span} of {low}")
 
 
 class SymbolReader:
-    """Bytes back to symbols; what is missing at the end is zero.
-
-    Raises:
-        PayloadError: A zero at the end was sent.
-    """
+    """Bytes back to symbols; what is missing at the end is zero."""
 
     def __init__(self, section: memoryview) -> None:
-        if len(section) and not section[-1]:
-            raise PayloadError("range-coded positions end in a zero, which is not sent")
         padded = bytes(section) + bytes(-len(section) % 4)
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
+        self._section = section
         self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._again = SymbolWriter()
 
     def read(self, count: int, model: Model) -> Symbols:
         """Return the next symbols.
@@ -123,13 +135,14 @@ class SymbolReader:
             symbols: Symbols = self._coder.decode(model, count)
         except AssertionError:
             raise PayloadError("range-coded positions are damaged") from None
+        self._again.write(symbols, model)
         return symbols
 
     def done(self) -> None:
-        """Check that nothing is left to read.
+        """Check that these are the bytes of what was read: each has no others.
 
         Raises:
-            PayloadError: There is.
+            PayloadError: They are not.
         """
-        if not self._coder.maybe_exhausted():
-            raise PayloadError("bytes behind the range-coded positions")
+        if self._again.done() != self._section:
+            raise PayloadError("range-coded positions end in other bytes than the fewest")

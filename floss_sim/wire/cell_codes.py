@@ -16,7 +16,7 @@ import numpy as np
 
 from floss_sim.errors import PayloadError
 from floss_sim.wire.bits import (
-    CODER_BYTES,
+    LOST_BITS,
     Counts,
     Scale,
     SymbolReader,
@@ -62,8 +62,10 @@ class CellPlan:
         self._weights = _weights(self._nibbles, len(often))
         bits = scale.cost_bits(counts_C, cells.sizes, self._levels_C)
         bits += _entropy(often, self._weights)
+        coded_C = (self._levels_C > 0) & (self._levels_C < scale.last)
+        bits += LOST_BITS * (self._levels_C.size + int(cells.lengths[coded_C].sum()))
         header = 2 if self._nibbles is None else 2 + -(-len(often) // 2)
-        self.nbytes = header + math.ceil(bits / 8) + CODER_BYTES  # but for one or two
+        self.nbytes = header + math.ceil(bits / 8)  # but for one or two
 
     def section(self) -> bytes:
         """Return the bytes."""

@@ -1,10 +1,10 @@
 """The frame around every message: header, body, checksum.
 
-Version 2, little endian::
+Version 3, little endian::
 
     offset  bytes  field
     0       4      magic b"FLSS"
-    4       1      format version, 2
+    4       1      format version, 3
     5       1      index code (see ``index_codes``)
     6       1      value code (see ``value_codes``)
     7       1      flags: 1 positions are counted in a mask that both ends hold (known);
@@ -33,7 +33,7 @@ from floss_sim.sparsity import Mask
 from floss_sim.wire.index_codes import HELD
 
 MAGIC = b"FLSS"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _HEADER = struct.Struct("<4sBBBB8sII")
 _CRC = struct.Struct("<I")
 OVERHEAD_BYTES = _HEADER.size + _CRC.size

@@ -6,7 +6,7 @@ name     code  index section                                            bytes
 none     0     nothing: all of the universe is sent, or none of it      0
 bitmap   1     one bit an entry, lowest bit first                       ceil(U / 8)
 rice     2     gaps, Rice-coded: for very few entries                   about log2 C(U, k) / 8
-range    3     bits of density k / U, range-coded                       log2 C(U, k) / 8 + 3
+range    3     bits of density k / U, range-coded                       log2 C(U, k) / 8 + 1
 tensors  4     bits of the density of their tensor, range-coded         fewer, as masks allow
 rows     5     bits of the density of their row, range-coded            fewer, as masks allow
 held     6     bits by whether the entry is in the mask that both ends  fewer, as masks allow
@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from floss_sim.errors import PayloadError
 from floss_sim.wire.bits import (
     COARSE,
-    CODER_BYTES,
     FINE,
+    LOST_BITS,
     SymbolReader,
     SymbolWriter,
     bytes_of_density,
@@ -183,7 +183,8 @@ _READERS: Mapping[int, Callable[[int, memoryview, int], Positions]] = {
 def range_bytes(size: int, count: int) -> int:
     """Return the bytes of a range code of ``count`` of ``size`` entries, but for one or two."""
     if count in (0, size):
-        return CODER_BYTES
+        return 1
     share = count / size
-    bits = -count * math.log2(share) - (size - count) * math.log2(1 - share)
-    return math.ceil(bits / 8) + CODER_BYTES
+    bits = LOST_BITS * -(-size // 8)
+    bits += -count * math.log2(share) - (size - count) * math.log2(1 - share)
+    return math.ceil(bits / 8)

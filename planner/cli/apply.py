@@ -22,11 +22,11 @@ from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
 from planner import realised, report
 from planner.apply import Applied, apply_plan, question
-from planner.cli.common import StoreOption
+from planner.cli.common import StoreOption, open_store
 from planner.document import read_plan
 from planner.plan import Plan
 from planner.request import Request
-from planner.store import CurveStore, default_root
+from planner.store import CurveStore
 from planner.workers import worker_pool
 
 HELP = """Train a plan's final model; write its PEFT adapter and the curve that came of it.
@@ -59,7 +59,7 @@ def apply(
     made = read_plan(plan)
     chosen = made.request["seed"] if seed is None else seed
     request = question(made, fetch=fetch)
-    curves = CurveStore(store or default_root(), resolve_device(device))
+    curves, _ = open_store(store, resolve_device(device), request)
     folder = out or _default_folder(plan, made, chosen)
     if (folder / "plan.json").exists():
         raise ConfigError(f"{folder} holds a plan; choose another folder with --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +18,13 @@ from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import parse_bytes
 from planner import report
 from planner.cli.answering import print_answers
+from planner.cores import Cores, decide, known, prepare
 from planner.plan import Plan
-from planner.planning import StoppedError, make_plan
+from planner.planning import StoppedError, make_plan, refuse_early
 from planner.progress import Progress
 from planner.request import Request
 from planner.sought import FRONT, front_rows, front_title
-from planner.store import CurveStore
+from planner.store import CurveStore, default_root
 from planner.workers import worker_pool
 
 StoreOption = Annotated[
@@ -57,6 +59,36 @@ def size(text: str) -> int:
         return parse_bytes(text)
     except UnitError as error:
         raise ConfigError(f"--max-client-bytes: {error}") from None
+
+
+def open_store(
+    root: Path | None, device: str, request: Request, workers: int | None = 1
+) -> tuple[CurveStore, int]:
+    """Return where curves are kept, and how many processes train.
+
+    Args:
+        root: The folder; None is the default one.
+        device: Its name after ``auto`` was resolved.
+        request: Says what is trained.
+        workers: How many there shall be. None takes what is faster on a CPU: as it was measured
+            before, or as is measured now.
+
+    Raises:
+        BudgetError: The request would be refused.
+        RecordError: The store cannot be written.
+    """
+    place, cores, model = root or default_root(), os.cpu_count() or 1, request.reference()
+    chosen = known(place, model, cores) if device == "cpu" else None
+    if chosen is None and device == "cpu" and workers is None and cores > 1:
+        refuse_early(request)
+        prepare(place)
+        console = Console(stderr=True, highlight=False)
+        console.print(f"measuring once how {cores} cores train fastest")
+        chosen = decide(place, model, cores)
+        console.print(f"training in {chosen.describe()}")
+    chosen = chosen or Cores(cores, 1)
+    store = CurveStore(place, device, threads=chosen.threads)
+    return store, workers or chosen.workers
 
 
 def plan_with_progress(request: Request, store: CurveStore, workers: int) -> Plan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,13 +37,21 @@ from planner import report
 from planner.answers import Cell, answer_all, parse_cells
 from planner.budget import parse_budget
 from planner.cli.answering import print_answers
-from planner.cli.common import StoreOption, integers, items, plan_with_progress, print_plan, size
+from planner.cli.common import (
+    StoreOption,
+    integers,
+    items,
+    open_store,
+    plan_with_progress,
+    print_plan,
+    size,
+)
 from planner.effort import parse_effort
 from planner.objective import BEST, Objective
 from planner.origin import Origin
 from planner.request import Request
 from planner.space import SEARCHED, grid, widened
-from planner.store import CurveStore, default_root
+from planner.store import CurveStore
 from planner.strategies import DEFAULT, STRATEGIES, maker
 
 EXIT_MISSED = 3  # nothing reached the target
@@ -129,7 +136,10 @@ def plan(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Training processes; default: one a core.")
+        int | None,
+        typer.Option(
+            min=1, help="Training processes; default: what is faster here, measured once."
+        ),
     ] = None,
     store: StoreOption = None,
     out: Annotated[
@@ -181,14 +191,16 @@ def plan(
             upload_ratio=upload_ratio,
         ),
     ).checked()
-    curves = CurveStore(store or default_root(), resolve_device(device))
+    place = resolve_device(device)
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
+        curves, _ = open_store(store, place, request)
         _answer(request, (Cell(profile, request.budget), *cells), curves, json_)
         return
     folder = out or _default_folder(request)
     report.ensure(folder)
-    made = plan_with_progress(request, curves, workers or os.cpu_count() or 1)
+    curves, processes = open_store(store, place, request, workers)
+    made = plan_with_progress(request, curves, processes)
     if cells and not made.interrupted:
         made = replace(made, also=answer_all(request, cells, curves))
     report.save(made, folder)

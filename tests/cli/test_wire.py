@@ -60,7 +60,7 @@ def test_a_message_is_inspected_without_its_layout(wire):
     size = write(Path("up.floss"), digits(), 500, values="fp16", draw=np.random.default_rng(0))
     found = answer(wire, "inspect", "up.floss")
     assert (found["value_code"], found["value_kind"], found["packed"]) == ("fp16", "unbiased", True)
-    assert (found["format_version"], found["entries"]) == (2, 500)
+    assert (found["format_version"], found["entries"]) == (3, 500)
     assert found["layout"] == digits().digest.hex()
     assert found["universe"] is found["floor_bits"] is None
     assert "--task and --rank" in found["not_decoded"]
@@ -187,7 +187,7 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(wire):
         wire, "inspect", "empty"
     )
     assert "text: not a floss-sim message" in refused(wire, "inspect", "text")
-    assert "old: message format 1 is not 2" in refused(wire, "inspect", "old")
+    assert "old: message format 1 is not 3" in refused(wire, "inspect", "old")
     assert "cut: message is damaged" in refused(wire, "inspect", "cut")
     said = refused(wire, "inspect", "up.floss", "--task", "digits")
     assert f"layout {digits().digest.hex()} is none of task 'digits' at rank 16" in said

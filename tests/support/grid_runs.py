@@ -28,4 +28,5 @@ def some_runs() -> list[RunConfig]:
         RunConfig.of(task, tiers, rank=1).with_(server={"cohort": 3}),
         RunConfig.of(task, method_from_name("head"), rank=2),
         RunConfig.of(task, method_from_name("bitfit"), rank=2),
+        RunConfig.of(task, method_from_name("full"), rank=2),  # trains client after client
     ]

@@ -101,7 +101,7 @@ def read(reader: Reader, blob: bytes) -> str:
 def sealed(reader: Reader, blob: bytes) -> bytes:
     """Return a message of 28 bytes or more with everything right that guards it."""
     flags = blob[7] & 2 | (reader.known is not None)
-    start = b"FLSS\2" + blob[5:7] + bytes([flags]) + reader.layout.digest
+    start = b"FLSS\3" + blob[5:7] + bytes([flags]) + reader.layout.digest
     return resealed(reader, start + blob[16:])
 
 
@@ -115,7 +115,7 @@ def resealed(reader: Reader, blob: bytes) -> bytes:
 
 def _header(reader: Reader, index: int, value: int, flags: int, count: int, split: int) -> bytes:
     digest = reader.layout.digest
-    return struct.pack("<4sBBBB8sII", b"FLSS", 2, index, value, flags, digest, count, split)
+    return struct.pack("<4sBBBB8sII", b"FLSS", 3, index, value, flags, digest, count, split)
 
 
 def _sections(blob: bytes) -> tuple[bytes, bytes]:

@@ -36,7 +36,7 @@ def decode(tensors, blob, known=None, held=None):
     # Frame
     need(len(blob) >= 28, "shorter than its frame")
     magic, version, index_code, value_code, flags = struct.unpack_from("<4sBBBB", blob)
-    need(magic == b"FLSS" and version == 2 and flags <= 3, "another format")
+    need(magic == b"FLSS" and version == 3 and flags <= 3, "another format")
     digest = blob[8:16]
     count, index_bytes = struct.unpack_from("<II", blob, 16)
     need(digest == digest_of(tensors), "another layout")
@@ -276,8 +276,11 @@ class RangeDecoder:
 
     def done(self):
         need(not self.words, "words are left")
-        unread = self.point - self.low & ALL_ONES
-        need(self.range == ALL_ONES or unread < 2**33 - 1, "bits are left")
+        for zeros in (64, 56, 48, 40, 32, 24, 16, 8, 0):
+            end = -(-self.low // 2**zeros) * 2**zeros
+            if end < self.low + self.range:
+                break
+        need(self.point == end & ALL_ONES, "another end")
 
 
 # Value sections

@@ -47,6 +47,9 @@ class FakeLearner:
     def restore(self, snapshot: Snapshot) -> None:
         self.version = snapshot.version
 
+    def device_peak_bytes(self) -> int | None:
+        return None
+
 
 class CountingLearner(FakeLearner):
     """A learner with a state: sizes and accuracies follow the version; counts its work."""

@@ -98,7 +98,7 @@ def by_hand(
     held: Array | None = None,
 ) -> bytes:
     """Write a message as the table of offsets says."""
-    head = b"FLSS" + bytes([2, index_code, value_code, flags]) + layout.digest
+    head = b"FLSS" + bytes([3, index_code, value_code, flags]) + layout.digest
     lengths = count.to_bytes(4, "little") + len(index).to_bytes(4, "little")
     return sealed(head + lengths + index + values, known, held)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
 from planner.answers import Cell, answer_all, parse_cells, preferred
 from planner.budget import parse_budget
+from planner.cost import price
 from planner.intervals import Interval
 from planner.request import Request
 from planner.sentences import answer_row, answer_sentences
@@ -90,6 +92,23 @@ def test_a_run_that_ends_before_the_budget_is_a_forecast(paper: NetworkProfile, 
     assert answer.confirm_s > 0
 
 
+def test_rounds_that_would_take_too_long_are_no_answer(paper: NetworkProfile, tmp_path: Path):
+    asked = request(paper)
+    round_s = sorted(cost.round_s for c, cost in price(asked).of.items() if c in SPACE)
+    between = replace(asked, max_round_s=(round_s[1] + round_s[2]) / 2)
+    assert one(between, CurveStore(tmp_path / "none", "cpu"), "1GB").searched == 2
+    # Rounds of stored runs are as long as they were: here, of a few bytes each.
+    quick = replace(asked, max_round_s=round_s[0] / 2)
+    known = one(quick, stored(asked, tmp_path / "some", {B: 20}), "1GB")
+    assert (known.candidate, known.searched) == (B, 1)
+
+
+def test_an_answer_says_in_what_else_a_candidate_differs():
+    sure = whole_plan().also[0]
+    wider = sure.model_copy(update={"candidate": replace(sure.candidate, epochs=2)})
+    assert answer_row(wider, "paper")[-1] == "2 epochs"
+
+
 def test_without_curves_it_is_unknown_and_nothing_is_written(paper: NetworkProfile, tmp_path: Path):
     asked = request(paper)
     answer = one(asked, CurveStore(tmp_path / "none", "cpu"), "1GB")
@@ -127,7 +146,17 @@ def test_a_forecast_is_preferred_only_where_it_is_clearly_better():
 
 def test_rows_mark_what_is_forecast():
     sure, likely, unknown = (answer_row(answer, "paper") for answer in whole_plan().also)
-    assert sure == ("2MB", "4", "1", "1/16", "9", "0.950", "measured", "-")
-    assert likely == ("lte: 1h", "4", "1", "1/16", "9", "~0.960", "forecast", "130 rounds, 40 s")
-    assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds")
+    assert sure == ("2MB", "4", "1", "1/16", "9", "0.950", "measured", "-", "")
+    assert likely == (
+        "lte: 1h",
+        "4",
+        "1",
+        "1/16",
+        "9",
+        "~0.960",
+        "forecast",
+        "130 rounds, 40 s",
+        "",
+    )
+    assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds", "")
     assert "~0.960 is a forecast: (0.950 to 0.970)" in answer_sentences(whole_plan().also)[0]

@@ -83,10 +83,11 @@ def assert_agree(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> No
         assert np.abs(one - other).max() <= AGREE * np.abs(other).max()
 
 
-@pytest.mark.parametrize("trains", ["lora", "ffa", "head"])
+@pytest.mark.parametrize("trains", ["lora", "ffa", "bitfit", "head"])
 def test_ragged_clients_get_the_updates_of_the_sequential_twin(tiny: TinyRun, trains: str):
-    if trains == "head" and tiny.kind == NEXT_TOKEN:
-        pytest.skip("there is no head")
+    biased = trains == "bitfit" and tiny.folder.name != "llama"
+    if trains in ("head", "bitfit") and tiny.kind == NEXT_TOKEN and not biased:
+        pytest.skip("there is no head, or no bias")
     ours, theirs, _ = both(replace(tiny, trains=trains, seed=5), epochs=2)
     assert_agree(ours, theirs)
 
@@ -272,3 +273,44 @@ def test_the_adapters_gradient_is_that_of_plain_autograd(shared: bool):
     ours = torch.autograd.grad((layer(x) * weight).sum(), wanted)
     theirs = torch.autograd.grad((plain() * weight).sum(), wanted)
     assert all(torch.allclose(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_heads_gradient_is_that_of_plain_autograd(bias: bool):
+    torch.manual_seed(0)
+    sizes, batch = (3, 3, 2), Batch()
+    batch.parties = [Segments(sizes[:2]), Segments(sizes[2:], first=6)]
+    head = BankHead(batch)
+    weight = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
+    biases = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    head.weight = [weight[:2], weight[2:]]
+    head.bias = [biases[:2], biases[2:]] if bias else []
+    x = torch.randn(8, 2, 5, dtype=torch.float64, requires_grad=True)
+
+    def plain() -> torch.Tensor:
+        parts = zip(x.split(list(sizes)), weight, biases if bias else [None] * 3, strict=True)
+        return torch.cat([functional.linear(*part) for part in parts])
+
+    assert torch.allclose(head(x), plain())
+    wanted = [x, weight, biases] if bias else [x, weight]
+    upstream = torch.randn(8, 2, 4, dtype=torch.float64)
+    ours = torch.autograd.grad((head(x) * upstream).sum(), wanted)
+    theirs = torch.autograd.grad((plain() * upstream).sum(), wanted)
+    assert all(torch.allclose(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_without_momentum_the_twins_agree_too(tiny: TinyRun, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(RATE, "momentum", 0.0)
+    ours, theirs, _ = both(tiny, epochs=2)
+    assert_agree(ours, theirs)
+
+
+def test_the_bases_of_the_twins_are_the_pretrained_biases(folders: dict[str, Path]):
+    run = TinyRun(folders["bert"], TEXTS, trains="bitfit")
+    bank, flat = build_bank_model(run, CPU), build_flat_model(run, CPU)
+    biases = np.concatenate(
+        [np.full(t.size, not t.name.startswith("head.")) for t in run.layout.tensors]
+    )
+    assert np.array_equal(bank.base[biases], flat.base[biases])
+    assert bank.base[biases].all()
+    assert not bank.base[~biases].any()

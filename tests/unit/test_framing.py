@@ -58,9 +58,9 @@ def test_fewer_bytes_than_a_frame_are_refused(length: int):
     [
         (0, b"X", "not a floss-sim message"),
         (3, b"s", "not a floss-sim message"),
-        (4, b"\x00", "format 0 is not 2"),
-        (4, b"\x01", "format 1 is not 2"),
-        (4, b"\x03", "format 3 is not 2"),
+        (4, b"\x00", "format 0 is not 3"),
+        (4, b"\x02", "format 2 is not 3"),
+        (4, b"\x04", "format 4 is not 3"),
         (7, b"\x01", "needs a mask"),
         (7, b"\x04", "unknown flags 0x04"),
         (7, b"\xff", "unknown flags 0xff"),

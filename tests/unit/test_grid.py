@@ -18,8 +18,9 @@ import torch
 from grid_runs import Inline, some_runs
 from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
-from floss_sim import RunConfig
+from floss_sim import RunConfig, load_task
 from floss_sim.errors import TaskError
+from floss_sim.methods import method_from_name
 from floss_sim.training import grid as module
 from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
 from floss_sim.training.cohort import Party, train_side_by_side
@@ -88,6 +89,33 @@ def test_a_party_has_the_bits_that_it_has_alone(
             assert same(found, alone[i])
 
 
+@pytest.mark.parametrize(
+    ("family", "kind"), [case for case in CASES if case != ("llama", NEXT_TOKEN)]
+)
+def test_a_party_of_biases_has_the_bits_that_it_has_alone(family: str, kind: str, tmp_path: Path):
+    tiny_model(family, **WHOLE[family]).save_pretrained(tmp_path)
+    run = TinyRun(tmp_path, kind, trains="bitfit")
+    bank = build_bank(run, CPU)
+    sizes = (SIZES, (4, 3), (8, 8, 1))
+    parties = [party_of(replace(run, seed=seed), bank, own) for seed, own in enumerate(sizes)]
+    alone = [train_side_by_side([party])[0] for party in parties]
+    for chosen in ((0, 1), (2, 0), (1, 2, 0)):
+        together = train_side_by_side([parties[i] for i in chosen])
+        for found, i in zip(together, chosen, strict=True):
+            assert same(found, alone[i])
+
+
+def test_runs_share_a_bank_where_the_same_layers_are_replaced_alike():
+    def bank(method: str, **chosen: int) -> Bank:
+        settings = {"rank": 2, "seed": 0, **chosen}
+        return grid.bank(RunConfig.of(load_task("digits"), method_from_name(method), **settings))
+
+    grid = Grid(CPU)
+    adapted = {bank("dense"), bank("ffa"), bank("floss", rank=5), bank("hetlora", seed=1)}
+    assert len(adapted) == 1
+    assert len(adapted | {bank("bitfit"), bank("head")}) == 3
+
+
 def test_a_row_of_a_frozen_product_has_its_bits_whatever_the_others_are():
     from floss_sim.training.frozen import FrozenLinear
 
@@ -135,7 +163,7 @@ def test_records_are_those_of_runs_alone(passes: list[int], tmp_path: Path):
         alone.extend(config, rounds)
     assert max(passes) == 1
     trained = _extend_all(grid, jobs)
-    assert trained == [3, 2, 3, 3, 3, 3]
+    assert trained == [3, 2, 3, 3, 3, 3, 3]
     assert max(passes) >= 3
     for config, _ in jobs:
         assert_equal_records(alone, grid, config)

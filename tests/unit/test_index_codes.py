@@ -141,23 +141,27 @@ def test_the_size_of_a_range_code_is_known_before_it_is_made(entries: int, share
     for seed in range(5):
         positions = seeded(seed).choice(entries, count, replace=False)
         section = section_of(universe_of(entries), np.sort(positions).tolist(), RANGE)
-        assert len(section) <= range_bytes(entries, count) + 2
-        assert 8 * len(section) >= log2_choose(entries, count) - 32
+        assert len(section) <= range_bytes(entries, count) + 1
+        assert 8 * len(section) >= log2_choose(entries, count) - 8
 
 
-def test_range_bytes_of_nothing_and_of_all_are_those_of_the_coder():
-    assert range_bytes(100, 0) == range_bytes(100, 100) == range_bytes(1, 1) == 2
+def test_range_bytes_of_nothing_and_of_all_are_one():
+    assert range_bytes(100, 0) == range_bytes(100, 100) == range_bytes(1, 1) == 1
 
 
 # the choice
 
 
 @pytest.mark.parametrize(
-    ("count", "code"), [(3, RICE), (2000, RANGE), (10_000, BITMAP), (20_000, NONE)]
-)
-def test_uniform_positions_take_the_code_of_their_density(count: int, code: int):
-    positions = np.sort(seeded().choice(20_000, count, replace=False))
-    assert write(universe_of(20_000), positions)[0] == code
+    ("entries", "count", "code"),
+    [
+        (10**7, 30, RICE), (20_000, 3, RANGE), (20_000, 2000, RANGE), (20_000, 10_000, BITMAP),
+        (20_000, 20_000, NONE),
+    ],
+)  # fmt: skip
+def test_uniform_positions_take_the_code_of_their_density(entries: int, count: int, code: int):
+    positions = np.sort(seeded().choice(entries, count, replace=False))
+    assert write(universe_of(entries), positions)[0] == code
 
 
 def test_densities_that_differ_take_the_code_of_what_they_differ_by():
@@ -175,9 +179,9 @@ def test_densities_that_differ_take_the_code_of_what_they_differ_by():
 
 
 def test_of_equal_sections_the_lowest_code_is_taken():
-    """Of 16 entries the last: two bytes as a bitmap, and a width and its bits."""
-    assert len(section_of(universe_of(16), [15], RICE)) == 2
-    assert write(universe_of(16), np.array([15]))[0] == BITMAP
+    """Of 8 entries the last: a byte as a bitmap, and one range-coded."""
+    assert len(section_of(universe_of(8), [7], RANGE)) == range_bytes(8, 1) == 1
+    assert write(universe_of(8), np.array([7]))[0] == BITMAP
 
 
 # refusals

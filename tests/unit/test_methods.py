@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -25,9 +26,16 @@ from floss_sim.methods import (
     method_from_name,
     options_of,
 )
+from floss_sim.rng import Draw
 
 VALUES = np.array([0.0, -3.0, 1.0, 2.0, -1.0, 0.5, 0.25, -4.0], np.float32)
-DRAW = np.random.default_rng(0)
+
+
+def drawn(seed: int) -> Draw:
+    return cache(partial(np.random.default_rng, seed))
+
+
+DRAW = drawn(0)
 
 
 def layout_of(entries: int) -> Layout:
@@ -242,7 +250,7 @@ TWO = Layout(
 
 
 def marked(selector, values, within=None) -> list[int]:
-    mask = selector.mask(TWO, np.array(values, np.float32), np.random.default_rng(0), within)
+    mask = selector.mask(TWO, np.array(values, np.float32), drawn(0), within)
     return np.flatnonzero(mask).tolist()
 
 
@@ -276,13 +284,13 @@ def test_a_selection_within_a_mask_stays_inside(pick, scope: str):
 def test_random_entries_are_drawn_evenly_and_from_the_stream_alone():
     selector, draws = RandomK(1 / 4), 4000
     seen = sum(
-        selector.mask(TWO, np.zeros(16, np.float32), np.random.default_rng(seed)).astype(int)
+        selector.mask(TWO, np.zeros(16, np.float32), drawn(seed)).astype(int)
         for seed in range(draws)
     )
     z = (seen - draws / 4) / np.sqrt(draws * 3 / 16)
     assert np.abs(z).max() < 4.5
     one, other = (
-        selector.mask(TWO, values, np.random.default_rng(1))
+        selector.mask(TWO, values, drawn(1))
         for values in (np.arange(16, dtype=np.float32), np.zeros(16, np.float32))
     )
     assert np.array_equal(one, other)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from floss_sim.rng import stream, stream_seed
+from floss_sim.rng import stream, stream_seed, stream_when_asked
 
 PATHS = [
     (),
@@ -99,3 +99,8 @@ def test_neighbouring_streams_are_uncorrelated():
     for one, other in itertools.combinations(draws, 2):
         z = (one @ other) / n * math.sqrt(n)
         assert abs(z) < 4.5
+
+
+def test_a_stream_when_asked_is_the_stream_and_goes_on_where_it_was():
+    draw, straight = stream_when_asked(3, "client", 7), stream(3, "client", 7)
+    assert [draw().random() for _ in range(3)] == straight.random(3).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,21 @@ def test_a_run_folder_keeps_the_model_of_every_evaluated_round(
     folder = open_folder(tmp_path / "run", sparse_digits)
     run(sparse_digits, paper, CountingLearner(), rounds=12, folder=folder, eval_every=5)
     assert [folder.model(r) for r in (5, 10, 12)] == [b"version 5", b"version 10", b"version 12"]
+
+
+def test_a_run_notes_the_memory_of_host_and_device(
+    sparse_digits: RunConfig, paper: NetworkProfile, tmp_path: Path
+):
+    class OnDevice(CountingLearner):
+        def device_peak_bytes(self) -> int | None:
+            return 3 << 20
+
+    for name, learner, peak in (("host", CountingLearner(), None), ("gpu", OnDevice(), 3072)):
+        folder = open_folder(tmp_path / name, sparse_digits)
+        run(sparse_digits, paper, learner, rounds=2, folder=folder)
+        note = json.loads((folder.path / "host.jsonl").read_text().splitlines()[-1])
+        assert note["peak_memory_kb"] > 1000
+        assert note.get("device_peak_kb") == peak
 
 
 def test_commits_between_evaluations_survive(

@@ -145,6 +145,21 @@ def test_a_restored_server_goes_on_bit_for_bit(recursion):
 
 
 @each
+def test_a_server_that_is_set_back_to_its_beginning_forgets_its_moments(recursion):
+    used, fresh = server_of(recursion, start()), server_of(recursion, start())
+    begin = used.state()
+    for gradient in gradients()[:3]:
+        used.step(gradient)
+    used.restore(begin)
+    assert used.state().keys() == begin.keys()
+    for server in (used, fresh):
+        server.step(gradients()[3])
+    one, other = used.state(), fresh.state()
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@each
 def test_a_state_is_a_copy(recursion):
     server = server_of(recursion, start())
     server.step(gradients()[0])

@@ -21,12 +21,12 @@ ARANGE = np.arange(1, 101, dtype=np.float32)
 POSITIONED = [name for name in INDEX_CODES if name != "none"]  # held is the last
 
 
-def message(entries: int, sent: dict[int, float]) -> tuple[Layout, bytes]:
+def message(entries: int, sent: dict[int, float], index: str | None = None) -> tuple[Layout, bytes]:
     values = np.zeros(entries, np.float32)
     mask = np.zeros(entries, bool)
     for position, value in sent.items():
         values[position], mask[position] = value, True
-    return flat(entries), encode(flat(entries), values, mask)
+    return flat(entries), encode(flat(entries), values, mask, index=index)
 
 
 # messages by hand
@@ -34,7 +34,7 @@ def message(entries: int, sent: dict[int, float]) -> tuple[Layout, bytes]:
 
 def test_few_values_travel_as_gaps_and_values():
     """Gaps 3 and 86 of width 5: low bits 11000 and 01101, rests 0 and 2 in unary."""
-    layout, blob = message(100, {3: 1.5, 90: -2.0})
+    layout, blob = message(100, {3: 1.5, 90: -2.0}, "rice")
     stream = [1, 1, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 1]
     index = bytes([5]) + np.packbits(stream, bitorder="little").tobytes()
     assert blob == by_hand(layout, RICE, 2, index, struct.pack("<2f", 1.5, -2))

@@ -1,0 +1,131 @@
+"""How training uses the cores: a process of one thread on each, or one process of many threads.
+
+Which is faster depends on the model and on the machine. It is measured once for both and kept
+beside the curves, which belong to a number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from floss_sim.config import RunConfig
+from floss_sim.errors import RecordError
+from floss_sim.messages import NO_STATE
+from floss_sim.records import fingerprint, write_atomically
+from floss_sim.training import learner_kind, open_learner
+from planner.workers import meet, submit, worker_pool
+
+FOLDER = "cores"
+_CLEARLY = 1.1  # a second's measurement is no finer
+_LONG_ENOUGH_S = 1.0
+
+
+@dataclass(frozen=True)
+class Cores:
+    """How many processes train, and torch's threads in each."""
+
+    workers: int
+    threads: int
+
+    def describe(self) -> str:
+        """Return this in words."""
+        processes = "one process" if self.workers == 1 else f"{self.workers} processes"
+        return f"{processes} of {'one thread' if self.threads == 1 else f'{self.threads} threads'}"
+
+
+Speeds = Mapping[Cores, float]  # rounds a second
+_KEPT = TypeAdapter(Cores)
+
+
+def known(root: Path, config: RunConfig, cores: int) -> Cores | None:
+    """Return what was decided for a run's model on so many cores, if anything was.
+
+    What cannot be read counts as nothing.
+    """
+    try:
+        return _KEPT.validate_json(_path(root, config, cores).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def prepare(root: Path) -> None:
+    """Make the folder of decisions.
+
+    Raises:
+        RecordError: It cannot be created.
+    """
+    try:
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot create {root / FOLDER}: {error.strerror}") from None
+
+
+def decide(
+    root: Path,
+    config: RunConfig,
+    cores: int,
+    measure: Callable[[RunConfig, int], Speeds] | None = None,
+) -> Cores:
+    """Measure which way trains more rounds a second on a CPU, and remember it.
+
+    Args:
+        root: Where curves are kept.
+        config: A run of the model.
+        cores: How many there are.
+        measure: Returns the speeds; by default it trains.
+
+    Raises:
+        RecordError: The decision cannot be written.
+        FlossError: The model cannot be trained.
+    """
+    prepare(root)
+    speeds = (measure or speeds_of)(config, cores)
+    separate, together = Cores(cores, 1), Cores(1, cores)
+    best = together if speeds[together] > _CLEARLY * speeds[separate] else separate
+    said = {way.describe(): round(speed, 2) for way, speed in speeds.items()}
+    kept = json.dumps({**asdict(best), "rounds_per_s": said}, indent=2)
+    write_atomically(_path(root, config, cores), kept)
+    return best
+
+
+def _path(root: Path, config: RunConfig, cores: int) -> Path:
+    """Return the file of a model, on a machine such as this one."""
+    trained = config.trajectory(learner_kind(config), "cpu", cores) | {"seed": 0}
+    return root / FOLDER / f"{fingerprint({'on': platform.platform(), **trained})[:32]}.json"
+
+
+def speeds_of(config: RunConfig, cores: int) -> Speeds:
+    """Return how many rounds a second either way trains: for a second, after a first round."""
+    with worker_pool(cores) as pool:
+        alone = [submit(pool, _rounds_per_s, config, 1, True) for _ in range(cores)]
+        separate = sum(future.result() for future in alone)
+        together = submit(pool, _rounds_per_s, config, cores, False).result()
+    return {Cores(cores, 1): separate, Cores(1, cores): together}
+
+
+def _rounds_per_s(config: RunConfig, threads: int, meeting: bool) -> float:
+    """Return the speed of a process; ``meeting`` waits until all of its pool are ready."""
+    learner, rounds = open_learner(config, "cpu", threads), 0
+    cohort = min(config.server.cohort, config.fleet.clients)
+
+    def train() -> None:
+        sent = [learner.dispatch(client, rounds * cohort + client) for client in range(cohort)]
+        for dispatch in sent:
+            learner.train(dispatch, NO_STATE)
+            learner.forget(dispatch)
+
+    train()
+    if meeting:
+        meet()
+    began = time.monotonic()
+    while rounds == 0 or time.monotonic() - began < _LONG_ENOUGH_S:
+        rounds += 1
+        train()
+    return rounds / (time.monotonic() - began)

@@ -1,0 +1,76 @@
+"""How training uses the cores: measured once, remembered, and part of what a curve is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from floss_sim.config import RunConfig
+from floss_sim.errors import RecordError
+from planner.cores import FOLDER, Cores, decide, known, speeds_of
+from planner.store import CurveStore
+
+SEPARATE, TOGETHER = Cores(2, 1), Cores(1, 2)
+
+
+def speeds(separate: float, together: float):
+    return lambda config, cores: {SEPARATE: separate, TOGETHER: together}
+
+
+@pytest.fixture
+def config(digits: RunConfig) -> RunConfig:
+    return digits
+
+
+@pytest.mark.parametrize(
+    ("separate", "together", "best"),
+    [(10, 5, SEPARATE), (10, 10.9, SEPARATE), (10, 11.1, TOGETHER)],
+)
+def test_threads_have_to_be_clearly_faster(
+    tmp_path: Path, config: RunConfig, separate: float, together: float, best: Cores
+):
+    assert known(tmp_path, config, 2) is None
+    assert decide(tmp_path, config, 2, speeds(separate, together)) == best
+    assert known(tmp_path, config, 2) == best
+
+
+def test_a_decision_is_of_a_model_and_a_machine_but_of_no_seed(tmp_path: Path, config: RunConfig):
+    decide(tmp_path, config, 2, speeds(1, 2))
+    assert known(tmp_path, replace(config, seed=7), 2) == TOGETHER
+    assert known(tmp_path, config, 4) is None
+    assert known(tmp_path, replace(config, rank=config.rank + 1), 2) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"workers": "many", "threads": 1}'])
+def test_what_cannot_be_read_is_decided_anew(tmp_path: Path, config: RunConfig, text: str):
+    decide(tmp_path, config, 2, speeds(1, 2))
+    (file,) = (tmp_path / FOLDER).iterdir()
+    assert json.loads(file.read_text())["rounds_per_s"] == {
+        "2 processes of one thread": 1, "one process of 2 threads": 2,
+    }  # fmt: skip
+    file.write_text(text)
+    assert known(tmp_path, config, 2) is None
+    assert decide(tmp_path, config, 2, speeds(2, 1)) == SEPARATE
+
+
+def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, config: RunConfig):
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match="cannot create"):
+        decide(tmp_path / "file", config, 2, speeds(1, 2))
+
+
+def test_both_ways_are_really_measured(config: RunConfig):
+    found = speeds_of(config, 2)
+    assert set(found) == {SEPARATE, TOGETHER}
+    assert all(speed > 0 for speed in found.values())
+
+
+def test_curves_belong_to_a_number_of_threads(tmp_path: Path, config: RunConfig):
+    one, two = CurveStore(tmp_path, "cpu"), CurveStore(tmp_path, "cpu", threads=2)
+    assert one.folder(config).path != two.folder(config).path
+    assert two.extend(config, 1) == 1
+    assert (two.rounds(config), one.rounds(config)) == (1, 0)
+    assert two.folder(config).description["trajectory"]["threads"] == 2

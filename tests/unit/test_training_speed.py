@@ -1,0 +1,71 @@
+"""How experiments/training_speed measures: the GPU's dry run, the peers' task in our bank."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "training_speed"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """Load scripts of the experiment by their names, and forget them afterwards."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.syspath_prepend(FOLDER / "peers")
+    torch.set_num_threads(1)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_the_gpus_dry_run_measures_every_case(script, tmp_path: Path, capsys):
+    out = tmp_path / "gpu.csv"
+    script("gpu").main(["--dry-run", "--out", str(out)])
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    learners = ["bank", "sequential", "published style"]
+    cases = ["vit", "gpt2", "digits-2", "digits-5"]
+    assert [(row["case"], row["learner"]) for row in rows] == [
+        (c, n) for c in cases for n in learners
+    ]
+    for row in rows:
+        assert float(row["seconds"]) > 0
+        assert float(row["tflops"]) > 0
+        shares = [float(row[phase]) for phase in ("forward", "backward", "optimizer", "other")]
+        assert min(shares) > 0
+        assert sum(shares) == pytest.approx(1, abs=1e-2)
+    assert "accuracy of digits" in capsys.readouterr().out
+
+
+def test_without_a_gpu_it_says_so(script, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="no GPU"):
+        script("gpu").main([])
+
+
+def test_the_bank_learns_what_a_plain_loop_learns(script):
+    """Two rounds of the peers' task: the same weights but for rounding."""
+    task, mlp, plain, ours, banked = map(script, ("task", "mlp", "plain", "ours", "banked"))
+    assert sum(weight.size for weight in task.first_weights()) == 101_386
+    clock = task.Clock(0)
+    expected = mlp.weights_of(plain.train(clock))
+    found = banked.weights_of(ours.passes(clock))
+    for one, other, first in zip(found, expected, task.first_weights(), strict=True):
+        assert np.abs(other - first).max() > 1e-3
+        assert np.abs(one - other).max() < 1e-5
+
+
+def test_the_whole_learner_learns_the_task(script):
+    task, ours, banked = map(script, ("task", "ours", "banked"))
+    begin = task.accuracy(task.first_weights())
+    assert task.accuracy(banked.weights_of(ours.whole(task.Clock(3)))) > begin + 0.2
