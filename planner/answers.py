@@ -17,18 +17,18 @@ import numpy as np
 from floss_sim.errors import BudgetError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import fingerprint
-from planner.answer import Answer
-from planner.budget import Budget, Limit, parse_budget
 from planner.choice import deviation, rank
-from planner.cost import resolve
-from planner.explanation import Range
-from planner.intervals import Interval, intervals
-from planner.noise import smoothed
-from planner.request import Request
-from planner.shelf import Shelf
+from planner.forecasts.intervals import Interval, intervals
+from planner.forecasts.noise import smoothed
+from planner.plans.answer import Answer
+from planner.plans.explanation import Range
+from planner.question.budget import Budget, Limit, parse_budget
+from planner.question.cost import resolve
+from planner.question.request import Request
+from planner.question.traffic import Traffic
 from planner.space import Candidate
-from planner.store import CurveStore, measured
-from planner.traffic import Traffic
+from planner.training.shelf import Shelf
+from planner.training.store import CurveStore, measured
 
 TELLING = 5  # rounds whose bytes tell what others take
 

@@ -19,14 +19,14 @@ from floss_sim.errors import BudgetError, FlossError, PlanError
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.retiming import retime
 from floss_sim.training import export_adapter
-from planner.budget import Limit, parse_budget
-from planner.cost import resolve
-from planner.intervals import LEVEL
-from planner.origin import Origin
-from planner.plan import Outcome, Plan, cut
-from planner.request import Request
-from planner.store import CurveStore, measured
-from planner.workers import test_all, train_all
+from planner.forecasts.intervals import LEVEL
+from planner.plans.plan import Outcome, Plan, cut
+from planner.question.budget import Limit, parse_budget
+from planner.question.cost import resolve
+from planner.question.origin import Origin
+from planner.question.request import Request
+from planner.training.store import CurveStore, measured
+from planner.training.workers import test_all, train_all
 
 _SAME = 1e-9  # relative
 

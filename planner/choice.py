@@ -1,11 +1,11 @@
 """The choice among finished runs: by what they are expected to reach, ties towards fewer bytes.
 
-What counts is the mean of a run's interval (:mod:`planner.intervals`): its accuracy smoothed over
-the last part of its curve, with noise shrunk by what near candidates show. Runs tie with the best
-if they have at least one chance in ``ODDS`` of being as good. Among ties, half the bytes weigh as
-much as ``HALF`` of expected accuracy: some percent fewer are no reason for the worse run. All are
-judged on the same validation examples, and the errors that they have in common cancel; the margin
-is as if they had none, and so rather too wide.
+What counts is the mean of a run's interval (:mod:`planner.forecasts.intervals`): its accuracy
+smoothed over the last part of its curve, with noise shrunk by what near candidates show. Runs tie
+with the best if they have at least one chance in ``ODDS`` of being as good. Among ties, half the
+bytes weigh as much as ``HALF`` of expected accuracy: some percent fewer are no reason for the worse
+run. All are judged on the same validation examples, and the errors that they have in common cancel;
+the margin is as if they had none, and so rather too wide.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from planner.intervals import LEVEL, Interval
-from planner.noise import difference
-from planner.plan import Outcome
+from planner.forecasts.intervals import LEVEL, Interval
+from planner.forecasts.noise import difference
+from planner.plans.plan import Outcome
 from planner.space import Candidate
 
 ODDS = 3

@@ -9,15 +9,15 @@ from statistics import NormalDist
 
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
-from planner.budget import Limit
-from planner.explanation import Explanation, Kind, More, Neighbour, Range, Stop
-from planner.forecast import Forecast, forecast
-from planner.intervals import intervals
-from planner.plan import Outcome
+from planner.forecasts.forecast import Forecast, forecast
+from planner.forecasts.intervals import intervals
+from planner.plans.explanation import Explanation, Kind, More, Neighbour, Range, Stop
+from planner.plans.plan import Outcome
+from planner.plans.shares import round_time, uploads_of
+from planner.question.budget import Limit
 from planner.search import History
-from planner.shares import round_time, uploads_of
 from planner.space import Candidate
-from planner.store import measured
+from planner.training.store import measured
 
 TENTH = 1.1
 _NORMAL = NormalDist()

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 from floss_sim.errors import BudgetError
 from planner.choice import cheapest, choose, contenders, reserve
-from planner.cost import Costs, price
-from planner.effort import Effort, allot, of_fraction
 from planner.explain import Known, explain
-from planner.intervals import intervals
-from planner.objective import Point, front
-from planner.plan import Outcome, Plan
+from planner.forecasts.intervals import intervals
+from planner.plans.plan import Outcome, Plan
 from planner.progress import OnProgress, Progress
-from planner.request import Request
-from planner.runs import Runs
+from planner.question.cost import Costs, price
+from planner.question.objective import Point, front
+from planner.question.request import Request
 from planner.search import Strategy, search
 from planner.seeking import Start, Until, reached, seek
 from planner.space import Candidate
-from planner.store import CurveStore, measured
 from planner.strategies import DEFAULT, BoundedStrategy, maker
+from planner.training.effort import Effort, allot, of_fraction
+from planner.training.runs import Runs
+from planner.training.store import CurveStore, measured
 
 
 class StoppedError(Exception):

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from floss_sim.errors import BudgetError
-from planner.cost import Costs, within
-from planner.objective import first_at
-from planner.plan import Outcome
-from planner.request import Request
-from planner.runs import Runs
+from planner.plans.plan import Outcome
+from planner.question.cost import Costs, within
+from planner.question.objective import first_at
+from planner.question.request import Request
 from planner.search import Extension, History, Strategy, search
 from planner.space import Candidate
+from planner.training.runs import Runs
 
 _PASSES = 20  # each is at least a fiftieth cheaper than the one before
 _CHEAPER = 0.98

@@ -20,10 +20,10 @@ from statistics import fmean, stdev
 from scipy.stats import t as student
 
 from floss_sim import load_task
-from planner.document import read_plan
-from planner.plan import Outcome, Plan
-from planner.store import CurveStore
-from planner.workers import test_all, train_all, worker_pool
+from planner.plans.document import read_plan
+from planner.plans.plan import Outcome, Plan
+from planner.training.store import CurveStore
+from planner.training.workers import test_all, train_all, worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name

@@ -28,7 +28,7 @@ from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
 from planner.choice import contenders, rank, reserve
-from planner.intervals import Interval, intervals
+from planner.forecasts.intervals import Interval, intervals
 from planner.search import Extension, History, search
 from planner.strategies import DEFAULT, STRATEGIES, Maker, Terms
 

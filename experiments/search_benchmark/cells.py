@@ -25,7 +25,7 @@ from worlds import Cell
 
 from planner.answers import TELLING, preferred
 from planner.choice import reserve
-from planner.intervals import intervals
+from planner.forecasts.intervals import intervals
 from planner.search import History, search
 from planner.strategies import DEFAULT, STRATEGIES, Terms
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from worlds import IMAGES, SEARCHED, Adapter, Cell, round_nbytes
 
-from planner.noise import smoothed
+from planner.forecasts.noise import smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 

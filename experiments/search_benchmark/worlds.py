@@ -38,7 +38,7 @@ from floss_sim.rng import stream
 from floss_sim.wire import plain_nbytes, predict_nbytes
 from planner.search import Curve, Extension, History
 from planner.space import Candidate, grid
-from planner.store import measured
+from planner.training.store import measured
 
 Family = Literal["regular", "ill"]
 Array = NDArray[np.float64]

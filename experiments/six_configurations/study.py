@@ -23,8 +23,8 @@ from floss_sim.plots import save
 from floss_sim.records import fingerprint
 from floss_sim.training import resolve_device
 from planner.space import Candidate
-from planner.store import CurveStore, default_root
-from planner.workers import train_all, worker_pool
+from planner.training.store import CurveStore, default_root
+from planner.training.workers import train_all, worker_pool
 
 HERE = Path(__file__).parent
 COLUMNS = (

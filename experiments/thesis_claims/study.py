@@ -34,7 +34,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.records import fingerprint, write_atomically
 from floss_sim.tasks import Task
 from floss_sim.training import learner_kind, test_metrics
-from planner.workers import worker_pool
+from planner.training.workers import worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name

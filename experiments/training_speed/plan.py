@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.training import learner_kind, open_learner
-from planner import store, workers
+from planner.training import store, workers
 
 HERE = Path(__file__).parent
 COLUMNS = (

@@ -22,8 +22,8 @@ import torch
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
 from floss_sim.training import learner_kind
-from planner.store import CurveStore, measured
-from planner.workers import train_all
+from planner.training.store import CurveStore, measured
+from planner.training.workers import train_all
 
 HERE = Path(__file__).parent
 COLUMNS = ("peer", "task", "rounds", "repetition", "candidates", "seconds")

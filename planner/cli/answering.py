@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from floss_sim.cli.common import note, plain_table, show_whole
-from planner.answer import Answer
-from planner.sentences import answer_row, answer_sentences
+from planner.plans.answer import Answer
+from planner.telling.sentences import answer_row, answer_sentences
 
 _COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to confirm", "other")
 

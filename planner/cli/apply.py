@@ -20,14 +20,14 @@ from floss_sim.cli.common import (
 )
 from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
-from planner import realised, report
 from planner.apply import Applied, apply_plan, question
 from planner.cli.common import StoreOption, open_store
-from planner.document import read_plan
-from planner.plan import Plan
-from planner.request import Request
-from planner.store import CurveStore
-from planner.workers import worker_pool
+from planner.plans.document import read_plan
+from planner.plans.plan import Plan
+from planner.question.request import Request
+from planner.telling import realised, report
+from planner.training.store import CurveStore
+from planner.training.workers import worker_pool
 
 HELP = """Train a plan's final model; write its PEFT adapter and the curve that came of it.
 

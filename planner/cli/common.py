@@ -16,16 +16,16 @@ from rich.text import Text
 from floss_sim.cli.common import progress_bar
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import parse_bytes
-from planner import report
 from planner.cli.answering import print_answers
-from planner.cores import Cores, decide, known, prepare
-from planner.plan import Plan
 from planner.planning import StoppedError, make_plan, refuse_early
+from planner.plans.plan import Plan
 from planner.progress import Progress
-from planner.request import Request
-from planner.sought import FRONT, front_rows, front_title
-from planner.store import CurveStore, default_root
-from planner.workers import worker_pool
+from planner.question.request import Request
+from planner.telling import report
+from planner.telling.sought import FRONT, front_rows, front_title
+from planner.training.cores import Cores, decide, known, prepare
+from planner.training.store import CurveStore, default_root
+from planner.training.workers import worker_pool
 
 StoreOption = Annotated[
     Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")

@@ -33,9 +33,7 @@ from floss_sim.records import fingerprint
 from floss_sim.sparsity import parse_density
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
-from planner import report
 from planner.answers import Cell, answer_all, parse_cells
-from planner.budget import parse_budget
 from planner.cli.answering import print_answers
 from planner.cli.common import (
     StoreOption,
@@ -46,13 +44,15 @@ from planner.cli.common import (
     print_plan,
     size,
 )
-from planner.effort import parse_effort
-from planner.objective import BEST, Objective
-from planner.origin import Origin
-from planner.request import Request
+from planner.question.budget import parse_budget
+from planner.question.objective import BEST, Objective
+from planner.question.origin import Origin
+from planner.question.request import Request
 from planner.space import SEARCHED, grid, widened
-from planner.store import CurveStore
 from planner.strategies import DEFAULT, STRATEGIES, maker
+from planner.telling import report
+from planner.training.effort import parse_effort
+from planner.training.store import CurveStore
 
 EXIT_MISSED = 3  # nothing reached the target
 HELP = """Which rank and densities give the best model within a budget.

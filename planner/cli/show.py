@@ -10,7 +10,7 @@ import typer
 
 from floss_sim.cli.common import JsonOption
 from planner.cli.common import print_plan
-from planner.document import read_plan
+from planner.plans.document import read_plan
 
 HELP = """Print a plan again, from its file alone.
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.forecast import Forecast, Trial, backtest, blended, fallen, forecast
-from planner.lattice import space_filling
-from planner.noise import difference, smoothed
+from planner.forecasts.forecast import Forecast, Trial, backtest, blended, fallen, forecast
+from planner.forecasts.lattice import space_filling
+from planner.forecasts.noise import difference, smoothed
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
 from planner.strategies.halving import FINALISTS
@@ -34,8 +34,8 @@ class Race(Scripted):
     left the accuracy that it began with, the model knows nothing and newcomers are spread. At each
     rung those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the
     accuracy forecast at their own horizons. The blend's weight is the largest that would have
-    ordered earlier rungs as well as any (:func:`planner.forecast.backtest`), 0 where forecasts
-    mislead. As many go on as the effort that is left can take to the end.
+    ordered earlier rungs as well as any (:func:`planner.forecasts.forecast.backtest`), 0 where
+    forecasts mislead. As many go on as the effort that is left can take to the end.
 
     From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
     sharpens the forecasts that choose the next, by what each may reach: a deviation above what is

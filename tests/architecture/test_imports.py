@@ -15,7 +15,7 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
     "code",
     [
         "import floss_sim",
-        "import planner.planning, planner.report",
+        "import planner.planning, planner.telling.report",
         "import planner.strategies.race",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",

@@ -18,8 +18,8 @@ import pytest
 from floss_sim.errors import BudgetError, ConfigError
 from planner.search import Curve, Extension, History, Strategy, search
 from planner.space import Candidate, grid
-from planner.store import measured
 from planner.strategies import STRATEGIES, Terms, maker
+from planner.training.store import measured
 
 SEEDS = range(3)
 WHOLE = {"grid"}  # strategies that need the whole grid's effort

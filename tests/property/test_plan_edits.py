@@ -13,7 +13,7 @@ from made_plans import whole_plan
 
 from floss_sim.errors import PlanError
 from planner.cli.common import print_plan
-from planner.document import plan_of
+from planner.plans.document import plan_of
 
 PLAN = json.loads(json.dumps(whole_plan().to_json()))
 ODD = st.one_of(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from planner.answer import Answer
-from planner.budget import Limit, parse_budget
-from planner.explanation import Explanation, More, Neighbour, Range, RoundTime, Stop
-from planner.intervals import Interval
-from planner.plan import Outcome, Plan
+from planner.forecasts.intervals import Interval
+from planner.plans.answer import Answer
+from planner.plans.explanation import Explanation, More, Neighbour, Range, RoundTime, Stop
+from planner.plans.plan import Outcome, Plan
+from planner.question.budget import Limit, parse_budget
 from planner.space import Candidate
 
 

@@ -12,13 +12,13 @@ from floss_sim import load_profile, load_task, run
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
 from planner.answers import Cell, answer_all, parse_cells, preferred
-from planner.budget import parse_budget
-from planner.cost import price
-from planner.intervals import Interval
-from planner.request import Request
-from planner.sentences import answer_row, answer_sentences
+from planner.forecasts.intervals import Interval
+from planner.question.budget import parse_budget
+from planner.question.cost import price
+from planner.question.request import Request
 from planner.space import Candidate, grid
-from planner.store import CurveStore
+from planner.telling.sentences import answer_row, answer_sentences
+from planner.training.store import CurveStore
 
 SPACE = grid([1, 2], [1], [1, 1 / 16])
 A, B, C = SPACE[:3]

@@ -6,7 +6,7 @@ import pytest
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.errors import BudgetError
 from floss_sim.network import NetworkProfile
-from planner.budget import Limit, parse_budget
+from planner.question.budget import Limit, parse_budget
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.choice import contenders, deviation, rank, reserve
-from planner.intervals import Interval
+from planner.forecasts.intervals import Interval
 from planner.space import Candidate
 
 A, B, C = (Candidate(rank_, 1.0, 1.0) for rank_ in (1, 2, 4))

@@ -8,8 +8,8 @@ from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.network import NetworkProfile
-from planner.clock import FLEETS, SIMULATED, Clock, Fleets
-from planner.traffic import Traffic
+from planner.question.clock import FLEETS, SIMULATED, Clock, Fleets
+from planner.question.traffic import Traffic
 
 JITTER = 'jitter = "20 ms"\n'
 SHARED = '[server]\negress = "20 Mbit/s"\n'

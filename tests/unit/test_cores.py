@@ -10,8 +10,8 @@ import pytest
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
-from planner.cores import FOLDER, Cores, decide, known, speeds_of
-from planner.store import CurveStore
+from planner.training.cores import FOLDER, Cores, decide, known, speeds_of
+from planner.training.store import CurveStore
 
 SEPARATE, TOGETHER = Cores(2, 1), Cores(1, 2)
 

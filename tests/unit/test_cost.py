@@ -7,9 +7,9 @@ from floss_sim.errors import BudgetError, ConfigError, LayoutError
 from floss_sim.learners import SizeOnlyLearner
 from floss_sim.network import NetworkProfile
 from floss_sim.wire import plain_nbytes, predict_nbytes
-from planner.budget import parse_budget
-from planner.cost import price
-from planner.request import Request
+from planner.question.budget import parse_budget
+from planner.question.cost import price
+from planner.question.request import Request
 from planner.space import Candidate, grid
 
 

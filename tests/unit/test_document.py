@@ -8,8 +8,8 @@ import pytest
 from made_plans import whole_plan
 
 from floss_sim.errors import PlanError
-from planner import report
-from planner.document import plan_of, read_plan
+from planner.plans.document import plan_of, read_plan
+from planner.telling import report
 
 
 def written(path: Path, content: object) -> Path:

@@ -9,12 +9,12 @@ from floss_sim import load_task
 from floss_sim.errors import BudgetError, ConfigError
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder
-from planner.budget import parse_budget
-from planner.cost import price
-from planner.effort import KEPT_BUSY, Effort, allot, parse_effort
-from planner.request import Request
+from planner.question.budget import parse_budget
+from planner.question.cost import price
+from planner.question.request import Request
 from planner.space import grid
-from planner.store import CurveStore
+from planner.training.effort import KEPT_BUSY, Effort, allot, parse_effort
+from planner.training.store import CurveStore
 
 
 def request(profile: NetworkProfile, **changes) -> Request:

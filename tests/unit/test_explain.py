@@ -9,14 +9,14 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
-from planner.budget import Limit, parse_budget
 from planner.explain import Known, explain, improvement, one_step_away
-from planner.explanation import Explanation
-from planner.forecast import Forecast
+from planner.forecasts.forecast import Forecast
+from planner.plans.explanation import Explanation
+from planner.question.budget import Limit, parse_budget
 from planner.search import Curve
-from planner.sentences import explained
 from planner.space import Candidate, grid
-from planner.store import measured
+from planner.telling.sentences import explained
+from planner.training.store import measured
 
 SPACE = grid([1, 4, 16], [1, 1 / 4], [1, 1 / 16])
 BEST = Candidate(4, 1.0, 1 / 16)

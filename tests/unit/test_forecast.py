@@ -8,7 +8,16 @@ import time
 import numpy as np
 import pytest
 
-from planner.forecast import BINS, Forecast, Trial, backtest, binned, blended, boundaries, forecast
+from planner.forecasts.forecast import (
+    BINS,
+    Forecast,
+    Trial,
+    backtest,
+    binned,
+    blended,
+    boundaries,
+    forecast,
+)
 from planner.search import Curve
 from planner.space import Candidate, grid
 

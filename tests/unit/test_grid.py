@@ -27,8 +27,8 @@ from floss_sim.training.cohort import Party, train_side_by_side
 from floss_sim.training.frozen import _has_product
 from floss_sim.training.grid import Grid
 from floss_sim.training.local import work_of
-from planner.store import CurveStore, measured
-from planner.workers import _extend_all, _groups, train_all, worker_pool
+from planner.training.store import CurveStore, measured
+from planner.training.workers import _extend_all, _groups, train_all, worker_pool
 
 CPU = torch.device("cpu")
 SIZES = (9, 7, 7, 4, 2)
@@ -196,9 +196,9 @@ sys.path[:0] = {paths!r}
 from functools import partial
 from pathlib import Path
 from grid_runs import some_runs
-from planner import store
-from planner.store import CurveStore
-from planner.workers import _extend_all
+from planner.training import store
+from planner.training.store import CurveStore
+from planner.training.workers import _extend_all
 store.run = partial(store.run, commit_every_s=0)
 _extend_all(CurveStore(Path({root!r}), "cpu"), [(config, 400) for config in some_runs()[:3]])
 """

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from planner.forecast import own_deviation
-from planner.intervals import intervals, stretched
+from planner.forecasts.forecast import own_deviation
+from planner.forecasts.intervals import intervals, stretched
 from planner.search import Curve
 from planner.space import Candidate, grid
 

@@ -11,13 +11,13 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
-from planner import report
-from planner.budget import Limit, parse_budget
 from planner.choice import choose
-from planner.plan import Outcome, Plan, cut
-from planner.plots import applied_frame, curves_frame, draw_applied, draw_plan
-from planner.request import Request
+from planner.plans.plan import Outcome, Plan, cut
+from planner.question.budget import Limit, parse_budget
+from planner.question.request import Request
 from planner.space import Candidate
+from planner.telling import report
+from planner.telling.plots import applied_frame, curves_frame, draw_applied, draw_plan
 
 
 def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcome:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from floss_sim.errors import BudgetError
 from planner.choice import rank
-from planner.intervals import intervals
-from planner.lattice import features, space_filling
+from planner.forecasts.intervals import intervals
+from planner.forecasts.lattice import features, space_filling
 from planner.search import Curve, Extension, search
 from planner.space import Candidate, grid
 from planner.strategies.race import Race

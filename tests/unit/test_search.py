@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from floss_sim.errors import BudgetError
 from planner.search import Curve, search
 from planner.space import Candidate
-from planner.store import measured
 from planner.strategies.halving import FINALISTS, Halving
 from planner.strategies.rungs import survivors
+from planner.training.store import measured
 
 
 class World:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from planner.search import Extension
-from planner.store import measured
 from planner.strategies import STRATEGIES
+from planner.training.store import measured
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "search_benchmark"
 

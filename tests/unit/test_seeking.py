@@ -9,16 +9,16 @@ import pytest
 
 from floss_sim import load_task
 from floss_sim.network import NetworkProfile
-from planner.budget import parse_budget
-from planner.cost import Costs, price
-from planner.objective import Objective
-from planner.plan import Outcome
-from planner.request import Request
+from planner.plans.plan import Outcome
+from planner.question.budget import parse_budget
+from planner.question.cost import Costs, price
+from planner.question.objective import Objective
+from planner.question.request import Request
 from planner.search import Curve, search
 from planner.seeking import Until, reached, seek
 from planner.space import Candidate, grid
-from planner.store import measured
 from planner.strategies import maker
+from planner.training.store import measured
 
 
 @dataclass

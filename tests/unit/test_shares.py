@@ -7,8 +7,8 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.network import NetworkProfile
-from planner.budget import Limit, parse_budget
-from planner.shares import round_time, uploads_of
+from planner.plans.shares import round_time, uploads_of
+from planner.question.budget import Limit, parse_budget
 
 ROUNDS = 6
 PARTS = ("download", "upload", "latency", "compute", "queueing")

@@ -4,7 +4,7 @@ import pytest
 
 from floss_sim import RunConfig, dense, floss
 from floss_sim.errors import ConfigError
-from planner.lattice import features, space_filling, varying
+from planner.forecasts.lattice import features, space_filling, varying
 from planner.space import ALWAYS, Candidate, grid, widened
 
 PLAIN = Candidate(16, 1 / 4, 1 / 16)

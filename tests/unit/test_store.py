@@ -7,8 +7,8 @@ from grid_runs import Inline
 
 from floss_sim import RunConfig
 from floss_sim.errors import FlossError
-from planner.store import CurveStore, measured
-from planner.workers import train_all, worker_pool
+from planner.training.store import CurveStore, measured
+from planner.training.workers import train_all, worker_pool
 
 
 def test_measured_rounds_follow_the_written_schedule():

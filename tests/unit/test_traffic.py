@@ -6,8 +6,8 @@ import pytest
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.calibration import Calibration
 from floss_sim.network import NetworkProfile
+from planner.question.traffic import Traffic
 from planner.space import Candidate
-from planner.traffic import Traffic
 
 FIELDS = ("clients", "down", "up", "first", "examples")
 

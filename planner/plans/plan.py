@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.records import RunRecord
-from planner.answer import Answer
-from planner.budget import Limit
-from planner.explanation import Explanation
-from planner.intervals import Interval
-from planner.objective import Point
+from planner.forecasts.intervals import Interval
+from planner.plans.answer import Answer
+from planner.plans.explanation import Explanation
+from planner.question.budget import Limit
+from planner.question.objective import Point
 from planner.space import Candidate
 
-PLAN_VERSION = 2  # of plan.json, which planner.document reads
+PLAN_VERSION = 2  # of plan.json, which planner.plans.document reads
 
 
 @dataclass(frozen=True)

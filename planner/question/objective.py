@@ -2,7 +2,7 @@
 
 Everything here looks at measured curves alone: triples of an evaluated round, the share of the
 budget that it has spent, and the validation accuracy there. Accuracies are smoothed
-(:func:`planner.noise.smoothed`).
+(:func:`planner.forecasts.noise.smoothed`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from floss_sim.errors import ConfigError
-from planner.noise import smoothed
+from planner.forecasts.noise import smoothed
 from planner.space import Candidate
 
 Curve = Sequence[tuple[int, float, float]]

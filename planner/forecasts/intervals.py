@@ -1,9 +1,10 @@
 """Intervals of the accuracy that runs truly have, measured or forecast.
 
-A posterior of :mod:`planner.forecast` gives every mean. Where a run was measured up to the round
-that is asked for, its own smoothed accuracy has the last word: the posterior, which shrinks noise
-by what near candidates show, may be off it by ``CLOSE`` of its standard errors and no more, so that
-a curve of another shape than the others is believed. Runs of other seeds are averaged in.
+A posterior of :mod:`planner.forecasts.forecast` gives every mean. Where a run was measured up to
+the round that is asked for, its own smoothed accuracy has the last word: the posterior, which
+shrinks noise by what near candidates show, may be off it by ``CLOSE`` of its standard errors and no
+more, so that a curve of another shape than the others is believed. Runs of other seeds are averaged
+in.
 
 Widths are conformal: the ends of all runs that have gone far enough are held out, foretold from the
 rest, and the posterior's deviations are stretched until they would have held as many of these
@@ -23,8 +24,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from planner.forecast import expit, fallen, log_odds, own_deviation
-from planner.noise import SMOOTHED, smoothed, standard_error
+from planner.forecasts.forecast import expit, fallen, log_odds, own_deviation
+from planner.forecasts.noise import SMOOTHED, smoothed, standard_error
 from planner.search import Curve
 from planner.space import Candidate
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
-from planner.objective import Point
-from planner.plan import Outcome, Plan
+from planner.plans.plan import Outcome, Plan
+from planner.question.objective import Point
 
 FRONT = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 % band", "other")
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from floss_sim.errors import BudgetError, ConfigError, UnitError
 from floss_sim.units import format_duration, parse_duration
-from planner.cost import Costs
-from planner.request import Request
+from planner.question.cost import Costs
+from planner.question.request import Request
 from planner.space import Candidate
-from planner.store import CurveStore, measured
-from planner.workers import train_all
+from planner.training.store import CurveStore, measured
+from planner.training.workers import train_all
 
 _TELLING = 20  # rounds that tell how long others take
 KEPT_BUSY = 0.75  # of the workers: the last runs of a search are few, and long

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_duration
-from planner.answer import Answer
-from planner.explanation import More, Neighbour, Range, RoundTime, Stop
-from planner.intervals import LEVEL
-from planner.plan import Plan
+from planner.forecasts.intervals import LEVEL
+from planner.plans.answer import Answer
+from planner.plans.explanation import More, Neighbour, Range, RoundTime, Stop
+from planner.plans.plan import Plan
 
 _WORDS = {
     "rank": "rank", "down_density": "down", "up_density": "up", "cohort_size": "cohort",

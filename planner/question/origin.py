@@ -14,7 +14,7 @@ from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import fingerprint
 from floss_sim.tasks import Task, load_task
 from floss_sim.tasks.hub import from_working_directory
-from planner.fields import Positive, Word
+from planner.question.fields import Positive, Word
 
 
 class Origin(Section):

@@ -11,16 +11,16 @@ from statistics import median
 from floss_sim.calibration import Calibration, telling
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.retiming import retime
-from planner.cost import Costs
-from planner.noise import smoothed
-from planner.plan import Outcome, cut
+from planner.forecasts.noise import smoothed
+from planner.plans.plan import Outcome, cut
 from planner.progress import OnProgress, Progress
-from planner.request import Request
+from planner.question.cost import Costs
+from planner.question.request import Request
+from planner.question.traffic import Traffic
 from planner.search import Curve, Extension, History
 from planner.space import Candidate
-from planner.store import CurveStore, measured
-from planner.traffic import Traffic
-from planner.workers import Job, test_all, train_all
+from planner.training.store import CurveStore, measured
+from planner.training.workers import Job, test_all, train_all
 
 _FEWEST = 5  # rounds that tell what others take
 Targets = dict[Candidate, int]

@@ -20,7 +20,7 @@ from floss_sim.errors import RecordError
 from floss_sim.messages import NO_STATE
 from floss_sim.records import fingerprint, write_atomically
 from floss_sim.training import learner_kind, open_learner
-from planner.workers import meet, submit, worker_pool
+from planner.training.workers import meet, submit, worker_pool
 
 FOLDER = "cores"
 _CLEARLY = 1.1  # a second's measurement is no finer

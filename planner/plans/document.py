@@ -13,14 +13,14 @@ from pydantic import ConfigDict, Field, model_validator
 from floss_sim import documents
 from floss_sim.documents import Section
 from floss_sim.errors import BudgetError, PlanError
-from planner.answer import Answer
-from planner.budget import Budget, Kind, Limit, parse_budget
-from planner.explanation import Explanation
-from planner.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
-from planner.intervals import Interval
-from planner.objective import Point
-from planner.origin import Origin
-from planner.plan import PLAN_VERSION, Outcome, Plan
+from planner.forecasts.intervals import Interval
+from planner.plans.answer import Answer
+from planner.plans.explanation import Explanation
+from planner.plans.plan import PLAN_VERSION, Outcome, Plan
+from planner.question.budget import Budget, Kind, Limit, parse_budget
+from planner.question.fields import Accuracy, Amount, Configuration, Count, Positive, Some, Word
+from planner.question.objective import Point
+from planner.question.origin import Origin
 from planner.space import Candidate
 
 FILE = "plan.json"

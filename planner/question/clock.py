@@ -26,7 +26,7 @@ from floss_sim.messages import ClientState, Dispatch, Upload
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.rng import stream
 from floss_sim.simulator import simulate, wait_all
-from planner.traffic import Floats, Ints, Traffic
+from planner.question.traffic import Floats, Ints, Traffic
 
 FLEETS = 40
 SIMULATED = 20

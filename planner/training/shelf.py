@@ -9,10 +9,10 @@ from statistics import median
 
 from floss_sim.errors import RecordError
 from floss_sim.records import RunFolder, RunRecord
-from planner.request import Request
+from planner.question.request import Request
 from planner.search import Curve
 from planner.space import Candidate
-from planner.store import CurveStore
+from planner.training.store import CurveStore
 
 
 @dataclass(frozen=True)

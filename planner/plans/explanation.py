@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from floss_sim.documents import Section
-from planner.fields import Accuracy, Amount, Configuration, Count, Points, Some, Word
-from planner.intervals import Interval
+from planner.forecasts.intervals import Interval
+from planner.question.fields import Accuracy, Amount, Configuration, Count, Points, Some, Word
 
 Kind = Literal["measured", "forecast", "unknown"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
 from floss_sim.units import BITS_PER_BYTE
-from planner.budget import Limit
-from planner.explanation import RoundTime
+from planner.plans.explanation import RoundTime
+from planner.question.budget import Limit
 
 Column = NDArray[Any]
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import FlossError, NonFiniteUpdateError
-from planner.store import CurveStore
+from planner.training.store import CurveStore
 
 _TICK_S = 0.3
 _TOGETHER = 4  # runs that train side by side in a worker; of 5 clients each, more gain no more

@@ -13,9 +13,9 @@ from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile
 from floss_sim.tasks import Task
-from planner.budget import Budget
-from planner.objective import BEST, Objective
-from planner.origin import Origin
+from planner.question.budget import Budget
+from planner.question.objective import BEST, Objective
+from planner.question.origin import Origin
 from planner.space import ALWAYS, Candidate
 
 THESIS_DOWN_DENSITY = 1 / 4

@@ -33,8 +33,8 @@ from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
 from floss_sim.records import RunRecord
 from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
-from planner.clock import Fleets
-from planner.traffic import Traffic
+from planner.question.clock import Fleets
+from planner.question.traffic import Traffic
 
 Kind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
 _GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h or 36h@95%"

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import model_validator
 
 from floss_sim.documents import Section
-from planner.explanation import Kind, Range
-from planner.fields import Accuracy, Amount, Configuration, Count, Word
+from planner.plans.explanation import Kind, Range
+from planner.question.fields import Accuracy, Amount, Configuration, Count, Word
 
 
 class Answer(Section):

@@ -2,8 +2,8 @@
 
 Each curve is binned to at most ``BINS`` means at log-spaced rounds, with the same boundaries for
 all, so that a few hundred points hold all that is known and the exact posterior of
-:mod:`planner.process` is cheap. The process lives on log-odds, where binomial noise is nearly
-Gaussian and no forecast leaves (0, 1).
+:mod:`planner.forecasts.process` is cheap. The process lives on log-odds, where binomial noise is
+nearly Gaussian and no forecast leaves (0, 1).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.lattice import features, varying
-from planner.noise import difference, smoothed
-from planner.process import Points, Process, one_thread
+from planner.forecasts.lattice import features, varying
+from planner.forecasts.noise import difference, smoothed
+from planner.forecasts.process import Points, Process, one_thread
 from planner.search import Curve
 from planner.space import Candidate
 

@@ -9,10 +9,10 @@ from floss_sim.errors import RecordError
 from floss_sim.records import write_atomically
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
-from planner.intervals import LEVEL
-from planner.plan import Outcome, Plan
-from planner.sentences import explained
-from planner.sought import allowed, beside, lead, left_out
+from planner.forecasts.intervals import LEVEL
+from planner.plans.plan import Outcome, Plan
+from planner.telling.sentences import explained
+from planner.telling.sought import allowed, beside, lead, left_out
 
 BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
 _SHORT = BASELINES | {"thesis_rule": "rule"}
@@ -160,7 +160,7 @@ def save(plan: Plan, folder: Path) -> None:
         RecordError: The folder or a file cannot be written.
     """
     from floss_sim import plots as base
-    from planner.plots import curves_frame, draw_front, draw_plan, front_frame
+    from planner.telling.plots import curves_frame, draw_front, draw_plan, front_frame
 
     ensure(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")

@@ -8,8 +8,8 @@ from pathlib import Path
 from floss_sim.records import write_atomically
 from floss_sim.units import format_bytes, format_duration
 from planner.apply import Applied, write_model
-from planner.intervals import LEVEL
-from planner.plan import Outcome
+from planner.forecasts.intervals import LEVEL
+from planner.plans.plan import Outcome
 
 
 def rows(applied: Applied) -> list[tuple[str, ...]]:
@@ -71,7 +71,7 @@ def save(applied: Applied, folder: Path) -> None:
         RecordError: A file cannot be written.
     """
     from floss_sim import plots as base
-    from planner.plots import applied_frame, draw_applied
+    from planner.telling.plots import applied_frame, draw_applied
 
     write_model(applied, folder)
     planned, request = applied.plan.recommendation, applied.plan.request

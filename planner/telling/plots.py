@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from planner.intervals import LEVEL
-from planner.objective import Point
+from planner.forecasts.intervals import LEVEL
+from planner.question.objective import Point
 
 Curve = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
 _START_UP = 0.1  # share of the budget whose accuracies do not set the scale

@@ -1,0 +1,1 @@
+"""What curves say beyond their ends: noise, a Gaussian process, forecasts and their intervals."""

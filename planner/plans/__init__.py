@@ -1,0 +1,1 @@
+"""What a plan is: recommendation, explanation, answers, and the document that holds them."""

@@ -1,0 +1,1 @@
+"""What is asked, and what candidates would cost: request, budget, predicted bytes, seconds."""

@@ -1,0 +1,1 @@
+"""The runs behind a plan: the curve store, worker processes, effort."""
