@@ -31,6 +31,7 @@ from planner.training.shelf import Shelf
 from planner.training.store import CurveStore, measured
 
 TELLING = 5  # rounds whose bytes tell what others take
+FAR_ENOUGH = 1 / 3  # of its way: from there on forecasts rarely miss that a run collapses
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Sight:
         return _answer(self, limit, affordable)
 
     def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
-        """Return whether a candidate's rounds are short enough: in the mean of what is known."""
-        closing_R = limit.closing(self.stored.get(candidate) or self.predicted[candidate])
+        """Return whether a candidate's rounds, as predicted, are short enough in the mean."""
+        closing_R = limit.closing(self.predicted[candidate])
         return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
 
 
@@ -120,20 +121,24 @@ def _mark(cell: Cell) -> str:
 
 
 def preferred(
-    known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float]
+    known: Mapping[Candidate, Interval],
+    nbytes: Mapping[Candidate, float],
+    gone: Mapping[Candidate, float],
 ) -> Candidate | None:
     """Return the best of what is measured to the end and what is forecast; None of nothing.
 
     Of measured runs, the one that a plan would recommend. A forecast is preferred only if it
-    promises more than all of them by its own standard deviation: the best of many forecasts
-    flatters itself.
+    promises more than all of them by its own standard deviation, or by two of a run that has not
+    gone a third of the way: the best of many forecasts flatters itself.
 
     Args:
         known: Where accuracies lie.
         nbytes: Bytes that each measured one takes.
+        gone: The share of its way that each run has gone; what is not named has not begun.
     """
     seen = {c: interval for c, interval in known.items() if interval.kind == "measured"}
-    sure = {c: known[c].mean - deviation(known[c]) for c in known.keys() - seen.keys()}
+    doubts = {c: 1 if gone.get(c, 0) >= FAR_ENOUGH else 2 for c in known.keys() - seen.keys()}
+    sure = {c: known[c].mean - doubts[c] * deviation(known[c]) for c in doubts}
     likely = max(sorted(sure), key=sure.__getitem__, default=None)
     if not seen:
         return likely
@@ -150,7 +155,8 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
     asked = {c: n for c, n in rounds.items() if c not in failed}
     known = intervals(shelf.curves, asked, examples, longest)
     nbytes = {c: float(sight.stored[c].nbytes()[rounds[c] - 1]) for c in seen}
-    best = preferred(known, nbytes)
+    gone = {c: curve.rounds / rounds[c] for c, curve in shelf.curves.items() if c in rounds}
+    best = preferred(known, nbytes, gone)
     cell = Answer(
         network=sight.profile.name,
         budget=limit.budget.text,

@@ -57,7 +57,8 @@ def answered(history: History, world: Any) -> Row:
     told = {c: real[c] for c, curve in history.items() if curve.rounds >= TELLING}
     asked = {c: terms.snap(told.get(c, predicted)) for c, predicted in terms.horizons.items()}
     known = intervals(history, asked, world.examples, world.longest)
-    best = preferred(known, terms.nbytes)
+    gone = {c: curve.rounds / asked[c] for c, curve in history.items() if c in asked}
+    best = preferred(known, terms.nbytes, gone)
     guesses = [c for c in known if known[c].kind == "forecast"]
     return {
         "dense_rounds": world.cell.dense_rounds,

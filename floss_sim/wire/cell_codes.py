@@ -60,7 +60,7 @@ class CellPlan:
         often = np.bincount(self._levels_C)[self._lowest :].tolist()
         self._nibbles = _nibbles(often) if partition.weighs else None
         self._weights = _weights(self._nibbles, len(often))
-        bits = scale.cost_bits(counts_C, cells.sizes, self._levels_C)
+        bits = scale.cost_bits(counts_C, 8 * cells.lengths, self._levels_C)  # whole bytes are sent
         bits += _entropy(often, self._weights)
         coded_C = (self._levels_C > 0) & (self._levels_C < scale.last)
         bits += LOST_BITS * (self._levels_C.size + int(cells.lengths[coded_C].sum()))

@@ -81,7 +81,9 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         if a.interval
     ]
     if any(answer.kind == "unknown" for answer in answers):
-        lines.append("unknown: no curve of this task and seed is in the store, or none affords it.")
+        lines.append(
+            "unknown: no curve of this task and seed is in the store, or none is within the limits."
+        )
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")
     return lines

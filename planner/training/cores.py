@@ -11,15 +11,18 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from filelock import FileLock
+from pydantic import Field, TypeAdapter, ValidationError
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
 from floss_sim.messages import NO_STATE
 from floss_sim.records import fingerprint, write_atomically
-from floss_sim.training import learner_kind, open_learner
+from floss_sim.training import open_learner
 from planner.training.workers import meet, submit, worker_pool
 
 FOLDER = "cores"
@@ -31,8 +34,8 @@ _LONG_ENOUGH_S = 1.0
 class Cores:
     """How many processes train, and torch's threads in each."""
 
-    workers: int
-    threads: int
+    workers: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
 
     def describe(self) -> str:
         """Return this in words."""
@@ -75,6 +78,8 @@ def decide(
 ) -> Cores:
     """Measure which way trains more rounds a second on a CPU, and remember it.
 
+    Where another process decides meanwhile, its decision is waited for, and taken.
+
     Args:
         root: Where curves are kept.
         config: A run of the model.
@@ -86,19 +91,34 @@ def decide(
         FlossError: The model cannot be trained.
     """
     prepare(root)
-    speeds = (measure or speeds_of)(config, cores)
-    separate, together = Cores(cores, 1), Cores(1, cores)
+    path = _path(root, config, cores)
+    with FileLock(path.with_suffix(".lock")):
+        return known(root, config, cores) or _decided(path, (measure or speeds_of)(config, cores))
+
+
+def _decided(path: Path, speeds: Speeds) -> Cores:
+    """Return the better way, separate processes where they are about as good; write it down."""
+    separate, together = sorted(speeds, key=lambda way: way.threads)
     best = together if speeds[together] > _CLEARLY * speeds[separate] else separate
     said = {way.describe(): round(speed, 2) for way, speed in speeds.items()}
-    kept = json.dumps({**asdict(best), "rounds_per_s": said}, indent=2)
-    write_atomically(_path(root, config, cores), kept)
+    write_atomically(path, json.dumps({**asdict(best), "rounds_per_s": said}, indent=2))
     return best
 
 
 def _path(root: Path, config: RunConfig, cores: int) -> Path:
-    """Return the file of a model, on a machine such as this one."""
-    trained = config.trajectory(learner_kind(config), "cpu", cores) | {"seed": 0}
-    return root / FOLDER / f"{fingerprint({'on': platform.platform(), **trained})[:32]}.json"
+    """Return the file of what is trained, but for rank and data, on a machine such as this one."""
+    task = config.task
+    model = {
+        "machine": platform.machine(),
+        "cores": cores,
+        "torch": version("torch"),
+        "backbone": task.backbone_hash,
+        "kind": task.kind,
+        "preprocess": task.preprocess.model_dump(mode="json"),
+        "client": config.client.model_dump(mode="json"),
+        "cohort": config.server.cohort,
+    }
+    return root / FOLDER / f"{fingerprint(model)[:32]}.json"
 
 
 def speeds_of(config: RunConfig, cores: int) -> Speeds:

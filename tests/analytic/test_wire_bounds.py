@@ -120,6 +120,19 @@ def test_the_code_that_is_taken_is_within_four_bytes_of_the_smallest(seed: int):
             assert excess_bytes(layout, mask, held, known) <= 4
 
 
+@pytest.mark.parametrize("known_density", [1 / 4, 1 / 16, 1 / 64])
+@pytest.mark.parametrize("least", [0.5, 0.7, 0.9])
+def test_bits_that_fill_up_bytes_count_where_most_of_a_known_mask_is_sent(
+    known_density: float, least: float
+):
+    """Rows of a few known entries each: what fills up their bytes costs more than rows save."""
+    draw = seeded(7)
+    known = draw.random(VIT.entries) < known_density
+    by_cell = np.repeat(draw.uniform(least, 0.99, VIT.row_sizes.size), VIT.row_sizes)
+    mask = known & (draw.random(VIT.entries) < in_rows(VIT, by_cell))
+    assert excess_bytes(VIT, mask, None, known) <= 4
+
+
 # structured masks
 
 

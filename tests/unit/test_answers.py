@@ -97,10 +97,9 @@ def test_rounds_that_would_take_too_long_are_no_answer(paper: NetworkProfile, tm
     round_s = sorted(cost.round_s for c, cost in price(asked).of.items() if c in SPACE)
     between = replace(asked, max_round_s=(round_s[1] + round_s[2]) / 2)
     assert one(between, CurveStore(tmp_path / "none", "cpu"), "1GB").searched == 2
-    # Rounds of stored runs are as long as they were: here, of a few bytes each.
-    quick = replace(asked, max_round_s=round_s[0] / 2)
-    known = one(quick, stored(asked, tmp_path / "some", {B: 20}), "1GB")
-    assert (known.candidate, known.searched) == (B, 1)
+    # The first rounds of a run, a large first download in them, say nothing of the mean.
+    stored_too = one(between, stored(asked, tmp_path / "some", dict.fromkeys(SPACE, 2)), "1GB")
+    assert stored_too.searched == 2
 
 
 def test_an_answer_says_in_what_else_a_candidate_differs():
@@ -137,11 +136,19 @@ def told(mean: float, deviation: float, kind: str = "forecast") -> Interval:
 def test_a_forecast_is_preferred_only_where_it_is_clearly_better():
     seen = {A: told(0.9, 0.01, "measured"), B: told(0.898, 0.01, "measured")}
     nbytes = {A: 9.0, B: 1.0}
-    assert preferred({}, nbytes) is None
-    assert preferred({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes) == B
-    assert preferred({**seen, C: told(0.93, 0.05)}, nbytes) == B  # ties with A
-    assert preferred({**seen, B: told(0.93, 0.05)}, nbytes) == A
-    assert preferred({**seen, C: told(0.93, 0.01)}, nbytes) == C
+    assert preferred({}, nbytes, {}) is None
+    far = dict.fromkeys((A, B, C), 0.5)
+    assert preferred({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes, far) == B
+    assert preferred({**seen, C: told(0.93, 0.05)}, nbytes, far) == B  # ties with A
+    assert preferred({**seen, B: told(0.93, 0.05)}, nbytes, far) == A
+    assert preferred({**seen, C: told(0.93, 0.01)}, nbytes, far) == C
+
+
+def test_a_forecast_from_a_short_beginning_has_to_promise_more():
+    known = {A: told(0.9, 0.01, "measured"), C: told(0.925, 0.02)}
+    assert preferred(known, {A: 9.0}, {C: 0.34}) == C
+    assert preferred(known, {A: 9.0}, {C: 0.3}) == A
+    assert preferred(known, {A: 9.0}, {}) == A
 
 
 def test_rows_mark_what_is_forecast():

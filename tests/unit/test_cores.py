@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
@@ -37,17 +39,38 @@ def test_threads_have_to_be_clearly_faster(
     assert known(tmp_path, config, 2) == best
 
 
-def test_a_decision_is_of_a_model_and_a_machine_but_of_no_seed(tmp_path: Path, config: RunConfig):
+def test_a_decision_is_of_a_model_and_a_machine(tmp_path: Path, config: RunConfig):
     decide(tmp_path, config, 2, speeds(1, 2))
-    assert known(tmp_path, replace(config, seed=7), 2) == TOGETHER
+    assert known(tmp_path, replace(config, seed=7, rank=config.rank + 1), 2) == TOGETHER
     assert known(tmp_path, config, 4) is None
-    assert known(tmp_path, replace(config, rank=config.rank + 1), 2) is None
+    assert known(tmp_path, config.with_(server={"cohort": 7}), 2) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"workers": "many", "threads": 1}'])
+def test_who_comes_later_takes_what_was_decided_meanwhile(tmp_path: Path, config: RunConfig):
+    def measured_late(config: RunConfig, cores: int):
+        raise AssertionError("this was decided")
+
+    lock = lock_of(tmp_path, config)
+    with ThreadPoolExecutor(1) as other:
+        with FileLock(lock):
+            later = other.submit(decide, tmp_path, config, 2, measured_late)
+            lock.with_suffix(".json").write_text('{"workers": 1, "threads": 2}')
+        assert later.result() == TOGETHER
+
+
+def lock_of(root: Path, config: RunConfig) -> Path:
+    decide(root, config, 2, speeds(1, 1))
+    (file,) = (root / FOLDER).glob("*.json")
+    file.unlink()
+    return file.with_suffix(".lock")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"workers": "many", "threads": 1}', '{"workers": 1, "threads": 0}']
+)
 def test_what_cannot_be_read_is_decided_anew(tmp_path: Path, config: RunConfig, text: str):
     decide(tmp_path, config, 2, speeds(1, 2))
-    (file,) = (tmp_path / FOLDER).iterdir()
+    (file,) = (tmp_path / FOLDER).glob("*.json")
     assert json.loads(file.read_text())["rounds_per_s"] == {
         "2 processes of one thread": 1, "one process of 2 threads": 2,
     }  # fmt: skip
