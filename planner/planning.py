@@ -9,7 +9,7 @@ from dataclasses import replace
 from floss_sim.errors import BudgetError
 from planner.choice import cheapest, choose, contenders, reserve
 from planner.explain import Known, explain
-from planner.forecasts.intervals import intervals
+from planner.forecasts.intervals import intervals, seed_luck
 from planner.plans.plan import Outcome, Plan
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
@@ -155,7 +155,7 @@ def _judged(
         runs.history(),
         {c: outcome.rounds for c, outcome in outcomes.items()},
         request.judged()["validation"],
-        max(cost.horizon for cost in costs.of.values()),
+        _longest(costs),
         again=runs.again,
     )
     return {c: replace(outcome, interval=known[c]) for c, outcome in outcomes.items()}
@@ -231,4 +231,9 @@ def _plan(
 def _front(request: Request, costs: Costs, runs: Runs) -> tuple[Point, ...]:
     cuts = {c: runs.outcome(c) for c in runs.history() if c in costs.searched}
     curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
-    return front(curves, request.judged()["validation"])
+    examples = request.judged()["validation"]
+    return front(curves, examples, seed_luck(runs.history(), examples, _longest(costs)))
+
+
+def _longest(costs: Costs) -> int:
+    return max(cost.horizon for cost in costs.of.values())

@@ -59,6 +59,11 @@ class Interval:
         return {**ends, "level": level, "kind": self.kind}
 
 
+def seed_luck(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float:
+    """Return the deviation of log-odds over seeds, as far as near candidates tell it."""
+    return own_deviation(history, examples, longest) or SEED_LUCK
+
+
 def intervals(
     history: Mapping[Candidate, Curve],
     asked: Mapping[Candidate, int],
@@ -78,7 +83,7 @@ def intervals(
         again: Runs of other seeds, which reached the rounds that are asked for.
     """
     wide = stretched(history, examples, longest, level) / _normal(level)
-    luck = own_deviation(history, examples, longest) or SEED_LUCK
+    luck = seed_luck(history, examples, longest)
     made = {}
     for c, (mean, sd) in log_odds(history, asked, examples, longest).items():
         curve, rounds = history.get(c, Curve()), asked[c]

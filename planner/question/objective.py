@@ -8,11 +8,12 @@ budget that it has spent, and the validation accuracy there. Accuracies are smoo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from floss_sim.errors import ConfigError
+from planner.forecasts.forecast import expit
 from planner.forecasts.noise import smoothed
 from planner.space import Candidate
 
@@ -73,7 +74,7 @@ class Point:
         rounds: For how long.
         spent: Share of the budget.
         accuracy: Validation accuracy, smoothed, 0 to 1.
-        low: Where a 90 % band of binomial noise begins.
+        low: Where a 90 % band of binomial noise and of the luck of seeds begins.
         high: Where it ends.
     """
 
@@ -97,7 +98,7 @@ class Point:
         }
 
 
-def front(curves: Mapping[Candidate, Curve], examples: int) -> tuple[Point, ...]:
+def front(curves: Mapping[Candidate, Curve], examples: int, luck: float = 0.0) -> tuple[Point, ...]:
     """Return the points that no other beats in both accuracy and cost, cheapest first.
 
     Every curve is cut at ``FRACTIONS`` of the budget. Among equals the cheaper one counts, then
@@ -106,8 +107,13 @@ def front(curves: Mapping[Candidate, Curve], examples: int) -> tuple[Point, ...]
     Args:
         curves: All that was trained, on the plan's network.
         examples: Validation examples behind every accuracy.
+        luck: Deviation of log-odds over seeds.
     """
-    points = {p for c, curve in curves.items() for p in _cuts(c, list(smooth(curve)), examples)}
+    points = {
+        point
+        for c, curve in curves.items()
+        for point in _cuts(c, list(smooth(curve)), lambda accuracy: band(accuracy, examples, luck))
+    }
     best, chosen = -math.inf, []
     for point in sorted(points, key=lambda p: (p.spent, -p.accuracy, p.candidate)):
         if point.accuracy > best:
@@ -116,17 +122,32 @@ def front(curves: Mapping[Candidate, Curve], examples: int) -> tuple[Point, ...]
     return tuple(chosen)
 
 
-def _cuts(candidate: Candidate, curve: Curve, examples: int) -> Iterator[Point]:
+def _cuts(
+    candidate: Candidate, curve: Curve, around: Callable[[float], tuple[float, float]]
+) -> Iterator[Point]:
     for fraction in FRACTIONS:
         affordable = [row for row in curve if row[1] <= fraction]
         if affordable:
             rounds, spent, accuracy = affordable[-1]
-            yield Point(candidate, rounds, spent, accuracy, *band(accuracy, examples))
+            yield Point(candidate, rounds, spent, accuracy, *around(accuracy))
 
 
-def band(accuracy: float, examples: int) -> tuple[float, float]:
-    """Return Wilson's 90 % interval of an accuracy on so many examples (Wilson 1927)."""
+def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, float]:
+    """Return Wilson's 90 % interval of an accuracy on so many examples (Wilson 1927).
+
+    ``luck``, a deviation of log-odds, widens it: both errors add up as independent ones.
+    """
     z2 = _Z90**2 / examples
     middle = (accuracy + z2 / 2) / (1 + z2)
     half = _Z90 / (1 + z2) * math.sqrt((accuracy * (1 - accuracy) + z2 / 4) / examples)
-    return middle - half, middle + half
+    low, high = (_moved(middle, end, _Z90 * luck) for end in (middle - half, middle + half))
+    return low, high
+
+
+def _moved(middle: float, end: float, more: float) -> float:
+    """Return an end that is moved away from the middle: by ``more`` log-odds, in quadrature."""
+    if not 0 < end < 1:
+        return end
+    ends = [math.log(p / (1 - p)) for p in (middle, end)]
+    away = math.hypot(ends[1] - ends[0], more)
+    return expit(ends[0] + math.copysign(away, end - middle))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from floss_sim.errors import ConfigError
@@ -53,6 +55,19 @@ def test_bands_hold_the_accuracy_and_shrink_with_examples(accuracy: float):
     narrow = band(accuracy, 3500)
     assert narrow[1] - narrow[0] < high - low
     assert band(0.5, 1000)[0] == pytest.approx(0.5 - 1.645 * (0.25 / 1000) ** 0.5, abs=1e-3)
+
+
+def test_the_luck_of_seeds_widens_a_band_in_log_odds():
+    few, many = 350, 10**9
+    assert band(0.9, few, 0.0) == band(0.9, few)
+    low, high = band(0.9, many, 0.13)
+    for end, sign in ((low, -1), (high, 1)):
+        assert math.log(end / (1 - end)) == pytest.approx(math.log(9) + sign * 1.645 * 0.13, 1e-3)
+    for accuracy in (0.0, 0.5, 1.0):
+        wide, narrow = band(accuracy, few, 0.13), band(accuracy, few)
+        assert wide[0] <= narrow[0] < narrow[1] <= wide[1]
+        assert wide[0] + 1e-12 >= 0
+        assert wide[1] <= 1 + 1e-12
 
 
 @pytest.mark.parametrize(
