@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -183,7 +183,7 @@ class RunConfig:
             "learner": learner,
             "device": device,
             "threads": threads,
-            "versions": {name: version(name) for name in _VERSIONS},
+            "versions": dict(_installed()),
             "code_schema": CODE_SCHEMA,
             "record_version": RECORD_VERSION,
         }
@@ -231,3 +231,8 @@ def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indice
 def _update(section: Chosen, changes: Mapping[str, Any] | None) -> Chosen:
     changed = {**section.model_dump(), **(changes or {})}
     return documents.validate(changed, type(section), ConfigError, "settings")
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    return {name: version(name) for name in _VERSIONS}

@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from floss_sim.training import learner_kind, open_learner
+from floss_sim.training import learner_kind, open_learner, opening
+from planner.cli import common
 from planner.training import store, workers
+from planner.training.cores import Cores
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -29,7 +31,7 @@ SEQUENTIAL = "FLOSS_SIM_PLAN_BEFORE"  # set: as before the bank and the grid, in
 
 
 def as_before() -> None:
-    """Train as the planner did: clients in turn, run after run, dense P measured."""
+    """Train as the planner did: clients in turn, run after run, dense P measured, memory freed."""
 
     def opened(config: Any, device: str, threads: int, **_: Any) -> Any:
         return open_learner(config, device, threads, "sequential")
@@ -39,6 +41,8 @@ def as_before() -> None:
 
     vars(store).update(open_learner=opened, learner_kind=kind)
     vars(workers).update(_TOGETHER=1)
+    vars(opening).update(keep_freed_memory=lambda: False)
+    vars(common).update(decide=lambda root, config, cores: Cores(cores, 1))  # it did not measure
 
 
 if SEQUENTIAL in os.environ:
@@ -56,7 +60,7 @@ def plan(learner: str, effort: str) -> dict[str, Any]:
         ]  # fmt: skip
         first, again = (_took(command, environment) for _ in range(2))  # again: nothing to train
         made = json.loads(Path(folder, "out", "plan.json").read_text(encoding="utf-8"))
-        runs = len(list(Path(folder, "store").iterdir()))
+        runs = len(list(Path(folder, "store").glob("*/run.json")))
     best = made["recommendation"]
     said = " ".join(str(best[k]) for k in ("rank", "down_density", "up_density") if k in best)
     return {

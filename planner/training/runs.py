@@ -66,6 +66,7 @@ class Runs:
         self.targets: dict[Candidate, int] = {}
         self._folders: dict[Candidate, RunFolder] = {}
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
+        self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that have got so far
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
         self._stages = 0
         self._stage = ""
@@ -229,10 +230,20 @@ class Runs:
         """
         self._calibrate(candidate, rounds)
         return replace(
-            _curve(self._folder(candidate), rounds),
+            self._seen(candidate, rounds),
             failed=candidate in self._failed,
             horizon=self._horizons.get(candidate),
         )
+
+    def _seen(self, candidate: Candidate, rounds: int) -> Curve:
+        """Return the curve up to these rounds, read once where it cannot change any more."""
+        if (candidate, rounds) in self._curves:
+            return self._curves[candidate, rounds]
+        folder = self._folder(candidate)
+        curve = _curve(folder, rounds)
+        if folder.committed().rounds >= rounds:
+            self._curves[candidate, rounds] = curve
+        return curve
 
     def outcome(self, candidate: Candidate) -> Outcome | None:
         """Return a run's outcome within the budget and what was asked, on the plan's network.
