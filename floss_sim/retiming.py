@@ -86,7 +86,9 @@ def _command(description: Mapping[str, Any], network: str) -> str:
     options = {"task": trajectory.get("task"), "method": description.get("method")}
     options |= {key: trajectory.get(key) for key in ("rank", "seed")}
     said = (f"--{key} {value}" for key, value in options.items() if value is not None)
-    return f"floss-sim run {' '.join(said)} --network {network}"
+    name, changed, _ = network.partition(", ")  # as replay names a network that it has changed
+    by_hand = " (its profile changed by hand)" if changed else ""
+    return f"floss-sim run {' '.join(said)} --network {name}{by_hand}"
 
 
 def _fleet(description: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from floss_sim.cli.common import progress_bar
+from floss_sim.cli.common import progress_bar, show_whole
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import parse_bytes
 from planner.cli.answering import print_answers
@@ -128,11 +128,11 @@ def print_plan(made: Plan) -> None:
     """Print a plan for people."""
     console = Console(markup=False, emoji=False, highlight=False)
     title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    console.print(_table(title, report.columns(made), report.table_rows(made)))
+    show_whole(_table(title, report.columns(made), report.table_rows(made)))
     for line in report.sentences(made):
         console.print(line)
     if made.front:
-        console.print(_table(front_title(made), FRONT, front_rows(made)))
+        show_whole(_table(front_title(made), FRONT, front_rows(made)))
     if made.also:
         print()
         print_answers(made.also, made.request["network"])

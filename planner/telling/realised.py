@@ -9,6 +9,7 @@ from floss_sim.records import write_atomically
 from floss_sim.units import format_bytes, format_duration
 from planner.apply import Applied, write_model
 from planner.forecasts.intervals import LEVEL
+from planner.forecasts.noise import SMOOTHED, smoothed
 from planner.plans.plan import Outcome
 
 
@@ -23,7 +24,7 @@ def rows(applied: Applied) -> list[tuple[str, ...]]:
         )  # fmt: skip
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
-        ("validation accuracy", f"{planned.expected:.3f}", "-", f"{made.accuracy:.3f}"),
+        ("validation accuracy", f"{planned.expected:.3f}", "-", f"{_reached(made):.3f}"),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
         ("bytes", format_bytes(planned.total_bytes), foretold[0], format_bytes(made.total_bytes)),
         (
@@ -40,8 +41,9 @@ def sentences(applied: Applied) -> list[str]:
     lines = [
         f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
         f"{applied.trained} rounds were trained now.",
-        f"Validation accuracy is {100 * (made.accuracy - planned.expected):+.1f} points from the "
-        f"plan's{_within(planned, made)}.",
+        f"Validation accuracy, the mean over the last {100 * SMOOTHED:.0f} % of rounds, is "
+        f"{100 * (_reached(made) - planned.expected):+.1f} points from the plan's"
+        f"{_within(planned, made)}.",
     ]
     if predicted:
         errors = (
@@ -56,11 +58,17 @@ def sentences(applied: Applied) -> list[str]:
     return lines
 
 
+def _reached(made: Outcome) -> float:
+    """Return the accuracy that a plan judges by: smoothed, as its own is."""
+    rounds, _, accuracies = zip(*made.curve, strict=True)
+    return smoothed(rounds, accuracies, made.rounds)
+
+
 def _within(planned: Outcome, made: Outcome) -> str:
     if planned.interval is None:
         return ""
     low, high = planned.interval.low, planned.interval.high
-    where = "within" if low <= made.accuracy <= high else "outside"
+    where = "within" if low <= _reached(made) <= high else "outside"
     return f", {where} its {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
 
 

@@ -11,12 +11,14 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
+from planner.apply import Applied
 from planner.choice import choose
+from planner.forecasts.intervals import Interval
 from planner.plans.plan import Outcome, Plan, cut
 from planner.question.budget import Limit, parse_budget
 from planner.question.request import Request
 from planner.space import Candidate
-from planner.telling import report
+from planner.telling import realised, report
 from planner.telling.plots import applied_frame, curves_frame, draw_applied, draw_plan
 
 
@@ -162,11 +164,24 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
     assert not any("=" in row[5] for row in report.table_rows(lonely))
 
 
+def test_what_was_realised_is_judged_as_the_plan_judges():
+    """By the last 15 % of rounds, 86 to 100, and not by a last evaluation that was unlucky."""
+    curve = ((50, 0.5, 0.2), (90, 0.9, 0.94), (95, 0.95, 0.95), (100, 1.0, 0.90))
+    planned = outcome(4, 0.93, test_accuracy=0.9, interval=Interval(0.91, 0.93, 0.95, "measured"))
+    made = outcome(4, 0.90, rounds=100, curve=curve, test_accuracy=0.9)
+    told = Applied(
+        plan=SimpleNamespace(recommendation=planned, request={"seed": 0}, costs=()),
+        seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
+    )  # fmt: skip
+    assert realised.rows(told)[1][-1] == "0.930"
+    assert "+0.0 points from the plan's, within its 90 % interval" in realised.sentences(told)[1]
+
+
 def test_the_plot_of_what_was_realised_has_both_runs_and_the_interval():
-    realised, planned = ((1, 0.1, 0.5), (5, 0.5, 0.8)), ((1, 0.1, 0.4), (5, 0.5, 0.9))
-    own = applied_frame(realised, planned, 0, 0)
+    made, planned = ((1, 0.1, 0.5), (5, 0.5, 0.8)), ((1, 0.1, 0.4), (5, 0.5, 0.9))
+    own = applied_frame(made, planned, 0, 0)
     assert own.run.unique().tolist() == ["realised, seed 0"]
-    both = applied_frame(realised, planned, 3, 0)
+    both = applied_frame(made, planned, 3, 0)
     assert both.run.unique().tolist() == ["realised, seed 3", "planned, seed 0"]
     (axes,) = draw_applied(both, "title", (5, 0.85, 0.95)).axes
     assert list(axes.lines[0].get_ydata()) == pytest.approx([50, 80])
