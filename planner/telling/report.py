@@ -138,6 +138,12 @@ def _against_baselines(plan: Plan) -> list[str]:
                 f"on {judged['test']} test {judged['what']}, "
                 f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
             )
+        if baseline and baseline.expected > plan.best_accuracy:  # then it was not searched
+            more = 100 * (baseline.expected - plan.recommendation.expected)
+            lines.append(
+                f"On validation {title} is expected to be {more:.1f} points better, outside the "
+                "space that was searched; the options of ranks and densities can name it."
+            )
     return lines
 
 

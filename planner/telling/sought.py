@@ -20,7 +20,9 @@ def lead(plan: Plan) -> list[str]:
             f"The cheapest found that reaches {plan.target:g}: {cost(plan, spent)}, "
             f"{100 * spent:.3g} % of the budget."
         ]
-    return [f"No run reached {plan.target:g} within the budget; this is the best that was found."]
+    return [
+        f"No run reached {plan.target:g} within the budget; this is the best of those searched."
+    ]
 
 
 def beside(plan: Plan, baseline: Outcome) -> str:

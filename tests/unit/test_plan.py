@@ -164,6 +164,19 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
     assert not any("=" in row[5] for row in report.table_rows(lonely))
 
 
+def test_a_baseline_that_is_better_than_all_that_was_searched_is_said(paper: NetworkProfile):
+    made = plan(paper)
+    said = " ".join(report.sentences(made))
+    assert "outside the space that was searched" not in said
+    better = outcome(16, 0.97, 100, test_accuracy=0.91)
+    told = report.sentences(replace(made, baselines={**made.baselines, "thesis_rule": better}))
+    (line,) = (line for line in told if "outside the space that was searched" in line)
+    points = 100 * (0.97 - made.recommendation.expected)
+    assert line.startswith(
+        f"On validation thesis' rule is expected to be {points:.1f} points better"
+    )
+
+
 def test_what_was_realised_is_judged_as_the_plan_judges():
     """By the last 15 % of rounds, 86 to 100, and not by a last evaluation that was unlucky."""
     curve = ((50, 0.5, 0.2), (90, 0.9, 0.94), (95, 0.95, 0.95), (100, 1.0, 0.90))
