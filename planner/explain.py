@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import get_args
 
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
 from planner.forecasts.forecast import Forecast, forecast
 from planner.forecasts.intervals import intervals
-from planner.plans.explanation import Explanation, Kind, More, Neighbour, Range, Stop
+from planner.plans.explanation import Axis, Explanation, Kind, More, Neighbour, Range, Stop
 from planner.plans.plan import Outcome
 from planner.plans.shares import round_time, uploads_of
 from planner.question.budget import Limit
@@ -81,10 +82,10 @@ def explain(
 
 def one_step_away(
     candidate: Candidate, space: Mapping[Candidate, int]
-) -> list[tuple[str, Candidate]]:
+) -> list[tuple[Axis, Candidate]]:
     """Return the candidates of a space that differ in one axis, by one step of its values."""
-    near = []
-    for axis in (field.name for field in fields(Candidate)):
+    near: list[tuple[Axis, Candidate]] = []
+    for axis in get_args(Axis):
         values = sorted({getattr(c, axis) for c in (*space, candidate)})
         at = values.index(getattr(candidate, axis))
         others = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]

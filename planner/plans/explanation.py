@@ -8,9 +8,10 @@ from pydantic import model_validator
 
 from floss_sim.documents import Section
 from planner.forecasts.intervals import Interval
-from planner.question.fields import Accuracy, Amount, Configuration, Count, Points, Some, Word
+from planner.question.fields import Accuracy, Amount, Configuration, Count, Points, Some
 
 Kind = Literal["measured", "forecast", "unknown"]
+Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method"]
 
 
 class Range(Section):
@@ -64,7 +65,7 @@ class Neighbour(Section):
         interval: Of a forecast.
     """
 
-    axis: Word
+    axis: Axis
     candidate: Configuration
     rounds: Count
     kind: Kind

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_plans import whole_plan
 
@@ -34,6 +34,7 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
 PLACES = places(PLAN)
 
 
+@example([(("explanation", "neighbours", 1, "axis"), "0", False)])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD, st.booleans()), min_size=1, max_size=3))
 def test_edits_never_give_a_traceback(edits):
     content = deepcopy(PLAN)

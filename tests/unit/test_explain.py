@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 import pytest
 from made_plans import outcome, whole_plan
@@ -11,7 +12,7 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner.explain import Known, explain, improvement, one_step_away
 from planner.forecasts.forecast import Forecast
-from planner.plans.explanation import Explanation
+from planner.plans.explanation import Axis, Explanation
 from planner.question.budget import Limit, parse_budget
 from planner.search import Curve
 from planner.space import Candidate, grid
@@ -123,3 +124,7 @@ def test_a_forecast_is_marked_in_every_sentence():
         update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}
     )
     assert "~" not in "\n".join(explained(replace(whole_plan(), explanation=measured_only)))
+
+
+def test_neighbours_differ_in_what_candidates_are_made_of():
+    assert get_args(Axis) == tuple(field.name for field in fields(Candidate))
