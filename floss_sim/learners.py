@@ -144,8 +144,8 @@ class SizeOnlyLearner(Unlearned):
         return super().aggregate(arrivals)
 
 
-class ReplayLearner:
-    """Answers from a recorded run; raises KeyError past its end.
+class ReplayLearner(Unlearned):
+    """Answers from a recorded run, whose models stay in its folder; KeyError past its end.
 
     Args:
         record: The run.
@@ -153,11 +153,11 @@ class ReplayLearner:
     """
 
     def __init__(self, record: RunRecord, clients: Mapping[int, ClientState] | None = None) -> None:
+        super().__init__()
         self._clients = clients or {}
         transfers = record.transfers.to_pylist()
         self._transfers = {(row["sequence"], row["direction"]): row for row in transfers}
         self._rounds = {row["version"]: row for row in record.rounds.to_pylist()}
-        self._version = 0
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the recorded download."""
@@ -187,36 +187,12 @@ class ReplayLearner:
             raise ValueError(f"dispatch {sequence} went to client {row['client']}, not {client}")
         return row
 
-    def forget(self, dispatch: Dispatch) -> None:
-        """Hear that a dispatch is over; nothing is kept of it."""
-
-    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Return the next recorded version."""
-        self._version += 1
-        return self._version
-
     def evaluate(self, version: int) -> Metrics | None:
         """Return the recorded metrics, or None where the version was not evaluated."""
         row = self._rounds[version]
         if row["accuracy"] is None:
             return None
         return Metrics(row["accuracy"], row["loss"], row["dense_accuracy"], row["dense_loss"])
-
-    def model(self) -> bytes:
-        """Return nothing: recorded models stay in their folder."""
-        return b""
-
-    def snapshot(self) -> Snapshot:
-        """Return the version alone."""
-        return Snapshot(self._version, {})
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a version."""
-        self._version = snapshot.version
-
-    def device_peak_bytes(self) -> int | None:
-        """Return None: there is no device."""
-        return None
 
 
 class ResumingLearner:

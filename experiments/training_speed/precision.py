@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-import numpy as np
-
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.training import test_metrics
+from planner.forecasts.noise import smoothed
 
 HERE = Path(__file__).parent
-LAST = 0.15  # of the rounds, over which validation accuracy is a mean
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -25,9 +22,9 @@ def accuracies(config: RunConfig, rounds: int, device: str) -> tuple[float, floa
     """Return validation accuracy, smoothed, and test accuracy of the last round's model."""
     learner = open_learner(config, device)
     record = run(config, load_profile("paper-200-20"), learner, rounds=rounds, eval_every=5)
-    curve = record.evaluated()["accuracy"].to_numpy()
-    test = test_metrics(config, learner.model(), device)["accuracy"]
-    return float(np.mean(curve[-max(1, round(LAST * len(curve))) :])), test
+    seen = record.evaluated()
+    curve = seen["round"].to_pylist(), seen["accuracy"].to_pylist()
+    return smoothed(*curve, rounds), test_metrics(config, learner.model(), device)["accuracy"]
 
 
 def main() -> None:
@@ -41,7 +38,7 @@ def main() -> None:
     for seed in range(chosen.seeds):
         base = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=16, seed=seed)
         for precision in PRECISIONS:
-            config = replace(base, client=base.client.model_copy(update={"precision": precision}))
+            config = base.with_(client={"precision": precision})
             validation, test = accuracies(config, chosen.rounds, chosen.device)
             found = {"validation": f"{validation:.6f}", "test": f"{test:.6f}"}
             rows.append({"device": chosen.device, "seed": seed, "precision": precision, **found})

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 
 from floss_sim.records import RunFolder
@@ -24,12 +25,6 @@ PLAN = [
     "--ranks", "1,2", "--down-densities", "1/4", "--up-densities", "1/16", "--reference-rank",
     "2", "--max-rounds", "60", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip
-
-# Who runs the tests in the background of a shell has them ignore Ctrl-C.
-INTERRUPTIBLE = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "import floss_sim.cli; floss_sim.cli.main()"
-)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
 
@@ -113,8 +108,9 @@ def test_a_killed_planner_takes_its_workers_with_it_and_resumes(tmp_path: Path):
 
 def test_ctrl_c_ends_with_one_line_and_what_is_committed_stays(tmp_path: Path):
     killed = tmp_path / "run"
+    words = [*RUN[3:], "--rounds", "600", "--out", str(killed)]
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, *RUN[3:], "--rounds", "600", "--out", str(killed)],
+        [*commands.interruptible("floss_sim.cli"), *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -24,10 +24,6 @@ MAKE = [
     "--max-rounds", "3", "--effort", "1", "--workers", "2",
 ]  # fmt: skip
 TASKS = Path(floss_sim.tasks.__file__).parent
-INTERRUPTIBLE = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "import planner.cli; planner.cli.main()"
-)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +161,7 @@ def test_ctrl_c_leaves_the_best_plan_so_far(tmp_path: Path):
                  "--max-rounds", "10", "--budget", "5-dense-rounds", "--ranks", "1,2,4",
                  "--down-densities", "1,1/4", "--store", str(store)]  # fmt: skip
         process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTIBLE, *words],
+            [*commands.interruptible("planner.cli"), *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 120

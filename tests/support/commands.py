@@ -38,3 +38,9 @@ def call(
         _MAINS[words[0]]()
     out, err = capfd.readouterr()
     return stop.value.code, out, err
+
+
+def interruptible(module: str) -> list[str]:
+    """Return how to start a command that hears Ctrl-C: a shell's background jobs ignore it."""
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    return [sys.executable, "-c", f"{hear}; import {module}; {module}.main()"]

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from floss_sim.learners import Unlearned
 from floss_sim.messages import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
 
 
-class FakeLearner:
+class FakeLearner(Unlearned):
     """Fixed sizes; remembers in which order it was called, and with what."""
 
     def __init__(self, down: int = 1000, up: int = 100, examples: int = 10) -> None:
+        super().__init__()
         self.sizes = down, up, examples
         self.calls: list[tuple[str, int]] = []
         self.forgotten: list[int] = []
         self.aggregated: list[tuple[int, ...]] = []
-        self.version = 0
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         self.calls.append(("dispatch", client))
@@ -32,23 +33,7 @@ class FakeLearner:
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         self.aggregated.append(tuple(arrival.upload.client for arrival in arrivals))
-        self.version += 1
-        return self.version
-
-    def evaluate(self, version: int) -> Metrics | None:
-        return None
-
-    def model(self) -> bytes:
-        return b""
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self.version, {})
-
-    def restore(self, snapshot: Snapshot) -> None:
-        self.version = snapshot.version
-
-    def device_peak_bytes(self) -> int | None:
-        return None
+        return super().aggregate(arrivals)
 
 
 class CountingLearner(FakeLearner):
