@@ -122,7 +122,9 @@ def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
     spent, percent = 100 * frame["spent"], 100 * frame[["low", "accuracy", "high"]]
     axes.fill_between(spent, percent["low"], percent["high"], step="post", alpha=0.2)
     axes.step(spent, percent["accuracy"], where="post", marker="o")
-    axes.set_xscale("log")
+    axes.set_xscale("log", subs=[2, 5])
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks("{x:g}")  # percent, not powers of ten
     axes.set_xlabel(xlabel)
     axes.set_ylabel("validation accuracy of P·M (%)")
     axes.grid(alpha=0.3)
