@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.layout import Layout
+from floss_sim.methods.fractions import TopK
 from floss_sim.methods.masks import MaskHistory
 from floss_sim.methods.method import Method
 from floss_sim.methods.selectors import SameMask
@@ -154,6 +155,7 @@ class Exchange:
         sequence: int,
         trained_N: Mask | None,
         state: State,
+        chosen_N: Mask | None = None,
     ) -> Reply:
         """Return a client's answer: its update, selected and encoded.
 
@@ -164,6 +166,8 @@ class Exchange:
             sequence: The number of the dispatch.
             trained_N: The mask that trained; None for all entries.
             state: What it kept from its last participation.
+            chosen_N: The mask that :meth:`ranks_alone`'s selector gives of this very update, where
+                the caller has it already.
 
         Raises:
             NonFiniteUpdateError: The update, with what was kept, holds NaN or infinity.
@@ -180,6 +184,8 @@ class Exchange:
         selector = self.method.tiers[tier].upload
         if isinstance(selector, SameMask) or selector.shared:
             mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
+        elif chosen_N is not None:
+            mask_N = chosen_N
         else:
             mask_N = selector.mask(self.layout, update_N, self._draw(client, sequence))
         blob = encode(
@@ -197,6 +203,17 @@ class Exchange:
             return Reply(blob, entries, {}, {})
         unsent_N = update_N - self.update(blob, known_N)
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
+
+    def ranks_alone(self, tier: int) -> TopK | None:
+        """Return the selector of a tier's uploads where it ranks the update and nothing else.
+
+        None where all entries travel, where both ends build the mask, and with error feedback: then
+        what a client kept is added first.
+        """
+        selector = self.method.tiers[tier].upload
+        if self.method.error_feedback or not isinstance(selector, TopK):
+            return None
+        return selector if selector.count(self.layout) < self.layout.entries else None
 
     def expected(
         self, tier: int, client: int, sequence: int, trained_N: Mask | None

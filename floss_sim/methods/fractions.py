@@ -53,9 +53,10 @@ class _Fraction:
 
     def count(self, layout: Layout) -> int:
         """Return the sum of ``max(1, floor(density * entries))`` over what is ranked."""
-        return sum(count for _, count in self._groups(layout))
+        return sum(count for _, count in self.groups(layout))
 
-    def _groups(self, layout: Layout) -> Iterator[tuple[Positions | slice, int]]:
+    def groups(self, layout: Layout) -> Iterator[tuple[Positions | slice, int]]:
+        """Yield (positions, how many of them are kept) of each group that is ranked by itself."""
         for where, entries, is_head in _groups(layout, self.scope, self.dense_head):
             yield where, entries if is_head else kept_count(entries, self.density)
 
@@ -71,7 +72,7 @@ class _Fraction:
     ) -> Mask:
         """Return the mask of the selected entries; a pure function of the arguments."""
         mask_N = np.zeros(layout.entries, dtype=bool)
-        for where, count in self._groups(layout):
+        for where, count in self.groups(layout):
             if within_N is None:
                 mask_N[where] = self._choose(values_N[where], count, draw)
                 continue

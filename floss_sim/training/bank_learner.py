@@ -4,27 +4,44 @@ When the first of the dispatches that are under way is asked for, its neighbours
 it: ``train`` is a pure function of each of them. What was computed is kept until the dispatch is
 over, and is part of the checkpoint, so that an interrupted run meets the same passes again: who
 shares a pass shifts the last bits of a result.
+
+On a device of its own memory the host takes only what is sent, and encodes while the device goes on
+(:mod:`floss_sim.training.updates`, :mod:`floss_sim.training.ahead`). Neither changes a bit.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 
 import torch
 
 from floss_sim.config import RunConfig
-from floss_sim.errors import ConfigError
-from floss_sim.messages import Arrival, Dispatch, Snapshot
-from floss_sim.sparsity import Vector
+from floss_sim.errors import ConfigError, NonFiniteUpdateError
+from floss_sim.messages import (
+    NO_STATE,
+    Arrival,
+    ClientState,
+    Dispatch,
+    Metrics,
+    Snapshot,
+    Upload,
+)
+from floss_sim.sparsity import Mask, Vector
+from floss_sim.training.ahead import Ahead
 from floss_sim.training.bank_model import BankModel
-from floss_sim.training.cohort import Party, train_together
 from floss_sim.training.grid import Grid
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import Work
+from floss_sim.training.passes import Passes
+from floss_sim.training.updates import Update
 
 _UPDATE = "update/"  # of a snapshot's tensors: what a dispatch under way has led to
+Updates = dict[int, Update]  # by sequence
 
 
 class BankLearner(TorchLearner):
@@ -35,28 +52,45 @@ class BankLearner(TorchLearner):
         model: Of its layout.
         chunk: How many clients a pass has at most; halved where they do not fit in memory.
         grid: Where its clients train beside those of other runs, if anywhere.
+        ranks: Whether the device ranks updates; by default where it is not the CPU.
+        ahead: Whether passes are begun ahead; likewise, and never in a grid.
     """
 
     def __init__(
-        self, config: RunConfig, model: BankModel, chunk: int, grid: Grid | None = None
+        self,
+        config: RunConfig,
+        model: BankModel,
+        chunk: int,
+        grid: Grid | None = None,
+        *,
+        ranks: bool | None = None,
+        ahead: bool | None = None,
     ) -> None:
         super().__init__(config, model)
+        apart = model.device.type != "cpu"
         self._model = model
-        self._grid = grid
+        self._passes = Passes(
+            model, *self._split, config.client, apart if ranks is None else ranks, grid
+        )
+        wanted = (apart if ahead is None else ahead) and grid is None
+        self._ahead: Ahead[Updates] | None = Ahead() if wanted else None
         self._chunk = chunk
         self._under_way: dict[int, Dispatch] = {}  # by sequence: not computed yet
-        self._updates: dict[int, Vector] = {}  # by sequence: computed, not over yet
+        self._updates: Updates = {}  # computed, not over yet
+        self._to_encode: dict[int, Dispatch] = {}  # of these, what nobody has asked for yet
+        self._encoded_early: dict[int, Upload] = {}  # and what needs only to be asked for
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the newest version, encoded; remember that it is under way."""
-        sent = self._under_way[sequence] = super().dispatch(client, sequence)
-        self._updates.pop(sequence, None)
+        sent = super().dispatch(client, sequence)
+        self.forget(sent)
+        self._under_way[sequence] = sent
         return sent
 
     def forget(self, dispatch: Dispatch) -> None:
         """Drop what was kept of a dispatch that is over."""
-        self._under_way.pop(dispatch.sequence, None)
-        self._updates.pop(dispatch.sequence, None)
+        for kept in (self._under_way, self._updates, self._to_encode, self._encoded_early):
+            kept.pop(dispatch.sequence, None)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a server step; what arrived is over."""
@@ -64,40 +98,99 @@ class BankLearner(TorchLearner):
             self.forget(arrival.dispatch)
         return super().aggregate(arrivals)
 
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Train what is under way as far as it must be; return one client's encoded update.
+
+        Raises:
+            NonFiniteUpdateError: The update holds NaN or infinity.
+        """
+        self._to_encode.pop(dispatch.sequence, None)
+        early = self._encoded_early.pop(dispatch.sequence, None)
+        return early or super().train(dispatch, client_state)
+
+    def evaluate(self, version: int) -> Metrics:
+        """Return validation metrics as every learner; the bank is evaluated between passes.
+
+        Raises:
+            NonFiniteUpdateError: The loss is not finite.
+        """
+        if self._ahead:
+            self._ahead.rest(self._encode_one)
+        return super().evaluate(version)
+
     def _update(self, dispatch: Dispatch) -> Vector:
         if dispatch.sequence not in self._updates:
             self._under_way[dispatch.sequence] = dispatch
             self._compute(dispatch.sequence)
-        return self._updates[dispatch.sequence]
+        return self._updates[dispatch.sequence].values
+
+    def _chosen(self, dispatch: Dispatch) -> Mask | None:
+        return self._updates[dispatch.sequence].chosen
 
     def _compute(self, asked: int) -> None:
-        """Compute the pass of a dispatch: all that is under way, the most work first, in chunks."""
-        clients, under_way = self.config.clients, self._under_way
-        order = sorted(under_way, key=lambda n: (-len(clients[under_way[n].client]), n))
+        """Compute the pass of a dispatch, and begin the next one."""
+        order = self._order()
         first = order.index(asked) // self._chunk * self._chunk
-        works = {n: self._work(under_way[n]) for n in order[first : first + self._chunk]}
-        order = sorted(works, key=lambda n: -len(works[n].batches))
-        values = self._trained([works[n] for n in order])
-        for n, value_N in zip(order, values, strict=True):
-            self._updates[n] = works[n].start - value_N
-            del under_way[n]
+        chunk = [self._under_way[n] for n in order[first : first + self._chunk]]
+        updates = self._ahead.take(chunk, self._encode_one) if self._ahead else None
+        self._updates |= self._trained(self._works(chunk)) if updates is None else updates
+        for sent in chunk:
+            del self._under_way[sent.sequence]
+        if self._ahead:
+            if not self.method.error_feedback:  # else an upload depends on what its client kept
+                self._to_encode |= {sent.sequence: sent for sent in chunk if sent.sequence != asked}
+            self._begin_next(self._ahead)
 
-    def _trained(self, works: Sequence[Work]) -> list[Vector]:
-        """Return the clients' values after training, in smaller passes where memory ends."""
+    def _order(self) -> list[int]:
+        """Return what is under way, the most work first: passes are chunks of that."""
+        clients, under_way = self.config.clients, self._under_way
+        return sorted(under_way, key=lambda n: (-len(clients[under_way[n].client]), n))
+
+    def _begin_next(self, ahead: Ahead[Updates]) -> None:
+        """Begin what is likely to be asked for next, if it is more than one pass has room for."""
+        chunk = [self._under_way[n] for n in self._order()[: self._chunk]]
+        if chunk:
+            size = self._chunk
+            ahead.begin(chunk, lambda: partial(self._passes.updates, self._works(chunk), size))
+
+    def _encode_one(self) -> bool:
+        """Encode an upload that is likely to be asked for; return whether there was one."""
+        if not self._to_encode:
+            return False
+        sent = self._to_encode.pop(next(iter(self._to_encode)))
+        with suppress(NonFiniteUpdateError):  # it is raised where it is asked for
+            self._encoded_early[sent.sequence] = super().train(sent, NO_STATE)
+        return True
+
+    def _works(self, chunk: Sequence[Dispatch]) -> dict[int, Work]:
+        """Return what a chunk trains, those with most batches first."""
+        works = dict[int, Work]()
+        for sent in sorted(chunk, key=lambda sent: id(sent.blob)):  # each message is decoded once
+            ranked = self._exchange.ranks_alone(self._tier(sent.client))
+            works[sent.sequence] = replace(self._work(sent), ranked=ranked)
+        order = sorted((sent.sequence for sent in chunk), key=lambda n: -len(works[n].batches))
+        return {n: works[n] for n in order}
+
+    def _trained(self, works: Mapping[int, Work]) -> Updates:
+        """Return the clients' updates, in smaller passes where memory ends."""
         try:
-            parts = [works[i : i + self._chunk] for i in range(0, len(works), self._chunk)]
-            return [value for part in parts for value in self._pass(part)]
+            return dict(
+                update for part in self._parts(works) for update in self._pass(part).items()
+            )
         except (MemoryError, RuntimeError) as error:
             if not _is_of_memory(error):
                 raise
         self._halve(len(works))
         return self._trained(works)
 
-    def _pass(self, works: Sequence[Work]) -> list[Vector]:
-        if self._grid is None:
-            return train_together(self._model, *self._split, self.config.client, works)
-        party = Party(self._model, *self._split, self.config.client, works)
-        return self._grid.train(party, self._chunk)
+    def _parts(self, works: Mapping[int, Work]) -> Iterator[dict[int, Work]]:
+        rest = iter(works.items())
+        while part := dict(islice(rest, self._chunk)):
+            yield part
+
+    def _pass(self, works: Mapping[int, Work]) -> Updates:
+        task = partial(self._passes.updates, works, self._chunk)
+        return self._ahead.run(task, self._encode_one) if self._ahead else task()
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size
@@ -117,14 +210,17 @@ class BankLearner(TorchLearner):
     def snapshot(self) -> Snapshot:
         """Return the state after the newest version, with what is computed and not over."""
         taken = super().snapshot()
-        updates = {f"{_UPDATE}{n}": update_N for n, update_N in self._updates.items()}
+        updates = {f"{_UPDATE}{n}": update.values for n, update in self._updates.items()}
         return replace(taken, tensors={**taken.tensors, **updates})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot, and from the dispatches that were under way."""
         super().restore(snapshot)
+        if self._ahead:
+            self._ahead.drop()
+        self._to_encode, self._encoded_early = {}, {}
         self._updates = {
-            int(name.removeprefix(_UPDATE)): tensor.copy()
+            int(name.removeprefix(_UPDATE)): Update(tensor.copy())
             for name, tensor in snapshot.tensors.items()
             if name.startswith(_UPDATE)
         }

@@ -24,6 +24,7 @@ from floss_sim.tasks.task import ClientSection
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.dropout import Share
 from floss_sim.training.local import Work
+from floss_sim.training.updates import rows_of
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def train_together(
     y: torch.Tensor,
     settings: ClientSection,
     works: Sequence[Work],
-) -> list[Vector]:
-    """Return each client's values after local SGD, float32 of shape (N,) each.
+) -> torch.Tensor:
+    """Return each client's values after local SGD, float32 of shape (C, N), on the device.
 
     Args:
         model: As of a party, likewise the others.
@@ -64,8 +65,8 @@ def train_together(
     Raises:
         TaskError: Inputs that the backbone cannot read.
     """
-    (values,) = train_side_by_side([Party(model, x, y, settings, works)])
-    return values
+    (values_CN,) = _train([Party(model, x, y, settings, works)])
+    return values_CN
 
 
 def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
@@ -77,6 +78,10 @@ def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
     Raises:
         TaskError: Inputs that the backbone cannot read.
     """
+    return [list(values_CN.cpu().numpy()) for values_CN in _train(parties)]
+
+
+def _train(parties: Sequence[Party]) -> list[torch.Tensor]:
     bank = parties[0].model.bank
     bank.set_training(True)
     training = [_Training(party) for party in parties]
@@ -87,16 +92,16 @@ def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
             gradients = iter(torch.autograd.grad(_loss(passing), [p for ps in bound for p in ps]))
             for take, tensors in zip(passing, bound, strict=True):
                 take.step([next(gradients) for _ in tensors])
-    return [list(one.values_CN.cpu().numpy()) for one in training]
+    return [one.values_CN for one in training]
 
 
 def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
     """Return what does not train, bool of shape (C, N); None where all of all clients does."""
     if all(work.trained is None for work in works):
         return None
-    nothing_N = np.zeros(works[0].start.size, dtype=bool)
-    frozen = [nothing_N if work.trained is None else ~work.trained for work in works]
-    return torch.from_numpy(np.stack(frozen)).to(device)
+    all_N = np.ones(works[0].start.size, dtype=bool)
+    trained = [all_N if work.trained is None else work.trained for work in works]
+    return rows_of(trained, device).logical_not_()
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,8 @@ class _Training:
     """A party's values and optimiser while it trains."""
 
     def __init__(self, party: Party) -> None:
-        starts = np.stack([work.start for work in party.works])
         device = party.model.device
-        self.values_CN = torch.from_numpy(starts).to(device)
+        self.values_CN = rows_of([work.start for work in party.works], device)
         self._party = party
         self._optimizer = _Momentum(self.values_CN, party.settings, _frozen(party.works, device))
 

@@ -66,6 +66,7 @@ class TorchLearner(ABC):
         # The message that was decoded last, and what it held.
         self._decoded: tuple[bytes | None, tuple[Vector, Mask | None]]
         self._decoded = None, (model.base[:0], None)
+        self._started = self._decoded[1][0], model.base  # the offsets begun from last, the values
 
     def _tier(self, client: int) -> int:
         return self.method.tier_of(client, self.config.fleet.clients)
@@ -117,7 +118,9 @@ class TorchLearner(ABC):
                 f"the update of client {client} from version {dispatch.version} "
                 f"(round {dispatch.version + 1}) is not finite; lower the learning rates"
             )
-        reply = self._exchange.upload(update_N, tier, client, sequence, trained_N, client_state)
+        reply = self._exchange.upload(
+            update_N, tier, client, sequence, trained_N, client_state, self._chosen(dispatch)
+        )
         examples = self.config.client.epochs * len(self.config.clients[client])
         return Upload(
             sequence, client, len(reply.blob), reply.entries, examples,
@@ -143,11 +146,15 @@ class TorchLearner(ABC):
     def _update(self, dispatch: Dispatch) -> Vector:
         """Return what local training took off the values that a client decoded."""
 
+    def _chosen(self, dispatch: Dispatch) -> Mask | None:
+        """Return the mask of a client's upload where it came with the update."""
+        return None
+
     def _work(self, dispatch: Dispatch) -> Work:
         """Return what a dispatch asks its client to train."""
         config, (offsets_N, trained_N) = self.config, self._received(dispatch)
         return work_of(
-            self._measured.base + offsets_N,
+            self._start(offsets_N),
             trained_N,
             config.clients[dispatch.client],
             self._split[0],
@@ -156,6 +163,12 @@ class TorchLearner(ABC):
             config.seed,
             ("client", dispatch.client, "dispatch", dispatch.sequence),
         )
+
+    def _start(self, offsets_N: Vector) -> Vector:
+        """Return the values that offsets stand for: one array for clients that share a message."""
+        if offsets_N is not self._started[0]:
+            self._started = offsets_N, self._measured.base + offsets_N
+        return self._started[1]
 
     def forget(self, dispatch: Dispatch) -> None:
         """Hear that a dispatch is over; nothing is kept of it here."""

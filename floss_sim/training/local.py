@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from floss_sim.methods import TopK
 from floss_sim.rng import stream, stream_seed
 from floss_sim.sparsity import Mask, Vector
 from floss_sim.tasks.task import ClientSection
@@ -29,12 +30,14 @@ class Work:
         trained: The entries that train, bool of shape (N,); None: all.
         batches: Its examples in each step, as positions in the training split.
         seed: Of its dropout in step 0; those of the next steps follow.
+        ranked: Where its upload is the top-k of its update and of nothing else, which top-k.
     """
 
     start: Vector
     trained: Mask | None
     batches: Batches
     seed: int
+    ranked: TopK | None = None
 
     @property
     def examples(self) -> int:

@@ -70,7 +70,7 @@ def both(run: TinyRun, **chosen) -> tuple[list[np.ndarray], list[np.ndarray], li
     bank, flat = build_bank_model(run, CPU), build_flat_model(run, CPU)
     works = works_of(run, bank.inputs, **chosen)
     settings = run.client.model_copy(update=RATE)
-    together = train_together(bank, *data, settings, works)
+    together = train_together(bank, *data, settings, works).numpy()
     in_turn = [train_locally(flat, *data, settings, work) for work in works]
     pairs = (zip(values, works, strict=True) for values in (together, in_turn))
     ours, theirs = ([work.start - value for value, work in pair] for pair in pairs)
@@ -155,10 +155,10 @@ def test_a_client_whose_values_are_not_finite_spoils_no_other(tiny: TinyRun):
     data = examples(tiny.kind, sum(SIZES))
     bank = build_bank_model(tiny, CPU)
     works = works_of(tiny, bank.inputs)
-    expected = train_together(bank, *data, tiny.client, works)
+    expected = train_together(bank, *data, tiny.client, works).numpy()
     nothing = np.full_like(works[1].start, np.nan)
     broken = [*works[:1], replace(works[1], start=nothing), *works[2:]]
-    found = train_together(bank, *data, tiny.client, broken)
+    found = train_together(bank, *data, tiny.client, broken).numpy()
     assert np.isnan(found[1]).any()
     for index in (0, 2, 3, 4):
         assert np.array_equal(found[index], expected[index])
@@ -195,7 +195,7 @@ def test_texts_without_anything_to_predict_are_no_steps(folders: dict[str, Path]
     cut = [np.arange(first, first + 4) for first in (0, 4, 8)]
     assert [bank.inputs.teaches(x, batch) for batch in cut] == [True, False, True]
     works = [replace(work, batches=(cut[0], cut[2])), replace(work, batches=(cut[2],))]
-    ours = train_together(bank, x, y, run.client, works)
+    ours = train_together(bank, x, y, run.client, works).numpy()
     theirs = [train_locally(flat, x, y, run.client, one) for one in works]
     steps = [[start_N - value for value in values] for values in (ours, theirs)]
     assert_agree(*steps)

@@ -14,8 +14,8 @@ from floss_sim.messages import NO_STATE, Arrival, Dispatch
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.simulator import buffered, deadline
-from floss_sim.training import bank_learner as module
 from floss_sim.training import choose_learner, learner_kind
+from floss_sim.training import passes as module
 from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.sequential import SequentialLearner
 

@@ -87,7 +87,7 @@ def passes(clock: task.Clock) -> np.ndarray:
     x, y = map(torch.from_numpy, examples())
     for number, cohort in enumerate(islice(task.cohorts(), clock.last), 1):
         works = [Work(server_N, None, batches(client), 0) for client in cohort]
-        server_N = np.mean(train_together(model, x, y, LOCAL, works), axis=0)
+        server_N = np.mean(train_together(model, x, y, LOCAL, works).numpy(), axis=0)
         clock.after(number)
     return server_N
 
