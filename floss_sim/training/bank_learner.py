@@ -216,8 +216,6 @@ class BankLearner(TorchLearner):
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot, and from the dispatches that were under way."""
         super().restore(snapshot)
-        if self._ahead:
-            self._ahead.drop()
         self._to_encode, self._encoded_early = {}, {}
         self._updates = {
             int(name.removeprefix(_UPDATE)): Update(tensor.copy())
