@@ -5,8 +5,9 @@ it: ``train`` is a pure function of each of them. What was computed is kept unti
 over, and is part of the checkpoint, so that an interrupted run meets the same passes again: who
 shares a pass shifts the last bits of a result.
 
-On a device of its own memory the host takes only what is sent, and encodes while the device goes on
-(:mod:`floss_sim.training.updates`, :mod:`floss_sim.training.ahead`). Neither changes a bit.
+A GPU hands over only what is sent (:mod:`floss_sim.training.updates`), and goes on while the host
+encodes (:mod:`floss_sim.training.ahead`). Neither changes a bit of a record, so that both are part
+of no fingerprint.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class BankLearner(TorchLearner):
         model: Of its layout.
         chunk: How many clients a pass has at most; halved where they do not fit in memory.
         grid: Where its clients train beside those of other runs, if anywhere.
-        ranks: Whether the device ranks updates; by default where it is not the CPU.
-        ahead: Whether passes are begun ahead; likewise, and never in a grid.
+        ranks: Whether the device ranks updates; by default on CUDA.
+        ahead: Whether passes are begun ahead; by default where the device is not the CPU. A grid
+            has a thread for each run, and none of these.
     """
 
     def __init__(
@@ -67,13 +69,12 @@ class BankLearner(TorchLearner):
         ahead: bool | None = None,
     ) -> None:
         super().__init__(config, model)
-        apart = model.device.type != "cpu"
+        device = model.device.type
+        ranks = device == "cuda" if ranks is None else ranks
+        ahead = grid is None and (device != "cpu" if ahead is None else ahead)
         self._model = model
-        self._passes = Passes(
-            model, *self._split, config.client, apart if ranks is None else ranks, grid
-        )
-        wanted = (apart if ahead is None else ahead) and grid is None
-        self._ahead: Ahead[Updates] | None = Ahead() if wanted else None
+        self._passes = Passes(model, *self._split, config.client, ranks, grid)
+        self._ahead: Ahead[Updates] | None = Ahead() if ahead else None
         self._chunk = chunk
         self._under_way: dict[int, Dispatch] = {}  # by sequence: not computed yet
         self._updates: Updates = {}  # computed, not over yet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 import weakref
@@ -219,7 +220,8 @@ def test_what_depends_on_what_a_client_kept_waits_until_that_is_known(
     learner, twin = learner_of(config, ahead=True), learner_of(config)
     clients = of_equal_work(config, 6)
     kept = np.random.default_rng(0).normal(size=(6, config.layout.entries)).astype(np.float32)
-    for ours, theirs, kept_N in zip(send(learner, clients), send(twin, clients), kept, strict=True):
+    sent = list(zip(send(learner, clients), send(twin, clients), kept, strict=True))
+    for ours, theirs, kept_N in sent[::2] + sent[1::2]:  # the first of each chunk first
         state = {RESIDUAL: kept_N}
         assert learner.train(ours, state).blob == twin.train(theirs, state).blob
 
@@ -281,10 +283,20 @@ def test_a_grid_overlaps_for_itself():
     assert not pass_threads()
 
 
-def test_on_a_cpu_nothing_of_this_is_done(passes):
-    learner = open_learner(config_of(), "cpu")
-    assert learner._ahead is None
-    assert not learner._passes.ranks
+@pytest.mark.parametrize(
+    ("device", "ranks", "ahead"),
+    [("cpu", False, False), ("mps", False, True), ("cuda", True, True)],
+)
+def test_what_is_done_by_default_depends_on_the_device(
+    device: str, ranks: bool, ahead: bool, monkeypatch: pytest.MonkeyPatch
+):
+    config = config_of()
+    model = open_learner(config, "cpu")._model
+    monkeypatch.setattr(type(model), "device", property(lambda self: torch.device(device)))
+    monkeypatch.setattr(learner_module, "on_device", lambda arrays, place: arrays)
+    learner = BankLearner(config, model, 2)
+    assert learner._passes.ranks == ranks
+    assert (learner._ahead is not None) == ahead
 
 
 @pytest.mark.parametrize("first", [1, 2, 3])
@@ -337,6 +349,31 @@ def test_an_error_in_a_thread_is_raised_where_its_pass_is_asked_for(
     learner.train(sent[1], NO_STATE)
     with pytest.raises(TaskError, match="99 tokens"):
         learner.train(sent[2], NO_STATE)
+
+
+def test_ctrl_c_is_heard_while_a_pass_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """The pass ends by itself, and the learner can be asked again."""
+    config = config_of()
+    learner, twin = learner_of(config, ahead=True), learner_of(config)
+    expected = [twin.train(one, NO_STATE) for one in send(twin)]
+    sent = send(learner)
+    heard, real = threading.Event(), module.train_together
+
+    def interrupting(*arguments):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert heard.wait(WAIT_S)
+        return real(*arguments)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "train_together", interrupting)
+            with pytest.raises(KeyboardInterrupt):
+                learner.train(sent[0], NO_STATE)
+            heard.set()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [learner.train(one, NO_STATE) for one in sent] == expected
 
 
 def test_an_update_that_is_not_finite_is_an_error_of_who_asks_for_it(

@@ -53,6 +53,17 @@ def test_without_a_gpu_it_says_so(script, monkeypatch: pytest.MonkeyPatch):
         script("gpu").main([])
 
 
+def test_what_is_begun_ahead_is_measured_on_equal_records(script, tmp_path: Path, capsys):
+    out = tmp_path / "ahead.csv"
+    few = ["--cohort", "4", "--chunk", "2", "--rounds", "1", "--repetitions", "1", "--wait-ms", "1"]
+    script("ahead").main(["--dry-run", *few, "--out", str(out)])
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["trained"] * 4 + ["waited"] * 2
+    assert all(float(row["wall_ms"]) > 0 for row in rows)
+    assert "begun ahead" in capsys.readouterr().out
+
+
 def test_the_bank_learns_what_a_plain_loop_learns(script):
     """Two rounds of the peers' task: the same weights but for rounding."""
     task, mlp, plain, ours, banked = map(script, ("task", "mlp", "plain", "ours", "banked"))
