@@ -153,6 +153,8 @@ def plan(
     objective, training = Objective(target, pareto).checked(), parse_effort(effort)
     if not training["effort"] and objective != BEST:
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
+    if not training["effort"] and out:
+        raise ConfigError("--effort 0 trains nothing and writes no folder: no --out; see --json")
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
