@@ -20,6 +20,7 @@ from floss_sim.messages import Arrival, Dispatch, Snapshot
 from floss_sim.sparsity import Vector
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.cohort import Party, train_together
+from floss_sim.training.evaluation import Question
 from floss_sim.training.grid import Grid
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import Work
@@ -98,6 +99,12 @@ class BankLearner(TorchLearner):
             return train_together(self._model, *self._split, self.config.client, works)
         party = Party(self._model, *self._split, self.config.client, works)
         return self._grid.train(party, self._chunk)
+
+    def _measure(self, vector_N: Vector) -> tuple[float, float]:
+        if self._grid is None:
+            return super()._measure(vector_N)
+        question = Question(self._model, vector_N, *self._validation)
+        return self._grid.measure(question, self.config.client.batch_size, self._chunk)
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size

@@ -71,7 +71,7 @@ def open_store(
         device: Its name after ``auto`` was resolved.
         request: Says what is trained.
         workers: How many there shall be. None takes what is faster on a CPU: as it was measured
-            before, or as is measured now.
+            before, or as is measured now. Elsewhere it takes one, whose runs share the device.
 
     Raises:
         BudgetError: The request would be refused.
@@ -86,7 +86,7 @@ def open_store(
         console.print(f"measuring once how {cores} cores train fastest")
         chosen = decide(place, model, cores)
         console.print(f"training in {chosen.describe()}")
-    chosen = chosen or Cores(cores, 1)
+    chosen = chosen or Cores(cores if device == "cpu" else 1, 1)
     store = CurveStore(place, device, threads=chosen.threads)
     return store, workers or chosen.workers
 
