@@ -23,17 +23,11 @@ from floss_sim.messages import (
 )
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
 from floss_sim.sparsity import Mask, Vector
-from floss_sim.tasks.datasets import Arrays
 from floss_sim.training.evaluation import Measured, measure
 from floss_sim.training.local import Work, work_of
 from floss_sim.training.server import ServerOptimizer
+from floss_sim.training.splits import on_device
 from floss_sim.wire import decode, sent_entries
-
-
-def on_device(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return inputs and classes as tensors on a device."""
-    x, y = arrays
-    return torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
 
 
 class TorchLearner(ABC):
