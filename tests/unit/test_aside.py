@@ -25,6 +25,7 @@ from floss_sim.training.cohort import Party, train_side_by_side
 from floss_sim.training.evaluation import Question, measure, measure_side_by_side
 from floss_sim.training.frozen import _has_product
 from floss_sim.training.grid import Grid, grid_of
+from floss_sim.training.sharing import Sharing
 from planner.training.store import CurveStore
 from planner.training.workers import _extend_all
 
@@ -111,7 +112,7 @@ def test_who_shares_a_pass_does_not_depend_on_who_is_quick(
 
 def questions_of(folder: Path, family: str, kind: str, trains: str = "lora") -> list[Question]:
     tiny_model(family, **WHOLE[family]).save_pretrained(folder)
-    first = TinyRun(folder, kind, trains=trains)
+    first = TinyRun(folder, kind, trains=trains, dropout=0.5)
     bank = build_bank(first, CPU)
     bank.inputs = replace(bank.inputs, rows=4)  # two batches, the last partial
     asked = []
@@ -133,6 +134,7 @@ def test_runs_measured_together_read_what_each_reads_alone(
     asked = questions_of(tmp_path, family, kind, trains)
     alone = [measure(q.model, q.vector, q.x, q.y) for q in asked]
     for chosen in ((0,), (1, 0), (2, 0, 1)):
+        asked[0].model.set_training(True)  # as a pass leaves it
         together = measure_side_by_side([asked[i] for i in chosen])
         assert [reading[:2] for reading in together] == [alone[i] for i in chosen]
         apart = [measure_side_by_side([asked[i]])[0] for i in chosen]
@@ -191,11 +193,39 @@ def noted_as(name: str, done: list[tuple[str, int]], compute):
     return noted
 
 
+def test_a_shape_is_of_sizes_and_layout_and_of_no_value(tmp_path: Path):
+    one, other, _ = tiny_parties(tmp_path)
+    run = TinyRun(tmp_path, CASES[0][1])
+    wider, longer = (
+        party_of(replace(run, rank=rank), one.model.bank, sizes)
+        for rank, sizes in ((3, (4, 3)), (2, (4, 3, 3)))
+    )
+    shapes = [jobs.Training(32, party).shape for party in (one, other, wider, longer)]
+    assert shapes[0] == shapes[1]
+    assert len(set(shapes)) == 3
+
+
+def test_the_shape_of_texts_has_the_tokens_of_each_step(tmp_path: Path):
+    party = tiny_parties(tmp_path, TEXTS)[0]
+    party = replace(party, works=[replace(party.works[0], batches=(np.arange(3), np.arange(3, 7)))])
+
+    def lengths(*tokens: int) -> object:
+        x = torch.full((7, 9), -1, dtype=torch.int32)
+        for row, count in enumerate(tokens):
+            x[row, :count] = 1
+        return jobs.Training(32, replace(party, x=x)).shape
+
+    assert lengths(1, 5, 2, 3, 3, 3, 3) == lengths(5, 5, 5, 1, 2, 1, 3)
+    assert lengths(1, 5, 2, 3, 3, 3, 3) != lengths(3, 3, 2, 3, 3, 3, 5)
+
+
 def test_splits_of_other_lengths_are_not_measured_together(tmp_path: Path):
     asked = questions_of(tmp_path, "gpt2", NEXT_TOKEN)
-    short = replace(asked[1], x=asked[1].x[:, :3])
-    kinds = [jobs.Measuring(32, question, 4).kind for question in (asked[0], short, asked[2])]
-    assert kinds[0] == kinds[2] != kinds[1]
+    asked[1] = replace(asked[1], x=asked[1].x[:, :3])
+    measuring = [jobs.Measuring(32, question, 4) for question in asked]
+    passes = Sharing(ASIDE).passes(measuring)
+    found = [sorted(measuring.index(job) for job in part) for part in passes]
+    assert found == [[0, 2], [1]]
 
 
 def test_sixteen_runs_in_a_process_have_the_records_of_runs_alone(
