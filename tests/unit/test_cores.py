@@ -14,12 +14,13 @@ from floss_sim import load_task
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
 from floss_sim.network import NetworkProfile
-from planner.cli.common import open_store
+from planner.cli.training import training
 from planner.question.budget import parse_budget
 from planner.question.request import Request
 from planner.space import grid
 from planner.training.cores import FOLDER, Cores, decide, known, speeds_of
 from planner.training.store import CurveStore
+from planner.training.workers import worker_pool
 
 SEPARATE, TOGETHER = Cores(2, 1), Cores(1, 2)
 
@@ -92,7 +93,8 @@ def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, config: RunConfi
 
 
 def test_both_ways_are_really_measured(config: RunConfig):
-    found = speeds_of(config, 2)
+    with worker_pool(2) as pool:
+        found = speeds_of(config, 2, pool)
     assert set(found) == {SEPARATE, TOGETHER}
     assert all(speed > 0 for speed in found.values())
 
@@ -110,7 +112,7 @@ def test_runs_share_a_gpu_in_one_process(tmp_path: Path, paper: NetworkProfile, 
     budget, candidates = parse_budget("9-dense-rounds"), grid([1], [1.0], [1.0])
     settings = {"reference_rank": 4, "max_rounds": 40, "effort": 0.5, "seed": 0}
     asked = Request(load_task("digits"), budget, paper, candidates, **settings)
-    store, workers = open_store(tmp_path, device, asked, None)
-    assert (store.device, store.threads, workers) == (device, 1, 1)
-    assert open_store(tmp_path, device, asked, 3)[1] == 3
+    for asked_for, given in ((None, 1), (3, 3)):
+        with training(tmp_path, device, asked, asked_for) as trains:
+            assert (trains.store.device, trains.store.threads, trains.workers) == (device, 1, given)
     assert not list(tmp_path.iterdir())  # nothing was measured
