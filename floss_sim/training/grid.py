@@ -149,11 +149,11 @@ class Grid:
         return reading.accuracy, reading.loss
 
     def _wait_for(self, job: Job[Result]) -> Result:
-        self._sharing.prepare(job)  # what fails here fails in the run's own thread
-        with self._news:
-            self._waiting.append(job)
         self._turn.release()
         try:
+            self._sharing.prepare(job)  # may wait for the device; its errors are the run's own
+            with self._news:
+                self._waiting.append(job)
             self._go_on()
             with self._news:
                 self._news.wait_for(lambda: job in self._done)
