@@ -150,7 +150,7 @@ class _Training:
     @cached_property
     def kind(self) -> tuple[object, ...]:
         """What its passes' shapes depend on; can be sorted."""
-        return self.rows.kind, self.sizes
+        return self.sizes, self.rows.kind
 
     def take(self, number: int) -> _Take:
         """Return a step of the clients that have it."""
