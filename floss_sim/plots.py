@@ -119,8 +119,7 @@ def draw_comparison(
     name, unit, unit_name = _unit(x, frame[x].max())
     for (label, curve), look in zip(curves, _looks(), strict=False):
         _draw_configuration(axes, curve, curve[x] / unit, label, look)
-    if target is not None:
-        axes.axhline(100 * target, color="0.4", linewidth=0.8)
+    mark_target(axes, target)
     if at is not None:
         axes.axvline(at / unit, color="0.4", linewidth=0.8)
     scale = _scale_x(axes, [float(curve[x].max()) for _, curve in curves])
@@ -130,6 +129,17 @@ def draw_comparison(
     axes.set_title(f"{task}: {_what_is_drawn(frame)}")
     figure.legend(loc="outside right center", fontsize="small", handlelength=3.6)
     return figure
+
+
+def mark_target(axes: Axes, target: float | None) -> None:
+    """Mark an accuracy, 0 to 1, that is to be reached, if there is one."""
+    if target is None:
+        return
+    axes.axhline(100 * target, color="0.4", linewidth=0.8)
+    axes.annotate(
+        f"target {100 * target:g} %", (0, 100 * target), (3, 2),
+        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize="x-small",
+    )  # fmt: skip
 
 
 def _draw_configuration(
@@ -279,8 +289,7 @@ def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) 
         for network, curve in lines.groupby("network", sort=False):
             place = curve["closed_at_s"] / unit
             _draw_configuration(axes, curve, place, str(network), looks[network])
-        if target is not None:
-            axes.axhline(100 * target, color="0.4", linewidth=0.8)
+        mark_target(axes, target)
         axes.set_title(textwrap.fill(str(label), 44), fontsize="medium")
     scale = _scale_x(panels[0], list(frame.groupby(["label", "network"])["closed_at_s"].max()))
     figure.suptitle(f"{task}: {_what_is_drawn(frame)}", fontsize="medium")

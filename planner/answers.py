@@ -146,17 +146,39 @@ def preferred(
     return likely if likely and sure[likely] > ranking.best else ranking.order[0]
 
 
+def stopping(
+    known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float], best: Interval | None
+) -> Candidate | None:
+    """Return the run that does best to stop where it is measured; None where going on is better.
+
+    Args:
+        known: Where accuracies lie at the ends of runs that the budget would take further.
+        nbytes: Bytes that each of them takes.
+        best: Where the accuracy of the best at the budget's end lies, if one is known.
+    """
+    if not known:
+        return None
+    ranking = rank(known, nbytes)
+    return ranking.order[0] if best is None or ranking.best > best.mean else None
+
+
 def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
     """Return the best of the candidates that afford a round; ``rounds`` are their horizons."""
     shelf, request = sight.shelf, sight.shelf.request
     examples, longest = request.judged()["validation"], request.max_rounds
-    seen = dict(_seen(shelf, rounds))
-    failed = {c for c, curve in shelf.curves.items() if curve.failed}
+    curves = {c: curve for c, curve in shelf.curves.items() if c in rounds}
+    failed = {c for c, curve in curves.items() if curve.failed}
+    ends = {c: measured(min(curves[c].rounds, rounds[c])) for c in curves.keys() - failed}
+    seen = {c for c, end in ends.items() if end >= rounds[c]}
+    nbytes = {c: float(sight.stored[c].nbytes()[end - 1]) for c, end in ends.items()}
     asked = {c: n for c, n in rounds.items() if c not in failed}
     known = intervals(shelf.curves, asked, examples, longest)
-    nbytes = {c: float(sight.stored[c].nbytes()[rounds[c] - 1]) for c in seen}
-    gone = {c: curve.rounds / rounds[c] for c, curve in shelf.curves.items() if c in rounds}
+    gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
     best = preferred(known, nbytes, gone)
+    early = {c: end for c, end in ends.items() if c not in seen}
+    stopped = stopping(
+        intervals(shelf.curves, early, examples, longest), nbytes, known[best] if best else None
+    )
     cell = Answer(
         network=sight.profile.name,
         budget=limit.budget.text,
@@ -167,18 +189,31 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
         searched=len(rounds),
         skipped=shelf.skipped,
     )
-    if best is None:
+    answer = stopped or best
+    if answer is None:
         return cell
-    if best in seen:
-        told = _told(cell, limit, best, sight.stored[best], rounds[best])
-        return told.model_copy(update={"kind": "measured", "accuracy": seen[best]})
-    interval = Range.of(known[best])
-    told = _told(cell, limit, best, sight.predicted[best], rounds[best])
-    more = rounds[best] - (shelf.curves[best].rounds if best in shelf.curves else 0)
+    cell = cell.model_copy(update={"affords": rounds[answer]})
+    if stopped or answer in seen:
+        return _measured(cell, sight, limit, answer, ends[answer])
+    return _forecast(cell, sight, limit, answer, rounds[answer], known[answer])
+
+
+def _measured(cell: Answer, sight: Sight, limit: Limit, best: Candidate, end: int) -> Answer:
+    curve = sight.shelf.curves[best]
+    accuracy = smoothed(curve.evaluated, curve.accuracies, end)
+    told = _told(cell, limit, best, sight.stored[best], end)
+    return told.model_copy(update={"kind": "measured", "accuracy": accuracy})
+
+
+def _forecast(
+    cell: Answer, sight: Sight, limit: Limit, best: Candidate, rounds: int, known: Interval
+) -> Answer:
+    shelf, interval = sight.shelf, Range.of(known)
+    more = rounds - (shelf.curves[best].rounds if best in shelf.curves else 0)
     host_s = shelf.host_s(best)
     confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
-    forecast_ = {"kind": "forecast", "accuracy": interval.mean, "interval": interval}
-    return told.model_copy(update={**forecast_, **confirm})
+    update = {"kind": "forecast", "accuracy": interval.mean, "interval": interval, **confirm}
+    return _told(cell, limit, best, sight.predicted[best], rounds).model_copy(update=update)
 
 
 def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds: int) -> Answer:
@@ -192,13 +227,6 @@ def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds:
             "confirm_rounds": 0,
         }
     )
-
-
-def _seen(shelf: Shelf, rounds: Mapping[Candidate, int]) -> Iterator[tuple[Candidate, float]]:
-    """Yield the smoothed accuracy of each candidate that a stored run takes to its horizon."""
-    for c, curve in shelf.curves.items():
-        if c in rounds and curve.rounds >= rounds[c] and not curve.failed:
-            yield c, smoothed(curve.evaluated, curve.accuracies, rounds[c])
 
 
 def _horizons(sight: Sight, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:

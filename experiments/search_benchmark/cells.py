@@ -23,7 +23,7 @@ from typing import Any
 from benchmark import FIRST_SEED, GOOD, WORLDS, Row, holds, read, share, table_of
 from worlds import Cell
 
-from planner.answers import TELLING, preferred
+from planner.answers import TELLING, preferred, stopping
 from planner.choice import reserve
 from planner.forecasts.intervals import intervals
 from planner.search import History, search
@@ -59,13 +59,19 @@ def answered(history: History, world: Any) -> Row:
     known = intervals(history, asked, world.examples, world.longest)
     gone = {c: curve.rounds / asked[c] for c, curve in history.items() if c in asked}
     best = preferred(known, terms.nbytes, gone)
+    early = {c: terms.snap(curve.rounds) for c, curve in history.items() if gone.get(c, 1) < 1}
+    ends = intervals(history, early, world.examples, world.longest)
+    nbytes = {c: terms.nbytes[c] * end / terms.horizons[c] for c, end in early.items()}
+    stopped = stopping(ends, nbytes, known[best])
+    answer = stopped or best
+    interval, end = (ends[answer], early[answer]) if stopped else (known[answer], None)
     guesses = [c for c in known if known[c].kind == "forecast"]
     return {
         "dense_rounds": world.cell.dense_rounds,
         "upload_ratio": world.cell.upload_ratio,
-        "regret": world.regret(best),
-        "kind": known[best].kind,
-        "held": int(holds(known[best], world.truth(best))),
+        "regret": world.regret(answer, end),
+        "kind": interval.kind,
+        "held": int(holds(interval, world.truth(answer, end))),
         "forecasts": len(guesses),
         "forecasts_held": sum(holds(known[c], world.truth(c)) for c in guesses),
     }

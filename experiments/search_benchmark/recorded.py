@@ -119,14 +119,19 @@ class Recorded:
         whole = self._curves[candidate, seeds[(self.seed + self.run) % len(seeds)]]
         return replace(whole.until(rounds), rounds=rounds)
 
-    def truth(self, candidate: Candidate) -> float:
-        """Return the mean accuracy of a candidate's finished runs over the recorded seeds."""
-        runs = [curve for (c, _), curve in self._curves.items() if c == candidate]
-        return fmean(smoothed(r.evaluated, r.accuracies, r.horizon or self.longest) for r in runs)
+    def truth(self, candidate: Candidate, rounds: int | None = None) -> float:
+        """Return the mean accuracy of a candidate's runs over the recorded seeds.
 
-    def regret(self, candidate: Candidate) -> float:
-        """Return how many accuracy points a candidate is off the best."""
-        return 100 * (max(map(self.truth, self.horizons)) - self.truth(candidate))
+        They are finished, or stop at a round.
+        """
+        runs = [curve for (c, _), curve in self._curves.items() if c == candidate]
+        return fmean(
+            smoothed(r.evaluated, r.accuracies, rounds or r.horizon or self.longest) for r in runs
+        )
+
+    def regret(self, candidate: Candidate, rounds: int | None = None) -> float:
+        """Return how many points a candidate's run is off the best of the finished ones."""
+        return 100 * (max(map(self.truth, self.horizons)) - self.truth(candidate, rounds))
 
 
 @lru_cache(maxsize=32)

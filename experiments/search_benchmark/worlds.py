@@ -156,13 +156,14 @@ class World:
         accuracies = tuple(self._measured[row, :seen].tolist())
         return Curve(EVALUATED[:seen], accuracies, rounds, horizon=int(self._horizons[row]))
 
-    def truth(self, candidate: Candidate) -> float:
-        """Return the accuracy of a candidate's finished run, without noise."""
-        return float(self._final[_ROW[candidate]])
+    def truth(self, candidate: Candidate, rounds: int | None = None) -> float:
+        """Return the accuracy of a candidate's run without noise, finished or at a round."""
+        row = _ROW[candidate]
+        return float(self._final[row] if rounds is None else self._truth[row, rounds - 1])
 
-    def regret(self, candidate: Candidate) -> float:
-        """Return how many accuracy points a candidate is off the world's best."""
-        return 100 * float(self._final.max() - self.truth(candidate))
+    def regret(self, candidate: Candidate, rounds: int | None = None) -> float:
+        """Return how many points a candidate's run is off the best of the finished ones."""
+        return 100 * (float(self._final.max()) - self.truth(candidate, rounds))
 
     @cached_property
     def _horizons(self) -> NDArray[np.int64]:

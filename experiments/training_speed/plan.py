@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.training import learner_kind, open_learner, opening
-from planner.cli import common
+from planner.cli import training
 from planner.training import store, workers
 from planner.training.cores import Cores
 
@@ -42,7 +42,7 @@ def as_before() -> None:
     vars(store).update(open_learner=opened, learner_kind=kind)
     vars(workers).update(_TOGETHER=1)
     vars(opening).update(keep_freed_memory=lambda: False)
-    vars(common).update(decide=lambda root, config, cores: Cores(cores, 1))  # it did not measure
+    vars(training).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
 
 
 if SEQUENTIAL in os.environ:

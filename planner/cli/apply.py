@@ -21,7 +21,8 @@ from floss_sim.cli.common import (
 from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
 from planner.apply import Applied, apply_plan, question
-from planner.cli.common import StoreOption, open_store
+from planner.cli.common import StoreOption
+from planner.cli.training import open_store
 from planner.plans.document import read_plan
 from planner.plans.plan import Plan
 from planner.question.request import Request
@@ -59,7 +60,7 @@ def apply(
     made = read_plan(plan)
     chosen = made.request["seed"] if seed is None else seed
     request = question(made, fetch=fetch)
-    curves, _ = open_store(store, resolve_device(device), request)
+    curves = open_store(store, resolve_device(device), request)
     folder = out or _default_folder(plan, made, chosen)
     if (folder / "plan.json").exists():
         raise ConfigError(f"{folder} holds a plan; choose another folder with --out")

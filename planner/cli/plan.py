@@ -39,11 +39,10 @@ from planner.cli.common import (
     StoreOption,
     integers,
     items,
-    open_store,
-    plan_with_progress,
     print_plan,
     size,
 )
+from planner.cli.training import open_store, plan_with_progress
 from planner.question.budget import parse_budget
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
@@ -154,6 +153,8 @@ def plan(
     objective, training = Objective(target, pareto).checked(), parse_effort(effort)
     if not training["effort"] and objective != BEST:
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
+    if not training["effort"] and out:
+        raise ConfigError("--effort 0 trains nothing and writes no folder: no --out; see --json")
     fleet = given(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
@@ -194,14 +195,14 @@ def plan(
     place = resolve_device(device)
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
-        curves, _ = open_store(store, place, request)
+        curves = open_store(store, place, request)
         _answer(request, (Cell(profile, request.budget), *cells), curves, json_)
         return
     folder = out or _default_folder(request)
     report.ensure(folder)
-    curves, processes = open_store(store, place, request, workers)
-    made = plan_with_progress(request, curves, processes)
+    made = plan_with_progress(request, store, place, workers)
     if cells and not made.interrupted:
+        curves = open_store(store, place, request)
         made = replace(made, also=answer_all(request, cells, curves))
     report.save(made, folder)
     if json_:

@@ -19,9 +19,11 @@ class Answer(Section):
         budget: Its budget, as given.
         limit: The same in words.
         kind: ``measured``: a stored run reaches the end of the budget there, and no forecast is
-            better. ``forecast``: one is, or no run gets so far. ``unknown``: no stored curve.
+            better, or one does best to stop where it ends. ``forecast``: one is better, or no run
+            gets so far. ``unknown``: no stored curve.
         candidate: The best; None where it is unknown.
-        rounds: Rounds that the budget affords it.
+        rounds: Rounds that it takes.
+        affords: Rounds that the budget affords it; more where it does best to stop before.
         accuracy: Validation accuracy, measured or the mean that is forecast.
         interval: Of a forecast.
         simulated_s: Simulated time that these rounds take, seconds.
@@ -41,6 +43,7 @@ class Answer(Section):
     kind: Kind
     candidate: Configuration | None = None
     rounds: Count = 0
+    affords: Count = 0
     accuracy: Accuracy | None = None
     interval: Range | None = None
     simulated_s: Amount | None = None

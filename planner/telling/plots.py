@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from floss_sim.plots import mark_target
 from planner.forecasts.intervals import LEVEL
 from planner.question.objective import Point
 
 Curve = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
-_START_UP = 0.1  # share of the budget whose accuracies do not set the scale
+_START_UP = 0.1  # share of what is spent whose accuracies do not set the scale
 
 
 def curves_frame(curves: dict[str, Curve]) -> pd.DataFrame:
@@ -41,18 +42,23 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
     ax.set_xlabel(xlabel)
     ax.set_ylabel("validation accuracy of P·M (%)")
     ax.set_xlim(0, 102)
-    late = frame[frame["spent"] >= _START_UP]
+    late = frame[frame["spent"] >= _START_UP * frame["spent"].max()]
     if len(late):  # the first steep rise would flatten what is to be compared
         ax.set_ylim(bottom=max(0.0, 100 * late["accuracy"].min() - 3))
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right", fontsize="small")
 
 
-def draw_plan(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
-    """Return a figure of a plan's curves."""
+def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None = None) -> Figure:
+    """Return a figure of a plan's curves, and of the accuracy that they were to reach, if any."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     draw_curves(axes, frame, xlabel)
+    if target is not None:  # which runs reach at costs that are far apart
+        axes.set_xscale("log")
+        axes.set_xlim(100 * frame["spent"].min(), 110 * frame["spent"].max())
+        axes.xaxis.set_major_formatter("{x:g}")
+        mark_target(axes, target)
     axes.set_title(title)
     return figure
 

@@ -172,9 +172,8 @@ def save(plan: Plan, folder: Path) -> None:
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()})"
-    base.save(
-        draw_plan(curves_frame(labelled_curves(plan)), title, xlabel), folder / "accuracy.png"
-    )
+    frame = curves_frame(labelled_curves(plan))
+    base.save(draw_plan(frame, title, xlabel, plan.target), folder / "accuracy.png")
     if plan.front:
         base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 

@@ -80,6 +80,12 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         for a in answers
         if a.interval
     ]
+    lines += [
+        f"{answer.budget}: stops after round {answer.rounds} of the {answer.affords} that it "
+        "affords: as measured there it is better than what is forecast of any that goes on."
+        for answer in answers
+        if answer.rounds < answer.affords
+    ]
     if any(answer.kind == "unknown" for answer in answers):
         lines.append(
             "unknown: no curve of this task and seed is in the store, or none is within the limits."

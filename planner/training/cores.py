@@ -10,6 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from floss_sim.errors import RecordError
 from floss_sim.messages import NO_STATE
 from floss_sim.records import fingerprint, write_atomically
 from floss_sim.training import open_learner
-from planner.training.workers import meet, submit, worker_pool
+from planner.training.workers import meet, submit
 
 FOLDER = "cores"
 _CLEARLY = 1.1  # a second's measurement is no finer
@@ -74,7 +75,7 @@ def decide(
     root: Path,
     config: RunConfig,
     cores: int,
-    measure: Callable[[RunConfig, int], Speeds] | None = None,
+    measure: Callable[[RunConfig, int], Speeds],
 ) -> Cores:
     """Measure which way trains more rounds a second on a CPU, and remember it.
 
@@ -84,7 +85,7 @@ def decide(
         root: Where curves are kept.
         config: A run of the model.
         cores: How many there are.
-        measure: Returns the speeds; by default it trains.
+        measure: Returns the speeds.
 
     Raises:
         RecordError: The decision cannot be written.
@@ -93,7 +94,7 @@ def decide(
     prepare(root)
     path = _path(root, config, cores)
     with FileLock(path.with_suffix(".lock")):
-        return known(root, config, cores) or _decided(path, (measure or speeds_of)(config, cores))
+        return known(root, config, cores) or _decided(path, measure(config, cores))
 
 
 def _decided(path: Path, speeds: Speeds) -> Cores:
@@ -121,12 +122,20 @@ def _path(root: Path, config: RunConfig, cores: int) -> Path:
     return root / FOLDER / f"{fingerprint(model)[:32]}.json"
 
 
-def speeds_of(config: RunConfig, cores: int) -> Speeds:
-    """Return how many rounds a second either way trains: for a second, after a first round."""
-    with worker_pool(cores) as pool:
-        alone = [submit(pool, _rounds_per_s, config, 1, True) for _ in range(cores)]
-        separate = sum(future.result() for future in alone)
-        together = submit(pool, _rounds_per_s, config, cores, False).result()
+def speeds_of(config: RunConfig, cores: int, pool: Executor) -> Speeds:
+    """Return how many rounds a second either way trains: for a second, after a first round.
+
+    Args:
+        config: A run of the model.
+        cores: How many there are.
+        pool: As many processes, as :func:`planner.training.workers.worker_pool` yields them.
+
+    Raises:
+        FlossError: The model cannot be trained.
+    """
+    alone = [submit(pool, _rounds_per_s, config, 1, True) for _ in range(cores)]
+    separate = sum(future.result() for future in alone)
+    together = submit(pool, _rounds_per_s, config, cores, False).result()
     return {Cores(cores, 1): separate, Cores(1, cores): together}
 
 

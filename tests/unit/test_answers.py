@@ -8,10 +8,11 @@ import pytest
 from made_plans import whole_plan
 from tests_support import CountingLearner
 
+import planner.answers
 from floss_sim import load_profile, load_task, run
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
-from planner.answers import Cell, answer_all, parse_cells, preferred
+from planner.answers import Cell, answer_all, parse_cells, preferred, stopping
 from planner.forecasts.intervals import Interval
 from planner.question.budget import parse_budget
 from planner.question.cost import price
@@ -126,6 +127,35 @@ def test_damaged_runs_are_left_out_and_counted(paper: NetworkProfile, tmp_path: 
     assert "1 damaged runs of the store were left out." in answer_sentences([answer])
     shutil.rmtree(store.folder(asked.config(A)).path)
     assert one(asked, store, "1GB").kind == "unknown"
+
+
+def test_an_answer_stops_early_where_forecasts_fall(
+    paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def falling(curves, asked, *_):
+        return {
+            c: told(1 - n / 20, 0.01, "measured" if n == 5 else "forecast")
+            for c, n in asked.items()
+        }
+
+    monkeypatch.setattr(planner.answers, "intervals", falling)
+    asked = request(paper)
+    store = stored(asked, tmp_path, {A: 5})
+    small, large = one(asked, store, "35kB"), one(asked, store, "1GB")
+    assert (small.kind, small.candidate, small.rounds) == ("measured", A, 5)
+    assert (large.kind, large.candidate, large.rounds) == ("measured", A, 5)
+    assert (large.accuracy, large.confirm_rounds, large.affords) == (small.accuracy, 0, 20)
+    assert large.total_bytes == small.total_bytes
+    assert "1GB: stops after round 5 of the 20" in answer_sentences([large])[0]
+
+
+def test_a_run_stops_only_where_nothing_better_is_known():
+    ends = {A: told(0.9, 0.01, "measured"), B: told(0.8, 0.01, "measured")}
+    nbytes = {A: 9.0, B: 1.0}
+    assert stopping(ends, nbytes, told(0.91, 0.05)) is None
+    assert stopping(ends, nbytes, told(0.89, 0.05)) == A
+    assert stopping(ends, nbytes, None) == A
+    assert stopping({}, {}, None) is None
 
 
 def told(mean: float, deviation: float, kind: str = "forecast") -> Interval:

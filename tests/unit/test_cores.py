@@ -14,6 +14,7 @@ from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
 from planner.training.cores import FOLDER, Cores, decide, known, speeds_of
 from planner.training.store import CurveStore
+from planner.training.workers import worker_pool
 
 SEPARATE, TOGETHER = Cores(2, 1), Cores(1, 2)
 
@@ -86,7 +87,8 @@ def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, config: RunConfi
 
 
 def test_both_ways_are_really_measured(config: RunConfig):
-    found = speeds_of(config, 2)
+    with worker_pool(2) as pool:
+        found = speeds_of(config, 2, pool)
     assert set(found) == {SEPARATE, TOGETHER}
     assert all(speed > 0 for speed in found.values())
 
