@@ -84,7 +84,7 @@ def test_replayed_steps_have_the_bits_of_eager_ones(
             parties = [replace(p, x=p.x.where(p.x >= 0, p.x.new_tensor(3))) for p in parties]
         rounds.append(parties if seed % 2 else parties[::-1])
     if not full and kind != IMAGES:  # other texts are longer or shorter: these come back
-        rounds = [rounds[seed] for seed in (0, 1, 2, 3, 4) for _ in range(5)]
+        rounds = [rounds[seed] for seed in (0, 1) for _ in range(5)]
     recorder = TapeRecorder()
     replaying = Graphs(recorder, MANY)
     ours, theirs = both(bank, rounds, replaying)
