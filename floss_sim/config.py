@@ -19,7 +19,7 @@ from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
 from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
 
-CODE_SCHEMA = 7  # raised whenever a change of code changes a trajectory
+CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory
 Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)
 # Of what is learned, and of how many bytes it takes.
 _VERSIONS = ("numpy", "torch", "transformers", "peft", "constriction", "pcodec")

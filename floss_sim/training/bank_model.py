@@ -38,6 +38,7 @@ from floss_sim.training.graphs import CudaRecorder, Graphs, Replayable
 from floss_sim.training.inputs import Reader, Tensors, reader
 from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import bound, first_of
+from floss_sim.training.reading import read_first_token
 
 Place = BankLinear | BankBias | BankHead
 # What holds a tensor of each kind, and as which attribute.
@@ -232,6 +233,7 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     pretrained = _pretrained(config.layout, backbone)
     places = _put_layers(backbone, config, batch)
     backbone.to(device)
+    read_first_token(backbone, draws)
     install(backbone, backbone, draws)
     speed_up(backbone, device)
     if config.client.gradient_checkpointing:

@@ -10,7 +10,8 @@ Shapes: E examples, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,16 @@ class Draws:
         self.sites = 0
         self._generator = torch.Generator(device)
         self._shares: Sequence[Share] = ()
+        self._whole = 1
+
+    @contextmanager
+    def first_of(self, tokens: int) -> Iterator[None]:
+        """Draw for so many tokens meanwhile, also where activations hold the first alone."""
+        self._whole = tokens
+        try:
+            yield
+        finally:
+            self._whole = 1
 
     def share(self, shares: Sequence[Share]) -> None:
         """Take the clients of the next batch, in the order of its examples."""
@@ -61,25 +72,32 @@ class Draws:
         """Return what to multiply activations by: 0 where they drop, else 1 / (1 - rate).
 
         Args:
-            like: The activations; dimension 0 is E.
+            like: The activations; dimension 0 is E. Inside :meth:`first_of` a first token that is
+                alone gets what it gets among all.
             rate: The chance to drop.
             site: Number of the site.
             tokens: The dimensions that are T long.
         """
         ragged = bool(tokens) and any(share.tokens is not None for share in self._shares)
-        kept = torch.zeros_like(like) if ragged else torch.empty_like(like)
+        shape = list(like.shape)
+        for dimension in tokens:
+            shape[dimension] = max(shape[dimension], self._whole)
+        whole = like.expand(shape)
+        kept = torch.zeros_like(whole) if ragged else torch.empty_like(whole)
         first = 0
         for share in self._shares:
             part = kept[first : first + share.examples]
             first += share.examples
             if ragged:
                 for dimension in tokens:
-                    part = part.narrow(dimension, 0, share.tokens or like.shape[dimension])
+                    part = part.narrow(dimension, 0, share.tokens or shape[dimension])
             self._generator.manual_seed((share.seed ^ site) % _MODULO)
             drawn = part if part.is_contiguous() else torch.empty_like(part).contiguous()
             drawn.bernoulli_(1 - rate, generator=self._generator)
             if drawn is not part:
                 part.copy_(drawn)
+        for dimension in tokens:
+            kept = kept.narrow(dimension, 0, like.shape[dimension])
         return kept.div_(1 - rate)
 
 
@@ -117,7 +135,7 @@ def install(model: nn.Module, backbone: PreTrainedModel, draws: Draws) -> None:
         for path, module in model.named_modules():
             setattr(module, _SITE, (draws, _site(f"{path}.weights")))
         draws.sites += 1
-        AttentionInterface.register(_ATTENTION, _attention)
+        AttentionInterface.register(_ATTENTION, attention)
         AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
         backbone.set_attn_implementation(_ATTENTION)
 
@@ -128,7 +146,7 @@ def _site(path: str) -> int:
     return stream_seed(0, "dropout", plain)
 
 
-def _attention(
+def attention(
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
