@@ -21,7 +21,8 @@ import torch
 from published import Published
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import backbone, cohort, local
+from floss_sim.training import backbone, local, step
+from floss_sim.training.bank_model import Bank
 from floss_sim.training.learner import TorchLearner
 
 HERE = Path(__file__).parent
@@ -31,9 +32,10 @@ COLUMNS = (
 )  # fmt: skip
 # Where each phase happens: of the bank, and of PEFT's loop.
 PLACES = [
-    ("forward", cohort, "_loss"),
+    ("forward", step.Step, "loss"),
     ("backward", torch.autograd, "grad"),
-    ("optimizer", cohort._Momentum, "step"),
+    ("optimizer", step.Rows, "collect"),
+    ("optimizer", step.Rows, "move"),
     ("forward", backbone.FlatModel, "outputs"),
     ("forward", local.functional, "cross_entropy"),
     ("forward", Published, "outputs"),
@@ -75,11 +77,12 @@ class Clock:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Time the phases of everything that is called meanwhile."""
+        """Time the phases of everything that is called meanwhile; no step is replayed whole."""
         patches = [
             patch.object(place, name, self.timed(phase, getattr(place, name)))
             for phase, place, name in PLACES
         ]
+        patches.append(patch.object(Bank, "take", lambda self, step: step.run()))
         for one in patches:
             one.start()
         try:

@@ -12,16 +12,17 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from benchmark import Clock, players
+from gpu_rung import candidates, rung_players
+from gpu_turns import Row, graphs, rehearsed, seconds_of, turns_of
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, ViTConfig, ViTForImageClassification
 
@@ -29,12 +30,13 @@ from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, r
 from floss_sim.families import IMAGES, NEXT_TOKEN
 from floss_sim.messages import Metrics
 from floss_sim.tasks import Task, TaskData
+from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.learner import TorchLearner
 
 HERE = Path(__file__).parent
 COLUMNS = (
-    "case", "precision", "device", "learner", "clients", "seconds", "over_bank", "tflops",
-    "of_ceiling", "forward", "backward", "optimizer", "other", "peak_mib",
+    "case", "precision", "device", "learner", "graphs", "clients", "runs", "seconds", "over_bank",
+    "replayed", "tflops", "of_ceiling", "forward", "backward", "optimizer", "other", "peak_mib",
 )  # fmt: skip
 BATCH = 16
 TINY_VIT = {
@@ -126,16 +128,11 @@ def cases(folder: Path, precision: str, tiny: bool) -> Iterator[Case]:
 @contextmanager
 def unevaluated() -> Iterator[None]:
     """Leave evaluation out of what runs meanwhile."""
-    with patch.object(TorchLearner, "evaluate", lambda self, version: Metrics(0.0, 0.0, 0.0, 0.0)):
+    with ExitStack() as patches:
+        for learner in (TorchLearner, BankLearner):
+            nothing = patch.object(learner, "evaluate", lambda self, version: Metrics(0, 0, 0, 0))
+            patches.enter_context(nothing)
         yield
-
-
-def seconds_of(play: Callable[[], None], device: str) -> float:
-    """Return how long a call takes, the device waited for."""
-    clock = Clock(device)
-    began = clock.now()
-    play()
-    return clock.now() - began
 
 
 def ceiling(device: str, precision: str, size: int) -> float:
@@ -146,40 +143,44 @@ def ceiling(device: str, precision: str, size: int) -> float:
     return 2 * size**3 / statistics.median(times[2:])
 
 
-def measure(case: Case, device: str, limit: float, turns: int) -> list[dict[str, Any]]:
-    """Return a row for each learner: medians of interleaved turns, and one turn's phases."""
+def about(name: str, config: RunConfig, device: str, runs: int = 1) -> Row:
+    """Return the columns that say what is measured."""
+    return {
+        "case": name,
+        "precision": config.client.precision,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "clients": config.server.cohort,
+        "runs": runs,
+    }
+
+
+def measure(case: Case, device: str, limit: float, turns: int) -> list[Row]:
+    """Return a row for each peer: turns, FLOP/s and, where steps are not replayed, the phases."""
     playing = players(case.config, device, case.rounds)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, graphs(on=False):
         playing["bank"]()
     flops = counter.get_total_flops() / case.rounds  # the others' model and batches are the same
-    times: dict[str, list[float]] = {name: [] for name in playing}
-    peaks: dict[str, float] = {}
-    for turn in range(turns + 1):
-        for name, play in playing.items():
-            if device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            seconds = seconds_of(play, device) / case.rounds
-            if turn:  # the first one warms up
-                times[name].append(seconds)
-            peaks[name] = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
     rows = []
-    for name, play in playing.items():
-        over = [a / b for a, b in zip(times[name], times["bank"], strict=True)]
-        rate = flops / statistics.median(times[name])
-        row = {
-            "case": case.name,
-            "precision": case.config.client.precision,
-            "device": torch.cuda.get_device_name() if device == "cuda" else device,
-            "learner": name,
-            "clients": case.config.server.cohort,
-            "seconds": statistics.median(times[name]),
-            "over_bank": statistics.median(over),
-            "tflops": rate / 1e12,
-            "of_ceiling": rate / limit,
-            "peak_mib": peaks[name],
-        }
-        rows.append({**row, **phases(play, device)})
+    for (name, way), row in turns_of(playing, device, turns).items():
+        seconds = row["seconds"] / case.rounds
+        rate = flops / seconds
+        speeds = {"seconds": seconds, "tflops": rate / 1e12, "of_ceiling": rate / limit}
+        rows.append({**about(case.name, case.config, device), **row, **speeds})
+        if way != "on":  # what is replayed has no phases
+            rows[-1] |= phases(playing[name], device)
     return rows
+
+
+def measure_rung(precision: str, device: str, tiny: bool, turns: int) -> list[Row]:
+    """Return a row for each way to train a rung: seconds of a round and a run."""
+    configs, rounds = candidates(precision, tiny), 3 if tiny else 10
+    rows = turns_of(rung_players(configs, device, rounds), device, turns)
+    for (name, _), row in rows.items():
+        runs = len(configs) if name == "bank" else len({config.rank for config in configs})
+        row |= about(f"rung-{len(configs)}", configs[0], device, runs)
+        row["seconds"] /= rounds * runs
+        row["over_bank"] *= len(configs) / runs
+    return list(rows.values())
 
 
 def phases(play: Callable[[], None], device: str) -> dict[str, float]:
@@ -204,7 +205,7 @@ def accuracies(device: str, rounds: int) -> dict[str, float]:
     return found
 
 
-def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write(path: Path, rows: Sequence[Row]) -> None:
     """Write the table."""
     shown = [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in rows]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -223,14 +224,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = "cpu" if chosen.dry_run else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("there is no GPU here; --dry-run works without one")
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for precision in chosen.precision:
         limit = ceiling(device, precision, 256 if chosen.dry_run else 8192)
         print(f"{precision}: a matrix product runs at {limit / 1e12:.4g} TFLOP/s")
-        with tempfile.TemporaryDirectory() as folder, unevaluated():
+        turns = 1 if chosen.dry_run else 5
+        with tempfile.TemporaryDirectory() as folder, unevaluated(), rehearsed(chosen.dry_run):
             for case in cases(Path(folder), precision, chosen.dry_run):
-                rows += measure(case, device, limit, 1 if chosen.dry_run else 5)
+                rows += measure(case, device, limit, turns)
                 write(chosen.out, rows)  # what is measured is kept if the rest is cut short
+            rows += measure_rung(precision, device, chosen.dry_run, turns)
+            write(chosen.out, rows)
     for row in rows:
         print(json.dumps(row))
     print(f"accuracy of digits: {accuracies(device, 1 if chosen.dry_run else 50)}")

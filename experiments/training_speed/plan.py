@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from floss_sim.training import learner_kind, open_learner, opening
+from floss_sim.training import company_of, learner_kind, open_learner, opening
 from planner.cli import training
 from planner.training import store, workers
 from planner.training.cores import Cores
@@ -40,7 +41,7 @@ def as_before() -> None:
         return learner_kind(config, "sequential", device)
 
     vars(store).update(open_learner=opened, learner_kind=kind)
-    vars(workers).update(_TOGETHER=1)
+    vars(workers).update(company_of=lambda device: replace(company_of(device), runs=1))
     vars(opening).update(keep_freed_memory=lambda: False)
     vars(training).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
 

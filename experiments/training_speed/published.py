@@ -17,8 +17,8 @@ from floss_sim.messages import draw_cohort
 from floss_sim.rng import stream
 from floss_sim.training.adapters import with_adapters
 from floss_sim.training.inputs import Tensors, reader
-from floss_sim.training.learner import on_device
 from floss_sim.training.loading import load_backbone
+from floss_sim.training.splits import on_device
 
 DOWN, UP = 1 / 4, 1 / 16
 

@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from floss_sim.training.choice import LEARNERS, SEQUENTIAL, choose_learner, learner_kind
+from floss_sim.training.choice import (
+    LEARNERS,
+    SEQUENTIAL,
+    choose_learner,
+    company_of,
+    learner_kind,
+)
 from floss_sim.training.device import DEVICES, resolve_device
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ __all__ = [
     "LEARNERS",
     "SEQUENTIAL",
     "choose_learner",
+    "company_of",
     "export_adapter",
     "learner_kind",
     "open_learner",

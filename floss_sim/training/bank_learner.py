@@ -35,6 +35,7 @@ from floss_sim.messages import (
 from floss_sim.sparsity import Mask, Vector
 from floss_sim.training.ahead import Ahead
 from floss_sim.training.bank_model import BankModel
+from floss_sim.training.evaluation import Question
 from floss_sim.training.grid import Grid
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import Work
@@ -54,8 +55,8 @@ class BankLearner(TorchLearner):
         chunk: How many clients a pass has at most; halved where they do not fit in memory.
         grid: Where its clients train beside those of other runs, if anywhere.
         ranks: Whether the device ranks updates; by default on CUDA.
-        ahead: Whether passes are begun ahead; by default where the device is not the CPU. A grid
-            has a thread for each run, and none of these.
+        ahead: Whether passes are begun ahead; likewise. A grid has a thread for each run, and none
+            of these.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class BankLearner(TorchLearner):
         ahead: bool | None = None,
     ) -> None:
         super().__init__(config, model)
-        device = model.device.type
-        ranks = device == "cuda" if ranks is None else ranks
-        ahead = grid is None and (device != "cpu" if ahead is None else ahead)
+        cuda = model.device.type == "cuda"
+        ranks = cuda if ranks is None else ranks
+        ahead = grid is None and (cuda if ahead is None else ahead)
         self._model = model
         self._passes = Passes(model, *self._split, config.client, ranks, grid)
         self._ahead: Ahead[Updates] | None = Ahead() if ahead else None
@@ -192,6 +193,13 @@ class BankLearner(TorchLearner):
     def _pass(self, works: Mapping[int, Work]) -> Updates:
         task = partial(self._passes.updates, works, self._chunk)
         return self._ahead.run(task, self._encode_one) if self._ahead else task()
+
+    def _measure(self, vector_N: Vector) -> tuple[float, float]:
+        grid = self._passes.grid
+        if grid is None:
+            return super()._measure(vector_N)
+        question = Question(self._model, vector_N, *self._validation)
+        return grid.measure(question, self.config.client.batch_size, self._chunk)
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size

@@ -31,8 +31,10 @@ from floss_sim.layout import (
 )
 from floss_sim.sparsity import Vector
 from floss_sim.training.bank import BankBias, BankHead, BankLinear, Batch, Segments
+from floss_sim.training.choice import example_bytes
 from floss_sim.training.dropout import Draws, install
 from floss_sim.training.frozen import speed_up
+from floss_sim.training.graphs import CudaRecorder, Graphs, Replayable
 from floss_sim.training.inputs import Reader, Tensors, reader
 from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import bound, first_of
@@ -47,6 +49,8 @@ _PLACES: dict[str, tuple[type[Place], str]] = {
     HEAD_WEIGHT: (BankHead, "weight"),
     HEAD_BIAS: (BankHead, "bias"),
 }
+# Of activations, at most, that recordings keep; larger passes have more to do than to launch.
+_RECORDED_BYTES = 4 * 2**30
 Bound = list[list[torch.Tensor]]  # by party, in the order of its layout
 
 
@@ -61,6 +65,7 @@ class Bank:
         inputs: Reads the task's examples.
         pretrained: The backbone's own biases in the places of the clients', by canonical name.
         bf16: Whether the forward pass runs under bfloat16 autocast.
+        graphs: Records and replays steps of training, if anything does.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Bank:
         *,
         device: torch.device,
         bf16: bool = False,
+        graphs: Graphs | None = None,
     ) -> None:
         self.model = backbone.requires_grad_(False).eval()
         self.inputs = inputs
@@ -83,6 +89,7 @@ class Bank:
         self._places = places
         self._batch = batch
         self.bf16 = bf16
+        self.graphs = graphs
         self._scales: list[float] = []
 
     def bind(self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool) -> Bound:
@@ -116,6 +123,29 @@ class Bank:
         if self.model.training != on:
             self.model.train(on)
 
+    def take(self, step: Replayable) -> None:
+        """Take a step of training."""
+        if self.graphs is None:
+            step.run()
+        else:
+            self.graphs.run(step)
+
+    def logits(
+        self, arguments: Mapping[str, torch.Tensor], sizes: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Return the backbone's logits, (E, K) or (E, T, K).
+
+        Args:
+            arguments: The backbone's, for all examples, party after party.
+            sizes: How many examples each client of each party has.
+        """
+        firsts = accumulate((sum(own) for own in sizes), initial=0)
+        parties = zip(sizes, firsts, self._scales, strict=False)
+        self._batch.parties = [Segments(tuple(own), first, scale) for own, first, scale in parties]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits: torch.Tensor = self.model(**arguments).logits
+        return logits
+
     def outputs(self, x: torch.Tensor, y: torch.Tensor, sizes: Sequence[Sequence[int]]) -> Tensors:
         """Return (logits (M, K) in float32, targets (M,)) of a batch; M differs from task to task.
 
@@ -127,12 +157,7 @@ class Bank:
         Raises:
             TaskError: Inputs that the backbone cannot read.
         """
-        firsts = accumulate((sum(own) for own in sizes), initial=0)
-        parties = zip(sizes, firsts, self._scales, strict=False)
-        self._batch.parties = [Segments(tuple(own), first, scale) for own, first, scale in parties]
-        arguments = self.inputs.read(x)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(**arguments).logits
+        logits = self.logits(self.inputs.read(x), sizes)
         found, targets = self.inputs.targets(logits, x, y)
         return found.float(), targets
 
@@ -167,6 +192,10 @@ class BankModel:
     def device(self) -> torch.device:
         """Where the backbone lives."""
         return self.bank.device
+
+    def over(self, frozen: Mapping[TensorSpec, torch.Tensor]) -> BankModel:
+        """Return the same, but for what the layout does not train."""
+        return BankModel(self.bank, self.layout, self.scale, frozen, self.base)
 
     def load(self, vector_N: Vector) -> None:
         """Take one vector of values, float32 of shape (N,), as that of the only client."""
@@ -212,7 +241,15 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
         pretrained, device=device, bf16=config.client.precision == "bf16",
+        graphs=_graphs(config, device, draws),
     )  # fmt: skip
+
+
+def _graphs(config: RunConfig, device: torch.device, draws: Draws) -> Graphs | None:
+    """Return what replays steps of training, where a device can and nothing speaks against it."""
+    if device.type != "cuda" or draws.sites or config.client.gradient_checkpointing:
+        return None
+    return Graphs(CudaRecorder(), _RECORDED_BYTES // example_bytes(config))
 
 
 def build_bank_model(

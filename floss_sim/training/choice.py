@@ -1,6 +1,7 @@
 """Which learner trains a run, and how many clients it takes at once; decided without torch.
 
-Both belong to the trajectory fingerprint, so that they follow from the run's settings alone.
+Both belong to the trajectory fingerprint, so that they follow from the run's settings alone. How
+many runs share a device does not: no record depends on it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,36 @@ LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"
 _ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
 _MOST = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU more is slower: caches end
+
+
+@dataclass(frozen=True)
+class Company:
+    """How the runs of a process share a device.
+
+    Args:
+        runs: How many train side by side.
+        clients: How many clients of several runs a pass has.
+        aside: Whether the device computes beside the processor: other runs go on during a pass,
+            and what they evaluate shares passes too.
+        shapes: Whether the shape of a pass tells how it rounds.
+    """
+
+    runs: int
+    clients: int
+    aside: bool
+    shapes: bool
+
+
+_COMPANIES = {  # on a CPU more runs of 5 clients gain no more, caches end; nobody has tried mps
+    "cpu": Company(4, 24, aside=False, shapes=False),
+    "cuda": Company(64, _MOST["cuda"], aside=True, shapes=True),
+    "mps": Company(4, _MOST["mps"], aside=False, shapes=True),
+}
+
+
+def company_of(device: str) -> Company:
+    """Return how runs share ``"cpu"``, ``"cuda"`` or ``"mps"``."""
+    return _COMPANIES[device]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ that those at work are always the first rows; neighbours with equal batches shar
 The cohorts of several runs, *parties*, may train side by side: to the last bit as each alone
 (:mod:`floss_sim.training.grid` says what is known about that).
 
-Shapes: C clients, N entries, E examples, M targets.
+Shapes: C clients, N entries, E examples, M rows of logits.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from floss_sim.sparsity import Vector
 from floss_sim.tasks.task import ClientSection
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.dropout import Share
+from floss_sim.training.inputs import without_full_mask
 from floss_sim.training.local import Work
+from floss_sim.training.step import Rows, Step
 from floss_sim.training.updates import rows_of
 
 
@@ -85,14 +86,11 @@ def _train(parties: Sequence[Party]) -> list[torch.Tensor]:
     bank = parties[0].model.bank
     bank.set_training(True)
     training = [_Training(party) for party in parties]
-    for step in range(max(len(party.works[0].batches) for party in parties)):
-        takes = [one.take(step) for one in training if one.active(step)]
-        for passing in _of_equal_length(takes):
-            bound = bank.bind([(t.party.model, t.values) for t in passing], train=True)
-            gradients = iter(torch.autograd.grad(_loss(passing), [p for ps in bound for p in ps]))
-            for take, tensors in zip(passing, bound, strict=True):
-                take.step([next(gradients) for _ in tensors])
-    return [one.values_CN for one in training]
+    for number in range(max(len(one.sizes) for one in training)):
+        takes = [one.take(number) for one in training if number < len(one.sizes)]
+        for tokens, passing in _of_equal_length(takes):
+            bank.take(_step(passing, tokens))
+    return [one.rows.values for one in training]
 
 
 def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
@@ -108,100 +106,93 @@ def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
 class _Take:
     """A step of one party: the examples, those of its clients at work one after another."""
 
-    party: Party
-    active: Sequence[Work]
-    values: torch.Tensor  # (C, N)
-    optimizer: _Momentum
+    training: _Training
     number: int
     x: torch.Tensor
     y: torch.Tensor
 
-    @cached_property
-    def sizes(self) -> list[int]:
-        return [len(work.batches[self.number]) for work in self.active]
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.training.sizes[self.number]
 
-    def step(self, gradients: Sequence[torch.Tensor]) -> None:
-        self.optimizer.step(gradients)
+    def rows(self) -> Rows:
+        return self.training.rows.first(len(self.sizes))
 
     def shares(self) -> list[Share]:
         """Return what the clients' dropout draws from."""
-        lengths = self.party.model.inputs.lengths(torch.split(self.x, self.sizes))
+        inputs, works = self.training.party.model.inputs, self.training.party.works
+        lengths = inputs.lengths(torch.split(self.x, list(self.sizes)))
         return [
             Share(size, work.seed + self.number, length)
-            for work, size, length in zip(self.active, self.sizes, lengths, strict=True)
+            for work, size, length in zip(works, self.sizes, lengths, strict=False)
         ]
 
     def counts(self) -> list[int]:
         """Return how many targets each client has."""
-        return self.party.model.inputs.counts(torch.split(self.x, self.sizes))
+        return self.training.party.model.inputs.counts(torch.split(self.x, list(self.sizes)))
 
 
 class _Training:
-    """A party's values and optimiser while it trains."""
+    """A party while it trains.
+
+    Attributes:
+        rows: Its clients.
+        sizes: How many examples each client has that takes a step, by step.
+    """
 
     def __init__(self, party: Party) -> None:
-        device = party.model.device
-        self.values_CN = rows_of([work.start for work in party.works], device)
-        self._party = party
-        self._optimizer = _Momentum(self.values_CN, party.settings, _frozen(party.works, device))
+        self.party = party
+        device, works = party.model.device, party.works
+        starts = rows_of([work.start for work in works], device)
+        self.rows = Rows.of(party.model, party.settings, starts, _frozen(works, device))
+        steps = range(len(works[0].batches))
+        batches = [[w.batches[n] for w in works if len(w.batches) > n] for n in steps]
+        self.sizes = [tuple(map(len, own)) for own in batches]
+        every = np.concatenate([np.empty(0, dtype=np.int64), *chain.from_iterable(batches)])
+        chosen = torch.from_numpy(every).to(device)
+        self._chosen = torch.split(chosen, [sum(own) for own in self.sizes])
 
-    def active(self, number: int) -> list[Work]:
-        """Return the work of the clients that have such a step."""
-        return [work for work in self._party.works if len(work.batches) > number]
+    @cached_property
+    def kind(self) -> tuple[object, ...]:
+        """What its passes' shapes depend on; can be sorted."""
+        return self.sizes, self.rows.kind
 
     def take(self, number: int) -> _Take:
-        """Return a step of these clients."""
-        active, party = self.active(number), self._party
-        batches = np.concatenate([work.batches[number] for work in active])
-        chosen = torch.from_numpy(batches).to(party.model.device)
-        return _Take(
-            party, active, self.values_CN[: len(active)], self._optimizer, number,
-            party.x.index_select(0, chosen), party.y.index_select(0, chosen),
-        )  # fmt: skip
+        """Return a step of the clients that have it."""
+        x, y = self.party.x, self.party.y
+        chosen = self._chosen[number]
+        return _Take(self, number, x.index_select(0, chosen), y.index_select(0, chosen))
 
 
-def _of_equal_length(takes: Iterable[_Take]) -> Iterator[list[_Take]]:
-    """Yield steps that can share a pass: as long as their longest example makes them."""
+def _of_equal_length(takes: Iterable[_Take]) -> Iterator[tuple[int, list[_Take]]]:
+    """Yield steps that can share a pass, and how many tokens it reads: those of its longest text.
+
+    Parties stand in an order of their own, so that a pass of the same ones has the same shape.
+    """
 
     def length(take: _Take) -> int:
-        return take.party.model.inputs.length(take.x)
+        return take.training.party.model.inputs.length(take.x)
 
-    for _, group in groupby(sorted(takes, key=length), key=length):
-        yield list(group)
+    lengths = [(length(take), take) for take in takes]
+    lengths.sort(key=lambda pair: (pair[0], pair[1].training.kind))
+    for tokens, group in groupby(lengths, key=lambda pair: pair[0]):
+        yield tokens, [take for _, take in group]
 
 
-def _loss(takes: Sequence[_Take]) -> torch.Tensor:
-    """Return the sum of the clients' mean losses: no client's gradient sees another's."""
-    bank = takes[0].party.model.bank
+def _step(takes: Sequence[_Take], tokens: int) -> Step:
+    """Return a step that parties take together."""
+    bank = takes[0].training.party.model.bank
     if bank.draws.sites:
         bank.draws.share([share for take in takes for share in take.shares()])
     x_E, y_E = torch.cat([take.x for take in takes]), torch.cat([take.y for take in takes])
-    logits, targets = bank.outputs(x_E, y_E, [take.sizes for take in takes])
+    arguments = bank.inputs.read(x_E)
+    labels_M = bank.inputs.labels(x_E, y_E, tokens)
+    sizes = [size for take in takes for size in take.sizes]
     counts = [count for take in takes for count in take.counts()]
-    weights_C = torch.tensor([1 / count for count in counts], device=bank.device)
-    weights_M = weights_C.repeat_interleave(torch.tensor(counts, device=bank.device))
-    return functional.cross_entropy(logits, targets, reduction="none") @ weights_M
-
-
-class _Momentum:
-    """SGD with momentum on all clients' rows at once, as ``torch.optim.SGD`` on each."""
-
-    def __init__(
-        self, values_CN: torch.Tensor, settings: ClientSection, frozen_CN: torch.Tensor | None
-    ) -> None:
-        self._values = values_CN
-        self._gradient = torch.empty_like(values_CN)
-        self._velocity = torch.zeros_like(values_CN) if settings.momentum else None
-        self._frozen = frozen_CN
-        self._lr, self._momentum = settings.learning_rate, settings.momentum
-
-    def step(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Take one step of the first rows, along gradients of the layout's tensors."""
-        active = len(gradients[0])
-        gradient = self._gradient[:active]
-        torch.cat([part.flatten(1) for part in gradients], dim=1, out=gradient)
-        if self._frozen is not None:
-            gradient.masked_fill_(self._frozen[:active], 0)
-        if self._velocity is not None:
-            gradient = self._velocity[:active].mul_(self._momentum).add_(gradient)
-        self._values[:active].add_(gradient, alpha=-self._lr)
+    rows = np.array(sizes) * (len(labels_M) // len(x_E))
+    weights_M = np.repeat(np.float32(1 / np.array(counts)), rows)
+    return Step(
+        bank, [take.rows() for take in takes], tuple(take.sizes for take in takes),
+        without_full_mask(arguments) if bank.graphs else arguments,
+        labels_M, torch.from_numpy(weights_M).to(bank.device),
+    )  # fmt: skip

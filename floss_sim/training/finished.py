@@ -9,7 +9,7 @@ import torch
 from floss_sim.config import RunConfig
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure
-from floss_sim.training.learner import on_device
+from floss_sim.training.splits import on_device
 from floss_sim.wire import decode
 
 

@@ -7,37 +7,41 @@ A run whose cohort is to be trained waits; once all do, what can share a pass is
     run B     ... dispatch | waits          |                                  ...  | waits ...
     grid                   | A, B: one pass |                                         | A, B ...
 
-**A record does not depend on its neighbours.** Parties share the frozen layers' products and what
-goes example by example; adapters and heads are multiplied party by party (``bank.py``). So a
-party's bits are those that it has alone, if neither its rows of a frozen product depend on other
-rows nor its activations on where in memory they stand. The first holds for oneDNN's product
-(``frozen.py``). The second holds where all widths are whole vectors: torch computes what is left of
-the last one in other ways, and products of what begins within one too. Elsewhere runs train one by
-one. Nor is this trusted: the first passes that a bank's runs would share are computed both ways,
-and on a single bit's difference its runs go on one by one.
+**A record does not depend on its neighbours**: ``sharing.py`` says why, and makes sure.
+
+On a device that computes beside the processor nobody has the turn during a pass. What comes of it
+is handed out at once: its runs go on, one at a time, while the next pass is on the device::
+
+    device  | pass A          | pass B          |                    | pass A ...
+    turn    |                 | runs of A       | runs of B          | ...
+
+There a run that is to be measured waits, too, since a bank holds the vectors of one pass at a time.
+What is measured goes first, and who waits to be trained waits for those, so that runs train in as
+large a company as there is, and always in the same.
+
+Who shares a pass is decided when all wait, never by who came first: it would change no record, but
+the shapes of passes, and each new one is to be proved. The price is that the runs of the last pass
+go on while the device rests.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
+from typing import Any
 
 import torch
 
 from floss_sim.config import RunConfig
-from floss_sim.sparsity import Vector
 from floss_sim.training.bank_model import Bank, banked_layers, build_bank
-from floss_sim.training.cohort import Party, train_side_by_side
-from floss_sim.training.frozen import FrozenLinear
-
-MOST = 24  # clients of several runs in a pass: on a CPU more are slower, caches end
-_VECTORS = 32  # entries of float32 that torch takes at once, AVX-512 twice
-_PROOFS, _PARTED = 3, -1  # passes of several runs that are computed both ways; none is shared
-Values = list[Vector]
+from floss_sim.training.choice import Company, company_of
+from floss_sim.training.cohort import Party
+from floss_sim.training.evaluation import Question, measure
+from floss_sim.training.jobs import Job, Measuring, Result, Training, Values
+from floss_sim.training.sharing import Sharing
 
 
 @cache
@@ -47,23 +51,29 @@ def grid_of(device: str) -> Grid:
 
 
 class Grid:
-    """The runs of a process that train side by side on a device."""
+    """The runs of a process that train side by side on a device.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: Where.
+        company: How they share it; by default as suits the device.
+    """
+
+    def __init__(self, device: torch.device, company: Company | None = None) -> None:
         self._device = device
-        self._turn = threading.Condition()
-        self._counting = threading.Lock()
-        self._members = 0
+        self._company = company or company_of(device.type)
+        self._sharing = Sharing(self._company)
         self._banks: dict[object, Bank] = {}
-        self._proofs: dict[Bank, int] = {}  # so many passes are still to be computed both ways
-        self._waiting: dict[object, tuple[Party, int]] = {}  # with its chunk
-        self._done: dict[object, Values | Exception] = {}
+        self._turn = threading.Lock()
+        self._news = threading.Condition()  # guards what follows
+        self._members = 0
+        self._waiting: list[Job[Any]] = []
+        self._done: dict[Job[Any], Any] = {}
         self._clock_s = 0.0
         self._seen_s = time.monotonic()
 
     @contextmanager
     def member(self) -> Iterator[None]:
-        """Take part with a run, and have the turn, which :meth:`train` lends to others.
+        """Take part with a run, and have the turn, which it lends to others while it waits.
 
         What a run waits for besides, such as the lock of its folder, it waits for outside.
         """
@@ -72,12 +82,11 @@ class Grid:
             with self._turn:
                 yield
         finally:
-            with self._turn:
-                self._count(-1)
-                self._train_waiting()
+            self._count(-1)
+            self._go_on()
 
     def _count(self, more: int) -> None:
-        with self._counting:
+        with self._news:
             self._tick()
             self._members += more
 
@@ -88,7 +97,7 @@ class Grid:
 
     def clock(self) -> float:
         """Return seconds of the wall's clock, shared alike between the runs at work."""
-        with self._counting:
+        with self._news:
             self._tick()
             return self._clock_s
 
@@ -119,92 +128,64 @@ class Grid:
         Raises:
             TaskError: Inputs that the backbone cannot read.
         """
-        ticket = object()
-        self._waiting[ticket] = party, chunk
-        self._train_waiting()
-        while ticket not in self._done:
-            self._turn.wait()
-        done = self._done.pop(ticket)
-        if isinstance(done, Exception):
-            raise done
-        return done
+        return self._wait_for(Training(chunk, party))
 
-    def _train_waiting(self) -> None:
-        """Train what is waiting, if every member waits."""
-        if len(self._waiting) < self._members:
-            return
-        for tickets in self._passes():
-            parties = [self._waiting[ticket][0] for ticket in tickets]
-            self._done.update(zip(tickets, self._trained(parties), strict=True))
-        self._waiting = {}
-        self._turn.notify_all()
+    def measure(self, question: Question, batch_size: int, chunk: int) -> tuple[float, float]:
+        """Return accuracy and mean loss, measured together with other runs where that pays.
 
-    def _passes(self) -> Iterator[list[object]]:
-        """Yield which tickets share a pass: of one bank, and not too many clients."""
-        by_bank: dict[Bank, list[object]] = {}
-        for ticket, (party, _) in self._waiting.items():
-            by_bank.setdefault(party.model.bank, []).append(ticket)
-        for tickets in by_bank.values():
-            sizes = [len(self._waiting[ticket][0].works) for ticket in tickets]
-            most = min(MOST, *(self._waiting[ticket][1] for ticket in tickets))
-            for part in _filled(sizes, most):
-                yield tickets[part]
+        On a CPU it does not: there a batch of one run is as fast, an example, as one of four.
 
-    def _trained(self, parties: Sequence[Party]) -> list[Values | Exception]:
-        bank = parties[0].model.bank
-        if len(parties) == 1 or not self._can_share(bank):
-            return [_alone(party) for party in parties]
+        Args:
+            question: Of one of :meth:`bank`'s.
+            batch_size: Of a client of the run.
+            chunk: How many clients of such a run a pass may have.
+
+        Raises:
+            TaskError: Inputs that the backbone cannot read, or a split without a target.
+        """
+        if not self._company.aside:
+            return measure(question.model, question.vector, question.x, question.y)
+        reading = self._wait_for(Measuring(chunk, question, batch_size))
+        return reading.accuracy, reading.loss
+
+    def _wait_for(self, job: Job[Result]) -> Result:
+        self._turn.release()
         try:
-            together: list[Values | Exception] = list(train_side_by_side(parties))
-        except Exception as error:  # whose fault it is each finds out alone
-            alone = [_alone(party) for party in parties]
-            if not any(isinstance(values, Exception) for values in alone):
-                self._part(bank, f"runs do not fit side by side ({error})")
-            return alone
-        if self._proofs[bank]:
-            self._proofs[bank] -= 1
-            alone = [_alone(party) for party in parties]
-            if not all(map(_same, together, alone)):
-                self._part(bank, "runs side by side shift each other's last bits here")
-            return alone
-        return together
+            self._sharing.prepare(job)  # may wait for the device; its errors are the run's own
+            with self._news:
+                self._waiting.append(job)
+            self._go_on()
+            with self._news:
+                self._news.wait_for(lambda: job in self._done)
+                done = self._done.pop(job)
+        finally:
+            self._turn.acquire()
+        if isinstance(done, Exception):
+            try:
+                raise done
+            finally:
+                del done  # or it would keep this frame, which keeps it, and all that it saw
+        result: Result = done
+        return result
 
-    def _part(self, bank: Bank, why: str) -> None:
-        self._proofs[bank] = _PARTED
-        warnings.warn(f"{why}: they train one by one", RuntimeWarning, stacklevel=2)
+    def _go_on(self) -> None:
+        """Compute what is waited for, if every member waits; hand out each pass's results."""
+        jobs = self._taken()
+        if not jobs:
+            return
+        with nullcontext() if self._company.aside else self._turn:
+            for part in self._sharing.passes(jobs):
+                results = self._sharing.results(part)
+                with self._news:
+                    self._done.update(zip(part, results, strict=True))
+                    self._news.notify_all()
 
-    def _can_share(self, bank: Bank) -> bool:
-        if bank not in self._proofs:
-            self._proofs[bank] = _PROOFS if _is_exact(bank) else _PARTED
-        return self._proofs[bank] != _PARTED
-
-
-def _is_exact(bank: Bank) -> bool:
-    """Return whether a party's bits should not depend on its neighbours."""
-    layers = [m for m in bank.model.modules() if isinstance(m, FrozenLinear)]
-    whole = all(size % _VECTORS == 0 for layer in layers for size in layer.weight.shape)
-    return bank.device.type == "cpu" and not bank.bf16 and bool(layers) and whole
-
-
-def _alone(party: Party) -> Values | Exception:
-    try:
-        return train_side_by_side([party])[0]
-    except Exception as error:
-        return error
-
-
-def _same(one: Values | Exception, other: Values | Exception) -> bool:
-    if isinstance(one, Exception) or isinstance(other, Exception):
-        return False
-    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
-
-
-def _filled(sizes: Sequence[int], most: int) -> Iterator[slice]:
-    """Yield neighbours that add up to so much at most; what is more alone stands alone."""
-    first = total = 0
-    for index, size in enumerate(sizes):
-        if index > first and total + size > most:
-            yield slice(first, index)
-            first, total = index, 0
-        total += size
-    yield slice(first, len(sizes))
+    def _taken(self) -> Sequence[Job[Any]]:
+        """Take what is to be computed now off what is waited for."""
+        with self._news:
+            if len(self._waiting) < self._members:
+                return []
+            measured = [job for job in self._waiting if isinstance(job, Measuring)]
+            taken: Sequence[Job[Any]] = measured or self._waiting
+            self._waiting = [job for job in self._waiting if job not in taken]
+            return taken

@@ -20,6 +20,7 @@ from floss_sim.families import IMAGES, NEXT_TOKEN
 from floss_sim.tasks import Task
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
+NOTHING = -100  # a label that torch's cross-entropy passes over, and its gradient with it
 
 
 class Reader(Protocol):
@@ -38,6 +39,15 @@ class Reader(Protocol):
 
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return (logits (M, K), targets (M,)) of a batch."""
+
+    def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Return the target of each row of a batch's logits, NOTHING where there is none.
+
+        Args:
+            x: The batch.
+            y: Its classes.
+            tokens: Its :meth:`length`.
+        """
 
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
         """Return how many targets each client's examples have."""
@@ -88,6 +98,10 @@ class Images:
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return the logits and the classes as they are."""
         return logits, y
+
+    def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Return the classes."""
+        return y
 
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
         """Return the number of images."""
@@ -144,6 +158,10 @@ class Texts:
         """Return the logits and the classes as they are."""
         return logits, y
 
+    def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Return the classes."""
+        return y
+
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
         """Return the number of texts."""
         return [len(x) for x in clients]
@@ -173,17 +191,34 @@ class NextTokens(Texts):
 
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return logits at t and tokens at t + 1, wherever both are real; ``y`` is not used."""
-        following = x[:, 1 : logits.shape[1]].long()
-        real = following >= 0
-        return logits[:, :-1][real], following[real]
+        labels = self.labels(x, y, logits.shape[1])
+        real = labels >= 0
+        return logits.flatten(0, 1)[real], labels[real]
+
+    def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Return the token that follows each one, text after text."""
+        following = functional.pad(x[:, 1:tokens].long(), (0, 1), value=NOTHING)
+        return following.masked_fill(following < 0, NOTHING).flatten()
 
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
         """Return the number of tokens that follow another."""
-        return [int((x[:, 1:] >= 0).sum()) for x in clients]
+        counts = [(x[:, 1:] >= 0).sum() for x in clients]
+        return torch.stack(counts).tolist()
 
     def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return whether any text has two tokens."""
         return bool((x[:, 1:2][torch.from_numpy(batch).to(x.device)] >= 0).any())
+
+
+def without_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a model's arguments without a mask that masks nothing.
+
+    The model library does without it, too, but only where it may look: not while it is recorded.
+    """
+    mask = arguments.get("attention_mask")
+    if mask is None or not mask.all():
+        return arguments
+    return {name: tensor for name, tensor in arguments.items() if tensor is not mask}
 
 
 def reader(task: Task, backbone: PretrainedConfig) -> Reader:

@@ -23,17 +23,11 @@ from floss_sim.messages import (
 )
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
 from floss_sim.sparsity import Mask, Vector
-from floss_sim.tasks.datasets import Arrays
 from floss_sim.training.evaluation import Measured, measure
 from floss_sim.training.local import Work, work_of
 from floss_sim.training.server import ServerOptimizer
+from floss_sim.training.splits import on_device
 from floss_sim.wire import decode, sent_entries
-
-
-def on_device(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return inputs and classes as tensors on a device."""
-    x, y = arrays
-    return torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
 
 
 class TorchLearner(ABC):
@@ -235,7 +229,7 @@ class TorchLearner(ABC):
             NonFiniteUpdateError: The loss is not finite.
         """
         model_N, _ = decode(self.layout, self.model())
-        masked = measure(self._measured, model_N, *self._validation)
+        masked = self._measure(model_N)
         if not np.isfinite(masked[1]):
             raise NonFiniteUpdateError(
                 f"the loss is not finite after round {version}; lower the learning rates"
@@ -244,8 +238,12 @@ class TorchLearner(ABC):
             return Metrics(*masked)
         dense_N = self._server.vector()
         same = np.array_equal(model_N, dense_N)
-        dense = masked if same else measure(self._measured, dense_N, *self._validation)
+        dense = masked if same else self._measure(dense_N)
         return Metrics(*masked, *dense)
+
+    def _measure(self, vector_N: Vector) -> tuple[float, float]:
+        """Return accuracy and loss of a vector on the validation split."""
+        return measure(self._measured, vector_N, *self._validation)
 
     def model(self) -> bytes:
         """Return P * M, what a client of the widest tier that knows no mask would download."""

@@ -137,7 +137,8 @@ def plan(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Training processes; default: what is faster here, measured once."
+            min=1,
+            help="Training processes; default: what is faster here, measured once; one on a GPU.",
         ),
     ] = None,
     store: StoreOption = None,

@@ -62,6 +62,7 @@ def training(
         request: Says what is trained.
         workers: How many processes there shall be. None takes what is faster on a CPU: as it was
             measured before, or as is measured now, by the processes that train afterwards.
+            Elsewhere it takes one, whose runs share the device.
 
     Raises:
         BudgetError: The request would be refused.
@@ -79,7 +80,7 @@ def training(
             pool = opened.enter_context(worker_pool(cores))
             chosen = decide(place, model, cores, partial(speeds_of, pool=pool))
             console.print(f"training in {chosen.describe()}")
-        chosen = chosen or Cores(cores, 1)
+        chosen = chosen or Cores(cores if device == "cpu" else 1, 1)
         count = workers or chosen.workers
         if pool is None or count != cores:
             opened.close()

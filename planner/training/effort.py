@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from floss_sim.errors import BudgetError, ConfigError, UnitError
+from floss_sim.training import company_of
 from floss_sim.units import format_duration, parse_duration
 from planner.question.cost import Costs
 from planner.question.request import Request
@@ -142,9 +143,14 @@ def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate])
 def _measured(
     request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
 ) -> float:
-    """Train the beginnings of as many runs as there are workers; return seconds as above."""
+    """Train the beginnings of as many runs as there are workers; return seconds as above.
+
+    Beside the processor a run's seconds depend on its company, so that there it is a whole one.
+    """
+    company = company_of(store.device)
     probed = [*request.baselines().values(), *costs.searched]
-    chosen = [c for c in dict.fromkeys(probed) if c in costs.of][: max(2, workers)]
+    at_once = max(2, workers * (company.runs if company.aside else 1))
+    chosen = [c for c in dict.fromkeys(probed) if c in costs.of][:at_once]
     jobs = [(request.config(c), measured(min(_TELLING, costs.of[c].horizon))) for c in chosen]
     began = time.monotonic()
     trained = train_all(executor, store, jobs, lambda: None, workers)

@@ -1,6 +1,7 @@
-"""Training in parallel: spawned processes of one core each, which die with their parent.
+"""Training in parallel: spawned processes, which die with their parent.
 
-The runs of a process go on in turns, and train side by side (:mod:`floss_sim.training.grid`).
+The runs of a process go on in turns, and train side by side (:mod:`floss_sim.training.grid`): how
+many, the device decides.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from typing import Any
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import FlossError, NonFiniteUpdateError
+from floss_sim.training import company_of
 from planner.training.store import CurveStore
 
 _TICK_S = 0.3
-_TOGETHER = 4  # runs that train side by side in a worker; of 5 clients each, more gain no more
 _START_S = 120.0
 Job = tuple[RunConfig, int]
 
@@ -110,7 +111,7 @@ def train_all(
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
         submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
-        for indices in _groups(lacking, workers)
+        for indices in _groups(lacking, workers, company_of(store.device).runs)
     }
     pending = set(futures)
     try:
@@ -142,9 +143,9 @@ def submit(executor: Executor, function: Callable[..., Any], *arguments: object)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _groups(indices: Sequence[int], workers: int) -> Iterator[Sequence[int]]:
+def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequence[int]]:
     """Yield neighbours: about equally many for each worker, and not too many at once."""
-    turns = math.ceil(len(indices) / (workers * _TOGETHER))
+    turns = math.ceil(len(indices) / (workers * most))
     size = max(1, math.ceil(len(indices) / max(1, workers * turns)))
     for first in range(0, len(indices), size):
         yield indices[first : first + size]

@@ -283,20 +283,17 @@ def test_a_grid_overlaps_for_itself():
     assert not pass_threads()
 
 
-@pytest.mark.parametrize(
-    ("device", "ranks", "ahead"),
-    [("cpu", False, False), ("mps", False, True), ("cuda", True, True)],
-)
+@pytest.mark.parametrize(("device", "on"), [("cpu", False), ("mps", False), ("cuda", True)])
 def test_what_is_done_by_default_depends_on_the_device(
-    device: str, ranks: bool, ahead: bool, monkeypatch: pytest.MonkeyPatch
+    device: str, on: bool, monkeypatch: pytest.MonkeyPatch
 ):
     config = config_of()
     model = open_learner(config, "cpu")._model
     monkeypatch.setattr(type(model), "device", property(lambda self: torch.device(device)))
     monkeypatch.setattr(learner_module, "on_device", lambda arrays, place: arrays)
     learner = BankLearner(config, model, 2)
-    assert learner._passes.ranks == ranks
-    assert (learner._ahead is not None) == ahead
+    assert learner._passes.ranks == on
+    assert (learner._ahead is not None) == on
 
 
 @pytest.mark.parametrize("first", [1, 2, 3])

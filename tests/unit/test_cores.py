@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from floss_sim import load_task
 from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
+from floss_sim.network import NetworkProfile
+from planner.cli.training import training
+from planner.question.budget import parse_budget
+from planner.question.request import Request
+from planner.space import grid
 from planner.training.cores import FOLDER, Cores, decide, known, speeds_of
 from planner.training.store import CurveStore
 from planner.training.workers import worker_pool
@@ -99,3 +105,14 @@ def test_curves_belong_to_a_number_of_threads(tmp_path: Path, config: RunConfig)
     assert two.extend(config, 1) == 1
     assert (two.rounds(config), one.rounds(config)) == (1, 0)
     assert two.folder(config).description["trajectory"]["threads"] == 2
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_runs_share_a_gpu_in_one_process(tmp_path: Path, paper: NetworkProfile, device: str):
+    budget, candidates = parse_budget("9-dense-rounds"), grid([1], [1.0], [1.0])
+    settings = {"reference_rank": 4, "max_rounds": 40, "effort": 0.5, "seed": 0}
+    asked = Request(load_task("digits"), budget, paper, candidates, **settings)
+    for asked_for, given in ((None, 1), (3, 3)):
+        with training(tmp_path, device, asked, asked_for) as trains:
+            assert (trains.store.device, trains.store.threads, trains.workers) == (device, 1, given)
+    assert not list(tmp_path.iterdir())  # nothing was measured

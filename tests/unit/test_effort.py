@@ -9,10 +9,13 @@ from floss_sim import load_task
 from floss_sim.errors import BudgetError, ConfigError
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder
+from floss_sim.training import choice
+from floss_sim.training.choice import Company
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
 from planner.space import grid
+from planner.training import effort
 from planner.training.effort import KEPT_BUSY, Effort, allot, parse_effort
 from planner.training.store import CurveStore
 
@@ -110,3 +113,22 @@ def test_an_effort_too_small_says_what_would_do(paper: NetworkProfile, tmp_path:
         allot(hasty, costs, store, None, 1)
     enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
     assert allot(request(paper, **enough), costs, store, None, 1).rounds > 0
+
+
+@pytest.mark.parametrize(("aside", "begun"), [(False, 2), (True, 10)])
+def test_a_measurement_has_the_company_that_training_will_have(
+    aside: bool, begun: int, paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+
+    def train_all(executor, store, jobs, on_tick, workers) -> list[int]:
+        seen.append(len(jobs))
+        note(store, asked, line(0, 30, 6.0))
+        return [20] * len(jobs)
+
+    monkeypatch.setattr(effort, "train_all", train_all)
+    monkeypatch.setitem(choice._COMPANIES, "cpu", Company(5, 64, aside=aside, shapes=aside))
+    candidates = grid([1, 2, 3, 4], [1.0, 1 / 4], [1.0, 1 / 16])
+    asked = request(paper, training_s=60.0, candidates=candidates)
+    allot(asked, price(asked), CurveStore(tmp_path, "cpu"), None, 2)
+    assert seen == [begun]

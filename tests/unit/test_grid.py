@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,24 +14,32 @@ import numpy as np
 import pytest
 import torch
 from grid_runs import Inline, some_runs
-from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
+from parties import (
+    ASIDE,
+    CPU,
+    SIZES,
+    WHOLE,
+    assert_equal_records,
+    grid_with,
+    party_of,
+    same,
+    tiny_parties,
+)
+from tiny_models import CASES, NEXT_TOKEN, TEXTS, TinyRun, tiny_model
 
 from floss_sim import RunConfig, load_task
 from floss_sim.errors import TaskError
 from floss_sim.methods import method_from_name
+from floss_sim.training import choice, jobs, sharing
 from floss_sim.training import grid as module
-from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
-from floss_sim.training.cohort import Party, train_side_by_side
+from floss_sim.training.bank_model import Bank, build_bank
+from floss_sim.training.choice import Company, company_of
+from floss_sim.training.cohort import train_side_by_side
 from floss_sim.training.frozen import _has_product
 from floss_sim.training.grid import Grid
-from floss_sim.training.local import work_of
 from planner.training.store import CurveStore, measured
 from planner.training.workers import _extend_all, _groups, train_all, worker_pool
 
-CPU = torch.device("cpu")
-SIZES = (9, 7, 7, 4, 2)
-WIDTHS = {"hidden_size": 32, "intermediate_size": 64}
-WHOLE = {"vit": WIDTHS, "bert": WIDTHS, "llama": WIDTHS, "gpt2": {"n_embd": 32}}
 pytestmark = pytest.mark.skipif(not _has_product(), reason="runs train one by one here")
 
 
@@ -45,26 +51,6 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def a_new_grid():
     module.grid_of.cache_clear()
-
-
-def party_of(run: TinyRun, bank: Bank, sizes: Sequence[int] = SIZES) -> Party:
-    """Return clients of a run with so many examples, from values that differ from run to run."""
-    draw = np.random.default_rng([run.seed, run.rank])
-    x, y = examples(run.kind, sum(SIZES))
-    model = build_bank_model(run, CPU, bank)
-    shuffled = draw.permutation(sum(SIZES))
-    parts = np.split(shuffled, np.cumsum(sizes))[: len(sizes)]
-    works = []
-    for client, part in enumerate(parts):
-        start_N = draw.normal(scale=0.05, size=run.layout.entries).astype(np.float32)
-        mask_N = draw.random(run.layout.entries) < 0.5 if client == run.seed else None
-        names = ("client", client, "dispatch", 7)
-        works.append(work_of(start_N, mask_N, part, x, bank.inputs, run.client, run.seed, names))
-    return Party(model, x, y, run.client, sorted(works, key=lambda work: -len(work.batches)))
-
-
-def same(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> bool:
-    return all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -143,20 +129,15 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(parties))
         return train_side_by_side(parties)
 
-    monkeypatch.setattr(module, "train_side_by_side", counted)
+    monkeypatch.setattr(jobs, "train_side_by_side", counted)
     return sizes
 
 
-def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) -> None:
-    ours, theirs = one.folder(config), other.folder(config)
-    assert ours.record().rounds.equals(theirs.record().rounds)
-    assert ours.record().transfers.equals(theirs.record().transfers)
-    last = ours.committed().rounds
-    assert last > 0
-    assert ours.model(last) == theirs.model(last)
-
-
-def test_records_are_those_of_runs_alone(passes: list[int], tmp_path: Path):
+@pytest.mark.parametrize("company", [company_of("cpu"), ASIDE])
+def test_records_are_those_of_runs_alone(
+    company: Company, passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(choice._COMPANIES, "cpu", company)
     alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
     jobs = [(config, 3 if n != 1 else 2) for n, config in enumerate(some_runs())]
     for config, rounds in jobs:
@@ -232,38 +213,6 @@ def test_searches_at_the_same_time_share_runs_and_wait_for_no_one_forever(tmp_pa
     assert [a + b for a, b in zip(one, other[::-1], strict=True)] == [2] * 2
 
 
-def grid_with(parties: Sequence[Party], chunk: int = 32) -> list[object]:
-    """Return what each party gets of a grid that all of them are members of."""
-    grid, ready = Grid(CPU), threading.Barrier(len(parties))
-    found: list[object] = [None] * len(parties)
-
-    def take_part(number: int) -> None:
-        grid._count(1)  # all are counted before one of them trains
-        ready.wait()
-        with grid._turn:
-            try:
-                found[number] = grid.train(parties[number], chunk)
-            except TaskError as error:
-                found[number] = error
-            grid._count(-1)
-            grid._train_waiting()
-
-    threads = [threading.Thread(target=take_part, args=(n,)) for n in range(len(parties))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return found
-
-
-def tiny_parties(tmp_path: Path, kind: str = IMAGES, whole: bool = True) -> list[Party]:
-    family = {IMAGES: "vit", TEXTS: "bert", NEXT_TOKEN: "gpt2"}[kind]
-    tiny_model(family, **(WHOLE[family] if whole else {})).save_pretrained(tmp_path)
-    run = TinyRun(tmp_path, kind)
-    bank = build_bank(run, CPU)
-    return [party_of(replace(run, seed=seed), bank, (4, 3)) for seed in range(3)]
-
-
 def test_runs_go_on_one_by_one_where_neighbours_would_shift_a_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -276,9 +225,9 @@ def test_runs_go_on_one_by_one_where_neighbours_would_shift_a_bit(
             values[0][0][0] = np.nextafter(values[0][0][0], np.float32(np.inf))
         return values
 
-    monkeypatch.setattr(module, "train_side_by_side", shifting)
+    monkeypatch.setattr(jobs, "train_side_by_side", shifting)
     said: list[str] = []
-    monkeypatch.setattr(module.warnings, "warn", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(sharing.warnings, "warn", lambda text, *_, **__: said.append(text))
     found = grid_with(parties)
     assert all(map(same, found, alone))
     assert said == ["runs side by side shift each other's last bits here: they train one by one"]
@@ -294,12 +243,13 @@ def test_runs_share_passes_only_where_widths_are_whole_vectors(
     assert max(passes) == largest
 
 
-def test_an_error_is_that_of_the_run_that_made_it(tmp_path: Path):
+@pytest.mark.parametrize("company", [company_of("cpu"), ASIDE])
+def test_an_error_is_that_of_the_run_that_made_it(company: Company, tmp_path: Path):
     parties = tiny_parties(tmp_path, TEXTS)
     wrong = parties[1].x.clone()
     wrong[:, 0] = 10_000
     alone = [train_side_by_side([party])[0] for party in parties]
-    found = grid_with([parties[0], replace(parties[1], x=wrong), parties[2]])
+    found = grid_with([parties[0], replace(parties[1], x=wrong), parties[2]], company=company)
     assert same(found[0], alone[0])
     assert isinstance(found[1], TaskError)
     assert same(found[2], alone[2])
@@ -316,11 +266,11 @@ def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
             raise torch.OutOfMemoryError("no")
         return train_side_by_side(parties)
 
-    monkeypatch.setattr(module, "train_side_by_side", tight)
+    monkeypatch.setattr(jobs, "train_side_by_side", tight)
     said: list[str] = []
-    monkeypatch.setattr(module.warnings, "warn", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(sharing.warnings, "warn", lambda text, *_, **__: said.append(text))
     assert all(map(same, grid_with(parties), alone))
-    assert said == ["runs do not fit side by side (no): they train one by one"]
+    assert said == ["runs do not fit side by side (no): passes of 3 clients from here"]
 
 
 def test_runs_at_work_share_the_wall_s_clock():
@@ -337,7 +287,7 @@ def test_runs_at_work_share_the_wall_s_clock():
 
 def test_a_pass_has_no_more_clients_than_are_allowed():
     def parts(sizes: list[int], most: int) -> list[list[int]]:
-        return [sizes[part] for part in module._filled(sizes, most)]
+        return [sizes[part] for part in sharing._filled(sizes, most)]
 
     assert parts([5] * 8, 24) == [[5] * 4, [5] * 4]
     assert parts([5, 3, 9, 1], 8) == [[5, 3], [9], [1]]
@@ -351,8 +301,11 @@ def test_a_pass_of_several_runs_keeps_to_the_chunk_of_each(passes: list[int], tm
 
 
 @pytest.mark.parametrize(
-    ("jobs", "workers", "sizes"),
-    [(16, 2, [4] * 4), (2, 2, [1, 1]), (5, 2, [3, 2]), (4, 1, [4]), (1, 8, [1]), (0, 2, [])],
-)
-def test_jobs_are_dealt_alike_to_workers(jobs: int, workers: int, sizes: list[int]):
-    assert [len(group) for group in _groups(range(jobs), workers)] == sizes
+    ("jobs", "workers", "most", "sizes"),
+    [
+        (16, 2, 4, [4] * 4), (2, 2, 4, [1, 1]), (5, 2, 4, [3, 2]), (4, 1, 4, [4]), (1, 8, 4, [1]),
+        (0, 2, 4, []), (48, 1, 64, [48]), (65, 1, 64, [33, 32]),
+    ],
+)  # fmt: skip
+def test_jobs_are_dealt_alike_to_workers(jobs: int, workers: int, most: int, sizes: list[int]):
+    assert [len(group) for group in _groups(range(jobs), workers, most)] == sizes

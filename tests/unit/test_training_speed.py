@@ -33,17 +33,25 @@ def test_the_gpus_dry_run_measures_every_case(script, tmp_path: Path, capsys):
     script("gpu").main(["--dry-run", "--out", str(out)])
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    learners = ["bank", "sequential", "published style"]
-    cases = ["vit", "gpt2", "digits-2", "digits-5"]
-    assert [(row["case"], row["learner"]) for row in rows] == [
-        (c, n) for c in cases for n in learners
-    ]
+    peers = [("bank", "on"), ("bank", "off"), ("sequential", ""), ("published style", "")]
+    wanted = [(c, *p) for c in ("vit", "gpt2", "digits-2", "digits-5") for p in peers]
+    wanted += [("rung-4", *peer) for peer in peers[:3]]
+    assert [(row["case"], row["learner"], row["graphs"]) for row in rows] == wanted
     for row in rows:
         assert float(row["seconds"]) > 0
+        assert (row["device"], row["precision"]) == ("cpu", "fp32")
+        if row["graphs"] == "off":
+            assert float(row["replayed"]) == 0
+        if row["case"] == "rung-4":
+            continue
         assert float(row["tflops"]) > 0
+        if row["graphs"] == "on":
+            continue
         shares = [float(row[phase]) for phase in ("forward", "backward", "optimizer", "other")]
         assert min(shares) > 0
         assert sum(shares) == pytest.approx(1, abs=1e-2)
+    assert float(rows[-3]["replayed"]) > 0
+    assert [row["runs"] for row in rows[-3:]] == ["4", "4", "4"]
     assert "accuracy of digits" in capsys.readouterr().out
 
 

@@ -1,0 +1,29 @@
+"""A task's examples on a device: one copy for all runs of a process that learn from them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from floss_sim.tasks.datasets import Arrays
+
+_copies: weakref.WeakValueDictionary[tuple[int, str], torch.Tensor]
+_copies = weakref.WeakValueDictionary()
+
+
+def on_device(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs and classes as tensors on a device, which are not to be written to."""
+    x, y = arrays
+    return _copy(x, device), _copy(y, device)
+
+
+def _copy(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    key = id(array), str(device)
+    copy = _copies.get(key)
+    if copy is None:
+        copy = _copies[key] = torch.from_numpy(array).to(device)
+        weakref.finalize(array, _copies.pop, key, None)  # then its id may be another's
+    return copy

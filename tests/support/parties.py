@@ -1,0 +1,91 @@
+"""Parties of tiny runs, and grids that train them with a thread each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tiny_models import IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
+
+from floss_sim import RunConfig
+from floss_sim.errors import TaskError
+from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
+from floss_sim.training.choice import Company
+from floss_sim.training.cohort import Party
+from floss_sim.training.grid import Grid
+from floss_sim.training.local import work_of
+from planner.training.store import CurveStore
+
+CPU = torch.device("cpu")
+SIZES = (9, 7, 7, 4, 2)
+WIDTHS = {"hidden_size": 32, "intermediate_size": 64}
+WHOLE = {"vit": WIDTHS, "bert": WIDTHS, "llama": WIDTHS, "gpt2": {"n_embd": 32}}
+ASIDE = Company(16, 64, aside=True, shapes=True)  # as a GPU does
+
+
+def party_of(run: TinyRun, bank: Bank, sizes: Sequence[int] = SIZES) -> Party:
+    """Return clients of a run with so many examples, from values that differ from run to run."""
+    draw = np.random.default_rng([run.seed, run.rank])
+    x, y = examples(run.kind, sum(SIZES))
+    model = build_bank_model(run, CPU, bank)
+    shuffled = draw.permutation(sum(SIZES))
+    parts = np.split(shuffled, np.cumsum(sizes))[: len(sizes)]
+    works = []
+    for client, part in enumerate(parts):
+        start_N = draw.normal(scale=0.05, size=run.layout.entries).astype(np.float32)
+        mask_N = draw.random(run.layout.entries) < 0.5 if client == run.seed else None
+        names = ("client", client, "dispatch", 7)
+        works.append(work_of(start_N, mask_N, part, x, bank.inputs, run.client, run.seed, names))
+    return Party(model, x, y, run.client, sorted(works, key=lambda work: -len(work.batches)))
+
+
+def same(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
+
+
+def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) -> None:
+    ours, theirs = one.folder(config), other.folder(config)
+    assert ours.record().rounds.equals(theirs.record().rounds)
+    assert ours.record().transfers.equals(theirs.record().transfers)
+    last = ours.committed().rounds
+    assert last > 0
+    assert ours.model(last) == theirs.model(last)
+
+
+def grid_with(
+    parties: Sequence[Party], chunk: int = 32, rounds: int = 1, company: Company | None = None
+) -> list[object]:
+    """Return what each party gets in the last of so many rounds of a grid of all of them."""
+    grid = Grid(CPU, company)
+    found: list[object] = [None] * len(parties)
+
+    def take_part(number: int) -> None:
+        with grid.member():
+            try:
+                for _ in range(rounds):
+                    found[number] = grid.train(parties[number], chunk)
+            except TaskError as error:
+                found[number] = error
+
+    threads = [threading.Thread(target=take_part, args=(n,)) for n in range(len(parties))]
+    with grid.member():  # all are counted before one of them trains
+        for thread in threads:
+            thread.start()
+        while grid._members <= len(parties):
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+def tiny_parties(tmp_path: Path, kind: str = IMAGES, whole: bool = True) -> list[Party]:
+    family = {IMAGES: "vit", TEXTS: "bert", NEXT_TOKEN: "gpt2"}[kind]
+    tiny_model(family, **(WHOLE[family] if whole else {})).save_pretrained(tmp_path)
+    run = TinyRun(tmp_path, kind)
+    bank = build_bank(run, CPU)
+    return [party_of(replace(run, seed=seed), bank, (4, 3)) for seed in range(3)]
