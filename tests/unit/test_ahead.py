@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -410,6 +411,20 @@ def test_what_a_checkpoint_holds_is_what_is_computed_and_not_over():
     assert kept == {"update/0", "update/1"}
 
 
+def test_a_learner_that_is_restored_knows_nothing_of_before(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Ahead, "rest", at_leisure)
+    config = config_of()
+    learner, twin = learner_of(config, ahead=True), learner_of(config)
+    first, *clients = of_equal_work(config, 5)
+    mine, others = send(learner, [first, *clients[:3]]), send(twin, clients)
+    for one in mine[::2]:
+        learner.train(one, NO_STATE)
+    assert learner._encoded_early
+    learner.restore(replace(twin.snapshot(), in_flight=tuple(others)))
+    for one in others:
+        assert learner.train(one, NO_STATE) == twin.train(one, NO_STATE)
+
+
 def test_no_thread_outlives_its_learner(monkeypatch: pytest.MonkeyPatch):
     real, begun = module.train_together, threading.Event()
 
@@ -435,6 +450,24 @@ def test_no_thread_outlives_its_learner(monkeypatch: pytest.MonkeyPatch):
         assert not pass_threads()
     finally:
         gc.enable()
+
+
+def test_a_thread_that_is_the_last_to_let_go_does_not_wait_for_itself():
+    """As where the collector, which runs in any thread, finds a learner there."""
+    held, alone, over = [Ahead()], threading.Event(), threading.Event()
+
+    def let_go() -> None:
+        assert alone.wait(WAIT_S)
+        held.clear()
+        over.set()
+
+    held[0].begin([], lambda: let_go)
+    threads = pass_threads()
+    alone.set()
+    assert over.wait(WAIT_S)
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert not pass_threads()
 
 
 class Large:
