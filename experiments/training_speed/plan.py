@@ -1,6 +1,8 @@
 """What the default ``floss-plan`` takes from an empty store, now and with the sequential learner.
 
-python experiments/training_speed/plan.py [--effort 0.05] [--out plans.csv]
+python experiments/training_speed/plan.py [--effort 0.05] [--revision 63fdcd4] [--out plans.csv]
+
+A revision of this repository plays with all that it was; it needs a clone with its history.
 """
 
 from __future__ import annotations
@@ -8,17 +10,20 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from floss_sim.training import company_of, learner_kind, open_learner, opening
+from floss_sim.training import company_of, learner_kind, open_learner
 from planner.cli import training
 from planner.training import store, workers
 from planner.training.cores import Cores
@@ -26,7 +31,7 @@ from planner.training.cores import Cores
 HERE = Path(__file__).parent
 COLUMNS = (
     "learner", "effort", "wall_s", "cpu_s", "again_wall_s", "again_cpu_s",
-    "search_rounds", "runs", "recommended",
+    "trained_rounds", "search_rounds", "runs", "recommended",
 )  # fmt: skip
 SEQUENTIAL = "FLOSS_SIM_PLAN_BEFORE"  # set: as before the bank and the grid, in workers too
 
@@ -42,7 +47,10 @@ def as_before() -> None:
 
     vars(store).update(open_learner=opened, learner_kind=kind)
     vars(workers).update(company_of=lambda device: replace(company_of(device), runs=1))
-    vars(opening).update(keep_freed_memory=lambda: False)
+    if multiprocessing.parent_process():  # a worker: the planner itself needs no torch
+        from floss_sim.training import opening
+
+        vars(opening).update(keep_freed_memory=lambda: False)
     vars(training).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
 
 
@@ -50,23 +58,40 @@ if SEQUENTIAL in os.environ:
     as_before()
 
 
-def plan(learner: str, effort: str) -> dict[str, Any]:
-    """Return what one plan from an empty store took."""
-    environment = {**os.environ, **({SEQUENTIAL: "1"} if learner == "sequential" else {})}
+@contextmanager
+def tree(revision: str) -> Iterator[Path]:
+    """Yield a folder that holds a revision of this repository."""
+    with tempfile.TemporaryDirectory() as folder:
+        git = ["git", "-C", str(HERE), "worktree"]
+        subprocess.run([*git, "add", "-q", "--detach", folder, revision], check=True)  # noqa: S603
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run([*git, "remove", "--force", folder], check=True)  # noqa: S603
+
+
+def plan(learner: str, effort: str, revised: Path | None = None) -> dict[str, Any]:
+    """Return what one plan from an empty store took; ``revised`` is a revision's tree."""
+    environment = {**os.environ, "PYTHONPATH": str(revised or HERE.parents[1])}
+    play = ["-P", "-c", "from planner.cli import main; main()"]
+    if learner == "sequential":
+        environment[SEQUENTIAL], play = "1", [__file__, "--plan"]
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, __file__, "--plan", "--budget", "50-dense-rounds",
+            sys.executable, *play, "--budget", "50-dense-rounds",
             "--upload-ratio", "16", "--effort", effort, "--device", "cpu",
             "--store", f"{folder}/store", "--out", f"{folder}/out",
         ]  # fmt: skip
-        first, again = (_took(command, environment) for _ in range(2))  # again: nothing to train
+        first = _took(command, environment)
         made = json.loads(Path(folder, "out", "plan.json").read_text(encoding="utf-8"))
+        again = _took(command, environment)  # nothing to train
         runs = len(list(Path(folder, "store").glob("*/run.json")))
     best = made["recommendation"]
     said = " ".join(str(best[k]) for k in ("rank", "down_density", "up_density") if k in best)
     return {
         "learner": learner, "effort": effort,
         "wall_s": first[0], "cpu_s": first[1], "again_wall_s": again[0], "again_cpu_s": again[1],
+        "trained_rounds": made["effort"]["trained_now_rounds"],
         "search_rounds": made["effort"]["search_rounds"], "runs": runs, "recommended": said,
     }  # fmt: skip
 
@@ -91,13 +116,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--effort", default="0.05")
     parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--revision", help="one that plays, too, such as 63fdcd4")
     parser.add_argument("--out", type=Path, default=HERE / "plans.csv")
     chosen = parser.parse_args()
     rows = []
-    for _ in range(chosen.repetitions):
-        for learner in ("grid", "sequential"):
-            rows.append(plan(learner, chosen.effort))
-            print(rows[-1], flush=True)
+    with tree(chosen.revision) if chosen.revision else nullcontext() as revised:
+        players = {
+            "grid": None,
+            "sequential": None,
+            **({chosen.revision: revised} if revised else {}),
+        }
+        for _ in range(chosen.repetitions):
+            for learner, where in players.items():
+                rows.append(plan(learner, chosen.effort, where))
+                print(rows[-1], flush=True)
     with chosen.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
