@@ -15,6 +15,7 @@ from benchmark import Clock
 from floss_sim.training import bank_model
 from floss_sim.training.bank_model import Bank
 from floss_sim.training.graphs import Graphs
+from floss_sim.training.grid import grid_of
 from floss_sim.training.step import Step
 
 Play = Callable[[], None]
@@ -54,6 +55,8 @@ def rehearsed(really: bool) -> Iterator[None]:
         if really:
             made = patch.object(bank_model, "_graphs", lambda *_: Graphs(Rehearsal(), 10**9))
             patches.enter_context(made)
+            grid_of.cache_clear()  # its banks may have been built before
+            patches.callback(grid_of.cache_clear)
         yield
 
 
