@@ -13,7 +13,7 @@ from floss_sim.records import RunRecord
 from planner.forecasts.forecast import Forecast, forecast
 from planner.forecasts.intervals import intervals
 from planner.plans.explanation import Axis, Explanation, Kind, More, Neighbour, Range, Stop
-from planner.plans.plan import Outcome
+from planner.plans.plan import CLIENT_LIMIT, Outcome
 from planner.plans.shares import round_time, uploads_of
 from planner.question.budget import Limit
 from planner.search import History
@@ -112,7 +112,7 @@ def _neighbours(best: Candidate, known: Known) -> Iterator[Neighbour]:
 
 def _tenth(best: Outcome, known: Known) -> More | None:
     more = measured(min(known.cap, int(best.rounds * TENTH / best.spent)))
-    if more <= best.rounds:
+    if more <= best.rounds or best.binds == CLIENT_LIMIT:
         return More(rounds=best.rounds)
     made = known.ranges({best.candidate: more}).get(best.candidate)
     return More(rounds=more, accuracy=made) if made else None

@@ -18,6 +18,7 @@ from planner.question.objective import Point
 from planner.space import Candidate
 
 PLAN_VERSION = 2  # of plan.json, which planner.plans.document reads
+CLIENT_LIMIT = "limit of a client"  # binds, not the budget
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def cut(
 
 
 def _binds(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
-    return "limit of a client" if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"
+    return CLIENT_LIMIT if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from floss_sim.errors import RecordError
 from floss_sim.records import write_atomically
 from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
+from planner.choice import HALF
 from planner.forecasts.intervals import LEVEL
 from planner.plans.plan import Outcome, Plan
 from planner.telling.sentences import explained
@@ -120,8 +121,8 @@ def _ties(plan: Plan) -> list[str]:
     return [
         f"= ties with the best ({100 * plan.best_accuracy:.1f} % expected): within "
         f"{100 * plan.margin:.1f} points, which leaves it a chance in three of being as good. "
-        f"Among ties, fewer bytes are preferred. Judged on {judged['validation']} "
-        f"{judged['what']}."
+        f"Among ties, half the bytes weigh as much as {100 * HALF:g} points. Judged on "
+        f"{judged['validation']} {judged['what']}."
     ]
 
 

@@ -13,6 +13,7 @@ from floss_sim.network import NetworkProfile
 from planner.explain import Known, explain, improvement, one_step_away
 from planner.forecasts.forecast import Forecast
 from planner.plans.explanation import Axis, Explanation
+from planner.plans.plan import CLIENT_LIMIT
 from planner.question.budget import Limit, parse_budget
 from planner.search import Curve
 from planner.space import Candidate, grid
@@ -87,6 +88,9 @@ def test_a_tenth_more_is_forecast_and_never_measured(digits: RunConfig, paper: N
     knows = known({BEST: 100}, {}, 100)
     capped = replace(knows, cap=100)
     assert explained_by(digits, paper, capped).tenth.accuracy is None
+    limited = {BEST: replace(knows.outcomes[BEST], binds=CLIENT_LIMIT, spent=0.05)}
+    unchanged = explained_by(digits, paper, replace(knows, outcomes=limited)).tenth
+    assert (unchanged.rounds, unchanged.accuracy) == (100, None)
 
 
 def test_more_search_stops_where_nothing_is_to_be_gained(digits: RunConfig, paper: NetworkProfile):
