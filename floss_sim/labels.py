@@ -21,11 +21,13 @@ _SHORT = {
     "values": "",
     "pick": "",
     "which": "",
+    "name": "",  # of a round policy
     "network": "on",
     "device": "",
 }
 # What follows from other settings: the digest of the layout, and what the method's name says.
 _FOLLOWS = {"layout", "method.mask", "method.up_mask", "method.trains"}
+_POLICY = "conditions.policy"  # the other conditions are the network's, whose name says them
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
@@ -57,7 +59,7 @@ def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, 
     for key in keys:
         values = [settings[key] for settings in flat if key in settings]
         most = [value for value in values if 2 * values.count(value) > len(values)]
-        told = len(values) < len(flat) and key.startswith("method.")  # others have it not
+        told = len(values) < len(flat) and key.startswith(("method.", _POLICY))  # others lack it
         if most and not told and key != "rank" and not _is_density(key):
             usual[key] = most[0]
     return usual
@@ -74,13 +76,17 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _differing(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys whose values differ, the rank first, then as the settings have them."""
-    keys = dict.fromkeys(key for settings in flat for key in settings if key not in _FOLLOWS)
+    keys = dict.fromkeys(key for settings in flat for key in settings if not _follows(key))
     differing = [key for key in keys if any(_get(s, key) != _get(flat[0], key) for s in flat)]
     named = {settings.get("network") for settings in flat}
     timed = {(settings.get("network"), settings.get("timing")) for settings in flat}
     if all(named) and len(named) == len(timed):  # a network's name says its timing
         differing = [key for key in differing if key != "timing"]
     return sorted(differing, key=lambda key: key != "rank")
+
+
+def _follows(key: str) -> bool:
+    return key in _FOLLOWS or (key.startswith("conditions.") and not key.startswith(_POLICY))
 
 
 def _get(settings: Mapping[str, Any], key: str) -> tuple[Any, ...]:

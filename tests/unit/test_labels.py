@@ -35,6 +35,19 @@ def test_what_most_share_goes_unsaid_once_and_is_told():
     assert unsaid == ["iid"]
 
 
+def test_a_policy_is_told_of_the_run_that_has_it_and_its_network_by_name_alone():
+    policy = {"name": "first-k", "reports": 5, "deadline_s": None, "minimum": 1, "late": "cancel"}
+    shaped = {"clients": "7.8e+06:6.5e+06", "policy": policy}
+    late = ("floss", {**floss()[1], "network": "lte", "conditions": shaped})
+    made, unsaid = labels([("floss", {**floss()[1], "network": "paper"}), late, late])
+    assert made == [
+        "floss on paper",
+        "floss first-k reports 5 minimum 1 late cancel #1",
+        "floss first-k reports 5 minimum 1 late cancel #2",
+    ]
+    assert unsaid == ["on lte"]
+
+
 def test_half_is_not_most():
     made, unsaid = labels([floss(server={"cohort": 5}), floss(server={"cohort": 10})])
     assert made == ["floss cohort 5", "floss cohort 10"]
