@@ -12,6 +12,7 @@ from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
 from floss_sim.families import family_of
 from floss_sim.layout import WEIGHT
+from floss_sim.training.device import check_precision
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"
@@ -74,8 +75,9 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
-        ConfigError: An unknown learner.
+        ConfigError: An unknown learner, or a precision that the device lacks.
     """
+    check_precision(config.client.precision, device)
     if learner not in LEARNERS:
         raise ConfigError(f"unknown learner {learner!r}; valid: {', '.join(LEARNERS)}")
     if learner == "sequential":

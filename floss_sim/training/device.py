@@ -31,6 +31,32 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def check_precision(precision: str, device: str) -> None:
+    """Check that a device has the numbers that a forward pass is to be computed in.
+
+    Args:
+        precision: ``"fp32"`` or ``"bf16"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``, which is there.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if precision == "bf16" and device != "cpu" and not _has_bfloat16(device):
+        raise ConfigError(f"client.precision 'bf16': this {device!r} device lacks it; valid: fp32")
+
+
+def _has_bfloat16(device: str) -> bool:
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        torch.zeros(1, dtype=torch.bfloat16, device=device)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
 def _present() -> list[str]:
     """Return the devices of this machine, the fastest first."""
     if version("torch").endswith("+cpu"):

@@ -52,6 +52,20 @@ def send(learner: BankLearner, clients: Sequence[int] = COHORT, first: int = 0) 
     return [learner.dispatch(client, first + i) for i, client in enumerate(clients)]
 
 
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch, device: str):
+    half = config_of(client={"precision": "bf16"})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine's GPU may have it")
+    with pytest.raises(ConfigError, match=f"'bf16': this '{device}' device lacks it; valid: fp32"):
+        choose_learner(half, device=device)
+    assert choose_learner(config_of(), device=device).chunk
+    assert choose_learner(half, device="cpu").chunk
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_learner(half, device="cuda").chunk
+
+
 def test_a_cohort_is_one_pass_when_the_first_of_it_is_asked_for(passes: list[int]):
     learner = learner_of(config_of())
     sent = send(learner)
