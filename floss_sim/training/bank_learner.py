@@ -42,6 +42,8 @@ from floss_sim.training.local import Work
 from floss_sim.training.passes import Passes
 from floss_sim.training.updates import Update
 
+# What torch, cuBLAS and cuDNN say where it is not torch's allocator that finds no memory.
+_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 _UPDATE = "update/"  # of a snapshot's tensors: what a dispatch under way has led to
 Updates = dict[int, Update]  # by sequence
 
@@ -237,6 +239,6 @@ class BankLearner(TorchLearner):
 
 
 def _is_of_memory(error: Exception) -> bool:
-    """Return whether a device, or torch on the CPU, says that its memory is full."""
+    """Return whether a device or one of its libraries, or torch on the CPU, has no memory left."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or "can't allocate memory" in str(error)
+    return known or any(said in str(error) for said in _FULL)

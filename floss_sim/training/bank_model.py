@@ -238,10 +238,13 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     speed_up(backbone, device)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
+    graphs = _graphs(config, device, draws)
+    if graphs:  # else the model library may look for packed texts, but not while it is recorded
+        backbone.config.use_cache = True
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
         pretrained, device=device, bf16=config.client.precision == "bf16",
-        graphs=_graphs(config, device, draws),
+        graphs=graphs,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import torch
 from floss_sim.config import RunConfig
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure
+from floss_sim.training.sameness import keep_bits
 from floss_sim.training.splits import on_device
 from floss_sim.wire import decode
 
@@ -21,6 +22,7 @@ def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, fl
     """
     torch.set_num_threads(1)
     place = torch.device(device)
+    keep_bits(place)
     vector_N, _ = decode(config.layout, blob)
     split = on_device(config.task.content.test, place)
     accuracy, loss = measure(build_flat_model(config, place), vector_N, *split)

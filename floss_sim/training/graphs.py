@@ -133,7 +133,7 @@ class Graphs:
                 recording.play(step)
                 _keep(self._recordings, shape, recording, _KEPT)
         except Exception as error:  # of any kind: the step's own tensors are as they were
-            self._stop(str(error) or type(error).__name__)
+            self._stop(_cause(error))
             return None
         return recording
 
@@ -189,6 +189,13 @@ class _Recording:
         pairs = zip(self._state, step.state, strict=True)
         self.proved = all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in pairs)
         return self.proved
+
+
+def _cause(error: BaseException) -> str:
+    """Return what was raised first: to end a recording that has failed is an error of its own."""
+    while error.__context__:
+        error = error.__context__
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:

@@ -12,6 +12,7 @@ from floss_sim.training.choice import SEQUENTIAL, Choice
 from floss_sim.training.grid import Grid
 from floss_sim.training.heap import keep_freed_memory
 from floss_sim.training.learner import TorchLearner
+from floss_sim.training.sameness import keep_bits
 from floss_sim.training.sequential import SequentialLearner
 
 
@@ -33,6 +34,7 @@ def load(
     torch.set_num_threads(threads)
     keep_freed_memory()
     place = torch.device(device)
+    keep_bits(place)
     if choice.kind == SEQUENTIAL:
         return SequentialLearner(config, build_flat_model(config, place))
     model = build_bank_model(config, place, grid.bank(config) if grid else None)

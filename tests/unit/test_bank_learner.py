@@ -160,7 +160,13 @@ def full_above(clients: int, error: Exception):
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("can't allocate memory: 9"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    ],
 )
 def test_a_pass_that_does_not_fit_is_halved_and_that_is_said_once(
     error: Exception, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -92,6 +93,23 @@ def test_replayed_steps_have_the_bits_of_eager_ones(
     assert replaying.replayed >= 6
     assert replaying.steps >= 3 * len(rounds)
     assert recorder.tapes
+
+
+@pytest.mark.parametrize("kind", [TEXTS, NEXT_TOKEN])
+def test_a_backbone_that_is_to_keep_no_keys_is_replayed_too(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = tiny_model("llama")
+    model.config.use_cache = False
+    model.save_pretrained(tmp_path)
+    run, replaying = TinyRun(tmp_path, kind), Graphs(TapeRecorder(), MANY)
+    monkeypatch.setattr(bank_model, "_graphs", lambda *_: replaying)
+    bank, rounds = build_bank(run, CPU), []
+    for seed in range(6):
+        party = party_of(run, bank, seed)
+        rounds.append([replace(party, x=party.x.where(party.x >= 0, party.x.new_tensor(3)))])
+    assert_same(*both(bank, rounds, replaying))
+    assert replaying.replayed == 2 * 3
 
 
 @pytest.mark.parametrize("chosen", [{"precision": "bf16"}, {"trains": "head"}, {"momentum": 0.0}])
@@ -301,7 +319,12 @@ class Refuses:
     def record(self, play: Callable[[], None]) -> Callable[[], None]:
         self.asked += 1
         play()
-        raise RuntimeError("operation not permitted when stream is capturing")
+        with ExitStack() as capture:  # as torch's, it cannot be ended after an error
+            capture.callback(self._end)
+            raise RuntimeError("operation not permitted when stream is capturing\nSet ... to debug")
+
+    def _end(self) -> None:
+        raise RuntimeError("operation failed due to a previous error during capture")
 
 
 def test_what_cannot_be_recorded_goes_on_without(said: list[str]):
