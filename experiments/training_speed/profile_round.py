@@ -125,7 +125,7 @@ def spans_of(play: Callable[[], None]) -> list[tuple[str, float, float]]:
 
 def draw(frame: pd.DataFrame) -> None:
     """Draw a row a peer, and write beside it what its phases add up to."""
-    figure, panels = plt.subplots(3, figsize=(10, 4.6), sharex=True, layout="constrained")
+    figure, panels = plt.subplots(3, figsize=(10, 4.9), sharex=True, layout="constrained")
     for axes, (name, title) in zip(panels, TITLES.items(), strict=True):
         spans = frame[frame["learner"] == name]
         widths = spans["ended_ms"] - spans["began_ms"]
@@ -134,9 +134,10 @@ def draw(frame: pd.DataFrame) -> None:
         added = widths.groupby(spans["phase"]).sum().reindex(COLOURS).dropna()
         said = ", ".join(f"{phase} {ms:.1f}" for phase, ms in added.items() if ms >= 0.05)
         axes.set_title(f"{title}: {widths.sum():.0f} ms", loc="left", fontsize="medium")
-        axes.set_xlabel(said, loc="left", fontsize="small")
+        axes.set_xlabel(f"ms: {said}", loc="left", fontsize="small")
         axes.set(yticks=[], xlim=(0, None))
         axes.spines[["top", "left", "right"]].set_visible(False)
+    figure.suptitle("One round of digits: 5 clients of 22 images, rank 16", fontsize="medium")
     figure.supxlabel("ms of the processor since the round began (one thread)", fontsize="medium")
     patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
     figure.legend(patches, list(COLOURS), loc="outside right center", fontsize="small")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,24 @@ def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) 
     assert ours.model(last) == theirs.model(last)
 
 
+def play(grid: Grid, runs: Sequence[Callable[[], None]]) -> None:
+    """Have members of a grid do something each, in threads; all are counted before one begins."""
+
+    def member(do: Callable[[], None]) -> None:
+        with grid.member():
+            do()
+
+    threads = [threading.Thread(target=member, args=(do,), daemon=True) for do in runs]
+    with grid.member():
+        for thread in threads:
+            thread.start()
+        while grid._members <= len(runs):
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 def grid_with(
     parties: Sequence[Party], chunk: int = 32, rounds: int = 1, company: Company | None = None
 ) -> list[object]:
@@ -64,22 +83,14 @@ def grid_with(
     grid = Grid(CPU, company)
     found: list[object] = [None] * len(parties)
 
-    def take_part(number: int) -> None:
-        with grid.member():
-            try:
-                for _ in range(rounds):
-                    found[number] = grid.train(parties[number], chunk)
-            except TaskError as error:
-                found[number] = error
+    def train(number: int) -> None:
+        try:
+            for _ in range(rounds):
+                found[number] = grid.train(parties[number], chunk)
+        except TaskError as error:
+            found[number] = error
 
-    threads = [threading.Thread(target=take_part, args=(n,)) for n in range(len(parties))]
-    with grid.member():  # all are counted before one of them trains
-        for thread in threads:
-            thread.start()
-        while grid._members <= len(parties):
-            time.sleep(0.01)
-    for thread in threads:
-        thread.join(60)
+    play(grid, [partial(train, number) for number in range(len(parties))])
     return found
 
 

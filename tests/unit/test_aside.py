@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from parties import ASIDE, CPU, WHOLE, assert_equal_records, party_of, tiny_parties
+from parties import ASIDE, CPU, WHOLE, assert_equal_records, party_of, play, tiny_parties
 from tiny_models import CASES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
 from floss_sim import RunConfig, floss, load_task
@@ -36,24 +36,6 @@ WIDE = replace(ASIDE, clients=512)
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-def play(grid: Grid, runs: Sequence[Callable[[], None]]) -> None:
-    """Have members of a grid do something each, in threads; all are counted before one begins."""
-
-    def member(do: Callable[[], None]) -> None:
-        with grid.member():
-            do()
-
-    threads = [threading.Thread(target=member, args=(do,), daemon=True) for do in runs]
-    with grid.member():
-        for thread in threads:
-            thread.start()
-        while grid._members <= len(runs):
-            time.sleep(0.01)
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
