@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from floss_sim import documents
 from floss_sim.errors import ConfigError
 from floss_sim.families import check_kind, resolve_targets
-from floss_sim.layout import ADAPTED, Layout, build_layout
+from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method
-from floss_sim.records import RECORD_VERSION, fingerprint
+from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
 from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
+from floss_sim.vectors.layout import ADAPTED, Layout, build_layout
 
 CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory
 Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)

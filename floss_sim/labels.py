@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from floss_sim.sparsity import format_density
+from floss_sim.vectors.density import format_density
 
 _SHORT = {
     "rank": "r",

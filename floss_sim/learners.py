@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any, overload
 
 from floss_sim.calibration import UNCALIBRATED, Calibration
-from floss_sim.layout import Layout
-from floss_sim.messages import (
+from floss_sim.methods import MaskLedger, Method
+from floss_sim.protocol import (
     NO_STATE,
     Arrival,
     ClientState,
@@ -27,8 +27,8 @@ from floss_sim.messages import (
     Snapshot,
     Upload,
 )
-from floss_sim.methods import MaskLedger, Method
-from floss_sim.records import RunRecord
+from floss_sim.records.schema import RunRecord
+from floss_sim.vectors.layout import Layout
 
 
 class SameExamples(Sequence[int]):

@@ -20,7 +20,7 @@ from floss_sim.comparison import Configuration
 from floss_sim.crossover import Crossover
 from floss_sim.errors import RecordError
 from floss_sim.network.fitting import Fit, distribution
-from floss_sim.sparsity import format_density
+from floss_sim.vectors.density import format_density
 from floss_sim.whatif import Scenario
 from floss_sim.wire.survey import Sizes
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.learners import ReplayLearner
 from floss_sim.network import NetworkProfile
-from floss_sim.records import ROUNDS, RunRecord
+from floss_sim.records.schema import ROUNDS, RunRecord
+from floss_sim.records.transfer_table import TransferTable
 from floss_sim.simulator import simulate, wait_all
-from floss_sim.transfers import TransferTable
 
 
 def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:

@@ -17,12 +17,16 @@ import pyarrow as pa
 from floss_sim.calibration import UNCALIBRATED, Calibration
 from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, NonFiniteUpdateError
+from floss_sim.fingerprints import fingerprint
 from floss_sim.learners import ResumingLearner, SizeOnlyLearner
-from floss_sim.messages import ClientState, Dispatch, Learner, Metrics, order_of_clients
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.records import ROUNDS, RunFolder, RunRecord, fingerprint
+from floss_sim.protocol import ClientState, Dispatch, Learner, Metrics
+from floss_sim.protocol.sampling import order_of_clients
+from floss_sim.records.folder import RunFolder
+from floss_sim.records.host_notes import note_host
+from floss_sim.records.schema import ROUNDS, RunRecord
+from floss_sim.records.transfer_table import TransferTable
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
-from floss_sim.transfers import TransferTable
 from floss_sim.units import format_duration
 
 _TIMING_SCHEMA = 2  # counted up when the simulator's times change
@@ -254,7 +258,7 @@ class _Ledger:
             self._commit_every_s = max(self._commit_every_s, 10 * (self._committed - began))
         elapsed_s = self._clock() - self._began
         last, peak_bytes = self._rounds[-1]["round"], learner.device_peak_bytes()
-        self._folder.note_host(self._done, last, elapsed_s, peak_bytes)
+        note_host(self._folder.path, self._done, last, elapsed_s, peak_bytes)
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:
         """Return everything as tables."""

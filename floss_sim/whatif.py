@@ -19,7 +19,7 @@ from floss_sim.comparison import Comparison, Configuration, Point, check_task, d
 from floss_sim.errors import ConfigError, ProfileError, RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.recorded import RecordedRun, read_run
-from floss_sim.records import RunRecord
+from floss_sim.records.schema import RunRecord
 from floss_sim.retiming import check_replayable, retime
 
 _UNNAMED = "unnamed network"

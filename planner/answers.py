@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from floss_sim.errors import BudgetError
+from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.records import fingerprint
 from planner.choice import deviation, rank
 from planner.forecasts.intervals import Interval, intervals
 from planner.forecasts.noise import smoothed

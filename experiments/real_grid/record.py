@@ -26,8 +26,8 @@ import torch
 from cuts import RATIOS, TESTED, budget
 
 from floss_sim import RunConfig, load_task
+from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method, floss, method_from_name
-from floss_sim.records import fingerprint
 from floss_sim.tasks import Task
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from floss_sim.config import RunConfig
 from floss_sim.methods import dense
 from floss_sim.plots import save
-from floss_sim.sparsity import format_density
 from floss_sim.tasks import load_task
+from floss_sim.vectors.density import format_density
 
 HERE = Path(__file__).parent
 NAME = "digits"

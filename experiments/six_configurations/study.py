@@ -19,8 +19,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from floss_sim import RunConfig, load_task
+from floss_sim.fingerprints import fingerprint
 from floss_sim.plots import save
-from floss_sim.records import fingerprint
 from floss_sim.training import resolve_device
 from planner.space import Candidate
 from planner.training.store import CurveStore, default_root

@@ -28,10 +28,12 @@ from typing import Any
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, open_learner, run
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.messages import NO_STATE, Arrival, Learner, draw_cohort
+from floss_sim.files import write_atomically
+from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.records import fingerprint, write_atomically
+from floss_sim.protocol import NO_STATE, Arrival, Learner
+from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.tasks import Task
 from floss_sim.training import learner_kind, test_metrics
 from planner.training.workers import worker_pool

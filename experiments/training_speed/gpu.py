@@ -28,7 +28,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, ViTConfig, ViTForImageClas
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.families import IMAGES, NEXT_TOKEN
-from floss_sim.messages import Metrics
+from floss_sim.protocol import Metrics
 from floss_sim.tasks import Task, TaskData
 from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.learner import TorchLearner

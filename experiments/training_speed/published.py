@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from floss_sim.config import RunConfig
-from floss_sim.messages import draw_cohort
+from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
 from floss_sim.training.adapters import with_adapters
 from floss_sim.training.inputs import Tensors, reader

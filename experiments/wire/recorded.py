@@ -29,8 +29,9 @@ from tables import HERE, Row, floor_bytes, sections, write
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.methods import exchange
 from floss_sim.methods.exchange import Exchange
-from floss_sim.sparsity import Mask, Vector, format_density
 from floss_sim.tasks import Task
+from floss_sim.vectors.density import format_density
+from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode, encode, framing
 
 POSTS = HERE.parent / "thesis_claims" / "20news.toml"

@@ -26,8 +26,8 @@ from tables import (
     write,
 )
 
-from floss_sim.layout import Layout
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import VALUE_CODES, decode, encode
 
 ENTRIES = (10_000, VIT_ENTRIES, 10_000_000)

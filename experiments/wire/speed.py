@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 from tables import VIT_ENTRIES, Row, layout_of, normal_update, write
 
-from floss_sim.layout import Layout
-from floss_sim.sparsity import Mask, Vector, kept_count, parse_density, top_k_mask
+from floss_sim.vectors.density import kept_count, parse_density
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
 from floss_sim.wire import decode, encode
 
 LARGE = 100_000_000

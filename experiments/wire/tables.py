@@ -10,8 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from floss_sim.layout import LORA_A, LORA_B, WEIGHT, Layout, TensorSpec
-from floss_sim.sparsity import Mask, Vector, kept_count, top_k_mask
+from floss_sim.vectors.density import kept_count
+from floss_sim.vectors.layout import (
+    LORA_A,
+    LORA_B,
+    WEIGHT,
+    Layout,
+    TensorSpec,
+)
+from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
 from floss_sim.wire import framing
 
 HERE = Path(__file__).parent

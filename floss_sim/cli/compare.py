@@ -23,8 +23,8 @@ from floss_sim.cli.common import (
 )
 from floss_sim.comparison import Axis, Comparison, Limit, Reading, parse_limit
 from floss_sim.comparison import compare as compare_runs
+from floss_sim.files import write_atomically
 from floss_sim.recorded import find_runs
-from floss_sim.records import write_atomically
 from floss_sim.units import format_bytes, format_duration
 
 HELP = """Put recorded runs beside each other: one table, one picture.

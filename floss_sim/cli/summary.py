@@ -11,14 +11,15 @@ from rich.table import Table
 from floss_sim.calibration import calibrate, telling
 from floss_sim.config import RunConfig
 from floss_sim.errors import PayloadError, RecordError
-from floss_sim.layout import ADAPTED
 from floss_sim.network import NetworkProfile
-from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records.folder import RunFolder
+from floss_sim.records.schema import RunRecord
 from floss_sim.run import size_only
 from floss_sim.simulator import RoundPolicy, wait_all
-from floss_sim.sparsity import Mask
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
+from floss_sim.vectors.layout import ADAPTED
+from floss_sim.vectors.top_k import Mask
 from floss_sim.wire import decode
 
 _FIRST_ROUNDS = 10  # from which the bytes of the others are foretold

@@ -23,10 +23,10 @@ from floss_sim.cli.common import (
 )
 from floss_sim.cli.profile_sections import print_transport
 from floss_sim.errors import ConfigError, DensityError
-from floss_sim.layout import Layout
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.sparsity import format_density, parse_density
 from floss_sim.units import BITS_PER_BYTE
+from floss_sim.vectors.density import format_density, parse_density
+from floss_sim.vectors.layout import Layout
 from floss_sim.wire import VALUE_CODES
 from floss_sim.wire.inspection import Contents
 from floss_sim.wire.survey import ADAPTER, RANK, WIDTH, Peers, Sizes, layout_of, survey

@@ -14,7 +14,7 @@ from floss_sim.methods.masks import Frozen, Shrinking
 from floss_sim.methods.method import Divisor, Method, Tier
 from floss_sim.methods.ranks import Ranks
 from floss_sim.methods.selectors import Everything, SameMask
-from floss_sim.sparsity import parse_density
+from floss_sim.vectors.density import parse_density
 
 Pick = Literal["largest", "random"]
 _PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}

@@ -13,14 +13,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.layout import HEAD_BIAS, HEAD_WEIGHT, Layout
 from floss_sim.rng import Draw
-from floss_sim.sparsity import (
+from floss_sim.vectors.density import format_density, kept_count, parse_density
+from floss_sim.vectors.layout import HEAD_BIAS, HEAD_WEIGHT, Layout
+from floss_sim.vectors.top_k import (
     Mask,
     Vector,
-    format_density,
-    kept_count,
-    parse_density,
     random_k_mask,
     top_k_mask,
 )

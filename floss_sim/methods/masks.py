@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods.fractions import RandomK, TopK
 from floss_sim.methods.selectors import Everything
-from floss_sim.sparsity import Mask, format_density
+from floss_sim.vectors.density import format_density
+from floss_sim.vectors.top_k import Mask
 
 Pick = TopK | RandomK
 

@@ -34,10 +34,10 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
-from floss_sim.layout import Layout
 from floss_sim.methods.masks import PersistentMask
 from floss_sim.methods.selectors import SameMask, Selector
-from floss_sim.sparsity import format_density
+from floss_sim.vectors.density import format_density
+from floss_sim.vectors.layout import Layout
 from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]

@@ -12,9 +12,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from floss_sim.errors import LayoutError
-from floss_sim.layout import LORA_A, LORA_B, Layout, TensorSpec
 from floss_sim.rng import Draw
-from floss_sim.sparsity import Mask, Vector, format_density, kept_count, top_k_mask
+from floss_sim.vectors.density import format_density, kept_count
+from floss_sim.vectors.layout import (
+    LORA_A,
+    LORA_B,
+    Layout,
+    TensorSpec,
+)
+from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from floss_sim.layout import Layout
 from floss_sim.rng import Draw
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask, Vector
 
 
 class Selector(Protocol):

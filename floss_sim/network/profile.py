@@ -48,12 +48,12 @@ from pydantic import Field, PrivateAttr, model_validator
 from floss_sim import documents
 from floss_sim.documents import Duration, Fraction, Rate, Section, Size
 from floss_sim.errors import ProfileError
+from floss_sim.fingerprints import fingerprint
 from floss_sim.network.availability import Availability
 from floss_sim.network.fleet import ClientClass, Fleet, fleet_of_classes
 from floss_sim.network.laws import LognormalFleet, RowsFleet
 from floss_sim.network.link import ClientLink
 from floss_sim.network.transport import IDEAL, Transport
-from floss_sim.records import fingerprint
 
 _PACKAGE = "network_profiles"
 _HOURS = Annotated[float, Field(ge=0, le=24)]

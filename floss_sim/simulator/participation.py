@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import simpy
 
-from floss_sim.messages import ClientState, Dispatch, Upload
 from floss_sim.network import Leg
+from floss_sim.protocol import ClientState, Dispatch, Upload
 
 AGGREGATED, LATE, CANCELLED, DROPPED, OFFLINE = (
     "aggregated",

@@ -22,16 +22,9 @@ from dataclasses import dataclass, field
 import simpy
 
 from floss_sim.errors import ConfigError
-from floss_sim.messages import (
-    NO_STATE,
-    Arrival,
-    ClientState,
-    Dispatch,
-    Learner,
-    staleness_weight,
-    weights,
-)
 from floss_sim.network import ClientLink, Instant, Leg, NetworkProfile, Presence, Wires
+from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Learner
+from floss_sim.protocol.weighting import staleness_weight, weights
 from floss_sim.rng import stream
 from floss_sim.simulator.participation import (
     AGGREGATED,
@@ -100,7 +93,7 @@ def simulate(
             the server has begun anew in it; those that are busy or off are passed over.
         cohort: How many clients are at work.
         rounds: How many rounds to simulate.
-        weighting: Law of the weights of a round's uploads (see ``messages.weights``).
+        weighting: Law of the weights of a round's uploads (see ``weighting.weights``).
 
     Raises:
         ConfigError: No client ever comes on.

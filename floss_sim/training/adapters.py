@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from floss_sim.families import family_of
-from floss_sim.layout import LORA_A, LORA_B, Layout
 from floss_sim.tasks import Task
 from floss_sim.training.parameters import Model, first_of
+from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
 
 
 def with_adapters(backbone: PreTrainedModel, layout: Layout, task: Task, rank: int) -> Model:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-from floss_sim.messages import Dispatch
+from floss_sim.protocol import Dispatch
 
 _THREAD = "floss-sim-pass"
 _PATIENCE = 3  # so many more guesses may have been thrown away than used

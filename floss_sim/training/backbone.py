@@ -6,13 +6,18 @@ import torch
 from torch import nn
 
 from floss_sim.config import RunConfig
-from floss_sim.layout import PRETRAINED, Layout, TensorSpec, initial_values
-from floss_sim.sparsity import Vector
 from floss_sim.training.adapters import with_adapters
 from floss_sim.training.dropout import Draws, install
 from floss_sim.training.inputs import Reader, Tensors, reader
 from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import Model, bound
+from floss_sim.vectors.layout import (
+    PRETRAINED,
+    Layout,
+    TensorSpec,
+    initial_values,
+)
+from floss_sim.vectors.top_k import Vector
 
 
 class FlatModel:

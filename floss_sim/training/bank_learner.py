@@ -23,16 +23,7 @@ import torch
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, NonFiniteUpdateError
-from floss_sim.messages import (
-    NO_STATE,
-    Arrival,
-    ClientState,
-    Dispatch,
-    Metrics,
-    Snapshot,
-    Upload,
-)
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
 from floss_sim.training.ahead import Ahead
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.evaluation import Question
@@ -41,6 +32,7 @@ from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import Work
 from floss_sim.training.passes import Passes
 from floss_sim.training.updates import Update
+from floss_sim.vectors.top_k import Mask, Vector
 
 # What torch, cuBLAS and cuDNN say where it is not torch's allocator that finds no memory.
 _FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")

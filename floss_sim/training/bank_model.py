@@ -19,17 +19,6 @@ from transformers import PreTrainedModel
 
 from floss_sim.config import RunConfig
 from floss_sim.families import family_of
-from floss_sim.layout import (
-    BIAS,
-    HEAD_BIAS,
-    HEAD_WEIGHT,
-    LORA_A,
-    LORA_B,
-    Layout,
-    TensorSpec,
-    initial_values,
-)
-from floss_sim.sparsity import Vector
 from floss_sim.training.bank import BankBias, BankHead, BankLinear, Batch, Segments
 from floss_sim.training.choice import example_bytes
 from floss_sim.training.dropout import Draws, install
@@ -39,6 +28,17 @@ from floss_sim.training.inputs import Reader, Tensors, reader
 from floss_sim.training.loading import checkpoint_layers, load_backbone
 from floss_sim.training.parameters import bound, first_of
 from floss_sim.training.reading import read_first_token
+from floss_sim.vectors.layout import (
+    BIAS,
+    HEAD_BIAS,
+    HEAD_WEIGHT,
+    LORA_A,
+    LORA_B,
+    Layout,
+    TensorSpec,
+    initial_values,
+)
+from floss_sim.vectors.top_k import Vector
 
 Place = BankLinear | BankBias | BankHead
 # What holds a tensor of each kind, and as which attribute.

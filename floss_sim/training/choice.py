@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
 from floss_sim.families import family_of
-from floss_sim.layout import WEIGHT
 from floss_sim.training.device import check_precision
+from floss_sim.vectors.layout import WEIGHT
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"

@@ -18,7 +18,6 @@ from itertools import chain, groupby
 import numpy as np
 import torch
 
-from floss_sim.sparsity import Vector
 from floss_sim.tasks.task import ClientSection
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.dropout import Share
@@ -26,6 +25,7 @@ from floss_sim.training.inputs import without_full_mask
 from floss_sim.training.local import Work
 from floss_sim.training.step import Rows, Step
 from floss_sim.training.updates import rows_of
+from floss_sim.vectors.top_k import Vector
 
 
 @dataclass(frozen=True)

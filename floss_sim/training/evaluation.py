@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from floss_sim.errors import TaskError
-from floss_sim.sparsity import Vector
 from floss_sim.training.bank_model import Bank, BankModel
 from floss_sim.training.inputs import Reader, Tensors
+from floss_sim.vectors.top_k import Vector
 
 Sums = tuple[int, int, float]  # targets, how many are met, and their mean loss
 

@@ -17,10 +17,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from floss_sim.sparsity import Vector
 from floss_sim.training.bank_model import Bank
 from floss_sim.training.cohort import Party, train_side_by_side
 from floss_sim.training.evaluation import Question, Reading, measure_side_by_side
+from floss_sim.vectors.top_k import Vector
 
 Values = list[Vector]
 Shape = tuple[Any, ...]

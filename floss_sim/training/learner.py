@@ -12,21 +12,14 @@ from numpy.typing import NDArray
 
 from floss_sim.config import RunConfig
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.messages import (
-    Arrival,
-    ClientState,
-    Dispatch,
-    Metrics,
-    Snapshot,
-    Upload,
-    staleness_weight,
-)
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.protocol import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.training.evaluation import Measured, measure
 from floss_sim.training.local import Work, work_of
 from floss_sim.training.server import ServerOptimizer
 from floss_sim.training.splits import on_device
+from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import decode, sent_entries
 
 

@@ -11,7 +11,15 @@ from transformers import PreTrainedModel
 
 from floss_sim.errors import LayoutError
 from floss_sim.families import Family, family_of
-from floss_sim.layout import HEAD_BIAS, HEAD_WEIGHT, LORA_A, LORA_B, WEIGHT, Layout, TensorSpec
+from floss_sim.vectors.layout import (
+    HEAD_BIAS,
+    HEAD_WEIGHT,
+    LORA_A,
+    LORA_B,
+    WEIGHT,
+    Layout,
+    TensorSpec,
+)
 
 Model: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEFT's model around it
 

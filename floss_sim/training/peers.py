@@ -6,7 +6,7 @@ import io
 
 import torch
 
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.vectors.top_k import Mask, Vector
 
 
 def torch_bytes(values_N: Vector, mask_N: Mask) -> dict[str, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from floss_sim.config import RunConfig
-from floss_sim.messages import Dispatch
-from floss_sim.sparsity import Vector
+from floss_sim.protocol import Dispatch
 from floss_sim.training.backbone import FlatModel
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import train_locally
+from floss_sim.vectors.top_k import Vector
 
 
 class SequentialLearner(TorchLearner):

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.sparsity import Mask, Vector
 from floss_sim.tasks.task import ServerSection
+from floss_sim.vectors.top_k import Mask, Vector
 
 _YOGI_BETAS = (0.9, 0.99)
 

@@ -1,7 +1,8 @@
 """Top-k masks of many clients at once, on the device that holds their updates.
 
-They are those of :func:`floss_sim.sparsity.top_k_mask` to the last bit, so that where they were
-made is part of no fingerprint. On a CPU numpy is faster, by six times and more, and is taken.
+They are those of :func:`floss_sim.vectors.top_k.top_k_mask` to the last bit, so that the place
+where they were made is part of no fingerprint. On a CPU numpy is faster, by six times and more,
+and is taken.
 
 Shapes: C clients, N entries.
 """
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 
 import torch
 
-from floss_sim.layout import Layout
 from floss_sim.methods import TopK
+from floss_sim.vectors.layout import Layout
 
 _UNSIGNED = 2**31 - 1  # a float32's bits but the sign: as integers in the order of magnitudes
 

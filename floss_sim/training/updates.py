@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.layout import Layout
-from floss_sim.sparsity import Mask, Vector
 from floss_sim.training.local import Work
 from floss_sim.training.top_k import select
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask, Vector
 
 
 class Update(NamedTuple):

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import Layout
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import framing, index_codes
 from floss_sim.wire.index_codes import INDEX_CODES
 from floss_sim.wire.universe import Universe

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.sparsity import Mask
+from floss_sim.vectors.top_k import Mask
 from floss_sim.wire.index_codes import HELD
 
 MAGIC = b"FLSS"

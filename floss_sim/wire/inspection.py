@@ -11,8 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import BIAS, HEAD_BIAS, HEAD_WEIGHT, LORA_A, LORA_B, WEIGHT, Layout
 from floss_sim.rng import stream
+from floss_sim.vectors.layout import (
+    BIAS,
+    HEAD_BIAS,
+    HEAD_WEIGHT,
+    LORA_A,
+    LORA_B,
+    WEIGHT,
+    Layout,
+)
 from floss_sim.wire import framing
 from floss_sim.wire.codec import decode, encode
 from floss_sim.wire.index_codes import HELD, INDEX_CODES

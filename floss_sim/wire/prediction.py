@@ -11,7 +11,7 @@ import math
 from functools import lru_cache
 
 from floss_sim.rng import stream
-from floss_sim.sparsity import top_k_mask
+from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import framing
 from floss_sim.wire.index_codes import MOST_RICE, range_bytes
 from floss_sim.wire.value_codes import VALUE_CODES, ValueCode

@@ -13,10 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floss_sim.layout import LORA_A, LORA_B, WEIGHT, Layout, TensorSpec
 from floss_sim.rng import stream
-from floss_sim.sparsity import Mask, Vector, kept_count, top_k_mask
 from floss_sim.units import BITS_PER_BYTE
+from floss_sim.vectors.density import kept_count
+from floss_sim.vectors.layout import (
+    LORA_A,
+    LORA_B,
+    WEIGHT,
+    Layout,
+    TensorSpec,
+)
+from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
 from floss_sim.wire.codec import encode
 from floss_sim.wire.floor import floor_bits
 from floss_sim.wire.inspection import Contents, contents

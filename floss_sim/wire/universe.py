@@ -26,8 +26,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.layout import Layout
-from floss_sim.sparsity import Mask
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask
 
 Positions = NDArray[np.int64]
 Bytes = NDArray[np.uint8]

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import PayloadError
-from floss_sim.sparsity import Vector
+from floss_sim.vectors.top_k import Vector
 from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
 from floss_sim.wire.packing import packed, unpacked
 

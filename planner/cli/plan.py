@@ -29,10 +29,10 @@ from floss_sim.cli.common import (
     parse_settings,
 )
 from floss_sim.errors import ConfigError
-from floss_sim.records import fingerprint
-from floss_sim.sparsity import parse_density
+from floss_sim.fingerprints import fingerprint
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
+from floss_sim.vectors.density import parse_density
 from planner.answers import Cell, answer_all, parse_cells
 from planner.cli.answering import print_answers
 from planner.cli.common import (

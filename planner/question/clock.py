@@ -22,8 +22,8 @@ from functools import lru_cache
 import numpy as np
 
 from floss_sim.learners import Unlearned
-from floss_sim.messages import ClientState, Dispatch, Upload
 from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.protocol import ClientState, Dispatch, Upload
 from floss_sim.rng import stream
 from floss_sim.simulator import simulate, wait_all
 from planner.question.traffic import Floats, Ints, Traffic

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from floss_sim.documents import Section
 from floss_sim.errors import PlanError
+from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.records import fingerprint
 from floss_sim.tasks import Task, load_task
 from floss_sim.tasks.hub import from_working_directory
 from planner.question.fields import Positive, Word

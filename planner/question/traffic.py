@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from floss_sim.calibration import Calibration
 from floss_sim.config import RunConfig
-from floss_sim.messages import draw_cohort
 from floss_sim.network import ClientLink
-from floss_sim.records import RunRecord
+from floss_sim.protocol.sampling import draw_cohort
+from floss_sim.records.schema import RunRecord
 from floss_sim.units import BITS_PER_BYTE
 
 Ints = NDArray[np.int64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from floss_sim.records import write_atomically
+from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 from planner.apply import Applied, write_model
 from planner.forecasts.intervals import LEVEL

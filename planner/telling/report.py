@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from floss_sim.errors import RecordError
-from floss_sim.records import write_atomically
-from floss_sim.sparsity import format_density
+from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
+from floss_sim.vectors.density import format_density
 from planner.choice import HALF
 from planner.forecasts.intervals import LEVEL
 from planner.plans.plan import Outcome, Plan

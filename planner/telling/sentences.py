@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from floss_sim.sparsity import format_density
 from floss_sim.units import format_duration
+from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
 from planner.plans.explanation import More, Neighbour, Range, RoundTime, Stop

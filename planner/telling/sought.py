@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from floss_sim.sparsity import format_density
 from floss_sim.units import format_bytes, format_duration
+from floss_sim.vectors.density import format_density
 from planner.plans.plan import Outcome, Plan
 from planner.question.objective import Point
 

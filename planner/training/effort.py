@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from floss_sim.errors import BudgetError, ConfigError, UnitError
+from floss_sim.records.host_notes import total_host_s
 from floss_sim.training import company_of
 from floss_sim.units import format_duration, parse_duration
 from planner.question.cost import Costs
@@ -134,7 +135,7 @@ def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate])
     seconds = 0.0
     for candidate in candidates:
         folder = store.find(request.config(candidate))
-        these, took_s = folder.noted() if folder else (0, 0.0)
+        these, took_s = total_host_s(folder.path) if folder else (0, 0.0)
         rounds, seconds = rounds + these, seconds + took_s
         epochs += these * _epochs(request, candidate)
     return seconds / epochs if rounds >= _TELLING else None

@@ -8,7 +8,9 @@ from functools import cached_property
 from statistics import median
 
 from floss_sim.errors import RecordError
-from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records.folder import RunFolder
+from floss_sim.records.host_notes import host_s_per_round
+from floss_sim.records.schema import RunRecord
 from planner.question.request import Request
 from planner.search import Curve
 from planner.space import Candidate
@@ -64,7 +66,7 @@ class Shelf:
 
     def host_s(self, candidate: Candidate) -> float | None:
         """Return the host seconds of a round: of this run, else the median of the others."""
-        own = self.folders[candidate].host_s_per_round() if candidate in self.folders else None
-        others = (folder.host_s_per_round() for folder in self.folders.values())
+        own = host_s_per_round(self.folders[candidate].path) if candidate in self.folders else None
+        others = (host_s_per_round(folder.path) for folder in self.folders.values())
         known = [seconds for seconds in others if seconds is not None]
         return own if own is not None else median(known) if known else None

@@ -12,7 +12,8 @@ from counting_proxy import HOST, counting_proxy
 
 from floss_sim import RunConfig
 from floss_sim.network.transport import Transport
-from floss_sim.sparsity import kept_count, top_k_mask
+from floss_sim.vectors.density import kept_count
+from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import encode
 
 NO_LIMIT = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

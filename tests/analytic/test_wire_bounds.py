@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from wire_messages import adapters, flat, in_rows, log2_choose, seeded, vit
 
-from floss_sim.layout import Layout
-from floss_sim.sparsity import random_k_mask, top_k_mask
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import random_k_mask, top_k_mask
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, encode
 from floss_sim.wire.framing import OVERHEAD_BYTES, fields
 from floss_sim.wire.index_codes import HELD, ROWS, TENSORS

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from floss_sim.layout import WEIGHT, Layout, TensorSpec
-from floss_sim.sparsity import kept_count, top_k_mask
+from floss_sim.vectors.density import kept_count
+from floss_sim.vectors.layout import WEIGHT, Layout, TensorSpec
+from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import VALUE_CODES, decode, encode
 
 STUDY = Path(__file__).parents[2] / "experiments" / "wire"

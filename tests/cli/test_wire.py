@@ -11,8 +11,8 @@ import pytest
 
 from floss_sim import load_profile, load_task
 from floss_sim.cli.wire import _POSITIONS
-from floss_sim.layout import Layout, build_layout
-from floss_sim.sparsity import Mask, top_k_mask
+from floss_sim.vectors.layout import Layout, build_layout
+from floss_sim.vectors.top_k import Mask, top_k_mask
 from floss_sim.wire import INDEX_CODES, decode, encode
 
 OWN = commands.OWN

@@ -21,13 +21,14 @@ import pytest
 import torch
 
 from floss_sim import RunConfig, load_task
-from floss_sim.layout import Layout
 from floss_sim.learners import SizeOnlyLearner
-from floss_sim.messages import NO_STATE, Arrival, ClientState, Dispatch, Upload, weights
 from floss_sim.methods import METHODS, Exchange, MaskHistory, Method, dense, method_from_name
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
+from floss_sim.protocol.weighting import weights
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.sequential import SequentialLearner
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import VALUE_CODES
 from floss_sim.wire.framing import fields
 

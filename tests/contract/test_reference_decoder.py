@@ -7,7 +7,7 @@ import pytest
 import reference_decoder as reference
 from sample_messages import LAYOUTS, SMALL, Sample, sample, samples
 
-from floss_sim.layout import Layout, TensorSpec
+from floss_sim.vectors.layout import Layout, TensorSpec
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode, encode
 from floss_sim.wire.bits import COARSE, FINE
 

@@ -16,9 +16,9 @@ from torch.nn import functional
 from transformers import AutoModelForImageClassification
 
 from floss_sim import RunConfig, load_task, run
-from floss_sim.messages import draw_cohort
 from floss_sim.methods import METHODS, Frozen, TopK, method_from_name
 from floss_sim.network import NetworkProfile
+from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.parameters import parameter_names

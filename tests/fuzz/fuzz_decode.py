@@ -21,7 +21,7 @@ try:
 except ImportError:
     raise SystemExit("this needs atheris: pip install atheris") from None
 
-with atheris.instrument_imports(include=["floss_sim.wire", "floss_sim.layout"]):
+with atheris.instrument_imports(include=["floss_sim.wire", "floss_sim.vectors.layout"]):
     from mutated_messages import corpus, read, sealed
 
 CORPUS = [(reader, blob) for reader, blob in corpus() if len(blob) < 4096][:256]

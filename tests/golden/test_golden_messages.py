@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sample_messages import LAYOUTS, Sample, sample
 
-from floss_sim.layout import Layout, TensorSpec
+from floss_sim.vectors.layout import Layout, TensorSpec
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode
 
 HERE = Path(__file__).parent / "messages"

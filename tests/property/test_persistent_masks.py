@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from floss_sim.errors import ConfigError
-from floss_sim.layout import HEAD_BIAS, LORA_A, LORA_B, Layout, TensorSpec
-from floss_sim.messages import NO_STATE
 from floss_sim.methods import (
     Exchange,
     Frozen,
@@ -21,6 +19,14 @@ from floss_sim.methods import (
     Method,
     TopK,
     method_from_name,
+)
+from floss_sim.protocol import NO_STATE
+from floss_sim.vectors.layout import (
+    HEAD_BIAS,
+    LORA_A,
+    LORA_B,
+    Layout,
+    TensorSpec,
 )
 from floss_sim.wire import sent_entries
 from floss_sim.wire.framing import fields

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floss_sim.sparsity import kept_count, top_k_mask
+from floss_sim.vectors.density import kept_count
+from floss_sim.vectors.top_k import top_k_mask
 
 FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 1e-45, -1e-45, float("inf"), -float("inf")])
 ANY = st.floats(width=32, allow_nan=False)

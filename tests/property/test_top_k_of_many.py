@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from floss_sim.layout import Layout, build_layout
 from floss_sim.methods import TopK
-from floss_sim.sparsity import top_k_mask
 from floss_sim.training.top_k import select, top_k_masks
+from floss_sim.vectors.layout import Layout, build_layout
+from floss_sim.vectors.top_k import top_k_mask
 
 FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, 1e-45, -1e-45, 3e-45, float("inf")])
 ANY = st.floats(width=32, allow_nan=False)

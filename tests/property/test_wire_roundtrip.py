@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wire_messages import adapters, bits, by_hand, flat, refused, sealed, seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import Layout
+from floss_sim.vectors.layout import Layout
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode, encode, predict_nbytes, sent_entries
 from floss_sim.wire.framing import fields
 from floss_sim.wire.index_codes import HELD

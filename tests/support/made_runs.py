@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from floss_sim.messages import Snapshot
+from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile
-from floss_sim.records import RECORD_VERSION, RunFolder, fingerprint
+from floss_sim.protocol import Snapshot
+from floss_sim.records.folder import RunFolder
+from floss_sim.records.schema import RECORD_VERSION
 
 Row = tuple[float | None, int, int, float]  # accuracy, bytes down, bytes up, closed at second
 

@@ -17,8 +17,8 @@ import numpy as np
 from sample_messages import samples
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import Layout
-from floss_sim.sparsity import Mask
+from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.top_k import Mask
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode, sent_entries
 from floss_sim.wire.index_codes import HELD
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.layout import Layout, TensorSpec
-from floss_sim.sparsity import Mask, Vector
+from floss_sim.vectors.layout import Layout, TensorSpec
+from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, encode
 
 SMALL = Layout(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from floss_sim.learners import Unlearned
-from floss_sim.messages import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.protocol import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
 
 
 class FakeLearner(Unlearned):

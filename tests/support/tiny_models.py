@@ -26,8 +26,8 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from floss_sim.layout import Layout, build_layout
 from floss_sim.tasks.task import ClientSection
+from floss_sim.vectors.layout import Layout, build_layout
 
 IMAGES, TEXTS, NEXT_TOKEN = "image-classification", "text-classification", "next-token"
 AUTO = {

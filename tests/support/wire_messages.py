@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import Layout, TensorSpec
+from floss_sim.vectors.layout import Layout, TensorSpec
 from floss_sim.wire import decode
 from floss_sim.wire.index_codes import HELD
 

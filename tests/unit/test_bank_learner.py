@@ -10,9 +10,9 @@ import torch
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.errors import ConfigError
-from floss_sim.messages import NO_STATE, Arrival, Dispatch
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
+from floss_sim.protocol import NO_STATE, Arrival, Dispatch
 from floss_sim.simulator import buffered, deadline
 from floss_sim.training import choose_learner, learner_kind
 from floss_sim.training import passes as module

@@ -8,7 +8,8 @@ import pytest
 from floss_sim import load_task
 from floss_sim.errors import BudgetError, ConfigError
 from floss_sim.network import NetworkProfile
-from floss_sim.records import RunFolder
+from floss_sim.records.folder import RunFolder
+from floss_sim.records.host_notes import host_s_per_round, note_host, total_host_s
 from floss_sim.training import choice
 from floss_sim.training.choice import Company
 from planner.question.budget import parse_budget
@@ -59,14 +60,14 @@ def test_what_is_no_effort_is_refused(text: str):
 
 def test_notes_count_each_opening_once_and_survive_damage(tmp_path: Path):
     folder = RunFolder.open(tmp_path / "run", {"trajectory": {}, "record_version": 0})
-    assert folder.noted() == (0, 0.0)
-    folder.note_host(0, 10, 1.0)
-    folder.note_host(0, 15, 2.0)
-    folder.note_host(15, 45, 5.0)  # opened again: it took longer than all before
+    assert total_host_s(folder.path) == (0, 0.0)
+    note_host(folder.path, 0, 10, 1.0)
+    note_host(folder.path, 0, 15, 2.0)
+    note_host(folder.path, 15, 45, 5.0)  # opened again: it took longer than all before
     with (folder.path / "host.jsonl").open("a") as file:
         file.write('{"round": 9, "host_s": 4}\nno note\n[1]\n')
-    assert folder.noted() == (45, 7.0)
-    assert folder.host_s_per_round() == pytest.approx(7 / 45)
+    assert total_host_s(folder.path) == (45, 7.0)
+    assert host_s_per_round(folder.path) == pytest.approx(7 / 45)
 
 
 def test_a_fraction_is_of_the_grids_rounds(paper: NetworkProfile, tmp_path: Path):

@@ -10,9 +10,9 @@ from tiny_models import CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, tiny_m
 
 from floss_sim.errors import LayoutError, TaskError
 from floss_sim.families import FAMILIES, check_kind, resolve_targets
-from floss_sim.layout import PRETRAINED, Layout, build_layout
 from floss_sim.training.loading import load_backbone
 from floss_sim.training.parameters import parameter_names
+from floss_sim.vectors.layout import PRETRAINED, Layout, build_layout
 
 ODD = {  # the configs in which the shapes differ from the family's usual
     "vit": {"qkv_bias": False, "image_size": [8, 16], "patch_size": [4, 2], "num_channels": 1},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError, LayoutError
-from floss_sim.layout import Layout, TensorSpec, build_layout
+from floss_sim.vectors.layout import Layout, TensorSpec, build_layout
 
 VIT = {
     "model_type": "vit",

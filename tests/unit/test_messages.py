@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError
-from floss_sim.messages import Cohort, Dispatch, Upload, draw_cohort
+from floss_sim.protocol import Dispatch, Upload
+from floss_sim.protocol.sampling import Cohort, draw_cohort
 
 
 @pytest.mark.parametrize(("fleet", "size"), [(1, 1), (50, 1), (50, 5), (50, 50)])

@@ -9,7 +9,6 @@ import pytest
 
 from floss_sim import RunConfig, load_task
 from floss_sim.errors import ConfigError, DensityError, LayoutError
-from floss_sim.layout import Layout, TensorSpec, build_layout
 from floss_sim.methods import (
     METHODS,
     Everything,
@@ -27,6 +26,7 @@ from floss_sim.methods import (
     options_of,
 )
 from floss_sim.rng import Draw
+from floss_sim.vectors.layout import Layout, TensorSpec, build_layout
 
 VALUES = np.array([0.0, -3.0, 1.0, 2.0, -1.0, 0.5, 0.25, -4.0], np.float32)
 

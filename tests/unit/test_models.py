@@ -12,11 +12,11 @@ from peft import PeftModel
 from tiny_models import AUTO, CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
-from floss_sim.layout import LAYOUTS
 from floss_sim.training import export_adapter
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.evaluation import measure
 from floss_sim.training.local import train_locally, work_of
+from floss_sim.vectors.layout import LAYOUTS
 from floss_sim.wire import encode
 
 torch.set_num_threads(1)

@@ -14,9 +14,10 @@ from tests_support import FakeLearner
 
 from floss_sim import load_profile
 from floss_sim.errors import ConfigError
-from floss_sim.messages import Arrival, order_of_clients
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.profile import AvailabilitySection
+from floss_sim.protocol import Arrival
+from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.simulator import (
     RoundOutcome,
     RoundPolicy,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from wire_messages import flat, seeded
 
-from floss_sim.sparsity import random_k_mask, top_k_mask
+from floss_sim.vectors.top_k import random_k_mask, top_k_mask
 from floss_sim.wire import VALUE_CODES, encode, predict_nbytes
 from floss_sim.wire.framing import OVERHEAD_BYTES, fields
 from floss_sim.wire.prediction import index_bytes

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import RecordError, RecordLockedError
-from floss_sim.messages import Snapshot
-from floss_sim.records import RECORD_VERSION, ROUNDS, TRANSFERS, RunFolder, fingerprint
+from floss_sim.fingerprints import fingerprint
+from floss_sim.protocol import Snapshot
+from floss_sim.records.folder import RunFolder
+from floss_sim.records.schema import RECORD_VERSION, ROUNDS, TRANSFERS
 
 DESCRIPTION = {
     "record_version": RECORD_VERSION,
@@ -151,7 +153,7 @@ def test_a_damaged_checkpoint_is_an_error(folder: RunFolder):
 
 def test_a_second_writer_is_refused_while_the_first_holds_the_lock(folder: RunFolder):
     code = (
-        "import sys; from pathlib import Path; from floss_sim.records import RunFolder\n"
+        "import sys; from pathlib import Path; from floss_sim.records.folder import RunFolder\n"
         "with RunFolder.read(Path(sys.argv[1])).lock():\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

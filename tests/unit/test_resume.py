@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, run
-from floss_sim.messages import Snapshot
 from floss_sim.methods import Exchange, method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.records import _pack, _unpack
+from floss_sim.protocol import Snapshot
+from floss_sim.records.checkpoint import pack, unpack
 from floss_sim.run import conditions
 from floss_sim.simulator import RoundPolicy, buffered, deadline, first_k
 from floss_sim.training import open_learner
@@ -67,7 +67,7 @@ def folder_of(path: Path, config: RunConfig) -> RunFolder:
 
 def same(one: Snapshot, other: Snapshot) -> bool:
     """Whether two snapshots hold the same arrays, bit for bit."""
-    packed, others = _pack(one), _pack(other)
+    packed, others = pack(one), pack(other)
     return packed.keys() == others.keys() and all(
         np.array_equal(packed[name], others[name]) for name in packed
     )
@@ -185,6 +185,6 @@ def test_a_folder_timed_anew_keeps_what_its_clients_keep(
 def test_client_states_are_packed_by_client_and_name():
     states = {3: {"residual": np.ones(2, np.float32)}, 12: {"residual": np.zeros(2, np.float32)}}
     snapshot = Snapshot(5, {"P": np.arange(2, dtype=np.float32)}, states)
-    assert set(_pack(snapshot)) == {"P", "client/3/residual", "client/12/residual"}
-    assert same(_unpack(5, _pack(snapshot)), snapshot)
-    assert set(_unpack(5, _pack(snapshot)).clients) == {3, 12}
+    assert set(pack(snapshot)) == {"P", "client/3/residual", "client/12/residual"}
+    assert same(unpack(5, pack(snapshot)), snapshot)
+    assert set(unpack(5, pack(snapshot)).clients) == {3, 12}

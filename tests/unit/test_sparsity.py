@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError, DensityError
-from floss_sim.sparsity import format_density, kept_count, parse_density, top_k_mask
+from floss_sim.vectors.density import format_density, kept_count, parse_density
+from floss_sim.vectors.top_k import top_k_mask
 
 
 def vector(*values: float) -> np.ndarray:

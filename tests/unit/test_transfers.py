@@ -5,10 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from floss_sim import transfers
-from floss_sim.records import TRANSFERS
+from floss_sim.records import transfer_table
+from floss_sim.records.schema import TRANSFERS
+from floss_sim.records.transfer_table import TransferTable
 from floss_sim.simulator import Transfer
-from floss_sim.transfers import TransferTable
 
 
 def row(number: int) -> Transfer:
@@ -23,7 +23,7 @@ def test_the_fields_of_a_transfer_are_the_columns_of_the_record():
 
 @pytest.mark.parametrize("part", [1, 4, 1000])
 def test_rows_come_back_in_order_whatever_the_parts(part: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transfers, "_ROWS", part)
+    monkeypatch.setattr(transfer_table, "_ROWS", part)
     table = TransferTable()
     for first in range(0, 12, 3):
         table.extend([row(i) for i in range(first, first + 3)])

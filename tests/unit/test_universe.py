@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from wire_messages import adapters, flat, seeded
 
-from floss_sim.layout import Layout, TensorSpec
+from floss_sim.vectors.layout import Layout, TensorSpec
 from floss_sim.wire.universe import Cells, Universe
 
 LAYOUTS = {

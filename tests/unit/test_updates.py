@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from floss_sim.layout import build_layout
-from floss_sim.messages import NO_STATE
 from floss_sim.methods import Exchange, TopK, floss, floss_tiers, method_from_name
-from floss_sim.sparsity import top_k_mask
+from floss_sim.protocol import NO_STATE
 from floss_sim.training import updates as module
 from floss_sim.training.local import Work
 from floss_sim.training.updates import cut, rows_of, whole
+from floss_sim.vectors.layout import build_layout
+from floss_sim.vectors.top_k import top_k_mask
 
 CPU = torch.device("cpu")
 VIT = {"model_type": "vit", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2}

@@ -9,7 +9,7 @@ import pytest
 from wire_messages import bits, by_hand, flat, refused, seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import Layout
+from floss_sim.vectors.layout import Layout
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode, encode, sent_entries
 from floss_sim.wire.framing import OVERHEAD_BYTES, fields
 from floss_sim.wire.index_codes import BITMAP, HELD, NONE, RICE

@@ -9,9 +9,14 @@ import pytest
 
 from floss_sim import load_task
 from floss_sim.errors import PayloadError
-from floss_sim.layout import LORA_A, Layout, TensorSpec, build_layout
-from floss_sim.sparsity import top_k_mask
 from floss_sim.training.peers import torch_bytes
+from floss_sim.vectors.layout import (
+    LORA_A,
+    Layout,
+    TensorSpec,
+    build_layout,
+)
+from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, encode
 from floss_sim.wire.floor import floor_bits
 from floss_sim.wire.framing import OVERHEAD_BYTES

@@ -9,7 +9,7 @@ import pytest
 from wire_messages import adapters, by_hand, flat, refused, seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.layout import Layout, TensorSpec
+from floss_sim.vectors.layout import Layout, TensorSpec
 from floss_sim.wire import INDEX_CODES, decode, encode
 from floss_sim.wire.framing import Frame, fields, pack
 from floss_sim.wire.index_codes import BITMAP, NONE, RICE

@@ -22,12 +22,12 @@ import task
 import torch
 
 from floss_sim import RunConfig, load_profile, run
-from floss_sim.layout import Layout
 from floss_sim.methods import method_from_name
 from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
 from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.cohort import train_together
 from floss_sim.training.local import Work
+from floss_sim.vectors.layout import Layout
 
 LOCAL = ClientSection(
     learning_rate=task.LEARNING_RATE, momentum=0, batch_size=task.BATCH, epochs=1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from floss_sim.records import TRANSFERS
+from floss_sim.records.schema import TRANSFERS
 
 _ROWS = 10_000  # rows are gathered, then kept as columns: in a tenth of the memory
 

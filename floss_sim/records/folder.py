@@ -1,11 +1,11 @@
-"""The run record: what a run did, in columns with units, committed atomically.
+"""The run folder: a run record on disk, committed atomically.
 
 A run folder holds::
 
     run.json                  what is being run: settings, fingerprints, provenance (never changes)
     manifest.json             what is committed: rounds, timing, and the names of the files below
-    rounds-*.parquet          one row a round          (ROUNDS)
-    transfers-*.parquet       one row a transfer       (TRANSFERS)
+    rounds-*.parquet          one row a round          (schema.ROUNDS)
+    transfers-*.parquet       one row a transfer       (schema.TRANSFERS)
     model-*.floss             P * M at each evaluated round, as the wire message of a download
     checkpoint-*.safetensors  the learner's state after the last committed round
     test.json                 test metrics by round, once they have been asked for
@@ -19,108 +19,24 @@ the last committed state. One writer at a time holds ``run.lock``.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import os
-import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from floss_sim.errors import RecordError, RecordLockedError
-from floss_sim.messages import Dispatch, Snapshot
-
-RECORD_VERSION = 2
-
-
-def _schema(*columns: tuple[str, pa.DataType, bool, str]) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(name, kind, nullable, metadata={"description": description})
-            for name, kind, nullable, description in columns
-        ]
-    )
-
-
-ROUNDS = _schema(
-    ("round", pa.int32(), False, "1-based number of the round"),
-    ("version", pa.int32(), False, "global version after the round's server step"),
-    ("opened_at_s", pa.float64(), False, "simulated instant of the first dispatch, seconds"),
-    ("closed_at_s", pa.float64(), False, "simulated instant of the server step, seconds"),
-    ("reports", pa.int32(), False, "updates that were aggregated"),
-    (
-        "down_bytes",
-        pa.int64(),
-        False,
-        "payload bytes sent in downloads, first ones included",
-    ),
-    ("up_bytes", pa.int64(), False, "payload bytes sent in all uploads of the round"),
-    ("wasted_bytes", pa.int64(), False, "of these, bytes for updates that were not aggregated"),
-    ("wire_bytes", pa.int64(), False, "bytes on the wire, headers and set-up included"),
-    ("accuracy", pa.float64(), True, "validation accuracy of P * M, 0 to 1; null: not evaluated"),
-    ("loss", pa.float64(), True, "validation cross-entropy of P * M, nats"),
-    ("dense_accuracy", pa.float64(), True, "diagnostic: validation accuracy of dense P"),
-    ("dense_loss", pa.float64(), True, "diagnostic: validation cross-entropy of dense P, nats"),
-)
-TRANSFERS = _schema(
-    ("sequence", pa.int64(), False, "number of the dispatch in the run, from 0"),
-    ("round", pa.int32(), False, "1-based round in which the update was aggregated or lost"),
-    ("client", pa.int32(), False, "client, 0 to fleet - 1"),
-    (
-        "direction",
-        pa.string(),
-        False,
-        "'down': server to client; 'up': client to server; 'first': downloaded once by a client",
-    ),
-    ("version", pa.int32(), False, "global version that the client downloaded"),
-    ("nbytes", pa.int64(), False, "encoded bytes of the payload"),
-    ("entries", pa.int64(), False, "adapter entries that the payload carries"),
-    ("examples", pa.int32(), False, "local examples; 0 for downloads"),
-    (
-        "started_at_s",
-        pa.float64(),
-        False,
-        "simulated instant at which the transfer starts, seconds",
-    ),
-    (
-        "ended_at_s",
-        pa.float64(),
-        False,
-        "simulated instant of the last byte's arrival or of an interruption, seconds",
-    ),
-    ("sent_bytes", pa.int64(), False, "bytes of the payload that were sent"),
-    ("wire_bytes", pa.int64(), False, "bytes on the wire, headers and set-up included"),
-    ("alone_s", pa.float64(), False, "seconds that the transfer takes where nobody else sends"),
-    ("fate", pa.string(), False, "aggregated, late, cancelled, dropped or offline"),
-)
-_SCHEMAS = {"rounds": ROUNDS, "transfers": TRANSFERS}
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as data: its description and its two tables (schemas ROUNDS and TRANSFERS)."""
-
-    description: Mapping[str, Any]
-    rounds: pa.Table
-    transfers: pa.Table
-
-    def evaluated(self) -> pa.Table:
-        """Return the evaluated rounds: the columns of ROUNDS plus cumulative ``total_bytes``."""
-        both = pc.cumulative_sum(pc.add(self.rounds["down_bytes"], self.rounds["up_bytes"]))
-        table = self.rounds.append_column("total_bytes", both)
-        return table.filter(pc.is_valid(table["accuracy"]))
+from floss_sim.files import write_atomically
+from floss_sim.protocol import Snapshot
+from floss_sim.records.checkpoint import pack, unpack
+from floss_sim.records.schema import RECORD_VERSION, SCHEMAS, RunRecord
 
 
 @dataclass(frozen=True)
@@ -139,26 +55,6 @@ class Committed:
         """Return the names of all files that are part of the record."""
         parts = {name for names in self.parts.values() for name in names}
         return parts | set(self.models.values()) | {self.checkpoint}
-
-
-def fingerprint(ingredients: Mapping[str, Any]) -> str:
-    """Return the SHA-256 in hex of a JSON-able mapping, whatever its key order."""
-    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part.
-
-    Raises:
-        RecordError: The file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror}") from None
 
 
 class RunFolder:
@@ -260,11 +156,11 @@ class RunFolder:
             RecordError: A committed file is missing or damaged.
         """
         parts = self.committed().parts
-        tables = {kind: self._table(kind, parts.get(kind, ())) for kind in _SCHEMAS}
+        tables = {kind: self._table(kind, parts.get(kind, ())) for kind in SCHEMAS}
         return RunRecord(self.description, tables["rounds"], tables["transfers"])
 
     def _table(self, kind: str, names: Sequence[str]) -> pa.Table:
-        schema = _SCHEMAS[kind]
+        schema = SCHEMAS[kind]
         try:
             tables = [pq.read_table(self.path / name, schema=schema) for name in names]
         except (OSError, pa.ArrowException) as error:
@@ -280,7 +176,7 @@ class RunFolder:
         committed = self.committed()
         path = self.path / committed.checkpoint
         try:
-            return _unpack(committed.checkpoint_version, load_file(path))
+            return unpack(committed.checkpoint_version, load_file(path))
         except (OSError, SafetensorError) as error:
             raise RecordError(f"cannot read {path}: {error}") from None
 
@@ -326,7 +222,7 @@ class RunFolder:
                 for kind, rows in (("rounds", rounds), ("transfers", transfers))
             }
             checkpoint = f"checkpoint-{stem}.safetensors"
-            save_file(_pack(snapshot), self.path / checkpoint)
+            save_file(pack(snapshot), self.path / checkpoint)
             names = {number: f"model-{number:06d}.floss" for number in models}
             for number, blob in models.items():
                 (self.path / names[number]).write_bytes(blob)
@@ -351,7 +247,7 @@ class RunFolder:
     ) -> str:
         name = f"{stem}.parquet"
         if not isinstance(rows, pa.Table):
-            rows = pa.Table.from_pylist(list(rows), schema=_SCHEMAS[kind])
+            rows = pa.Table.from_pylist(list(rows), schema=SCHEMAS[kind])
         pq.write_table(rows, self.path / name)
         return name
 
@@ -369,41 +265,6 @@ class RunFolder:
             for path in self.path.glob(pattern):
                 if path.name not in named:
                     path.unlink(missing_ok=True)
-
-    def note_host(
-        self, after: int, round_: int, seconds: float, device_peak_bytes: int | None = None
-    ) -> None:
-        """Append what a run has taken since it was opened, for people and estimates.
-
-        Args:
-            after: Rounds that were committed when it was opened.
-            round_: The last round now.
-            seconds: Host seconds in between.
-            device_peak_bytes: The most memory of the device that trains, if it is not the host.
-        """
-        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        note = {"after": after, "round": round_, "host_s": seconds, "peak_memory_kb": peak_kb}
-        if device_peak_bytes is not None:
-            note["device_peak_kb"] = device_peak_bytes // 1024
-        with (self.path / "host.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(note) + "\n")
-
-    def noted(self) -> tuple[int, float]:
-        """Return for how many rounds host seconds were noted, and these; lost notes are skipped."""
-        path, last = self.path / "host.jsonl", dict[int, tuple[int, float]]()
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            try:
-                note = json.loads(line)
-                after, round_, seconds = int(note["after"]), int(note["round"]), note["host_s"]
-                last[after] = round_ - after, float(seconds)
-            except (ValueError, KeyError, TypeError):
-                continue
-        return sum(n for n, _ in last.values()), math.fsum(s for _, s in last.values())
-
-    def host_s_per_round(self) -> float | None:
-        """Return the mean host seconds of a round as noted; None where nothing usable is."""
-        rounds, seconds = self.noted()
-        return seconds / rounds if rounds else None
 
     def note_divergence(self, reason: str) -> None:
         """Keep why the run cannot go on: the same trajectory diverges every time.
@@ -437,48 +298,6 @@ class RunFolder:
         path = self.path / "test.json"
         known = _read_json(path) if path.exists() else {}
         write_atomically(path, json.dumps({**known, str(round_): dict(metrics)}, indent=1) + "\n")
-
-
-def _pack(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
-    """Return one flat mapping of a snapshot's tensors and its clients' states."""
-    clients = {
-        f"client/{client}/{name}": tensor
-        for client, state in snapshot.clients.items()
-        for name, tensor in state.items()
-    }
-    flights = {
-        f"flight/{sent.sequence}/{key}": array
-        for sent in snapshot.in_flight
-        for key, array in _pack_dispatch(sent).items()
-    }
-    return {**snapshot.tensors, **clients, **flights}
-
-
-def _pack_dispatch(sent: Dispatch) -> dict[str, NDArray[Any]]:
-    numbers = [sent.client, sent.version, sent.nbytes, sent.entries, sent.held]
-    return {"numbers": np.array(numbers, np.int64), "blob": np.frombuffer(sent.blob, np.uint8)}
-
-
-def _unpack(version: int, tensors: Mapping[str, NDArray[Any]]) -> Snapshot:
-    own: dict[str, NDArray[Any]] = {}
-    clients: dict[int, dict[str, NDArray[Any]]] = {}
-    flights: dict[int, dict[str, NDArray[Any]]] = {}
-    for name, tensor in tensors.items():
-        kind, _, rest = name.partition("/")
-        if kind in ("client", "flight"):
-            number, _, key = rest.partition("/")
-            nested = clients if kind == "client" else flights
-            nested.setdefault(int(number), {})[key] = tensor
-        else:
-            own[name] = tensor
-    sent = (_unpack_dispatch(number, arrays) for number, arrays in sorted(flights.items()))
-    return Snapshot(version, own, clients, tuple(sent))
-
-
-def _unpack_dispatch(sequence: int, arrays: Mapping[str, NDArray[Any]]) -> Dispatch:
-    client, version, nbytes, entries, held = (int(n) for n in arrays["numbers"])
-    blob = arrays["blob"].tobytes()
-    return Dispatch(sequence, client, version, nbytes, entries, blob, held)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import LayoutError
 from floss_sim.families import NEXT_TOKEN, Config, Family, family_of, resolve_targets
 from floss_sim.rng import stream
-from floss_sim.sparsity import Vector
+from floss_sim.vectors.top_k import Vector
 
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
 BIAS, WEIGHT = "bias", "weight"
