@@ -3,14 +3,13 @@
 Importing this package loads no training framework; :func:`floss_sim.training.open_learner` does.
 """
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import FlossError
 from floss_sim.methods import dense, floss
 from floss_sim.network import load_profile
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RunRecord
-from floss_sim.retiming import retime
-from floss_sim.run import run, size_only
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.lockstep import run, size_only
+from floss_sim.runs.retiming import retime
 from floss_sim.tasks import load_task
 from floss_sim.training import open_learner
 

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import BudgetError, FlossError, PlanError
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RunRecord
-from floss_sim.retiming import retime
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.retiming import retime
 from floss_sim.training import export_adapter
 from planner.forecasts.intervals import LEVEL
 from planner.plans.plan import Outcome, Plan, cut

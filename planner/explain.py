@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import get_args
 
 from floss_sim.network import NetworkProfile
-from floss_sim.records.schema import RunRecord
+from floss_sim.records import RunRecord
 from planner.forecasts.forecast import Forecast, forecast
 from planner.forecasts.intervals import intervals
 from planner.plans.explanation import Axis, Explanation, Kind, More, Neighbour, Range, Stop

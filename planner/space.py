@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
 from floss_sim.methods import Method, method_from_name
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from floss_sim.config import RunConfig
 from floss_sim.methods import dense
+from floss_sim.runs.config import RunConfig
 from floss_sim.wire import plain_nbytes
 
 HERE = Path(__file__).parent

@@ -15,9 +15,9 @@ from cuts import RATIOS, RUN, TESTED, at_budget, best, budget, load, over_seeds,
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from floss_sim.config import RunConfig
 from floss_sim.methods import dense
-from floss_sim.plots import save
+from floss_sim.plots.figure import save
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import load_task
 from floss_sim.vectors.density import format_density
 

@@ -16,10 +16,10 @@ from typing import Any
 import simpy
 
 from floss_sim import RunConfig, floss, load_profile, load_task, size_only
-from floss_sim.learners import SameExamples
 from floss_sim.network import NetworkProfile, wires
 from floss_sim.network.profile import CellsSection
 from floss_sim.network.sharing import FairShare
+from floss_sim.runs.size_only_learner import SameExamples
 
 MOBILE = str(Path(__file__).with_name("mobile.toml"))
 EXAMPLES = 29  # of each client

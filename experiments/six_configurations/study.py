@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from floss_sim import RunConfig, load_task
 from floss_sim.fingerprints import fingerprint
-from floss_sim.plots import save
+from floss_sim.plots.figure import save
 from floss_sim.training import resolve_device
 from planner.space import Candidate
 from planner.training.store import CurveStore, default_root

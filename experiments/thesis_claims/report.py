@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from floss_sim.plots import save
+from floss_sim.plots.figure import save
 
 HERE = Path(__file__).parent
 AXES = (

@@ -12,9 +12,9 @@ import copy
 import torch
 from torch.nn import functional
 
-from floss_sim.config import RunConfig
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.adapters import with_adapters
 from floss_sim.training.inputs import Tensors, reader
 from floss_sim.training.loading import load_backbone

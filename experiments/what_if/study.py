@@ -19,17 +19,17 @@ from statistics import fmean
 from typing import Any
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, open_learner, run
-from floss_sim.accounting import account
-from floss_sim.changes import all_changed
-from floss_sim.comparison import Configuration
+from floss_sim.analysis.comparison import Configuration
+from floss_sim.analysis.costs import account
+from floss_sim.analysis.what_if import replayable, scenario
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
+from floss_sim.network.changes import all_changed
 from floss_sim.network.transport import Transport
-from floss_sim.run import check_conditions, conditions
+from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.simulator import parse_policy
 from floss_sim.training import learner_kind
 from floss_sim.units import format_bytes, format_duration
-from floss_sim.whatif import replayable, scenario
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.csv
 import typer
 
-from floss_sim.accounting import COSTS, SECONDS, Account, Carried, account, carried
-from floss_sim.changes import named
+from floss_sim.analysis.costs import COSTS, SECONDS, Account, Carried, account, carried
 from floss_sim.cli.common import SIZES_LEGEND, JsonOption, note, plain_table, show_whole
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.records.folder import RunFolder
-from floss_sim.retiming import retime
-from floss_sim.run import timing_of
+from floss_sim.network.changes import named
+from floss_sim.records import RunFolder
+from floss_sim.runs.conditions import timing_of
+from floss_sim.runs.retiming import retime
 from floss_sim.simulator import wait_all
 from floss_sim.units import format_bytes, format_duration
 

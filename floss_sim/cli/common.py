@@ -25,10 +25,10 @@ from rich.table import Table
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from floss_sim.changes import changed
-from floss_sim.comparison import Configuration, Point
+from floss_sim.analysis.comparison import Configuration, Point
 from floss_sim.errors import ConfigError, FlossError
 from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.changes import changed
 from floss_sim.tasks import Task
 from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from floss_sim.analysis.comparison import Axis, Comparison, Limit, Reading, parse_limit
+from floss_sim.analysis.comparison import compare as compare_runs
+from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.cli.common import (
     JsonOption,
     check_picture,
@@ -21,10 +24,7 @@ from floss_sim.cli.common import (
     point_json,
     show_whole,
 )
-from floss_sim.comparison import Axis, Comparison, Limit, Reading, parse_limit
-from floss_sim.comparison import compare as compare_runs
 from floss_sim.files import write_atomically
-from floss_sim.recorded import find_runs
 from floss_sim.units import format_bytes, format_duration
 
 HELP = """Put recorded runs beside each other: one table, one picture.
@@ -88,7 +88,8 @@ def _draw(
     target: float | None,
     out: Path,
 ) -> None:
-    from floss_sim.plots import comparison_frame, draw_comparison, save
+    from floss_sim.plots.accuracy import comparison_frame, draw_comparison
+    from floss_sim.plots.figure import save
 
     frame = comparison_frame(reading.configuration for reading in readings)
     at = limit.amount if limit and limit.axis == x else None

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from floss_sim.analysis.comparison import Comparison
+from floss_sim.analysis.crossover import Crossover
 from floss_sim.cli.common import plain_table, show_whole
-from floss_sim.comparison import Comparison
-from floss_sim.crossover import Crossover
 from floss_sim.units import format_duration
 
 
@@ -28,7 +28,8 @@ def show_crossovers(
     Raises:
         RecordError: The picture cannot be written.
     """
-    from floss_sim.plots import crossover_frame, draw_crossovers, save
+    from floss_sim.plots.figure import save
+    from floss_sim.plots.replayed_runs import crossover_frame, draw_crossovers
 
     frame = crossover_frame(crossovers)
     target, name = crossovers[0].target, crossovers[0].sweep.name

@@ -134,7 +134,8 @@ def _fitted(tests: SpeedTests, law: str, classes: int | None) -> Fit:
 
 
 def _draw(fitted: Fit, picture: Path) -> None:
-    from floss_sim.plots import draw_fit, fit_frame, save
+    from floss_sim.plots.figure import save
+    from floss_sim.plots.network_fit import draw_fit, fit_frame
 
     tests = fitted.tests
     what = f"{fitted.shares.size} classes" if fitted.law == "classes" else "Rows"

@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from floss_sim.changes import CHANGES, all_changed
+from floss_sim.analysis.comparison import Comparison, check_evaluated
+from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
+from floss_sim.analysis.recorded_runs import find_runs
+from floss_sim.analysis.what_if import Scenario, recorded_network, replayable, scenarios
 from floss_sim.cli.common import (
     JsonOption,
     check_picture,
@@ -22,13 +25,10 @@ from floss_sim.cli.common import (
     show_whole,
 )
 from floss_sim.cli.crossovers import show_crossovers
-from floss_sim.comparison import Comparison, check_evaluated
-from floss_sim.crossover import common_target, crossover, parse_sweep
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.recorded import find_runs
+from floss_sim.network.changes import CHANGES, all_changed
 from floss_sim.units import format_bytes, format_duration
-from floss_sim.whatif import Scenario, recorded_network, replayable, scenarios
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
 
@@ -136,7 +136,8 @@ def _distinct(profiles: Iterable[NetworkProfile]) -> list[NetworkProfile]:
 def _draw(
     comparison: Comparison, lines: Sequence[Scenario], target: float | None, out: Path
 ) -> Path | None:
-    from floss_sim.plots import draw_replay, replay_frame, save
+    from floss_sim.plots.figure import save
+    from floss_sim.plots.replayed_runs import draw_replay, replay_frame
 
     frame = replay_frame(lines)
     if not len(frame):  # no evaluated round

@@ -33,14 +33,13 @@ from floss_sim.cli.common import (
     with_backbone,
 )
 from floss_sim.cli.summary import finish, summary_table
-from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RunRecord
-from floss_sim.run import check_conditions, conditions
-from floss_sim.run import run as run_lockstep
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.conditions import check_conditions, conditions
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.lockstep import run as run_lockstep
 from floss_sim.simulator import RoundPolicy, parse_policy
 from floss_sim.tasks import load_task
 from floss_sim.training import LEARNERS, choose_learner, open_learner, resolve_device

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from floss_sim.calibration import calibrate, telling
-from floss_sim.config import RunConfig
 from floss_sim.errors import PayloadError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RunRecord
-from floss_sim.run import size_only
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.calibration import calibrate, telling
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.lockstep import size_only
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
@@ -38,7 +37,8 @@ def finish(
     device: str,
 ) -> dict[str, Any]:
     """Write plot and adapter of a finished run; return its summary."""
-    from floss_sim.plots import draw_run, save
+    from floss_sim.plots.accuracy import draw_run
+    from floss_sim.plots.figure import save
 
     curve = record.evaluated()
     if not curve.num_rows:

@@ -27,9 +27,9 @@ from floss_sim.cli.common import (
     given,
     parse_settings,
 )
-from floss_sim.config import RunConfig
 from floss_sim.methods import dense
 from floss_sim.protocol import NO_STATE
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import TaskData, load_task
 from floss_sim.training import open_learner, resolve_device
 from floss_sim.units import format_bytes, format_duration

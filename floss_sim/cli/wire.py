@@ -16,7 +16,7 @@ from floss_sim.cli.profile_sections import print_transport
 from floss_sim.cli.wire_layout import layout_of_message
 from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 from floss_sim.units import BITS_PER_BYTE
 from floss_sim.vectors.layout import Layout
 from floss_sim.wire.floor import floor_bits

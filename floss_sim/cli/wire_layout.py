@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.errors import ConfigError, LayoutError, RecordError
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 from floss_sim.tasks import load_task
 from floss_sim.vectors.layout import LAYOUTS, Layout, build_layout
 

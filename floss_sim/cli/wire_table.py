@@ -95,7 +95,8 @@ def table(
     layout = layout_of(entries)
     sizes = survey(layout, densities, seed, _peers())
     if out is not None:
-        from floss_sim.plots import draw_formats, formats_frame, save
+        from floss_sim.plots.figure import save
+        from floss_sim.plots.wire_sizes import draw_formats, formats_frame
 
         save(draw_formats(formats_frame(sizes, codes), _title(layout)), out)
     if json_:

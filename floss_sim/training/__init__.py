@@ -20,7 +20,7 @@ from floss_sim.training.choice import (
 from floss_sim.training.device import DEVICES, resolve_device
 
 if TYPE_CHECKING:
-    from floss_sim.config import RunConfig
+    from floss_sim.runs.config import RunConfig
     from floss_sim.training.grid import Grid
     from floss_sim.training.learner import TorchLearner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from floss_sim.config import RunConfig
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.adapters import with_adapters
 from floss_sim.training.dropout import Draws, install
 from floss_sim.training.inputs import Reader, Tensors, reader

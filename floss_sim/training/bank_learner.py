@@ -21,9 +21,9 @@ from itertools import islice
 
 import torch
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.ahead import Ahead
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.evaluation import Question

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from floss_sim.config import RunConfig
 from floss_sim.families import family_of
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.bank import BankBias, BankHead, BankLinear, Batch, Segments
 from floss_sim.training.choice import example_bytes
 from floss_sim.training.dropout import Draws, install

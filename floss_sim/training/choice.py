@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
 from floss_sim.families import family_of
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.device import check_precision
 from floss_sim.vectors.layout import WEIGHT
 

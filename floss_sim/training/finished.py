@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from floss_sim.config import RunConfig
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure
 from floss_sim.training.sameness import keep_bits

@@ -35,7 +35,7 @@ from typing import Any
 
 import torch
 
-from floss_sim.config import RunConfig
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.bank_model import Bank, banked_layers, build_bank
 from floss_sim.training.choice import Company, company_of
 from floss_sim.training.cohort import Party

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
 from floss_sim.protocol import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
 from floss_sim.protocol.weighting import staleness_weight
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.evaluation import Measured, measure
 from floss_sim.training.local import Work, work_of
 from floss_sim.training.server import ServerOptimizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from floss_sim.config import RunConfig
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.bank_model import build_bank_model

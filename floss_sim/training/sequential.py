@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from floss_sim.config import RunConfig
 from floss_sim.protocol import Dispatch
+from floss_sim.runs.config import RunConfig
 from floss_sim.training.backbone import FlatModel
 from floss_sim.training.learner import TorchLearner
 from floss_sim.training.local import train_locally

@@ -2,7 +2,7 @@
 
 Positions: the information of ``count`` of ``universe`` entries in the best code. Values: what the
 largest magnitudes of as many normal draws really take. Real masks and values differ; what they
-take is measured in a run's first rounds (:mod:`floss_sim.calibration`).
+take is measured in a run's first rounds (:mod:`floss_sim.runs.calibration`).
 """
 
 from __future__ import annotations

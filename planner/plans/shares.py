@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.network import NetworkProfile
-from floss_sim.records.schema import RunRecord
+from floss_sim.records import RunRecord
 from floss_sim.units import BITS_PER_BYTE
 from planner.plans.explanation import RoundTime
 from planner.question.budget import Limit

@@ -21,10 +21,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from floss_sim.learners import Unlearned
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.protocol import ClientState, Dispatch, Upload
 from floss_sim.rng import stream
+from floss_sim.runs.no_training import NoTraining
 from floss_sim.simulator import simulate, wait_all
 from planner.question.traffic import Floats, Ints, Traffic
 
@@ -166,7 +166,7 @@ def _draws(profile: NetworkProfile, clients: int) -> bool:
     return any(link.jitter_s for link in links) or links != list(other.links(clients))
 
 
-class _Told(Unlearned):
+class _Told(NoTraining):
     """A learner whose messages are told beforehand."""
 
     def __init__(self, traffic: Traffic) -> None:

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from floss_sim.calibration import Calibration
 from floss_sim.errors import BudgetError
+from floss_sim.runs.calibration import Calibration
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import plain_nbytes
 from planner.question.budget import Limit

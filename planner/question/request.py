@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task
 from planner.question.budget import Budget
 from planner.question.objective import BEST, Objective

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from floss_sim.calibration import Calibration
-from floss_sim.config import RunConfig
 from floss_sim.network import ClientLink
 from floss_sim.protocol.sampling import draw_cohort
-from floss_sim.records.schema import RunRecord
+from floss_sim.records import RunRecord
+from floss_sim.runs.calibration import Calibration
+from floss_sim.runs.config import RunConfig
 from floss_sim.units import BITS_PER_BYTE
 
 Ints = NDArray[np.int64]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from floss_sim.plots import mark_target
+from floss_sim.plots.figure import mark_target
 from planner.forecasts.intervals import LEVEL
 from planner.question.objective import Point
 

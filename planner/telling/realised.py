@@ -78,7 +78,7 @@ def save(applied: Applied, folder: Path) -> None:
     Raises:
         RecordError: A file cannot be written.
     """
-    from floss_sim import plots as base
+    from floss_sim.plots import figure as base
     from planner.telling.plots import applied_frame, draw_applied
 
     write_model(applied, folder)

@@ -166,7 +166,7 @@ def save(plan: Plan, folder: Path) -> None:
     Raises:
         RecordError: The folder or a file cannot be written.
     """
-    from floss_sim import plots as base
+    from floss_sim.plots import figure as base
     from planner.telling.plots import curves_frame, draw_front, draw_plan, front_frame
 
     ensure(folder)

@@ -19,11 +19,11 @@ from typing import Annotated
 from filelock import FileLock
 from pydantic import Field, TypeAdapter, ValidationError
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
 from floss_sim.files import write_atomically
 from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import NO_STATE
+from floss_sim.runs.config import RunConfig
 from floss_sim.training import open_learner
 from planner.training.workers import meet, submit
 

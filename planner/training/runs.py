@@ -8,10 +8,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from statistics import median
 
-from floss_sim.calibration import Calibration, telling
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RunRecord
-from floss_sim.retiming import retime
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.calibration import Calibration, telling
+from floss_sim.runs.retiming import retime
 from planner.forecasts.noise import smoothed
 from planner.plans.plan import Outcome, cut
 from planner.progress import OnProgress, Progress

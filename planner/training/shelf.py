@@ -8,9 +8,8 @@ from functools import cached_property
 from statistics import median
 
 from floss_sim.errors import RecordError
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder, RunRecord
 from floss_sim.records.host_notes import host_s_per_round
-from floss_sim.records.schema import RunRecord
 from planner.question.request import Request
 from planner.search import Curve
 from planner.space import Candidate

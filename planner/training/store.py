@@ -15,10 +15,10 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from floss_sim.config import RunConfig
 from floss_sim.network import load_profile
-from floss_sim.records.folder import RunFolder
-from floss_sim.run import run
+from floss_sim.records import RunFolder
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.lockstep import run
 from floss_sim.training import learner_kind, open_learner, side_by_side, test_metrics
 
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time

@@ -26,8 +26,8 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from floss_sim.config import RunConfig
 from floss_sim.errors import FlossError, NonFiniteUpdateError
+from floss_sim.runs.config import RunConfig
 from floss_sim.training import company_of
 from planner.training.store import CurveStore
 

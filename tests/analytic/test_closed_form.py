@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests_support import FakeLearner
 
 from floss_sim import RunConfig, RunRecord, load_profile, run, size_only
-from floss_sim.learners import SizeOnlyLearner
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.protocol.sampling import draw_cohort, order_of_clients
+from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.simulator import simulate, wait_all
 
 RATES = st.floats(1e3, 1e10)

@@ -21,8 +21,8 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'profiles', 'list']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'replay', '--help']; c.main()",
-        "import floss_sim.comparison",
-        "import floss_sim.whatif, floss_sim.crossover",
+        "import floss_sim.analysis.comparison",
+        "import floss_sim.analysis.what_if, floss_sim.analysis.crossover",
         "import floss_sim.cli.wire",
     ],
 )

@@ -20,9 +20,9 @@ import pytest
 import simpy
 
 from floss_sim import RunConfig, floss, load_profile, load_task, size_only
-from floss_sim.learners import SameExamples, SizeOnlyLearner
 from floss_sim.network import NetworkProfile
-from floss_sim.retiming import retime
+from floss_sim.runs.retiming import retime
+from floss_sim.runs.size_only_learner import SameExamples, SizeOnlyLearner
 from floss_sim.simulator import simulate, wait_all
 
 CASE = Path(__file__).parents[2] / "experiments" / "scale" / "case.py"

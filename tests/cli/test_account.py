@@ -10,7 +10,7 @@ import pytest
 from tests_support import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 
 OWN = commands.OWN.replace('date = "2026"', 'date = "2026"\nfirst_download = "1MB"')
 

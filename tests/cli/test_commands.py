@@ -13,7 +13,7 @@ import pytest
 import floss_sim.cli
 import planner.cli
 from floss_sim import load_task
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 
 PLAN = [
     "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",

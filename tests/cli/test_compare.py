@@ -12,7 +12,7 @@ import commands
 import pytest
 from made_runs import make_run
 
-import floss_sim.plots
+from floss_sim.plots import accuracy
 
 LOW = [(0.5, 10_000, 2000, 1.0), (0.75, 10_000, 2000, 2.0)]
 HIGH = [(0.75, 10_000, 4000, 2.0), (1.0, 10_000, 2000, 3.0)]
@@ -107,13 +107,13 @@ def test_the_picture_marks_a_limit_on_its_own_axis(
     monkeypatch, capfd, home: Path, arguments, x, at
 ):
     drawn = []
-    draw = floss_sim.plots.draw_comparison
+    draw = accuracy.draw_comparison
 
     def watch(frame, column, task, **marks):
         drawn.append((column, task, marks))
         return draw(frame, column, task, **marks)
 
-    monkeypatch.setattr(floss_sim.plots, "draw_comparison", watch)
+    monkeypatch.setattr(accuracy, "draw_comparison", watch)
     code, _, _ = call(monkeypatch, capfd, "runs", *arguments)
     assert code == 0
     assert drawn == [(x, "made", {"target": None, "at": at})]

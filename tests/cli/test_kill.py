@@ -14,7 +14,7 @@ from pathlib import Path
 import commands
 import pytest
 
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 
 RUN = [
     sys.executable, "-m", "floss_sim", "run", "--rank", "2", "--down-density", "1/4",

@@ -21,10 +21,10 @@ import pytest
 import torch
 
 from floss_sim import RunConfig, load_task
-from floss_sim.learners import SizeOnlyLearner
 from floss_sim.methods import METHODS, Exchange, MaskHistory, Method, dense, method_from_name
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.weighting import weights
+from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.sequential import SequentialLearner
 from floss_sim.vectors.layout import Layout

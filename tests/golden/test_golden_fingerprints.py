@@ -17,7 +17,7 @@ from floss_sim import RunConfig, load_profile, load_task
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile, packaged_profiles
-from floss_sim.run import conditions, timing_of
+from floss_sim.runs.conditions import conditions, timing_of
 from floss_sim.simulator import buffered, deadline, first_k, wait_all
 from planner.question.origin import Origin
 

@@ -11,7 +11,7 @@ import numpy as np
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import Snapshot
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 from floss_sim.records.schema import RECORD_VERSION
 
 Row = tuple[float | None, int, int, float]  # accuracy, bytes down, bytes up, closed at second

@@ -6,7 +6,7 @@ import pytest
 from tests_support import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
-from floss_sim.accounting import BYTES, COSTS, SECONDS, account
+from floss_sim.analysis.costs import BYTES, COSTS, SECONDS, account
 from floss_sim.network import NetworkProfile
 from floss_sim.network.profile import EnergySection, PricesSection
 from floss_sim.simulator import buffered, first_k

@@ -20,7 +20,7 @@ from floss_sim.errors import NonFiniteUpdateError, TaskError
 from floss_sim.methods import method_from_name
 from floss_sim.methods.exchange import RESIDUAL
 from floss_sim.protocol import NO_STATE, Dispatch
-from floss_sim.run import conditions
+from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import buffered, deadline, first_k, wait_all
 from floss_sim.training import learner as learner_module
 from floss_sim.training import passes as module

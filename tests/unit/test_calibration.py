@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run, size_only
-from floss_sim.calibration import UNCALIBRATED, Calibration, calibrate, telling
+from floss_sim.runs.calibration import UNCALIBRATED, Calibration, calibrate, telling
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from floss_sim import load_profile
-from floss_sim.changes import CHANGES, all_changed, changed, named
 from floss_sim.errors import ProfileError, UnitError
+from floss_sim.network.changes import CHANGES, all_changed, changed, named
 
 SAMPLES = {
     "down": "100Mbit/s",

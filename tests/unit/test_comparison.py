@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
-from floss_sim.comparison import Axis, Comparison, Limit, Point, compare, parse_limit
+from floss_sim.analysis.comparison import Axis, Comparison, Limit, Point, compare, parse_limit
 from floss_sim.errors import ConfigError, RecordError
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 
 LOW = [(0.5, 100, 20, 1.0), (None, 100, 20, 2.0), (0.75, 100, 20, 3.0)]
 HIGH = [(0.625, 100, 28, 2.0), (0.7, 100, 20, 3.0), (1.0, 100, 20, 4.0)]

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from floss_sim import config as config_module
-from floss_sim.config import RunConfig
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods import Method, dense, floss
+from floss_sim.runs import config as config_module
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import load_task
 
 FLOSS = floss(1 / 4, 1 / 16)

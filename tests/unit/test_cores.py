@@ -11,9 +11,9 @@ import pytest
 from filelock import FileLock
 
 from floss_sim import load_task
-from floss_sim.config import RunConfig
 from floss_sim.errors import RecordError
 from floss_sim.network import NetworkProfile
+from floss_sim.runs.config import RunConfig
 from planner.cli.training import training
 from planner.question.budget import parse_budget
 from planner.question.request import Request

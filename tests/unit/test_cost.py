@@ -4,8 +4,8 @@ import pytest
 
 from floss_sim import load_task, run
 from floss_sim.errors import BudgetError, ConfigError, LayoutError
-from floss_sim.learners import SizeOnlyLearner
 from floss_sim.network import NetworkProfile
+from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.wire import plain_nbytes, predict_nbytes
 from planner.question.budget import parse_budget
 from planner.question.cost import price

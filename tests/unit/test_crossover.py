@@ -8,10 +8,10 @@ import pytest
 from made_runs import make_run
 
 from floss_sim import load_profile
-from floss_sim.comparison import Configuration
-from floss_sim.crossover import Crossover, Sweep, common_target, crossover, parse_sweep
+from floss_sim.analysis.comparison import Configuration
+from floss_sim.analysis.crossover import Crossover, Sweep, common_target, crossover, parse_sweep
+from floss_sim.analysis.what_if import replayable
 from floss_sim.errors import ConfigError
-from floss_sim.whatif import replayable
 
 # To 0.8: many small rounds against one large one; with round trips, the large one wins.
 SMALL = [(0.11 * n, 0, 40_000, 0.0) for n in range(1, 9)]

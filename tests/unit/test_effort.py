@@ -8,7 +8,7 @@ import pytest
 from floss_sim import load_task
 from floss_sim.errors import BudgetError, ConfigError
 from floss_sim.network import NetworkProfile
-from floss_sim.records.folder import RunFolder
+from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import host_s_per_round, note_host, total_host_s
 from floss_sim.training import choice
 from floss_sim.training.choice import Company

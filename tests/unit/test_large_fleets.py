@@ -9,7 +9,7 @@ import pytest
 from tests_support import FakeLearner
 
 from floss_sim import RunConfig, floss, load_profile, load_task, size_only
-from floss_sim.learners import SameExamples
+from floss_sim.runs.size_only_learner import SameExamples
 from floss_sim.simulator import simulate, wait_all
 
 MANY = 1_000_000

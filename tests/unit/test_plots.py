@@ -13,23 +13,20 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from floss_sim import load_profile
-from floss_sim.comparison import compare
-from floss_sim.crossover import Crossover, Sweep
+from floss_sim.analysis.comparison import compare
+from floss_sim.analysis.crossover import Crossover, Sweep
+from floss_sim.analysis.what_if import replayable, scenarios
 from floss_sim.network.fitting import fit_classes
 from floss_sim.network.speed_tests import SpeedTests
-from floss_sim.plots import (
-    comparison_frame,
+from floss_sim.plots.accuracy import comparison_frame, draw_comparison
+from floss_sim.plots.network_fit import draw_fit, fit_frame
+from floss_sim.plots.replayed_runs import (
     crossover_frame,
-    draw_comparison,
     draw_crossovers,
-    draw_fit,
-    draw_formats,
     draw_replay,
-    fit_frame,
-    formats_frame,
     replay_frame,
 )
-from floss_sim.whatif import replayable, scenarios
+from floss_sim.plots.wire_sizes import draw_formats, formats_frame
 from floss_sim.wire.survey import layout_of, survey
 
 

@@ -9,8 +9,8 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from floss_sim.config import RunConfig
 from floss_sim.methods import dense
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import load_task
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "real_grid"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
+from floss_sim.analysis.recorded_runs import find_runs, read_run
 from floss_sim.errors import RecordError
-from floss_sim.recorded import find_runs, read_run
 from floss_sim.records.schema import RECORD_VERSION
 
 ROWS = [(None, 100, 10, 1.0), (0.5, 300, 30, 2.0), (0.75, 800, 20, 4.0)]

@@ -11,8 +11,8 @@ import pytest
 from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import Snapshot
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RECORD_VERSION, ROUNDS, TRANSFERS
+from floss_sim.records import ROUNDS, TRANSFERS, RunFolder
+from floss_sim.records.schema import RECORD_VERSION
 
 DESCRIPTION = {
     "record_version": RECORD_VERSION,

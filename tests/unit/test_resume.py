@@ -12,7 +12,7 @@ from floss_sim.methods import Exchange, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import Snapshot
 from floss_sim.records.checkpoint import pack, unpack
-from floss_sim.run import conditions
+from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import RoundPolicy, buffered, deadline, first_k
 from floss_sim.training import open_learner
 from floss_sim.training.bank_learner import BankLearner

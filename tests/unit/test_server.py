@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, dense, load_task, open_learner, run
-from floss_sim import config as config_module
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods import Exchange, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Upload
 from floss_sim.protocol.weighting import weights
+from floss_sim.runs import config as config_module
 from floss_sim.tasks.task import ServerSection
 from floss_sim.training.server import ServerOptimizer
 

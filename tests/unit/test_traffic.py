@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, load_profile, size_only
-from floss_sim.calibration import Calibration
 from floss_sim.network import NetworkProfile
+from floss_sim.runs.calibration import Calibration
 from planner.question.traffic import Traffic
 from planner.space import Candidate
 

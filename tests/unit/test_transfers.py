@@ -5,8 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from floss_sim.records import transfer_table
-from floss_sim.records.schema import TRANSFERS
+from floss_sim.records import TRANSFERS, transfer_table
 from floss_sim.records.transfer_table import TransferTable
 from floss_sim.simulator import Transfer
 

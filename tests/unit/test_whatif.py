@@ -10,9 +10,9 @@ from made_runs import make_run
 from tests_support import CountingLearner
 
 from floss_sim import RunConfig, RunFolder, load_profile, run
+from floss_sim.analysis.what_if import recorded_network, replayable, retime, scenario, scenarios
 from floss_sim.errors import ConfigError, ProfileError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.whatif import recorded_network, replayable, retime, scenario, scenarios
 
 ROWS = [(None, 40_000, 20_000, 0.0), (0.5, 40_000, 4000, 0.0), (0.75, 4000, 400_000, 0.0)]
 

@@ -14,13 +14,20 @@ from statistics import fmean
 
 import numpy as np
 
-from floss_sim.changes import named
-from floss_sim.comparison import Comparison, Configuration, Point, check_task, distinct, grouped
+from floss_sim.analysis.comparison import (
+    Comparison,
+    Configuration,
+    Point,
+    check_task,
+    distinct,
+    grouped,
+)
+from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.errors import ConfigError, ProfileError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.recorded import RecordedRun, read_run
-from floss_sim.records.schema import RunRecord
-from floss_sim.retiming import check_replayable, retime
+from floss_sim.network.changes import named
+from floss_sim.records import RunRecord
+from floss_sim.runs.retiming import check_replayable, retime
 
 _UNNAMED = "unnamed network"
 _SAME = 1e-9  # relative difference of seconds that are called equal

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from floss_sim.errors import ConfigError, RecordError
-from floss_sim.learners import ReplayLearner
 from floss_sim.network import NetworkProfile
-from floss_sim.records.schema import ROUNDS, RunRecord
+from floss_sim.records import ROUNDS, RunRecord
 from floss_sim.records.transfer_table import TransferTable
+from floss_sim.runs.replay_learner import ReplayLearner
 from floss_sim.simulator import simulate, wait_all
 
 

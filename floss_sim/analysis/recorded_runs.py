@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 
 from floss_sim.errors import RecordError
 from floss_sim.fingerprints import fingerprint
-from floss_sim.records.folder import RunFolder
-from floss_sim.records.schema import RunRecord
+from floss_sim.records import RunFolder, RunRecord
 
 _REQUIRED = {"task", "data", "seed"}  # of a trajectory
 

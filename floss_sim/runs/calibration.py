@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floss_sim.records.schema import RunRecord
+from floss_sim.records import RunRecord
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from floss_sim.changes import CHANGES, all_changed
-from floss_sim.comparison import Configuration
+from floss_sim.analysis.comparison import Configuration
+from floss_sim.analysis.what_if import scenario
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
-from floss_sim.whatif import scenario
+from floss_sim.network.changes import CHANGES, all_changed
 
 
 @dataclass(frozen=True)

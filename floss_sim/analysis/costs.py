@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from floss_sim.network import NetworkProfile
 from floss_sim.network.profile import EnergySection, PricesSection
 from floss_sim.network.transport import IDEAL
-from floss_sim.records.schema import RunRecord
+from floss_sim.records import RunRecord
 from floss_sim.simulator import AGGREGATED
 from floss_sim.wire.framing import OVERHEAD_BYTES
 

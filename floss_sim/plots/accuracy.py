@@ -1,0 +1,124 @@
+"""Accuracy curves: of one run, and of configurations side by side."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from floss_sim.analysis.comparison import Configuration
+from floss_sim.plots.figure import (
+    LEGEND_WIDTH,
+    LineStyle,
+    axis_unit,
+    draw_line,
+    line_styles,
+    mark_target,
+    scale_x,
+)
+
+_AXES: Mapping[str, tuple[str, float]] = {
+    "round": ("round", 1),
+    "closed_at_s": ("simulated time (s)", 1),
+    "total_bytes": ("bytes of all clients, both directions (MB)", 1e-6),
+}
+
+
+def draw_accuracy(ax: Axes, curve: pd.DataFrame, x: str, label: str) -> None:
+    """Draw validation accuracy in percent against ``round``, ``closed_at_s`` or ``total_bytes``.
+
+    Args:
+        ax: Where to draw.
+        curve: The evaluated rounds of one run, as ``RunRecord.evaluated()`` returns them.
+        x: A column of the curve.
+        label: Names the run in the legend.
+    """
+    title, scale = _AXES[x]
+    ax.plot(curve[x] * scale, 100 * curve["accuracy"], marker="o", markersize=3, label=label)
+    ax.set_xlabel(title)
+    ax.set_ylabel("validation accuracy of P·M (%)")
+    ax.set_xlim(left=0)
+    ax.grid(alpha=0.3)
+
+
+def draw_run(curve: pd.DataFrame, title: str, label: str) -> Figure:
+    """Return a figure of one run: accuracy against simulated time and against bytes."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    draw_accuracy(left, curve, "closed_at_s", label)
+    draw_accuracy(right, curve, "total_bytes", label)
+    right.set_ylabel("")
+    # Tiers take many words: above the axes they are wrapped, where a legend would cover them.
+    figure.suptitle("\n".join([title, *textwrap.wrap(label, 110)]), fontsize="medium")
+    return figure
+
+
+def comparison_frame(configurations: Iterable[Configuration]) -> pd.DataFrame:
+    """Return one row for each point of each configuration, in their order.
+
+    Columns: ``label``, ``seeds`` (how many), and the fields of ``comparison.Point``.
+    """
+    rows = [
+        {"label": configuration.label, "seeds": len(configuration.runs), **asdict(point)}
+        for configuration in configurations
+        for point in configuration.points
+    ]
+    return pd.DataFrame(rows)
+
+
+def draw_comparison(
+    frame: pd.DataFrame, x: str, task: str, *, target: float | None = None, at: float | None = None
+) -> Figure:
+    """Return a figure of mean validation accuracy in percent, one line and band a configuration.
+
+    The band goes from the lowest to the highest seed at each evaluated round; x is the seeds'
+    mean at that round.
+
+    Args:
+        frame: As :func:`comparison_frame` returns it; the legend keeps its order.
+        x: ``round``, ``closed_at_s`` or ``total_bytes``.
+        task: Named in the title.
+        target: An accuracy, 0 to 1, to mark.
+        at: A place on the axis of x to mark, in the column's unit.
+    """
+    groups = frame.groupby("label", sort=False)
+    curves = [(textwrap.fill(str(label), LEGEND_WIDTH), curve) for label, curve in groups]
+    rows = sum(1 + label.count("\n") for label, _ in curves)
+    figure = Figure(figsize=(10, max(5.0, 0.5 + 0.18 * rows)), layout="constrained")  # inches
+    axes = figure.subplots()
+    name, unit, unit_name = axis_unit(x, frame[x].max())
+    for (label, curve), look in zip(curves, line_styles(), strict=False):
+        draw_configuration(axes, curve, curve[x] / unit, label, look)
+    mark_target(axes, target)
+    if at is not None:
+        axes.axvline(at / unit, color="0.4", linewidth=0.8)
+    scale = scale_x(axes, [float(curve[x].max()) for _, curve in curves])
+    axes.set_xlabel((f"{name} ({unit_name})" if unit_name else name) + scale)
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.grid(alpha=0.3)
+    axes.set_title(f"{task}: {seeds_phrase(frame)}")
+    figure.legend(loc="outside right center", fontsize="small", handlelength=3.6)
+    return figure
+
+
+def draw_configuration(
+    axes: Axes, curve: pd.DataFrame, place: pd.Series[float], label: str, look: LineStyle
+) -> None:
+    """Draw the mean accuracy of a configuration, with a band where it has several seeds."""
+    draw_line(axes, place, 100 * curve["accuracy"], label, look)
+    if curve["seeds"].iloc[0] > 1:
+        low, high = 100 * curve["lowest"], 100 * curve["highest"]
+        axes.fill_between(place, low, high, color=look[0], alpha=0.13, linewidth=0)
+
+
+def seeds_phrase(frame: pd.DataFrame) -> str:
+    """Return what lines and bands are, by the number of seeds."""
+    seeds = sorted(set(frame["seeds"]))
+    if seeds == [1]:
+        return "one seed each"
+    counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"mean of {counts} seeds, band from the lowest to the highest"

@@ -1,0 +1,109 @@
+"""Replayed runs: accuracy on several networks, and time to a target against what is swept."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from floss_sim.analysis.crossover import Crossover
+from floss_sim.analysis.what_if import Scenario
+from floss_sim.plots.accuracy import comparison_frame, draw_configuration, seeds_phrase
+from floss_sim.plots.figure import (
+    LOG_FROM,
+    axis_unit,
+    draw_legend,
+    draw_line,
+    line_styles,
+    make_panels,
+    mark_target,
+    scale_x,
+    write_plainly,
+)
+
+
+def _scale_y(axes: Axes, lowest: float, highest: float) -> str:
+    """Scale the axis of y by its extremes; return what its label must say of it."""
+    if highest <= LOG_FROM * lowest:
+        axes.set_ylim(bottom=0)
+        return ""
+    axes.set_yscale("log", subs=[2, 5])
+    return write_plainly(axes.yaxis)
+
+
+def replay_frame(scenarios: Iterable[Scenario]) -> pd.DataFrame:
+    """Return one row for each point of each scenario, in their order.
+
+    Columns: those of :func:`comparison_frame`, and ``network``.
+    """
+    frames = [comparison_frame([one.configuration]).assign(network=one.title) for one in scenarios]
+    return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+
+
+def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) -> Figure:
+    """Return a figure of mean accuracy in percent against simulated time, one line a network.
+
+    Args:
+        frame: As :func:`replay_frame` returns it, not empty; each label gets its own axes.
+        task: Named in the title.
+        target: An accuracy, 0 to 1, to mark.
+    """
+    groups = frame.groupby("label", sort=False)
+    figure, panels = make_panels(len(groups))
+    looks = dict(zip(frame["network"].unique(), line_styles(), strict=False))
+    name, unit, unit_name = axis_unit("closed_at_s", frame["closed_at_s"].max())
+    for axes, (label, lines) in zip(panels, groups, strict=True):
+        for network, curve in lines.groupby("network", sort=False):
+            place = curve["closed_at_s"] / unit
+            draw_configuration(axes, curve, place, str(network), looks[network])
+        mark_target(axes, target)
+        axes.set_title(textwrap.fill(str(label), 44), fontsize="medium")
+    scale = scale_x(panels[0], list(frame.groupby(["label", "network"])["closed_at_s"].max()))
+    figure.suptitle(f"{task}: {seeds_phrase(frame)}", fontsize="medium")
+    figure.supxlabel(f"{name} ({unit_name}){scale}", fontsize="medium")
+    figure.supylabel("validation accuracy of P·M (%)", fontsize="medium")
+    draw_legend(figure, panels)
+    return figure
+
+
+def crossover_frame(crossovers: Iterable[Crossover]) -> pd.DataFrame:
+    """Return one row for each time that a configuration needs, where it reaches the target.
+
+    Columns: ``network``, ``position`` and ``value`` of the sweep, ``label``, ``seconds``.
+    """
+    rows = [
+        (crossover.network, position, value, label, one)
+        for crossover in crossovers
+        for position, value in enumerate(crossover.sweep.values)
+        for label, one in zip(crossover.labels, crossover.seconds[position], strict=True)
+        if one is not None
+    ]
+    return pd.DataFrame(rows, columns=["network", "position", "value", "label", "seconds"])
+
+
+def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
+    """Return a figure of the time to a target against what is swept, one line a configuration.
+
+    Args:
+        frame: As :func:`crossover_frame` returns it, not empty; each network gets its own axes.
+        title: The figure's.
+        swept: What the values are of.
+    """
+    groups = frame.groupby("network", sort=False)
+    figure, panels = make_panels(len(groups))
+    looks = dict(zip(frame["label"].unique(), line_styles(), strict=False))
+    _, unit, unit_name = axis_unit("closed_at_s", frame["seconds"].max())
+    for axes, (network, lines) in zip(panels, groups, strict=True):
+        for label, line in lines.groupby("label", sort=False):
+            draw_line(axes, line["position"], line["seconds"] / unit, str(label), looks[label])
+        axes.set_title(textwrap.fill(str(network), 44), fontsize="medium")
+        axes.set_xticks(lines["position"].unique(), lines["value"].unique())
+    scale = _scale_y(panels[0], frame["seconds"].min(), frame["seconds"].max())
+    figure.suptitle(title, fontsize="medium")
+    figure.supxlabel(swept, fontsize="medium")
+    figure.supylabel(f"simulated time to the target ({unit_name}){scale}", fontsize="medium")
+    draw_legend(figure, panels)
+    return figure

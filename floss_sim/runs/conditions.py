@@ -1,0 +1,67 @@
+"""Conditions of a run: which network and policy shape training, and the timing fingerprint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from floss_sim.errors import ConfigError
+from floss_sim.fingerprints import fingerprint
+from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.size_only_learner import SizeOnlyLearner
+from floss_sim.simulator import RoundPolicy
+from floss_sim.units import format_duration
+
+_TIMING_SCHEMA = 2  # counted up when the simulator's times change
+
+
+def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPolicy) -> None:
+    """Check before anything is trained that rounds can close as their policy wants.
+
+    Raises:
+        ConfigError: The policy asks for more reports than the cohort has clients, or no client
+            could meet its deadline by predicted sizes, alone on its links.
+        ProfileError: The profile's table has fewer clients than the fleet.
+    """
+    policy.checked(config.server.cohort)
+    links = profile.links(config.fleet.clients)
+    if math.isinf(policy.deadline_s):
+        return
+    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
+
+    def seconds(link: ClientLink, way: str, nbytes: int) -> float:
+        limit = profile.alone_bits_per_s(way)
+        return link.transfer_s(way, nbytes, profile.transport, limit_bits_per_s=limit)
+
+    def alone_s(client: int) -> float:
+        dispatch = learner.dispatch(client, 0)
+        upload, link = learner.train(dispatch, {}), links[client]
+        first_s = seconds(link, "down", profile.first_download) if profile.first_download else 0.0
+        down_s, up_s = seconds(link, "down", dispatch.nbytes), seconds(link, "up", upload.nbytes)
+        return first_s + down_s + link.compute_s(upload.examples) + up_s
+
+    fastest_s = min(alone_s(client) for client in range(config.fleet.clients))
+    if fastest_s > policy.deadline_s:
+        raise ConfigError(
+            f"policy deadline: no client can meet {format_duration(policy.deadline_s)}; by "
+            f"predicted sizes the fastest takes {format_duration(fastest_s)} on {profile.name}"
+        )
+
+
+def timing_of(profile: NetworkProfile, policy_settings: Mapping[str, Any]) -> str:
+    """Return the fingerprint of what times a trajectory: network, policy, and this code's laws."""
+    laws = {"timing_schema": _TIMING_SCHEMA}
+    return fingerprint({**profile.settings(), **policy_settings, **laws})
+
+
+def conditions(profile: NetworkProfile, policy: RoundPolicy) -> dict[str, Any]:
+    """Return what a trajectory must hold where time or chance of the network shape training.
+
+    Empty where rounds wait for all clients and none is ever lost: the network then changes
+    seconds alone.
+    """
+    if not (policy.shapes_training or profile.shapes_training):
+        return {}
+    return {"conditions": {**profile.settings(), **policy.settings()}}

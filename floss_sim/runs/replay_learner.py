@@ -1,0 +1,67 @@
+"""Learner that answers from a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from floss_sim.protocol import (
+    NO_STATE,
+    ClientState,
+    Dispatch,
+    Metrics,
+    Upload,
+)
+from floss_sim.records import RunRecord
+from floss_sim.runs.no_training import NoTraining
+
+
+class ReplayLearner(NoTraining):
+    """Answers from a recorded run, whose models stay in its folder; KeyError past its end.
+
+    Args:
+        record: The run.
+        clients: What each client keeps after it; no earlier state is ever looked at.
+    """
+
+    def __init__(self, record: RunRecord, clients: Mapping[int, ClientState] | None = None) -> None:
+        super().__init__()
+        self._clients = clients or {}
+        transfers = record.transfers.to_pylist()
+        self._transfers = {(row["sequence"], row["direction"]): row for row in transfers}
+        self._rounds = {row["version"]: row for row in record.rounds.to_pylist()}
+
+    def dispatch(self, client: int, sequence: int) -> Dispatch:
+        """Return the recorded download."""
+        row = self._row(client, sequence, "down")
+        return Dispatch(sequence, client, row["version"], row["nbytes"], row["entries"])
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Return the recorded upload."""
+        row = self._row(dispatch.client, dispatch.sequence, "up")
+        return Upload(
+            dispatch.sequence,
+            dispatch.client,
+            row["nbytes"],
+            row["entries"],
+            row["examples"],
+            client_state=self._clients.get(dispatch.client, NO_STATE),
+            lost_state=self._clients.get(dispatch.client, NO_STATE),
+        )
+
+    def knows(self, sequence: int, direction: str) -> bool:
+        """Return whether a transfer was recorded."""
+        return (sequence, direction) in self._transfers
+
+    def _row(self, client: int, sequence: int, direction: str) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = self._transfers[sequence, direction]
+        if row["client"] != client:
+            raise ValueError(f"dispatch {sequence} went to client {row['client']}, not {client}")
+        return row
+
+    def evaluate(self, version: int) -> Metrics | None:
+        """Return the recorded metrics, or None where the version was not evaluated."""
+        row = self._rounds[version]
+        if row["accuracy"] is None:
+            return None
+        return Metrics(row["accuracy"], row["loss"], row["dense_accuracy"], row["dense_loss"])

@@ -1,0 +1,96 @@
+"""Learner that answers with predicted sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import overload
+
+from floss_sim.methods import MaskLedger, Method
+from floss_sim.protocol import (
+    Arrival,
+    ClientState,
+    Dispatch,
+    Upload,
+)
+from floss_sim.runs.calibration import UNCALIBRATED, Calibration
+from floss_sim.runs.no_training import NoTraining
+from floss_sim.vectors.layout import Layout
+
+
+class SameExamples(Sequence[int]):
+    """As many local examples for each client of a fleet of any size; nothing is kept for each."""
+
+    def __init__(self, clients: int, examples: int) -> None:
+        self._clients = clients
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return self._clients
+
+    @overload
+    def __getitem__(self, client: int) -> int: ...
+    @overload
+    def __getitem__(self, client: slice) -> SameExamples: ...
+    def __getitem__(self, client: int | slice) -> int | SameExamples:
+        clients = range(self._clients)[client]
+        return (
+            self._examples if isinstance(clients, int) else type(self)(len(clients), self._examples)
+        )
+
+
+class SizeOnlyLearner(NoTraining):
+    """Answers with predicted sizes; nothing is trained.
+
+    Args:
+        layout: Names the entries.
+        method: Says how many entries travel each way.
+        examples: Local examples of each client, epochs included, by client number.
+        calibration: How real sizes relate to predicted ones.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        method: Method,
+        examples: Sequence[int],
+        calibration: Calibration = UNCALIBRATED,
+    ) -> None:
+        super().__init__()
+        self._layout = layout
+        self._method = method
+        self._examples = examples
+        self._calibration = calibration
+        self._ledger = MaskLedger(len(examples) if method.mask_ledger else 0)
+        self._size = lru_cache(maxsize=4096)(self._predict)
+
+    def _predict(self, way: str, tier: int, version: int, held: int) -> tuple[int, int]:
+        """Return (bytes, entries) of a message."""
+        if way == "down":
+            size = self._method.download_size(self._layout, tier, version, held)
+            predicted = size.nbytes(self._method.down_values)
+        else:
+            size = self._method.upload_size(self._layout, tier, version)
+            predicted = size.nbytes(self._method.up_values)
+        return self._calibration.nbytes(way, predicted), size.count
+
+    def dispatch(self, client: int, sequence: int) -> Dispatch:
+        """Return a download of predicted size."""
+        held = self._ledger.held(client) if self._method.mask_ledger else 0
+        tier = self._method.tier_of(client, len(self._examples))
+        nbytes, count = self._size("down", tier, self.version, held)
+        return Dispatch(sequence, client, self.version, nbytes, count, held=held)
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Return an upload of predicted size."""
+        tier = self._method.tier_of(dispatch.client, len(self._examples))
+        nbytes, count = self._size("up", tier, dispatch.version, 0)
+        examples = self._examples[dispatch.client]
+        return Upload(dispatch.sequence, dispatch.client, nbytes, count, examples)
+
+    def aggregate(self, arrivals: Sequence[Arrival]) -> int:
+        """Count the version up; clients hold what they were sent."""
+        if self._method.mask_ledger:
+            for arrival in arrivals:
+                self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)
+        return super().aggregate(arrivals)
