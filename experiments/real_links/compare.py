@@ -17,7 +17,7 @@ from typing import Any
 
 from cases import BITS_PER_BYTE, PROBE_BYTES, Bucket, Case
 
-from floss_sim.network.sharing import FairShare
+from floss_sim.network.flow.max_min_fair import FairShare
 from floss_sim.network.transport import Transport
 
 HERE = Path(__file__).parent

@@ -16,9 +16,10 @@ from typing import Any
 import simpy
 
 from floss_sim import RunConfig, floss, load_profile, load_task, size_only
-from floss_sim.network import NetworkProfile, wires
+from floss_sim.network import NetworkProfile
+from floss_sim.network.flow import carrier
+from floss_sim.network.flow.max_min_fair import FairShare
 from floss_sim.network.profile import CellsSection
-from floss_sim.network.sharing import FairShare
 from floss_sim.runs.size_only_learner import SameExamples
 
 MOBILE = str(Path(__file__).with_name("mobile.toml"))
@@ -71,7 +72,7 @@ class Counting:
         self._shares: list[FairShare] = []
 
     def __enter__(self) -> Counting:
-        self._begin, self._share = simpy.Environment.__init__, wires.FairShare
+        self._begin, self._share = simpy.Environment.__init__, carrier.FairShare
         begin, share, clocks, shares = self._begin, self._share, self._clocks, self._shares
 
         def begun(env: simpy.Environment, *arguments: Any) -> None:
@@ -83,12 +84,12 @@ class Counting:
             return shares[-1]
 
         simpy.Environment.__init__ = begun  # type: ignore[method-assign]
-        wires.FairShare = shared  # type: ignore[misc, assignment]
+        carrier.FairShare = shared  # type: ignore[misc, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
         simpy.Environment.__init__ = self._begin  # type: ignore[method-assign]
-        wires.FairShare = self._share  # type: ignore[misc]
+        carrier.FairShare = self._share  # type: ignore[misc]
 
     @property
     def events(self) -> int:

@@ -22,7 +22,7 @@ import torch
 from benchmark import PLACES, players
 
 from floss_sim import RunConfig, floss, load_task
-from floss_sim.methods import exchange, fractions
+from floss_sim.methods import exchange, top_k_selectors
 from floss_sim.training import learner as learners
 from floss_sim.training.server import ServerOptimizer
 
@@ -34,7 +34,7 @@ ALSO = [
     ("copying the model", copy, "deepcopy"),
     ("optimizer", torch.optim.AdamW, "step"),
     ("top-k", published, "largest"),
-    ("top-k", fractions, "top_k_mask"),
+    ("top-k", top_k_selectors, "top_k_mask"),
     ("encoding", exchange, "encode"),
     ("decoding", exchange, "decode"),
     ("server's step", ServerOptimizer, "step"),

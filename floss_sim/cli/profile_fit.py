@@ -13,9 +13,9 @@ from floss_sim.cli.common import JsonOption, plain_table, show_whole
 from floss_sim.errors import ProfileError
 from floss_sim.files import write_atomically
 from floss_sim.network import load_profile
-from floss_sim.network.fitted_files import profile_text, rows_text
-from floss_sim.network.fitting import PERCENTS, Fit, fit_classes, fit_rows, report
-from floss_sim.network.speed_tests import Reading, SpeedTests, read_speed_tests
+from floss_sim.network.measured.fitting import PERCENTS, Fit, fit_classes, fit_rows, report
+from floss_sim.network.measured.profile_files import profile_text, rows_text
+from floss_sim.network.measured.speed_tests import Reading, SpeedTests, read_speed_tests
 from floss_sim.units import format_duration, format_rate
 
 HELP = """Fit a profile to a CSV file of speed tests, one a row.

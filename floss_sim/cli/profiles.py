@@ -12,7 +12,7 @@ from floss_sim.cli import profile_fit
 from floss_sim.cli.common import JsonOption, commands, plain_table, show_whole
 from floss_sim.cli.profile_sections import lines, sections, words
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
-from floss_sim.network.laws import RowsFleet
+from floss_sim.network.fleets.laws import RowsFleet
 from floss_sim.units import format_bytes, format_duration, format_rate
 
 LIST_HELP = """List the packaged network profiles.

@@ -19,8 +19,8 @@ from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder
 from floss_sim.units import BITS_PER_BYTE
 from floss_sim.vectors.layout import Layout
-from floss_sim.wire.floor import floor_bits
-from floss_sim.wire.inspection import Contents, Part, contents, parts
+from floss_sim.wire.entropy_bound import floor_bits
+from floss_sim.wire.message_contents import Contents, Part, contents, parts
 
 HELP = """What messages take, and what is in one.
 

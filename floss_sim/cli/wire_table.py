@@ -28,8 +28,8 @@ from floss_sim.units import BITS_PER_BYTE
 from floss_sim.vectors.density import format_density, parse_density
 from floss_sim.vectors.layout import Layout
 from floss_sim.wire import VALUE_CODES
-from floss_sim.wire.inspection import Contents
-from floss_sim.wire.survey import ADAPTER, RANK, WIDTH, Peers, Sizes, layout_of, survey
+from floss_sim.wire.message_contents import Contents
+from floss_sim.wire.size_table import ADAPTER, RANK, WIDTH, Peers, Sizes, layout_of, survey
 
 HELP = """Bytes of every code over densities.
 

@@ -15,11 +15,11 @@ from floss_sim.methods.catalog import (
     sparse_adapter,
 )
 from floss_sim.methods.exchange import Exchange
-from floss_sim.methods.fractions import RandomK, TopK
-from floss_sim.methods.masks import Frozen, MaskHistory, MaskLedger, Shrinking
 from floss_sim.methods.method import Method, Size, Tier
-from floss_sim.methods.ranks import Ranks
+from floss_sim.methods.persistent_masks import Frozen, MaskHistory, MaskLedger, Shrinking
+from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask, Selector
+from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 __all__ = [
     "METHODS",

@@ -9,11 +9,11 @@ from functools import wraps
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
-from floss_sim.methods.fractions import SCOPES, RandomK, Scope, TopK
-from floss_sim.methods.masks import Frozen, Shrinking
 from floss_sim.methods.method import Divisor, Method, Tier
-from floss_sim.methods.ranks import Ranks
+from floss_sim.methods.persistent_masks import Frozen, Shrinking
+from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask
+from floss_sim.methods.top_k_selectors import SCOPES, RandomK, Scope, TopK
 from floss_sim.vectors.density import parse_density
 
 Pick = Literal["largest", "random"]

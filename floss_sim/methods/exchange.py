@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.methods.fractions import TopK
-from floss_sim.methods.masks import MaskHistory
 from floss_sim.methods.method import Method
+from floss_sim.methods.persistent_masks import MaskHistory
 from floss_sim.methods.selectors import SameMask
+from floss_sim.methods.top_k_selectors import TopK
 from floss_sim.rng import Draw, stream, stream_when_asked
 from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector

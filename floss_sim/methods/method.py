@@ -34,7 +34,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
-from floss_sim.methods.masks import PersistentMask
+from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.selectors import SameMask, Selector
 from floss_sim.vectors.density import format_density
 from floss_sim.vectors.layout import Layout

@@ -12,7 +12,8 @@ SameMask        the entries of the download (uploads only)  yes
 ==============  ==========================================  ======================
 
 A mask that both ends can build costs no bytes: only the others are written into a message.
-TopK and RandomK are in :mod:`floss_sim.methods.fractions`, Ranks in :mod:`floss_sim.methods.ranks`.
+TopK and RandomK are in :mod:`floss_sim.methods.top_k_selectors`, Ranks in
+:mod:`floss_sim.methods.rank_selectors`.
 
 Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
 
-from floss_sim.network.traces import RateTrace
+from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.units import BITS_PER_BYTE
 

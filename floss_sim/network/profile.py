@@ -50,8 +50,8 @@ from floss_sim.documents import Duration, Fraction, Rate, Section, Size
 from floss_sim.errors import ProfileError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network.availability import Availability
-from floss_sim.network.fleet import ClientClass, Fleet, fleet_of_classes
-from floss_sim.network.laws import LognormalFleet, RowsFleet
+from floss_sim.network.fleets.classes import ClientClass, Fleet, fleet_of_classes
+from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
 from floss_sim.network.link import ClientLink
 from floss_sim.network.transport import IDEAL, Transport
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from floss_sim.network.fitting import Fit, distribution
+from floss_sim.network.measured.fitting import Fit, distribution
 from floss_sim.plots.figure import COLOURS
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 
 from floss_sim.plots.figure import draw_line, line_styles
 from floss_sim.vectors.density import format_density
-from floss_sim.wire.survey import Sizes
+from floss_sim.wire.size_table import Sizes
 
 _WIDE_BITS = 128  # of an entry: a 64-bit position and a value take 96
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import simpy
 
 from floss_sim.errors import ConfigError
-from floss_sim.network import ClientLink, Instant, Leg, NetworkProfile, Presence, Wires
+from floss_sim.network import Carrier, ClientLink, Instant, Leg, NetworkProfile, Presence
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Learner
 from floss_sim.protocol.weighting import staleness_weight, weights
 from floss_sim.rng import stream
@@ -140,7 +140,7 @@ class _World:
         self.policy = policy
         self.cohort = cohort
         self.links = links
-        self.wires = Wires(self.env, profile)
+        self.carrier = Carrier(self.env, profile)
         law = profile.availability
         self.presence = Presence(law.law(), profile.seed) if law else None
         self.seed = profile.seed
@@ -319,10 +319,10 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
     try:
         if world.first_bytes and client not in world.equipped:
             part.first = Leg("first", world.first_bytes, env.now)
-            yield from world.wires.carry(link, part.first, dispatch.sequence)
+            yield from world.carrier.carry(link, part.first, dispatch.sequence)
             world.equipped.add(client)
         part.down.started_at_s = env.now
-        yield from world.wires.carry(link, part.down, dispatch.sequence)
+        yield from world.carrier.carry(link, part.down, dispatch.sequence)
         if _drops_out(world, link, dispatch.sequence):
             fate = DROPPED
         else:
@@ -331,7 +331,7 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
             part.up = Leg("up", part.upload.nbytes, math.inf)  # not before it has trained
             yield env.timeout(link.compute_s(part.upload.examples))
             part.up.started_at_s = env.now
-            yield from world.wires.carry(link, part.up, dispatch.sequence)
+            yield from world.carrier.carry(link, part.up, dispatch.sequence)
     except simpy.Interrupt as interrupt:
         fate = str(interrupt.cause)
         if part.up:

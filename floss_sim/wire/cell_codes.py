@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.bits import (
+from floss_sim.wire.cells import Bytes, Cells, Positions, Universe
+from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
+from floss_sim.wire.range_coder import (
     LOST_BITS,
     Counts,
     Scale,
@@ -24,8 +26,6 @@ from floss_sim.wire.bits import (
     SymbolWriter,
     weighted,
 )
-from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
-from floss_sim.wire.universe import Bytes, Cells, Positions, Universe
 
 # A nibble is a weight in half octaves; 0 is none.
 _HALF_OCTAVES = [(1.0 if n % 2 else 181 / 256) * 2.0 ** (n // 2 + 1) for n in range(16)]

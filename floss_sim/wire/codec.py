@@ -16,8 +16,8 @@ from floss_sim.errors import PayloadError
 from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import framing, index_codes
+from floss_sim.wire.cells import Universe
 from floss_sim.wire.index_codes import INDEX_CODES
-from floss_sim.wire.universe import Universe
 from floss_sim.wire.value_codes import BY_CODE, VALUE_CODES
 
 

@@ -28,7 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.bits import (
+from floss_sim.wire.cell_codes import CellPlan, Partition, read_cells
+from floss_sim.wire.cells import Positions, Universe
+from floss_sim.wire.range_coder import (
     COARSE,
     FINE,
     LOST_BITS,
@@ -36,9 +38,7 @@ from floss_sim.wire.bits import (
     SymbolWriter,
     bytes_of_density,
 )
-from floss_sim.wire.cell_codes import CellPlan, Partition, read_cells
 from floss_sim.wire.rice import read_rice, rice_bytes, write_rice
-from floss_sim.wire.universe import Positions, Universe
 
 NONE, BITMAP, RICE, RANGE, TENSORS, ROWS, HELD = range(7)
 INDEX_CODES: Mapping[str, int] = {

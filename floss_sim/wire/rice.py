@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.universe import Positions
+from floss_sim.wire.cells import Positions
 
 
 def _gaps(positions_K: Positions) -> Positions:

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import PayloadError
 from floss_sim.vectors.top_k import Vector
 from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
-from floss_sim.wire.packing import packed, unpacked
+from floss_sim.wire.value_packing import packed, unpacked
 
 BUCKET = 512
 _TAIL = 63  # steps between the smallest and the largest magnitude

@@ -22,8 +22,8 @@ from functools import lru_cache
 import numpy as np
 
 from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.network.jitter import unit_jitter
 from floss_sim.protocol import ClientState, Dispatch, Upload
-from floss_sim.rng import stream
 from floss_sim.runs.no_training import NoTraining
 from floss_sim.simulator import simulate, wait_all
 from planner.question.traffic import Floats, Ints, Traffic
@@ -115,8 +115,7 @@ class Clock:
 @lru_cache(maxsize=8 * FLEETS)
 def _jitter(seed: int, dispatches: int, way: str) -> Floats:
     """Return the jitter of a message of each dispatch, over its mean."""
-    draws = (stream(seed, "network", "dispatch", n, way, "jitter") for n in range(dispatches))
-    return np.array([draw.standard_exponential() for draw in draws])
+    return np.array([unit_jitter(seed, n, way) for n in range(dispatches)])
 
 
 @dataclass(frozen=True)

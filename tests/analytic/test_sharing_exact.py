@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from networks import SizedLearner, network, play
 
 from floss_sim.network import ClientLink
-from floss_sim.network.pipe import Pipe
-from floss_sim.network.sharing import FairShare
+from floss_sim.network.flow.max_min_fair import FairShare
+from floss_sim.network.flow.pipe import Pipe
 from floss_sim.simulator import first_k
 
 exactly = pytest.approx

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import SizedLearner, network, play
 
 from floss_sim.network import ClientLink
-from floss_sim.network.traces import RateTrace
+from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import Transport
 from floss_sim.simulator import RoundOutcome
 

@@ -9,7 +9,7 @@ from sample_messages import LAYOUTS, SMALL, Sample, sample, samples
 
 from floss_sim.vectors.layout import Layout, TensorSpec
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode, encode
-from floss_sim.wire.bits import COARSE, FINE
+from floss_sim.wire.range_coder import COARSE, FINE
 
 
 def tensors_of(layout):

@@ -12,7 +12,7 @@ from mutated_messages import KINDS, Broken, Reader, broken, read, sealed
 from sample_messages import SMALL
 
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode
-from floss_sim.wire.packing import packed
+from floss_sim.wire.value_packing import packed
 
 
 def test_a_broken_message_is_refused_or_within_the_layout():

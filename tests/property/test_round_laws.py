@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from networks import SizedLearner, network, play, watched
 
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.network.fleet import ClientClass
-from floss_sim.network.traces import RateTrace
+from floss_sim.network.fleets.classes import ClientClass
+from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import Transport
 from floss_sim.simulator import AGGREGATED, buffered, deadline, first_k, wait_all
 

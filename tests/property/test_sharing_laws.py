@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import watched
 
-from floss_sim.network.sharing import FairShare
+from floss_sim.network.flow.max_min_fair import FairShare
 
 ROUNDING = 1e-12
 INSTANTS = st.one_of(st.integers(0, 4).map(float), st.floats(0, 4))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floss_sim.network.trace_files import read_trace
-from floss_sim.network.traces import RateTrace
+from floss_sim.network.traces.rate_trace import RateTrace
+from floss_sim.network.traces.trace_files import read_trace
 
 RATES = st.one_of(st.just(0.0), st.floats(1e3, 1e9))
 WIDTHS_S = st.floats(1e-3, 1e3)

@@ -16,8 +16,8 @@ from itertools import pairwise
 import ciw
 import simpy
 
-from floss_sim.network.pipe import Pipe
-from floss_sim.network.sharing import FairShare, Flow
+from floss_sim.network.flow.max_min_fair import FairShare, Flow
+from floss_sim.network.flow.pipe import Pipe
 
 Ends = list[float]
 

@@ -10,8 +10,8 @@ from unittest import mock
 from tests_support import FakeLearner
 
 from floss_sim.network import ClientLink, NetworkProfile, load_profile
+from floss_sim.network.flow.max_min_fair import FairShare, Flow
 from floss_sim.network.profile import CellsSection, ServerSection
-from floss_sim.network.sharing import FairShare, Flow
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.protocol import ClientState, Dispatch, Upload
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all

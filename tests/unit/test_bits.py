@@ -11,7 +11,7 @@ import pytest
 from wire_messages import seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.bits import (
+from floss_sim.wire.range_coder import (
     COARSE,
     FINE,
     Scale,

@@ -10,8 +10,7 @@ import pytest
 
 from floss_sim.errors import UnitError
 from floss_sim.network import load_profile
-from floss_sim.network.fitted_files import profile_text, rows_text
-from floss_sim.network.fitting import (
+from floss_sim.network.measured.fitting import (
     Fit,
     distribution,
     fit_classes,
@@ -21,7 +20,8 @@ from floss_sim.network.fitting import (
     rank_correlation,
     report,
 )
-from floss_sim.network.speed_tests import SpeedTests
+from floss_sim.network.measured.profile_files import profile_text, rows_text
+from floss_sim.network.measured.speed_tests import SpeedTests
 
 
 def made(down, up=None, rtt=None, weights=None, **changes) -> SpeedTests:

@@ -10,7 +10,7 @@ import pytest
 from wire_messages import adapters, flat, in_rows, log2_choose, seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.bits import COARSE, FINE, SymbolWriter, bytes_of_density
+from floss_sim.wire.cells import Universe
 from floss_sim.wire.index_codes import (
     BITMAP,
     HELD,
@@ -24,7 +24,7 @@ from floss_sim.wire.index_codes import (
     read,
     write,
 )
-from floss_sim.wire.universe import Universe
+from floss_sim.wire.range_coder import COARSE, FINE, SymbolWriter, bytes_of_density
 
 HALF = FINE.levels_of(np.array([1]), np.array([2])).item()
 

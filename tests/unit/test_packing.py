@@ -9,7 +9,7 @@ from pcodec import wrapped
 from wire_messages import seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.packing import packed, unpacked
+from floss_sim.wire.value_packing import packed, unpacked
 
 CHUNK = 1 << 18
 TYPES = ["float32", "float16", "int16"]

@@ -10,8 +10,8 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floss_sim.network.pipe import Instant, OpenPipe, Pipe
-from floss_sim.network.sharing import FairShare
+from floss_sim.network.flow.max_min_fair import FairShare
+from floss_sim.network.flow.pipe import Instant, OpenPipe, Pipe
 
 RATES = st.one_of(st.just(0.0), st.floats(0.5, 20))
 CHANGES = st.lists(st.tuples(st.floats(0.1, 3), RATES), max_size=4)

@@ -16,8 +16,8 @@ from floss_sim import load_profile
 from floss_sim.analysis.comparison import compare
 from floss_sim.analysis.crossover import Crossover, Sweep
 from floss_sim.analysis.what_if import replayable, scenarios
-from floss_sim.network.fitting import fit_classes
-from floss_sim.network.speed_tests import SpeedTests
+from floss_sim.network.measured.fitting import fit_classes
+from floss_sim.network.measured.speed_tests import SpeedTests
 from floss_sim.plots.accuracy import comparison_frame, draw_comparison
 from floss_sim.plots.network_fit import draw_fit, fit_frame
 from floss_sim.plots.replayed_runs import (
@@ -27,7 +27,7 @@ from floss_sim.plots.replayed_runs import (
     replay_frame,
 )
 from floss_sim.plots.wire_sizes import draw_formats, formats_frame
-from floss_sim.wire.survey import layout_of, survey
+from floss_sim.wire.size_table import layout_of, survey
 
 
 def frame(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from floss_sim.network import load_profile
-from floss_sim.network.fitting import fit_classes, report
-from floss_sim.network.speed_tests import Reading, read_speed_tests
+from floss_sim.network.measured.fitting import fit_classes, report
+from floss_sim.network.measured.speed_tests import Reading, read_speed_tests
 from floss_sim.tasks import load_task, partition
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError
-from floss_sim.network.speed_tests import Reading, SpeedTests, read_speed_tests
+from floss_sim.network.measured.speed_tests import Reading, SpeedTests, read_speed_tests
 
 HEADER = "download_mbps,upload_mbps,rtt_ms"
 ROWS = [f"{n},{n / 10},{n * 2}" for n in range(1, 31)]

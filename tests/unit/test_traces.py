@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ProfileError
-from floss_sim.network.trace_files import read_trace
-from floss_sim.network.traces import AtEnd, RateTrace
+from floss_sim.network.traces.rate_trace import AtEnd, RateTrace
+from floss_sim.network.traces.trace_files import read_trace
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "network_traces"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real traces at {SHARED}")

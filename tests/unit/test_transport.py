@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from floss_sim import RunConfig, size_only
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.network.traces import RateTrace
+from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 
 LINK = ClientLink(20e6, 5e6, 0.040, 0.0)

@@ -7,7 +7,7 @@ import pytest
 from wire_messages import adapters, flat, seeded
 
 from floss_sim.vectors.layout import Layout, TensorSpec
-from floss_sim.wire.universe import Cells, Universe
+from floss_sim.wire.cells import Cells, Universe
 
 LAYOUTS = {
     "one tensor": flat(11),

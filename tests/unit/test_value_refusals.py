@@ -9,8 +9,8 @@ import pytest
 from wire_messages import seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.packing import packed
 from floss_sim.wire.value_codes import VALUE_CODES
+from floss_sim.wire.value_packing import packed
 
 SCALED = {"fp16": 1, "int8": 1, "int4": 1, "tail": 2, "sign": 1}  # scales of up to 512 values
 

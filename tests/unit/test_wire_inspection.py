@@ -18,10 +18,10 @@ from floss_sim.vectors.layout import (
 )
 from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, encode
-from floss_sim.wire.floor import floor_bits
+from floss_sim.wire.entropy_bound import floor_bits
 from floss_sim.wire.framing import OVERHEAD_BYTES
-from floss_sim.wire.inspection import contents, parts
-from floss_sim.wire.survey import layout_of, survey
+from floss_sim.wire.message_contents import contents, parts
+from floss_sim.wire.size_table import layout_of, survey
 
 
 def digits(trains: str = "lora", rank: int = 4) -> Layout:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from floss_sim.errors import ProfileError, UnitError
-from floss_sim.network.traces import AtEnd, RateTrace
+from floss_sim.network.traces.rate_trace import AtEnd, RateTrace
 from floss_sim.units import BITS_PER_BYTE, parse_rate
 
 _PACKET_BITS = 1500 * BITS_PER_BYTE

@@ -1,7 +1,7 @@
 """Rates that vary over simulated time, asked in closed form.
 
 A trace is piecewise constant. Where it ends it starts again (``repeat``) or its last rate stays
-for ever (``hold``). :mod:`floss_sim.network.trace_files` reads traces.
+for ever (``hold``). :mod:`floss_sim.network.traces.trace_files` reads traces.
 """
 
 from __future__ import annotations

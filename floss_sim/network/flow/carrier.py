@@ -1,4 +1,4 @@
-"""All links of a fleet in simulated time: what a payload goes through from end to end.
+"""Carrier of payloads: each goes through its client's link and the server's shared capacity.
 
 ::
 
@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 import simpy
 
+from floss_sim.network.flow.max_min_fair import FairShare
+from floss_sim.network.flow.pipe import OpenPipe, Pipe
+from floss_sim.network.jitter import unit_jitter
 from floss_sim.network.link import Change, ClientLink, seconds_of
-from floss_sim.network.pipe import OpenPipe, Pipe
 from floss_sim.network.profile import NetworkProfile
-from floss_sim.network.sharing import FairShare
 from floss_sim.network.transport import IDEAL
-from floss_sim.rng import stream
 from floss_sim.units import BITS_PER_BYTE
 
 
@@ -62,8 +62,8 @@ class _AnyPipe(Protocol):
     def stop(self, transfer: Any, /) -> float: ...
 
 
-class Wires:
-    """What payloads go through: their client's link, and the server's capacity that all share."""
+class Carrier:
+    """Carries payloads over their client's link and the server's capacity, which all share."""
 
     def __init__(self, env: simpy.Environment, profile: NetworkProfile) -> None:
         self._env = env
@@ -92,7 +92,7 @@ class Wires:
         env, transport, way = self._env, self._transport, leg.way
         rtt_s = link.rtt_s
         if link.jitter_s:
-            rtt_s += self._jitter_s(link, sequence, leg.direction)
+            rtt_s += link.jitter_s * unit_jitter(self._seed, sequence, leg.direction)
         ideal = self._ideal and not link.loss
         wire_bytes = leg.nbytes if ideal else self._wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
@@ -121,10 +121,6 @@ class Wires:
             sent = 1 - left / bits if left else 1
             leg.sent_bytes = round(leg.nbytes * sent)
             leg.wire_bytes += round(wire_bytes * sent)
-
-    def _jitter_s(self, link: ClientLink, sequence: int, direction: str) -> float:
-        draw = stream(self._seed, "network", "dispatch", sequence, direction, "jitter")
-        return float(draw.exponential(link.jitter_s))
 
 
 def _pipe(env: simpy.Environment, server: float, cells: Sequence[float]) -> _AnyPipe:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from floss_sim.network.speed_tests import Array, SpeedTests
+from floss_sim.network.measured.speed_tests import Array, SpeedTests
 from floss_sim.units import format_duration, format_rate, parse_duration, parse_rate
 
 PERCENTS = (5, 50, 95)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import ConfigError, DensityError
-from floss_sim.methods.fractions import RandomK, TopK
 from floss_sim.methods.selectors import Everything
+from floss_sim.methods.top_k_selectors import RandomK, TopK
 from floss_sim.vectors.density import format_density
 from floss_sim.vectors.top_k import Mask
 

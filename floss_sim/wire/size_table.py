@@ -1,4 +1,4 @@
-"""The bytes of every code over densities: normal values, of which a top-k keeps the largest.
+"""Message sizes of every code over densities, for normally distributed values after a top-k.
 
 Positions are uniform then, and no code goes below their floor. Real masks are not uniform: codes
 by tensor and row, which only lose here, go below it there.
@@ -25,8 +25,8 @@ from floss_sim.vectors.layout import (
 )
 from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
 from floss_sim.wire.codec import encode
-from floss_sim.wire.floor import floor_bits
-from floss_sim.wire.inspection import Contents, contents
+from floss_sim.wire.entropy_bound import floor_bits
+from floss_sim.wire.message_contents import Contents, contents
 from floss_sim.wire.value_codes import VALUE_CODES
 
 RANK, WIDTH = 16, 768  # of ViT-B/16 and BERT-base; two roles of 12 layers are 589,824 entries

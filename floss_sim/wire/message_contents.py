@@ -1,4 +1,4 @@
-"""What is in a message: its codes, its bytes, and what a message of each part would take.
+"""Contents of a message: its codes, its bytes, and the bytes that each part alone would take.
 
 Shapes: ``values_N`` float32 and ``mask_N`` bool over a layout of N entries.
 """

@@ -1,4 +1,4 @@
-"""Where positions are counted, and the cells in which their density is alike.
+"""The entries that a message can address, and their partitions into cells of like density.
 
 A *universe* is the entries among which a message's positions are sought: all of a layout, or those
 of a mask that both ends hold (*known*). A *partition* divides it into cells, each of them one

@@ -15,9 +15,9 @@ from pydantic import Field, PrivateAttr
 
 from floss_sim.documents import Duration, Fraction, Rate, Section
 from floss_sim.errors import ProfileError
-from floss_sim.network.fleet import Fleet
+from floss_sim.network.fleets.classes import Fleet
+from floss_sim.network.fleets.rows import LinkRows, read_rows
 from floss_sim.network.link import ClientLink
-from floss_sim.network.rows import Rows, read_rows
 from floss_sim.rng import stream
 
 _BLOCK = 1024  # clients whose links are drawn together
@@ -90,7 +90,7 @@ class RowsFleet(Section):
     file: str
     rtt: Duration | None = None
     compute_per_example: Duration | None = None
-    _rows: Rows = PrivateAttr()
+    _rows: LinkRows = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the file, relative to the profile's folder."""
@@ -100,7 +100,7 @@ class RowsFleet(Section):
         self._rows = read_rows(path, given)
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> LinkRows:
         """The rows that were read."""
         return self._rows
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import simpy
 
+from floss_sim.network.flow.max_min_fair import FairShare, Flow
 from floss_sim.network.link import Change, bits_until, seconds_of
-from floss_sim.network.sharing import FairShare, Flow
 
 _AFTER_ALL = 10  # a priority behind SimPy's own
 

@@ -1,4 +1,4 @@
-"""Whose links: a fleet's clients by classes.
+"""Client links from the classes of a profile.
 
 A fleet is described without one object for each client: a link is made when it is asked for.
 """
@@ -17,8 +17,8 @@ from pydantic import Field, PrivateAttr, model_validator
 from floss_sim.documents import Duration, Fraction, Rate, Section
 from floss_sim.errors import ProfileError
 from floss_sim.network.link import ClientLink
-from floss_sim.network.trace_files import read_trace
-from floss_sim.network.traces import RateTrace
+from floss_sim.network.traces.rate_trace import RateTrace
+from floss_sim.network.traces.trace_files import read_trace
 from floss_sim.rng import stream
 
 

@@ -1,4 +1,4 @@
-"""Symbols of known probability, range-coded; runs of bits of known density above all.
+"""Range coder for bits and symbols of known probability.
 
 Eight bits are one symbol of a range coder (Martin 1979; the library *constriction*), whose model is
 that of independent bits: a byte of j ones has probability ``p**j * (1 - p)**(8 - j)``. Both ends

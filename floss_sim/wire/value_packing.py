@@ -1,4 +1,4 @@
-"""Numbers to fewer bytes without loss, and back: the library *pcodec* (Loncaric 2025), fenced in.
+"""Lossless packing of numbers by the library *pcodec* (Loncaric 2025), the only user of it.
 
 What is packed is its wrapped format in classic mode without delta encoding: a header of two bytes,
 then chunks of 2**18 numbers (the last one shorter), each a chunk's meta and one page. A reader

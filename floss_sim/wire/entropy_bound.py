@@ -1,4 +1,4 @@
-"""The floor of positions: what no code goes below where all masks of a size are alike."""
+"""Information bound log2 C(n, k) for coding k of n positions, all masks equally likely."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _MOST = {"loss": 0.5}
 
 
 @dataclass(frozen=True)
-class Rows:
+class LinkRows:
     """Links, one a row (N rows).
 
     Attributes:
@@ -37,7 +37,7 @@ class Rows:
     have_cells: bool
 
 
-def read_rows(path: Path, defaults: Mapping[str, float]) -> Rows:
+def read_rows(path: Path, defaults: Mapping[str, float]) -> LinkRows:
     """Return the rows of a CSV file with a header, in UTF-8.
 
     Args:
@@ -62,7 +62,7 @@ def read_rows(path: Path, defaults: Mapping[str, float]) -> Rows:
     if not rows:
         raise ValueError(f"{path} has no rows")
     weights = tuple(row.pop("weight", 1.0) for row in rows)
-    return Rows(tuple(_link(row) for row in rows), weights, "cell" in names)
+    return LinkRows(tuple(_link(row) for row in rows), weights, "cell" in names)
 
 
 def _check_columns(path: Path, names: list[str], defaults: Iterable[str]) -> None:

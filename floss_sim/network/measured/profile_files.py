@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from floss_sim.network.fitting import Fit, classes_of
+from floss_sim.network.measured.fitting import Fit, classes_of
 from floss_sim.units import format_duration, format_rate, parse_duration
 
 ROW_COLUMNS = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "weight")
