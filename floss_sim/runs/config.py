@@ -17,7 +17,7 @@ from floss_sim.methods import Method
 from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
-from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
+from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
 from floss_sim.vectors.layout import ADAPTED, Layout, build_layout
 
 CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory

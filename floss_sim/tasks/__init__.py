@@ -5,7 +5,7 @@ libraries that read data sets, texts, images and the hub's cache are loaded when
 How to write a task of your own is in GUIDE.md beside this file.
 """
 
-from floss_sim.tasks.content import TaskData
+from floss_sim.tasks.examples import TaskData
 from floss_sim.tasks.partition import PARTITIONS, partition
 from floss_sim.tasks.task import Task, load_task, packaged_tasks
 

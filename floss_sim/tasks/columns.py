@@ -22,7 +22,7 @@ _SHOWN = 10  # labels that an error lists
 
 
 @dataclass(frozen=True)
-class Rows:
+class DataTable:
     """The rows of one split; ``where`` names it in errors."""
 
     table: Dataset
@@ -79,7 +79,7 @@ class Rows:
 
 def select_rows(
     splits: Mapping[str, Dataset], name: str, split_column: str | None, where: str
-) -> Rows:
+) -> DataTable:
     """Return the rows of a split: by its name, or by its value in ``split_column``.
 
     Raises:
@@ -87,10 +87,10 @@ def select_rows(
     """
     if split_column is None:
         _expect(name, splits, where, "split (data.split_column divides by a column's values)")
-        return Rows(splits[name], f"{where}, split {name!r}")
+        return DataTable(splits[name], f"{where}, split {name!r}")
     from datasets import concatenate_datasets
 
-    everything = Rows(concatenate_datasets(list(splits.values())), where)
+    everything = DataTable(concatenate_datasets(list(splits.values())), where)
     column = everything.column("data.split_column", split_column)
     try:
         values = column.cast(pa.string())
@@ -102,7 +102,7 @@ def select_rows(
     found = [value for value in values.unique().to_pylist() if value is not None]
     _expect(name, found, where, f"value of column {split_column!r}")
     chosen = np.flatnonzero(pc.equal(values, name).fill_null(False).to_numpy())
-    return Rows(everything.table.select(chosen), f"{where}, rows of {split_column} {name!r}")
+    return DataTable(everything.table.select(chosen), f"{where}, rows of {split_column} {name!r}")
 
 
 def row_name(where: str, number: int) -> str:
@@ -116,7 +116,7 @@ def _expect(name: str, names: Collection[str], where: str, what: str) -> None:
 
 
 def class_numbers(
-    parts: Sequence[Rows], name: str | None, classes: int
+    parts: Sequence[DataTable], name: str | None, classes: int
 ) -> tuple[list[Numbers], tuple[str, ...]]:
     """Return the class of every row of each part, and the names of the classes if they have any.
 
@@ -151,7 +151,7 @@ def class_numbers(
 
 
 def _names(
-    columns: Sequence[pa.ChunkedArray], text: bool, part: Rows, name: str
+    columns: Sequence[pa.ChunkedArray], text: bool, part: DataTable, name: str
 ) -> tuple[str, ...]:
     """Return the names of the classes: the strings, sorted, or what the data set calls them."""
     if text:
@@ -174,7 +174,7 @@ def check_classes(labels_E: NDArray[Any], classes: int, where: str) -> None:
         )
 
 
-def group_numbers(rows: Rows, name: str) -> Numbers:
+def group_numbers(rows: DataTable, name: str) -> Numbers:
     """Return the group of every row, numbered by first appearance.
 
     Raises:
@@ -191,7 +191,7 @@ def group_numbers(rows: Rows, name: str) -> Numbers:
     return numbered.to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
-def blank_rows(rows: Rows, name: str | None) -> Numbers:
+def blank_rows(rows: DataTable, name: str | None) -> Numbers:
     """Return the numbers of the rows whose text is missing or only white space.
 
     Raises:
@@ -212,7 +212,7 @@ def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0).fill_null(True)
 
 
-def _refuse(rows: Rows, lacking: pa.ChunkedArray, what: str) -> None:
+def _refuse(rows: DataTable, lacking: pa.ChunkedArray, what: str) -> None:
     first = np.flatnonzero(lacking.to_numpy())[:1]
     if first.size:
         raise TaskError(f"{rows.row(first[0])}: {what}")

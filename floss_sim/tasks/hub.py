@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from floss_sim.errors import TaskError
-from floss_sim.tasks.datasets import DIGITS
+from floss_sim.tasks.arrays import DIGITS
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FILE = re.compile(r".*\.(npz|csv|json|jsonl|parquet)(\.gz)?")

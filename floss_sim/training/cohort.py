@@ -18,7 +18,7 @@ from itertools import chain, groupby
 import numpy as np
 import torch
 
-from floss_sim.tasks.task import ClientSection
+from floss_sim.tasks.sections import ClientSection
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.dropout import Share
 from floss_sim.training.inputs import without_full_mask

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from floss_sim.methods import TopK
 from floss_sim.rng import stream, stream_seed
-from floss_sim.tasks.task import ClientSection
+from floss_sim.tasks.sections import ClientSection
 from floss_sim.training.backbone import FlatModel
 from floss_sim.training.dropout import Share
 from floss_sim.training.inputs import Reader

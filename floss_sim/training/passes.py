@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from floss_sim.tasks.task import ClientSection
+from floss_sim.tasks.sections import ClientSection
 from floss_sim.training.bank_model import BankModel
 from floss_sim.training.cohort import Party, train_together
 from floss_sim.training.grid import Grid

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.tasks.task import ServerSection
+from floss_sim.tasks.sections import ServerSection
 from floss_sim.vectors.top_k import Mask, Vector
 
 _YOGI_BETAS = (0.9, 0.99)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.tasks.datasets import Arrays
+from floss_sim.tasks.arrays import Arrays
 
 _copies: weakref.WeakValueDictionary[tuple[int, str], torch.Tensor]
 _copies = weakref.WeakValueDictionary()

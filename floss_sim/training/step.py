@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from floss_sim.tasks.task import ClientSection
+from floss_sim.tasks.sections import ClientSection
 from floss_sim.training.bank_model import Bank, BankModel
 
 

@@ -26,7 +26,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from floss_sim.tasks.task import ClientSection
+from floss_sim.tasks.sections import ClientSection
 from floss_sim.vectors.layout import Layout, build_layout
 
 IMAGES, TEXTS, NEXT_TOKEN = "image-classification", "text-classification", "next-token"

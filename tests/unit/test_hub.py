@@ -16,7 +16,7 @@ from huggingface_hub import constants, errors
 
 from floss_sim.errors import TaskError
 from floss_sim.tasks import Task, hub, load_task
-from floss_sim.tasks.library import open_splits
+from floss_sim.tasks.dataset_files import open_splits
 
 SNAPSHOT = "a" * 40
 

@@ -14,7 +14,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Upload
 from floss_sim.protocol.weighting import weights
 from floss_sim.runs import config as config_module
-from floss_sim.tasks.task import ServerSection
+from floss_sim.tasks.sections import ServerSection
 from floss_sim.training.server import ServerOptimizer
 
 N, LR, TAU, MOMENTUM, DECAY = 7, 0.05, 0.01, 0.8, 0.1

@@ -379,9 +379,7 @@ def test_a_member_of_the_archive_that_is_no_array_is_refused(write_task):
 
 def fresh(task: Task) -> Task:
     """Return the task without what it has read."""
-    copy = Task.model_validate(task.model_dump())
-    copy._folder = task._folder
-    return copy
+    return Task.of(task, task._folder)
 
 
 def test_the_data_are_read_once(write_task):

@@ -14,7 +14,7 @@ from floss_sim import RunConfig, RunFolder, dense, floss, load_task, open_learne
 from floss_sim.errors import ConfigError, NonFiniteUpdateError, TaskError
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival
-from floss_sim.tasks.task import ServerSection
+from floss_sim.tasks.sections import ServerSection
 from floss_sim.training import LEARNERS, export_adapter, resolve_device, test_metrics
 from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.server import ServerOptimizer

@@ -23,7 +23,7 @@ import torch
 
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.methods import method_from_name
-from floss_sim.tasks.task import ClientSection, PartitionSection, ServerSection
+from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
 from floss_sim.training.bank_learner import BankLearner
 from floss_sim.training.cohort import train_together
 from floss_sim.training.local import Work

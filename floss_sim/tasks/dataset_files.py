@@ -1,4 +1,4 @@
-"""Data sets that the ``datasets`` library reads, opened without noise and without leftovers.
+"""Data sets read by the ``datasets`` library: local files and hub ids, opened silently.
 
 Local files are read into memory through a temporary folder that is gone when they are open. A
 hub id goes through the library's own cache, which commits a data set by renaming its folder.

@@ -1,32 +1,28 @@
-"""Whether ``[preprocess]`` fits the backbone, from its config alone, before examples are read."""
+"""Checks of ``[preprocess]`` against the backbone's config, before examples are read."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from floss_sim.errors import TaskError
-from floss_sim.families import IMAGES, check_kind
-
-if TYPE_CHECKING:
-    from floss_sim.tasks.task import Task
+from floss_sim.families import IMAGES, Config, check_kind
+from floss_sim.tasks.sections import PreprocessSection, TaskFile
 
 # Where a config lacks a key, the model library's default.
 _SIDE, _CHANNELS = 224, 3
 
 
-def check_fit(task: Task) -> None:
+def check_fit(task: TaskFile, backbone: Config) -> None:
     """Raise TaskError if the backbone cannot read what ``[preprocess]`` makes.
 
     A backbone of an unknown family raises LayoutError.
     """
-    check_kind(task.backbone_config, task.kind)
-    problem = _image_problem(task) if task.kind == IMAGES else _text_problem(task)
+    check_kind(backbone, task.kind)
+    problem_of = _image_problem if task.kind == IMAGES else _text_problem
+    problem = problem_of(task.preprocess, backbone)
     if problem:
         raise TaskError(f"task {task.name!r}: {problem}")
 
 
-def _image_problem(task: Task) -> str | None:
-    chosen, config = task.preprocess, task.backbone_config
+def _image_problem(chosen: PreprocessSection, config: Config) -> str | None:
     side, channels = config.get("image_size", _SIDE), config.get("num_channels", _CHANNELS)
     if chosen.image_size is not None and side not in (chosen.image_size, [chosen.image_size] * 2):
         read = " x ".join(map(str, side)) if isinstance(side, list) else side
@@ -39,8 +35,8 @@ def _image_problem(task: Task) -> str | None:
     return None
 
 
-def _text_problem(task: Task) -> str | None:
-    config, length = task.backbone_config, task.preprocess.max_length or 0
+def _text_problem(chosen: PreprocessSection, config: Config) -> str | None:
+    length = chosen.max_length or 0
     positions = config.get("max_position_embeddings", config.get("n_positions"))
     if isinstance(positions, int) and length > positions:
         return f"preprocess.max_length {length} exceeds the backbone's {positions} positions"

@@ -12,19 +12,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
+from floss_sim.families import Config
 from floss_sim.tasks import hub
-from floss_sim.tasks.datasets import DIGITS, Arrays, load_digits, load_npz
-from floss_sim.tasks.fit import check_fit
-
-if TYPE_CHECKING:
-    from floss_sim.tasks.columns import Rows
-    from floss_sim.tasks.task import Task
+from floss_sim.tasks.arrays import DIGITS, Arrays, load_digits, load_npz
+from floss_sim.tasks.backbone_files import BackboneFiles
+from floss_sim.tasks.checks import check_fit
+from floss_sim.tasks.columns import (
+    DataTable,
+    blank_rows,
+    check_classes,
+    class_numbers,
+    group_numbers,
+    select_rows,
+)
+from floss_sim.tasks.sections import TaskFile
 
 Numbers = NDArray[np.int64]
 
@@ -66,11 +73,12 @@ class TaskData:
         return digest.hexdigest()
 
 
-def load_content(task: Task, folder: Path, *, fetch: bool) -> TaskData:
+def load_content(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool) -> TaskData:
     """Return the examples of a task.
 
     Args:
-        task: The task.
+        task: The task file.
+        backbone: Its backbone.
         folder: Where its relative paths start.
         fetch: Whether a data set may be downloaded.
 
@@ -81,22 +89,22 @@ def load_content(task: Task, folder: Path, *, fetch: bool) -> TaskData:
     """
     path = None if task.data.dataset == DIGITS else hub.locate(task.data.dataset, folder)
     if task.data.dataset == DIGITS:
-        return _from_arrays(task, *load_digits())
+        return _from_arrays(task, backbone, *load_digits())
     if path is not None and path.suffix == ".npz":
-        return _from_arrays(task, *load_npz(path))
-    return _from_library(task, folder, fetch=fetch)
+        return _from_arrays(task, backbone, *load_npz(path))
+    return _from_library(task, backbone, folder, fetch=fetch)
 
 
-def _from_arrays(task: Task, x: NDArray[np.float32], y: NDArray[Any]) -> TaskData:
-    from floss_sim.tasks.columns import check_classes
-
+def _from_arrays(
+    task: TaskFile, backbone: BackboneFiles, x: NDArray[np.float32], y: NDArray[Any]
+) -> TaskData:
     where = f"task {task.name!r}"
     if task.kind != "image-classification" or isinstance(task.data.test, str):
         raise TaskError(
             f"{where}: {task.data.dataset} holds images without named splits; valid: kind "
             "'image-classification' and data.test as a count"
         )
-    check_fit(task)
+    check_fit(task, backbone.config)
     parts = _split(task, len(y))
     check_classes(y, task.labels, where)
     y = y.astype(np.int64)
@@ -105,7 +113,7 @@ def _from_arrays(task: Task, x: NDArray[np.float32], y: NDArray[Any]) -> TaskDat
     return TaskData(train, validation, test)
 
 
-def _split(task: Task, rows: int) -> list[Numbers]:
+def _split(task: TaskFile, rows: int) -> list[Numbers]:
     """Return the row numbers of training, validation and, where it is a count, test."""
     test = task.data.test if isinstance(task.data.test, int) else 0
     held_out = task.data.validation + test
@@ -121,15 +129,16 @@ def _split(task: Task, rows: int) -> list[Numbers]:
     return np.split(order, [rows - held_out, rows - test])
 
 
-def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
-    from floss_sim.tasks.columns import class_numbers, group_numbers, select_rows
-    from floss_sim.tasks.library import open_splits
+def _from_library(
+    task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool
+) -> TaskData:
+    from floss_sim.tasks.dataset_files import open_splits
 
     data, where = task.data, f"task {task.name!r}"
     splits = open_splits(
         data.dataset, folder, config=data.config, revision=data.revision, fetch=fetch
     )
-    check_fit(task)
+    check_fit(task, backbone.config)
     parts = [
         select_rows(splits, name, data.split_column, where)
         for name in (data.train, data.test)
@@ -145,9 +154,9 @@ def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
         labels, names = class_numbers(parts, data.label, task.labels)
     groups = None if data.group is None else group_numbers(pool, data.group)
     train = _limited(task, train, groups)
-    x, train, cut = _inputs(task, pool, train)
-    x_validation, validation, _ = _inputs(task, pool, validation)
-    x_test, test, _ = _inputs(task, held, test)
+    x, train, cut = _inputs(task, backbone, pool, train)
+    x_validation, validation, _ = _inputs(task, backbone, pool, validation)
+    x_test, test, _ = _inputs(task, backbone, held, test)
     return TaskData(
         (x, labels[0][train]),
         (x_validation, labels[0][validation]),
@@ -158,10 +167,8 @@ def _from_library(task: Task, folder: Path, *, fetch: bool) -> TaskData:
     )
 
 
-def _kept(task: Task, rows: Rows) -> Numbers:
+def _kept(task: TaskFile, rows: DataTable) -> Numbers:
     """Return the numbers of the rows with an input; only texts can lack one."""
-    from floss_sim.tasks.columns import blank_rows
-
     if task.kind == "image-classification":
         rows.require("data.input", task.data.input)
         return np.arange(len(rows))
@@ -170,7 +177,7 @@ def _kept(task: Task, rows: Rows) -> Numbers:
     return np.setdiff1d(np.arange(len(rows)), empty)
 
 
-def _refuse_empty(task: Task, rows: Rows, empty: Sequence[int] | Numbers) -> None:
+def _refuse_empty(task: TaskFile, rows: DataTable, empty: Sequence[int] | Numbers) -> None:
     if len(empty) and not task.data.drop_empty:
         least = "two tokens" if task.kind == "next-token" else "any token"
         raise TaskError(
@@ -179,7 +186,7 @@ def _refuse_empty(task: Task, rows: Rows, empty: Sequence[int] | Numbers) -> Non
         )
 
 
-def _limited(task: Task, train: Numbers, groups: Numbers | None) -> Numbers:
+def _limited(task: TaskFile, train: Numbers, groups: Numbers | None) -> Numbers:
     """Return at most ``data.limit`` training rows; of groups, whole ones that can be clients."""
     limit = task.data.limit
     if limit is None or groups is None:
@@ -193,15 +200,19 @@ def _limited(task: Task, train: Numbers, groups: Numbers | None) -> Numbers:
     return train[np.isin(groups[train], chosen)]
 
 
-def _inputs(task: Task, rows: Rows, chosen: Numbers) -> tuple[NDArray[Any], Numbers, float | None]:
+def _inputs(
+    task: TaskFile, backbone: BackboneFiles, rows: DataTable, chosen: Numbers
+) -> tuple[NDArray[Any], Numbers, float | None]:
     """Return the inputs of some rows, the rows without the empty ones, and the share cut."""
     name = rows.require("data.input", task.data.input)
     if task.kind == "image-classification":
-        return _images(task, rows, name, chosen), chosen, None
-    return _tokens(task, rows, name, chosen)
+        return _images(task, backbone.config, rows, name, chosen), chosen, None
+    return _tokens(task, backbone, rows, name, chosen)
 
 
-def _images(task: Task, rows: Rows, name: str, chosen: Numbers) -> NDArray[np.uint8]:
+def _images(
+    task: TaskFile, backbone: Config, rows: DataTable, name: str, chosen: Numbers
+) -> NDArray[np.uint8]:
     from floss_sim.tasks.images import decode_images
 
     if not rows.holds_images(name):
@@ -211,20 +222,20 @@ def _images(task: Task, rows: Rows, name: str, chosen: Numbers) -> NDArray[np.ui
             (f"{rows.where}, {cell['path']}" if cell["path"] else rows.row(row), cell)
             for row, cell in zip(chosen, chain.from_iterable(rows.cells(name, chosen)), strict=True)
         ),
-        channels=1 if task.backbone_config.get("num_channels") == 1 else 3,
+        channels=1 if backbone.get("num_channels") == 1 else 3,
         side=task.preprocess.image_size,
         where=rows.where,
     )
 
 
 def _tokens(
-    task: Task, rows: Rows, name: str, chosen: Numbers
+    task: TaskFile, backbone: BackboneFiles, rows: DataTable, name: str, chosen: Numbers
 ) -> tuple[NDArray[np.int32], Numbers, float | None]:
     from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
 
-    tokenizer = open_tokenizer(task.backbone_path, task.preprocess.max_length or 0)
+    tokenizer = open_tokenizer(backbone.path, task.preprocess.max_length or 0)
     texts = tokenise(rows.cells(name, chosen), tokenizer)
-    check_vocabulary(texts.ids, task.backbone_config, rows.where)
+    check_vocabulary(texts.ids, backbone.config, rows.where)
     full = texts.words > 0
     if task.kind == "next-token":
         full &= (texts.ids >= 0).sum(axis=1) > 1

@@ -1,4 +1,4 @@
-"""Data that need no library of data sets: scikit-learn's digits, and npz files of arrays."""
+"""Arrays that need no library of data sets: scikit-learn's digits, and npz files."""
 
 from __future__ import annotations
 
