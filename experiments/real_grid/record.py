@@ -29,8 +29,8 @@ from floss_sim import RunConfig, load_task
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method, floss, method_from_name
 from floss_sim.tasks import Task
-from floss_sim.training.backbone import build_flat_model
 from floss_sim.training.evaluation import measure
+from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
 from planner.training.store import CurveStore
 from planner.training.workers import train_all, worker_pool

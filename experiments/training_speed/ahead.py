@@ -28,9 +28,9 @@ import torch
 from gpu import Equal, unevaluated, vit
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import passes
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.local import Work
+from floss_sim.training.learners import passes
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.local_sgd import Work
 
 HERE = Path(__file__).parent
 COLUMNS = ("case", "peer", "network", "cohort", "chunk", "repetition", "wall_ms", "cpu_ms")

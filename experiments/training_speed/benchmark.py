@@ -21,9 +21,11 @@ import torch
 from published import Published
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import backbone, local, step
-from floss_sim.training.bank_model import Bank
-from floss_sim.training.learner import TorchLearner
+from floss_sim.training import local_sgd
+from floss_sim.training.bank import step
+from floss_sim.training.bank.model import Bank
+from floss_sim.training.learners.torch_learner import TorchLearner
+from floss_sim.training.models import flat_model
 
 HERE = Path(__file__).parent
 PHASES = ("forward", "backward", "optimizer", "evaluation")
@@ -34,10 +36,10 @@ COLUMNS = (
 PLACES = [
     ("forward", step.Step, "loss"),
     ("backward", torch.autograd, "grad"),
-    ("optimizer", step.Rows, "collect"),
-    ("optimizer", step.Rows, "move"),
-    ("forward", backbone.FlatModel, "outputs"),
-    ("forward", local.functional, "cross_entropy"),
+    ("optimizer", step.ClientRows, "collect"),
+    ("optimizer", step.ClientRows, "move"),
+    ("forward", flat_model.FlatModel, "outputs"),
+    ("forward", local_sgd.functional, "cross_entropy"),
     ("forward", Published, "outputs"),
     ("backward", torch.Tensor, "backward"),
     ("optimizer", torch.optim.SGD, "step"),

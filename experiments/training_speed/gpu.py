@@ -30,8 +30,8 @@ from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, r
 from floss_sim.families import IMAGES, NEXT_TOKEN
 from floss_sim.protocol import Metrics
 from floss_sim.tasks import Task, TaskData
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.learner import TorchLearner
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.learners.torch_learner import TorchLearner
 
 HERE = Path(__file__).parent
 COLUMNS = (

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import side_by_side
-from floss_sim.training.learner import TorchLearner
+from floss_sim.training import join_side_by_side
+from floss_sim.training.learners.torch_learner import TorchLearner
 
 RANKS, DENSITIES = (1, 4, 16, 32), (1.0, 1 / 4, 1 / 16, 1 / 64)
 STARTING_S = 0.02  # in which threads begin to wait for their turn
@@ -34,7 +34,7 @@ def rung_players(
         learner.restore(begin[learner])
         run(config, network, learner, rounds=rounds, eval_every=rounds)
 
-    with side_by_side(device) as grid:
+    with join_side_by_side(device) as grid:
         together = [open_learner(c, device, grid=grid, diagnose=False) for c in configs]
     ranked = {config.rank: config for config in configs}.values()
     in_turn = [open_learner(c, device, learner="sequential", diagnose=False) for c in ranked]
@@ -45,11 +45,11 @@ def rung_players(
 
         def take_part(config: RunConfig, learner: TorchLearner) -> None:
             gate.wait()
-            with side_by_side(device):
+            with join_side_by_side(device):
                 play(config, learner)
 
         with ThreadPoolExecutor(len(configs)) as threads:
-            with side_by_side(device):  # has the turn until all wait for theirs
+            with join_side_by_side(device):  # has the turn until all wait for theirs
                 parts = list(zip(configs, together, strict=True))
                 futures = [threads.submit(take_part, *part) for part in parts]
                 gate.wait()

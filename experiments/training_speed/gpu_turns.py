@@ -12,11 +12,11 @@ from unittest.mock import patch
 import torch
 from benchmark import Clock
 
-from floss_sim.training import bank_model
-from floss_sim.training.bank_model import Bank
-from floss_sim.training.graphs import Graphs
-from floss_sim.training.grid import grid_of
-from floss_sim.training.step import Step
+from floss_sim.training.bank import model as bank_model
+from floss_sim.training.bank.cuda_graphs import Graphs
+from floss_sim.training.bank.model import Bank
+from floss_sim.training.bank.step import Step
+from floss_sim.training.side_by_side.scheduler import side_by_side_on
 
 Play = Callable[[], None]
 Row = dict[str, Any]
@@ -55,8 +55,8 @@ def rehearsed(really: bool) -> Iterator[None]:
         if really:
             made = patch.object(bank_model, "_graphs", lambda *_: Graphs(Rehearsal(), 10**9))
             patches.enter_context(made)
-            grid_of.cache_clear()  # its banks may have been built before
-            patches.callback(grid_of.cache_clear)
+            side_by_side_on.cache_clear()  # its banks may have been built before
+            patches.callback(side_by_side_on.cache_clear)
         yield
 
 

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from floss_sim.training import company_of, learner_kind, open_learner
+from floss_sim.training import learner_kind, limits_of, open_learner
 from planner.cli import training
 from planner.training import store, workers
 from planner.training.cores import Cores
@@ -46,11 +46,11 @@ def as_before() -> None:
         return learner_kind(config, "sequential", device)
 
     vars(store).update(open_learner=opened, learner_kind=kind)
-    vars(workers).update(company_of=lambda device: replace(company_of(device), runs=1))
+    vars(workers).update(limits_of=lambda device: replace(limits_of(device), max_runs=1))
     if multiprocessing.parent_process():  # a worker: the planner itself needs no torch
-        from floss_sim.training import opening
+        from floss_sim.training.learners import build
 
-        vars(opening).update(keep_freed_memory=lambda: False)
+        vars(build).update(keep_freed_memory=lambda: False)
     vars(training).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
 
 

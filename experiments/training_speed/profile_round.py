@@ -23,8 +23,8 @@ from benchmark import PLACES, players
 
 from floss_sim import RunConfig, floss, load_task
 from floss_sim.methods import exchange, top_k_selectors
-from floss_sim.training import learner as learners
-from floss_sim.training.server import ServerOptimizer
+from floss_sim.training.learners import torch_learner as learners
+from floss_sim.training.server_optimizer import ServerOptimizer
 
 HERE = Path(__file__).parent
 TABLE, PICTURE = HERE / "round.csv", HERE / "round.png"

@@ -15,10 +15,10 @@ from torch.nn import functional
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.adapters import with_adapters
-from floss_sim.training.inputs import Tensors, reader
-from floss_sim.training.loading import load_backbone
-from floss_sim.training.splits import on_device
+from floss_sim.training.device_data import on_device
+from floss_sim.training.models.inputs import Tensors, reader
+from floss_sim.training.models.loading import load_backbone
+from floss_sim.training.models.peft_adapters import with_adapters
 
 DOWN, UP = 1 / 4, 1 / 16
 

@@ -125,7 +125,7 @@ def _codes(names: Iterable[str]) -> list[str]:
 def _peers() -> Peers:
     """Return what measures torch's formats; nothing is measured where there is no torch."""
     try:
-        from floss_sim.training.peers import torch_bytes
+        from floss_sim.training.torch_sizes import torch_bytes
     except ImportError:
         return lambda values_N, mask_N: {}
     return torch_bytes

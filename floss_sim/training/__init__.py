@@ -10,31 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from floss_sim.training.choice import (
-    LEARNERS,
-    SEQUENTIAL,
-    choose_learner,
-    company_of,
-    learner_kind,
-)
 from floss_sim.training.device import DEVICES, resolve_device
+from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learner, learner_kind
+from floss_sim.training.side_by_side.limits import limits_of
 
 if TYPE_CHECKING:
     from floss_sim.runs.config import RunConfig
-    from floss_sim.training.grid import Grid
-    from floss_sim.training.learner import TorchLearner
+    from floss_sim.training.learners.torch_learner import TorchLearner
+    from floss_sim.training.side_by_side.scheduler import SideBySide
 
 __all__ = [
     "DEVICES",
     "LEARNERS",
     "SEQUENTIAL",
     "choose_learner",
-    "company_of",
     "export_adapter",
+    "join_side_by_side",
     "learner_kind",
+    "limits_of",
     "open_learner",
     "resolve_device",
-    "side_by_side",
     "test_metrics",
 ]
 
@@ -44,7 +39,7 @@ def open_learner(
     device: str = "auto",
     threads: int = 1,
     learner: str = "bank",
-    grid: Grid | None = None,
+    grid: SideBySide | None = None,
     *,
     diagnose: bool = True,
 ) -> TorchLearner:
@@ -55,30 +50,30 @@ def open_learner(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         threads: Threads of torch in this process.
         learner: As of :func:`choose_learner`.
-        grid: Where the run trains beside others, as :func:`side_by_side` yields it.
+        grid: Where the run trains beside others, as :func:`join_side_by_side` yields it.
         diagnose: Whether evaluation measures the server's dense P, too; it takes twice as long.
 
     Raises:
         ConfigError: The device or the learner is unknown, or the device is absent.
         TaskError: The backbone or the data cannot be loaded.
     """
-    from floss_sim.training.opening import load
+    from floss_sim.training.learners.build import build_learner
 
     place = resolve_device(device)
-    opened = load(config, choose_learner(config, learner, place), place, threads, grid)
+    opened = build_learner(config, choose_learner(config, learner, place), place, threads, grid)
     opened.diagnose = diagnose
     return opened
 
 
 @contextmanager
-def side_by_side(device: str) -> Iterator[Grid]:
+def join_side_by_side(device: str) -> Iterator[SideBySide]:
     """Yield the process's grid on a device: a run trains there beside those of other threads.
 
     One thread at a time goes on; what else a run may have to wait for, it waits for outside.
     """
-    from floss_sim.training.grid import grid_of
+    from floss_sim.training.side_by_side.scheduler import side_by_side_on
 
-    grid = grid_of(device)
+    grid = side_by_side_on(device)
     with grid.member():
         yield grid
 
@@ -89,9 +84,9 @@ def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[
     Raises:
         PayloadError: The message is not one of the run's layout.
     """
-    from floss_sim.training import finished
+    from floss_sim.training import export
 
-    return finished.measure_on_test(config, model, resolve_device(device))
+    return export.measure_on_test(config, model, resolve_device(device))
 
 
 def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
@@ -103,6 +98,6 @@ def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
     Raises:
         PayloadError: The message is not one of the run's layout.
     """
-    from floss_sim.training import finished
+    from floss_sim.training import export
 
-    finished.write_adapter(config, model, folder)
+    export.write_adapter(config, model, folder)

@@ -1,17 +1,15 @@
-"""Accuracy and loss of a vector on a split; those of several runs over one bank in one pass."""
+"""Evaluation: accuracy and loss of a vector on a split."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from floss_sim.errors import TaskError
-from floss_sim.training.bank_model import Bank, BankModel
-from floss_sim.training.inputs import Reader, Tensors
+from floss_sim.training.models.inputs import Reader, Tensors
 from floss_sim.vectors.top_k import Vector
 
 Sums = tuple[int, int, float]  # targets, how many are met, and their mean loss
@@ -57,78 +55,17 @@ def measure(
     model.load(model.base + vector_N)
     model.set_training(False)
     with torch.no_grad():
-        return _means([_sums(*model.outputs(*batch)) for batch in _batches(x, y, model.inputs)])
+        return mean_metrics(
+            [batch_sums(*model.outputs(*batch)) for batch in split_batches(x, y, model.inputs)]
+        )
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is to be measured of one run.
-
-    Args:
-        model: The run's; its rows are bound anew.
-        vector: The offsets from the model's base, float32 of shape (N,).
-        x: Inputs (examples, ...), on the model's device.
-        y: Their classes, shape (examples,).
-    """
-
-    model: BankModel
-    vector: Vector
-    x: torch.Tensor
-    y: torch.Tensor
-
-    def batches(self) -> Iterable[Tensors]:
-        """Return the batches that are measured one after another."""
-        return _batches(self.x, self.y, self.model.inputs)
-
-
-class Reading(NamedTuple):
-    """Accuracy, 0 to 1, mean cross-entropy in nats, and a checksum of all logits' bits."""
-
-    accuracy: float
-    loss: float
-    logits: int
-
-
-def measure_side_by_side(questions: Sequence[Question]) -> list[Reading]:
-    """Return what :func:`measure` would of each question, all of them in one pass a batch.
-
-    Args:
-        questions: At least one; of one bank, with splits of equal batches.
-
-    Raises:
-        TaskError: Inputs that the backbone cannot read, or a split without a target.
-    """
-    bank = questions[0].model.bank
-    values = [torch.from_numpy(q.model.base + q.vector).to(bank.device) for q in questions]
-    rows = [(q.model, row_N.unsqueeze(0)) for q, row_N in zip(questions, values, strict=True)]
-    bank.bind(rows, train=False)
-    bank.set_training(False)
-    sums: list[list[Sums]] = [[] for _ in questions]
-    checks = [0] * len(questions)
-    with torch.no_grad():
-        for batches in zip(*(q.batches() for q in questions), strict=True):
-            for index, (logits, targets) in enumerate(_outputs(bank, batches)):
-                sums[index].append(_sums(logits, targets))
-                checks[index] += _checksum(logits)
-    return [Reading(*_means(own), check) for own, check in zip(sums, checks, strict=True)]
-
-
-def _outputs(bank: Bank, batches: Sequence[Tensors]) -> Iterator[Tensors]:
-    """Yield the logits and targets of each run's batch."""
-    xs, ys = zip(*batches, strict=True)
-    logits, targets = bank.outputs(torch.cat(xs), torch.cat(ys), [[len(x)] for x in xs])
-    counts = bank.inputs.counts(xs)
-    # Copied, so that they begin in memory as those of a run alone do.
-    parts = torch.split(logits, counts), torch.split(targets, counts)
-    for own, wanted in zip(*parts, strict=True):
-        yield own.clone(), wanted.clone()
-
-
-def _batches(x: torch.Tensor, y: torch.Tensor, inputs: Reader) -> Iterable[Tensors]:
+def split_batches(x: torch.Tensor, y: torch.Tensor, inputs: Reader) -> Iterable[Tensors]:
+    """Return inputs and classes in batches of as many rows as the reader takes."""
     return zip(torch.split(x, inputs.rows), torch.split(y, inputs.rows), strict=True)
 
 
-def _means(sums: Sequence[Sums]) -> tuple[float, float]:
+def mean_metrics(sums: Sequence[Sums]) -> tuple[float, float]:
     """Return accuracy and loss over all batches."""
     total = sum(count for count, _, _ in sums)
     if not total:
@@ -138,19 +75,9 @@ def _means(sums: Sequence[Sums]) -> tuple[float, float]:
     return correct / total, sum(loss * (count / total) for count, _, loss in sums)
 
 
-def _sums(logits: torch.Tensor, targets: torch.Tensor) -> Sums:
+def batch_sums(logits: torch.Tensor, targets: torch.Tensor) -> Sums:
     """Return the targets' count, how many are met, and their mean loss (0 where there is none)."""
     if not len(targets):
         return 0, 0, 0.0
     correct = int((logits.argmax(dim=1) == targets).sum())
     return len(targets), correct, functional.cross_entropy(logits, targets).item()
-
-
-def _checksum(logits_MK: torch.Tensor) -> int:
-    """Return a number that tells where a bit differs: metrics alone may hide it."""
-    bits_MK, check = logits_MK.view(torch.int32), 0
-    for dimension in (0, 1):  # weighted, so that opposite changes do not cancel
-        sums = bits_MK.sum(dimension, dtype=torch.int64)
-        places = torch.arange(1, len(sums) + 1, device=sums.device)
-        check = 1_000_003 * check + int((sums * places).sum())
-    return check

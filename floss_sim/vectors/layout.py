@@ -17,7 +17,7 @@ head    head
 
 What is ranked, masked and sent are offsets from a *base*, which both ends can build without
 traffic: the pretrained values of the kinds ``bias`` and ``weight``, zero for all others. It needs
-the weights, so the model holds it (``floss_sim.training.backbone.FlatModel.base``).
+the weights, so the model holds it (``floss_sim.training.models.flat_model.FlatModel.base``).
 """
 
 from __future__ import annotations

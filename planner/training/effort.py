@@ -17,7 +17,7 @@ from typing import Any
 
 from floss_sim.errors import BudgetError, ConfigError, UnitError
 from floss_sim.records.host_notes import total_host_s
-from floss_sim.training import company_of
+from floss_sim.training import limits_of
 from floss_sim.units import format_duration, parse_duration
 from planner.question.cost import Costs
 from planner.question.request import Request
@@ -148,9 +148,9 @@ def _measured(
 
     Beside the processor a run's seconds depend on its company, so that there it is a whole one.
     """
-    company = company_of(store.device)
+    limits = limits_of(store.device)
     probed = [*request.baselines().values(), *costs.searched]
-    at_once = max(2, workers * (company.runs if company.aside else 1))
+    at_once = max(2, workers * (limits.max_runs if limits.overlaps_host else 1))
     chosen = [c for c in dict.fromkeys(probed) if c in costs.of][:at_once]
     jobs = [(request.config(c), measured(min(_TELLING, costs.of[c].horizon))) for c in chosen]
     began = time.monotonic()

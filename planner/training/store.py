@@ -19,7 +19,7 @@ from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run
-from floss_sim.training import learner_kind, open_learner, side_by_side, test_metrics
+from floss_sim.training import join_side_by_side, learner_kind, open_learner, test_metrics
 
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
 _EVERY = 10
@@ -100,7 +100,7 @@ class CurveStore:
             before = folder.committed().rounds
             if before >= rounds:
                 return 0
-            with side_by_side(self.device) as grid:
+            with join_side_by_side(self.device) as grid:
                 run(
                     config,
                     load_profile(_RECORDED_ON),

@@ -1,7 +1,7 @@
 """Training in parallel: spawned processes, which die with their parent.
 
-The runs of a process go on in turns, and train side by side (:mod:`floss_sim.training.grid`): how
-many, the device decides.
+The runs of a process go on in turns, and train side by side
+(:mod:`floss_sim.training.side_by_side`): how many, the device decides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 from floss_sim.errors import FlossError, NonFiniteUpdateError
 from floss_sim.runs.config import RunConfig
-from floss_sim.training import company_of
+from floss_sim.training import limits_of
 from planner.training.store import CurveStore
 
 _TICK_S = 0.3
@@ -111,7 +111,7 @@ def train_all(
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
         submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
-        for indices in _groups(lacking, workers, company_of(store.device).runs)
+        for indices in _groups(lacking, workers, limits_of(store.device).max_runs)
     }
     pending = set(futures)
     try:

@@ -14,7 +14,7 @@ import simpy
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.methods import exchange
-from floss_sim.training import sequential
+from floss_sim.training.learners import sequential_learner
 
 
 def test_a_round_encodes_once_down_and_once_a_client_up(monkeypatch: pytest.MonkeyPatch):
@@ -31,7 +31,7 @@ def test_a_round_encodes_once_down_and_once_a_client_up(monkeypatch: pytest.Monk
 
     counted(exchange, "encode")
     counted(exchange, "decode")
-    counted(sequential, "train_locally")
+    counted(sequential_learner, "train_locally")
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=4)
     learner = open_learner(config, learner="sequential")
     run(config, load_profile("paper-200-20"), learner, rounds=3, eval_every=100)

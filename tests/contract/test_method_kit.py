@@ -25,8 +25,8 @@ from floss_sim.methods import METHODS, Exchange, MaskHistory, Method, dense, met
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.weighting import weights
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
-from floss_sim.training.backbone import FlatModel, build_flat_model
-from floss_sim.training.sequential import SequentialLearner
+from floss_sim.training.learners.sequential_learner import SequentialLearner
+from floss_sim.training.models.flat_model import FlatModel, build_flat_model
 from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import VALUE_CODES

@@ -20,9 +20,9 @@ from floss_sim.methods import METHODS, Frozen, TopK, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
-from floss_sim.training.backbone import FlatModel, build_flat_model
-from floss_sim.training.parameters import parameter_names
-from floss_sim.training.sequential import SequentialLearner
+from floss_sim.training.learners.sequential_learner import SequentialLearner
+from floss_sim.training.models.flat_model import FlatModel, build_flat_model
+from floss_sim.training.models.parameter_names import parameter_names
 
 RANK, LABELS = 2, 10
 Mask = torch.Tensor

@@ -15,18 +15,18 @@ from tiny_models import IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
 from floss_sim import RunConfig
 from floss_sim.errors import TaskError
-from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
-from floss_sim.training.choice import Company
-from floss_sim.training.cohort import Party
-from floss_sim.training.grid import Grid
-from floss_sim.training.local import work_of
+from floss_sim.training.bank.batched_sgd import Party
+from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
+from floss_sim.training.local_sgd import work_of
+from floss_sim.training.side_by_side.limits import DeviceLimits
+from floss_sim.training.side_by_side.scheduler import SideBySide
 from planner.training.store import CurveStore
 
 CPU = torch.device("cpu")
 SIZES = (9, 7, 7, 4, 2)
 WIDTHS = {"hidden_size": 32, "intermediate_size": 64}
 WHOLE = {"vit": WIDTHS, "bert": WIDTHS, "llama": WIDTHS, "gpt2": {"n_embd": 32}}
-ASIDE = Company(16, 64, aside=True, shapes=True)  # as a GPU does
+OVERLAPPING = DeviceLimits(16, 64, overlaps_host=True, checks_by_shape=True)  # as a GPU does
 
 
 def party_of(run: TinyRun, bank: Bank, sizes: Sequence[int] = SIZES) -> Party:
@@ -58,7 +58,7 @@ def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) 
     assert ours.model(last) == theirs.model(last)
 
 
-def play(grid: Grid, runs: Sequence[Callable[[], None]]) -> None:
+def play(grid: SideBySide, runs: Sequence[Callable[[], None]]) -> None:
     """Have members of a grid do something each, in threads; all are counted before one begins."""
 
     def member(do: Callable[[], None]) -> None:
@@ -77,10 +77,13 @@ def play(grid: Grid, runs: Sequence[Callable[[], None]]) -> None:
 
 
 def grid_with(
-    parties: Sequence[Party], chunk: int = 32, rounds: int = 1, company: Company | None = None
+    parties: Sequence[Party],
+    chunk: int = 32,
+    rounds: int = 1,
+    device_limits: DeviceLimits | None = None,
 ) -> list[object]:
     """Return what each party gets in the last of so many rounds of a grid of all of them."""
-    grid = Grid(CPU, company)
+    grid = SideBySide(CPU, device_limits)
     found: list[object] = [None] * len(parties)
 
     def train(number: int) -> None:

@@ -22,11 +22,11 @@ from floss_sim.methods.exchange import RESIDUAL
 from floss_sim.protocol import NO_STATE, Dispatch
 from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import buffered, deadline, first_k, wait_all
-from floss_sim.training import learner as learner_module
-from floss_sim.training import passes as module
-from floss_sim.training.ahead import Ahead
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.grid import Grid
+from floss_sim.training.learners import passes as module
+from floss_sim.training.learners import torch_learner as learner_module
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.learners.prefetch import Prefetch
+from floss_sim.training.side_by_side.scheduler import SideBySide
 
 FLOSS = {"down_density": 1 / 4, "up_density": 1 / 16}
 METHODS = {
@@ -97,7 +97,7 @@ def test_a_record_is_the_same_to_the_last_bit(
         passes.clear()
         learner = learner_of(config, **chosen)
         if len(chosen) == 2:  # as where all that can be encoded is encoded while passes go on
-            monkeypatch.setattr(Ahead, "rest", at_leisure)
+            monkeypatch.setattr(Prefetch, "rest", at_leisure)
         records.append(run(config, network, learner, rounds=ROUNDS, policy=policy, eval_every=2))
         models.append(learner.model())
         assert {here for _, here in passes} == {"ahead" not in chosen}
@@ -136,10 +136,10 @@ def test_an_interrupted_run_goes_on_bit_for_bit(config: RunConfig, policy, tmp_p
     assert killed.model(ROUNDS) == whole.model(ROUNDS)
 
 
-_rest = Ahead.rest
+_rest = Prefetch.rest
 
 
-def at_leisure(ahead: Ahead, meanwhile) -> None:
+def at_leisure(ahead: Prefetch, meanwhile) -> None:
     """Rest as where a pass takes long enough for all that else is to be done."""
     while meanwhile():
         pass
@@ -216,7 +216,7 @@ def test_whoever_is_asked_for_others_are_encoded_while_a_pass_is_waited_for(
 def test_what_depends_on_what_a_client_kept_waits_until_that_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(Ahead, "rest", at_leisure)
+    monkeypatch.setattr(Prefetch, "rest", at_leisure)
     config = config_of(METHODS["error feedback"])
     learner, twin = learner_of(config, ahead=True), learner_of(config)
     clients = of_equal_work(config, 6)
@@ -275,7 +275,7 @@ def test_a_model_is_evaluated_between_passes(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_grid_overlaps_for_itself():
     config = config_of()
-    grid = Grid(torch.device("cpu"))
+    grid = SideBySide(torch.device("cpu"))
     model = open_learner(config, "cpu")._model
     with grid.member():
         learner = BankLearner(config, model, 2, grid, ahead=True)
@@ -412,7 +412,7 @@ def test_what_a_checkpoint_holds_is_what_is_computed_and_not_over():
 
 
 def test_a_learner_that_is_restored_knows_nothing_of_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Ahead, "rest", at_leisure)
+    monkeypatch.setattr(Prefetch, "rest", at_leisure)
     config = config_of()
     learner, twin = learner_of(config, ahead=True), learner_of(config)
     first, *clients = of_equal_work(config, 5)
@@ -454,7 +454,7 @@ def test_no_thread_outlives_its_learner(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_thread_that_is_the_last_to_let_go_does_not_wait_for_itself():
     """As where the collector, which runs in any thread, finds a learner there."""
-    held, alone, over = [Ahead()], threading.Event(), threading.Event()
+    held, alone, over = [Prefetch()], threading.Event(), threading.Event()
 
     def let_go() -> None:
         assert alone.wait(WAIT_S)
@@ -484,7 +484,7 @@ def test_a_pass_that_fails_lets_go_of_all_that_it_held(begun: bool):
         held.append(weakref.ref(large))
         raise MemoryError
 
-    def attempt(ahead: Ahead[None]) -> None:
+    def attempt(ahead: Prefetch[None]) -> None:
         try:
             if begun:
                 ahead.begin([], lambda: failing)
@@ -494,7 +494,7 @@ def test_a_pass_that_fails_lets_go_of_all_that_it_held(begun: bool):
         except MemoryError:
             pass
 
-    ahead: Ahead[None] = Ahead()
+    ahead: Prefetch[None] = Prefetch()
     gc.disable()
     try:
         attempt(ahead)
@@ -515,7 +515,7 @@ def test_passes_come_one_at_a_time_and_in_their_order():
         at_work -= 1
         return number
 
-    ahead: Ahead[int] = Ahead()
+    ahead: Prefetch[int] = Prefetch()
     chunk = [Dispatch(0, 0, 0, 0, 0)]
     ahead.begin(chunk, lambda: lambda: task(1))
     assert ahead.run(lambda: task(2), lambda: False) == 2

@@ -14,23 +14,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parties import ASIDE, CPU, WHOLE, assert_equal_records, party_of, play, tiny_parties
+from parties import CPU, OVERLAPPING, WHOLE, assert_equal_records, party_of, play, tiny_parties
 from tiny_models import CASES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
 from floss_sim import RunConfig, floss, load_task
-from floss_sim.training import choice, jobs
-from floss_sim.training.bank_model import build_bank, build_bank_model
-from floss_sim.training.choice import Company, company_of
-from floss_sim.training.cohort import Party, train_side_by_side
-from floss_sim.training.evaluation import Question, measure, measure_side_by_side
-from floss_sim.training.frozen import _has_product
-from floss_sim.training.grid import Grid, grid_of
-from floss_sim.training.sharing import Sharing
+from floss_sim.training import memory_bounds
+from floss_sim.training.bank.batched_sgd import Party, train_side_by_side
+from floss_sim.training.bank.model import build_bank, build_bank_model
+from floss_sim.training.bank.onednn import _has_product
+from floss_sim.training.evaluation import measure
+from floss_sim.training.side_by_side import limits, pass_jobs
+from floss_sim.training.side_by_side.bit_checks import BitChecks
+from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
+from floss_sim.training.side_by_side.measuring import EvaluationInput, measure_side_by_side
+from floss_sim.training.side_by_side.scheduler import SideBySide, side_by_side_on
 from planner.training.store import CurveStore
 from planner.training.workers import _extend_all
 
 pytestmark = pytest.mark.skipif(not _has_product(), reason="bits are not promised here")
-WIDE = replace(ASIDE, clients=512)
+WIDE = replace(OVERLAPPING, max_clients=512)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,10 +41,11 @@ def one_thread():
 
 
 @pytest.mark.parametrize(
-    ("company", "goes_on"), [(ASIDE, True), (replace(ASIDE, aside=False), False)]
+    ("device_limits", "goes_on"),
+    [(OVERLAPPING, True), (replace(OVERLAPPING, overlaps_host=False), False)],
 )
 def test_a_run_goes_on_while_the_next_pass_is_on_the_device(
-    company: Company, goes_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device_limits: DeviceLimits, goes_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     parties, passes = tiny_parties(tmp_path), []
     went_on, seen = threading.Event(), []
@@ -53,8 +56,8 @@ def test_a_run_goes_on_while_the_next_pass_is_on_the_device(
             seen.append(went_on.wait(20 if goes_on else 0.5))
         return train_side_by_side(chosen)
 
-    monkeypatch.setattr(jobs, "train_side_by_side", on_the_device)
-    grid = Grid(CPU, company)
+    monkeypatch.setattr(pass_jobs, "train_side_by_side", on_the_device)
+    grid = SideBySide(CPU, device_limits)
 
     def run(party: Party) -> None:
         grid.train(party, 2)  # a pass each
@@ -76,8 +79,8 @@ def test_who_shares_a_pass_does_not_depend_on_who_is_quick(
         passes.append(tuple(parties.index(party) for party in chosen))
         return train_side_by_side(chosen)
 
-    monkeypatch.setattr(jobs, "train_side_by_side", noted)
-    grid, draw = Grid(CPU, replace(ASIDE, clients=4)), np.random.default_rng(0)
+    monkeypatch.setattr(pass_jobs, "train_side_by_side", noted)
+    grid, draw = SideBySide(CPU, replace(OVERLAPPING, max_clients=4)), np.random.default_rng(0)
     waits_s = draw.uniform(0, 0.03, size=(len(parties), 6))
 
     def run_on(number: int) -> None:
@@ -92,7 +95,9 @@ def test_who_shares_a_pass_does_not_depend_on_who_is_quick(
     assert len(passes) == 12 + 4 + 6  # proofs are computed alone, too; the fifth always is
 
 
-def questions_of(folder: Path, family: str, kind: str, trains: str = "lora") -> list[Question]:
+def questions_of(
+    folder: Path, family: str, kind: str, trains: str = "lora"
+) -> list[EvaluationInput]:
     tiny_model(family, **WHOLE[family]).save_pretrained(folder)
     first = TinyRun(folder, kind, trains=trains, dropout=0.5)
     bank = build_bank(first, CPU)
@@ -102,7 +107,7 @@ def questions_of(folder: Path, family: str, kind: str, trains: str = "lora") -> 
         run = replace(first, rank=rank)
         model = build_bank_model(run, CPU, bank)
         vector_N = np.random.default_rng(rank).normal(scale=0.1, size=model.layout.entries)
-        asked.append(Question(model, vector_N.astype(np.float32), *examples(kind)))
+        asked.append(EvaluationInput(model, vector_N.astype(np.float32), *examples(kind)))
     return asked
 
 
@@ -141,27 +146,31 @@ def test_a_reading_tells_of_a_bit_that_its_metrics_hide(
     assert measure_side_by_side([question])[0].logits != before.logits
 
 
-@pytest.mark.parametrize("company", [ASIDE, company_of("cpu")])
+@pytest.mark.parametrize("device_limits", [OVERLAPPING, limits_of("cpu")])
 def test_what_is_measured_goes_first_and_who_trains_waits_for_it(
-    company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device_limits: DeviceLimits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     parties, done = tiny_parties(tmp_path), []
     vector_N = np.zeros(parties[0].model.layout.entries, np.float32)
-    monkeypatch.setattr(jobs, "train_side_by_side", noted_as("trained", done, train_side_by_side))
     monkeypatch.setattr(
-        jobs, "measure_side_by_side", noted_as("measured", done, measure_side_by_side)
+        pass_jobs, "train_side_by_side", noted_as("trained", done, train_side_by_side)
     )
-    grid, found = Grid(CPU, company), []
+    monkeypatch.setattr(
+        pass_jobs, "measure_side_by_side", noted_as("measured", done, measure_side_by_side)
+    )
+    grid, found = SideBySide(CPU, device_limits), []
 
     def run(number: int) -> None:
         if number:
-            question = Question(parties[number].model, vector_N, parties[number].x, parties[0].y)
+            question = EvaluationInput(
+                parties[number].model, vector_N, parties[number].x, parties[0].y
+            )
             found.append(grid.measure(question, 4, 32))
         grid.train(parties[number], 32)
 
     play(grid, [lambda n=n: run(n) for n in range(3)])
     proof_of_two, proof_of_three = [2, 1, 1], [3, 1, 1, 1]
-    measured = [("measured", n) for n in proof_of_two] if company.aside else []
+    measured = [("measured", n) for n in proof_of_two] if device_limits.overlaps_host else []
     assert done == measured + [("trained", n) for n in proof_of_three]
     alone = measure(parties[1].model, vector_N, parties[1].x, parties[0].y)
     assert found == [alone] * 2
@@ -182,7 +191,7 @@ def test_a_shape_is_of_sizes_and_layout_and_of_no_value(tmp_path: Path):
         party_of(replace(run, rank=rank), one.model.bank, sizes)
         for rank, sizes in ((3, (4, 3)), (2, (4, 3, 3)))
     )
-    shapes = [jobs.Training(32, party).shape for party in (one, other, wider, longer)]
+    shapes = [pass_jobs.TrainingJob(32, party).shape for party in (one, other, wider, longer)]
     assert shapes[0] == shapes[1]
     assert len(set(shapes)) == 3
 
@@ -195,7 +204,7 @@ def test_the_shape_of_texts_has_the_tokens_of_each_step(tmp_path: Path):
         x = torch.full((7, 9), -1, dtype=torch.int32)
         for row, count in enumerate(tokens):
             x[row, :count] = 1
-        return jobs.Training(32, replace(party, x=x)).shape
+        return pass_jobs.TrainingJob(32, replace(party, x=x)).shape
 
     assert lengths(1, 5, 2, 3, 3, 3, 3) == lengths(5, 5, 5, 1, 2, 1, 3)
     assert lengths(1, 5, 2, 3, 3, 3, 3) != lengths(3, 3, 2, 3, 3, 3, 5)
@@ -204,8 +213,8 @@ def test_the_shape_of_texts_has_the_tokens_of_each_step(tmp_path: Path):
 def test_splits_of_other_lengths_are_not_measured_together(tmp_path: Path):
     asked = questions_of(tmp_path, "gpt2", NEXT_TOKEN)
     asked[1] = replace(asked[1], x=asked[1].x[:, :3])
-    measuring = [jobs.Measuring(32, question, 4) for question in asked]
-    passes = Sharing(ASIDE).passes(measuring)
+    measuring = [pass_jobs.EvaluationJob(32, question, 4) for question in asked]
+    passes = BitChecks(OVERLAPPING).passes(measuring)
     found = [sorted(measuring.index(job) for job in part) for part in passes]
     assert found == [[0, 2], [1]]
 
@@ -214,7 +223,9 @@ def test_sixteen_runs_in_a_process_have_the_records_of_runs_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
-    monkeypatch.setitem(choice._MOST, "cpu", 128)  # clients: five runs' validation splits
+    monkeypatch.setitem(
+        memory_bounds.MAX_CLIENTS, "cpu", 128
+    )  # clients: five runs' validation splits
     task, method = load_task("digits"), floss(1 / 4, 1 / 16)
     configs = [
         RunConfig.of(task, method, rank=rank, seed=seed) for seed in (0, 1) for rank in range(1, 9)
@@ -222,14 +233,16 @@ def test_sixteen_runs_in_a_process_have_the_records_of_runs_alone(
     for config in configs:
         alone.extend(config, 3)
     sizes: list[tuple[str, int]] = []
-    monkeypatch.setattr(jobs, "train_side_by_side", noted_as("trained", sizes, train_side_by_side))
     monkeypatch.setattr(
-        jobs, "measure_side_by_side", noted_as("measured", sizes, measure_side_by_side)
+        pass_jobs, "train_side_by_side", noted_as("trained", sizes, train_side_by_side)
     )
-    monkeypatch.setitem(choice._COMPANIES, "cpu", WIDE)
-    grid_of.cache_clear()
+    monkeypatch.setattr(
+        pass_jobs, "measure_side_by_side", noted_as("measured", sizes, measure_side_by_side)
+    )
+    monkeypatch.setitem(limits._LIMITS, "cpu", WIDE)
+    side_by_side_on.cache_clear()
     assert _extend_all(grid, [(config, 3) for config in configs]) == [3] * 16
-    grid_of.cache_clear()
+    side_by_side_on.cache_clear()
     assert {max(n for name, n in sizes if name == kind) for kind in ("trained", "measured")} == {
         16, 5,
     }  # fmt: skip

@@ -12,12 +12,12 @@ import torch
 from tiny_models import CASES, IMAGES, NEXT_TOKEN, ROLES, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
-from floss_sim.training.backbone import build_flat_model
-from floss_sim.training.bank import BankHead, BankLinear, Batch, Segments
-from floss_sim.training.bank_model import build_bank_model
-from floss_sim.training.choice import example_bytes
-from floss_sim.training.cohort import train_together
-from floss_sim.training.local import Work, train_locally, work_of
+from floss_sim.training.bank.batched_sgd import train_together
+from floss_sim.training.bank.layers import BankHead, BankLinear, Batch, Segments
+from floss_sim.training.bank.model import build_bank_model
+from floss_sim.training.local_sgd import Work, train_locally, work_of
+from floss_sim.training.memory_bounds import example_bytes
+from floss_sim.training.models.flat_model import build_flat_model
 
 CPU = torch.device("cpu")
 AGREE = 1e-4  # largest difference of an update, as a fraction of its largest entry

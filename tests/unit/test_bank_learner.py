@@ -15,9 +15,9 @@ from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Dispatch
 from floss_sim.simulator import buffered, deadline
 from floss_sim.training import choose_learner, learner_kind
-from floss_sim.training import passes as module
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.sequential import SequentialLearner
+from floss_sim.training.learners import passes as module
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.learners.sequential_learner import SequentialLearner
 
 COHORT = (3, 17, 29, 40, 8)
 

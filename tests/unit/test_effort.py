@@ -10,8 +10,8 @@ from floss_sim.errors import BudgetError, ConfigError
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import host_s_per_round, note_host, total_host_s
-from floss_sim.training import choice
-from floss_sim.training.choice import Company
+from floss_sim.training.side_by_side import limits
+from floss_sim.training.side_by_side.limits import DeviceLimits
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
@@ -128,7 +128,9 @@ def test_a_measurement_has_the_company_that_training_will_have(
         return [20] * len(jobs)
 
     monkeypatch.setattr(effort, "train_all", train_all)
-    monkeypatch.setitem(choice._COMPANIES, "cpu", Company(5, 64, aside=aside, shapes=aside))
+    monkeypatch.setitem(
+        limits._LIMITS, "cpu", DeviceLimits(5, 64, overlaps_host=aside, checks_by_shape=aside)
+    )
     candidates = grid([1, 2, 3, 4], [1.0, 1 / 4], [1.0, 1 / 16])
     asked = request(paper, training_s=60.0, candidates=candidates)
     allot(asked, price(asked), CurveStore(tmp_path, "cpu"), None, 2)

@@ -10,8 +10,8 @@ from tiny_models import CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, tiny_m
 
 from floss_sim.errors import LayoutError, TaskError
 from floss_sim.families import FAMILIES, check_kind, resolve_targets
-from floss_sim.training.loading import load_backbone
-from floss_sim.training.parameters import parameter_names
+from floss_sim.training.models.loading import load_backbone
+from floss_sim.training.models.parameter_names import parameter_names
 from floss_sim.vectors.layout import PRETRAINED, Layout, build_layout
 
 ODD = {  # the configs in which the shapes differ from the family's usual

@@ -16,13 +16,20 @@ from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tin
 
 from floss_sim import RunConfig, floss, load_task, open_learner, run
 from floss_sim.network import NetworkProfile
-from floss_sim.training import bank_model, graphs
-from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
-from floss_sim.training.choice import example_bytes
-from floss_sim.training.cohort import Party, _of_equal_length, _step, _Training, train_side_by_side
-from floss_sim.training.dropout import Draws
-from floss_sim.training.graphs import Graphs
-from floss_sim.training.local import Work, work_of
+from floss_sim.training.bank import cuda_graphs
+from floss_sim.training.bank import model as bank_model
+from floss_sim.training.bank.batched_sgd import (
+    Party,
+    _of_equal_length,
+    _step,
+    _Training,
+    train_side_by_side,
+)
+from floss_sim.training.bank.cuda_graphs import Graphs
+from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
+from floss_sim.training.local_sgd import Work, work_of
+from floss_sim.training.memory_bounds import example_bytes
+from floss_sim.training.models.dropout import Draws
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 EXAMPLES, MANY = 29, 10**6
@@ -128,7 +135,7 @@ def test_a_step_gives_nothing_to_the_device_and_asks_it_nothing(
     family: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """With its tensors on another device, whatever comes from the host is seen."""
-    monkeypatch.setattr(bank_model, "speed_up", lambda *_: None)  # as on a GPU
+    monkeypatch.setattr(bank_model, "use_onednn", lambda *_: None)  # as on a GPU
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # does not know meta
     run, bank = tiny(tmp_path, family, kind)
     bank.graphs = Graphs(TapeRecorder(), MANY)
@@ -185,7 +192,7 @@ def test_shapes_that_change_and_return_are_recorded_once_and_oneoffs_never(tmp_p
 def test_a_shape_that_was_dropped_must_come_back_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(graphs, "_KEPT", 1)
+    monkeypatch.setattr(cuda_graphs, "_KEPT", 1)
     run, bank = tiny(tmp_path)
     ways = [(4, 4)] * 5 + [(4, 3)] * 5 + [(4, 4)] * 5
     recorder = TapeRecorder()
@@ -301,7 +308,7 @@ def test_a_replay_that_is_wrong_in_a_bit_is_found_out_and_never_given(said: list
 
 
 def test_signs_of_zero_and_payloads_of_nan_are_bits_too(said: list[str]):
-    recording = graphs._Recording(Adds(torch.tensor([-0.0]), torch.tensor([-0.0])), Closures())
+    recording = cuda_graphs._Recording(Adds(torch.tensor([-0.0]), torch.tensor([-0.0])), Closures())
     step = Adds(torch.tensor([-0.0]), torch.tensor([-0.0]))
     recording.play(step)
     step.run()
@@ -388,7 +395,7 @@ def test_large_steps_are_never_recorded():
 
 
 def test_what_was_met_is_not_remembered_forever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(graphs, "_REMEMBERED", 10)
+    monkeypatch.setattr(cuda_graphs, "_REMEMBERED", 10)
     replaying = Graphs(Closures(), MANY)
     for number in range(50):
         replaying.run(Adds(torch.zeros(1), torch.zeros(1), shape=number))

@@ -15,8 +15,8 @@ import pytest
 import torch
 from grid_runs import Inline, some_runs
 from parties import (
-    ASIDE,
     CPU,
+    OVERLAPPING,
     SIZES,
     WHOLE,
     assert_equal_records,
@@ -30,13 +30,13 @@ from tiny_models import CASES, NEXT_TOKEN, TEXTS, TinyRun, tiny_model
 from floss_sim import RunConfig, load_task
 from floss_sim.errors import TaskError
 from floss_sim.methods import method_from_name
-from floss_sim.training import choice, jobs, sharing
-from floss_sim.training import grid as module
-from floss_sim.training.bank_model import Bank, build_bank
-from floss_sim.training.choice import Company, company_of
-from floss_sim.training.cohort import train_side_by_side
-from floss_sim.training.frozen import _has_product
-from floss_sim.training.grid import Grid
+from floss_sim.training.bank.batched_sgd import train_side_by_side
+from floss_sim.training.bank.model import Bank, build_bank
+from floss_sim.training.bank.onednn import _has_product
+from floss_sim.training.side_by_side import bit_checks, limits, pass_jobs
+from floss_sim.training.side_by_side import scheduler as module
+from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
+from floss_sim.training.side_by_side.scheduler import SideBySide
 from planner.training.store import CurveStore, measured
 from planner.training.workers import _extend_all, _groups, train_all, worker_pool
 
@@ -50,7 +50,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def a_new_grid():
-    module.grid_of.cache_clear()
+    module.side_by_side_on.cache_clear()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -96,14 +96,14 @@ def test_runs_share_a_bank_where_the_same_layers_are_replaced_alike():
         settings = {"rank": 2, "seed": 0, **chosen}
         return grid.bank(RunConfig.of(load_task("digits"), method_from_name(method), **settings))
 
-    grid = Grid(CPU)
+    grid = SideBySide(CPU)
     adapted = {bank("dense"), bank("ffa"), bank("floss", rank=5), bank("hetlora", seed=1)}
     assert len(adapted) == 1
     assert len(adapted | {bank("bitfit"), bank("head")}) == 3
 
 
 def test_a_row_of_a_frozen_product_has_its_bits_whatever_the_others_are():
-    from floss_sim.training.frozen import FrozenLinear
+    from floss_sim.training.bank.onednn import FrozenLinear
 
     torch.manual_seed(0)
     for inputs, outputs in ((64, 64), (17, 33), (256, 64), (768, 100)):
@@ -129,15 +129,15 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(parties))
         return train_side_by_side(parties)
 
-    monkeypatch.setattr(jobs, "train_side_by_side", counted)
+    monkeypatch.setattr(pass_jobs, "train_side_by_side", counted)
     return sizes
 
 
-@pytest.mark.parametrize("company", [company_of("cpu"), ASIDE])
+@pytest.mark.parametrize("device_limits", [limits_of("cpu"), OVERLAPPING])
 def test_records_are_those_of_runs_alone(
-    company: Company, passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device_limits: DeviceLimits, passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(choice._COMPANIES, "cpu", company)
+    monkeypatch.setitem(limits._LIMITS, "cpu", device_limits)
     alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
     jobs = [(config, 3 if n != 1 else 2) for n, config in enumerate(some_runs())]
     for config, rounds in jobs:
@@ -225,9 +225,9 @@ def test_runs_go_on_one_by_one_where_neighbours_would_shift_a_bit(
             values[0][0][0] = np.nextafter(values[0][0][0], np.float32(np.inf))
         return values
 
-    monkeypatch.setattr(jobs, "train_side_by_side", shifting)
+    monkeypatch.setattr(pass_jobs, "train_side_by_side", shifting)
     said: list[str] = []
-    monkeypatch.setattr(sharing.warnings, "warn", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
     found = grid_with(parties)
     assert all(map(same, found, alone))
     assert said == ["runs side by side shift each other's last bits here: they train one by one"]
@@ -243,13 +243,15 @@ def test_runs_share_passes_only_where_widths_are_whole_vectors(
     assert max(passes) == largest
 
 
-@pytest.mark.parametrize("company", [company_of("cpu"), ASIDE])
-def test_an_error_is_that_of_the_run_that_made_it(company: Company, tmp_path: Path):
+@pytest.mark.parametrize("device_limits", [limits_of("cpu"), OVERLAPPING])
+def test_an_error_is_that_of_the_run_that_made_it(device_limits: DeviceLimits, tmp_path: Path):
     parties = tiny_parties(tmp_path, TEXTS)
     wrong = parties[1].x.clone()
     wrong[:, 0] = 10_000
     alone = [train_side_by_side([party])[0] for party in parties]
-    found = grid_with([parties[0], replace(parties[1], x=wrong), parties[2]], company=company)
+    found = grid_with(
+        [parties[0], replace(parties[1], x=wrong), parties[2]], device_limits=device_limits
+    )
     assert same(found[0], alone[0])
     assert isinstance(found[1], TaskError)
     assert same(found[2], alone[2])
@@ -266,15 +268,15 @@ def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
             raise torch.OutOfMemoryError("no")
         return train_side_by_side(parties)
 
-    monkeypatch.setattr(jobs, "train_side_by_side", tight)
+    monkeypatch.setattr(pass_jobs, "train_side_by_side", tight)
     said: list[str] = []
-    monkeypatch.setattr(sharing.warnings, "warn", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
     assert all(map(same, grid_with(parties), alone))
     assert said == ["runs do not fit side by side (no): passes of 3 clients from here"]
 
 
 def test_runs_at_work_share_the_wall_s_clock():
-    grid = Grid(CPU)
+    grid = SideBySide(CPU)
     grid._count(1)
     before = grid.clock()
     time.sleep(0.1)
@@ -287,7 +289,7 @@ def test_runs_at_work_share_the_wall_s_clock():
 
 def test_a_pass_has_no_more_clients_than_are_allowed():
     def parts(sizes: list[int], most: int) -> list[list[int]]:
-        return [sizes[part] for part in sharing._filled(sizes, most)]
+        return [sizes[part] for part in bit_checks._filled(sizes, most)]
 
     assert parts([5] * 8, 24) == [[5] * 4, [5] * 4]
     assert parts([5, 3, 9, 1], 8) == [[5, 3], [9], [1]]

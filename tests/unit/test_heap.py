@@ -11,7 +11,7 @@ import pytest
 PASSES = """
 import json, resource
 import numpy as np
-from floss_sim.training.heap import keep_freed_memory
+from floss_sim.training.malloc import keep_freed_memory
 
 def faults() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

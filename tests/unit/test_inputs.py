@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_models import IMAGES, NEXT_TOKEN, TEXTS, tiny_model
 
 from floss_sim.errors import TaskError
-from floss_sim.training.inputs import Images, NextTokens, Texts, reader
+from floss_sim.training.models.inputs import Images, NextTokens, Texts, reader
 
 Y = torch.tensor([2, 0])
 

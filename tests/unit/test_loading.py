@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from tiny_models import IMAGES, LABELS, NEXT_TOKEN, TEXTS, TinyRun, tiny_model
 
 from floss_sim.errors import LayoutError, TaskError
-from floss_sim.training.adapters import with_adapters
-from floss_sim.training.backbone import build_flat_model
-from floss_sim.training.loading import load_backbone
-from floss_sim.training.parameters import bound, first_of
+from floss_sim.training.models.flat_model import build_flat_model
+from floss_sim.training.models.loading import load_backbone
+from floss_sim.training.models.parameter_names import bound, first_of
+from floss_sim.training.models.peft_adapters import with_adapters
 
 
 @pytest.fixture

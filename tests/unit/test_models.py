@@ -13,9 +13,9 @@ from tiny_models import AUTO, CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, 
 from torch.nn import functional
 
 from floss_sim.training import export_adapter
-from floss_sim.training.backbone import FlatModel, build_flat_model
 from floss_sim.training.evaluation import measure
-from floss_sim.training.local import train_locally, work_of
+from floss_sim.training.local_sgd import train_locally, work_of
+from floss_sim.training.models.flat_model import FlatModel, build_flat_model
 from floss_sim.vectors.layout import LAYOUTS
 from floss_sim.wire import encode
 

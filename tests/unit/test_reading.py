@@ -15,12 +15,12 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 from transformers.models.vit.modeling_vit import ViTLayer
 
-from floss_sim.training import bank_model
-from floss_sim.training.bank_model import Bank, build_bank, build_bank_model
-from floss_sim.training.cohort import Party, train_side_by_side
-from floss_sim.training.dropout import Draws, Share
-from floss_sim.training.local import work_of
-from floss_sim.training.reading import read_first_token
+from floss_sim.training.bank import model as bank_model
+from floss_sim.training.bank.batched_sgd import Party, train_side_by_side
+from floss_sim.training.bank.first_token import read_first_token
+from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
+from floss_sim.training.local_sgd import work_of
+from floss_sim.training.models.dropout import Draws, Share
 from floss_sim.vectors.top_k import Vector
 
 CPU = torch.device("cpu")

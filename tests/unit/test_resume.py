@@ -15,8 +15,8 @@ from floss_sim.records.checkpoint import pack, unpack
 from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import RoundPolicy, buffered, deadline, first_k
 from floss_sim.training import open_learner
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.sequential import SequentialLearner
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.learners.sequential_learner import SequentialLearner
 
 METHODS = {
     "error feedback": method_from_name(

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from floss_sim import RunConfig, floss, load_task, open_learner
-from floss_sim.training import finished, opening, test_metrics
-from floss_sim.training.sameness import keep_bits
+from floss_sim.training import export, test_metrics
+from floss_sim.training.determinism import make_deterministic
+from floss_sim.training.learners import build
 
 measure_on_test = test_metrics
 del test_metrics  # its name would make pytest collect it
@@ -44,9 +45,9 @@ def test_cuda_repeats_its_bits_and_other_devices_are_left_alone():
     before = told()
     assert not before[0]
     for device in ("cpu", "mps"):
-        keep_bits(torch.device(device))
+        make_deterministic(torch.device(device))
     assert told() == before
-    keep_bits(torch.device("cuda"))
+    make_deterministic(torch.device("cuda"))
     assert told() == (True, False, False, ":4096:8")
     assert not torch.is_deterministic_algorithms_warn_only_enabled()  # attention would only warn
 
@@ -54,7 +55,7 @@ def test_cuda_repeats_its_bits_and_other_devices_are_left_alone():
 @pytest.mark.usefixtures("untold")
 def test_workspaces_that_somebody_chose_stay(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(CONFIG, ":16:8")
-    keep_bits(torch.device("cuda"))
+    make_deterministic(torch.device("cuda"))
     assert told()[-1] == ":16:8"
 
 
@@ -63,14 +64,14 @@ def test_it_is_said_before_anything_is_on_the_device(kind: str, monkeypatch: pyt
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2)
     calls: list[str] = []
     for module, names in (
-        (opening, ("build_bank_model", "build_flat_model")),
-        (finished, ("build_flat_model",)),
+        (build, ("build_bank_model", "build_flat_model")),
+        (export, ("build_flat_model",)),
     ):
-        monkeypatch.setattr(module, "keep_bits", lambda device: calls.append(device.type))
+        monkeypatch.setattr(module, "make_deterministic", lambda device: calls.append(device.type))
         for name in names:
-            build = getattr(module, name)
+            real = getattr(module, name)
             monkeypatch.setattr(
-                module, name, lambda *args, build=build: calls.append("") or build(*args)
+                module, name, lambda *args, real=real: calls.append("") or real(*args)
             )
     learner = open_learner(config, "cpu", learner=kind)
     assert calls == ["cpu", ""]

@@ -15,7 +15,7 @@ from floss_sim.protocol import NO_STATE, Arrival, Upload
 from floss_sim.protocol.weighting import weights
 from floss_sim.runs import config as config_module
 from floss_sim.tasks.sections import ServerSection
-from floss_sim.training.server import ServerOptimizer
+from floss_sim.training.server_optimizer import ServerOptimizer
 
 N, LR, TAU, MOMENTUM, DECAY = 7, 0.05, 0.01, 0.8, 0.1
 KEPT = np.array([True, False, True, True, False, True, True])

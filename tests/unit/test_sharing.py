@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from floss_sim.training import sharing
-from floss_sim.training.choice import Company
-from floss_sim.training.jobs import Job
-from floss_sim.training.sharing import Sharing
+from floss_sim.training.side_by_side import bit_checks
+from floss_sim.training.side_by_side.bit_checks import BitChecks
+from floss_sim.training.side_by_side.limits import DeviceLimits
+from floss_sim.training.side_by_side.pass_jobs import Job
 
 ALONE, BOTH, TOGETHER = [1, 1], [2, 1, 1], [2]
 
@@ -64,7 +64,7 @@ class Play:
     """Has pairs of jobs computed."""
 
     def __init__(self, bf16: bool = False) -> None:
-        self.sharing = Sharing(Company(2, 8, aside=True, shapes=True))
+        self.sharing = BitChecks(DeviceLimits(2, 8, overlaps_host=True, checks_by_shape=True))
         self.bank = Backbone(bf16)
 
     def pair(self, rows: int, **said: Any) -> list[int]:
@@ -78,7 +78,7 @@ class Play:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     texts: list[str] = []
-    monkeypatch.setattr(sharing.warnings, "warn", lambda text, *_, **__: texts.append(text))
+    monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: texts.append(text))
     yield texts
 
 
@@ -131,9 +131,9 @@ def test_a_shape_that_shifts_a_bit_is_computed_one_by_one_and_others_share(said:
 
 def test_now_and_then_a_shared_pass_is_checked(said: list[str]):
     play = Play()
-    ways = [play.pair(5) for _ in range(1 + 2 * sharing._CHECKED)]
+    ways = [play.pair(5) for _ in range(1 + 2 * bit_checks._CHECKED)]
     assert [n for n, way in enumerate(ways) if way == BOTH] == [0, 100, 200]
-    for _ in range(sharing._CHECKED - 1):
+    for _ in range(bit_checks._CHECKED - 1):
         play.pair(5)
     assert play.pair(5, shifted=1) == BOTH
     assert play.results == [0, 5]

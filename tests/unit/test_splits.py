@@ -7,8 +7,8 @@ import gc
 import numpy as np
 import torch
 
-from floss_sim.training import splits
-from floss_sim.training.splits import on_device
+from floss_sim.training import device_data
+from floss_sim.training.device_data import on_device
 
 # A device whose tensors are no views of arrays, as a GPU's.
 META = torch.device("meta")
@@ -28,11 +28,11 @@ def test_a_copy_is_kept_for_no_longer_than_its_array_and_its_runs():
     x, y = np.arange(6.0), np.arange(6)
     of_x, of_y = (id(x), "meta"), (id(y), "meta")
     held = on_device((x, y), META)
-    assert {of_x, of_y} <= set(splits._copies)
+    assert {of_x, of_y} <= set(device_data._copies)
     del x
     gc.collect()
-    assert of_x not in splits._copies  # another array may take its place, and its id
-    assert of_y in splits._copies
+    assert of_x not in device_data._copies  # another array may take its place, and its id
+    assert of_y in device_data._copies
     del held
     gc.collect()
-    assert of_y not in splits._copies
+    assert of_y not in device_data._copies

@@ -16,8 +16,8 @@ from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival
 from floss_sim.tasks.sections import ServerSection
 from floss_sim.training import LEARNERS, export_adapter, resolve_device, test_metrics
-from floss_sim.training.backbone import build_flat_model
-from floss_sim.training.server import ServerOptimizer
+from floss_sim.training.models.flat_model import build_flat_model
+from floss_sim.training.server_optimizer import ServerOptimizer
 from floss_sim.wire import decode, encode
 
 measure_on_test = test_metrics

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from floss_sim import RunConfig, floss, load_task
-from floss_sim.training import side_by_side
+from floss_sim.training import join_side_by_side
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "training_speed"
 
@@ -33,7 +33,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
 def test_the_gpus_dry_run_measures_every_case(script, tmp_path: Path, capsys):
     out = tmp_path / "gpu.csv"
-    with side_by_side("cpu") as grid:  # a bank that the process has from before replays nothing
+    with join_side_by_side(
+        "cpu"
+    ) as grid:  # a bank that the process has from before replays nothing
         grid.bank(RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2))
     script("gpu").main(["--dry-run", "--out", str(out)])
     with out.open(encoding="utf-8", newline="") as file:

@@ -8,9 +8,9 @@ import torch
 
 from floss_sim.methods import Exchange, TopK, floss, floss_tiers, method_from_name
 from floss_sim.protocol import NO_STATE
-from floss_sim.training import updates as module
-from floss_sim.training.local import Work
-from floss_sim.training.updates import cut, rows_of, whole
+from floss_sim.training.bank import updates as module
+from floss_sim.training.bank.updates import full_updates, rows_of, top_k_updates
+from floss_sim.training.local_sgd import Work
 from floss_sim.vectors.layout import build_layout
 from floss_sim.vectors.top_k import top_k_mask
 
@@ -53,7 +53,7 @@ def test_what_clients_share_goes_up_once(monkeypatch: pytest.MonkeyPatch):
 def test_an_update_is_cut_to_its_top_k_and_loses_nothing_else():
     quarter, eighth = TopK(1 / 4), TopK(1 / 8, "tensor", True)
     works, values_CN = works_of(quarter, None, eighth, quarter)
-    ours, theirs = cut(works, values_CN, LAYOUT), whole(works, values_CN.numpy())
+    ours, theirs = top_k_updates(works, values_CN, LAYOUT), full_updates(works, values_CN.numpy())
     assert ours[1].chosen is None
     assert ours[1].values.tobytes() == theirs[1].values.tobytes()
     for i in (0, 2, 3):
@@ -69,7 +69,10 @@ def test_a_cut_update_makes_the_same_message(method):
     exchange = Exchange(method, LAYOUT, 0)
     for tier in range(len(method.tiers)):
         works, values_CN = works_of(exchange.ranks_alone(tier), seed=tier)
-        (ours,), (theirs,) = cut(works, values_CN, LAYOUT), whole(works, values_CN.numpy())
+        (ours,), (theirs,) = (
+            top_k_updates(works, values_CN, LAYOUT),
+            full_updates(works, values_CN.numpy()),
+        )
         expected = exchange.upload(theirs.values, tier, 3, 8, None, NO_STATE)
         for chosen in (ours.chosen, None):  # as after a checkpoint
             reply = exchange.upload(ours.values, tier, 3, 8, None, NO_STATE, chosen)
@@ -82,7 +85,7 @@ def test_only_what_is_sent_comes_back_from_the_device(monkeypatch: pytest.Monkey
     real = torch.Tensor.numpy
     monkeypatch.setattr(torch.Tensor, "numpy", lambda t: taken.append(t.nbytes) or real(t))
     selector = TopK(1 / 16)
-    cut(*works_of(selector, selector, selector), LAYOUT)
+    top_k_updates(*works_of(selector, selector, selector), LAYOUT)
     assert sum(taken) == 3 * selector.count(LAYOUT) * (4 + 4)
 
 
@@ -90,7 +93,7 @@ def test_values_that_are_not_finite_are_in_what_comes_back():
     for wrong in (np.nan, np.inf, -np.inf):
         works, values_CN = works_of(TopK(1 / 16), TopK(1 / 16))
         values_CN[1, 11] = float(wrong)
-        fine, broken = cut(works, values_CN, LAYOUT)
+        fine, broken = top_k_updates(works, values_CN, LAYOUT)
         assert np.isfinite(fine.values).all()
         assert not np.isfinite(broken.values).all()
 

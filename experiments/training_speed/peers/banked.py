@@ -17,10 +17,10 @@ import task
 import torch
 from torch import nn
 
-from floss_sim.training.bank import BankHead, Batch
-from floss_sim.training.bank_model import Bank, BankModel
-from floss_sim.training.dropout import Draws
-from floss_sim.training.inputs import Images
+from floss_sim.training.bank.layers import BankHead, Batch
+from floss_sim.training.bank.model import Bank, BankModel
+from floss_sim.training.models.dropout import Draws
+from floss_sim.training.models.inputs import Images
 from floss_sim.vectors.layout import (
     HEAD_BIAS,
     HEAD_WEIGHT,

@@ -24,9 +24,9 @@ import torch
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.methods import method_from_name
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.cohort import train_together
-from floss_sim.training.local import Work
+from floss_sim.training.bank.batched_sgd import train_together
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.local_sgd import Work
 from floss_sim.vectors.layout import Layout
 
 LOCAL = ClientSection(

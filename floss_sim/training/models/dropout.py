@@ -117,7 +117,7 @@ class StreamDropout(nn.Dropout):
         return x * self._draws.kept(x.detach(), self.p, self._site, tokens)
 
 
-def install(model: nn.Module, backbone: PreTrainedModel, draws: Draws) -> None:
+def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: Draws) -> None:
     """Let every dropout of a model draw from the clients' streams.
 
     Args:

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.adapters import with_adapters
-from floss_sim.training.dropout import Draws, install
-from floss_sim.training.inputs import Reader, Tensors, reader
-from floss_sim.training.loading import checkpoint_layers, load_backbone
-from floss_sim.training.parameters import Model, bound
+from floss_sim.training.models.dropout import Draws, use_stream_dropout
+from floss_sim.training.models.inputs import Reader, Tensors, reader
+from floss_sim.training.models.loading import checkpoint_layers, load_backbone
+from floss_sim.training.models.parameter_names import Model, bound
+from floss_sim.training.models.peft_adapters import with_adapters
 from floss_sim.vectors.layout import (
     PRETRAINED,
     Layout,
@@ -125,7 +125,7 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
         values = initial_values(tensor, config.seed)
         parameter.data.copy_(torch.from_numpy(values).view(tensor.shape))
     draws = Draws(device)
-    install(model, backbone, draws)
+    use_stream_dropout(model, backbone, draws)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
     bf16 = config.client.precision == "bf16"

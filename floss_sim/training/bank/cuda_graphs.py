@@ -35,7 +35,7 @@ _Value = TypeVar("_Value")
 
 
 class Replayable(Protocol):
-    """What can be recorded: :class:`floss_sim.training.step.Step`."""
+    """What can be recorded: :class:`floss_sim.training.bank.step.Step`."""
 
     @property
     def examples(self) -> int:

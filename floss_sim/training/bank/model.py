@@ -1,7 +1,7 @@
 """A run's backbone with banked layers: one frozen model for any number of clients' vectors.
 
 PEFT stays the definition of the adapter: the vectors are those of
-:class:`floss_sim.training.backbone.FlatModel`, and what is saved goes through PEFT.
+:class:`floss_sim.training.models.flat_model.FlatModel`, and what is saved goes through PEFT.
 
 Shapes: C clients, N entries of the layout, E examples, M targets,
 K classes or words, R rank, I input width.
@@ -19,15 +19,15 @@ from transformers import PreTrainedModel
 
 from floss_sim.families import family_of
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.bank import BankBias, BankHead, BankLinear, Batch, Segments
-from floss_sim.training.choice import example_bytes
-from floss_sim.training.dropout import Draws, install
-from floss_sim.training.frozen import speed_up
-from floss_sim.training.graphs import CudaRecorder, Graphs, Replayable
-from floss_sim.training.inputs import Reader, Tensors, reader
-from floss_sim.training.loading import checkpoint_layers, load_backbone
-from floss_sim.training.parameters import bound, first_of
-from floss_sim.training.reading import read_first_token
+from floss_sim.training.bank.cuda_graphs import CudaRecorder, Graphs, Replayable
+from floss_sim.training.bank.first_token import read_first_token
+from floss_sim.training.bank.layers import BankBias, BankHead, BankLinear, Batch, Segments
+from floss_sim.training.bank.onednn import use_onednn
+from floss_sim.training.memory_bounds import example_bytes
+from floss_sim.training.models.dropout import Draws, use_stream_dropout
+from floss_sim.training.models.inputs import Reader, Tensors, reader
+from floss_sim.training.models.loading import checkpoint_layers, load_backbone
+from floss_sim.training.models.parameter_names import bound, first_of
 from floss_sim.vectors.layout import (
     BIAS,
     HEAD_BIAS,
@@ -234,8 +234,8 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     places = _put_layers(backbone, config, batch)
     backbone.to(device)
     read_first_token(backbone, draws)
-    install(backbone, backbone, draws)
-    speed_up(backbone, device)
+    use_stream_dropout(backbone, backbone, draws)
+    use_onednn(backbone, device)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
     graphs = _graphs(config, device, draws)

@@ -5,9 +5,8 @@ it: ``train`` is a pure function of each of them. What was computed is kept unti
 over, and is part of the checkpoint, so that an interrupted run meets the same passes again: who
 shares a pass shifts the last bits of a result.
 
-A GPU hands over only what is sent (:mod:`floss_sim.training.updates`), and goes on while the host
-encodes (:mod:`floss_sim.training.ahead`). Neither changes a bit of a record, so that both are part
-of no fingerprint.
+A GPU hands over only what is sent (``bank/updates.py``), and goes on while the host encodes
+(``prefetch.py``). Neither changes a bit of a record, so that both are part of no fingerprint.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ import torch
 from floss_sim.errors import ConfigError, NonFiniteUpdateError
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.ahead import Ahead
-from floss_sim.training.bank_model import BankModel
-from floss_sim.training.evaluation import Question
-from floss_sim.training.grid import Grid
-from floss_sim.training.learner import TorchLearner
-from floss_sim.training.local import Work
-from floss_sim.training.passes import Passes
-from floss_sim.training.updates import Update
+from floss_sim.training.bank.model import BankModel
+from floss_sim.training.bank.updates import Update
+from floss_sim.training.learners.passes import Passes
+from floss_sim.training.learners.prefetch import Prefetch
+from floss_sim.training.learners.torch_learner import TorchLearner
+from floss_sim.training.local_sgd import Work
+from floss_sim.training.side_by_side.measuring import EvaluationInput
+from floss_sim.training.side_by_side.scheduler import SideBySide
 from floss_sim.vectors.top_k import Mask, Vector
 
 # What torch, cuBLAS and cuDNN say where it is not torch's allocator that finds no memory.
@@ -58,7 +57,7 @@ class BankLearner(TorchLearner):
         config: RunConfig,
         model: BankModel,
         chunk: int,
-        grid: Grid | None = None,
+        grid: SideBySide | None = None,
         *,
         ranks: bool | None = None,
         ahead: bool | None = None,
@@ -69,7 +68,7 @@ class BankLearner(TorchLearner):
         ahead = grid is None and (cuda if ahead is None else ahead)
         self._model = model
         self._passes = Passes(model, *self._split, config.client, ranks, grid)
-        self._ahead: Ahead[Updates] | None = Ahead() if ahead else None
+        self._ahead: Prefetch[Updates] | None = Prefetch() if ahead else None
         self._chunk = chunk
         self._under_way: dict[int, Dispatch] = {}  # by sequence: not computed yet
         self._updates: Updates = {}  # computed, not over yet
@@ -142,7 +141,7 @@ class BankLearner(TorchLearner):
         clients, under_way = self.config.clients, self._under_way
         return sorted(under_way, key=lambda n: (-len(clients[under_way[n].client]), n))
 
-    def _begin_next(self, ahead: Ahead[Updates]) -> None:
+    def _begin_next(self, ahead: Prefetch[Updates]) -> None:
         """Begin what is likely to be asked for next, if it is more than one pass has room for."""
         chunk = [self._under_way[n] for n in self._order()[: self._chunk]]
         if chunk:
@@ -192,7 +191,7 @@ class BankLearner(TorchLearner):
         grid = self._passes.grid
         if grid is None:
             return super()._measure(vector_N)
-        question = Question(self._model, vector_N, *self._validation)
+        question = EvaluationInput(self._model, vector_N, *self._validation)
         return grid.measure(question, self.config.client.batch_size, self._chunk)
 
     def _halve(self, clients: int) -> None:

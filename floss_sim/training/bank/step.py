@@ -2,7 +2,7 @@
 
 Whatever the host has to know is known before there is a step: examples are read and checked,
 targets are counted. :meth:`Step.run` only computes, asks the device nothing and copies nothing to
-it, so that what it does may be recorded once and replayed (:mod:`floss_sim.training.graphs`).
+it, so that what it does may be recorded once and replayed (``cuda_graphs.py``).
 
 Shapes: C clients, N entries, E examples, M rows of logits, K classes or words.
 """
@@ -16,11 +16,11 @@ import torch
 from torch.nn import functional
 
 from floss_sim.tasks.sections import ClientSection
-from floss_sim.training.bank_model import Bank, BankModel
+from floss_sim.training.bank.model import Bank, BankModel
 
 
 @dataclass(frozen=True)
-class Rows:
+class ClientRows:
     """The clients of one run: SGD with momentum on all at once, as ``torch.optim.SGD`` on each.
 
     Args:
@@ -46,13 +46,13 @@ class Rows:
         settings: ClientSection,
         values_CN: torch.Tensor,
         frozen_CN: torch.Tensor | None,
-    ) -> Rows:
+    ) -> ClientRows:
         """Return clients that have not moved yet."""
         velocity_CN = torch.zeros_like(values_CN) if settings.momentum else None
         room_CN = torch.empty_like(values_CN)
         return cls(model, settings, values_CN, velocity_CN, frozen_CN, room_CN)
 
-    def first(self, count: int) -> Rows:
+    def first(self, count: int) -> ClientRows:
         """Return the first clients; they stay the same rows."""
         return replace(
             self,
@@ -80,13 +80,13 @@ class Rows:
         masks = [] if self.frozen is None else [self.frozen]
         return [*self.state, *masks, *self.model.frozen.values()]
 
-    def over(self, tensors: Iterator[torch.Tensor]) -> Rows:
+    def over(self, tensors: Iterator[torch.Tensor]) -> ClientRows:
         """Return the same clients, taking what they read from elsewhere."""
         values = next(tensors)
         velocity = None if self.velocity is None else next(tensors)
         frozen = None if self.frozen is None else next(tensors)
         model = self.model.over({spec: next(tensors) for spec in self.model.frozen})
-        return Rows(model, self.settings, values, velocity, frozen, torch.empty_like(values))
+        return ClientRows(model, self.settings, values, velocity, frozen, torch.empty_like(values))
 
     def collect(self, gradients: Sequence[torch.Tensor]) -> None:
         """Take gradients of the layout's tensors, (C, *shape) each."""
@@ -116,7 +116,7 @@ class Step:
     """
 
     bank: Bank
-    parties: Sequence[Rows]
+    parties: Sequence[ClientRows]
     sizes: tuple[tuple[int, ...], ...]
     arguments: Mapping[str, torch.Tensor]
     labels: torch.Tensor

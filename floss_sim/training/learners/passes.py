@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from floss_sim.tasks.sections import ClientSection
-from floss_sim.training.bank_model import BankModel
-from floss_sim.training.cohort import Party, train_together
-from floss_sim.training.grid import Grid
-from floss_sim.training.local import Work
-from floss_sim.training.updates import Update, cut, whole
+from floss_sim.training.bank.batched_sgd import Party, train_together
+from floss_sim.training.bank.model import BankModel
+from floss_sim.training.bank.updates import Update, full_updates, top_k_updates
+from floss_sim.training.local_sgd import Work
+from floss_sim.training.side_by_side.scheduler import SideBySide
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Passes:
     y: torch.Tensor
     settings: ClientSection
     ranks: bool
-    grid: Grid | None
+    grid: SideBySide | None
 
     def updates(self, works: Mapping[int, Work], chunk: int) -> dict[int, Update]:
         """Return updates by the numbers of the works.
@@ -50,8 +50,8 @@ class Passes:
     def _updates(self, works: Sequence[Work], chunk: int) -> list[Update]:
         if self.grid:
             party = Party(self.model, self.x, self.y, self.settings, works)
-            return whole(works, self.grid.train(party, chunk))
+            return full_updates(works, self.grid.train(party, chunk))
         values_CN = train_together(self.model, self.x, self.y, self.settings, works)
         if self.ranks:
-            return cut(works, values_CN, self.model.layout)
-        return whole(works, values_CN.cpu().numpy())
+            return top_k_updates(works, values_CN, self.model.layout)
+        return full_updates(works, values_CN.cpu().numpy())

@@ -15,10 +15,10 @@ from floss_sim.methods import Exchange, MaskHistory, MaskLedger
 from floss_sim.protocol import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
 from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
+from floss_sim.training.device_data import on_device
 from floss_sim.training.evaluation import Measured, measure
-from floss_sim.training.local import Work, work_of
-from floss_sim.training.server import ServerOptimizer
-from floss_sim.training.splits import on_device
+from floss_sim.training.local_sgd import Work, work_of
+from floss_sim.training.server_optimizer import ServerOptimizer
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import decode, sent_entries
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import torch
 
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.backbone import build_flat_model
-from floss_sim.training.bank_learner import BankLearner
-from floss_sim.training.bank_model import build_bank_model
-from floss_sim.training.choice import SEQUENTIAL, Choice
-from floss_sim.training.grid import Grid
-from floss_sim.training.heap import keep_freed_memory
-from floss_sim.training.learner import TorchLearner
-from floss_sim.training.sameness import keep_bits
-from floss_sim.training.sequential import SequentialLearner
+from floss_sim.training.bank.model import build_bank_model
+from floss_sim.training.determinism import make_deterministic
+from floss_sim.training.learner_choice import SEQUENTIAL, LearnerChoice
+from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.learners.sequential_learner import SequentialLearner
+from floss_sim.training.learners.torch_learner import TorchLearner
+from floss_sim.training.malloc import keep_freed_memory
+from floss_sim.training.models.flat_model import build_flat_model
+from floss_sim.training.side_by_side.scheduler import SideBySide
 
 
-def load(
-    config: RunConfig, choice: Choice, device: str, threads: int, grid: Grid | None = None
+def build_learner(
+    config: RunConfig,
+    choice: LearnerChoice,
+    device: str,
+    threads: int,
+    grid: SideBySide | None = None,
 ) -> TorchLearner:
     """Load the backbone and the data, and return a learner at version 0.
 
@@ -34,7 +38,7 @@ def load(
     torch.set_num_threads(threads)
     keep_freed_memory()
     place = torch.device(device)
-    keep_bits(place)
+    make_deterministic(place)
     if choice.kind == SEQUENTIAL:
         return SequentialLearner(config, build_flat_model(config, place))
     model = build_bank_model(config, place, grid.bank(config) if grid else None)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from floss_sim.families import family_of
 from floss_sim.tasks import Task
-from floss_sim.training.parameters import Model, first_of
+from floss_sim.training.models.parameter_names import Model, first_of
 from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
 
 

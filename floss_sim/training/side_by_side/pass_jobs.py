@@ -17,9 +17,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from floss_sim.training.bank_model import Bank
-from floss_sim.training.cohort import Party, train_side_by_side
-from floss_sim.training.evaluation import Question, Reading, measure_side_by_side
+from floss_sim.training.bank.batched_sgd import Party, train_side_by_side
+from floss_sim.training.bank.model import Bank
+from floss_sim.training.side_by_side.measuring import (
+    EvaluationInput,
+    SideBySideMetrics,
+    measure_side_by_side,
+)
 from floss_sim.vectors.top_k import Vector
 
 Values = list[Vector]
@@ -73,7 +77,7 @@ class Job(ABC, Generic[Result]):
 
 
 @dataclass(frozen=True, eq=False)
-class Training(Job[Values]):
+class TrainingJob(Job[Values]):
     """A party to be trained."""
 
     party: Party
@@ -111,7 +115,7 @@ class Training(Job[Values]):
         )
 
     @staticmethod
-    def together(jobs: Sequence[Training]) -> list[Values]:
+    def together(jobs: Sequence[TrainingJob]) -> list[Values]:
         """Return the values of each party's clients."""
         return train_side_by_side([job.party for job in jobs])
 
@@ -122,7 +126,7 @@ class Training(Job[Values]):
 
 
 @dataclass(frozen=True, eq=False)
-class Measuring(Job[Reading]):
+class EvaluationJob(Job[SideBySideMetrics]):
     """A vector to be measured; its examples take the memory of a client's batch each.
 
     Args:
@@ -130,7 +134,7 @@ class Measuring(Job[Reading]):
         batch_size: A client's.
     """
 
-    question: Question
+    question: EvaluationInput
     batch_size: int
 
     @property
@@ -160,11 +164,11 @@ class Measuring(Job[Reading]):
         return tuple((len(x), length(x)) for x, _ in self.question.batches())
 
     @staticmethod
-    def together(jobs: Sequence[Measuring]) -> list[Reading]:
+    def together(jobs: Sequence[EvaluationJob]) -> list[SideBySideMetrics]:
         """Return what each question reads."""
         return measure_side_by_side([job.question for job in jobs])
 
     @staticmethod
-    def bits(result: Reading) -> bytes:
+    def bits(result: SideBySideMetrics) -> bytes:
         """Return accuracy, loss and the checksum of the logits, as text."""
         return repr(result).encode()

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.backbone import build_flat_model
+from floss_sim.training.determinism import make_deterministic
+from floss_sim.training.device_data import on_device
 from floss_sim.training.evaluation import measure
-from floss_sim.training.sameness import keep_bits
-from floss_sim.training.splits import on_device
+from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
 
 
@@ -22,7 +22,7 @@ def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, fl
     """
     torch.set_num_threads(1)
     place = torch.device(device)
-    keep_bits(place)
+    make_deterministic(place)
     vector_N, _ = decode(config.layout, blob)
     split = on_device(config.task.content.test, place)
     accuracy, loss = measure(build_flat_model(config, place), vector_N, *split)

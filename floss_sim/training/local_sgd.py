@@ -13,9 +13,9 @@ from torch.nn import functional
 from floss_sim.methods import TopK
 from floss_sim.rng import stream, stream_seed
 from floss_sim.tasks.sections import ClientSection
-from floss_sim.training.backbone import FlatModel
-from floss_sim.training.dropout import Share
-from floss_sim.training.inputs import Reader
+from floss_sim.training.models.dropout import Share
+from floss_sim.training.models.flat_model import FlatModel
+from floss_sim.training.models.inputs import Reader
 from floss_sim.vectors.top_k import Mask, Vector
 
 Batches = tuple[NDArray[np.int64], ...]

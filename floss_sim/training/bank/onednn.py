@@ -71,7 +71,7 @@ class FrozenLinear(nn.Module):
         return product
 
 
-def speed_up(backbone: nn.Module, device: torch.device) -> None:
+def use_onednn(backbone: nn.Module, device: torch.device) -> None:
     """Replace a frozen backbone's linear layers where oneDNN's product is there and pays."""
     if device.type != "cpu" or not _has_product():
         return

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from floss_sim.training.local import Work
-from floss_sim.training.top_k import select
+from floss_sim.training.bank.device_top_k import select
+from floss_sim.training.local_sgd import Work
 from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector
 
@@ -47,12 +47,12 @@ def rows_of(vectors: Sequence[NDArray[Any]], device: torch.device) -> torch.Tens
     return table.index_select(0, rows)
 
 
-def whole(works: Sequence[Work], values: Iterable[Vector]) -> list[Update]:
+def full_updates(works: Sequence[Work], values: Iterable[Vector]) -> list[Update]:
     """Return updates as the host takes them off the values that clients have after training."""
     return [Update(work.start - value_N) for work, value_N in zip(works, values, strict=True)]
 
 
-def cut(works: Sequence[Work], values_CN: torch.Tensor, layout: Layout) -> list[Update]:
+def top_k_updates(works: Sequence[Work], values_CN: torch.Tensor, layout: Layout) -> list[Update]:
     """Return updates taken off and ranked on the device, cut where their top-k alone travels.
 
     Args:

@@ -34,10 +34,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from floss_sim.training.bank_model import Bank
-from floss_sim.training.choice import Company
-from floss_sim.training.frozen import FrozenLinear
-from floss_sim.training.jobs import Job, Shape
+from floss_sim.training.bank.model import Bank
+from floss_sim.training.bank.onednn import FrozenLinear
+from floss_sim.training.side_by_side.limits import DeviceLimits
+from floss_sim.training.side_by_side.pass_jobs import Job, Shape
 
 _VECTORS = 32  # entries of float32 that torch takes at once, AVX-512 twice
 _PROOFS = 3  # of a bank with a reason, of a shape in bf16; of a shape in float32 one will do
@@ -48,15 +48,15 @@ Pass = Sequence[Job[Any]]
 Key = tuple[Bank, type[Job[Any]], bytes]
 
 
-class Sharing:
+class BitChecks:
     """What the runs of a process compute together.
 
     Args:
-        company: How many clients share a pass.
+        limits: How many clients share a pass.
     """
 
-    def __init__(self, company: Company) -> None:
-        self._company = company
+    def __init__(self, limits: DeviceLimits) -> None:
+        self._limits = limits
         self._reasons: dict[Bank, bool] = {}
         self._seen: set[Key] = set()
         self._proofs: Counter[Key] = Counter()
@@ -75,7 +75,7 @@ class Sharing:
         self._shape(job)
 
     def _shape(self, job: Job[Any]) -> Shape:
-        return job.shape if self._company.shapes else ()
+        return job.shape if self._limits.checks_by_shape else ()
 
     def passes(self, waiting: Iterable[Job[Any]]) -> Iterator[Pass]:
         """Yield which jobs share a pass: of one kind and bank, and not too many clients."""
@@ -84,7 +84,7 @@ class Sharing:
             groups.setdefault((job.kind, job.bank), []).append(job)
         for jobs in groups.values():
             jobs.sort(key=self._shape)
-            most = self._most.get(jobs[0].bank, self._company.clients)
+            most = self._most.get(jobs[0].bank, self._limits.max_clients)
             for part in _filled([job.clients for job in jobs], min(most, *(j.chunk for j in jobs))):
                 yield jobs[part]
 
@@ -104,7 +104,11 @@ class Sharing:
 
     def _key(self, jobs: Pass) -> Key:
         """Return what a proof is good for: a shape, or all passes of a kind over a bank."""
-        shapes = repr([self._shape(job) for job in jobs]).encode() if self._company.shapes else b""
+        shapes = (
+            repr([self._shape(job) for job in jobs]).encode()
+            if self._limits.checks_by_shape
+            else b""
+        )
         return jobs[0].bank, type(jobs[0]), blake2b(shapes, digest_size=16).digest()
 
     def _way(self, jobs: Pass, key: Key) -> int:
@@ -123,11 +127,11 @@ class Sharing:
 
     def _may_share(self, bank: Bank) -> bool:
         if bank not in self._reasons:
-            self._reasons[bank] = self._company.shapes or _is_exact(bank)
+            self._reasons[bank] = self._limits.checks_by_shape or _is_exact(bank)
         return self._reasons[bank] and bank not in self._parted
 
     def _is_proved(self, key: Key) -> bool:
-        enough = 1 if self._company.shapes and not key[0].bf16 else _PROOFS
+        enough = 1 if self._limits.checks_by_shape and not key[0].bf16 else _PROOFS
         return self._proofs[key] >= enough
 
     def _judge(self, key: Key, same: bool) -> None:
@@ -136,7 +140,7 @@ class Sharing:
             self._proofs[key] += 1
         elif self._is_proved(key):
             self._part(key[0], key[0], "runs side by side shift each other's last bits after all")
-        elif self._company.shapes:
+        elif self._limits.checks_by_shape:
             self._part(key, key[0], "some runs side by side shift each other's last bits here")
         else:
             self._part(key[0], key[0], "runs side by side shift each other's last bits here")

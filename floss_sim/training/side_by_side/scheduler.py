@@ -36,32 +36,39 @@ from typing import Any
 import torch
 
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.bank_model import Bank, banked_layers, build_bank
-from floss_sim.training.choice import Company, company_of
-from floss_sim.training.cohort import Party
-from floss_sim.training.evaluation import Question, measure
-from floss_sim.training.jobs import Job, Measuring, Result, Training, Values
-from floss_sim.training.sharing import Sharing
+from floss_sim.training.bank.batched_sgd import Party
+from floss_sim.training.bank.model import Bank, banked_layers, build_bank
+from floss_sim.training.evaluation import measure
+from floss_sim.training.side_by_side.bit_checks import BitChecks
+from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
+from floss_sim.training.side_by_side.measuring import EvaluationInput
+from floss_sim.training.side_by_side.pass_jobs import (
+    EvaluationJob,
+    Job,
+    Result,
+    TrainingJob,
+    Values,
+)
 
 
 @cache
-def grid_of(device: str) -> Grid:
+def side_by_side_on(device: str) -> SideBySide:
     """Return the grid of this process on a device."""
-    return Grid(torch.device(device))
+    return SideBySide(torch.device(device))
 
 
-class Grid:
+class SideBySide:
     """The runs of a process that train side by side on a device.
 
     Args:
         device: Where.
-        company: How they share it; by default as suits the device.
+        limits: How they share it; by default as suits the device.
     """
 
-    def __init__(self, device: torch.device, company: Company | None = None) -> None:
+    def __init__(self, device: torch.device, limits: DeviceLimits | None = None) -> None:
         self._device = device
-        self._company = company or company_of(device.type)
-        self._sharing = Sharing(self._company)
+        self._limits = limits or limits_of(device.type)
+        self._sharing = BitChecks(self._limits)
         self._banks: dict[object, Bank] = {}
         self._turn = threading.Lock()
         self._news = threading.Condition()  # guards what follows
@@ -128,9 +135,11 @@ class Grid:
         Raises:
             TaskError: Inputs that the backbone cannot read.
         """
-        return self._wait_for(Training(chunk, party))
+        return self._wait_for(TrainingJob(chunk, party))
 
-    def measure(self, question: Question, batch_size: int, chunk: int) -> tuple[float, float]:
+    def measure(
+        self, question: EvaluationInput, batch_size: int, chunk: int
+    ) -> tuple[float, float]:
         """Return accuracy and mean loss, measured together with other runs where that pays.
 
         On a CPU it does not: there a batch of one run is as fast, an example, as one of four.
@@ -143,9 +152,9 @@ class Grid:
         Raises:
             TaskError: Inputs that the backbone cannot read, or a split without a target.
         """
-        if not self._company.aside:
+        if not self._limits.overlaps_host:
             return measure(question.model, question.vector, question.x, question.y)
-        reading = self._wait_for(Measuring(chunk, question, batch_size))
+        reading = self._wait_for(EvaluationJob(chunk, question, batch_size))
         return reading.accuracy, reading.loss
 
     def _wait_for(self, job: Job[Result]) -> Result:
@@ -173,7 +182,7 @@ class Grid:
         jobs = self._taken()
         if not jobs:
             return
-        with nullcontext() if self._company.aside else self._turn:
+        with nullcontext() if self._limits.overlaps_host else self._turn:
             for part in self._sharing.passes(jobs):
                 results = self._sharing.results(part)
                 with self._news:
@@ -185,7 +194,7 @@ class Grid:
         with self._news:
             if len(self._waiting) < self._members:
                 return []
-            measured = [job for job in self._waiting if isinstance(job, Measuring)]
+            measured = [job for job in self._waiting if isinstance(job, EvaluationJob)]
             taken: Sequence[Job[Any]] = measured or self._waiting
             self._waiting = [job for job in self._waiting if job not in taken]
             return taken

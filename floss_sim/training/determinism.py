@@ -14,7 +14,7 @@ import torch
 _WORKSPACES = "CUBLAS_WORKSPACE_CONFIG"  # read by cuBLAS, and by torch before 2.13, at first use
 
 
-def keep_bits(device: torch.device) -> None:
+def make_deterministic(device: torch.device) -> None:
     """Have a GPU repeat its bits, and compute float32 as such; before anything is computed there.
 
     An operation that has no fixed order is an error from then on.

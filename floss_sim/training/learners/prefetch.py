@@ -28,7 +28,7 @@ Task = Callable[[], Result]
 Meanwhile = Callable[[], bool]  # does a bit of other work; returns whether there was any
 
 
-class Ahead(Generic[Result]):
+class Prefetch(Generic[Result]):
     """One thread that computes passes, one at a time; it ends when nobody holds this any longer.
 
     What is to be computed holds no learner, which a thread would keep alive.

@@ -22,7 +22,7 @@ from transformers.models.bert.modeling_bert import BertAttention, BertLayer, Ber
 from transformers.models.vit.modeling_vit import ViTAttention, ViTLayer
 
 from floss_sim.families import family_of
-from floss_sim.training.dropout import Draws, attention
+from floss_sim.training.models.dropout import Draws, attention
 
 
 class _ViTLast(ViTLayer):  # type: ignore[misc]

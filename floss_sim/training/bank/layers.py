@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
-class Run:
+class EqualSizes:
     """Neighbouring clients with equally many examples each."""
 
     clients: slice
@@ -49,15 +49,15 @@ class Segments:
     scale: float = 1.0
 
     @cached_property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[EqualSizes, ...]:
         """The clients, in runs of equal sizes."""
         return tuple(self._runs())
 
-    def _runs(self) -> Iterator[Run]:
+    def _runs(self) -> Iterator[EqualSizes]:
         client, example = 0, self.first
         for size, group in groupby(self.sizes):
             count = len(list(group))
-            yield Run(slice(client, client + count), slice(example, example + count * size))
+            yield EqualSizes(slice(client, client + count), slice(example, example + count * size))
             client, example = client + count, example + count * size
 
     def parts(self, *batches: torch.Tensor) -> Iterator[tuple[Any, ...]]:
@@ -114,7 +114,7 @@ class _Adapt(torch.autograd.Function):
         return dy, dx if needs_x else None, None, *gradients
 
 
-def _of(a: torch.Tensor, run: Run) -> torch.Tensor:
+def _of(a: torch.Tensor, run: EqualSizes) -> torch.Tensor:
     return a if a.dim() == 2 else a[run.clients]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from floss_sim.protocol import Dispatch
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.backbone import FlatModel
-from floss_sim.training.learner import TorchLearner
-from floss_sim.training.local import train_locally
+from floss_sim.training.learners.torch_learner import TorchLearner
+from floss_sim.training.local_sgd import train_locally
+from floss_sim.training.models.flat_model import FlatModel
 from floss_sim.vectors.top_k import Vector
 
 

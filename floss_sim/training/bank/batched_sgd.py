@@ -3,7 +3,7 @@
 In step t each client that has a t-th batch takes it. Clients with most batches come first, so
 that those at work are always the first rows; neighbours with equal batches share their products.
 The cohorts of several runs, *parties*, may train side by side: to the last bit as each alone
-(:mod:`floss_sim.training.grid` says what is known about that).
+(:mod:`floss_sim.training.side_by_side.scheduler` says what is known about that).
 
 Shapes: C clients, N entries, E examples, M rows of logits.
 """
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from floss_sim.tasks.sections import ClientSection
-from floss_sim.training.bank_model import BankModel
-from floss_sim.training.dropout import Share
-from floss_sim.training.inputs import without_full_mask
-from floss_sim.training.local import Work
-from floss_sim.training.step import Rows, Step
-from floss_sim.training.updates import rows_of
+from floss_sim.training.bank.model import BankModel
+from floss_sim.training.bank.step import ClientRows, Step
+from floss_sim.training.bank.updates import rows_of
+from floss_sim.training.local_sgd import Work
+from floss_sim.training.models.dropout import Share
+from floss_sim.training.models.inputs import without_full_mask
 from floss_sim.vectors.top_k import Vector
 
 
@@ -115,7 +115,7 @@ class _Take:
     def sizes(self) -> tuple[int, ...]:
         return self.training.sizes[self.number]
 
-    def rows(self) -> Rows:
+    def rows(self) -> ClientRows:
         return self.training.rows.first(len(self.sizes))
 
     def shares(self) -> list[Share]:
@@ -144,7 +144,7 @@ class _Training:
         self.party = party
         device, works = party.model.device, party.works
         starts = rows_of([work.start for work in works], device)
-        self.rows = Rows.of(party.model, party.settings, starts, _frozen(works, device))
+        self.rows = ClientRows.of(party.model, party.settings, starts, _frozen(works, device))
         steps = range(len(works[0].batches))
         batches = [[w.batches[n] for w in works if len(w.batches) > n] for n in steps]
         self.sizes = [tuple(map(len, own)) for own in batches]

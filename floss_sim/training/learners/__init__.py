@@ -1,0 +1,1 @@
+"""Learners that really train: the reference, one client at a time, and the bank's."""

@@ -1,0 +1,33 @@
+"""Bounds of memory: clients whose activations fit in one training pass, by device."""
+
+from __future__ import annotations
+
+from floss_sim.families import family_of
+from floss_sim.runs.config import RunConfig
+
+_ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
+MAX_CLIENTS = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU more is slower: caches end
+
+
+def pass_clients(config: RunConfig, device: str) -> int:
+    """Return a power of two of clients whose activations stay within a bound."""
+    fitting = _ACTIVATION_BYTES[device] // (config.client.batch_size * example_bytes(config))
+    limited = max(1, min(fitting, MAX_CLIENTS[device]))
+    return 1 << (limited.bit_length() - 1)
+
+
+def example_bytes(config: RunConfig) -> int:
+    """Return a bound on the bytes of activations that an example keeps for the backward pass.
+
+    Of each token and layer 12 activations of the model's width, 4 of the inner width and 3
+    attention weights a head; the logits of next-token prediction three times; float32.
+    """
+    backbone = config.task.backbone_config
+    family = family_of(backbone)
+    sizes = {name: size(backbone) for name, size in family.sizes.items()}
+    positions = sizes.get("positions") or int(backbone["max_position_embeddings"])
+    tokens = min(positions, config.task.preprocess.max_length or positions)
+    heads = int(backbone.get("num_attention_heads", backbone.get("n_head", 12)))
+    layer = 12 * sizes["width"] + 4 * sizes["inner"] + 3 * heads * tokens
+    logits = 0 if config.task.labels else 3 * sizes["words"]
+    return 4 * tokens * (family.depth(backbone) * layer + logits)
