@@ -2,12 +2,13 @@
 
 ::
 
-    budget -> space -> cost (sizes only) -> search (real training, stored curves) -> plan -> report
+    budget -> candidates -> cost (predicted) -> search (real training, stored curves) -> plan
 
 The cost of a round of every candidate is known before training; any run can be paused and resumed;
 every curve is kept in the store and shared by all searches.
 
-Rooms: ``question`` (what is asked, and what it costs), ``strategies`` (what to train next),
-``forecasts`` (what curves say beyond their ends), ``training`` (store and workers), ``plans`` (what
-is answered) and ``telling`` (in words and pictures). What ties them together stands beside them.
+Packages: ``question`` (the request and its predicted cost), ``search`` (strategies: what to train
+next), ``forecasts`` (learning curves beyond their ends), ``execution`` (curve store and workers),
+``decisions`` (what is recommended, and why), ``plans`` (the answer as data) and ``report`` (tables,
+sentences and pictures). ``planning``, ``answers`` and ``apply`` are the three things to ask for.
 """

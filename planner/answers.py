@@ -17,32 +17,31 @@ import numpy as np
 from floss_sim.errors import BudgetError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
-from planner.choice import deviation, rank
+from planner.candidates import Candidate
+from planner.decisions.stored_choice import best_early_stop, best_stored
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.stored_curves import StoredCurves
 from planner.forecasts.intervals import Interval, intervals
-from planner.forecasts.noise import smoothed
+from planner.forecasts.smoothing import smoothed
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
 from planner.question.budget import Budget, Limit, parse_budget
 from planner.question.cost import resolve
 from planner.question.request import Request
 from planner.question.traffic import Traffic
-from planner.space import Candidate
-from planner.training.shelf import Shelf
-from planner.training.store import CurveStore, measured
 
 TELLING = 5  # rounds whose bytes tell what others take
-FAR_ENOUGH = 1 / 3  # of its way: from there on forecasts rarely miss that a run collapses
 
 
 @dataclass(frozen=True)
-class Cell:
+class BudgetOnNetwork:
     """A network and a budget."""
 
     profile: NetworkProfile
     budget: Budget
 
 
-def parse_cells(text: str, profile: NetworkProfile) -> tuple[Cell, ...]:
+def parse_cells(text: str, profile: NetworkProfile) -> tuple[BudgetOnNetwork, ...]:
     """Return the cells of a text such as ``"10-dense-rounds,2GB,lte:1h"``.
 
     Args:
@@ -56,17 +55,17 @@ def parse_cells(text: str, profile: NetworkProfile) -> tuple[Cell, ...]:
     cells = []
     for item in (part.strip() for part in text.split(",") if part.strip()):
         name, _, budget = item.rpartition(":")
-        cells.append(Cell(load_profile(name) if name else profile, parse_budget(budget)))
+        cells.append(BudgetOnNetwork(load_profile(name) if name else profile, parse_budget(budget)))
     if not cells:
         raise BudgetError(f"{text!r} names no budget; valid: 10-dense-rounds,2GB,lte:1h")
     return tuple(cells)
 
 
 @dataclass(frozen=True)
-class Sight:
+class NetworkView:
     """The shelf as one network sees it: what candidates are predicted to take, runs re-timed."""
 
-    shelf: Shelf
+    shelf: StoredCurves
     profile: NetworkProfile
 
     @cached_property
@@ -90,7 +89,7 @@ class Sight:
         request = replace(self.shelf.request, budget=budget, profile=self.profile)
         limit = resolve(request)
         horizons = dict(_horizons(self, limit, request.max_rounds))
-        affordable = {c: measured(n) for c, n in horizons.items() if n}
+        affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
         if request.max_round_s < math.inf:
             affordable = {c: n for c, n in affordable.items() if self._is_quick(c, limit)}
         return _answer(self, limit, affordable)
@@ -101,7 +100,9 @@ class Sight:
         return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
 
 
-def answer_all(request: Request, cells: Sequence[Cell], store: CurveStore) -> tuple[Answer, ...]:
+def answer_all(
+    request: Request, cells: Sequence[BudgetOnNetwork], store: CurveStore
+) -> tuple[Answer, ...]:
     """Return the answer of each cell, from all that a store holds of the request's task and seed.
 
     Args:
@@ -109,74 +110,34 @@ def answer_all(request: Request, cells: Sequence[Cell], store: CurveStore) -> tu
         cells: What is asked.
         store: Nothing in it changes.
     """
-    shelf = Shelf.of(request, store)
-    sights: dict[str, Sight] = {}
+    shelf = StoredCurves.of(request, store)
+    sights: dict[str, NetworkView] = {}
     for cell in cells:
-        sights.setdefault(_mark(cell), Sight(shelf, cell.profile))
+        sights.setdefault(_mark(cell), NetworkView(shelf, cell.profile))
     return tuple(sights[_mark(cell)].answer(cell.budget) for cell in cells)
 
 
-def _mark(cell: Cell) -> str:
+def _mark(cell: BudgetOnNetwork) -> str:
     return fingerprint({"name": cell.profile.name, **cell.profile.settings()})
 
 
-def preferred(
-    known: Mapping[Candidate, Interval],
-    nbytes: Mapping[Candidate, float],
-    gone: Mapping[Candidate, float],
-) -> Candidate | None:
-    """Return the best of what is measured to the end and what is forecast; None of nothing.
-
-    Of measured runs, the one that a plan would recommend. A forecast is preferred only if it
-    promises more than all of them by its own standard deviation, or by two of a run that has not
-    gone a third of the way: the best of many forecasts flatters itself.
-
-    Args:
-        known: Where accuracies lie.
-        nbytes: Bytes that each measured one takes.
-        gone: The share of its way that each run has gone; what is not named has not begun.
-    """
-    seen = {c: interval for c, interval in known.items() if interval.kind == "measured"}
-    doubts = {c: 1 if gone.get(c, 0) >= FAR_ENOUGH else 2 for c in known.keys() - seen.keys()}
-    sure = {c: known[c].mean - doubts[c] * deviation(known[c]) for c in doubts}
-    likely = max(sorted(sure), key=sure.__getitem__, default=None)
-    if not seen:
-        return likely
-    ranking = rank(seen, nbytes)
-    return likely if likely and sure[likely] > ranking.best else ranking.order[0]
-
-
-def stopping(
-    known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float], best: Interval | None
-) -> Candidate | None:
-    """Return the run that does best to stop where it is measured; None where going on is better.
-
-    Args:
-        known: Where accuracies lie at the ends of runs that the budget would take further.
-        nbytes: Bytes that each of them takes.
-        best: Where the accuracy of the best at the budget's end lies, if one is known.
-    """
-    if not known:
-        return None
-    ranking = rank(known, nbytes)
-    return ranking.order[0] if best is None or ranking.best > best.mean else None
-
-
-def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
+def _answer(sight: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
     """Return the best of the candidates that afford a round; ``rounds`` are their horizons."""
     shelf, request = sight.shelf, sight.shelf.request
     examples, longest = request.judged()["validation"], request.max_rounds
     curves = {c: curve for c, curve in shelf.curves.items() if c in rounds}
     failed = {c for c, curve in curves.items() if curve.failed}
-    ends = {c: measured(min(curves[c].rounds, rounds[c])) for c in curves.keys() - failed}
+    ends = {
+        c: last_evaluated_round(min(curves[c].rounds, rounds[c])) for c in curves.keys() - failed
+    }
     seen = {c for c, end in ends.items() if end >= rounds[c]}
     nbytes = {c: float(sight.stored[c].nbytes()[end - 1]) for c, end in ends.items()}
     asked = {c: n for c, n in rounds.items() if c not in failed}
     known = intervals(shelf.curves, asked, examples, longest)
     gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
-    best = preferred(known, nbytes, gone)
+    best = best_stored(known, nbytes, gone)
     early = {c: end for c, end in ends.items() if c not in seen}
-    stopped = stopping(
+    stopped = best_early_stop(
         intervals(shelf.curves, early, examples, longest), nbytes, known[best] if best else None
     )
     cell = Answer(
@@ -198,7 +159,7 @@ def _answer(sight: Sight, limit: Limit, rounds: Mapping[Candidate, int]) -> Answ
     return _forecast(cell, sight, limit, answer, rounds[answer], known[answer])
 
 
-def _measured(cell: Answer, sight: Sight, limit: Limit, best: Candidate, end: int) -> Answer:
+def _measured(cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, end: int) -> Answer:
     curve = sight.shelf.curves[best]
     accuracy = smoothed(curve.evaluated, curve.accuracies, end)
     told = _told(cell, limit, best, sight.stored[best], end)
@@ -206,7 +167,7 @@ def _measured(cell: Answer, sight: Sight, limit: Limit, best: Candidate, end: in
 
 
 def _forecast(
-    cell: Answer, sight: Sight, limit: Limit, best: Candidate, rounds: int, known: Interval
+    cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, rounds: int, known: Interval
 ) -> Answer:
     shelf, interval = sight.shelf, Range.of(known)
     more = rounds - (shelf.curves[best].rounds if best in shelf.curves else 0)
@@ -229,7 +190,7 @@ def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds:
     )
 
 
-def _horizons(sight: Sight, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
+def _horizons(sight: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
     """Yield the rounds that a budget affords each candidate, by real bytes where there are any."""
     for candidate, predicted in sight.predicted.items():
         expected = limit.rounds(predicted)
@@ -239,7 +200,9 @@ def _horizons(sight: Sight, limit: Limit, cap: int) -> Iterator[tuple[Candidate,
             yield candidate, expected
 
 
-def _real_horizon(sight: Sight, candidate: Candidate, limit: Limit, cap: int, expected: int) -> int:
+def _real_horizon(
+    sight: NetworkView, candidate: Candidate, limit: Limit, cap: int, expected: int
+) -> int:
     """Return the rounds that a stored run gets, if it goes on as its second half went."""
     spent_R = limit.shares(sight.stored[candidate])
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))

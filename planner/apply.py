@@ -19,14 +19,15 @@ from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.retiming import retime
 from floss_sim.training import export_adapter
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import LEVEL
-from planner.plans.plan import Outcome, Plan, cut
+from planner.plans.outcome import Outcome, outcome_within
+from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
 from planner.question.cost import resolve
 from planner.question.origin import Origin
 from planner.question.request import Request
-from planner.training.store import CurveStore, measured
-from planner.training.workers import test_all, train_all
 
 _SAME = 1e-9  # relative
 
@@ -168,8 +169,8 @@ def apply_plan(
 def _outcome(
     planned: Outcome, record: RunRecord, request: Request, limit: Limit, cohort: int
 ) -> Outcome:
-    cap = measured(request.max_rounds)
-    made = cut(planned.candidate, record, limit, planned.rounds, cap, cohort)
+    cap = last_evaluated_round(request.max_rounds)
+    made = outcome_within(planned.candidate, record, limit, planned.rounds, cap, cohort)
     if made is None:
         raise BudgetError("with this seed the budget affords no evaluated round")
     return made

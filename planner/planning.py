@@ -7,21 +7,22 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.errors import BudgetError
-from planner.choice import cheapest, choose, contenders, reserve
-from planner.explain import Known, explain
+from planner.candidates import Candidate
+from planner.decisions.explain import SearchResult, explain
+from planner.decisions.recommend import cheapest, choose, near_best, rounds_for_second_seeds
+from planner.decisions.target_search import Start, Until, reached, seek
+from planner.execution.candidate_runs import CandidateRuns
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.effort import Effort, allot, of_fraction
 from planner.forecasts.intervals import intervals, seed_luck
-from planner.plans.plan import Outcome, Plan
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
-from planner.question.objective import Point, front
+from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
-from planner.search import Strategy, search
-from planner.seeking import Start, Until, reached, seek
-from planner.space import Candidate
-from planner.strategies import DEFAULT, BoundedStrategy, maker
-from planner.training.effort import Effort, allot, of_fraction
-from planner.training.runs import Runs
-from planner.training.store import CurveStore, measured
+from planner.search import DEFAULT, BoundedStrategy, maker
+from planner.search.loop import Strategy, search
 
 
 class StoppedError(Exception):
@@ -60,9 +61,11 @@ def make_plan(
     costs = price(request)
     effort = allot(request, costs, store, executor, workers)
 
-    def start(name: str, costs: Costs, rounds: int) -> tuple[Strategy, Runs]:
+    def start(name: str, costs: Costs, rounds: int) -> tuple[Strategy, CandidateRuns]:
         strategy = _strategy(request, name, costs, rounds)
-        runs = Runs(request, costs, store, executor, on_progress, strategy.expected, workers)
+        runs = CandidateRuns(
+            request, costs, store, executor, on_progress, strategy.expected, workers
+        )
         return strategy, runs
 
     kept = _kept(request, costs, effort.rounds)
@@ -90,7 +93,7 @@ def make_plan(
     return plan
 
 
-def refuse_early(request: Request) -> None:
+def check_feasible(request: Request) -> None:
     """Check what can be checked of a request before anything is trained.
 
     Raises:
@@ -109,7 +112,7 @@ def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> Bounded
         {c: costs.of[c].run_bytes for c in costs.searched},
         rounds,
         request.seed,
-        measured,
+        last_evaluated_round,
         request.judged()["validation"],
     )
 
@@ -118,11 +121,16 @@ def _kept(request: Request, costs: Costs, effort: int) -> int:
     """Return the rounds that the search leaves for other seeds of its finalists."""
     if request.search != DEFAULT or request.objective.target is not None:
         return 0
-    return reserve(effort, [costs.of[c].horizon for c in costs.searched])
+    return rounds_for_second_seeds(effort, [costs.of[c].horizon for c in costs.searched])
 
 
 def _train(
-    request: Request, costs: Costs, runs: Runs, strategy: Strategy, effort: int, start: Start
+    request: Request,
+    costs: Costs,
+    runs: CandidateRuns,
+    strategy: Strategy,
+    effort: int,
+    start: Start,
 ) -> None:
     """Search for what is sought: the best, or a target and then the same for less."""
     target = request.objective.target
@@ -133,7 +141,7 @@ def _train(
         runs.finish(runs.finished(), effort)
 
 
-def _train_again(request: Request, costs: Costs, runs: Runs, effort: int) -> None:
+def _train_again(request: Request, costs: Costs, runs: CandidateRuns, effort: int) -> None:
     """Run finalists with another seed, as far as the effort allows."""
     known = {
         c: outcome.interval
@@ -142,11 +150,11 @@ def _train_again(request: Request, costs: Costs, runs: Runs, effort: int) -> Non
     }
     left = effort - sum(runs.asked.values())
     if request.objective.target is None and known:
-        runs.replicate(contenders(known, runs.targets, left), request.seed + 1)
+        runs.replicate(near_best(known, runs.targets, left), request.seed + 1)
 
 
 def _judged(
-    request: Request, costs: Costs, runs: Runs, outcomes: Mapping[Candidate, Outcome]
+    request: Request, costs: Costs, runs: CandidateRuns, outcomes: Mapping[Candidate, Outcome]
 ) -> dict[Candidate, Outcome]:
     """Return outcomes with the intervals of their accuracy, by all that is known."""
     if not outcomes:
@@ -161,13 +169,13 @@ def _judged(
     return {c: replace(outcome, interval=known[c]) for c, outcome in outcomes.items()}
 
 
-def _found(request: Request, runs: Runs) -> dict[Candidate, Outcome]:
+def _found(request: Request, runs: CandidateRuns) -> dict[Candidate, Outcome]:
     """Return the runs that reached the target, cut where they did; none where there is none."""
     target = request.objective.target
     return {} if target is None else reached(runs, runs.history(), target)
 
 
-def _outcomes(runs: Runs) -> dict[Candidate, Outcome]:
+def _outcomes(runs: CandidateRuns) -> dict[Candidate, Outcome]:
     found = {c: runs.outcome(c) for c in runs.finished()}
     return {c: outcome for c, outcome in found.items() if outcome}
 
@@ -175,7 +183,7 @@ def _outcomes(runs: Runs) -> dict[Candidate, Outcome]:
 def _plan(
     request: Request,
     costs: Costs,
-    runs: Runs,
+    runs: CandidateRuns,
     outcomes: Mapping[Candidate, Outcome],
     found: Mapping[Candidate, Outcome],
     effort: Effort,
@@ -188,7 +196,7 @@ def _plan(
     baselines = request.baselines()
     best = choice.recommendation
     shown = {**outcomes, **found}
-    known = Known(
+    known = SearchResult(
         shown,
         runs.history(),
         {c: runs.horizon(c) for c in costs.searched},
@@ -228,7 +236,7 @@ def _plan(
     )
 
 
-def _front(request: Request, costs: Costs, runs: Runs) -> tuple[Point, ...]:
+def _front(request: Request, costs: Costs, runs: CandidateRuns) -> tuple[FrontPoint, ...]:
     cuts = {c: runs.outcome(c) for c in runs.history() if c in costs.searched}
     curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
     examples = request.judged()["validation"]

@@ -20,10 +20,11 @@ from statistics import fmean, stdev
 from scipy.stats import t as student
 
 from floss_sim import load_task
-from planner.plans.document import read_plan
-from planner.plans.plan import Outcome, Plan
-from planner.training.store import CurveStore
-from planner.training.workers import test_all, train_all, worker_pool
+from planner.execution.curve_store import CurveStore
+from planner.execution.workers import test_all, train_all, worker_pool
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+from planner.plans.plan_file import read_plan
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name

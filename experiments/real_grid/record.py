@@ -32,8 +32,8 @@ from floss_sim.tasks import Task
 from floss_sim.training.evaluation import measure
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
-from planner.training.store import CurveStore
-from planner.training.workers import train_all, worker_pool
+from planner.execution.curve_store import CurveStore
+from planner.execution.workers import train_all, worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name

@@ -27,10 +27,11 @@ from recorded import SOURCES, Recorded
 from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
-from planner.choice import contenders, rank, reserve
+from planner.curves import History
+from planner.decisions.recommend import near_best, rank, rounds_for_second_seeds
 from planner.forecasts.intervals import Interval, intervals
-from planner.search import Extension, History, search
-from planner.strategies import DEFAULT, STRATEGIES, Maker, Terms
+from planner.search import DEFAULT, STRATEGIES, Maker, SearchTerms
+from planner.search.loop import Extension, search
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -75,8 +76,8 @@ def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
         effort: Fraction of the grid's rounds.
         again: Whether effort is kept for running finalists again, as a plan does for the race.
     """
-    whole = Terms(**world.terms(effort, world.seed))
-    kept = reserve(whole.effort, whole.horizons.values()) if again else 0
+    whole = SearchTerms(**world.terms(effort, world.seed))
+    kept = rounds_for_second_seeds(whole.effort, whole.horizons.values()) if again else 0
     strategy = _Timed(make, world.terms(effort, world.seed) | {"effort": whole.effort - kept})
     history = search(strategy, world.extend)
     started = time.process_time()
@@ -86,7 +87,7 @@ def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
     spent = sum(curve.rounds for curve in history.values())
     known = intervals(history, asked, world.examples, world.longest)
     done = {c: known[c] for c in finished}
-    told = contenders(done, {c: asked[c] for c in finished}, whole.effort - spent)
+    told = near_best(done, {c: asked[c] for c in finished}, whole.effort - spent)
     if told:
         other = {c: [world.again(1).curve(c, asked[c])] for c in told}
         known = intervals(history, asked, world.examples, world.longest, again=other)

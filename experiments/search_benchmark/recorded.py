@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 from worlds import IMAGES, SEARCHED, Adapter, Cell, round_nbytes
 
-from planner.forecasts.noise import smoothed
-from planner.search import Curve, Extension, History
-from planner.space import Candidate
+from planner.candidates import Candidate
+from planner.curves import Curve, History
+from planner.forecasts.smoothing import smoothed
+from planner.search.loop import Extension
 
 HERE = Path(__file__).parents[1] / "real_grid"
 COHORT = 5

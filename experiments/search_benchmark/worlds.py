@@ -36,9 +36,10 @@ from numpy.typing import NDArray
 
 from floss_sim.rng import stream
 from floss_sim.wire import plain_nbytes, predict_nbytes
-from planner.search import Curve, Extension, History
-from planner.space import Candidate, grid
-from planner.training.store import measured
+from planner.candidates import Candidate, grid
+from planner.curves import Curve, History
+from planner.execution.curve_store import last_evaluated_round
+from planner.search.loop import Extension
 
 Family = Literal["regular", "ill"]
 Array = NDArray[np.float64]
@@ -50,7 +51,7 @@ IMAGES, CHANCE = 350, 0.1
 RUN_LUCK = 0.003  # of the accuracy above chance: how far the runs of two seeds lie from their mean
 PLATEAUS, DECAYS, COLLAPSES = 1 / 4, 1 / 6, 1 / 12  # shares of ill-behaved curves
 SPACE = tuple(grid(RANKS, DENSITIES, DENSITIES))
-EVALUATED = tuple(r for r in range(1, CAP + 1) if r == measured(r))
+EVALUATED = tuple(r for r in range(1, CAP + 1) if r == last_evaluated_round(r))
 
 
 class Adapter(NamedTuple):
@@ -141,7 +142,7 @@ class World:
             "nbytes": {c: float(h * sum(round_nbytes(c))) for c, h in affords.items()},
             "effort": rounds,
             "seed": seed,
-            "snap": measured,
+            "snap": last_evaluated_round,
             "examples": IMAGES,
         }
 
@@ -182,7 +183,7 @@ class World:
 
     @cached_property
     def _final(self) -> Array:
-        last = np.array([measured(int(h)) for h in self._horizons])
+        last = np.array([last_evaluated_round(int(h)) for h in self._horizons])
         final: Array = self._truth[np.arange(len(SPACE)), last - 1]
         return final
 

@@ -22,9 +22,9 @@ from floss_sim import RunConfig, load_task
 from floss_sim.fingerprints import fingerprint
 from floss_sim.plots.figure import save
 from floss_sim.training import resolve_device
-from planner.space import Candidate
-from planner.training.store import CurveStore, default_root
-from planner.training.workers import train_all, worker_pool
+from planner.candidates import Candidate
+from planner.execution.curve_store import CurveStore, default_root
+from planner.execution.workers import train_all, worker_pool
 
 HERE = Path(__file__).parent
 COLUMNS = (

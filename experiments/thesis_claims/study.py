@@ -36,7 +36,7 @@ from floss_sim.protocol import NO_STATE, Arrival, Learner
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.tasks import Task
 from floss_sim.training import learner_kind, test_metrics
-from planner.training.workers import worker_pool
+from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name

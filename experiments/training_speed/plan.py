@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.training import learner_kind, limits_of, open_learner
-from planner.cli import training
-from planner.training import store, workers
-from planner.training.cores import Cores
+from planner import session
+from planner.execution import curve_store, workers
+from planner.execution.parallelism import Cores
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -45,13 +45,13 @@ def as_before() -> None:
     def kind(config: Any, device: str) -> str:
         return learner_kind(config, "sequential", device)
 
-    vars(store).update(open_learner=opened, learner_kind=kind)
+    vars(curve_store).update(open_learner=opened, learner_kind=kind)
     vars(workers).update(limits_of=lambda device: replace(limits_of(device), max_runs=1))
     if multiprocessing.parent_process():  # a worker: the planner itself needs no torch
         from floss_sim.training.learners import build
 
         vars(build).update(keep_freed_memory=lambda: False)
-    vars(training).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
+    vars(session).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
 
 
 if SEQUENTIAL in os.environ:

@@ -12,7 +12,7 @@ from statistics import mean, stdev
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.training import test_metrics
-from planner.forecasts.noise import smoothed
+from planner.forecasts.smoothing import smoothed
 
 HERE = Path(__file__).parent
 PRECISIONS = ("fp32", "bf16")

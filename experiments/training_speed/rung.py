@@ -22,8 +22,8 @@ import torch
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
 from floss_sim.training import learner_kind
-from planner.training.store import CurveStore, measured
-from planner.training.workers import train_all
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.workers import train_all
 
 HERE = Path(__file__).parent
 COLUMNS = ("peer", "task", "rounds", "repetition", "candidates", "seconds")
@@ -48,7 +48,7 @@ def one_by_one(learner: str) -> Callable[[Path, list[RunConfig], int], None]:
         for number, config in enumerate(configs):
             about = config.description(learner_kind(config, learner, "cpu"), "cpu", 1)
             folder = RunFolder.open(root / str(number), about)
-            at = {n for n in range(1, rounds + 1) if measured(n) == n}
+            at = {n for n in range(1, rounds + 1) if last_evaluated_round(n) == n}
             with folder.lock():
                 run(
                     config, network, open_learner(config, "cpu", learner=learner),

@@ -34,12 +34,12 @@ class Axis(StrEnum):
 
     @property
     def column(self) -> str:
-        """The column of ``RunRecord.evaluated()`` and the field of :class:`Point`."""
+        """The column of ``RunRecord.evaluated()`` and the field of :class:`CurvePoint`."""
         return {"bytes": "total_bytes", "seconds": "closed_at_s"}.get(self.value, self.value)
 
 
 @dataclass(frozen=True)
-class Limit:
+class ReadAt:
     """Where configurations are read: at most ``amount`` rounds, bytes or seconds."""
 
     axis: Axis
@@ -47,7 +47,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """A configuration at one evaluated round: means over its seeds and the accuracies' range.
 
     ``accuracy_sd`` is the sample standard deviation, None for one seed; ``total_bytes`` are
@@ -62,7 +62,7 @@ class Point:
     lowest: float
     highest: float
 
-    def within(self, limit: Limit | None) -> bool:
+    def within(self, limit: ReadAt | None) -> bool:
         """Say whether the point lies within a limit, the limit itself included."""
         return limit is None or getattr(self, limit.axis.column) <= limit.amount
 
@@ -81,28 +81,28 @@ class Configuration:
         return self.runs[0].settings
 
     @cached_property
-    def points(self) -> tuple[Point, ...]:
+    def points(self) -> tuple[CurvePoint, ...]:
         """The rounds that all seeds have evaluated, in order."""
         shared = set.intersection(*(set(run.curve) for run in self.runs))
         return tuple(_point([run.curve[number] for run in self.runs]) for number in sorted(shared))
 
-    def reaching(self, accuracy: float) -> Point | None:
+    def reaching(self, accuracy: float) -> CurvePoint | None:
         """Return the first point whose mean accuracy is at least this, if there is one."""
         return next((point for point in self.points if point.accuracy >= accuracy), None)
 
-    def read(self, limit: Limit | None) -> Reading:
+    def read(self, limit: ReadAt | None) -> ComparisonRow:
         """Return the configuration at its last point within a limit."""
         inside = [point for point in self.points if point.within(limit)]
         if not inside:
-            return Reading(self, None, None, None, ())
+            return ComparisonRow(self, None, None, None, ())
         last = inside[-1].round
         down, up = (_mean(run.payload_bytes(d, last) for run in self.runs) for d in ("down", "up"))
         tests = tuple(t for t in (run.test_accuracy(last) for run in self.runs) if t is not None)
-        return Reading(self, inside[-1], down, up, tests)
+        return ComparisonRow(self, inside[-1], down, up, tests)
 
 
 @dataclass(frozen=True)
-class Reading:
+class ComparisonRow:
     """A configuration at one point: a row of the table.
 
     ``down_bytes`` and ``up_bytes`` are a client's in one round, the mean up to the point;
@@ -110,7 +110,7 @@ class Reading:
     """
 
     configuration: Configuration
-    point: Point | None
+    point: CurvePoint | None
     down_bytes: float | None
     up_bytes: float | None
     test_accuracies: tuple[float, ...]
@@ -136,23 +136,23 @@ class Comparison:
     configurations: tuple[Configuration, ...]
     notes: tuple[str, ...]
 
-    def readings(self, limit: Limit | None = None) -> list[Reading]:
+    def readings(self, limit: ReadAt | None = None) -> list[ComparisonRow]:
         """Return every configuration at its last point within a limit, the best first."""
         readings = [configuration.read(limit) for configuration in self.configurations]
-        return sorted(readings, key=Reading.rank)
+        return sorted(readings, key=ComparisonRow.rank)
 
 
-def parse_limit(text: str) -> Limit:
+def parse_limit(text: str) -> ReadAt:
     """Return the limit of ``"100"`` (rounds), ``"20MB"`` or ``"30s"``.
 
     Raises:
         ConfigError: None of these.
     """
     if re.fullmatch(r"[1-9]\d{0,8}", text):
-        return Limit(Axis.ROUND, int(text))
+        return ReadAt(Axis.ROUND, int(text))
     for axis, parse in ((Axis.BYTES, parse_bytes), (Axis.SECONDS, parse_duration)):
         try:
-            return Limit(axis, parse(text))
+            return ReadAt(axis, parse(text))
         except UnitError:
             continue
     raise ConfigError(f"cannot read at {text!r}; valid: 100 (rounds), 20MB or 30s")
@@ -267,9 +267,9 @@ def _timings(configurations: Sequence[Configuration]) -> list[str]:
     ]
 
 
-def _point(rows: Sequence[Mapping[str, Any]]) -> Point:
+def _point(rows: Sequence[Mapping[str, Any]]) -> CurvePoint:
     accuracies = [row["accuracy"] for row in rows]
-    return Point(
+    return CurvePoint(
         round=rows[0]["round"],
         closed_at_s=fmean(row["closed_at_s"] for row in rows),
         total_bytes=fmean(row["total_bytes"] for row in rows),

@@ -119,7 +119,7 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
 
 
 @dataclass(frozen=True)
-class Carried:
+class MessageBytes:
     """The mean bytes of a delivered message: numbers that are never one.
 
     Attributes:
@@ -141,7 +141,7 @@ class Carried:
     wire: float
 
 
-def carried(record: RunRecord, profile: NetworkProfile | None) -> dict[str, Carried]:
+def message_bytes(record: RunRecord, profile: NetworkProfile | None) -> dict[str, MessageBytes]:
     """Return what messages took, by direction; first downloads are no messages.
 
     Args:
@@ -158,7 +158,7 @@ def carried(record: RunRecord, profile: NetworkProfile | None) -> dict[str, Carr
     return found
 
 
-def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -> Carried:
+def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -> MessageBytes:
     framed, wire = float(nbytes.mean()), float(wire_bytes.mean())
     message = link = setup = None
     transport = profile.transport if profile else None
@@ -167,7 +167,7 @@ def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -
     if transport:
         message = float(np.mean([transport.message_bytes(int(n)) for n in nbytes]))
         link, setup = wire - transport.setup_bytes, float(transport.setup_bytes)
-    return Carried(nbytes.size, framed - OVERHEAD_BYTES, framed, message, link, setup, wire)
+    return MessageBytes(nbytes.size, framed - OVERHEAD_BYTES, framed, message, link, setup, wire)
 
 
 def _closed_s(record: RunRecord, rounds: Column) -> Column:

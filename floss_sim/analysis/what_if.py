@@ -17,7 +17,7 @@ import numpy as np
 from floss_sim.analysis.comparison import (
     Comparison,
     Configuration,
-    Point,
+    CurvePoint,
     check_task,
     distinct,
     grouped,
@@ -25,7 +25,7 @@ from floss_sim.analysis.comparison import (
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.errors import ConfigError, ProfileError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.network.changes import named
+from floss_sim.network.changes import profile_of_name
 from floss_sim.records import RunRecord
 from floss_sim.runs.retiming import check_replayable, retime
 
@@ -112,7 +112,7 @@ class Scenario:
         return fmean(run.record.rounds["closed_at_s"][last].as_py() for run in self.runs)
 
     @property
-    def last(self) -> Point | None:
+    def last(self) -> CurvePoint | None:
         """The last round that all seeds have evaluated, if there is one."""
         return self.configuration.points[-1] if self.configuration.points else None
 
@@ -166,7 +166,7 @@ def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
     if len(names) > 1:
         raise ProfileError(f"the runs were recorded on {' and '.join(names)}; give a --network")
     try:
-        profile = named(names[0])
+        profile = profile_of_name(names[0])
     except ConfigError:
         raise ProfileError(
             f"the runs were recorded on {names[0]!r}, which is no packaged network; "

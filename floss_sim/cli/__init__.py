@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from floss_sim.cli import account, compare, profiles, replay, run, task, wire
-from floss_sim.cli.common import commands, guard
+from floss_sim.cli.console import commands, guard
 
 app = commands("Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.")
 app.command("run", help=run.HELP)(run.run)

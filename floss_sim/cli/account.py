@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.csv
 import typer
 
-from floss_sim.analysis.costs import COSTS, SECONDS, Account, Carried, account, carried
-from floss_sim.cli.common import SIZES_LEGEND, JsonOption, note, plain_table, show_whole
+from floss_sim.analysis.costs import COSTS, SECONDS, Account, MessageBytes, account, message_bytes
+from floss_sim.cli.console import SIZES_LEGEND, note, plain_table, show_whole
+from floss_sim.cli.options import JsonOption
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.changes import named
+from floss_sim.network.changes import profile_of_name
 from floss_sim.records import RunFolder
 from floss_sim.runs.conditions import timing_of
 from floss_sim.runs.retiming import retime
@@ -65,7 +66,7 @@ def show_account(
     rows = made.table() if by == "participation" else made.by(by)
     if csv:
         _write(rows, csv)
-    total, messages = made.total(), carried(record, profile)
+    total, messages = made.total(), message_bytes(record, profile)
     if json_:
         said = {"network": name, "currency": made.currency, "total": total}
         said["messages"] = {way: asdict(found) for way, found in messages.items()}
@@ -104,7 +105,7 @@ def _write(rows: pa.Table, path: Path) -> None:
 def _recorded_on(folder: RunFolder) -> NetworkProfile | None:
     """Return the packaged network that a run was recorded on; None if it is none of these."""
     try:
-        profile = named(folder.committed().network)
+        profile = profile_of_name(folder.committed().network)
     except ConfigError:
         return None
     return profile if _timed(folder, profile) else None
@@ -149,7 +150,7 @@ def _print_words(first_downloads: bool) -> None:
     )
 
 
-def _print_messages(messages: Mapping[str, Carried], network: str) -> None:
+def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:
     set_up = any(found.setup != 0 for found in messages.values())
     columns = ("payload", "framed", "message", "link", *(("setup", "wire") if set_up else ()))
     names = {"setup": "set-up", "wire": "on the wire"}
@@ -167,7 +168,7 @@ def _print_messages(messages: Mapping[str, Carried], network: str) -> None:
 def _strange(network: str) -> str:
     """Return in words why the network of a run is not known."""
     try:
-        named(network)
+        profile_of_name(network)
     except ConfigError:
         return f"{network} is not packaged"
     return f"the packaged {network} is not what the run was recorded on"

@@ -11,19 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from floss_sim.analysis.comparison import Axis, Comparison, Limit, Reading, parse_limit
+from floss_sim.analysis.comparison import Axis, Comparison, ComparisonRow, ReadAt, parse_limit
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
-from floss_sim.cli.common import (
-    JsonOption,
-    check_picture,
-    check_target,
-    configuration_json,
-    curve_json,
-    plain_table,
-    point_json,
-    show_whole,
-)
+from floss_sim.cli.console import plain_table, show_whole
+from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
+from floss_sim.cli.options import JsonOption, check_picture, check_target
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 
@@ -82,9 +75,9 @@ def compare(
 
 def _draw(
     comparison: Comparison,
-    readings: Iterable[Reading],
+    readings: Iterable[ComparisonRow],
     x: Axis,
-    limit: Limit | None,
+    limit: ReadAt | None,
     target: float | None,
     out: Path,
 ) -> None:
@@ -98,7 +91,7 @@ def _draw(
 
 def _print(
     comparison: Comparison,
-    readings: Sequence[Reading],
+    readings: Sequence[ComparisonRow],
     at: str | None,
     target: float | None,
     out: Path,
@@ -122,7 +115,7 @@ def _print(
     print(f"picture: {out}")
 
 
-def _row(reading: Reading) -> list[str]:
+def _row(reading: ComparisonRow) -> list[str]:
     configuration, point = reading.configuration, reading.point
     start = [configuration.label, str(len(configuration.runs))]
     if point is None:
@@ -140,7 +133,7 @@ def _row(reading: Reading) -> list[str]:
     ]
 
 
-def _test(reading: Reading) -> str:
+def _test(reading: ComparisonRow) -> str:
     """Return the mean test accuracy, and of how many seeds where it is not all of them."""
     if reading.test_accuracy is None:
         return "-"
@@ -153,14 +146,14 @@ def _bytes(nbytes: float | None) -> str:
     return "-" if nbytes is None else format_bytes(nbytes)
 
 
-def _reached(reading: Reading, target: float) -> list[str]:
+def _reached(reading: ComparisonRow, target: float) -> list[str]:
     point = reading.configuration.reaching(target)
     if point is None:
         return ["-"] * 3
     return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]
 
 
-def _csv(readings: Iterable[Reading]) -> str:
+def _csv(readings: Iterable[ComparisonRow]) -> str:
     """Return every evaluated round of every run, also those that not all seeds share."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -175,7 +168,7 @@ def _csv(readings: Iterable[Reading]) -> str:
 
 def _to_json(
     comparison: Comparison,
-    readings: Iterable[Reading],
+    readings: Iterable[ComparisonRow],
     at: str | None,
     target: float | None,
     out: Path,
@@ -190,7 +183,7 @@ def _to_json(
     }
 
 
-def _reading_json(reading: Reading, target: float | None) -> dict[str, Any]:
+def _reading_json(reading: ComparisonRow, target: float | None) -> dict[str, Any]:
     return {
         **configuration_json(reading.configuration),
         "read_at": point_json(reading.point),

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.cli import profile_fit
-from floss_sim.cli.common import JsonOption, commands, plain_table, show_whole
+from floss_sim.cli.console import commands, plain_table, show_whole
+from floss_sim.cli.options import JsonOption
 from floss_sim.cli.profile_sections import lines, sections, words
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
 from floss_sim.network.fleets.laws import RowsFleet

@@ -13,18 +13,10 @@ from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.what_if import Scenario, recorded_network, replayable, scenarios
-from floss_sim.cli.common import (
-    JsonOption,
-    check_picture,
-    check_target,
-    configuration_json,
-    curve_json,
-    given,
-    plain_table,
-    point_json,
-    show_whole,
-)
-from floss_sim.cli.crossovers import show_crossovers
+from floss_sim.cli.console import plain_table, show_whole
+from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
+from floss_sim.cli.options import JsonOption, check_picture, check_target, given
+from floss_sim.cli.replay_sweep import show_crossovers
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.changes import CHANGES, all_changed

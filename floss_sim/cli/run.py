@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from floss_sim.cli.common import (
+from floss_sim.cli.console import either, progress_bar
+from floss_sim.cli.options import (
     BackboneDownloadOption,
     BackboneOption,
     DatasetOption,
@@ -25,14 +26,12 @@ from floss_sim.cli.common import (
     TaskOption,
     ThreadsOption,
     check_value_code,
-    either,
     given,
     network,
     parse_settings,
-    progress_bar,
     with_backbone,
 )
-from floss_sim.cli.summary import finish, summary_table
+from floss_sim.cli.run_summary import finish, summary_table
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile

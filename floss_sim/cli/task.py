@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from floss_sim.cli.common import (
+from floss_sim.cli.console import commands
+from floss_sim.cli.options import (
     BackboneOption,
     DatasetOption,
     DeviceOption,
@@ -23,7 +24,6 @@ from floss_sim.cli.common import (
     SeedOption,
     SetOption,
     ThreadsOption,
-    commands,
     given,
     parse_settings,
 )

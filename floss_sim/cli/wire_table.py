@@ -10,17 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from floss_sim.cli.common import (
-    FRAMED_LEGEND,
-    SIZES_LEGEND,
-    JsonOption,
-    SeedOption,
-    check_picture,
-    check_value_code,
-    note,
-    plain_table,
-    show_whole,
-)
+from floss_sim.cli.console import FRAMED_LEGEND, SIZES_LEGEND, note, plain_table, show_whole
+from floss_sim.cli.options import JsonOption, SeedOption, check_picture, check_value_code
 from floss_sim.cli.profile_sections import print_transport
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.network import NetworkProfile, load_profile

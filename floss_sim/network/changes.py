@@ -1,7 +1,7 @@
 """Named changes of a network profile: what a what-if study varies.
 
 A changed profile is named after its changes, such as ``"lte, up 10Mbit/s, upload ratio 4"``;
-:func:`named` reads such a name back.
+:func:`profile_of_name` reads such a name back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from floss_sim.errors import ProfileError, UnitError
-from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.profile import NetworkProfile, load_profile
 from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
@@ -69,7 +69,7 @@ def all_changed(profile: NetworkProfile, changes: Mapping[str, str]) -> NetworkP
     return profile
 
 
-def named(name: str) -> NetworkProfile:
+def profile_of_name(name: str) -> NetworkProfile:
     """Return the profile of a packaged name with its changes, as :func:`changed` writes it.
 
     Raises:

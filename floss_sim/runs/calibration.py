@@ -37,7 +37,7 @@ class Calibration:
 UNCALIBRATED = Calibration()
 
 
-def telling(first: int) -> range:
+def calibration_rounds(first: int) -> range:
     """Return which of a run's first rounds foretell the others: the second half of them.
 
     The very first are unlike all others, because B is zero and A has no gradient.

@@ -31,7 +31,10 @@ from floss_sim.tasks.columns import (
     group_numbers,
     select_rows,
 )
+from floss_sim.tasks.dataset_files import open_splits
+from floss_sim.tasks.images import decode_images
 from floss_sim.tasks.sections import TaskFile
+from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
 
 Numbers = NDArray[np.int64]
 
@@ -132,8 +135,6 @@ def _split(task: TaskFile, rows: int) -> list[Numbers]:
 def _from_library(
     task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool
 ) -> TaskData:
-    from floss_sim.tasks.dataset_files import open_splits
-
     data, where = task.data, f"task {task.name!r}"
     splits = open_splits(
         data.dataset, folder, config=data.config, revision=data.revision, fetch=fetch
@@ -213,8 +214,6 @@ def _inputs(
 def _images(
     task: TaskFile, backbone: Config, rows: DataTable, name: str, chosen: Numbers
 ) -> NDArray[np.uint8]:
-    from floss_sim.tasks.images import decode_images
-
     if not rows.holds_images(name):
         raise TaskError(f"{rows.where}: column {name!r} holds no images")
     return decode_images(
@@ -231,8 +230,6 @@ def _images(
 def _tokens(
     task: TaskFile, backbone: BackboneFiles, rows: DataTable, name: str, chosen: Numbers
 ) -> tuple[NDArray[np.int32], Numbers, float | None]:
-    from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
-
     tokenizer = open_tokenizer(backbone.path, task.preprocess.max_length or 0)
     texts = tokenise(rows.cells(name, chosen), tokenizer)
     check_vocabulary(texts.ids, backbone.config, rows.where)

@@ -9,26 +9,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from floss_sim.cli.common import (
-    DeviceOption,
-    FetchOption,
-    JsonOption,
-    note,
-    plain_table,
-    progress_bar,
-    show_whole,
-)
+from floss_sim.cli.console import note, plain_table, progress_bar, show_whole
+from floss_sim.cli.options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
 from planner.apply import Applied, apply_plan, question
-from planner.cli.common import StoreOption
-from planner.cli.training import open_store
-from planner.plans.document import read_plan
+from planner.cli.options import StoreOption
+from planner.execution.curve_store import CurveStore
+from planner.execution.workers import worker_pool
 from planner.plans.plan import Plan
+from planner.plans.plan_file import read_plan
 from planner.question.request import Request
-from planner.telling import realised, report
-from planner.training.store import CurveStore
-from planner.training.workers import worker_pool
+from planner.report import applied_text, plan_folder
+from planner.session import open_store
 
 HELP = """Train a plan's final model; write its PEFT adapter and the curve that came of it.
 
@@ -64,9 +57,9 @@ def apply(
     folder = out or _default_folder(plan, made, chosen)
     if (folder / "plan.json").exists():
         raise ConfigError(f"{folder} holds a plan; choose another folder with --out")
-    report.ensure(folder)
+    plan_folder.ensure(folder)
     applied = _apply_with_progress(made, request, chosen, curves)
-    realised.save(applied, folder)
+    applied_text.save(applied, folder)
     if json_:
         print(json.dumps({**applied.to_json(), "out": str(folder)}, indent=2))
     else:
@@ -92,9 +85,9 @@ def _apply_with_progress(made: Plan, request: Request, seed: int, store: CurveSt
 
 def _print(applied: Applied, folder: Path) -> None:
     table = plain_table("", "planned", "predicted", "realised")
-    for row in realised.rows(applied):
+    for row in applied_text.rows(applied):
         table.add_row(*row)
     show_whole(table)
-    for line in realised.sentences(applied):
+    for line in applied_text.sentences(applied):
         note(line)
     print(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")

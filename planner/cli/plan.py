@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from floss_sim.cli.common import (
-    EXIT_INTERRUPTED,
+from floss_sim.cli.console import EXIT_INTERRUPTED
+from floss_sim.cli.options import (
     BackboneOption,
     DatasetOption,
     DeviceOption,
@@ -33,25 +33,20 @@ from floss_sim.fingerprints import fingerprint
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import parse_density
-from planner.answers import Cell, answer_all, parse_cells
-from planner.cli.answering import print_answers
-from planner.cli.common import (
-    StoreOption,
-    integers,
-    items,
-    print_plan,
-    size,
-)
-from planner.cli.training import open_store, plan_with_progress
+from planner.answers import BudgetOnNetwork, answer_all, parse_cells
+from planner.candidates import SEARCHED, grid, with_axes
+from planner.cli.options import StoreOption, integers, items, size
+from planner.cli.printing import print_answers, print_plan
+from planner.cli.progress_bar import plan_with_progress
+from planner.execution.curve_store import CurveStore
+from planner.execution.effort import parse_effort
 from planner.question.budget import parse_budget
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 from planner.question.request import Request
-from planner.space import SEARCHED, grid, widened
-from planner.strategies import DEFAULT, STRATEGIES, maker
-from planner.telling import report
-from planner.training.effort import parse_effort
-from planner.training.store import CurveStore
+from planner.report import plan_folder
+from planner.search import DEFAULT, STRATEGIES, maker
+from planner.session import open_store
 
 EXIT_MISSED = 3  # nothing reached the target
 HELP = """Which rank and densities give the best model within a budget.
@@ -164,7 +159,7 @@ def plan(
         task=loaded,
         budget=parse_budget(budget),
         profile=profile,
-        candidates=widened(
+        candidates=with_axes(
             grid(
                 integers(ranks, "ranks"),
                 [parse_density(text) for text in items(down_densities)],
@@ -197,15 +192,15 @@ def plan(
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
         curves = open_store(store, place, request)
-        _answer(request, (Cell(profile, request.budget), *cells), curves, json_)
+        _answer(request, (BudgetOnNetwork(profile, request.budget), *cells), curves, json_)
         return
     folder = out or _default_folder(request)
-    report.ensure(folder)
+    plan_folder.ensure(folder)
     made = plan_with_progress(request, store, place, workers)
     if cells and not made.interrupted:
         curves = open_store(store, place, request)
         made = replace(made, also=answer_all(request, cells, curves))
-    report.save(made, folder)
+    plan_folder.save(made, folder)
     if json_:
         print(json.dumps(made.to_json(), indent=2))
     else:
@@ -218,7 +213,9 @@ def plan(
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _answer(request: Request, cells: Sequence[Cell], curves: CurveStore, as_json: bool) -> None:
+def _answer(
+    request: Request, cells: Sequence[BudgetOnNetwork], curves: CurveStore, as_json: bool
+) -> None:
     answers = answer_all(request, cells, curves)
     if as_json:
         print(json.dumps({"answers": [answer.to_json() for answer in answers]}, indent=2))

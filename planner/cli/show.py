@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from floss_sim.cli.common import JsonOption
-from planner.cli.common import print_plan
-from planner.plans.document import read_plan
+from floss_sim.cli.options import JsonOption
+from planner.cli.printing import print_plan
+from planner.plans.plan_file import read_plan
 
 HELP = """Print a plan again, from its file alone.
 

@@ -2,8 +2,8 @@
 
 Each curve is binned to at most ``BINS`` means at log-spaced rounds, with the same boundaries for
 all, so that a few hundred points hold all that is known and the exact posterior of
-:mod:`planner.forecasts.process` is cheap. The process lives on log-odds, where binomial noise is
-nearly Gaussian and no forecast leaves (0, 1).
+:mod:`planner.forecasts.gaussian_process` is cheap. The process lives on log-odds, where binomial
+noise is nearly Gaussian and no forecast leaves (0, 1).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.forecasts.lattice import features, varying
-from planner.forecasts.noise import difference, smoothed
-from planner.forecasts.process import Points, Process, one_thread
-from planner.search import Curve
-from planner.space import Candidate
+from planner.candidates import Candidate
+from planner.curves import Curve
+from planner.forecasts.features import features, varying
+from planner.forecasts.gaussian_process import Points, Process, one_thread
+from planner.forecasts.smoothing import difference, smoothed
 
 BINS = 9
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
+from planner.candidates import Candidate
+from planner.curves import Curve
 from planner.forecasts.forecast import expit, fallen, log_odds, own_deviation
-from planner.forecasts.noise import SMOOTHED, smoothed, standard_error
-from planner.search import Curve
-from planner.space import Candidate
+from planner.forecasts.smoothing import SMOOTHED, smoothed, standard_error
 
 LEVEL = 0.9
 CLOSE = 1.5

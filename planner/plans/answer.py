@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from floss_sim.documents import Section
 from planner.plans.explanation import Kind, Range
-from planner.question.fields import Accuracy, Amount, Configuration, Count, Word
+from planner.question.field_types import Accuracy, Amount, Configuration, Count, OneLine
 
 
 class Answer(Section):
@@ -37,9 +37,9 @@ class Answer(Section):
         skipped: Stored runs that cannot be read.
     """
 
-    network: Word
-    budget: Word
-    limit: Word
+    network: OneLine
+    budget: OneLine
+    limit: OneLine
     kind: Kind
     candidate: Configuration | None = None
     rounds: Count = 0

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from floss_sim.documents import Section
 from planner.forecasts.intervals import Interval
-from planner.question.fields import Accuracy, Amount, Configuration, Count, Points, Some
+from planner.question.field_types import Accuracy, Amount, Configuration, Count, Points, PositiveInt
 
 Kind = Literal["measured", "forecast", "unknown"]
 Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method"]
@@ -87,7 +87,7 @@ class More(Section):
     ``accuracy`` is None where it buys no measured round: the cap on rounds binds.
     """
 
-    rounds: Some
+    rounds: PositiveInt
     accuracy: Range | None = None
 
 
@@ -108,7 +108,7 @@ class Stop(Section):
     """
 
     candidate: Configuration
-    rounds: Some
+    rounds: PositiveInt
     gain: Points
     noise: Amount
 

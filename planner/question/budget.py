@@ -33,7 +33,7 @@ from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
 from floss_sim.records import RunRecord
 from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
-from planner.question.clock import Fleets
+from planner.question.round_times import Fleets
 from planner.question.traffic import Traffic
 
 Kind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]

@@ -14,11 +14,11 @@ from floss_sim.errors import BudgetError
 from floss_sim.runs.calibration import Calibration
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import plain_nbytes
+from planner.candidates import Candidate
 from planner.question.budget import Limit
-from planner.question.clock import Fleets
 from planner.question.request import Request
+from planner.question.round_times import Fleets
 from planner.question.traffic import Floats, Traffic
-from planner.space import Candidate
 
 FEWEST = 2  # rounds that a candidate must afford
 Cause = Literal["round_s", "client_bytes", "budget"]

@@ -2,7 +2,7 @@
 
 Everything here looks at measured curves alone: triples of an evaluated round, the share of the
 budget that it has spent, and the validation accuracy there. Accuracies are smoothed
-(:func:`planner.forecasts.noise.smoothed`).
+(:func:`planner.forecasts.smoothing.smoothed`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from floss_sim.errors import ConfigError
+from planner.candidates import Candidate
 from planner.forecasts.forecast import expit
-from planner.forecasts.noise import smoothed
-from planner.space import Candidate
+from planner.forecasts.smoothing import smoothed
 
 Curve = Sequence[tuple[int, float, float]]
 FRACTIONS = tuple(2 ** (-k / 2) for k in range(13))  # of the budget, at which curves are cut
@@ -66,7 +66,7 @@ def first_at(evaluated: Sequence[int], accuracies: Sequence[float], target: floa
 
 
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """What a candidate was measured at after some rounds.
 
     Attributes:
@@ -98,7 +98,9 @@ class Point:
         }
 
 
-def front(curves: Mapping[Candidate, Curve], examples: int, luck: float = 0.0) -> tuple[Point, ...]:
+def front(
+    curves: Mapping[Candidate, Curve], examples: int, luck: float = 0.0
+) -> tuple[FrontPoint, ...]:
     """Return the points that no other beats in both accuracy and cost, cheapest first.
 
     Every curve is cut at ``FRACTIONS`` of the budget. Among equals the cheaper one counts, then
@@ -124,12 +126,12 @@ def front(curves: Mapping[Candidate, Curve], examples: int, luck: float = 0.0) -
 
 def _cuts(
     candidate: Candidate, curve: Curve, around: Callable[[float], tuple[float, float]]
-) -> Iterator[Point]:
+) -> Iterator[FrontPoint]:
     for fraction in FRACTIONS:
         affordable = [row for row in curve if row[1] <= fraction]
         if affordable:
             rounds, spent, accuracy = affordable[-1]
-            yield Point(candidate, rounds, spent, accuracy, *around(accuracy))
+            yield FrontPoint(candidate, rounds, spent, accuracy, *around(accuracy))
 
 
 def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task, load_task
 from floss_sim.tasks.hub import from_working_directory
-from planner.question.fields import Positive, Word
+from planner.question.field_types import OneLine, Positive
 
 
 class Origin(Section):
@@ -23,13 +23,13 @@ class Origin(Section):
     Local paths are absolute. ``marks`` are fingerprints of what was found there.
     """
 
-    task: Word
-    dataset: Word | None = None
-    backbone: Word | None = None
+    task: OneLine
+    dataset: OneLine | None = None
+    backbone: OneLine | None = None
     changes: dict[str, Any] = Field(default_factory=dict)
-    network: Word
+    network: OneLine
     upload_ratio: Positive | None = None
-    marks: dict[str, Word] = Field(default_factory=dict)
+    marks: dict[str, OneLine] = Field(default_factory=dict)
 
     @classmethod
     def of(

@@ -13,10 +13,10 @@ from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task
+from planner.candidates import DEFAULTS, Candidate
 from planner.question.budget import Budget
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
-from planner.space import ALWAYS, Candidate
 
 THESIS_DOWN_DENSITY = 1 / 4
 
@@ -143,7 +143,7 @@ class Request:
     def _values(self, axis: str) -> list[Any] | None:
         """Return what candidates vary in, or None where all are as always."""
         values = sorted({getattr(c, axis) for c in self.candidates})
-        return None if values in ([], [getattr(ALWAYS, axis)]) else values
+        return None if values in ([], [getattr(DEFAULTS, axis)]) else values
 
     def judged(self) -> dict[str, Any]:
         """Return how many predictions an accuracy is the mean of: examples, or next tokens."""

@@ -1,7 +1,7 @@
 """What travels in a run: who takes part, payload bytes of every message, predicted or recorded.
 
 A size-only run without its clock, as arrays: bytes need no simulation, and the same messages can
-be timed on many fleets (see :mod:`planner.question.clock`).
+be timed on many fleets (see :mod:`planner.question.round_times`).
 
 Shapes: R rounds, C clients of a round.
 """

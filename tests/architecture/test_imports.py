@@ -15,8 +15,8 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
     "code",
     [
         "import floss_sim",
-        "import planner.planning, planner.telling.report",
-        "import planner.strategies.race",
+        "import planner.planning, planner.report.plan_text",
+        "import planner.search.race",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'run', '--help']; c.main()",
         "import sys, floss_sim.cli as c; sys.argv = ['floss-sim', 'profiles', 'list']; c.main()",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import commands
 import pytest
 
-import planner.cli.training
+import planner.session
 
 MAKE = [
     "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
@@ -31,7 +31,7 @@ def test_objectives_share_one_store(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(planner.cli.training, "worker_pool", in_this_process)
+    monkeypatch.setattr(planner.session, "worker_pool", in_this_process)
 
     def call(*words: str) -> tuple[int, str, str]:
         return commands.call(monkeypatch, capfd, *MAKE, *words)

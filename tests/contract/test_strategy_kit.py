@@ -1,6 +1,6 @@
 """The conformance kit of strategies: what any strategy promises, tested through one fixture.
 
-A strategy inherits every test below by its entry in ``planner.strategies.STRATEGIES``. Each is
+A strategy inherits every test below by its entry in ``planner.search.STRATEGIES``. Each is
 played on small worlds of made curves that train nothing: what a run is asked for is counted, first
 rounds tell horizons other than the predicted ones, and some runs diverge.
 """
@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import BudgetError, ConfigError
-from planner.search import Curve, Extension, History, Strategy, search
-from planner.space import Candidate, grid
-from planner.strategies import STRATEGIES, Terms, maker
-from planner.training.store import measured
+from planner.candidates import Candidate, grid
+from planner.curves import Curve, History
+from planner.execution.curve_store import last_evaluated_round
+from planner.search import STRATEGIES, SearchTerms, maker
+from planner.search.loop import Extension, Strategy, search
 
 SEEDS = range(3)
 WHOLE = {"grid"}  # strategies that need the whole grid's effort
@@ -56,11 +57,11 @@ class World:
     def grid_rounds(self) -> int:
         return sum(self.horizons.values())
 
-    def terms(self, effort: int, seed: int = 0) -> Terms:
-        return Terms(self.horizons, self.nbytes, effort, seed, measured)
+    def terms(self, effort: int, seed: int = 0) -> SearchTerms:
+        return SearchTerms(self.horizons, self.nbytes, effort, seed, last_evaluated_round)
 
     def strategy(self, name: str, effort: int, seed: int = 0) -> Strategy:
-        return maker(name)(self.horizons, self.nbytes, effort, seed, measured)
+        return maker(name)(self.horizons, self.nbytes, effort, seed, last_evaluated_round)
 
     def extend(self, proposals: Sequence[Extension]) -> History:
         assert len({p.candidate for p in proposals}) == len(proposals), "asked twice at once"
@@ -70,13 +71,15 @@ class World:
         candidate, rounds = extension.candidate, extension.rounds
         before = self.asked.get(candidate, 0)
         assert rounds > before, "trained twice"
-        assert rounds == measured(rounds), "stopped between evaluations"
+        assert rounds == last_evaluated_round(rounds), "stopped between evaluations"
         ends = self.ends[candidate]
         assert ends is None or before <= ends, "a diverged run was extended"
         self.asked[candidate] = rounds
         failed = ends is not None and rounds > ends
         seen = tuple(
-            r for r in range(1, rounds + 1) if r == measured(r) and not (failed and r > ends)
+            r
+            for r in range(1, rounds + 1)
+            if r == last_evaluated_round(r) and not (failed and r > ends)
         )
         accuracies = tuple(round(self.best[candidate] * (1 - math.exp(-r / 30)), 3) for r in seen)
         return Curve(seen, accuracies, rounds, failed, self.real[candidate])
@@ -84,7 +87,7 @@ class World:
     def whole(self, candidate: Candidate, history: History) -> bool:
         reached = history[candidate].rounds
         shorter = min(self.horizons[candidate], self.real[candidate])
-        return reached >= measured(shorter) and not history[candidate].failed
+        return reached >= last_evaluated_round(shorter) and not history[candidate].failed
 
 
 @pytest.fixture(params=STRATEGIES)

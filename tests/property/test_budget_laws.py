@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from networks import DRAWN
 
 from floss_sim import RunConfig, floss, load_profile, load_task
+from planner.candidates import Candidate
 from planner.question.budget import Limit, parse_budget
-from planner.question.clock import Clock, Fleets
 from planner.question.objective import front
+from planner.question.round_times import Clock, Fleets
 from planner.question.traffic import Traffic
-from planner.space import Candidate
 
 ROUNDS = 40
 shares = st.floats(0.01, 0.99)

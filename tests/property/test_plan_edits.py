@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from made_plans import whole_plan
 
 from floss_sim.errors import PlanError
-from planner.cli.common import print_plan
-from planner.plans.document import plan_of
+from planner.cli.printing import print_plan
+from planner.plans.plan_file import plan_of
 
 PLAN = json.loads(json.dumps(whole_plan().to_json()))
 ODD = st.one_of(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Explanation, More, Neighbour, Range, RoundTime, Stop
-from planner.plans.plan import Outcome, Plan
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
-from planner.space import Candidate
 
 
 def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes: Any) -> Outcome:

@@ -20,7 +20,7 @@ from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.local_sgd import work_of
 from floss_sim.training.side_by_side.limits import DeviceLimits
 from floss_sim.training.side_by_side.scheduler import SideBySide
-from planner.training.store import CurveStore
+from planner.execution.curve_store import CurveStore
 
 CPU = torch.device("cpu")
 SIZES = (9, 7, 7, 4, 2)

@@ -12,14 +12,15 @@ import planner.answers
 from floss_sim import load_profile, load_task, run
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
-from planner.answers import Cell, answer_all, parse_cells, preferred, stopping
+from planner.answers import BudgetOnNetwork, answer_all, parse_cells
+from planner.candidates import Candidate, grid
+from planner.decisions.stored_choice import best_early_stop, best_stored
+from planner.execution.curve_store import CurveStore
 from planner.forecasts.intervals import Interval
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
-from planner.space import Candidate, grid
-from planner.telling.sentences import answer_row, answer_sentences
-from planner.training.store import CurveStore
+from planner.report.answer_text import answer_row, answer_sentences
 
 SPACE = grid([1, 2], [1], [1, 1 / 16])
 A, B, C = SPACE[:3]
@@ -52,7 +53,9 @@ def stored(asked: Request, root: Path, rounds: dict[Candidate, int]) -> CurveSto
 
 
 def one(asked: Request, store: CurveStore, budget: str, network: str = "paper-200-20"):
-    (answer,) = answer_all(asked, [Cell(load_profile(network), parse_budget(budget))], store)
+    (answer,) = answer_all(
+        asked, [BudgetOnNetwork(load_profile(network), parse_budget(budget))], store
+    )
     return answer
 
 
@@ -152,10 +155,10 @@ def test_an_answer_stops_early_where_forecasts_fall(
 def test_a_run_stops_only_where_nothing_better_is_known():
     ends = {A: told(0.9, 0.01, "measured"), B: told(0.8, 0.01, "measured")}
     nbytes = {A: 9.0, B: 1.0}
-    assert stopping(ends, nbytes, told(0.91, 0.05)) is None
-    assert stopping(ends, nbytes, told(0.89, 0.05)) == A
-    assert stopping(ends, nbytes, None) == A
-    assert stopping({}, {}, None) is None
+    assert best_early_stop(ends, nbytes, told(0.91, 0.05)) is None
+    assert best_early_stop(ends, nbytes, told(0.89, 0.05)) == A
+    assert best_early_stop(ends, nbytes, None) == A
+    assert best_early_stop({}, {}, None) is None
 
 
 def told(mean: float, deviation: float, kind: str = "forecast") -> Interval:
@@ -166,19 +169,19 @@ def told(mean: float, deviation: float, kind: str = "forecast") -> Interval:
 def test_a_forecast_is_preferred_only_where_it_is_clearly_better():
     seen = {A: told(0.9, 0.01, "measured"), B: told(0.898, 0.01, "measured")}
     nbytes = {A: 9.0, B: 1.0}
-    assert preferred({}, nbytes, {}) is None
+    assert best_stored({}, nbytes, {}) is None
     far = dict.fromkeys((A, B, C), 0.5)
-    assert preferred({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes, far) == B
-    assert preferred({**seen, C: told(0.93, 0.05)}, nbytes, far) == B  # ties with A
-    assert preferred({**seen, B: told(0.93, 0.05)}, nbytes, far) == A
-    assert preferred({**seen, C: told(0.93, 0.01)}, nbytes, far) == C
+    assert best_stored({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes, far) == B
+    assert best_stored({**seen, C: told(0.93, 0.05)}, nbytes, far) == B  # ties with A
+    assert best_stored({**seen, B: told(0.93, 0.05)}, nbytes, far) == A
+    assert best_stored({**seen, C: told(0.93, 0.01)}, nbytes, far) == C
 
 
 def test_a_forecast_from_a_short_beginning_has_to_promise_more():
     known = {A: told(0.9, 0.01, "measured"), C: told(0.925, 0.02)}
-    assert preferred(known, {A: 9.0}, {C: 0.34}) == C
-    assert preferred(known, {A: 9.0}, {C: 0.3}) == A
-    assert preferred(known, {A: 9.0}, {}) == A
+    assert best_stored(known, {A: 9.0}, {C: 0.34}) == C
+    assert best_stored(known, {A: 9.0}, {C: 0.3}) == A
+    assert best_stored(known, {A: 9.0}, {}) == A
 
 
 def test_rows_mark_what_is_forecast():

@@ -28,8 +28,8 @@ from floss_sim.training.side_by_side.bit_checks import BitChecks
 from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
 from floss_sim.training.side_by_side.measuring import EvaluationInput, measure_side_by_side
 from floss_sim.training.side_by_side.scheduler import SideBySide, side_by_side_on
-from planner.training.store import CurveStore
-from planner.training.workers import _extend_all
+from planner.execution.curve_store import CurveStore
+from planner.execution.workers import _extend_all
 
 pytestmark = pytest.mark.skipif(not _has_product(), reason="bits are not promised here")
 WIDE = replace(OVERLAPPING, max_clients=512)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run, size_only
-from floss_sim.runs.calibration import UNCALIBRATED, Calibration, calibrate, telling
+from floss_sim.runs.calibration import UNCALIBRATED, Calibration, calibrate, calibration_rounds
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def test_the_first_rounds_of_a_real_run_foretell_the_others(config, paper):
     """Better than uniform masks do."""
     record = run(config, paper, open_learner(config, "cpu"), rounds=25, eval_every=25)
     predicted = size_only(config, paper, 25)
-    made, real = (calibrate(record, predicted, span) for span in (telling(10), range(11, 26)))
+    made, real = (
+        calibrate(record, predicted, span) for span in (calibration_rounds(10), range(11, 26))
+    )
     error, plain = made.error(real), UNCALIBRATED.error(real)
     assert abs(error.down) < 0.06
     assert abs(error.up) < 0.06

@@ -9,7 +9,7 @@ import pytest
 
 from floss_sim import load_profile
 from floss_sim.errors import ProfileError, UnitError
-from floss_sim.network.changes import CHANGES, all_changed, changed, named
+from floss_sim.network.changes import CHANGES, all_changed, changed, profile_of_name
 
 SAMPLES = {
     "down": "100Mbit/s",
@@ -60,11 +60,11 @@ def test_rates_and_ratio():
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_profile_is_read_back_from_its_name(name: str):
     after = changed(load_profile("lte"), name, SAMPLES[name])
-    assert named(after.name) == after
+    assert profile_of_name(after.name) == after
 
 
 def test_a_run_on_an_upload_ratio_is_named_alike():
-    assert named("lte, upload ratio 16") == load_profile("lte").with_upload_ratio(16)
+    assert profile_of_name("lte, upload ratio 16") == load_profile("lte").with_upload_ratio(16)
 
 
 def test_a_ratio_follows_the_new_down_rate_whatever_the_order_of_asking():
@@ -74,7 +74,7 @@ def test_a_ratio_follows_the_new_down_rate_whatever_the_order_of_asking():
     links = {(k.down_bits_per_s, k.up_bits_per_s, k.rtt_s) for k in after.class_links()}
     assert links == {(100e6, 10e6, 0)}
     assert after == all_changed(lte, dict(reversed(wanted.items())))
-    assert named(after.name) == after
+    assert profile_of_name(after.name) == after
     assert all_changed(lte, {}) == lte
 
 
@@ -88,7 +88,7 @@ def test_an_up_rate_replaces_an_earlier_ratio_and_a_ratio_an_earlier_up_rate():
 
 def test_a_ratio_is_named_to_its_last_digit():
     odd = load_profile("paper-200-20").with_upload_ratio(200 / 15.7)
-    assert named(odd.name).class_links() == odd.class_links()
+    assert profile_of_name(odd.name).class_links() == odd.class_links()
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_two_changes_of_the_same_rates_are_refused():
 @pytest.mark.parametrize("name", ["dialup", "lte, tea 5", "lte,", "", "lte, "])
 def test_a_name_that_says_no_profile_is_refused(name: str):
     with pytest.raises(ProfileError):
-        named(name)
+        profile_of_name(name)

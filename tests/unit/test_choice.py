@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from planner.choice import contenders, deviation, rank, reserve
+from planner.candidates import Candidate
+from planner.decisions.recommend import deviation, near_best, rank, rounds_for_second_seeds
 from planner.forecasts.intervals import Interval
-from planner.space import Candidate
 
 A, B, C = (Candidate(rank_, 1.0, 1.0) for rank_ in (1, 2, 4))
 
@@ -41,11 +41,11 @@ def test_a_surely_better_run_is_recommended_whatever_its_bytes():
 def test_who_may_be_best_is_run_again_as_far_as_the_effort_goes():
     known = {A: interval(0.950), B: interval(0.955), C: interval(0.8)}
     rounds = dict.fromkeys(known, 100)
-    assert contenders(known, rounds, 1000) == [B, A]
-    assert contenders(known, rounds, 199) == []  # one alone would tell nothing
-    assert contenders({B: known[B], C: known[C]}, rounds, 1000) == []
+    assert near_best(known, rounds, 1000) == [B, A]
+    assert near_best(known, rounds, 199) == []  # one alone would tell nothing
+    assert near_best({B: known[B], C: known[C]}, rounds, 1000) == []
 
 
 def test_an_effort_is_kept_for_other_seeds_where_it_suffices_for_three_runs():
-    assert reserve(8000, [300, 500]) == 1200
-    assert reserve(7900, [300, 500]) == 0
+    assert rounds_for_second_seeds(8000, [300, 500]) == 1200
+    assert rounds_for_second_seeds(7900, [300, 500]) == 0

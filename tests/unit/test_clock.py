@@ -8,7 +8,7 @@ from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.network import NetworkProfile
-from planner.question.clock import FLEETS, SIMULATED, Clock, Fleets
+from planner.question.round_times import FLEETS, SIMULATED, Clock, Fleets
 from planner.question.traffic import Traffic
 
 JITTER = 'jitter = "20 ms"\n'

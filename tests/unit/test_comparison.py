@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
-from floss_sim.analysis.comparison import Axis, Comparison, Limit, Point, compare, parse_limit
+from floss_sim.analysis.comparison import Axis, Comparison, CurvePoint, ReadAt, compare, parse_limit
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.records import RunFolder
 
@@ -27,8 +27,8 @@ def test_seeds_become_one_configuration_of_means_and_ranges(tmp_path: Path):
     assert configuration.label == "floss"
     sd = pytest.approx(0.125 / 2**0.5), pytest.approx(0.25 / 2**0.5)
     assert configuration.points == (  # round 2, which one seed alone has evaluated, is no point
-        Point(1, 1.5, 124.0, 0.5625, sd[0], 0.5, 0.625),
-        Point(3, 3.5, 364.0, 0.875, sd[1], 0.75, 1.0),
+        CurvePoint(1, 1.5, 124.0, 0.5625, sd[0], 0.5, 0.625),
+        CurvePoint(3, 3.5, 364.0, 0.875, sd[1], 0.75, 1.0),
     )
     assert comparison.notes == ()
     assert comparison.task == "made"
@@ -36,7 +36,7 @@ def test_seeds_become_one_configuration_of_means_and_ranges(tmp_path: Path):
 
 def test_one_seed_has_no_deviation(tmp_path: Path):
     (configuration,) = made(tmp_path, {"rows": LOW}).configurations
-    assert configuration.points[-1] == Point(3, 3.0, 360.0, 0.75, None, 0.75, 0.75)
+    assert configuration.points[-1] == CurvePoint(3, 3.0, 360.0, 0.75, None, 0.75, 0.75)
 
 
 def test_a_reading_holds_bytes_of_a_client_and_round_and_the_known_test_accuracies(tmp_path: Path):
@@ -51,7 +51,7 @@ def test_a_reading_holds_bytes_of_a_client_and_round_and_the_known_test_accuraci
     assert reading.up_bytes == pytest.approx((10 + (14 + 10 + 10) / 3 * 2) / 3)
     assert reading.test_accuracies == (0.5, 0.75)
     assert reading.test_accuracy == 0.625
-    (early,) = comparison.readings(Limit(Axis.ROUND, 2))
+    (early,) = comparison.readings(ReadAt(Axis.ROUND, 2))
     assert early.point.round == 1
     assert early.test_accuracies == (0.25,)
     assert early.up_bytes == pytest.approx((10 + 14 + 14) / 3)
@@ -82,9 +82,9 @@ def test_the_last_mean_within_a_limit_is_read_the_limit_included(tmp_path: Path,
 
 
 def test_limits_of_three_kinds():
-    assert parse_limit("100") == Limit(Axis.ROUND, 100)
-    assert parse_limit("20MB") == Limit(Axis.BYTES, 20e6)
-    assert parse_limit("1.5 min") == Limit(Axis.SECONDS, 90)
+    assert parse_limit("100") == ReadAt(Axis.ROUND, 100)
+    assert parse_limit("20MB") == ReadAt(Axis.BYTES, 20e6)
+    assert parse_limit("1.5 min") == ReadAt(Axis.SECONDS, 90)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "1.5", "MB", "20 apples", "-1s", "1e400s"])
@@ -103,7 +103,7 @@ def test_the_best_is_first_fewer_bytes_break_ties_and_what_has_no_point_is_last(
         {"rows": HIGH, "rank": 4},
     )
 
-    def order(limit: Limit | None = None) -> list[str]:
+    def order(limit: ReadAt | None = None) -> list[str]:
         return [reading.configuration.label for reading in comparison.readings(limit)]
 
     assert order() == ["floss r4", "floss r2", "floss r3", "floss r1"]

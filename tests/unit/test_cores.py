@@ -14,13 +14,13 @@ from floss_sim import load_task
 from floss_sim.errors import RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.config import RunConfig
-from planner.cli.training import training
+from planner.candidates import grid
+from planner.execution.curve_store import CurveStore
+from planner.execution.parallelism import FOLDER, Cores, decide, known, speeds_of
+from planner.execution.workers import worker_pool
 from planner.question.budget import parse_budget
 from planner.question.request import Request
-from planner.space import grid
-from planner.training.cores import FOLDER, Cores, decide, known, speeds_of
-from planner.training.store import CurveStore
-from planner.training.workers import worker_pool
+from planner.session import open_session
 
 SEPARATE, TOGETHER = Cores(2, 1), Cores(1, 2)
 
@@ -113,6 +113,6 @@ def test_runs_share_a_gpu_in_one_process(tmp_path: Path, paper: NetworkProfile, 
     settings = {"reference_rank": 4, "max_rounds": 40, "effort": 0.5, "seed": 0}
     asked = Request(load_task("digits"), budget, paper, candidates, **settings)
     for asked_for, given in ((None, 1), (3, 3)):
-        with training(tmp_path, device, asked, asked_for) as trains:
+        with open_session(tmp_path, device, asked, asked_for) as trains:
             assert (trains.store.device, trains.store.threads, trains.workers) == (device, 1, given)
     assert not list(tmp_path.iterdir())  # nothing was measured

@@ -7,10 +7,10 @@ from floss_sim.errors import BudgetError, ConfigError, LayoutError
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.wire import plain_nbytes, predict_nbytes
+from planner.candidates import Candidate, grid
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
-from planner.space import Candidate, grid
 
 
 def request(profile: NetworkProfile, budget: str = "50-dense-rounds", **changes) -> Request:

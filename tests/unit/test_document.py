@@ -8,8 +8,8 @@ import pytest
 from made_plans import whole_plan
 
 from floss_sim.errors import PlanError
-from planner.plans.document import plan_of, read_plan
-from planner.telling import report
+from planner.plans.plan_file import plan_of, read_plan
+from planner.report import plan_table, plan_text
 
 
 def written(path: Path, content: object) -> Path:
@@ -24,8 +24,8 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path):
         read = read_plan(given)
         assert read == made
         assert json.dumps(read.to_json()) == path.read_text(encoding="utf-8")
-        assert report.sentences(read) == report.sentences(made)
-        assert report.table_rows(read) == report.table_rows(made)
+        assert plan_text.sentences(read) == plan_text.sentences(made)
+        assert plan_table.table_rows(read) == plan_table.table_rows(made)
 
 
 def test_an_interrupted_plan_without_explanation_is_read_too():
@@ -35,8 +35,8 @@ def test_an_interrupted_plan_without_explanation_is_read_too():
     )
     read = plan_of(json.loads(json.dumps(made.to_json())), "here")
     assert read == made
-    assert report.sentences(read)[0].startswith("Interrupted: the best of what was finished")
-    assert "test accuracy not measured" in report.sentences(read)[1]
+    assert plan_text.sentences(read)[0].startswith("Interrupted: the best of what was finished")
+    assert "test accuracy not measured" in plan_text.sentences(read)[1]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import host_s_per_round, note_host, total_host_s
 from floss_sim.training.side_by_side import limits
 from floss_sim.training.side_by_side.limits import DeviceLimits
+from planner.candidates import grid
+from planner.execution import effort
+from planner.execution.curve_store import CurveStore
+from planner.execution.effort import KEPT_BUSY, Effort, allot, parse_effort
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
-from planner.space import grid
-from planner.training import effort
-from planner.training.effort import KEPT_BUSY, Effort, allot, parse_effort
-from planner.training.store import CurveStore
 
 
 def request(profile: NetworkProfile, **changes) -> Request:

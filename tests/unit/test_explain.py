@@ -10,19 +10,19 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
-from planner.explain import Known, explain, improvement, one_step_away
+from planner.candidates import Candidate, grid
+from planner.curves import Curve
+from planner.decisions.explain import SearchResult, explain, improvement, one_step_away
+from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
 from planner.plans.explanation import Axis, Explanation
-from planner.plans.plan import CLIENT_LIMIT
+from planner.plans.outcome import CLIENT_LIMIT
 from planner.question.budget import Limit, parse_budget
-from planner.search import Curve
-from planner.space import Candidate, grid
-from planner.telling.sentences import explained
-from planner.training.store import measured
+from planner.report.explanation_text import explained
 
 SPACE = grid([1, 4, 16], [1, 1 / 4], [1, 1 / 16])
 BEST = Candidate(4, 1.0, 1 / 16)
-EVALUATED = tuple(sorted({measured(n) for n in range(1, 101)}))
+EVALUATED = tuple(sorted({last_evaluated_round(n) for n in range(1, 101)}))
 CAP = 400
 
 
@@ -33,7 +33,9 @@ def curve(candidate: Candidate, rounds: int) -> Curve:
     return Curve(seen, tuple(ceiling - 0.6 / (1 + r) for r in seen), rounds)
 
 
-def known(finished: dict[Candidate, int], begun: dict[Candidate, int], horizon: int = 100) -> Known:
+def known(
+    finished: dict[Candidate, int], begun: dict[Candidate, int], horizon: int = 100
+) -> SearchResult:
     history = {c: curve(c, rounds) for c, rounds in {**finished, **begun}.items()}
     outcomes = {
         c: replace(
@@ -41,10 +43,10 @@ def known(finished: dict[Candidate, int], begun: dict[Candidate, int], horizon: 
         )
         for c in finished
     }
-    return Known(outcomes, history, dict.fromkeys(SPACE, horizon), 350, CAP)
+    return SearchResult(outcomes, history, dict.fromkeys(SPACE, horizon), 350, CAP)
 
 
-def explained_by(digits: RunConfig, paper: NetworkProfile, knows: Known) -> Explanation:
+def explained_by(digits: RunConfig, paper: NetworkProfile, knows: SearchResult) -> Explanation:
     record = run(digits, paper, CountingLearner(), rounds=100)
     limit = Limit(parse_budget("1MB"), 1e6, paper.links(50), 5)
     return explain(knows.outcomes[BEST], record, paper, limit, knows)
@@ -83,7 +85,7 @@ def test_one_step_is_one_step_of_the_space():
 
 def test_a_tenth_more_is_forecast_and_never_measured(digits: RunConfig, paper: NetworkProfile):
     more = explained_by(digits, paper, known({BEST: 100}, {}, 100)).tenth
-    assert more.rounds == measured(int(110 / 0.99))
+    assert more.rounds == last_evaluated_round(int(110 / 0.99))
     assert more.accuracy.low < more.accuracy.mean < more.accuracy.high
     knows = known({BEST: 100}, {}, 100)
     capped = replace(knows, cap=100)

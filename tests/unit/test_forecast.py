@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from planner.candidates import Candidate, grid
+from planner.curves import Curve
 from planner.forecasts.forecast import (
     BINS,
     Forecast,
@@ -18,8 +20,6 @@ from planner.forecasts.forecast import (
     boundaries,
     forecast,
 )
-from planner.search import Curve
-from planner.space import Candidate, grid
 
 GRID = grid((1, 4, 16), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 EVALUATED = (1, 2, 3, 5, 7, *range(10, 401, 5))

@@ -37,8 +37,8 @@ from floss_sim.training.side_by_side import bit_checks, limits, pass_jobs
 from floss_sim.training.side_by_side import scheduler as module
 from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
 from floss_sim.training.side_by_side.scheduler import SideBySide
-from planner.training.store import CurveStore, measured
-from planner.training.workers import _extend_all, _groups, train_all, worker_pool
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.workers import _extend_all, _groups, train_all, worker_pool
 
 pytestmark = pytest.mark.skipif(not _has_product(), reason="runs train one by one here")
 
@@ -177,10 +177,10 @@ sys.path[:0] = {paths!r}
 from functools import partial
 from pathlib import Path
 from grid_runs import some_runs
-from planner.training import store
-from planner.training.store import CurveStore
-from planner.training.workers import _extend_all
-store.run = partial(store.run, commit_every_s=0)
+from planner.execution import curve_store
+from planner.execution.curve_store import CurveStore
+from planner.execution.workers import _extend_all
+curve_store.run = partial(curve_store.run, commit_every_s=0)
 _extend_all(CurveStore(Path({root!r}), "cpu"), [(config, 400) for config in some_runs()[:3]])
 """
 
@@ -198,7 +198,7 @@ def test_what_was_committed_when_a_worker_is_killed_is_kept_and_goes_on(tmp_path
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     most = max(map(grid.rounds, configs))
-    rounds = next(n for n in range(most + 1, most + 20) if measured(n) == n)
+    rounds = next(n for n in range(most + 1, most + 20) if last_evaluated_round(n) == n)
     _extend_all(grid, [(config, rounds) for config in configs])
     alone.extend(configs[0], rounds)
     assert_equal_records(alone, grid, configs[0])

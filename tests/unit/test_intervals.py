@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from planner.candidates import Candidate, grid
+from planner.curves import Curve
 from planner.forecasts.forecast import own_deviation
 from planner.forecasts.intervals import intervals, stretched
-from planner.search import Curve
-from planner.space import Candidate, grid
 
 GRID = grid((1, 4, 16), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 EVALUATED = (1, 2, 3, 5, 7, *range(10, 201, 5))

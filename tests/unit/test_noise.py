@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.forecasts.noise import difference, smoothed
+from planner.forecasts.smoothing import difference, smoothed
 
 
 def test_the_last_sixth_or_so_is_averaged():

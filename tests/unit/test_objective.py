@@ -5,8 +5,8 @@ import math
 import pytest
 
 from floss_sim.errors import ConfigError
+from planner.candidates import Candidate
 from planner.question.objective import FRACTIONS, Objective, band, first_at, front
-from planner.space import Candidate
 
 ONE, TWO = Candidate(1, 1.0, 1.0), Candidate(4, 1.0, 1.0)
 

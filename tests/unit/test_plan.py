@@ -12,14 +12,15 @@ from tests_support import CountingLearner
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner.apply import Applied
-from planner.choice import choose
+from planner.candidates import Candidate
+from planner.decisions.recommend import choose
 from planner.forecasts.intervals import Interval
-from planner.plans.plan import Outcome, Plan, cut
+from planner.plans.outcome import Outcome, outcome_within
+from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
 from planner.question.request import Request
-from planner.space import Candidate
-from planner.telling import realised, report
-from planner.telling.plots import applied_frame, curves_frame, draw_applied, draw_plan
+from planner.report import applied_text, plan_folder, plan_table, plan_text
+from planner.report.plan_plots import applied_frame, curves_frame, draw_applied, draw_plan
 
 
 def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcome:
@@ -84,18 +85,20 @@ def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(
     spent = Limit(parse_budget("1GB"), 1, paper.links(50), 5).spent(record)
     limit = Limit(parse_budget("1GB"), float(spent[26]), paper.links(50), 5)  # 27 rounds
     candidate = Candidate(2, 0.25, 1 / 16)
-    made = cut(candidate, record, limit, 40, 400, 5)
+    made = outcome_within(candidate, record, limit, 40, 400, 5)
     assert (made.rounds, made.binds) == (20, "budget")
     assert made.accuracy == 1 - 1 / 21
     assert made.total_bytes == spent[19]
     assert made.spent == pytest.approx(spent[19] / spent[26])
     assert made.simulated_s == record.rounds["closed_at_s"][19].as_py()
-    capped = cut(candidate, record, limit, 10, 10, 5)
+    capped = outcome_within(candidate, record, limit, 10, 10, 5)
     assert (capped.rounds, capped.binds) == (10, "round cap")
     assert made.most == pytest.approx(max(np.diff(spent[:20], prepend=0)) / spent[26])
-    beyond = cut(candidate, record, limit, 40, 30, 5)
+    beyond = outcome_within(candidate, record, limit, 40, 30, 5)
     assert (beyond.rounds, beyond.binds) == (20, "budget")  # trained to the cap, paid for 20
-    assert cut(candidate, record, replace(limit, amount=spent[0] / 2), 40, 400, 5) is None
+    assert (
+        outcome_within(candidate, record, replace(limit, amount=spent[0] / 2), 40, 400, 5) is None
+    )
 
 
 def test_the_json_carries_what_the_command_promises(paper: NetworkProfile):
@@ -113,7 +116,7 @@ def test_the_json_carries_what_the_command_promises(paper: NetworkProfile):
 
 
 def test_the_table_shows_baselines_once_and_marks_ties(paper: NetworkProfile):
-    rows = {row[0]: row for row in report.table_rows(plan(paper))}
+    rows = {row[0]: row for row in plan_table.table_rows(plan(paper))}
     assert list(rows) == ["plan", "#2", "dense LoRA", "rule"]
     assert rows["plan"][5] == "95.0="
     assert rows["dense LoRA"][5] == "90.0 "
@@ -121,7 +124,7 @@ def test_the_table_shows_baselines_once_and_marks_ties(paper: NetworkProfile):
 
 
 def test_the_plot_draws_every_curve_once_with_units(paper: NetworkProfile):
-    frame = curves_frame(report.labelled_curves(plan(paper)))
+    frame = curves_frame(plan_folder.labelled_curves(plan(paper)))
     assert sorted(frame.run.unique()) == [
         "baseline, dense LoRA: rank 16, down 1, up 1/16",
         "plan: rank 1, down 1, up 1/16",
@@ -135,7 +138,7 @@ def test_the_plot_draws_every_curve_once_with_units(paper: NetworkProfile):
 
 
 def test_saving_writes_both_files(paper: NetworkProfile, tmp_path: Path):
-    report.save(plan(paper), tmp_path / "new" / "plan")
+    plan_folder.save(plan(paper), tmp_path / "new" / "plan")
     assert sorted(p.name for p in (tmp_path / "new" / "plan").iterdir()) == [
         "accuracy.png",
         "plan.json",
@@ -156,20 +159,20 @@ def test_next_tokens_are_what_an_accuracy_of_texts_is_judged_on():
 
 def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
     tied = plan(paper)
-    assert sum(line.startswith("=") for line in report.sentences(tied)) == 1
-    assert sum("=" in row[5] for row in report.table_rows(tied)) == 2
+    assert sum(line.startswith("=") for line in plan_text.sentences(tied)) == 1
+    assert sum("=" in row[5] for row in plan_table.table_rows(tied)) == 2
     best = replace(tied.runners_up[0], test_accuracy=0.9)
     lonely = replace(tied, margin=0.0, recommendation=best, runners_up=())
-    assert not any(line.startswith("=") for line in report.sentences(lonely))
-    assert not any("=" in row[5] for row in report.table_rows(lonely))
+    assert not any(line.startswith("=") for line in plan_text.sentences(lonely))
+    assert not any("=" in row[5] for row in plan_table.table_rows(lonely))
 
 
 def test_a_baseline_that_is_better_than_all_that_was_searched_is_said(paper: NetworkProfile):
     made = plan(paper)
-    said = " ".join(report.sentences(made))
+    said = " ".join(plan_text.sentences(made))
     assert "outside the space that was searched" not in said
     better = outcome(16, 0.97, 100, test_accuracy=0.91)
-    told = report.sentences(replace(made, baselines={**made.baselines, "thesis_rule": better}))
+    told = plan_text.sentences(replace(made, baselines={**made.baselines, "thesis_rule": better}))
     (line,) = (line for line in told if "outside the space that was searched" in line)
     points = 100 * (0.97 - made.recommendation.expected)
     assert line.startswith(
@@ -186,8 +189,10 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
         plan=SimpleNamespace(recommendation=planned, request={"seed": 0}, costs=()),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
     )  # fmt: skip
-    assert realised.rows(told)[1][-1] == "0.930"
-    assert "+0.0 points from the plan's, within its 90 % interval" in realised.sentences(told)[1]
+    assert applied_text.rows(told)[1][-1] == "0.930"
+    assert (
+        "+0.0 points from the plan's, within its 90 % interval" in applied_text.sentences(told)[1]
+    )
 
 
 def test_the_plot_of_what_was_realised_has_both_runs_and_the_interval():

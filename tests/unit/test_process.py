@@ -7,7 +7,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from planner.forecasts.process import Points, Process, _Pairs, _prior, loss, one_thread
+from planner.forecasts.gaussian_process import Points, Process, _Pairs, _prior, loss, one_thread
 
 
 def points(count: int, seed: int = 0) -> Points:

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from floss_sim.errors import BudgetError
-from planner.choice import rank
+from planner.candidates import Candidate, grid
+from planner.curves import Curve
+from planner.decisions.recommend import rank
+from planner.forecasts.features import features, space_filling
 from planner.forecasts.intervals import intervals
-from planner.forecasts.lattice import features, space_filling
-from planner.search import Curve, Extension, search
-from planner.space import Candidate, grid
-from planner.strategies.race import Race
+from planner.search.loop import Extension, search
+from planner.search.race import Race
 
 GRID = grid((1, 4, 16, 64), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 ACCURACY = {c: 0.9 - 0.03 * abs(math.log2(c.rank) - 3) for c in GRID}

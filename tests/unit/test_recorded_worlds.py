@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from planner.space import Candidate, grid
-from planner.strategies import STRATEGIES
+from planner.candidates import Candidate, grid
+from planner.search import STRATEGIES
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "search_benchmark"
 GRID = grid((4, 16), (1.0, 0.25), (1.0, 1 / 16))

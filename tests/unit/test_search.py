@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from floss_sim.errors import BudgetError
-from planner.search import Curve, search
-from planner.space import Candidate
-from planner.strategies.halving import FINALISTS, Halving
-from planner.strategies.rungs import survivors
-from planner.training.store import measured
+from planner.candidates import Candidate
+from planner.curves import Curve
+from planner.execution.curve_store import last_evaluated_round
+from planner.search.halving import FINALISTS, Halving
+from planner.search.loop import search
+from planner.search.rungs import survivors
 
 
 class World:
@@ -75,7 +76,7 @@ def test_the_effort_is_never_overspent_and_something_finishes(horizons, fraction
 @given(
     st.lists(st.tuples(st.integers(1, 300), st.floats(0.5, 1.8)), min_size=1, max_size=40),
     st.floats(0.05, 1.0),
-    st.sampled_from([int, measured]),
+    st.sampled_from([int, last_evaluated_round]),
 )
 def test_horizons_by_real_bytes_never_overspend_the_effort(drawn, fraction, snap):
     """First rounds tell longer or shorter horizons than were predicted."""

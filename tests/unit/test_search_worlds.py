@@ -10,9 +10,9 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from planner.search import Extension
-from planner.strategies import STRATEGIES
-from planner.training.store import measured
+from planner.execution.curve_store import last_evaluated_round
+from planner.search import STRATEGIES
+from planner.search.loop import Extension
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "search_benchmark"
 
@@ -44,7 +44,7 @@ def cells(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def whole(world, worlds, candidate):
     rounds = world.curve(candidate, 1).horizon
-    return world.curve(candidate, measured(rounds))
+    return world.curve(candidate, last_evaluated_round(rounds))
 
 
 def test_horizons_follow_from_bytes_on_a_slow_upload(worlds):
@@ -82,7 +82,7 @@ def test_regular_curves_rise_and_ill_ones_pause_decay_and_collapse(worlds):
     for seed in range(5):
         regular, ill = worlds.World(seed, "regular"), worlds.World(seed, "ill")
         assert (np.diff(regular._truth, axis=1) > 0).all()
-        last = np.array([measured(int(h)) for h in ill._horizons])
+        last = np.array([last_evaluated_round(int(h)) for h in ill._horizons])
         within = np.arange(worlds.CAP) < last[:, None]
         drop = (ill._truth * within).max(axis=1) - ill._final
         fallen += [(drop > 0.005).mean(), (drop > 0.4).mean()]

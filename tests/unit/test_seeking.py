@@ -9,16 +9,17 @@ import pytest
 
 from floss_sim import load_task
 from floss_sim.network import NetworkProfile
-from planner.plans.plan import Outcome
+from planner.candidates import Candidate, grid
+from planner.curves import Curve
+from planner.decisions.target_search import Until, reached, seek
+from planner.execution.curve_store import last_evaluated_round
+from planner.plans.outcome import Outcome
 from planner.question.budget import parse_budget
 from planner.question.cost import Costs, price
 from planner.question.objective import Objective
 from planner.question.request import Request
-from planner.search import Curve, search
-from planner.seeking import Until, reached, seek
-from planner.space import Candidate, grid
-from planner.strategies import maker
-from planner.training.store import measured
+from planner.search import maker
+from planner.search.loop import search
 
 
 @dataclass
@@ -43,7 +44,7 @@ class MadeRuns:
 
     def _curve(self, candidate: Candidate, rounds: int) -> Curve:
         speed, best = self.shape[candidate]
-        seen = [r for r in range(1, rounds + 1) if r == measured(r)]
+        seen = [r for r in range(1, rounds + 1) if r == last_evaluated_round(r)]
         return Curve(tuple(seen), tuple(min(best, speed * r) for r in seen), rounds)
 
     def cut(self, candidate: Candidate, rounds: int) -> Outcome | None:
@@ -70,7 +71,9 @@ def sought(request: Request, costs: Costs, shape: dict, effort: int, name: str) 
     def start(name: str, costs: Costs, rounds: int):
         horizons = {c: costs.of[c].horizon for c in costs.searched}
         nbytes = {c: costs.of[c].run_bytes for c in costs.searched}
-        return maker(name)(horizons, nbytes, rounds, 0, measured, 350), MadeRuns(costs, shape)
+        return maker(name)(horizons, nbytes, rounds, 0, last_evaluated_round, 350), MadeRuns(
+            costs, shape
+        )
 
     strategy, runs = start(name, costs, effort)
     search(Until(strategy, runs, request.objective.target), runs.extend)

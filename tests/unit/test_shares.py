@@ -7,7 +7,7 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.network import NetworkProfile
-from planner.plans.shares import round_time, uploads_of
+from planner.plans.time_shares import round_time, uploads_of
 from planner.question.budget import Limit, parse_budget
 
 ROUNDS = 6

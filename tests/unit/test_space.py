@@ -4,8 +4,8 @@ import pytest
 
 from floss_sim import RunConfig, dense, floss
 from floss_sim.errors import ConfigError
-from planner.forecasts.lattice import features, space_filling, varying
-from planner.space import ALWAYS, Candidate, grid, widened
+from planner.candidates import DEFAULTS, Candidate, grid, with_axes
+from planner.forecasts.features import features, space_filling, varying
 
 PLAIN = Candidate(16, 1 / 4, 1 / 16)
 
@@ -37,15 +37,15 @@ def test_saying_what_the_task_says_is_the_same_run(digits: RunConfig):
 
 def test_every_combination_is_there_once():
     plain = grid([1, 4], [1.0, 1 / 4], [1.0, 1 / 4])
-    made = widened(plain, cohorts=[5, 10], values=["fp32", "int8", "fp32"])
+    made = with_axes(plain, cohorts=[5, 10], values=["fp32", "int8", "fp32"])
     assert len(made) == len(set(made)) == 8 * 4
     assert made == sorted(made)
-    assert widened(plain) == plain
+    assert with_axes(plain) == plain
 
 
 def test_sparse_adapter_has_one_density_and_is_not_dense():
     plain = grid([1], [1.0, 1 / 4, 1 / 16], [1.0, 1 / 4])
-    made = widened(plain, methods=["floss", "sparse-adapter"])
+    made = with_axes(plain, methods=["floss", "sparse-adapter"])
     assert [c for c in made if c.method == "sparse-adapter"] == [
         Candidate(1, 1 / 4, 1 / 4, method="sparse-adapter")
     ]
@@ -63,12 +63,12 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
 )
 def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
     with pytest.raises(ConfigError, match=says):
-        widened([PLAIN], **changes)
+        with_axes([PLAIN], **changes)
 
 
 def test_features_that_vary_tell_all_candidates_apart():
     plain = grid([1, 4], [1 / 4], [1 / 4])
-    made = widened(
+    made = with_axes(
         plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"]
     )
     columns = varying(made)
@@ -81,4 +81,4 @@ def test_features_that_vary_tell_all_candidates_apart():
 
 
 def test_what_is_left_out_is_what_candidates_are_made_with():
-    assert Candidate(7, 0.5, 0.5) == Candidate(7, 0.5, 0.5, *list(vars(ALWAYS).values())[3:])
+    assert Candidate(7, 0.5, 0.5) == Candidate(7, 0.5, 0.5, *list(vars(DEFAULTS).values())[3:])

@@ -7,14 +7,14 @@ from grid_runs import Inline
 
 from floss_sim import RunConfig
 from floss_sim.errors import FlossError
-from planner.training.store import CurveStore, measured
-from planner.training.workers import train_all, worker_pool
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.workers import train_all, worker_pool
 
 
 def test_measured_rounds_follow_the_written_schedule():
     schedule = [1, 2, 3, 5, 7, *range(10, 100, 5), *range(100, 401, 10)]
     for rounds in range(1, 401):
-        assert measured(rounds) == max(r for r in schedule if r <= rounds)
+        assert last_evaluated_round(rounds) == max(r for r in schedule if r <= rounds)
 
 
 def test_every_measured_round_of_a_stored_run_is_evaluated(

@@ -6,8 +6,8 @@ import pytest
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.calibration import Calibration
+from planner.candidates import Candidate
 from planner.question.traffic import Traffic
-from planner.space import Candidate
 
 FIELDS = ("clients", "down", "up", "first", "examples")
 

@@ -1,0 +1,33 @@
+"""JSON forms of configurations, curves and points."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from floss_sim.analysis.comparison import Configuration, CurvePoint
+
+
+def configuration_json(configuration: Configuration) -> dict[str, Any]:
+    """Return what a configuration is, as plain values."""
+    return {
+        "label": configuration.label,
+        "method": configuration.method,
+        "settings": dict(configuration.settings),
+        "seeds": [run.seed for run in configuration.runs],
+        "runs": [str(run.path) for run in configuration.runs],
+    }
+
+
+def curve_json(configuration: Configuration, target: float | None) -> dict[str, Any]:
+    """Return when a configuration reaches a target, and its curve, as plain values."""
+    reached = None if target is None else configuration.reaching(target)
+    return {
+        "reached_at": point_json(reached),
+        "curve": [point_json(point) for point in configuration.points],
+    }
+
+
+def point_json(point: CurvePoint | None) -> dict[str, Any] | None:
+    """Return a point as plain values."""
+    return None if point is None else asdict(point)

@@ -1,0 +1,141 @@
+"""The space that is searched: ranks, pairs of densities, and, when asked, what else varies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from floss_sim.errors import ConfigError
+from floss_sim.methods import Method, method_from_name
+from floss_sim.runs.config import RunConfig
+from floss_sim.tasks import Task
+from floss_sim.vectors.density import format_density
+from floss_sim.wire import VALUE_CODES
+
+FLOSS, FFA, SPARSE_ADAPTER = SEARCHED = ("floss", "ffa", "sparse-adapter")
+PLAIN_VALUES = "fp32"
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """One configuration: a rank, a download density and an upload density.
+
+    Attributes:
+        rank: The LoRA rank.
+        down_density: Of downloads.
+        up_density: Of uploads; of SparseAdapter the same, since it has one mask.
+        cohort_size: Clients of a round; 0: as the task says.
+        epochs: Of local training; 0: as the task says.
+        values: Value code of both directions.
+        method: One of ``SEARCHED``. SparseAdapter picks its mask in each tensor: over all of
+            them it would hardly keep any of B.
+    """
+
+    rank: int
+    down_density: float
+    up_density: float
+    cohort_size: int = 0
+    epochs: int = 0
+    values: str = PLAIN_VALUES
+    method: str = FLOSS
+
+    def __str__(self) -> str:
+        """Return, say, ``rank 16, down 1/4, up 1/16``; what is as always is left out."""
+        down, up = format_density(self.down_density), format_density(self.up_density)
+        told = f"rank {self.rank}, down {down}, up {up}"
+        return f"{told}, {self.other}" if self.other else told
+
+    @property
+    def other(self) -> str:
+        """What else is not as always, such as ``cohort 10, int8``."""
+        words = [f"cohort {self.cohort_size}"] if self.cohort_size else []
+        words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
+        words += [self.values] if self.values != PLAIN_VALUES else []
+        words += [self.method] if self.method != FLOSS else []
+        return ", ".join(words)
+
+    def config(self, task: Task, seed: int) -> RunConfig:
+        """Return the run of this configuration with the task's settings.
+
+        Raises:
+            LayoutError: The rank does not fit the task's backbone.
+            DensityError: A density outside (0, 1].
+            ConfigError: A cohort, epochs, value code or method that cannot be.
+        """
+        config = RunConfig.of(task, self.as_method(), rank=self.rank, seed=seed)
+        if self.cohort_size:
+            config = config.with_(server={"cohort": self.cohort_size})
+        return config.with_(client={"epochs": self.epochs}) if self.epochs else config
+
+    def as_method(self) -> Method:
+        """Return what travels.
+
+        Raises:
+            DensityError: A density outside (0, 1].
+            ConfigError: An unknown value code, or a method that is not searched.
+        """
+        if self.method not in SEARCHED:
+            raise ConfigError(f"cannot search method {self.method!r}; valid: {', '.join(SEARCHED)}")
+        densities: dict[str, Any] = {
+            "down_density": self.down_density, "up_density": self.up_density
+        }  # fmt: skip
+        if self.method == SPARSE_ADAPTER:
+            densities = {"density": self.down_density, "scope": "tensor"}
+        values = {"down_values": self.values, "up_values": self.values}
+        return method_from_name(self.method, **densities, **values)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the configuration as plain values; what is as always is left out."""
+        own = {"rank", "down_density", "up_density"}
+        return {k: v for k, v in vars(self).items() if k in own or v != getattr(DEFAULTS, k)}
+
+
+DEFAULTS = Candidate(1, 1.0, 1.0)  # what is left out where candidates are told
+
+
+def grid(
+    ranks: Sequence[int], down_densities: Sequence[float], up_densities: Sequence[float]
+) -> list[Candidate]:
+    """Return every combination once, in sorted order."""
+    return sorted({Candidate(*values) for values in product(ranks, down_densities, up_densities)})
+
+
+def with_axes(
+    candidates: Sequence[Candidate],
+    *,
+    cohorts: Sequence[int] = (),
+    epochs: Sequence[int] = (),
+    values: Sequence[str] = (),
+    methods: Sequence[str] = (),
+) -> list[Candidate]:
+    """Return candidates at every combination of what else is to vary, in sorted order.
+
+    SparseAdapter has one density: it takes the pairs whose two are equal, and not 1, which would
+    be dense.
+
+    Raises:
+        ConfigError: A cohort or epochs below 1, an unknown value code, or a method that is not
+            searched.
+    """
+    for what, numbers in (("cohort", cohorts), ("epochs", epochs)):
+        if any(number < 1 for number in numbers):
+            raise ConfigError(f"{what} {min(numbers)} must be at least 1")
+    for what, given, valid in (
+        ("value code", values, tuple(VALUE_CODES)),
+        ("method", methods, SEARCHED),
+    ):
+        if strange := [name for name in given if name not in valid]:
+            raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
+    axes = (cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS])
+    every = (
+        replace(candidate, cohort_size=size, epochs=times, values=code, method=method)
+        for candidate in candidates
+        for size, times, code, method in product(*axes)
+    )
+    return sorted({c for c in every if c.method != SPARSE_ADAPTER or _has_one_density(c)})
+
+
+def _has_one_density(candidate: Candidate) -> bool:
+    return candidate.down_density == candidate.up_density < 1

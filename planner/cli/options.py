@@ -1,0 +1,44 @@
+"""Options of ``floss-plan`` that its commands share, and lists in options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from floss_sim.errors import ConfigError, UnitError
+from floss_sim.units import parse_bytes
+
+StoreOption = Annotated[
+    Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
+]
+
+
+def items(text: str) -> list[str]:
+    """Return the parts of a text that commas separate."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def integers(text: str, what: str) -> list[int]:
+    """Return whole numbers that commas separate.
+
+    Raises:
+        ConfigError: One of them is none.
+    """
+    try:
+        return [int(item) for item in items(text)]
+    except ValueError:
+        raise ConfigError(f"{what} {text!r} are not integers separated by commas") from None
+
+
+def size(text: str) -> int:
+    """Return the bytes of ``--max-client-bytes``.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    try:
+        return parse_bytes(text)
+    except UnitError as error:
+        raise ConfigError(f"--max-client-bytes: {error}") from None

@@ -1,0 +1,65 @@
+"""A plan and its answers, printed for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from floss_sim.cli.console import note, plain_table, show_whole
+from planner.plans.answer import Answer
+from planner.plans.plan import Plan
+from planner.report import plan_table, plan_text
+from planner.report.answer_text import answer_row, answer_sentences
+from planner.report.objective_text import FRONT, front_rows, front_title
+
+_ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to confirm", "other")
+
+
+def print_plan(made: Plan) -> None:
+    """Print a plan for people."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
+    show_whole(_table(title, plan_table.columns(made), plan_table.table_rows(made)))
+    for line in plan_text.sentences(made):
+        console.print(line)
+    if made.front:
+        show_whole(_table(front_title(made), FRONT, front_rows(made)))
+    if made.also:
+        print()
+        print_answers(made.also, made.request["network"])
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(
+        title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    for position, column in enumerate(columns):
+        words = column == "other"
+        table.add_column(
+            column, no_wrap=not words, justify="right" if position and not words else "left"
+        )
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == "plan" else "")
+    return table
+
+
+def print_answers(answers: Sequence[Answer], network: str) -> None:
+    """Print answers from the store.
+
+    Args:
+        answers: At least one.
+        network: The plan's, which is not repeated.
+    """
+    rows = [answer_row(answer, network) for answer in answers]
+    shown = len(_ANSWER_COLUMNS) if any(row[-1] for row in rows) else len(_ANSWER_COLUMNS) - 1
+    title = "answered from stored curves, nothing trained for it"
+    table = plain_table(*_ANSWER_COLUMNS[:shown], title=title)
+    for row in rows:
+        table.add_row(*row[:shown])
+    show_whole(table, [row[0] for row in rows])
+    for line in answer_sentences(answers):
+        note(line)

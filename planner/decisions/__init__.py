@@ -1,0 +1,1 @@
+"""Rules of choice: what is recommended, how it is explained, which stored run answers."""

@@ -1,0 +1,141 @@
+"""A plan explained: what binds, what is near, what more budget or more search would buy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import get_args
+
+from floss_sim.network import NetworkProfile
+from floss_sim.records import RunRecord
+from planner.candidates import Candidate
+from planner.curves import History
+from planner.execution.curve_store import last_evaluated_round
+from planner.forecasts.forecast import Forecast, forecast
+from planner.forecasts.intervals import intervals
+from planner.plans.explanation import Axis, Explanation, Kind, More, Neighbour, Range, Stop
+from planner.plans.outcome import CLIENT_LIMIT, Outcome
+from planner.plans.time_shares import round_time, uploads_of
+from planner.question.budget import Limit
+
+TENTH = 1.1
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search knows when it has ended.
+
+    Attributes:
+        outcomes: The finished runs, baselines included.
+        history: The curves of all runs, as far as this search had them trained.
+        horizons: Rounds that the budget affords every candidate, by real bytes where known.
+        examples: Validation examples behind every accuracy.
+        cap: The most rounds of any run.
+    """
+
+    outcomes: Mapping[Candidate, Outcome]
+    history: History
+    horizons: Mapping[Candidate, int]
+    examples: int
+    cap: int
+
+    def forecast(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Forecast]:
+        """Return forecasts of candidates at rounds; none where nothing is known."""
+        return forecast(self.history, asked, self.examples, self.cap)
+
+    def ranges(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Range]:
+        """Return the intervals of the same forecasts."""
+        made = intervals(self.history, asked, self.examples, self.cap)
+        return {c: Range.of(interval) for c, interval in made.items()}
+
+    def unfinished(self) -> dict[Candidate, int]:
+        """Return the candidates that may still be trained to their horizons, and these."""
+        failed = {c for c, curve in self.history.items() if curve.failed}
+        others = self.horizons.keys() - self.outcomes.keys() - failed
+        return {c: last_evaluated_round(self.horizons[c]) for c in sorted(others)}
+
+
+def explain(
+    best: Outcome, record: RunRecord, profile: NetworkProfile, limit: Limit, known: SearchResult
+) -> Explanation:
+    """Return the explanation of a recommendation.
+
+    Args:
+        best: What is recommended.
+        record: Its run, timed on the plan's network.
+        profile: The network.
+        limit: The budget on it.
+        known: What the search knows.
+    """
+    unfinished = known.unfinished()
+    return Explanation(
+        spent_on_uploads=uploads_of(record, limit, best.rounds),
+        time=round_time(record, profile, limit, best.rounds),
+        neighbours=tuple(_neighbours(best.candidate, known)),
+        tenth=_tenth(best, known),
+        stop=_stop(known, unfinished),
+    )
+
+
+def one_step_away(
+    candidate: Candidate, space: Mapping[Candidate, int]
+) -> list[tuple[Axis, Candidate]]:
+    """Return the candidates of a space that differ in one axis, by one step of its values."""
+    near: list[tuple[Axis, Candidate]] = []
+    for axis in get_args(Axis):
+        values = sorted({getattr(c, axis) for c in (*space, candidate)})
+        at = values.index(getattr(candidate, axis))
+        others = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
+        near += [(axis, replace(candidate, **{axis: value})) for value in others]
+    return [(axis, c) for axis, c in near if c in space]
+
+
+def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:
+    near, unfinished = one_step_away(best, known.horizons), known.unfinished()
+    made = known.ranges({c: unfinished[c] for _, c in near if c in unfinished})
+    for axis, candidate in near:
+        outcome, rounds = known.outcomes.get(candidate), known.horizons[candidate]
+        range_ = made.get(candidate)
+        unmeasured: Kind = "unknown" if range_ is None else "forecast"
+        yield Neighbour(
+            axis=axis,
+            candidate=candidate,
+            rounds=outcome.rounds if outcome else rounds,
+            kind="measured" if outcome else unmeasured,
+            accuracy=outcome.expected if outcome else range_.mean if range_ else None,
+            interval=None if outcome else range_,
+        )
+
+
+def _tenth(best: Outcome, known: SearchResult) -> More | None:
+    more = last_evaluated_round(min(known.cap, int(best.rounds * TENTH / best.spent)))
+    if more <= best.rounds or best.binds == CLIENT_LIMIT:
+        return More(rounds=best.rounds)
+    made = known.ranges({best.candidate: more}).get(best.candidate)
+    return More(rounds=more, accuracy=made) if made else None
+
+
+def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> Stop | None:
+    made = known.forecast(unfinished)
+    if not made:
+        return None
+    best = max(outcome.expected for outcome in known.outcomes.values())
+    gains = {c: improvement(made[c], best) for c in made}
+    likely = max(sorted(gains), key=lambda c: gains[c])
+    trained = known.history[likely].rounds if likely in known.history else 0
+    floor = 1 / known.examples  # a perfect score has noise too
+    return Stop(
+        candidate=likely,
+        rounds=max(1, unfinished[likely] - trained),
+        gain=gains[likely],
+        noise=max(math.sqrt(best * (1 - best) / known.examples), floor),
+    )
+
+
+def improvement(made: Forecast, best: float) -> float:
+    """Return how much of an improvement on ``best`` is expected of a normal forecast."""
+    z = (made.mean - best) / made.sd
+    return (made.mean - best) * _NORMAL.cdf(z) + made.sd * _NORMAL.pdf(z)

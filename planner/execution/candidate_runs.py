@@ -1,0 +1,318 @@
+"""The runs behind a plan: extended in the store, re-timed on its network, cut by its budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from statistics import median
+
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.calibration import Calibration, calibration_rounds
+from floss_sim.runs.retiming import retime
+from planner.candidates import Candidate
+from planner.curves import Curve, History
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.workers import Job, test_all, train_all
+from planner.forecasts.smoothing import smoothed
+from planner.plans.outcome import Outcome, outcome_within
+from planner.progress import OnProgress, Progress
+from planner.question.cost import Costs
+from planner.question.request import Request
+from planner.question.traffic import Traffic
+from planner.search.loop import Extension
+
+_FEWEST = 5  # rounds that tell what others take
+Targets = dict[Candidate, int]
+
+
+class CandidateRuns:
+    """Trains what a search asks for, and keeps count.
+
+    Attributes:
+        asked: The furthest round that was asked for, by candidate; baselines not counted.
+        trained: Rounds that were really trained since this object was made.
+        targets: The furthest round of any run, by candidate; baselines and their growth counted.
+        again: Curves of other seeds, of the finalists that were run again.
+        again_rounds: Rounds that these were asked for.
+        calibrations: How the first rounds' bytes relate to the predicted ones, by candidate.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        costs: Costs,
+        store: CurveStore,
+        executor: Executor,
+        on_progress: OnProgress,
+        expected: int,
+        workers: int = 1,
+    ) -> None:
+        self.asked: dict[Candidate, int] = {}
+        self.trained = 0
+        self.again: dict[Candidate, list[Curve]] = {}
+        self.again_rounds = 0
+        self._request = request
+        self._costs = costs
+        self._store = store
+        self._executor = executor
+        self._workers = workers
+        self._on_progress = on_progress
+        self.calibrations: dict[Candidate, Calibration] = {}
+        self._first: dict[Candidate, int] = {}  # rounds that they were made from
+        self._horizons: dict[Candidate, int] = {}
+        self._failed: set[Candidate] = set()
+        self._waiting = [c for c in request.baselines().values() if c in costs.of]
+        self.targets: dict[Candidate, int] = {}
+        self._folders: dict[Candidate, RunFolder] = {}
+        self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
+        self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that have got so far
+        self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
+        self._stages = 0
+        self._stage = ""
+        self._best: float | None = None
+        self._before: dict[Candidate, int] = {}  # rounds committed before what is being trained
+        self._stopped = False
+
+    def extend(self, proposals: Sequence[Extension]) -> History:
+        """Train what is proposed; return the curves of these candidates.
+
+        The baselines run beside the first proposals, so that no worker idles.
+        """
+        targets = {proposal.candidate: proposal.rounds for proposal in proposals}
+        self.asked.update(targets)
+        baselines = {c: last_evaluated_round(self._costs.of[c].horizon) for c in self._waiting}
+        self._waiting = []
+        self._stages += 1
+        shares = (rounds / self.horizon(c) for c, rounds in targets.items())
+        done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
+        self._stage = f"stage {self._stages}: {done}"
+        self._failed |= self._train({**targets, **baselines})
+        curves = {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
+        self._note_best(curves)
+        return curves
+
+    def _note_best(self, curves: History) -> None:
+        going = [c for c in curves.values() if c.evaluated and not c.failed]
+        seen = [smoothed(c.evaluated, c.accuracies, c.rounds) for c in going]
+        known = [] if self._best is None else [self._best]
+        self._best = max([*seen, *known], default=None)
+
+    def _calibrate(self, candidate: Candidate, asked: int) -> None:
+        """Correct a candidate's horizon by its first third, once that was asked for."""
+        rounds = last_evaluated_round(math.ceil(self._costs.of[candidate].horizon / 3))
+        known = candidate in self._horizons or candidate in self._failed
+        if known or asked < rounds or rounds < _FEWEST:
+            return
+        made = self._real(candidate, calibration_rounds(rounds))
+        self.calibrations[candidate], self._first[candidate] = made, rounds
+        self._horizons[candidate] = self._costs.rounds(candidate, made)
+
+    def _real(self, candidate: Candidate, rounds: range) -> Calibration:
+        """Return real over predicted bytes in some rounds of a run."""
+        real = Traffic.of(self._folder(candidate).record())
+        return real.over(self._costs.predicted(candidate), rounds)
+
+    def horizon(self, candidate: Candidate) -> int:
+        """Return the rounds that the budget affords a candidate, as far as is known."""
+        return self._horizons.get(candidate, self._costs.of[candidate].horizon)
+
+    def seen(self, candidate: Candidate) -> dict[str, float]:
+        """Return real over predicted bytes of a candidate, and the rounds that follow from them.
+
+        For a finished run also the relative error of what its first rounds foretold of the others.
+        """
+        made = self.calibrations.get(candidate)
+        if made is None:
+            return {}
+        told = {
+            "down_calibration": made.down,
+            "up_calibration": made.up,
+            "calibrated_rounds": self.horizon(candidate),
+        }
+        first, last = self._first[candidate], self.targets[candidate]
+        if self._has_finished(candidate) and last > first:
+            error = made.error(self._real(candidate, range(first + 1, last + 1)))
+            told |= {"down_error": error.down, "up_error": error.up}
+        return told
+
+    def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
+        """Extend finished runs by what their real bytes left of the budget.
+
+        Args:
+            candidates: Finished runs.
+            effort: Rounds that may be asked for in all; baselines outside the search are free.
+        """
+        growing = sorted(set(candidates))
+        while growing:
+            left = effort - sum(self.asked.values())
+            targets: Targets = {}
+            for candidate in growing:
+                rounds = self._affordable(candidate)
+                more = rounds - self.targets[candidate]
+                if candidate in self.asked and 0 < more <= left:
+                    left -= more
+                    targets[candidate] = rounds
+                elif candidate not in self.asked and more > 0:
+                    targets[candidate] = rounds
+            before = {candidate: self.targets[candidate] for candidate in targets}
+            diverged = self._train(targets)
+            self.targets.update({c: before[c] for c in diverged})  # what was finished stands
+            growing = [c for c in targets if c not in diverged]
+            self.asked.update({c: targets[c] for c in growing if c in self.asked})
+
+    def _affordable(self, candidate: Candidate) -> int:
+        """Return the measured round up to which the budget suffices, if rounds go on alike."""
+        outcome = self.outcome(candidate)
+        if outcome is None or outcome.rounds < self.targets[candidate]:
+            return self.targets[candidate]  # the budget has ended
+        more = int(outcome.left / outcome.most)
+        return last_evaluated_round(min(outcome.rounds + more, self._request.max_rounds))
+
+    def _train(self, targets: Targets) -> set[Candidate]:
+        """Train to the given rounds, the longest jobs first; return the runs that diverged."""
+        for candidate, rounds in targets.items():
+            self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
+        order = sorted(targets, key=lambda c: (-targets[c], c))
+        jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
+        self._before = {c: self._folder(c).committed().rounds for c in order}
+        trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
+        self._before = {}
+        self.trained += sum(rounds or 0 for rounds in trained)
+        self._report()
+        return {c for c, rounds in zip(order, trained, strict=True) if rounds is None}
+
+    def replicate(self, candidates: Iterable[Candidate], seed: int) -> None:
+        """Run finished candidates again with another seed, as far as their first runs went."""
+        other = replace(self._request, seed=seed)
+        self._stage = "finalists with another seed"
+        targets = {candidate: self.targets[candidate] for candidate in candidates}
+        jobs: list[Job] = [(other.config(c), rounds) for c, rounds in targets.items()]
+        trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
+        self.trained += sum(rounds or 0 for rounds in trained)
+        self.again_rounds += sum(targets.values())
+        for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
+            if ran is not None:  # it has not diverged
+                curve = _curve(self._store.folder(config), rounds)
+                self.again.setdefault(c, []).append(curve)
+
+    def _report(self) -> None:
+        done = sum(
+            min(target, self._folder(candidate).committed().rounds)
+            for candidate, target in self.targets.items()
+        )
+        most = max(done, self._expected)
+        self._on_progress(Progress(self._stage, done, most, len(self.targets), self._best))
+
+    def stop(self) -> None:
+        """Count only what has been committed: what was being trained has been interrupted.
+
+        From now on nothing is trained or measured.
+        """
+        committed = {c: self._folder(c).committed().rounds for c in self.targets}
+        self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
+        self._failed |= {c for c in self.targets if self._folder(c).divergence()}
+        reached = {c: min(self.targets[c], rounds) for c, rounds in committed.items()}
+        self.targets = {c: last_evaluated_round(rounds) for c, rounds in reached.items() if rounds}
+        self.asked = {c: self.targets[c] for c in self.asked if c in self.targets}
+        self._stopped = True
+
+    def _folder(self, candidate: Candidate) -> RunFolder:
+        if candidate not in self._folders:
+            self._folders[candidate] = self._store.folder(self._request.config(candidate))
+        return self._folders[candidate]
+
+    def curve(self, candidate: Candidate, rounds: int) -> Curve:
+        """Return a candidate's curve up to the rounds that were asked for.
+
+        What other searches have trained beyond them stays unseen, so that the same question gets
+        the same answer.
+        """
+        self._calibrate(candidate, rounds)
+        return replace(
+            self._seen(candidate, rounds),
+            failed=candidate in self._failed,
+            horizon=self._horizons.get(candidate),
+        )
+
+    def _seen(self, candidate: Candidate, rounds: int) -> Curve:
+        """Return the curve up to these rounds, read once where it cannot change any more."""
+        if (candidate, rounds) in self._curves:
+            return self._curves[candidate, rounds]
+        folder = self._folder(candidate)
+        curve = _curve(folder, rounds)
+        if folder.committed().rounds >= rounds:
+            self._curves[candidate, rounds] = curve
+        return curve
+
+    def outcome(self, candidate: Candidate) -> Outcome | None:
+        """Return a run's outcome within the budget and what was asked, on the plan's network.
+
+        None where the budget does not suffice for a measured round.
+        """
+        last = self.targets[candidate]
+        if (candidate, last) not in self._outcomes:
+            self._outcomes[candidate, last] = self.cut(candidate, last)
+        return self._outcomes[candidate, last]
+
+    def include(self, other: CandidateRuns) -> None:
+        """Count what other runs of the same request have asked for and trained, too."""
+        for theirs, ours in ((other.asked, self.asked), (other.targets, self.targets)):
+            for candidate, rounds in theirs.items():
+                ours[candidate] = max(rounds, ours.get(candidate, 0))
+        self.trained += other.trained
+        self._failed |= other._failed
+
+    def timed(self, candidate: Candidate) -> RunRecord:
+        """Return a candidate's run on the plan's network, with all rounds in the store."""
+        return retime(self._folder(candidate).record(), self._request.profile)
+
+    def history(self) -> History:
+        """Return the curves of all runs, baselines included, as far as they were asked for."""
+        return {c: self.curve(c, rounds) for c, rounds in self.targets.items()}
+
+    def cut(self, candidate: Candidate, last: int) -> Outcome | None:
+        """Return a run's outcome within the budget up to a round, on the plan's network."""
+        config = self._request.config(candidate)
+        cap = last_evaluated_round(self._request.max_rounds)
+        return outcome_within(
+            candidate, self.timed(candidate), self._costs.limit, last, cap, config.server.cohort
+        )
+
+    def finished(self) -> list[Candidate]:
+        """Return the candidates, baselines included, that reached their horizon.
+
+        That is the shorter of the predicted one, which the effort sufficed for, and the one by
+        real bytes.
+        """
+        return sorted(filter(self._has_finished, self.targets))
+
+    def _has_finished(self, candidate: Candidate) -> bool:
+        shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)
+        reached = self.targets[candidate] >= last_evaluated_round(max(1, shorter))
+        return reached and candidate not in self._failed
+
+    def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return outcomes with their test accuracy, measured once and cached in the store.
+
+        After :meth:`stop`, only what is cached.
+        """
+        jobs = [(self._request.config(o.candidate), o.rounds) for o in outcomes]
+        accuracies: Sequence[float | None]
+        if self._stopped:
+            cached = [self._store.cached_test(*job) for job in jobs]
+            accuracies = [metrics["accuracy"] if metrics else None for metrics in cached]
+        else:
+            accuracies = test_all(self._executor, self._store, jobs)
+        return [
+            replace(outcome, test_accuracy=accuracy)
+            for outcome, accuracy in zip(outcomes, accuracies, strict=True)
+        ]
+
+
+def _curve(folder: RunFolder, rounds: int) -> Curve:
+    rows = folder.record().evaluated().to_pylist()
+    seen = [row for row in rows if row["round"] <= rounds]
+    evaluated = tuple(row["round"] for row in seen)
+    return Curve(evaluated, tuple(row["accuracy"] for row in seen), rounds)

@@ -1,0 +1,192 @@
+"""How much a search may train: a share of the full grid's rounds, or time.
+
+Time becomes rounds before anything is searched, by the host seconds that rounds took on this
+machine: those that the store's runs noted, or, where they noted too few, those of a short
+measurement on runs that the plan needs anyway. A round's seconds are taken to go with its clients
+and their epochs. Searches then count rounds, and never spend more of them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from floss_sim.errors import BudgetError, ConfigError, UnitError
+from floss_sim.records.host_notes import total_host_s
+from floss_sim.training import limits_of
+from floss_sim.units import format_duration, parse_duration
+from planner.candidates import Candidate
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.workers import train_all
+from planner.question.cost import Costs
+from planner.question.request import Request
+
+_TELLING = 20  # rounds that tell how long others take
+KEPT_BUSY = 0.75  # of the workers: the last runs of a search are few, and long
+
+
+def parse_effort(text: str) -> dict[str, float]:
+    """Return a request's ``effort``, a fraction, or its ``training_s``.
+
+    Raises:
+        ConfigError: The text is neither a number nor a duration above zero.
+    """
+    try:
+        return {"effort": float(text)}
+    except ValueError:
+        pass
+    try:
+        seconds = parse_duration(text)
+    except UnitError:
+        seconds = 0.0
+    if not seconds:
+        raise ConfigError(
+            f"cannot read effort {text!r}; valid: a fraction of the full grid's rounds such as "
+            "0.2, or time such as 10min"
+        )
+    return {"effort": 1.0, "training_s": seconds}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Rounds that a search may train, and where they come from.
+
+    Attributes:
+        rounds: At most so many.
+        training_s: The time that they were made from, if they were.
+        round_s: Host seconds of a round in one worker, as far as time was asked for.
+        workers: Training processes.
+        beside: Rounds that time must suffice for, too: those that baselines lack.
+    """
+
+    rounds: int
+    training_s: float | None = None
+    round_s: float | None = None
+    workers: int = 1
+    beside: int = 0
+
+    def checked(self, costs: Costs) -> Effort:
+        """Return the effort itself.
+
+        Raises:
+            BudgetError: It finishes no run; says what would do.
+        """
+        shortest = min(costs.of[c].horizon for c in costs.searched)
+        if self.rounds >= shortest:
+            return self
+        if self.round_s is None:
+            enough = f"--effort {_rounded_up(shortest / costs.grid_rounds)}"
+        else:
+            needed_s = (shortest + self.beside) * self.round_s / (KEPT_BUSY * self.workers)
+            enough = f"--effort {_seconds(needed_s)}"
+        raise BudgetError(
+            f"an effort of {self.rounds} round{'s' * (self.rounds != 1)} finishes no run, the "
+            f"shortest takes {shortest}; {enough} would do"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where the rounds come from as plain values; nothing where from a fraction."""
+        if self.training_s is None:
+            return {}
+        return {
+            "training_s": self.training_s, "host_s_per_round": self.round_s,
+            "workers": self.workers,
+        }  # fmt: skip
+
+
+def of_fraction(request: Request, costs: Costs) -> Effort:
+    """Return what a request's search may train, where that is a fraction of the full grid.
+
+    Raises:
+        BudgetError: It finishes no run; says what would do.
+    """
+    return Effort(int(request.effort * costs.grid_rounds)).checked(costs)
+
+
+def allot(
+    request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
+) -> Effort:
+    """Return what a request's search may train.
+
+    Raises:
+        BudgetError: It finishes no run; says what would do.
+    """
+    if request.training_s is None:
+        return of_fraction(request, costs)
+    began = time.monotonic()
+    per_epoch_s = _noted(request, store, costs.of) or _measured(
+        request, costs, store, executor, workers
+    )
+    left_s = max(0.0, request.training_s - (time.monotonic() - began))
+    round_s = per_epoch_s * max(_epochs(request, c) for c in costs.searched)
+    beside = _of_baselines(request, costs, store)
+    rounds = int(left_s * workers * KEPT_BUSY / round_s) - beside
+    most = min(max(0, rounds), costs.grid_rounds)
+    return Effort(most, request.training_s, round_s, workers, beside).checked(costs)
+
+
+def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate]) -> float | None:
+    """Return host seconds of a client's epoch, by stored runs; None where they tell too little."""
+    epochs = rounds = 0
+    seconds = 0.0
+    for candidate in candidates:
+        folder = store.find(request.config(candidate))
+        these, took_s = total_host_s(folder.path) if folder else (0, 0.0)
+        rounds, seconds = rounds + these, seconds + took_s
+        epochs += these * _epochs(request, candidate)
+    return seconds / epochs if rounds >= _TELLING else None
+
+
+def _measured(
+    request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
+) -> float:
+    """Train the beginnings of as many runs as there are workers; return seconds as above.
+
+    Beside the processor a run's seconds depend on its company, so that there it is a whole one.
+    """
+    limits = limits_of(store.device)
+    probed = [*request.baselines().values(), *costs.searched]
+    at_once = max(2, workers * (limits.max_runs if limits.overlaps_host else 1))
+    chosen = [c for c in dict.fromkeys(probed) if c in costs.of][:at_once]
+    jobs = [
+        (request.config(c), last_evaluated_round(min(_TELLING, costs.of[c].horizon)))
+        for c in chosen
+    ]
+    began = time.monotonic()
+    trained = train_all(executor, store, jobs, lambda: None, workers)
+    elapsed_s = time.monotonic() - began
+    noted = _noted(request, store, chosen)
+    if noted is not None:
+        return noted
+    epochs = sum((n or 1) * _epochs(request, c) for n, c in zip(trained, chosen, strict=True))
+    return elapsed_s * min(workers, len(jobs)) / max(1, epochs)
+
+
+def _epochs(request: Request, candidate: Candidate) -> int:
+    """Return how many local epochs a round trains."""
+    config = request.config(candidate)
+    return config.server.cohort * config.client.epochs
+
+
+def _of_baselines(request: Request, costs: Costs, store: CurveStore) -> int:
+    """Return the rounds that baselines lack: they take time beside the search."""
+    lacking = 0
+    for candidate in set(request.baselines().values()) & costs.of.keys():
+        folder = store.find(request.config(candidate))
+        done = folder.committed().rounds if folder else 0
+        lacking += max(0, last_evaluated_round(costs.of[candidate].horizon) - done)
+    return lacking
+
+
+def _rounded_up(fraction: float) -> str:
+    """Return a fraction with two digits, not below it."""
+    scale = 10 ** (1 - math.floor(math.log10(fraction)))
+    return f"{math.ceil(fraction * scale * (1 + 1e-9)) / scale:.3g}"
+
+
+def _seconds(seconds: float) -> str:
+    return format_duration(math.ceil(seconds * 1.1)).replace(" ", "")

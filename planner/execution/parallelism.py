@@ -1,0 +1,161 @@
+"""How training uses the cores: a process of one thread on each, or one process of many threads.
+
+Which is faster depends on the model and on the machine. It is measured once for both and kept
+beside the curves, which belong to a number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from filelock import FileLock
+from pydantic import Field, TypeAdapter, ValidationError
+
+from floss_sim.errors import RecordError
+from floss_sim.files import write_atomically
+from floss_sim.fingerprints import fingerprint
+from floss_sim.protocol import NO_STATE
+from floss_sim.runs.config import RunConfig
+from floss_sim.training import open_learner
+from planner.execution.workers import meet, submit
+
+FOLDER = "cores"
+_CLEARLY = 1.1  # a second's measurement is no finer
+_LONG_ENOUGH_S = 1.0
+
+
+@dataclass(frozen=True)
+class Cores:
+    """How many processes train, and torch's threads in each."""
+
+    workers: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+
+    def describe(self) -> str:
+        """Return this in words."""
+        processes = "one process" if self.workers == 1 else f"{self.workers} processes"
+        return f"{processes} of {'one thread' if self.threads == 1 else f'{self.threads} threads'}"
+
+
+Speeds = Mapping[Cores, float]  # rounds a second
+_KEPT = TypeAdapter(Cores)
+
+
+def known(root: Path, config: RunConfig, cores: int) -> Cores | None:
+    """Return what was decided for a run's model on so many cores, if anything was.
+
+    What cannot be read counts as nothing.
+    """
+    try:
+        return _KEPT.validate_json(_path(root, config, cores).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def prepare(root: Path) -> None:
+    """Make the folder of decisions.
+
+    Raises:
+        RecordError: It cannot be created.
+    """
+    try:
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot create {root / FOLDER}: {error.strerror}") from None
+
+
+def decide(
+    root: Path,
+    config: RunConfig,
+    cores: int,
+    measure: Callable[[RunConfig, int], Speeds],
+) -> Cores:
+    """Measure which way trains more rounds a second on a CPU, and remember it.
+
+    Where another process decides meanwhile, its decision is waited for, and taken.
+
+    Args:
+        root: Where curves are kept.
+        config: A run of the model.
+        cores: How many there are.
+        measure: Returns the speeds.
+
+    Raises:
+        RecordError: The decision cannot be written.
+        FlossError: The model cannot be trained.
+    """
+    prepare(root)
+    path = _path(root, config, cores)
+    with FileLock(path.with_suffix(".lock")):
+        return known(root, config, cores) or _decided(path, measure(config, cores))
+
+
+def _decided(path: Path, speeds: Speeds) -> Cores:
+    """Return the better way, separate processes where they are about as good; write it down."""
+    separate, together = sorted(speeds, key=lambda way: way.threads)
+    best = together if speeds[together] > _CLEARLY * speeds[separate] else separate
+    said = {way.describe(): round(speed, 2) for way, speed in speeds.items()}
+    write_atomically(path, json.dumps({**asdict(best), "rounds_per_s": said}, indent=2))
+    return best
+
+
+def _path(root: Path, config: RunConfig, cores: int) -> Path:
+    """Return the file of what is trained, but for rank and data, on a machine such as this one."""
+    task = config.task
+    model = {
+        "machine": platform.machine(),
+        "cores": cores,
+        "torch": version("torch"),
+        "backbone": task.backbone_hash,
+        "kind": task.kind,
+        "preprocess": task.preprocess.model_dump(mode="json"),
+        "client": config.client.model_dump(mode="json"),
+        "cohort": config.server.cohort,
+    }
+    return root / FOLDER / f"{fingerprint(model)[:32]}.json"
+
+
+def speeds_of(config: RunConfig, cores: int, pool: Executor) -> Speeds:
+    """Return how many rounds a second either way trains: for a second, after a first round.
+
+    Args:
+        config: A run of the model.
+        cores: How many there are.
+        pool: As many processes, as :func:`planner.execution.workers.worker_pool` yields them.
+
+    Raises:
+        FlossError: The model cannot be trained.
+    """
+    alone = [submit(pool, _rounds_per_s, config, 1, True) for _ in range(cores)]
+    separate = sum(future.result() for future in alone)
+    together = submit(pool, _rounds_per_s, config, cores, False).result()
+    return {Cores(cores, 1): separate, Cores(1, cores): together}
+
+
+def _rounds_per_s(config: RunConfig, threads: int, meeting: bool) -> float:
+    """Return the speed of a process; ``meeting`` waits until all of its pool are ready."""
+    learner, rounds = open_learner(config, "cpu", threads), 0
+    cohort = min(config.server.cohort, config.fleet.clients)
+
+    def train() -> None:
+        sent = [learner.dispatch(client, rounds * cohort + client) for client in range(cohort)]
+        for dispatch in sent:
+            learner.train(dispatch, NO_STATE)
+            learner.forget(dispatch)
+
+    train()
+    if meeting:
+        meet()
+    began = time.monotonic()
+    while rounds == 0 or time.monotonic() - began < _LONG_ENOUGH_S:
+        rounds += 1
+        train()
+    return rounds / (time.monotonic() - began)

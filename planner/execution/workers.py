@@ -1,0 +1,177 @@
+"""Training in parallel: spawned processes, which die with their parent.
+
+The runs of a process go on in turns, and train side by side
+(:mod:`floss_sim.training.side_by_side`): how many, the device decides.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from floss_sim.errors import FlossError, NonFiniteUpdateError
+from floss_sim.runs.config import RunConfig
+from floss_sim.training import limits_of
+from planner.execution.curve_store import CurveStore
+
+_TICK_S = 0.3
+_START_S = 120.0
+Job = tuple[RunConfig, int]
+
+_gate: Barrier | None = None  # of a worker
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[Executor]:
+    """Yield an executor of spawned worker processes; on an error nothing more is started."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        workers, context, initializer=_begin, initargs=(context.Barrier(workers),)
+    )
+    try:
+        yield pool
+    except BrokenExecutor:
+        raise FlossError(
+            "a training process died (out of memory?); fewer --workers may help, "
+            "and what was committed is kept"
+        ) from None
+    except BaseException:
+        for process in pool._processes.values():
+            process.terminate()  # what they committed stands; the rest is trained again
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(gate: Barrier) -> None:
+    global _gate
+    _gate = gate
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    _die_with_parent()
+
+
+def meet() -> None:
+    """Wait in a worker until all workers of its pool do, or for as long as starting may take."""
+    if _gate is not None:
+        with suppress(threading.BrokenBarrierError):
+            _gate.wait(_START_S)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def train_all(
+    executor: Executor,
+    store: CurveStore,
+    jobs: Sequence[Job],
+    on_tick: Callable[[], None],
+    workers: int = 1,
+) -> list[int | None]:
+    """Extend each run of ``jobs`` to its round; return the rounds really trained, in order.
+
+    Runs that the store holds start no worker; the others train side by side, some to a worker. A
+    run that diverges gives None. ``on_tick`` is called a few times a second meanwhile.
+
+    Args:
+        executor: Runs functions of picklable arguments.
+        store: Where the runs are.
+        jobs: Runs, and how far each is to go; neighbours should go about equally far.
+        on_tick: Told that time passes.
+        workers: How many functions the executor runs at once.
+
+    Raises:
+        FlossError: Any other error of a worker.
+    """
+    lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
+    futures = {
+        submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
+        for indices in _groups(lacking, workers, limits_of(store.device).max_runs)
+    }
+    pending = set(futures)
+    try:
+        while pending:
+            _, pending = wait(pending, timeout=_TICK_S)
+            on_tick()
+    except KeyboardInterrupt:
+        for future in pending:
+            future.cancel()  # what has begun ends with the pool
+        raise
+    trained: dict[int, int | None] = {}
+    for future, indices in futures.items():
+        trained.update(zip(indices, future.result(), strict=True))
+    return [trained.get(index, 0) for index in range(len(jobs))]
+
+
+def submit(executor: Executor, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+    """Submit a call; Ctrl-C waits until a worker that it starts is known, to be ended with it.
+
+    A process inherits what is held back, so that no worker hears of Ctrl-C while it starts.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        return executor.submit(function, *arguments)
+    resource_tracker.ensure_running()  # starting it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return executor.submit(function, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequence[int]]:
+    """Yield neighbours: about equally many for each worker, and not too many at once."""
+    turns = math.ceil(len(indices) / (workers * most))
+    size = max(1, math.ceil(len(indices) / max(1, workers * turns)))
+    for first in range(0, len(indices), size):
+        yield indices[first : first + size]
+
+
+def _extend_all(store: CurveStore, jobs: Sequence[Job]) -> list[int | None]:
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return [future.result() for future in [threads.submit(_extend, store, *j) for j in jobs]]
+
+
+def _extend(store: CurveStore, config: RunConfig, rounds: int) -> int | None:
+    try:
+        return store.extend(config, rounds)
+    except NonFiniteUpdateError:
+        return None
+
+
+def test_all(
+    executor: Executor, store: CurveStore, jobs: Sequence[tuple[RunConfig, int]]
+) -> list[float]:
+    """Return the test accuracy of each run at a round; what is cached starts no worker."""
+    known = [store.cached_test(config, round_) for config, round_ in jobs]
+    futures = {
+        index: submit(executor, store.test, *jobs[index])
+        for index, metrics in enumerate(known)
+        if metrics is None
+    }
+    measured = {index: future.result() for index, future in futures.items()}
+    return [(metrics or measured[index])["accuracy"] for index, metrics in enumerate(known)]

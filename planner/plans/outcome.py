@@ -1,0 +1,134 @@
+"""Outcome of a run within a limit: what it reached, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.records import RunRecord
+from planner.candidates import Candidate
+from planner.forecasts.intervals import Interval
+from planner.question.budget import Limit
+
+CLIENT_LIMIT = "limit of a client"  # binds, not the budget
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run, cut where the budget ends.
+
+    Attributes:
+        candidate: What was trained.
+        rounds: Rounds within the budget, up to the last evaluated one.
+        accuracy: Validation accuracy after them, 0 to 1.
+        loss: Validation cross-entropy after them, nats.
+        down_bytes: Bytes of all downloads in these rounds.
+        up_bytes: Bytes of all uploads.
+        simulated_s: Simulated wall clock on the plan's network, seconds.
+        spent: Fraction of the budget spent.
+        most: Largest fraction of what may be spent that a round took.
+        binds: ``"budget"``, ``"limit of a client"`` or ``"round cap"``.
+        cohort: Clients of a round.
+        curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
+        test_accuracy: On the test split; None where it was not asked for.
+        interval: Where the accuracy truly lies, by all that is known; None before a choice.
+        left: Fraction of what may be spent that is left; only while searching.
+    """
+
+    candidate: Candidate
+    rounds: int
+    accuracy: float
+    loss: float
+    down_bytes: int
+    up_bytes: int
+    simulated_s: float
+    spent: float
+    most: float
+    binds: str
+    cohort: int
+    curve: tuple[tuple[int, float, float], ...] = field(repr=False)
+    test_accuracy: float | None = None
+    interval: Interval | None = None
+    left: float = 0.0
+
+    @property
+    def expected(self) -> float:
+        """The accuracy to be expected by all that is known, 0 to 1."""
+        return self.interval.mean if self.interval else self.accuracy
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all transfers."""
+        return self.down_bytes + self.up_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as plain values; bytes and seconds in their base units."""
+        participations = self.rounds * self.cohort
+        return {
+            **self.candidate.settings(),
+            "rounds": self.rounds,
+            "validation_accuracy": self.accuracy,
+            "validation_loss": self.loss,
+            "test_accuracy": self.test_accuracy,
+            "interval": self.interval and self.interval.to_json(),
+            "down_bytes": self.down_bytes,
+            "up_bytes": self.up_bytes,
+            "down_bytes_per_client_round": self.down_bytes / participations,
+            "up_bytes_per_client_round": self.up_bytes / participations,
+            "simulated_s": self.simulated_s,
+            "budget_spent": self.spent,
+            "largest_round": self.most,
+            "binds": self.binds,
+            "cohort": self.cohort,
+            "curve": [list(point) for point in self.curve],
+        }
+
+
+def outcome_within(
+    candidate: Candidate, record: RunRecord, limit: Limit, rounds: int, cap: int, cohort: int
+) -> Outcome | None:
+    """Return the outcome of a run that was timed on the limit's network.
+
+    None where the budget does not suffice for an evaluated round.
+
+    Args:
+        candidate: What was trained.
+        record: The run, perhaps longer than the plan may use.
+        limit: The budget.
+        rounds: The last round that may be used.
+        cap: The last round that any run may use.
+        cohort: Clients of a round.
+    """
+    spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
+    share_R = limit.with_clients(spent_R, record)
+    rows = [
+        row
+        for row in record.evaluated().to_pylist()
+        if row["round"] <= rounds and share_R[row["round"] - 1] <= 1
+    ]
+    if not rows:
+        return None
+    last = rows[-1]
+    rounds = last["round"]
+    return Outcome(
+        candidate=candidate,
+        rounds=rounds,
+        accuracy=last["accuracy"],
+        loss=last["loss"],
+        down_bytes=sum(record.rounds["down_bytes"].to_pylist()[:rounds]),
+        up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
+        simulated_s=last["closed_at_s"],
+        spent=float(spent_R[rounds - 1]),
+        most=float(np.max(np.diff(share_R[:rounds], prepend=0.0))),
+        left=1 - float(share_R[rounds - 1]),
+        binds="round cap" if rounds >= cap else _binds(spent_R, share_R, rounds),
+        cohort=cohort,
+        curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
+    )
+
+
+def _binds(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
+    return CLIENT_LIMIT if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"

@@ -1,0 +1,304 @@
+"""``plan.json``: what it must hold, and the plan that it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from floss_sim import documents
+from floss_sim.documents import Section
+from floss_sim.errors import BudgetError, PlanError
+from planner.candidates import Candidate
+from planner.forecasts.intervals import Interval
+from planner.plans.answer import Answer
+from planner.plans.explanation import Explanation
+from planner.plans.outcome import Outcome
+from planner.plans.plan import PLAN_VERSION, Plan
+from planner.question.budget import Budget, Kind, Limit, parse_budget
+from planner.question.field_types import (
+    Accuracy,
+    Amount,
+    Configuration,
+    Count,
+    OneLine,
+    Positive,
+    PositiveInt,
+)
+from planner.question.objective import FrontPoint
+from planner.question.origin import Origin
+
+FILE = "plan.json"
+_AXES = tuple(field.name for field in fields(Candidate))
+
+
+class _Open(Section):
+    """A table of which only some keys are needed to read a plan."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class JudgedSection(Section):
+    """``judged``: how many predictions an accuracy is the mean of."""
+
+    what: OneLine
+    validation: PositiveInt
+    test: PositiveInt
+
+
+class ObjectiveSection(Section):
+    """``objective``: what was sought, where it was not the best accuracy."""
+
+    kind: Literal["accuracy", "target", "pareto"]
+    target: Accuracy | None
+
+
+class RequestSection(_Open):
+    """``request``: what was asked."""
+
+    task: OneLine
+    network: OneLine
+    reference_rank: PositiveInt
+    max_rounds: PositiveInt
+    search: OneLine
+    seed: Count
+    judged: JudgedSection
+    objective: ObjectiveSection | None = None
+    max_client_bytes: Positive | None = None
+    max_round_s: Positive | None = None
+    origin: Origin | None = None
+
+
+class BudgetSection(Section):
+    """``budget``: as given, and resolved; ``amount`` in ``unit``."""
+
+    text: OneLine
+    kind: Kind
+    amount: Positive
+    unit: Literal["s", "bytes"]
+    confidence: Accuracy | None = None
+
+
+class _Settings(Section):
+    """A table that names a candidate by its settings."""
+
+    candidate: Configuration
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        settings = {axis: given[axis] for axis in _AXES if axis in given}
+        rest = {key: value for key, value in given.items() if key not in settings}
+        return {"candidate": settings, **rest}
+
+
+class IntervalSection(Section):
+    """Where an accuracy truly lies."""
+
+    low: Accuracy
+    mean: Accuracy
+    high: Accuracy
+    level: Accuracy
+    kind: Literal["measured", "forecast"]
+
+
+class OutcomeSection(_Settings):
+    """A finished run. ``curve`` holds rounds, shares of the budget and accuracies."""
+
+    rounds: PositiveInt
+    validation_accuracy: Accuracy
+    validation_loss: Amount
+    test_accuracy: Accuracy | None
+    interval: IntervalSection | None
+    down_bytes: PositiveInt
+    up_bytes: PositiveInt
+    down_bytes_per_client_round: Positive
+    up_bytes_per_client_round: Positive
+    simulated_s: Amount
+    budget_spent: Positive
+    largest_round: Amount
+    binds: OneLine
+    cohort: PositiveInt
+    curve: tuple[tuple[PositiveInt, Amount, Accuracy], ...]
+    tie: bool
+
+    def outcome(self) -> Outcome:
+        """Return the outcome that is described."""
+        return Outcome(
+            candidate=self.candidate,
+            rounds=self.rounds,
+            accuracy=self.validation_accuracy,
+            loss=self.validation_loss,
+            down_bytes=self.down_bytes,
+            up_bytes=self.up_bytes,
+            simulated_s=self.simulated_s,
+            spent=self.budget_spent,
+            most=self.largest_round,
+            binds=self.binds,
+            cohort=self.cohort,
+            curve=self.curve,
+            test_accuracy=self.test_accuracy,
+            interval=self._interval(),
+        )
+
+    def _interval(self) -> Interval | None:
+        read = self.interval
+        return Interval(read.low, read.mean, read.high, read.kind) if read else None
+
+
+class PointSection(_Settings):
+    """A point of the front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
+
+    rounds: PositiveInt
+    validation_accuracy: Accuracy
+    band: tuple[Accuracy, Accuracy]
+    cost: Positive
+    cost_unit: Literal["s", "bytes"]
+    budget_spent: Positive
+
+    def point(self) -> FrontPoint:
+        """Return the point that is described."""
+        accuracy, spent = self.validation_accuracy, self.budget_spent
+        return FrontPoint(self.candidate, self.rounds, spent, accuracy, *self.band)
+
+
+class EffortSection(_Open):
+    """``effort``: what the search took."""
+
+    search: OneLine
+    searched: Count
+    unaffordable: Count
+    starters: Count
+    grid_rounds: Count
+    limit_rounds: Count
+    search_rounds: Count
+    trained_now_rounds: Count
+    left_out: dict[Literal["round_s", "client_bytes", "budget"], PositiveInt] = Field(
+        default_factory=dict
+    )
+    training_s: Positive | None = None
+    host_s_per_round: Positive | None = None
+    workers: PositiveInt | None = None
+
+
+class CostSection(_Settings):
+    """What a candidate was predicted to cost, and what its first rounds told."""
+
+    model_config = ConfigDict(extra="allow")
+    down_bytes: PositiveInt
+    up_bytes: PositiveInt
+    round_s: Amount
+    affordable_rounds: PositiveInt
+
+
+class PlanDocument(Section):
+    """All of ``plan.json``."""
+
+    plan_version: Literal[2]
+    request: RequestSection
+    budget: BudgetSection
+    interrupted: bool
+    recommendation: OutcomeSection
+    best_accuracy: Accuracy
+    tie_margin: Amount
+    runners_up: tuple[OutcomeSection, ...]
+    baselines: dict[Literal["dense", "thesis_rule"], OutcomeSection | None] = Field(
+        min_length=2, max_length=2
+    )
+    effort: EffortSection
+    costs: tuple[CostSection, ...]
+    explanation: Explanation | None
+    also: tuple[Answer, ...]
+    reached: bool | None = None
+    front: tuple[PointSection, ...] = ()
+
+
+def read_plan(path: Path) -> Plan:
+    """Return the plan of a file, or of the ``plan.json`` in a folder.
+
+    Raises:
+        PlanError: It cannot be read, is no plan, or is one of another version.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise PlanError(f"{file} is not JSON") from None
+    return plan_of(content, str(file))
+
+
+def plan_of(content: Any, where: str) -> Plan:
+    """Return the plan that plain values hold; its limit knows no links.
+
+    Args:
+        content: As :meth:`Plan.to_json` returns it.
+        where: What errors call it.
+
+    Raises:
+        PlanError: It is no plan, or one of another version.
+    """
+    if not isinstance(content, dict) or "plan_version" not in content:
+        raise PlanError(f"{where} is no plan: it has no plan_version")
+    version = content["plan_version"]
+    if version != PLAN_VERSION:
+        raise PlanError(
+            f"{where} is of plan version {version!r}, not {PLAN_VERSION}; plan again: what its "
+            "search has trained is in the store"
+        )
+    read = documents.validate(content, PlanDocument, PlanError, where)
+    budget, cohort = _budget(read.budget, where), read.recommendation.cohort
+    _check_told(read, where)
+    return Plan(
+        request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
+        limit=Limit(budget, read.budget.amount, (), cohort),
+        recommendation=read.recommendation.outcome(),
+        runners_up=tuple(one.outcome() for one in read.runners_up),
+        best_accuracy=read.best_accuracy,
+        margin=read.tie_margin,
+        baselines={name: one.outcome() if one else None for name, one in read.baselines.items()},
+        effort={**content["effort"], **read.effort.model_dump(exclude_unset=True)},
+        costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
+        explanation=read.explanation,
+        also=read.also,
+        interrupted=read.interrupted,
+        reached=read.reached,
+        front=tuple(one.point() for one in read.front),
+    )
+
+
+def _budget(read: BudgetSection, where: str) -> Budget:
+    try:
+        budget = parse_budget(read.text)
+    except BudgetError as error:
+        raise PlanError(f"{where}: budget.text: {error}") from None
+    if (budget.kind, budget.confidence) != (read.kind, read.confidence):
+        raise PlanError(f"{where}: budget.kind: {read.text!r} is of {budget.kind}, not {read.kind}")
+    return budget
+
+
+def _check_told(read: PlanDocument, where: str) -> None:
+    """Check that what causes and times refer to is there."""
+    request, effort = read.request, read.effort
+    timed = [effort.training_s, effort.host_s_per_round, effort.workers]
+    lacking = [
+        f"request.{name}"
+        for name, cause in (("max_round_s", "round_s"), ("max_client_bytes", "client_bytes"))
+        if cause in effort.left_out and getattr(request, name) is None
+    ]
+    if 0 < timed.count(None) < len(timed):
+        lacking.append("effort.training_s, host_s_per_round and workers, all or none")
+    if lacking:
+        raise PlanError(f"{where}: it does not say {lacking[0]}")
+
+
+def _cost(given: Mapping[str, Any], read: CostSection) -> dict[str, Any]:
+    told = read.model_dump(exclude={"candidate"}, exclude_unset=True)
+    return {**given, **read.candidate.settings(), **told}

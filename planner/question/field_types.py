@@ -1,0 +1,36 @@
+"""Kinds of values that a plan's file holds, with what each may be."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from floss_sim.errors import ConfigError
+from planner.candidates import Candidate
+
+_LARGEST = 2**53  # whole numbers beyond it are no floats
+
+Accuracy = Annotated[float, Field(ge=0, le=1)]
+Points = Annotated[float, Field(ge=-1, le=1)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+PositiveInt = Annotated[int, Field(ge=1, le=_LARGEST)]
+OneLine = Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")]
+
+
+def _possible(candidate: Candidate) -> Candidate:
+    if candidate.rank < 1 or candidate.rank > _LARGEST:
+        raise ValueError(f"rank {candidate.rank} is no rank")
+    if min(candidate.cohort_size, candidate.epochs) < 0:
+        raise ValueError("cohort_size and epochs must not be negative")
+    try:
+        candidate.as_method()
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return candidate
+
+
+Configuration = Annotated[Candidate, AfterValidator(_possible)]
+"""A candidate that can be."""

@@ -1,0 +1,91 @@
+"""What came of a plan, beside what was planned and predicted: rows, sentences, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from floss_sim.files import write_atomically
+from floss_sim.units import format_bytes, format_duration
+from planner.apply import Applied, write_model
+from planner.forecasts.intervals import LEVEL
+from planner.forecasts.smoothing import SMOOTHED, smoothed
+from planner.plans.outcome import Outcome
+
+
+def rows(applied: Applied) -> list[tuple[str, ...]]:
+    """Return what was planned, predicted without training, and realised, row by row."""
+    planned, predicted, made = applied.plan.recommendation, applied.predicted, applied.outcome
+    test = planned.test_accuracy
+    foretold = ("-", "-")
+    if predicted:
+        foretold = (
+            format_bytes(predicted["total_bytes"]), format_duration(predicted["simulated_s"])
+        )  # fmt: skip
+    return [
+        ("rounds", str(planned.rounds), "-", str(made.rounds)),
+        ("validation accuracy", f"{planned.expected:.3f}", "-", f"{_reached(made):.3f}"),
+        ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
+        ("bytes", format_bytes(planned.total_bytes), foretold[0], format_bytes(made.total_bytes)),
+        (
+            "simulated time", format_duration(planned.simulated_s), foretold[1],
+            format_duration(made.simulated_s),
+        ),
+    ]  # fmt: skip
+
+
+def sentences(applied: Applied) -> list[str]:
+    """Return how far plan and reality are apart."""
+    planned, predicted, made = applied.plan.recommendation, applied.predicted, applied.outcome
+    own = applied.seed == applied.plan.request["seed"]
+    lines = [
+        f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
+        f"{applied.trained} rounds were trained now.",
+        f"Validation accuracy, the mean over the last {100 * SMOOTHED:.0f} % of rounds, is "
+        f"{100 * (_reached(made) - planned.expected):+.1f} points from the plan's"
+        f"{_within(planned, made)}.",
+    ]
+    if predicted:
+        errors = (
+            f"{100 * (predicted[key] / real - 1):+.1f} %" if real else "no"
+            for key, real in (
+                ("total_bytes", made.total_bytes), ("simulated_s", made.simulated_s)
+            )
+        )  # fmt: skip
+        lines.append(
+            "What was predicted without training is {} off in bytes, {} in seconds.".format(*errors)
+        )
+    return lines
+
+
+def _reached(made: Outcome) -> float:
+    """Return the accuracy that a plan judges by: smoothed, as its own is."""
+    rounds, _, accuracies = zip(*made.curve, strict=True)
+    return smoothed(rounds, accuracies, made.rounds)
+
+
+def _within(planned: Outcome, made: Outcome) -> str:
+    if planned.interval is None:
+        return ""
+    low, high = planned.interval.low, planned.interval.high
+    where = "within" if low <= _reached(made) <= high else "outside"
+    return f", {where} its {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
+
+
+def save(applied: Applied, folder: Path) -> None:
+    """Write adapter, ``curve.csv``, ``curve.png`` and ``applied.json`` into a folder.
+
+    Raises:
+        RecordError: A file cannot be written.
+    """
+    from floss_sim.plots import figure as base
+    from planner.report.plan_plots import applied_frame, draw_applied
+
+    write_model(applied, folder)
+    planned, request = applied.plan.recommendation, applied.plan.request
+    frame = applied_frame(applied.outcome.curve, planned.curve, applied.seed, request["seed"])
+    told = planned.interval
+    ends = (planned.rounds, told.low, told.high) if told else None
+    title = f"{request['task']} on {request['network']}: {planned.candidate}"
+    base.save(draw_applied(frame, title, ends), folder / "curve.png")
+    write_atomically(folder / "applied.json", json.dumps(applied.to_json(), indent=2) + "\n")

@@ -1,0 +1,100 @@
+"""What was sought and what limited it, in words: target, front, effort, who was left out."""
+
+from __future__ import annotations
+
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.vectors.density import format_density
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+from planner.question.objective import FrontPoint
+
+FRONT = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 % band", "other")
+
+
+def target_sentence(plan: Plan) -> list[str]:
+    """Return whether a target was reached, and at what cost; nothing where none was asked for."""
+    if plan.target is None:
+        return []
+    spent = plan.recommendation.spent
+    if plan.reached:
+        return [
+            f"The cheapest found that reaches {plan.target:g}: {cost(plan, spent)}, "
+            f"{100 * spent:.3g} % of the budget."
+        ]
+    return [
+        f"No run reached {plan.target:g} within the budget; this is the best of those searched."
+    ]
+
+
+def compared_at(plan: Plan, baseline: Outcome) -> str:
+    """Return where a baseline stands beside a plan, to follow its name."""
+    if not plan.reached:
+        return " at the same budget"
+    return " at the target" if baseline.binds == "target" else ", which does not reach the target"
+
+
+def front_title(plan: Plan) -> str:
+    """Return what the front's table says, with the currency of its costs."""
+    cohort = " a cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
+    return f"The best accuracy within each cost{cohort}, as measured"
+
+
+def front_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the rows of the front's table, in the order of ``FRONT``."""
+    return [_row(plan, point) for point in plan.front]
+
+
+def _row(plan: Plan, point: FrontPoint) -> tuple[str, ...]:
+    return (
+        str(point.candidate.rank),
+        format_density(point.candidate.down_density),
+        format_density(point.candidate.up_density),
+        str(point.rounds),
+        cost(plan, point.spent).replace("dense rounds", "dense"),
+        f"{100 * point.spent:.2g} %",
+        f"{point.accuracy:.3f}",
+        f"{point.low:.3f}-{point.high:.3f}",
+        point.candidate.other,
+    )
+
+
+def cost(plan: Plan, spent: float) -> str:
+    """Return a share of the budget in the budget's own currency."""
+    kind, amount = plan.limit.budget.kind, spent * plan.limit.amount
+    if kind == "dense-rounds":
+        return f"{spent * float(plan.limit.budget.text.partition('-')[0]):.3g} dense rounds"
+    if kind == "seconds":
+        return format_duration(amount)
+    return format_bytes(amount)
+
+
+def left_out(plan: Plan) -> list[str]:
+    """Return how many candidates were left out, and why; nothing where none was."""
+    causes = plan.effort.get("left_out") or {}
+    if not causes:
+        return []
+    told = "; ".join(f"{count} {_cause(plan, cause)}" for cause, count in causes.items())
+    total = sum(causes.values())
+    of = plan.effort["searched"] + total
+    return [f"{total} of {of} candidates {'is' if total == 1 else 'are'} left out: {told}."]
+
+
+def _cause(plan: Plan, cause: str) -> str:
+    if cause == "round_s":
+        return f"would take more than {format_duration(plan.request['max_round_s'])} a round"
+    if cause == "client_bytes":
+        most = format_bytes(plan.request["max_client_bytes"])
+        return f"would take more than {most} of a client in two rounds"
+    return "cannot afford two rounds"
+
+
+def effort_sentence(plan: Plan) -> list[str]:
+    """Return how time became rounds of effort; nothing where rounds were asked for."""
+    effort = plan.effort
+    if effort.get("training_s") is None:
+        return []
+    return [
+        f"{format_duration(effort['training_s'])} of training are {effort['limit_rounds']} rounds "
+        f"at {format_duration(effort['host_s_per_round'])} a round, {effort['workers']} at a time, "
+        "beside the baselines'."
+    ]

@@ -1,0 +1,57 @@
+"""Folder of a plan: plan.json and its pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from floss_sim.errors import RecordError
+from floss_sim.files import write_atomically
+from planner.plans.plan import Plan
+from planner.report.plan_table import BASELINES, runners_up
+
+
+def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...]]:
+    """Return the curves to draw, by label; the recommendation first."""
+    curves = {f"plan: {plan.recommendation.candidate}": plan.recommendation.curve}
+    for outcome in runners_up(plan)[:3]:
+        curves[f"runner-up: {outcome.candidate}"] = outcome.curve
+    for name, title in BASELINES.items():
+        baseline = plan.baselines[name]
+        if baseline:
+            curves[f"baseline, {title}: {baseline.candidate}"] = baseline.curve
+    return curves
+
+
+def save(plan: Plan, folder: Path) -> None:
+    """Write ``plan.json`` and ``accuracy.png`` into a folder.
+
+    Raises:
+        RecordError: The folder or a file cannot be written.
+    """
+    from floss_sim.plots import figure as base
+    from planner.report.plan_plots import curves_frame, draw_front, draw_plan, front_frame
+
+    ensure(folder)
+    write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
+    title = f"{plan.request['task']} on {plan.request['network']}"
+    xlabel = f"budget spent (%; {plan.limit.describe()})"
+    frame = curves_frame(labelled_curves(plan))
+    base.save(draw_plan(frame, title, xlabel, plan.target), folder / "accuracy.png")
+    if plan.front:
+        base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
+
+
+def ensure(folder: Path) -> None:
+    """Create a folder and check that it can be written.
+
+    Raises:
+        RecordError: It cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RecordError(f"cannot write {folder}: {error.strerror}") from None

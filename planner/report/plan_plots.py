@@ -1,0 +1,140 @@
+"""Drawing only: accuracy against the share of the budget spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from floss_sim.plots.figure import mark_target
+from planner.forecasts.intervals import LEVEL
+from planner.question.objective import FrontPoint
+
+CurvePoints = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
+_START_UP = 0.1  # share of what is spent whose accuracies do not set the scale
+
+
+def curves_frame(curves: dict[str, CurvePoints]) -> pd.DataFrame:
+    """Return one row for each evaluated round of each labelled run.
+
+    Columns: ``run`` (label), ``round``, ``spent`` (fraction of the budget), ``accuracy`` (0 to 1).
+    """
+    rows = [(label, *point) for label, points in curves.items() for point in points]
+    return pd.DataFrame(rows, columns=["run", "round", "spent", "accuracy"])
+
+
+def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
+    """Draw validation accuracy in percent against percent of the budget, one line a run."""
+    for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
+        first = position == 0
+        ax.plot(
+            100 * run["spent"],
+            100 * run["accuracy"],
+            label=label,
+            linewidth=2.4 if first else 1.2,
+            marker="o",
+            markersize=4 if first else 2.5,
+            linestyle="--" if str(label).startswith("baseline") else "-",
+        )
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel("validation accuracy of P·M (%)")
+    ax.set_xlim(0, 102)
+    late = frame[frame["spent"] >= _START_UP * frame["spent"].max()]
+    if len(late):  # the first steep rise would flatten what is to be compared
+        ax.set_ylim(bottom=max(0.0, 100 * late["accuracy"].min() - 3))
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right", fontsize="small")
+
+
+def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None = None) -> Figure:
+    """Return a figure of a plan's curves, and of the accuracy that they were to reach, if any."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    draw_curves(axes, frame, xlabel)
+    if target is not None:  # which runs reach at costs that are far apart
+        axes.set_xscale("log")
+        axes.set_xlim(100 * frame["spent"].min(), 110 * frame["spent"].max())
+        axes.xaxis.set_major_formatter("{x:g}")
+        mark_target(axes, target)
+    axes.set_title(title)
+    return figure
+
+
+def applied_frame(
+    realised: CurvePoints, planned: CurvePoints, seed: int, planned_seed: int
+) -> pd.DataFrame:
+    """Return one row for each evaluated round of what came of a plan, and of the plan.
+
+    Columns: ``run`` (label), ``round``, ``accuracy`` (0 to 1). With one seed there is one run.
+    """
+    curves = {f"realised, seed {seed}": realised}
+    if seed != planned_seed:
+        curves[f"planned, seed {planned_seed}"] = planned
+    rows = [(label, r, accuracy) for label, points in curves.items() for r, _, accuracy in points]
+    return pd.DataFrame(rows, columns=["run", "round", "accuracy"])
+
+
+def draw_applied(
+    frame: pd.DataFrame, title: str, interval: tuple[int, float, float] | None
+) -> Figure:
+    """Return a figure of validation accuracy in percent against rounds.
+
+    Args:
+        frame: As of :func:`applied_frame`.
+        title: What was trained.
+        interval: The plan's, if it has one: round, lower and upper end, 0 to 1.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
+        style = "--" if position else "-"
+        axes.plot(run["round"], 100 * run["accuracy"], style, marker="o", markersize=3, label=label)
+    if interval:
+        round_, low, high = interval
+        label = f"{100 * LEVEL:.0f} % interval of the plan"
+        axes.errorbar(
+            [round_],
+            [50 * (low + high)],
+            yerr=[[50 * (high - low)]] * 2,
+            color="black",
+            capsize=4,
+            linestyle="none",
+            label=label,
+        )
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    return figure
+
+
+def front_frame(front: Sequence[FrontPoint]) -> pd.DataFrame:
+    """Return one row for each point of a front, cheapest first.
+
+    Columns: ``candidate`` (in words), ``rounds``, ``spent`` (fraction of the budget), ``accuracy``,
+    ``low`` and ``high`` (0 to 1).
+    """
+    rows = [{**vars(point), "candidate": str(point.candidate)} for point in front]
+    return pd.DataFrame(rows, columns=list(FrontPoint.__dataclass_fields__))
+
+
+def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
+    """Return a figure of the best accuracy within each cost, with its band, on a log axis."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    spent, percent = 100 * frame["spent"], 100 * frame[["low", "accuracy", "high"]]
+    axes.fill_between(spent, percent["low"], percent["high"], step="post", alpha=0.2)
+    axes.step(spent, percent["accuracy"], where="post", marker="o")
+    axes.set_xscale("log", subs=[2, 5])
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks("{x:g}")  # percent, not powers of ten
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.grid(alpha=0.3)
+    axes.set_title(title)
+    return figure

@@ -1,0 +1,63 @@
+"""Table of a plan: the recommendation, runners-up and baselines."""
+
+from __future__ import annotations
+
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.vectors.density import format_density
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+
+BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
+_SHORT = BASELINES | {"thesis_rule": "rule"}
+COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "time", "spent")
+
+
+def columns(plan: Plan) -> tuple[str, ...]:
+    """Return the columns of the plan's table: one more where candidates vary in more."""
+    shown = (plan.recommendation, *plan.runners_up)
+    return (*COLUMNS, "other") if any(o.candidate.other for o in shown) else COLUMNS
+
+
+def table_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the rows of the plan's table, in the order of ``columns``."""
+    rows = [_row(plan, "plan", plan.recommendation)]
+    rows += [_row(plan, f"#{i}", o) for i, o in enumerate(runners_up(plan), start=2)]
+    for name, title in _SHORT.items():
+        outcome = plan.baselines[name]
+        empty = (title, *["-"] * len(COLUMNS))
+        rows.append(_row(plan, title, outcome) if outcome else empty)
+    return [row[: len(columns(plan))] for row in rows]
+
+
+def has_ties(plan: Plan) -> bool:
+    """Return whether another run ties with the best of those shown."""
+    return sum(map(plan.ties, (plan.recommendation, *plan.runners_up))) >= 2
+
+
+def runners_up(plan: Plan) -> list[Outcome]:
+    """Return the runners-up that are not shown as baselines."""
+    baselines = {outcome.candidate for outcome in plan.baselines.values() if outcome}
+    return [outcome for outcome in plan.runners_up if outcome.candidate not in baselines]
+
+
+def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
+    candidate, test = outcome.candidate, outcome.test_accuracy
+    tied = has_ties(plan) and plan.ties(outcome) and outcome.expected <= plan.best_accuracy
+    return (
+        title,
+        str(candidate.rank),
+        format_density(candidate.down_density),
+        format_density(candidate.up_density),
+        str(outcome.rounds),
+        f"{100 * outcome.expected:.1f}{_half(outcome)}{'=' if tied else ' '}",
+        "" if test is None else f"{100 * test:.1f}",
+        format_bytes(outcome.total_bytes),
+        format_duration(outcome.simulated_s),
+        f"{100 * outcome.spent:.0f} %",
+        candidate.other,
+    )
+
+
+def _half(outcome: Outcome) -> str:
+    told = outcome.interval
+    return "" if told is None else f"±{50 * (told.high - told.low):.1f}"

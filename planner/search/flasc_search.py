@@ -1,0 +1,46 @@
+"""A reading of the search that FLASC's abstract mentions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from planner.candidates import Candidate
+from planner.search.scripted import Ledger, Script, Scripted
+
+
+@dataclass(frozen=True)
+class FlascSearch(Scripted):
+    """Compare pairs of configurations; raise the rank or a density while that helps.
+
+    This is our reading of an abstract, not the authors' algorithm: the abstract names no order,
+    no rungs and no stopping rule. It starts from the lowest rank and densities. The run that
+    stands is compared, at both horizons, with the one of the next higher rank, then of the next
+    higher download density, then of the next higher upload density; the first that is better
+    stands from then on. It ends where no raise is better or the effort finishes no other run.
+    """
+
+    def script(self) -> Script:
+        """Climb from the lowest candidate."""
+        ledger = Ledger(self)
+        standing, rises = min(self.affordable()), True
+        yield from ledger.finish([standing])
+        while rises:
+            rises = False
+            for raised in self._raised(standing):
+                yield from ledger.finish([raised])
+                done = raised in self.finished(ledger.curves)
+                if done and self._key(ledger, raised) < self._key(ledger, standing):
+                    standing, rises = raised, True
+                    break
+
+    def _key(self, ledger: Ledger, candidate: Candidate) -> tuple[float, float, Candidate]:
+        return self.order(candidate, ledger.score(candidate))
+
+    def _raised(self, standing: Candidate) -> Iterator[Candidate]:
+        """Yield the candidates of the next higher rank, download density and upload density."""
+        for knob in ("rank", "down_density", "up_density"):
+            value = getattr(standing, knob)
+            above = sorted({getattr(c, knob) for c in self.horizons if getattr(c, knob) > value})
+            raised = (replace(standing, **{knob: higher}) for higher in above)
+            yield from (c for c in list(raised)[:1] if c in self.horizons)

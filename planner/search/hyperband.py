@@ -1,0 +1,45 @@
+"""Hyperband (Li et al. 2018), with resumed runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+from planner.curves import History
+from planner.search.loop import Extension
+from planner.search.rungs import RUNGS, Ladder, most_starters
+from planner.search.terms import SearchTerms
+
+_ETA = 3
+
+
+@dataclass(frozen=True)
+class Hyperband(SearchTerms):
+    """Brackets of successive halving, from many short first runs to few whole ones.
+
+    A bracket that starts s rungs below the horizon has ceil(len(RUNGS) / (s + 1) * 3^s) starters,
+    or as many as the effort that is left takes through. Brackets run one after the other, over
+    fresh candidates, from the lowest first rung to the horizon and again, until nothing more can
+    be finished. Rungs are fractions of each candidate's own horizon.
+    """
+
+    def __post_init__(self) -> None:
+        _ = self.affordable()
+
+    def propose(self, history: History) -> Sequence[Extension]:
+        """Return the runs that the current bracket's rung lacks."""
+        fresh, left = self.affordable(), self.effort
+        for below in cycle(range(len(RUNGS) - 1, -1, -1)):
+            fresh = [c for c in fresh if self.horizons[c] <= left]
+            if not fresh:
+                break
+            count, rungs = math.ceil(len(RUNGS) / (below + 1) * _ETA**below), RUNGS[-below - 1 :]
+            starters = most_starters(fresh[:count], self, left, rungs, finalists=1)
+            climb = Ladder(self, starters, left, rungs).climb(history)
+            if climb.proposals:
+                return climb.proposals
+            left -= sum(climb.asked.values())
+            fresh = fresh[len(starters) :]
+        return []

@@ -1,0 +1,220 @@
+"""The race: halving whose survivors are chosen by what was seen and by what is forecast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from planner.candidates import Candidate
+from planner.curves import Curve, History
+from planner.forecasts.features import space_filling
+from planner.forecasts.forecast import Forecast, Trial, backtest, blended, fallen, forecast
+from planner.forecasts.smoothing import difference, smoothed
+from planner.search.halving import FINALISTS
+from planner.search.loop import Extension
+from planner.search.rungs import RUNGS, most_rounds
+from planner.search.scripted import Ledger, Script, Scripted
+
+NEWCOMERS = 0.5  # of the first rung's rounds
+PER_FINALIST = 11  # starters that a further finalist may not cost
+PAUSE = 0.6  # of its horizon, where a run on its last way is looked at again
+SLOTS = 2  # runs on their last way at a time
+_EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs are a third apart
+_LAST = len(RUNGS) - 1
+
+
+@dataclass(frozen=True)
+class Race(Scripted):
+    """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
+
+    Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
+    candidates that the model likes best by then, for up to half of that rung; where no starter has
+    left the accuracy that it began with, the model knows nothing and newcomers are spread. At each
+    rung those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the
+    accuracy forecast at their own horizons. The blend's weight is the largest that would have
+    ordered earlier rungs as well as any (:func:`planner.forecasts.forecast.backtest`), 0 where
+    forecasts mislead. As many go on as the effort that is left can take to the end.
+
+    From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
+    sharpens the forecasts that choose the next, by what each may reach: a deviation above what is
+    expected. They pause at ``PAUSE``, so that one that falls is left for another. Until one is
+    finished that did not fall, enough is kept to finish another one, be it a new one and short.
+
+    Where the effort does not suffice for all, starters are spread over ranks and densities, not
+    drawn: with ten or twenty of hundreds, a draw often leaves a region unseen, and accuracy is
+    smooth enough in them that near starters tell the same. The effort decides how many finish:
+    ``FINALISTS``, or fewer where these would leave less than ``PER_FINALIST`` starters to each.
+
+    Decisions look only at accuracies up to each rung, so that curves which other searches have
+    taken further change nothing, and a search may stop and go on anywhere.
+    """
+
+    spread: tuple[Candidate, ...] = field(init=False)
+    starters: tuple[Candidate, ...] = field(init=False)
+    finalists: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        order = tuple(space_filling(self.finishable(sorted(self.horizons)), self.seed))
+        counts = {n: self._count(order, n) for n in range(FINALISTS, 0, -1)}
+        enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
+        finalists = next(enough, 1)
+        count = counts[finalists]
+        if count < len(order):
+            count = max(1, round(count * (1 - NEWCOMERS)))
+        object.__setattr__(self, "spread", order)
+        object.__setattr__(self, "starters", order[:count])
+        object.__setattr__(self, "finalists", finalists)
+
+    def _count(self, order: Sequence[Candidate], finalists: int) -> int:
+        """Return how many starters can be taken to the end, one at least."""
+        horizons = [self.horizons[c] for c in order]
+        counts = range(len(order), 1, -1)
+        fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
+        return next(fits, 1)
+
+    def script(self) -> Script:
+        """Run the rungs, then finish the best."""
+        ledger = Ledger(self)
+        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
+        rungs = [self._first_trials(ledger)]
+        newcomers = self._newcomers(ledger, backtest(rungs))
+        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
+        alive: Sequence[Candidate] = [*self.starters, *newcomers]
+        for rung in range(1, _LAST):
+            ranked = self._ranked(ledger, alive, backtest(rungs))
+            alive = self._fitting(ledger, ranked, rung)
+            asked = {c: ledger.target(c, rung) for c in alive}
+            before = {c: ledger.curve(c) for c in alive}
+            made = self._forecast(ledger.curves, asked)
+            yield from ledger.ask(Extension(c, rounds) for c, rounds in asked.items())
+            rungs.append(self._trials(ledger, before, made))
+        yield from self._finals(ledger, backtest(rungs))
+
+    def _finals(self, ledger: Ledger, weight: float) -> Script:
+        """Finish runs, ``SLOTS`` at a time, till no other can be finished."""
+        learned = dict(ledger.curves)
+        while options := [c for c in ledger.curves if 0 < ledger.missing(c) <= ledger.left]:
+            ranked = self._ranked(ledger, options, weight, learned)
+            room = ledger.left - self._kept(ledger, ranked)
+            room = room if ledger.whole(ranked, room) else ledger.left
+            batch = [e.candidate for e in ledger.whole(ranked, room)][:SLOTS]
+            if not batch:  # all that could be finished have diverged
+                break
+            ends = ledger.whole(batch, room)
+            yield from ledger.ask([self._paused(ledger, end) for end in ends])
+        if not self._sound(ledger):
+            yield from ledger.finish(self._others(ledger))
+
+    def _sound(self, ledger: Ledger) -> bool:
+        """Return whether a run is finished that did not fall on the way."""
+        finished = self.finished(ledger.curves)
+        return not all(self._lost(ledger.curve(c)) for c in finished)
+
+    def _kept(self, ledger: Ledger, ranked: Sequence[Candidate]) -> int:
+        """Return rounds that finish another run than the leader's, should that fall."""
+        if self._sound(ledger):
+            return 0
+        others = (c for c in self.spread if c not in ranked[:1])
+        sound = (c for c in others if not self._lost(ledger.curve(c)))
+        return min((n for n in map(ledger.missing, sound) if n), default=0)
+
+    def _lost(self, curve: Curve) -> bool:
+        return curve.failed or fallen(curve, self.examples) > 0
+
+    def _paused(self, ledger: Ledger, end: Extension) -> Extension:
+        """Return a run's extension to its pause, or to its end if it has passed that."""
+        curve = ledger.curve(end.candidate)
+        pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
+        before = curve.rounds < pause < self.enough(end.candidate, curve)
+        return replace(end, rounds=pause) if before else end
+
+    def _forecast(
+        self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
+    ) -> dict[Candidate, Forecast]:
+        return forecast(known, asked, self.examples, max(self.horizons.values()), learned)
+
+    def _first_trials(self, ledger: Ledger) -> list[Trial]:
+        """Return trials of forecasts from the earlier part of the first rung to its end."""
+        rounds = {c: ledger.curve(c).rounds for c in _going(ledger, self.starters)}
+        early = {
+            c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
+        }
+        early = {c: curve for c, curve in early.items() if curve.evaluated}
+        made = self._forecast(early, {c: rounds[c] for c in early})
+        return self._trials(ledger, early, made)
+
+    def _trials(
+        self, ledger: Ledger, before: History, made: Mapping[Candidate, Forecast]
+    ) -> list[Trial]:
+        return [
+            Trial(_value(before[c]), made[c].of_measurement(self.examples), _value(ledger.curve(c)))
+            for c in _going(ledger, before)
+        ]
+
+    def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
+        """Return further candidates for the first rung, as far as its rounds go."""
+        told = weight and self._risen(ledger)
+        others = self._others(ledger) if told else self._unseen(ledger)
+        ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
+        spent = self.effort - ledger.left
+        spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
+        costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
+        return others[: int(np.searchsorted(costs, spare, side="right"))]
+
+    def _risen(self, ledger: Ledger) -> bool:
+        """Return whether a run has left the accuracy that it began with: else none tells much."""
+        seen = (ledger.curve(c) for c in _going(ledger, self.starters))
+        rises = ((_value(curve), curve.accuracies[0]) for curve in seen)
+        return any(now - begun > difference(now, self.examples) for now, begun in rises)
+
+    def _unseen(self, ledger: Ledger) -> list[Candidate]:
+        return [c for c in self.spread if c not in ledger.curves]
+
+    def _others(self, ledger: Ledger) -> list[Candidate]:
+        """Return the candidates without a run, those first that the model likes best."""
+        others = self._unseen(ledger)
+        made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
+        return sorted(others, key=lambda c: (-made[c].mean, self.nbytes[c], c)) if made else others
+
+    def _ranked(
+        self,
+        ledger: Ledger,
+        alive: Iterable[Candidate],
+        weight: float,
+        learned: History | None = None,
+    ) -> list[Candidate]:
+        """Return who has not diverged, best first by the blend of what is seen and forecast.
+
+        In the finals, where hyper-parameters are those of before (``learned``), hope counts too.
+        """
+        alive = _going(ledger, alive)
+        horizons = {c: self.horizon(c, ledger.curve(c)) for c in alive}
+        made = self._forecast(ledger.curves, horizons, learned)
+        hope = 0 if learned is None else 1
+        foretold = [made[c].mean + hope * made[c].sd for c in alive]
+        ranks = blended([_value(ledger.curve(c)) for c in alive], foretold, weight)
+        by = dict(zip(alive, ranks.tolist(), strict=True))
+        return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
+
+    def _fitting(self, ledger: Ledger, ranked: list[Candidate], rung: int) -> list[Candidate]:
+        """Return the leaders that the effort can take to the end, one of them at least."""
+        for count in range(len(ranked), 1, -1):
+            horizons = [self.horizon(c, ledger.curve(c)) for c in ranked[:count]]
+            spent = sum(ledger.curve(c).rounds for c in ranked[:count])
+            if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.left:
+                return ranked[:count]
+        return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
+
+
+def _going(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates whose runs were evaluated and have not diverged."""
+    curves = {c: ledger.curve(c) for c in candidates}
+    return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]
+
+
+def _value(curve: Curve) -> float:
+    """Return the smoothed accuracy at a curve's end."""
+    return smoothed(curve.evaluated, curve.accuracies, curve.rounds)

@@ -1,0 +1,16 @@
+"""Random search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.search.scripted import Ledger, Script, Scripted
+
+
+@dataclass(frozen=True)
+class RandomSearch(Scripted):
+    """Random candidates, each trained to its horizon, till the effort ends."""
+
+    def script(self) -> Script:
+        """Finish candidates in a random order."""
+        yield from Ledger(self).finish(self.affordable())

@@ -1,0 +1,116 @@
+"""Climbing rungs: the best third of the runs on each goes on to the next.
+
+Rungs are fractions of each candidate's own horizon, and runs are resumed. Decisions look only at
+accuracies within each rung, so that curves which other searches have taken further change nothing.
+How far the last rung goes follows from the bytes of the rounds before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from planner.candidates import Candidate
+from planner.curves import Curve, History
+from planner.search.loop import Extension
+from planner.search.terms import SearchTerms
+
+RUNGS = (Fraction(1, 27), Fraction(1, 9), Fraction(1, 3), Fraction(1))
+KEPT = Fraction(1, 3)
+
+
+@dataclass(frozen=True)
+class Climb:
+    """Where a climb stands.
+
+    Attributes:
+        proposals: Runs that the current rung lacks; empty after the last.
+        asked: The furthest round that was asked for, the proposals included, by candidate.
+    """
+
+    proposals: Sequence[Extension]
+    asked: Mapping[Candidate, int]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs that some starters climb, within an effort of rounds.
+
+    At least ``finalists`` reach the last rung, if the effort allows.
+    """
+
+    terms: SearchTerms
+    starters: Sequence[Candidate]
+    effort: int
+    rungs: Sequence[Fraction] = RUNGS
+    finalists: int = 1
+
+    def climb(self, history: History) -> Climb:
+        """Return where the climb stands."""
+        terms, alive = self.terms, self.starters
+        asked: dict[Candidate, int] = {}
+        for rung in self.rungs:
+            known = {c: history.get(c, Curve()) for c in alive}
+            targets = {c: terms.snap(_up(terms.horizons[c], rung)) for c in alive}
+            if rung == 1:
+                alive, targets = self._last(alive, known, asked)
+            asked |= targets
+            lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
+            if lacking:
+                return Climb([Extension(c, targets[c]) for c in lacking], asked)
+            ranked = sorted(alive, key=lambda c: terms.order(c, known[c].at(targets[c])))
+            alive = ranked[: survivors(len(ranked), self.finalists)]
+        return Climb([], asked)
+
+    def _last(
+        self, ranked: Sequence[Candidate], known: History, asked: Mapping[Candidate, int]
+    ) -> tuple[Sequence[Candidate], dict[Candidate, int]]:
+        """Return the best candidates whose horizons the effort suffices for, and these.
+
+        One at least goes on, as far as it was predicted to get.
+        """
+        terms = self.terms
+        horizons = {c: max(known[c].horizon or terms.horizons[c], asked.get(c, 0)) for c in ranked}
+        left = self.effort - sum(asked.values())
+        for count in range(len(ranked), 0, -1):
+            alive = ranked[:count]
+            if sum(horizons[c] - asked.get(c, 0) for c in alive) <= left:
+                break
+        most = {c: min(horizons[c], asked.get(c, 0) + left) for c in alive}
+        return alive, {c: max(terms.snap(rounds), asked.get(c, 0)) for c, rounds in most.items()}
+
+
+def most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], finalists: int) -> int:
+    """Return the most rounds that runs of these horizons can take through these rungs."""
+    total, before = 0, Fraction(0)
+    alive = sorted(horizons, reverse=True)
+    for rung in rungs:
+        total += sum(_up(h, rung) - _up(h, before) for h in alive)
+        alive, before = alive[: survivors(len(alive), finalists)], rung
+    return total
+
+
+def _up(horizon: int, rung: Fraction) -> int:
+    """Return ceil(horizon * rung), in integers: a product of fractions takes ten times as long."""
+    return -(-horizon * rung.numerator // rung.denominator)
+
+
+def most_starters(
+    order: Sequence[Candidate],
+    terms: SearchTerms,
+    effort: int,
+    rungs: Sequence[Fraction],
+    finalists: int,
+) -> Sequence[Candidate]:
+    """Return as many of the first candidates as an effort surely takes through these rungs."""
+    horizons = [terms.horizons[c] for c in order]
+    counts = range(len(order), 0, -1)
+    fits = (n for n in counts if most_rounds(horizons[:n], rungs, finalists) <= effort)
+    return order[: next(fits, 0)]
+
+
+def survivors(count: int, finalists: int) -> int:
+    """Return how many of a rung's candidates go on."""
+    return min(count, max(finalists, math.ceil(count * KEPT)))
