@@ -18,6 +18,7 @@ from statistics import median
 
 import pytest
 import simpy
+from places import EXPERIMENTS
 
 from floss_sim import RunConfig, floss, load_profile, load_task, size_only
 from floss_sim.network import NetworkProfile
@@ -25,7 +26,7 @@ from floss_sim.runs.retiming import retime
 from floss_sim.runs.size_only_learner import SameExamples, SizeOnlyLearner
 from floss_sim.simulator import simulate, wait_all
 
-CASE = Path(__file__).parents[2] / "experiments" / "scale" / "case.py"
+CASE = EXPERIMENTS / "scale" / "case.py"
 MOBILE = str(CASE.with_name("mobile.toml"))
 NETWORKS = ("lte", MOBILE)
 # Of a client: its start and end, both legs (the last bit, its arrival), training, the server's

@@ -11,18 +11,18 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from places import EXPERIMENTS
 
 from floss_sim.vectors.density import kept_count
 from floss_sim.vectors.layout import WEIGHT, Layout, TensorSpec
 from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import VALUE_CODES, decode, encode
 
-STUDY = Path(__file__).parents[2] / "experiments" / "wire"
+STUDY = EXPERIMENTS / "wire"
 VIT_ENTRIES = 589_824  # rank 16 on q and v of ViT-B/16
 MOST_BYTES_AN_ENTRY = 40  # 4 GB at 100,000,000 entries
 Row = dict[str, Any]

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from places import EXPERIMENTS
 
 from floss_sim import RunConfig, floss, load_task
 from floss_sim.training import join_side_by_side
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "training_speed"
+FOLDER = EXPERIMENTS / "training_speed"
 
 
 @pytest.fixture

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+from places import EXPERIMENTS
 
 from floss_sim.methods import dense
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import load_task
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "real_grid"
+FOLDER = EXPERIMENTS / "real_grid"
 RUN = {"method": "floss", "rank": 4, "down_density": 1.0, "up_density": 0.25}
 
 

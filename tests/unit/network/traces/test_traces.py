@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import SHARED
 
 from floss_sim.errors import ProfileError
 from floss_sim.network.traces.rate_trace import AtEnd, RateTrace
 from floss_sim.network.traces.trace_files import read_trace
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "network_traces"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real traces at {SHARED}")
+TRACES = SHARED / "network_traces"
+needs_shared = pytest.mark.skipif(not TRACES.is_dir(), reason=f"no real traces at {TRACES}")
 
 STARTS, RATES = (0.0, 1.0, 3.0), (10.0, 0.0, 4.0)  # an outage in the middle; 10 + 0 + 8 bits
 REPEAT = RateTrace(STARTS, RATES, 5.0, "repeat")
@@ -327,7 +328,7 @@ def test_a_bin_of_no_whole_milliseconds_is_refused(tmp_path: Path, bin_s: float)
     ],
 )
 def test_a_real_trace_delivers_its_bits(tmp_path: Path, name: str, trace: str, rate_column: str):
-    with gzip.open(SHARED / f"{name}.csv.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(TRACES / f"{name}.csv.gz", "rt", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["trace"] == trace]
     rows = [row for row in rows if row.get("direction", "down") == "down"]
     text = "\n".join(f"{row['t_s']},{row[rate_column]}" for row in rows)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import SHARED
 
 from floss_sim.network import load_profile
 from floss_sim.network.measured.fitting import fit_classes, report
 from floss_sim.network.measured.speed_tests import Reading, read_speed_tests
 from floss_sim.tasks import load_task, partition
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real data at {SHARED}")
 STORIES = SHARED / "stories260K-hf"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from places import SHARED
 from tiny_models import AUTO, CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
@@ -21,7 +22,7 @@ from floss_sim.wire import encode
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
-STORIES = Path(__file__).parents[2].parent / "shared" / "data" / "stories260K-hf"
+STORIES = SHARED / "stories260K-hf"
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import EXPERIMENTS
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "real_links"
+FOLDER = EXPERIMENTS / "real_links"
 HEAD = (
     "case,direction,connection,clients,client,payload_bytes,client_bits_per_s,client_burst_bytes,"
     "server_bits_per_s,server_burst_bytes,server_queue,repetition,started_s,first_byte_s,seconds,"

@@ -11,11 +11,12 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from places import EXPERIMENTS
 
 from planner.candidates import Candidate, grid
 from planner.search import STRATEGIES
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "search_benchmark"
+FOLDER = EXPERIMENTS / "search_benchmark"
 GRID = grid((4, 16), (1.0, 0.25), (1.0, 1 / 16))
 ROUNDS = (1, 2, 5, *range(10, 401, 10))
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from places import EXPERIMENTS
 
 from planner.execution.curve_store import last_evaluated_round
 from planner.search import STRATEGIES
 from planner.search.loop import Extension
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "search_benchmark"
+FOLDER = EXPERIMENTS / "search_benchmark"
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
