@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from floss_sim import RunConfig, load_task
 from floss_sim.fingerprints import fingerprint
 from floss_sim.plots.figure import save
+from floss_sim.protocol import LearnerIdentity
 from floss_sim.training import resolve_device
 from planner.candidates import Candidate
 from planner.execution.curve_store import CurveStore, default_root
@@ -46,7 +47,7 @@ def main() -> None:
         for seed in inputs["seeds"]
     }
     wanted = fingerprint(
-        {"inputs": inputs, "runs": [c.trajectory("", "cpu", 1) for c in runs.values()]}
+        {"inputs": inputs, "runs": [c.trajectory(LearnerIdentity("")) for c in runs.values()]}
     )[:16]
     data = HERE / "results.csv"
     if not data.exists() or read(data)[0]["fingerprint"] != wanted:

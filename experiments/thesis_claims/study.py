@@ -35,7 +35,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Learner
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.tasks import Task
-from floss_sim.training import learner_kind, test_metrics
+from floss_sim.training import learner_identity, test_metrics
 from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
@@ -213,8 +213,8 @@ def train(job: Job) -> float:
     failed = job.path.with_suffix(".diverged.json")
     if failed.exists():
         return 0.0
-    kind = learner_kind(job.config)
-    folder = RunFolder.open(job.path, job.config.description(kind, "cpu", 1))
+    learner = learner_identity(job.config)
+    folder = RunFolder.open(job.path, job.config.description(learner))
     with folder.lock():
         if folder.committed().rounds < job.rounds:
             try:

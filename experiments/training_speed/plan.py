@@ -23,7 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from floss_sim.training import learner_kind, limits_of, open_learner
+from floss_sim.protocol import LearnerIdentity
+from floss_sim.training import learner_identity, limits_of, open_learner
 from planner import session
 from planner.execution import curve_store, workers
 from planner.execution.parallelism import Cores
@@ -42,10 +43,10 @@ def as_before() -> None:
     def opened(config: Any, device: str, threads: int, **_: Any) -> Any:
         return open_learner(config, device, threads, "sequential")
 
-    def kind(config: Any, device: str) -> str:
-        return learner_kind(config, "sequential", device)
+    def identity(config: Any, device: str, threads: int) -> LearnerIdentity:
+        return learner_identity(config, "sequential", device, threads)
 
-    vars(curve_store).update(open_learner=opened, learner_kind=kind)
+    vars(curve_store).update(open_learner=opened, learner_identity=identity)
     vars(workers).update(limits_of=lambda device: replace(limits_of(device), max_runs=1))
     if multiprocessing.parent_process():  # a worker: the planner itself needs no torch
         from floss_sim.training.learners import build

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import learner_kind
+from floss_sim.training import learner_identity
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import train_all
 
@@ -46,7 +46,7 @@ def one_by_one(learner: str) -> Callable[[Path, list[RunConfig], int], None]:
     def play(root: Path, configs: list[RunConfig], rounds: int) -> None:
         network = load_profile("paper-200-20")
         for number, config in enumerate(configs):
-            about = config.description(learner_kind(config, learner, "cpu"), "cpu", 1)
+            about = config.description(learner_identity(config, learner, "cpu"))
             folder = RunFolder.open(root / str(number), about)
             at = {n for n in range(1, rounds + 1) if last_evaluated_round(n) == n}
             with folder.lock():

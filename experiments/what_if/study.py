@@ -28,7 +28,7 @@ from floss_sim.network.changes import all_changed
 from floss_sim.network.transport import Transport
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.simulator import parse_policy
-from floss_sim.training import learner_kind
+from floss_sim.training import learner_identity
 from floss_sim.units import format_bytes, format_duration
 
 HERE = Path(__file__).parent
@@ -85,7 +85,7 @@ def train(inputs: Row, method: Row, seed: int, policy: Row | None = None) -> Pat
     name = f"{(policy or method)['label']}-seed{seed}"
     path = RUNS / re.sub(r"[^A-Za-z0-9.]+", "-", name)
     shaped = conditions(profile, rule)
-    folder = RunFolder.open(path, config.description(learner_kind(config), "cpu", 1, shaped))
+    folder = RunFolder.open(path, config.description(learner_identity(config), shaped))
     with folder.lock():
         if folder.committed().rounds < rounds:
             print(f"training {path.name}", file=sys.stderr)

@@ -35,6 +35,7 @@ from floss_sim.cli.run_summary import finish, summary_table
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
+from floss_sim.protocol import LearnerIdentity
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.runs.config import RunConfig
@@ -199,7 +200,8 @@ def run(
     chosen_learner = choose_learner(config, learner, place)
     if chosen_learner.reason:
         Console(stderr=True).print(chosen_learner.reason)
-    folder = RunFolder.open(path, config.description(chosen_learner.kind, place, threads, shaped))
+    trains = LearnerIdentity(chosen_learner.kind, place, threads)
+    folder = RunFolder.open(path, config.description(trains, shaped))
     with folder.lock():
         record = _run_with_progress(
             config, profile, rule, folder, rounds, eval_every, place, threads, learner

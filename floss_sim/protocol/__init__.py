@@ -3,7 +3,7 @@
 Everything that passes is a frozen value that can be printed, saved and made by hand in a test.
 """
 
-from floss_sim.protocol.learner import Learner, Metrics, Snapshot
+from floss_sim.protocol.learner import Learner, LearnerIdentity, Metrics, Snapshot
 from floss_sim.protocol.messages import NO_STATE, Arrival, ClientState, Dispatch, Upload
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ClientState",
     "Dispatch",
     "Learner",
+    "LearnerIdentity",
     "Metrics",
     "Snapshot",
     "Upload",

@@ -17,6 +17,29 @@ from floss_sim.protocol.messages import (
 
 
 @dataclass(frozen=True)
+class LearnerIdentity:
+    """What of a learner belongs to a trajectory: other ones differ in the last bits of a result.
+
+    Attributes:
+        kind: The kind of the learner, such as ``"torch-bank-64"``.
+        device: The kind of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        threads: Threads of one training process.
+    """
+
+    kind: str
+    device: str = "cpu"
+    threads: int = 1
+
+    def settings(self) -> dict[str, Any]:
+        """Return the identity as the keys of a trajectory."""
+        return {"learner": self.kind, "device": self.device, "threads": self.threads}
+
+    def describe(self) -> str:
+        """Return the identity in words."""
+        return f"{self.kind} on {self.device} with {self.threads} thread(s)"
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Accuracy (0 to 1) and mean cross-entropy on the validation split.
 
@@ -54,6 +77,10 @@ class Learner(Protocol):
     between rounds. ``train`` is a pure function of its arguments and of named random streams, so
     that a learner may compute all that is under way when the first dispatch is asked for.
     """
+
+    @property
+    def identity(self) -> LearnerIdentity:
+        """What of it belongs to the trajectory."""
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the newest version, encoded for this client, now."""

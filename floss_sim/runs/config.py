@@ -14,6 +14,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.families import check_kind, resolve_targets
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method
+from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
@@ -165,47 +166,37 @@ class RunConfig:
         rank = f"rank {self.rank}, " if self.method.trains in ADAPTED else ""
         return rank + self.method.describe()
 
-    def trajectory(self, learner: str, device: str, threads: int) -> dict[str, Any]:
+    def trajectory(self, learner: LearnerIdentity) -> dict[str, Any]:
         """Return the ingredients of the trajectory fingerprint.
 
         They leave out the number of rounds and the network: a longer run continues a shorter
         one, and when a round waits for all its clients, time cannot change what is learned.
 
         Args:
-            learner: Kind of the learner, such as ``"torch-bank-64"``.
-            device: Kind of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-            threads: Threads of one training process.
+            learner: Who trains.
         """
         return {
             **self.settings(),
             "layout": self.layout.digest.hex(),
             "data": self.task.content.digest,
             "backbone": self.task.backbone_hash,
-            "learner": learner,
-            "device": device,
-            "threads": threads,
+            **learner.settings(),
             "versions": dict(_installed()),
             "code_schema": CODE_SCHEMA,
             "record_version": RECORD_VERSION,
         }
 
     def description(
-        self,
-        learner: str,
-        device: str,
-        threads: int,
-        conditions: Mapping[str, Any] | None = None,
+        self, learner: LearnerIdentity, conditions: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return what a run folder's ``run.json`` says of this run.
 
         Args:
-            learner: As of :meth:`trajectory`, likewise the next two.
-            device: Its kind.
-            threads: Of one training process.
+            learner: Who trains.
             conditions: Network and policy where they shape training (``run.conditions``).
         """
         _ = self.clients  # a partition that cannot be is refused before anything is written
-        trajectory = {**self.trajectory(learner, device, threads), **(conditions or {})}
+        trajectory = {**self.trajectory(learner), **(conditions or {})}
         return {
             "record_version": RECORD_VERSION,
             "floss_sim": version("floss-sim"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 
-from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.errors import NonFiniteUpdateError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.protocol import Learner, Metrics
+from floss_sim.protocol import Learner, LearnerIdentity, Metrics
 from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.calibration import UNCALIBRATED, Calibration
@@ -56,10 +56,12 @@ def run(
         clock: Host seconds of this run, which the folder notes.
 
     Raises:
-        RecordError: The folder cannot be read or written.
+        RecordError: The folder cannot be read or written, or is of another learner.
         NonFiniteUpdateError: A client's update is not finite.
     """
     policy = (policy or wait_all()).checked(config.server.cohort)
+    if folder:
+        _check_learner(folder, learner.identity)
     done = folder.committed().rounds if folder else 0
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
@@ -106,6 +108,17 @@ def size_only(
     examples = config.client_examples() if examples is None else examples
     learner = SizeOnlyLearner(config.layout, config.method, examples, calibration)
     return run(config, profile, learner, rounds=rounds)
+
+
+def _check_learner(folder: RunFolder, learner: LearnerIdentity) -> None:
+    """Raise RecordError unless a folder's trajectory names this learner."""
+    found = {key: folder.description["trajectory"].get(key) for key in learner.settings()}
+    if found != learner.settings():
+        named = LearnerIdentity(found["learner"], found["device"], found["threads"])
+        raise RecordError(
+            f"{folder.path} is of learner {named.describe()}, but {learner.describe()} was to "
+            "train; choose another folder"
+        )
 
 
 def _outcomes(

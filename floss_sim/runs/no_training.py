@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from floss_sim.protocol import (
     Arrival,
     Dispatch,
+    LearnerIdentity,
     Metrics,
     Snapshot,
 )
@@ -14,6 +15,8 @@ from floss_sim.protocol import (
 
 class NoTraining:
     """Base class of learners that do not train: keeps only the version number."""
+
+    identity = LearnerIdentity("no-training")
 
     def __init__(self) -> None:
         self.version = 0

@@ -9,6 +9,7 @@ from floss_sim.protocol import (
     NO_STATE,
     ClientState,
     Dispatch,
+    LearnerIdentity,
     Metrics,
     Upload,
 )
@@ -23,6 +24,8 @@ class ReplayLearner(NoTraining):
         record: The run.
         clients: What each client keeps after it; no earlier state is ever looked at.
     """
+
+    identity = LearnerIdentity("replay")
 
     def __init__(self, record: RunRecord, clients: Mapping[int, ClientState] | None = None) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from floss_sim.protocol import (
     ClientState,
     Dispatch,
     Learner,
+    LearnerIdentity,
     Metrics,
     Snapshot,
     Upload,
@@ -32,6 +33,11 @@ class ResumingLearner:
         self._in_flight = {dispatch.sequence: dispatch for dispatch in snapshot.in_flight}
         self._left = record.rounds.num_rows
         self._awake = False
+
+    @property
+    def identity(self) -> LearnerIdentity:
+        """That of the live learner."""
+        return self._live.identity
 
     def _now(self) -> Learner:
         return self._recorded if self._left else self._awakened()

@@ -11,6 +11,7 @@ from floss_sim.protocol import (
     Arrival,
     ClientState,
     Dispatch,
+    LearnerIdentity,
     Upload,
 )
 from floss_sim.runs.calibration import UNCALIBRATED, Calibration
@@ -48,6 +49,8 @@ class SizeOnlyLearner(NoTraining):
         examples: Local examples of each client, epochs included, by client number.
         calibration: How real sizes relate to predicted ones.
     """
+
+    identity = LearnerIdentity("size-only")
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floss_sim.training.device import DEVICES, resolve_device
-from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learner, learner_kind
+from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learner, learner_identity
 from floss_sim.training.side_by_side.limits import limits_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = [
     "choose_learner",
     "export_adapter",
     "join_side_by_side",
-    "learner_kind",
+    "learner_identity",
     "limits_of",
     "open_learner",
     "resolve_device",

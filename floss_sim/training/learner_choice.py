@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from floss_sim.errors import ConfigError
+from floss_sim.protocol import LearnerIdentity
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.device import check_precision
 from floss_sim.training.memory_bounds import pass_clients
@@ -55,9 +56,20 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
             reason = f"{tensor.name} cannot be stacked for all clients: they train one by one"
             return LearnerChoice(SEQUENTIAL, 1, reason)
     chunk = pass_clients(config, device)
-    return LearnerChoice(f"torch-bank-{chunk}", chunk)
+    return LearnerChoice(bank_kind(chunk), chunk)
 
 
-def learner_kind(config: RunConfig, learner: str = "bank", device: str = "cpu") -> str:
-    """Return what the learner of a run is called in fingerprints."""
-    return choose_learner(config, learner, device).kind
+def bank_kind(chunk: int) -> str:
+    """Return what the bank's learner of passes of at most ``chunk`` clients is called."""
+    return f"torch-bank-{chunk}"
+
+
+def learner_identity(
+    config: RunConfig, learner: str = "bank", device: str = "cpu", threads: int = 1
+) -> LearnerIdentity:
+    """Return who trains a run, before there is a learner; arguments as of ``open_learner``.
+
+    Raises:
+        ConfigError: As :func:`choose_learner`.
+    """
+    return LearnerIdentity(choose_learner(config, learner, device).kind, device, threads)

@@ -19,7 +19,7 @@ from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run
-from floss_sim.training import join_side_by_side, learner_kind, open_learner, test_metrics
+from floss_sim.training import join_side_by_side, learner_identity, open_learner, test_metrics
 
 _RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
 _EVERY = 10
@@ -75,8 +75,8 @@ class CurveStore:
         return RunFolder.read(path) if (path / "run.json").exists() else None
 
     def _describe(self, config: RunConfig) -> dict[str, Any]:
-        kind = learner_kind(config, device=self.device)
-        return config.description(kind, self.device, self.threads)
+        learner = learner_identity(config, device=self.device, threads=self.threads)
+        return config.description(learner)
 
     def _path(self, description: Mapping[str, Any]) -> Path:
         return self.root / str(description["fingerprint"])[:32]

@@ -29,7 +29,7 @@ def account(monkeypatch, capfd, tmp_path: Path):
 
 def record(config: RunConfig, network: str) -> None:
     """Write a run of three rounds to the folder ``runs/made``."""
-    folder = RunFolder.open(Path("runs/made"), config.description("counting", "cpu", 1, {}))
+    folder = RunFolder.open(Path("runs/made"), config.description(CountingLearner.identity))
     with folder.lock():
         run(config, load_profile(network), CountingLearner(), rounds=3, folder=folder)
 

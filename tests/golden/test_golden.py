@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run, size_only
-from floss_sim.training import learner_kind
+from floss_sim.training import learner_identity
 
 HERE = Path(__file__).parent
 
@@ -33,7 +33,7 @@ def trained() -> dict[str, object]:
     record = run(chosen, load_profile("lte"), open_learner(chosen, "cpu"), rounds=12, eval_every=4)
     curve = record.evaluated()
     return {
-        "environment": chosen.trajectory(learner_kind(chosen), "cpu", 1)["versions"],
+        "environment": chosen.trajectory(learner_identity(chosen))["versions"],
         "loss": curve["loss"].to_pylist(),
         "total_bytes": curve["total_bytes"].to_pylist(),
     }

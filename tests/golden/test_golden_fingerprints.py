@@ -17,6 +17,7 @@ from floss_sim import RunConfig, load_profile, load_task
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile, packaged_profiles
+from floss_sim.protocol import LearnerIdentity
 from floss_sim.runs.conditions import conditions, timing_of
 from floss_sim.simulator import buffered, deadline, first_k, wait_all
 from planner.question.origin import Origin
@@ -52,7 +53,7 @@ def trajectories() -> dict[str, str]:
     task = load_task("digits")
 
     def mark(config: RunConfig, learner: str, network: dict[str, Any] | None = None) -> str:
-        found = config.trajectory(learner, "cpu", 1) | (network or {})
+        found = config.trajectory(LearnerIdentity(learner)) | (network or {})
         return fingerprint({**found, "versions": {}, "code_schema": 0})
 
     runs = {

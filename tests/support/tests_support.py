@@ -6,12 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from floss_sim.protocol import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.protocol import (
+    Arrival,
+    ClientState,
+    Dispatch,
+    LearnerIdentity,
+    Metrics,
+    Snapshot,
+    Upload,
+)
 from floss_sim.runs.no_training import NoTraining
 
 
 class FakeLearner(NoTraining):
     """Fixed sizes; remembers in which order it was called, and with what."""
+
+    identity = LearnerIdentity("counting")
 
     def __init__(self, down: int = 1000, up: int = 100, examples: int = 10) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Metrics
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.bank.model import BankModel
 from floss_sim.training.bank.updates import Update
+from floss_sim.training.learner_choice import bank_kind
 from floss_sim.training.learners.passes import Passes
 from floss_sim.training.learners.prefetch import Prefetch
 from floss_sim.training.learners.torch_learner import TorchLearner
@@ -62,7 +63,7 @@ class BankLearner(TorchLearner):
         ranks: bool | None = None,
         ahead: bool | None = None,
     ) -> None:
-        super().__init__(config, model)
+        super().__init__(config, model, bank_kind(chunk))
         cuda = model.device.type == "cuda"
         ranks = cuda if ranks is None else ranks
         ahead = grid is None and (cuda if ahead is None else ahead)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from floss_sim.protocol import Dispatch
 from floss_sim.runs.config import RunConfig
+from floss_sim.training.learner_choice import SEQUENTIAL
 from floss_sim.training.learners.torch_learner import TorchLearner
 from floss_sim.training.local_sgd import train_locally
 from floss_sim.training.models.flat_model import FlatModel
@@ -14,7 +15,7 @@ class SequentialLearner(TorchLearner):
     """Trains the clients of a run one after another on one model."""
 
     def __init__(self, config: RunConfig, model: FlatModel) -> None:
-        super().__init__(config, model)
+        super().__init__(config, model, SEQUENTIAL)
         self._model = model
 
     def _update(self, dispatch: Dispatch) -> Vector:

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods import Exchange, MaskHistory, MaskLedger
-from floss_sim.protocol import Arrival, ClientState, Dispatch, Metrics, Snapshot, Upload
+from floss_sim.protocol import (
+    Arrival,
+    ClientState,
+    Dispatch,
+    LearnerIdentity,
+    Metrics,
+    Snapshot,
+    Upload,
+)
 from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.device_data import on_device
@@ -29,13 +37,16 @@ class TorchLearner(ABC):
     Args:
         config: The run.
         model: Of the run's layout; its vector is overwritten.
+        kind: The kind of the learner in fingerprints.
 
     Attributes:
+        identity: Who trains: the kind, the model's device, and this thread's threads of torch.
         diagnose: Whether evaluation measures dense P, too.
     """
 
-    def __init__(self, config: RunConfig, model: Measured) -> None:
+    def __init__(self, config: RunConfig, model: Measured, kind: str) -> None:
         self.config = config
+        self.identity = LearnerIdentity(kind, model.device.type, torch.get_num_threads())
         self.diagnose = True
         self.layout = config.layout
         self.method = config.method

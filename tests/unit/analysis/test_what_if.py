@@ -19,7 +19,7 @@ ROWS = [(None, 40_000, 20_000, 0.0), (0.5, 40_000, 4000, 0.0), (0.75, 4000, 400_
 
 def recorded(path: Path, config: RunConfig, profile: NetworkProfile, rounds: int = 12) -> RunFolder:
     """Simulate a run into a folder."""
-    folder = RunFolder.open(path, config.description("counting", "cpu", 1))
+    folder = RunFolder.open(path, config.description(CountingLearner.identity))
     run(config, profile, CountingLearner(), rounds=rounds, folder=folder, eval_every=5)
     return folder
 
@@ -77,7 +77,7 @@ def test_an_interrupted_run_is_retimed_as_far_as_it_is_committed(
                 raise KeyboardInterrupt
             return super().aggregate(arrivals)
 
-    folder = RunFolder.open(tmp_path / "run", sparse_digits.description("counting", "cpu", 1))
+    folder = RunFolder.open(tmp_path / "run", sparse_digits.description(CountingLearner.identity))
     with pytest.raises(KeyboardInterrupt):
         run(sparse_digits, paper, Dies(), rounds=9, folder=folder, commit_every_s=0)
     (configuration,) = replayable([folder.path], "lte").configurations

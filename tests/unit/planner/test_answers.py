@@ -12,6 +12,7 @@ import planner.answers
 from floss_sim import load_profile, load_task, run
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
+from floss_sim.training import learner_identity
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.candidates import Candidate, grid
 from planner.decisions.stored_choice import best_early_stop, best_stored
@@ -43,12 +44,11 @@ def stored(asked: Request, root: Path, rounds: dict[Candidate, int]) -> CurveSto
     """Return a store that holds made-up runs of some candidates."""
     store = CurveStore(root, "cpu")
     for candidate, count in rounds.items():
-        folder = store.folder(asked.config(candidate))
+        config, learner = asked.config(candidate), CountingLearner()
+        learner.identity = learner_identity(config)  # it stands for the store's
+        folder = store.folder(config)
         with folder.lock():
-            run(
-                asked.config(candidate), asked.profile, CountingLearner(), rounds=count,
-                folder=folder, eval_every=1,
-            )  # fmt: skip
+            run(config, asked.profile, learner, rounds=count, folder=folder, eval_every=1)
     return store
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods import Method, dense, floss
+from floss_sim.protocol import LearnerIdentity
 from floss_sim.runs import config as config_module
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import load_task
@@ -22,7 +23,11 @@ def config(write_task) -> RunConfig:
 
 def text(config: RunConfig, learner: str = "torch", device: str = "cpu", threads: int = 1) -> str:
     """Return the ingredients as the text that a fingerprint is taken from."""
-    return json.dumps(config.trajectory(learner, device, threads), sort_keys=True, allow_nan=False)
+    return json.dumps(
+        config.trajectory(LearnerIdentity(learner, device, threads)),
+        sort_keys=True,
+        allow_nan=False,
+    )
 
 
 # of
@@ -299,16 +304,16 @@ def test_a_run_that_has_been_used_equals_one_that_has_not(config: RunConfig):
 
 
 def test_the_description_names_the_run_in_plain_values(config: RunConfig):
-    description = config.description("torch", "cpu", 2)
+    description = config.description(LearnerIdentity("torch", "cpu", 2))
     assert json.loads(json.dumps(description)) == description
     assert description["method"] == "floss"
-    assert description["trajectory"] == config.trajectory("torch", "cpu", 2)
+    assert description["trajectory"] == config.trajectory(LearnerIdentity("torch", "cpu", 2))
     assert len(description["fingerprint"]) == 64
 
 
 def test_the_fingerprint_follows_the_trajectory_alone(config: RunConfig):
     def fingerprint(run: RunConfig) -> str:
-        return run.description("torch", "cpu", 1)["fingerprint"]
+        return run.description(LearnerIdentity("torch"))["fingerprint"]
 
     assert fingerprint(config) == fingerprint(config.with_())
     assert fingerprint(config) != fingerprint(config.with_(client={"epochs": 1}))

@@ -17,7 +17,7 @@ COLUMNS = ("rounds", "transfers")
 
 
 def open_folder(path: Path, config: RunConfig) -> RunFolder:
-    return RunFolder.open(path, config.description("counting", "cpu", 1))
+    return RunFolder.open(path, config.description(CountingLearner.identity))
 
 
 def test_a_longer_run_continues_a_shorter_one_and_trains_nothing_twice(

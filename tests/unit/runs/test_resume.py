@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, run
+from floss_sim.errors import RecordError
 from floss_sim.methods import Exchange, method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.protocol import Snapshot
+from floss_sim.protocol import Learner, LearnerIdentity, Snapshot
 from floss_sim.records.checkpoint import pack, unpack
 from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import RoundPolicy, buffered, deadline, first_k
@@ -61,8 +62,8 @@ def config(request: pytest.FixtureRequest) -> RunConfig:
     return chosen.with_(fleet={"clients": 30}, server={"cohort": 5, "optimizer": "fedyogi"})
 
 
-def folder_of(path: Path, config: RunConfig) -> RunFolder:
-    return RunFolder.open(path, config.description("torch-sequential", "cpu", 1))
+def folder_of(path: Path, config: RunConfig, learner: Learner) -> RunFolder:
+    return RunFolder.open(path, config.description(learner.identity))
 
 
 def same(one: Snapshot, other: Snapshot) -> bool:
@@ -77,8 +78,8 @@ def same(one: Snapshot, other: Snapshot) -> bool:
 def test_an_interrupted_run_goes_on_bit_for_bit(
     kind: str, config: RunConfig, paper: NetworkProfile, tmp_path: Path
 ):
-    whole, killed = (folder_of(tmp_path / name, config) for name in ("whole", "killed"))
     learner = again(kind, config, open_learner(config, "cpu", learner=kind))
+    whole, killed = (folder_of(tmp_path / name, config, learner) for name in ("whole", "killed"))
     run(config, paper, learner, rounds=ROUNDS, folder=whole, eval_every=3)
     dying = again(kind, config, learner, dies=True)
     with pytest.raises(KeyboardInterrupt):
@@ -100,9 +101,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit_whatever_its_policy(
     kind = "bank"  # it alone keeps anything of them
 
     network = load_profile("lte")
-    shaped = config.description("torch-sequential", "cpu", 1, conditions(network, policy))
-    whole, killed = (RunFolder.open(tmp_path / name, shaped) for name in ("whole", "killed"))
     learner = again(kind, config, open_learner(config, "cpu", learner=kind))
+    shaped = config.description(learner.identity, conditions(network, policy))
+    whole, killed = (RunFolder.open(tmp_path / name, shaped) for name in ("whole", "killed"))
     run(config, network, learner, rounds=ROUNDS, policy=policy, folder=whole, eval_every=3)
     dying = again(kind, config, learner, dies=True)
     with pytest.raises(KeyboardInterrupt):
@@ -126,11 +127,9 @@ def test_the_mass_of_an_update_that_is_lost_stays_with_its_client(tmp_path: Path
     chosen = RunConfig.of(load_task("digits"), METHODS["error feedback"], rank=2)
     chosen = chosen.with_(fleet={"clients": 30}, server={"cohort": 5})
     network, policy = load_profile("lte"), first_k(2)
-    folder = RunFolder.open(
-        tmp_path / "run",
-        chosen.description("torch-sequential", "cpu", 1, conditions(network, policy)),
-    )
     learner = open_learner(chosen, "cpu")
+    shaped = chosen.description(learner.identity, conditions(network, policy))
+    folder = RunFolder.open(tmp_path / "run", shaped)
     record = run(chosen, network, learner, rounds=1, policy=policy, folder=folder)
     ups = record.transfers.to_pandas().query("direction == 'up'")
     lost, kept = ups[ups.fate == "cancelled"], ups[ups.fate == "aggregated"]
@@ -148,8 +147,8 @@ def test_the_mass_of_an_update_that_is_lost_stays_with_its_client(tmp_path: Path
 def test_client_states_and_masks_are_in_the_checkpoint(
     config: RunConfig, paper: NetworkProfile, tmp_path: Path
 ):
-    folder = folder_of(tmp_path / "run", config)
     learner = open_learner(config, "cpu")
+    folder = folder_of(tmp_path / "run", config, learner)
     record = run(config, paper, learner, rounds=3, folder=folder)
     snapshot = folder.snapshot()
     took_part = set(record.transfers["client"].to_pylist())
@@ -174,8 +173,9 @@ def test_client_states_and_masks_are_in_the_checkpoint(
 def test_a_folder_timed_anew_keeps_what_its_clients_keep(
     config: RunConfig, paper: NetworkProfile, tmp_path: Path
 ):
-    folder = folder_of(tmp_path / "run", config)
-    run(config, paper, open_learner(config, "cpu"), rounds=3, folder=folder)
+    learner = open_learner(config, "cpu")
+    folder = folder_of(tmp_path / "run", config, learner)
+    run(config, paper, learner, rounds=3, folder=folder)
     before = folder.snapshot()
     idle = open_learner(config, "cpu")
     run(config, load_profile("lte"), idle, rounds=3, folder=folder)
@@ -188,3 +188,25 @@ def test_client_states_are_packed_by_client_and_name():
     assert set(pack(snapshot)) == {"P", "client/3/residual", "client/12/residual"}
     assert same(unpack(5, pack(snapshot)), snapshot)
     assert set(unpack(5, pack(snapshot)).clients) == {3, 12}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        LearnerIdentity("torch-bank-32", "cuda", 8),
+        LearnerIdentity("torch-bank-32"),
+        LearnerIdentity("torch-sequential", "cpu", 2),
+        LearnerIdentity("torch-sequential", "cuda"),
+    ],
+)
+def test_a_run_folder_cannot_lie_about_its_learner(
+    lie: LearnerIdentity, paper: NetworkProfile, tmp_path: Path
+):
+    chosen = RunConfig.of(load_task("digits"), METHODS["error feedback"], rank=2)
+    folder = RunFolder.open(tmp_path / "run", chosen.description(lie))
+    learner = open_learner(chosen, "cpu", learner="sequential")
+    with pytest.raises(RecordError) as caught:
+        run(chosen, paper, learner, rounds=1, folder=folder)
+    assert lie.describe() in str(caught.value)
+    assert "torch-sequential on cpu with 1 thread(s)" in str(caught.value)
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"]

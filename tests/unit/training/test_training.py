@@ -212,8 +212,9 @@ def test_a_run_on_a_gpu_learns_too(paper: NetworkProfile):
 
 def test_training_really_learns(paper: NetworkProfile, tmp_path: Path):
     chosen = config(1 / 4, 1 / 4, rank=16)
-    folder = RunFolder.open(tmp_path / "run", chosen.description("t", "cpu", 1))
-    record = run(chosen, paper, open_learner(chosen, "cpu"), rounds=30, folder=folder)
+    learner = open_learner(chosen, "cpu")
+    folder = RunFolder.open(tmp_path / "run", chosen.description(learner.identity))
+    record = run(chosen, paper, learner, rounds=30, folder=folder)
     assert record.evaluated()["accuracy"][-1].as_py() > 0.75  # 0.1 is chance
 
 

@@ -14,7 +14,7 @@ from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Dispatch
 from floss_sim.simulator import buffered, deadline
-from floss_sim.training import choose_learner, learner_kind
+from floss_sim.training import choose_learner, learner_identity
 from floss_sim.training.learners import passes as module
 from floss_sim.training.learners.bank_learner import BankLearner
 from floss_sim.training.learners.sequential_learner import SequentialLearner
@@ -206,7 +206,7 @@ def test_other_errors_are_not_taken_for_a_full_memory(monkeypatch: pytest.Monkey
 def test_which_learner_trains_follows_from_the_settings():
     assert choose_learner(config_of(), "sequential").kind == "torch-sequential"
     chosen = choose_learner(config_of())
-    assert chosen.kind == learner_kind(config_of()) == f"torch-bank-{chosen.chunk}"
+    assert chosen.kind == learner_identity(config_of()).kind == f"torch-bank-{chosen.chunk}"
     assert not chosen.reason
     with pytest.raises(ConfigError, match="unknown learner 'flower'; valid: bank, sequential"):
         choose_learner(config_of(), "flower")

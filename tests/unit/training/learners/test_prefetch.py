@@ -110,7 +110,7 @@ def test_a_record_is_the_same_to_the_last_bit(
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 def test_an_interrupted_run_goes_on_bit_for_bit(config: RunConfig, policy, tmp_path: Path):
     network = load_profile("lte")
-    shaped = config.description("torch-bank-2", "cpu", 1, conditions(network, policy))
+    shaped = config.description(learner_of(config).identity, conditions(network, policy))
     whole, killed = (RunFolder.open(tmp_path / name, shaped) for name in ("whole", "killed"))
     run(config, network, learner_of(config), rounds=ROUNDS, policy=policy, folder=whole)
     dying, number = learner_of(config, ranks=True, ahead=True), 0
