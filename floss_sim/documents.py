@@ -33,7 +33,7 @@ def quantity(parse: Callable[[object], float]) -> BeforeValidator:
 
 Rate = Annotated[float, quantity(parse_rate)]
 Duration = Annotated[float, quantity(parse_duration)]
-Size = Annotated[int, quantity(parse_bytes)]
+ByteCount = Annotated[int, quantity(parse_bytes)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -46,7 +46,7 @@ class Section(BaseModel):
 Document = TypeVar("Document", bound=Section)
 
 
-def packaged(package: str) -> tuple[str, ...]:
+def packaged_names(package: str) -> tuple[str, ...]:
     """Return the names of the documents that ship in a package."""
     names = (entry.name for entry in resources.files(package).iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
@@ -60,7 +60,7 @@ def find(name_or_path: str, package: str, what: str, error: type[ConfigError]) -
     """
     if name_or_path.endswith(".toml"):
         return Path(name_or_path)
-    names = packaged(package)
+    names = packaged_names(package)
     if name_or_path not in names:
         raise error(
             f"unknown {what} {name_or_path!r}; valid: {', '.join(names)}, "
@@ -132,16 +132,16 @@ def validate(
         return model.model_validate(content, context={"folder": folder})
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
-        key, message = _told(first, model)
+        key, message = _explain_problem(first, model)
         raise error(f"{where}: {key + ': ' if key else ''}{message}") from None
 
 
-def _told(problem: ErrorDetails, model: type[Section]) -> tuple[str, str]:
+def _explain_problem(problem: ErrorDetails, model: type[Section]) -> tuple[str, str]:
     """Return the dotted key of a problem, and what is wrong there in one line."""
     kind, given, details = problem["type"], problem["input"], problem.get("ctx", {})
-    key, sections = _located(model, problem["loc"])
+    key, sections = _locate(model, problem["loc"])
     if kind == "extra_forbidden":
-        _, holders = _located(model, problem["loc"][:-1])
+        _, holders = _locate(model, problem["loc"][:-1])
         return key, f"unknown key; valid: {_keys(holders)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = details["discriminator"].strip("'")
@@ -160,9 +160,7 @@ def _keys(sections: Sequence[type[Section]]) -> str:
     return ", ".join(dict.fromkeys(name for one in sections for name in one.model_fields))
 
 
-def _located(
-    model: type[Section], location: Sequence[str | int]
-) -> tuple[str, list[type[Section]]]:
+def _locate(model: type[Section], location: Sequence[str | int]) -> tuple[str, list[type[Section]]]:
     """Return the dotted key of a location, and the sections that may stand there.
 
     Where a key chooses one of several sections, its value stands in the location; not in the key.

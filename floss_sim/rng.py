@@ -15,7 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-Draw: TypeAlias = Callable[[], np.random.Generator]  # gives the same one whenever it is called
+LazyStream: TypeAlias = Callable[
+    [], np.random.Generator
+]  # gives the same one whenever it is called
 
 
 def _digest(seed: int, names: tuple[str | int, ...]) -> int:
@@ -28,7 +30,7 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_digest(seed, names))))
 
 
-def stream_when_asked(seed: int, *names: str | int) -> Draw:
+def lazy_stream(seed: int, *names: str | int) -> LazyStream:
     """Return what makes the named stream when it is first called; few selections draw."""
     return cache(partial(stream, seed, *names))
 

@@ -18,19 +18,19 @@ from floss_sim.errors import BudgetError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
 from planner.candidates import Candidate
-from planner.decisions.stored_choice import best_early_stop, best_stored
+from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.stored_curves import StoredCurves
 from planner.forecasts.intervals import Interval, intervals
-from planner.forecasts.smoothing import smoothed
+from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
 from planner.question.budget import Budget, Limit, parse_budget
-from planner.question.cost import resolve
+from planner.question.cost import resolve_limit
 from planner.question.request import Request
 from planner.question.traffic import Traffic
 
-TELLING = 5  # rounds whose bytes tell what others take
+TELLING_ROUNDS = 5  # rounds whose bytes tell what others take
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class NetworkView:
     profile: NetworkProfile
 
     @cached_property
-    def predicted(self) -> dict[Candidate, Traffic]:
+    def predicted_traffic(self) -> dict[Candidate, Traffic]:
         """Every candidate's messages in predicted sizes."""
         request, first_bytes = self.shelf.request, self.profile.first_download
         return {
-            c: Traffic.predicted(request.config(c), request.max_rounds, first_bytes)
+            c: Traffic.predict(request.config(c), request.max_rounds, first_bytes)
             for c in sorted(set(request.candidates))
         }
 
     @cached_property
-    def stored(self) -> dict[Candidate, Traffic]:
+    def stored_traffic(self) -> dict[Candidate, Traffic]:
         """Every stored run's messages, as this network has them."""
         first_bytes = self.profile.first_download
         records = self.shelf.records
@@ -87,16 +87,16 @@ class NetworkView:
     def answer(self, budget: Budget) -> Answer:
         """Return what is best within a budget."""
         request = replace(self.shelf.request, budget=budget, profile=self.profile)
-        limit = resolve(request)
+        limit = resolve_limit(request)
         horizons = dict(_horizons(self, limit, request.max_rounds))
         affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
         if request.max_round_s < math.inf:
             affordable = {c: n for c, n in affordable.items() if self._is_quick(c, limit)}
-        return _answer(self, limit, affordable)
+        return _cell_answer(self, limit, affordable)
 
     def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
         """Return whether a candidate's rounds, as predicted, are short enough in the mean."""
-        closing_R = limit.closing(self.predicted[candidate])
+        closing_R = limit.closing_times(self.predicted_traffic[candidate])
         return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
 
 
@@ -121,21 +121,21 @@ def _mark(cell: BudgetOnNetwork) -> str:
     return fingerprint({"name": cell.profile.name, **cell.profile.settings()})
 
 
-def _answer(sight: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
+def _cell_answer(sight: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
     """Return the best of the candidates that afford a round; ``rounds`` are their horizons."""
     shelf, request = sight.shelf, sight.shelf.request
-    examples, longest = request.judged()["validation"], request.max_rounds
+    examples, longest = request.prediction_counts()["validation"], request.max_rounds
     curves = {c: curve for c, curve in shelf.curves.items() if c in rounds}
     failed = {c for c, curve in curves.items() if curve.failed}
     ends = {
         c: last_evaluated_round(min(curves[c].rounds, rounds[c])) for c in curves.keys() - failed
     }
     seen = {c for c, end in ends.items() if end >= rounds[c]}
-    nbytes = {c: float(sight.stored[c].nbytes()[end - 1]) for c, end in ends.items()}
+    nbytes = {c: float(sight.stored_traffic[c].nbytes()[end - 1]) for c, end in ends.items()}
     asked = {c: n for c, n in rounds.items() if c not in failed}
     known = intervals(shelf.curves, asked, examples, longest)
     gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
-    best = best_stored(known, nbytes, gone)
+    best = best_stored_candidate(known, nbytes, gone)
     early = {c: end for c, end in ends.items() if c not in seen}
     stopped = best_early_stop(
         intervals(shelf.curves, early, examples, longest), nbytes, known[best] if best else None
@@ -155,18 +155,20 @@ def _answer(sight: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -
         return cell
     cell = cell.model_copy(update={"affords": rounds[answer]})
     if stopped or answer in seen:
-        return _measured(cell, sight, limit, answer, ends[answer])
-    return _forecast(cell, sight, limit, answer, rounds[answer], known[answer])
+        return _measured_answer(cell, sight, limit, answer, ends[answer])
+    return _forecast_answer(cell, sight, limit, answer, rounds[answer], known[answer])
 
 
-def _measured(cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, end: int) -> Answer:
+def _measured_answer(
+    cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, end: int
+) -> Answer:
     curve = sight.shelf.curves[best]
-    accuracy = smoothed(curve.evaluated, curve.accuracies, end)
-    told = _told(cell, limit, best, sight.stored[best], end)
+    accuracy = smoothed_accuracy(curve.evaluated, curve.accuracies, end)
+    told = _bare_answer(cell, limit, best, sight.stored_traffic[best], end)
     return told.model_copy(update={"kind": "measured", "accuracy": accuracy})
 
 
-def _forecast(
+def _forecast_answer(
     cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, rounds: int, known: Interval
 ) -> Answer:
     shelf, interval = sight.shelf, Range.of(known)
@@ -174,16 +176,20 @@ def _forecast(
     host_s = shelf.host_s(best)
     confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
     update = {"kind": "forecast", "accuracy": interval.mean, "interval": interval, **confirm}
-    return _told(cell, limit, best, sight.predicted[best], rounds).model_copy(update=update)
+    return _bare_answer(cell, limit, best, sight.predicted_traffic[best], rounds).model_copy(
+        update=update
+    )
 
 
-def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds: int) -> Answer:
+def _bare_answer(
+    cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds: int
+) -> Answer:
     """Return a cell's answer, but for its accuracy; ``traffic`` are the best one's messages."""
     return cell.model_copy(
         update={
             "candidate": best,
             "rounds": rounds,
-            "simulated_s": float(limit.closing(traffic)[rounds - 1]),
+            "simulated_s": float(limit.closing_times(traffic)[rounds - 1]),
             "total_bytes": float(traffic.nbytes()[rounds - 1]),
             "confirm_rounds": 0,
         }
@@ -192,7 +198,7 @@ def _told(cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds:
 
 def _horizons(sight: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
     """Yield the rounds that a budget affords each candidate, by real bytes where there are any."""
-    for candidate, predicted in sight.predicted.items():
+    for candidate, predicted in sight.predicted_traffic.items():
         expected = limit.rounds(predicted)
         if candidate in sight.shelf.records:
             yield candidate, _real_horizon(sight, candidate, limit, cap, expected)
@@ -204,11 +210,11 @@ def _real_horizon(
     sight: NetworkView, candidate: Candidate, limit: Limit, cap: int, expected: int
 ) -> int:
     """Return the rounds that a stored run gets, if it goes on as its second half went."""
-    spent_R = limit.shares(sight.stored[candidate])
+    spent_R = limit.shares(sight.stored_traffic[candidate])
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
     if inside < rounds or rounds >= cap:
         return min(inside, cap)
-    if rounds < TELLING:
+    if rounds < TELLING_ROUNDS:
         return max(rounds, expected)
     half = rounds // 2
     a_round = (spent_R[-1] - spent_R[half - 1]) / (rounds - half)

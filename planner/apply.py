@@ -25,7 +25,7 @@ from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
-from planner.question.cost import resolve
+from planner.question.cost import resolve_limit
 from planner.question.origin import Origin
 from planner.question.request import Request
 
@@ -33,7 +33,7 @@ _SAME = 1e-9  # relative
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedPlan:
     """A plan and what came of it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Applied:
     trained: int
 
     @property
-    def predicted(self) -> dict[str, float] | None:
+    def prediction(self) -> dict[str, float] | None:
         """Bytes and seconds of these rounds as predicted without training, if the plan says so."""
         settings = self.outcome.candidate.settings()
         for cost in self.plan.costs:
@@ -89,11 +89,11 @@ class Applied:
                 "total_bytes": planned.total_bytes,
                 "simulated_s": planned.simulated_s,
             },
-            "predicted": self.predicted,
+            "predicted": self.prediction,
         }
 
 
-def question(plan: Plan, *, fetch: bool = False) -> Request:
+def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
     """Return the question that a plan answers, for its recommendation alone.
 
     Args:
@@ -107,7 +107,7 @@ def question(plan: Plan, *, fetch: bool = False) -> Request:
     asked = plan.request
     if not asked.get("origin"):
         raise PlanError("the plan does not say where its task is: it was not made by floss-plan")
-    task, profile = Origin.model_validate(asked["origin"]).again(fetch=fetch)
+    task, profile = Origin.model_validate(asked["origin"]).reload(fetch=fetch)
     return Request(
         task=task,
         budget=parse_budget(plan.limit.budget.text),
@@ -129,7 +129,7 @@ def apply_plan(
     store: CurveStore,
     executor: Executor,
     on_rounds: Callable[[int], None],
-) -> Applied:
+) -> AppliedPlan:
     """Train a plan's recommendation as far as it says; what the store holds is not trained again.
 
     Args:
@@ -145,7 +145,7 @@ def apply_plan(
         BudgetError: With this seed the budget affords no evaluated round.
         FlossError: The run diverged.
     """
-    limit = resolve(request)
+    limit = resolve_limit(request)
     if not math.isclose(limit.amount, plan.limit.amount, rel_tol=_SAME):
         raise PlanError(
             f"the plan's budget of {plan.limit.budget.text} was {plan.limit.amount:.6g}, and is "
@@ -155,7 +155,7 @@ def apply_plan(
     config = planned.candidate.config(request.task, seed)
     folder = store.folder(config)
     (trained,) = train_all(
-        executor, store, [(config, planned.rounds)], lambda: on_rounds(folder.committed().rounds)
+        executor, store, [(config, planned.rounds)], lambda: on_rounds(folder.manifest().rounds)
     )
     if trained is None:
         raise FlossError(f"with seed {seed} the run diverged: {folder.divergence()}")
@@ -163,7 +163,7 @@ def apply_plan(
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     (test,) = test_all(executor, store, [(config, outcome.rounds)])
     outcome = replace(outcome, test_accuracy=test)
-    return Applied(plan, seed, config, outcome, record, folder, limit, trained)
+    return AppliedPlan(plan, seed, config, outcome, record, folder, limit, trained)
 
 
 def _outcome(
@@ -176,14 +176,14 @@ def _outcome(
     return made
 
 
-def realised_curve(applied: Applied) -> pa.Table:
+def realised_curve(applied: AppliedPlan) -> pa.Table:
     """Return one row for each evaluated round within the budget.
 
     Columns: ``round``, ``closed_at_s``, ``down_bytes`` and ``up_bytes`` (both cumulative),
     ``spent`` (share of the budget), ``accuracy`` and ``loss`` on validation.
     """
     record = applied.record
-    spent_R = applied.limit.spent(record) / applied.limit.amount
+    spent_R = applied.limit.spending(record) / applied.limit.amount
     sums = {way: np.cumsum(record.rounds[f"{way}_bytes"].to_numpy()) for way in ("down", "up")}
     rows = record.evaluated().to_pylist()
     rows = [row for row in rows if row["round"] <= applied.outcome.rounds]
@@ -202,7 +202,7 @@ def realised_curve(applied: Applied) -> pa.Table:
     )
 
 
-def write_model(applied: Applied, out: Path) -> None:
+def write_model(applied: AppliedPlan, out: Path) -> None:
     """Write the adapter and ``curve.csv`` into a folder that exists.
 
     Raises:

@@ -14,7 +14,7 @@ from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
-FLOSS, FFA, SPARSE_ADAPTER = SEARCHED = ("floss", "ffa", "sparse-adapter")
+FLOSS, FFA, SPARSE_ADAPTER = SEARCHED_METHODS = ("floss", "ffa", "sparse-adapter")
 PLAIN_VALUES = "fp32"
 
 
@@ -29,8 +29,8 @@ class Candidate:
         cohort_size: Clients of a round; 0: as the task says.
         epochs: Of local training; 0: as the task says.
         values: Value code of both directions.
-        method: One of ``SEARCHED``. SparseAdapter picks its mask in each tensor: over all of
-            them it would hardly keep any of B.
+        method: One of ``SEARCHED_METHODS``. SparseAdapter picks its mask in each tensor: over all
+            of them it would hardly keep any of B.
     """
 
     rank: int
@@ -45,10 +45,10 @@ class Candidate:
         """Return, say, ``rank 16, down 1/4, up 1/16``; what is as always is left out."""
         down, up = format_density(self.down_density), format_density(self.up_density)
         told = f"rank {self.rank}, down {down}, up {up}"
-        return f"{told}, {self.other}" if self.other else told
+        return f"{told}, {self.other_settings}" if self.other_settings else told
 
     @property
-    def other(self) -> str:
+    def other_settings(self) -> str:
         """What else is not as always, such as ``cohort 10, int8``."""
         words = [f"cohort {self.cohort_size}"] if self.cohort_size else []
         words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
@@ -76,8 +76,10 @@ class Candidate:
             DensityError: A density outside (0, 1].
             ConfigError: An unknown value code, or a method that is not searched.
         """
-        if self.method not in SEARCHED:
-            raise ConfigError(f"cannot search method {self.method!r}; valid: {', '.join(SEARCHED)}")
+        if self.method not in SEARCHED_METHODS:
+            raise ConfigError(
+                f"cannot search method {self.method!r}; valid: {', '.join(SEARCHED_METHODS)}"
+            )
         densities: dict[str, Any] = {
             "down_density": self.down_density, "up_density": self.up_density
         }  # fmt: skip
@@ -124,7 +126,7 @@ def with_axes(
             raise ConfigError(f"{what} {min(numbers)} must be at least 1")
     for what, given, valid in (
         ("value code", values, tuple(VALUE_CODES)),
-        ("method", methods, SEARCHED),
+        ("method", methods, SEARCHED_METHODS),
     ):
         if strange := [name for name in given if name not in valid]:
             raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")

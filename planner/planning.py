@@ -9,11 +9,16 @@ from dataclasses import replace
 from floss_sim.errors import BudgetError
 from planner.candidates import Candidate
 from planner.decisions.explain import SearchResult, explain
-from planner.decisions.recommend import cheapest, choose, near_best, rounds_for_second_seeds
-from planner.decisions.target_search import Start, Until, reached, seek
+from planner.decisions.recommend import (
+    choose,
+    choose_cheapest,
+    near_best_candidates,
+    rounds_for_second_seeds,
+)
+from planner.decisions.target_search import PassStarter, UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.effort import Effort, allot, of_fraction
+from planner.execution.effort import Effort, allot, effort_of_fraction
 from planner.forecasts.intervals import intervals, seed_luck
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
@@ -21,7 +26,7 @@ from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
-from planner.search import DEFAULT, BoundedStrategy, maker
+from planner.search import DEFAULT_SEARCH, BoundedStrategy, strategy_maker
 from planner.search.loop import Strategy, search
 
 
@@ -56,7 +61,7 @@ def make_plan(
         FlossError: A run cannot be stored, or every run diverged.
     """
     request = request.checked()
-    _ = maker(request.search)  # an unknown name is said first
+    _ = strategy_maker(request.search)  # an unknown name is said first
     on_progress(Progress("predicting costs"))
     costs = price(request)
     effort = allot(request, costs, store, executor, workers)
@@ -64,27 +69,27 @@ def make_plan(
     def start(name: str, costs: Costs, rounds: int) -> tuple[Strategy, CandidateRuns]:
         strategy = _strategy(request, name, costs, rounds)
         runs = CandidateRuns(
-            request, costs, store, executor, on_progress, strategy.expected, workers
+            request, costs, store, executor, on_progress, strategy.expected_rounds, workers
         )
         return strategy, runs
 
-    kept = _kept(request, costs, effort.rounds)
+    kept = _reserved_rounds(request, costs, effort.rounds)
     strategy, runs = start(request.search, costs, effort.rounds - kept)
     interrupted = False
     try:
         _train(request, costs, runs, strategy, effort.rounds - kept, start)
-        _train_again(request, costs, runs, effort.rounds)
+        _replicate_finalists(request, costs, runs, effort.rounds)
     except KeyboardInterrupt:
         runs.stop()
         interrupted = True
-    outcomes = _judged(request, costs, runs, _outcomes(runs))
-    found = _judged(request, costs, runs, _found(request, runs))
+    outcomes = _with_intervals(request, costs, runs, _outcomes(runs))
+    found = _with_intervals(request, costs, runs, _target_outcomes(request, runs))
     if not outcomes and not found:
         if interrupted:
             raise KeyboardInterrupt
         raise BudgetError(
             "no run finished a round within the budget: real bytes took more than the predicted"
-            if runs.finished()
+            if runs.finished_candidates()
             else "every run diverged; lower the task's learning rates"
         )
     plan = _plan(request, costs, runs, outcomes, found, effort)
@@ -102,24 +107,24 @@ def check_feasible(request: Request) -> None:
     """
     costs = price(request.checked())
     if request.training_s is None:
-        effort = of_fraction(request, costs).rounds
-        _strategy(request, request.search, costs, effort - _kept(request, costs, effort))
+        effort = effort_of_fraction(request, costs).rounds
+        _strategy(request, request.search, costs, effort - _reserved_rounds(request, costs, effort))
 
 
 def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> BoundedStrategy:
-    return maker(name)(
+    return strategy_maker(name)(
         {c: costs.of[c].horizon for c in costs.searched},
         {c: costs.of[c].run_bytes for c in costs.searched},
         rounds,
         request.seed,
         last_evaluated_round,
-        request.judged()["validation"],
+        request.prediction_counts()["validation"],
     )
 
 
-def _kept(request: Request, costs: Costs, effort: int) -> int:
+def _reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
     """Return the rounds that the search leaves for other seeds of its finalists."""
-    if request.search != DEFAULT or request.objective.target is not None:
+    if request.search != DEFAULT_SEARCH or request.objective.target is not None:
         return 0
     return rounds_for_second_seeds(effort, [costs.of[c].horizon for c in costs.searched])
 
@@ -130,30 +135,30 @@ def _train(
     runs: CandidateRuns,
     strategy: Strategy,
     effort: int,
-    start: Start,
+    start: PassStarter,
 ) -> None:
     """Search for what is sought: the best, or a target and then the same for less."""
     target = request.objective.target
-    search(strategy if target is None else Until(strategy, runs, target), runs.extend)
-    if _found(request, runs).keys() & set(costs.searched):
-        seek(request, costs, runs, effort, start)
+    search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
+    if _target_outcomes(request, runs).keys() & set(costs.searched):
+        seek_cheaper(request, costs, runs, effort, start)
     else:
-        runs.finish(runs.finished(), effort)
+        runs.finish(runs.finished_candidates(), effort)
 
 
-def _train_again(request: Request, costs: Costs, runs: CandidateRuns, effort: int) -> None:
+def _replicate_finalists(request: Request, costs: Costs, runs: CandidateRuns, effort: int) -> None:
     """Run finalists with another seed, as far as the effort allows."""
     known = {
         c: outcome.interval
-        for c, outcome in _judged(request, costs, runs, _outcomes(runs)).items()
+        for c, outcome in _with_intervals(request, costs, runs, _outcomes(runs)).items()
         if outcome.interval and c in costs.searched
     }
     left = effort - sum(runs.asked.values())
     if request.objective.target is None and known:
-        runs.replicate(near_best(known, runs.targets, left), request.seed + 1)
+        runs.replicate(near_best_candidates(known, runs.targets, left), request.seed + 1)
 
 
-def _judged(
+def _with_intervals(
     request: Request, costs: Costs, runs: CandidateRuns, outcomes: Mapping[Candidate, Outcome]
 ) -> dict[Candidate, Outcome]:
     """Return outcomes with the intervals of their accuracy, by all that is known."""
@@ -162,21 +167,21 @@ def _judged(
     known = intervals(
         runs.history(),
         {c: outcome.rounds for c, outcome in outcomes.items()},
-        request.judged()["validation"],
-        _longest(costs),
+        request.prediction_counts()["validation"],
+        _longest_horizon(costs),
         again=runs.again,
     )
     return {c: replace(outcome, interval=known[c]) for c, outcome in outcomes.items()}
 
 
-def _found(request: Request, runs: CandidateRuns) -> dict[Candidate, Outcome]:
+def _target_outcomes(request: Request, runs: CandidateRuns) -> dict[Candidate, Outcome]:
     """Return the runs that reached the target, cut where they did; none where there is none."""
     target = request.objective.target
-    return {} if target is None else reached(runs, runs.history(), target)
+    return {} if target is None else target_outcomes(runs, runs.history(), target)
 
 
 def _outcomes(runs: CandidateRuns) -> dict[Candidate, Outcome]:
-    found = {c: runs.outcome(c) for c in runs.finished()}
+    found = {c: runs.outcome(c) for c in runs.finished_candidates()}
     return {c: outcome for c, outcome in found.items() if outcome}
 
 
@@ -190,9 +195,9 @@ def _plan(
 ) -> Plan:
     """Choose on validation, then measure what is reported on test."""
     eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
-    examples = request.judged()["validation"]
+    examples = request.prediction_counts()["validation"]
     reaching = [found[c] for c in costs.searched if c in found]
-    choice = cheapest(reaching) if reaching else choose(eligible, examples)
+    choice = choose_cheapest(reaching) if reaching else choose(eligible, examples)
     baselines = request.baselines()
     best = choice.recommendation
     shown = {**outcomes, **found}
@@ -204,8 +209,8 @@ def _plan(
         request.max_rounds,
     )
     reported = {best.candidate, *baselines.values()} & shown.keys()
-    tested = {o.candidate: o for o in runs.tested([shown[c] for c in sorted(reported)])}
-    said = explain(best, runs.timed(best.candidate), request.profile, costs.limit, known)
+    tested = {o.candidate: o for o in runs.with_test_accuracy([shown[c] for c in sorted(reported)])}
+    said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, known)
     return Plan(
         request=request.to_json(),
         limit=costs.limit,
@@ -228,9 +233,10 @@ def _plan(
             **effort.to_json(),
         },
         costs=tuple(
-            {**c.settings(), **costs.of[c].to_json(), **runs.seen(c)} for c in costs.searched
+            {**c.settings(), **costs.of[c].to_json(), **runs.calibration_values(c)}
+            for c in costs.searched
         ),
-        explanation=said.of_target() if reaching else said,
+        explanation=said.target_part() if reaching else said,
         reached=None if request.objective.target is None else bool(reaching),
         front=_front(request, costs, runs) if request.objective.pareto else (),
     )
@@ -239,9 +245,9 @@ def _plan(
 def _front(request: Request, costs: Costs, runs: CandidateRuns) -> tuple[FrontPoint, ...]:
     cuts = {c: runs.outcome(c) for c in runs.history() if c in costs.searched}
     curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
-    examples = request.judged()["validation"]
-    return front(curves, examples, seed_luck(runs.history(), examples, _longest(costs)))
+    examples = request.prediction_counts()["validation"]
+    return front(curves, examples, seed_luck(runs.history(), examples, _longest_horizon(costs)))
 
 
-def _longest(costs: Costs) -> int:
+def _longest_horizon(costs: Costs) -> int:
     return max(cost.horizon for cost in costs.of.values())

@@ -11,7 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from planner.execution.curve_store import CurveStore, default_root
-from planner.execution.parallelism import Cores, decide, known, prepare, speeds_of
+from planner.execution.parallelism import (
+    Parallelism,
+    decide_parallelism,
+    known_parallelism,
+    measure_speeds,
+    prepare_folder,
+)
 from planner.execution.workers import worker_pool
 from planner.planning import check_feasible
 from planner.question.request import Request
@@ -41,7 +47,7 @@ def open_store(root: Path | None, device: str, request: Request) -> CurveStore:
         request: Says what is trained.
     """
     place = root or default_root()
-    chosen = known(place, request.reference(), _cores()) if device == "cpu" else None
+    chosen = known_parallelism(place, request.reference(), _cores()) if device == "cpu" else None
     return CurveStore(place, device, threads=chosen.threads if chosen else 1)
 
 
@@ -69,17 +75,17 @@ def open_session(
         RecordError: The store cannot be written.
     """
     place, cores, model = root or default_root(), _cores(), request.reference()
-    chosen = known(place, model, cores) if device == "cpu" else None
+    chosen = known_parallelism(place, model, cores) if device == "cpu" else None
     with ExitStack() as opened:
         pool = None
         if chosen is None and device == "cpu" and workers is None and cores > 1:
             check_feasible(request)
-            prepare(place)
+            prepare_folder(place)
             say(f"measuring once how {cores} cores train fastest")
             pool = opened.enter_context(worker_pool(cores))
-            chosen = decide(place, model, cores, partial(speeds_of, pool=pool))
+            chosen = decide_parallelism(place, model, cores, partial(measure_speeds, pool=pool))
             say(f"training in {chosen.describe()}")
-        chosen = chosen or Cores(cores if device == "cpu" else 1, 1)
+        chosen = chosen or Parallelism(cores if device == "cpu" else 1, 1)
         count = workers or chosen.workers
         if pool is None or count != cores:
             opened.close()

@@ -97,14 +97,14 @@ def train(store: CurveStore, runs: list[Recorded], rounds: int) -> None:
     """Train every run to the last round."""
     folders = [store.folder(run.config) for run in runs]
     began = told = time.monotonic()
-    before = sum(folder.committed().rounds for folder in folders)
+    before = sum(folder.manifest().rounds for folder in folders)
 
     def show() -> None:
         nonlocal told
         if (now := time.monotonic()) - told < TELL_S:
             return
         told = now
-        done = sum(folder.committed().rounds for folder in folders)
+        done = sum(folder.manifest().rounds for folder in folders)
         left = rounds * len(runs) - done
         minutes = left * (now - began) / max(1, done - before) / 60
         print(f"training: {left} rounds are left, about {minutes:.0f} min", file=sys.stderr)

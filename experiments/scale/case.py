@@ -56,7 +56,7 @@ def config(fleet: int, cohort: int) -> RunConfig:
 
 def network(name: str, cohort: int, cells: int = 0) -> NetworkProfile:
     """Return a network whose server is shared, and cells that take half of it where asked for."""
-    profile = load_profile(name).changed("shared", egress=DOWN * cohort, ingress=UP * cohort)
+    profile = load_profile(name).with_changes("shared", egress=DOWN * cohort, ingress=UP * cohort)
     if not cells:
         return profile
     share = cohort / cells / 2

@@ -28,9 +28,9 @@ from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
 from planner.curves import History
-from planner.decisions.recommend import near_best, rank, rounds_for_second_seeds
+from planner.decisions.recommend import near_best_candidates, rank, rounds_for_second_seeds
 from planner.forecasts.intervals import Interval, intervals
-from planner.search import DEFAULT, STRATEGIES, Maker, SearchTerms
+from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms, StrategyMaker
 from planner.search.loop import Extension, search
 
 HERE = Path(__file__).parent
@@ -52,7 +52,7 @@ Job = tuple[str, str, float, int]
 class _Timed:
     """A strategy whose decisions are timed, in seconds of the processor."""
 
-    def __init__(self, make: Maker, terms: Mapping[str, Any]) -> None:
+    def __init__(self, make: StrategyMaker, terms: Mapping[str, Any]) -> None:
         started = time.process_time()
         self._strategy = make(*terms.values())
         self.seconds = time.process_time() - started
@@ -64,7 +64,7 @@ class _Timed:
         return proposals
 
 
-def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
+def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) -> Row:
     """Return what a plan would recommend after a search in a world, and how sure it would be.
 
     Regret in points, rounds, seconds of deciding, and of the recommendation and the runners-up, and
@@ -82,12 +82,12 @@ def replay(make: Maker, world: Any, effort: float, again: bool = False) -> Row:
     history = search(strategy, world.extend)
     started = time.process_time()
     asked = {c: whole.horizon(c, curve) for c, curve in history.items()}
-    finished = whole.finished(history)
+    finished = whole.finished_candidates(history)
     asked |= {c: min(history[c].rounds, asked[c]) for c in finished}
     spent = sum(curve.rounds for curve in history.values())
     known = intervals(history, asked, world.examples, world.longest)
     done = {c: known[c] for c in finished}
-    told = near_best(done, {c: asked[c] for c in finished}, whole.effort - spent)
+    told = near_best_candidates(done, {c: asked[c] for c in finished}, whole.effort - spent)
     if told:
         other = {c: [world.again(1).curve(c, asked[c])] for c in told}
         known = intervals(history, asked, world.examples, world.longest, again=other)
@@ -128,7 +128,7 @@ def jobs(
 def played(job: Job) -> Row:
     """Return the row of one replay."""
     name, family, effort, seed = job
-    found = replay(STRATEGIES[name], WORLDS[family](seed), effort, name == DEFAULT)
+    found = replay(STRATEGIES[name], WORLDS[family](seed), effort, name == DEFAULT_SEARCH)
     return {"family": family, "strategy": name, "effort": effort, "seed": seed} | found
 
 

@@ -23,12 +23,12 @@ from typing import Any
 from benchmark import FIRST_SEED, GOOD, WORLDS, Row, holds, read, share, table_of
 from worlds import Cell
 
-from planner.answers import TELLING
+from planner.answers import TELLING_ROUNDS
 from planner.curves import History
 from planner.decisions.recommend import rounds_for_second_seeds
-from planner.decisions.stored_choice import best_early_stop, best_stored
+from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.forecasts.intervals import intervals
-from planner.search import DEFAULT, STRATEGIES, SearchTerms
+from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms
 from planner.search.loop import search
 
 HERE = Path(__file__).parent
@@ -49,18 +49,18 @@ def searched(world: Any) -> History:
     terms = world.terms(EFFORT, world.seed)
     whole = SearchTerms(**terms)
     effort = whole.effort - rounds_for_second_seeds(whole.effort, whole.horizons.values())
-    return search(STRATEGIES[DEFAULT](*(terms | {"effort": effort}).values()), world.extend)
+    return search(STRATEGIES[DEFAULT_SEARCH](*(terms | {"effort": effort}).values()), world.extend)
 
 
 def answered(history: History, world: Any) -> Row:
     """Return what is best in a world's cell as far as a history tells."""
     terms = SearchTerms(**world.terms(EFFORT))
     real = {c: world.curve(c, curve.rounds).horizon for c, curve in history.items()}
-    told = {c: real[c] for c, curve in history.items() if curve.rounds >= TELLING}
+    told = {c: real[c] for c, curve in history.items() if curve.rounds >= TELLING_ROUNDS}
     asked = {c: terms.snap(told.get(c, predicted)) for c, predicted in terms.horizons.items()}
     known = intervals(history, asked, world.examples, world.longest)
     gone = {c: curve.rounds / asked[c] for c, curve in history.items() if c in asked}
-    best = best_stored(known, terms.nbytes, gone)
+    best = best_stored_candidate(known, terms.nbytes, gone)
     early = {c: terms.snap(curve.rounds) for c, curve in history.items() if gone.get(c, 1) < 1}
     ends = intervals(history, early, world.examples, world.longest)
     nbytes = {c: terms.nbytes[c] * end / terms.horizons[c] for c, end in early.items()}

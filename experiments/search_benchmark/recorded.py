@@ -23,7 +23,7 @@ from worlds import IMAGES, SEARCHED, Adapter, Cell, round_nbytes
 
 from planner.candidates import Candidate
 from planner.curves import Curve, History
-from planner.forecasts.smoothing import smoothed
+from planner.forecasts.smoothing import smoothed_accuracy
 from planner.search.loop import Extension
 
 HERE = Path(__file__).parents[1] / "real_grid"
@@ -127,7 +127,8 @@ class Recorded:
         """
         runs = [curve for (c, _), curve in self._curves.items() if c == candidate]
         return fmean(
-            smoothed(r.evaluated, r.accuracies, rounds or r.horizon or self.longest) for r in runs
+            smoothed_accuracy(r.evaluated, r.accuracies, rounds or r.horizon or self.longest)
+            for r in runs
         )
 
     def regret(self, candidate: Candidate, rounds: int | None = None) -> float:

@@ -216,7 +216,7 @@ def train(job: Job) -> float:
     learner = learner_identity(job.config)
     folder = RunFolder.open(job.path, job.config.description(learner))
     with folder.lock():
-        if folder.committed().rounds < job.rounds:
+        if folder.manifest().rounds < job.rounds:
             try:
                 learner = open_learner(job.config, "cpu")
                 run(
@@ -237,7 +237,9 @@ def measure_test(job: Job) -> float | None:
     folder = RunFolder.read(job.path)
     with folder.lock():
         model = folder.model(job.rounds)
-        metrics = folder.tested(job.rounds, lambda: test_metrics(job.config, model, "cpu"))
+        metrics = folder.ensure_test_metrics(
+            job.rounds, lambda: test_metrics(job.config, model, "cpu")
+        )
     return metrics["accuracy"]
 
 

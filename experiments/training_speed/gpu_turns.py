@@ -16,7 +16,7 @@ from floss_sim.training.bank import model as bank_model
 from floss_sim.training.bank.cuda_graphs import Graphs
 from floss_sim.training.bank.model import Bank
 from floss_sim.training.bank.step import Step
-from floss_sim.training.side_by_side.scheduler import side_by_side_on
+from floss_sim.training.side_by_side.scheduler import device_scheduler
 
 Play = Callable[[], None]
 Row = dict[str, Any]
@@ -55,8 +55,8 @@ def rehearsed(really: bool) -> Iterator[None]:
         if really:
             made = patch.object(bank_model, "_graphs", lambda *_: Graphs(Rehearsal(), 10**9))
             patches.enter_context(made)
-            side_by_side_on.cache_clear()  # its banks may have been built before
-            patches.callback(side_by_side_on.cache_clear)
+            device_scheduler.cache_clear()  # its banks may have been built before
+            patches.callback(device_scheduler.cache_clear)
         yield
 
 

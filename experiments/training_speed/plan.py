@@ -27,7 +27,7 @@ from floss_sim.protocol import LearnerIdentity
 from floss_sim.training import learner_identity, limits_of, open_learner
 from planner import session
 from planner.execution import curve_store, workers
-from planner.execution.parallelism import Cores
+from planner.execution.parallelism import Parallelism
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -52,7 +52,9 @@ def as_before() -> None:
         from floss_sim.training.learners import build
 
         vars(build).update(keep_freed_memory=lambda: False)
-    vars(session).update(decide=lambda root, config, cores, measure: Cores(cores, 1))  # unmeasured
+    vars(session).update(
+        decide=lambda root, config, cores, measure: Parallelism(cores, 1)
+    )  # unmeasured
 
 
 if SEQUENTIAL in os.environ:

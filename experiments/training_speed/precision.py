@@ -12,7 +12,7 @@ from statistics import mean, stdev
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
 from floss_sim.training import test_metrics
-from planner.forecasts.smoothing import smoothed
+from planner.forecasts.smoothing import smoothed_accuracy
 
 HERE = Path(__file__).parent
 PRECISIONS = ("fp32", "bf16")
@@ -24,7 +24,9 @@ def accuracies(config: RunConfig, rounds: int, device: str) -> tuple[float, floa
     record = run(config, load_profile("paper-200-20"), learner, rounds=rounds, eval_every=5)
     seen = record.evaluated()
     curve = seen["round"].to_pylist(), seen["accuracy"].to_pylist()
-    return smoothed(*curve, rounds), test_metrics(config, learner.model(), device)["accuracy"]
+    return smoothed_accuracy(*curve, rounds), test_metrics(config, learner.model(), device)[
+        "accuracy"
+    ]
 
 
 def main() -> None:

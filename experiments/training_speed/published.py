@@ -15,7 +15,7 @@ from torch.nn import functional
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.device_data import on_device
+from floss_sim.training.device_data import device_tensors
 from floss_sim.training.models.inputs import Tensors, reader
 from floss_sim.training.models.loading import load_backbone
 from floss_sim.training.models.peft_adapters import with_adapters
@@ -32,7 +32,7 @@ class Published:
         self.inputs = reader(config.task, backbone.config)
         model = with_adapters(backbone, config.layout, config.task, config.rank)
         self.model = model.to(device)
-        self.train = on_device(config.task.content.train, device)
+        self.train = device_tensors(config.task.content.train, device)
         self.server = torch.optim.AdamW(self.trained(self.model), lr=config.server.learning_rate)
 
     @staticmethod

@@ -21,10 +21,10 @@ from typing import Any
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, open_learner, run
 from floss_sim.analysis.comparison import Configuration
 from floss_sim.analysis.costs import account
-from floss_sim.analysis.what_if import replayable, scenario
+from floss_sim.analysis.what_if import replay_comparison, scenario
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.network.changes import all_changed
+from floss_sim.network.changes import with_changes
 from floss_sim.network.transport import Transport
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.simulator import parse_policy
@@ -68,7 +68,7 @@ def main() -> None:
 def record(inputs: Row, method: Row) -> Configuration:
     """Return a configuration, trained where it was not yet."""
     paths = [train(inputs, method, seed) for seed in inputs["seeds"]]
-    (configuration,) = replayable(paths, RECORDED_ON).configurations
+    (configuration,) = replay_comparison(paths, RECORDED_ON).configurations
     return Configuration(method["label"], configuration.method, configuration.runs)
 
 
@@ -87,7 +87,7 @@ def train(inputs: Row, method: Row, seed: int, policy: Row | None = None) -> Pat
     shaped = conditions(profile, rule)
     folder = RunFolder.open(path, config.description(learner_identity(config), shaped))
     with folder.lock():
-        if folder.committed().rounds < rounds:
+        if folder.manifest().rounds < rounds:
             print(f"training {path.name}", file=sys.stderr)
             run(
                 config, profile, open_learner(config, "cpu"), rounds=rounds, policy=rule,
@@ -98,7 +98,7 @@ def train(inputs: Row, method: Row, seed: int, policy: Row | None = None) -> Pat
 
 def seconds_to(configuration: Configuration, profile: NetworkProfile, target: float) -> float:
     """Return the simulated seconds in which the mean over seeds reaches a target."""
-    point = scenario(configuration, profile).configuration.reaching(target)
+    point = scenario(configuration, profile).configuration.target_point(target)
     return math.inf if point is None else point.closed_at_s
 
 
@@ -127,7 +127,7 @@ def swept(
     """Return the time to the target as one property of the paper's network changes."""
     paper = load_profile(RECORDED_ON)
     return [
-        one_row(f"{name} {v}", configurations, all_changed(paper, {name: str(v)}), target)
+        one_row(f"{name} {v}", configurations, with_changes(paper, {name: str(v)}), target)
         for v in values
     ]
 
@@ -135,7 +135,7 @@ def swept(
 def transports(configurations: Sequence[Configuration], target: float) -> list[Row]:
     """Return the time to the target on LTE by how much of the transport is simulated."""
     lte = load_profile("lte")
-    instant = lte.changed("no delay", rtt=0.0)
+    instant = lte.with_changes("no delay", rtt=0.0)
     instant = instant.model_copy(
         update={
             "clients": tuple(c.model_copy(update={"compute_per_example": 0.0}) for c in lte.clients)

@@ -39,7 +39,7 @@ class Axis(StrEnum):
 
 
 @dataclass(frozen=True)
-class ReadAt:
+class CurveLimit:
     """Where configurations are read: at most ``amount`` rounds, bytes or seconds."""
 
     axis: Axis
@@ -62,7 +62,7 @@ class CurvePoint:
     lowest: float
     highest: float
 
-    def within(self, limit: ReadAt | None) -> bool:
+    def is_within(self, limit: CurveLimit | None) -> bool:
         """Say whether the point lies within a limit, the limit itself included."""
         return limit is None or getattr(self, limit.axis.column) <= limit.amount
 
@@ -86,13 +86,13 @@ class Configuration:
         shared = set.intersection(*(set(run.curve) for run in self.runs))
         return tuple(_point([run.curve[number] for run in self.runs]) for number in sorted(shared))
 
-    def reaching(self, accuracy: float) -> CurvePoint | None:
+    def target_point(self, accuracy: float) -> CurvePoint | None:
         """Return the first point whose mean accuracy is at least this, if there is one."""
         return next((point for point in self.points if point.accuracy >= accuracy), None)
 
-    def read(self, limit: ReadAt | None) -> ComparisonRow:
+    def read(self, limit: CurveLimit | None) -> ComparisonRow:
         """Return the configuration at its last point within a limit."""
-        inside = [point for point in self.points if point.within(limit)]
+        inside = [point for point in self.points if point.is_within(limit)]
         if not inside:
             return ComparisonRow(self, None, None, None, ())
         last = inside[-1].round
@@ -136,23 +136,23 @@ class Comparison:
     configurations: tuple[Configuration, ...]
     notes: tuple[str, ...]
 
-    def readings(self, limit: ReadAt | None = None) -> list[ComparisonRow]:
+    def readings(self, limit: CurveLimit | None = None) -> list[ComparisonRow]:
         """Return every configuration at its last point within a limit, the best first."""
         readings = [configuration.read(limit) for configuration in self.configurations]
         return sorted(readings, key=ComparisonRow.rank)
 
 
-def parse_limit(text: str) -> ReadAt:
+def parse_limit(text: str) -> CurveLimit:
     """Return the limit of ``"100"`` (rounds), ``"20MB"`` or ``"30s"``.
 
     Raises:
         ConfigError: None of these.
     """
     if re.fullmatch(r"[1-9]\d{0,8}", text):
-        return ReadAt(Axis.ROUND, int(text))
+        return CurveLimit(Axis.ROUND, int(text))
     for axis, parse in ((Axis.BYTES, parse_bytes), (Axis.SECONDS, parse_duration)):
         try:
-            return ReadAt(axis, parse(text))
+            return CurveLimit(axis, parse(text))
         except UnitError:
             continue
     raise ConfigError(f"cannot read at {text!r}; valid: 100 (rounds), 20MB or 30s")
@@ -170,18 +170,18 @@ def compare(paths: Iterable[Path]) -> Comparison:
     """
     read = [read_run(path) for path in paths]
     check_task(read)
-    runs, left_out = _usable(read)
-    configurations, unsaid = grouped(runs)
+    runs, left_out = _usable_runs(read)
+    configurations, unsaid = group_runs(runs)
     check_evaluated(configurations)
-    notes = (*left_out, *_uneven(configurations), *unsaid, *_timings(configurations))
+    notes = (*left_out, *_uneven_notes(configurations), *unsaid, *_timing_notes(configurations))
     return Comparison(runs[0].settings["task"], configurations, notes)
 
 
-def grouped(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], list[str]]:
+def group_runs(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], list[str]]:
     """Return runs as labelled configurations, and a note on what the labels leave unsaid."""
     groups: dict[str, list[RecordedRun]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
-        groups.setdefault(run.configuration, []).append(run)
+        groups.setdefault(run.settings_fingerprint, []).append(run)
     # Equal settings may have been run under two names: FLoSS at densities 1 and 1 is dense.
     named = [(min(run.method for run in runs), runs[0].settings) for runs in groups.values()]
     made, unsaid = labels(named)
@@ -189,7 +189,7 @@ def grouped(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], lis
         Configuration(label, method, tuple(runs))
         for label, (method, _), runs in zip(made, named, groups.values(), strict=True)
     )
-    return configurations, _unsaid(unsaid)
+    return configurations, _unsaid_notes(unsaid)
 
 
 def check_task(runs: Sequence[RecordedRun]) -> None:
@@ -216,7 +216,7 @@ def _task(run: RecordedRun) -> str:
     return f"{run.settings['task']} (data {str(run.settings['data'])[:8]})"
 
 
-def _usable(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
+def _usable_runs(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
     """Return the runs that count, and a note on each that does not."""
     evaluated, notes = [], []
     for run in runs:
@@ -227,27 +227,30 @@ def _usable(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
             notes.append(f"{run.path} left out: {why}")
     if not evaluated:
         raise RecordError("no run holds an evaluated round")
-    kept, same = distinct(evaluated)
+    kept, same = drop_duplicates(evaluated)
     return kept, [*same, *notes]
 
 
-def distinct(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
+def drop_duplicates(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
     """Return runs, of equal ones that which goes furthest, and a note on each that is left out."""
     kept: dict[tuple[str, int], RecordedRun] = {}
     notes = []
     for run in sorted(runs, key=lambda run: (-max(run.curve, default=0), -run.rounds)):
-        same = kept.setdefault((run.configuration, run.seed), run)
+        same = kept.setdefault((run.settings_fingerprint, run.seed), run)
         if same is not run:
             notes.append(f"{run.path} left out: {same.path} is the same run")
     chosen = {id(run) for run in kept.values()}
     return [run for run in runs if id(run) in chosen], notes
 
 
-def _uneven(configurations: Iterable[Configuration]) -> list[str]:
+def _uneven_notes(configurations: Iterable[Configuration]) -> list[str]:
     """Return a note on each configuration some of whose seeds have gone further than others."""
     notes = []
     for configuration in configurations:
-        last, shared = max(run.last for run in configuration.runs), configuration.points[-1].round
+        last, shared = (
+            max(run.last_round for run in configuration.runs),
+            configuration.points[-1].round,
+        )
         if shared < last:
             notes.append(
                 f"{configuration.label}: some seeds end at round {shared}, others go on to {last}"
@@ -255,11 +258,11 @@ def _uneven(configurations: Iterable[Configuration]) -> list[str]:
     return notes
 
 
-def _unsaid(unsaid: Sequence[str]) -> list[str]:
+def _unsaid_notes(unsaid: Sequence[str]) -> list[str]:
     return [f"unless a label says otherwise: {', '.join(unsaid)}"] if unsaid else []
 
 
-def _timings(configurations: Sequence[Configuration]) -> list[str]:
+def _timing_notes(configurations: Sequence[Configuration]) -> list[str]:
     if len({configuration.settings["timing"] for configuration in configurations}) == 1:
         return []
     return [

@@ -54,7 +54,7 @@ class Account:
         """Return the participations as a table."""
         return pa.table(dict(self.columns))
 
-    def by(self, key: str) -> pa.Table:
+    def sums_by(self, key: str) -> pa.Table:
         """Return sums by ``"round"`` or ``"client"``, with the number of participations."""
         keys, index = np.unique(self.columns[key], return_inverse=True)
         sums = {
@@ -95,7 +95,7 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     down_ended_s = at(rows["ended_at_s"], down, np.zeros(len(sequences)))
     up_started_s = at(rows["started_at_s"], up, down_ended_s)
     up_ended_s = at(rows["ended_at_s"], up, down_ended_s)
-    closed_s = _closed_s(record, rows["round"][first])
+    closed_s = _closing_times_s(record, rows["round"][first])
     encoded = added(rows["sent_bytes"], np.ones_like(up))
     columns = {
         "sequence": sequences,
@@ -170,7 +170,7 @@ def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -
     return MessageBytes(nbytes.size, framed - OVERHEAD_BYTES, framed, message, link, setup, wire)
 
 
-def _closed_s(record: RunRecord, rounds: Column) -> Column:
+def _closing_times_s(record: RunRecord, rounds: Column) -> Column:
     closed_s: Column = record.rounds["closed_at_s"].to_numpy()[rounds - 1]
     return closed_s
 

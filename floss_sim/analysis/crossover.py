@@ -10,7 +10,7 @@ from floss_sim.analysis.comparison import Configuration
 from floss_sim.analysis.what_if import scenario
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
-from floss_sim.network.changes import CHANGES, all_changed
+from floss_sim.network.changes import CHANGES, with_changes
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Crossover:
     labels: tuple[str, ...]
     seconds: tuple[tuple[float | None, ...], ...]
 
-    def fastest(self) -> list[tuple[str, ...]]:
+    def winners(self) -> list[tuple[str, ...]]:
         """Return the fastest configurations of each value; none where none reaches the target."""
-        return [self._fastest(row) for row in self.seconds]
+        return [self._row_winners(row) for row in self.seconds]
 
-    def _fastest(self, row: Sequence[float | None]) -> tuple[str, ...]:
+    def _row_winners(self, row: Sequence[float | None]) -> tuple[str, ...]:
         least = min((seconds for seconds in row if seconds is not None), default=None)
         if least is None:
             return ()
@@ -66,7 +66,7 @@ class Crossover:
 
     def verdict(self) -> str:
         """Return one line: between which values another configuration becomes the fastest."""
-        winners = self.fastest()
+        winners = self.winners()
         if not winners[0]:
             return f"no configuration reaches {self.target:g}"
         rows = zip(self.sweep.values, winners, strict=True)
@@ -107,15 +107,15 @@ def crossover(
     """
     if sweep.name in changes:
         raise ConfigError(f"{sweep.name!r} is both swept and set; give one of them")
-    networks = [all_changed(profile, {**changes, sweep.name: value}) for value in sweep.values]
+    networks = [with_changes(profile, {**changes, sweep.name: value}) for value in sweep.values]
     seconds = tuple(
         tuple(_seconds(configuration, network, target) for configuration in configurations)
         for network in networks
     )
     labels = tuple(configuration.label for configuration in configurations)
-    return Crossover(all_changed(profile, changes).name, sweep, target, labels, seconds)
+    return Crossover(with_changes(profile, changes).name, sweep, target, labels, seconds)
 
 
 def _seconds(configuration: Configuration, network: NetworkProfile, target: float) -> float | None:
-    point = scenario(configuration, network).configuration.reaching(target)
+    point = scenario(configuration, network).configuration.target_point(target)
     return None if point is None else point.closed_at_s

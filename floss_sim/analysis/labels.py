@@ -9,7 +9,7 @@ from typing import Any
 
 from floss_sim.vectors.density import format_density
 
-_SHORT = {
+_SHORT_NAMES = {
     "rank": "r",
     "down_density": "down",
     "up_density": "up",
@@ -26,7 +26,7 @@ _SHORT = {
     "device": "",
 }
 # What follows from other settings: the digest of the layout, and what the method's name says.
-_FOLLOWS = {"layout", "method.mask", "method.up_mask", "method.trains"}
+_DERIVED_KEYS = {"layout", "method.mask", "method.up_mask", "method.trains"}
 _POLICY = "conditions.policy"  # the other conditions are the network's, whose name says them
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
@@ -42,18 +42,18 @@ def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[lis
     Args:
         configurations: Name of the method and settings (nested plain values) of each.
     """
-    flat = [_flat(settings) for _, settings in configurations]
-    keys = _differing(flat)
+    flat = [_flatten(settings) for _, settings in configurations]
+    keys = _differing_keys(flat)
     words = _words(keys)
-    usual = _usual(flat, keys)
+    usual = _usual_values(flat, keys)
     made = []
     for (method, _), settings in zip(configurations, flat, strict=True):
         told = {key: value for key, value in settings.items() if usual.get(key) != value}
-        made.append(" ".join([method, *_said(told, keys, words)]).strip())
-    return _numbered(made), _said(usual, keys, words)
+        made.append(" ".join([method, *_phrases(told, keys, words)]).strip())
+    return _number_duplicates(made), _phrases(usual, keys, words)
 
 
-def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
+def _usual_values(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
     """Return the values that go unsaid because most have them, of those that have the key."""
     usual = {}
     for key in keys:
@@ -65,18 +65,18 @@ def _usual(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, 
     return usual
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, with keys such as ``client.learning_rate``."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         name = prefix + key
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat
 
 
-def _differing(flat: Sequence[Mapping[str, Any]]) -> list[str]:
+def _differing_keys(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys whose values differ, the rank first, then as the settings have them."""
-    keys = dict.fromkeys(key for settings in flat for key in settings if not _follows(key))
+    keys = dict.fromkeys(key for settings in flat for key in settings if not _is_derived(key))
     differing = [key for key in keys if any(_get(s, key) != _get(flat[0], key) for s in flat)]
     named = {settings.get("network") for settings in flat}
     timed = {(settings.get("network"), settings.get("timing")) for settings in flat}
@@ -85,8 +85,8 @@ def _differing(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(differing, key=lambda key: key != "rank")
 
 
-def _follows(key: str) -> bool:
-    return key in _FOLLOWS or (key.startswith("conditions.") and not key.startswith(_POLICY))
+def _is_derived(key: str) -> bool:
+    return key in _DERIVED_KEYS or (key.startswith("conditions.") and not key.startswith(_POLICY))
 
 
 def _get(settings: Mapping[str, Any], key: str) -> tuple[Any, ...]:
@@ -99,13 +99,15 @@ def _words(keys: Iterable[str]) -> dict[str, str]:
     uses = Counter(last.values())
     words = {}
     for key, name in last.items():
-        word = _SHORT.get(name, name)
+        word = _SHORT_NAMES.get(name, name)
         section = key.split(".")[0] if uses[name] > 1 or name == "learning_rate" else ""
         words[key] = f"{section} {word}".strip().replace("_", " ")
     return words
 
 
-def _said(settings: Mapping[str, Any], keys: Iterable[str], words: Mapping[str, str]) -> list[str]:
+def _phrases(
+    settings: Mapping[str, Any], keys: Iterable[str], words: Mapping[str, str]
+) -> list[str]:
     densities = [value for key, value in settings.items() if _is_density(key)]
     everything = all(density == 1 for density in densities)
     return [
@@ -138,11 +140,11 @@ def _text(key: str, value: Any) -> str:
     return text[:8] if _DIGEST.fullmatch(text) else text
 
 
-def _numbered(made: list[str]) -> list[str]:
+def _number_duplicates(made: list[str]) -> list[str]:
     uses, seen = Counter(made), Counter[str]()
     numbered = []
     for label in made:
         seen[label] += 1
         numbered.append(f"{label} #{seen[label]}" if uses[label] > 1 else label)
     # Again, because a label may have ended like a number before.
-    return made if len(uses) == len(made) else _numbered(numbered)
+    return made if len(uses) == len(made) else _number_duplicates(numbered)

@@ -58,12 +58,12 @@ class RecordedRun:
         return {row["round"]: row for row in self.record.evaluated().to_pylist()}
 
     @property
-    def last(self) -> int:
+    def last_round(self) -> int:
         """The last evaluated round."""
         return max(self.curve)
 
     @cached_property
-    def configuration(self) -> str:
+    def settings_fingerprint(self) -> str:
         """The fingerprint of the settings."""
         return fingerprint(self.settings)
 
@@ -97,17 +97,17 @@ def find_runs(arguments: Iterable[str]) -> list[Path]:
 def _expand(argument: str) -> list[Path]:
     path = Path(argument)
     if path.exists():  # a folder may have brackets in its name
-        runs, problem = _at_or_below(path), f"{argument} is no run folder and holds none"
+        runs, problem = _run_folders(path), f"{argument} is no run folder and holds none"
     else:
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (absolute patterns)
-        runs = [run for match in matches for run in _at_or_below(Path(match))]
+        runs = [run for match in matches for run in _run_folders(Path(match))]
         problem = f"no run folder at {argument}"
     if not runs:
         raise RecordError(problem)
     return runs
 
 
-def _at_or_below(path: Path) -> list[Path]:
+def _run_folders(path: Path) -> list[Path]:
     if (path / "run.json").exists():
         return [path]
     return sorted(file.parent for file in path.rglob("run.json"))
@@ -124,6 +124,6 @@ def read_run(path: Path) -> RecordedRun:
     if not isinstance(trajectory, dict) or not trajectory.keys() >= _REQUIRED:
         raise RecordError(f"{path / 'run.json'} does not say what was run; remove the run folder")
     settings = {key: value for key, value in trajectory.items() if key != "seed"}
-    committed = folder.committed()
+    committed = folder.manifest()
     settings |= {"network": committed.network, "timing": committed.timing}
     return RecordedRun(folder, trajectory["seed"], settings, folder.record())

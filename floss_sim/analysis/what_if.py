@@ -19,8 +19,8 @@ from floss_sim.analysis.comparison import (
     Configuration,
     CurvePoint,
     check_task,
-    distinct,
-    grouped,
+    drop_duplicates,
+    group_runs,
 )
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.errors import ConfigError, ProfileError, RecordError
@@ -30,10 +30,10 @@ from floss_sim.records import RunRecord
 from floss_sim.runs.retiming import check_replayable, retime
 
 _UNNAMED = "unnamed network"
-_SAME = 1e-9  # relative difference of seconds that are called equal
+_TOLERANCE = 1e-9  # relative difference of seconds that are called equal
 
 
-def replayable(paths: Iterable[Path], network: str) -> Comparison:
+def replay_comparison(paths: Iterable[Path], network: str) -> Comparison:
     """Return the configurations of some run folders, whatever networks they were recorded on.
 
     Args:
@@ -45,28 +45,28 @@ def replayable(paths: Iterable[Path], network: str) -> Comparison:
             committed round.
         ConfigError: Time shaped what a run learned.
     """
-    read = [_without_network(read_run(path)) for path in paths]
+    read = [_drop_network(read_run(path)) for path in paths]
     check_task(read)
     for run in read:
         try:
             check_replayable(run.folder.description, network)
         except ConfigError as error:
             raise ConfigError(f"{run.path}: {error}") from None
-    kept, notes = distinct([run for run in read if run.rounds])
+    kept, notes = drop_duplicates([run for run in read if run.rounds])
     if not kept:
         raise RecordError("no run holds a committed round")
-    configurations, unsaid = grouped(kept)
+    configurations, unsaid = group_runs(kept)
     empty = [f"{run.path} left out: it holds no committed round" for run in read if not run.rounds]
-    notes = [*notes, *empty, *_uneven(configurations), *unsaid]
+    notes = [*notes, *empty, *_uneven_notes(configurations), *unsaid]
     return Comparison(kept[0].settings["task"], configurations, tuple(notes))
 
 
-def _without_network(run: RecordedRun) -> RecordedRun:
+def _drop_network(run: RecordedRun) -> RecordedRun:
     settings = {k: v for k, v in run.settings.items() if k not in ("network", "timing")}
     return replace(run, settings=settings)
 
 
-def _uneven(configurations: Iterable[Configuration]) -> list[str]:
+def _uneven_notes(configurations: Iterable[Configuration]) -> list[str]:
     """Return a note on each configuration some of whose seeds have gone further than others."""
     notes = []
     for configuration in configurations:
@@ -112,7 +112,7 @@ class Scenario:
         return fmean(run.record.rounds["closed_at_s"][last].as_py() for run in self.runs)
 
     @property
-    def last(self) -> CurvePoint | None:
+    def last_point(self) -> CurvePoint | None:
         """The last round that all seeds have evaluated, if there is one."""
         return self.configuration.points[-1] if self.configuration.points else None
 
@@ -136,23 +136,23 @@ def scenarios(
     is no such first line.
     """
     others = [scenario(configuration, profile) for profile in networks]
-    committed = [run.folder.committed() for run in configuration.runs]
+    committed = [run.folder.manifest() for run in configuration.runs]
     if len({one.timing for one in committed}) > 1:
         return tuple(others)
     recorded = Scenario(configuration, committed[0].network or _UNNAMED, recorded=True)
     name = committed[0].network
-    again = (one.network == name and _same_seconds(one, recorded) for one in others)
+    again = (one.network == name and _scenarios_agree(one, recorded) for one in others)
     return (recorded, *(one for one, same in zip(others, again, strict=True) if not same))
 
 
-def _same_seconds(one: Scenario, other: Scenario) -> bool:
+def _scenarios_agree(one: Scenario, other: Scenario) -> bool:
     pairs = zip(one.runs, other.runs, strict=True)
-    return all(_equal_seconds(a.record, b.record) for a, b in pairs)
+    return all(_records_agree(a.record, b.record) for a, b in pairs)
 
 
-def _equal_seconds(one: RunRecord, other: RunRecord) -> bool:
+def _records_agree(one: RunRecord, other: RunRecord) -> bool:
     ours, theirs = (record.rounds["closed_at_s"].to_numpy() for record in (one, other))
-    return bool(np.allclose(ours, theirs, rtol=_SAME, atol=0))
+    return bool(np.allclose(ours, theirs, rtol=_TOLERANCE, atol=0))
 
 
 def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
@@ -162,7 +162,7 @@ def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
         ProfileError: They were recorded on several, or on one that is not packaged.
     """
     runs = [run for configuration in configurations for run in configuration.runs]
-    names = sorted({run.folder.committed().network or _UNNAMED for run in runs})
+    names = sorted({run.folder.manifest().network or _UNNAMED for run in runs})
     if len(names) > 1:
         raise ProfileError(f"the runs were recorded on {' and '.join(names)}; give a --network")
     try:
@@ -173,7 +173,7 @@ def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
             "give a --network"
         ) from None
     for run in runs:
-        if not _equal_seconds(retime(run.record, profile), run.record):
+        if not _records_agree(retime(run.record, profile), run.record):
             raise ProfileError(
                 f"{run.path} was recorded on another {names[0]!r} than the packaged one; "
                 "give a --network"

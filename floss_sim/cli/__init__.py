@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from floss_sim.cli import account, compare, profiles, replay, run, task, wire
-from floss_sim.cli.console import commands, guard
+from floss_sim.cli.console import command_app, guard
 
-app = commands("Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.")
+app = command_app("Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.")
 app.command("run", help=run.HELP)(run.run)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("replay", help=replay.HELP)(replay.replay)

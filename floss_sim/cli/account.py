@@ -37,7 +37,7 @@ Examples:
 
   floss-sim account runs/first --network mine.toml --by client --csv clients.csv
 """
-_BY = ("round", "client", "participation")
+_ROW_KINDS = ("round", "client", "participation")
 
 
 def show_account(
@@ -53,17 +53,17 @@ def show_account(
     json_: JsonOption = False,
 ) -> None:
     """Account for a recorded run."""
-    by = _rows_by(by, csv is not None or json_)
+    by = _row_kind(by, csv is not None or json_)
     folder = RunFolder.read(run)
     record = folder.record()
     if not record.rounds.num_rows:
         raise RecordError(f"{run} holds no committed round")
-    profile = load_profile(network) if network else _recorded_on(folder)
-    if profile and not _timed(folder, profile):
+    profile = load_profile(network) if network else _recorded_network(folder)
+    if profile and not _is_timed_on(folder, profile):
         record = retime(record, profile)
     made = account(record, profile)
-    name = profile.name if profile else folder.committed().network
-    rows = made.table() if by == "participation" else made.by(by)
+    name = profile.name if profile else folder.manifest().network
+    rows = made.table() if by == "participation" else made.sums_by(by)
     if csv:
         _write(rows, csv)
     total, messages = made.total(), message_bytes(record, profile)
@@ -73,22 +73,22 @@ def show_account(
         print(json.dumps({**said, "by": by, "rows": rows.to_pylist()}, indent=2))
     else:
         _print(made, record.rounds.num_rows, name)
-        _print_words("first" in record.transfers["direction"].to_pylist())
+        _print_legend("first" in record.transfers["direction"].to_pylist())
         _print_messages(messages, name)
         if csv:
             print(f"by {by}: {csv}")
 
 
-def _rows_by(by: str | None, listed: bool) -> str:
+def _row_kind(by: str | None, listed: bool) -> str:
     """Return what rows are of, if they are listed anywhere.
 
     Raises:
         ConfigError: Nothing that rows are of, or rows that are not listed.
     """
     if by is None:
-        return _BY[0]
-    if by not in _BY:
-        raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_BY)}")
+        return _ROW_KINDS[0]
+    if by not in _ROW_KINDS:
+        raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_ROW_KINDS)}")
     if not listed:
         raise ConfigError("--by says what the rows of --csv or --json are; give one of these")
     return by
@@ -102,20 +102,20 @@ def _write(rows: pa.Table, path: Path) -> None:
         raise RecordError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _recorded_on(folder: RunFolder) -> NetworkProfile | None:
+def _recorded_network(folder: RunFolder) -> NetworkProfile | None:
     """Return the packaged network that a run was recorded on; None if it is none of these."""
     try:
-        profile = profile_of_name(folder.committed().network)
+        profile = profile_of_name(folder.manifest().network)
     except ConfigError:
         return None
-    return profile if _timed(folder, profile) else None
+    return profile if _is_timed_on(folder, profile) else None
 
 
-def _timed(folder: RunFolder, profile: NetworkProfile) -> bool:
+def _is_timed_on(folder: RunFolder, profile: NetworkProfile) -> bool:
     """Return whether a run's seconds are those of this network."""
     conditions = folder.description["trajectory"].get("conditions", {})
     policy = {"policy": conditions.get("policy", wait_all().settings()["policy"])}
-    return folder.committed().timing == timing_of(profile, policy)
+    return folder.manifest().timing == timing_of(profile, policy)
 
 
 def _print(made: Account, rounds: int, network: str) -> None:
@@ -138,11 +138,11 @@ def _print(made: Account, rounds: int, network: str) -> None:
             words = name.removesuffix("_j")
             table.add_row(words, *(f"{total[name] / n:.3g} {unit}" for n in (1, count)))
     show_whole(table)
-    kinds = ", ".join(f"{(fates == kind).sum()} {kind}" for kind in _ordered(fates))
+    kinds = ", ".join(f"{(fates == kind).sum()} {kind}" for kind in _sort_fates(fates))
     print(f"{count} participations: {kinds}")
 
 
-def _print_words(first_downloads: bool) -> None:
+def _print_legend(first_downloads: bool) -> None:
     included = "frames and first downloads" if first_downloads else "frames"
     note(
         f"encoded: both ways ({included} included); on the wire: with RPC framing, TLS, headers "
@@ -162,10 +162,10 @@ def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:
     show_whole(table)
     note(f"{SIZES_LEGEND}, and what was lost and sent again")
     if any(found.message is None for found in messages.values()):
-        note(f"?: not known: {_strange(network)}; pass --network FILE")
+        note(f"?: not known: {_unknown_reason(network)}; pass --network FILE")
 
 
-def _strange(network: str) -> str:
+def _unknown_reason(network: str) -> str:
     """Return in words why the network of a run is not known."""
     try:
         profile_of_name(network)
@@ -174,5 +174,5 @@ def _strange(network: str) -> str:
     return f"the packaged {network} is not what the run was recorded on"
 
 
-def _ordered(fates: Any) -> list[str]:
+def _sort_fates(fates: Any) -> list[str]:
     return sorted(set(fates), key=lambda kind: (-(fates == kind).sum(), kind))

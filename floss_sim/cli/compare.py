@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from floss_sim.analysis.comparison import Axis, Comparison, ComparisonRow, ReadAt, parse_limit
+from floss_sim.analysis.comparison import Axis, Comparison, ComparisonRow, CurveLimit, parse_limit
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.cli.console import plain_table, show_whole
@@ -77,7 +77,7 @@ def _draw(
     comparison: Comparison,
     readings: Iterable[ComparisonRow],
     x: Axis,
-    limit: ReadAt | None,
+    limit: CurveLimit | None,
     target: float | None,
     out: Path,
 ) -> None:
@@ -107,7 +107,7 @@ def _print(
     for name in names[1:]:
         table.add_column(name, justify="right", no_wrap=True)
     for reading in readings:
-        table.add_row(*_row(reading), *([] if target is None else _reached(reading, target)))
+        table.add_row(*_row(reading), *([] if target is None else _target_cells(reading, target)))
     show_whole(table, [reading.configuration.label for reading in readings])
     print("down, up: a client and round; bytes: all clients, both directions; sd: over seeds")
     for note in comparison.notes:
@@ -125,7 +125,7 @@ def _row(reading: ComparisonRow) -> list[str]:
         str(point.round),
         f"{point.accuracy:.3f}",
         "-" if point.accuracy_sd is None else f"{point.accuracy_sd:.3f}",
-        _test(reading),
+        _test_accuracy(reading),
         _bytes(reading.down_bytes),
         _bytes(reading.up_bytes),
         _bytes(point.total_bytes),
@@ -133,7 +133,7 @@ def _row(reading: ComparisonRow) -> list[str]:
     ]
 
 
-def _test(reading: ComparisonRow) -> str:
+def _test_accuracy(reading: ComparisonRow) -> str:
     """Return the mean test accuracy, and of how many seeds where it is not all of them."""
     if reading.test_accuracy is None:
         return "-"
@@ -146,8 +146,8 @@ def _bytes(nbytes: float | None) -> str:
     return "-" if nbytes is None else format_bytes(nbytes)
 
 
-def _reached(reading: ComparisonRow, target: float) -> list[str]:
-    point = reading.configuration.reaching(target)
+def _target_cells(reading: ComparisonRow, target: float) -> list[str]:
+    point = reading.configuration.target_point(target)
     if point is None:
         return ["-"] * 3
     return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]

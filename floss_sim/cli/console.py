@@ -32,7 +32,7 @@ _FOLDED_WIDTH = 28  # characters that a name keeps on a narrow terminal before i
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
 
 
-def commands(help_: str) -> typer.Typer:
+def command_app(help_: str) -> typer.Typer:
     """Return an app of commands, of which one must be given.
 
     Raises:
@@ -45,12 +45,14 @@ def commands(help_: str) -> typer.Typer:
     @app.callback(invoke_without_command=True, help=help_)
     def needs_command(context: typer.Context) -> None:
         if context.invoked_subcommand is None and isinstance(context.command, TyperGroup):
-            raise ConfigError(f"missing command: {either(context.command.list_commands(context))}")
+            raise ConfigError(
+                f"missing command: {alternatives(context.command.list_commands(context))}"
+            )
 
     return app
 
 
-def either(names: Iterable[str]) -> str:
+def alternatives(names: Iterable[str]) -> str:
     """Return names in words, such as ``"a, b or c"``."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last

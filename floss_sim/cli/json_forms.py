@@ -21,7 +21,7 @@ def configuration_json(configuration: Configuration) -> dict[str, Any]:
 
 def curve_json(configuration: Configuration, target: float | None) -> dict[str, Any]:
     """Return when a configuration reaches a target, and its curve, as plain values."""
-    reached = None if target is None else configuration.reaching(target)
+    reached = None if target is None else configuration.target_point(target)
     return {
         "reached_at": point_json(reached),
         "curve": [point_json(point) for point in configuration.points],

@@ -12,7 +12,7 @@ import typer
 
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.changes import changed
+from floss_sim.network.changes import with_change
 from floss_sim.tasks import Task
 from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES
@@ -63,7 +63,7 @@ def with_backbone(profile: NetworkProfile, task: Task, include: bool) -> Network
     """Return a profile on which clients first download the task's backbone, if asked."""
     if not include:
         return profile
-    return changed(profile, "first-download", f"{task.backbone_bytes}B")
+    return with_change(profile, "first-download", f"{task.backbone_bytes}B")
 
 
 def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
     return settings
 
 
-def given(**settings: Any) -> dict[str, Any]:
+def given_settings(**settings: Any) -> dict[str, Any]:
     """Return the settings that were given, that is, are not None."""
     return {name: value for name, value in settings.items() if value is not None}
 

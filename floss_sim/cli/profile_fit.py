@@ -16,7 +16,7 @@ from floss_sim.files import write_atomically
 from floss_sim.network import load_profile
 from floss_sim.network.measured.fitting import PERCENTS, Fit, fit_classes, fit_rows, report
 from floss_sim.network.measured.profile_files import profile_text, rows_text
-from floss_sim.network.measured.speed_tests import Reading, SpeedTests, read_speed_tests
+from floss_sim.network.measured.speed_tests import ReadOptions, SpeedTests, read_speed_tests
 from floss_sim.units import format_duration, format_rate
 
 HELP = """Fit a profile to a CSV file of speed tests, one a row.
@@ -84,9 +84,9 @@ def fit(
     json_: JsonOption = False,
 ) -> None:
     """Fit a profile to a CSV file of speed tests, one a row."""
-    picture, rows = _beside(out, tests, law, force)
-    reading = Reading(down, up, latency, weight, rate_unit, latency_unit, tuple(where or ()))
-    fitted = _fitted(read_speed_tests(tests, reading), law, classes)
+    picture, rows = _sibling_paths(out, tests, law, force)
+    reading = ReadOptions(down, up, latency, weight, rate_unit, latency_unit, tuple(where or ()))
+    fitted = _fit_tests(read_speed_tests(tests, reading), law, classes)
     today = date.today().isoformat()
     text = profile_text(
         fitted,
@@ -110,7 +110,7 @@ def fit(
         _print_fit(found)
 
 
-def _beside(out: Path, tests: Path, law: str, force: bool) -> tuple[Path, Path]:
+def _sibling_paths(out: Path, tests: Path, law: str, force: bool) -> tuple[Path, Path]:
     """Return the paths of the picture and the rows beside a profile, if all may be written."""
     if out.suffix != ".toml":
         raise ProfileError(f"profile {str(out)!r} must end in .toml")
@@ -124,7 +124,7 @@ def _beside(out: Path, tests: Path, law: str, force: bool) -> tuple[Path, Path]:
     return picture, rows
 
 
-def _fitted(tests: SpeedTests, law: str, classes: int | None) -> Fit:
+def _fit_tests(tests: SpeedTests, law: str, classes: int | None) -> Fit:
     if law == "classes":
         return fit_classes(tests, classes or _CLASSES)
     if law != "rows":
@@ -159,13 +159,13 @@ def _print_fit(found: dict[str, Any]) -> None:
     print(f"rank correlation of down and up: {data} in the data, {fitted} in the fit")
     print(
         f"largest distance of the distributions (Kolmogorov-Smirnov): down {found['ks_down']:.3f}, "
-        f"up {found['ks_up']:.3f}; {_best(found)}"
+        f"up {found['ks_up']:.3f}; {_distance_reference(found)}"
     )
     files = [f"{what}: {found[what]}" for what in ("profile", "rows", "picture") if what in found]
     print(", ".join(files))
 
 
-def _best(found: dict[str, Any]) -> str:
+def _distance_reference(found: dict[str, Any]) -> str:
     """Return what the distances are to be measured by."""
     if found["law"] == "rows":
         return "the fit is the data, so that nothing is lost"

@@ -31,7 +31,7 @@ def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, 
         "server": _rates(egress=server.egress, ingress=server.ingress),
         "cells": {"count": cells.count, **_rates(down=cells.down, up=cells.up)} if cells else {},
         "transport": profile.transport.model_dump(exclude_defaults=True),
-        "links": _links(links),
+        "links": _link_ranges(links),
         "traces": _traces(profile),
         "first_download": {"size_bytes": profile.first_download} if profile.first_download else {},
         "availability": vars(law.law()) if law else {},
@@ -48,7 +48,7 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def words(values: Mapping[str, Any]) -> str:
     """Return the values of a section in words, such as ``egress 1 Gbit/s, ingress 1 Gbit/s``."""
-    return ", ".join(_said(name, value) for name, value in values.items())
+    return ", ".join(_phrase(name, value) for name, value in values.items())
 
 
 def print_transport(profile: NetworkProfile) -> None:
@@ -65,7 +65,7 @@ def _rates(**bits_per_s: float) -> dict[str, float]:
     return {name: rate for name, rate in said.items() if not math.isinf(rate)}
 
 
-def _links(links: Sequence[ClientLink]) -> dict[str, list[float]]:
+def _link_ranges(links: Sequence[ClientLink]) -> dict[str, list[float]]:
     """Return the least and most of what only some links have."""
     found = {}
     for name in ("jitter_s", "loss", "dropout"):
@@ -85,8 +85,8 @@ def _traces(profile: NetworkProfile) -> dict[str, str]:
     }
 
 
-def _said(name: str, value: Any) -> str:
-    ending, text = next((unit for unit in _UNITS if name.endswith(unit[0])), ("", _plain))
+def _phrase(name: str, value: Any) -> str:
+    ending, text = next((unit for unit in _UNITS if name.endswith(unit[0])), ("", _plain_text))
     label = name.removesuffix(ending).replace("_", " ")
     label = label.replace(" mb", " MB").replace(" gb", " GB")
     if value is True:
@@ -95,5 +95,5 @@ def _said(name: str, value: Any) -> str:
     return f"{label} {' to '.join(dict.fromkeys(text(value) for value in values))}"
 
 
-def _plain(value: Any) -> str:
+def _plain_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

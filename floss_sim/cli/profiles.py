@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.cli import profile_fit
-from floss_sim.cli.console import commands, plain_table, show_whole
+from floss_sim.cli.console import command_app, plain_table, show_whole
 from floss_sim.cli.options import JsonOption
 from floss_sim.cli.profile_sections import lines, sections, words
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
@@ -45,7 +45,7 @@ _SAMPLES = (100_000, 1_000_000)  # bytes of the transfers that are shown
 _DRAWN = 1000  # clients of a law of which quantiles are shown
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # by download rate
 _SOURCE_WIDTH = 44  # characters of a source that the list shows
-app = commands("Network profiles.")
+app = command_app("Network profiles.")
 app.command("fit", help=profile_fit.HELP)(profile_fit.fit)
 ProfileArgument = Annotated[
     str, typer.Argument(metavar="PROFILE", help="Packaged profile, or a path that ends in .toml.")

@@ -12,14 +12,14 @@ import typer
 from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
 from floss_sim.analysis.recorded_runs import find_runs
-from floss_sim.analysis.what_if import Scenario, recorded_network, replayable, scenarios
+from floss_sim.analysis.what_if import Scenario, recorded_network, replay_comparison, scenarios
 from floss_sim.cli.console import plain_table, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
-from floss_sim.cli.options import JsonOption, check_picture, check_target, given
+from floss_sim.cli.options import JsonOption, check_picture, check_target, given_settings
 from floss_sim.cli.replay_sweep import show_crossovers
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.changes import CHANGES, all_changed
+from floss_sim.network.changes import CHANGES, with_changes
 from floss_sim.units import format_bytes, format_duration
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
@@ -88,9 +88,9 @@ def replay(
     check_picture(out)
     swept = None if sweep is None else parse_sweep(sweep)
     asked = (down, up, rtt, upload_ratio, server_egress, server_ingress, first_download)
-    changes = given(**dict(zip(CHANGES, asked, strict=True)))
-    profiles = _distinct(load_profile(name) for name in network or ())
-    comparison = replayable(find_runs(runs), network[0] if network else "NETWORK")
+    changes = given_settings(**dict(zip(CHANGES, asked, strict=True)))
+    profiles = _distinct_profiles(load_profile(name) for name in network or ())
+    comparison = replay_comparison(find_runs(runs), network[0] if network else "NETWORK")
     configurations = comparison.configurations
     if swept or target is not None:
         check_evaluated(configurations)
@@ -101,7 +101,7 @@ def replay(
         tables = [crossover(configurations, one, swept, goal, changes) for one in profiles]
         show_crossovers(comparison, tables, target is not None, out, json_)
         return
-    networks = [all_changed(profile, changes) for profile in profiles]
+    networks = [with_changes(profile, changes) for profile in profiles]
     lines = [line for one in configurations for line in scenarios(one, networks)]
     if not lines:
         recorded_network(configurations)  # refuses: seeds of one configuration differ in theirs
@@ -112,7 +112,7 @@ def replay(
         _print(comparison, lines, target, picture)
 
 
-def _distinct(profiles: Iterable[NetworkProfile]) -> list[NetworkProfile]:
+def _distinct_profiles(profiles: Iterable[NetworkProfile]) -> list[NetworkProfile]:
     """Return profiles, each once.
 
     Raises:
@@ -150,7 +150,7 @@ def _print(
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
-        table.add_row(*_row(line), *([] if target is None else _reached(line, target)))
+        table.add_row(*_row(line), *([] if target is None else _target_cells(line, target)))
     show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
     for note in comparison.notes:
         print(note)
@@ -165,12 +165,12 @@ def _row(line: Scenario) -> list[str]:
         str(line.rounds),
         format_duration(line.simulated_s),
         format_duration(line.simulated_s / line.rounds),
-        "-" if line.last is None else f"{line.last.accuracy:.3f}",
+        "-" if line.last_point is None else f"{line.last_point.accuracy:.3f}",
     ]
 
 
-def _reached(line: Scenario, target: float) -> list[str]:
-    point = line.configuration.reaching(target)
+def _target_cells(line: Scenario, target: float) -> list[str]:
+    point = line.configuration.target_point(target)
     if point is None:
         return ["not reached", "-", "-"]
     return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]
@@ -196,6 +196,6 @@ def _line_json(line: Scenario, target: float | None) -> dict[str, Any]:
         "rounds": line.rounds,
         "simulated_s": line.simulated_s,
         "seconds_per_round": line.simulated_s / line.rounds,
-        "last": point_json(line.last),
+        "last": point_json(line.last_point),
         **curve_json(line.configuration, target),
     }

@@ -63,7 +63,7 @@ def _print(crossover: Crossover, title: str) -> None:
     table.add_column(crossover.sweep.name)
     for label in crossover.labels:
         table.add_column(label, justify="right", overflow="fold")
-    rows = zip(crossover.sweep.values, crossover.seconds, crossover.fastest(), strict=True)
+    rows = zip(crossover.sweep.values, crossover.seconds, crossover.winners(), strict=True)
     for value, seconds, fastest in rows:
         cells = zip(crossover.labels, seconds, strict=True)
         table.add_row(value, *(_cell(s, several and label in fastest) for label, s in cells))
@@ -80,7 +80,7 @@ def _cell(seconds: float | None, fastest: bool) -> str:
 
 
 def _to_json(crossover: Crossover) -> dict[str, Any]:
-    rows = zip(crossover.sweep.values, crossover.seconds, crossover.fastest(), strict=True)
+    rows = zip(crossover.sweep.values, crossover.seconds, crossover.winners(), strict=True)
     return {
         "network": crossover.network,
         "rows": [

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from floss_sim.cli.console import either, progress_bar
+from floss_sim.cli.console import alternatives, progress_bar
 from floss_sim.cli.options import (
     BackboneDownloadOption,
     BackboneOption,
@@ -26,7 +26,7 @@ from floss_sim.cli.options import (
     TaskOption,
     ThreadsOption,
     check_value_code,
-    given,
+    given_settings,
     network,
     parse_settings,
     with_backbone,
@@ -45,7 +45,7 @@ from floss_sim.tasks import load_task
 from floss_sim.training import LEARNERS, choose_learner, open_learner, resolve_device
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import parse_density
-from floss_sim.vectors.layout import ADAPTED
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.wire import VALUE_CODES
 
 HELP = """Train one configuration in lockstep with simulated time.
@@ -72,7 +72,7 @@ Examples:
 
   floss-sim run --network lte --policy buffered:3 --rounds 50
 """
-_VALUES = either(f"{name} (default)" if name == "fp32" else name for name in VALUE_CODES)
+_VALUES = alternatives(f"{name} (default)" if name == "fp32" else name for name in VALUE_CODES)
 
 
 def run(
@@ -145,7 +145,9 @@ def run(
     threads: ThreadsOption = 1,
     learner: Annotated[
         str,
-        typer.Option(help=f"Clients of a round train together or in turn: {either(LEARNERS)}."),
+        typer.Option(
+            help=f"Clients of a round train together or in turn: {alternatives(LEARNERS)}."
+        ),
     ] = "bank",
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
     partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
@@ -165,27 +167,27 @@ def run(
     json_: JsonOption = False,
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
-    densities = given(down_density=down_density, up_density=up_density, density=density)
-    for name, code in given(down_values=down_values, up_values=up_values).items():
+    densities = given_settings(down_density=down_density, up_density=up_density, density=density)
+    for name, code in given_settings(down_values=down_values, up_values=up_values).items():
         check_value_code(f"--{name.replace('_', '-')}", code)
     chosen = method_from_name(
         method,
         **{name: _density(name, text) for name, text in densities.items()},
-        **given(
+        **given_settings(
             factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
             dense_head=dense_head, down_values=down_values, up_values=up_values,
             error_feedback=error_feedback, mask_ledger=mask_ledger,
         ),
     )  # fmt: skip
-    if rank is not None and chosen.trains not in ADAPTED:
+    if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
     loaded = load_task(
         task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
     )
     config = RunConfig.of(loaded, chosen, rank=16 if rank is None else rank, seed=seed).with_(
-        fleet=given(clients=clients, law=partition, alpha=alpha),
-        client=given(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
-        server=given(
+        fleet=given_settings(clients=clients, law=partition, alpha=alpha),
+        client=given_settings(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
+        server=given_settings(
             optimizer=server_optimizer, learning_rate=server_lr, cohort=cohort, weighting=weighting
         ),
     )
@@ -239,7 +241,7 @@ def _run_with_progress(
     learner: str,
 ) -> RunRecord:
     console = Console(stderr=True)
-    done = folder.committed().rounds
+    done = folder.manifest().rounds
     if done:
         what = "continuing from there" if done < rounds else "nothing is left to train"
         console.print(f"{folder.path} holds {done} rounds; {what}")

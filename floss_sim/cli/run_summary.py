@@ -17,7 +17,7 @@ from floss_sim.runs.lockstep import size_only
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import export_adapter, test_metrics
 from floss_sim.units import format_bytes, format_duration
-from floss_sim.vectors.layout import ADAPTED
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.vectors.top_k import Mask
 from floss_sim.wire import decode
 
@@ -46,13 +46,15 @@ def finish(
     last = curve.to_pylist()[-1]
     model = folder.model(last["round"])
     try:
-        test = folder.tested(last["round"], lambda: test_metrics(config, model, device))
+        test = folder.ensure_test_metrics(
+            last["round"], lambda: test_metrics(config, model, device)
+        )
     except PayloadError as error:
         raise RecordError(f"{folder.path}: the model of round {last['round']}: {error}") from None
     label = config.describe()
     title = f"{config.task.name} on {profile.name}, seed {config.seed}"
     save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")
-    adapted = config.method.trains in ADAPTED
+    adapted = config.method.trains in ADAPTER_LAYOUTS
     export_adapter(config, model, folder.path / ("adapter" if adapted else "model"))
     down = record.rounds["down_bytes"].to_pylist()[: last["round"]]
     up = record.rounds["up_bytes"].to_pylist()[: last["round"]]
@@ -134,14 +136,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         ("method", summary["method"]),
         ("configuration", summary["configuration"]),
         *([("mask ledger", f"at most {format_bytes(ledger)} on the server")] if ledger else []),
-        *([("mask keeps", _kept(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
+        *([("mask keeps", _mask_text(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),
         ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),
         ("test accuracy", f"{summary['test_accuracy']:.3f}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
-        *([("real bytes", _foretold(seen))] if seen else []),
+        *([("real bytes", _prediction_text(seen))] if seen else []),
         *([("wasted", f"{format_bytes(wasted)} of these")] if wasted else []),
         ("simulated time", format_duration(summary["simulated_s"])),
     ):
@@ -149,15 +151,15 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def _foretold(made: Mapping[str, float]) -> str:
+def _prediction_text(made: Mapping[str, float]) -> str:
     return (
         f"down {made['down']:.2f}, up {made['up']:.2f} of the predicted in rounds "
         f"{made['first_round']} to {made['last_round']}; the rest, so corrected, was foretold "
-        f"{_missed(made['error_down'])} down, {_missed(made['error_up'])} up"
+        f"{_error_text(made['error_down'])} down, {_error_text(made['error_up'])} up"
     )
 
 
-def _missed(error: float) -> str:
+def _error_text(error: float) -> str:
     return f"{100 * abs(error):.1f} % too {'large' if error > 0 else 'small'}"
 
 
@@ -167,7 +169,7 @@ def _policy(summary: Mapping[str, Any]) -> str:
     return f", {summary['policy']}: {summary['reports'] / summary['rounds']:.3g} reports a round"
 
 
-def _kept(fractions: Mapping[str, float]) -> str:
+def _mask_text(fractions: Mapping[str, float]) -> str:
     """Return what a mask keeps of each kind, and what it means where a kind is gone."""
     words = ", ".join(f"{100 * part:.3g} % of {kind}" for kind, part in fractions.items())
     gone = [kind for kind, part in fractions.items() if part == 0]

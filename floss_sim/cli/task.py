@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from floss_sim.cli.console import commands
+from floss_sim.cli.console import command_app
 from floss_sim.cli.options import (
     BackboneOption,
     DatasetOption,
@@ -24,7 +24,7 @@ from floss_sim.cli.options import (
     SeedOption,
     SetOption,
     ThreadsOption,
-    given,
+    given_settings,
     parse_settings,
 )
 from floss_sim.methods import dense
@@ -48,7 +48,7 @@ Examples:
 
 _LISTED = 20  # classes that the table lists
 
-app = commands("Look at tasks.")
+app = command_app("Look at tasks.")
 
 
 @app.command(help=HELP)
@@ -68,7 +68,7 @@ def check(
     json_: JsonOption = False,
 ) -> None:
     """Load a task and say what was found; time one local training step."""
-    fleet = given(clients=clients, law=partition, alpha=alpha)
+    fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
     config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
@@ -192,11 +192,11 @@ def _classes(found: Mapping[str, Any]) -> str:
     occur = found["class_examples"]
     if not found["classes"]:
         return "none: next-token prediction"
-    listed = [f"{c['class']}: {_short(c['label'], c['class'])}{c['train']}" for c in occur]
+    listed = [f"{c['class']}: {_label_prefix(c['label'], c['class'])}{c['train']}" for c in occur]
     more = [f"{len(occur) - _LISTED} more"] if len(occur) > _LISTED else []
     head = f"{len(occur)} of {found['classes']} classes occur, with so many training examples:"
     return "\n".join([head, ", ".join(listed[:_LISTED] + more)])
 
 
-def _short(label: str, number: int) -> str:
+def _label_prefix(label: str, number: int) -> str:
     return "" if label == str(number) else f"{label} "

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from floss_sim.cli import wire_table
-from floss_sim.cli.console import commands, plain_table, show_whole
+from floss_sim.cli.console import command_app, plain_table, show_whole
 from floss_sim.cli.options import JsonOption, NetworkOption
 from floss_sim.cli.profile_sections import print_transport
 from floss_sim.cli.wire_layout import layout_of_message
@@ -21,7 +21,7 @@ from floss_sim.records import RunFolder
 from floss_sim.units import BITS_PER_BYTE
 from floss_sim.vectors.layout import Layout
 from floss_sim.wire.entropy_bound import floor_bits
-from floss_sim.wire.message_contents import Contents, Part, contents, parts
+from floss_sim.wire.message_contents import Contents, MessagePart, contents, parts
 
 HELP = """What messages take, and what is in one.
 
@@ -59,7 +59,7 @@ _POSITIONS = {
     "rows": "positions coded by row",
     "held": "positions coded by the held mask",
 }
-app = commands(HELP)
+app = command_app(HELP)
 app.command("table", help=wire_table.HELP)(wire_table.table)
 
 
@@ -87,7 +87,7 @@ def inspect(
         raise ConfigError(f"{path}: {error}") from None
     if message.needs:
         unknown = f"only with the mask that both ends hold ({' and '.join(message.needs)})"
-    found = _found(path, message, layout, unknown, listed, profile)
+    found = _findings(path, message, layout, unknown, listed, profile)
     if json_:
         print(json.dumps(found, indent=2))
     else:
@@ -95,18 +95,18 @@ def inspect(
 
 
 def _last_model(path: Path) -> Path:
-    models = RunFolder.read(path).committed().models
+    models = RunFolder.read(path).manifest().models
     if not models:
         raise RecordError(f"{path} holds no model yet; run more rounds")
     return path / models[max(models)]
 
 
-def _found(
+def _findings(
     path: Path,
     message: Contents,
     layout: Layout | None,
     unknown: str,
-    listed: list[Part],
+    listed: list[MessagePart],
     profile: NetworkProfile,
 ) -> dict[str, Any]:
     """Return all that is shown, as plain values; what is not known is None."""

@@ -39,11 +39,11 @@ def layout_of_message(
         return _search(digest, str(name), int(ranks), (run.get("lora") or {}).get("targets")), ""
     except ConfigError as error:
         if task or rank:
-            raise ConfigError(f"{error}{_own_rank(run, rank)}") from None
+            raise ConfigError(f"{error}{_rank_hint(run, rank)}") from None
         return None, f"with --task and --rank, which give its layout: {error}"
 
 
-def _own_rank(run: Mapping[str, Any], rank: int | None) -> str:
+def _rank_hint(run: Mapping[str, Any], rank: int | None) -> str:
     """Return what to say of a run's rank where another was asked for."""
     own = run.get("rank")
     return f"; the run's rank is {own}" if own and rank and rank != own else ""

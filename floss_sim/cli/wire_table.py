@@ -20,7 +20,7 @@ from floss_sim.vectors.density import format_density, parse_density
 from floss_sim.vectors.layout import Layout
 from floss_sim.wire import VALUE_CODES
 from floss_sim.wire.message_contents import Contents
-from floss_sim.wire.size_table import ADAPTER, RANK, WIDTH, Peers, Sizes, layout_of, survey
+from floss_sim.wire.size_table import ADAPTER, RANK, WIDTH, PeerMeasure, Sizes, layout_of, survey
 
 HELP = """Bytes of every code over densities.
 
@@ -91,10 +91,10 @@ def table(
 
         save(draw_formats(formats_frame(sizes, codes), _title(layout)), out)
     if json_:
-        print(json.dumps(_found(layout, sizes, codes, seed, out, profile), indent=2))
+        print(json.dumps(_findings(layout, sizes, codes, seed, out, profile), indent=2))
         return
     _print(layout, sizes, seed)
-    note(_LEGEND.format(cells=_cells(layout)))
+    note(_LEGEND.format(cells=_cells_phrase(layout)))
     _print_messages(sizes, codes, profile)
     if out is not None:
         print(f"picture: {out}")
@@ -113,7 +113,7 @@ def _codes(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _peers() -> Peers:
+def _peers() -> PeerMeasure:
     """Return what measures torch's formats; nothing is measured where there is no torch."""
     try:
         from floss_sim.training.torch_sizes import torch_bytes
@@ -130,14 +130,14 @@ def _title(layout: Layout) -> str:
     return f"{values} of {matrices}, {WIDTH} wide, rank {RANK}"
 
 
-def _cells(layout: Layout) -> str:
+def _cells_phrase(layout: Layout) -> str:
     """Return in words what the codes by tensor and row do, or why they are left out."""
     if len(layout.tensors) > 1:
         return "a density for each"
     return "need structure and are left out"
 
 
-def _found(
+def _findings(
     layout: Layout,
     sizes: Sequence[Sizes],
     codes: Sequence[str],
@@ -161,7 +161,7 @@ def _row(sizes: Sizes, codes: Sequence[str], profile: NetworkProfile | None) -> 
     messages = {
         name: {
             "index_code": message.index,
-            **_whole(message, profile),
+            **_message_sizes(message, profile),
             "floor_bytes": sizes.floor_bytes(name),
         }
         for name, message in sizes.messages.items()
@@ -179,7 +179,7 @@ def _row(sizes: Sizes, codes: Sequence[str], profile: NetworkProfile | None) -> 
     }
 
 
-def _whole(message: Contents, profile: NetworkProfile | None) -> dict[str, int | None]:
+def _message_sizes(message: Contents, profile: NetworkProfile | None) -> dict[str, int | None]:
     """Return the bytes of a whole message; what only a network tells is None without one."""
     transport = profile.transport if profile else None
     return {
@@ -192,7 +192,7 @@ def _whole(message: Contents, profile: NetworkProfile | None) -> dict[str, int |
 
 def _print(layout: Layout, sizes: Sequence[Sizes], seed: int) -> None:
     print(f"{_title(layout)}, seed {seed}")
-    table = _over_densities("bytes", sizes)
+    table = _density_table("bytes", sizes)
     _add(table, "entries kept", (one.kept for one in sizes))
     table.add_section()
     _add(table, "floor of positions", (one.floor_bits / BITS_PER_BYTE for one in sizes))
@@ -217,12 +217,12 @@ def _print_messages(
     print_transport(profile)
 
 
-def _over_densities(what: str, sizes: Sequence[Sizes]) -> Table:
+def _density_table(what: str, sizes: Sequence[Sizes]) -> Table:
     return plain_table(f"{what} at density", *(format_density(one.density) for one in sizes))
 
 
 def _bits_table(sizes: Sequence[Sizes], codes: Sequence[str]) -> Table:
-    table = _over_densities("bits per kept entry", sizes)
+    table = _density_table("bits per kept entry", sizes)
     for code in codes:
         floors = [one.floor_bytes(code) for one in sizes]
         over = (
@@ -245,10 +245,10 @@ def _bits_table(sizes: Sequence[Sizes], codes: Sequence[str]) -> Table:
 
 def _network_table(sizes: Sequence[Sizes], codes: Sequence[str], profile: NetworkProfile) -> Table:
     """Return the bytes of whole messages on a network."""
-    table = _over_densities(f"bytes on {profile.name}", sizes)
+    table = _density_table(f"bytes on {profile.name}", sizes)
     for code in codes:
         table.add_section()
-        rows = [_whole(one.messages[code], profile) for one in sizes]
+        rows = [_message_sizes(one.messages[code], profile) for one in sizes]
         for name in rows[0]:
             _add(table, f"{name.removesuffix('_bytes')}, {code}", (row[name] or 0 for row in rows))
     return table

@@ -3,7 +3,7 @@
 No framework is needed: everything follows from the backbone's ``config.json``.
 """
 
-from floss_sim.families.family import IMAGES, KINDS, NEXT_TOKEN, TEXTS, Config, Family, Part
+from floss_sim.families.family import IMAGES, KINDS, NEXT_TOKEN, TEXTS, Config, Family, ModuleSpec
 from floss_sim.families.known import FAMILIES
 from floss_sim.families.targets import ALL, check_kind, family_of, resolve_targets
 
@@ -16,7 +16,7 @@ __all__ = [
     "TEXTS",
     "Config",
     "Family",
-    "Part",
+    "ModuleSpec",
     "check_kind",
     "family_of",
     "resolve_targets",

@@ -10,12 +10,12 @@ from typing import Any
 IMAGES, TEXTS, NEXT_TOKEN = "image-classification", "text-classification", "next-token"
 KINDS = (IMAGES, TEXTS, NEXT_TOKEN)  # what a task can ask of a model
 Config = Mapping[str, Any]
-Size = Callable[[Config], int]
-Shape = tuple[int | str, ...]  # numbers, and names of the family's sizes
+SizeReader = Callable[[Config], int]
+SymbolicShape = tuple[int | str, ...]  # numbers, and names of the family's sizes
 
 
 @dataclass(frozen=True)
-class Part:
+class ModuleSpec:
     """A module that holds a weight and perhaps a bias.
 
     Args:
@@ -26,7 +26,7 @@ class Part:
     """
 
     modules: tuple[str, ...]
-    shape: Shape
+    shape: SymbolicShape
     bias: bool | tuple[str, bool] = True
     bare: bool = False
 
@@ -60,18 +60,18 @@ class Family:
 
     kinds: tuple[str, ...]
     layers: tuple[str, ...]
-    depth: Size
-    sizes: Mapping[str, Size]
+    depth: SizeReader
+    sizes: Mapping[str, SizeReader]
     head: str
     head_bias: bool
-    roles: Mapping[str, Part]
-    norms: Mapping[str, Part]
-    around: Mapping[str, Part]
+    roles: Mapping[str, ModuleSpec]
+    norms: Mapping[str, ModuleSpec]
+    around: Mapping[str, ModuleSpec]
     language_head: str = ""
     tied: bool = False
     transposed: bool = False
 
-    def shape(self, config: Config, shape: Shape) -> tuple[int, ...]:
+    def shape(self, config: Config, shape: SymbolicShape) -> tuple[int, ...]:
         """Return a shape with the config's sizes in place of their names.
 
         Raises:
@@ -96,11 +96,11 @@ class Family:
         for layer in range(self.depth(config)):
             inside = chain(self.roles.items(), self.norms.items())
             modules |= {f"layer.{layer:03d}.{name}": part for name, part in inside}
-        weights = {f"{n}.weight": self.stored(config, n, p) for n, p in modules.items()}
+        weights = {f"{n}.weight": self.stored_shape(config, n, p) for n, p in modules.items()}
         biased = {n: p for n, p in modules.items() if p.has_bias(config)}
         return weights | {f"{n}.bias": self.shape(config, p.shape[:1]) for n, p in biased.items()}
 
-    def stored(self, config: Config, name: str, part: Part) -> tuple[int, ...]:
+    def stored_shape(self, config: Config, name: str, part: ModuleSpec) -> tuple[int, ...]:
         """Return the shape in which the model holds the weight of a canonical module."""
         turned = self.transposed and name.split(".")[-1] in self.roles
         return self.shape(config, part.shape[::-1] if turned else part.shape)

@@ -15,8 +15,8 @@ from floss_sim.methods.catalog import (
     sparse_adapter,
 )
 from floss_sim.methods.exchange import Exchange
-from floss_sim.methods.method import Method, Size, Tier
-from floss_sim.methods.persistent_masks import Frozen, MaskHistory, MaskLedger, Shrinking
+from floss_sim.methods.method import MessageSize, Method, Tier
+from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.top_k_selectors import RandomK, TopK
@@ -25,16 +25,16 @@ __all__ = [
     "METHODS",
     "Everything",
     "Exchange",
-    "Frozen",
+    "FrozenMask",
     "MaskHistory",
     "MaskLedger",
+    "MessageSize",
     "Method",
     "RandomK",
     "Ranks",
     "SameMask",
     "Selector",
-    "Shrinking",
-    "Size",
+    "ShrinkingMask",
     "Tier",
     "TopK",
     "adapter_lth",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
 from floss_sim.methods.method import Divisor, Method, Tier
-from floss_sim.methods.persistent_masks import Frozen, Shrinking
+from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
 from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask
 from floss_sim.methods.top_k_selectors import SCOPES, RandomK, Scope, TopK
@@ -20,10 +20,10 @@ Pick = Literal["largest", "random"]
 _PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}
 DEFAULT_TIERS = "1:1:1,1:1/4:1/4,1:1/16:1/16"  # factors of 4, as FLASC's study of heterogeneity
 DEFAULT_RANKS = "1:1/1,1:1/4,1:1/16"
-_ALIKE = (Tier(1.0, Everything(), SameMask()),)  # the tier of a method with a persistent mask
+_ONE_TIER = (Tier(1.0, Everything(), SameMask()),)  # the tier of a method with a persistent mask
 
 
-def _fraction(density: float, scope: Scope, pick: Pick, dense_head: bool) -> TopK | RandomK:
+def _density_selector(density: float, scope: Scope, pick: Pick, dense_head: bool) -> TopK | RandomK:
     if scope not in SCOPES:
         raise ConfigError(f"unknown scope {scope!r}; valid: {', '.join(SCOPES)}")
     if pick not in _PICKS:
@@ -49,7 +49,7 @@ def floss(
         DensityError: A density outside (0, 1].
         ConfigError: An unknown scope or pick.
     """
-    down, up = (_fraction(d, scope, pick, dense_head) for d in (down_density, up_density))
+    down, up = (_density_selector(d, scope, pick, dense_head) for d in (down_density, up_density))
     return Method("floss", (Tier(1.0, down, up),))
 
 
@@ -72,8 +72,8 @@ def floss_tiers(
         ConfigError: Tiers that cannot be read.
     """
     parts = [
-        (share, *(_fraction(parse_density(d), scope, pick, dense_head) for d in densities))
-        for share, *densities in _parse(tiers, ("share", "down", "up"), DEFAULT_TIERS)
+        (share, *(_density_selector(parse_density(d), scope, pick, dense_head) for d in densities))
+        for share, *densities in _parse_tiers(tiers, ("share", "down", "up"), DEFAULT_TIERS)
     ]
     return Method("floss-tiers", tuple(Tier(share, down, up) for share, down, up in parts))
 
@@ -101,7 +101,8 @@ def hetlora(
     if which not in ("first", "largest"):
         raise ConfigError(f"unknown ranks {which!r}; valid: first, largest")
     parts = [
-        (share, _ranks(text)) for share, text in _parse(tiers, ("share", "ranks"), DEFAULT_RANKS)
+        (share, _ranks(text))
+        for share, text in _parse_tiers(tiers, ("share", "ranks"), DEFAULT_RANKS)
     ]
     return Method(
         "hetlora",
@@ -120,7 +121,7 @@ def _ranks(text: str) -> int | float:
     return int(text)
 
 
-def _parse(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, ...]]:
+def _parse_tiers(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, ...]]:
     """Return the fields of each tier, its share first, scaled so that the shares add up to 1."""
     try:
         rows = [part.strip().split(":") for part in text.split(",")]
@@ -150,8 +151,8 @@ def sparse_adapter(
         DensityError: A density outside (0, 1].
         ConfigError: An unknown scope or pick.
     """
-    mask = Frozen(_fraction(density, scope, pick, dense_head))
-    return Method("sparse-adapter", _ALIKE, persistent=mask)
+    mask = FrozenMask(_density_selector(density, scope, pick, dense_head))
+    return Method("sparse-adapter", _ONE_TIER, persistent=mask)
 
 
 def adapter_lth(
@@ -166,11 +167,11 @@ def adapter_lth(
         DensityError: A factor outside (0, 1].
         ConfigError: An unknown scope or pick.
     """
-    mask = Shrinking(_fraction(1.0, scope, pick, dense_head), factor)
-    return Method("adapter-lth", _ALIKE, persistent=mask)
+    mask = ShrinkingMask(_density_selector(1.0, scope, pick, dense_head), factor)
+    return Method("adapter-lth", _ONE_TIER, persistent=mask)
 
 
-def _floss_on(layout: str) -> Callable[..., Method]:
+def _floss_variant(layout: str) -> Callable[..., Method]:
     """Return FLoSS, options and all, over another layout, which also names the method."""
 
     @wraps(floss)
@@ -187,9 +188,9 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "sparse-adapter": sparse_adapter,
     "adapter-lth": adapter_lth,
     "hetlora": hetlora,
-    **{layout: _floss_on(layout) for layout in ("ffa", "bitfit", "full", "head")},
+    **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
-COMMON = ("down_values", "up_values", "error_feedback", "mask_ledger")
+COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")
 
 
 def options_of(name: str) -> Sequence[str]:
@@ -200,7 +201,7 @@ def options_of(name: str) -> Sequence[str]:
     """
     if name not in METHODS:
         raise ConfigError(f"unknown method {name!r}; valid: {', '.join(METHODS)}")
-    return (*inspect.signature(METHODS[name]).parameters, *COMMON)
+    return (*inspect.signature(METHODS[name]).parameters, *COMMON_OPTIONS)
 
 
 def method_from_name(name: str, **options: Any) -> Method:
@@ -208,7 +209,7 @@ def method_from_name(name: str, **options: Any) -> Method:
 
     Args:
         name: A key of ``METHODS``.
-        options: Those of its function, and ``COMMON`` fields of :class:`Method`.
+        options: Those of its function, and ``COMMON_OPTIONS`` fields of :class:`Method`.
 
     Raises:
         ConfigError: An unknown name, or an option that the method does not have.
@@ -220,6 +221,6 @@ def method_from_name(name: str, **options: Any) -> Method:
         raise ConfigError(
             f"method {name!r} has no option {strange[0]!r}{hint}; valid: {', '.join(valid)}"
         )
-    own = {key: value for key, value in options.items() if key not in COMMON}
-    common = {key: value for key, value in options.items() if key in COMMON}
+    own = {key: value for key, value in options.items() if key not in COMMON_OPTIONS}
+    common = {key: value for key, value in options.items() if key in COMMON_OPTIONS}
     return replace(METHODS[name](**own), **common)

@@ -21,7 +21,7 @@ from floss_sim.methods.method import Method
 from floss_sim.methods.persistent_masks import MaskHistory
 from floss_sim.methods.selectors import SameMask
 from floss_sim.methods.top_k_selectors import TopK
-from floss_sim.rng import Draw, stream, stream_when_asked
+from floss_sim.rng import LazyStream, lazy_stream, stream
 from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import VALUE_CODES, decode, encode, sent_entries
@@ -61,18 +61,18 @@ class Exchange:
         """Shrink the persistent mask where its schedule says so; return what is still alive."""
         mask = self.method.persistent
         if mask and mask.changes(version):
-            draw = stream_when_asked(self.seed, "version", version, "mask")
-            kept_N = mask.at(version).mask(self.layout, vector_N, draw, history.alive())
+            draw = lazy_stream(self.seed, "version", version, "mask")
+            kept_N = mask.at(version).mask(self.layout, vector_N, draw, history.alive_mask())
             history.prune(kept_N, version)
-        return history.alive()
+        return history.alive_mask()
 
     def download_mask(
         self, vector_N: Vector, history: MaskHistory, tier: int, version: int
     ) -> Mask:
         """Return the entries of a version that a tier's clients receive."""
         if self.method.persistent:
-            return history.alive()
-        draw = stream_when_asked(self.seed, "version", version, "mask")
+            return history.alive_mask()
+        draw = lazy_stream(self.seed, "version", version, "mask")
         return self.method.tiers[tier].download.mask(self.layout, vector_N, draw)
 
     def download(
@@ -102,10 +102,12 @@ class Exchange:
             known_N=known_N,
             held_N=held_N,
             keep_zeros=self._carries_mask(tier, version),
-            draw=self._rounding(self.method.down_values, "version", version, "values"),
+            draw=self._rounding_draw(self.method.down_values, "version", version, "values"),
         )
 
-    def known(self, history: MaskHistory, tier: int, version: int, held: int) -> Mask | None:
+    def known_download_mask(
+        self, history: MaskHistory, tier: int, version: int, held: int
+    ) -> Mask | None:
         """Return the mask that a download is written against; None for all entries.
 
         Args:
@@ -114,9 +116,9 @@ class Exchange:
             version: What is downloaded.
             held: The version of the mask that the client is known to hold, or 0.
         """
-        selector = self.method.download_at(tier, version)
+        selector = self.method.download_selector(tier, version)
         if self.method.persistent:
-            known_N = history.alive(version if selector.shared else held)
+            known_N = history.alive_mask(version if selector.shared else held)
         elif selector.shared:
             # It depends on no value, so that the client builds it from zeros.
             zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
@@ -125,7 +127,7 @@ class Exchange:
             return None
         return None if known_N.all() else known_N
 
-    def received(
+    def decode_download(
         self,
         blob: bytes,
         tier: int,
@@ -135,7 +137,7 @@ class Exchange:
     ) -> tuple[Vector, Mask | None]:
         """Return what a client decodes: the vector, and the mask that trains (None: all)."""
         vector_N, mask_N = decode(self.layout, blob, known_N, held_N)
-        if not self.method.masked:
+        if not self.method.is_masked:
             return vector_N, None
         if not self._carries_mask(tier, version):
             return vector_N, known_N
@@ -143,9 +145,9 @@ class Exchange:
 
     def _carries_mask(self, tier: int, version: int) -> bool:
         """Return whether a client learns from the message itself which entries train."""
-        selector = self.method.download_at(tier, version)
+        selector = self.method.download_selector(tier, version)
         everything = selector.count(self.layout) == self.layout.entries
-        return self.method.masked and not (selector.shared or everything)
+        return self.method.is_masked and not (selector.shared or everything)
 
     def upload(
         self,
@@ -166,8 +168,8 @@ class Exchange:
             sequence: The number of the dispatch.
             trained_N: The mask that trained; None for all entries.
             state: What it kept from its last participation.
-            chosen_N: The mask that :meth:`ranks_alone`'s selector gives of this very update, where
-                the caller has it already.
+            chosen_N: The mask that :meth:`ranking_selector`'s selector gives of this very update,
+                where the caller has it already.
 
         Raises:
             NonFiniteUpdateError: The update, with what was kept, holds NaN or infinity.
@@ -180,7 +182,7 @@ class Exchange:
                 f"the update of client {client} in dispatch {sequence} is not finite; "
                 "lower the learning rates"
             )
-        known_N = self.expected(tier, client, sequence, trained_N)
+        known_N = self.known_upload_mask(tier, client, sequence, trained_N)
         selector = self.method.tiers[tier].upload
         if isinstance(selector, SameMask) or selector.shared:
             mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
@@ -194,17 +196,17 @@ class Exchange:
             mask_N,
             values=self.method.up_values,
             known_N=known_N,
-            draw=self._rounding(
+            draw=self._rounding_draw(
                 self.method.up_values, "client", client, "dispatch", sequence, "upload", "values"
             ),
         )
         entries = sent_entries(blob)
         if not self.method.error_feedback:
             return Reply(blob, entries, {}, {})
-        unsent_N = update_N - self.update(blob, known_N)
+        unsent_N = update_N - self.decode_upload(blob, known_N)
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
 
-    def ranks_alone(self, tier: int) -> TopK | None:
+    def ranking_selector(self, tier: int) -> TopK | None:
         """Return the selector of a tier's uploads where it ranks the update and nothing else.
 
         None where all entries travel, where both ends build the mask, and with error feedback: then
@@ -215,7 +217,7 @@ class Exchange:
             return None
         return selector if selector.count(self.layout) < self.layout.entries else None
 
-    def expected(
+    def known_upload_mask(
         self, tier: int, client: int, sequence: int, trained_N: Mask | None
     ) -> Mask | None:
         """Return the mask that an upload is written against, as both ends know it."""
@@ -228,13 +230,13 @@ class Exchange:
         known_N = selector.mask(self.layout, zeros_N, self._draw(client, sequence))
         return None if known_N.all() else known_N
 
-    def update(self, blob: bytes, known_N: Mask | None) -> Vector:
+    def decode_upload(self, blob: bytes, known_N: Mask | None) -> Vector:
         """Return what the server decodes of an upload."""
         return decode(self.layout, blob, known_N)[0]
 
-    def _rounding(self, values: str, *names: int | str) -> np.random.Generator | None:
+    def _rounding_draw(self, values: str, *names: int | str) -> np.random.Generator | None:
         return stream(self.seed, *names) if VALUE_CODES[values].rounds_at_random else None
 
-    def _draw(self, client: int, sequence: int) -> Draw:
+    def _draw(self, client: int, sequence: int) -> LazyStream:
         names = ("client", client, "dispatch", sequence, "upload", "mask")
-        return stream_when_asked(self.seed, *names)
+        return lazy_stream(self.seed, *names)

@@ -62,7 +62,7 @@ class Tier:
 
 
 @dataclass(frozen=True)
-class Size:
+class MessageSize:
     """A message before its values are known: ``count`` entries of ``universe`` candidates."""
 
     universe: int
@@ -115,26 +115,26 @@ class Method:
         for code in (self.down_values, self.up_values):
             if code not in VALUE_CODES:
                 raise ConfigError(f"unknown value code {code!r}; valid: {', '.join(VALUE_CODES)}")
-        if self.mask_ledger and self.persistent is None and self._all_shared:
+        if self.mask_ledger and self.persistent is None and self._shares_all_masks:
             raise ConfigError(
                 f"a mask ledger needs downloads whose mask is sent; both ends of method "
                 f"{self.name!r} build it"
             )
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
-        if self.divisor == "covering" and not self.masked:
+        if self.divisor == "covering" and not self.is_masked:
             raise ConfigError(
                 "divisor 'covering' needs clients that train a mask; "
                 f"those of method {self.name!r} train all entries"
             )
 
     @property
-    def masked(self) -> bool:
+    def is_masked(self) -> bool:
         """Whether clients train and return only the entries that they were sent."""
         return self.persistent is not None or isinstance(self.tiers[0].upload, SameMask)
 
     @property
-    def _all_shared(self) -> bool:
+    def _shares_all_masks(self) -> bool:
         return all(tier.download.shared for tier in self.tiers)
 
     def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
@@ -155,16 +155,16 @@ class Method:
         """Cumulative shares."""
         return tuple(accumulate(tier.share for tier in self.tiers))
 
-    def widest(self, layout: Layout) -> int:
+    def widest_tier(self, layout: Layout) -> int:
         """Return the tier that downloads most: its download is the model."""
         counts = [tier.download.count(layout) for tier in self.tiers]
         return counts.index(max(counts))
 
-    def download_at(self, tier: int, version: int) -> Selector:
+    def download_selector(self, tier: int, version: int) -> Selector:
         """Return the selector of a version's download."""
         return self.persistent.at(version) if self.persistent else self.tiers[tier].download
 
-    def download_size(self, layout: Layout, tier: int, version: int, held: int = 0) -> Size:
+    def download_size(self, layout: Layout, tier: int, version: int, held: int = 0) -> MessageSize:
         """Return the size of a version's download.
 
         Args:
@@ -173,21 +173,21 @@ class Method:
             version: What is sent.
             held: The version of the mask that the client is known to hold, or 0.
         """
-        selector = self.download_at(tier, version)
+        selector = self.download_selector(tier, version)
         count = selector.count(layout)
         if selector.shared:
-            return Size(count, count)
+            return MessageSize(count, count)
         known = self.persistent.at(held).count(layout) if self.persistent else layout.entries
-        return Size(known, count)
+        return MessageSize(known, count)
 
-    def upload_size(self, layout: Layout, tier: int, version: int) -> Size:
+    def upload_size(self, layout: Layout, tier: int, version: int) -> MessageSize:
         """Return the size of an upload that answers a version."""
         selector = self.tiers[tier].upload
         if isinstance(selector, SameMask):
-            count = self.download_at(tier, version).count(layout)
-            return Size(count, count)
+            count = self.download_selector(tier, version).count(layout)
+            return MessageSize(count, count)
         count = selector.count(layout)
-        return Size(count if selector.shared else layout.entries, count)
+        return MessageSize(count if selector.shared else layout.entries, count)
 
     def settings(self) -> dict[str, Any]:
         """Return the method as plain values, for records and fingerprints.
@@ -206,7 +206,7 @@ class Method:
 
     def describe(self) -> str:
         """Return what travels, in words, such as ``down 1/4, up 1/16``."""
-        words = [self._travels()]
+        words = [self._describe_tiers()]
         if (self.down_values, self.up_values) != ("fp32", "fp32"):
             words.append(f"{self.down_values} down, {self.up_values} up")
         words += ["error feedback"] if self.error_feedback else []
@@ -214,17 +214,18 @@ class Method:
         words += ["mean of those covering"] if self.divisor == "covering" else []
         return ", ".join(words)
 
-    def _travels(self) -> str:
+    def _describe_tiers(self) -> str:
         if self.persistent:
             return self.persistent.describe()
         if len(self.tiers) == 1:
-            return _both(self.tiers[0])
+            return _describe_tier(self.tiers[0])
         return "; ".join(
-            f"{format_density(tier.share)} of clients: {_both(tier)}" for tier in self.tiers
+            f"{format_density(tier.share)} of clients: {_describe_tier(tier)}"
+            for tier in self.tiers
         )
 
 
-def _both(tier: Tier) -> str:
+def _describe_tier(tier: Tier) -> str:
     if isinstance(tier.upload, SameMask):
         return f"{tier.download.describe()} both ways"
     return f"down {tier.download.describe()}, up {tier.upload.describe()}"

@@ -26,7 +26,7 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 from floss_sim.vectors.density import format_density
 from floss_sim.vectors.top_k import Mask
 
-Pick = TopK | RandomK
+PickSelector = TopK | RandomK
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class PersistentMask:
         pick: How entries are chosen: by magnitude or at random, globally or per tensor.
     """
 
-    pick: Pick
+    pick: PickSelector
     kind: ClassVar[Literal["frozen", "shrinking"]]
 
-    def at(self, version: int) -> Everything | Pick:
+    def at(self, version: int) -> Everything | PickSelector:
         """Return the selector of a version's mask."""
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class PersistentMask:
 
 
 @dataclass(frozen=True)
-class Frozen(PersistentMask):
+class FrozenMask(PersistentMask):
     """Dense until version ``after``, then the mask chosen there, for good.
 
     Raises:
@@ -77,7 +77,7 @@ class Frozen(PersistentMask):
         """The density of the mask once it is frozen."""
         return self.pick.density
 
-    def at(self, version: int) -> Everything | Pick:
+    def at(self, version: int) -> Everything | PickSelector:
         """Return everything before the mask is frozen, then its selector."""
         return Everything() if version < self.after else self.pick
 
@@ -91,7 +91,7 @@ class Frozen(PersistentMask):
 
 
 @dataclass(frozen=True)
-class Shrinking(PersistentMask):
+class ShrinkingMask(PersistentMask):
     """Density ``factor ** version``.
 
     Raises:
@@ -108,7 +108,7 @@ class Shrinking(PersistentMask):
                 f"factor {self.factor} is outside (0, 1]; 0.98 leaves 98 % of the mask a round"
             )
 
-    def at(self, version: int) -> Everything | Pick:
+    def at(self, version: int) -> Everything | PickSelector:
         """Return the selector of ``factor ** version``."""
         density = max(self.factor**version, float(np.finfo(np.float32).tiny))
         return Everything() if density == 1 else replace(self.pick, density=density)
@@ -136,7 +136,7 @@ class MaskHistory:
     def __init__(self, entries: int) -> None:
         self.lost_at_N: NDArray[np.int32] = np.zeros(entries, dtype=np.int32)
 
-    def alive(self, version: int | None = None) -> Mask:
+    def alive_mask(self, version: int | None = None) -> Mask:
         """Return the mask of a version; by default the newest."""
         alive_N: Mask = self.lost_at_N == 0
         return alive_N if version is None else alive_N | (self.lost_at_N > version)
@@ -158,7 +158,7 @@ class MaskLedger:
         self.held_C: NDArray[np.int32] = np.zeros(clients, dtype=np.int32)
         self.masks: dict[tuple[int, int], NDArray[np.uint8]] = {}
 
-    def held(self, client: int) -> int:
+    def held_version(self, client: int) -> int:
         """Return the version of the mask that a client is known to hold, or 0."""
         return int(self.held_C[client])
 

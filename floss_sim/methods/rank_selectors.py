@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from floss_sim.errors import LayoutError
-from floss_sim.rng import Draw
+from floss_sim.rng import LazyStream
 from floss_sim.vectors.density import format_density, kept_count
 from floss_sim.vectors.layout import (
     LORA_A,
@@ -49,13 +49,13 @@ class Ranks:
             LayoutError: The layout has no adapters of this many ranks.
         """
         return sum(
-            self._of(_rank(tensor)) * tensor.size // _rank(tensor)
+            self._kept_ranks(_rank(tensor)) * tensor.size // _rank(tensor)
             if tensor.kind in (LORA_A, LORA_B)
             else tensor.size
             for tensor in layout.tensors
         )
 
-    def _of(self, rank: int) -> int:
+    def _kept_ranks(self, rank: int) -> int:
         """Return how many of a run's ranks are kept."""
         if isinstance(self.ranks, float):
             return kept_count(rank, self.ranks)
@@ -67,14 +67,14 @@ class Ranks:
         self,
         layout: Layout,
         values_N: Vector,
-        draw: Draw,
+        draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return the mask of the chosen ranks of every adapter and of the head."""
         mask_N = np.ones(layout.entries, dtype=bool)
         for a, b in _adapters(layout):
             where_a, where_b = layout.slices[a.name], layout.slices[b.name]
-            kept = self._of(_rank(a))
+            kept = self._kept_ranks(_rank(a))
             chosen_R = np.arange(_rank(a)) < kept
             if self.which == "largest":
                 a_RI = values_N[where_a].reshape(a.shape)

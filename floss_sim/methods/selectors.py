@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from floss_sim.rng import Draw
+from floss_sim.rng import LazyStream
 from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector
 
@@ -48,7 +48,7 @@ class Selector(Protocol):
         self,
         layout: Layout,
         values_N: Vector,
-        draw: Draw,
+        draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return the mask of the selected entries, all of them inside ``within_N`` if given.
@@ -82,7 +82,7 @@ class Everything:
         self,
         layout: Layout,
         values_N: Vector,
-        draw: Draw,
+        draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return a mask of ones, or ``within_N``."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.rng import Draw
+from floss_sim.rng import LazyStream
 from floss_sim.vectors.density import format_density, kept_count, parse_density
 from floss_sim.vectors.layout import HEAD_BIAS, HEAD_WEIGHT, Layout
 from floss_sim.vectors.top_k import (
@@ -25,11 +25,11 @@ from floss_sim.vectors.top_k import (
 
 Scope = Literal["global", "tensor"]
 SCOPES: tuple[Scope, ...] = ("global", "tensor")
-Positions = NDArray[np.intp]
+EntryIndices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class _Fraction:
+class _FractionSelector:
     """A fraction of the entries: over the whole vector (as published) or of each tensor.
 
     Args:
@@ -53,19 +53,19 @@ class _Fraction:
         """Return the sum of ``max(1, floor(density * entries))`` over what is ranked."""
         return sum(count for _, count in self.groups(layout))
 
-    def groups(self, layout: Layout) -> Iterator[tuple[Positions | slice, int]]:
+    def groups(self, layout: Layout) -> Iterator[tuple[EntryIndices | slice, int]]:
         """Yield (positions, how many of them are kept) of each group that is ranked by itself."""
         for where, entries, is_head in _groups(layout, self.scope, self.dense_head):
             yield where, entries if is_head else kept_count(entries, self.density)
 
-    def _choose(self, values: Vector, count: int, draw: Draw) -> Mask:
+    def _choose(self, values: Vector, count: int, draw: LazyStream) -> Mask:
         raise NotImplementedError
 
     def mask(
         self,
         layout: Layout,
         values_N: Vector,
-        draw: Draw,
+        draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
         """Return the mask of the selected entries; a pure function of the arguments."""
@@ -96,22 +96,22 @@ class _Fraction:
 
 
 @dataclass(frozen=True)
-class TopK(_Fraction):
+class TopK(_FractionSelector):
     """The largest magnitudes; ties go to the lowest index."""
 
     shared: ClassVar[bool] = False
 
-    def _choose(self, values: Vector, count: int, draw: Draw) -> Mask:
+    def _choose(self, values: Vector, count: int, draw: LazyStream) -> Mask:
         return top_k_mask(values, count)
 
 
 @dataclass(frozen=True)
-class RandomK(_Fraction):
+class RandomK(_FractionSelector):
     """Entries drawn uniformly without replacement, values as they are (not scaled up)."""
 
     shared: ClassVar[bool] = True
 
-    def _choose(self, values: Vector, count: int, draw: Draw) -> Mask:
+    def _choose(self, values: Vector, count: int, draw: LazyStream) -> Mask:
         return random_k_mask(values.size, count, draw())
 
     def settings(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class RandomK(_Fraction):
 @lru_cache(maxsize=64)
 def _groups(
     layout: Layout, scope: Scope, dense_head: bool
-) -> tuple[tuple[Positions | slice, int, bool], ...]:
+) -> tuple[tuple[EntryIndices | slice, int, bool], ...]:
     """Return (positions, entries, kept whole) of each group that is ranked by itself."""
     heads = [t for t in layout.tensors if dense_head and t.kind in (HEAD_WEIGHT, HEAD_BIAS)]
     rest = [t for t in layout.tensors if t not in heads]

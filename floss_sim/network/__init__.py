@@ -2,7 +2,7 @@
 
 from floss_sim.network.availability import Availability, Presence
 from floss_sim.network.flow.carrier import Carrier, Leg
-from floss_sim.network.flow.pipe import Instant
+from floss_sim.network.flow.pipe import EndOfInstant
 from floss_sim.network.link import ClientLink
 from floss_sim.network.profile import NetworkProfile, load_profile, packaged_profiles
 
@@ -10,7 +10,7 @@ __all__ = [
     "Availability",
     "Carrier",
     "ClientLink",
-    "Instant",
+    "EndOfInstant",
     "Leg",
     "NetworkProfile",
     "Presence",

@@ -71,13 +71,13 @@ class _Timeline:
         """Return the state at an instant, and when it ends."""
         switches = self._switches_s
         while not switches or switches[-1] <= at_s:
-            on = self._on_after(len(switches))
+            on = self._is_on_after(len(switches))
             from_s = switches[-1] if switches else 0.0
             switches.append(self._availability.next_switch(on, from_s, self._draw))
         passed = bisect_right(switches, at_s)
-        return self._on_after(passed), switches[passed]
+        return self._is_on_after(passed), switches[passed]
 
-    def _on_after(self, switches: int) -> bool:
+    def _is_on_after(self, switches: int) -> bool:
         return self._on_at_start ^ bool(switches % 2)
 
 

@@ -36,7 +36,7 @@ CHANGES: Mapping[str, Callable[[object], float]] = {
 }
 
 
-def changed(profile: NetworkProfile, name: str, text: str) -> NetworkProfile:
+def with_change(profile: NetworkProfile, name: str, text: str) -> NetworkProfile:
     """Return a profile with one named change, such as ``"rtt"`` and ``"50ms"``.
 
     Raises:
@@ -51,26 +51,26 @@ def changed(profile: NetworkProfile, name: str, text: str) -> NetworkProfile:
     except (ProfileError, UnitError) as error:
         raise type(error)(f"{name}: {error}") from None
     key = name.removeprefix("server-").replace("-", "_")
-    return profile.changed(f"{name.replace('-', ' ')} {text}", **{key: value})
+    return profile.with_changes(f"{name.replace('-', ' ')} {text}", **{key: value})
 
 
-def all_changed(profile: NetworkProfile, changes: Mapping[str, str]) -> NetworkProfile:
+def with_changes(profile: NetworkProfile, changes: Mapping[str, str]) -> NetworkProfile:
     """Return a profile with several changes, made in the order of ``CHANGES``.
 
     Raises:
-        ProfileError: As :func:`changed`, or two changes that set the same rates.
+        ProfileError: As :func:`with_change`, or two changes that set the same rates.
         UnitError: A quantity without a known unit.
     """
     if {"up", "upload-ratio"} <= changes.keys():
         raise ProfileError("'up' and 'upload-ratio' both set the up rates; give one of them")
     order = list(CHANGES)
     for name in sorted(changes, key=lambda name: order.index(name) if name in order else -1):
-        profile = changed(profile, name, changes[name])
+        profile = with_change(profile, name, changes[name])
     return profile
 
 
 def profile_of_name(name: str) -> NetworkProfile:
-    """Return the profile of a packaged name with its changes, as :func:`changed` writes it.
+    """Return the profile of a packaged name with its changes, as :func:`with_change` writes it.
 
     Raises:
         ProfileError: No packaged profile, or no such change.
@@ -79,5 +79,5 @@ def profile_of_name(name: str) -> NetworkProfile:
     profile = load_profile(base)
     for change in changes:
         what, _, text = change.rpartition(" ")
-        profile = changed(profile, what.replace(" ", "-"), text)
+        profile = with_change(profile, what.replace(" ", "-"), text)
     return profile

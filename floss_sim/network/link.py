@@ -11,7 +11,7 @@ from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.units import BITS_PER_BYTE
 
-Change = tuple[float, float]  # an instant in seconds, and the bits per second from then on
+RateChange = tuple[float, float]  # an instant in seconds, and the bits per second from then on
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ClientLink:
         first_byte_at_s: float,
         rtt_s: float,
         limit_bits_per_s: float = math.inf,
-    ) -> Iterator[Change]:
+    ) -> Iterator[RateChange]:
         """Return the rates that a transfer has alone, from its first byte on.
 
         Args:
@@ -90,18 +90,18 @@ class ClientLink:
         """
         trace = self.down_trace if direction == "down" else self.up_trace
         if trace is None:
-            peak = self._steady(direction, transport, rtt_s, limit_bits_per_s)
+            peak = self._steady_rate(direction, transport, rtt_s, limit_bits_per_s)
             rates = iter([(first_byte_at_s, peak)])
         else:
             most = min(limit_bits_per_s, transport.loss_bits_per_s(rtt_s, self.loss))
             peak = min(max(trace.bits_per_s), most)
-            rates = self._traced(trace, most, first_byte_at_s)
+            rates = self._trace_rates(trace, most, first_byte_at_s)
         window = transport.window_bits_per_s(rtt_s)
         if math.isinf(window):
             return rates
         doublings = math.ceil(math.log2(peak / window))
         windows = ((first_byte_at_s + i * rtt_s, window * 2**i) for i in range(1, doublings + 1))
-        return _limited(rates, window, windows)
+        return _windowed_rates(rates, window, windows)
 
     def steady_bits_per_s(
         self, direction: str, transport: Transport, rtt_s: float, limit_bits_per_s: float
@@ -111,19 +111,23 @@ class ClientLink:
             return None
         if direction == "up" and self.up_trace:
             return None
-        return self._steady(direction, transport, rtt_s, limit_bits_per_s)
+        return self._steady_rate(direction, transport, rtt_s, limit_bits_per_s)
 
-    def _steady(self, direction: str, transport: Transport, rtt_s: float, limit: float) -> float:
+    def _steady_rate(
+        self, direction: str, transport: Transport, rtt_s: float, limit: float
+    ) -> float:
         rate = min(limit, self.down_bits_per_s if direction == "down" else self.up_bits_per_s)
         return min(rate, transport.loss_bits_per_s(rtt_s, self.loss)) if self.loss else rate
 
-    def _traced(self, trace: RateTrace, most: float, from_s: float) -> Iterator[Change]:
+    def _trace_rates(self, trace: RateTrace, most: float, from_s: float) -> Iterator[RateChange]:
         offset_s = self.trace_offset_s
         changes = trace.changes(from_s + offset_s)
         return ((max(from_s, at_s - offset_s), min(rate, most)) for at_s, rate in changes)
 
 
-def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) -> Iterator[Change]:
+def _windowed_rates(
+    rates: Iterator[RateChange], window: float, windows: Iterator[RateChange]
+) -> Iterator[RateChange]:
     """Limit rates by a window of transmission that grows."""
     last = rate = math.inf
     for at_s, is_window, value in merge(
@@ -137,7 +141,7 @@ def _limited(rates: Iterator[Change], window: float, windows: Iterator[Change]) 
         yield at_s, last
 
 
-def seconds_of(bits: float, caps: Iterator[Change]) -> float:
+def seconds_of(bits: float, caps: Iterator[RateChange]) -> float:
     """Return the seconds that so many bits take where nothing but these caps limits them."""
     begun_s, rate = next(caps)
     at_s = begun_s
@@ -149,7 +153,7 @@ def seconds_of(bits: float, caps: Iterator[Change]) -> float:
     return at_s - begun_s + bits / rate
 
 
-def bits_until(until_s: float, caps: Iterator[Change]) -> float:
+def bits_until(until_s: float, caps: Iterator[RateChange]) -> float:
     """Return the bits that these caps let through until an instant."""
     bits = 0.0
     at_s, rate = next(caps)

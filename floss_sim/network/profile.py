@@ -46,7 +46,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from floss_sim import documents
-from floss_sim.documents import Duration, Fraction, Rate, Section, Size
+from floss_sim.documents import ByteCount, Duration, Fraction, Rate, Section
 from floss_sim.errors import ProfileError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network.availability import Availability
@@ -60,7 +60,7 @@ _HOURS = Annotated[float, Field(ge=0, le=24)]
 _AMOUNT = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class ServerSection(Section):
+class ServerCapacitySection(Section):
     """The server's capacity; unlimited where it is not said."""
 
     egress: Rate = math.inf
@@ -85,7 +85,7 @@ class AvailabilitySection(Section):
     start_hour: _HOURS = 0.0
 
     @model_validator(mode="after")
-    def _long_enough(self) -> AvailabilitySection:
+    def _check_durations(self) -> AvailabilitySection:
         for name in ("on", "off"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: a mean time must be at least 1 s")
@@ -140,10 +140,10 @@ class NetworkProfile(Section):
     source: str
     date: str
     seed: int = 0
-    first_download: Size = 0
+    first_download: ByteCount = 0
     clients: tuple[ClientClass, ...] = ()
     fleet: Annotated[LognormalFleet | RowsFleet, Field(discriminator="law")] | None = None
-    server: ServerSection = ServerSection()
+    server: ServerCapacitySection = ServerCapacitySection()
     cells: CellsSection | None = None
     transport: Transport = IDEAL
     availability: AvailabilitySection | None = None
@@ -152,7 +152,7 @@ class NetworkProfile(Section):
     _overrides: Overrides = PrivateAttr(default=Overrides())
 
     @model_validator(mode="after")
-    def _has_clients(self) -> NetworkProfile:
+    def _check_clients(self) -> NetworkProfile:
         if bool(self.clients) == bool(self.fleet):
             raise ValueError(
                 "clients: give classes ([[clients]]) or a law ([fleet]), one of the two"
@@ -198,7 +198,7 @@ class NetworkProfile(Section):
         links = self.links(size)
         return fmean(k.down_bits_per_s for k in links), fmean(k.up_bits_per_s for k in links)
 
-    def shared(self, direction: str) -> tuple[float, tuple[float, ...]]:
+    def capacities(self, direction: str) -> tuple[float, tuple[float, ...]]:
         """Return the server's capacity in a direction, and that of each cell."""
         rate = self.server.egress if direction == "down" else self.server.ingress
         if self.cells is None:
@@ -208,7 +208,7 @@ class NetworkProfile(Section):
 
     def alone_bits_per_s(self, direction: str) -> float:
         """Return what server and cell allow a transfer that is alone."""
-        server, cells = self.shared(direction)
+        server, cells = self.capacities(direction)
         return min((server, *cells[:1]))
 
     @property
@@ -221,7 +221,7 @@ class NetworkProfile(Section):
             dropouts.append(self.fleet.dropout)
         return self.availability is not None or any(dropouts)
 
-    def changed(self, said: str, **changes: float) -> NetworkProfile:
+    def with_changes(self, said: str, **changes: float) -> NetworkProfile:
         """Return the profile with other values for every client, or of the server.
 
         Args:
@@ -233,7 +233,7 @@ class NetworkProfile(Section):
             dict[str, Any](
                 {key: value for key, value in changes.items() if key in section.model_fields}
             )
-            for section in (Overrides, ServerSection)
+            for section in (Overrides, ServerCapacitySection)
         )
         rest = {key: value for key, value in changes.items() if key not in {**links, **server}}
         if "up" in links:  # the later of two settings of the up rates holds
@@ -252,7 +252,9 @@ class NetworkProfile(Section):
         """
         if not 0 < ratio < math.inf:
             raise ProfileError(f"upload ratio {ratio} must be a finite number above zero")
-        return self.changed(f"upload ratio {repr(ratio).removesuffix('.0')}", upload_ratio=ratio)
+        return self.with_changes(
+            f"upload ratio {repr(ratio).removesuffix('.0')}", upload_ratio=ratio
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes simulated time, for fingerprints: the links, not the names."""
@@ -261,9 +263,9 @@ class NetworkProfile(Section):
             exclude={"name", "source", "date", "clients", "fleet", "prices", "energy"},
             exclude_defaults=True,
         )
-        return {**said, "clients": self._clients()}
+        return {**said, "clients": self._client_settings()}
 
-    def _clients(self) -> list[Any]:
+    def _client_settings(self) -> list[Any]:
         """Return what all links are made from."""
         if isinstance(self.fleet, LognormalFleet):
             return [self.fleet.model_dump(mode="json"), self._overrides.model_dump()]
@@ -273,12 +275,12 @@ class NetworkProfile(Section):
             said = {"rows": links, "weights": rows.weights, "cells": rows.have_cells}
             return [self.fleet.law, fingerprint(said)]
         return [
-            {**_plain(link), "share": group.share, "start": group.trace_start}
+            {**_link_settings(link), "share": group.share, "start": group.trace_start}
             for link, group in zip(self.class_links(), self.clients, strict=True)
         ]
 
 
-def _plain(link: ClientLink) -> dict[str, Any]:
+def _link_settings(link: ClientLink) -> dict[str, Any]:
     traces = {"down_trace": link.down_trace, "up_trace": link.up_trace}
     said = {name: trace.settings() for name, trace in traces.items() if trace}
     return {**{k: v for k, v in vars(link).items() if k not in traces}, **said}
@@ -286,7 +288,7 @@ def _plain(link: ClientLink) -> dict[str, Any]:
 
 def packaged_profiles() -> tuple[str, ...]:
     """Return the names of the profiles in the package ``network_profiles``."""
-    return documents.packaged(_PACKAGE)
+    return documents.packaged_names(_PACKAGE)
 
 
 def load_profile(name_or_path: str) -> NetworkProfile:

@@ -37,8 +37,10 @@ _MARKERS = ("o", "s", "^")
 LineStyle = tuple[str, Any, str]  # colour, dashes, marker
 LEGEND_WIDTH = 34  # characters of a line
 _COLUMNS = 3  # of small axes beside each other
-_CROWDED = 300.0  # ratio of a logarithmic axis' ends from which powers of ten alone are named
-LOG_FROM = 8.0  # where one configuration goes that many times as far as another, x is logarithmic
+_CROWDED_RATIO = 300.0  # ratio of a logarithmic axis' ends from which powers of ten alone are named
+LOG_SCALE_RATIO = (
+    8.0  # where one configuration goes that many times as far as another, x is logarithmic
+)
 
 
 def mark_target(axes: Axes, target: float | None) -> None:
@@ -82,7 +84,7 @@ def axis_unit(x: str, largest: float) -> tuple[str, float, str]:
 
 def scale_x(axes: Axes, ends: Sequence[float]) -> str:
     """Scale the axis of x by where the curves end; return what its label must say of it."""
-    if max(ends) <= LOG_FROM * min(ends):
+    if max(ends) <= LOG_SCALE_RATIO * min(ends):
         axes.set_xlim(left=0)
         axes.locator_params("x", integer=max(ends) > 10)  # rounds are whole
         return ""
@@ -94,7 +96,7 @@ def write_plainly(axis: Axis) -> str:
     """Write the ticks of a logarithmic axis as plain numbers; return what its label adds."""
     low, high = axis.get_view_interval()
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("{x:g}" if high < _CROWDED * low else NullFormatter())
+    axis.set_minor_formatter("{x:g}" if high < _CROWDED_RATIO * low else NullFormatter())
     return ", logarithmic"
 
 

@@ -13,7 +13,7 @@ from floss_sim.analysis.crossover import Crossover
 from floss_sim.analysis.what_if import Scenario
 from floss_sim.plots.accuracy import comparison_frame, draw_configuration, seeds_phrase
 from floss_sim.plots.figure import (
-    LOG_FROM,
+    LOG_SCALE_RATIO,
     axis_unit,
     draw_legend,
     draw_line,
@@ -27,7 +27,7 @@ from floss_sim.plots.figure import (
 
 def _scale_y(axes: Axes, lowest: float, highest: float) -> str:
     """Scale the axis of y by its extremes; return what its label must say of it."""
-    if highest <= LOG_FROM * lowest:
+    if highest <= LOG_SCALE_RATIO * lowest:
         axes.set_ylim(bottom=0)
         return ""
     axes.set_yscale("log", subs=[2, 5])

@@ -33,7 +33,7 @@ class Dispatch(NamedTuple):
     held: int = 0
 
     def __repr__(self) -> str:
-        return _without_content(self)
+        return _short_repr(self)
 
 
 class Upload(NamedTuple):
@@ -52,10 +52,10 @@ class Upload(NamedTuple):
     lost_state: ClientState = NO_STATE
 
     def __repr__(self) -> str:
-        return _without_content(self)
+        return _short_repr(self)
 
 
-def _without_content(message: NamedTuple) -> str:
+def _short_repr(message: NamedTuple) -> str:
     """Return a message's text; what is large in it is not shown."""
     shown = ", ".join(
         f"{name}={value}" for name, value in message._asdict().items() if isinstance(value, int)

@@ -40,7 +40,7 @@ from floss_sim.records.schema import RECORD_VERSION, SCHEMAS, RunRecord
 
 
 @dataclass(frozen=True)
-class Committed:
+class Manifest:
     """What a run folder's manifest says has been committed."""
 
     rounds: int = 0
@@ -103,7 +103,9 @@ class RunFolder:
             RecordError: No run there, or one of another record version.
         """
         if path.exists() and not (path / "run.json").exists():
-            raise RecordError(f"{path} is not a run folder (it has no run.json){_below(path)}")
+            raise RecordError(
+                f"{path} is not a run folder (it has no run.json){_nested_hint(path)}"
+            )
         description = _read_json(path / "run.json")
         if description.get("record_version") != RECORD_VERSION:
             raise RecordError(f"{path} holds no run of record version {RECORD_VERSION}")
@@ -130,14 +132,14 @@ class RunFolder:
         except Timeout:
             raise RecordLockedError(f"{self.path} is being written by another process") from None
 
-    def committed(self) -> Committed:
+    def manifest(self) -> Manifest:
         """Return what has been committed; nothing for a run that has just begun."""
         path = self.path / "manifest.json"
         if not path.exists():
-            return Committed()
+            return Manifest()
         try:
             fields = _read_json(path)
-            return Committed(
+            return Manifest(
                 rounds=int(fields["rounds"]),
                 timing=str(fields["timing"]),
                 network=str(fields.get("network", "")),
@@ -155,7 +157,7 @@ class RunFolder:
         Raises:
             RecordError: A committed file is missing or damaged.
         """
-        parts = self.committed().parts
+        parts = self.manifest().parts
         tables = {kind: self._table(kind, parts.get(kind, ())) for kind in SCHEMAS}
         return RunRecord(self.description, tables["rounds"], tables["transfers"])
 
@@ -173,7 +175,7 @@ class RunFolder:
         Raises:
             RecordError: The checkpoint is missing or damaged.
         """
-        committed = self.committed()
+        committed = self.manifest()
         path = self.path / committed.checkpoint
         try:
             return unpack(committed.checkpoint_version, load_file(path))
@@ -186,7 +188,7 @@ class RunFolder:
         Raises:
             RecordError: The round was not evaluated, or the file is missing.
         """
-        name = self.committed().models.get(round_)
+        name = self.manifest().models.get(round_)
         if name is None:
             raise RecordError(f"{self.path} holds no model of round {round_}")
         try:
@@ -212,7 +214,7 @@ class RunFolder:
         Raises:
             RecordError: A file cannot be written; the last committed state stands.
         """
-        before = self.committed()
+        before = self.manifest()
         last = rounds[-1]["round"]
         kept = before.parts if before.timing == timing else {}
         stem = f"{last:06d}-{timing[:8]}"
@@ -253,7 +255,7 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what an interrupted commit left behind."""
-        named = self.committed().files()
+        named = self.manifest().files()
         for pattern in (
             "*.parquet",
             "*.safetensors",
@@ -285,7 +287,9 @@ class RunFolder:
         found = _read_json(path).get(str(round_)) if path.exists() else None
         return found if isinstance(found, dict) else None
 
-    def tested(self, round_: int, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    def ensure_test_metrics(
+        self, round_: int, measure: Callable[[], dict[str, float]]
+    ) -> dict[str, float]:
         """Return the test metrics of a round's model, measured once; the caller holds the lock."""
         metrics = self.test_metrics(round_)
         if metrics is None:
@@ -312,7 +316,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _below(path: Path) -> str:
+def _nested_hint(path: Path) -> str:
     """Return a hint where run folders lie one or two levels below a path."""
     for pattern in ("*/run.json", "*/*/run.json"):
         if found := sorted(file.parent for file in path.glob(pattern)):

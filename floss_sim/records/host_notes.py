@@ -10,7 +10,7 @@ import math
 import resource
 from pathlib import Path
 
-NAME = "host.jsonl"
+FILE_NAME = "host.jsonl"
 
 
 def note_host(
@@ -29,13 +29,13 @@ def note_host(
     note = {"after": after, "round": round_, "host_s": seconds, "peak_memory_kb": peak_kb}
     if device_peak_bytes is not None:
         note["device_peak_kb"] = device_peak_bytes // 1024
-    with (folder / NAME).open("a", encoding="utf-8") as file:
+    with (folder / FILE_NAME).open("a", encoding="utf-8") as file:
         file.write(json.dumps(note) + "\n")
 
 
 def total_host_s(folder: Path) -> tuple[int, float]:
     """Return the number of rounds whose host seconds were noted, and the sum of these seconds."""
-    path, last = folder / NAME, dict[int, tuple[int, float]]()
+    path, last = folder / FILE_NAME, dict[int, tuple[int, float]]()
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             note = json.loads(line)

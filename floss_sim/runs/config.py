@@ -19,12 +19,12 @@ from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
-from floss_sim.vectors.layout import ADAPTED, Layout, build_layout
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout, build_layout
 
 CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory
-Chosen = TypeVar("Chosen", ClientSection, ServerSection, PartitionSection)
+SectionT = TypeVar("SectionT", ClientSection, ServerSection, PartitionSection)
 # Of what is learned, and of how many bytes it takes.
-_VERSIONS = ("numpy", "torch", "transformers", "peft", "constriction", "pcodec")
+_VERSIONED_PACKAGES = ("numpy", "torch", "transformers", "peft", "constriction", "pcodec")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class RunConfig:
 
     def _adapters(self) -> dict[str, Any]:
         """Return rank and LoRA settings, targets as roles; nothing where there are no adapters."""
-        if self.method.trains not in ADAPTED:
+        if self.method.trains not in ADAPTER_LAYOUTS:
             return {}
         lora = self.task.lora.model_dump(mode="json", exclude_defaults=True)
         return {"rank": self.rank, "lora": {**lora, "targets": list(self._roles())}}
@@ -163,7 +163,7 @@ class RunConfig:
 
     def describe(self) -> str:
         """Return the run in a few words, such as ``rank 16, down 1/4, up 1/16``."""
-        rank = f"rank {self.rank}, " if self.method.trains in ADAPTED else ""
+        rank = f"rank {self.rank}, " if self.method.trains in ADAPTER_LAYOUTS else ""
         return rank + self.method.describe()
 
     def trajectory(self, learner: LearnerIdentity) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class RunConfig:
             "data": self.task.content.digest,
             "backbone": self.task.backbone_hash,
             **learner.settings(),
-            "versions": dict(_installed()),
+            "versions": dict(_installed_versions()),
             "code_schema": CODE_SCHEMA,
             "record_version": RECORD_VERSION,
         }
@@ -220,11 +220,11 @@ def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indice
     )
 
 
-def _update(section: Chosen, changes: Mapping[str, Any] | None) -> Chosen:
+def _update(section: SectionT, changes: Mapping[str, Any] | None) -> SectionT:
     changed = {**section.model_dump(), **(changes or {})}
     return documents.validate(changed, type(section), ConfigError, "settings")
 
 
 @cache
-def _installed() -> Mapping[str, str]:
-    return {name: version(name) for name in _VERSIONS}
+def _installed_versions() -> Mapping[str, str]:
+    return {name: version(name) for name in _VERSIONED_PACKAGES}

@@ -33,7 +33,7 @@ class Ledger:
         self._commit_every_s = commit_every_s
         self._timing = timing
         self._network = network
-        self._same_timing = folder is not None and folder.committed().timing == timing
+        self._same_timing = folder is not None and folder.manifest().timing == timing
         self._rounds: list[Row] = []
         self._transfers = TransferTable()
         self._pending = (0, 0)
@@ -42,7 +42,7 @@ class Ledger:
         self._in_flight: tuple[Dispatch, ...] = ()
         self._clock = clock
         self._began, self._committed = clock(), time.monotonic()
-        self._done = folder.committed().rounds if folder else 0
+        self._done = folder.manifest().rounds if folder else 0
 
     def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
         """Take a round's rows; commit them now and then."""

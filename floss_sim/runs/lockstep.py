@@ -62,7 +62,7 @@ def run(
     policy = (policy or wait_all()).checked(config.server.cohort)
     if folder:
         _check_learner(folder, learner.identity)
-    done = folder.committed().rounds if folder else 0
+    done = folder.manifest().rounds if folder else 0
     if folder and done:
         learner = ResumingLearner(folder.record(), folder.snapshot(), learner)
     timing = timing_of(profile, policy.settings())

@@ -39,10 +39,10 @@ class ResumingLearner:
         """That of the live learner."""
         return self._live.identity
 
-    def _now(self) -> Learner:
-        return self._recorded if self._left else self._awakened()
+    def _current_learner(self) -> Learner:
+        return self._recorded if self._left else self._wake_live()
 
-    def _awakened(self) -> Learner:
+    def _wake_live(self) -> Learner:
         if not self._awake:
             self._live.restore(self._snapshot)
             self._awake = True
@@ -50,13 +50,13 @@ class ResumingLearner:
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the recorded or the live download."""
-        return self._in_flight.get(sequence) or self._now().dispatch(client, sequence)
+        return self._in_flight.get(sequence) or self._current_learner().dispatch(client, sequence)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return the recorded or the live upload."""
         if self._recorded.knows(dispatch.sequence, "up"):
             return self._recorded.train(dispatch, client_state)
-        return self._awakened().train(dispatch, client_state)
+        return self._wake_live().train(dispatch, client_state)
 
     def forget(self, dispatch: Dispatch) -> None:
         """Pass on that a dispatch is over, once there is a live learner that may know it."""
@@ -65,7 +65,7 @@ class ResumingLearner:
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a recorded or a live step; after the last recorded one, live ones follow."""
-        version = self._now().aggregate(arrivals)
+        version = self._current_learner().aggregate(arrivals)
         self._left = max(0, self._left - 1)
         return version
 
@@ -77,7 +77,7 @@ class ResumingLearner:
 
     def model(self) -> bytes:
         """Return the live learner's model."""
-        return self._now().model()
+        return self._current_learner().model()
 
     def snapshot(self) -> Snapshot:
         """Return the state after the newest version."""

@@ -42,7 +42,7 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     profile = _with_first_download(record, profile)
     cohorts = _cohorts(record.transfers)
     size = len(cohorts.get(1, ()))
-    links = profile.links(_fleet(record.description))
+    links = profile.links(_fleet_size(record.description))
     rounds = record.rounds.to_pylist()
     transfers = TransferTable()
     learner = ReplayLearner(record)
@@ -91,7 +91,7 @@ def _command(description: Mapping[str, Any], network: str) -> str:
     return f"floss-sim run {' '.join(said)} --network {name}{by_hand}"
 
 
-def _fleet(description: Mapping[str, Any]) -> int:
+def _fleet_size(description: Mapping[str, Any]) -> int:
     try:
         return int(description["trajectory"]["fleet"]["clients"])
     except (KeyError, TypeError, ValueError):

@@ -79,7 +79,7 @@ class SizeOnlyLearner(NoTraining):
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return a download of predicted size."""
-        held = self._ledger.held(client) if self._method.mask_ledger else 0
+        held = self._ledger.held_version(client) if self._method.mask_ledger else 0
         tier = self._method.tier_of(client, len(self._examples))
         nbytes, count = self._size("down", tier, self.version, held)
         return Dispatch(sequence, client, self.version, nbytes, count, held=held)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import parse_duration
 
-Late = Literal["cancel", "finish", "kept"]
+LateAction = Literal["cancel", "finish", "kept"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RoundPolicy:
     reports: int | None = None
     deadline_s: float = math.inf
     minimum: int = 1
-    late: Late = "cancel"
+    late: LateAction = "cancel"
 
     def closes(self, reports: int, running: int, expired: bool) -> bool:
         """Return whether a round with so many reports and clients still running closes now."""
@@ -79,12 +79,12 @@ def wait_all() -> RoundPolicy:
     return RoundPolicy("wait-all")
 
 
-def first_k(k: int, late: Late = "cancel") -> RoundPolicy:
+def first_k(k: int, late: LateAction = "cancel") -> RoundPolicy:
     """Return over-selection: of the cohort, the first ``k`` reports are aggregated."""
     return RoundPolicy("first-k", reports=k, late=late)
 
 
-def deadline(seconds: float, minimum: int = 1, late: Late = "cancel") -> RoundPolicy:
+def deadline(seconds: float, minimum: int = 1, late: LateAction = "cancel") -> RoundPolicy:
     """Return rounds of at most so many seconds, or longer until ``minimum`` have reported."""
     return RoundPolicy("deadline", deadline_s=seconds, minimum=minimum, late=late)
 
@@ -131,7 +131,7 @@ def parse_policy(text: str, late: str | None = None) -> RoundPolicy:
     )
 
 
-def _deadline(seconds: str, minimum: str = "1") -> RoundPolicy:
+def _parse_deadline(seconds: str, minimum: str = "1") -> RoundPolicy:
     length_s = parse_duration(seconds)
     if length_s <= 0:
         raise UnitError(f"deadline {seconds!r} must be above zero")
@@ -141,6 +141,6 @@ def _deadline(seconds: str, minimum: str = "1") -> RoundPolicy:
 _BY_NAME: Mapping[str, Callable[..., RoundPolicy]] = {
     "wait-all": wait_all,
     "first-k": lambda k: first_k(int(k)),
-    "deadline": _deadline,
+    "deadline": _parse_deadline,
     "buffered": lambda k: buffered(int(k)),
 }

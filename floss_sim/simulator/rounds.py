@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import simpy
 
 from floss_sim.errors import ConfigError
-from floss_sim.network import Carrier, ClientLink, Instant, Leg, NetworkProfile, Presence
+from floss_sim.network import Carrier, ClientLink, EndOfInstant, Leg, NetworkProfile, Presence
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Learner
 from floss_sim.protocol.weighting import staleness_weight, weights
 from floss_sim.rng import stream
@@ -98,10 +98,10 @@ def simulate(
     Raises:
         ConfigError: No client ever comes on.
     """
-    world = _World(learner, profile, links, policy, cohort)
+    world = _SimulatedWorld(learner, profile, links, policy, cohort)
     for number in range(1, rounds + 1):
-        server = world.env.process(_server(world, number, order_of, weighting))
-        with _no_collector():
+        server = world.env.process(_server_process(world, number, order_of, weighting))
+        with _pause_collector():
             outcome = world.env.run(until=server)
         if not isinstance(outcome, RoundOutcome):
             raise TypeError(f"round {number} ended without an outcome")
@@ -109,7 +109,7 @@ def simulate(
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def _pause_collector() -> Iterator[None]:
     """Keep Python's cycle collector out of a round.
 
     A round leaves no cycles behind, but a large one keeps millions of objects alive: the collector
@@ -124,7 +124,7 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-class _World:
+class _SimulatedWorld:
     """What the processes share: the clock, the learner, the links, who does what."""
 
     def __init__(
@@ -154,7 +154,7 @@ class _World:
         self.reported: set[Participation] = set()  # and those that have
         self.ended: list[Participation] = []  # fate known, not in an outcome yet
         self.news = self.env.event()
-        self.telling = Instant(self.env, self._wake_server, order=1)
+        self.telling = EndOfInstant(self.env, self._wake_server, order=1)
 
     def start(self, client: int) -> None:
         """Let the learner encode the newest version for a client, now, and send it."""
@@ -163,7 +163,7 @@ class _World:
         part = Participation(dispatch, Leg("down", dispatch.nbytes, self.env.now))
         self.busy[client] = part
         self.running.add(part)
-        part.process = self.env.process(_client(self, part))
+        part.process = self.env.process(_client_process(self, part))
         if self.presence:
             off_s = self.presence.until(client, self.env.now) - self.env.now
             self.env.timeout(off_s).callbacks.append(lambda _: self.interrupt(part, OFFLINE))
@@ -197,8 +197,8 @@ class _World:
         self.ended.append(part)
 
 
-def _server(
-    world: _World,
+def _server_process(
+    world: _SimulatedWorld,
     number: int,
     order_of: Callable[[int, int], Iterable[int]],
     weighting: str,
@@ -207,7 +207,7 @@ def _server(
     expires_at_s = opened_at_s + policy.deadline_s
     if policy.deadline_s < math.inf:
         env.timeout(policy.deadline_s).callbacks.append(lambda _: world.tell())
-    asked = _Asking(world, number, order_of)
+    asked = _CohortFiller(world, number, order_of)
     asked.fill()
     while not policy.closes(len(world.reported), len(world.running), env.now >= expires_at_s):
         if not world.running:
@@ -233,11 +233,11 @@ def _server(
     )  # fmt: skip
 
 
-class _Asking:
+class _CohortFiller:
     """The clients that the server asks in one round."""
 
     def __init__(
-        self, world: _World, number: int, order_of: Callable[[int, int], Iterable[int]]
+        self, world: _SimulatedWorld, number: int, order_of: Callable[[int, int], Iterable[int]]
     ) -> None:
         self._world = world
         self._number, self._order_of = number, order_of
@@ -281,7 +281,9 @@ class _Asking:
         self._clients = iter(self._order_of(self._number, self._attempts))
 
 
-def _dismiss(world: _World, taken: Sequence[Participation]) -> Generator[simpy.Event, object, None]:
+def _dismiss(
+    world: _SimulatedWorld, taken: Sequence[Participation]
+) -> Generator[simpy.Event, object, None]:
     """Close a round for those that it does not take."""
     if world.policy.late == "kept":
         return
@@ -295,7 +297,7 @@ def _dismiss(world: _World, taken: Sequence[Participation]) -> Generator[simpy.E
         yield world.env.all_of([part.process for part in late if part.process])
 
 
-def _aggregate(world: _World, taken: Sequence[Participation], weighting: str) -> int:
+def _aggregate(world: _SimulatedWorld, taken: Sequence[Participation], weighting: str) -> int:
     """Let the learner take a step with what really arrived, in the order of dispatch."""
     arrived = sorted(taken, key=lambda part: part.dispatch.sequence)
     uploads = [part.upload for part in arrived if part.upload]
@@ -312,7 +314,9 @@ def _aggregate(world: _World, taken: Sequence[Participation], weighting: str) ->
     return world.version
 
 
-def _client(world: _World, part: Participation) -> Generator[simpy.Event, object, None]:
+def _client_process(
+    world: _SimulatedWorld, part: Participation
+) -> Generator[simpy.Event, object, None]:
     env, dispatch = world.env, part.dispatch
     client, link = dispatch.client, world.links[dispatch.client]
     fate = ""
@@ -350,7 +354,7 @@ def _client(world: _World, part: Participation) -> Generator[simpy.Event, object
         world.judge(part, fate or LATE)
 
 
-def _drops_out(world: _World, link: ClientLink, sequence: int) -> bool:
+def _drops_out(world: _SimulatedWorld, link: ClientLink, sequence: int) -> bool:
     """Return whether a client fails as it begins to train: nothing is trained then."""
     if not link.dropout:
         return False

@@ -53,7 +53,7 @@ class DataTable:
         one = self.table.select_columns([self.require(key, name)])
         return one.with_format("arrow")[:].column(0)
 
-    def row(self, number: int) -> str:
+    def describe_row(self, number: int) -> str:
         """Return how errors name a row of this split."""
         return row_name(self.where, number)
 
@@ -130,7 +130,7 @@ def class_numbers(
     kind = columns[0].type
     text = _is_text(kind)
     for part, column in zip(parts, columns, strict=True):
-        blank = _blank(column) if text else column.is_null()
+        blank = _blank_mask(column) if text else column.is_null()
         _refuse(part, blank, f"no label in column {name!r}")
     if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise TaskError(
@@ -143,7 +143,7 @@ def class_numbers(
     if len(names) > classes and max(part.max(initial=0) for part in numbers) >= classes:
         raise TaskError(
             f"{parts[0].where}: column {name!r} holds {len(names)} different labels "
-            f"({_listed(names)}); data.classes is {classes}"
+            f"({_join_labels(names)}); data.classes is {classes}"
         )
     for part, labels in zip(parts, numbers, strict=True):
         check_classes(labels, classes, part.where)
@@ -159,7 +159,7 @@ def _names(
     return tuple(getattr(part.table.features[name], "names", None) or ())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_labels(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(map(repr, names[:_SHOWN])) + more
 
@@ -200,14 +200,14 @@ def blank_rows(rows: DataTable, name: str | None) -> Numbers:
     column = rows.column("data.input", name)
     if not _is_text(column.type):
         raise TaskError(f"{rows.where}: column {name!r} holds {column.type}, not texts")
-    return np.flatnonzero(_blank(column).to_numpy())
+    return np.flatnonzero(_blank_mask(column).to_numpy())
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _blank_mask(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return which texts are missing or only white space."""
     return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0).fill_null(True)
 
@@ -215,4 +215,4 @@ def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _refuse(rows: DataTable, lacking: pa.ChunkedArray, what: str) -> None:
     first = np.flatnonzero(lacking.to_numpy())[:1]
     if first.size:
-        raise TaskError(f"{rows.row(first[0])}: {what}")
+        raise TaskError(f"{rows.describe_row(first[0])}: {what}")

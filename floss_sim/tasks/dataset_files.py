@@ -52,27 +52,27 @@ def open_splits(
     """
     path = hub.locate(reference, folder)
     if path is not None:
-        return _local(path, config)
-    with hub.hub_errors("data set", reference, fetch=fetch), _quiet(fetch=fetch) as library:
+        return _load_local(path, config)
+    with hub.hub_errors("data set", reference, fetch=fetch), _quiet_library(fetch=fetch) as library:
         builder = library.load_dataset_builder(reference, name=config, revision=revision)
         builder.download_and_prepare()
         splits: Mapping[str, Dataset] = builder.as_dataset()
         return splits
 
 
-def _local(path: Path, config: str | None) -> Mapping[str, Dataset]:
+def _load_local(path: Path, config: str | None) -> Mapping[str, Dataset]:
     if not path.exists():
         raise TaskError(f"cannot read {path}: no such file or folder")
     if path.is_dir():
         source: dict[str, Any] = {"path": str(path.resolve()), "name": config}
     else:
-        source = _file(path)
+        source = _file_source(path)
     try:
-        with tempfile.TemporaryDirectory() as cache, _quiet(fetch=False) as library:
+        with tempfile.TemporaryDirectory() as cache, _quiet_library(fetch=False) as library:
             builder = library.load_dataset_builder(**source, cache_dir=cache)
             if builder.config.__class__.__name__ == "CsvConfig":
                 vars(builder.config).update(_CSV)
-            return _built(builder)
+            return _build_splits(builder)
     except Exception as error:  # parsers of many formats, each with its own errors
         differ = _differing_columns(error)
         if path.is_dir() and not differ:
@@ -84,10 +84,10 @@ def _try_each(folder: Path) -> None:
     """Raise TaskError for the first file of a folder that cannot be read alone."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name.endswith(tuple(_FORMATS)):
-            _local(path, None)
+            _load_local(path, None)
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file_source(path: Path) -> dict[str, Any]:
     suffix = next((suffix for suffix in _FORMATS if path.name.endswith(suffix)), None)
     if suffix is None:
         raise TaskError(
@@ -97,7 +97,7 @@ def _file(path: Path) -> dict[str, Any]:
     return {"path": _FORMATS[suffix], "data_files": {"train": [str(path.resolve())]}}
 
 
-def _built(builder: Any) -> Mapping[str, Dataset]:
+def _build_splits(builder: Any) -> Mapping[str, Dataset]:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", _TOO_WIDE)
         builder.download_and_prepare()
@@ -127,7 +127,7 @@ def _differing_columns(error: Exception) -> str | None:
 
 
 @contextmanager
-def _quiet(*, fetch: bool) -> Iterator[Any]:
+def _quiet_library(*, fetch: bool) -> Iterator[Any]:
     """Yield the library: no progress bars, no logs, and offline unless told to fetch."""
     import datasets
 

@@ -36,7 +36,7 @@ from floss_sim.tasks.images import decode_images
 from floss_sim.tasks.sections import TaskFile
 from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
 
-Numbers = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class TaskData:
     train: Arrays
     validation: Arrays
     test: Arrays
-    groups: Numbers | None = None
+    groups: RowNumbers | None = None
     names: tuple[str, ...] = ()
     cut: float | None = None
 
@@ -116,7 +116,7 @@ def _from_arrays(
     return TaskData(train, validation, test)
 
 
-def _split(task: TaskFile, rows: int) -> list[Numbers]:
+def _split(task: TaskFile, rows: int) -> list[RowNumbers]:
     """Return the row numbers of training, validation and, where it is a count, test."""
     test = task.data.test if isinstance(task.data.test, int) else 0
     held_out = task.data.validation + test
@@ -146,7 +146,7 @@ def _from_library(
         if isinstance(name, str)
     ]
     pool, held = parts[0], parts[-1]
-    kept = [_kept(task, rows) for rows in parts]
+    kept = [_rows_with_input(task, rows) for rows in parts]
     train, validation, counted = (kept[0][part] for part in _split(task, len(kept[0])))
     test = counted if isinstance(data.test, int) else kept[1]
     labels = [np.zeros(len(rows), dtype=np.int64) for rows in parts]
@@ -154,7 +154,7 @@ def _from_library(
     if task.labels:
         labels, names = class_numbers(parts, data.label, task.labels)
     groups = None if data.group is None else group_numbers(pool, data.group)
-    train = _limited(task, train, groups)
+    train = _apply_limit(task, train, groups)
     x, train, cut = _inputs(task, backbone, pool, train)
     x_validation, validation, _ = _inputs(task, backbone, pool, validation)
     x_test, test, _ = _inputs(task, backbone, held, test)
@@ -168,7 +168,7 @@ def _from_library(
     )
 
 
-def _kept(task: TaskFile, rows: DataTable) -> Numbers:
+def _rows_with_input(task: TaskFile, rows: DataTable) -> RowNumbers:
     """Return the numbers of the rows with an input; only texts can lack one."""
     if task.kind == "image-classification":
         rows.require("data.input", task.data.input)
@@ -178,16 +178,16 @@ def _kept(task: TaskFile, rows: DataTable) -> Numbers:
     return np.setdiff1d(np.arange(len(rows)), empty)
 
 
-def _refuse_empty(task: TaskFile, rows: DataTable, empty: Sequence[int] | Numbers) -> None:
+def _refuse_empty(task: TaskFile, rows: DataTable, empty: Sequence[int] | RowNumbers) -> None:
     if len(empty) and not task.data.drop_empty:
         least = "two tokens" if task.kind == "next-token" else "any token"
         raise TaskError(
-            f"{rows.row(empty[0])}: the text is empty or without {least}; "
+            f"{rows.describe_row(empty[0])}: the text is empty or without {least}; "
             "data.drop_empty = true leaves such rows out"
         )
 
 
-def _limited(task: TaskFile, train: Numbers, groups: Numbers | None) -> Numbers:
+def _apply_limit(task: TaskFile, train: RowNumbers, groups: RowNumbers | None) -> RowNumbers:
     """Return at most ``data.limit`` training rows; of groups, whole ones that can be clients."""
     limit = task.data.limit
     if limit is None or groups is None:
@@ -202,8 +202,8 @@ def _limited(task: TaskFile, train: Numbers, groups: Numbers | None) -> Numbers:
 
 
 def _inputs(
-    task: TaskFile, backbone: BackboneFiles, rows: DataTable, chosen: Numbers
-) -> tuple[NDArray[Any], Numbers, float | None]:
+    task: TaskFile, backbone: BackboneFiles, rows: DataTable, chosen: RowNumbers
+) -> tuple[NDArray[Any], RowNumbers, float | None]:
     """Return the inputs of some rows, the rows without the empty ones, and the share cut."""
     name = rows.require("data.input", task.data.input)
     if task.kind == "image-classification":
@@ -212,13 +212,13 @@ def _inputs(
 
 
 def _images(
-    task: TaskFile, backbone: Config, rows: DataTable, name: str, chosen: Numbers
+    task: TaskFile, backbone: Config, rows: DataTable, name: str, chosen: RowNumbers
 ) -> NDArray[np.uint8]:
     if not rows.holds_images(name):
         raise TaskError(f"{rows.where}: column {name!r} holds no images")
     return decode_images(
         lambda: (
-            (f"{rows.where}, {cell['path']}" if cell["path"] else rows.row(row), cell)
+            (f"{rows.where}, {cell['path']}" if cell["path"] else rows.describe_row(row), cell)
             for row, cell in zip(chosen, chain.from_iterable(rows.cells(name, chosen)), strict=True)
         ),
         channels=1 if backbone.get("num_channels") == 1 else 3,
@@ -228,8 +228,8 @@ def _images(
 
 
 def _tokens(
-    task: TaskFile, backbone: BackboneFiles, rows: DataTable, name: str, chosen: Numbers
-) -> tuple[NDArray[np.int32], Numbers, float | None]:
+    task: TaskFile, backbone: BackboneFiles, rows: DataTable, name: str, chosen: RowNumbers
+) -> tuple[NDArray[np.int32], RowNumbers, float | None]:
     tokenizer = open_tokenizer(backbone.path, task.preprocess.max_length or 0)
     texts = tokenise(rows.cells(name, chosen), tokenizer)
     check_vocabulary(texts.ids, backbone.config, rows.where)

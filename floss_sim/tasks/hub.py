@@ -23,7 +23,7 @@ _BACKBONE_FILES = (
     "tokenizer.json",
     "preprocessor_config.json",
 )
-_LOCAL = "give local files with --dataset (data.dataset) and --backbone (backbone.model)"
+_LOCAL_HINT = "give local files with --dataset (data.dataset) and --backbone (backbone.model)"
 
 
 def locate(reference: str, folder: Path) -> Path | None:
@@ -34,7 +34,7 @@ def locate(reference: str, folder: Path) -> Path | None:
     return path
 
 
-def from_working_directory(reference: str) -> str:
+def absolute_reference(reference: str) -> str:
     """Return a reference given on a command line, its path absolute if it is a local one."""
     path = None if reference == DIGITS else locate(reference, Path.cwd())
     return reference if path is None else str(path.absolute())
@@ -98,17 +98,19 @@ def _reason(error: Exception, *, fetch: bool) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     said = first_line(error)
     if not fetch:
-        return f"is neither a local path nor in the hub's local cache; {_LOCAL}, or add --fetch"
+        return (
+            f"is neither a local path nor in the hub's local cache; {_LOCAL_HINT}, or add --fetch"
+        )
     if "GatedRepoError" in kinds or "is a gated dataset" in said:
         return (
             "is gated on the hub: ask for access on its page and log in with 'hf auth login', "
-            f"or {_LOCAL}"
+            f"or {_LOCAL_HINT}"
         )
     if "RevisionNotFoundError" in kinds:
-        return f"has no such revision on the hub; {_LOCAL}"
+        return f"has no such revision on the hub; {_LOCAL_HINT}"
     if {"RepositoryNotFoundError", "DatasetNotFoundError"} & kinds:
-        return f"does not exist on the hub, or is private; {_LOCAL}"
-    return f"could not be fetched from the hub ({said}); {_LOCAL}"
+        return f"does not exist on the hub, or is private; {_LOCAL_HINT}"
+    return f"could not be fetched from the hub ({said}); {_LOCAL_HINT}"
 
 
 def first_line(error: BaseException) -> str:

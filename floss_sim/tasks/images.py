@@ -17,11 +17,11 @@ from floss_sim.tasks.hub import first_line
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Cells = Iterable[tuple[str, Mapping[str, Any]]]  # where each lies, and its bytes or path
+ImageCells = Iterable[tuple[str, Mapping[str, Any]]]  # where each lies, and its bytes or path
 
 
 def decode_images(
-    cells: Callable[[], Cells], channels: int, side: int | None, where: str
+    cells: Callable[[], ImageCells], channels: int, side: int | None, where: str
 ) -> NDArray[np.uint8]:
     """Return images as uint8 of shape (images, channels, height, width).
 
@@ -38,18 +38,18 @@ def decode_images(
     Raises:
         TaskError: A cell that is no image, or sizes that differ with no ``side`` to resize to.
     """
-    sizes = [_opened(cell, place).size for place, cell in cells()]
+    sizes = [_open_image(cell, place).size for place, cell in cells()]
     size = _common_size(sizes, side, where)
     pixels = np.empty((len(sizes), size[1], size[0], channels), dtype=np.uint8)
     for row, (place, cell) in enumerate(cells()):
-        pixels[row] = _pixels(_opened(cell, place), channels, size, place)
+        pixels[row] = _pixels(_open_image(cell, place), channels, size, place)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
-def _opened(cell: Mapping[str, Any], where: str) -> Image:
+def _open_image(cell: Mapping[str, Any], where: str) -> Image:
     from PIL import Image, ImageOps
 
-    with _refusing(where):
+    with _image_errors(where):
         blob = cell["bytes"] or Path(cell["path"]).read_bytes()
         image = Image.open(io.BytesIO(blob))
         ImageOps.exif_transpose(image, in_place=True)
@@ -57,7 +57,7 @@ def _opened(cell: Mapping[str, Any], where: str) -> Image:
 
 
 @contextmanager
-def _refusing(where: str) -> Iterator[None]:
+def _image_errors(where: str) -> Iterator[None]:
     """Turn whatever Pillow raises into one line.
 
     Raises:
@@ -91,14 +91,14 @@ def _common_size(sizes: Sequence[tuple[int, int]], side: int | None, where: str)
 def _pixels(image: Image, channels: int, size: tuple[int, int], where: str) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with _refusing(where):
-        shown = _eight_bit(image, where).convert("L" if channels == 1 else "RGB")
+    with _image_errors(where):
+        shown = _to_eight_bit(image, where).convert("L" if channels == 1 else "RGB")
         if shown.size != size:
             shown = shown.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(shown).reshape(size[1], size[0], channels)
 
 
-def _eight_bit(image: Image, where: str) -> Image:
+def _to_eight_bit(image: Image, where: str) -> Image:
     """Return an image of 8 bits a channel, its grey scaled and a palette's transparency kept."""
     from PIL import Image
 

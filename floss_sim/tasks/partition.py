@@ -75,15 +75,15 @@ def partition(
         )
     draw = stream(seed, "partition", law)
     if law == "column":
-        return _by_group(groups, clients, min_examples, draw)
+        return _deal_by_group(groups, clients, min_examples, draw)
     sizes = [part.size for part in np.array_split(labels_E, clients)]
     if law == "iid":
         order = draw.permutation(labels_E.size)
         return tuple(np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1]))
-    return _dirichlet(labels_E, sizes, alpha, draw)
+    return _deal_by_dirichlet(labels_E, sizes, alpha, draw)
 
 
-def _by_group(
+def _deal_by_group(
     groups_E: NDArray[np.int64] | None, clients: int, least: int, draw: np.random.Generator
 ) -> tuple[Indices, ...]:
     if groups_E is None:
@@ -102,7 +102,7 @@ def _by_group(
     return tuple(order[ends[g] - sizes[g] : ends[g]] for g in chosen)
 
 
-def _dirichlet(
+def _deal_by_dirichlet(
     labels_E: NDArray[np.int64], sizes: Sequence[int], alpha: float, draw: np.random.Generator
 ) -> tuple[Indices, ...]:
     classes = int(labels_E.max()) + 1

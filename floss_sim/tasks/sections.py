@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 
 
-def _one_of(what: str, names: Collection[str]) -> AfterValidator:
+def _member_validator(what: str, names: Collection[str]) -> AfterValidator:
     def check(name: str) -> str:
         if name not in names:
             raise ValueError(f"unknown {what} {name!r}; valid: {', '.join(names)}")
@@ -81,7 +81,7 @@ class PreprocessSection(Section):
     max_length: Annotated[int, Field(ge=2)] | None = None
 
     @model_validator(mode="after")
-    def _paired(self) -> PreprocessSection:
+    def _check_pairs(self) -> PreprocessSection:
         if len(self.mean or ()) != len(self.std or ()):
             raise ValueError("mean and std must hold one number each for every channel")
         return self
@@ -95,19 +95,19 @@ class PartitionSection(Section):
     """
 
     clients: Count
-    law: Annotated[str, _one_of("partition", PARTITIONS)]
+    law: Annotated[str, _member_validator("partition", PARTITIONS)]
     alpha: Positive = 1.0
     min_examples: Count = 1
 
 
-def _one_or_more(value: object) -> object:
+def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
 class LoraSection(Section):
     """``[lora]``: targets that get an adapter (see ``floss_sim.families``), alpha, dropout."""
 
-    targets: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more)]
+    targets: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -143,7 +143,7 @@ class TaskFile(Section):
     """A task file's own keys: what is learned, from which data, on which backbone."""
 
     name: str
-    kind: Annotated[str, _one_of("task kind", KINDS)]
+    kind: Annotated[str, _member_validator("task kind", KINDS)]
     data: DataSection
     backbone: BackboneSection
     preprocess: PreprocessSection = PreprocessSection()
@@ -153,7 +153,7 @@ class TaskFile(Section):
     server: ServerSection
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _check_required(self) -> Self:
         if self.kind != NEXT_TOKEN and self.data.classes is None:
             raise ValueError(f"data.classes: required for {self.kind}")
         if self.kind != IMAGES and self.preprocess.max_length is None:

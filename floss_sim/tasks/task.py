@@ -74,7 +74,7 @@ class Task(TaskFile):
 
 def packaged_tasks() -> tuple[str, ...]:
     """Return the names of the tasks that ship with the package."""
-    return documents.packaged(__package__)
+    return documents.packaged_names(__package__)
 
 
 def load_task(
@@ -101,5 +101,5 @@ def load_task(
     changed = dict(changes or {})
     for key, reference in (("data.dataset", dataset), ("backbone.model", backbone)):
         if reference is not None:
-            changed[key] = hub.from_working_directory(reference)
+            changed[key] = hub.absolute_reference(reference)
     return Task.of(documents.read(path, TaskFile, TaskError, changed), path.parent, fetch=fetch)

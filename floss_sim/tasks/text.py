@@ -39,7 +39,7 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class TokenisedTexts:
     """Tokenised texts, E of them, at most T tokens long.
 
     Attributes:
@@ -54,7 +54,7 @@ class Texts:
     cut: NDArray[np.bool_]
 
 
-def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> Texts:
+def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> TokenisedTexts:
     """Return the token ids of texts."""
     ids, words, cut = [], [], []
     for batch in batches:
@@ -65,7 +65,7 @@ def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> Texts:
     ids_ET = np.full((len(ids), max(map(len, ids), default=0)), PADDING, dtype=np.int32)
     for row, tokens in enumerate(ids):
         ids_ET[row, : len(tokens)] = tokens
-    return Texts(ids_ET, np.array(words, dtype=np.int64), np.array(cut, dtype=bool))
+    return TokenisedTexts(ids_ET, np.array(words, dtype=np.int64), np.array(cut, dtype=bool))
 
 
 def check_vocabulary(ids_ET: NDArray[np.int32], config: dict[str, Any], where: str) -> None:

@@ -17,7 +17,7 @@ from floss_sim.training.side_by_side.limits import limits_of
 if TYPE_CHECKING:
     from floss_sim.runs.config import RunConfig
     from floss_sim.training.learners.torch_learner import TorchLearner
-    from floss_sim.training.side_by_side.scheduler import SideBySide
+    from floss_sim.training.side_by_side.scheduler import PassScheduler
 
 __all__ = [
     "DEVICES",
@@ -39,7 +39,7 @@ def open_learner(
     device: str = "auto",
     threads: int = 1,
     learner: str = "bank",
-    grid: SideBySide | None = None,
+    grid: PassScheduler | None = None,
     *,
     diagnose: bool = True,
 ) -> TorchLearner:
@@ -66,15 +66,15 @@ def open_learner(
 
 
 @contextmanager
-def join_side_by_side(device: str) -> Iterator[SideBySide]:
+def join_side_by_side(device: str) -> Iterator[PassScheduler]:
     """Yield the process's grid on a device: a run trains there beside those of other threads.
 
     One thread at a time goes on; what else a run may have to wait for, it waits for outside.
     """
-    from floss_sim.training.side_by_side.scheduler import side_by_side_on
+    from floss_sim.training.side_by_side.scheduler import device_scheduler
 
-    grid = side_by_side_on(device)
-    with grid.member():
+    grid = device_scheduler(device)
+    with grid.membership():
         yield grid
 
 

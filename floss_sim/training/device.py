@@ -20,7 +20,7 @@ def resolve_device(name: str) -> str:
     """
     if name not in DEVICES:
         raise ConfigError(f"unknown device {name!r}; valid: {', '.join(DEVICES)}")
-    present = ["cpu"] if name == "cpu" else _present()
+    present = ["cpu"] if name == "cpu" else _present_devices()
     if name == "auto":
         return present[0]
     if name not in present:
@@ -57,7 +57,7 @@ def _has_bfloat16(device: str) -> bool:
     return True
 
 
-def _present() -> list[str]:
+def _present_devices() -> list[str]:
     """Return the devices of this machine, the fastest first."""
     if version("torch").endswith("+cpu"):
         return ["cpu"]

@@ -14,7 +14,7 @@ _copies: weakref.WeakValueDictionary[tuple[int, str], torch.Tensor]
 _copies = weakref.WeakValueDictionary()
 
 
-def on_device(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def device_tensors(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs and classes as tensors on a device, which are not to be written to."""
     x, y = arrays
     return _copy(x, device), _copy(y, device)

@@ -15,7 +15,7 @@ from floss_sim.vectors.top_k import Vector
 Sums = tuple[int, int, float]  # targets, how many are met, and their mean loss
 
 
-class Measured(Protocol):
+class EvaluableModel(Protocol):
     """A model that can take a vector of its layout and answer with it."""
 
     base: Vector
@@ -36,7 +36,7 @@ class Measured(Protocol):
 
 
 def measure(
-    model: Measured, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
+    model: EvaluableModel, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
 ) -> tuple[float, float]:
     """Return (accuracy 0 to 1, mean cross-entropy in nats) of a vector on a split.
 

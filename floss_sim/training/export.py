@@ -8,7 +8,7 @@ import torch
 
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.determinism import make_deterministic
-from floss_sim.training.device_data import on_device
+from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import measure
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
@@ -24,7 +24,7 @@ def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, fl
     place = torch.device(device)
     make_deterministic(place)
     vector_N, _ = decode(config.layout, blob)
-    split = on_device(config.task.content.test, place)
+    split = device_tensors(config.task.content.test, place)
     accuracy, loss = measure(build_flat_model(config, place), vector_N, *split)
     return {"accuracy": accuracy, "loss": loss}
 

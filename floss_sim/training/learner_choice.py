@@ -12,7 +12,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.device import check_precision
-from floss_sim.training.memory_bounds import pass_clients
+from floss_sim.training.memory_bounds import clients_per_pass
 from floss_sim.vectors.layout import WEIGHT
 
 LEARNERS = ("bank", "sequential")
@@ -55,7 +55,7 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
         if tensor.kind == WEIGHT:
             reason = f"{tensor.name} cannot be stacked for all clients: they train one by one"
             return LearnerChoice(SEQUENTIAL, 1, reason)
-    chunk = pass_clients(config, device)
+    chunk = clients_per_pass(config, device)
     return LearnerChoice(bank_kind(chunk), chunk)
 
 

@@ -72,7 +72,7 @@ def work_of(
     for _ in range(settings.epochs):
         order = examples[draw.permutation(len(examples))]
         batches += [order[first : first + size] for first in range(0, len(order), size)]
-    taught = tuple(batch for batch in batches if inputs.teaches(x, batch))
+    taught = tuple(batch for batch in batches if inputs.has_targets(x, batch))
     return Work(start_N, trained_N, taught, stream_seed(seed, *names, "dropout"))
 
 
@@ -102,7 +102,7 @@ def train_locally(
     model.set_training(True)
     for step, batch in enumerate(work.batches):
         chosen = torch.from_numpy(batch).to(model.device)
-        model.draws.share([Share(len(batch), work.seed + step)])
+        model.draws.set_shares([Share(len(batch), work.seed + step)])
         logits, targets = model.outputs(x[chosen], y[chosen])
         functional.cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]
         if frozen is not None:

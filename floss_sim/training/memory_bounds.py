@@ -9,7 +9,7 @@ _ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
 MAX_CLIENTS = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU more is slower: caches end
 
 
-def pass_clients(config: RunConfig, device: str) -> int:
+def clients_per_pass(config: RunConfig, device: str) -> int:
     """Return a power of two of clients whose activations stay within a bound."""
     fitting = _ACTIVATION_BYTES[device] // (config.client.batch_size * example_bytes(config))
     limited = max(1, min(fitting, MAX_CLIENTS[device]))

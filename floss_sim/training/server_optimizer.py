@@ -30,7 +30,7 @@ from floss_sim.vectors.top_k import Mask, Vector
 _YOGI_BETAS = (0.9, 0.99)
 
 
-class Adaptive(torch.optim.Optimizer):
+class AdaptiveOptimizer(torch.optim.Optimizer):
     """FedYogi and FedAdagrad as Reddi et al. write them; torch has neither.
 
     Args:
@@ -81,7 +81,7 @@ def _optimizer(parameter: torch.nn.Parameter, settings: ServerSection) -> torch.
         case "fedavgm":
             return torch.optim.SGD([parameter], lr=lr, momentum=settings.momentum, foreach=False)
         case name:
-            return Adaptive(parameter, lr=lr, tau=settings.tau, yogi=name == "fedyogi")
+            return AdaptiveOptimizer(parameter, lr=lr, tau=settings.tau, yogi=name == "fedyogi")
 
 
 class ServerOptimizer:

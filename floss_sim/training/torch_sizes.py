@@ -22,12 +22,12 @@ def torch_bytes(values_N: Vector, mask_N: Mask) -> dict[str, int]:
         positions_1K, torch.from_numpy(values_N[mask_N]), dense_N.shape, check_invariants=True
     )
     return {
-        "torch.save, sparse COO": _saved(sparse_N),
-        "torch.save, dense": _saved(dense_N),
+        "torch.save, sparse COO": _saved_bytes(sparse_N),
+        "torch.save, dense": _saved_bytes(dense_N),
     }
 
 
-def _saved(tensor: torch.Tensor) -> int:
+def _saved_bytes(tensor: torch.Tensor) -> int:
     file = io.BytesIO()
     torch.save(tensor, file)
     return file.tell()

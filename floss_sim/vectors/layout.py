@@ -40,9 +40,9 @@ from floss_sim.vectors.top_k import Vector
 
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
 BIAS, WEIGHT = "bias", "weight"
-PRETRAINED = (BIAS, WEIGHT)  # kinds whose offsets are from the backbone's own values
+PRETRAINED_KINDS = (BIAS, WEIGHT)  # kinds whose offsets are from the backbone's own values
 LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
-ADAPTED = ("lora", "ffa")  # those with adapters, whose rank matters
+ADAPTER_LAYOUTS = ("lora", "ffa")  # those with adapters, whose rank matters
 HEAD_INIT_STD = 0.02  # the initializer_range of the supported families
 
 
@@ -134,7 +134,7 @@ class Layout:
                 order_N[part] = order_N[part].reshape(tensor.shape).T.ravel()
         return order_N
 
-    def initial(self, seed: int) -> Vector:
+    def initial_vector(self, seed: int) -> Vector:
         """Return the first global vector of offsets, float32 of shape (entries,)."""
         return np.concatenate([initial_values(tensor, seed) for tensor in self.tensors])
 
@@ -177,26 +177,28 @@ def build_layout(
     family = family_of(backbone)
     if labels == 0 and NEXT_TOKEN not in family.kinds:
         raise LayoutError(f"a {backbone['model_type']} backbone does not predict next tokens")
-    specs = [*_head(family, backbone, labels)]
+    specs = [*_head_specs(family, backbone, labels)]
     frozen: list[TensorSpec] = []
     if trains in ("lora", "ffa"):
         roles = resolve_targets(str(backbone["model_type"]), targets)
-        for spec in _adapters(family, backbone, roles, rank):
+        for spec in _adapter_specs(family, backbone, roles, rank):
             (frozen if trains == "ffa" and spec.kind == LORA_A else specs).append(spec)
     elif trains in ("bitfit", "full"):
-        kinds = (BIAS,) if trains == "bitfit" else PRETRAINED
-        specs += [spec for spec in _pretrained(family, backbone, labels) if spec.kind in kinds]
+        kinds = (BIAS,) if trains == "bitfit" else PRETRAINED_KINDS
+        specs += [
+            spec for spec in _pretrained_specs(family, backbone, labels) if spec.kind in kinds
+        ]
     if not specs:
         lacks = "no new head" if trains == "head" else f"no bias in {backbone['model_type']}"
         raise LayoutError(f"layout {trains!r} leaves nothing to train: there is {lacks}")
-    return Layout(_sorted(specs), _sorted(frozen))
+    return Layout(_sort_by_name(specs), _sort_by_name(frozen))
 
 
-def _sorted(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def _sort_by_name(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     return tuple(sorted(specs, key=lambda spec: spec.name))
 
 
-def _head(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]:
+def _head_specs(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]:
     if labels:
         width = family.sizes["width"](backbone)
         yield TensorSpec("head.weight", (labels, width), HEAD_WEIGHT)
@@ -204,7 +206,7 @@ def _head(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]
             yield TensorSpec("head.bias", (labels,), HEAD_BIAS)
 
 
-def _adapters(
+def _adapter_specs(
     family: Family, backbone: Config, roles: Sequence[str], rank: int
 ) -> Iterator[TensorSpec]:
     for role in roles:
@@ -220,6 +222,6 @@ def _adapters(
             yield TensorSpec(f"{name}.lora_B", (fan_out, rank), LORA_B)
 
 
-def _pretrained(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]:
+def _pretrained_specs(family: Family, backbone: Config, labels: int) -> Iterator[TensorSpec]:
     for name, shape in family.parameters(backbone, labels).items():
         yield TensorSpec(name, shape, BIAS if name.endswith(".bias") else WEIGHT)

@@ -24,7 +24,7 @@ from floss_sim.wire.range_coder import (
     SymbolReader,
     Symbols,
     SymbolWriter,
-    weighted,
+    weight_model,
 )
 
 # A nibble is a weight in half octaves; 0 is none.
@@ -54,7 +54,7 @@ class CellPlan:
     def __init__(self, partition: Partition, cells: Cells, positions_K: Positions) -> None:
         scale = partition.scale
         self._partition, self._cells = partition, cells
-        counts_C, self._packed = cells.marked(positions_K)
+        counts_C, self._packed = cells.counts_and_bytes(positions_K)
         self._levels_C = scale.levels_of(counts_C, cells.sizes)
         self._lowest = int(self._levels_C.min())
         often = np.bincount(self._levels_C)[self._lowest :].tolist()
@@ -71,8 +71,8 @@ class CellPlan:
         """Return the bytes."""
         writer = SymbolWriter()
         if len(self._weights) > 1:
-            writer.write(self._levels_C - self._lowest, weighted(self._weights))
-        groups = _Groups(self._partition.scale, self._cells, self._levels_C)
+            writer.write(self._levels_C - self._lowest, weight_model(self._weights))
+        groups = _LevelGroups(self._partition.scale, self._cells, self._levels_C)
         symbols, start = self._packed()[groups.sent].astype(np.int32), 0
         for level, length in groups.runs:
             writer.write(symbols[start : start + length], self._partition.scale.model(level))
@@ -80,7 +80,7 @@ class CellPlan:
         header = bytes([self._lowest, len(self._weights)])
         if self._nibbles is not None:
             header += nibble_bytes(np.array(self._nibbles))
-        return header + writer.done()
+        return header + writer.finish()
 
 
 def _nibbles(often: Sequence[int]) -> list[int]:
@@ -122,14 +122,14 @@ def read_cells(universe: Universe, partition: Partition, section: memoryview) ->
     reader = SymbolReader(section[start:])
     levels_C = np.full(cells.sizes.size, lowest)
     if span > 1:
-        levels_C += reader.read(levels_C.size, weighted(_weights(nibbles, span)))
-    groups = _Groups(scale, cells, levels_C)
+        levels_C += reader.read(levels_C.size, weight_model(_weights(nibbles, span)))
+    groups = _LevelGroups(scale, cells, levels_C)
     parts = [reader.read(length, scale.model(level)) for level, length in groups.runs]
-    reader.done()
-    return cells.positions(groups.joined(parts))
+    reader.check_end()
+    return cells.positions(groups.join(parts))
 
 
-class _Groups:
+class _LevelGroups:
     """The bytes of all cells, by their levels; those of the first and the last are not sent.
 
     Attributes:
@@ -146,16 +146,16 @@ class _Groups:
         begin, end = lengths.pop(0, 0), order.size - lengths.pop(scale.last, 0)
         self.runs, self.sent, self._full = lengths.items(), order[begin:end], order[end:]
 
-    def joined(self, parts: Sequence[Symbols]) -> Bytes:
+    def join(self, parts: Sequence[Symbols]) -> Bytes:
         """Return all bytes, given those that are sent.
 
         Raises:
             PayloadError: A bit beyond the end of a cell is set.
         """
-        cells, packed = self._cells, np.zeros(self._cells.full.size, dtype=np.uint8)
+        cells, packed = self._cells, np.zeros(self._cells.full_bytes.size, dtype=np.uint8)
         if parts:
             packed[self.sent] = np.concatenate(parts)
-        packed[self._full] = cells.full[self._full]
-        if cells.padded and (packed & ~cells.full).any():
+        packed[self._full] = cells.full_bytes[self._full]
+        if cells.is_padded and (packed & ~cells.full_bytes).any():
             raise PayloadError("a bit beyond the end of its cell is set")
         return packed

@@ -56,7 +56,7 @@ class Cells:
         return (self.sizes + 7) >> 3
 
     @cached_property
-    def full(self) -> Bytes:
+    def full_bytes(self) -> Bytes:
         """The bytes of all entries: a bit that is not set in them belongs to none."""
         full = np.full(int(self.lengths.sum()), 255, dtype=np.uint8)
         partly = (self.sizes & 7).nonzero()[0]
@@ -64,15 +64,15 @@ class Cells:
         return full
 
     @cached_property
-    def padded(self) -> bool:
+    def is_padded(self) -> bool:
         """Whether there are bits that belong to no entry."""
         return bool((self.sizes & 7).any())
 
-    def marked(self, positions_K: Positions) -> tuple[Positions, Callable[[], Bytes]]:
+    def counts_and_bytes(self, positions_K: Positions) -> tuple[Positions, Callable[[], Bytes]]:
         """Return how many of these entries each cell has, and what makes the bytes of all bits."""
         if self._bit is None:
             counts_C = _counts_up_to(self.starts + self.sizes, positions_K)
-            return counts_C, lambda: self._bytes(self._shifted(positions_K, counts_C))
+            return counts_C, lambda: self._bytes(self._translate(positions_K, counts_C))
         packed = self._bytes(self._bit.take(positions_K))
         return self._counts_of(packed), lambda: packed
 
@@ -82,17 +82,17 @@ class Cells:
         if self._bit is not None:
             bits = bits.take(self._bit)
         ones: Positions = bits.nonzero()[0]
-        if self._bit is not None or not self.padded:
+        if self._bit is not None or not self.is_padded:
             return ones
-        return self._shifted(ones, _counts_up_to(8 * self._ends, ones), back=True)
+        return self._translate(ones, _counts_up_to(8 * self._ends, ones), back=True)
 
     def _bytes(self, bits_K: Positions) -> Bytes:
-        bits = np.zeros(8 * self.full.size, dtype=bool)
+        bits = np.zeros(8 * self.full_bytes.size, dtype=bool)
         bits[bits_K] = True
         return np.packbits(bits, bitorder="little")
 
     def _counts_of(self, packed: Bytes) -> Positions:
-        filled, begins = self._filled
+        filled, begins = self._filled_cells
         if filled.size == 0:
             return self.sizes
         counts = np.add.reduceat(np.bitwise_count(packed), begins, dtype=np.int64)
@@ -102,9 +102,9 @@ class Cells:
         counts_C[filled] = counts
         return counts_C
 
-    def _shifted(self, sorted_K: Positions, counts_C: Positions, back: bool = False) -> Positions:
+    def _translate(self, sorted_K: Positions, counts_C: Positions, back: bool = False) -> Positions:
         """Return the bits of places, or the places of bits, of which each cell has so many."""
-        if not self.padded:
+        if not self.is_padded:
             return sorted_K
         shifts_K = self._shifts.repeat(counts_C)
         return sorted_K - shifts_K if back else sorted_K + shifts_K
@@ -115,7 +115,7 @@ class Cells:
         return self.lengths.cumsum()
 
     @cached_property
-    def _filled(self) -> tuple[Positions, Positions]:
+    def _filled_cells(self) -> tuple[Positions, Positions]:
         """Which cells are not empty (of a layout, all), and the first byte of each."""
         filled = self.lengths.nonzero()[0]
         return filled, (self._ends - self.lengths)[filled]
@@ -172,7 +172,7 @@ class Universe:
     def cells(self, partition: str) -> Cells:
         """Return the cells of a partition: a key of the table above."""
         if partition == "held":
-            return self._held()
+            return self._held_cells()
         cells = _cells_of(self.layout, partition)
         return cells if self.known is None else self._known_part(cells, self.known)
 
@@ -184,7 +184,7 @@ class Universe:
         sizes = np.add.reduceat(known_P, cells.starts, dtype=np.int64)
         return Cells(sizes, entry_N[cells.order[known_P]])
 
-    def _held(self) -> Cells:
+    def _held_cells(self) -> Cells:
         if self.held is None:
             raise ValueError("there is no mask that both ends hold")
         held_U = self.held if self.known is None else self.held[self.known]

@@ -18,7 +18,7 @@ from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import framing, index_codes
 from floss_sim.wire.cells import Universe
 from floss_sim.wire.index_codes import INDEX_CODES
-from floss_sim.wire.value_codes import BY_CODE, VALUE_CODES
+from floss_sim.wire.value_codes import VALUE_CODES, VALUE_CODES_BY_NUMBER
 
 
 def encode(
@@ -101,12 +101,12 @@ def decode(
     """
     frame = framing.unpack(blob, layout.digest, known_N, held_N)
     universe = Universe(layout, known_N, held_N)
-    if frame.value_code not in BY_CODE:
+    if frame.value_code not in VALUE_CODES_BY_NUMBER:
         raise PayloadError(f"unknown value code {frame.value_code}")
     if frame.count > universe.size:
         raise PayloadError(f"message of {frame.count} values among {universe.size} entries")
     positions_K = index_codes.read(universe, frame.index_code, frame.index, frame.count)
-    sent_K = BY_CODE[frame.value_code].read(frame.values, frame.count, frame.packed)
+    sent_K = VALUE_CODES_BY_NUMBER[frame.value_code].read(frame.values, frame.count, frame.packed)
     if known_N is not None:
         positions_K = np.flatnonzero(known_N)[positions_K]
     values_N = np.zeros(layout.entries, dtype=np.float32)

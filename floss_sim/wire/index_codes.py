@@ -36,7 +36,7 @@ from floss_sim.wire.range_coder import (
     LOST_BITS,
     SymbolReader,
     SymbolWriter,
-    bytes_of_density,
+    byte_model,
 )
 from floss_sim.wire.rice import read_rice, rice_bytes, write_rice
 
@@ -77,15 +77,15 @@ def write(universe: Universe, positions_K: Positions, code: int | None = None) -
         raise ValueError(f"index code {name!r} cannot write {count} of {size} positions")
     plans: dict[int, CellPlan] = {}
     if code is None:
-        plans = {code: _plan(universe, positions_K, code) for code in _by_cells(universe)}
-        code = _smallest(size, positions_K, plans)
+        plans = {code: _plan(universe, positions_K, code) for code in _cell_codes(universe)}
+        code = _smallest_code(size, positions_K, plans)
     if code in _PARTITIONS:
         plan = plans.get(code) or _plan(universe, positions_K, code)
         return code, plan.section()
     return code, _WRITERS[code](size, positions_K)
 
 
-def _by_cells(universe: Universe) -> list[int]:
+def _cell_codes(universe: Universe) -> list[int]:
     return [code for code in _PARTITIONS if code != HELD or universe.held is not None]
 
 
@@ -94,7 +94,7 @@ def _plan(universe: Universe, positions_K: Positions, code: int) -> CellPlan:
     return CellPlan(partition, universe.cells(partition.cells), positions_K)
 
 
-def _smallest(size: int, positions_K: Positions, plans: Mapping[int, CellPlan]) -> int:
+def _smallest_code(size: int, positions_K: Positions, plans: Mapping[int, CellPlan]) -> int:
     """Return the code whose section is smallest; the lowest of equals."""
     count = positions_K.size
     lengths = [(-(-size // 8), BITMAP), (range_bytes(size, count), RANGE)]
@@ -148,16 +148,16 @@ def _ones(packed: NDArray[np.uint8]) -> Positions:
 def _write_range(size: int, positions_K: Positions) -> bytes:
     writer = SymbolWriter()
     packed = np.packbits(_mask(size, positions_K), bitorder="little")
-    writer.write(packed, bytes_of_density(positions_K.size / size))
-    return writer.done()
+    writer.write(packed, byte_model(positions_K.size / size))
+    return writer.finish()
 
 
 def _read_range(size: int, section: memoryview, count: int) -> Positions:
     if not size:
         raise PayloadError("range-coded positions among no entries")
     reader = SymbolReader(section)
-    symbols = reader.read(-(-size // 8), bytes_of_density(count / size))
-    reader.done()
+    symbols = reader.read(-(-size // 8), byte_model(count / size))
+    reader.check_end()
     return _ones(symbols.astype(np.uint8))
 
 

@@ -81,7 +81,7 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Part:
+class MessagePart:
     """A part of a layout, and the message that would carry what is sent of it alone.
 
     Attributes:
@@ -121,7 +121,7 @@ def contents(blob: bytes) -> Contents:
     )
 
 
-def parts(layout: Layout, blob: bytes) -> list[Part]:
+def parts(layout: Layout, blob: bytes) -> list[MessagePart]:
     """Return what a message that needs no mask carries of head, adapter, A and B.
 
     Each part is really encoded alone, in the message's value code and the smallest index code.
@@ -146,5 +146,5 @@ def parts(layout: Layout, blob: bytes) -> list[Part]:
             keep_zeros=True,  # what was sent is sent again
             draw=stream(0, "wire", "parts"),
         )
-        found.append(Part(name, part.entries, contents(alone)))
+        found.append(MessagePart(name, part.entries, contents(alone)))
     return found

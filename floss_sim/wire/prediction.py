@@ -62,13 +62,13 @@ def _value_bytes(universe: int, count: int, values: str) -> int:
         return 0
     code = VALUE_CODES[values]
     if universe <= _SAMPLE:
-        return _measured(code, universe, count)
+        return _mean_bytes(code, universe, count)
     draws = min(universe, max(_SAMPLE, math.ceil(_ENOUGH * universe / count)), _MOST_DRAWS)
     sample = max(1, round(draws * count / universe))
-    return math.ceil(_measured(code, draws, sample) * count / sample)
+    return math.ceil(_mean_bytes(code, draws, sample) * count / sample)
 
 
-def _measured(code: ValueCode, universe: int, count: int) -> int:
+def _mean_bytes(code: ValueCode, universe: int, count: int) -> int:
     """Return the mean bytes of the largest ``count`` of so many normal draws."""
     draw = stream(0, "wire", "values")
     sizes = []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import PayloadError
 
 Counts = NDArray[np.int64]
-Model = Any  # of the library, which has no types
+SymbolModel = Any  # of the library, which has no types
 Symbols = NDArray[np.int32]
 
 LOST_BITS = 1.4e-4  # a symbol: what the range coder's divisions lose in the mean
@@ -49,7 +49,7 @@ class Scale:
             one_bits, self._zero_bits = -np.log2(self.densities), -np.log2(1 - self.densities)
         one_bits[0] = self._zero_bits[-1] = 0  # of these there are none
         self._more_bits = one_bits - self._zero_bits
-        self._models: dict[int, Model] = {}
+        self._models: dict[int, SymbolModel] = {}
 
     def levels_of(self, counts_C: Counts, sizes_C: Counts) -> Counts:
         """Return the level of each cell, which holds ``counts_C`` ones in ``sizes_C`` bits."""
@@ -61,27 +61,27 @@ class Scale:
         more_bits = counts_C @ self._more_bits[levels_C]
         return float(sizes_C @ self._zero_bits[levels_C] + more_bits)
 
-    def model(self, level: int) -> Model:
+    def model(self, level: int) -> SymbolModel:
         """Return the model of eight bits of a level."""
         if level not in self._models:
-            self._models[level] = bytes_of_density(float(self.densities[level]))
+            self._models[level] = byte_model(float(self.densities[level]))
         return self._models[level]
 
 
 FINE, COARSE = Scale(4), Scale(1)
 
 
-def weighted(weights: Sequence[float] | NDArray[np.float64]) -> Model:
+def weight_model(weights: Sequence[float] | NDArray[np.float64]) -> SymbolModel:
     """Return the model of symbols whose probabilities are as these weights, two or more of them."""
     return constriction.stream.model.Categorical(np.asarray(weights), perfect=False)
 
 
-def bytes_of_density(density: float) -> Model:
+def byte_model(density: float) -> SymbolModel:
     """Return the model of eight independent bits, each of which is one with this probability."""
     ones, zeros = np.ones(9), np.ones(9)
     for j in range(1, 9):
         ones[j], zeros[j] = ones[j - 1] * density, zeros[j - 1] * (1 - density)
-    return weighted((ones * zeros[::-1])[_ONES])
+    return weight_model((ones * zeros[::-1])[_ONES])
 
 
 class SymbolWriter:
@@ -90,15 +90,15 @@ class SymbolWriter:
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def write(self, symbols: NDArray[np.integer[Any]], model: Model) -> None:
+    def write(self, symbols: NDArray[np.integer[Any]], model: SymbolModel) -> None:
         """Append symbols under a model."""
         self._coder.encode(symbols.astype(np.int32, copy=False), model)
 
-    def done(self) -> bytes:
+    def finish(self) -> bytes:
         """Return the fewest bytes that read back so, as if zeros followed them."""
         settled, (low, span) = self._coder.pos()
         words: bytes = self._coder.get_compressed()[:settled].astype(">u4").tobytes()
-        end = _roundest(low, span)
+        end = _roundest_number(low, span)
         if end > _ALL_ONES and low <= _ALL_ONES - _LOWER:
             # The coder itself would have ended below the next word: what is settled counts one up.
             words = (int.from_bytes(words, "big") + 1).to_bytes(len(words), "big")
@@ -106,7 +106,7 @@ class SymbolWriter:
         return section.rstrip(b"\0")
 
 
-def _roundest(low: int, span: int) -> int:
+def _roundest_number(low: int, span: int) -> int:
     """Return the number from ``low`` on, by less than ``span``, with the most zero bytes behind."""
     for zeros in range(8 * _STATE_BYTES, -1, -8):
         rounded = -(-low >> zeros) << zeros
@@ -125,7 +125,7 @@ class SymbolReader:
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._again = SymbolWriter()
 
-    def read(self, count: int, model: Model) -> Symbols:
+    def read(self, count: int, model: SymbolModel) -> Symbols:
         """Return the next symbols.
 
         Raises:
@@ -138,11 +138,11 @@ class SymbolReader:
         self._again.write(symbols, model)
         return symbols
 
-    def done(self) -> None:
+    def check_end(self) -> None:
         """Check that these are the bytes of what was read: each has no others.
 
         Raises:
             PayloadError: They are not.
         """
-        if self._again.done() != self._section:
+        if self._again.finish() != self._section:
             raise PayloadError("range-coded positions end in other bytes than the fewest")

@@ -33,7 +33,7 @@ RANK, WIDTH = 16, 768  # of ViT-B/16 and BERT-base; two roles of 12 layers are 5
 ADAPTER = 2 * RANK * WIDTH  # entries of an adapted matrix
 _UNIFORM = ("bitmap", "rice", "range")  # index codes of any layout
 _BY_CELLS = ("tensors", "rows")  # those of layouts with more than one tensor
-Peers = Callable[[Vector, Mask], Mapping[str, int]]
+PeerMeasure = Callable[[Vector, Mask], Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def layout_of(entries: int) -> Layout:
 
 
 def survey(
-    layout: Layout, densities: Sequence[float], seed: int, measure: Peers = lambda v, m: {}
+    layout: Layout, densities: Sequence[float], seed: int, measure: PeerMeasure = lambda v, m: {}
 ) -> list[Sizes]:
     """Return the really encoded sizes at each density.
 
@@ -99,7 +99,9 @@ def survey(
     return [_sizes(layout, values_N, density, seed, measure) for density in densities]
 
 
-def _sizes(layout: Layout, values_N: Vector, density: float, seed: int, measure: Peers) -> Sizes:
+def _sizes(
+    layout: Layout, values_N: Vector, density: float, seed: int, measure: PeerMeasure
+) -> Sizes:
     kept = kept_count(layout.entries, density)
     mask_N = top_k_mask(values_N, kept)
 
@@ -114,11 +116,11 @@ def _sizes(layout: Layout, values_N: Vector, density: float, seed: int, measure:
         floor_bits(layout.entries, kept),
         {code: encoded("sign", code).index_bytes for code in codes},  # the fastest value code
         {values: encoded(values) for values in VALUE_CODES},
-        {**_plain(values_N, mask_N), **measure(values_N, mask_N)},
+        {**_plain_format_bytes(values_N, mask_N), **measure(values_N, mask_N)},
     )
 
 
-def _plain(values_N: Vector, mask_N: Mask) -> dict[str, int]:
+def _plain_format_bytes(values_N: Vector, mask_N: Mask) -> dict[str, int]:
     """Return the bytes of two formats that need no library: positions, then fp32 values."""
     positions_K, values_K = np.flatnonzero(mask_N).astype("<u4"), values_N[mask_N]
     return {

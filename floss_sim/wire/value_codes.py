@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import PayloadError
 from floss_sim.vectors.top_k import Vector
 from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
-from floss_sim.wire.value_packing import packed, unpacked
+from floss_sim.wire.value_packing import pack_numbers, unpack_numbers
 
 BUCKET = 512
 _TAIL = 63  # steps between the smallest and the largest magnitude
@@ -51,9 +51,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 _HALF_RANGE = 2.0**15  # scaled halves stay below float16's 65504
 _HALF_NORMAL, _HALF_STEP = np.float32(2.0**-14), np.float32(2.0**-24)
 
-Draw = np.random.Generator | None  # None: of codes that do not round at random
-Symbols = NDArray[Any]
-Values = NDArray[np.float64]
+RoundingDraw = np.random.Generator | None  # None: of codes that do not round at random
+ValueSymbols = NDArray[Any]
+DecodedValues = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class ValueCode:
     bits: int
     dtype: str | None
     scales: Callable[[int], int]
-    split: Callable[[Vector, Draw], tuple[Vector, Symbols]]
-    join: Callable[[Vector, Symbols], Values | Vector]
+    split: Callable[[Vector, RoundingDraw], tuple[Vector, ValueSymbols]]
+    join: Callable[[Vector, ValueSymbols], DecodedValues | Vector]
     most: int | None = None
 
     @property
-    def lossless(self) -> bool:
+    def is_lossless(self) -> bool:
         """Whether values are decoded as they were."""
         return self.kind == "lossless"
 
@@ -90,16 +90,16 @@ class ValueCode:
         """Whether writing needs a draw."""
         return self.kind == "unbiased"
 
-    def write(self, values_K: Vector, draw: Draw) -> tuple[bytes, bool]:
+    def write(self, values_K: Vector, draw: RoundingDraw) -> tuple[bytes, bool]:
         """Return the value section, and whether its symbols are packed."""
         if not values_K.size:
             return b"", False
         scales, symbols_K = self.split(values_K, draw)
         prefix = scales.astype(_F32).tobytes()
-        small = packed(symbols_K) if self.dtype else None
+        small = pack_numbers(symbols_K) if self.dtype else None
         if small is not None and len(small) < -(-values_K.size * self.bits // 8):
             return prefix + small, True
-        return prefix + _plain(symbols_K, self.bits), False
+        return prefix + _plain_bytes(symbols_K, self.bits), False
 
     def read(self, section: memoryview, count: int, is_packed: bool) -> Vector:
         """Return the values of a section.
@@ -113,7 +113,7 @@ class ValueCode:
         scales, rest = np.frombuffer(section[:start], _F32), section[start:]
         if not (np.isfinite(scales) & (scales >= 0)).all():
             raise PayloadError("message holds a scale that is not a magnitude")
-        symbols_K = self._symbols(rest, count, is_packed)
+        symbols_K = self._read_symbols(rest, count, is_packed)
         if self.most and not ((-self.most <= symbols_K) & (symbols_K <= self.most)).all():
             raise PayloadError(f"message holds a symbol beyond {self.most}")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -122,23 +122,23 @@ class ValueCode:
             raise PayloadError("message holds a value that is not finite")
         return values_K
 
-    def _symbols(self, section: memoryview, count: int, is_packed: bool) -> Symbols:
+    def _read_symbols(self, section: memoryview, count: int, is_packed: bool) -> ValueSymbols:
         if is_packed:
             if self.dtype is None or not count:
                 raise PayloadError("message has packed values where none are")
-            return unpacked(section, count, self.dtype)
+            return unpack_numbers(section, count, self.dtype)
         if len(section) != -(-count * self.bits // 8):
             raise PayloadError(f"value section of {len(section)} bytes for {count} values")
-        return _symbols(section, count, self.bits, self.dtype)
+        return _plain_symbols(section, count, self.bits, self.dtype)
 
 
-def _generator(draw: Draw) -> np.random.Generator:
+def _generator(draw: RoundingDraw) -> np.random.Generator:
     if draw is None:
         raise ValueError("a value code that rounds at random needs a draw")
     return draw
 
 
-def _plain(symbols_K: Symbols, bits: int) -> bytes:
+def _plain_bytes(symbols_K: ValueSymbols, bits: int) -> bytes:
     if bits == 1:
         return np.packbits(symbols_K > 0, bitorder="little").tobytes()
     if bits == 4:
@@ -148,7 +148,7 @@ def _plain(symbols_K: Symbols, bits: int) -> bytes:
     return symbols_K.astype(symbols_K.dtype.newbyteorder("<")).tobytes()
 
 
-def _symbols(section: memoryview, count: int, bits: int, dtype: str | None) -> Symbols:
+def _plain_symbols(section: memoryview, count: int, bits: int, dtype: str | None) -> ValueSymbols:
     raw = np.frombuffer(section, np.uint8)
     if bits == 1:
         ones = np.unpackbits(raw, bitorder="little")
@@ -165,15 +165,15 @@ def _symbols(section: memoryview, count: int, bits: int, dtype: str | None) -> S
     return np.frombuffer(section, np.dtype(dtype).newbyteorder("<"))
 
 
-def _split_fp32(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+def _split_fp32(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
     return values_K[:0], values_K.astype(np.float32, copy=False)
 
 
-def _join_fp32(scales: Vector, symbols_K: Symbols) -> Vector:
+def _join_fp32(scales: Vector, symbols_K: ValueSymbols) -> Vector:
     return symbols_K
 
 
-def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+def _split_fp16(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
     magnitude = np.abs(values_K)
     lowest = magnitude.min()
     least = max(float(magnitude.max()) / _HALF_RANGE, float(_TINY))
@@ -196,11 +196,11 @@ def _split_fp16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     return np.array([scale], dtype=np.float32), halves.astype(np.uint16).view(np.float16)
 
 
-def _join_fp16(scales: Vector, symbols_K: Symbols) -> Values:
+def _join_fp16(scales: Vector, symbols_K: ValueSymbols) -> DecodedValues:
     return symbols_K.astype(np.float64) * np.float64(scales[0] if symbols_K.size else 0)
 
 
-def _split_bf16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+def _split_bf16(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
     bits = values_K.view(np.uint32)
     magnitude = (bits & 0x7FFFFFFF) + _generator(draw).integers(
         0, 1 << 16, values_K.size, dtype=np.uint32
@@ -209,19 +209,19 @@ def _split_bf16(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     return values_K[:0], (finite | (bits >> 31 << 15)).astype(np.uint16).view(np.int16)
 
 
-def _join_bf16(scales: Vector, symbols_K: Symbols) -> Vector:
+def _join_bf16(scales: Vector, symbols_K: ValueSymbols) -> Vector:
     return (symbols_K.astype(np.int16).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def _buckets(count: int) -> int:
+def _bucket_count(count: int) -> int:
     return -(-count // BUCKET)
 
 
-def _levels(levels: int) -> Callable[[Vector, Draw], tuple[Vector, Symbols]]:
+def _level_splitter(levels: int) -> Callable[[Vector, RoundingDraw], tuple[Vector, ValueSymbols]]:
     # A scale that is rounded up could carry the largest float32 beyond the finite.
     most = np.nextafter(np.float32(_LARGEST / levels), np.float32(0))
 
-    def split(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+    def split(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
         starts = np.arange(0, values_K.size, BUCKET)
         largest = np.maximum.reduceat(np.abs(values_K), starts)
         scales = np.clip(largest / np.float32(levels), _TINY, most).astype(np.float32)
@@ -238,11 +238,11 @@ def _spread(scales: Vector, count: int) -> Vector:
     return np.repeat(scales, BUCKET)[:count]
 
 
-def _join_levels(scales: Vector, symbols_K: Symbols) -> Values:
+def _join_levels(scales: Vector, symbols_K: ValueSymbols) -> DecodedValues:
     return symbols_K.astype(np.float64) * _spread(scales, symbols_K.size)
 
 
-def _split_tail(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+def _split_tail(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
     magnitude = np.abs(values_K).astype(np.float64)
     low, high = magnitude.min(), magnitude.max()
     level = np.subtract(magnitude, low, out=magnitude)
@@ -254,23 +254,23 @@ def _split_tail(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
     return np.array([low, high], dtype=np.float32), symbols_K
 
 
-def _join_tail(scales: Vector, symbols_K: Symbols) -> Values:
+def _join_tail(scales: Vector, symbols_K: ValueSymbols) -> DecodedValues:
     if not symbols_K.size:
         return symbols_K.astype(np.float64)
     low, high = scales.astype(np.float64)
     steps = np.abs(symbols_K) - 1.0
     if high < low or steps.min() < 0:
         raise PayloadError("message holds a magnitude below its smallest")
-    values_K: Values = np.sign(symbols_K) * (low + (high - low) / _TAIL * steps)
+    values_K: DecodedValues = np.sign(symbols_K) * (low + (high - low) / _TAIL * steps)
     return values_K
 
 
-def _split_sign(values_K: Vector, draw: Draw) -> tuple[Vector, Symbols]:
+def _split_sign(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
     mean = np.abs(values_K).mean(dtype=np.float64)
     return np.array([mean], dtype=np.float32), np.copysign(np.float32(1), values_K)
 
 
-def _join_sign(scales: Vector, symbols_K: Symbols) -> Values:
+def _join_sign(scales: Vector, symbols_K: ValueSymbols) -> DecodedValues:
     return symbols_K.astype(np.float64) * np.float64(scales[0] if symbols_K.size else 0)
 
 
@@ -278,9 +278,13 @@ VALUE_CODES: Mapping[str, ValueCode] = {
     "fp32": ValueCode(0, "lossless", 32, "float32", lambda k: 0, _split_fp32, _join_fp32),
     "fp16": ValueCode(1, "unbiased", 16, "float16", lambda k: 1, _split_fp16, _join_fp16),
     "bf16": ValueCode(2, "unbiased", 16, "int16", lambda k: 0, _split_bf16, _join_bf16),
-    "int8": ValueCode(3, "unbiased", 8, "int16", _buckets, _levels(127), _join_levels, 127),
-    "int4": ValueCode(4, "unbiased", 4, "int16", _buckets, _levels(7), _join_levels, 7),
+    "int8": ValueCode(
+        3, "unbiased", 8, "int16", _bucket_count, _level_splitter(127), _join_levels, 127
+    ),
+    "int4": ValueCode(
+        4, "unbiased", 4, "int16", _bucket_count, _level_splitter(7), _join_levels, 7
+    ),
     "tail": ValueCode(5, "unbiased", 8, "int16", lambda k: 2, _split_tail, _join_tail, 64),
     "sign": ValueCode(6, "biased", 1, None, lambda k: 1, _split_sign, _join_sign),
 }
-BY_CODE: Mapping[int, ValueCode] = {code.code: code for code in VALUE_CODES.values()}
+VALUE_CODES_BY_NUMBER: Mapping[int, ValueCode] = {code.code: code for code in VALUE_CODES.values()}

@@ -35,7 +35,7 @@ def _config(count: int) -> pcodec.ChunkConfig:
     )
 
 
-def packed(numbers_K: NDArray[np.generic]) -> bytes:
+def pack_numbers(numbers_K: NDArray[np.generic]) -> bytes:
     """Return numbers of a type in the table above, packed."""
     parts = [_HEADER]
     for start in range(0, numbers_K.size, _CHUNK):
@@ -45,7 +45,7 @@ def packed(numbers_K: NDArray[np.generic]) -> bytes:
     return b"".join(parts)
 
 
-def unpacked(section: memoryview, count: int, dtype: DTypeLike) -> NDArray[np.generic]:
+def unpack_numbers(section: memoryview, count: int, dtype: DTypeLike) -> NDArray[np.generic]:
     """Return ``count`` packed numbers.
 
     Raises:

@@ -13,7 +13,7 @@ from floss_sim.cli.console import note, plain_table, progress_bar, show_whole
 from floss_sim.cli.options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
-from planner.apply import Applied, apply_plan, question
+from planner.apply import AppliedPlan, apply_plan, plan_request
 from planner.cli.options import StoreOption
 from planner.execution.curve_store import CurveStore
 from planner.execution.workers import worker_pool
@@ -52,18 +52,18 @@ def apply(
     """Train a plan's final model."""
     made = read_plan(plan)
     chosen = made.request["seed"] if seed is None else seed
-    request = question(made, fetch=fetch)
+    request = plan_request(made, fetch=fetch)
     curves = open_store(store, resolve_device(device), request)
     folder = out or _default_folder(plan, made, chosen)
     if (folder / "plan.json").exists():
         raise ConfigError(f"{folder} holds a plan; choose another folder with --out")
-    plan_folder.ensure(folder)
+    plan_folder.ensure_writable(folder)
     applied = _apply_with_progress(made, request, chosen, curves)
     applied_text.save(applied, folder)
     if json_:
         print(json.dumps({**applied.to_json(), "out": str(folder)}, indent=2))
     else:
-        _print(applied, folder)
+        _print_applied(applied, folder)
 
 
 def _default_folder(plan: Path, made: Plan, seed: int) -> Path:
@@ -71,7 +71,7 @@ def _default_folder(plan: Path, made: Plan, seed: int) -> Path:
     return parent / ("applied" if seed == made.request["seed"] else f"applied-seed-{seed}")
 
 
-def _apply_with_progress(made: Plan, request: Request, seed: int, store: CurveStore) -> Applied:
+def _apply_with_progress(made: Plan, request: Request, seed: int, store: CurveStore) -> AppliedPlan:
     console = Console(stderr=True)
     rounds = made.recommendation.rounds
     with progress_bar(console) as bar, worker_pool(1) as pool:
@@ -83,7 +83,7 @@ def _apply_with_progress(made: Plan, request: Request, seed: int, store: CurveSt
         return apply_plan(made, request, seed, store, pool, show)
 
 
-def _print(applied: Applied, folder: Path) -> None:
+def _print_applied(applied: AppliedPlan, folder: Path) -> None:
     table = plain_table("", "planned", "predicted", "realised")
     for row in applied_text.rows(applied):
         table.add_row(*row)

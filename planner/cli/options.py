@@ -32,7 +32,7 @@ def integers(text: str, what: str) -> list[int]:
         raise ConfigError(f"{what} {text!r} are not integers separated by commas") from None
 
 
-def size(text: str) -> int:
+def parse_client_bytes(text: str) -> int:
     """Return the bytes of ``--max-client-bytes``.
 
     Raises:

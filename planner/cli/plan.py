@@ -24,7 +24,7 @@ from floss_sim.cli.options import (
     SeedOption,
     SetOption,
     TaskOption,
-    given,
+    given_settings,
     network,
     parse_settings,
 )
@@ -34,8 +34,8 @@ from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import parse_density
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
-from planner.candidates import SEARCHED, grid, with_axes
-from planner.cli.options import StoreOption, integers, items, size
+from planner.candidates import SEARCHED_METHODS, grid, with_axes
+from planner.cli.options import StoreOption, integers, items, parse_client_bytes
 from planner.cli.printing import print_answers, print_plan
 from planner.cli.progress_bar import plan_with_progress
 from planner.execution.curve_store import CurveStore
@@ -45,10 +45,10 @@ from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 from planner.question.request import Request
 from planner.report import plan_folder
-from planner.search import DEFAULT, STRATEGIES, maker
+from planner.search import DEFAULT_SEARCH, STRATEGIES, strategy_maker
 from planner.session import open_store
 
-EXIT_MISSED = 3  # nothing reached the target
+EXIT_TARGET_MISSED = 3  # nothing reached the target
 HELP = """Which rank and densities give the best model within a budget.
 
 Predicts the cost of every candidate, searches by really training (see --search), and
@@ -100,7 +100,7 @@ def plan(
     cohorts: Annotated[str | None, typer.Option(help="Clients a round, such as 5,10.")] = None,
     epochs: Annotated[str | None, typer.Option(help="Local epochs, such as 1,2.")] = None,
     values: Annotated[str | None, typer.Option(help="Value codes, such as fp32,int8.")] = None,
-    methods: Annotated[str | None, typer.Option(help=f"Of {', '.join(SEARCHED)}.")] = None,
+    methods: Annotated[str | None, typer.Option(help=f"Of {', '.join(SEARCHED_METHODS)}.")] = None,
     target: Annotated[
         float | None, typer.Option(help="Accuracy to reach at least cost, such as 0.9.")
     ] = None,
@@ -126,7 +126,9 @@ def plan(
             help="Other cells to answer from the store, such as 10-dense-rounds,2GB,lte:1h."
         ),
     ] = None,
-    search: Annotated[str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")] = DEFAULT,
+    search: Annotated[
+        str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")
+    ] = DEFAULT_SEARCH,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
@@ -145,13 +147,13 @@ def plan(
     """Which rank and densities give the best model within a budget."""
     if context.invoked_subcommand is not None:
         return
-    maker(search)  # what can be said before anything is loaded is said then
+    strategy_maker(search)  # what can be said before anything is loaded is said then
     objective, training = Objective(target, pareto).checked(), parse_effort(effort)
     if not training["effort"] and objective != BEST:
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
     if not training["effort"] and out:
         raise ConfigError("--effort 0 trains nothing and writes no folder: no --out; see --json")
-    fleet = given(clients=clients, law=partition, alpha=alpha)
+    fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
     profile = network(network_name, upload_ratio)
@@ -176,7 +178,9 @@ def plan(
         seed=seed,
         search=search,
         objective=objective,
-        max_client_bytes=math.inf if max_client_bytes is None else size(max_client_bytes),
+        max_client_bytes=math.inf
+        if max_client_bytes is None
+        else parse_client_bytes(max_client_bytes),
         max_round_s=math.inf if max_round_s is None else max_round_s,
         origin=Origin.of(
             loaded,
@@ -192,10 +196,12 @@ def plan(
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
         curves = open_store(store, place, request)
-        _answer(request, (BudgetOnNetwork(profile, request.budget), *cells), curves, json_)
+        _print_stored_answers(
+            request, (BudgetOnNetwork(profile, request.budget), *cells), curves, json_
+        )
         return
     folder = out or _default_folder(request)
-    plan_folder.ensure(folder)
+    plan_folder.ensure_writable(folder)
     made = plan_with_progress(request, store, place, workers)
     if cells and not made.interrupted:
         curves = open_store(store, place, request)
@@ -208,12 +214,12 @@ def plan(
         pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
         print(f"Saved plan.json{pictures} in\n{folder}")
     if made.reached is False:
-        raise typer.Exit(EXIT_MISSED)
+        raise typer.Exit(EXIT_TARGET_MISSED)
     if made.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _answer(
+def _print_stored_answers(
     request: Request, cells: Sequence[BudgetOnNetwork], curves: CurveStore, as_json: bool
 ) -> None:
     answers = answer_all(request, cells, curves)

@@ -14,7 +14,7 @@ from planner.plans.answer import Answer
 from planner.plans.plan import Plan
 from planner.report import plan_table, plan_text
 from planner.report.answer_text import answer_row, answer_sentences
-from planner.report.objective_text import FRONT, front_rows, front_title
+from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 
 _ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to confirm", "other")
 
@@ -27,7 +27,7 @@ def print_plan(made: Plan) -> None:
     for line in plan_text.sentences(made):
         console.print(line)
     if made.front:
-        show_whole(_table(front_title(made), FRONT, front_rows(made)))
+        show_whole(_table(front_title(made), FRONT_COLUMNS, front_rows(made)))
     if made.also:
         print()
         print_answers(made.also, made.request["network"])

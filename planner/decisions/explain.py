@@ -15,9 +15,17 @@ from planner.curves import History
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast, forecast
 from planner.forecasts.intervals import intervals
-from planner.plans.explanation import Axis, Explanation, Kind, More, Neighbour, Range, Stop
+from planner.plans.explanation import (
+    Axis,
+    EvidenceKind,
+    Explanation,
+    MoreBudget,
+    Neighbour,
+    Range,
+    StopRule,
+)
 from planner.plans.outcome import CLIENT_LIMIT, Outcome
-from planner.plans.time_shares import round_time, uploads_of
+from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit
 
 TENTH = 1.1
@@ -42,7 +50,7 @@ class SearchResult:
     examples: int
     cap: int
 
-    def forecast(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Forecast]:
+    def forecasts(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Forecast]:
         """Return forecasts of candidates at rounds; none where nothing is known."""
         return forecast(self.history, asked, self.examples, self.cap)
 
@@ -51,7 +59,7 @@ class SearchResult:
         made = intervals(self.history, asked, self.examples, self.cap)
         return {c: Range.of(interval) for c, interval in made.items()}
 
-    def unfinished(self) -> dict[Candidate, int]:
+    def unfinished_horizons(self) -> dict[Candidate, int]:
         """Return the candidates that may still be trained to their horizons, and these."""
         failed = {c for c, curve in self.history.items() if curve.failed}
         others = self.horizons.keys() - self.outcomes.keys() - failed
@@ -70,17 +78,17 @@ def explain(
         limit: The budget on it.
         known: What the search knows.
     """
-    unfinished = known.unfinished()
+    unfinished = known.unfinished_horizons()
     return Explanation(
-        spent_on_uploads=uploads_of(record, limit, best.rounds),
+        spent_on_uploads=upload_share(record, limit, best.rounds),
         time=round_time(record, profile, limit, best.rounds),
         neighbours=tuple(_neighbours(best.candidate, known)),
-        tenth=_tenth(best, known),
+        tenth=_more_budget(best, known),
         stop=_stop(known, unfinished),
     )
 
 
-def one_step_away(
+def axis_neighbours(
     candidate: Candidate, space: Mapping[Candidate, int]
 ) -> list[tuple[Axis, Candidate]]:
     """Return the candidates of a space that differ in one axis, by one step of its values."""
@@ -94,40 +102,40 @@ def one_step_away(
 
 
 def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:
-    near, unfinished = one_step_away(best, known.horizons), known.unfinished()
+    near, unfinished = axis_neighbours(best, known.horizons), known.unfinished_horizons()
     made = known.ranges({c: unfinished[c] for _, c in near if c in unfinished})
     for axis, candidate in near:
         outcome, rounds = known.outcomes.get(candidate), known.horizons[candidate]
         range_ = made.get(candidate)
-        unmeasured: Kind = "unknown" if range_ is None else "forecast"
+        unmeasured: EvidenceKind = "unknown" if range_ is None else "forecast"
         yield Neighbour(
             axis=axis,
             candidate=candidate,
             rounds=outcome.rounds if outcome else rounds,
             kind="measured" if outcome else unmeasured,
-            accuracy=outcome.expected if outcome else range_.mean if range_ else None,
+            accuracy=outcome.expected_accuracy if outcome else range_.mean if range_ else None,
             interval=None if outcome else range_,
         )
 
 
-def _tenth(best: Outcome, known: SearchResult) -> More | None:
+def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
     more = last_evaluated_round(min(known.cap, int(best.rounds * TENTH / best.spent)))
     if more <= best.rounds or best.binds == CLIENT_LIMIT:
-        return More(rounds=best.rounds)
+        return MoreBudget(rounds=best.rounds)
     made = known.ranges({best.candidate: more}).get(best.candidate)
-    return More(rounds=more, accuracy=made) if made else None
+    return MoreBudget(rounds=more, accuracy=made) if made else None
 
 
-def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> Stop | None:
-    made = known.forecast(unfinished)
+def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule | None:
+    made = known.forecasts(unfinished)
     if not made:
         return None
-    best = max(outcome.expected for outcome in known.outcomes.values())
-    gains = {c: improvement(made[c], best) for c in made}
+    best = max(outcome.expected_accuracy for outcome in known.outcomes.values())
+    gains = {c: expected_improvement(made[c], best) for c in made}
     likely = max(sorted(gains), key=lambda c: gains[c])
     trained = known.history[likely].rounds if likely in known.history else 0
     floor = 1 / known.examples  # a perfect score has noise too
-    return Stop(
+    return StopRule(
         candidate=likely,
         rounds=max(1, unfinished[likely] - trained),
         gain=gains[likely],
@@ -135,7 +143,7 @@ def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> Stop | No
     )
 
 
-def improvement(made: Forecast, best: float) -> float:
+def expected_improvement(made: Forecast, best: float) -> float:
     """Return how much of an improvement on ``best`` is expected of a normal forecast."""
     z = (made.mean - best) / made.sd
     return (made.mean - best) * _NORMAL.cdf(z) + made.sd * _NORMAL.pdf(z)

@@ -3,9 +3,9 @@
 What counts is the mean of a run's interval (:mod:`planner.forecasts.intervals`): its accuracy
 smoothed over the last part of its curve, with noise shrunk by what near candidates show. Runs tie
 with the best if they have at least one chance in ``ODDS`` of being as good. Among ties, half the
-bytes weigh as much as ``HALF`` of expected accuracy: some percent fewer are no reason for the worse
-run. All are judged on the same validation examples, and the errors that they have in common cancel;
-the margin is as if they had none, and so rather too wide.
+bytes weigh as much as ``HALF_BYTES_WORTH`` of expected accuracy: some percent fewer are no reason
+for the worse run. All are judged on the same validation examples, and the errors that they have in
+common cancel; the margin is as if they had none, and so rather too wide.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from statistics import NormalDist, fmean
 
 from planner.candidates import Candidate
 from planner.forecasts.intervals import LEVEL, Interval
-from planner.forecasts.smoothing import difference
+from planner.forecasts.smoothing import difference_error
 from planner.plans.outcome import Outcome
 
 ODDS = 3
-HALF = 0.002
-RESERVED = 0.15  # of an effort, for other seeds
+HALF_BYTES_WORTH = 0.002
+RESERVED_SHARE = 0.15  # of an effort, for other seeds
 _RUNS = 3  # typical ones, that this must suffice for
-_TIED = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
+_TIE_ERRORS = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def rank(known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float])
     """
     order = sorted(known, key=lambda c: (-known[c].mean, nbytes[c], c))
     best = known[order[0]]
-    margin = _TIED * math.sqrt(2) * deviation(best)
+    margin = _TIE_ERRORS * math.sqrt(2) * deviation(best)
     tied = [c for c in order if known[c].mean >= best.mean - margin]
-    chosen = min(tied, key=lambda c: (HALF * math.log2(nbytes[c]) - known[c].mean, c))
+    chosen = min(tied, key=lambda c: (HALF_BYTES_WORTH * math.log2(nbytes[c]) - known[c].mean, c))
     return Ranking((chosen, *(c for c in order if c != chosen)), best.mean, margin)
 
 
@@ -73,16 +73,18 @@ def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Recommendat
     An outcome without an interval counts as a single measurement.
     """
     by = {outcome.candidate: outcome for outcome in outcomes}
-    known = {c: o.interval or _measured(o.accuracy, validation_examples) for c, o in by.items()}
+    known = {
+        c: o.interval or _measured_interval(o.accuracy, validation_examples) for c, o in by.items()
+    }
     ranking = rank(known, {c: o.total_bytes for c, o in by.items()})
     first, *others = (by[c] for c in ranking.order)
     return Recommendation(first, tuple(others), ranking.best, ranking.margin)
 
 
-def cheapest(outcomes: Sequence[Outcome]) -> Recommendation:
+def choose_cheapest(outcomes: Sequence[Outcome]) -> Recommendation:
     """Return the outcome that spent least, of some that all reached a target; no two tie."""
-    ordered = sorted(outcomes, key=lambda o: (o.spent, -o.expected, o.candidate))
-    best = max(outcome.expected for outcome in outcomes)
+    ordered = sorted(outcomes, key=lambda o: (o.spent, -o.expected_accuracy, o.candidate))
+    best = max(outcome.expected_accuracy for outcome in outcomes)
     return Recommendation(ordered[0], tuple(ordered[1:]), best, 0.0)
 
 
@@ -95,11 +97,11 @@ def rounds_for_second_seeds(effort: int, horizons: Iterable[int]) -> int:
         effort: Rounds in all.
         horizons: Rounds of a whole run, of each candidate.
     """
-    kept = int(RESERVED * effort)
+    kept = int(RESERVED_SHARE * effort)
     return kept if kept >= _RUNS * fmean(horizons) else 0
 
 
-def near_best(
+def near_best_candidates(
     known: Mapping[Candidate, Interval], rounds: Mapping[Candidate, int], left: int
 ) -> list[Candidate]:
     """Return the runs that another seed should tell apart: two or more, best first, or none.
@@ -126,6 +128,8 @@ def deviation(interval: Interval) -> float:
     return (interval.high - interval.low) / 2 / NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
-def _measured(accuracy: float, examples: int) -> Interval:
-    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * difference(accuracy, examples) / math.sqrt(2)
+def _measured_interval(accuracy: float, examples: int) -> Interval:
+    half = (
+        NormalDist().inv_cdf((1 + LEVEL) / 2) * difference_error(accuracy, examples) / math.sqrt(2)
+    )
     return Interval(accuracy - half, accuracy, accuracy + half, "measured")

@@ -11,7 +11,7 @@ from planner.forecasts.intervals import Interval
 FAR_ENOUGH = 1 / 3  # of its way: from there on forecasts rarely miss that a run collapses
 
 
-def best_stored(
+def best_stored_candidate(
     known: Mapping[Candidate, Interval],
     nbytes: Mapping[Candidate, float],
     gone: Mapping[Candidate, float],

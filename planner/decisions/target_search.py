@@ -16,22 +16,24 @@ from planner.candidates import Candidate
 from planner.curves import History
 from planner.execution.candidate_runs import CandidateRuns
 from planner.plans.outcome import Outcome
-from planner.question.cost import Costs, within
-from planner.question.objective import first_at
+from planner.question.cost import Costs, costs_within
+from planner.question.objective import first_round_at
 from planner.question.request import Request
 from planner.search.loop import Extension, Strategy, search
 
 _PASSES = 20  # each is at least a fiftieth cheaper than the one before
-_CHEAPER = 0.98
+_CHEAPER_SHARE = 0.98
 
-Start = Callable[[str, Costs, int], tuple[Strategy, CandidateRuns]]
+PassStarter = Callable[[str, Costs, int], tuple[Strategy, CandidateRuns]]
 
 
-def reached(runs: CandidateRuns, history: History, target: float) -> dict[Candidate, Outcome]:
+def target_outcomes(
+    runs: CandidateRuns, history: History, target: float
+) -> dict[Candidate, Outcome]:
     """Return runs that reached a target within their limit, each cut where it first did."""
     found = {}
     for candidate, curve in history.items():
-        rounds = first_at(curve.evaluated, curve.accuracies, target)
+        rounds = first_round_at(curve.evaluated, curve.accuracies, target)
         outcome = runs.cut(candidate, rounds) if rounds and not curve.failed else None
         if outcome and outcome.rounds == rounds:
             found[candidate] = replace(outcome, binds="target")
@@ -39,7 +41,7 @@ def reached(runs: CandidateRuns, history: History, target: float) -> dict[Candid
 
 
 @dataclass(frozen=True)
-class Until:
+class UntilTarget:
     """A strategy that stops once a run has reached a target within the limit."""
 
     strategy: Strategy
@@ -48,10 +50,16 @@ class Until:
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return what the strategy proposes, or nothing once the target was reached."""
-        return [] if reached(self.runs, history, self.target) else self.strategy.propose(history)
+        return (
+            []
+            if target_outcomes(self.runs, history, self.target)
+            else self.strategy.propose(history)
+        )
 
 
-def seek(request: Request, costs: Costs, runs: CandidateRuns, effort: int, start: Start) -> None:
+def seek_cheaper(
+    request: Request, costs: Costs, runs: CandidateRuns, effort: int, start: PassStarter
+) -> None:
     """Go on at ever smaller budgets while runs reach the request's target there.
 
     Args:
@@ -67,19 +75,19 @@ def seek(request: Request, costs: Costs, runs: CandidateRuns, effort: int, start
     target = request.objective.target or 0.0
     best: float | None = None
     for _ in range(_PASSES):
-        found = reached(runs, runs.history(), target)
+        found = target_outcomes(runs, runs.history(), target)
         least = min((found[c].spent for c in costs.searched if c in found), default=None)
         if least is None or (best is not None and least >= best):
             return
         best, left = least, effort - sum(runs.asked.values())
         try:
-            cheaper = within(request, costs, _CHEAPER * least * costs.limit.amount)
+            cheaper = costs_within(request, costs, _CHEAPER_SHARE * least * costs.limit.amount)
             name = "grid" if left >= cheaper.grid_rounds else request.search
             strategy, more = start(name, cheaper, left)
         except BudgetError:
             return  # nothing else can be afforded, or finished
         try:
-            search(Until(strategy, more, target), more.extend)
+            search(UntilTarget(strategy, more, target), more.extend)
         except KeyboardInterrupt:
             more.stop()
             raise

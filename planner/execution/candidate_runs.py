@@ -15,7 +15,7 @@ from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import Job, test_all, train_all
-from planner.forecasts.smoothing import smoothed
+from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.outcome import Outcome, outcome_within
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
@@ -23,7 +23,7 @@ from planner.question.request import Request
 from planner.question.traffic import Traffic
 from planner.search.loop import Extension
 
-_FEWEST = 5  # rounds that tell what others take
+_MIN_CALIBRATION_ROUNDS = 5  # rounds that tell what others take
 Targets = dict[Candidate, int]
 
 
@@ -95,7 +95,7 @@ class CandidateRuns:
 
     def _note_best(self, curves: History) -> None:
         going = [c for c in curves.values() if c.evaluated and not c.failed]
-        seen = [smoothed(c.evaluated, c.accuracies, c.rounds) for c in going]
+        seen = [smoothed_accuracy(c.evaluated, c.accuracies, c.rounds) for c in going]
         known = [] if self._best is None else [self._best]
         self._best = max([*seen, *known], default=None)
 
@@ -103,22 +103,22 @@ class CandidateRuns:
         """Correct a candidate's horizon by its first third, once that was asked for."""
         rounds = last_evaluated_round(math.ceil(self._costs.of[candidate].horizon / 3))
         known = candidate in self._horizons or candidate in self._failed
-        if known or asked < rounds or rounds < _FEWEST:
+        if known or asked < rounds or rounds < _MIN_CALIBRATION_ROUNDS:
             return
-        made = self._real(candidate, calibration_rounds(rounds))
+        made = self._calibration(candidate, calibration_rounds(rounds))
         self.calibrations[candidate], self._first[candidate] = made, rounds
         self._horizons[candidate] = self._costs.rounds(candidate, made)
 
-    def _real(self, candidate: Candidate, rounds: range) -> Calibration:
+    def _calibration(self, candidate: Candidate, rounds: range) -> Calibration:
         """Return real over predicted bytes in some rounds of a run."""
         real = Traffic.of(self._folder(candidate).record())
-        return real.over(self._costs.predicted(candidate), rounds)
+        return real.calibration(self._costs.predicted_traffic(candidate), rounds)
 
     def horizon(self, candidate: Candidate) -> int:
         """Return the rounds that the budget affords a candidate, as far as is known."""
         return self._horizons.get(candidate, self._costs.of[candidate].horizon)
 
-    def seen(self, candidate: Candidate) -> dict[str, float]:
+    def calibration_values(self, candidate: Candidate) -> dict[str, float]:
         """Return real over predicted bytes of a candidate, and the rounds that follow from them.
 
         For a finished run also the relative error of what its first rounds foretold of the others.
@@ -133,7 +133,7 @@ class CandidateRuns:
         }
         first, last = self._first[candidate], self.targets[candidate]
         if self._has_finished(candidate) and last > first:
-            error = made.error(self._real(candidate, range(first + 1, last + 1)))
+            error = made.error(self._calibration(candidate, range(first + 1, last + 1)))
             told |= {"down_error": error.down, "up_error": error.up}
         return told
 
@@ -149,7 +149,7 @@ class CandidateRuns:
             left = effort - sum(self.asked.values())
             targets: Targets = {}
             for candidate in growing:
-                rounds = self._affordable(candidate)
+                rounds = self._affordable_round(candidate)
                 more = rounds - self.targets[candidate]
                 if candidate in self.asked and 0 < more <= left:
                     left -= more
@@ -162,7 +162,7 @@ class CandidateRuns:
             growing = [c for c in targets if c not in diverged]
             self.asked.update({c: targets[c] for c in growing if c in self.asked})
 
-    def _affordable(self, candidate: Candidate) -> int:
+    def _affordable_round(self, candidate: Candidate) -> int:
         """Return the measured round up to which the budget suffices, if rounds go on alike."""
         outcome = self.outcome(candidate)
         if outcome is None or outcome.rounds < self.targets[candidate]:
@@ -176,7 +176,7 @@ class CandidateRuns:
             self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
         order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
-        self._before = {c: self._folder(c).committed().rounds for c in order}
+        self._before = {c: self._folder(c).manifest().rounds for c in order}
         trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
         self._before = {}
         self.trained += sum(rounds or 0 for rounds in trained)
@@ -199,7 +199,7 @@ class CandidateRuns:
 
     def _report(self) -> None:
         done = sum(
-            min(target, self._folder(candidate).committed().rounds)
+            min(target, self._folder(candidate).manifest().rounds)
             for candidate, target in self.targets.items()
         )
         most = max(done, self._expected)
@@ -210,7 +210,7 @@ class CandidateRuns:
 
         From now on nothing is trained or measured.
         """
-        committed = {c: self._folder(c).committed().rounds for c in self.targets}
+        committed = {c: self._folder(c).manifest().rounds for c in self.targets}
         self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
         self._failed |= {c for c in self.targets if self._folder(c).divergence()}
         reached = {c: min(self.targets[c], rounds) for c, rounds in committed.items()}
@@ -231,18 +231,18 @@ class CandidateRuns:
         """
         self._calibrate(candidate, rounds)
         return replace(
-            self._seen(candidate, rounds),
+            self._cached_curve(candidate, rounds),
             failed=candidate in self._failed,
             horizon=self._horizons.get(candidate),
         )
 
-    def _seen(self, candidate: Candidate, rounds: int) -> Curve:
+    def _cached_curve(self, candidate: Candidate, rounds: int) -> Curve:
         """Return the curve up to these rounds, read once where it cannot change any more."""
         if (candidate, rounds) in self._curves:
             return self._curves[candidate, rounds]
         folder = self._folder(candidate)
         curve = _curve(folder, rounds)
-        if folder.committed().rounds >= rounds:
+        if folder.manifest().rounds >= rounds:
             self._curves[candidate, rounds] = curve
         return curve
 
@@ -264,7 +264,7 @@ class CandidateRuns:
         self.trained += other.trained
         self._failed |= other._failed
 
-    def timed(self, candidate: Candidate) -> RunRecord:
+    def timed_record(self, candidate: Candidate) -> RunRecord:
         """Return a candidate's run on the plan's network, with all rounds in the store."""
         return retime(self._folder(candidate).record(), self._request.profile)
 
@@ -277,10 +277,15 @@ class CandidateRuns:
         config = self._request.config(candidate)
         cap = last_evaluated_round(self._request.max_rounds)
         return outcome_within(
-            candidate, self.timed(candidate), self._costs.limit, last, cap, config.server.cohort
+            candidate,
+            self.timed_record(candidate),
+            self._costs.limit,
+            last,
+            cap,
+            config.server.cohort,
         )
 
-    def finished(self) -> list[Candidate]:
+    def finished_candidates(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon.
 
         That is the shorter of the predicted one, which the effort sufficed for, and the one by
@@ -293,7 +298,7 @@ class CandidateRuns:
         reached = self.targets[candidate] >= last_evaluated_round(max(1, shorter))
         return reached and candidate not in self._failed
 
-    def tested(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def with_test_accuracy(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Return outcomes with their test accuracy, measured once and cached in the store.
 
         After :meth:`stop`, only what is cached.

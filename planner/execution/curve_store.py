@@ -21,9 +21,9 @@ from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run
 from floss_sim.training import join_side_by_side, learner_identity, open_learner, test_metrics
 
-_RECORDED_ON = "paper-200-20"  # any network would do: plans re-time
-_EVERY = 10
-_BETWEEN = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})
+_RECORDING_NETWORK = "paper-200-20"  # any network would do: plans re-time
+_EVAL_EVERY = 10
+_EVAL_AT = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})
 _WAIT_FOREVER = -1.0
 
 
@@ -40,7 +40,7 @@ def last_evaluated_round(rounds: int) -> int:
     to 100, then every 10. Searches stop runs at these rounds only, so that a curve says the same
     to every search, whoever had it trained and how far.
     """
-    return next(r for r in range(rounds, 0, -1) if r % _EVERY == 0 or r in _BETWEEN)
+    return next(r for r in range(rounds, 0, -1) if r % _EVAL_EVERY == 0 or r in _EVAL_AT)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class CurveStore:
 
     def rounds(self, config: RunConfig) -> int:
         """Return how many rounds of a run have been committed."""
-        return self.folder(config).committed().rounds
+        return self.folder(config).manifest().rounds
 
     def extend(self, config: RunConfig, rounds: int) -> int:
         """Train a run up to a measured round; return how many rounds were trained here.
@@ -97,20 +97,20 @@ class CurveStore:
         """
         folder = self.folder(config)
         with folder.lock(_WAIT_FOREVER):
-            before = folder.committed().rounds
+            before = folder.manifest().rounds
             if before >= rounds:
                 return 0
             with join_side_by_side(self.device) as grid:
                 run(
                     config,
-                    load_profile(_RECORDED_ON),
+                    load_profile(_RECORDING_NETWORK),
                     open_learner(
                         config, self.device, self.threads, grid=grid, diagnose=self.diagnose
                     ),
                     rounds=rounds,
                     folder=folder,
-                    eval_every=_EVERY,
-                    eval_at=_BETWEEN,
+                    eval_every=_EVAL_EVERY,
+                    eval_at=_EVAL_AT,
                     clock=grid.clock,
                 )
         return rounds - before
@@ -128,4 +128,6 @@ class CurveStore:
         folder = self.folder(config)
         with folder.lock(_WAIT_FOREVER):
             model = folder.model(round_)
-            return folder.tested(round_, lambda: test_metrics(config, model, self.device))
+            return folder.ensure_test_metrics(
+                round_, lambda: test_metrics(config, model, self.device)
+            )

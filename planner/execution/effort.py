@@ -25,8 +25,8 @@ from planner.execution.workers import train_all
 from planner.question.cost import Costs
 from planner.question.request import Request
 
-_TELLING = 20  # rounds that tell how long others take
-KEPT_BUSY = 0.75  # of the workers: the last runs of a search are few, and long
+_TELLING_ROUNDS = 20  # rounds that tell how long others take
+BUSY_SHARE = 0.75  # of the workers: the last runs of a search are few, and long
 
 
 def parse_effort(text: str) -> dict[str, float]:
@@ -79,10 +79,10 @@ class Effort:
         if self.rounds >= shortest:
             return self
         if self.round_s is None:
-            enough = f"--effort {_rounded_up(shortest / costs.grid_rounds)}"
+            enough = f"--effort {_round_up(shortest / costs.grid_rounds)}"
         else:
-            needed_s = (shortest + self.beside) * self.round_s / (KEPT_BUSY * self.workers)
-            enough = f"--effort {_seconds(needed_s)}"
+            needed_s = (shortest + self.beside) * self.round_s / (BUSY_SHARE * self.workers)
+            enough = f"--effort {_seconds_text(needed_s)}"
         raise BudgetError(
             f"an effort of {self.rounds} round{'s' * (self.rounds != 1)} finishes no run, the "
             f"shortest takes {shortest}; {enough} would do"
@@ -98,7 +98,7 @@ class Effort:
         }  # fmt: skip
 
 
-def of_fraction(request: Request, costs: Costs) -> Effort:
+def effort_of_fraction(request: Request, costs: Costs) -> Effort:
     """Return what a request's search may train, where that is a fraction of the full grid.
 
     Raises:
@@ -116,20 +116,22 @@ def allot(
         BudgetError: It finishes no run; says what would do.
     """
     if request.training_s is None:
-        return of_fraction(request, costs)
+        return effort_of_fraction(request, costs)
     began = time.monotonic()
-    per_epoch_s = _noted(request, store, costs.of) or _measured(
+    per_epoch_s = _stored_epoch_s(request, store, costs.of) or _measure_epoch_s(
         request, costs, store, executor, workers
     )
     left_s = max(0.0, request.training_s - (time.monotonic() - began))
     round_s = per_epoch_s * max(_epochs(request, c) for c in costs.searched)
-    beside = _of_baselines(request, costs, store)
-    rounds = int(left_s * workers * KEPT_BUSY / round_s) - beside
+    beside = _baseline_rounds(request, costs, store)
+    rounds = int(left_s * workers * BUSY_SHARE / round_s) - beside
     most = min(max(0, rounds), costs.grid_rounds)
     return Effort(most, request.training_s, round_s, workers, beside).checked(costs)
 
 
-def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate]) -> float | None:
+def _stored_epoch_s(
+    request: Request, store: CurveStore, candidates: Iterable[Candidate]
+) -> float | None:
     """Return host seconds of a client's epoch, by stored runs; None where they tell too little."""
     epochs = rounds = 0
     seconds = 0.0
@@ -138,10 +140,10 @@ def _noted(request: Request, store: CurveStore, candidates: Iterable[Candidate])
         these, took_s = total_host_s(folder.path) if folder else (0, 0.0)
         rounds, seconds = rounds + these, seconds + took_s
         epochs += these * _epochs(request, candidate)
-    return seconds / epochs if rounds >= _TELLING else None
+    return seconds / epochs if rounds >= _TELLING_ROUNDS else None
 
 
-def _measured(
+def _measure_epoch_s(
     request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
 ) -> float:
     """Train the beginnings of as many runs as there are workers; return seconds as above.
@@ -153,13 +155,13 @@ def _measured(
     at_once = max(2, workers * (limits.max_runs if limits.overlaps_host else 1))
     chosen = [c for c in dict.fromkeys(probed) if c in costs.of][:at_once]
     jobs = [
-        (request.config(c), last_evaluated_round(min(_TELLING, costs.of[c].horizon)))
+        (request.config(c), last_evaluated_round(min(_TELLING_ROUNDS, costs.of[c].horizon)))
         for c in chosen
     ]
     began = time.monotonic()
     trained = train_all(executor, store, jobs, lambda: None, workers)
     elapsed_s = time.monotonic() - began
-    noted = _noted(request, store, chosen)
+    noted = _stored_epoch_s(request, store, chosen)
     if noted is not None:
         return noted
     epochs = sum((n or 1) * _epochs(request, c) for n, c in zip(trained, chosen, strict=True))
@@ -172,21 +174,21 @@ def _epochs(request: Request, candidate: Candidate) -> int:
     return config.server.cohort * config.client.epochs
 
 
-def _of_baselines(request: Request, costs: Costs, store: CurveStore) -> int:
+def _baseline_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
     """Return the rounds that baselines lack: they take time beside the search."""
     lacking = 0
     for candidate in set(request.baselines().values()) & costs.of.keys():
         folder = store.find(request.config(candidate))
-        done = folder.committed().rounds if folder else 0
+        done = folder.manifest().rounds if folder else 0
         lacking += max(0, last_evaluated_round(costs.of[candidate].horizon) - done)
     return lacking
 
 
-def _rounded_up(fraction: float) -> str:
+def _round_up(fraction: float) -> str:
     """Return a fraction with two digits, not below it."""
     scale = 10 ** (1 - math.floor(math.log10(fraction)))
     return f"{math.ceil(fraction * scale * (1 + 1e-9)) / scale:.3g}"
 
 
-def _seconds(seconds: float) -> str:
+def _seconds_text(seconds: float) -> str:
     return format_duration(math.ceil(seconds * 1.1)).replace(" ", "")

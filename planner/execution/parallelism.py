@@ -25,15 +25,15 @@ from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import NO_STATE
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import open_learner
-from planner.execution.workers import meet, submit
+from planner.execution.workers import submit, wait_for_pool
 
 FOLDER = "cores"
-_CLEARLY = 1.1  # a second's measurement is no finer
-_LONG_ENOUGH_S = 1.0
+_CLEAR_RATIO = 1.1  # a second's measurement is no finer
+_MEASURED_S = 1.0
 
 
 @dataclass(frozen=True)
-class Cores:
+class Parallelism:
     """How many processes train, and torch's threads in each."""
 
     workers: Annotated[int, Field(ge=1)]
@@ -45,22 +45,22 @@ class Cores:
         return f"{processes} of {'one thread' if self.threads == 1 else f'{self.threads} threads'}"
 
 
-Speeds = Mapping[Cores, float]  # rounds a second
-_KEPT = TypeAdapter(Cores)
+Speeds = Mapping[Parallelism, float]  # rounds a second
+_ADAPTER = TypeAdapter(Parallelism)
 
 
-def known(root: Path, config: RunConfig, cores: int) -> Cores | None:
+def known_parallelism(root: Path, config: RunConfig, cores: int) -> Parallelism | None:
     """Return what was decided for a run's model on so many cores, if anything was.
 
     What cannot be read counts as nothing.
     """
     try:
-        return _KEPT.validate_json(_path(root, config, cores).read_bytes())
+        return _ADAPTER.validate_json(_decision_path(root, config, cores).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def prepare(root: Path) -> None:
+def prepare_folder(root: Path) -> None:
     """Make the folder of decisions.
 
     Raises:
@@ -72,12 +72,12 @@ def prepare(root: Path) -> None:
         raise RecordError(f"cannot create {root / FOLDER}: {error.strerror}") from None
 
 
-def decide(
+def decide_parallelism(
     root: Path,
     config: RunConfig,
     cores: int,
     measure: Callable[[RunConfig, int], Speeds],
-) -> Cores:
+) -> Parallelism:
     """Measure which way trains more rounds a second on a CPU, and remember it.
 
     Where another process decides meanwhile, its decision is waited for, and taken.
@@ -92,22 +92,22 @@ def decide(
         RecordError: The decision cannot be written.
         FlossError: The model cannot be trained.
     """
-    prepare(root)
-    path = _path(root, config, cores)
+    prepare_folder(root)
+    path = _decision_path(root, config, cores)
     with FileLock(path.with_suffix(".lock")):
-        return known(root, config, cores) or _decided(path, measure(config, cores))
+        return known_parallelism(root, config, cores) or _save_faster(path, measure(config, cores))
 
 
-def _decided(path: Path, speeds: Speeds) -> Cores:
+def _save_faster(path: Path, speeds: Speeds) -> Parallelism:
     """Return the better way, separate processes where they are about as good; write it down."""
     separate, together = sorted(speeds, key=lambda way: way.threads)
-    best = together if speeds[together] > _CLEARLY * speeds[separate] else separate
+    best = together if speeds[together] > _CLEAR_RATIO * speeds[separate] else separate
     said = {way.describe(): round(speed, 2) for way, speed in speeds.items()}
     write_atomically(path, json.dumps({**asdict(best), "rounds_per_s": said}, indent=2))
     return best
 
 
-def _path(root: Path, config: RunConfig, cores: int) -> Path:
+def _decision_path(root: Path, config: RunConfig, cores: int) -> Path:
     """Return the file of what is trained, but for rank and data, on a machine such as this one."""
     task = config.task
     model = {
@@ -123,7 +123,7 @@ def _path(root: Path, config: RunConfig, cores: int) -> Path:
     return root / FOLDER / f"{fingerprint(model)[:32]}.json"
 
 
-def speeds_of(config: RunConfig, cores: int, pool: Executor) -> Speeds:
+def measure_speeds(config: RunConfig, cores: int, pool: Executor) -> Speeds:
     """Return how many rounds a second either way trains: for a second, after a first round.
 
     Args:
@@ -137,7 +137,7 @@ def speeds_of(config: RunConfig, cores: int, pool: Executor) -> Speeds:
     alone = [submit(pool, _rounds_per_s, config, 1, True) for _ in range(cores)]
     separate = sum(future.result() for future in alone)
     together = submit(pool, _rounds_per_s, config, cores, False).result()
-    return {Cores(cores, 1): separate, Cores(1, cores): together}
+    return {Parallelism(cores, 1): separate, Parallelism(1, cores): together}
 
 
 def _rounds_per_s(config: RunConfig, threads: int, meeting: bool) -> float:
@@ -153,9 +153,9 @@ def _rounds_per_s(config: RunConfig, threads: int, meeting: bool) -> float:
 
     train()
     if meeting:
-        meet()
+        wait_for_pool()
     began = time.monotonic()
-    while rounds == 0 or time.monotonic() - began < _LONG_ENOUGH_S:
+    while rounds == 0 or time.monotonic() - began < _MEASURED_S:
         rounds += 1
         train()
     return rounds / (time.monotonic() - began)

@@ -43,7 +43,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     """Yield an executor of spawned worker processes; on an error nothing more is started."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        workers, context, initializer=_begin, initargs=(context.Barrier(workers),)
+        workers, context, initializer=_begin_worker, initargs=(context.Barrier(workers),)
     )
     try:
         yield pool
@@ -60,14 +60,14 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(gate: Barrier) -> None:
+def _begin_worker(gate: Barrier) -> None:
     global _gate
     _gate = gate
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     _die_with_parent()
 
 
-def meet() -> None:
+def wait_for_pool() -> None:
     """Wait in a worker until all workers of its pool do, or for as long as starting may take."""
     if _gate is not None:
         with suppress(threading.BrokenBarrierError):

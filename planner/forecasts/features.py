@@ -9,7 +9,7 @@ import numpy as np
 
 from floss_sim.rng import stream
 from floss_sim.wire import VALUE_CODES
-from planner.candidates import FLOSS, PLAIN_VALUES, SEARCHED, Candidate
+from planner.candidates import FLOSS, PLAIN_VALUES, SEARCHED_METHODS, Candidate
 
 _ALWAYS = 3  # features that are looked at even where they do not vary
 
@@ -22,28 +22,28 @@ def features(candidate: Candidate) -> tuple[float, ...]:
     scales = candidate.rank, candidate.down_density, candidate.up_density
     others = max(1, candidate.cohort_size), max(1, candidate.epochs)
     codes = (code == candidate.values for code in VALUE_CODES if code != PLAIN_VALUES)
-    methods = (method == candidate.method for method in SEARCHED if method != FLOSS)
+    methods = (method == candidate.method for method in SEARCHED_METHODS if method != FLOSS)
     return (*(math.log2(value) for value in (*scales, *others)), *map(float, (*codes, *methods)))
 
 
-def varying(candidates: Iterable[Candidate]) -> tuple[int, ...]:
+def varying_columns(candidates: Iterable[Candidate]) -> tuple[int, ...]:
     """Return which features tell candidates apart; the first three always count."""
     columns = zip(*(features(c) for c in candidates), strict=True)
     return tuple(i for i, column in enumerate(columns) if i < _ALWAYS or len(set(column)) > 1)
 
 
-def space_filling(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+def space_filling_order(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     """Return candidates in an order whose every beginning is spread over what they differ in.
 
     Points of a low-discrepancy lattice, shifted by the seed, each take the nearest candidate that
     is left; on each axis the different values lie evenly.
     """
-    x_ND = np.array([features(c) for c in candidates])[:, varying(candidates)]
+    x_ND = np.array([features(c) for c in candidates])[:, varying_columns(candidates)]
     places = [np.unique(x_N, return_inverse=True) for x_N in x_ND.T]
     unit_ND = np.stack([(at + 0.5) / len(values) for values, at in places], axis=1)
     dimensions = unit_ND.shape[1]
     shift_D = stream(seed, "starters").random(dimensions)
-    step_D = _plastic(dimensions) ** -np.arange(1.0, dimensions + 1)
+    step_D = _plastic_number(dimensions) ** -np.arange(1.0, dimensions + 1)
     left = list(range(len(candidates)))
     order = []
     for number in range(len(candidates)):
@@ -52,7 +52,7 @@ def space_filling(candidates: Sequence[Candidate], seed: int) -> list[Candidate]
     return order
 
 
-def _plastic(dimensions: int) -> float:
+def _plastic_number(dimensions: int) -> float:
     """Return the root of x^(D + 1) = x + 1: its powers are a low-discrepancy lattice."""
     root = 1.0
     for _ in range(64):

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from planner.candidates import Candidate
 from planner.curves import Curve
-from planner.forecasts.features import features, varying
-from planner.forecasts.gaussian_process import Points, Process, one_thread
-from planner.forecasts.smoothing import difference, smoothed
+from planner.forecasts.features import features, varying_columns
+from planner.forecasts.gaussian_process import Points, Process, use_one_thread
+from planner.forecasts.smoothing import difference_error, smoothed_accuracy
 
 BINS = 9
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SMALLEST_SD = 1e-4
-_FALL = 2.5
+_FALL_ERRORS = 2.5
 Bin = tuple[float, float, int]
 Rows = tuple[tuple[Candidate, Bin], ...]
 Columns = tuple[int, ...]
@@ -38,7 +38,7 @@ class Forecast:
     mean: float
     sd: float
 
-    def of_measurement(self, examples: int) -> Forecast:
+    def with_measurement_noise(self, examples: int) -> Forecast:
         """Return the forecast of what ``examples`` validation examples will show."""
         return Forecast(self.mean, math.sqrt(self.sd**2 + self.mean * (1 - self.mean) / examples))
 
@@ -60,7 +60,7 @@ def boundaries(longest: int) -> NDArray[np.float64]:
     return np.geomspace(1, max(longest, 2) + 1, BINS + 1)
 
 
-def binned(curve: Curve, longest: int) -> list[Bin]:
+def curve_bins(curve: Curve, longest: int) -> list[Bin]:
     """Return a curve's bins: mean log round, mean accuracy, number of evaluations."""
     time_N = np.log(np.array(curve.evaluated, dtype=np.float64))
     accuracy_N = np.array(curve.accuracies, dtype=np.float64)
@@ -84,25 +84,25 @@ def forecast(
     Arguments are those of :func:`log_odds`.
     """
     made = log_odds(history, asked, examples, longest, learned)
-    return {c: _accuracy(mean, sd) for c, (mean, sd) in made.items()}
+    return {c: _accuracy_forecast(mean, sd) for c, (mean, sd) in made.items()}
 
 
-def _accuracy(mean: float, sd: float) -> Forecast:
+def _accuracy_forecast(mean: float, sd: float) -> Forecast:
     low, middle, high = (expit(mean + k * sd) for k in (-1, 0, 1))
     return Forecast(middle, max((high - low) / 2, _SMALLEST_SD))
 
 
 @lru_cache(maxsize=4096)
-def fallen(curve: Curve, examples: int) -> float:
+def curve_fall(curve: Curve, examples: int) -> float:
     """Return how far a curve's end lies below its best earlier part, or 0 if that may be noise.
 
-    Both are smoothed; noise is ``_FALL`` standard errors of a difference and less.
+    Both are smoothed; noise is ``_FALL_ERRORS`` standard errors of a difference and less.
     """
     if not curve.evaluated:
         return 0.0
-    values = [smoothed(curve.evaluated, curve.accuracies, r) for r in curve.evaluated]
+    values = [smoothed_accuracy(curve.evaluated, curve.accuracies, r) for r in curve.evaluated]
     fall = max(values) - values[-1]
-    return fall if fall > _FALL * difference(max(values), examples) else 0.0
+    return fall if fall > _FALL_ERRORS * difference_error(max(values), examples) else 0.0
 
 
 def expit(log_odds: float) -> float:
@@ -128,20 +128,20 @@ def log_odds(
             them again takes a hundred times as long as taking in some more points.
     """
     rows = _rows(history, examples, longest)
-    fell = {c for c in asked.keys() & history.keys() if fallen(history[c], examples)}
+    fell = {c for c in asked.keys() & history.keys() if curve_fall(history[c], examples)}
     made: dict[Candidate, tuple[float, float]] = {}
     if rows and asked:
         learned_rows = _rows(learned, examples, longest) if learned else rows
-        columns = varying([*(c for c, _ in (*rows, *learned_rows)), *asked])
+        columns = varying_columns([*(c for c, _ in (*rows, *learned_rows)), *asked])
         x_MD = np.array([features(c) for c in asked])[:, columns]
         time_M = np.log([max(1, rounds) for rounds in asked.values()])
-        with one_thread():
-            process = _fitted(learned_rows or rows, columns, examples, longest)
+        with use_one_thread():
+            process = _fit_process(learned_rows or rows, columns, examples, longest)
             if learned_rows != rows:
-                process = process.about(_points(rows, columns, examples))
+                process = process.conditioned_on(_points(rows, columns, examples))
             mean_M, sd_M = process.predict(x_MD, time_M)
         made = dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
-    return made | {c: _staying(history[c], examples) for c in fell}
+    return made | {c: _fallen_log_odds(history[c], examples) for c in fell}
 
 
 def own_deviation(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float | None:
@@ -151,28 +151,28 @@ def own_deviation(history: Mapping[Candidate, Curve], examples: int, longest: in
     """
     if not (rows := _rows(history, examples, longest)):
         return None
-    with one_thread():
-        return _fitted(rows, varying(c for c, _ in rows), examples, longest).own_sd
+    with use_one_thread():
+        return _fit_process(rows, varying_columns(c for c, _ in rows), examples, longest).own_sd
 
 
-def _staying(curve: Curve, examples: int) -> tuple[float, float]:
+def _fallen_log_odds(curve: Curve, examples: int) -> tuple[float, float]:
     """Return the log-odds of a fallen curve: where it is, give or take half of its fall."""
-    end = smoothed(curve.evaluated, curve.accuracies, curve.rounds)
+    end = smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)
     right = (end * examples + 0.5) / (examples + 1)
-    return math.log(right / (1 - right)), fallen(curve, examples) / (right * (1 - right)) / 2
+    return math.log(right / (1 - right)), curve_fall(curve, examples) / (right * (1 - right)) / 2
 
 
 def _rows(history: Mapping[Candidate, Curve], examples: int, longest: int) -> Rows:
     return tuple(
         (c, row)
         for c in sorted(history)
-        if history[c].evaluated and not history[c].failed and not fallen(history[c], examples)
-        for row in binned(history[c], longest)
+        if history[c].evaluated and not history[c].failed and not curve_fall(history[c], examples)
+        for row in curve_bins(history[c], longest)
     )
 
 
 @lru_cache(maxsize=16)  # a strategy that replays its decisions asks again
-def _fitted(rows: Rows, columns: Columns, examples: int, longest: int) -> Process:
+def _fit_process(rows: Rows, columns: Columns, examples: int, longest: int) -> Process:
     return Process.fit(_points(rows, columns, examples), math.log(max(longest, 2)))
 
 
@@ -201,14 +201,16 @@ def backtest(rungs: Sequence[Sequence[Trial]]) -> float:
 
 def _ordered_pairs(trials: Sequence[Trial], weight: float) -> float:
     """Return how many pairs a blend orders as measured; a tie counts half."""
-    ranks = blended([t.seen for t in trials], [t.forecast.mean for t in trials], weight)
+    ranks = blended_ranks([t.seen for t in trials], [t.forecast.mean for t in trials], weight)
     first, second = np.triu_indices(len(trials), 1)
     measured = np.array([t.measured for t in trials])
     agree = np.sign(measured[first] - measured[second]) * np.sign(ranks[second] - ranks[first])
     return float((agree + 1).sum() / 2)
 
 
-def blended(seen: Sequence[float], forecast: Sequence[float], weight: float) -> NDArray[np.float64]:
+def blended_ranks(
+    seen: Sequence[float], forecast: Sequence[float], weight: float
+) -> NDArray[np.float64]:
     """Return (1 - weight) times the rank by what was seen plus weight times that by forecast.
 
     Rank 0 is the best; equals share a rank.

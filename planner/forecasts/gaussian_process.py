@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FITTED = 120  # points that hyper-parameters are fitted on; the posterior uses all
+FITTED_POINTS = 120  # points that hyper-parameters are fitted on; the posterior uses all
 Array = NDArray[np.float64]
 
 
@@ -45,7 +45,7 @@ class Amplitudes(NamedTuple):
 
 
 _COUNT = len(Amplitudes._fields)
-_LIKELY = Amplitudes(1.0, 0.5, 0.2, 0.1, 1.0, 0.3, 0.05, 0.02, 1.0)
+_LIKELY_AMPLITUDES = Amplitudes(1.0, 0.5, 0.2, 0.1, 1.0, 0.3, 0.05, 0.02, 1.0)
 _LENGTH, _TIME_LENGTH = 1.0, 0.5
 _STARTS = (0.0, -1.0)
 _STEPS = 40
@@ -54,7 +54,7 @@ _BOUND = 4.0
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def use_one_thread() -> Iterator[None]:
     """Let linear algebra use one thread.
 
     Matrices are small: waiting threads cost more than they bring, a hundredfold on busy cores;
@@ -76,12 +76,12 @@ class Points:
     y: Array
     variance: Array
 
-    def scaled(self, width_D: Array, span: float, mean: float, sd: float) -> Points:
+    def with_scales(self, width_D: Array, span: float, mean: float, sd: float) -> Points:
         """Return the points in units of these widths, about this mean."""
         x_ND, time_N = self.x / width_D, self.time / span
         return Points(x_ND, time_N, (self.y - mean) / sd, self.variance / sd**2)
 
-    def thinned(self, count: int) -> Points:
+    def subset(self, count: int) -> Points:
         """Return at most ``count`` of the points, evenly spread over their order."""
         chosen = np.linspace(0, len(self.y) - 1, min(count, len(self.y))).round().astype(int)
         arrays = (self.x, self.time, self.y, self.variance)
@@ -122,22 +122,22 @@ class Process:
         """
         width_D = np.maximum(np.ptp(points.x, axis=0), 1.0)
         mean, sd = float(points.y.mean()), max(float(points.y.std()), 1e-2)
-        log_H = _likeliest(points.scaled(width_D, span, mean, sd).thinned(FITTED))
-        return cls.given(points, log_H, width_D, span, mean, sd)
+        log_H = _likeliest_hyper(points.with_scales(width_D, span, mean, sd).subset(FITTED_POINTS))
+        return cls.from_hyper(points, log_H, width_D, span, mean, sd)
 
     @classmethod
-    def given(
+    def from_hyper(
         cls, points: Points, log_H: Array, width_D: Array, span: float, mean: float, sd: float
     ) -> Process:
         """Return the process of given hyper-parameters and scales."""
-        scaled = points.scaled(width_D, span, mean, sd)
-        chol_NN = _cholesky(_noisy(log_H, _Pairs.between(scaled, scaled), scaled))
+        scaled = points.with_scales(width_D, span, mean, sd)
+        chol_NN = _cholesky(_noisy_covariance(log_H, _Pairs.of(scaled, scaled), scaled))
         alpha_N = _solve(chol_NN, scaled.y)
         return cls(scaled, log_H, width_D, span, mean, sd, chol_NN, alpha_N)
 
-    def about(self, points: Points) -> Process:
+    def conditioned_on(self, points: Points) -> Process:
         """Return the process of the same hyper-parameters and scales about other points."""
-        return self.given(points, self.log_hyper, self.width, self.span, self.mean, self.sd)
+        return self.from_hyper(points, self.log_hyper, self.width, self.span, self.mean, self.sd)
 
     @property
     def own_sd(self) -> float:
@@ -151,7 +151,7 @@ class Process:
 
         empty_M = np.zeros(len(time_M))
         asked = Points(x_MD / self.width, time_M / self.span, empty_M, empty_M)
-        cross_MN = _covariance(self.log_hyper, _Pairs.between(asked, self.points))
+        cross_MN = _covariance(self.log_hyper, _Pairs.of(asked, self.points))
         half_NM = solve_triangular(self.chol, cross_MN.T, lower=True, check_finite=False)
         variance_M = np.maximum(_variance(self.log_hyper, asked) - (half_NM**2).sum(axis=0), 0.0)
         return self.mean + self.sd * (cross_MN @ self.alpha), self.sd * np.sqrt(variance_M)
@@ -171,20 +171,20 @@ class _Pairs:
     same: Array
 
     @classmethod
-    def between(cls, a: Points, b: Points) -> _Pairs:
+    def of(cls, a: Points, b: Points) -> _Pairs:
         square_DNM = (a.x.T[:, :, None] - b.x.T[:, None, :]) ** 2
         apart_NM = np.abs(a.time[:, None] - b.time[None, :])
         same_NM = (square_DNM.sum(axis=0) < 1e-12).astype(np.float64)
         products = np.outer(a.time, b.time), np.minimum.outer(a.time, b.time)
         return cls(square_DNM, apart_NM, *products, same_NM)
 
-    def space(self, log_H: Array) -> Array:
+    def space_distances(self, log_H: Array) -> Array:
         """Return distances of candidates in units of the lengths."""
         inverse_D = np.exp(-2 * log_H[_COUNT:-1])
         distance: Array = np.sqrt(np.tensordot(inverse_D, self.square, axes=1))
         return distance
 
-    def time(self, log_H: Array) -> Array:
+    def time_distances(self, log_H: Array) -> Array:
         distance: Array = self.apart / np.exp(log_H[-1])
         return distance
 
@@ -209,12 +209,12 @@ def _matern_slope(distance: Array) -> Array:
 
 
 def _covariance(log_H: Array, pairs: _Pairs) -> Array:
-    parts = pairs.parts(_matern(pairs.space(log_H)), _matern(pairs.time(log_H)))
+    parts = pairs.parts(_matern(pairs.space_distances(log_H)), _matern(pairs.time_distances(log_H)))
     total: Array = np.tensordot(np.exp(log_H[: len(parts)]), np.stack(parts), axes=1)
     return total
 
 
-def _noisy(log_H: Array, pairs: _Pairs, points: Points) -> Array:
+def _noisy_covariance(log_H: Array, pairs: _Pairs, points: Points) -> Array:
     """Return the covariance of the points' own values, noise included."""
     total = _covariance(log_H, pairs)
     noise = np.exp(log_H[_COUNT - 1])
@@ -243,17 +243,17 @@ def _solve(chol_NN: Array, right: Array) -> Array:
 
 def _prior(features: int) -> tuple[Array, Array]:
     """Return mean and standard deviation of the log hyper-parameters."""
-    mean_H = np.log([*_LIKELY, *[_LENGTH] * features, _TIME_LENGTH])
+    mean_H = np.log([*_LIKELY_AMPLITUDES, *[_LENGTH] * features, _TIME_LENGTH])
     sd_H = np.array([*[1.0] * (_COUNT - 1), 0.5, *[0.7] * features, 0.5])
     return mean_H, sd_H
 
 
-def _likeliest(points: Points) -> Array:
+def _likeliest_hyper(points: Points) -> Array:
     """Return the log hyper-parameters of the best start."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     mean_H, _ = _prior(points.x.shape[1])
-    pairs = _Pairs.between(points, points)
+    pairs = _Pairs.of(points, points)
     found = [
         minimize(
             loss,
@@ -272,7 +272,7 @@ def _likeliest(points: Points) -> Array:
 
 def loss(log_H: Array, points: Points, pairs: _Pairs) -> tuple[float, Array]:
     """Return minus the log posterior of the hyper-parameters, but for a constant; its gradient."""
-    chol_NN = _cholesky(_noisy(log_H, pairs, points))
+    chol_NN = _cholesky(_noisy_covariance(log_H, pairs, points))
     inverse_NN = _solve(chol_NN, np.eye(len(chol_NN)))
     alpha_N = inverse_NN @ points.y
     mean_H, sd_H = _prior(points.x.shape[1])
@@ -284,7 +284,7 @@ def loss(log_H: Array, points: Points, pairs: _Pairs) -> tuple[float, Array]:
 
 def _gradient(log_H: Array, points: Points, pairs: _Pairs, weight_NN: Array) -> Array:
     """Return the trace of the weight times the covariance's derivative, by hyper-parameter."""
-    space, time = pairs.space(log_H), pairs.time(log_H)
+    space, time = pairs.space_distances(log_H), pairs.time_distances(log_H)
     space_NN, time_NN = _matern(space), _matern(time)
     a = Amplitudes(*np.exp(log_H[:_COUNT]))
     found: list[float] = [

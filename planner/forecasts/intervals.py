@@ -2,9 +2,9 @@
 
 A posterior of :mod:`planner.forecasts.forecast` gives every mean. Where a run was measured up to
 the round that is asked for, its own smoothed accuracy has the last word: the posterior, which
-shrinks noise by what near candidates show, may be off it by ``CLOSE`` of its standard errors and no
-more, so that a curve of another shape than the others is believed. Runs of other seeds are averaged
-in.
+shrinks noise by what near candidates show, may be off it by ``CLOSE_ERRORS`` of its standard errors
+and no more, so that a curve of another shape than the others is believed. Runs of other seeds are
+averaged in.
 
 Widths are conformal: the ends of all runs that have gone far enough are held out, foretold from the
 rest, and the posterior's deviations are stretched until they would have held as many of these
@@ -26,15 +26,15 @@ from typing import Any, Literal
 
 from planner.candidates import Candidate
 from planner.curves import Curve
-from planner.forecasts.forecast import expit, fallen, log_odds, own_deviation
-from planner.forecasts.smoothing import SMOOTHED, smoothed, standard_error
+from planner.forecasts.forecast import curve_fall, expit, log_odds, own_deviation
+from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy, standard_error
 
 LEVEL = 0.9
-CLOSE = 1.5
+CLOSE_ERRORS = 1.5
 SEED_LUCK = 0.13  # deviation of log-odds over seeds, where no sound curve tells it
-_FEWEST = 8  # evaluations of a run whose end is held out
-_PRIOR = 10  # scores of a normal law beside those measured
-_NOTHING: Mapping[Candidate, Sequence[Curve]] = {}
+_MIN_EVALUATIONS = 8  # evaluations of a run whose end is held out
+_PRIOR_SCORES = 10  # scores of a normal law beside those measured
+_NO_REPLICAS: Mapping[Candidate, Sequence[Curve]] = {}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def intervals(
     examples: int,
     longest: int,
     level: float = LEVEL,
-    again: Mapping[Candidate, Sequence[Curve]] = _NOTHING,
+    again: Mapping[Candidate, Sequence[Curve]] = _NO_REPLICAS,
 ) -> dict[Candidate, Interval]:
     """Return the interval of each candidate's accuracy at the round that is asked for.
 
@@ -82,23 +82,23 @@ def intervals(
         level: How often the interval is to hold the accuracy.
         again: Runs of other seeds, which reached the rounds that are asked for.
     """
-    wide = stretched(history, examples, longest, level) / _normal(level)
+    wide = stretch_factor(history, examples, longest, level) / _normal_quantile(level)
     luck = seed_luck(history, examples, longest)
     made = {}
     for c, (mean, sd) in log_odds(history, asked, examples, longest).items():
         curve, rounds = history.get(c, Curve()), asked[c]
         reached = curve.rounds >= rounds and not curve.failed
         if reached:
-            mean = _believed(mean, curve, rounds, examples)
+            mean = _believed_log_odds(mean, curve, rounds, examples)
         told = [(mean, math.hypot(wide * sd, luck))]
-        told += [_told(other, rounds, examples, luck) for other in again.get(c, ())]
-        middle, half = _averaged(told)
-        low, middle, high = (expit(middle + k * _normal(level) * half) for k in (-1, 0, 1))
+        told += [_run_estimate(other, rounds, examples, luck) for other in again.get(c, ())]
+        middle, half = _weighted_mean(told)
+        low, middle, high = (expit(middle + k * _normal_quantile(level) * half) for k in (-1, 0, 1))
         made[c] = Interval(low, middle, high, "measured" if reached else "forecast")
     return made
 
 
-def _normal(level: float) -> float:
+def _normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
@@ -113,47 +113,49 @@ def _logit(accuracy: float, examples: int) -> float:
     return math.log(inside / (1 - inside))
 
 
-def _believed(mean: float, curve: Curve, rounds: int, examples: int) -> float:
+def _believed_log_odds(mean: float, curve: Curve, rounds: int, examples: int) -> float:
     """Return log-odds that are no further from a run's own end than its noise explains."""
-    end = smoothed(curve.evaluated, curve.accuracies, rounds)
-    error = CLOSE * standard_error(curve.evaluated, end, rounds, examples)
+    end = smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
+    error = CLOSE_ERRORS * standard_error(curve.evaluated, end, rounds, examples)
     return min(max(mean, _logit(end - error, examples)), _logit(end + error, examples))
 
 
-def _told(curve: Curve, rounds: int, examples: int, luck: float) -> tuple[float, float]:
+def _run_estimate(curve: Curve, rounds: int, examples: int, luck: float) -> tuple[float, float]:
     """Return log-odds and deviation of what a run alone tells of the mean over seeds."""
-    end = smoothed(curve.evaluated, curve.accuracies, rounds)
+    end = smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
     mean = _logit(end, examples)
     noise = standard_error(curve.evaluated, end, rounds, examples) / _slope(mean)
     return mean, math.hypot(noise, luck)
 
 
-def _averaged(told: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _weighted_mean(told: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the mean of independent estimates, weighted by precision, and its deviation."""
     weights = [1 / sd**2 for _, sd in told]
     mean = sum(w * m for w, (m, _) in zip(weights, told, strict=True)) / sum(weights)
     return mean, 1 / math.sqrt(sum(weights))
 
 
-def stretched(
+def stretch_factor(
     history: Mapping[Candidate, Curve], examples: int, longest: int, level: float = LEVEL
 ) -> float:
     """Return how many of the posterior's deviations hold ``level`` of the ends that are foretold.
 
-    The conservative quantile, over these ends and ``_PRIOR`` scores of a normal law: a few ends
-    say little of their tail.
+    The conservative quantile, over these ends and ``_PRIOR_SCORES`` scores of a normal law: a few
+    ends say little of their tail.
     """
     far = {
         c: curve
         for c, curve in history.items()
-        if len(curve.evaluated) >= _FEWEST and not curve.failed and not fallen(curve, examples)
+        if len(curve.evaluated) >= _MIN_EVALUATIONS
+        and not curve.failed
+        and not curve_fall(curve, examples)
     }
-    before = {c: curve.until(int((1 - SMOOTHED) * curve.rounds)) for c, curve in far.items()}
+    before = {c: curve.until(int((1 - SMOOTHED_SHARE) * curve.rounds)) for c, curve in far.items()}
     ends = {c: curve.rounds for c, curve in far.items()}
     told = log_odds({**history, **before}, ends, examples, longest, learned=history)
-    scores = [_normal((k + 0.5) / _PRIOR) for k in range(_PRIOR)]
+    scores = [_normal_quantile((k + 0.5) / _PRIOR_SCORES) for k in range(_PRIOR_SCORES)]
     for c, (mean, sd) in told.items():
-        end = smoothed(far[c].evaluated, far[c].accuracies, ends[c])
+        end = smoothed_accuracy(far[c].evaluated, far[c].accuracies, ends[c])
         noise = standard_error(far[c].evaluated, end, ends[c], examples)
         scores.append(abs(end - expit(mean)) / math.hypot(sd * _slope(mean), noise))
     at = math.ceil((len(scores) + 1) * level) - 1

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import model_validator
 
 from floss_sim.documents import Section
-from planner.plans.explanation import Kind, Range
+from planner.plans.explanation import EvidenceKind, Range
 from planner.question.field_types import Accuracy, Amount, Configuration, Count, OneLine
 
 
@@ -40,7 +40,7 @@ class Answer(Section):
     network: OneLine
     budget: OneLine
     limit: OneLine
-    kind: Kind
+    kind: EvidenceKind
     candidate: Configuration | None = None
     rounds: Count = 0
     affords: Count = 0
@@ -55,7 +55,7 @@ class Answer(Section):
     skipped: Count = 0
 
     @model_validator(mode="after")
-    def _told(self) -> Answer:
+    def _check_kind(self) -> Answer:
         known = self.kind != "unknown"
         told = (self.candidate, self.accuracy, self.simulated_s, self.total_bytes)
         if known != all(value is not None for value in told):

@@ -8,9 +8,16 @@ from pydantic import model_validator
 
 from floss_sim.documents import Section
 from planner.forecasts.intervals import Interval
-from planner.question.field_types import Accuracy, Amount, Configuration, Count, Points, PositiveInt
+from planner.question.field_types import (
+    Accuracy,
+    AccuracyChange,
+    Amount,
+    Configuration,
+    Count,
+    PositiveInt,
+)
 
-Kind = Literal["measured", "forecast", "unknown"]
+EvidenceKind = Literal["measured", "forecast", "unknown"]
 Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method"]
 
 
@@ -22,7 +29,7 @@ class Range(Section):
     high: Accuracy
 
     @model_validator(mode="after")
-    def _ordered(self) -> Range:
+    def _check_order(self) -> Range:
         if not self.low <= self.mean <= self.high:
             raise ValueError("an interval's low, mean and high must ascend")
         return self
@@ -68,12 +75,12 @@ class Neighbour(Section):
     axis: Axis
     candidate: Configuration
     rounds: Count
-    kind: Kind
+    kind: EvidenceKind
     accuracy: Accuracy | None = None
     interval: Range | None = None
 
     @model_validator(mode="after")
-    def _told(self) -> Neighbour:
+    def _check_kind(self) -> Neighbour:
         if (self.kind == "unknown") != (self.accuracy is None):
             raise ValueError("an accuracy must be there unless it is unknown")
         if (self.kind == "forecast") != (self.interval is not None):
@@ -81,7 +88,7 @@ class Neighbour(Section):
         return self
 
 
-class More(Section):
+class MoreBudget(Section):
     """What a tenth more budget would buy: rounds in all, and the accuracy forecast there.
 
     ``accuracy`` is None where it buys no measured round: the cap on rounds binds.
@@ -91,7 +98,7 @@ class More(Section):
     accuracy: Range | None = None
 
 
-class Stop(Section):
+class StopRule(Section):
     """Whether more search is worth it.
 
     The rule stops when what more search may still gain is below the noise of one evaluation
@@ -109,11 +116,11 @@ class Stop(Section):
 
     candidate: Configuration
     rounds: PositiveInt
-    gain: Points
+    gain: AccuracyChange
     noise: Amount
 
     @property
-    def reached(self) -> bool:
+    def is_reached(self) -> bool:
         """Whether more search is not worth it."""
         return self.gain < self.noise
 
@@ -133,9 +140,9 @@ class Explanation(Section):
     spent_on_uploads: Accuracy | None
     time: RoundTime
     neighbours: tuple[Neighbour, ...]
-    tenth: More | None = None
-    stop: Stop | None = None
+    tenth: MoreBudget | None = None
+    stop: StopRule | None = None
 
-    def of_target(self) -> Explanation:
+    def target_part(self) -> Explanation:
         """Return what of it explains a plan that ends at a target: not what lies beyond."""
         return self.model_copy(update={"neighbours": (), "tenth": None, "stop": None})

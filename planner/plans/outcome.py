@@ -55,7 +55,7 @@ class Outcome:
     left: float = 0.0
 
     @property
-    def expected(self) -> float:
+    def expected_accuracy(self) -> float:
         """The accuracy to be expected by all that is known, 0 to 1."""
         return self.interval.mean if self.interval else self.accuracy
 
@@ -102,8 +102,8 @@ def outcome_within(
         cap: The last round that any run may use.
         cohort: Clients of a round.
     """
-    spent_R: NDArray[np.float64] = limit.spent(record) / limit.amount
-    share_R = limit.with_clients(spent_R, record)
+    spent_R: NDArray[np.float64] = limit.spending(record) / limit.amount
+    share_R = limit.with_client_limit(spent_R, record)
     rows = [
         row
         for row in record.evaluated().to_pylist()
@@ -124,11 +124,11 @@ def outcome_within(
         spent=float(spent_R[rounds - 1]),
         most=float(np.max(np.diff(share_R[:rounds], prepend=0.0))),
         left=1 - float(share_R[rounds - 1]),
-        binds="round cap" if rounds >= cap else _binds(spent_R, share_R, rounds),
+        binds="round cap" if rounds >= cap else _binding_limit(spent_R, share_R, rounds),
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )
 
 
-def _binds(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
+def _binding_limit(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
     return CLIENT_LIMIT if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"

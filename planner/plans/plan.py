@@ -63,7 +63,7 @@ class Plan:
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome is within noise of the best."""
-        return outcome.expected >= self.best_accuracy - self.margin
+        return outcome.expected_accuracy >= self.best_accuracy - self.margin
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""

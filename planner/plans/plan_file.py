@@ -19,7 +19,7 @@ from planner.plans.answer import Answer
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
-from planner.question.budget import Budget, Kind, Limit, parse_budget
+from planner.question.budget import Budget, BudgetKind, Limit, parse_budget
 from planner.question.field_types import (
     Accuracy,
     Amount,
@@ -32,11 +32,11 @@ from planner.question.field_types import (
 from planner.question.objective import FrontPoint
 from planner.question.origin import Origin
 
-FILE = "plan.json"
+PLAN_FILE = "plan.json"
 _AXES = tuple(field.name for field in fields(Candidate))
 
 
-class _Open(Section):
+class _OpenSection(Section):
     """A table of which only some keys are needed to read a plan."""
 
     model_config = ConfigDict(extra="allow")
@@ -57,7 +57,7 @@ class ObjectiveSection(Section):
     target: Accuracy | None
 
 
-class RequestSection(_Open):
+class RequestSection(_OpenSection):
     """``request``: what was asked."""
 
     task: OneLine
@@ -77,20 +77,20 @@ class BudgetSection(Section):
     """``budget``: as given, and resolved; ``amount`` in ``unit``."""
 
     text: OneLine
-    kind: Kind
+    kind: BudgetKind
     amount: Positive
     unit: Literal["s", "bytes"]
     confidence: Accuracy | None = None
 
 
-class _Settings(Section):
+class _CandidateSection(Section):
     """A table that names a candidate by its settings."""
 
     candidate: Configuration
 
     @model_validator(mode="before")
     @classmethod
-    def _gathered(cls, given: Any) -> Any:
+    def _gather_settings(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         settings = {axis: given[axis] for axis in _AXES if axis in given}
@@ -108,7 +108,7 @@ class IntervalSection(Section):
     kind: Literal["measured", "forecast"]
 
 
-class OutcomeSection(_Settings):
+class OutcomeSection(_CandidateSection):
     """A finished run. ``curve`` holds rounds, shares of the budget and accuracies."""
 
     rounds: PositiveInt
@@ -152,7 +152,7 @@ class OutcomeSection(_Settings):
         return Interval(read.low, read.mean, read.high, read.kind) if read else None
 
 
-class PointSection(_Settings):
+class PointSection(_CandidateSection):
     """A point of the front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
 
     rounds: PositiveInt
@@ -168,7 +168,7 @@ class PointSection(_Settings):
         return FrontPoint(self.candidate, self.rounds, spent, accuracy, *self.band)
 
 
-class EffortSection(_Open):
+class EffortSection(_OpenSection):
     """``effort``: what the search took."""
 
     search: OneLine
@@ -187,7 +187,7 @@ class EffortSection(_Open):
     workers: PositiveInt | None = None
 
 
-class CostSection(_Settings):
+class CostSection(_CandidateSection):
     """What a candidate was predicted to cost, and what its first rounds told."""
 
     model_config = ConfigDict(extra="allow")
@@ -225,7 +225,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: It cannot be read, is no plan, or is one of another version.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path / PLAN_FILE if path.is_dir() else path
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -255,7 +255,7 @@ def plan_of(content: Any, where: str) -> Plan:
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
     budget, cohort = _budget(read.budget, where), read.recommendation.cohort
-    _check_told(read, where)
+    _check_references(read, where)
     return Plan(
         request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
         limit=Limit(budget, read.budget.amount, (), cohort),
@@ -284,7 +284,7 @@ def _budget(read: BudgetSection, where: str) -> Budget:
     return budget
 
 
-def _check_told(read: PlanDocument, where: str) -> None:
+def _check_references(read: PlanDocument, where: str) -> None:
     """Check that what causes and times refer to is there."""
     request, effort = read.request, read.effort
     timed = [effort.training_s, effort.host_s_per_round, effort.workers]

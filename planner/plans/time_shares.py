@@ -19,7 +19,7 @@ from planner.question.budget import Limit
 Column = NDArray[Any]
 
 
-def uploads_of(record: RunRecord, limit: Limit, rounds: int) -> float | None:
+def upload_share(record: RunRecord, limit: Limit, rounds: int) -> float | None:
     """Return the share of what rounds spend of a budget that uploads take.
 
     None for a budget of simulated time, in which uploads overlap with much else.
@@ -52,7 +52,7 @@ def round_time(record: RunRecord, profile: NetworkProfile, limit: Limit, rounds:
     up = rows["direction"] == "up"
     rate = np.minimum(_rates(rows, limit), np.where(up, most["up"], most["down"]))
     data_s = np.minimum(alone_s, BITS_PER_BYTE * rows["wire_bytes"] / rate)
-    last = np.isin(rows["sequence"], _last_to_report(rows))
+    last = np.isin(rows["sequence"], _last_reporters(rows))
     closed_R = np.asarray(record.rounds["closed_at_s"], dtype=np.float64)[:rounds]
     opened_R = np.asarray(record.rounds["opened_at_s"], dtype=np.float64)[:rounds]
     total_s = float((closed_R - opened_R).sum())
@@ -95,7 +95,7 @@ def _rates(rows: dict[str, Column], limit: Limit) -> Column:
     return rates
 
 
-def _last_to_report(rows: dict[str, Column]) -> Column:
+def _last_reporters(rows: dict[str, Column]) -> Column:
     """Return, of each round, the participation whose upload ends last."""
     up = rows["direction"] == "up"
     number_P, ended_P, sequence_P = (rows[n][up] for n in ("round", "ended_at_s", "sequence"))

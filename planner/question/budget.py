@@ -36,7 +36,7 @@ from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_du
 from planner.question.round_times import Fleets
 from planner.question.traffic import Traffic
 
-Kind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
+BudgetKind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
 _GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h or 36h@95%"
 _DENSE_ROUNDS = re.compile(r"([1-9]\d{0,5})-dense-rounds?")
 _PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
@@ -51,7 +51,7 @@ class Budget:
     """
 
     text: str
-    kind: Kind
+    kind: BudgetKind
     amount: float
     confidence: float | None = None
 
@@ -76,23 +76,23 @@ class Limit:
     client_bytes: float = math.inf
     fleets: Fleets | None = None
 
-    def spent(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
+    def spending(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
         """Return what a run on this network has spent after each round, shape (rounds,)."""
         traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
         if self.budget.kind != "seconds":
-            return self.spent_by(traffic, np.empty(0))
+            return self.traffic_spending(traffic, np.empty(0))
         if isinstance(run, RunRecord) and self.budget.confidence is None:
             return np.asarray(run.rounds["closed_at_s"], dtype=np.float64)
-        return self.closing(traffic)
+        return self.closing_times(traffic)
 
     def shares(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
         """Return the share of what may be spent that is after each round: above 1, too much.
 
         The larger of the budget's share and that of ``client_bytes``.
         """
-        return self.with_clients(self.spent(run) / self.amount, run)
+        return self.with_client_limit(self.spending(run) / self.amount, run)
 
-    def with_clients(
+    def with_client_limit(
         self, budget_R: NDArray[np.float64], run: RunRecord | Traffic
     ) -> NDArray[np.float64]:
         """Return the shares of a run of which those of the budget are known."""
@@ -101,7 +101,9 @@ class Limit:
         traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
         return np.maximum(budget_R, traffic.busiest_bytes() / self.client_bytes)
 
-    def spent_by(self, traffic: Traffic, closed_at_R: NDArray[np.float64]) -> NDArray[np.float64]:
+    def traffic_spending(
+        self, traffic: Traffic, closed_at_R: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Return what messages have spent whose rounds close at these instants."""
         if self.budget.kind == "seconds":
             return closed_at_R
@@ -109,7 +111,7 @@ class Limit:
             return traffic.link_seconds(self.links)
         return traffic.nbytes() / (traffic.shape[1] if self.budget.kind == "client-bytes" else 1)
 
-    def closing(self, traffic: Traffic) -> NDArray[np.float64]:
+    def closing_times(self, traffic: Traffic) -> NDArray[np.float64]:
         """Return by when rounds close, with the budget's confidence where it has one.
 
         Raises:
@@ -117,7 +119,7 @@ class Limit:
         """
         if self.fleets is None:
             raise ValueError("a limit without fleets times nothing")
-        return self.fleets.closing(traffic)
+        return self.fleets.closing_times(traffic)
 
     def rounds(self, run: RunRecord | Traffic) -> int:
         """Return how many rounds of a run are affordable."""
@@ -128,11 +130,11 @@ class Limit:
         if self.budget.kind == "dense-rounds":
             return f"{self.budget.text} = {format_duration(self.amount)} of link time"
         if self.budget.kind == "seconds":
-            return f"{format_duration(self.amount)} of simulated time{self._confidence()}"
+            return f"{format_duration(self.amount)} of simulated time{self._confidence_text()}"
         whose = "a cohort slot" if self.budget.kind == "client-bytes" else "in all"
         return f"{format_bytes(self.amount)} {whose}"
 
-    def _confidence(self) -> str:
+    def _confidence_text(self) -> str:
         """Return how sure a budget in seconds must be, in words."""
         share = self.budget.confidence
         return "" if share is None else f" in {100 * share:.4g} % of fleets"
@@ -160,10 +162,10 @@ def parse_budget(text: str) -> Budget:
         raise BudgetError(f"cannot read budget {text!r}; {_GRAMMAR}") from None
     if seconds == 0:
         raise BudgetError(f"budget {text!r} must be above zero")
-    return Budget(text, "seconds", seconds, _confidence(text, percent) if at else None)
+    return Budget(text, "seconds", seconds, _parse_confidence(text, percent) if at else None)
 
 
-def _confidence(text: str, percent: str) -> float:
+def _parse_confidence(text: str, percent: str) -> float:
     match = _PERCENT.fullmatch(percent)
     if not match or float(match[1]) == 0:
         raise BudgetError(

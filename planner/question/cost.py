@@ -20,7 +20,7 @@ from planner.question.request import Request
 from planner.question.round_times import Fleets
 from planner.question.traffic import Floats, Traffic
 
-FEWEST = 2  # rounds that a candidate must afford
+MIN_ROUNDS = 2  # rounds that a candidate must afford
 Cause = Literal["round_s", "client_bytes", "budget"]
 
 
@@ -85,9 +85,9 @@ class Costs:
 
     def rounds(self, candidate: Candidate, calibration: Calibration) -> int:
         """Return the rounds that a candidate of calibrated sizes affords."""
-        return self.limit.rounds(self.predicted(candidate).scaled(calibration))
+        return self.limit.rounds(self.predicted_traffic(candidate).with_calibration(calibration))
 
-    def predicted(self, candidate: Candidate) -> Traffic:
+    def predicted_traffic(self, candidate: Candidate) -> Traffic:
         """Return the predicted messages of a run."""
         traffic, _ = self.courses[candidate]
         return traffic
@@ -99,14 +99,14 @@ def price(request: Request) -> Costs:
     Raises:
         BudgetError: Every candidate is left out; says what the cheapest takes.
     """
-    limit = resolve(request)
+    limit = resolve_limit(request)
     wanted = sorted({*request.candidates, *request.baselines().values()})
     rounds, first_bytes = request.max_rounds, request.profile.first_download
-    traffic = {c: Traffic.predicted(request.config(c), rounds, first_bytes) for c in wanted}
-    return _costs(request, limit, {c: (t, limit.closing(t)) for c, t in traffic.items()})
+    traffic = {c: Traffic.predict(request.config(c), rounds, first_bytes) for c in wanted}
+    return _costs(request, limit, {c: (t, limit.closing_times(t)) for c, t in traffic.items()})
 
 
-def within(request: Request, costs: Costs, amount: float) -> Costs:
+def costs_within(request: Request, costs: Costs, amount: float) -> Costs:
     """Return the costs of a request at a smaller amount of its budget.
 
     Raises:
@@ -123,14 +123,14 @@ def _costs(
     causes = {c: _cause(request, limit, costs[c], courses[c][0]) for c in candidates}
     searched = tuple(c for c in sorted(candidates) if not causes[c])
     if not searched:
-        raise _nothing_left(request, limit, costs)
+        raise _nothing_left_error(request, limit, costs)
     shown = {c for c in baselines if costs[c].horizon} | set(searched)
     left_out = Counter(cause for cause in causes.values() if cause)
     affordable = {c: cost for c, cost in costs.items() if c in shown}
     return Costs(limit, affordable, searched, dict(sorted(left_out.items())), courses)
 
 
-def resolve(request: Request) -> Limit:
+def resolve_limit(request: Request) -> Limit:
     """Return the limit that a request's budget sets on its network."""
     reference, budget, clients = request.reference(), request.budget, request.task.partition.clients
     limit = Limit(
@@ -145,13 +145,15 @@ def resolve(request: Request) -> Limit:
         return limit
     plain = plain_nbytes(reference.layout.entries)  # 32 bits an entry, whatever they hold
     rounds, first_bytes = int(budget.amount), request.profile.first_download
-    dense = Traffic.predicted(reference, rounds, first_bytes).sized(plain, plain)
-    return replace(limit, amount=float(limit.spent(dense)[-1]))
+    dense = Traffic.predict(reference, rounds, first_bytes).with_sizes(plain, plain)
+    return replace(limit, amount=float(limit.spending(dense)[-1]))
 
 
 def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
     """Return the cost of a run's messages, whose rounds close at these instants."""
-    share_R = limit.with_clients(limit.spent_by(traffic, closed_at_R) / limit.amount, traffic)
+    share_R = limit.with_client_limit(
+        limit.traffic_spending(traffic, closed_at_R) / limit.amount, traffic
+    )
     horizon = int(np.count_nonzero(share_R <= 1))
     run = slice(0, max(1, horizon))
     return Cost(
@@ -167,14 +169,16 @@ def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Caus
     """Return why a candidate is left out: the first cause that holds."""
     if cost.round_s > request.max_round_s:
         return "round_s"
-    fewest = min(FEWEST, request.max_rounds)
+    fewest = min(MIN_ROUNDS, request.max_rounds)
     if cost.horizon >= fewest:
         return None
     too_much = traffic.busiest_bytes()[fewest - 1] > limit.client_bytes
     return "client_bytes" if too_much else "budget"
 
 
-def _nothing_left(request: Request, limit: Limit, costs: Mapping[Candidate, Cost]) -> BudgetError:
+def _nothing_left_error(
+    request: Request, limit: Limit, costs: Mapping[Candidate, Cost]
+) -> BudgetError:
     """Return what to tell where every candidate is left out."""
     quick = [c for c in request.candidates if costs[c].round_s <= request.max_round_s]
     if not quick:
@@ -188,7 +192,7 @@ def _nothing_left(request: Request, limit: Limit, costs: Mapping[Candidate, Cost
     what = f"budget {limit.budget.text!r}"
     if limit.client_bytes < math.inf:
         what += f" with at most {format_bytes(limit.client_bytes)} a client"
-    affords = "no round" if most > 1 else f"no {FEWEST} rounds"
+    affords = "no round" if most > 1 else f"no {MIN_ROUNDS} rounds"
     return BudgetError(
         f"{what} affords {affords} of any candidate; a round of the cheapest ({cheapest}) takes "
         f"{most:.3g} times the budget"

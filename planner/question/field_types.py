@@ -12,7 +12,7 @@ from planner.candidates import Candidate
 _LARGEST = 2**53  # whole numbers beyond it are no floats
 
 Accuracy = Annotated[float, Field(ge=0, le=1)]
-Points = Annotated[float, Field(ge=-1, le=1)]
+AccuracyChange = Annotated[float, Field(ge=-1, le=1)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
@@ -20,7 +20,7 @@ PositiveInt = Annotated[int, Field(ge=1, le=_LARGEST)]
 OneLine = Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")]
 
 
-def _possible(candidate: Candidate) -> Candidate:
+def _check_candidate(candidate: Candidate) -> Candidate:
     if candidate.rank < 1 or candidate.rank > _LARGEST:
         raise ValueError(f"rank {candidate.rank} is no rank")
     if min(candidate.cohort_size, candidate.epochs) < 0:
@@ -32,5 +32,5 @@ def _possible(candidate: Candidate) -> Candidate:
     return candidate
 
 
-Configuration = Annotated[Candidate, AfterValidator(_possible)]
+Configuration = Annotated[Candidate, AfterValidator(_check_candidate)]
 """A candidate that can be."""

@@ -2,7 +2,7 @@
 
 Everything here looks at measured curves alone: triples of an evaluated round, the share of the
 budget that it has spent, and the validation accuracy there. Accuracies are smoothed
-(:func:`planner.forecasts.smoothing.smoothed`).
+(:func:`planner.forecasts.smoothing.smoothed_accuracy`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
 from planner.forecasts.forecast import expit
-from planner.forecasts.smoothing import smoothed
+from planner.forecasts.smoothing import smoothed_accuracy
 
-Curve = Sequence[tuple[int, float, float]]
+SpendingCurve = Sequence[tuple[int, float, float]]
 FRACTIONS = tuple(2 ** (-k / 2) for k in range(13))  # of the budget, at which curves are cut
 _Z90 = 1.6449  # standard deviations that hold 90 % of a normal law
 
@@ -52,17 +52,21 @@ class Objective:
 BEST = Objective()
 
 
-def smooth(curve: Curve) -> Iterator[tuple[int, float, float]]:
+def smooth(curve: SpendingCurve) -> Iterator[tuple[int, float, float]]:
     """Yield a curve whose accuracy at each round is what a run that ends there is judged by."""
     evaluated = [round_ for round_, _, _ in curve]
     accuracies = [accuracy for _, _, accuracy in curve]
     for round_, spent, _ in curve:
-        yield round_, spent, smoothed(evaluated, accuracies, round_)
+        yield round_, spent, smoothed_accuracy(evaluated, accuracies, round_)
 
 
-def first_at(evaluated: Sequence[int], accuracies: Sequence[float], target: float) -> int | None:
+def first_round_at(
+    evaluated: Sequence[int], accuracies: Sequence[float], target: float
+) -> int | None:
     """Return the first evaluated round whose smoothed accuracy is at a target, or None."""
-    return next((r for r in evaluated if smoothed(evaluated, accuracies, r) >= target), None)
+    return next(
+        (r for r in evaluated if smoothed_accuracy(evaluated, accuracies, r) >= target), None
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class FrontPoint:
 
 
 def front(
-    curves: Mapping[Candidate, Curve], examples: int, luck: float = 0.0
+    curves: Mapping[Candidate, SpendingCurve], examples: int, luck: float = 0.0
 ) -> tuple[FrontPoint, ...]:
     """Return the points that no other beats in both accuracy and cost, cheapest first.
 
@@ -125,7 +129,7 @@ def front(
 
 
 def _cuts(
-    candidate: Candidate, curve: Curve, around: Callable[[float], tuple[float, float]]
+    candidate: Candidate, curve: SpendingCurve, around: Callable[[float], tuple[float, float]]
 ) -> Iterator[FrontPoint]:
     for fraction in FRACTIONS:
         affordable = [row for row in curve if row[1] <= fraction]
@@ -142,11 +146,11 @@ def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, floa
     z2 = _Z90**2 / examples
     middle = (accuracy + z2 / 2) / (1 + z2)
     half = _Z90 / (1 + z2) * math.sqrt((accuracy * (1 - accuracy) + z2 / 4) / examples)
-    low, high = (_moved(middle, end, _Z90 * luck) for end in (middle - half, middle + half))
+    low, high = (_wider_end(middle, end, _Z90 * luck) for end in (middle - half, middle + half))
     return low, high
 
 
-def _moved(middle: float, end: float, more: float) -> float:
+def _wider_end(middle: float, end: float, more: float) -> float:
     """Return an end that is moved away from the middle: by ``more`` log-odds, in quadrature."""
     if not 0 < end < 1:
         return end

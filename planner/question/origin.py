@@ -13,7 +13,7 @@ from floss_sim.errors import PlanError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task, load_task
-from floss_sim.tasks.hub import from_working_directory
+from floss_sim.tasks.hub import absolute_reference
 from planner.question.field_types import OneLine, Positive
 
 
@@ -55,16 +55,16 @@ class Origin(Section):
             upload_ratio: What the network's up rates were changed to, if they were.
         """
         return cls(
-            task=_lasting(names[0]),
-            dataset=dataset and from_working_directory(dataset),
-            backbone=backbone and from_working_directory(backbone),
+            task=_lasting_name(names[0]),
+            dataset=dataset and absolute_reference(dataset),
+            backbone=backbone and absolute_reference(backbone),
             changes=dict(changes or {}),
-            network=_lasting(names[1]),
+            network=_lasting_name(names[1]),
             upload_ratio=upload_ratio,
             marks=_marks(task, profile),
         )
 
-    def again(self, *, fetch: bool) -> tuple[Task, NetworkProfile]:
+    def reload(self, *, fetch: bool) -> tuple[Task, NetworkProfile]:
         """Return the task and the network, loaded again.
 
         Args:
@@ -91,7 +91,7 @@ class Origin(Section):
         return task, profile
 
 
-def _lasting(name: str) -> str:
+def _lasting_name(name: str) -> str:
     """Return a packaged name, or the absolute path of a file."""
     return str(Path(name).absolute()) if name.endswith(".toml") else name
 

@@ -73,11 +73,11 @@ class Request:
         down, up = self.profile.mean_rates(self.task.partition.clients)
         up = min(1.0, THESIS_DOWN_DENSITY / (down / up))
         pairs = {"dense": (1.0, 1.0), "thesis_rule": (THESIS_DOWN_DENSITY, up)}
-        said = self._said_of_task()
+        said = self._task_settings()
         plain = {name: Candidate(self.reference_rank, *pair) for name, pair in pairs.items()}
         return {name: replace(candidate, **said) for name, candidate in plain.items()}
 
-    def _said_of_task(self) -> dict[str, Any]:
+    def _task_settings(self) -> dict[str, Any]:
         """Return the task's cohort and epochs where candidates name theirs, to be the same."""
         task = {"cohort_size": self.task.server.cohort, "epochs": self.task.client.epochs}
         return {k: v for k, v in task.items() if any(getattr(c, k) for c in self.candidates)}
@@ -116,7 +116,7 @@ class Request:
             "reference_rank": self.reference_rank,
             "max_rounds": self.max_rounds,
             "effort": self.effort,
-            **self._chosen(),
+            **self._extra_settings(),
             "search": self.search,
             "seed": self.seed,
             "candidates": len(self.candidates),
@@ -125,27 +125,30 @@ class Request:
             "up_densities": sorted({c.up_density for c in self.candidates}, reverse=True),
             "validation_examples": len(self.task.content.validation[1]),
             "test_examples": len(self.task.content.test[1]),
-            "judged": self.judged(),
+            "judged": self.prediction_counts(),
             "origin": self.origin and self.origin.model_dump(mode="json"),
         }
 
-    def _chosen(self) -> dict[str, Any]:
+    def _extra_settings(self) -> dict[str, Any]:
         """Return as plain values what was asked for beside a budget and an effort."""
         every = {
             "objective": self.objective.to_json() if self.objective != BEST else None,
             "max_client_bytes": self.max_client_bytes if self.max_client_bytes < math.inf else None,
             "max_round_s": self.max_round_s if self.max_round_s < math.inf else None,
             "training_s": self.training_s,
-            **{name: self._values(name) for name in ("cohort_size", "epochs", "values", "method")},
+            **{
+                name: self._axis_values(name)
+                for name in ("cohort_size", "epochs", "values", "method")
+            },
         }
         return {name: value for name, value in every.items() if value is not None}
 
-    def _values(self, axis: str) -> list[Any] | None:
+    def _axis_values(self, axis: str) -> list[Any] | None:
         """Return what candidates vary in, or None where all are as always."""
         values = sorted({getattr(c, axis) for c in self.candidates})
         return None if values in ([], [getattr(DEFAULTS, axis)]) else values
 
-    def judged(self) -> dict[str, Any]:
+    def prediction_counts(self) -> dict[str, Any]:
         """Return how many predictions an accuracy is the mean of: examples, or next tokens."""
         splits = {"validation": self.task.content.validation, "test": self.task.content.test}
         if self.task.kind != NEXT_TOKEN:

@@ -6,10 +6,9 @@ which it agrees to rounding (tested). Elsewhere the simulator says.
 
 A profile's randomness (links drawn from laws or rows, random starts of traces, jitter) belongs to
 its seed. The fleets of a confidence are ``FLEETS`` seeds of it; cohorts stay those of the run.
-Where the simulator must say, they are ``SIMULATED``, and of all but the profile's own only the
-first ``PROBED`` rounds are simulated: they tell how much slower or faster such a fleet is.
-
-Shapes: F fleets, R rounds, C clients of a round.
+Where the simulator must say, they are ``SIMULATED_FLEETS``, and of all but the profile's own only
+the first ``PROBED_ROUNDS`` rounds are simulated: they tell how much slower or faster such a fleet
+is. Shapes: F fleets, R rounds, C clients of a round.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from floss_sim.simulator import simulate, wait_all
 from planner.question.traffic import Floats, Ints, Traffic
 
 FLEETS = 40
-SIMULATED = 20
-PROBED = 20
+SIMULATED_FLEETS = 20
+PROBED_ROUNDS = 20
 
 
 class Clock:
@@ -50,12 +49,14 @@ class Clock:
         self._compute_N = np.array([link.compute_s_per_example for link in self._links])
         self._jitter_N = np.array([link.jitter_s for link in self._links])
 
-    def closing(self, traffic: Traffic) -> Floats:
+    def closing_times(self, traffic: Traffic) -> Floats:
         """Return the simulated instants at which rounds close (R), in seconds."""
-        return self._independent(traffic) if self.steady else self._simulated(traffic)
+        return (
+            self._independent_times(traffic) if self.is_steady else self._simulated_times(traffic)
+        )
 
     @property
-    def steady(self) -> bool:
+    def is_steady(self) -> bool:
         """Whether a message takes as long whenever it starts, whoever else sends."""
         profile, links = self._profile, self._kinds
         open_ = all(math.isinf(profile.alone_bits_per_s(way)) for way in ("down", "up"))
@@ -63,7 +64,7 @@ class Clock:
         linear = not profile.transport.slow_start and not any(link.loss for link in links)
         return open_ and not traced and (linear or not self._jitter_N.any())
 
-    def _independent(self, traffic: Traffic) -> Floats:
+    def _independent_times(self, traffic: Traffic) -> Floats:
         kind_RC = self._kind_N[traffic.clients]
         seconds_RC = self._message_s("down", traffic.down, kind_RC)
         seconds_RC += self._compute_N[traffic.clients] * traffic.examples
@@ -103,10 +104,10 @@ class Clock:
         added_RC: Floats = trips * self._jitter_N[traffic.clients] * drawn_RC
         return added_RC
 
-    def _simulated(self, traffic: Traffic) -> Floats:
+    def _simulated_times(self, traffic: Traffic) -> Floats:
         rounds, cohort = traffic.shape
         outcomes = simulate(
-            _Told(traffic), self._profile, self._links, wait_all(),
+            _TrafficLearner(traffic), self._profile, self._links, wait_all(),
             lambda number, _: traffic.clients[number - 1].tolist(), cohort, rounds,
         )  # fmt: skip
         return np.array([outcome.closed_at_s for outcome in outcomes])
@@ -132,40 +133,40 @@ class Fleets:
         Without a confidence only its own counts. A profile that draws nothing is the same fleet
         every time: one is enough.
         """
-        if confidence is None or not _draws(profile, clients):
+        if confidence is None or not _depends_on_seed(profile, clients):
             return cls((Clock(profile, clients),), 1.0)
         seeds = range(profile.seed, profile.seed + FLEETS)
         drawn = (profile.model_copy(update={"seed": seed}) for seed in seeds)
         return cls(tuple(Clock(fleet, clients) for fleet in drawn), confidence)
 
-    def closing(self, traffic: Traffic) -> Floats:
+    def closing_times(self, traffic: Traffic) -> Floats:
         """Return the instants by which rounds have closed in that share of fleets (R).
 
         Round r is over by then in at least the share; a run that ends in time by this clock does
         so in as many fleets.
         """
-        closed_FR = np.sort(self._each(traffic), axis=0)
+        closed_FR = np.sort(self._times_by_fleet(traffic), axis=0)
         needed = math.ceil(round(self.confidence * len(closed_FR), 9))
         closed_R: Floats = closed_FR[max(0, needed - 1)]
         return closed_R
 
-    def _each(self, traffic: Traffic) -> list[Floats]:
+    def _times_by_fleet(self, traffic: Traffic) -> list[Floats]:
         own, *others = self.clocks
-        if own.steady:
-            return [clock.closing(traffic) for clock in self.clocks]
-        own_R, early = own.closing(traffic), traffic.until(PROBED)
-        probed = (clock.closing(early)[-1] for clock in others[: SIMULATED - 1])
+        if own.is_steady:
+            return [clock.closing_times(traffic) for clock in self.clocks]
+        own_R, early = own.closing_times(traffic), traffic.until(PROBED_ROUNDS)
+        probed = (clock.closing_times(early)[-1] for clock in others[: SIMULATED_FLEETS - 1])
         return [own_R, *(own_R * (end_s / own_R[early.shape[0] - 1]) for end_s in probed)]
 
 
-def _draws(profile: NetworkProfile, clients: int) -> bool:
+def _depends_on_seed(profile: NetworkProfile, clients: int) -> bool:
     """Return whether another seed is another network."""
     other = profile.model_copy(update={"seed": profile.seed + 1})
     links: Sequence[ClientLink] = list(profile.links(clients))
     return any(link.jitter_s for link in links) or links != list(other.links(clients))
 
 
-class _Told(NoTraining):
+class _TrafficLearner(NoTraining):
     """A learner whose messages are told beforehand."""
 
     def __init__(self, traffic: Traffic) -> None:

@@ -47,7 +47,7 @@ class Traffic:
     examples: Ints
 
     @classmethod
-    def predicted(cls, config: RunConfig, rounds: int, first_bytes: int = 0) -> Traffic:
+    def predict(cls, config: RunConfig, rounds: int, first_bytes: int = 0) -> Traffic:
         """Return the messages of a run by the wire's size prediction (as ``run.size_only``).
 
         Args:
@@ -99,13 +99,13 @@ class Traffic:
         first_RC.flat[np.unique(self.clients, return_index=True)[1]] = nbytes
         return replace(self, first=first_RC)
 
-    def sized(self, down: int, up: int) -> Traffic:
+    def with_sizes(self, down: int, up: int) -> Traffic:
         """Return the same messages, all downloads and all uploads of these sizes."""
         return replace(
             self, down=np.full_like(self.clients, down), up=np.full_like(self.clients, up)
         )
 
-    def scaled(self, by: Calibration) -> Traffic:
+    def with_calibration(self, by: Calibration) -> Traffic:
         """Return the messages at calibrated sizes (as ``Calibration.nbytes``)."""
         down, up = (
             np.maximum(1, np.rint(nbytes * factor)).astype(np.int64)
@@ -113,7 +113,7 @@ class Traffic:
         )
         return replace(self, down=down, up=up)
 
-    def over(self, predicted: Traffic, rounds: range) -> Calibration:
+    def calibration(self, predicted: Traffic, rounds: range) -> Calibration:
         """Return how large messages are over the predicted ones, in some rounds, by number."""
         chosen = slice(rounds.start - 1, rounds.stop - 1)
         return Calibration(
@@ -123,12 +123,12 @@ class Traffic:
 
     def nbytes(self) -> Floats:
         """Return the bytes of all clients, both directions, after each round (R)."""
-        return np.cumsum(self._per_client().sum(axis=1), dtype=np.float64)
+        return np.cumsum(self._client_bytes().sum(axis=1), dtype=np.float64)
 
     def busiest_bytes(self) -> Floats:
         """Return the bytes of the client that has transferred most, after each round (R)."""
         numbers, place = np.unique(self.clients, return_inverse=True)
-        nbytes_RC, place_RC = self._per_client(), place.reshape(self.clients.shape)
+        nbytes_RC, place_RC = self._client_bytes(), place.reshape(self.clients.shape)
         so_far = np.zeros(len(numbers))
         most_R = np.empty(len(nbytes_RC))
         for r, (nbytes_C, place_C) in enumerate(zip(nbytes_RC, place_RC, strict=True)):
@@ -147,7 +147,7 @@ class Traffic:
         seconds_RC = (self.first + self.down) / down_RC + self.up / up_RC
         return np.cumsum(BITS_PER_BYTE * seconds_RC.sum(axis=1))
 
-    def _per_client(self) -> Ints:
+    def _client_bytes(self) -> Ints:
         per_client_RC: Ints = self.first + self.down + self.up
         return per_client_RC
 

@@ -8,7 +8,7 @@ from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
-from planner.report.explanation_text import interval
+from planner.report.explanation_text import interval_text
 
 
 def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         network: The plan's, which is left out.
     """
     where = answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
-    confirm = _confirm(answer)
+    confirm = _confirmation_text(answer)
     if answer.candidate is None or answer.accuracy is None:
         return (where, *["-"] * 5, answer.kind, confirm, "")
     best = answer.candidate
@@ -34,11 +34,11 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         f"{'~' if answer.interval else ''}{answer.accuracy:.3f}",
         answer.kind,
         confirm,
-        best.other,
+        best.other_settings,
     )
 
 
-def _confirm(answer: Answer) -> str:
+def _confirmation_text(answer: Answer) -> str:
     if not answer.confirm_rounds:
         return "-"
     seconds = answer.confirm_s
@@ -49,7 +49,7 @@ def _confirm(answer: Answer) -> str:
 def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     """Return what a reader of a table of answers must know."""
     lines = [
-        f"~{a.accuracy:.3f} is a forecast: {interval(a.interval)} with {100 * LEVEL:.0f} % "
+        f"~{a.accuracy:.3f} is a forecast: {interval_text(a.interval)} with {100 * LEVEL:.0f} % "
         f"confidence; {a.measured} of {a.searched} candidates are measured to the end there."
         for a in answers
         if a.interval

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
-from planner.apply import Applied, write_model
+from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
-from planner.forecasts.smoothing import SMOOTHED, smoothed
+from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy
 from planner.plans.outcome import Outcome
 
 
-def rows(applied: Applied) -> list[tuple[str, ...]]:
+def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return what was planned, predicted without training, and realised, row by row."""
-    planned, predicted, made = applied.plan.recommendation, applied.predicted, applied.outcome
+    planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     test = planned.test_accuracy
     foretold = ("-", "-")
     if predicted:
@@ -24,7 +24,12 @@ def rows(applied: Applied) -> list[tuple[str, ...]]:
         )  # fmt: skip
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
-        ("validation accuracy", f"{planned.expected:.3f}", "-", f"{_reached(made):.3f}"),
+        (
+            "validation accuracy",
+            f"{planned.expected_accuracy:.3f}",
+            "-",
+            f"{_final_accuracy(made):.3f}",
+        ),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
         ("bytes", format_bytes(planned.total_bytes), foretold[0], format_bytes(made.total_bytes)),
         (
@@ -34,16 +39,16 @@ def rows(applied: Applied) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def sentences(applied: Applied) -> list[str]:
+def sentences(applied: AppliedPlan) -> list[str]:
     """Return how far plan and reality are apart."""
-    planned, predicted, made = applied.plan.recommendation, applied.predicted, applied.outcome
+    planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     own = applied.seed == applied.plan.request["seed"]
     lines = [
         f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
         f"{applied.trained} rounds were trained now.",
-        f"Validation accuracy, the mean over the last {100 * SMOOTHED:.0f} % of rounds, is "
-        f"{100 * (_reached(made) - planned.expected):+.1f} points from the plan's"
-        f"{_within(planned, made)}.",
+        f"Validation accuracy, the mean over the last {100 * SMOOTHED_SHARE:.0f} % of rounds, is "
+        f"{100 * (_final_accuracy(made) - planned.expected_accuracy):+.1f} points from the plan's"
+        f"{_interval_clause(planned, made)}.",
     ]
     if predicted:
         errors = (
@@ -58,21 +63,21 @@ def sentences(applied: Applied) -> list[str]:
     return lines
 
 
-def _reached(made: Outcome) -> float:
+def _final_accuracy(made: Outcome) -> float:
     """Return the accuracy that a plan judges by: smoothed, as its own is."""
     rounds, _, accuracies = zip(*made.curve, strict=True)
-    return smoothed(rounds, accuracies, made.rounds)
+    return smoothed_accuracy(rounds, accuracies, made.rounds)
 
 
-def _within(planned: Outcome, made: Outcome) -> str:
+def _interval_clause(planned: Outcome, made: Outcome) -> str:
     if planned.interval is None:
         return ""
     low, high = planned.interval.low, planned.interval.high
-    where = "within" if low <= _reached(made) <= high else "outside"
+    where = "within" if low <= _final_accuracy(made) <= high else "outside"
     return f", {where} its {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
 
 
-def save(applied: Applied, folder: Path) -> None:
+def save(applied: AppliedPlan, folder: Path) -> None:
     """Write adapter, ``curve.csv``, ``curve.png`` and ``applied.json`` into a folder.
 
     Raises:

@@ -8,7 +8,7 @@ from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.question.objective import FrontPoint
 
-FRONT = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 % band", "other")
+FRONT_COLUMNS = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 % band", "other")
 
 
 def target_sentence(plan: Plan) -> list[str]:
@@ -18,7 +18,7 @@ def target_sentence(plan: Plan) -> list[str]:
     spent = plan.recommendation.spent
     if plan.reached:
         return [
-            f"The cheapest found that reaches {plan.target:g}: {cost(plan, spent)}, "
+            f"The cheapest found that reaches {plan.target:g}: {cost_text(plan, spent)}, "
             f"{100 * spent:.3g} % of the budget."
         ]
     return [
@@ -26,7 +26,7 @@ def target_sentence(plan: Plan) -> list[str]:
     ]
 
 
-def compared_at(plan: Plan, baseline: Outcome) -> str:
+def baseline_clause(plan: Plan, baseline: Outcome) -> str:
     """Return where a baseline stands beside a plan, to follow its name."""
     if not plan.reached:
         return " at the same budget"
@@ -40,7 +40,7 @@ def front_title(plan: Plan) -> str:
 
 
 def front_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the front's table, in the order of ``FRONT``."""
+    """Return the rows of the front's table, in the order of ``FRONT_COLUMNS``."""
     return [_row(plan, point) for point in plan.front]
 
 
@@ -50,15 +50,15 @@ def _row(plan: Plan, point: FrontPoint) -> tuple[str, ...]:
         format_density(point.candidate.down_density),
         format_density(point.candidate.up_density),
         str(point.rounds),
-        cost(plan, point.spent).replace("dense rounds", "dense"),
+        cost_text(plan, point.spent).replace("dense rounds", "dense"),
         f"{100 * point.spent:.2g} %",
         f"{point.accuracy:.3f}",
         f"{point.low:.3f}-{point.high:.3f}",
-        point.candidate.other,
+        point.candidate.other_settings,
     )
 
 
-def cost(plan: Plan, spent: float) -> str:
+def cost_text(plan: Plan, spent: float) -> str:
     """Return a share of the budget in the budget's own currency."""
     kind, amount = plan.limit.budget.kind, spent * plan.limit.amount
     if kind == "dense-rounds":
@@ -68,18 +68,18 @@ def cost(plan: Plan, spent: float) -> str:
     return format_bytes(amount)
 
 
-def left_out(plan: Plan) -> list[str]:
+def left_out_sentence(plan: Plan) -> list[str]:
     """Return how many candidates were left out, and why; nothing where none was."""
     causes = plan.effort.get("left_out") or {}
     if not causes:
         return []
-    told = "; ".join(f"{count} {_cause(plan, cause)}" for cause, count in causes.items())
+    told = "; ".join(f"{count} {_cause_text(plan, cause)}" for cause, count in causes.items())
     total = sum(causes.values())
     of = plan.effort["searched"] + total
     return [f"{total} of {of} candidates {'is' if total == 1 else 'are'} left out: {told}."]
 
 
-def _cause(plan: Plan, cause: str) -> str:
+def _cause_text(plan: Plan, cause: str) -> str:
     if cause == "round_s":
         return f"would take more than {format_duration(plan.request['max_round_s'])} a round"
     if cause == "client_bytes":

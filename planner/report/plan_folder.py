@@ -8,7 +8,7 @@ from pathlib import Path
 from floss_sim.errors import RecordError
 from floss_sim.files import write_atomically
 from planner.plans.plan import Plan
-from planner.report.plan_table import BASELINES, runners_up
+from planner.report.plan_table import BASELINE_TITLES, runners_up
 
 
 def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...]]:
@@ -16,7 +16,7 @@ def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...
     curves = {f"plan: {plan.recommendation.candidate}": plan.recommendation.curve}
     for outcome in runners_up(plan)[:3]:
         curves[f"runner-up: {outcome.candidate}"] = outcome.curve
-    for name, title in BASELINES.items():
+    for name, title in BASELINE_TITLES.items():
         baseline = plan.baselines[name]
         if baseline:
             curves[f"baseline, {title}: {baseline.candidate}"] = baseline.curve
@@ -32,7 +32,7 @@ def save(plan: Plan, folder: Path) -> None:
     from floss_sim.plots import figure as base
     from planner.report.plan_plots import curves_frame, draw_front, draw_plan, front_frame
 
-    ensure(folder)
+    ensure_writable(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()})"
@@ -42,7 +42,7 @@ def save(plan: Plan, folder: Path) -> None:
         base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 
 
-def ensure(folder: Path) -> None:
+def ensure_writable(folder: Path) -> None:
     """Create a folder and check that it can be written.
 
     Raises:

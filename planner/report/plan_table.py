@@ -7,15 +7,15 @@ from floss_sim.vectors.density import format_density
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
-BASELINES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
-_SHORT = BASELINES | {"thesis_rule": "rule"}
+BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
+_SHORT = BASELINE_TITLES | {"thesis_rule": "rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "time", "spent")
 
 
 def columns(plan: Plan) -> tuple[str, ...]:
     """Return the columns of the plan's table: one more where candidates vary in more."""
     shown = (plan.recommendation, *plan.runners_up)
-    return (*COLUMNS, "other") if any(o.candidate.other for o in shown) else COLUMNS
+    return (*COLUMNS, "other") if any(o.candidate.other_settings for o in shown) else COLUMNS
 
 
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
@@ -42,22 +42,22 @@ def runners_up(plan: Plan) -> list[Outcome]:
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
     candidate, test = outcome.candidate, outcome.test_accuracy
-    tied = has_ties(plan) and plan.ties(outcome) and outcome.expected <= plan.best_accuracy
+    tied = has_ties(plan) and plan.ties(outcome) and outcome.expected_accuracy <= plan.best_accuracy
     return (
         title,
         str(candidate.rank),
         format_density(candidate.down_density),
         format_density(candidate.up_density),
         str(outcome.rounds),
-        f"{100 * outcome.expected:.1f}{_half(outcome)}{'=' if tied else ' '}",
+        f"{100 * outcome.expected_accuracy:.1f}{_half_width(outcome)}{'=' if tied else ' '}",
         "" if test is None else f"{100 * test:.1f}",
         format_bytes(outcome.total_bytes),
         format_duration(outcome.simulated_s),
         f"{100 * outcome.spent:.0f} %",
-        candidate.other,
+        candidate.other_settings,
     )
 
 
-def _half(outcome: Outcome) -> str:
+def _half_width(outcome: Outcome) -> str:
     told = outcome.interval
     return "" if told is None else f"±{50 * (told.high - told.low):.1f}"

@@ -24,24 +24,31 @@ from planner.search.race import Race
 from planner.search.random_search import RandomSearch
 from planner.search.terms import SearchTerms
 
-__all__ = ["DEFAULT", "STRATEGIES", "BoundedStrategy", "Maker", "SearchTerms", "maker"]
+__all__ = [
+    "DEFAULT_SEARCH",
+    "STRATEGIES",
+    "BoundedStrategy",
+    "SearchTerms",
+    "StrategyMaker",
+    "strategy_maker",
+]
 
 
 class BoundedStrategy(Strategy, Protocol):
     """A strategy that says how many rounds it takes at most, as predicted."""
 
     @property
-    def expected(self) -> int:
+    def expected_rounds(self) -> int:
         """Rounds that the search takes at most."""
 
 
-Maker = Callable[
+StrategyMaker = Callable[
     [Mapping[Candidate, int], Mapping[Candidate, float], int, int, Callable[[int], int], int],
     BoundedStrategy,
 ]
 """Makes a strategy of the fields of :class:`SearchTerms`, in their order."""
 
-STRATEGIES: Mapping[str, Maker] = {
+STRATEGIES: Mapping[str, StrategyMaker] = {
     "race": Race,
     "halving": Halving,
     "hyperband": Hyperband,
@@ -53,10 +60,10 @@ STRATEGIES: Mapping[str, Maker] = {
 }
 
 
-DEFAULT = "race"
+DEFAULT_SEARCH = "race"
 
 
-def maker(name: str) -> Maker:
+def strategy_maker(name: str) -> StrategyMaker:
     """Return what makes the strategies of a name.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from planner.candidates import Candidate
 from planner.search.loop import Extension
 from planner.search.rungs import RUNGS
-from planner.search.scripted import Ledger, Script, Scripted
+from planner.search.scripted import Ledger, Script, ScriptedStrategy
 
 SLOTS = 4
 _ETA = 3
@@ -16,7 +16,7 @@ _TOP = len(RUNGS) - 1
 
 
 @dataclass(frozen=True)
-class Asha(Scripted):
+class Asha(ScriptedStrategy):
     """Each free slot promotes a run out of the best third of its rung, or starts a new one.
 
     No rung waits until it is full. ``SLOTS`` slots are filled at a time and wait for each other,
@@ -27,15 +27,17 @@ class Asha(Scripted):
 
     def script(self) -> Script:
         """Fill the slots until nothing fits, then finish the best."""
-        state = _State(Ledger(self), self.affordable())
+        state = _RungState(Ledger(self), self.affordable_candidates())
         while jobs := state.jobs():
             yield from state.ledger.ask(Extension(c, rounds) for c, rounds in jobs.items())
             state.settle(jobs)
-        yield from state.ledger.ask(state.ledger.whole(state.best_first(), state.ledger.left))
+        yield from state.ledger.ask(
+            state.ledger.finishing_extensions(state.standings(), state.ledger.rounds_left)
+        )
 
 
 @dataclass
-class _State:
+class _RungState:
     """The runs on each rung, and those that wait to be started."""
 
     ledger: Ledger
@@ -45,7 +47,7 @@ class _State:
     def jobs(self) -> dict[Candidate, int]:
         """Return what the slots train next: rounds in all, by candidate."""
         jobs: dict[Candidate, int] = {}
-        leader = self.best_first()[:1]
+        leader = self.standings()[:1]
         for candidate, rung in self._options():
             target = max(self.ledger.target(candidate, rung), self.ledger.curve(candidate).rounds)
             if self._affords({**jobs, candidate: target}, leader):
@@ -61,26 +63,26 @@ class _State:
             rung = sum(candidate in scores for scores in self.scores)
             self.scores[rung][candidate] = self.ledger.score(candidate)
 
-    def best_first(self) -> list[Candidate]:
+    def standings(self) -> list[Candidate]:
         """Return all runs: those on the highest rung first, by accuracy."""
-        seen = (c for rung in range(_TOP, -1, -1) for c in self._ranked(rung))
+        seen = (c for rung in range(_TOP, -1, -1) for c in self._rung_ranking(rung))
         return list(dict.fromkeys(seen))
 
     def _options(self) -> Iterator[tuple[Candidate, int]]:
         """Yield what slots may train and to which rung: promotions, the highest first, then new."""
         for rung in range(_TOP - 1, -1, -1):
-            best = self._ranked(rung)[: len(self.scores[rung]) // _ETA]
+            best = self._rung_ranking(rung)[: len(self.scores[rung]) // _ETA]
             yield from ((c, rung + 1) for c in best if c not in self.scores[rung + 1])
         yield from ((candidate, 0) for candidate in self.waiting)
 
-    def _ranked(self, rung: int) -> list[Candidate]:
+    def _rung_ranking(self, rung: int) -> list[Candidate]:
         scores, terms = self.scores[rung], self.ledger.terms
         alive = (c for c in scores if not self.ledger.curve(c).failed)
-        return sorted(alive, key=lambda c: terms.order(c, scores[c]))
+        return sorted(alive, key=lambda c: terms.sort_key(c, scores[c]))
 
     def _affords(self, jobs: Mapping[Candidate, int], leader: Sequence[Candidate]) -> bool:
         """Return whether the effort suffices for jobs and then to finish who may lead by then."""
         more = {c: rounds - self.ledger.curve(c).rounds for c, rounds in jobs.items()}
         leaders = [*leader, *jobs]
-        reserve = max(max(0, self.ledger.missing(c) - more.get(c, 0)) for c in leaders)
-        return sum(more.values()) + reserve <= self.ledger.left
+        reserve = max(max(0, self.ledger.missing_rounds(c) - more.get(c, 0)) for c in leaders)
+        return sum(more.values()) + reserve <= self.ledger.rounds_left

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.candidates import Candidate
-from planner.search.scripted import Ledger, Script, Scripted
+from planner.search.scripted import Ledger, Script, ScriptedStrategy
 
 
 @dataclass(frozen=True)
-class FlascSearch(Scripted):
+class FlascSearch(ScriptedStrategy):
     """Compare pairs of configurations; raise the rank or a density while that helps.
 
     This is our reading of an abstract, not the authors' algorithm: the abstract names no order,
@@ -23,21 +23,21 @@ class FlascSearch(Scripted):
     def script(self) -> Script:
         """Climb from the lowest candidate."""
         ledger = Ledger(self)
-        standing, rises = min(self.affordable()), True
+        standing, rises = min(self.affordable_candidates()), True
         yield from ledger.finish([standing])
         while rises:
             rises = False
-            for raised in self._raised(standing):
+            for raised in self._raised_candidates(standing):
                 yield from ledger.finish([raised])
-                done = raised in self.finished(ledger.curves)
+                done = raised in self.finished_candidates(ledger.curves)
                 if done and self._key(ledger, raised) < self._key(ledger, standing):
                     standing, rises = raised, True
                     break
 
     def _key(self, ledger: Ledger, candidate: Candidate) -> tuple[float, float, Candidate]:
-        return self.order(candidate, ledger.score(candidate))
+        return self.sort_key(candidate, ledger.score(candidate))
 
-    def _raised(self, standing: Candidate) -> Iterator[Candidate]:
+    def _raised_candidates(self, standing: Candidate) -> Iterator[Candidate]:
         """Yield the candidates of the next higher rank, download density and upload density."""
         for knob in ("rank", "down_density", "up_density"):
             value = getattr(standing, knob)

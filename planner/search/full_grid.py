@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from floss_sim.errors import BudgetError
-from planner.search.scripted import Ledger, Script, Scripted
+from planner.search.scripted import Ledger, Script, ScriptedStrategy
 
 
 @dataclass(frozen=True)
-class FullGrid(Scripted):
+class FullGrid(ScriptedStrategy):
     """Every candidate, in order, trained to its horizon: an effort of 1, no less."""
 
     def __post_init__(self) -> None:

@@ -26,16 +26,16 @@ class Halving(SearchTerms):
     starters: tuple[Candidate, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        order = self.affordable()
+        order = self.affordable_candidates()
         starters = most_starters(order, self, self.effort, RUNGS, FINALISTS)
         object.__setattr__(self, "starters", tuple(sorted(starters)))
 
     @property
-    def expected(self) -> int:
+    def expected_rounds(self) -> int:
         """Rounds that the search takes at most, as predicted."""
-        return self.bound(self.starters)
+        return self.max_search_rounds(self.starters)
 
-    def bound(self, starters: Sequence[Candidate]) -> int:
+    def max_search_rounds(self, starters: Sequence[Candidate]) -> int:
         """Return the most rounds that a search from these starters can take, as predicted."""
         return most_rounds([self.horizons[c] for c in starters], RUNGS, FINALISTS)
 

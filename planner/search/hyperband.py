@@ -26,11 +26,11 @@ class Hyperband(SearchTerms):
     """
 
     def __post_init__(self) -> None:
-        _ = self.affordable()
+        _ = self.affordable_candidates()
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the runs that the current bracket's rung lacks."""
-        fresh, left = self.affordable(), self.effort
+        fresh, left = self.affordable_candidates(), self.effort
         for below in cycle(range(len(RUNGS) - 1, -1, -1)):
             fresh = [c for c in fresh if self.horizons[c] <= left]
             if not fresh:

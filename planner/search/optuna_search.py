@@ -11,14 +11,14 @@ from floss_sim.rng import stream_seed
 from planner.candidates import Candidate
 from planner.search.loop import Extension
 from planner.search.rungs import RUNGS
-from planner.search.scripted import Ledger, Script, Scripted
+from planner.search.scripted import Ledger, Script, ScriptedStrategy
 
 _ASKS = 8
-_ALWAYS = ("rank", "down_density", "up_density")  # axes even of one value
+_FIXED_AXES = ("rank", "down_density", "up_density")  # axes even of one value
 
 
 @dataclass(frozen=True)
-class OptunaSearch(Scripted):
+class OptunaSearch(ScriptedStrategy):
     """One trial after the other over the indices of what varies, reported at each rung.
 
     A trial is pruned where its accuracy lies below the median of earlier ones at the same fraction
@@ -31,18 +31,18 @@ class OptunaSearch(Scripted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = _optuna()
+        _ = _import_optuna()
 
     def script(self) -> Script:
         """Run trials until no candidate fits."""
-        optuna, ledger = _optuna(), Ledger(self)
+        optuna, ledger = _import_optuna(), Ledger(self)
         study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=stream_seed(self.seed, "optuna") % 2**32),
             pruner=optuna.pruners.MedianPruner(),
         )
-        fresh = self.affordable()
-        while fresh := [c for c in fresh if self.horizons[c] <= ledger.left]:
+        fresh = self.affordable_candidates()
+        while fresh := [c for c in fresh if self.horizons[c] <= ledger.rounds_left]:
             trial, candidate = self._ask(study, fresh)
             fresh.remove(candidate)
             yield from self._run(study, trial, candidate, ledger)
@@ -53,14 +53,14 @@ class OptunaSearch(Scripted):
             field.name: sorted({getattr(c, field.name) for c in self.horizons})
             for field in fields(Candidate)
         }
-        axes = {name: values for name, values in every.items() if name in _ALWAYS or values[1:]}
+        axes = {name: values for name, values in every.items() if name in _FIXED_AXES or values[1:]}
         same = {name: values[0] for name, values in every.items() if name not in axes}
         for _ in range(_ASKS):
             trial = study.ask()
             values = {k: v[trial.suggest_int(k, 0, len(v) - 1)] for k, v in axes.items()}
             if (candidate := Candidate(**values, **same)) in fresh:
                 return trial, candidate
-            study.tell(trial, state=_optuna().trial.TrialState.FAIL)
+            study.tell(trial, state=_import_optuna().trial.TrialState.FAIL)
         fixed = {k: v.index(getattr(fresh[0], k)) for k, v in axes.items()}
         study.enqueue_trial(fixed)
         trial = study.ask()
@@ -70,7 +70,7 @@ class OptunaSearch(Scripted):
 
     def _run(self, study: Any, trial: Any, candidate: Candidate, ledger: Ledger) -> Script:
         """Take a trial from rung to rung until it is pruned, fails or is finished."""
-        states = _optuna().trial.TrialState
+        states = _import_optuna().trial.TrialState
         for rung in range(len(RUNGS) - 1):
             yield from ledger.ask([Extension(candidate, ledger.target(candidate, rung))])
             if ledger.curve(candidate).failed:
@@ -87,7 +87,7 @@ class OptunaSearch(Scripted):
             study.tell(trial, ledger.score(candidate))
 
 
-def _optuna() -> Any:
+def _import_optuna() -> Any:
     """Return the module.
 
     Raises:

@@ -10,13 +10,20 @@ import numpy as np
 
 from planner.candidates import Candidate
 from planner.curves import Curve, History
-from planner.forecasts.features import space_filling
-from planner.forecasts.forecast import Forecast, Trial, backtest, blended, fallen, forecast
-from planner.forecasts.smoothing import difference, smoothed
+from planner.forecasts.features import space_filling_order
+from planner.forecasts.forecast import (
+    Forecast,
+    Trial,
+    backtest,
+    blended_ranks,
+    curve_fall,
+    forecast,
+)
+from planner.forecasts.smoothing import difference_error, smoothed_accuracy
 from planner.search.halving import FINALISTS
 from planner.search.loop import Extension
 from planner.search.rungs import RUNGS, most_rounds
-from planner.search.scripted import Ledger, Script, Scripted
+from planner.search.scripted import Ledger, Script, ScriptedStrategy
 
 NEWCOMERS = 0.5  # of the first rung's rounds
 PER_FINALIST = 11  # starters that a further finalist may not cost
@@ -27,7 +34,7 @@ _LAST = len(RUNGS) - 1
 
 
 @dataclass(frozen=True)
-class Race(Scripted):
+class Race(ScriptedStrategy):
     """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
 
     Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
@@ -57,8 +64,10 @@ class Race(Scripted):
     finalists: int = field(init=False)
 
     def __post_init__(self) -> None:
-        order = tuple(space_filling(self.finishable(sorted(self.horizons)), self.seed))
-        counts = {n: self._count(order, n) for n in range(FINALISTS, 0, -1)}
+        order = tuple(
+            space_filling_order(self.finishable_candidates(sorted(self.horizons)), self.seed)
+        )
+        counts = {n: self._starter_count(order, n) for n in range(FINALISTS, 0, -1)}
         enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
         finalists = next(enough, 1)
         count = counts[finalists]
@@ -68,7 +77,7 @@ class Race(Scripted):
         object.__setattr__(self, "starters", order[:count])
         object.__setattr__(self, "finalists", finalists)
 
-    def _count(self, order: Sequence[Candidate], finalists: int) -> int:
+    def _starter_count(self, order: Sequence[Candidate], finalists: int) -> int:
         """Return how many starters can be taken to the end, one at least."""
         horizons = [self.horizons[c] for c in order]
         counts = range(len(order), 1, -1)
@@ -84,8 +93,8 @@ class Race(Scripted):
         yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
         alive: Sequence[Candidate] = [*self.starters, *newcomers]
         for rung in range(1, _LAST):
-            ranked = self._ranked(ledger, alive, backtest(rungs))
-            alive = self._fitting(ledger, ranked, rung)
+            ranked = self._ranking(ledger, alive, backtest(rungs))
+            alive = self._leaders(ledger, ranked, rung)
             asked = {c: ledger.target(c, rung) for c in alive}
             before = {c: ledger.curve(c) for c in alive}
             made = self._forecast(ledger.curves, asked)
@@ -96,39 +105,41 @@ class Race(Scripted):
     def _finals(self, ledger: Ledger, weight: float) -> Script:
         """Finish runs, ``SLOTS`` at a time, till no other can be finished."""
         learned = dict(ledger.curves)
-        while options := [c for c in ledger.curves if 0 < ledger.missing(c) <= ledger.left]:
-            ranked = self._ranked(ledger, options, weight, learned)
-            room = ledger.left - self._kept(ledger, ranked)
-            room = room if ledger.whole(ranked, room) else ledger.left
-            batch = [e.candidate for e in ledger.whole(ranked, room)][:SLOTS]
+        while options := [
+            c for c in ledger.curves if 0 < ledger.missing_rounds(c) <= ledger.rounds_left
+        ]:
+            ranked = self._ranking(ledger, options, weight, learned)
+            room = ledger.rounds_left - self._reserved_rounds(ledger, ranked)
+            room = room if ledger.finishing_extensions(ranked, room) else ledger.rounds_left
+            batch = [e.candidate for e in ledger.finishing_extensions(ranked, room)][:SLOTS]
             if not batch:  # all that could be finished have diverged
                 break
-            ends = ledger.whole(batch, room)
-            yield from ledger.ask([self._paused(ledger, end) for end in ends])
-        if not self._sound(ledger):
-            yield from ledger.finish(self._others(ledger))
+            ends = ledger.finishing_extensions(batch, room)
+            yield from ledger.ask([self._pause_extension(ledger, end) for end in ends])
+        if not self._has_sound_finish(ledger):
+            yield from ledger.finish(self._newcomer_order(ledger))
 
-    def _sound(self, ledger: Ledger) -> bool:
+    def _has_sound_finish(self, ledger: Ledger) -> bool:
         """Return whether a run is finished that did not fall on the way."""
-        finished = self.finished(ledger.curves)
-        return not all(self._lost(ledger.curve(c)) for c in finished)
+        finished = self.finished_candidates(ledger.curves)
+        return not all(self._is_lost(ledger.curve(c)) for c in finished)
 
-    def _kept(self, ledger: Ledger, ranked: Sequence[Candidate]) -> int:
+    def _reserved_rounds(self, ledger: Ledger, ranked: Sequence[Candidate]) -> int:
         """Return rounds that finish another run than the leader's, should that fall."""
-        if self._sound(ledger):
+        if self._has_sound_finish(ledger):
             return 0
         others = (c for c in self.spread if c not in ranked[:1])
-        sound = (c for c in others if not self._lost(ledger.curve(c)))
-        return min((n for n in map(ledger.missing, sound) if n), default=0)
+        sound = (c for c in others if not self._is_lost(ledger.curve(c)))
+        return min((n for n in map(ledger.missing_rounds, sound) if n), default=0)
 
-    def _lost(self, curve: Curve) -> bool:
-        return curve.failed or fallen(curve, self.examples) > 0
+    def _is_lost(self, curve: Curve) -> bool:
+        return curve.failed or curve_fall(curve, self.examples) > 0
 
-    def _paused(self, ledger: Ledger, end: Extension) -> Extension:
+    def _pause_extension(self, ledger: Ledger, end: Extension) -> Extension:
         """Return a run's extension to its pause, or to its end if it has passed that."""
         curve = ledger.curve(end.candidate)
         pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
-        before = curve.rounds < pause < self.enough(end.candidate, curve)
+        before = curve.rounds < pause < self.finish_round(end.candidate, curve)
         return replace(end, rounds=pause) if before else end
 
     def _forecast(
@@ -138,7 +149,7 @@ class Race(Scripted):
 
     def _first_trials(self, ledger: Ledger) -> list[Trial]:
         """Return trials of forecasts from the earlier part of the first rung to its end."""
-        rounds = {c: ledger.curve(c).rounds for c in _going(ledger, self.starters)}
+        rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, self.starters)}
         early = {
             c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
         }
@@ -150,36 +161,40 @@ class Race(Scripted):
         self, ledger: Ledger, before: History, made: Mapping[Candidate, Forecast]
     ) -> list[Trial]:
         return [
-            Trial(_value(before[c]), made[c].of_measurement(self.examples), _value(ledger.curve(c)))
-            for c in _going(ledger, before)
+            Trial(
+                _end_accuracy(before[c]),
+                made[c].with_measurement_noise(self.examples),
+                _end_accuracy(ledger.curve(c)),
+            )
+            for c in _evaluated_candidates(ledger, before)
         ]
 
     def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
-        told = weight and self._risen(ledger)
-        others = self._others(ledger) if told else self._unseen(ledger)
+        told = weight and self._has_risen(ledger)
+        others = self._newcomer_order(ledger) if told else self._unseen_candidates(ledger)
         ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
-        spent = self.effort - ledger.left
+        spent = self.effort - ledger.rounds_left
         spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
 
-    def _risen(self, ledger: Ledger) -> bool:
+    def _has_risen(self, ledger: Ledger) -> bool:
         """Return whether a run has left the accuracy that it began with: else none tells much."""
-        seen = (ledger.curve(c) for c in _going(ledger, self.starters))
-        rises = ((_value(curve), curve.accuracies[0]) for curve in seen)
-        return any(now - begun > difference(now, self.examples) for now, begun in rises)
+        seen = (ledger.curve(c) for c in _evaluated_candidates(ledger, self.starters))
+        rises = ((_end_accuracy(curve), curve.accuracies[0]) for curve in seen)
+        return any(now - begun > difference_error(now, self.examples) for now, begun in rises)
 
-    def _unseen(self, ledger: Ledger) -> list[Candidate]:
+    def _unseen_candidates(self, ledger: Ledger) -> list[Candidate]:
         return [c for c in self.spread if c not in ledger.curves]
 
-    def _others(self, ledger: Ledger) -> list[Candidate]:
+    def _newcomer_order(self, ledger: Ledger) -> list[Candidate]:
         """Return the candidates without a run, those first that the model likes best."""
-        others = self._unseen(ledger)
+        others = self._unseen_candidates(ledger)
         made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
         return sorted(others, key=lambda c: (-made[c].mean, self.nbytes[c], c)) if made else others
 
-    def _ranked(
+    def _ranking(
         self,
         ledger: Ledger,
         alive: Iterable[Candidate],
@@ -190,31 +205,33 @@ class Race(Scripted):
 
         In the finals, where hyper-parameters are those of before (``learned``), hope counts too.
         """
-        alive = _going(ledger, alive)
+        alive = _evaluated_candidates(ledger, alive)
         horizons = {c: self.horizon(c, ledger.curve(c)) for c in alive}
         made = self._forecast(ledger.curves, horizons, learned)
         hope = 0 if learned is None else 1
         foretold = [made[c].mean + hope * made[c].sd for c in alive]
-        ranks = blended([_value(ledger.curve(c)) for c in alive], foretold, weight)
+        ranks = blended_ranks([_end_accuracy(ledger.curve(c)) for c in alive], foretold, weight)
         by = dict(zip(alive, ranks.tolist(), strict=True))
         return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
 
-    def _fitting(self, ledger: Ledger, ranked: list[Candidate], rung: int) -> list[Candidate]:
+    def _leaders(self, ledger: Ledger, ranked: list[Candidate], rung: int) -> list[Candidate]:
         """Return the leaders that the effort can take to the end, one of them at least."""
         for count in range(len(ranked), 1, -1):
             horizons = [self.horizon(c, ledger.curve(c)) for c in ranked[:count]]
             spent = sum(ledger.curve(c).rounds for c in ranked[:count])
-            if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.left:
+            if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.rounds_left:
                 return ranked[:count]
-        return [c for c in ranked if ledger.missing(c) <= ledger.left][:1] or ranked[:1]
+        return [c for c in ranked if ledger.missing_rounds(c) <= ledger.rounds_left][:1] or ranked[
+            :1
+        ]
 
 
-def _going(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:
+def _evaluated_candidates(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the candidates whose runs were evaluated and have not diverged."""
     curves = {c: ledger.curve(c) for c in candidates}
     return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]
 
 
-def _value(curve: Curve) -> float:
+def _end_accuracy(curve: Curve) -> float:
     """Return the smoothed accuracy at a curve's end."""
-    return smoothed(curve.evaluated, curve.accuracies, curve.rounds)
+    return smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.search.scripted import Ledger, Script, Scripted
+from planner.search.scripted import Ledger, Script, ScriptedStrategy
 
 
 @dataclass(frozen=True)
-class RandomSearch(Scripted):
+class RandomSearch(ScriptedStrategy):
     """Random candidates, each trained to its horizon, till the effort ends."""
 
     def script(self) -> Script:
         """Finish candidates in a random order."""
-        yield from Ledger(self).finish(self.affordable())
+        yield from Ledger(self).finish(self.affordable_candidates())

@@ -18,7 +18,7 @@ from planner.search.loop import Extension
 from planner.search.terms import SearchTerms
 
 RUNGS = (Fraction(1, 27), Fraction(1, 9), Fraction(1, 3), Fraction(1))
-KEPT = Fraction(1, 3)
+KEPT_SHARE = Fraction(1, 3)
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ class Ladder:
         asked: dict[Candidate, int] = {}
         for rung in self.rungs:
             known = {c: history.get(c, Curve()) for c in alive}
-            targets = {c: terms.snap(_up(terms.horizons[c], rung)) for c in alive}
+            targets = {c: terms.snap(_rung_rounds(terms.horizons[c], rung)) for c in alive}
             if rung == 1:
-                alive, targets = self._last(alive, known, asked)
+                alive, targets = self._last_targets(alive, known, asked)
             asked |= targets
             lacking = [c for c in alive if known[c].rounds < targets[c] and not known[c].failed]
             if lacking:
                 return Climb([Extension(c, targets[c]) for c in lacking], asked)
-            ranked = sorted(alive, key=lambda c: terms.order(c, known[c].at(targets[c])))
-            alive = ranked[: survivors(len(ranked), self.finalists)]
+            ranked = sorted(alive, key=lambda c: terms.sort_key(c, known[c].at(targets[c])))
+            alive = ranked[: survivor_count(len(ranked), self.finalists)]
         return Climb([], asked)
 
-    def _last(
+    def _last_targets(
         self, ranked: Sequence[Candidate], known: History, asked: Mapping[Candidate, int]
     ) -> tuple[Sequence[Candidate], dict[Candidate, int]]:
         """Return the best candidates whose horizons the effort suffices for, and these.
@@ -87,12 +87,12 @@ def most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], finalists: i
     total, before = 0, Fraction(0)
     alive = sorted(horizons, reverse=True)
     for rung in rungs:
-        total += sum(_up(h, rung) - _up(h, before) for h in alive)
-        alive, before = alive[: survivors(len(alive), finalists)], rung
+        total += sum(_rung_rounds(h, rung) - _rung_rounds(h, before) for h in alive)
+        alive, before = alive[: survivor_count(len(alive), finalists)], rung
     return total
 
 
-def _up(horizon: int, rung: Fraction) -> int:
+def _rung_rounds(horizon: int, rung: Fraction) -> int:
     """Return ceil(horizon * rung), in integers: a product of fractions takes ten times as long."""
     return -(-horizon * rung.numerator // rung.denominator)
 
@@ -111,6 +111,6 @@ def most_starters(
     return order[: next(fits, 0)]
 
 
-def survivors(count: int, finalists: int) -> int:
+def survivor_count(count: int, finalists: int) -> int:
     """Return how many of a rung's candidates go on."""
-    return min(count, max(finalists, math.ceil(count * KEPT)))
+    return min(count, max(finalists, math.ceil(count * KEPT_SHARE)))

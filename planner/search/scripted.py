@@ -1,6 +1,6 @@
 """Strategies told as scripts: generators that yield what to train and are sent the curves.
 
-A script reads as the search happens. :class:`Scripted` makes a strategy of it, which is pure in
+A script reads as the search happens. :class:`ScriptedStrategy` makes a strategy of it, pure in
 the history: the script is played again and answered from the known curves, each cut to what had
 been asked for then, up to the first question that they leave open.
 """
@@ -22,13 +22,13 @@ Script = Generator[Sequence[Extension], History, None]
 
 
 @dataclass(frozen=True)
-class Scripted(SearchTerms, ABC):
+class ScriptedStrategy(SearchTerms, ABC):
     """A strategy that plays a script."""
 
     _plays: list[Play] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _ = self.affordable()
+        _ = self.affordable_candidates()
 
     @abstractmethod
     def script(self) -> Script:
@@ -82,7 +82,7 @@ class Ledger:
     curves: dict[Candidate, Curve] = field(default_factory=dict)
 
     @property
-    def left(self) -> int:
+    def rounds_left(self) -> int:
         """Rounds that may still be asked for."""
         return self.terms.effort - sum(curve.rounds for curve in self.curves.values())
 
@@ -100,19 +100,19 @@ class Ledger:
         """Return the round of a rung by the horizon as far as known, if the effort allows it."""
         curve = self.curve(candidate)
         rounds = math.ceil(self.terms.horizon(candidate, curve) * RUNGS[rung])
-        return self.terms.snap(max(1, min(rounds, curve.rounds + self.left)))
+        return self.terms.snap(max(1, min(rounds, curve.rounds + self.rounds_left)))
 
-    def missing(self, candidate: Candidate) -> int:
+    def missing_rounds(self, candidate: Candidate) -> int:
         """Return the rounds that a run lacks to be finished."""
         curve = self.curve(candidate)
-        return max(0, self.terms.enough(candidate, curve) - curve.rounds)
+        return max(0, self.terms.finish_round(candidate, curve) - curve.rounds)
 
     def score(self, candidate: Candidate) -> float:
         """Return a run's accuracy so far, within its horizon; minus infinity if it failed."""
         curve = self.curve(candidate)
         return -math.inf if curve.failed else curve.at(self.terms.horizon(candidate, curve))
 
-    def whole(self, order: Iterable[Candidate], left: int) -> list[Extension]:
+    def finishing_extensions(self, order: Iterable[Candidate], left: int) -> list[Extension]:
         """Return the extensions that finish runs in order, as far as ``left`` rounds suffice.
 
         First all that can be finished by the shorter horizon, the predicted or the real one; then
@@ -120,12 +120,12 @@ class Ledger:
         """
         chosen: list[Candidate] = []
         for candidate in order:
-            if not self.curve(candidate).failed and self.missing(candidate) <= left:
+            if not self.curve(candidate).failed and self.missing_rounds(candidate) <= left:
                 chosen.append(candidate)
-                left -= self.missing(candidate)
+                left -= self.missing_rounds(candidate)
         extensions = []
         for candidate in chosen:
-            shorter = self.curve(candidate).rounds + self.missing(candidate)
+            shorter = self.curve(candidate).rounds + self.missing_rounds(candidate)
             longer = max(shorter, self.target(candidate, -1))
             rounds = longer if longer - shorter <= left else shorter
             left -= rounds - shorter
@@ -138,7 +138,7 @@ class Ledger:
         A run's first rung tells its real horizon.
         """
         waiting = list(order)
-        while batch := [e.candidate for e in self.whole(waiting, self.left)]:
+        while batch := [e.candidate for e in self.finishing_extensions(waiting, self.rounds_left)]:
             waiting = [candidate for candidate in waiting if candidate not in batch]
             yield from self.ask(Extension(c, self.target(c, 0)) for c in batch)
-            yield from self.ask(self.whole(batch, self.left))
+            yield from self.ask(self.finishing_extensions(batch, self.rounds_left))

@@ -32,11 +32,11 @@ class SearchTerms:
     examples: int = 350
 
     @property
-    def expected(self) -> int:
+    def expected_rounds(self) -> int:
         """Rounds that the search takes at most, as predicted."""
         return self.effort
 
-    def affordable(self) -> list[Candidate]:
+    def affordable_candidates(self) -> list[Candidate]:
         """Return the candidates that the effort finishes, in an order that the seed draws.
 
         Raises:
@@ -44,9 +44,9 @@ class SearchTerms:
         """
         order = sorted(self.horizons)
         stream(self.seed, "starters").shuffle(order)
-        return self.finishable(order)
+        return self.finishable_candidates(order)
 
-    def finishable(self, order: Sequence[Candidate]) -> list[Candidate]:
+    def finishable_candidates(self, order: Sequence[Candidate]) -> list[Candidate]:
         """Return those of some candidates that the effort finishes, in their order.
 
         Raises:
@@ -64,7 +64,7 @@ class SearchTerms:
         """Return the rounds that the budget affords a candidate, as far as is known."""
         return curve.horizon or self.horizons[candidate]
 
-    def enough(self, candidate: Candidate, curve: Curve) -> int:
+    def finish_round(self, candidate: Candidate, curve: Curve) -> int:
         """Return the round at which a run counts as finished.
 
         That is the shorter of the predicted horizon, which the effort was planned for, and the one
@@ -72,14 +72,14 @@ class SearchTerms:
         """
         return self.snap(min(self.horizons[candidate], self.horizon(candidate, curve)))
 
-    def finished(self, history: History) -> list[Candidate]:
+    def finished_candidates(self, history: History) -> list[Candidate]:
         """Return the candidates whose runs are finished: only these may be recommended."""
         return sorted(
             candidate
             for candidate, curve in history.items()
-            if curve.rounds >= self.enough(candidate, curve) and not curve.failed
+            if curve.rounds >= self.finish_round(candidate, curve) and not curve.failed
         )
 
-    def order(self, candidate: Candidate, accuracy: float) -> tuple[float, float, Candidate]:
+    def sort_key(self, candidate: Candidate, accuracy: float) -> tuple[float, float, Candidate]:
         """Return the key by which candidates are sorted: accuracy, then fewer bytes, then name."""
         return -accuracy, self.nbytes[candidate], candidate

@@ -139,7 +139,9 @@ def bare(events: int, clients: int) -> float:
 @pytest.mark.parametrize("clients", [1000, 10_000, 50_000])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_events_a_second_against_bare_simpy(network: str, clients: int):
-    profile = load_profile(network).changed("shared", egress=20e6 * clients, ingress=6e6 * clients)
+    profile = load_profile(network).with_changes(
+        "shared", egress=20e6 * clients, ingress=6e6 * clients
+    )
     with counted_clocks() as clocks:
         one_round(profile, clients)
     events = next(clocks[0]._eid)

@@ -17,7 +17,7 @@ from floss_sim.network.profile import (
     CellsSection,
     EnergySection,
     PricesSection,
-    ServerSection,
+    ServerCapacitySection,
 )
 from floss_sim.network.transport import Transport
 from floss_sim.simulator.rounds import ASK_AGAIN_S
@@ -59,7 +59,7 @@ def test_the_guides_profile_loads_and_every_section_has_every_key(home: Path):
     assert [group.share for group in profile.clients] == [0.6, 0.4]
     assert profile.availability.law().on_s == 8 * 3600
     sections = {
-        "server": ServerSection, "cells": CellsSection, "transport": Transport,
+        "server": ServerCapacitySection, "cells": CellsSection, "transport": Transport,
         "availability": AvailabilitySection, "energy": EnergySection, "prices": PricesSection,
     }  # fmt: skip
     for name, section in sections.items():

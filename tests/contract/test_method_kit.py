@@ -231,7 +231,7 @@ class Witness(SequentialLearner):
 
     def _update(self, dispatch: Dispatch) -> Vector:
         update_N = super()._update(dispatch)
-        self.seen = *self._received(dispatch), update_N
+        self.seen = *self._download_content(dispatch), update_N
         return update_N
 
 
@@ -303,7 +303,7 @@ def test_as_many_entries_travel_as_its_densities_say(case: Case):
         exchange.prune(values_N, history, version)
     for tier, (down, up) in enumerate(zip(case.down, case.up, strict=True)):
         mask_N = exchange.download_mask(values_N, history, tier, 3)
-        trained_N = mask_N if case.method.masked and not mask_N.all() else None
+        trained_N = mask_N if case.method.is_masked and not mask_N.all() else None
         assert mask_N.sum() == down(layout)
         assert exchange.upload(values_N, tier, 5, 9, trained_N, NO_STATE).entries == up(layout)
 
@@ -327,7 +327,7 @@ def test_what_does_not_train_stays_frozen_and_the_rest_trains(case: Case):
         if trained_N is None:
             assert part_.start.all() or raw_N[part_.start == 0].any()
             continue
-        assert case.method.masked
+        assert case.method.is_masked
         assert not raw_N[~trained_N].any()
         assert not part_.start[~trained_N].any()
         assert trained_N.sum() < played.layout.entries
@@ -336,12 +336,12 @@ def test_what_does_not_train_stays_frozen_and_the_rest_trains(case: Case):
 def test_a_client_starts_from_what_the_server_holds(case: Case):
     """Decoded values are the server's, up to their value code; nothing else arrives."""
     played = play(case.method)
-    vectors_N = [played.layout.initial(played.config.seed), *played.vectors]
+    vectors_N = [played.layout.initial_vector(played.config.seed), *played.vectors]
     for part_ in played.parts:
         held_N = vectors_N[part_.dispatch.version]
         sent_N = part_.start != 0
         error_N = np.abs(part_.start - held_N)[sent_N]
-        lossless = VALUE_CODES[case.method.down_values].lossless
+        lossless = VALUE_CODES[case.method.down_values].is_lossless
         base_N = model_of(played.config).base  # zero for LoRA: no rounding
         rounding = np.finfo(np.float32).eps * np.abs(base_N).max()
         assert error_N.max() <= (rounding if lossless else np.abs(held_N).max() / 7)
@@ -353,7 +353,7 @@ def test_an_upload_is_the_selected_part_of_the_update(case: Case):
         sent_N = decoded_N != 0
         if part_.trained is not None:
             assert not (sent_N & ~part_.trained).any()
-        if VALUE_CODES[case.method.up_values].lossless:
+        if VALUE_CODES[case.method.up_values].is_lossless:
             assert np.array_equal(decoded_N[sent_N], total_N[sent_N])
         assert sent_N.sum() <= part_.upload.entries
 
@@ -364,8 +364,8 @@ def decoded(method: Method) -> list[Vector]:
     vectors_N = []
     for part_ in played.parts:
         client, sequence = part_.dispatch.client, part_.dispatch.sequence
-        known_N = played.exchange.expected(part_.tier, client, sequence, part_.trained)
-        vectors_N.append(played.exchange.update(part_.upload.blob, known_N))
+        known_N = played.exchange.known_upload_mask(part_.tier, client, sequence, part_.trained)
+        vectors_N.append(played.exchange.decode_upload(part_.upload.blob, known_N))
     return vectors_N
 
 
@@ -443,7 +443,7 @@ def test_predicted_sizes_are_about_those_of_the_encoded_messages(case: Case):
 
 
 def test_an_upload_that_shares_the_downloads_mask_carries_no_positions(case: Case):
-    if not case.method.masked:
+    if not case.method.is_masked:
         return
     for part_ in play(case.method).parts[3:]:
         trained_N = part_.trained
@@ -493,7 +493,7 @@ def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
         if not state["residual"].any():
             break
     missing = np.linalg.norm(arrived_N - update_N) / np.linalg.norm(update_N)
-    assert missing < (1e-6 if VALUE_CODES[up_values].lossless else 1e-2)
+    assert missing < (1e-6 if VALUE_CODES[up_values].is_lossless else 1e-2)
 
 
 def trained(exchange: Exchange, history: MaskHistory, tier: int, version: int) -> Mask | None:
@@ -501,7 +501,7 @@ def trained(exchange: Exchange, history: MaskHistory, tier: int, version: int) -
     vector_N = normal(exchange.layout, version)
     exchange.prune(vector_N, history, version)
     mask_N = exchange.download_mask(vector_N, history, tier, version)
-    return mask_N if exchange.method.masked and not mask_N.all() else None
+    return mask_N if exchange.method.is_masked and not mask_N.all() else None
 
 
 def answer(
@@ -514,8 +514,8 @@ def answer(
 ) -> tuple[ClientState, Vector]:
     """Return what client 5 keeps, and what the server decodes of its upload."""
     reply = exchange.upload(update_N, tier, 5, sequence, trained_N, state)
-    known_N = exchange.expected(tier, 5, sequence, trained_N)
-    return reply.state, exchange.update(reply.blob, known_N)
+    known_N = exchange.known_upload_mask(tier, 5, sequence, trained_N)
+    return reply.state, exchange.decode_upload(reply.blob, known_N)
 
 
 def normal(layout: Layout, seed: int) -> Vector:
@@ -543,7 +543,7 @@ def test_rounding_is_unbiased_both_ways(code: str, way: str):
     mask_N = exchange.download_mask(values_N, history, 0, 0)
     if way == "down":
         blobs = [exchange.download(values_N, mask_N, 0, version) for version in range(DRAWS)]
-        draws = [exchange.received(blob, 0, 0, None)[0] for blob in blobs]
+        draws = [exchange.decode_download(blob, 0, 0, None)[0] for blob in blobs]
     else:
         mask_N = method.tiers[0].upload.mask(layout, values_N, lambda: pytest.fail("drew"))
         draws = [

@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import AutoModelForImageClassification
 
 from floss_sim import RunConfig, load_task, run
-from floss_sim.methods import METHODS, Frozen, TopK, method_from_name
+from floss_sim.methods import METHODS, FrozenMask, TopK, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
@@ -109,7 +109,7 @@ class SlowFloss:
         parameters = dict(model.named_parameters())
         names = parameter_names(config.layout, model)
         self.parameters = [parameters[names[n]] for n in sorted(names)]
-        self.P = torch.from_numpy(config.layout.initial(config.seed))
+        self.P = torch.from_numpy(config.layout.initial_vector(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)
         self.alive = torch.ones(ENTRIES, dtype=torch.bool)
         self.residual = {client: torch.zeros_like(self.P) for client in range(50)}
@@ -225,7 +225,8 @@ CASES = {
     # its entries are largest is a matter of rounding.
     "sparse-adapter of each tensor, after two rounds": (
         replace(
-            method_from_name("sparse-adapter"), persistent=Frozen(TopK(1 / 4, "tensor"), after=2)
+            method_from_name("sparse-adapter"),
+            persistent=FrozenMask(TopK(1 / 4, "tensor"), after=2),
         ),
         Rules(
             all_of,

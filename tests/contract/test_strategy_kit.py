@@ -19,7 +19,7 @@ from floss_sim.errors import BudgetError, ConfigError
 from planner.candidates import Candidate, grid
 from planner.curves import Curve, History
 from planner.execution.curve_store import last_evaluated_round
-from planner.search import STRATEGIES, SearchTerms, maker
+from planner.search import STRATEGIES, SearchTerms, strategy_maker
 from planner.search.loop import Extension, Strategy, search
 
 SEEDS = range(3)
@@ -61,7 +61,7 @@ class World:
         return SearchTerms(self.horizons, self.nbytes, effort, seed, last_evaluated_round)
 
     def strategy(self, name: str, effort: int, seed: int = 0) -> Strategy:
-        return maker(name)(self.horizons, self.nbytes, effort, seed, last_evaluated_round)
+        return strategy_maker(name)(self.horizons, self.nbytes, effort, seed, last_evaluated_round)
 
     def extend(self, proposals: Sequence[Extension]) -> History:
         assert len({p.candidate for p in proposals}) == len(proposals), "asked twice at once"
@@ -111,7 +111,7 @@ def test_the_effort_is_never_overspent_and_a_run_is_finished(name: str, bytes_fa
             assert sum(world.asked.values()) <= effort
             whole = [c for c in sorted(history) if world.whole(c, history)]
             assert whole
-            assert world.terms(effort).finished(history) == whole
+            assert world.terms(effort).finished_candidates(history) == whole
 
 
 def test_diverged_runs_cost_their_effort_and_are_left_alone(name: str):
@@ -120,7 +120,7 @@ def test_diverged_runs_cost_their_effort_and_are_left_alone(name: str):
             world = World(seed, 1.2, diverging=share)
             history = search(world.strategy(name, effort, seed), world.extend)
             assert sum(world.asked.values()) <= effort
-            finished = world.terms(effort).finished(history)
+            finished = world.terms(effort).finished_candidates(history)
             assert all(world.ends[c] is None or world.asked[c] <= world.ends[c] for c in finished)
 
 
@@ -128,7 +128,7 @@ def test_where_all_diverge_the_search_ends(name: str):
     world = World(0)
     world.ends = dict.fromkeys(world.candidates, 0)
     history = search(world.strategy(name, world.grid_rounds), world.extend)
-    assert world.terms(world.grid_rounds).finished(history) == []
+    assert world.terms(world.grid_rounds).finished_candidates(history) == []
 
 
 def test_a_seed_gives_one_search(name: str):
@@ -200,4 +200,4 @@ def test_seeds_start_elsewhere_where_the_effort_is_small():
 
 def test_an_unknown_name_says_the_valid_ones():
     with pytest.raises(ConfigError, match="unknown search 'best'; valid: race, halving, hyperband"):
-        maker("best")
+        strategy_maker("best")

@@ -12,7 +12,7 @@ from mutated_messages import KINDS, Broken, Reader, broken, read, sealed
 from sample_messages import SMALL
 
 from floss_sim.wire import INDEX_CODES, VALUE_CODES, decode
-from floss_sim.wire.value_packing import packed
+from floss_sim.wire.value_packing import pack_numbers
 
 
 def test_a_broken_message_is_refused_or_within_the_layout():
@@ -34,7 +34,7 @@ FOUND = {
     "range-coded positions of no entries": ("range", "fp32", 0, 0, b"", NOTHING),
     "the symbol -32768, whose int16 magnitude is negative": (
         "none", "int8", 2, SMALL.entries,
-        ONE_SCALE + packed(np.resize(np.array([-32768, 1], np.int16), SMALL.entries)), None,
+        ONE_SCALE + pack_numbers(np.resize(np.array([-32768, 1], np.int16), SMALL.entries)), None,
     ),
 }  # fmt: skip
 

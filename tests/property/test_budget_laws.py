@@ -24,7 +24,7 @@ shares = st.floats(0.01, 0.99)
 @lru_cache(maxsize=1)
 def traffic() -> Traffic:
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2)
-    return Traffic.predicted(config, ROUNDS)
+    return Traffic.predict(config, ROUNDS)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def limit(text: str, amount: float, client_bytes: float = np.inf, fleets=None) -
     st.floats(1, 3),
 )
 def test_a_bigger_budget_never_gives_fewer_rounds(text: str, part: float, factor: float):
-    whole = limit(text, 1.0).spent(traffic())[-1]
+    whole = limit(text, 1.0).spending(traffic())[-1]
     small, large = (limit(text, whole * part * by) for by in (1, factor))
     assert small.rounds(traffic()) <= large.rounds(traffic()) <= ROUNDS
     assert limit(text, whole * (1 + 1e-9)).rounds(traffic()) == ROUNDS
@@ -54,7 +54,7 @@ def test_a_bigger_budget_never_gives_fewer_rounds(text: str, part: float, factor
 
 @given(st.floats(100, 1e6), st.floats(1, 3), st.floats(0.01, 2))
 def test_more_bytes_of_a_client_never_give_fewer_rounds(most: float, factor: float, part: float):
-    amount = part * limit("1MB", 1.0).spent(traffic())[-1]
+    amount = part * limit("1MB", 1.0).spending(traffic())[-1]
     free, small, large = (
         limit("1MB", amount, most_).rounds(traffic()) for most_ in (np.inf, most, most * factor)
     )
@@ -66,7 +66,7 @@ def test_more_bytes_of_a_client_never_give_fewer_rounds(most: float, factor: flo
 def test_more_confidence_never_gives_more_rounds(
     clocks: tuple[Clock, ...], a: float, b: float, part: float
 ):
-    amount = part * clocks[0].closing(traffic())[-1]
+    amount = part * clocks[0].closing_times(traffic())[-1]
     sure, unsure = (
         limit(f"9s@{round(100 * share, 1)}%", amount, fleets=Fleets(clocks, share))
         for share in (max(a, b), min(a, b))

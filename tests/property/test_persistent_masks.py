@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from floss_sim.errors import ConfigError
 from floss_sim.methods import (
     Exchange,
-    Frozen,
+    FrozenMask,
     MaskHistory,
     MaskLedger,
     Method,
@@ -63,7 +63,7 @@ def vectors(seed: int, ties: bool) -> list[np.ndarray]:
 def pruned(method: Method, drawn: list[np.ndarray]) -> tuple[Exchange, MaskHistory, list]:
     """Prune as a server does after each step; return the masks of versions 0, 1, 2 ..."""
     exchange, history = Exchange(method, LAYOUT, 0), MaskHistory(N)
-    masks = [history.alive()]
+    masks = [history.alive_mask()]
     for version, vector_N in enumerate(drawn, start=1):
         masks.append(exchange.prune(vector_N * masks[-1], history, version))
     return exchange, history, masks
@@ -83,20 +83,20 @@ def test_masks_are_nested_and_hold_what_the_schedule_says(method: Method, seed: 
 def test_the_history_gives_back_every_earlier_mask(method: Method, seed: int, ties: bool):
     _, history, masks = pruned(method, vectors(seed, ties))
     for version, mask_N in enumerate(masks):
-        assert np.array_equal(history.alive(version), mask_N)
-    assert np.array_equal(history.alive(), masks[-1])
+        assert np.array_equal(history.alive_mask(version), mask_N)
+    assert np.array_equal(history.alive_mask(), masks[-1])
 
 
 @given(METHODS, st.integers(0, 2**32 - 1))
 def test_a_frozen_mask_is_dense_before_and_the_same_ever_after(method: Method, seed: int):
-    if not isinstance(method.persistent, Frozen):
+    if not isinstance(method.persistent, FrozenMask):
         return
     _, _, masks = pruned(method, vectors(seed, ties=False))
     assert all(np.array_equal(mask_N, masks[1]) for mask_N in masks[2:])
 
 
 def test_a_mask_is_frozen_after_the_version_that_it_names():
-    method = Method("late", method_from_name("dense").tiers, persistent=Frozen(TopK(1 / 4), 3))
+    method = Method("late", method_from_name("dense").tiers, persistent=FrozenMask(TopK(1 / 4), 3))
     _, _, masks = pruned(method, vectors(0, ties=False))
     assert [int(mask_N.sum()) for mask_N in masks] == [N] * 3 + [N // 4] * 4
 
@@ -104,7 +104,7 @@ def test_a_mask_is_frozen_after_the_version_that_it_names():
 @pytest.mark.parametrize("after", [0, -1])
 def test_a_mask_that_is_frozen_before_the_first_step_is_refused(after: int):
     with pytest.raises(ConfigError, match="round 1 at the earliest"):
-        Frozen(TopK(1 / 4), after)
+        FrozenMask(TopK(1 / 4), after)
 
 
 @settings(max_examples=60)
@@ -117,14 +117,14 @@ def test_every_client_decodes_the_mask_whatever_it_held(
     drawn = vectors(seed, ties)
     exchange, history, masks = pruned(method, drawn[:version])
     vector_N = (drawn[0] if version == 0 else drawn[version - 1]) * masks[-1]
-    known_N = exchange.known(history, 0, version, held)
+    known_N = exchange.known_download_mask(history, 0, version, held)
     blob = exchange.download(vector_N, masks[-1], 0, version, known_N)
-    got_N, trained_N = exchange.received(blob, 0, version, known_N)
+    got_N, trained_N = exchange.decode_download(blob, 0, version, known_N)
     assert np.array_equal(got_N, vector_N)
     assert np.array_equal(np.ones(N, bool) if trained_N is None else trained_N, masks[-1])
     size = method.download_size(LAYOUT, 0, version, held)
     assert size.universe == (N if known_N is None else known_N.sum())
-    learned = size.count < N and not method.download_at(0, version).shared  # from the message
+    learned = size.count < N and not method.download_selector(0, version).shared  # from the message
     assert sent_entries(blob) == (size.count if learned else np.count_nonzero(got_N))
 
 
@@ -134,7 +134,7 @@ def test_every_client_decodes_the_mask_whatever_it_held(
 def positions(method: Method, version: int, held: int) -> int:
     """Return the bytes that a message of this version pays for positions."""
     exchange, history, masks = pruned(method, vectors(1, ties=False)[:version])
-    known_N = exchange.known(history, 0, version, held)
+    known_N = exchange.known_download_mask(history, 0, version, held)
     vector_N = vectors(1, ties=False)[version - 1] * masks[-1]
     frame, _ = fields(exchange.download(vector_N, masks[-1], 0, version, known_N))
     assert frame.count == masks[-1].sum()
@@ -179,11 +179,11 @@ def test_uploads_carry_values_alone(method: Method, seed: int, version: int):
     count = int(masks[-1].sum())
     assert not fields(reply.blob)[0].index
     assert reply.entries == count
-    decoded_N = exchange.update(reply.blob, exchange.expected(0, 3, 4, trained_N))
+    decoded_N = exchange.decode_upload(reply.blob, exchange.known_upload_mask(0, 3, 4, trained_N))
     assert np.array_equal(decoded_N, np.where(masks[-1], update_N, 0))
 
 
 def test_the_ledger_remembers_what_was_confirmed():
     ledger = MaskLedger(3)
     ledger.confirm(1, 7)
-    assert [ledger.held(client) for client in range(3)] == [0, 7, 0]
+    assert [ledger.held_version(client) for client in range(3)] == [0, 7, 0]

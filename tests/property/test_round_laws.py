@@ -108,7 +108,7 @@ def test_more_bandwidth_slows_no_round_where_nothing_is_shared(
     before = links[client]
     after = replace(before, **{rate: getattr(before, rate) * factor})
     if direction == "up" and before.up_trace:
-        after = replace(after, up_trace=before.up_trace.scaled(factor))
+        after = replace(after, up_trace=before.up_trace.with_factor(factor))
     faster = [after if i == client else link for i, link in enumerate(links)]
     profile = network(cells=(2, math.inf, math.inf), transport=transport)
     ends = [

@@ -8,7 +8,7 @@ from typing import Any
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
-from planner.plans.explanation import Explanation, More, Neighbour, Range, RoundTime, Stop
+from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
@@ -79,8 +79,8 @@ def explanation(best: Candidate) -> Explanation:
             Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 64), rounds=0,
                       kind="unknown"),
         ),
-        tenth=More(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
-        stop=Stop(candidate=replace(best, up_density=1 / 4), rounds=8, gain=0.001, noise=0.012),
+        tenth=MoreBudget(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
+        stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8, gain=0.001, noise=0.012),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from tests_support import FakeLearner
 
 from floss_sim.network import ClientLink, NetworkProfile, load_profile
 from floss_sim.network.flow.max_min_fair import FairShare, Flow
-from floss_sim.network.profile import CellsSection, ServerSection
+from floss_sim.network.profile import CellsSection, ServerCapacitySection
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.protocol import ClientState, Dispatch, Upload
 from floss_sim.simulator import RoundOutcome, RoundPolicy, simulate, wait_all
@@ -38,7 +38,7 @@ def network(
     seed: int = 0,
 ) -> NetworkProfile:
     """Return a profile by numbers: server, cells (count, down, up), transport; not its clients."""
-    changes = {"server": ServerSection.model_construct(egress=egress, ingress=ingress)}
+    changes = {"server": ServerCapacitySection.model_construct(egress=egress, ingress=ingress)}
     if cells:
         count, down, up = cells
         changes["cells"] = CellsSection.model_construct(count=count, down=down, up=up)

@@ -19,7 +19,7 @@ from floss_sim.training.bank.batched_sgd import Party
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.local_sgd import work_of
 from floss_sim.training.side_by_side.limits import DeviceLimits
-from floss_sim.training.side_by_side.scheduler import SideBySide
+from floss_sim.training.side_by_side.scheduler import PassScheduler
 from planner.execution.curve_store import CurveStore
 
 CPU = torch.device("cpu")
@@ -53,20 +53,20 @@ def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) 
     ours, theirs = one.folder(config), other.folder(config)
     assert ours.record().rounds.equals(theirs.record().rounds)
     assert ours.record().transfers.equals(theirs.record().transfers)
-    last = ours.committed().rounds
+    last = ours.manifest().rounds
     assert last > 0
     assert ours.model(last) == theirs.model(last)
 
 
-def play(grid: SideBySide, runs: Sequence[Callable[[], None]]) -> None:
+def play(grid: PassScheduler, runs: Sequence[Callable[[], None]]) -> None:
     """Have members of a grid do something each, in threads; all are counted before one begins."""
 
     def member(do: Callable[[], None]) -> None:
-        with grid.member():
+        with grid.membership():
             do()
 
     threads = [threading.Thread(target=member, args=(do,), daemon=True) for do in runs]
-    with grid.member():
+    with grid.membership():
         for thread in threads:
             thread.start()
         while grid._members <= len(runs):
@@ -83,7 +83,7 @@ def grid_with(
     device_limits: DeviceLimits | None = None,
 ) -> list[object]:
     """Return what each party gets in the last of so many rounds of a grid of all of them."""
-    grid = SideBySide(CPU, device_limits)
+    grid = PassScheduler(CPU, device_limits)
     found: list[object] = [None] * len(parties)
 
     def train(number: int) -> None:

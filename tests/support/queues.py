@@ -22,7 +22,7 @@ from tests_support import FakeLearner
 
 from floss_sim.network import ClientLink
 from floss_sim.simulator import first_k
-from floss_sim.simulator.policies import Late
+from floss_sim.simulator.policies import LateAction
 
 Engine = Callable[[Case], Ends]
 Draw = random.Random
@@ -204,7 +204,7 @@ def _part(sizes: Sizes, load: float, n: int) -> Law:
     return Law(name, (1 - load) * load**n, replicate)
 
 
-def _round_of_k(n: int, k: int, late: Late = "cancel") -> Law:
+def _round_of_k(n: int, k: int, late: LateAction = "cancel") -> Law:
     """Of rounds with the first k of n clients whose training takes an exponential time."""
 
     def replicate(seed: str, flows: int) -> float:
@@ -235,7 +235,7 @@ def _rounds(flows: int) -> int:
     return flows // 10
 
 
-def _mean_round_s(links: list[ClientLink], n: int, k: int, late: Late, seed: str) -> float:
+def _mean_round_s(links: list[ClientLink], n: int, k: int, late: LateAction, seed: str) -> float:
     """Return the mean round of fleets of which every round asks n new clients."""
     rounds = len(links) // n
     cohorts = {r + 1: range(r * n, (r + 1) * n) for r in range(rounds)}

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from floss_sim.rng import stream, stream_seed, stream_when_asked
+from floss_sim.rng import lazy_stream, stream, stream_seed
 
 PATHS = [
     (),
@@ -102,5 +102,5 @@ def test_neighbouring_streams_are_uncorrelated():
 
 
 def test_a_stream_when_asked_is_the_stream_and_goes_on_where_it_was():
-    draw, straight = stream_when_asked(3, "client", 7), stream(3, "client", 7)
+    draw, straight = lazy_stream(3, "client", 7), stream(3, "client", 7)
     assert [draw().random() for _ in range(3)] == straight.random(3).tolist()

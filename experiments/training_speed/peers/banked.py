@@ -17,10 +17,10 @@ import task
 import torch
 from torch import nn
 
-from floss_sim.training.bank.layers import BankHead, Batch
+from floss_sim.training.bank.layers import BankHead, BatchSegments
 from floss_sim.training.bank.model import Bank, BankModel
-from floss_sim.training.models.dropout import Draws
-from floss_sim.training.models.inputs import Images
+from floss_sim.training.models.dropout import DropoutStreams
+from floss_sim.training.models.inputs import ImageReader
 from floss_sim.vectors.layout import (
     HEAD_BIAS,
     HEAD_WEIGHT,
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Vectors(Images):
+class Vectors(ImageReader):
     """Examples that are read as they are."""
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -43,7 +43,7 @@ class Vectors(Images):
 class BankMLP(nn.Module):
     """The MLP, its weights those of several clients."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: BatchSegments) -> None:
         super().__init__()
         self.layers = nn.ModuleList(BankHead(batch) for _ in task.WIDTHS[1:])
 
@@ -65,11 +65,11 @@ def layout() -> Layout:
 
 def bank_model() -> BankModel:
     """Return the MLP as the learner's model."""
-    batch = Batch()
+    batch = BatchSegments()
     model = BankMLP(batch)
     places = {f"layer.{number}": layer for number, layer in enumerate(model.layers)}
     inputs = Vectors(None, None, None, (1, 1, task.WIDTHS[0]))
-    bank = Bank(model, places, batch, Draws(CPU), inputs, {}, device=CPU)
+    bank = Bank(model, places, batch, DropoutStreams(CPU), inputs, {}, device=CPU)
     chosen = layout()
     return BankModel(bank, chosen, 1.0, {}, np.zeros(chosen.entries, dtype=np.float32))
 

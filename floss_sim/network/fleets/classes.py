@@ -82,7 +82,7 @@ class ClientClass(Section):
     trace_start: Literal["same", "random"] = "same"
 
     @model_validator(mode="after")
-    def _has_rates(self) -> ClientClass:
+    def _check_rates(self) -> ClientClass:
         for way in ("down", "up"):
             given = [getattr(self, way), getattr(self, f"{way}_trace")]
             if given.count(None) != 1:

@@ -53,7 +53,7 @@ class LognormalFleet(Section):
 
     def fleet(self, size: int, cells: int, seed: int) -> Fleet:
         """Return a fleet of any size; client i's draws do not depend on the size."""
-        drawn_of = _in_blocks(lambda block: self._draw(seed, block))
+        drawn_of = _client_draws(lambda block: self._draw(seed, block))
 
         def link_of(client: int) -> ClientLink:
             down, up, rtt, compute = drawn_of(client).tolist()
@@ -73,7 +73,7 @@ class LognormalFleet(Section):
         return drawn
 
 
-def _in_blocks(draw: Callable[[int], NDArray[Any]]) -> Callable[[int], Any]:
+def _client_draws(draw: Callable[[int], NDArray[Any]]) -> Callable[[int], Any]:
     """Return what each client drew, from what each block of clients drew."""
     block_of = lru_cache(maxsize=_BLOCKS)(draw)
     return lambda client: block_of(client // _BLOCK)[client % _BLOCK]
@@ -129,6 +129,6 @@ class RowsFleet(Section):
 def _drawn_rows(weights: Sequence[float], seed: int) -> Callable[[int], int]:
     """Return which row each client draws."""
     shares = np.array(weights) / math.fsum(weights)
-    return _in_blocks(
+    return _client_draws(
         lambda block: stream(seed, "fleet", block).choice(len(shares), size=_BLOCK, p=shares)
     )

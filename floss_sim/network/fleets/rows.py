@@ -83,7 +83,7 @@ def _row(path: Path, line: int, names: list[str], cells: list[str]) -> dict[str,
         except ValueError:
             values[name] = math.nan
         if not _is_valid(name, values[name]):
-            raise ValueError(f"{path}, line {line}: {name} {text!r}; valid: {_valid(name)}")
+            raise ValueError(f"{path}, line {line}: {name} {text!r}; valid: {_valid_range(name)}")
     return values
 
 
@@ -97,7 +97,7 @@ def _is_valid(name: str, value: float) -> bool:
     )
 
 
-def _valid(name: str) -> str:
+def _valid_range(name: str) -> str:
     if name == "cell":
         return "a whole number from 0"
     if name in ("loss", "dropout"):

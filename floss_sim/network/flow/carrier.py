@@ -20,7 +20,7 @@ import simpy
 from floss_sim.network.flow.max_min_fair import FairShare
 from floss_sim.network.flow.pipe import OpenPipe, Pipe
 from floss_sim.network.jitter import unit_jitter
-from floss_sim.network.link import Change, ClientLink, seconds_of
+from floss_sim.network.link import ClientLink, RateChange, seconds_of
 from floss_sim.network.profile import NetworkProfile
 from floss_sim.network.transport import IDEAL
 from floss_sim.units import BITS_PER_BYTE
@@ -57,7 +57,7 @@ class Leg:
 class _AnyPipe(Protocol):
     """A pipe, shared or open; what it starts, it stops."""
 
-    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Any: ...
+    def start(self, bits: float, caps: Iterator[RateChange], cell: int) -> Any: ...
 
     def stop(self, transfer: Any, /) -> float: ...
 
@@ -73,7 +73,7 @@ class Carrier:
         self._ideal = profile.transport == IDEAL
         self._alone = {way: profile.alone_bits_per_s(way) for way in ("down", "up")}
         self._pipes: dict[str, _AnyPipe] = {
-            direction: _pipe(env, *profile.shared(direction)) for direction in ("down", "up")
+            direction: _pipe(env, *profile.capacities(direction)) for direction in ("down", "up")
         }
 
     def carry(
@@ -97,7 +97,7 @@ class Carrier:
         wire_bytes = leg.nbytes if ideal else self._wire_bytes(leg.nbytes, link.loss)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left, first_byte_at_s, alone = float(bits), env.now + setup_s, self._alone[way]
-        caps: Iterator[Change]
+        caps: Iterator[RateChange]
         if rate := link.steady_bits_per_s(way, transport, rtt_s, alone):
             caps, bits_s = iter([(first_byte_at_s, rate)]), bits / rate
         else:

@@ -160,44 +160,44 @@ class _Pool:
         self.level = (self.capacity - self.fixed) / (self.fair * _UNITS) if self.fair else math.inf
         self.own = self.fair > 0
 
-    def overfull(self) -> bool:
+    def is_overfull(self) -> bool:
         """Return whether the flows would not fit at the level that they have."""
         if self.capacity is None:
             return False
         at_level = self.fair * self.level * _UNITS if self.fair else 0
         return self.fixed + at_level > self.capacity
 
-    def highest(self) -> float:
+    def highest_level(self) -> float:
         """Return, in units, the largest level below the server's that something here is at."""
         if self.own and self.capacity is not None:
             return (self.capacity - self.fixed) / self.fair
         flow = _top(self._largest_capped)
         return flow.units if flow else -math.inf
 
-    def lowest(self) -> float:
+    def lowest_level(self) -> float:
         """Return, in units, the server's level from which on something here is held back."""
         if self.own:
             return math.inf
         flow = _top(self._smallest_fair)
         cap = flow.units if flow else math.inf
-        return min(cap, self._full_at())
+        return min(cap, self._full_level())
 
-    def _full_at(self) -> float:
+    def _full_level(self) -> float:
         if self.capacity is None or not self.fair:
             return math.inf
         return (self.capacity - self.fixed) / self.fair
 
     def join(self, now: float) -> None:
-        """Bring what :meth:`highest` measures to the server's level."""
+        """Bring what :meth:`highest_level` measures to the server's level."""
         if self.own:
             self.own = False
         elif flow := _top(self._largest_capped):
             self.cross(flow, now)
 
     def leave(self, now: float) -> None:
-        """Take what :meth:`lowest` measures from the server's level."""
+        """Take what :meth:`lowest_level` measures from the server's level."""
         flow = _top(self._smallest_fair)
-        if flow and flow.units <= self._full_at():
+        if flow and flow.units <= self._full_level():
             self.cross(flow, now)
         else:
             self.fill(now)
@@ -313,27 +313,27 @@ class FairShare:
         """
         for pool in self._pools:
             pool.advance(now)
-            if pool.own or pool.overfull():
+            if pool.own or pool.is_overfull():
                 pool.fill(now)
-        left, fair = self._shared(capacity)
+        left, fair = self._leftover(capacity)
         while True:  # what is above the server's level comes under it
-            over = max(self._pools, key=_Pool.highest)
-            if over.highest() * fair <= left if fair else left >= 0:
+            over = max(self._pools, key=_Pool.highest_level)
+            if over.highest_level() * fair <= left if fair else left >= 0:
                 break
             over.join(now)
-            left, fair = self._shared(capacity)
+            left, fair = self._leftover(capacity)
         while fair:  # what is held back elsewhere leaves
-            under = min(self._pools, key=_Pool.lowest)
-            if under.lowest() * fair > left:
+            under = min(self._pools, key=_Pool.lowest_level)
+            if under.lowest_level() * fair > left:
                 break
             under.leave(now)
-            left, fair = self._shared(capacity)
+            left, fair = self._leftover(capacity)
         level = left / (fair * _UNITS) if fair else math.inf
         for pool in self._pools:
             if not pool.own:
                 pool.level = level
 
-    def _shared(self, capacity: int) -> tuple[int, int]:
+    def _leftover(self, capacity: int) -> tuple[int, int]:
         """Return what is left for the flows at the server's level, in units, and how many."""
         left, fair = capacity, 0
         for pool in self._pools:

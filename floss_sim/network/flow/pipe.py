@@ -14,12 +14,12 @@ from typing import NamedTuple
 import simpy
 
 from floss_sim.network.flow.max_min_fair import FairShare, Flow
-from floss_sim.network.link import Change, bits_until, seconds_of
+from floss_sim.network.link import RateChange, bits_until, seconds_of
 
 _AFTER_ALL = 10  # a priority behind SimPy's own
 
 
-class Instant(simpy.Event):
+class EndOfInstant(simpy.Event):
     """Calls a function after everything else that happens at an instant, when it is asked to."""
 
     def __init__(self, env: simpy.Environment, call: Callable[[], None], order: int = 0) -> None:
@@ -48,11 +48,11 @@ class Pipe:
     def __init__(self, env: simpy.Environment, share: FairShare) -> None:
         self._env = env
         self._share = share
-        self._changes: list[tuple[float, int, Flow, float, Iterator[Change]]] = []
+        self._changes: list[tuple[float, int, Flow, float, Iterator[RateChange]]] = []
         self._due_s = math.inf  # of the earliest wake-up that is scheduled
-        self._settling = Instant(env, self._settle)
+        self._settling = EndOfInstant(env, self._settle)
 
-    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Flow:
+    def start(self, bits: float, caps: Iterator[RateChange], cell: int) -> Flow:
         """Start a flow; its ``tag`` is the event of its last bit.
 
         Args:
@@ -74,7 +74,7 @@ class Pipe:
             self._settling.ask()
         return left
 
-    def _await_change(self, flow: Flow, caps: Iterator[Change]) -> None:
+    def _await_change(self, flow: Flow, caps: Iterator[RateChange]) -> None:
         following = next(caps, None)
         if following:
             at_s, cap = following
@@ -121,7 +121,7 @@ class Passage(NamedTuple):
 
     tag: simpy.Event
     bits: float
-    caps: Iterator[Change]
+    caps: Iterator[RateChange]
 
 
 class OpenPipe:
@@ -133,7 +133,7 @@ class OpenPipe:
     def __init__(self, env: simpy.Environment) -> None:
         self._env = env
 
-    def start(self, bits: float, caps: Iterator[Change], cell: int) -> Passage:
+    def start(self, bits: float, caps: Iterator[RateChange], cell: int) -> Passage:
         """Start a transfer; arguments as of :meth:`Pipe.start`."""
         caps, again = tee(caps)
         return Passage(self._env.timeout(seconds_of(bits, caps)), bits, again)

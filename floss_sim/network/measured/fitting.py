@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from floss_sim.network.measured.speed_tests import Array, SpeedTests
+from floss_sim.network.measured.speed_tests import FloatArray, SpeedTests
 from floss_sim.units import format_duration, format_rate, parse_duration, parse_rate
 
 PERCENTS = (5, 50, 95)
@@ -38,10 +38,10 @@ class Fit:
 
     law: Literal["classes", "rows"]
     tests: SpeedTests
-    shares: Array
-    down_bits_per_s: Array
-    up_bits_per_s: Array
-    rtt_s: Array
+    shares: FloatArray
+    down_bits_per_s: FloatArray
+    up_bits_per_s: FloatArray
+    rtt_s: FloatArray
 
 
 def fit_classes(tests: SpeedTests, classes: int) -> Fit:
@@ -78,7 +78,7 @@ def fit_rows(tests: SpeedTests) -> Fit:
     return Fit("rows", tests, shares, tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
 
 
-def quantile(values_N: Array, weight_N: Array, q: float) -> float:
+def quantile(values_N: FloatArray, weight_N: FloatArray, q: float) -> float:
     """Return the value below which a share ``q`` of the weight lies.
 
     Where a value ends exactly at ``q`` it is the mean of that value and the next, so that equal
@@ -92,14 +92,16 @@ def quantile(values_N: Array, weight_N: Array, q: float) -> float:
     return float(values_N[order[low]] + values_N[order[high]]) / 2
 
 
-def distribution(values_N: Array, weight_N: Array) -> tuple[Array, Array]:
+def distribution(values_N: FloatArray, weight_N: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the distinct values in order and the share of the weight at or below each."""
     value_M, inverse_N = np.unique(values_N, return_inverse=True)
     weight_M = np.bincount(inverse_N, weights=weight_N)
     return value_M, np.cumsum(weight_M) / weight_M.sum()
 
 
-def kolmogorov_smirnov(a_N: Array, a_weight_N: Array, b_M: Array, b_weight_M: Array) -> float:
+def kolmogorov_smirnov(
+    a_N: FloatArray, a_weight_N: FloatArray, b_M: FloatArray, b_weight_M: FloatArray
+) -> float:
     """Return the largest distance of two weighted distribution functions, 0 to 1."""
     at = np.union1d(a_N, b_M)
     shares = []
@@ -109,14 +111,14 @@ def kolmogorov_smirnov(a_N: Array, a_weight_N: Array, b_M: Array, b_weight_M: Ar
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def rank_correlation(x_N: Array, y_N: Array, weight_N: Array) -> float | None:
+def rank_correlation(x_N: FloatArray, y_N: FloatArray, weight_N: FloatArray) -> float | None:
     """Return Spearman's weighted rank correlation, ties at their mean; None if one is constant."""
     ranks = [_mid_ranks(values, weight_N) for values in (x_N, y_N)]
     (xx, xy), (_, yy) = np.cov(ranks, aweights=weight_N, ddof=0)
     return float(xy / math.sqrt(xx * yy)) if min(xx, yy) > _SAME else None
 
 
-def _mid_ranks(values_N: Array, weight_N: Array) -> Array:
+def _mid_ranks(values_N: FloatArray, weight_N: FloatArray) -> FloatArray:
     _, inverse_N = np.unique(values_N, return_inverse=True)
     weight_M = np.bincount(inverse_N, weights=weight_N) / weight_N.sum()
     return np.asarray((np.cumsum(weight_M) - weight_M / 2)[inverse_N])
@@ -169,7 +171,7 @@ def classes_of(fit: Fit) -> Iterator[tuple[float, float, float, float]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _quantities(down_N: Array, up_N: Array, rtt_N: Array) -> dict[str, Array]:
+def _quantities(down_N: FloatArray, up_N: FloatArray, rtt_N: FloatArray) -> dict[str, FloatArray]:
     return {
         "down_bits_per_s": down_N,
         "up_bits_per_s": up_N,
@@ -178,5 +180,5 @@ def _quantities(down_N: Array, up_N: Array, rtt_N: Array) -> dict[str, Array]:
     }
 
 
-def _percentiles(values_N: Array, weight_N: Array) -> dict[str, float]:
+def _percentiles(values_N: FloatArray, weight_N: FloatArray) -> dict[str, float]:
     return {str(percent): quantile(values_N, weight_N, percent / 100) for percent in PERCENTS}

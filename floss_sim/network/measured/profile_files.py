@@ -35,12 +35,12 @@ def profile_text(
         UnitError: A compute time that is not a duration.
     """
     parse_duration(compute_per_example)
-    head = [f"# {_plain(line)}" for line in _header(fit, fitted_on)]
+    head = [f"# {_comment_text(line)}" for line in _header(fit, fitted_on)]
     keys = {"name": name, "source": source, "date": date}
-    head += [f"{key} = {_quoted(value)}" for key, value in keys.items()]
+    head += [f"{key} = {_toml_string(value)}" for key, value in keys.items()]
     if fit.law == "rows":
-        head += ["", "[fleet]", 'law = "rows"', f"file = {_quoted(rows_file)}"]
-        head += [f"compute_per_example = {_quoted(compute_per_example)}"]
+        head += ["", "[fleet]", 'law = "rows"', f"file = {_toml_string(rows_file)}"]
+        head += [f"compute_per_example = {_toml_string(compute_per_example)}"]
     else:
         head += _class_lines(fit, compute_per_example)
     return "\n".join(head) + "\n"
@@ -65,13 +65,13 @@ def _header(fit: Fit, fitted_on: str) -> list[str]:
         f"{tests.source}{chosen}{weights}.",
         f"Columns read: {', '.join(read)}.",
         f"{tests.left_out} rows were left out for a value that is missing or not above zero.",
-        *_method(fit),
+        *_method_lines(fit),
         "compute_per_example is an assumption: a speed test says nothing about it.",
         "Units stand with the numbers: 1 Mbit/s is 10^6 bit/s, 1 kbit/s is 10^3 bit/s.",
     ]
 
 
-def _method(fit: Fit) -> list[str]:
+def _method_lines(fit: Fit) -> list[str]:
     if fit.law == "rows":
         return ["Each client draws a row by its weight: down, up and round trip stay together."]
     return [
@@ -81,12 +81,12 @@ def _method(fit: Fit) -> list[str]:
     ]
 
 
-def _plain(text: str) -> str:
+def _comment_text(text: str) -> str:
     """Return text without what may not stand in a comment, such as line breaks in a file name."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _quoted(text: str) -> str:
+def _toml_string(text: str) -> str:
     """Return a TOML string; the delete character is the one that JSON would leave as it is."""
     sendable = text.encode("utf-8", "replace").decode()  # no lone surrogates
     return json.dumps(sendable, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -102,6 +102,6 @@ def _class_lines(fit: Fit, compute_per_example: str) -> list[str]:
             f'down = "{format_rate(down)}"',
             f'up = "{format_rate(up)}"',
             f'rtt = "{format_duration(rtt)}"',
-            f"compute_per_example = {_quoted(compute_per_example)}",
+            f"compute_per_example = {_toml_string(compute_per_example)}",
         ]
     return lines

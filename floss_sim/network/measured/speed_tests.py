@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import ProfileError
 from floss_sim.units import parse_duration, parse_rate
 
-Array = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 FEWEST_ROWS = 20
 _WORDS: Mapping[str, frozenset[str]] = {
     "down": frozenset({"download", "down", "dl", "downlink", "downstream", "d"}),
@@ -60,16 +60,16 @@ class SpeedTests:
     columns: Mapping[str, str]
     units: Mapping[str, str]
     where: tuple[str, ...]
-    down_bits_per_s: Array
-    up_bits_per_s: Array
-    rtt_s: Array
-    weights: Array
+    down_bits_per_s: FloatArray
+    up_bits_per_s: FloatArray
+    rtt_s: FloatArray
+    weights: FloatArray
     left_out: int
     filtered: int
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How to read a file; what is None is read from the columns' names.
 
     Attributes:
@@ -91,7 +91,7 @@ class Reading:
     where: tuple[str, ...] = ()
 
 
-def read_speed_tests(path: Path, reading: Reading) -> SpeedTests:
+def read_speed_tests(path: Path, reading: ReadOptions) -> SpeedTests:
     """Return the speed tests of a CSV file, which may be gzipped (``.gz``).
 
     Raises:
@@ -114,11 +114,11 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _read(path: Path, rows: Iterator[list[str]], reading: Reading) -> SpeedTests:
+def _read(path: Path, rows: Iterator[list[str]], reading: ReadOptions) -> SpeedTests:
     header = [name.strip() for name in next(rows, [])]
     columns = {role: _column(path, header, role, getattr(reading, role)) for role in _WORDS}
     if reading.weight is not None:
-        columns["weight"] = _known(path, header, reading.weight, "--weight")
+        columns["weight"] = _require_column(path, header, reading.weight, "--weight")
     units = {
         "down": _unit(columns["down"], reading.rate_unit, _RATE_UNITS, "--rate-unit Mbit/s"),
         "up": _unit(columns["up"], reading.rate_unit, _RATE_UNITS, "--rate-unit Mbit/s"),
@@ -131,7 +131,7 @@ def _read(path: Path, rows: Iterator[list[str]], reading: Reading) -> SpeedTests
     places = [header.index(name) for name in columns.values()]
     factors = list(zip(places, scales, strict=False))  # the weight's scale may be left over
     wanted = [_condition(path, header, text) for text in reading.where]
-    kept, left_out, filtered = _numbers(rows, factors, wanted)
+    kept, left_out, filtered = _usable_rows(rows, factors, wanted)
     if len(kept) < FEWEST_ROWS:
         raise ProfileError(
             f"{path}: {len(kept)} usable rows, at least {FEWEST_ROWS} are needed ({left_out} left "
@@ -153,13 +153,15 @@ def _read(path: Path, rows: Iterator[list[str]], reading: Reading) -> SpeedTests
     )
 
 
-def _known(path: Path, header: Sequence[str], name: str, option: str) -> str:
+def _require_column(path: Path, header: Sequence[str], name: str, option: str) -> str:
     if name not in header:
-        raise ProfileError(f"{path} has no column {name!r} ({option}); it has {_listed(header)}")
+        raise ProfileError(
+            f"{path} has no column {name!r} ({option}); it has {_column_list(header)}"
+        )
     return name
 
 
-def _listed(header: Sequence[str]) -> str:
+def _column_list(header: Sequence[str]) -> str:
     return ", ".join(header) or "no header"
 
 
@@ -167,7 +169,7 @@ def _column(path: Path, header: Sequence[str], role: str, name: str | None) -> s
     """Return the column of a role: the one that was named, or the only one named like it."""
     option = f"--{role}"
     if name is not None:
-        return _known(path, header, name, option)
+        return _require_column(path, header, name, option)
     # The latency under a download's load is neither a download rate nor the plain latency.
     found = [name for name in header if _roles(name) == {role}]
     if len(found) == 1:
@@ -175,7 +177,7 @@ def _column(path: Path, header: Sequence[str], role: str, name: str | None) -> s
     if found:
         raise ProfileError(f"{path}: {role} could be {', '.join(found)}; choose one by {option}")
     raise ProfileError(
-        f"{path}: no column is named like {role}; choose one by {option} of {_listed(header)}"
+        f"{path}: no column is named like {role}; choose one by {option} of {_column_list(header)}"
     )
 
 
@@ -206,10 +208,10 @@ def _condition(path: Path, header: Sequence[str], text: str) -> tuple[int, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ProfileError(f"--where {text!r} is not COLUMN=VALUE, such as technology=4G")
-    return header.index(_known(path, header, name.strip(), "--where")), value.strip()
+    return header.index(_require_column(path, header, name.strip(), "--where")), value.strip()
 
 
-def _numbers(
+def _usable_rows(
     rows: Iterator[list[str]],
     factors: Sequence[tuple[int, float]],
     wanted: Sequence[tuple[int, str]],

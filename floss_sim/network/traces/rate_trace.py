@@ -156,7 +156,7 @@ class RateTrace:
         """The mean rate over the trace's length."""
         return self._bits[-1] / self.length_s
 
-    def scaled(self, factor: float) -> RateTrace:
+    def with_factor(self, factor: float) -> RateTrace:
         """Return the trace with every rate multiplied by a finite ``factor`` above zero.
 
         Raises:

@@ -46,7 +46,9 @@ def read_trace(path: str | Path, at_end: AtEnd, bin_s: float = 0.1) -> RateTrace
     lines = _lines(Path(path))
     try:
         starts_s, bits_per_s, length_s = (
-            _mahimahi(lines, bin_s) if _MILLISECONDS.fullmatch(lines[0][1]) else _csv(lines)
+            _mahimahi_pieces(lines, bin_s)
+            if _MILLISECONDS.fullmatch(lines[0][1])
+            else _csv_pieces(lines)
         )
         return RateTrace(starts_s, bits_per_s, length_s, at_end)
     except ProfileError as problem:
@@ -67,7 +69,7 @@ def _lines(path: Path) -> _Lines:
     return lines
 
 
-def _csv(lines: _Lines) -> _Pieces:
+def _csv_pieces(lines: _Lines) -> _Pieces:
     """Return starts in seconds, bits per second and the length of a CSV's pieces."""
     unit = _unit(*lines[0])
     rows = [_row(number, line) for number, line in lines[1:]]
@@ -108,7 +110,7 @@ def _cells(line: str) -> list[str]:
     return [cell.strip(' \t"') for cell in line.split(",")]
 
 
-def _mahimahi(lines: _Lines, bin_s: float) -> _Pieces:
+def _mahimahi_pieces(lines: _Lines, bin_s: float) -> _Pieces:
     """Return starts in seconds, bits per second and the length of mahimahi's binned packets."""
     if not 1 <= bin_s * 1000 < math.inf or not math.isclose(bin_s * 1000, round(bin_s * 1000)):
         raise ProfileError(f"bin of {bin_s:g} s; valid: a whole number of milliseconds above 0")

@@ -24,7 +24,7 @@ from floss_sim.training.bank.step import ClientRows, Step
 from floss_sim.training.bank.updates import rows_of
 from floss_sim.training.local_sgd import Work
 from floss_sim.training.models.dropout import Share
-from floss_sim.training.models.inputs import without_full_mask
+from floss_sim.training.models.inputs import drop_full_mask
 from floss_sim.vectors.top_k import Vector
 
 
@@ -88,12 +88,12 @@ def _train(parties: Sequence[Party]) -> list[torch.Tensor]:
     training = [_Training(party) for party in parties]
     for number in range(max(len(one.sizes) for one in training)):
         takes = [one.take(number) for one in training if number < len(one.sizes)]
-        for tokens, passing in _of_equal_length(takes):
+        for tokens, passing in _length_groups(takes):
             bank.take(_step(passing, tokens))
     return [one.rows.values for one in training]
 
 
-def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
+def _frozen_mask(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
     """Return what does not train, bool of shape (C, N); None where all of all clients does."""
     if all(work.trained is None for work in works):
         return None
@@ -103,7 +103,7 @@ def _frozen(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
 
 
 @dataclass(frozen=True)
-class _Take:
+class _PartyStep:
     """A step of one party: the examples, those of its clients at work one after another."""
 
     training: _Training
@@ -116,7 +116,7 @@ class _Take:
         return self.training.sizes[self.number]
 
     def rows(self) -> ClientRows:
-        return self.training.rows.first(len(self.sizes))
+        return self.training.rows.first_clients(len(self.sizes))
 
     def shares(self) -> list[Share]:
         """Return what the clients' dropout draws from."""
@@ -144,7 +144,7 @@ class _Training:
         self.party = party
         device, works = party.model.device, party.works
         starts = rows_of([work.start for work in works], device)
-        self.rows = ClientRows.of(party.model, party.settings, starts, _frozen(works, device))
+        self.rows = ClientRows.of(party.model, party.settings, starts, _frozen_mask(works, device))
         steps = range(len(works[0].batches))
         batches = [[w.batches[n] for w in works if len(w.batches) > n] for n in steps]
         self.sizes = [tuple(map(len, own)) for own in batches]
@@ -157,20 +157,20 @@ class _Training:
         """What its passes' shapes depend on; can be sorted."""
         return self.sizes, self.rows.kind
 
-    def take(self, number: int) -> _Take:
+    def take(self, number: int) -> _PartyStep:
         """Return a step of the clients that have it."""
         x, y = self.party.x, self.party.y
         chosen = self._chosen[number]
-        return _Take(self, number, x.index_select(0, chosen), y.index_select(0, chosen))
+        return _PartyStep(self, number, x.index_select(0, chosen), y.index_select(0, chosen))
 
 
-def _of_equal_length(takes: Iterable[_Take]) -> Iterator[tuple[int, list[_Take]]]:
+def _length_groups(takes: Iterable[_PartyStep]) -> Iterator[tuple[int, list[_PartyStep]]]:
     """Yield steps that can share a pass, and how many tokens it reads: those of its longest text.
 
     Parties stand in an order of their own, so that a pass of the same ones has the same shape.
     """
 
-    def length(take: _Take) -> int:
+    def length(take: _PartyStep) -> int:
         return take.training.party.model.inputs.length(take.x)
 
     lengths = [(length(take), take) for take in takes]
@@ -179,11 +179,11 @@ def _of_equal_length(takes: Iterable[_Take]) -> Iterator[tuple[int, list[_Take]]
         yield tokens, [take for _, take in group]
 
 
-def _step(takes: Sequence[_Take], tokens: int) -> Step:
+def _step(takes: Sequence[_PartyStep], tokens: int) -> Step:
     """Return a step that parties take together."""
     bank = takes[0].training.party.model.bank
     if bank.draws.sites:
-        bank.draws.share([share for take in takes for share in take.shares()])
+        bank.draws.set_shares([share for take in takes for share in take.shares()])
     x_E, y_E = torch.cat([take.x for take in takes]), torch.cat([take.y for take in takes])
     arguments = bank.inputs.read(x_E)
     labels_M = bank.inputs.labels(x_E, y_E, tokens)
@@ -193,6 +193,6 @@ def _step(takes: Sequence[_Take], tokens: int) -> Step:
     weights_M = np.repeat(np.float32(1 / np.array(counts)), rows)
     return Step(
         bank, [take.rows() for take in takes], tuple(take.sizes for take in takes),
-        without_full_mask(arguments) if bank.graphs else arguments,
+        drop_full_mask(arguments) if bank.graphs else arguments,
         labels_M, torch.from_numpy(weights_M).to(bank.device),
     )  # fmt: skip

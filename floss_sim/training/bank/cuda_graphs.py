@@ -27,9 +27,11 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-_FAMILIAR = 3  # a shape is recorded when it is met once more; recording costs about as many steps
-_REMEMBERED = 1024  # shapes that were met and are not recorded
-_KEPT = 16  # recordings
+_MEETINGS_TO_RECORD = (
+    3  # a shape is recorded when it is met once more; recording costs about as many steps
+)
+_MAX_SHAPES = 1024  # shapes that were met and are not recorded
+_MAX_RECORDINGS = 16  # recordings
 Replay = Callable[[], None]
 _Value = TypeVar("_Value")
 
@@ -53,7 +55,7 @@ class Replayable(Protocol):
     def state(self) -> Sequence[torch.Tensor]:
         """What it changes: some of these tensors, float32."""
 
-    def over(self, tensors: Sequence[torch.Tensor]) -> Replayable:
+    def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Replayable:
         """Return the same over other tensors."""
 
     def run(self) -> None:
@@ -112,39 +114,39 @@ class Graphs:
     def run(self, step: Replayable) -> None:
         """Take a step."""
         self.steps += 1
-        recording = self._played(step) if step.examples <= self._most else None
+        recording = self._play_recording(step) if step.examples <= self._most else None
         if recording and recording.proved:
             recording.give(step)
             self.replayed += 1
             return
-        if not self._fits(step):
+        if not self._try_step(step):
             recording = None
             self._stop("they leave too little memory")
             step.run()
         if recording and not recording.prove(step):
             self._stop("a replayed step differs from the same step computed anew")
 
-    def _played(self, step: Replayable) -> _Recording | None:
+    def _play_recording(self, step: Replayable) -> _Recording | None:
         """Return a recording that has just played a step, if it is one of a familiar shape."""
         shape = step.shape
         try:
-            recording = self._recordings.pop(shape, None) or self._recorded(shape, step)
+            recording = self._recordings.pop(shape, None) or self._new_recording(shape, step)
             if recording:
                 recording.play(step)
-                _keep(self._recordings, shape, recording, _KEPT)
+                _keep(self._recordings, shape, recording, _MAX_RECORDINGS)
         except Exception as error:  # of any kind: the step's own tensors are as they were
             self._stop(_cause(error))
             return None
         return recording
 
-    def _recorded(self, shape: Hashable, step: Replayable) -> _Recording | None:
+    def _new_recording(self, shape: Hashable, step: Replayable) -> _Recording | None:
         met = self._met.pop(shape, 0)
-        if met == _FAMILIAR:
+        if met == _MEETINGS_TO_RECORD:
             return _Recording(step, self._recorder)
-        _keep(self._met, shape, met + 1, _REMEMBERED)
+        _keep(self._met, shape, met + 1, _MAX_SHAPES)
         return None
 
-    def _fits(self, step: Replayable) -> bool:
+    def _try_step(self, step: Replayable) -> bool:
         """Compute a step; return whether there was memory for it beside the recordings."""
         try:
             step.run()
@@ -170,7 +172,7 @@ class _Recording:
     """A step over tensors of its own, and what computes it again."""
 
     def __init__(self, step: Replayable, recorder: Recorder) -> None:
-        own = step.over([tensor.clone() for tensor in step.tensors])
+        own = step.with_tensors([tensor.clone() for tensor in step.tensors])
         self._tensors, self._state = own.tensors, own.state
         self._replay = recorder.record(own.run)
         self.proved = False

@@ -16,7 +16,7 @@ import torch
 from floss_sim.methods import TopK
 from floss_sim.vectors.layout import Layout
 
-_UNSIGNED = 2**31 - 1  # a float32's bits but the sign: as integers in the order of magnitudes
+_MAGNITUDE_BITS = 2**31 - 1  # a float32's bits but the sign: as integers in the order of magnitudes
 
 
 def top_k_masks(values_CN: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
@@ -35,7 +35,7 @@ def top_k_masks(values_CN: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     entries = values_CN.shape[1]
     if not 1 <= min(counts) <= max(counts) <= entries:
         raise ValueError(f"cannot keep {min(counts)} to {max(counts)} of {entries} entries")
-    magnitude_CN = values_CN.view(torch.int32) & _UNSIGNED
+    magnitude_CN = values_CN.view(torch.int32) & _MAGNITUDE_BITS
     count_C1 = torch.tensor(counts, device=values_CN.device).unsqueeze(1)
     ranked = torch.topk(magnitude_CN, max(counts), dim=1).values
     threshold_C1 = ranked.gather(1, count_C1 - 1)

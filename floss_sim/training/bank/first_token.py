@@ -22,49 +22,51 @@ from transformers.models.bert.modeling_bert import BertAttention, BertLayer, Ber
 from transformers.models.vit.modeling_vit import ViTAttention, ViTLayer
 
 from floss_sim.families import family_of
-from floss_sim.training.models.dropout import Draws, attention
+from floss_sim.training.models.dropout import DropoutStreams, attention
 
 
-class _ViTLast(ViTLayer):  # type: ignore[misc]
+class _ViTLastLayer(ViTLayer):  # type: ignore[misc]
     """The model library's layer, (E, T, W) to (E, 1, W)."""
 
-    draws: Draws
+    draws: DropoutStreams
 
     def forward(
         self, hidden: torch.Tensor, mask: torch.Tensor | None = None, **_: Any
     ) -> torch.Tensor:
         inside, before = self.attention, self.layernorm_before(hidden)
-        with self.draws.first_of(hidden.shape[1]):
-            query, key = inside.q_proj(_first(before)), inside.k_proj(before)
-            attended = _attended(
+        with self.draws.draw_for(hidden.shape[1]):
+            query, key = inside.q_proj(_first_token(before)), inside.k_proj(before)
+            attended = _first_token_attention(
                 inside, query, key, inside.v_proj(before), mask, inside.attention_dropout
             )
-            middle = self.dropout(inside.o_proj(attended)) + _first(hidden)
+            middle = self.dropout(inside.o_proj(attended)) + _first_token(hidden)
             out: torch.Tensor = self.dropout(self.mlp(self.layernorm_after(middle))) + middle
         return out
 
 
-class _BertLast(BertLayer):  # type: ignore[misc]
+class _BertLastLayer(BertLayer):  # type: ignore[misc]
     """The model library's layer, (E, T, W) to (E, 1, W)."""
 
-    draws: Draws
+    draws: DropoutStreams
 
     def forward(
         self, hidden: torch.Tensor, mask: torch.Tensor | None = None, *_: Any, **__: Any
     ) -> torch.Tensor:
-        inside, first = self.attention.self, _first(hidden)
-        with self.draws.first_of(hidden.shape[1]):
+        inside, first = self.attention.self, _first_token(hidden)
+        with self.draws.draw_for(hidden.shape[1]):
             query, key = inside.query(first), inside.key(hidden)
-            attended = _attended(inside, query, key, inside.value(hidden), mask, inside.dropout.p)
+            attended = _first_token_attention(
+                inside, query, key, inside.value(hidden), mask, inside.dropout.p
+            )
             out: torch.Tensor = self.feed_forward_chunk(self.attention.output(attended, first))
         return out
 
 
-def _first(x_ETW: torch.Tensor) -> torch.Tensor:
+def _first_token(x_ETW: torch.Tensor) -> torch.Tensor:
     return x_ETW[:, :1].contiguous()
 
 
-def _attended(
+def _first_token_attention(
     module: Any,
     query_E1W: torch.Tensor,
     key_ETW: torch.Tensor,
@@ -94,16 +96,16 @@ def _attended(
 
 
 # By what reads one token: how the last layer goes then, and of what the library makes a layer.
-_LAST: dict[type[PreTrainedModel], tuple[type[nn.Module], dict[str, type[nn.Module]]]] = {
-    ViTForImageClassification: (_ViTLast, {"": ViTLayer, "attention": ViTAttention}),
+_LAST_LAYERS: dict[type[PreTrainedModel], tuple[type[nn.Module], dict[str, type[nn.Module]]]] = {
+    ViTForImageClassification: (_ViTLastLayer, {"": ViTLayer, "attention": ViTAttention}),
     BertForSequenceClassification: (
-        _BertLast,
+        _BertLastLayer,
         {"": BertLayer, "attention": BertAttention, "attention.self": BertSelfAttention},
     ),
 }
 
 
-def read_first_token(backbone: PreTrainedModel, draws: Draws) -> None:
+def read_first_token(backbone: PreTrainedModel, draws: DropoutStreams) -> None:
     """Let a backbone's last layer compute what is read of it; leave what is not known as it is.
 
     Args:
@@ -112,9 +114,9 @@ def read_first_token(backbone: PreTrainedModel, draws: Draws) -> None:
     """
     config = backbone.config
     plain = config._attn_implementation == "sdpa" and not getattr(config, "is_decoder", False)
-    if type(backbone) not in _LAST or not plain:
+    if type(backbone) not in _LAST_LAYERS or not plain:
         return
-    last, known = _LAST[type(backbone)]
+    last, known = _LAST_LAYERS[type(backbone)]
     family = family_of({"model_type": config.model_type})
     stacks = [m for name, m in backbone.named_modules() if name == family.layers[0]]
     for *_, layer in stacks:

@@ -84,7 +84,7 @@ class _Adapt(torch.autograd.Function):
         out, hidden = torch.empty_like(y), []
         for party, a, b_COR in zip(parties, adapters[::2], adapters[1::2], strict=True):
             for run, y_c, x_c, out_c in party.parts(y, x, out):
-                h_c = torch.matmul(x_c, _of(a, run).mT)
+                h_c = torch.matmul(x_c, _adapter_slice(a, run).mT)
                 torch.baddbmm(y_c, h_c, b_COR[run.clients].mT, alpha=party.scale, out=out_c)
                 hidden.append(h_c)
         ctx.save_for_backward(x, *adapters, *hidden)
@@ -109,16 +109,16 @@ class _Adapt(torch.autograd.Function):
                 if needs_a:
                     torch.bmm(dh_c.mT, x_c, out=da[run.clients])
                 if needs_x:
-                    torch.matmul(dh_c, _of(a, run), out=dx_c)
+                    torch.matmul(dh_c, _adapter_slice(a, run), out=dx_c)
             gradients += [da if needs_a else None, db_COR.mul_(party.scale)]
         return dy, dx if needs_x else None, None, *gradients
 
 
-def _of(a: torch.Tensor, run: EqualSizes) -> torch.Tensor:
+def _adapter_slice(a: torch.Tensor, run: EqualSizes) -> torch.Tensor:
     return a if a.dim() == 2 else a[run.clients]
 
 
-class Batch:
+class BatchSegments:
     """What the banked layers of a model share: which examples of the batch belong to whom."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class BankLinear(nn.Module):
         batch: The segments of the batch.
     """
 
-    def __init__(self, base: nn.Module, dropout: nn.Module, batch: Batch) -> None:
+    def __init__(self, base: nn.Module, dropout: nn.Module, batch: BatchSegments) -> None:
         super().__init__()
         self.base = base
         self.lora_dropout = dropout
@@ -198,7 +198,7 @@ class BankBias(nn.Module):
         batch: The segments of the batch.
     """
 
-    def __init__(self, base: nn.Module, batch: Batch) -> None:
+    def __init__(self, base: nn.Module, batch: BatchSegments) -> None:
         super().__init__()
         self.base = base
         self.weight = base.weight  # the model library asks for its dtype
@@ -277,7 +277,7 @@ class BankHead(nn.Module):
         batch: The segments of the batch.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: BatchSegments) -> None:
         super().__init__()
         self.weight: list[torch.Tensor] = []
         self.bias: list[torch.Tensor] = []

@@ -21,13 +21,13 @@ from floss_sim.families import family_of
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.bank.cuda_graphs import CudaRecorder, Graphs, Replayable
 from floss_sim.training.bank.first_token import read_first_token
-from floss_sim.training.bank.layers import BankBias, BankHead, BankLinear, Batch, Segments
+from floss_sim.training.bank.layers import BankBias, BankHead, BankLinear, BatchSegments, Segments
 from floss_sim.training.bank.onednn import use_onednn
 from floss_sim.training.memory_bounds import example_bytes
-from floss_sim.training.models.dropout import Draws, use_stream_dropout
+from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
-from floss_sim.training.models.parameter_names import bound, first_of
+from floss_sim.training.models.parameter_names import existing_name, tensor_parameters
 from floss_sim.vectors.layout import (
     BIAS,
     HEAD_BIAS,
@@ -40,9 +40,9 @@ from floss_sim.vectors.layout import (
 )
 from floss_sim.vectors.top_k import Vector
 
-Place = BankLinear | BankBias | BankHead
+BankLayer = BankLinear | BankBias | BankHead
 # What holds a tensor of each kind, and as which attribute.
-_PLACES: dict[str, tuple[type[Place], str]] = {
+_LAYER_ATTRIBUTES: dict[str, tuple[type[BankLayer], str]] = {
     LORA_A: (BankLinear, "a"),
     LORA_B: (BankLinear, "b"),
     BIAS: (BankBias, "bias"),
@@ -51,7 +51,7 @@ _PLACES: dict[str, tuple[type[Place], str]] = {
 }
 # Of activations, at most, that recordings keep; larger passes have more to do than to launch.
 _RECORDED_BYTES = 4 * 2**30
-Bound = list[list[torch.Tensor]]  # by party, in the order of its layout
+BoundTensors = list[list[torch.Tensor]]  # by party, in the order of its layout
 
 
 class Bank:
@@ -71,9 +71,9 @@ class Bank:
     def __init__(
         self,
         backbone: PreTrainedModel,
-        places: Mapping[str, Place],
-        batch: Batch,
-        draws: Draws,
+        places: Mapping[str, BankLayer],
+        batch: BatchSegments,
+        draws: DropoutStreams,
         inputs: Reader,
         pretrained: Mapping[str, Vector],
         *,
@@ -92,7 +92,9 @@ class Bank:
         self.graphs = graphs
         self._scales: list[float] = []
 
-    def bind(self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool) -> Bound:
+    def bind(
+        self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool
+    ) -> BoundTensors:
         """Let each client's layers read its row; return the layouts' tensors, (C, *shape) each.
 
         Args:
@@ -115,7 +117,7 @@ class Bank:
         return bound
 
     def _put(self, tensor: TensorSpec, values: torch.Tensor) -> None:
-        _, attribute = _PLACES[tensor.kind]
+        _, attribute = _LAYER_ATTRIBUTES[tensor.kind]
         getattr(self._places[layer_of(tensor)], attribute).append(values)
 
     def set_training(self, on: bool) -> None:
@@ -193,7 +195,7 @@ class BankModel:
         """Where the backbone lives."""
         return self.bank.device
 
-    def over(self, frozen: Mapping[TensorSpec, torch.Tensor]) -> BankModel:
+    def with_frozen(self, frozen: Mapping[TensorSpec, torch.Tensor]) -> BankModel:
         """Return the same, but for what the layout does not train."""
         return BankModel(self.bank, self.layout, self.scale, frozen, self.base)
 
@@ -215,10 +217,10 @@ class BankModel:
         return self.bank.outputs(x, y, [[len(x)]])
 
 
-def banked_layers(config: RunConfig) -> Mapping[str, type[Place]]:
+def banked_layers(config: RunConfig) -> Mapping[str, type[BankLayer]]:
     """Return what takes the place of which layers; runs with the same ones can share a bank."""
     tensors = (*config.layout.tensors, *config.layout.frozen)
-    return {layer_of(tensor): _PLACES[tensor.kind][0] for tensor in tensors}
+    return {layer_of(tensor): _LAYER_ATTRIBUTES[tensor.kind][0] for tensor in tensors}
 
 
 def build_bank(config: RunConfig, device: torch.device) -> Bank:
@@ -229,8 +231,8 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
         LayoutError: The backbone lacks a layer of the layout.
     """
     backbone = load_backbone(config.task)
-    batch, draws = Batch(), Draws(device)
-    pretrained = _pretrained(config.layout, backbone)
+    batch, draws = BatchSegments(), DropoutStreams(device)
+    pretrained = _pretrained_biases(config.layout, backbone)
     places = _put_layers(backbone, config, batch)
     backbone.to(device)
     read_first_token(backbone, draws)
@@ -248,7 +250,7 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     )  # fmt: skip
 
 
-def _graphs(config: RunConfig, device: torch.device, draws: Draws) -> Graphs | None:
+def _graphs(config: RunConfig, device: torch.device, draws: DropoutStreams) -> Graphs | None:
     """Return what replays steps of training, where a device can and nothing speaks against it."""
     if device.type != "cuda" or draws.sites or config.client.gradient_checkpointing:
         return None
@@ -273,10 +275,10 @@ def build_bank_model(
     return BankModel(bank, config.layout, scale, frozen, _base(config.layout, bank.pretrained))
 
 
-def _pretrained(layout: Layout, backbone: PreTrainedModel) -> dict[str, Vector]:
+def _pretrained_biases(layout: Layout, backbone: PreTrainedModel) -> dict[str, Vector]:
     """Return copies of the backbone's values of the layout's biases, flat, by name."""
     biases = [tensor for tensor in layout.tensors if tensor.kind == BIAS]
-    found = bound(biases, backbone).items()
+    found = tensor_parameters(biases, backbone).items()
     return {tensor.name: values.detach().numpy().ravel().copy() for tensor, values in found}
 
 
@@ -292,19 +294,27 @@ def layer_of(tensor: TensorSpec) -> str:
     return tensor.name.rpartition(".")[0]
 
 
-def _put_layers(backbone: PreTrainedModel, config: RunConfig, batch: Batch) -> dict[str, Place]:
+def _put_layers(
+    backbone: PreTrainedModel, config: RunConfig, batch: BatchSegments
+) -> dict[str, BankLayer]:
     """Replace the layers that a run adapts or trains; return what is there now, by name."""
     family = family_of({"model_type": backbone.config.model_type})
     existing = {name for name, _ in backbone.named_modules()}
-    places: dict[str, Place] = {}
+    places: dict[str, BankLayer] = {}
     for layer, kind in banked_layers(config).items():
-        path = first_of([family.head] if kind is BankHead else family.spellings(layer), existing)
-        places[layer] = _place(kind, backbone.get_submodule(path), config.task.lora.dropout, batch)
+        path = existing_name(
+            [family.head] if kind is BankHead else family.spellings(layer), existing
+        )
+        places[layer] = _bank_layer(
+            kind, backbone.get_submodule(path), config.task.lora.dropout, batch
+        )
         backbone.set_submodule(path, places[layer])
     return places
 
 
-def _place(kind: type[Place], layer: nn.Module, dropout: float, batch: Batch) -> Place:
+def _bank_layer(
+    kind: type[BankLayer], layer: nn.Module, dropout: float, batch: BatchSegments
+) -> BankLayer:
     if kind is BankHead:
         return BankHead(batch)
     if kind is BankBias:

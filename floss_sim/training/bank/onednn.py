@@ -30,7 +30,7 @@ def _product(x: torch.Tensor, weight_OI: torch.Tensor, bias: torch.Tensor | None
     return product[: len(x)] if one_row else product
 
 
-class _Frozen(torch.autograd.Function):
+class _FrozenProduct(torch.autograd.Function):
     """``x W + b`` of a W that does not train."""
 
     @staticmethod
@@ -65,7 +65,7 @@ class FrozenLinear(nn.Module):
         weight_OI = self.weight.t() if self._transposed else self.weight
         if x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):
             return functional.linear(x, weight_OI, self.bias)
-        product: torch.Tensor = _Frozen.apply(  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _FrozenProduct.apply(  # type: ignore[no-untyped-call]
             x, weight_OI, self.bias
         )
         return product

@@ -52,7 +52,7 @@ class ClientRows:
         room_CN = torch.empty_like(values_CN)
         return cls(model, settings, values_CN, velocity_CN, frozen_CN, room_CN)
 
-    def first(self, count: int) -> ClientRows:
+    def first_clients(self, count: int) -> ClientRows:
         """Return the first clients; they stay the same rows."""
         return replace(
             self,
@@ -80,12 +80,12 @@ class ClientRows:
         masks = [] if self.frozen is None else [self.frozen]
         return [*self.state, *masks, *self.model.frozen.values()]
 
-    def over(self, tensors: Iterator[torch.Tensor]) -> ClientRows:
+    def with_tensors(self, tensors: Iterator[torch.Tensor]) -> ClientRows:
         """Return the same clients, taking what they read from elsewhere."""
         values = next(tensors)
         velocity = None if self.velocity is None else next(tensors)
         frozen = None if self.frozen is None else next(tensors)
-        model = self.model.over({spec: next(tensors) for spec in self.model.frozen})
+        model = self.model.with_frozen({spec: next(tensors) for spec in self.model.frozen})
         return ClientRows(model, self.settings, values, velocity, frozen, torch.empty_like(values))
 
     def collect(self, gradients: Sequence[torch.Tensor]) -> None:
@@ -159,9 +159,9 @@ class Step:
         own = [tensor for rows in self.parties for tensor in rows.tensors]
         return [*own, *self.arguments.values(), self.labels, self.weights]
 
-    def over(self, tensors: Sequence[torch.Tensor]) -> Step:
+    def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Step:
         """Return the same step, taking what it reads from other tensors of the same shapes."""
         given = iter(tensors)
-        parties = [rows.over(given) for rows in self.parties]
+        parties = [rows.with_tensors(given) for rows in self.parties]
         arguments = {name: next(given) for name in self.arguments}
         return Step(self.bank, parties, self.sizes, arguments, next(given), next(given))

@@ -67,7 +67,7 @@ def top_k_updates(works: Sequence[Work], values_CN: torch.Tensor, layout: Layout
     if ranked:
         selectors = [work.ranked for work in works if work.ranked]
         masks_CN = select(own := _part(update_CN, ranked), selectors, layout)
-        found.update(zip(ranked, _sent(own, masks_CN), strict=True))
+        found.update(zip(ranked, _masked_updates(own, masks_CN), strict=True))
     return [found[i] for i in range(len(works))]
 
 
@@ -77,7 +77,7 @@ def _part(update_CN: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
     return update_CN.index_select(0, torch.tensor(rows, dtype=torch.long, device=update_CN.device))
 
 
-def _sent(update_CN: torch.Tensor, masks_CN: torch.Tensor) -> Iterator[Update]:
+def _masked_updates(update_CN: torch.Tensor, masks_CN: torch.Tensor) -> Iterator[Update]:
     """Yield each row as it is inside its mask; nothing but that is copied."""
     row, column = masks_CN.nonzero(as_tuple=True)
     values, columns = update_CN[row, column].cpu().numpy(), column.int().cpu().numpy()

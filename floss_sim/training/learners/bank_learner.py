@@ -31,11 +31,11 @@ from floss_sim.training.learners.prefetch import Prefetch
 from floss_sim.training.learners.torch_learner import TorchLearner
 from floss_sim.training.local_sgd import Work
 from floss_sim.training.side_by_side.measuring import EvaluationInput
-from floss_sim.training.side_by_side.scheduler import SideBySide
+from floss_sim.training.side_by_side.scheduler import PassScheduler
 from floss_sim.vectors.top_k import Mask, Vector
 
 # What torch, cuBLAS and cuDNN say where it is not torch's allocator that finds no memory.
-_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 _UPDATE = "update/"  # of a snapshot's tensors: what a dispatch under way has led to
 Updates = dict[int, Update]  # by sequence
 
@@ -58,7 +58,7 @@ class BankLearner(TorchLearner):
         config: RunConfig,
         model: BankModel,
         chunk: int,
-        grid: SideBySide | None = None,
+        grid: PassScheduler | None = None,
         *,
         ranks: bool | None = None,
         ahead: bool | None = None,
@@ -111,7 +111,7 @@ class BankLearner(TorchLearner):
             NonFiniteUpdateError: The loss is not finite.
         """
         if self._ahead:
-            self._ahead.rest(self._encode_one)
+            self._ahead.wait_until_idle(self._encode_one)
         return super().evaluate(version)
 
     def _update(self, dispatch: Dispatch) -> Vector:
@@ -120,7 +120,7 @@ class BankLearner(TorchLearner):
             self._compute(dispatch.sequence)
         return self._updates[dispatch.sequence].values
 
-    def _chosen(self, dispatch: Dispatch) -> Mask | None:
+    def _upload_mask(self, dispatch: Dispatch) -> Mask | None:
         return self._updates[dispatch.sequence].chosen
 
     def _compute(self, asked: int) -> None:
@@ -129,7 +129,7 @@ class BankLearner(TorchLearner):
         first = order.index(asked) // self._chunk * self._chunk
         chunk = [self._under_way[n] for n in order[first : first + self._chunk]]
         updates = self._ahead.take(chunk, self._encode_one) if self._ahead else None
-        self._updates |= self._trained(self._works(chunk)) if updates is None else updates
+        self._updates |= self._train_works(self._works(chunk)) if updates is None else updates
         for sent in chunk:
             del self._under_way[sent.sequence]
         if self._ahead:
@@ -162,29 +162,29 @@ class BankLearner(TorchLearner):
         """Return what a chunk trains, those with most batches first."""
         works = dict[int, Work]()
         for sent in sorted(chunk, key=lambda sent: id(sent.blob)):  # each message is decoded once
-            ranked = self._exchange.ranks_alone(self._tier(sent.client))
+            ranked = self._exchange.ranking_selector(self._tier(sent.client))
             works[sent.sequence] = replace(self._work(sent), ranked=ranked)
         order = sorted((sent.sequence for sent in chunk), key=lambda n: -len(works[n].batches))
         return {n: works[n] for n in order}
 
-    def _trained(self, works: Mapping[int, Work]) -> Updates:
+    def _train_works(self, works: Mapping[int, Work]) -> Updates:
         """Return the clients' updates, in smaller passes where memory ends."""
         try:
             return dict(
-                update for part in self._parts(works) for update in self._pass(part).items()
+                update for part in self._parts(works) for update in self._run_pass(part).items()
             )
         except (MemoryError, RuntimeError) as error:
-            if not _is_of_memory(error):
+            if not _is_out_of_memory(error):
                 raise
         self._halve(len(works))
-        return self._trained(works)
+        return self._train_works(works)
 
     def _parts(self, works: Mapping[int, Work]) -> Iterator[dict[int, Work]]:
         rest = iter(works.items())
         while part := dict(islice(rest, self._chunk)):
             yield part
 
-    def _pass(self, works: Mapping[int, Work]) -> Updates:
+    def _run_pass(self, works: Mapping[int, Work]) -> Updates:
         task = partial(self._passes.updates, works, self._chunk)
         return self._ahead.run(task, self._encode_one) if self._ahead else task()
 
@@ -230,7 +230,7 @@ class BankLearner(TorchLearner):
         }
 
 
-def _is_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """Return whether a device or one of its libraries, or torch on the CPU, has no memory left."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or any(said in str(error) for said in _FULL)
+    return known or any(said in str(error) for said in _OUT_OF_MEMORY)

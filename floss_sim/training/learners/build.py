@@ -13,7 +13,7 @@ from floss_sim.training.learners.sequential_learner import SequentialLearner
 from floss_sim.training.learners.torch_learner import TorchLearner
 from floss_sim.training.malloc import keep_freed_memory
 from floss_sim.training.models.flat_model import build_flat_model
-from floss_sim.training.side_by_side.scheduler import SideBySide
+from floss_sim.training.side_by_side.scheduler import PassScheduler
 
 
 def build_learner(
@@ -21,7 +21,7 @@ def build_learner(
     choice: LearnerChoice,
     device: str,
     threads: int,
-    grid: SideBySide | None = None,
+    grid: PassScheduler | None = None,
 ) -> TorchLearner:
     """Load the backbone and the data, and return a learner at version 0.
 

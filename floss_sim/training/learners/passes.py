@@ -12,7 +12,7 @@ from floss_sim.training.bank.batched_sgd import Party, train_together
 from floss_sim.training.bank.model import BankModel
 from floss_sim.training.bank.updates import Update, full_updates, top_k_updates
 from floss_sim.training.local_sgd import Work
-from floss_sim.training.side_by_side.scheduler import SideBySide
+from floss_sim.training.side_by_side.scheduler import PassScheduler
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Passes:
     y: torch.Tensor
     settings: ClientSection
     ranks: bool
-    grid: SideBySide | None
+    grid: PassScheduler | None
 
     def updates(self, works: Mapping[int, Work], chunk: int) -> dict[int, Update]:
         """Return updates by the numbers of the works.

@@ -23,12 +23,12 @@ from floss_sim.protocol import Dispatch
 
 _THREAD = "floss-sim-pass"
 _PATIENCE = 3  # so many more guesses may have been thrown away than used
-Result = TypeVar("Result")
-Task = Callable[[], Result]
-Meanwhile = Callable[[], bool]  # does a bit of other work; returns whether there was any
+PassResult = TypeVar("PassResult")
+Computation = Callable[[], PassResult]
+HostWork = Callable[[], bool]  # does a bit of other work; returns whether there was any
 
 
-class Prefetch(Generic[Result]):
+class Prefetch(Generic[PassResult]):
     """One thread that computes passes, one at a time; it ends when nobody holds this any longer.
 
     What is to be computed holds no learner, which a thread would keep alive.
@@ -36,12 +36,16 @@ class Prefetch(Generic[Result]):
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, _THREAD)
-        self._guess: tuple[Sequence[Dispatch], Future[Result]] | None = None
-        self._last: Future[Result] | None = None
+        # Started now: Ctrl-C while an executor starts its thread makes it start a second one later.
+        self._thread.submit(int).result()
+        self._guess: tuple[Sequence[Dispatch], Future[PassResult]] | None = None
+        self._last: Future[PassResult] | None = None
         self._patience = _PATIENCE
         weakref.finalize(self, _end, self._thread)
 
-    def begin(self, chunk: Sequence[Dispatch], prepare: Callable[[], Task[Result]]) -> None:
+    def begin(
+        self, chunk: Sequence[Dispatch], prepare: Callable[[], Computation[PassResult]]
+    ) -> None:
         """Begin the pass of a chunk, unless it is begun already or guesses have not paid.
 
         Args:
@@ -54,23 +58,23 @@ class Prefetch(Generic[Result]):
         if self._patience > 0:
             self._guess = chunk, self._submit(prepare())
 
-    def take(self, chunk: Sequence[Dispatch], meanwhile: Meanwhile) -> Result | None:
+    def take(self, chunk: Sequence[Dispatch], meanwhile: HostWork) -> PassResult | None:
         """Return what a chunk has led to; None where it was not begun, or has failed."""
         if self._guess is None or self._guess[0] != chunk:
             return None
         future = self._guess[1]
-        self.rest(meanwhile)
+        self.wait_until_idle(meanwhile)
         if future.exception():
             self.drop()
             return None
         self._guess, self._patience = None, self._patience + 1
         return future.result()
 
-    def run(self, task: Task[Result], meanwhile: Meanwhile) -> Result:
+    def run(self, task: Computation[PassResult], meanwhile: HostWork) -> PassResult:
         """Return what a pass leads to that was not begun; its errors are raised here."""
         future = self._submit(task)
         try:
-            self.rest(meanwhile)
+            self.wait_until_idle(meanwhile)
             return future.result()
         finally:
             del future  # an error would hold it, and it the error, with all that the pass held
@@ -80,7 +84,7 @@ class Prefetch(Generic[Result]):
         if self._guess:
             self._guess, self._patience = None, self._patience - 1
 
-    def rest(self, meanwhile: Meanwhile) -> None:
+    def wait_until_idle(self, meanwhile: HostWork) -> None:
         """Do other work until no pass is under way, and wait where there is none."""
         if self._last is None:
             return
@@ -89,7 +93,7 @@ class Prefetch(Generic[Result]):
         wait([self._last])
         self._last = None
 
-    def _submit(self, task: Task[Result]) -> Future[Result]:
+    def _submit(self, task: Computation[PassResult]) -> Future[PassResult]:
         self._last = self._thread.submit(task)
         return self._last
 

@@ -23,8 +23,8 @@ from floss_sim.protocol import (
 )
 from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.device_data import on_device
-from floss_sim.training.evaluation import Measured, measure
+from floss_sim.training.device_data import device_tensors
+from floss_sim.training.evaluation import EvaluableModel, measure
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.server_optimizer import ServerOptimizer
 from floss_sim.vectors.top_k import Mask, Vector
@@ -44,7 +44,7 @@ class TorchLearner(ABC):
         diagnose: Whether evaluation measures dense P, too.
     """
 
-    def __init__(self, config: RunConfig, model: Measured, kind: str) -> None:
+    def __init__(self, config: RunConfig, model: EvaluableModel, kind: str) -> None:
         self.config = config
         self.identity = LearnerIdentity(kind, model.device.type, torch.get_num_threads())
         self.diagnose = True
@@ -52,9 +52,9 @@ class TorchLearner(ABC):
         self.method = config.method
         self._exchange = Exchange(self.method, self.layout, config.seed)
         self._measured = model
-        self._split = on_device(config.task.content.train, model.device)
-        self._validation = on_device(config.task.content.validation, model.device)
-        self._server = ServerOptimizer(self.layout.initial(config.seed), config.server)
+        self._split = device_tensors(config.task.content.train, model.device)
+        self._validation = device_tensors(config.task.content.validation, model.device)
+        self._server = ServerOptimizer(self.layout.initial_vector(config.seed), config.server)
         self._history = MaskHistory(self.layout.entries)
         self._ledger = MaskLedger(config.fleet.clients)
         self._version = 0
@@ -72,9 +72,9 @@ class TorchLearner(ABC):
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the newest version under the client's download mask, encoded."""
         tier = self._tier(client)
-        held = self._ledger.held(client) if self.method.mask_ledger else 0
-        known_N = self._exchange.known(self._history, tier, self._version, held)
-        blob = self._encoded(tier, held, known_N, self._held_mask(tier, held))
+        held = self._ledger.held_version(client) if self.method.mask_ledger else 0
+        known_N = self._exchange.known_download_mask(self._history, tier, self._version, held)
+        blob = self._download(tier, held, known_N, self._held_mask(tier, held))
         entries = sent_entries(blob)
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
 
@@ -82,19 +82,19 @@ class TorchLearner(ABC):
         """Return the mask that a download may be written beside, as server and client hold it."""
         return self._ledger.mask(tier, held, self.layout.entries)
 
-    def _encoded(
+    def _download(
         self, tier: int, held: int, known_N: Mask | None, held_N: Mask | None = None
     ) -> bytes:
         """Return the newest version's download, encoded once for all who hold the same mask."""
         key = tier, None if known_N is None and held_N is None else held
         if key not in self._blobs:
-            vector_N, mask_N = self._server.vector(), self._mask(tier)
+            vector_N, mask_N = self._server.vector(), self._download_mask(tier)
             self._blobs[key] = self._exchange.download(
                 vector_N, mask_N, tier, self._version, known_N, held_N
             )
         return self._blobs[key]
 
-    def _mask(self, tier: int) -> Mask:
+    def _download_mask(self, tier: int) -> Mask:
         if tier not in self._masks:
             vector_N = self._server.vector()
             self._masks[tier] = self._exchange.download_mask(
@@ -109,7 +109,7 @@ class TorchLearner(ABC):
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
-        trained_N = self._received(dispatch)[1]
+        trained_N = self._download_content(dispatch)[1]
         update_N = self._update(dispatch)
         if not np.isfinite(update_N).all():
             raise NonFiniteUpdateError(
@@ -117,7 +117,7 @@ class TorchLearner(ABC):
                 f"(round {dispatch.version + 1}) is not finite; lower the learning rates"
             )
         reply = self._exchange.upload(
-            update_N, tier, client, sequence, trained_N, client_state, self._chosen(dispatch)
+            update_N, tier, client, sequence, trained_N, client_state, self._upload_mask(dispatch)
         )
         examples = self.config.client.epochs * len(self.config.clients[client])
         return Upload(
@@ -125,7 +125,7 @@ class TorchLearner(ABC):
             reply.blob, reply.state, reply.lost_state,
         )  # fmt: skip
 
-    def _received(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
+    def _download_content(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
         """Return what a client decodes, and the mask that trains (None: all).
 
         Clients that are sent the same message one after another have it decoded once.
@@ -136,23 +136,27 @@ class TorchLearner(ABC):
 
     def _decode(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
         tier = self._tier(dispatch.client)
-        known_N = self._exchange.known(self._history, tier, dispatch.version, dispatch.held)
+        known_N = self._exchange.known_download_mask(
+            self._history, tier, dispatch.version, dispatch.held
+        )
         held_N = self._held_mask(tier, dispatch.held)
-        return self._exchange.received(dispatch.blob, tier, dispatch.version, known_N, held_N)
+        return self._exchange.decode_download(
+            dispatch.blob, tier, dispatch.version, known_N, held_N
+        )
 
     @abstractmethod
     def _update(self, dispatch: Dispatch) -> Vector:
         """Return what local training took off the values that a client decoded."""
 
-    def _chosen(self, dispatch: Dispatch) -> Mask | None:
+    def _upload_mask(self, dispatch: Dispatch) -> Mask | None:
         """Return the mask of a client's upload where it came with the update."""
         return None
 
     def _work(self, dispatch: Dispatch) -> Work:
         """Return what a dispatch asks its client to train."""
-        config, (offsets_N, trained_N) = self.config, self._received(dispatch)
+        config, (offsets_N, trained_N) = self.config, self._download_content(dispatch)
         return work_of(
-            self._start(offsets_N),
+            self._start_values(offsets_N),
             trained_N,
             config.clients[dispatch.client],
             self._split[0],
@@ -162,7 +166,7 @@ class TorchLearner(ABC):
             ("client", dispatch.client, "dispatch", dispatch.sequence),
         )
 
-    def _start(self, offsets_N: Vector) -> Vector:
+    def _start_values(self, offsets_N: Vector) -> Vector:
         """Return the values that offsets stand for: one array for clients that share a message."""
         if offsets_N is not self._started[0]:
             self._started = offsets_N, self._measured.base + offsets_N
@@ -196,10 +200,14 @@ class TorchLearner(ABC):
         covered_N = np.zeros(self.layout.entries if covering else 0)
         for arrival in arrivals:
             upload, weight = arrival.upload, arrival.weight
-            trained_N = self._received(arrival.dispatch)[1] if self.method.masked else None
+            trained_N = (
+                self._download_content(arrival.dispatch)[1] if self.method.is_masked else None
+            )
             tier = self._tier(upload.client)
-            known_N = self._exchange.expected(tier, upload.client, upload.sequence, trained_N)
-            gradient_N += np.float32(weight) * self._exchange.update(upload.blob, known_N)
+            known_N = self._exchange.known_upload_mask(
+                tier, upload.client, upload.sequence, trained_N
+            )
+            gradient_N += np.float32(weight) * self._exchange.decode_upload(upload.blob, known_N)
             if covering:  # by shares: what is stale weighs less in the mean, too
                 share = weight / staleness_weight(arrival.staleness)
                 covered_N += share if trained_N is None else share * trained_N
@@ -215,7 +223,7 @@ class TorchLearner(ABC):
         if not self.method.mask_ledger:
             return
         if not self.method.persistent and dispatch.version:
-            offsets_N, trained_N = self._received(dispatch)
+            offsets_N, trained_N = self._download_content(dispatch)
             mask_N = offsets_N != 0 if trained_N is None else trained_N
             self._ledger.keep(tier, dispatch.version, mask_N)
         self._ledger.confirm(dispatch.client, dispatch.version)
@@ -251,7 +259,7 @@ class TorchLearner(ABC):
 
     def model(self) -> bytes:
         """Return P * M, what a client of the widest tier that knows no mask would download."""
-        return self._encoded(self.method.widest(self.layout), 0, None)
+        return self._download(self.method.widest_tier(self.layout), 0, None)
 
     def snapshot(self) -> Snapshot:
         """Return P, the optimiser's moments, the masks' history and the version."""

@@ -44,7 +44,7 @@ class Share:
     tokens: int | None = None
 
 
-class Draws:
+class DropoutStreams:
     """What all dropouts of one model draw from; who trains says whose examples are in a batch."""
 
     def __init__(self, device: torch.device) -> None:
@@ -54,7 +54,7 @@ class Draws:
         self._whole = 1
 
     @contextmanager
-    def first_of(self, tokens: int) -> Iterator[None]:
+    def draw_for(self, tokens: int) -> Iterator[None]:
         """Draw for so many tokens meanwhile, also where activations hold the first alone."""
         self._whole = tokens
         try:
@@ -62,17 +62,17 @@ class Draws:
         finally:
             self._whole = 1
 
-    def share(self, shares: Sequence[Share]) -> None:
+    def set_shares(self, shares: Sequence[Share]) -> None:
         """Take the clients of the next batch, in the order of its examples."""
         self._shares = shares
 
-    def kept(
+    def factors(
         self, like: torch.Tensor, rate: float, site: int, tokens: Sequence[int]
     ) -> torch.Tensor:
         """Return what to multiply activations by: 0 where they drop, else 1 / (1 - rate).
 
         Args:
-            like: The activations; dimension 0 is E. Inside :meth:`first_of` a first token that is
+            like: The activations; dimension 0 is E. Inside :meth:`draw_for` a first token that is
                 alone gets what it gets among all.
             rate: The chance to drop.
             site: Number of the site.
@@ -104,7 +104,7 @@ class Draws:
 class StreamDropout(nn.Dropout):
     """``nn.Dropout`` over (E, ...) or (E, T, width) that draws from the clients' streams."""
 
-    def __init__(self, rate: float, draws: Draws, site: int) -> None:
+    def __init__(self, rate: float, draws: DropoutStreams, site: int) -> None:
         super().__init__(rate)
         self._draws = draws
         self._site = site
@@ -114,10 +114,10 @@ class StreamDropout(nn.Dropout):
         if not self.training:
             return x
         tokens = (1,) if x.dim() > 2 else ()
-        return x * self._draws.kept(x.detach(), self.p, self._site, tokens)
+        return x * self._draws.factors(x.detach(), self.p, self._site, tokens)
 
 
-def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: Draws) -> None:
+def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: DropoutStreams) -> None:
     """Let every dropout of a model draw from the clients' streams.
 
     Args:
@@ -178,5 +178,5 @@ def attention(
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
     draws, site = getattr(module, _SITE)
-    weights = weights * draws.kept(weights.detach(), dropout, site, (2, 3))
+    weights = weights * draws.factors(weights.detach(), dropout, site, (2, 3))
     return (weights @ value).transpose(1, 2).contiguous(), weights

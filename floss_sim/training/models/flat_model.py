@@ -6,17 +6,12 @@ import torch
 from torch import nn
 
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.models.dropout import Draws, use_stream_dropout
+from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
-from floss_sim.training.models.parameter_names import Model, bound
+from floss_sim.training.models.parameter_names import TransformersModel, tensor_parameters
 from floss_sim.training.models.peft_adapters import with_adapters
-from floss_sim.vectors.layout import (
-    PRETRAINED,
-    Layout,
-    TensorSpec,
-    initial_values,
-)
+from floss_sim.vectors.layout import PRETRAINED_KINDS, Layout, TensorSpec, initial_values
 from floss_sim.vectors.top_k import Vector
 
 
@@ -46,10 +41,10 @@ class FlatModel:
 
     def __init__(
         self,
-        model: Model,
+        model: TransformersModel,
         layout: Layout,
         inputs: Reader,
-        draws: Draws,
+        draws: DropoutStreams,
         device: torch.device,
         *,
         bf16: bool = False,
@@ -62,14 +57,14 @@ class FlatModel:
         self.flat.grad = torch.zeros_like(self.flat)
         self._bf16 = bf16
         model.requires_grad_(False)
-        for tensor, parameter in bound(layout.tensors, model).items():
+        for tensor, parameter in tensor_parameters(layout.tensors, model).items():
             self._bind(tensor, parameter)
         self.base = self.vector()
 
     def _bind(self, tensor: TensorSpec, parameter: nn.Parameter) -> None:
         where = self.layout.slices[tensor.name]
         view = self.flat.data[where].view(tensor.shape)
-        if tensor.kind in PRETRAINED:
+        if tensor.kind in PRETRAINED_KINDS:
             view.copy_(parameter.data)
         parameter.data = view
         parameter.grad = self.flat.grad[where].view(tensor.shape)  # type: ignore[index]
@@ -121,10 +116,10 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
     backbone = load_backbone(config.task)
     inputs = reader(config.task, backbone.config)
     model = with_adapters(backbone, layout, config.task, config.rank)
-    for tensor, parameter in bound(layout.frozen, model).items():
+    for tensor, parameter in tensor_parameters(layout.frozen, model).items():
         values = initial_values(tensor, config.seed)
         parameter.data.copy_(torch.from_numpy(values).view(tensor.shape))
-    draws = Draws(device)
+    draws = DropoutStreams(device)
     use_stream_dropout(model, backbone, draws)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)

@@ -20,7 +20,7 @@ from floss_sim.families import IMAGES, NEXT_TOKEN
 from floss_sim.tasks import Task
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
-NOTHING = -100  # a label that torch's cross-entropy passes over, and its gradient with it
+IGNORED_LABEL = -100  # a label that torch's cross-entropy passes over, and its gradient with it
 
 
 class Reader(Protocol):
@@ -58,12 +58,12 @@ class Reader(Protocol):
     def length(self, x: torch.Tensor) -> int:
         """Return how many tokens of a batch are read; 0 where all batches have equally many."""
 
-    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+    def has_targets(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return whether a batch of a split has any target."""
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageReader:
     """Images (E, C, H, W): float32 as they are; uint8 from 0 to 1, then normalised.
 
     Either is resized (bilinear, with antialiasing) where its size is another than ``size``.
@@ -85,8 +85,8 @@ class Images:
             )
         if pixels.shape[1:] != self.expected:
             raise TaskError(
-                f"images are {_times(pixels.shape[1:])} where the backbone reads "
-                f"{_times(self.expected)} (channels x height x width); "
+                f"images are {_shape_text(pixels.shape[1:])} where the backbone reads "
+                f"{_shape_text(self.expected)} (channels x height x width); "
                 f"preprocess.image_size can resize them"
             )
         if whole and self.mean is not None:
@@ -115,17 +115,17 @@ class Images:
         """Return 0: all images have equally many patches."""
         return 0
 
-    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+    def has_targets(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return True: every image has a class."""
         return True
 
 
-def _times(shape: Sequence[int]) -> str:
+def _shape_text(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
 @dataclass(frozen=True)
-class Texts:
+class TextReader:
     """Tokens (E, T), int32, padded at the right with -1; classified as a whole.
 
     GPT-2 and Llama classify at the last token that is not the padding token. Where a config has
@@ -139,7 +139,7 @@ class Texts:
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask``, cut to the longest text of the batch."""
-        length = _longest(x)
+        length = _longest_length(x)
         tokens = x[:, :length].long()
         if length > self.positions:
             raise TaskError(
@@ -168,23 +168,23 @@ class Texts:
 
     def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
         """Return the tokens of each client's longest text."""
-        return [_longest(x) for x in clients]
+        return [_longest_length(x) for x in clients]
 
     def length(self, x: torch.Tensor) -> int:
         """Return the tokens of the longest text."""
-        return _longest(x)
+        return _longest_length(x)
 
-    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+    def has_targets(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return True: every text has a class."""
         return True
 
 
-def _longest(x: torch.Tensor) -> int:
+def _longest_length(x: torch.Tensor) -> int:
     return max(1, int((x >= 0).sum(dim=1).max()))
 
 
 @dataclass(frozen=True)
-class NextTokens(Texts):
+class NextTokenReader(TextReader):
     """The same tokens; at each one the next is to be predicted, padding left out."""
 
     rows: int = 16  # logits are as wide as the vocabulary
@@ -197,20 +197,20 @@ class NextTokens(Texts):
 
     def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
         """Return the token that follows each one, text after text."""
-        following = functional.pad(x[:, 1:tokens].long(), (0, 1), value=NOTHING)
-        return following.masked_fill(following < 0, NOTHING).flatten()
+        following = functional.pad(x[:, 1:tokens].long(), (0, 1), value=IGNORED_LABEL)
+        return following.masked_fill(following < 0, IGNORED_LABEL).flatten()
 
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
         """Return the number of tokens that follow another."""
         counts = [(x[:, 1:] >= 0).sum() for x in clients]
         return torch.stack(counts).tolist()
 
-    def teaches(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
+    def has_targets(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
         """Return whether any text has two tokens."""
         return bool((x[:, 1:2][torch.from_numpy(batch).to(x.device)] >= 0).any())
 
 
-def without_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def drop_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return a model's arguments without a mask that masks nothing.
 
     The model library does without it, too, but only where it may look: not while it is recorded.
@@ -228,6 +228,6 @@ def reader(task: Task, backbone: PretrainedConfig) -> Reader:
         side = backbone.image_size
         height, width = (side, side) if isinstance(side, int) else side
         expected = (backbone.num_channels, height, width)
-        return Images(chosen.image_size, chosen.mean, chosen.std, expected)
+        return ImageReader(chosen.image_size, chosen.mean, chosen.std, expected)
     sizes = backbone.pad_token_id, backbone.vocab_size, backbone.max_position_embeddings
-    return NextTokens(*sizes) if task.kind == NEXT_TOKEN else Texts(*sizes)
+    return NextTokenReader(*sizes) if task.kind == NEXT_TOKEN else TextReader(*sizes)

@@ -19,7 +19,7 @@ from floss_sim.errors import TaskError
 from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS, family_of
 from floss_sim.tasks import Task
 
-_AUTO = {
+_AUTO_CLASSES = {
     IMAGES: AutoModelForImageClassification,
     TEXTS: AutoModelForSequenceClassification,
     NEXT_TOKEN: AutoModelForCausalLM,
@@ -40,8 +40,8 @@ def load_backbone(task: Task) -> PreTrainedModel:
     """
     head = {"num_labels": task.labels} if task.labels else {}
     try:
-        with _quiet():
-            model, report = _AUTO[task.kind].from_pretrained(
+        with _silence_transformers():
+            model, report = _AUTO_CLASSES[task.kind].from_pretrained(
                 task.backbone_path,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # an old head of other classes gives way
@@ -56,22 +56,22 @@ def load_backbone(task: Task) -> PreTrainedModel:
     new = f"{family_of(task.backbone_config).head}." if task.labels else None
     lacking = sorted(n for n in report["missing_keys"] if not new or not n.startswith(new))
     if lacking:
-        raise _refusal(task, f"it has no tensor {lacking[0]!r}{_and_more(lacking)}")
+        raise _refusal(task, f"it has no tensor {lacking[0]!r}{_more_suffix(lacking)}")
     resized = sorted(m for m in report["mismatched_keys"] if not new or not m[0].startswith(new))
     if resized:
         name, found, expected = resized[0]
         shapes = f"has shape {tuple(found)}, not {tuple(expected)}"
-        raise _refusal(task, f"its tensor {name!r} {shapes}{_and_more(resized)}")
+        raise _refusal(task, f"its tensor {name!r} {shapes}{_more_suffix(resized)}")
     for name, parameter in model.named_parameters():
         if not (new and name.startswith(new)) and not torch.isfinite(parameter).all():
             raise _refusal(task, f"its tensor {name!r} holds NaN or infinity")
     if task.kind != IMAGES:
-        model.config.pad_token_id = _padding(model.config)
+        model.config.pad_token_id = _padding_token(model.config)
     return model.eval()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_transformers() -> Iterator[None]:
     """Silence the model library: a new head is what we ask for."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -86,11 +86,11 @@ def _refusal(task: Task, reason: str) -> TaskError:
     return TaskError(f"task {task.name!r}: cannot load backbone {task.backbone_path}: {reason}")
 
 
-def _and_more(names: list[object]) -> str:
+def _more_suffix(names: list[object]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def _padding(config: PretrainedConfig) -> int:
+def _padding_token(config: PretrainedConfig) -> int:
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     known = [config.pad_token_id, *ends]
     return next((t for t in known if t is not None and 0 <= t < config.vocab_size), 0)

@@ -21,10 +21,10 @@ from floss_sim.vectors.layout import (
     TensorSpec,
 )
 
-Model: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEFT's model around it
+TransformersModel: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEFT's model around it
 
 
-def parameter_names(layout: Layout, model: Model) -> dict[str, str]:
+def parameter_names(layout: Layout, model: TransformersModel) -> dict[str, str]:
     """Return the model's parameter name of each tensor of a layout, frozen ones included.
 
     Args:
@@ -37,12 +37,14 @@ def parameter_names(layout: Layout, model: Model) -> dict[str, str]:
     family = family_of({"model_type": model.config.model_type})
     existing = {name for name, _ in model.named_parameters()}
     return {
-        tensor.name: first_of(_names(tensor, family), existing)
+        tensor.name: existing_name(_names(tensor, family), existing)
         for tensor in (*layout.tensors, *layout.frozen)
     }
 
 
-def bound(tensors: Sequence[TensorSpec], model: Model) -> dict[TensorSpec, nn.Parameter]:
+def tensor_parameters(
+    tensors: Sequence[TensorSpec], model: TransformersModel
+) -> dict[TensorSpec, nn.Parameter]:
     """Return the model's parameter of each tensor, in order.
 
     Raises:
@@ -76,7 +78,7 @@ def _names(tensor: TensorSpec, family: Family) -> list[str]:
     return [f"{path}.{last}" for path in family.spellings(module)]
 
 
-def first_of(names: Sequence[str], existing: Container[str]) -> str:
+def existing_name(names: Sequence[str], existing: Container[str]) -> str:
     """Return the first of a parameter's or module's names that exists in the model.
 
     Raises:

@@ -9,11 +9,13 @@ from transformers import PreTrainedModel
 
 from floss_sim.families import family_of
 from floss_sim.tasks import Task
-from floss_sim.training.models.parameter_names import Model, first_of
+from floss_sim.training.models.parameter_names import TransformersModel, existing_name
 from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
 
 
-def with_adapters(backbone: PreTrainedModel, layout: Layout, task: Task, rank: int) -> Model:
+def with_adapters(
+    backbone: PreTrainedModel, layout: Layout, task: Task, rank: int
+) -> TransformersModel:
     """Return PEFT's model around a backbone, or the backbone if the layout has no adapters."""
     adapted = {
         tensor.name.rpartition(".")[0]
@@ -33,7 +35,7 @@ def with_adapters(backbone: PreTrainedModel, layout: Layout, task: Task, rank: i
                 lora_alpha=task.lora.alpha,
                 lora_dropout=task.lora.dropout,
                 target_modules=sorted(
-                    first_of(family.spellings(name), modules) for name in adapted
+                    existing_name(family.spellings(name), modules) for name in adapted
                 ),
                 modules_to_save=[family.head] if task.labels else None,
                 fan_in_fan_out=family.transposed,

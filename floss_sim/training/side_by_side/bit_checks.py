@@ -37,12 +37,12 @@ from typing import Any
 from floss_sim.training.bank.model import Bank
 from floss_sim.training.bank.onednn import FrozenLinear
 from floss_sim.training.side_by_side.limits import DeviceLimits
-from floss_sim.training.side_by_side.pass_jobs import Job, Shape
+from floss_sim.training.side_by_side.pass_jobs import Job, PassShape
 
-_VECTORS = 32  # entries of float32 that torch takes at once, AVX-512 twice
+_VECTOR_ENTRIES = 32  # entries of float32 that torch takes at once, AVX-512 twice
 _PROOFS = 3  # of a bank with a reason, of a shape in bf16; of a shape in float32 one will do
 _CREDIT = 3  # proofs that nothing has paid for
-_CHECKED = 100  # of a bank's shared passes every so many is computed both ways again
+_RECHECK_INTERVAL = 100  # of a bank's shared passes every so many is computed both ways again
 _ALONE, _BOTH, _TOGETHER = range(3)
 Pass = Sequence[Job[Any]]
 Key = tuple[Bank, type[Job[Any]], bytes]
@@ -74,7 +74,7 @@ class BitChecks:
         """
         self._shape(job)
 
-    def _shape(self, job: Job[Any]) -> Shape:
+    def _shape(self, job: Job[Any]) -> PassShape:
         return job.shape if self._limits.checks_by_shape else ()
 
     def passes(self, waiting: Iterable[Job[Any]]) -> Iterator[Pass]:
@@ -85,21 +85,23 @@ class BitChecks:
         for jobs in groups.values():
             jobs.sort(key=self._shape)
             most = self._most.get(jobs[0].bank, self._limits.max_clients)
-            for part in _filled([job.clients for job in jobs], min(most, *(j.chunk for j in jobs))):
+            for part in _pass_slices(
+                [job.clients for job in jobs], min(most, *(j.chunk for j in jobs))
+            ):
                 yield jobs[part]
 
     def results(self, jobs: Pass) -> list[Any]:
         """Return what comes of the jobs of a pass; of each that fails its error."""
         key = self._key(jobs)
         way = self._way(jobs, key)
-        together, failed = ([], "") if way == _ALONE else _together(jobs)
+        together, failed = ([], "") if way == _ALONE else _pass_results(jobs)
         if together and way == _TOGETHER:
             return together
-        alone = [_alone(job) for job in jobs]
+        alone = [_single_result(job) for job in jobs]
         if failed and not any(isinstance(result, Exception) for result in alone):
             self._narrow(jobs, failed)
         elif together:
-            self._judge(key, all(map(_same, jobs, together, alone)))
+            self._judge(key, all(map(_has_same_bits, jobs, together, alone)))
         return alone
 
     def _key(self, jobs: Pass) -> Key:
@@ -117,7 +119,7 @@ class BitChecks:
             return _ALONE
         if self._is_proved(key):
             self._shared[bank] += 1
-            return _TOGETHER if self._shared[bank] % _CHECKED else _BOTH
+            return _TOGETHER if self._shared[bank] % _RECHECK_INTERVAL else _BOTH
         first, paid = key not in self._seen, self._spent[bank] < self._shared[bank] + _CREDIT
         self._seen.add(key)
         if first and not paid:
@@ -139,13 +141,19 @@ class BitChecks:
         if same:
             self._proofs[key] += 1
         elif self._is_proved(key):
-            self._part(key[0], key[0], "runs side by side shift each other's last bits after all")
+            self._forbid_sharing(
+                key[0], key[0], "runs side by side shift each other's last bits after all"
+            )
         elif self._limits.checks_by_shape:
-            self._part(key, key[0], "some runs side by side shift each other's last bits here")
+            self._forbid_sharing(
+                key, key[0], "some runs side by side shift each other's last bits here"
+            )
         else:
-            self._part(key[0], key[0], "runs side by side shift each other's last bits here")
+            self._forbid_sharing(
+                key[0], key[0], "runs side by side shift each other's last bits here"
+            )
 
-    def _part(self, what: Key | Bank, bank: Bank, why: str) -> None:
+    def _forbid_sharing(self, what: Key | Bank, bank: Bank, why: str) -> None:
         self._parted.add(what)
         if (bank, why) not in self._warned:  # once
             warnings.warn(f"{why}: they train one by one", RuntimeWarning, stacklevel=2)
@@ -164,31 +172,31 @@ class BitChecks:
 def _is_exact(bank: Bank) -> bool:
     """Return whether there is a reason why a party's bits do not depend on its neighbours."""
     layers = [m for m in bank.model.modules() if isinstance(m, FrozenLinear)]  # on a CPU alone
-    whole = all(size % _VECTORS == 0 for layer in layers for size in layer.weight.shape)
+    whole = all(size % _VECTOR_ENTRIES == 0 for layer in layers for size in layer.weight.shape)
     return not bank.bf16 and bool(layers) and whole
 
 
-def _together(jobs: Pass) -> tuple[list[Any], str]:
+def _pass_results(jobs: Pass) -> tuple[list[Any], str]:
     """Return what comes of a pass, or else why it failed: the error itself would keep memory."""
     try:
-        return jobs[0].together(jobs), ""
+        return jobs[0].compute_pass(jobs), ""
     except Exception as error:  # whose fault it is each finds out alone
         return [], str(error) or type(error).__name__
 
 
-def _alone(job: Job[Any]) -> Any:
+def _single_result(job: Job[Any]) -> Any:
     try:
-        return job.together([job])[0]
+        return job.compute_pass([job])[0]
     except Exception as error:
         return error
 
 
-def _same(job: Job[Any], one: Any, other: Any) -> bool:
+def _has_same_bits(job: Job[Any], one: Any, other: Any) -> bool:
     failed = isinstance(one, Exception) or isinstance(other, Exception)
     return not failed and job.bits(one) == job.bits(other)
 
 
-def _filled(sizes: Sequence[int], most: int) -> Iterator[slice]:
+def _pass_slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
     """Yield neighbours that add up to so much at most; what is more alone stands alone."""
     first = total = 0
     for index, size in enumerate(sizes):

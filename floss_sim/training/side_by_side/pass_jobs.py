@@ -26,8 +26,8 @@ from floss_sim.training.side_by_side.measuring import (
 )
 from floss_sim.vectors.top_k import Vector
 
-Values = list[Vector]
-Shape = tuple[Any, ...]
+ClientVectors = list[Vector]
+PassShape = tuple[Any, ...]
 Result = TypeVar("Result")
 
 
@@ -58,12 +58,12 @@ class Job(ABC, Generic[Result]):
 
     @property
     @abstractmethod
-    def shape(self) -> Shape:
+    def shape(self) -> PassShape:
         """Its part of a pass' shape; those of one kind can be sorted."""
 
     @staticmethod
     @abstractmethod
-    def together(jobs: Sequence[Any]) -> list[Result]:
+    def compute_pass(jobs: Sequence[Any]) -> list[Result]:
         """Return what comes of jobs of this kind, computed in one pass.
 
         Raises:
@@ -77,7 +77,7 @@ class Job(ABC, Generic[Result]):
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingJob(Job[Values]):
+class TrainingJob(Job[ClientVectors]):
     """A party to be trained."""
 
     party: Party
@@ -93,7 +93,7 @@ class TrainingJob(Job[Values]):
         return len(self.party.works)
 
     @cached_property
-    def shape(self) -> Shape:
+    def shape(self) -> PassShape:
         """The rows of each client in each step, the tokens of each step, and the layout."""
         batches = [work.batches for work in self.party.works]
         rows = tuple(tuple(map(len, own)) for own in batches)
@@ -115,12 +115,12 @@ class TrainingJob(Job[Values]):
         )
 
     @staticmethod
-    def together(jobs: Sequence[TrainingJob]) -> list[Values]:
+    def compute_pass(jobs: Sequence[TrainingJob]) -> list[ClientVectors]:
         """Return the values of each party's clients."""
         return train_side_by_side([job.party for job in jobs])
 
     @staticmethod
-    def bits(result: Values) -> bytes:
+    def bits(result: ClientVectors) -> bytes:
         """Return the values' bytes."""
         return b"".join(values_N.tobytes() for values_N in result)
 
@@ -153,7 +153,7 @@ class EvaluationJob(Job[SideBySideMetrics]):
         return type(self), self._batches
 
     @cached_property
-    def shape(self) -> Shape:
+    def shape(self) -> PassShape:
         """The examples and tokens of each batch, and the layout."""
         return self._batches, self.question.model.layout.digest
 
@@ -164,7 +164,7 @@ class EvaluationJob(Job[SideBySideMetrics]):
         return tuple((len(x), length(x)) for x, _ in self.question.batches())
 
     @staticmethod
-    def together(jobs: Sequence[EvaluationJob]) -> list[SideBySideMetrics]:
+    def compute_pass(jobs: Sequence[EvaluationJob]) -> list[SideBySideMetrics]:
         """Return what each question reads."""
         return measure_side_by_side([job.question for job in jobs])
 

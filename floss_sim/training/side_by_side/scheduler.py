@@ -43,21 +43,21 @@ from floss_sim.training.side_by_side.bit_checks import BitChecks
 from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
 from floss_sim.training.side_by_side.measuring import EvaluationInput
 from floss_sim.training.side_by_side.pass_jobs import (
+    ClientVectors,
     EvaluationJob,
     Job,
     Result,
     TrainingJob,
-    Values,
 )
 
 
 @cache
-def side_by_side_on(device: str) -> SideBySide:
+def device_scheduler(device: str) -> PassScheduler:
     """Return the grid of this process on a device."""
-    return SideBySide(torch.device(device))
+    return PassScheduler(torch.device(device))
 
 
-class SideBySide:
+class PassScheduler:
     """The runs of a process that train side by side on a device.
 
     Args:
@@ -79,20 +79,20 @@ class SideBySide:
         self._seen_s = time.monotonic()
 
     @contextmanager
-    def member(self) -> Iterator[None]:
+    def membership(self) -> Iterator[None]:
         """Take part with a run, and have the turn, which it lends to others while it waits.
 
         What a run waits for besides, such as the lock of its folder, it waits for outside.
         """
-        self._count(1)
+        self._add_members(1)
         try:
             with self._turn:
                 yield
         finally:
-            self._count(-1)
-            self._go_on()
+            self._add_members(-1)
+            self._run_passes()
 
-    def _count(self, more: int) -> None:
+    def _add_members(self, more: int) -> None:
         with self._news:
             self._tick()
             self._members += more
@@ -125,7 +125,7 @@ class SideBySide:
             self._banks[key] = build_bank(config, self._device)
         return self._banks[key]
 
-    def train(self, party: Party, chunk: int) -> Values:
+    def train(self, party: Party, chunk: int) -> ClientVectors:
         """Return a party's values, trained together with the parties of the other runs.
 
         Args:
@@ -163,7 +163,7 @@ class SideBySide:
             self._sharing.prepare(job)  # may wait for the device; its errors are the run's own
             with self._news:
                 self._waiting.append(job)
-            self._go_on()
+            self._run_passes()
             with self._news:
                 self._news.wait_for(lambda: job in self._done)
                 done = self._done.pop(job)
@@ -177,9 +177,9 @@ class SideBySide:
         result: Result = done
         return result
 
-    def _go_on(self) -> None:
+    def _run_passes(self) -> None:
         """Compute what is waited for, if every member waits; hand out each pass's results."""
-        jobs = self._taken()
+        jobs = self._take_jobs()
         if not jobs:
             return
         with nullcontext() if self._limits.overlaps_host else self._turn:
@@ -189,7 +189,7 @@ class SideBySide:
                     self._done.update(zip(part, results, strict=True))
                     self._news.notify_all()
 
-    def _taken(self) -> Sequence[Job[Any]]:
+    def _take_jobs(self) -> Sequence[Job[Any]]:
         """Take what is to be computed now off what is waited for."""
         with self._news:
             if len(self._waiting) < self._members:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
-from floss_sim.analysis.comparison import Axis, Comparison, CurvePoint, ReadAt, compare, parse_limit
+from floss_sim.analysis.comparison import (
+    Axis,
+    Comparison,
+    CurveLimit,
+    CurvePoint,
+    compare,
+    parse_limit,
+)
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.records import RunFolder
 
@@ -51,7 +58,7 @@ def test_a_reading_holds_bytes_of_a_client_and_round_and_the_known_test_accuraci
     assert reading.up_bytes == pytest.approx((10 + (14 + 10 + 10) / 3 * 2) / 3)
     assert reading.test_accuracies == (0.5, 0.75)
     assert reading.test_accuracy == 0.625
-    (early,) = comparison.readings(ReadAt(Axis.ROUND, 2))
+    (early,) = comparison.readings(CurveLimit(Axis.ROUND, 2))
     assert early.point.round == 1
     assert early.test_accuracies == (0.25,)
     assert early.up_bytes == pytest.approx((10 + 14 + 14) / 3)
@@ -82,9 +89,9 @@ def test_the_last_mean_within_a_limit_is_read_the_limit_included(tmp_path: Path,
 
 
 def test_limits_of_three_kinds():
-    assert parse_limit("100") == ReadAt(Axis.ROUND, 100)
-    assert parse_limit("20MB") == ReadAt(Axis.BYTES, 20e6)
-    assert parse_limit("1.5 min") == ReadAt(Axis.SECONDS, 90)
+    assert parse_limit("100") == CurveLimit(Axis.ROUND, 100)
+    assert parse_limit("20MB") == CurveLimit(Axis.BYTES, 20e6)
+    assert parse_limit("1.5 min") == CurveLimit(Axis.SECONDS, 90)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "1.5", "MB", "20 apples", "-1s", "1e400s"])
@@ -103,7 +110,7 @@ def test_the_best_is_first_fewer_bytes_break_ties_and_what_has_no_point_is_last(
         {"rows": HIGH, "rank": 4},
     )
 
-    def order(limit: ReadAt | None = None) -> list[str]:
+    def order(limit: CurveLimit | None = None) -> list[str]:
         return [reading.configuration.label for reading in comparison.readings(limit)]
 
     assert order() == ["floss r4", "floss r2", "floss r3", "floss r1"]
@@ -112,9 +119,9 @@ def test_the_best_is_first_fewer_bytes_break_ties_and_what_has_no_point_is_last(
 
 def test_a_target_is_reached_by_the_mean_not_by_a_seed(tmp_path: Path):
     (configuration,) = made(tmp_path, {"rows": LOW}, {"rows": HIGH, "seed": 1}).configurations
-    assert configuration.reaching(0.5625).round == 1
-    assert configuration.reaching(0.6).round == 3
-    assert configuration.reaching(0.9) is None
+    assert configuration.target_point(0.5625).round == 1
+    assert configuration.target_point(0.6).round == 3
+    assert configuration.target_point(0.9) is None
 
 
 def test_another_network_is_another_configuration_and_is_said(tmp_path: Path):

@@ -17,7 +17,7 @@ def priced() -> NetworkProfile:
     """LTE with a shared pipe, energy and prices."""
     energy = EnergySection(joules_per_mb_down=3.0, joules_per_mb_up=7.0, compute_watts=2.0)
     prices = PricesSection(currency="EUR", per_gb_down=1.0, per_gb_up=5.0, per_joule=1e-4)
-    shared = load_profile("lte").changed("shared", ingress=20_000.0)
+    shared = load_profile("lte").with_changes("shared", ingress=20_000.0)
     return shared.model_copy(update={"energy": energy, "prices": prices})
 
 
@@ -48,7 +48,7 @@ def test_useful_and_wasted_bytes_are_those_of_the_rounds(
 ):
     record = run(sparse_digits, priced, CountingLearner(), rounds=9, policy=policy)
     made = account(record, priced)
-    rounds = {row["round"]: row for row in made.by("round").to_pylist()}
+    rounds = {row["round"]: row for row in made.sums_by("round").to_pylist()}
     for row in record.rounds.to_pylist():
         mine = rounds[row["round"]]
         assert mine["wasted_bytes"] == row["wasted_bytes"]
@@ -62,7 +62,7 @@ def test_useful_and_wasted_bytes_are_those_of_the_rounds(
 def test_clients_and_rounds_add_up_to_the_run(sparse_digits: RunConfig, priced: NetworkProfile):
     made = account(run(sparse_digits, priced, CountingLearner(), rounds=7), priced)
     for key in ("round", "client"):
-        sums = made.by(key)
+        sums = made.sums_by(key)
         assert sum(sums["participations"].to_pylist()) == 35
         for name in (*SECONDS, *BYTES, *COSTS):
             assert sum(sums[name].to_pylist()) == pytest.approx(made.total()[name])
@@ -82,7 +82,7 @@ def test_energy_and_money_follow_the_profile(sparse_digits: RunConfig, priced: N
 
 
 def test_a_client_alone_behind_a_slow_server_does_not_queue(sparse_digits: RunConfig):
-    slow = load_profile("lte").changed("slow", ingress=10_000.0)
+    slow = load_profile("lte").with_changes("slow", ingress=10_000.0)
     alone = run(sparse_digits.with_(server={"cohort": 1}), slow, CountingLearner(), rounds=4)
     assert account(alone, slow).total()["queueing_s"] == 0
     five = account(run(sparse_digits, slow, CountingLearner(), rounds=4), slow).total()
@@ -91,7 +91,7 @@ def test_a_client_alone_behind_a_slow_server_does_not_queue(sparse_digits: RunCo
 
 def test_a_first_download_is_counted_once_for_each_client(sparse_digits: RunConfig):
     plain = load_profile("lte")
-    heavy = plain.changed("first download 1MB", first_download=10**6)
+    heavy = plain.with_changes("first download 1MB", first_download=10**6)
     small = sparse_digits.with_(fleet={"clients": 8})
     before, after = (run(small, p, CountingLearner(), rounds=10) for p in (plain, heavy))
     firsts = after.transfers.to_pandas().query("direction == 'first'")

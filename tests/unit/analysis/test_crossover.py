@@ -10,7 +10,7 @@ from made_runs import make_run
 from floss_sim import load_profile
 from floss_sim.analysis.comparison import Configuration
 from floss_sim.analysis.crossover import Crossover, Sweep, common_target, crossover, parse_sweep
-from floss_sim.analysis.what_if import replayable
+from floss_sim.analysis.what_if import replay_comparison
 from floss_sim.errors import ConfigError
 
 # To 0.8: many small rounds against one large one; with round trips, the large one wins.
@@ -21,7 +21,7 @@ LARGE = [(0.8, 0, 1_000_000, 0.0)]
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Configuration, ...]:
     paths = [make_run(tmp_path / "0", SMALL, rank=1), make_run(tmp_path / "1", LARGE, rank=8)]
-    return replayable(paths, "lte").configurations
+    return replay_comparison(paths, "lte").configurations
 
 
 def test_a_sweep_is_read():
@@ -52,7 +52,7 @@ def test_seconds_to_the_target_and_where_the_fastest_changes(pair, paper):
         assert row[0] == pytest.approx(up_s[0] + 8 * rtt)
         assert row[1] == pytest.approx(up_s[1] + rtt)
     assert table.labels == ("floss r1", "floss r8")
-    assert table.fastest() == [("floss r1",), ("floss r1",), ("floss r8",), ("floss r8",)]
+    assert table.winners() == [("floss r1",), ("floss r1",), ("floss r8",), ("floss r8",)]
     assert table.verdict() == (
         "the fastest changes from floss r1 to floss r8 between rtt 10ms and 50ms"
     )
@@ -77,23 +77,23 @@ def test_a_bad_value_is_named(pair):
 def test_the_common_target_is_what_every_configuration_reaches(tmp_path: Path):
     rows = [[(0.5, 1, 1, 0.0), (0.9, 1, 1, 0.0), (0.7, 1, 1, 0.0)], [(0.8, 1, 1, 0.0)]]
     paths = [make_run(tmp_path / str(i), one, rank=i + 1) for i, one in enumerate(rows)]
-    assert common_target(replayable(paths, "lte").configurations) == 0.8
+    assert common_target(replay_comparison(paths, "lte").configurations) == 0.8
 
 
 def test_a_target_that_is_not_reached_has_no_time_and_does_not_win(pair, paper):
     table = crossover(pair, paper, parse_sweep("rtt=0ms"), 0.85, {})
     assert table.seconds[0][0] is not None
     assert table.seconds[0][1] is None
-    assert table.fastest() == [("floss r1",)]
+    assert table.winners() == [("floss r1",)]
     none = crossover(pair, paper, parse_sweep("rtt=0ms"), 0.95, {})
-    assert none.fastest() == [()]
+    assert none.winners() == [()]
     assert none.verdict() == "no configuration reaches 0.95"
 
 
 def test_ties_and_several_changes_are_said():
     sweep = Sweep("up", ("1", "2", "3"))
     table = Crossover("x", sweep, 0.5, ("a", "b"), ((1.0, 2.0), (1.0, 1.0), (2.0, 1.0)))
-    assert table.fastest() == [("a",), ("a", "b"), ("b",)]
+    assert table.winners() == [("a",), ("a", "b"), ("b",)]
     assert table.verdict() == (
         "the fastest changes from a to a = b between up 1 and 2; from a = b to b between up 2 and 3"
     )

@@ -67,7 +67,7 @@ def test_what_names_no_run_is_refused(runs: Path, argument: str, says: str):
 
 def test_a_run_as_read(tmp_path: Path):
     run = read_run(make_run(tmp_path / "run", ROWS, method="dense", seed=7, test={3: 0.625}))
-    assert (run.method, run.seed, run.last) == ("dense", 7, 3)
+    assert (run.method, run.seed, run.last_round) == ("dense", 7, 3)
     assert list(run.curve) == [2, 3]
     assert [run.curve[n]["total_bytes"] for n in (2, 3)] == [440, 1260]
     assert run.settings["timing"] == "0123456789abcdef"
@@ -87,7 +87,7 @@ def test_bytes_of_a_payload_are_the_mean_of_the_first_rounds(tmp_path: Path):
 def test_the_seed_alone_leaves_the_configuration(tmp_path: Path):
     changes = [{}, {"seed": 3}, {"rank": 8}, {"timing": "f" * 16}]
     made = [make_run(tmp_path / str(i), ROWS, **change) for i, change in enumerate(changes)]
-    one, seed, rank, timing = (read_run(path).configuration for path in made)
+    one, seed, rank, timing = (read_run(path).settings_fingerprint for path in made)
     assert one == seed
     assert len({one, rank, timing}) == 3
 

@@ -10,7 +10,13 @@ from made_runs import make_run
 from tests_support import CountingLearner
 
 from floss_sim import RunConfig, RunFolder, load_profile, run
-from floss_sim.analysis.what_if import recorded_network, replayable, retime, scenario, scenarios
+from floss_sim.analysis.what_if import (
+    recorded_network,
+    replay_comparison,
+    retime,
+    scenario,
+    scenarios,
+)
 from floss_sim.errors import ConfigError, ProfileError, RecordError
 from floss_sim.network import NetworkProfile
 
@@ -80,9 +86,9 @@ def test_an_interrupted_run_is_retimed_as_far_as_it_is_committed(
     folder = RunFolder.open(tmp_path / "run", sparse_digits.description(CountingLearner.identity))
     with pytest.raises(KeyboardInterrupt):
         run(sparse_digits, paper, Dies(), rounds=9, folder=folder, commit_every_s=0)
-    (configuration,) = replayable([folder.path], "lte").configurations
+    (configuration,) = replay_comparison([folder.path], "lte").configurations
     line = scenario(configuration, load_profile("lte"))
-    assert (line.rounds, line.last) == (3, None)
+    assert (line.rounds, line.last_point) == (3, None)
     whole = recorded(tmp_path / "whole", sparse_digits, load_profile("lte")).record()
     assert line.simulated_s == seconds(whole)[2]
 
@@ -90,7 +96,7 @@ def test_an_interrupted_run_is_retimed_as_far_as_it_is_committed(
 def test_a_run_that_time_shaped_is_refused_with_the_command_that_trains(tmp_path: Path):
     path = make_run(tmp_path / "run", ROWS, method="dense", conditions={"deadline_s": 3.0})
     with pytest.raises(ConfigError) as error:
-        replayable([path], "lte")
+        replay_comparison([path], "lte")
     assert str(error.value).startswith(f"{path}: simulated time shaped what this run learned")
     command = "floss-sim run --task made --method dense --rank 4 --seed 0 --network lte"
     assert command in str(error.value).replace("'", "")
@@ -111,7 +117,7 @@ def test_seeds_are_one_configuration_whatever_they_were_recorded_on(tmp_path: Pa
         make_run(tmp_path / "1", ROWS, on=lte, seed=1),
         make_run(tmp_path / "again", ROWS[:2], on=lte),  # of seed 0, not as far
     ]
-    comparison = replayable(paths, "lte")
+    comparison = replay_comparison(paths, "lte")
     (configuration,) = comparison.configurations
     assert [one.seed for one in configuration.runs] == [0, 1]
     assert comparison.notes == (f"{paths[2]} left out: {paths[0]} is the same run",)
@@ -122,48 +128,48 @@ def test_seeds_are_one_configuration_whatever_they_were_recorded_on(tmp_path: Pa
 
 def test_the_recorded_line_comes_first_and_is_not_repeated(tmp_path: Path, paper):
     path = make_run(tmp_path / "run", ROWS, on=paper)
-    (configuration,) = replayable([path], "lte").configurations
+    (configuration,) = replay_comparison([path], "lte").configurations
     lines = scenarios(configuration, [load_profile("lte"), paper])
     assert [line.title for line in lines] == ["paper-200-20 (recorded)", "lte"]
     assert lines[0].simulated_s == seconds(RunFolder.read(path).record())[-1]
-    assert [line.last.accuracy for line in lines] == [0.75, 0.75]
+    assert [line.last_point.accuracy for line in lines] == [0.75, 0.75]
 
 
 def test_uneven_seeds_count_as_far_as_all_go(tmp_path: Path, paper):
     paths = [make_run(tmp_path / "0", ROWS, on=paper), make_run(tmp_path / "1", ROWS[:2], seed=1)]
-    comparison = replayable(paths, "lte")
+    comparison = replay_comparison(paths, "lte")
     assert comparison.notes == ("floss: its seeds hold 2 to 3 rounds; the first 2 count",)
     line = scenario(comparison.configurations[0], paper)
     assert line.rounds == 2
-    assert line.last.round == 2
+    assert line.last_point.round == 2
     assert line.simulated_s == pytest.approx(seconds(RunFolder.read(paths[0]).record())[1])
 
 
 def test_a_run_without_rounds_is_left_out(tmp_path: Path):
     paths = [make_run(tmp_path / "begun", []), make_run(tmp_path / "run", ROWS, rank=8)]
-    assert replayable(paths, "lte").notes == (
+    assert replay_comparison(paths, "lte").notes == (
         f"{paths[0]} left out: it holds no committed round",
     )  # fmt: skip
     with pytest.raises(RecordError, match="no run holds a committed round"):
-        replayable(paths[:1], "lte")
+        replay_comparison(paths[:1], "lte")
 
 
 def test_runs_of_different_tasks_are_refused(tmp_path: Path):
     paths = [make_run(tmp_path / "a", ROWS), make_run(tmp_path / "b", ROWS, task="other")]
     with pytest.raises(RecordError, match="different tasks"):
-        replayable(paths, "lte")
+        replay_comparison(paths, "lte")
 
 
 def test_the_recorded_network_is_found_by_name_and_checked_by_its_seconds(tmp_path: Path, paper):
     ratio = paper.with_upload_ratio(16)
     paths = [make_run(tmp_path / "0", ROWS, on=ratio), make_run(tmp_path / "1", ROWS, rank=8)]
-    comparison = replayable(paths[:1], "lte")
+    comparison = replay_comparison(paths[:1], "lte")
     assert recorded_network(comparison.configurations) == ratio
     with pytest.raises(ProfileError, match="recorded on paper-200-20, upload ratio 16 and unnamed"):
-        recorded_network(replayable(paths, "lte").configurations)
+        recorded_network(replay_comparison(paths, "lte").configurations)
     with pytest.raises(ProfileError, match="'unnamed network', which is no packaged network"):
-        recorded_network(replayable(paths[1:], "lte").configurations)
+        recorded_network(replay_comparison(paths[1:], "lte").configurations)
     false = load_profile("lte").model_copy(update={"name": "paper-200-20"})
     other = make_run(tmp_path / "2", ROWS, on=false)
     with pytest.raises(ProfileError, match="another 'paper-200-20' than the packaged one"):
-        recorded_network(replayable([other], "lte").configurations)
+        recorded_network(replay_comparison([other], "lte").configurations)

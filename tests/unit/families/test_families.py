@@ -12,7 +12,7 @@ from floss_sim.errors import LayoutError, TaskError
 from floss_sim.families import FAMILIES, check_kind, resolve_targets
 from floss_sim.training.models.loading import load_backbone
 from floss_sim.training.models.parameter_names import parameter_names
-from floss_sim.vectors.layout import PRETRAINED, Layout, build_layout
+from floss_sim.vectors.layout import PRETRAINED_KINDS, Layout, build_layout
 
 ODD = {  # the configs in which the shapes differ from the family's usual
     "vit": {"qkv_bias": False, "image_size": [8, 16], "patch_size": [4, 2], "num_channels": 1},
@@ -127,13 +127,13 @@ def test_bitfit_full_and_head_do_not_mind_the_rank_or_the_targets():
 
 def test_the_first_offsets_of_pretrained_tensors_are_zero_and_those_of_the_head_are_not():
     layout = layout_of(config_of("bert"), "full")
-    offsets = layout.initial(3)
+    offsets = layout.initial_vector(3)
     for tensor in layout.tensors:
-        begins_at_zero = tensor.kind in (*PRETRAINED, "head_bias")
+        begins_at_zero = tensor.kind in (*PRETRAINED_KINDS, "head_bias")
         assert offsets[layout.slices[tensor.name]].any() != begins_at_zero
     head = layout_of(config_of("bert"), "head")
     where = layout.slices["head.weight"]
-    assert (offsets[where] == head.initial(3)[head.slices["head.weight"]]).all()
+    assert (offsets[where] == head.initial_vector(3)[head.slices["head.weight"]]).all()
 
 
 @pytest.mark.parametrize(

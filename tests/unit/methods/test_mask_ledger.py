@@ -75,7 +75,7 @@ def test_masks_that_no_client_holds_are_forgotten():
     again = MaskLedger(2)
     again.restore(ledger.state())
     assert np.array_equal(again.mask(0, 2, 20), mask_N)
-    assert again.held(1) == 2
+    assert again.held_version(1) == 2
 
 
 def test_a_version_is_forgotten_by_tier():

@@ -12,12 +12,12 @@ from floss_sim.errors import ConfigError, DensityError, LayoutError
 from floss_sim.methods import (
     METHODS,
     Everything,
-    Frozen,
+    FrozenMask,
     Method,
     RandomK,
     Ranks,
     SameMask,
-    Shrinking,
+    ShrinkingMask,
     Tier,
     TopK,
     dense,
@@ -25,13 +25,13 @@ from floss_sim.methods import (
     method_from_name,
     options_of,
 )
-from floss_sim.rng import Draw
+from floss_sim.rng import LazyStream
 from floss_sim.vectors.layout import Layout, TensorSpec, build_layout
 
 VALUES = np.array([0.0, -3.0, 1.0, 2.0, -1.0, 0.5, 0.25, -4.0], np.float32)
 
 
-def drawn(seed: int) -> Draw:
+def drawn(seed: int) -> LazyStream:
     return cache(partial(np.random.default_rng, seed))
 
 
@@ -235,7 +235,7 @@ def test_thirds_leave_nobody_without_a_tier():
 
 def test_the_model_is_what_the_widest_tier_downloads():
     method = method_from_name("floss-tiers", tiers="1:1/4:1,1:1/2:1/2,1:1/8:1")
-    assert method.widest(layout_of(64)) == 1
+    assert method.widest_tier(layout_of(64)) == 1
 
 
 # selectors
@@ -333,8 +333,8 @@ KINDS = [
         )
     ],
     method_from_name("sparse-adapter", mask_ledger=True),
-    replace(dense(), tiers=dense().tiers, persistent=Frozen(TopK(1 / 4), after=2)),
-    replace(dense(), persistent=Shrinking(TopK(1.0), 0.5)),
+    replace(dense(), tiers=dense().tiers, persistent=FrozenMask(TopK(1 / 4), after=2)),
+    replace(dense(), persistent=ShrinkingMask(TopK(1.0), 0.5)),
 ]  # fmt: skip
 
 

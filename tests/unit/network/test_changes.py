@@ -9,7 +9,7 @@ import pytest
 
 from floss_sim import load_profile
 from floss_sim.errors import ProfileError, UnitError
-from floss_sim.network.changes import CHANGES, all_changed, changed, profile_of_name
+from floss_sim.network.changes import CHANGES, profile_of_name, with_change, with_changes
 
 SAMPLES = {
     "down": "100Mbit/s",
@@ -24,7 +24,7 @@ SAMPLES = {
 
 def test_a_change_reaches_every_client_class_and_nothing_else():
     lte = load_profile("lte")
-    after = changed(lte, "rtt", "50ms")
+    after = with_change(lte, "rtt", "50ms")
     assert after.name == "lte, rtt 50ms"
     assert after.server == lte.server
     for before, now in zip(lte.class_links(), after.class_links(), strict=True):
@@ -33,7 +33,7 @@ def test_a_change_reaches_every_client_class_and_nothing_else():
 
 def test_the_servers_capacity_is_changed_alone():
     lte = load_profile("lte")
-    after = changed(lte, "server-ingress", "100Mbit/s")
+    after = with_change(lte, "server-ingress", "100Mbit/s")
     assert (after.server.egress, after.server.ingress) == (math.inf, 100e6)
     assert after.class_links() == lte.class_links()
     assert after.settings() != lte.settings()
@@ -41,7 +41,7 @@ def test_the_servers_capacity_is_changed_alone():
 
 def test_several_values_change_together():
     lte = load_profile("lte")
-    after = lte.changed("all", egress=1e9, ingress=1e8, down=2e8, up=2e7, first_download=5)
+    after = lte.with_changes("all", egress=1e9, ingress=1e8, down=2e8, up=2e7, first_download=5)
     assert (after.server.egress, after.server.ingress) == (1e9, 1e8)
     assert {(k.down_bits_per_s, k.up_bits_per_s) for k in after.links(4)} == {(2e8, 2e7)}
     assert after.first_download == 5
@@ -49,17 +49,17 @@ def test_several_values_change_together():
 
 def test_rates_and_ratio():
     lte = load_profile("lte")
-    down = changed(lte, "down", "100Mbit/s").class_links()
+    down = with_change(lte, "down", "100Mbit/s").class_links()
     assert {link.down_bits_per_s for link in down} == {100e6}
-    up = changed(lte, "up", "1 Gbit/s").class_links()
+    up = with_change(lte, "up", "1 Gbit/s").class_links()
     assert {link.up_bits_per_s for link in up} == {1e9}
-    ratio = changed(lte, "upload-ratio", "16").class_links()
+    ratio = with_change(lte, "upload-ratio", "16").class_links()
     assert [k.down_bits_per_s / k.up_bits_per_s for k in ratio] == pytest.approx([16] * 4)
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_profile_is_read_back_from_its_name(name: str):
-    after = changed(load_profile("lte"), name, SAMPLES[name])
+    after = with_change(load_profile("lte"), name, SAMPLES[name])
     assert profile_of_name(after.name) == after
 
 
@@ -70,19 +70,19 @@ def test_a_run_on_an_upload_ratio_is_named_alike():
 def test_a_ratio_follows_the_new_down_rate_whatever_the_order_of_asking():
     lte = load_profile("lte")
     wanted = {"upload-ratio": "10", "down": "100Mbit/s", "rtt": "0ms"}
-    after = all_changed(lte, wanted)
+    after = with_changes(lte, wanted)
     links = {(k.down_bits_per_s, k.up_bits_per_s, k.rtt_s) for k in after.class_links()}
     assert links == {(100e6, 10e6, 0)}
-    assert after == all_changed(lte, dict(reversed(wanted.items())))
+    assert after == with_changes(lte, dict(reversed(wanted.items())))
     assert profile_of_name(after.name) == after
-    assert all_changed(lte, {}) == lte
+    assert with_changes(lte, {}) == lte
 
 
 def test_an_up_rate_replaces_an_earlier_ratio_and_a_ratio_an_earlier_up_rate():
     lte = load_profile("lte")
-    after = changed(changed(lte, "upload-ratio", "16"), "up", "1Mbit/s")
+    after = with_change(with_change(lte, "upload-ratio", "16"), "up", "1Mbit/s")
     assert {link.up_bits_per_s for link in after.class_links()} == {1e6}
-    again = changed(after, "upload-ratio", "4")
+    again = with_change(after, "upload-ratio", "4")
     assert all(k.up_bits_per_s == k.down_bits_per_s / 4 for k in again.class_links())
 
 
@@ -106,13 +106,13 @@ def test_a_ratio_is_named_to_its_last_digit():
 )
 def test_bad_changes_are_named(name, text, error, says):
     with pytest.raises(error) as caught:
-        changed(load_profile("lte"), name, text)
+        with_change(load_profile("lte"), name, text)
     assert says in str(caught.value)
 
 
 def test_two_changes_of_the_same_rates_are_refused():
     with pytest.raises(ProfileError, match="both set the up rates"):
-        all_changed(load_profile("lte"), {"up": "1Mbit/s", "upload-ratio": "4"})
+        with_changes(load_profile("lte"), {"up": "1Mbit/s", "upload-ratio": "4"})
 
 
 @pytest.mark.parametrize("name", ["dialup", "lte, tea 5", "lte,", "", "lte, "])

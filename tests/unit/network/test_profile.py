@@ -421,8 +421,8 @@ def test_every_section_is_read_in_plain_units(tmp_path: Path):
     profile = loaded(tmp_path, CLASS + SECTIONS, HEAD + FIRST)
     assert profile.first_download == 88_000_000
     assert (profile.server.egress, profile.server.ingress) == (1e9, 200e6)
-    assert profile.shared("down") == (1e9, (150e6,) * 4)
-    assert profile.shared("up") == (200e6, (50e6,) * 4)
+    assert profile.capacities("down") == (1e9, (150e6,) * 4)
+    assert profile.capacities("up") == (200e6, (50e6,) * 4)
     assert (profile.transport.framing, profile.transport.headers) == ("grpc", "ipv6")
     law = profile.availability.law()
     assert (law.on_s, law.off_s, law.swing) == (28_800, 86_400, 0.5)
@@ -435,13 +435,13 @@ def test_every_section_is_read_in_plain_units(tmp_path: Path):
 
 def test_without_sections_nothing_is_shared_or_limited(tmp_path: Path):
     profile = loaded(tmp_path, CLASS)
-    assert profile.shared("down") == profile.shared("up") == (math.inf, ())
+    assert profile.capacities("down") == profile.capacities("up") == (math.inf, ())
     assert (profile.first_download, profile.availability, profile.prices) == (0, None, None)
 
 
 def test_a_profile_is_copied_with_its_changes(tmp_path: Path):
     rows = f"{ROWS}\n1e6,1e5,0.1,0\n"
-    profile = loaded(tmp_path, TABLE, rows=rows).changed("x", up=7.0)
+    profile = loaded(tmp_path, TABLE, rows=rows).with_changes("x", up=7.0)
     again = copy.deepcopy(profile)
     assert again == profile
     assert again.links(1)[0] == profile.links(1)[0] == ClientLink(1e6, 7.0, 0.1, 0.0)
@@ -454,7 +454,7 @@ def test_a_profile_is_copied_with_its_changes(tmp_path: Path):
 def test_a_change_is_every_clients_whatever_the_fleet(tmp_path: Path, text: str):
     profile = loaded(tmp_path, text, rows=f"{ROWS}\n1e6,1e5,0.1,0\n2e6,2e5,0.1,0\n")
     before = profile.links(2)[:]
-    after = profile.changed("x", down=6e6, rtt=0.5).links(2)[:]
+    after = profile.with_changes("x", down=6e6, rtt=0.5).links(2)[:]
     assert [(k.down_bits_per_s, k.rtt_s) for k in after] == [(6e6, 0.5)] * 2
     assert [k.up_bits_per_s for k in after] == [k.up_bits_per_s for k in before]
     ratio = profile.with_upload_ratio(8).links(2)[:]
@@ -465,9 +465,9 @@ def test_several_changes_at_once_are_those_changes_one_by_one(tmp_path: Path):
     profile = loaded(tmp_path, CLASS)
     asked = {"down": 6e6, "up": 3e6, "rtt": 0.5, "egress": 1e9, "ingress": 2e9}
     asked["first_download"] = 5
-    at_once, one_by_one = profile.changed("x", **asked), profile
+    at_once, one_by_one = profile.with_changes("x", **asked), profile
     for key, value in asked.items():
-        one_by_one = one_by_one.changed(key, **{key: value})
+        one_by_one = one_by_one.with_changes(key, **{key: value})
     assert at_once.settings() == one_by_one.settings()
     assert at_once.links(1)[0] == ClientLink(6e6, 3e6, 0.5, 0.5)
     assert (at_once.server.egress, at_once.server.ingress) == (1e9, 2e9)
@@ -479,9 +479,9 @@ def test_a_rate_that_is_set_takes_the_place_of_a_trace(tmp_path: Path):
     traced = CLASS.replace('down = "1 MB/s"', 'down_trace = { file = "t.csv" }')
     profile = loaded(tmp_path, traced, t="seconds,Mbit/s\n0,1\n1,3\n")
     assert profile.links(1)[0].down_bits_per_s == 2e6
-    link = profile.changed("x", down=9e6).links(1)[0]
+    link = profile.with_changes("x", down=9e6).links(1)[0]
     assert (link.down_trace, link.down_bits_per_s) == (None, 9e6)
-    assert profile.changed("x", up=9e6).links(1)[0].down_trace is not None
+    assert profile.with_changes("x", up=9e6).links(1)[0].down_trace is not None
     assert profile.with_upload_ratio(2).links(1)[0].up_bits_per_s == 1e6
 
 
@@ -554,7 +554,7 @@ def test_the_settings_see_every_row_and_not_the_files_name(tmp_path: Path, law: 
     for old, new in (("2e6", "3e6"), ("0.1", "0.2"), (",3", ",4"), ("weight", "cell")):
         text = rows.replace(",3", ",0").replace(",1\n", ",0\n") if new == "cell" else rows
         found.append(loaded(tmp_path, table, rows=text.replace(old, new)).settings())
-    found.append(loaded(tmp_path, table, rows=rows).changed("x", rtt=0.7).settings())
+    found.append(loaded(tmp_path, table, rows=rows).with_changes("x", rtt=0.7).settings())
     assert len({json.dumps(one) for one in found}) == 6
 
 

@@ -15,7 +15,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.training import learner_identity
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.candidates import Candidate, grid
-from planner.decisions.stored_choice import best_early_stop, best_stored
+from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore
 from planner.forecasts.intervals import Interval
 from planner.question.budget import parse_budget
@@ -169,19 +169,19 @@ def told(mean: float, deviation: float, kind: str = "forecast") -> Interval:
 def test_a_forecast_is_preferred_only_where_it_is_clearly_better():
     seen = {A: told(0.9, 0.01, "measured"), B: told(0.898, 0.01, "measured")}
     nbytes = {A: 9.0, B: 1.0}
-    assert best_stored({}, nbytes, {}) is None
+    assert best_stored_candidate({}, nbytes, {}) is None
     far = dict.fromkeys((A, B, C), 0.5)
-    assert best_stored({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes, far) == B
-    assert best_stored({**seen, C: told(0.93, 0.05)}, nbytes, far) == B  # ties with A
-    assert best_stored({**seen, B: told(0.93, 0.05)}, nbytes, far) == A
-    assert best_stored({**seen, C: told(0.93, 0.01)}, nbytes, far) == C
+    assert best_stored_candidate({A: told(0.8, 0.1), B: told(0.75, 0.01)}, nbytes, far) == B
+    assert best_stored_candidate({**seen, C: told(0.93, 0.05)}, nbytes, far) == B  # ties with A
+    assert best_stored_candidate({**seen, B: told(0.93, 0.05)}, nbytes, far) == A
+    assert best_stored_candidate({**seen, C: told(0.93, 0.01)}, nbytes, far) == C
 
 
 def test_a_forecast_from_a_short_beginning_has_to_promise_more():
     known = {A: told(0.9, 0.01, "measured"), C: told(0.925, 0.02)}
-    assert best_stored(known, {A: 9.0}, {C: 0.34}) == C
-    assert best_stored(known, {A: 9.0}, {C: 0.3}) == A
-    assert best_stored(known, {A: 9.0}, {}) == A
+    assert best_stored_candidate(known, {A: 9.0}, {C: 0.34}) == C
+    assert best_stored_candidate(known, {A: 9.0}, {C: 0.3}) == A
+    assert best_stored_candidate(known, {A: 9.0}, {}) == A
 
 
 def test_rows_mark_what_is_forecast():

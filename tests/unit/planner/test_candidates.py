@@ -5,7 +5,7 @@ import pytest
 from floss_sim import RunConfig, dense, floss
 from floss_sim.errors import ConfigError
 from planner.candidates import DEFAULTS, Candidate, grid, with_axes
-from planner.forecasts.features import features, space_filling, varying
+from planner.forecasts.features import features, space_filling_order, varying_columns
 
 PLAIN = Candidate(16, 1 / 4, 1 / 16)
 
@@ -16,7 +16,7 @@ def test_a_plain_candidate_is_what_it_always_was(digits: RunConfig):
     expected = RunConfig.of(digits.task, floss(1 / 4, 1 / 16), rank=16)
     assert PLAIN.config(digits.task, 0).settings() == expected.settings()
     assert features(PLAIN)[:3] == (4, -2, -4)
-    assert varying([PLAIN, Candidate(4, 1.0, 1.0)]) == (0, 1, 2)
+    assert varying_columns([PLAIN, Candidate(4, 1.0, 1.0)]) == (0, 1, 2)
 
 
 def test_what_else_varies_reaches_the_run(digits: RunConfig):
@@ -71,9 +71,9 @@ def test_features_that_vary_tell_all_candidates_apart():
     made = with_axes(
         plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"]
     )
-    columns = varying(made)
+    columns = varying_columns(made)
     assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 32
-    order = space_filling(made, 0)
+    order = space_filling_order(made, 0)
     assert sorted(order) == made
     begun = order[: len(made) // 2]
     for axis in ("rank", "cohort_size", "epochs", "values", "method"):

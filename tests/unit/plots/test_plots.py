@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from floss_sim import load_profile
 from floss_sim.analysis.comparison import compare
 from floss_sim.analysis.crossover import Crossover, Sweep
-from floss_sim.analysis.what_if import replayable, scenarios
+from floss_sim.analysis.what_if import replay_comparison, scenarios
 from floss_sim.network.measured.fitting import fit_classes
 from floss_sim.network.measured.speed_tests import SpeedTests
 from floss_sim.plots.accuracy import comparison_frame, draw_comparison
@@ -175,7 +175,7 @@ def replayed(tmp_path: Path, *networks: str) -> pd.DataFrame:
     paper = load_profile("paper-200-20")
     paths = [make_run(tmp_path / str(i), rows, rank=4 * i + 4, on=paper) for i in range(2)]
     profiles = [load_profile(name) for name in networks]
-    configurations = replayable(paths, "lte").configurations
+    configurations = replay_comparison(paths, "lte").configurations
     return replay_frame(line for one in configurations for line in scenarios(one, profiles))
 
 

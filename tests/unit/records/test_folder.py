@@ -63,7 +63,7 @@ def test_every_column_says_what_it_is_and_in_which_unit():
 
 
 def test_a_new_folder_holds_no_round(folder: RunFolder):
-    assert folder.committed().rounds == 0
+    assert folder.manifest().rounds == 0
     assert folder.record().rounds.num_rows == 0
 
 
@@ -131,7 +131,7 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path):
 def test_a_damaged_manifest_is_an_error_that_names_it(folder: RunFolder, content: str):
     (folder.path / "manifest.json").write_text(content)
     with pytest.raises(RecordError, match=r"manifest\.json"):
-        folder.committed()
+        folder.manifest()
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])

@@ -119,7 +119,7 @@ def test_commits_between_evaluations_survive(
     folder = open_folder(tmp_path / "run", sparse_digits)
     with pytest.raises(KeyboardInterrupt):
         run(sparse_digits, paper, Dies(), rounds=20, folder=folder, commit_every_s=0)
-    assert folder.committed().rounds == 7
+    assert folder.manifest().rounds == 7
     late = CountingLearner()
     resumed = run(sparse_digits, paper, late, rounds=20, folder=folder)
     assert late.trained == 13 * 5

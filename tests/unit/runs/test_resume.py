@@ -84,7 +84,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     dying = again(kind, config, learner, dies=True)
     with pytest.raises(KeyboardInterrupt):
         run(config, paper, dying, rounds=ROUNDS, folder=killed, eval_every=3, commit_every_s=0)
-    assert killed.committed().rounds == STOPS
+    assert killed.manifest().rounds == STOPS
     fresh = again(kind, config, learner)
     run(config, paper, fresh, rounds=ROUNDS, folder=killed, eval_every=3)
     assert killed.record().rounds.equals(whole.record().rounds)
@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_whatever_its_policy(
             config, network, dying, rounds=ROUNDS, policy=policy, folder=killed, eval_every=3,
             commit_every_s=0,
         )  # fmt: skip
-    assert killed.committed().rounds == STOPS
+    assert killed.manifest().rounds == STOPS
     assert bool(killed.snapshot().in_flight) == (policy.late != "cancel")
     fresh = again(kind, config, learner)
     run(config, network, fresh, rounds=ROUNDS, policy=policy, folder=killed, eval_every=3)
@@ -140,7 +140,7 @@ def test_the_mass_of_an_update_that_is_lost_stays_with_its_client(tmp_path: Path
     for row in (*lost.itertuples(), *kept.itertuples()):
         upload = repeated.train(repeated.dispatch(row.client, row.sequence), {})
         unsent = folder.snapshot().clients[row.client]["residual"]
-        sent = 0 if row.fate == "aggregated" else exchange.update(upload.blob, None)
+        sent = 0 if row.fate == "aggregated" else exchange.decode_upload(upload.blob, None)
         assert unsent - upload.client_state["residual"] == pytest.approx(sent, abs=1e-6)
 
 

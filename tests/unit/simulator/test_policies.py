@@ -120,7 +120,7 @@ def test_a_cancelled_client_is_free_in_the_next_round_and_a_finishing_one_is_bus
 
 
 def test_a_finishing_transfer_contends_with_the_next_round():
-    shared = load_profile("paper-200-20").changed("one pipe", egress=8000.0)
+    shared = load_profile("paper-200-20").with_changes("one pipe", egress=8000.0)
     fleet = links(1, 4, 1)
     alone, _ = play(fleet, first_k(1), 2, 2, shared)
     contended, after = play(fleet, first_k(1, late="finish"), 2, 2, shared)

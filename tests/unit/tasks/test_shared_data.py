@@ -10,7 +10,7 @@ from places import SHARED
 
 from floss_sim.network import load_profile
 from floss_sim.network.measured.fitting import fit_classes, report
-from floss_sim.network.measured.speed_tests import Reading, read_speed_tests
+from floss_sim.network.measured.speed_tests import ReadOptions, read_speed_tests
 from floss_sim.tasks import load_task, partition
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real data at {SHARED}")
@@ -64,7 +64,7 @@ def test_chat_messages_are_dealt_by_user():
 )
 def test_percentiles_of_speed_tests_are_those_that_the_data_state(network, down, up, ratio):
     tests = read_speed_tests(
-        SHARED / "network_traces" / "ookla_tiles.csv.gz", Reading(where=(f"network={network}",))
+        SHARED / "network_traces" / "ookla_tiles.csv.gz", ReadOptions(where=(f"network={network}",))
     )
     found = report(fit_classes(tests, 8))["percentiles"]
     data = [found[name]["data"]["50"] for name in ("down_bits_per_s", "up_bits_per_s")]
@@ -76,7 +76,7 @@ def test_percentiles_of_speed_tests_are_those_that_the_data_state(network, down,
 @needs_shared
 def test_weights_by_device_move_the_fit_of_speed_tests_with_the_data():
     path = SHARED / "network_traces" / "ookla_tiles.csv.gz"
-    tests = read_speed_tests(path, Reading(where=("network=mobile",), weight="devices"))
+    tests = read_speed_tests(path, ReadOptions(where=("network=mobile",), weight="devices"))
     found = report(fit_classes(tests, 8))
     down = found["percentiles"]["down_bits_per_s"]
     assert down["data"]["50"] > 60e6  # tiles with many devices are faster: unweighted 46.6
@@ -91,7 +91,7 @@ def test_weights_by_device_move_the_fit_of_speed_tests_with_the_data():
 )
 def test_shipped_mobile_classes_are_the_quarters_of_their_speed_tests(name, where, part: int):
     path = SHARED / "network_traces" / "errant_monroe_speedtests.csv.gz"
-    fit = fit_classes(read_speed_tests(path, Reading(where=where)), part)
+    fit = fit_classes(read_speed_tests(path, ReadOptions(where=where)), part)
     shipped = load_profile(name).clients[:part]
     assert [group.down for group in shipped] == pytest.approx(fit.down_bits_per_s, rel=0.01)
     assert [group.up for group in shipped] == pytest.approx(fit.up_bits_per_s, rel=0.02)

@@ -227,7 +227,7 @@ def test_the_mean_by_examples_is_the_weighted_mean_of_the_decoded_updates(digits
     sent = [learner.train(dispatch, NO_STATE) for dispatch in given]
     before = learner.snapshot().tensors["P"]
     learner.aggregate([Arrival(given[0], sent[0], 0.25, 0), Arrival(given[1], sent[1], 0.75, 0)])
-    first, second = (exchange.update(upload.blob, None).astype(float) for upload in sent)
+    first, second = (exchange.decode_upload(upload.blob, None).astype(float) for upload in sent)
     expected = before - (0.25 * first + 0.75 * second)
     assert learner.snapshot().tensors["P"] == pytest.approx(expected, abs=1e-6)
 
@@ -248,14 +248,14 @@ def test_the_divisor_of_entries_that_some_clients_do_not_hold(digits: RunConfig,
     for sequence, client in enumerate((0, 49)):
         dispatch = learner.dispatch(client, sequence)
         tier = method.tier_of(client, 50)
-        known = exchange.known(learner._history, tier, 0, 0)
-        _, trained = exchange.received(dispatch.blob, tier, 0, known)
+        known = exchange.known_download_mask(learner._history, tier, 0, 0)
+        _, trained = exchange.decode_download(dispatch.blob, tier, 0, known)
         masks.append(np.ones(before.size, bool) if trained is None else trained)
         sent.append(learner.train(dispatch, NO_STATE))
         arrivals.append(Arrival(dispatch, sent[-1], 0.5, 0))
     learner.aggregate(arrivals)
     updates = [
-        exchange.update(upload.blob, None if mask.all() else mask)
+        exchange.decode_upload(upload.blob, None if mask.all() else mask)
         for upload, mask in zip(sent, masks, strict=True)
     ]
     covering = np.maximum(masks[0].astype(int) + masks[1], 1) if divisor == "covering" else 2
@@ -289,7 +289,7 @@ def test_a_server_that_diverges_before_it_prunes_is_named(digits: RunConfig):
     with pytest.raises(NonFiniteUpdateError, match="not finite after round"):
         for sequence in range(3):
             dispatch = learner.dispatch(0, sequence)
-            alive = learner._history.alive()
+            alive = learner._history.alive_mask()
             known = None if alive.all() else alive
             reply = exchange.upload(huge * alive, 0, 0, sequence, known, NO_STATE)
             upload = Upload(sequence, 0, len(reply.blob), reply.entries, 1, reply.blob)

@@ -38,7 +38,7 @@ def test_parameters_and_gradients_are_views_of_one_vector_in_layout_order():
     name = "base_model.model.vit.layers.2.attention.q_proj.lora_A.default.weight"
     where = chosen.layout.slices["layer.002.q.lora_A"]
     assert np.array_equal(weights[name].numpy().ravel(), vector[where])
-    flat.load(chosen.layout.initial(0))
+    flat.load(chosen.layout.initial_vector(0))
     flat.outputs(torch.rand(2, 1, 8, 8), torch.zeros(2))[0].sum().backward()
     trained = [p for p in flat.model.parameters() if p.requires_grad]
     assert sum(p.numel() for p in trained) == chosen.layout.entries
@@ -163,7 +163,7 @@ def test_the_exported_adapter_loads_in_peft_and_gives_the_same_logits(
 
 def test_test_metrics_are_those_of_the_test_split():
     chosen = config()
-    vector = chosen.layout.initial(0)
+    vector = chosen.layout.initial_vector(0)
     vector[chosen.layout.slices["head.weight"]] = 0
     vector[chosen.layout.slices["head.bias"]] = np.arange(10) == 7  # always answers 7
     blob = encode(chosen.layout, vector, np.ones(vector.size, bool))

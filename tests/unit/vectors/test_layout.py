@@ -147,7 +147,7 @@ def test_a_layout_error_is_a_config_error():
 
 def initial_of(kind: str, seed: int = 0) -> np.ndarray:
     layout = lora_layout(VIT, ("q", "k", "v", "o"), 16, 1000)
-    vector = layout.initial(seed)
+    vector = layout.initial_vector(seed)
     assert vector.dtype == np.float32
     assert vector.shape == (layout.entries,)
     return np.concatenate(
@@ -173,7 +173,7 @@ def test_a_begins_uniform_within_one_over_the_root_of_its_fan_in():
 
 def test_the_bound_of_a_follows_the_width_that_it_reads():
     layout = lora_layout(VIT, ("mlp_out",), 16, 10)
-    a = np.abs(layout.initial(0)[layout.slices["layer.000.mlp_out.lora_A"]])
+    a = np.abs(layout.initial_vector(0)[layout.slices["layer.000.mlp_out.lora_A"]])
     assert 0.99 / math.sqrt(128) < a.max() <= (1 + 1e-6) / math.sqrt(128)
 
 
@@ -187,21 +187,22 @@ def test_the_head_begins_normal_with_deviation_two_hundredths():
 
 def test_the_first_vector_follows_the_seed_alone():
     layout = lora_layout(VIT, ("q",), 4, 10)
-    assert np.array_equal(layout.initial(3), layout.initial(3))
-    assert not np.array_equal(layout.initial(3), layout.initial(4))
+    assert np.array_equal(layout.initial_vector(3), layout.initial_vector(3))
+    assert not np.array_equal(layout.initial_vector(3), layout.initial_vector(4))
 
 
 def test_a_tensor_begins_the_same_whatever_else_is_trained():
     few, many = (lora_layout(VIT, roles, 4, 10) for roles in (("q",), ("k", "q", "mlp_in")))
     for tensor in few.tensors:
         assert np.array_equal(
-            few.initial(0)[few.slices[tensor.name]], many.initial(0)[many.slices[tensor.name]]
+            few.initial_vector(0)[few.slices[tensor.name]],
+            many.initial_vector(0)[many.slices[tensor.name]],
         )
 
 
 def test_tensors_of_one_layout_begin_with_different_values():
     layout = lora_layout(VIT, ("q", "v"), 4, 10)
-    vector = layout.initial(0)
+    vector = layout.initial_vector(0)
     drawn = {vector[layout.slices[t.name]].tobytes() for t in layout.tensors if t.kind == "lora_A"}
     assert len(drawn) == 8
 

@@ -43,7 +43,7 @@ def masks(layout: Layout) -> list[np.ndarray]:
 
 def both(cells: Cells, positions: list[int]) -> tuple[list[int], list[int]]:
     """Return the counts of cells and the bytes of entries, which must be read back."""
-    counts, packed = cells.marked(np.array(positions, dtype=np.int64))
+    counts, packed = cells.counts_and_bytes(np.array(positions, dtype=np.int64))
     assert cells.positions(packed()).tolist() == positions
     return counts.tolist(), packed().tolist()
 
@@ -52,13 +52,13 @@ def test_bits_are_in_the_order_of_entries_each_cell_from_a_byte_of_its_own_on():
     cells = Cells(np.array([2, 9]))
     assert (cells.starts.tolist(), cells.lengths.tolist()) == ([0, 2], [1, 2])
     assert both(cells, [0, 3, 4, 10]) == ([1, 3], [0b01, 0b0000_0110, 0b1])
-    assert (cells.padded, cells.full.tolist()) == (True, [0b11, 255, 0b1])
+    assert (cells.is_padded, cells.full_bytes.tolist()) == (True, [0b11, 255, 0b1])
 
 
 def test_cells_of_whole_bytes_are_a_bitmap():
     cells = Cells(np.array([8, 16]))
     assert both(cells, [0, 7, 9]) == ([2, 1], [0b1000_0001, 0b10, 0])
-    assert (cells.padded, cells.full.tolist()) == (False, [255] * 3)
+    assert (cells.is_padded, cells.full_bytes.tolist()) == (False, [255] * 3)
 
 
 def test_an_order_says_which_entry_is_at_each_place():
@@ -70,7 +70,7 @@ def test_empty_cells_have_no_bytes_wherever_they_are():
     order = np.array([4, 0, 2, 1, 3])
     for sizes in ([0, 3, 0, 0, 2, 0], [0, 0, 5], [5, 0, 0]):
         for cells in (Cells(np.array(sizes)), Cells(np.array(sizes), order)):
-            assert cells.full.size == sum(size > 0 for size in sizes)
+            assert cells.full_bytes.size == sum(size > 0 for size in sizes)
             assert both(cells, [0, 1, 2, 3, 4])[0] == sizes
     nothing = Cells(np.array([0, 0]), np.zeros(0, np.int64))
     assert both(nothing, []) == ([0, 0], [])

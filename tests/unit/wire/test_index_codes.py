@@ -24,7 +24,7 @@ from floss_sim.wire.index_codes import (
     read,
     write,
 )
-from floss_sim.wire.range_coder import COARSE, FINE, SymbolWriter, bytes_of_density
+from floss_sim.wire.range_coder import COARSE, FINE, SymbolWriter, byte_model
 
 HALF = FINE.levels_of(np.array([1]), np.array([2])).item()
 
@@ -77,8 +77,8 @@ def test_rice_takes_the_width_of_fewest_bits():
 def test_range_is_the_bytes_of_a_bitmap_under_the_density_of_all():
     packed = np.packbits(np.isin(np.arange(40), (1, 17)), bitorder="little")
     writer = SymbolWriter()
-    writer.write(packed, bytes_of_density(2 / 40))
-    assert section_of(universe_of(40), [1, 17], RANGE) == writer.done()
+    writer.write(packed, byte_model(2 / 40))
+    assert section_of(universe_of(40), [1, 17], RANGE) == writer.finish()
 
 
 def test_a_single_tensor_is_its_level_and_its_bits():
@@ -87,7 +87,7 @@ def test_a_single_tensor_is_its_level_and_its_bits():
     writer = SymbolWriter()
     writer.write(packed, FINE.model(HALF))
     positions = [i for i in range(16) if packed[i // 8] >> i % 8 & 1]
-    assert section_of(universe_of(16), positions, TENSORS) == bytes([HALF, 1]) + writer.done()
+    assert section_of(universe_of(16), positions, TENSORS) == bytes([HALF, 1]) + writer.finish()
 
 
 def test_full_and_empty_tensors_have_no_bits():
@@ -250,7 +250,7 @@ def test_a_bit_beyond_the_end_of_its_cells_is_refused(code: int):
     for byte, fits in ((0b0001_0001, True), (0b0011_0001, False), (0b1000_0001, False)):
         writer = SymbolWriter()
         writer.write(np.array([byte]), scale.model(half))
-        section = header + writer.done()
+        section = header + writer.finish()
         if fits:
             assert read_back(universe_of(5), code, section, 2) == [0, 4]
         else:

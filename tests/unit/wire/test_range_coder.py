@@ -17,8 +17,8 @@ from floss_sim.wire.range_coder import (
     Scale,
     SymbolReader,
     SymbolWriter,
-    bytes_of_density,
-    weighted,
+    byte_model,
+    weight_model,
 )
 
 SCALES = pytest.mark.parametrize("scale", [FINE, Scale(2), COARSE])
@@ -88,80 +88,80 @@ def test_bits_of_a_density_take_their_information(density: float):
     drawn = seeded().random(800_000) < density
     packed = np.packbits(drawn, bitorder="little")
     writer = SymbolWriter()
-    writer.write(packed, bytes_of_density(density))
-    section = writer.done()
+    writer.write(packed, byte_model(density))
+    section = writer.finish()
     ones = int(drawn.sum())
     bits = -ones * math.log2(density) - (drawn.size - ones) * math.log2(1 - density)
     assert bits - 32 <= 8 * len(section) <= bits + 2e-4 * packed.size + 8
-    read = SymbolReader(memoryview(section)).read(packed.size, bytes_of_density(density))
+    read = SymbolReader(memoryview(section)).read(packed.size, byte_model(density))
     assert np.array_equal(read, packed)
 
 
 def test_symbols_of_several_models_are_read_in_their_order():
     draw = seeded(1)
     parts = [
-        (draw.integers(0, size, count), weighted(draw.random(size)))
+        (draw.integers(0, size, count), weight_model(draw.random(size)))
         for size, count in ((2, 300), (41, 7), (155, 1), (256, 1000), (3, 0))
     ]
     writer = SymbolWriter()
     for symbols, model in parts:
         writer.write(symbols, model)
-    reader = SymbolReader(memoryview(writer.done()))
+    reader = SymbolReader(memoryview(writer.finish()))
     for symbols, model in parts:
         assert reader.read(symbols.size, model).tolist() == symbols.tolist()
 
 
 def test_a_model_weighs_its_symbols():
     """Weights 1, 2, 4, 1 of 8: three, two, one and three bits."""
-    model = weighted(np.array([1.0, 2.0, 4.0, 1.0]))
+    model = weight_model(np.array([1.0, 2.0, 4.0, 1.0]))
     for symbol, bits in enumerate((3, 2, 1, 3)):
         writer = SymbolWriter()
         writer.write(np.array([2, *[symbol] * 10_000, 2]), model)  # its own would be all zeros
-        assert 8 * len(writer.done()) == pytest.approx(10_000 * bits, abs=64)
+        assert 8 * len(writer.finish()) == pytest.approx(10_000 * bits, abs=64)
 
 
 def test_nothing_and_zeros_at_the_end_are_not_sent():
-    assert SymbolWriter().done() == b""
+    assert SymbolWriter().finish() == b""
     sections = []
     for count in range(200):
         writer = SymbolWriter()
-        writer.write(np.zeros(count, np.int64), bytes_of_density(0.5))
-        sections.append(writer.done())
+        writer.write(np.zeros(count, np.int64), byte_model(0.5))
+        sections.append(writer.finish())
     assert not any(section.endswith(b"\0") for section in sections)
 
 
 def test_what_is_missing_at_the_end_is_zero():
     writer = SymbolWriter()
     symbols = seeded(2).integers(0, 256, 50)
-    writer.write(symbols, bytes_of_density(0.5))
-    section = writer.done()
+    writer.write(symbols, byte_model(0.5))
+    section = writer.finish()
     assert section[-1]
     reader = SymbolReader(memoryview(section))
-    assert reader.read(50, bytes_of_density(0.5)).tolist() == symbols.tolist()
-    reader.done()
+    assert reader.read(50, byte_model(0.5)).tolist() == symbols.tolist()
+    reader.check_end()
     for more in (b"\0", bytes(9), b"\1", b"\0\0\0\0\1"):
         reader = SymbolReader(memoryview(section + more))
-        assert reader.read(50, bytes_of_density(0.5)).tolist() == symbols.tolist()
+        assert reader.read(50, byte_model(0.5)).tolist() == symbols.tolist()
         with pytest.raises(PayloadError, match="other bytes than the fewest"):
-            reader.done()
+            reader.check_end()
 
 
 @pytest.mark.parametrize("density", [2.0**-20, 0.02, 0.5, 0.9])
 def test_no_fewer_bytes_read_back_so(density: float):
     """Shorter ends are tried, as they are and one up; the coder's own is never shorter."""
-    draw, model, saved = seeded(3), bytes_of_density(density), []
+    draw, model, saved = seeded(3), byte_model(density), []
     for count in (1, 2, 5, 9, 20, 40) * 20:
         symbols = np.packbits(draw.random(8 * count) < density, bitorder="little")
         writer = SymbolWriter()
         writer.write(symbols, model)
-        section = writer.done()
+        section = writer.finish()
         plain = constriction.stream.queue.RangeEncoder()
         plain.encode(symbols.astype(np.int32), model)
         saved.append(len(plain.get_compressed().astype(">u4").tobytes().rstrip(b"\0")))
         saved[-1] -= len(section)
         reader = SymbolReader(memoryview(section))
         assert reader.read(count, model).tolist() == symbols.tolist()
-        reader.done()
+        reader.check_end()
         for shorter in neighbours(section[:-1]) if section else []:
             with suppress(PayloadError):
                 read = SymbolReader(memoryview(shorter)).read(count, model)
@@ -178,22 +178,22 @@ def neighbours(section: bytes) -> list[bytes]:
 
 def test_an_end_may_count_one_up_in_what_was_settled():
     """Likely symbols leave the range at the top of what the settled words say."""
-    draw, model, carried = seeded(4), weighted([1.0, 1e-7, 1e-7]), 0
+    draw, model, carried = seeded(4), weight_model([1.0, 1e-7, 1e-7]), 0
     for _ in range(2000):
         symbols = draw.integers(0, 2, 13)
         plain, writer = constriction.stream.queue.RangeEncoder(), SymbolWriter()
         plain.encode(symbols.astype(np.int32), model)
         writer.write(symbols, model)
-        section = writer.done()
+        section = writer.finish()
         words = plain.get_compressed().astype(">u4")[: plain.pos()[0]].tobytes()
         carried += section[: len(words)].ljust(len(words), b"\0") != words
         reader = SymbolReader(memoryview(section))
         assert reader.read(13, model).tolist() == symbols.tolist()
-        reader.done()
+        reader.check_end()
     assert carried > 10
 
 
 @pytest.mark.parametrize("density", [0.01, 0.3, 0.5])
 def test_bytes_that_no_encoder_writes_are_refused(density: float):
     with pytest.raises(PayloadError, match="range-coded positions are damaged"):
-        SymbolReader(memoryview(b"\xff" * 8)).read(20, bytes_of_density(density))
+        SymbolReader(memoryview(b"\xff" * 8)).read(20, byte_model(density))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from wire_messages import bits, seeded
 
-from floss_sim.wire.value_codes import BUCKET, BY_CODE, VALUE_CODES
+from floss_sim.wire.value_codes import BUCKET, VALUE_CODES, VALUE_CODES_BY_NUMBER
 
 UNBIASED = [name for name, code in VALUE_CODES.items() if code.kind == "unbiased"]
 LARGEST = float(np.finfo(np.float32).max)
@@ -238,5 +238,5 @@ def test_no_values_are_no_bytes(name: str):
 
 
 def test_codes_are_numbered_apart():
-    assert sorted(BY_CODE) == list(range(len(VALUE_CODES)))
-    assert all(BY_CODE[code.code] is code for code in VALUE_CODES.values())
+    assert sorted(VALUE_CODES_BY_NUMBER) == list(range(len(VALUE_CODES)))
+    assert all(VALUE_CODES_BY_NUMBER[code.code] is code for code in VALUE_CODES.values())

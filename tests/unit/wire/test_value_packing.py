@@ -9,7 +9,7 @@ from pcodec import wrapped
 from wire_messages import seeded
 
 from floss_sim.errors import PayloadError
-from floss_sim.wire.value_packing import packed, unpacked
+from floss_sim.wire.value_packing import pack_numbers, unpack_numbers
 
 CHUNK = 1 << 18
 TYPES = ["float32", "float16", "int16"]
@@ -22,7 +22,7 @@ def numbers(dtype: str, count: int, seed: int = 0) -> np.ndarray:
 
 
 def both_ways(values: np.ndarray) -> np.ndarray:
-    return unpacked(memoryview(packed(values)), values.size, values.dtype)
+    return unpack_numbers(memoryview(pack_numbers(values)), values.size, values.dtype)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -55,42 +55,42 @@ def test_numbers_that_lie_apart_in_memory_are_read_back():
 def test_few_different_numbers_take_few_bits():
     """Entropy of a fair choice among 8: 3 bits each."""
     values = seeded().integers(-4, 4, 50_000).astype(np.int16)
-    assert 3 * values.size <= 8 * len(packed(values)) <= 3.01 * values.size + 8 * 64
+    assert 3 * values.size <= 8 * len(pack_numbers(values)) <= 3.01 * values.size + 8 * 64
 
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_every_shorter_section_is_refused(dtype: str):
-    section = packed(numbers(dtype, 60))
+    section = pack_numbers(numbers(dtype, 60))
     for length in range(len(section)):
         with pytest.raises(PayloadError):
-            unpacked(memoryview(section[:length]), 60, dtype)
+            unpack_numbers(memoryview(section[:length]), 60, dtype)
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"\0" * 8, b"abc"])
 def test_bytes_behind_the_numbers_are_refused(tail: bytes):
-    section = packed(numbers("int16", 60)) + tail
+    section = pack_numbers(numbers("int16", 60)) + tail
     with pytest.raises(PayloadError, match=f"{len(tail)} bytes behind"):
-        unpacked(memoryview(section), 60, "int16")
+        unpack_numbers(memoryview(section), 60, "int16")
 
 
 @pytest.mark.parametrize("count", [0, 1, 59, 61, CHUNK + 60])
 def test_another_count_is_refused(count: int):
-    section = packed(numbers("int16", 60))
+    section = pack_numbers(numbers("int16", 60))
     with pytest.raises(PayloadError):
-        unpacked(memoryview(section), count, "int16")
+        unpack_numbers(memoryview(section), count, "int16")
 
 
 def test_a_section_of_two_chunks_has_one_count():
-    section = packed(numbers("int16", CHUNK + 7))
+    section = pack_numbers(numbers("int16", CHUNK + 7))
     for count in (7, CHUNK, CHUNK + 6, CHUNK + 8, 2 * CHUNK, 2 * CHUNK + 7):
         with pytest.raises(PayloadError):
-            unpacked(memoryview(section), count, "int16")
+            unpack_numbers(memoryview(section), count, "int16")
 
 
 @pytest.mark.parametrize("section", [b"", b"\0", b"\xff" * 40, bytes(40), b"FLSS" * 10])
 def test_bytes_that_are_not_packed_are_refused(section: bytes):
     with pytest.raises(PayloadError):
-        unpacked(memoryview(section), 10, "float32")
+        unpack_numbers(memoryview(section), 10, "float32")
 
 
 @pytest.mark.parametrize(
@@ -113,17 +113,17 @@ def test_another_mode_of_the_library_is_refused(changes: dict[str, object]):
     chunk = file.chunk_compressor(values, pcodec.ChunkConfig(**(settings | changes)))
     section = file.write_header() + chunk.write_meta() + chunk.write_page(0)
     with pytest.raises(PayloadError, match="mode of their own"):
-        unpacked(memoryview(section), 100, "int16")
+        unpack_numbers(memoryview(section), 100, "int16")
 
 
 def test_changed_bytes_are_refused_or_as_many_numbers():
-    section, draw = bytearray(packed(numbers("float16", 300))), seeded(1)
+    section, draw = bytearray(pack_numbers(numbers("float16", 300))), seeded(1)
     for _ in range(2000):
         changed = bytearray(section)
         for place in draw.integers(0, len(section), 2):
             changed[place] = draw.integers(0, 256)
         try:
-            read = unpacked(memoryview(bytes(changed)), 300, "float16")
+            read = unpack_numbers(memoryview(bytes(changed)), 300, "float16")
         except PayloadError:
             continue
         assert (read.size, read.dtype) == (300, np.float16)

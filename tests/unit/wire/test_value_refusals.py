@@ -10,7 +10,7 @@ from wire_messages import seeded
 
 from floss_sim.errors import PayloadError
 from floss_sim.wire.value_codes import VALUE_CODES
-from floss_sim.wire.value_packing import packed
+from floss_sim.wire.value_packing import pack_numbers
 
 SCALED = {"fp16": 1, "int8": 1, "int4": 1, "tail": 2, "sign": 1}  # scales of up to 512 values
 
@@ -58,7 +58,7 @@ def test_a_section_of_no_values_is_empty(name: str):
 
 
 def test_signs_are_never_packed():
-    section = struct.pack("<f", 1) + packed(np.ones(8, np.int16))
+    section = struct.pack("<f", 1) + pack_numbers(np.ones(8, np.int16))
     refuse("sign", section, 8, "packed values where none are", is_packed=True)
 
 
@@ -94,11 +94,11 @@ def test_symbols_that_no_writer_writes_are_refused(
 @pytest.mark.parametrize("beyond", [128, -128, 32767, -32768])
 def test_packed_symbols_beyond_the_largest_are_refused(name: str, most: int, beyond: int):
     symbols = np.full(20, beyond, np.int16)
-    section = struct.pack("<f", 1) + packed(symbols)
+    section = struct.pack("<f", 1) + pack_numbers(symbols)
     refuse(name, section, 20, f"beyond {most}", is_packed=True)
 
 
 @pytest.mark.parametrize("beyond", [65, -65, 0, 32767, -32768])
 def test_packed_steps_beyond_the_tail_are_refused(beyond: int):
-    section = struct.pack("<2f", 1, 2) + packed(np.full(20, beyond, np.int16))
+    section = struct.pack("<2f", 1, 2) + pack_numbers(np.full(20, beyond, np.int16))
     refuse("tail", section, 20, "beyond 64|below its smallest", is_packed=True)

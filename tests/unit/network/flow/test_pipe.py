@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floss_sim.network.flow.max_min_fair import FairShare
-from floss_sim.network.flow.pipe import Instant, OpenPipe, Pipe
+from floss_sim.network.flow.pipe import EndOfInstant, OpenPipe, Pipe
 
 RATES = st.one_of(st.just(0.0), st.floats(0.5, 20))
 CHANGES = st.lists(st.tuples(st.floats(0.1, 3), RATES), max_size=4)
@@ -66,8 +66,8 @@ def test_a_shared_pipe_forgets_flows_that_have_ended():
 
 def test_an_instant_is_called_once_after_everything_else_and_again_when_asked_later():
     env, calls = simpy.Environment(), []
-    last = Instant(env, lambda: calls.append((env.now, "last")), order=1)
-    first = Instant(env, lambda: calls.append((env.now, "first")))
+    last = EndOfInstant(env, lambda: calls.append((env.now, "last")), order=1)
+    first = EndOfInstant(env, lambda: calls.append((env.now, "first")))
 
     def ask():
         for _ in range(2):

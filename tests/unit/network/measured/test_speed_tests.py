@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError
-from floss_sim.network.measured.speed_tests import Reading, SpeedTests, read_speed_tests
+from floss_sim.network.measured.speed_tests import ReadOptions, SpeedTests, read_speed_tests
 
 HEADER = "download_mbps,upload_mbps,rtt_ms"
 ROWS = [f"{n},{n / 10},{n * 2}" for n in range(1, 31)]
@@ -22,7 +22,7 @@ def write(folder: Path, header: str = HEADER, rows: list[str] = ROWS) -> Path:
 
 
 def read(folder: Path, header: str = HEADER, rows: list[str] = ROWS, **asked) -> SpeedTests:
-    return read_speed_tests(write(folder, header, rows), Reading(**asked))
+    return read_speed_tests(write(folder, header, rows), ReadOptions(**asked))
 
 
 def refusal(folder: Path, header: str = HEADER, rows: list[str] = ROWS, **asked) -> str:
@@ -47,7 +47,7 @@ def test_a_gzipped_file_with_a_byte_order_mark_reads_the_same(tmp_path: Path):
     path = tmp_path / "tests.csv.gz"
     content = "\r\n".join([f"\ufeff{HEADER}", *ROWS, "", ""])
     path.write_bytes(gzip.compress(content.encode()))
-    zipped = read_speed_tests(path, Reading())
+    zipped = read_speed_tests(path, ReadOptions())
     assert zipped.down_bits_per_s.tolist() == plain.down_bits_per_s.tolist()
     assert zipped.left_out == 0
 
@@ -221,8 +221,8 @@ def test_files_that_are_not_csv_are_refused_in_one_line(tmp_path: Path):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(ConfigError) as caught:
-            read_speed_tests(path, Reading())
+            read_speed_tests(path, ReadOptions())
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="cannot read"):
-        read_speed_tests(tmp_path, Reading())
+        read_speed_tests(tmp_path, ReadOptions())

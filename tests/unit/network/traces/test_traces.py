@@ -133,7 +133,7 @@ def test_time_of_skips_whole_cycles_at_once():
 
 
 def test_a_scaled_trace_takes_less_time():
-    twice = HOLD.scaled(2)
+    twice = HOLD.with_factor(2)
     assert twice.bits_per_s == (20, 0, 8)
     assert twice.time_of(18, 0.5) == HOLD.time_of(9, 0.5)
 
@@ -141,7 +141,7 @@ def test_a_scaled_trace_takes_less_time():
 @pytest.mark.parametrize("factor", [0, -1, math.inf, math.nan])
 def test_no_other_factor_scales(factor: float):
     with pytest.raises(ProfileError, match="finite number above zero"):
-        HOLD.scaled(factor)
+        HOLD.with_factor(factor)
 
 
 # values
@@ -150,11 +150,11 @@ def test_no_other_factor_scales(factor: float):
 def test_traces_are_values():
     again = RateTrace(STARTS, RATES, 5.0, "hold")
     assert (again == HOLD, hash(again) == hash(HOLD), HOLD == REPEAT) == (True, True, False)
-    assert HOLD.scaled(1) == HOLD
+    assert HOLD.with_factor(1) == HOLD
 
 
 def test_settings_tell_traces_apart_and_are_short():
-    traces = [HOLD, REPEAT, HOLD.scaled(2), RateTrace(STARTS, RATES, 6.0, "hold")]
+    traces = [HOLD, REPEAT, HOLD.with_factor(2), RateTrace(STARTS, RATES, 6.0, "hold")]
     told = {json.dumps(trace.settings()) for trace in traces}
     assert len(told) == 4
     assert RateTrace((0, 1, 3), (10, 0, 4), 5, "hold").settings() == HOLD.settings()

@@ -12,13 +12,13 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
-from planner.decisions.explain import SearchResult, explain, improvement, one_step_away
+from planner.decisions.explain import SearchResult, axis_neighbours, expected_improvement, explain
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
 from planner.plans.explanation import Axis, Explanation
 from planner.plans.outcome import CLIENT_LIMIT
 from planner.question.budget import Limit, parse_budget
-from planner.report.explanation_text import explained
+from planner.report.explanation_text import explanation_sentences
 
 SPACE = grid([1, 4, 16], [1, 1 / 4], [1, 1 / 16])
 BEST = Candidate(4, 1.0, 1 / 16)
@@ -70,14 +70,14 @@ def test_neighbours_are_measured_forecast_or_unknown(digits: RunConfig, paper: N
 
 
 def test_one_step_is_one_step_of_the_space():
-    near = one_step_away(Candidate(4, 1.0, 1 / 16), SPACE)
+    near = axis_neighbours(Candidate(4, 1.0, 1 / 16), SPACE)
     assert near == [
         ("rank", Candidate(1, 1.0, 1 / 16)),
         ("rank", Candidate(16, 1.0, 1 / 16)),
         ("down_density", Candidate(4, 1 / 4, 1 / 16)),
         ("up_density", Candidate(4, 1.0, 1.0)),
     ]
-    assert one_step_away(Candidate(8, 1.0, 1 / 16), SPACE)[:2] == [
+    assert axis_neighbours(Candidate(8, 1.0, 1 / 16), SPACE)[:2] == [
         ("rank", Candidate(4, 1.0, 1 / 16)),
         ("rank", Candidate(16, 1.0, 1 / 16)),
     ]
@@ -104,7 +104,7 @@ def test_more_search_stops_where_nothing_is_to_be_gained(digits: RunConfig, pape
     )
     poor = replace(near_end, horizons=dict.fromkeys(near_end.history, 100))
     stop = explained_by(digits, paper, poor).stop
-    assert stop.reached
+    assert stop.is_reached
     assert stop.rounds == 20
     assert 0 <= stop.gain < stop.noise == pytest.approx(math.sqrt(0.904 * 0.096 / 350), rel=0.1)
     early = known({BEST: 100}, dict.fromkeys([c for c in SPACE if c != BEST], 1))
@@ -112,13 +112,15 @@ def test_more_search_stops_where_nothing_is_to_be_gained(digits: RunConfig, pape
 
 
 def test_expected_improvement_is_that_of_a_normal_law():
-    assert improvement(Forecast(0.9, 0.02), 0.9) == pytest.approx(0.02 / math.sqrt(2 * math.pi))
-    assert improvement(Forecast(0.95, 1e-4), 0.9) == pytest.approx(0.05)
-    assert improvement(Forecast(0.85, 1e-4), 0.9) == pytest.approx(0)
+    assert expected_improvement(Forecast(0.9, 0.02), 0.9) == pytest.approx(
+        0.02 / math.sqrt(2 * math.pi)
+    )
+    assert expected_improvement(Forecast(0.95, 1e-4), 0.9) == pytest.approx(0.05)
+    assert expected_improvement(Forecast(0.85, 1e-4), 0.9) == pytest.approx(0)
 
 
 def test_a_forecast_is_marked_in_every_sentence():
-    lines = "\n".join(explained(whole_plan()))
+    lines = "\n".join(explanation_sentences(whole_plan()))
     assert "rank 1 -0.5;" in lines
     assert "up 1/4 ~-3.0 (-5.0 to -1.0); up 1/64 unknown." in lines
     assert "25 rounds: ~0.955 (0.940 to 0.970)" in lines
@@ -129,7 +131,9 @@ def test_a_forecast_is_marked_in_every_sentence():
     measured_only = whole_plan().explanation.model_copy(
         update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}
     )
-    assert "~" not in "\n".join(explained(replace(whole_plan(), explanation=measured_only)))
+    assert "~" not in "\n".join(
+        explanation_sentences(replace(whole_plan(), explanation=measured_only))
+    )
 
 
 def test_neighbours_differ_in_what_candidates_are_made_of():

@@ -11,14 +11,14 @@ from floss_sim import load_task
 from floss_sim.network import NetworkProfile
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
-from planner.decisions.target_search import Until, reached, seek
+from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.curve_store import last_evaluated_round
 from planner.plans.outcome import Outcome
 from planner.question.budget import parse_budget
 from planner.question.cost import Costs, price
 from planner.question.objective import Objective
 from planner.question.request import Request
-from planner.search import maker
+from planner.search import strategy_maker
 from planner.search.loop import search
 
 
@@ -49,7 +49,7 @@ class MadeRuns:
 
     def cut(self, candidate: Candidate, rounds: int) -> Outcome | None:
         traffic, _ = self.costs.courses[candidate]
-        spent = float(self.costs.limit.spent(traffic)[rounds - 1] / self.costs.limit.amount)
+        spent = float(self.costs.limit.spending(traffic)[rounds - 1] / self.costs.limit.amount)
         curve = self._curve(candidate, rounds)
         made = Outcome(
             candidate, rounds, curve.accuracies[-1], 0.1, 1, 1, 1.0, spent, 0.1, "budget", 5, ()
@@ -71,13 +71,13 @@ def sought(request: Request, costs: Costs, shape: dict, effort: int, name: str) 
     def start(name: str, costs: Costs, rounds: int):
         horizons = {c: costs.of[c].horizon for c in costs.searched}
         nbytes = {c: costs.of[c].run_bytes for c in costs.searched}
-        return maker(name)(horizons, nbytes, rounds, 0, last_evaluated_round, 350), MadeRuns(
-            costs, shape
-        )
+        return strategy_maker(name)(
+            horizons, nbytes, rounds, 0, last_evaluated_round, 350
+        ), MadeRuns(costs, shape)
 
     strategy, runs = start(name, costs, effort)
-    search(Until(strategy, runs, request.objective.target), runs.extend)
-    seek(replace(request, search=name), costs, runs, effort, start)
+    search(UntilTarget(strategy, runs, request.objective.target), runs.extend)
+    seek_cheaper(replace(request, search=name), costs, runs, effort, start)
     return runs
 
 
@@ -87,10 +87,10 @@ def test_the_least_cost_is_found_and_the_effort_is_not_overspent(
 ):
     request, costs, shape = world(paper, 0.6)
     whole = MadeRuns(costs, shape, {c: costs.of[c].horizon for c in costs.searched})
-    least = min(o.spent for o in reached(whole, whole.history(), 0.6).values())
+    least = min(o.spent for o in target_outcomes(whole, whole.history(), 0.6).values())
     effort = costs.grid_rounds // 5
     runs = sought(request, costs, shape, effort, name)
-    found = reached(runs, runs.history(), 0.6)
+    found = target_outcomes(runs, runs.history(), 0.6)
     assert sum(runs.asked.values()) <= effort
     assert least <= min(o.spent for o in found.values()) <= worst * least
     assert all(o.binds == "target" for o in found.values())
@@ -99,7 +99,7 @@ def test_the_least_cost_is_found_and_the_effort_is_not_overspent(
 def test_a_target_that_nothing_reaches_ends_the_search(paper: NetworkProfile):
     request, costs, shape = world(paper, 0.99)
     runs = sought(request, costs, shape, costs.grid_rounds // 5, "halving")
-    assert reached(runs, runs.history(), 0.99) == {}
+    assert target_outcomes(runs, runs.history(), 0.99) == {}
 
 
 def test_runs_that_the_budget_does_not_carry_to_the_target_do_not_count(paper: NetworkProfile):
@@ -107,7 +107,7 @@ def test_runs_that_the_budget_does_not_carry_to_the_target_do_not_count(paper: N
     some = costs.searched[0]
     tight = replace(costs, limit=replace(costs.limit, amount=costs.limit.amount / 1e6))
     runs = MadeRuns(tight, shape, {some: 400})
-    assert reached(runs, runs.history(), 0.1) == {}
+    assert target_outcomes(runs, runs.history(), 0.1) == {}
     failed = SimpleNamespace(cut=MadeRuns(costs, shape).cut)
     curve = replace(MadeRuns(costs, shape, {some: 400}).history()[some], failed=True)
-    assert reached(failed, {some: curve}, 0.1) == {}
+    assert target_outcomes(failed, {some: curve}, 0.1) == {}

@@ -15,7 +15,7 @@ from floss_sim.training.side_by_side.limits import DeviceLimits
 from planner.candidates import grid
 from planner.execution import effort
 from planner.execution.curve_store import CurveStore
-from planner.execution.effort import KEPT_BUSY, Effort, allot, parse_effort
+from planner.execution.effort import BUSY_SHARE, Effort, allot, parse_effort
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
@@ -86,7 +86,7 @@ def test_time_becomes_rounds_by_what_stored_rounds_took(paper: NetworkProfile, t
     beside = sum(costs.of[c].horizon for c in set(asked.baselines().values()))
     assert made.round_s == pytest.approx(0.2)
     assert made.beside <= beside
-    assert made.rounds == pytest.approx(12 * 2 * KEPT_BUSY / 0.2 - made.beside, abs=1)
+    assert made.rounds == pytest.approx(12 * 2 * BUSY_SHARE / 0.2 - made.beside, abs=1)
     longer = allot(request(paper, training_s=24.0), costs, store, None, 2)
     assert made.rounds < longer.rounds <= costs.grid_rounds
     assert longer.to_json()["workers"] == 2

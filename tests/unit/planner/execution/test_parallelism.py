@@ -16,13 +16,19 @@ from floss_sim.network import NetworkProfile
 from floss_sim.runs.config import RunConfig
 from planner.candidates import grid
 from planner.execution.curve_store import CurveStore
-from planner.execution.parallelism import FOLDER, Cores, decide, known, speeds_of
+from planner.execution.parallelism import (
+    FOLDER,
+    Parallelism,
+    decide_parallelism,
+    known_parallelism,
+    measure_speeds,
+)
 from planner.execution.workers import worker_pool
 from planner.question.budget import parse_budget
 from planner.question.request import Request
 from planner.session import open_session
 
-SEPARATE, TOGETHER = Cores(2, 1), Cores(1, 2)
+SEPARATE, TOGETHER = Parallelism(2, 1), Parallelism(1, 2)
 
 
 def speeds(separate: float, together: float):
@@ -39,18 +45,18 @@ def config(digits: RunConfig) -> RunConfig:
     [(10, 5, SEPARATE), (10, 10.9, SEPARATE), (10, 11.1, TOGETHER)],
 )
 def test_threads_have_to_be_clearly_faster(
-    tmp_path: Path, config: RunConfig, separate: float, together: float, best: Cores
+    tmp_path: Path, config: RunConfig, separate: float, together: float, best: Parallelism
 ):
-    assert known(tmp_path, config, 2) is None
-    assert decide(tmp_path, config, 2, speeds(separate, together)) == best
-    assert known(tmp_path, config, 2) == best
+    assert known_parallelism(tmp_path, config, 2) is None
+    assert decide_parallelism(tmp_path, config, 2, speeds(separate, together)) == best
+    assert known_parallelism(tmp_path, config, 2) == best
 
 
 def test_a_decision_is_of_a_model_and_a_machine(tmp_path: Path, config: RunConfig):
-    decide(tmp_path, config, 2, speeds(1, 2))
-    assert known(tmp_path, replace(config, seed=7, rank=config.rank + 1), 2) == TOGETHER
-    assert known(tmp_path, config, 4) is None
-    assert known(tmp_path, config.with_(server={"cohort": 7}), 2) is None
+    decide_parallelism(tmp_path, config, 2, speeds(1, 2))
+    assert known_parallelism(tmp_path, replace(config, seed=7, rank=config.rank + 1), 2) == TOGETHER
+    assert known_parallelism(tmp_path, config, 4) is None
+    assert known_parallelism(tmp_path, config.with_(server={"cohort": 7}), 2) is None
 
 
 def test_who_comes_later_takes_what_was_decided_meanwhile(tmp_path: Path, config: RunConfig):
@@ -60,13 +66,13 @@ def test_who_comes_later_takes_what_was_decided_meanwhile(tmp_path: Path, config
     lock = lock_of(tmp_path, config)
     with ThreadPoolExecutor(1) as other:
         with FileLock(lock):
-            later = other.submit(decide, tmp_path, config, 2, measured_late)
+            later = other.submit(decide_parallelism, tmp_path, config, 2, measured_late)
             lock.with_suffix(".json").write_text('{"workers": 1, "threads": 2}')
         assert later.result() == TOGETHER
 
 
 def lock_of(root: Path, config: RunConfig) -> Path:
-    decide(root, config, 2, speeds(1, 1))
+    decide_parallelism(root, config, 2, speeds(1, 1))
     (file,) = (root / FOLDER).glob("*.json")
     file.unlink()
     return file.with_suffix(".lock")
@@ -76,25 +82,25 @@ def lock_of(root: Path, config: RunConfig) -> Path:
     "text", ["", "[]", '{"workers": "many", "threads": 1}', '{"workers": 1, "threads": 0}']
 )
 def test_what_cannot_be_read_is_decided_anew(tmp_path: Path, config: RunConfig, text: str):
-    decide(tmp_path, config, 2, speeds(1, 2))
+    decide_parallelism(tmp_path, config, 2, speeds(1, 2))
     (file,) = (tmp_path / FOLDER).glob("*.json")
     assert json.loads(file.read_text())["rounds_per_s"] == {
         "2 processes of one thread": 1, "one process of 2 threads": 2,
     }  # fmt: skip
     file.write_text(text)
-    assert known(tmp_path, config, 2) is None
-    assert decide(tmp_path, config, 2, speeds(2, 1)) == SEPARATE
+    assert known_parallelism(tmp_path, config, 2) is None
+    assert decide_parallelism(tmp_path, config, 2, speeds(2, 1)) == SEPARATE
 
 
 def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, config: RunConfig):
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="cannot create"):
-        decide(tmp_path / "file", config, 2, speeds(1, 2))
+        decide_parallelism(tmp_path / "file", config, 2, speeds(1, 2))
 
 
 def test_both_ways_are_really_measured(config: RunConfig):
     with worker_pool(2) as pool:
-        found = speeds_of(config, 2, pool)
+        found = measure_speeds(config, 2, pool)
     assert set(found) == {SEPARATE, TOGETHER}
     assert all(speed > 0 for speed in found.values())
 

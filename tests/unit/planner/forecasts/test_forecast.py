@@ -15,9 +15,9 @@ from planner.forecasts.forecast import (
     Forecast,
     Trial,
     backtest,
-    binned,
-    blended,
+    blended_ranks,
     boundaries,
+    curve_bins,
     forecast,
 )
 
@@ -39,7 +39,7 @@ def curve(candidate: Candidate, rounds: int, seed: int = 0, examples: int = 350)
 
 
 def test_curves_have_at_most_nine_bins_of_all_their_evaluations():
-    full = binned(curve(GRID[0], 400), 400)
+    full = curve_bins(curve(GRID[0], 400), 400)
     assert len(full) <= BINS
     assert sum(count for _, _, count in full) == len(EVALUATED)
     mean = sum(accuracy * count for _, accuracy, count in full) / len(EVALUATED)
@@ -47,7 +47,7 @@ def test_curves_have_at_most_nine_bins_of_all_their_evaluations():
 
 
 def test_a_bin_means_the_same_for_short_and_long_curves():
-    short, long_ = (binned(Curve(r := tuple(range(1, n + 1)), r, n), 400) for n in (60, 400))
+    short, long_ = (curve_bins(Curve(r := tuple(range(1, n + 1)), r, n), 400) for n in (60, 400))
     assert short[:-1] == long_[: len(short) - 1]
     edges = boundaries(400)
     assert edges[0] == 1
@@ -100,7 +100,7 @@ def trial(seen: float, forecast_: float, measured: float) -> Trial:
 
 def test_forecasts_that_order_worse_than_what_was_seen_weigh_nothing():
     adversarial = [trial(k, -k, k) for k in range(10)]
-    ranks = blended(range(10), [-k for k in range(10)], backtest([adversarial]))
+    ranks = blended_ranks(range(10), [-k for k in range(10)], backtest([adversarial]))
     assert list(np.argsort(ranks)) == list(range(9, -1, -1))
 
 
@@ -122,6 +122,6 @@ def test_ranks_are_within_a_rung_only():
 
 
 def test_blends_of_ranks():
-    assert blended([0.9, 0.5, 0.7], [1, 3, 2], 0).tolist() == [0, 2, 1]
-    assert blended([0.9, 0.5, 0.7], [1, 3, 2], 1).tolist() == [2, 0, 1]
-    assert blended([0.5, 0.5, 0.7], [1, 3, 2], 0).tolist() == [1.5, 1.5, 0]
+    assert blended_ranks([0.9, 0.5, 0.7], [1, 3, 2], 0).tolist() == [0, 2, 1]
+    assert blended_ranks([0.9, 0.5, 0.7], [1, 3, 2], 1).tolist() == [2, 0, 1]
+    assert blended_ranks([0.5, 0.5, 0.7], [1, 3, 2], 0).tolist() == [1.5, 1.5, 0]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from planner.forecasts.gaussian_process import Points, Process, _Pairs, _prior, loss, one_thread
+from planner.forecasts.gaussian_process import Points, Process, _Pairs, _prior, loss, use_one_thread
 
 
 def points(count: int, seed: int = 0) -> Points:
@@ -27,7 +27,7 @@ def only_levels(variance: float, lengths: list[float]) -> np.ndarray:
 def test_the_posterior_is_that_of_scikit_learn():
     data, asked = points(25), points(7, seed=1)
     log = only_levels(1.7, [0.5, 0.9, 1.4])
-    ours = Process.given(data, log, np.ones(3), 1.0, 0.0, 1.0).predict(asked.x, asked.time)
+    ours = Process.from_hyper(data, log, np.ones(3), 1.0, 0.0, 1.0).predict(asked.x, asked.time)
     kernel = ConstantKernel(1.7) * Matern([0.5, 0.9, 1.4], nu=2.5)
     theirs = GaussianProcessRegressor(kernel, alpha=data.variance + 1e-6, optimizer=None)
     expected = theirs.fit(data.x, data.y).predict(asked.x, return_std=True)
@@ -51,13 +51,13 @@ def test_the_loss_is_the_marginal_likelihood_of_scikit_learn():
     likelihood = theirs.fit(data.x, data.y).log_marginal_likelihood_value_
     mean, sd = _prior(3)
     prior = 0.5 * np.sum(((log - mean) / sd) ** 2)
-    ours = loss(log, data, _Pairs.between(data, data))[0] - prior
+    ours = loss(log, data, _Pairs.of(data, data))[0] - prior
     assert ours == pytest.approx(-likelihood - 12.5 * np.log(2 * np.pi), rel=1e-6)
 
 
 def test_the_gradient_is_that_of_finite_differences():
     data = points(20)
-    pairs = _Pairs.between(data, data)
+    pairs = _Pairs.of(data, data)
     rng = np.random.default_rng(2)
     for _ in range(3):
         log = _prior(3)[0] + 0.4 * rng.standard_normal(13)
@@ -71,7 +71,7 @@ def test_the_gradient_is_that_of_finite_differences():
 
 def test_one_point_of_little_noise_is_met_and_far_points_are_unsure():
     one = Points(np.zeros((1, 3)), np.zeros(1), np.array([0.7]), np.array([1e-8]))
-    process = Process.given(one, _prior(3)[0], np.ones(3), 1.0, 0.0, 1.0)
+    process = Process.from_hyper(one, _prior(3)[0], np.ones(3), 1.0, 0.0, 1.0)
     mean, sd = process.predict(np.array([[0.0] * 3, [30.0] * 3]), np.zeros(2))
     assert mean[0] == pytest.approx(0.7, abs=1e-3)
     assert sd[0] < 0.01 < 0.5 < sd[1]
@@ -79,7 +79,7 @@ def test_one_point_of_little_noise_is_met_and_far_points_are_unsure():
 
 def test_fitting_more_points_than_hyper_parameters_see_is_deterministic():
     data = points(300)
-    with one_thread():
+    with use_one_thread():
         first, again = (Process.fit(data, 1.0) for _ in range(2))
     np.testing.assert_array_equal(first.log_hyper, again.log_hyper)
     assert len(first.points.y) == 300

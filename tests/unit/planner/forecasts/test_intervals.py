@@ -10,7 +10,7 @@ import pytest
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
 from planner.forecasts.forecast import own_deviation
-from planner.forecasts.intervals import intervals, stretched
+from planner.forecasts.intervals import intervals, stretch_factor
 
 GRID = grid((1, 4, 16), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 EVALUATED = (1, 2, 3, 5, 7, *range(10, 201, 5))
@@ -122,7 +122,7 @@ def test_deviations_are_stretched_where_ends_are_foretold_badly():
         ), 200)
         for i, (c, k) in enumerate(regular.items())
     }  # fmt: skip
-    assert stretched(bent, 350, 200) > 1.5 * stretched(regular, 350, 200)
+    assert stretch_factor(bent, 350, 200) > 1.5 * stretch_factor(regular, 350, 200)
 
 
 def test_nothing_known_has_no_interval():

@@ -7,7 +7,7 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.network import NetworkProfile
-from planner.plans.time_shares import round_time, uploads_of
+from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit, parse_budget
 
 ROUNDS = 6
@@ -62,7 +62,7 @@ def test_uploads_take_their_share_of_a_budget(digits: RunConfig):
     profile = load_profile("paper-200-20")
     record = run(digits, profile, CountingLearner(), rounds=ROUNDS)
     down, up = (sum(record.rounds[f"{way}_bytes"].to_pylist()) for way in ("down", "up"))
-    assert uploads_of(record, limit(profile), ROUNDS) == pytest.approx(up / (down + up))
-    dense = uploads_of(record, limit(profile, "5-dense-rounds"), ROUNDS)
+    assert upload_share(record, limit(profile), ROUNDS) == pytest.approx(up / (down + up))
+    dense = upload_share(record, limit(profile, "5-dense-rounds"), ROUNDS)
     assert dense == pytest.approx(10 * up / (down + 10 * up))
-    assert uploads_of(record, limit(profile, "90s"), ROUNDS) is None
+    assert upload_share(record, limit(profile, "90s"), ROUNDS) is None

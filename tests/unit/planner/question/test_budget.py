@@ -54,20 +54,22 @@ def test_link_seconds_sum_each_clients_own_rates(sparse_digits: RunConfig):
                 down = row["direction"] == "down"
                 total += 8 * row["nbytes"] / (link.down_bits_per_s if down else link.up_bits_per_s)
         expected.append(total)
-    assert limit("9-dense-rounds", 1, profile).spent(record) == pytest.approx(expected, rel=1e-12)
+    assert limit("9-dense-rounds", 1, profile).spending(record) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_bytes_are_counted_over_all_clients_or_a_slot(digits: RunConfig, paper: NetworkProfile):
     record = size_only(digits, paper, 4)
     nbytes = sum(record.transfers["nbytes"].to_pylist())
-    assert limit("1GB", 1, paper).spent(record)[-1] == nbytes
-    assert limit("1GB/client", 1, paper).spent(record)[-1] == nbytes / 5
+    assert limit("1GB", 1, paper).spending(record)[-1] == nbytes
+    assert limit("1GB/client", 1, paper).spending(record)[-1] == nbytes / 5
 
 
 def test_seconds_are_the_simulated_clock(digits: RunConfig):
     profile = load_profile("lte")
     record = size_only(digits, profile, 4)
-    assert np.array_equal(limit("9s", 9, profile).spent(record), record.rounds["closed_at_s"])
+    assert np.array_equal(limit("9s", 9, profile).spending(record), record.rounds["closed_at_s"])
 
 
 def test_a_budget_affords_the_rounds_that_fit_and_no_more(digits: RunConfig, paper: NetworkProfile):

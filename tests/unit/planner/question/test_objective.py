@@ -6,7 +6,7 @@ import pytest
 
 from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
-from planner.question.objective import FRACTIONS, Objective, band, first_at, front
+from planner.question.objective import FRACTIONS, Objective, band, first_round_at, front
 
 ONE, TWO = Candidate(1, 1.0, 1.0), Candidate(4, 1.0, 1.0)
 
@@ -14,10 +14,10 @@ ONE, TWO = Candidate(1, 1.0, 1.0), Candidate(4, 1.0, 1.0)
 def test_a_target_is_reached_by_the_smoothed_accuracy():
     evaluated = (10, 20, 90, 95, 100)
     lucky = (0.5, 0.6, 0.95, 0.7, 0.75)  # at 90 alone in its last 15 %, at 100 one of three
-    assert first_at(evaluated, lucky, 0.9) == 90
-    assert first_at((80, 85, 90, 95, 100), (0.5, 0.6, 0.95, 0.7, 0.75), 0.9) is None
-    assert first_at(evaluated, lucky, 0.55) == 20
-    assert first_at((), (), 0.5) is None
+    assert first_round_at(evaluated, lucky, 0.9) == 90
+    assert first_round_at((80, 85, 90, 95, 100), (0.5, 0.6, 0.95, 0.7, 0.75), 0.9) is None
+    assert first_round_at(evaluated, lucky, 0.55) == 20
+    assert first_round_at((), (), 0.5) is None
 
 
 def test_the_front_is_what_no_other_point_beats():

@@ -8,7 +8,7 @@ from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.network import NetworkProfile
-from planner.question.round_times import FLEETS, SIMULATED, Clock, Fleets
+from planner.question.round_times import FLEETS, SIMULATED_FLEETS, Clock, Fleets
 from planner.question.traffic import Traffic
 
 JITTER = 'jitter = "20 ms"\n'
@@ -39,35 +39,35 @@ def test_rounds_close_when_the_simulator_says(
     tmp_path: Path, sparse_digits: RunConfig, more: str, steady: bool, first: str
 ):
     network = profile(tmp_path, more, first)
-    traffic = Traffic.predicted(sparse_digits, 30, network.first_download)
+    traffic = Traffic.predict(sparse_digits, 30, network.first_download)
     clock = Clock(network, 50)
-    assert clock.steady is steady
+    assert clock.is_steady is steady
     simulated = size_only(sparse_digits, network, 30).rounds["closed_at_s"]
-    assert clock.closing(traffic) == pytest.approx(np.array(simulated), rel=1e-12)
+    assert clock.closing_times(traffic) == pytest.approx(np.array(simulated), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["paper-200-20", "lte", "satellite"])
 def test_packaged_networks_need_no_simulator(sparse_digits: RunConfig, name: str):
     network = load_profile(name)
     clock = Clock(network, 50)
-    assert clock.steady
+    assert clock.is_steady
     simulated = size_only(sparse_digits, network, 20).rounds["closed_at_s"]
-    traffic = Traffic.predicted(sparse_digits, 20, network.first_download)
-    assert clock.closing(traffic) == pytest.approx(np.array(simulated), rel=1e-12)
+    traffic = Traffic.predict(sparse_digits, 20, network.first_download)
+    assert clock.closing_times(traffic) == pytest.approx(np.array(simulated), rel=1e-12)
 
 
 def test_the_clock_of_a_confidence_is_beaten_by_that_share_of_fleets(
     tmp_path: Path, sparse_digits: RunConfig
 ):
     network = profile(tmp_path, JITTER)
-    traffic = Traffic.predicted(sparse_digits, 25)
+    traffic = Traffic.predict(sparse_digits, 25)
     seeds = range(network.seed, network.seed + FLEETS)
     closed_FR = np.array(
-        [Clock(network.model_copy(update={"seed": s}), 50).closing(traffic) for s in seeds]
+        [Clock(network.model_copy(update={"seed": s}), 50).closing_times(traffic) for s in seeds]
     )
     assert len(np.unique(closed_FR[:, -1])) == FLEETS
     for share in (0.05, 0.5, 0.95, 0.99):
-        closed_R = Fleets.of(network, 50, share).closing(traffic)
+        closed_R = Fleets.of(network, 50, share).closing_times(traffic)
         in_time = (closed_FR <= closed_R).mean(axis=0)
         assert (in_time >= share).all()
         assert (in_time < share + 1 / FLEETS).all()  # and by no fleet more than it needs
@@ -75,10 +75,10 @@ def test_the_clock_of_a_confidence_is_beaten_by_that_share_of_fleets(
 
 def test_a_network_that_draws_nothing_needs_one_fleet(tmp_path: Path, sparse_digits: RunConfig):
     lte = load_profile("lte")
-    traffic = Traffic.predicted(sparse_digits, 5)
+    traffic = Traffic.predict(sparse_digits, 5)
     sure = Fleets.of(lte, 50, 0.95)
     assert len(sure.clocks) == 1
-    assert np.array_equal(sure.closing(traffic), Clock(lte, 50).closing(traffic))
+    assert np.array_equal(sure.closing_times(traffic), Clock(lte, 50).closing_times(traffic))
     assert len(Fleets.of(profile(tmp_path), 50, None).clocks) == 1
     assert len(Fleets.of(profile(tmp_path), 50, 0.5).clocks) == FLEETS
 
@@ -87,10 +87,12 @@ def test_fleets_on_a_shared_network_are_told_by_their_first_rounds(
     tmp_path: Path, sparse_digits: RunConfig
 ):
     network = profile(tmp_path, SHARED)
-    traffic = Traffic.predicted(sparse_digits, 40)
+    traffic = Traffic.predict(sparse_digits, 40)
     fleets = Fleets.of(network, 50, 0.95)
-    told = fleets.closing(traffic)
-    simulated = np.array([clock.closing(traffic) for clock in fleets.clocks[:SIMULATED]])
+    told = fleets.closing_times(traffic)
+    simulated = np.array(
+        [clock.closing_times(traffic) for clock in fleets.clocks[:SIMULATED_FLEETS]]
+    )
     exact = np.sort(simulated, axis=0)[18]
     assert told[-1] == pytest.approx(exact[-1], rel=0.15)
     assert (np.diff(told) > 0).all()

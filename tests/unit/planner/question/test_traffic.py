@@ -27,7 +27,7 @@ def test_messages_are_those_of_a_size_only_run(
     config = candidate.config(digits.task, 3)
     profile = paper.model_copy(update={"first_download": first_bytes})
     record = size_only(config, profile, 12)
-    recorded, predicted = Traffic.of(record), Traffic.predicted(config, 12, first_bytes)
+    recorded, predicted = Traffic.of(record), Traffic.predict(config, 12, first_bytes)
     for name in FIELDS:
         assert np.array_equal(getattr(recorded, name), getattr(predicted, name)), name
     both = np.array(record.rounds["down_bytes"]) + np.array(record.rounds["up_bytes"])
@@ -46,15 +46,15 @@ def test_messages_are_those_of_a_size_only_run(
 def test_calibrated_messages_are_those_of_a_calibrated_run(sparse_digits: RunConfig):
     by = Calibration(0.8, 1.3)
     real = Traffic.of(size_only(sparse_digits, load_profile("lte"), 9, calibration=by))
-    predicted = Traffic.predicted(sparse_digits, 9)
-    assert np.array_equal(predicted.scaled(by).up, real.up)
-    made = real.over(predicted, range(3, 6))
+    predicted = Traffic.predict(sparse_digits, 9)
+    assert np.array_equal(predicted.with_calibration(by).up, real.up)
+    made = real.calibration(predicted, range(3, 6))
     assert (made.down, made.up) == pytest.approx((0.8, 1.3), rel=1e-3)
 
 
 def test_messages_of_one_size_keep_who_takes_part(sparse_digits: RunConfig):
-    predicted = Traffic.predicted(sparse_digits, 4)
-    made = predicted.sized(1000, 10)
+    predicted = Traffic.predict(sparse_digits, 4)
+    made = predicted.with_sizes(1000, 10)
     assert made.nbytes().tolist() == [5050, 10100, 15150, 20200]
     assert np.array_equal(made.clients, predicted.clients)
     assert predicted.until(3).shape == (3, 5)

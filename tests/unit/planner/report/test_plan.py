@@ -11,7 +11,7 @@ from tests_support import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
-from planner.apply import Applied
+from planner.apply import AppliedPlan
 from planner.candidates import Candidate
 from planner.decisions.recommend import choose
 from planner.forecasts.intervals import Interval
@@ -82,7 +82,7 @@ def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(
     sparse_digits: RunConfig, paper: NetworkProfile
 ):
     record = run(sparse_digits, paper, CountingLearner(), rounds=40)
-    spent = Limit(parse_budget("1GB"), 1, paper.links(50), 5).spent(record)
+    spent = Limit(parse_budget("1GB"), 1, paper.links(50), 5).spending(record)
     limit = Limit(parse_budget("1GB"), float(spent[26]), paper.links(50), 5)  # 27 rounds
     candidate = Candidate(2, 0.25, 1 / 16)
     made = outcome_within(candidate, record, limit, 40, 400, 5)
@@ -154,7 +154,7 @@ def test_next_tokens_are_what_an_accuracy_of_texts_is_judged_on():
         ("text-classification", {"what": "examples", "validation": 2, "test": 2}),
     ):
         task = SimpleNamespace(kind=kind, content=content)
-        assert Request.judged(SimpleNamespace(task=task)) == judged
+        assert Request.prediction_counts(SimpleNamespace(task=task)) == judged
 
 
 def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
@@ -174,7 +174,7 @@ def test_a_baseline_that_is_better_than_all_that_was_searched_is_said(paper: Net
     better = outcome(16, 0.97, 100, test_accuracy=0.91)
     told = plan_text.sentences(replace(made, baselines={**made.baselines, "thesis_rule": better}))
     (line,) = (line for line in told if "outside the space that was searched" in line)
-    points = 100 * (0.97 - made.recommendation.expected)
+    points = 100 * (0.97 - made.recommendation.expected_accuracy)
     assert line.startswith(
         f"On validation thesis' rule is expected to be {points:.1f} points better"
     )
@@ -185,7 +185,7 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     curve = ((50, 0.5, 0.2), (90, 0.9, 0.94), (95, 0.95, 0.95), (100, 1.0, 0.90))
     planned = outcome(4, 0.93, test_accuracy=0.9, interval=Interval(0.91, 0.93, 0.95, "measured"))
     made = outcome(4, 0.90, rounds=100, curve=curve, test_accuracy=0.9)
-    told = Applied(
+    told = AppliedPlan(
         plan=SimpleNamespace(recommendation=planned, request={"seed": 0}, costs=()),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
     )  # fmt: skip

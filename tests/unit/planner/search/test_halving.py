@@ -16,7 +16,7 @@ from planner.curves import Curve
 from planner.execution.curve_store import last_evaluated_round
 from planner.search.halving import FINALISTS, Halving
 from planner.search.loop import search
-from planner.search.rungs import survivors
+from planner.search.rungs import survivor_count
 
 
 class World:
@@ -67,7 +67,7 @@ def test_the_effort_is_never_overspent_and_something_finishes(horizons, fraction
         assert effort < max(horizons)
         return
     search(strategy, world)
-    assert sum(world.rounds.values()) <= strategy.bound(strategy.starters) <= effort
+    assert sum(world.rounds.values()) <= strategy.max_search_rounds(strategy.starters) <= effort
     finished = [c for c, r in world.rounds.items() if r == by_candidate[c]]
     assert len(finished) >= min(FINALISTS, len(strategy.starters))
 
@@ -154,7 +154,7 @@ def test_an_effort_that_finishes_no_run_says_what_would():
 
 
 def test_survivors_are_a_third_but_at_least_the_finalists():
-    assert [survivors(n, FINALISTS) for n in (1, 2, 3, 8, 9, 10, 48)] == [1, 2, 3, 3, 3, 4, 16]
+    assert [survivor_count(n, FINALISTS) for n in (1, 2, 3, 8, 9, 10, 48)] == [1, 2, 3, 3, 3, 4, 16]
 
 
 def test_a_curve_answers_with_the_last_measurement_up_to_a_round():
@@ -167,7 +167,9 @@ def test_candidates_that_fit_are_searched_though_others_do_not():
     for seed in range(20):
         strategy = halving(horizons, effort=350, seed=seed)
         assert strategy.starters
-        assert all(strategy.bound([candidate]) <= 350 for candidate in strategy.starters)
+        assert all(
+            strategy.max_search_rounds([candidate]) <= 350 for candidate in strategy.starters
+        )
     with pytest.raises(BudgetError, match="the shortest takes 100; raise --effort"):
         halving(horizons, effort=99)
 
@@ -195,5 +197,5 @@ def test_a_run_that_diverges_late_is_paid_for():
 
     strategy = halving(horizons, effort=1440)
     search(strategy, extend)
-    assert sum(world.rounds.values()) <= strategy.bound(strategy.starters)
+    assert sum(world.rounds.values()) <= strategy.max_search_rounds(strategy.starters)
     assert sorted(world.rounds.values()) == [10] * 18 + [30] * 6 + [270] * 3

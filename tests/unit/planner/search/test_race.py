@@ -14,7 +14,7 @@ from floss_sim.errors import BudgetError
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
 from planner.decisions.recommend import rank
-from planner.forecasts.features import features, space_filling
+from planner.forecasts.features import features, space_filling_order
 from planner.forecasts.intervals import intervals
 from planner.search.loop import Extension, search
 from planner.search.race import Race
@@ -86,7 +86,7 @@ def test_something_finishes_whenever_the_effort_finishes_one(horizons, fraction)
     effort = max(min(horizons), int(fraction * sum(horizons)))
     strategy, world = race(by_candidate, effort), World(by_candidate, effort)
     history = search(strategy, world)
-    assert strategy.finished(history)
+    assert strategy.finished_candidates(history)
 
 
 def test_an_interrupted_race_goes_on_as_if_it_had_not_been():
@@ -126,7 +126,7 @@ def test_the_race_finds_a_good_candidate_of_many():
     effort = sum(HORIZONS.values()) // 8
     strategy = race(HORIZONS, effort)
     history = search(strategy, World(HORIZONS, effort))
-    finished = {c: HORIZONS[c] for c in strategy.finished(history)}
+    finished = {c: HORIZONS[c] for c in strategy.finished_candidates(history)}
     best = rank(intervals(history, finished, 350, 200), strategy.nbytes).order
     ends = {c: ACCURACY[c] * (1 - math.exp(-h / 20)) for c, h in HORIZONS.items()}
     assert ends[best[0]] > max(ends.values()) - 0.02
@@ -139,13 +139,13 @@ def test_a_diverged_run_is_never_extended_and_never_recommended():
     world = World(HORIZONS, effort, failing)
     history = search(strategy, world)
     assert all(world.rounds[c] == math.ceil(HORIZONS[c] / 27) for c in failing)
-    assert not failing & set(strategy.finished(history))
+    assert not failing & set(strategy.finished_candidates(history))
 
 
 def test_if_all_diverge_the_race_ends_without_a_winner():
     world = World(HORIZONS, 700, frozenset(GRID))
     strategy = race(HORIZONS, 700)
-    assert strategy.finished(search(strategy, world)) == []
+    assert strategy.finished_candidates(search(strategy, world)) == []
 
 
 class Falling(World):
@@ -163,7 +163,7 @@ def test_where_long_runs_fall_a_sound_one_is_finished_all_the_same(effort: int):
     horizons = {c: 20 if c.rank == 64 and c.up_density == 1 else 120 for c in GRID}
     strategy = race(horizons, effort)
     history = search(strategy, Falling(horizons, effort))
-    ends = [history[c].accuracies[-1] for c in strategy.finished(history)]
+    ends = [history[c].accuracies[-1] for c in strategy.finished_candidates(history)]
     assert max(ends) > 0.4  # a short one
 
 
@@ -200,11 +200,11 @@ def test_an_effort_that_finishes_no_run_says_what_would():
 def test_every_beginning_of_the_order_is_spread():
     """The first third meets every rank and density; random draws of 12 of 36 often do not."""
     for seed in range(20):
-        order = space_filling(GRID, seed)
+        order = space_filling_order(GRID, seed)
         assert sorted(order) == GRID
         begun = np.array([features(c)[:3] for c in order[:12]])
         assert [len(np.unique(x)) for x in begun.T] == [4, 3, 3]
-    assert space_filling(GRID, 1) != space_filling(GRID, 2)
+    assert space_filling_order(GRID, 1) != space_filling_order(GRID, 2)
 
 
 def test_starters_are_spread_over_what_the_effort_finishes():

@@ -20,7 +20,7 @@ from floss_sim.training.bank import cuda_graphs
 from floss_sim.training.bank import model as bank_model
 from floss_sim.training.bank.batched_sgd import (
     Party,
-    _of_equal_length,
+    _length_groups,
     _step,
     _Training,
     train_side_by_side,
@@ -29,7 +29,7 @@ from floss_sim.training.bank.cuda_graphs import Graphs
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.memory_bounds import example_bytes
-from floss_sim.training.models.dropout import Draws
+from floss_sim.training.models.dropout import DropoutStreams
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 EXAMPLES, MANY = 29, 10**6
@@ -140,12 +140,12 @@ def test_a_step_gives_nothing_to_the_device_and_asks_it_nothing(
     run, bank = tiny(tmp_path, family, kind)
     bank.graphs = Graphs(TapeRecorder(), MANY)
     parties = [party_of(one, bank) for one in (run, replace(run, rank=3, trains="ffa"))]
-    passes = _of_equal_length([_Training(party).take(0) for party in parties])
+    passes = _length_groups([_Training(party).take(0) for party in parties])
     for tokens, takes in passes:
         step = _step(takes, tokens)
         bank.model.to(META)
         tape = TapeRecorder()
-        tape.record(step.over([tensor.to(META) for tensor in step.tensors]).run)
+        tape.record(step.with_tensors([tensor.to(META) for tensor in step.tensors]).run)
         assert len(tape.tapes[0].operations) > 100
 
 
@@ -192,7 +192,7 @@ def test_shapes_that_change_and_return_are_recorded_once_and_oneoffs_never(tmp_p
 def test_a_shape_that_was_dropped_must_come_back_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cuda_graphs, "_KEPT", 1)
+    monkeypatch.setattr(cuda_graphs, "_MAX_RECORDINGS", 1)
     run, bank = tiny(tmp_path)
     ways = [(4, 4)] * 5 + [(4, 3)] * 5 + [(4, 4)] * 5
     recorder = TapeRecorder()
@@ -212,7 +212,7 @@ def test_other_settings_are_another_shape(tmp_path: Path):
         yield party
         for name in ("learning_rate", "momentum"):
             yield replace(party, settings=party.settings.model_copy(update={name: 0.5}))
-        scaled = party.model.over({})
+        scaled = party.model.with_frozen({})
         scaled.scale = 3.0
         yield replace(party, model=scaled)
         yield replace(party, works=[replace(work, trained=None) for work in party.works])
@@ -243,7 +243,7 @@ class Adds:
     def state(self) -> list[torch.Tensor]:
         return [self.value]
 
-    def over(self, tensors: Sequence[torch.Tensor]) -> Adds:
+    def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Adds:
         return replace(self, value=tensors[0], summand=tensors[1])
 
     def run(self) -> None:
@@ -395,7 +395,7 @@ def test_large_steps_are_never_recorded():
 
 
 def test_what_was_met_is_not_remembered_forever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cuda_graphs, "_REMEMBERED", 10)
+    monkeypatch.setattr(cuda_graphs, "_MAX_SHAPES", 10)
     replaying = Graphs(Closures(), MANY)
     for number in range(50):
         replaying.run(Adds(torch.zeros(1), torch.zeros(1), shape=number))
@@ -406,7 +406,7 @@ def test_where_memory_ends_no_client_has_moved(tmp_path: Path, monkeypatch: pyte
     """So that a step may be taken again."""
     run, bank = tiny(tmp_path)
     training = [_Training(party_of(one, bank)) for one in (run, replace(run, rank=3))]
-    ((tokens, takes),) = _of_equal_length([one.take(0) for one in training])
+    ((tokens, takes),) = _length_groups([one.take(0) for one in training])
     step = _step(takes, tokens)
     before = [tensor.clone() for tensor in step.state]
     collect, calls = type(step.parties[0]).collect, []
@@ -427,7 +427,7 @@ def test_where_memory_ends_no_client_has_moved(tmp_path: Path, monkeypatch: pyte
 
 def test_steps_are_replayed_on_cuda_where_nothing_speaks_against_it(tmp_path: Path):
     def made(device: str = "cuda", sites: int = 0, **chosen) -> Graphs | None:
-        draws = Draws(CPU)
+        draws = DropoutStreams(CPU)
         draws.sites = sites
         return bank_model._graphs(replace(run, **chosen), torch.device(device), draws)
 

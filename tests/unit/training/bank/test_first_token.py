@@ -20,7 +20,7 @@ from floss_sim.training.bank.batched_sgd import Party, train_side_by_side
 from floss_sim.training.bank.first_token import read_first_token
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.local_sgd import work_of
-from floss_sim.training.models.dropout import Draws, Share
+from floss_sim.training.models.dropout import DropoutStreams, Share
 from floss_sim.vectors.top_k import Vector
 
 CPU = torch.device("cpu")
@@ -158,25 +158,25 @@ def test_answers_are_those_of_the_bank_that_computes_all(family: str, kind: str,
 
 @pytest.mark.parametrize("lengths", [(None, None), (5, 3)])
 def test_a_first_token_alone_drops_as_it_does_among_all(lengths: tuple[int | None, ...]):
-    draws = Draws(CPU)
-    draws.share([Share(2, 11, lengths[0]), Share(3, 12, lengths[1])])
+    draws = DropoutStreams(CPU)
+    draws.set_shares([Share(2, 11, lengths[0]), Share(3, 12, lengths[1])])
     tokens = torch.ones(5, 5, 8)
     weights = torch.ones(5, 2, 5, 5)
-    among = draws.kept(tokens, 0.5, 3, (1,)), draws.kept(weights, 0.5, 4, (2, 3))
-    with draws.first_of(5):
+    among = draws.factors(tokens, 0.5, 3, (1,)), draws.factors(weights, 0.5, 4, (2, 3))
+    with draws.draw_for(5):
         alone = (
-            draws.kept(tokens[:, :1], 0.5, 3, (1,)),
-            draws.kept(weights[:, :, :1], 0.5, 4, (2, 3)),
+            draws.factors(tokens[:, :1], 0.5, 3, (1,)),
+            draws.factors(weights[:, :, :1], 0.5, 4, (2, 3)),
         )
-        again = draws.kept(tokens, 0.5, 3, (1,))
+        again = draws.factors(tokens, 0.5, 3, (1,))
     assert torch.equal(alone[0], among[0][:, :1])
     assert torch.equal(alone[1], among[1][:, :, :1])
     assert torch.equal(again, among[0])
     assert 0 < alone[0].count_nonzero() < alone[0].numel()
-    draws.share([Share(5, 11)])
-    before = Draws(CPU)
-    before.share([Share(5, 11)])
-    left, plain = (one.kept(tokens[:, :1], 0.5, 3, (1,)) for one in (draws, before))
+    draws.set_shares([Share(5, 11)])
+    before = DropoutStreams(CPU)
+    before.set_shares([Share(5, 11)])
+    left, plain = (one.factors(tokens[:, :1], 0.5, 3, (1,)) for one in (draws, before))
     assert torch.equal(left, plain)
 
 
@@ -223,7 +223,7 @@ def test_what_is_not_known_stays_as_it_is(tmp_path: Path):
     ]
     for model in models:
         before = [(name, type(module)) for name, module in model.named_modules()]
-        read_first_token(model, Draws(CPU))
+        read_first_token(model, DropoutStreams(CPU))
         assert before == [(name, type(module)) for name, module in model.named_modules()]
 
 

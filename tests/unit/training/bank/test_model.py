@@ -13,7 +13,7 @@ from tiny_models import CASES, IMAGES, NEXT_TOKEN, ROLES, TEXTS, TinyRun, exampl
 from torch.nn import functional
 
 from floss_sim.training.bank.batched_sgd import train_together
-from floss_sim.training.bank.layers import BankHead, BankLinear, Batch, Segments
+from floss_sim.training.bank.layers import BankHead, BankLinear, BatchSegments, Segments
 from floss_sim.training.bank.model import build_bank_model
 from floss_sim.training.local_sgd import Work, train_locally, work_of
 from floss_sim.training.memory_bounds import example_bytes
@@ -193,7 +193,7 @@ def test_texts_without_anything_to_predict_are_no_steps(folders: dict[str, Path]
     start_N = np.random.default_rng(1).normal(scale=0.2, size=run.layout.entries)
     work = Work(start_N.astype(np.float32), None, (), 0)
     cut = [np.arange(first, first + 4) for first in (0, 4, 8)]
-    assert [bank.inputs.teaches(x, batch) for batch in cut] == [True, False, True]
+    assert [bank.inputs.has_targets(x, batch) for batch in cut] == [True, False, True]
     works = [replace(work, batches=(cut[0], cut[2])), replace(work, batches=(cut[2],))]
     ours = train_together(bank, x, y, run.client, works).numpy()
     theirs = [train_locally(flat, x, y, run.client, one) for one in works]
@@ -254,7 +254,7 @@ def test_neighbours_with_equally_many_examples_share_a_product():
 def test_the_adapters_gradient_is_that_of_plain_autograd(shared: bool):
     torch.manual_seed(0)
     sizes, shape = (3, 3, 2), (3, 5)  # ranks and inputs
-    base, batch = torch.nn.Linear(5, 4).double(), Batch()
+    base, batch = torch.nn.Linear(5, 4).double(), BatchSegments()
     batch.parties = [Segments(sizes, scale=0.7)]
     layer = BankLinear(base.requires_grad_(False), torch.nn.Identity(), batch)
     leaf = torch.randn(shape if shared else (3, *shape), dtype=torch.float64)
@@ -278,7 +278,7 @@ def test_the_adapters_gradient_is_that_of_plain_autograd(shared: bool):
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_heads_gradient_is_that_of_plain_autograd(bias: bool):
     torch.manual_seed(0)
-    sizes, batch = (3, 3, 2), Batch()
+    sizes, batch = (3, 3, 2), BatchSegments()
     batch.parties = [Segments(sizes[:2]), Segments(sizes[2:], first=6)]
     head = BankHead(batch)
     weight = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)

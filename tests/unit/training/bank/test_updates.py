@@ -68,7 +68,7 @@ def test_an_update_is_cut_to_its_top_k_and_loses_nothing_else():
 def test_a_cut_update_makes_the_same_message(method):
     exchange = Exchange(method, LAYOUT, 0)
     for tier in range(len(method.tiers)):
-        works, values_CN = works_of(exchange.ranks_alone(tier), seed=tier)
+        works, values_CN = works_of(exchange.ranking_selector(tier), seed=tier)
         (ours,), (theirs,) = (
             top_k_updates(works, values_CN, LAYOUT),
             full_updates(works, values_CN.numpy()),
@@ -100,7 +100,7 @@ def test_values_that_are_not_finite_are_in_what_comes_back():
 
 def test_a_top_k_ranks_alone_where_nothing_is_added_and_something_stays():
     def selector_of(name: str, **options) -> TopK | None:
-        return Exchange(method_from_name(name, **options), LAYOUT, 0).ranks_alone(0)
+        return Exchange(method_from_name(name, **options), LAYOUT, 0).ranking_selector(0)
 
     densities = {"down_density": 1 / 4, "up_density": 1 / 16}
     assert selector_of("floss", **densities) == TopK(1 / 16)

@@ -26,7 +26,7 @@ from floss_sim.training.learners import passes as module
 from floss_sim.training.learners import torch_learner as learner_module
 from floss_sim.training.learners.bank_learner import BankLearner
 from floss_sim.training.learners.prefetch import Prefetch
-from floss_sim.training.side_by_side.scheduler import SideBySide
+from floss_sim.training.side_by_side.scheduler import PassScheduler
 
 FLOSS = {"down_density": 1 / 4, "up_density": 1 / 16}
 METHODS = {
@@ -97,7 +97,7 @@ def test_a_record_is_the_same_to_the_last_bit(
         passes.clear()
         learner = learner_of(config, **chosen)
         if len(chosen) == 2:  # as where all that can be encoded is encoded while passes go on
-            monkeypatch.setattr(Prefetch, "rest", at_leisure)
+            monkeypatch.setattr(Prefetch, "wait_until_idle", at_leisure)
         records.append(run(config, network, learner, rounds=ROUNDS, policy=policy, eval_every=2))
         models.append(learner.model())
         assert {here for _, here in passes} == {"ahead" not in chosen}
@@ -128,7 +128,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(config: RunConfig, policy, tmp_p
         run(
             config, network, dying, rounds=ROUNDS, policy=policy, folder=killed, commit_every_s=0,
         )  # fmt: skip
-    assert killed.committed().rounds == STOPS
+    assert killed.manifest().rounds == STOPS
     fresh = learner_of(config, ranks=True, ahead=True)
     run(config, network, fresh, rounds=ROUNDS, policy=policy, folder=killed)
     assert killed.record().rounds.equals(whole.record().rounds)
@@ -136,7 +136,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(config: RunConfig, policy, tmp_p
     assert killed.model(ROUNDS) == whole.model(ROUNDS)
 
 
-_rest = Prefetch.rest
+_rest = Prefetch.wait_until_idle
 
 
 def at_leisure(ahead: Prefetch, meanwhile) -> None:
@@ -216,7 +216,7 @@ def test_whoever_is_asked_for_others_are_encoded_while_a_pass_is_waited_for(
 def test_what_depends_on_what_a_client_kept_waits_until_that_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(Prefetch, "rest", at_leisure)
+    monkeypatch.setattr(Prefetch, "wait_until_idle", at_leisure)
     config = config_of(METHODS["error feedback"])
     learner, twin = learner_of(config, ahead=True), learner_of(config)
     clients = of_equal_work(config, 6)
@@ -246,7 +246,7 @@ def test_guesses_that_do_not_pay_are_given_up(passes):
         learner.train(sent[0], NO_STATE)  # the third one is begun, and lost
         for one in sent:
             learner.forget(one)
-    learner._ahead.rest(lambda: False)
+    learner._ahead.wait_until_idle(lambda: False)
     assert [size for size, _ in passes].count(1) == 3
 
 
@@ -275,9 +275,9 @@ def test_a_model_is_evaluated_between_passes(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_grid_overlaps_for_itself():
     config = config_of()
-    grid = SideBySide(torch.device("cpu"))
+    grid = PassScheduler(torch.device("cpu"))
     model = open_learner(config, "cpu")._model
-    with grid.member():
+    with grid.membership():
         learner = BankLearner(config, model, 2, grid, ahead=True)
         for one in send(learner):
             learner.train(one, NO_STATE)
@@ -291,7 +291,7 @@ def test_what_is_done_by_default_depends_on_the_device(
     config = config_of()
     model = open_learner(config, "cpu")._model
     monkeypatch.setattr(type(model), "device", property(lambda self: torch.device(device)))
-    monkeypatch.setattr(learner_module, "on_device", lambda arrays, place: arrays)
+    monkeypatch.setattr(learner_module, "device_tensors", lambda arrays, place: arrays)
     learner = BankLearner(config, model, 2)
     assert learner._passes.ranks == on
     assert (learner._ahead is not None) == on
@@ -406,13 +406,15 @@ def test_what_a_checkpoint_holds_is_what_is_computed_and_not_over():
     learner = learner_of(config_of(), ahead=True)
     sent = send(learner, of_equal_work(learner.config, 4))
     learner.train(sent[0], NO_STATE)
-    learner._ahead.rest(lambda: False)  # the next pass is done, and nobody has asked for it
+    learner._ahead.wait_until_idle(
+        lambda: False
+    )  # the next pass is done, and nobody has asked for it
     kept = {name for name in learner.snapshot().tensors if name.startswith("update/")}
     assert kept == {"update/0", "update/1"}
 
 
 def test_a_learner_that_is_restored_knows_nothing_of_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Prefetch, "rest", at_leisure)
+    monkeypatch.setattr(Prefetch, "wait_until_idle", at_leisure)
     config = config_of()
     learner, twin = learner_of(config, ahead=True), learner_of(config)
     first, *clients = of_equal_work(config, 5)
@@ -435,7 +437,7 @@ def test_no_thread_outlives_its_learner(monkeypatch: pytest.MonkeyPatch):
 
     learner = learner_of(config_of(), ahead=True)
     learner.train(send(learner)[0], NO_STATE)
-    learner._ahead.rest(lambda: False)
+    learner._ahead.wait_until_idle(lambda: False)
     monkeypatch.setattr(module, "train_together", slow)
     learner.train(learner.dispatch(9, 9), NO_STATE)
     assert len(pass_threads()) == 1

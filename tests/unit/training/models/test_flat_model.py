@@ -49,7 +49,7 @@ def plain(run: TinyRun):
 
 def started(run: TinyRun) -> FlatModel:
     flat = build_flat_model(run, CPU)
-    flat.load(flat.base + run.layout.initial(run.seed))
+    flat.load(flat.base + run.layout.initial_vector(run.seed))
     return flat
 
 
@@ -241,7 +241,7 @@ def test_an_export_is_loaded_by_its_own_library_and_gives_the_same_logits(
 def test_measuring_does_not_depend_on_the_batches(tiny: TinyRun):
     x, y = examples(tiny.kind, 40)
     flat = started(tiny)
-    vector = tiny.layout.initial(0)
+    vector = tiny.layout.initial_vector(0)
     whole = measure(flat, vector, x, y)
     flat.inputs = replace(flat.inputs, rows=3)
     assert measure(flat, vector, x, y) == pytest.approx(whole, rel=1e-5)
@@ -264,15 +264,15 @@ def test_a_real_language_model_predicts_english_and_learns_more(tmp_path: Path):
     y = torch.zeros(1, dtype=torch.int64)
     run = TinyRun(STORIES, NEXT_TOKEN, rank=4)
     flat = started(run)
-    _, loss = measure(flat, run.layout.initial(0), x, y)
+    _, loss = measure(flat, run.layout.initial_vector(0), x, y)
     config = flat.model.config
     random = type(flat.model.get_base_model())(config)
     random.save_pretrained(tmp_path)
     noise = TinyRun(tmp_path, NEXT_TOKEN, rank=4)
-    _, chance = measure(started(noise), noise.layout.initial(0), x, y)
+    _, chance = measure(started(noise), noise.layout.initial_vector(0), x, y)
     assert chance == pytest.approx(np.log(512), rel=0.1)
     assert loss < 0.4 * chance
-    start = flat.base + run.layout.initial(0)
+    start = flat.base + run.layout.initial_vector(0)
     flat.load(start)
     for client in range(5):
         step(run, flat, (x, y), client=client)

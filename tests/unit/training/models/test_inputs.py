@@ -11,14 +11,14 @@ from PIL import Image
 from tiny_models import IMAGES, NEXT_TOKEN, TEXTS, tiny_model
 
 from floss_sim.errors import TaskError
-from floss_sim.training.models.inputs import Images, NextTokens, Texts, reader
+from floss_sim.training.models.inputs import ImageReader, NextTokenReader, TextReader, reader
 
 Y = torch.tensor([2, 0])
 
 
-def images(size: int | None = None, side: int = 4, **more: object) -> Images:
+def images(size: int | None = None, side: int = 4, **more: object) -> ImageReader:
     chosen = {"mean": None, "std": None, **more}
-    return Images(size, chosen["mean"], chosen["std"], (3, side, side))
+    return ImageReader(size, chosen["mean"], chosen["std"], (3, side, side))
 
 
 def test_float_images_are_read_as_they_are():
@@ -58,23 +58,23 @@ def tokens() -> torch.Tensor:
 
 
 def test_texts_are_cut_to_the_longest_and_padded_with_the_models_token():
-    read = Texts(pad=9, words=10, positions=3).read(tokens())
+    read = TextReader(pad=9, words=10, positions=3).read(tokens())
     assert read["input_ids"].tolist() == [[4, 5, 6], [7, 9, 9]]
     assert read["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_each_token_but_the_first_is_predicted_from_those_before():
     logits = torch.arange(6.0).view(2, 3, 1)
-    found, targets = NextTokens(9, 10, 5).targets(logits, tokens(), Y)
+    found, targets = NextTokenReader(9, 10, 5).targets(logits, tokens(), Y)
     assert found.ravel().tolist() == [0, 1]
     assert targets.tolist() == [5, 6]
 
 
 def test_texts_that_the_backbone_cannot_read_are_refused():
     with pytest.raises(TaskError, match=r"3 tokens where the backbone reads 2.*max_length"):
-        Texts(pad=9, words=10, positions=2).read(tokens())
+        TextReader(pad=9, words=10, positions=2).read(tokens())
     with pytest.raises(TaskError, match=r"token 7 is outside the backbone's 7 words"):
-        Texts(pad=0, words=7, positions=5).read(tokens())
+        TextReader(pad=0, words=7, positions=5).read(tokens())
 
 
 def test_the_reader_follows_the_task_and_the_backbone():
@@ -85,6 +85,6 @@ def test_the_reader_follows_the_task_and_the_backbone():
         return reader(task, tiny_model(family, **changes).config)
 
     seen = made(IMAGES, "vit", image_size=[8, 16])
-    assert seen == Images(8, (0.5,), (0.5,), (3, 8, 16))
-    assert made(TEXTS, "gpt2", pad_token_id=4) == Texts(4, 30, 12)
-    assert made(NEXT_TOKEN, "llama", pad_token_id=0) == NextTokens(0, 30, 12)
+    assert seen == ImageReader(8, (0.5,), (0.5,), (3, 8, 16))
+    assert made(TEXTS, "gpt2", pad_token_id=4) == TextReader(4, 30, 12)
+    assert made(NEXT_TOKEN, "llama", pad_token_id=0) == NextTokenReader(0, 30, 12)

@@ -13,7 +13,7 @@ from tiny_models import IMAGES, LABELS, NEXT_TOKEN, TEXTS, TinyRun, tiny_model
 from floss_sim.errors import LayoutError, TaskError
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.training.models.loading import load_backbone
-from floss_sim.training.models.parameter_names import bound, first_of
+from floss_sim.training.models.parameter_names import existing_name, tensor_parameters
 from floss_sim.training.models.peft_adapters import with_adapters
 
 
@@ -134,9 +134,9 @@ def test_nothing_is_printed(gpt2: Path, capfd: pytest.CaptureFixture[str]):
 
 
 def test_the_first_spelling_that_exists_is_taken():
-    assert first_of(["new", "old"], {"old", "older"}) == "old"
+    assert existing_name(["new", "old"], {"old", "older"}) == "old"
     with pytest.raises(LayoutError, match="has no 'new'"):
-        first_of(["new", "old"], set())
+        existing_name(["new", "old"], set())
 
 
 def test_a_model_that_differs_from_the_layout_is_refused(gpt2: Path, tmp_path: Path):
@@ -144,9 +144,9 @@ def test_a_model_that_differs_from_the_layout_is_refused(gpt2: Path, tmp_path: P
     tiny_model("gpt2", n_inner=8).save_pretrained(tmp_path / "other")
     other = load_backbone(TinyRun(tmp_path / "other", TEXTS).task)
     with pytest.raises(LayoutError, match=r"c_fc.bias' has shape \(8,\), not \(64,\)"):
-        bound(run.layout.tensors, other)
+        tensor_parameters(run.layout.tensors, other)
     grown = load_backbone(run.task)
     grown.extra = torch.nn.Linear(2, 2)
     with pytest.raises(LayoutError, match=r"parameter 'extra.bias' that no layout knows"):
-        bound(run.layout.tensors, grown)
+        tensor_parameters(run.layout.tensors, grown)
     assert with_adapters(grown, run.layout, run.task, 2) is grown

@@ -47,7 +47,7 @@ class Small(Job[int]):
         return (self.rows,)
 
     @staticmethod
-    def together(jobs: Sequence[Small]) -> list[int]:
+    def compute_pass(jobs: Sequence[Small]) -> list[int]:
         jobs[0].passes.append(len(jobs))
         shift = [job.shifted if len(jobs) > 1 else 0 for job in jobs]
         for job in jobs:
@@ -131,9 +131,9 @@ def test_a_shape_that_shifts_a_bit_is_computed_one_by_one_and_others_share(said:
 
 def test_now_and_then_a_shared_pass_is_checked(said: list[str]):
     play = Play()
-    ways = [play.pair(5) for _ in range(1 + 2 * bit_checks._CHECKED)]
+    ways = [play.pair(5) for _ in range(1 + 2 * bit_checks._RECHECK_INTERVAL)]
     assert [n for n, way in enumerate(ways) if way == BOTH] == [0, 100, 200]
-    for _ in range(bit_checks._CHECKED - 1):
+    for _ in range(bit_checks._RECHECK_INTERVAL - 1):
         play.pair(5)
     assert play.pair(5, shifted=1) == BOTH
     assert play.results == [0, 5]

@@ -27,7 +27,7 @@ from floss_sim.training.side_by_side import limits, pass_jobs
 from floss_sim.training.side_by_side.bit_checks import BitChecks
 from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
 from floss_sim.training.side_by_side.measuring import EvaluationInput, measure_side_by_side
-from floss_sim.training.side_by_side.scheduler import SideBySide, side_by_side_on
+from floss_sim.training.side_by_side.scheduler import PassScheduler, device_scheduler
 from planner.execution.curve_store import CurveStore
 from planner.execution.workers import _extend_all
 
@@ -57,7 +57,7 @@ def test_a_run_goes_on_while_the_next_pass_is_on_the_device(
         return train_side_by_side(chosen)
 
     monkeypatch.setattr(pass_jobs, "train_side_by_side", on_the_device)
-    grid = SideBySide(CPU, device_limits)
+    grid = PassScheduler(CPU, device_limits)
 
     def run(party: Party) -> None:
         grid.train(party, 2)  # a pass each
@@ -80,7 +80,7 @@ def test_who_shares_a_pass_does_not_depend_on_who_is_quick(
         return train_side_by_side(chosen)
 
     monkeypatch.setattr(pass_jobs, "train_side_by_side", noted)
-    grid, draw = SideBySide(CPU, replace(OVERLAPPING, max_clients=4)), np.random.default_rng(0)
+    grid, draw = PassScheduler(CPU, replace(OVERLAPPING, max_clients=4)), np.random.default_rng(0)
     waits_s = draw.uniform(0, 0.03, size=(len(parties), 6))
 
     def run_on(number: int) -> None:
@@ -158,7 +158,7 @@ def test_what_is_measured_goes_first_and_who_trains_waits_for_it(
     monkeypatch.setattr(
         pass_jobs, "measure_side_by_side", noted_as("measured", done, measure_side_by_side)
     )
-    grid, found = SideBySide(CPU, device_limits), []
+    grid, found = PassScheduler(CPU, device_limits), []
 
     def run(number: int) -> None:
         if number:
@@ -240,9 +240,9 @@ def test_sixteen_runs_in_a_process_have_the_records_of_runs_alone(
         pass_jobs, "measure_side_by_side", noted_as("measured", sizes, measure_side_by_side)
     )
     monkeypatch.setitem(limits._LIMITS, "cpu", WIDE)
-    side_by_side_on.cache_clear()
+    device_scheduler.cache_clear()
     assert _extend_all(grid, [(config, 3) for config in configs]) == [3] * 16
-    side_by_side_on.cache_clear()
+    device_scheduler.cache_clear()
     assert {max(n for name, n in sizes if name == kind) for kind in ("trained", "measured")} == {
         16, 5,
     }  # fmt: skip

@@ -36,7 +36,7 @@ from floss_sim.training.bank.onednn import _has_product
 from floss_sim.training.side_by_side import bit_checks, limits, pass_jobs
 from floss_sim.training.side_by_side import scheduler as module
 from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
-from floss_sim.training.side_by_side.scheduler import SideBySide
+from floss_sim.training.side_by_side.scheduler import PassScheduler
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import _extend_all, _groups, train_all, worker_pool
 
@@ -50,7 +50,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def a_new_grid():
-    module.side_by_side_on.cache_clear()
+    module.device_scheduler.cache_clear()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -96,7 +96,7 @@ def test_runs_share_a_bank_where_the_same_layers_are_replaced_alike():
         settings = {"rank": 2, "seed": 0, **chosen}
         return grid.bank(RunConfig.of(load_task("digits"), method_from_name(method), **settings))
 
-    grid = SideBySide(CPU)
+    grid = PassScheduler(CPU)
     adapted = {bank("dense"), bank("ffa"), bank("floss", rank=5), bank("hetlora", seed=1)}
     assert len(adapted) == 1
     assert len(adapted | {bank("bitfit"), bank("head")}) == 3
@@ -276,12 +276,12 @@ def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
 
 
 def test_runs_at_work_share_the_wall_s_clock():
-    grid = SideBySide(CPU)
-    grid._count(1)
+    grid = PassScheduler(CPU)
+    grid._add_members(1)
     before = grid.clock()
     time.sleep(0.1)
     alone_s = grid.clock() - before
-    grid._count(3)
+    grid._add_members(3)
     before = grid.clock()
     time.sleep(0.1)
     assert 0.5 < 4 * (grid.clock() - before) / alone_s < 2
@@ -289,7 +289,7 @@ def test_runs_at_work_share_the_wall_s_clock():
 
 def test_a_pass_has_no_more_clients_than_are_allowed():
     def parts(sizes: list[int], most: int) -> list[list[int]]:
-        return [sizes[part] for part in bit_checks._filled(sizes, most)]
+        return [sizes[part] for part in bit_checks._pass_slices(sizes, most)]
 
     assert parts([5] * 8, 24) == [[5] * 4, [5] * 4]
     assert parts([5, 3, 9, 1], 8) == [[5, 3], [9], [1]]
