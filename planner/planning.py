@@ -26,7 +26,7 @@ from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
-from planner.search import DEFAULT_SEARCH, BoundedStrategy, strategy_maker
+from planner.search import DEFAULT_SEARCH, BoundedStrategy, check_search, strategy_maker
 from planner.search.loop import Strategy, search
 
 
@@ -61,7 +61,7 @@ def make_plan(
         FlossError: A run cannot be stored, or every run diverged.
     """
     request = request.checked()
-    _ = strategy_maker(request.search)  # an unknown name is said first
+    check_search(request.search)  # an unknown name is said first
     on_progress(Progress("predicting costs"))
     costs = price(request)
     effort = allot(request, costs, store, executor, workers)

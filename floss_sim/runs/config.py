@@ -13,7 +13,7 @@ from floss_sim import documents
 from floss_sim.errors import ConfigError
 from floss_sim.families import check_kind, resolve_targets
 from floss_sim.fingerprints import fingerprint
-from floss_sim.methods import Method
+from floss_sim.methods import Method, Tier
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
@@ -90,7 +90,7 @@ class RunConfig:
         self._roles()  # unknown targets are refused also where there are no adapters
         clients = self.fleet.clients
         for number, tier in enumerate(self.method.tiers):
-            _ = tier.download.count(self.layout)  # refuses ranks above the run's
+            self.check_ranks(tier)
             if not self._serves(number):
                 raise ConfigError(
                     f"tier {number + 1} of method {self.method.name!r} has no client among "
@@ -130,6 +130,14 @@ class RunConfig:
     def clients(self) -> tuple[Indices, ...]:
         """Each client's training examples, by number."""
         return _clients(self.task.content, self.fleet, self.seed)
+
+    def check_ranks(self, tier: Tier) -> None:
+        """Raise LayoutError if a tier's download has more ranks than the run."""
+        tier.download.count(self.layout)
+
+    def check_partition(self) -> None:
+        """Raise TaskError unless the data can be dealt to the clients."""
+        len(self.clients)
 
     def client_examples(self) -> list[int]:
         """Return how many examples each client works through in one participation."""
@@ -195,7 +203,7 @@ class RunConfig:
             learner: Who trains.
             conditions: Network and policy where they shape training (``run.conditions``).
         """
-        _ = self.clients  # a partition that cannot be is refused before anything is written
+        self.check_partition()
         trajectory = {**self.trajectory(learner), **(conditions or {})}
         return {
             "record_version": RECORD_VERSION,

@@ -45,7 +45,7 @@ from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 from planner.question.request import Request
 from planner.report import plan_folder
-from planner.search import DEFAULT_SEARCH, STRATEGIES, strategy_maker
+from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
 from planner.session import open_store
 
 EXIT_TARGET_MISSED = 3  # nothing reached the target
@@ -147,8 +147,9 @@ def plan(
     """Which rank and densities give the best model within a budget."""
     if context.invoked_subcommand is not None:
         return
-    strategy_maker(search)  # what can be said before anything is loaded is said then
-    objective, training = Objective(target, pareto).checked(), parse_effort(effort)
+    check_search(search)  # what can be said before anything is loaded is said then
+    objective, training = Objective(target, pareto), parse_effort(effort)
+    objective.check()
     if not training["effort"] and objective != BEST:
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
     if not training["effort"] and out:

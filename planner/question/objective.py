@@ -29,19 +29,14 @@ class Objective:
     target: float | None = None
     pareto: bool = False
 
-    def checked(self) -> Objective:
-        """Return the objective itself.
-
-        Raises:
-            ConfigError: A target outside (0, 1], or a target and a front at once.
-        """
+    def check(self) -> None:
+        """Raise ConfigError for a target outside (0, 1], or for a target and a front at once."""
         if self.target is not None and not 0 < self.target <= 1:
             raise ConfigError(f"target {self.target} is outside (0, 1]; 0.9 is 90 % accuracy")
         if self.target is not None and self.pareto:
             raise ConfigError(
                 "--target seeks the cheapest plan of one accuracy and --pareto shows all; give one"
             )
-        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the objective as plain values."""

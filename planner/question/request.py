@@ -60,6 +60,10 @@ class Request:
         """Return the run of a candidate."""
         return candidate.config(self.task, self.seed)
 
+    def check_candidate(self, candidate: Candidate) -> None:
+        """Raise ConfigError unless a candidate can be run."""
+        self.config(candidate)
+
     def reference(self) -> RunConfig:
         """Return the run that dense rounds are counted in."""
         return RunConfig.of(self.task, dense(), rank=self.reference_rank, seed=self.seed)
@@ -89,7 +93,7 @@ class Request:
             ConfigError: An effort outside [0, 1], a cap below 1, no candidate, or one that
                 cannot be; an objective that contradicts itself.
         """
-        _ = self.objective.checked()
+        self.objective.check()
         if not 0 <= self.effort <= 1:
             raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
@@ -104,7 +108,7 @@ class Request:
         if not self.candidates:
             raise ConfigError("there is no candidate to search")
         for candidate in [*self.candidates, *self.baselines().values()]:
-            _ = self.config(candidate)
+            self.check_candidate(candidate)
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "BoundedStrategy",
     "SearchTerms",
     "StrategyMaker",
+    "check_search",
     "strategy_maker",
 ]
 
@@ -63,12 +64,17 @@ STRATEGIES: Mapping[str, StrategyMaker] = {
 DEFAULT_SEARCH = "race"
 
 
+def check_search(name: str) -> None:
+    """Raise ConfigError unless there is a strategy of a name; names the valid ones."""
+    if name not in STRATEGIES:
+        raise ConfigError(f"unknown search {name!r}; valid: {', '.join(STRATEGIES)}")
+
+
 def strategy_maker(name: str) -> StrategyMaker:
     """Return what makes the strategies of a name.
 
     Raises:
         ConfigError: There is none of that name; names the valid ones.
     """
-    if name not in STRATEGIES:
-        raise ConfigError(f"unknown search {name!r}; valid: {', '.join(STRATEGIES)}")
+    check_search(name)
     return STRATEGIES[name]

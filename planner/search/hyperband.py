@@ -26,7 +26,7 @@ class Hyperband(SearchTerms):
     """
 
     def __post_init__(self) -> None:
-        _ = self.affordable_candidates()
+        self.check_affordable()
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the runs that the current bracket's rung lacks."""

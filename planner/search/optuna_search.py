@@ -31,7 +31,12 @@ class OptunaSearch(ScriptedStrategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = _import_optuna()
+        self.check_library()
+
+    @staticmethod
+    def check_library() -> None:
+        """Raise ConfigError unless Optuna is installed."""
+        _import_optuna()
 
     def script(self) -> Script:
         """Run trials until no candidate fits."""

@@ -28,7 +28,7 @@ class ScriptedStrategy(SearchTerms, ABC):
     _plays: list[Play] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _ = self.affordable_candidates()
+        self.check_affordable()
 
     @abstractmethod
     def script(self) -> Script:

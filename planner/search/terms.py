@@ -36,6 +36,10 @@ class SearchTerms:
         """Rounds that the search takes at most, as predicted."""
         return self.effort
 
+    def check_affordable(self) -> None:
+        """Raise BudgetError if the effort finishes no candidate."""
+        self.finishable_candidates(list(self.horizons))
+
     def affordable_candidates(self) -> list[Candidate]:
         """Return the candidates that the effort finishes, in an order that the seed draws.
 

@@ -81,4 +81,4 @@ def test_the_luck_of_seeds_widens_a_band_in_log_odds():
 )
 def test_objectives_that_cannot_be_are_refused(objective: Objective, says: str):
     with pytest.raises(ConfigError, match=says):
-        objective.checked()
+        objective.check()
