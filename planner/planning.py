@@ -27,7 +27,7 @@ from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
 from planner.search import DEFAULT_SEARCH, BoundedStrategy, check_search, strategy_maker
-from planner.search.loop import Strategy, search
+from planner.search.strategy import Strategy, search
 
 
 class StoppedError(Exception):

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from planner.execution.curve_store import CurveStore, default_root
-from planner.execution.parallelism import (
+from planner.execution.cpu_parallelism import (
     Parallelism,
     decide_parallelism,
     known_parallelism,
     measure_speeds,
     prepare_folder,
 )
+from planner.execution.curve_store import CurveStore, default_root
 from planner.execution.workers import worker_pool
 from planner.planning import check_feasible
 from planner.question.request import Request

@@ -31,7 +31,7 @@ from planner.curves import History
 from planner.decisions.recommend import near_best_candidates, rank, rounds_for_second_seeds
 from planner.forecasts.intervals import Interval, intervals
 from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms, StrategyMaker
-from planner.search.loop import Extension, search
+from planner.search.strategy import Extension, search
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"

@@ -29,7 +29,7 @@ from planner.decisions.recommend import rounds_for_second_seeds
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.forecasts.intervals import intervals
 from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms
-from planner.search.loop import search
+from planner.search.strategy import search
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "cells.csv"

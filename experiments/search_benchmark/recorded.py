@@ -24,7 +24,7 @@ from worlds import IMAGES, SEARCHED, Adapter, Cell, round_nbytes
 from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.forecasts.smoothing import smoothed_accuracy
-from planner.search.loop import Extension
+from planner.search.strategy import Extension
 
 HERE = Path(__file__).parents[1] / "real_grid"
 COHORT = 5

@@ -39,7 +39,7 @@ from floss_sim.wire import plain_nbytes, predict_nbytes
 from planner.candidates import Candidate, grid
 from planner.curves import Curve, History
 from planner.execution.curve_store import last_evaluated_round
-from planner.search.loop import Extension
+from planner.search.strategy import Extension
 
 Family = Literal["regular", "ill"]
 Array = NDArray[np.float64]

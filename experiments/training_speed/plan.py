@@ -27,7 +27,7 @@ from floss_sim.protocol import LearnerIdentity
 from floss_sim.training import learner_identity, limits_of, open_learner
 from planner import session
 from planner.execution import curve_store, workers
-from planner.execution.parallelism import Parallelism
+from planner.execution.cpu_parallelism import Parallelism
 
 HERE = Path(__file__).parent
 COLUMNS = (

@@ -24,7 +24,7 @@ from floss_sim.analysis.costs import account
 from floss_sim.analysis.what_if import replay_comparison, scenario
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.network.changes import with_changes
+from floss_sim.network.named_changes import with_changes
 from floss_sim.network.transport import Transport
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.simulator import parse_policy

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from floss_sim.analysis.labels import labels
+from floss_sim.analysis.configuration_labels import labels
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.errors import ConfigError, RecordError, UnitError
 from floss_sim.units import parse_bytes, parse_duration

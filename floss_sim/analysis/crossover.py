@@ -10,7 +10,7 @@ from floss_sim.analysis.comparison import Configuration
 from floss_sim.analysis.what_if import scenario
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
-from floss_sim.network.changes import CHANGES, with_changes
+from floss_sim.network.named_changes import CHANGES, with_changes
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from floss_sim.analysis.comparison import (
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.errors import ConfigError, ProfileError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.network.changes import profile_of_name
+from floss_sim.network.named_changes import profile_of_name
 from floss_sim.records import RunRecord
 from floss_sim.runs.retiming import check_replayable, retime
 

@@ -1,4 +1,4 @@
-"""The command ``floss-sim``: one module a sub-command, and ``common`` for what they share."""
+"""The command ``floss-sim``: one module a sub-command; options of several in ``shared_options``."""
 
 from __future__ import annotations
 

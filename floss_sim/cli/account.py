@@ -14,10 +14,10 @@ import typer
 
 from floss_sim.analysis.costs import COSTS, SECONDS, Account, MessageBytes, account, message_bytes
 from floss_sim.cli.console import SIZES_LEGEND, note, plain_table, show_whole
-from floss_sim.cli.options import JsonOption
+from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.changes import profile_of_name
+from floss_sim.network.named_changes import profile_of_name
 from floss_sim.records import RunFolder
 from floss_sim.runs.conditions import timing_of
 from floss_sim.runs.retiming import retime

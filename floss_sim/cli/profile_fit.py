@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.cli.console import plain_table, show_whole
-from floss_sim.cli.options import JsonOption
+from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import ProfileError
 from floss_sim.files import write_atomically
 from floss_sim.network import load_profile

@@ -10,8 +10,8 @@ import typer
 
 from floss_sim.cli import profile_fit
 from floss_sim.cli.console import command_app, plain_table, show_whole
-from floss_sim.cli.options import JsonOption
 from floss_sim.cli.profile_sections import lines, sections, words
+from floss_sim.cli.shared_options import JsonOption
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
 from floss_sim.network.fleets.laws import RowsFleet
 from floss_sim.units import format_bytes, format_duration, format_rate

@@ -15,11 +15,11 @@ from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.what_if import Scenario, recorded_network, replay_comparison, scenarios
 from floss_sim.cli.console import plain_table, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
-from floss_sim.cli.options import JsonOption, check_picture, check_target, given_settings
 from floss_sim.cli.replay_sweep import show_crossovers
+from floss_sim.cli.shared_options import JsonOption, check_picture, check_target, given_settings
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.changes import CHANGES, with_changes
+from floss_sim.network.named_changes import CHANGES, with_changes
 from floss_sim.units import format_bytes, format_duration
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from floss_sim.cli.console import alternatives, progress_bar
-from floss_sim.cli.options import (
+from floss_sim.cli.run_summary import finish, summary_table
+from floss_sim.cli.shared_options import (
     BackboneDownloadOption,
     BackboneOption,
     DatasetOption,
@@ -31,7 +32,6 @@ from floss_sim.cli.options import (
     parse_settings,
     with_backbone,
 )
-from floss_sim.cli.run_summary import finish, summary_table
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile

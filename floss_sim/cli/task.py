@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from floss_sim.cli.console import command_app
-from floss_sim.cli.options import (
+from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
     DeviceOption,

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from floss_sim.cli import wire_table
 from floss_sim.cli.console import command_app, plain_table, show_whole
-from floss_sim.cli.options import JsonOption, NetworkOption
 from floss_sim.cli.profile_sections import print_transport
+from floss_sim.cli.shared_options import JsonOption, NetworkOption
 from floss_sim.cli.wire_layout import layout_of_message
 from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.network import NetworkProfile, load_profile

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from floss_sim.cli.console import FRAMED_LEGEND, SIZES_LEGEND, note, plain_table, show_whole
-from floss_sim.cli.options import JsonOption, SeedOption, check_picture, check_value_code
 from floss_sim.cli.profile_sections import print_transport
+from floss_sim.cli.shared_options import JsonOption, SeedOption, check_picture, check_value_code
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.units import BITS_PER_BYTE
@@ -116,7 +116,7 @@ def _codes(names: Iterable[str]) -> list[str]:
 def _peers() -> PeerMeasure:
     """Return what measures torch's formats; nothing is measured where there is no torch."""
     try:
-        from floss_sim.training.torch_sizes import torch_bytes
+        from floss_sim.training.torch_save_bytes import torch_bytes
     except ImportError:
         return lambda values_N, mask_N: {}
     return torch_bytes

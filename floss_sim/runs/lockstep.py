@@ -102,7 +102,7 @@ def size_only(
         profile: The network.
         rounds: How many.
         examples: Local examples of each client, epochs included; by default as the task's data
-            are dealt. A fleet larger than the data can be given ``learners.SameExamples``.
+            are dealt. A fleet larger than the data can be given ``size_only_learner.SameExamples``.
         calibration: How real sizes relate to predicted ones.
     """
     examples = config.client_examples() if examples is None else examples

@@ -22,7 +22,6 @@ from floss_sim.families import Config
 from floss_sim.tasks import hub
 from floss_sim.tasks.arrays import DIGITS, Arrays, load_digits, load_npz
 from floss_sim.tasks.backbone_files import BackboneFiles
-from floss_sim.tasks.checks import check_fit
 from floss_sim.tasks.columns import (
     DataTable,
     blank_rows,
@@ -33,6 +32,7 @@ from floss_sim.tasks.columns import (
 )
 from floss_sim.tasks.dataset_files import open_splits
 from floss_sim.tasks.images import decode_images
+from floss_sim.tasks.preprocess_checks import check_fit
 from floss_sim.tasks.sections import TaskFile
 from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
 

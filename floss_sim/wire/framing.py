@@ -8,7 +8,7 @@ Version 3, little endian::
     5       1      index code (see ``index_codes``)
     6       1      value code (see ``value_codes``)
     7       1      flags: 1 positions are counted in a mask that both ends hold (known);
-                   2 values are packed (see ``packing``)
+                   2 values are packed (see ``value_packing``)
     8       8      layout digest
     16      4      entries sent, k (uint32)
     20      4      bytes of the index section (uint32)

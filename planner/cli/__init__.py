@@ -1,4 +1,4 @@
-"""The command ``floss-plan``: one module a sub-command, and ``common`` for what they share."""
+"""The command ``floss-plan``: one module a sub-command; shared options in ``shared_options``."""
 
 from __future__ import annotations
 

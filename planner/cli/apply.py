@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 
 from floss_sim.cli.console import note, plain_table, progress_bar, show_whole
-from floss_sim.cli.options import DeviceOption, FetchOption, JsonOption
+from floss_sim.cli.shared_options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
 from planner.apply import AppliedPlan, apply_plan, plan_request
-from planner.cli.options import StoreOption
+from planner.cli.shared_options import StoreOption
 from planner.execution.curve_store import CurveStore
 from planner.execution.workers import worker_pool
 from planner.plans.plan import Plan

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from floss_sim.cli.console import EXIT_INTERRUPTED
-from floss_sim.cli.options import (
+from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
     DeviceOption,
@@ -35,9 +35,9 @@ from floss_sim.training import resolve_device
 from floss_sim.vectors.density import parse_density
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
-from planner.cli.options import StoreOption, integers, items, parse_client_bytes
 from planner.cli.printing import print_answers, print_plan
 from planner.cli.progress_bar import plan_with_progress
+from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
 from planner.execution.curve_store import CurveStore
 from planner.execution.effort import parse_effort
 from planner.question.budget import parse_budget

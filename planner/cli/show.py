@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from floss_sim.cli.options import JsonOption
+from floss_sim.cli.shared_options import JsonOption
 from planner.cli.printing import print_plan
 from planner.plans.plan_file import read_plan
 

@@ -19,7 +19,7 @@ from planner.plans.outcome import Outcome
 from planner.question.cost import Costs, costs_within
 from planner.question.objective import first_round_at
 from planner.question.request import Request
-from planner.search.loop import Extension, Strategy, search
+from planner.search.strategy import Extension, Strategy, search
 
 _PASSES = 20  # each is at least a fiftieth cheaper than the one before
 _CHEAPER_SHARE = 0.98

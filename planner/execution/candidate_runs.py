@@ -21,7 +21,7 @@ from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import Request
 from planner.question.traffic import Traffic
-from planner.search.loop import Extension
+from planner.search.strategy import Extension
 
 _MIN_CALIBRATION_ROUNDS = 5  # rounds that tell what others take
 Targets = dict[Candidate, int]

@@ -11,7 +11,7 @@ text                   what is limited
 ``2GB``                encoded bytes of all clients, both directions
 ``500MB/client``       the same for each slot of the cohort
 ``90s``, ``36h``       simulated wall clock, with everything in it
-``36h@95%``            the same, in at least 95 % of simulated fleets (see clock.py)
+``36h@95%``            the same, in at least 95 % of simulated fleets (see round_times.py)
 =====================  ======================================================================
 
 Beside its budget a plan may be told what the busiest client may transfer in a whole run: a

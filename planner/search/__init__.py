@@ -18,10 +18,10 @@ from planner.search.flasc_search import FlascSearch
 from planner.search.full_grid import FullGrid
 from planner.search.halving import Halving
 from planner.search.hyperband import Hyperband
-from planner.search.loop import Strategy
 from planner.search.optuna_search import OptunaSearch
 from planner.search.race import Race
 from planner.search.random_search import RandomSearch
+from planner.search.strategy import Strategy
 from planner.search.terms import SearchTerms
 
 __all__ = [

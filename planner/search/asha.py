@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.candidates import Candidate
-from planner.search.loop import Extension
 from planner.search.rungs import RUNGS
-from planner.search.scripted import Ledger, Script, ScriptedStrategy
+from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
+from planner.search.strategy import Extension
 
 SLOTS = 4
 _ETA = 3
@@ -27,7 +27,7 @@ class Asha(ScriptedStrategy):
 
     def script(self) -> Script:
         """Fill the slots until nothing fits, then finish the best."""
-        state = _RungState(Ledger(self), self.affordable_candidates())
+        state = _RungState(EffortLedger(self), self.affordable_candidates())
         while jobs := state.jobs():
             yield from state.ledger.ask(Extension(c, rounds) for c, rounds in jobs.items())
             state.settle(jobs)
@@ -40,7 +40,7 @@ class Asha(ScriptedStrategy):
 class _RungState:
     """The runs on each rung, and those that wait to be started."""
 
-    ledger: Ledger
+    ledger: EffortLedger
     waiting: list[Candidate]
     scores: list[dict[Candidate, float]] = field(default_factory=lambda: [{} for _ in RUNGS])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.candidates import Candidate
-from planner.search.scripted import Ledger, Script, ScriptedStrategy
+from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FlascSearch(ScriptedStrategy):
 
     def script(self) -> Script:
         """Climb from the lowest candidate."""
-        ledger = Ledger(self)
+        ledger = EffortLedger(self)
         standing, rises = min(self.affordable_candidates()), True
         yield from ledger.finish([standing])
         while rises:
@@ -34,7 +34,7 @@ class FlascSearch(ScriptedStrategy):
                     standing, rises = raised, True
                     break
 
-    def _key(self, ledger: Ledger, candidate: Candidate) -> tuple[float, float, Candidate]:
+    def _key(self, ledger: EffortLedger, candidate: Candidate) -> tuple[float, float, Candidate]:
         return self.sort_key(candidate, ledger.score(candidate))
 
     def _raised_candidates(self, standing: Candidate) -> Iterator[Candidate]:

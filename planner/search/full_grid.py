@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from floss_sim.errors import BudgetError
-from planner.search.scripted import Ledger, Script, ScriptedStrategy
+from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 
 
 @dataclass(frozen=True)
@@ -22,4 +22,4 @@ class FullGrid(ScriptedStrategy):
 
     def script(self) -> Script:
         """Finish all candidates in order."""
-        yield from Ledger(self).finish(sorted(self.horizons))
+        yield from EffortLedger(self).finish(sorted(self.horizons))

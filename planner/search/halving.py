@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from planner.candidates import Candidate
 from planner.curves import History
-from planner.search.loop import Extension
 from planner.search.rungs import RUNGS, Ladder, most_rounds, most_starters
+from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
 FINALISTS = 3

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from planner.curves import History
-from planner.search.loop import Extension
 from planner.search.rungs import RUNGS, Ladder, most_starters
+from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
 _ETA = 3

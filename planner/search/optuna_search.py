@@ -9,9 +9,9 @@ from typing import Any
 from floss_sim.errors import ConfigError
 from floss_sim.rng import stream_seed
 from planner.candidates import Candidate
-from planner.search.loop import Extension
 from planner.search.rungs import RUNGS
-from planner.search.scripted import Ledger, Script, ScriptedStrategy
+from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
+from planner.search.strategy import Extension
 
 _ASKS = 8
 _FIXED_AXES = ("rank", "down_density", "up_density")  # axes even of one value
@@ -40,7 +40,7 @@ class OptunaSearch(ScriptedStrategy):
 
     def script(self) -> Script:
         """Run trials until no candidate fits."""
-        optuna, ledger = _import_optuna(), Ledger(self)
+        optuna, ledger = _import_optuna(), EffortLedger(self)
         study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=stream_seed(self.seed, "optuna") % 2**32),
@@ -73,7 +73,7 @@ class OptunaSearch(ScriptedStrategy):
             trial.suggest_int(name, 0, len(values_) - 1)
         return trial, fresh[0]
 
-    def _run(self, study: Any, trial: Any, candidate: Candidate, ledger: Ledger) -> Script:
+    def _run(self, study: Any, trial: Any, candidate: Candidate, ledger: EffortLedger) -> Script:
         """Take a trial from rung to rung until it is pruned, fails or is finished."""
         states = _import_optuna().trial.TrialState
         for rung in range(len(RUNGS) - 1):

@@ -21,9 +21,9 @@ from planner.forecasts.forecast import (
 )
 from planner.forecasts.smoothing import difference_error, smoothed_accuracy
 from planner.search.halving import FINALISTS
-from planner.search.loop import Extension
 from planner.search.rungs import RUNGS, most_rounds
-from planner.search.scripted import Ledger, Script, ScriptedStrategy
+from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
+from planner.search.strategy import Extension
 
 NEWCOMERS = 0.5  # of the first rung's rounds
 PER_FINALIST = 11  # starters that a further finalist may not cost
@@ -86,7 +86,7 @@ class Race(ScriptedStrategy):
 
     def script(self) -> Script:
         """Run the rungs, then finish the best."""
-        ledger = Ledger(self)
+        ledger = EffortLedger(self)
         yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
         rungs = [self._first_trials(ledger)]
         newcomers = self._newcomers(ledger, backtest(rungs))
@@ -102,7 +102,7 @@ class Race(ScriptedStrategy):
             rungs.append(self._trials(ledger, before, made))
         yield from self._finals(ledger, backtest(rungs))
 
-    def _finals(self, ledger: Ledger, weight: float) -> Script:
+    def _finals(self, ledger: EffortLedger, weight: float) -> Script:
         """Finish runs, ``SLOTS`` at a time, till no other can be finished."""
         learned = dict(ledger.curves)
         while options := [
@@ -119,12 +119,12 @@ class Race(ScriptedStrategy):
         if not self._has_sound_finish(ledger):
             yield from ledger.finish(self._newcomer_order(ledger))
 
-    def _has_sound_finish(self, ledger: Ledger) -> bool:
+    def _has_sound_finish(self, ledger: EffortLedger) -> bool:
         """Return whether a run is finished that did not fall on the way."""
         finished = self.finished_candidates(ledger.curves)
         return not all(self._is_lost(ledger.curve(c)) for c in finished)
 
-    def _reserved_rounds(self, ledger: Ledger, ranked: Sequence[Candidate]) -> int:
+    def _reserved_rounds(self, ledger: EffortLedger, ranked: Sequence[Candidate]) -> int:
         """Return rounds that finish another run than the leader's, should that fall."""
         if self._has_sound_finish(ledger):
             return 0
@@ -135,7 +135,7 @@ class Race(ScriptedStrategy):
     def _is_lost(self, curve: Curve) -> bool:
         return curve.failed or curve_fall(curve, self.examples) > 0
 
-    def _pause_extension(self, ledger: Ledger, end: Extension) -> Extension:
+    def _pause_extension(self, ledger: EffortLedger, end: Extension) -> Extension:
         """Return a run's extension to its pause, or to its end if it has passed that."""
         curve = ledger.curve(end.candidate)
         pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
@@ -147,7 +147,7 @@ class Race(ScriptedStrategy):
     ) -> dict[Candidate, Forecast]:
         return forecast(known, asked, self.examples, max(self.horizons.values()), learned)
 
-    def _first_trials(self, ledger: Ledger) -> list[Trial]:
+    def _first_trials(self, ledger: EffortLedger) -> list[Trial]:
         """Return trials of forecasts from the earlier part of the first rung to its end."""
         rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, self.starters)}
         early = {
@@ -158,7 +158,7 @@ class Race(ScriptedStrategy):
         return self._trials(ledger, early, made)
 
     def _trials(
-        self, ledger: Ledger, before: History, made: Mapping[Candidate, Forecast]
+        self, ledger: EffortLedger, before: History, made: Mapping[Candidate, Forecast]
     ) -> list[Trial]:
         return [
             Trial(
@@ -169,7 +169,7 @@ class Race(ScriptedStrategy):
             for c in _evaluated_candidates(ledger, before)
         ]
 
-    def _newcomers(self, ledger: Ledger, weight: float) -> Sequence[Candidate]:
+    def _newcomers(self, ledger: EffortLedger, weight: float) -> Sequence[Candidate]:
         """Return further candidates for the first rung, as far as its rounds go."""
         told = weight and self._has_risen(ledger)
         others = self._newcomer_order(ledger) if told else self._unseen_candidates(ledger)
@@ -179,16 +179,16 @@ class Race(ScriptedStrategy):
         costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
         return others[: int(np.searchsorted(costs, spare, side="right"))]
 
-    def _has_risen(self, ledger: Ledger) -> bool:
+    def _has_risen(self, ledger: EffortLedger) -> bool:
         """Return whether a run has left the accuracy that it began with: else none tells much."""
         seen = (ledger.curve(c) for c in _evaluated_candidates(ledger, self.starters))
         rises = ((_end_accuracy(curve), curve.accuracies[0]) for curve in seen)
         return any(now - begun > difference_error(now, self.examples) for now, begun in rises)
 
-    def _unseen_candidates(self, ledger: Ledger) -> list[Candidate]:
+    def _unseen_candidates(self, ledger: EffortLedger) -> list[Candidate]:
         return [c for c in self.spread if c not in ledger.curves]
 
-    def _newcomer_order(self, ledger: Ledger) -> list[Candidate]:
+    def _newcomer_order(self, ledger: EffortLedger) -> list[Candidate]:
         """Return the candidates without a run, those first that the model likes best."""
         others = self._unseen_candidates(ledger)
         made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
@@ -196,7 +196,7 @@ class Race(ScriptedStrategy):
 
     def _ranking(
         self,
-        ledger: Ledger,
+        ledger: EffortLedger,
         alive: Iterable[Candidate],
         weight: float,
         learned: History | None = None,
@@ -214,7 +214,7 @@ class Race(ScriptedStrategy):
         by = dict(zip(alive, ranks.tolist(), strict=True))
         return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
 
-    def _leaders(self, ledger: Ledger, ranked: list[Candidate], rung: int) -> list[Candidate]:
+    def _leaders(self, ledger: EffortLedger, ranked: list[Candidate], rung: int) -> list[Candidate]:
         """Return the leaders that the effort can take to the end, one of them at least."""
         for count in range(len(ranked), 1, -1):
             horizons = [self.horizon(c, ledger.curve(c)) for c in ranked[:count]]
@@ -226,7 +226,7 @@ class Race(ScriptedStrategy):
         ]
 
 
-def _evaluated_candidates(ledger: Ledger, candidates: Iterable[Candidate]) -> list[Candidate]:
+def _evaluated_candidates(ledger: EffortLedger, candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the candidates whose runs were evaluated and have not diverged."""
     curves = {c: ledger.curve(c) for c in candidates}
     return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]

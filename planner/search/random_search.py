@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.search.scripted import Ledger, Script, ScriptedStrategy
+from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 
 
 @dataclass(frozen=True)
@@ -13,4 +13,4 @@ class RandomSearch(ScriptedStrategy):
 
     def script(self) -> Script:
         """Finish candidates in a random order."""
-        yield from Ledger(self).finish(self.affordable_candidates())
+        yield from EffortLedger(self).finish(self.affordable_candidates())

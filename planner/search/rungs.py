@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from planner.candidates import Candidate
 from planner.curves import Curve, History
-from planner.search.loop import Extension
+from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
 RUNGS = (Fraction(1, 27), Fraction(1, 9), Fraction(1, 3), Fraction(1))

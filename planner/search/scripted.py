@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from planner.candidates import Candidate
 from planner.curves import Curve, History
-from planner.search.loop import Extension
 from planner.search.rungs import RUNGS
+from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
 Script = Generator[Sequence[Extension], History, None]
@@ -75,7 +75,7 @@ class Play:
 
 
 @dataclass
-class Ledger:
+class EffortLedger:
     """What a script has asked for and was told."""
 
     terms: SearchTerms

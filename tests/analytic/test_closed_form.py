@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests_support import FakeLearner
+from stand_in_learners import FakeLearner
 
 from floss_sim import RunConfig, RunRecord, load_profile, run, size_only
 from floss_sim.network import ClientLink, NetworkProfile

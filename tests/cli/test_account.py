@@ -7,7 +7,7 @@ from pathlib import Path
 
 import commands
 import pytest
-from tests_support import CountingLearner
+from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.records import RunFolder

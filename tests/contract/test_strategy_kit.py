@@ -20,7 +20,7 @@ from planner.candidates import Candidate, grid
 from planner.curves import Curve, History
 from planner.execution.curve_store import last_evaluated_round
 from planner.search import STRATEGIES, SearchTerms, strategy_maker
-from planner.search.loop import Extension, Strategy, search
+from planner.search.strategy import Extension, Strategy, search
 
 SEEDS = range(3)
 WHOLE = {"grid"}  # strategies that need the whole grid's effort

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floss_sim.analysis.labels import labels
+from floss_sim.analysis.configuration_labels import labels
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 settings = st.dictionaries(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest import mock
 
-from tests_support import FakeLearner
+from stand_in_learners import FakeLearner
 
 from floss_sim.network import ClientLink, NetworkProfile, load_profile
 from floss_sim.network.flow.max_min_fair import FairShare, Flow

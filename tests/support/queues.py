@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from flows import Case, Ends, Job, job, shared
 from networks import network, play
-from tests_support import FakeLearner
+from stand_in_learners import FakeLearner
 
 from floss_sim.network import ClientLink
 from floss_sim.simulator import first_k

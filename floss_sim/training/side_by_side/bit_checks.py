@@ -2,20 +2,21 @@
 
 **On a CPU there is a reason** why a bit cannot depend on neighbours. Parties share the frozen
 layers' products and what goes example by example; adapters and heads are multiplied party by party
-(``bank.py``). So a party's bits are those that it has alone, if neither its rows of a frozen
+(``bank/layers.py``). So a party's bits are those that it has alone, if neither its rows of a frozen
 product depend on other rows nor its activations on where in memory they stand. In float32 the first
-holds for oneDNN's product (``frozen.py``). The second holds where all widths are whole vectors:
-torch computes what is left of the last one in other ways, and products of what begins within one
-too. A bank's first passes are computed both ways, together and each run alone; from then on all its
-passes are trusted. Where there is no such reason runs of a CPU go on one by one: what is left of a
-vector rounds in other ways for some values only, so that examples prove little (of 12 shapes of a
-Llama of inner width 24 all differed, but 4 of them not by the first values that were tried).
+holds for oneDNN's product (``bank/onednn.py``). The second holds where all widths are whole
+vectors: torch computes what is left of the last one in other ways, and products of what begins
+within one too. A bank's first passes are computed both ways, together and each run alone; from then
+on all its passes are trusted. Where there is no such reason runs of a CPU go on one by one: what is
+left of a vector rounds in other ways for some values only, so that examples prove little (of 12
+shapes of a Llama of inner width 24 all differed, but 4 of them not by the first values that were
+tried).
 
 **On a GPU the shape decides.** A matrix library chooses its kernel, and how that cuts its sums, by
 the sizes of what it multiplies and by how that lies in memory: by the shape of a pass
-(``jobs.py``), not by values; another kernel rounds nearly all values in other ways. So each shape
-is proved: computed both ways once, in bf16, which hides most of it, three times, and shared from
-then on only if no bit differed. Else its runs are computed one by one; other shapes may still
+(``pass_jobs.py``), not by values; another kernel rounds nearly all values in other ways. So each
+shape is proved: computed both ways once, in bf16, which hides most of it, three times, and shared
+from then on only if no bit differed. Else its runs are computed one by one; other shapes may still
 share. An example is evidence, not certainty, so that now and then a shared pass is computed both
 ways again, on all devices.
 

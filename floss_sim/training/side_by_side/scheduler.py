@@ -7,7 +7,7 @@ A run whose cohort is to be trained waits; once all do, what can share a pass is
     run B     ... dispatch | waits          |                                  ...  | waits ...
     grid                   | A, B: one pass |                                         | A, B ...
 
-**A record does not depend on its neighbours**: ``sharing.py`` says why, and makes sure.
+**A record does not depend on its neighbours**: ``bit_checks.py`` says why, and makes sure.
 
 On a device that computes beside the processor nobody has the turn during a pass. What comes of it
 is handed out at once: its runs go on, one at a time, while the next pass is on the device::

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_runs import make_run
-from tests_support import CountingLearner
+from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, RunFolder, load_profile, run
 from floss_sim.analysis.what_if import (

@@ -12,7 +12,7 @@ from places import EXPERIMENTS
 
 from planner.execution.curve_store import last_evaluated_round
 from planner.search import STRATEGIES
-from planner.search.loop import Extension
+from planner.search.strategy import Extension
 
 FOLDER = EXPERIMENTS / "search_benchmark"
 

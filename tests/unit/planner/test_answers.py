@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_plans import whole_plan
-from tests_support import CountingLearner
+from stand_in_learners import CountingLearner
 
 import planner.answers
 from floss_sim import load_profile, load_task, run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests_support import CountingLearner
+from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, RunFolder, load_profile, retime, run, size_only
 from floss_sim.errors import NonFiniteUpdateError

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from tests_support import FakeLearner
+from stand_in_learners import FakeLearner
 
 from floss_sim import load_profile
 from floss_sim.errors import ConfigError

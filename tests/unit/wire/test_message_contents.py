@@ -9,7 +9,7 @@ import pytest
 
 from floss_sim import load_task
 from floss_sim.errors import PayloadError
-from floss_sim.training.torch_sizes import torch_bytes
+from floss_sim.training.torch_save_bytes import torch_bytes
 from floss_sim.vectors.layout import (
     LORA_A,
     Layout,

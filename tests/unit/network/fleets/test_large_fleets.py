@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 
 import pytest
-from tests_support import FakeLearner
+from stand_in_learners import FakeLearner
 
 from floss_sim import RunConfig, floss, load_profile, load_task, size_only
 from floss_sim.runs.size_only_learner import SameExamples

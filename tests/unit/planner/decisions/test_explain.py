@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 from made_plans import outcome, whole_plan
-from tests_support import CountingLearner
+from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile

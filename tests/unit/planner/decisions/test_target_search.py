@@ -19,7 +19,7 @@ from planner.question.cost import Costs, price
 from planner.question.objective import Objective
 from planner.question.request import Request
 from planner.search import strategy_maker
-from planner.search.loop import search
+from planner.search.strategy import search
 
 
 @dataclass

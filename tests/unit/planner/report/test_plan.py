@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests_support import CountingLearner
+from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile

@@ -15,8 +15,8 @@ from planner.candidates import Candidate
 from planner.curves import Curve
 from planner.execution.curve_store import last_evaluated_round
 from planner.search.halving import FINALISTS, Halving
-from planner.search.loop import search
 from planner.search.rungs import survivor_count
+from planner.search.strategy import search
 
 
 class World:

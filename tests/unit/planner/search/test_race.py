@@ -16,8 +16,8 @@ from planner.curves import Curve
 from planner.decisions.recommend import rank
 from planner.forecasts.features import features, space_filling_order
 from planner.forecasts.intervals import intervals
-from planner.search.loop import Extension, search
 from planner.search.race import Race
+from planner.search.strategy import Extension, search
 
 GRID = grid((1, 4, 16, 64), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 ACCURACY = {c: 0.9 - 0.03 * abs(math.log2(c.rank) - 3) for c in GRID}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tape import Tape, TapeRecorder, UnrecordableError
+from fake_cuda_graph import Tape, TapeRecorder, UnrecordableError
 from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
 from floss_sim import RunConfig, floss, load_task, open_learner, run

@@ -12,7 +12,7 @@ import typer
 
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.changes import with_change
+from floss_sim.network.named_changes import with_change
 from floss_sim.tasks import Task
 from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES

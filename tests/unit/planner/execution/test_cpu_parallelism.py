@@ -15,14 +15,14 @@ from floss_sim.errors import RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.config import RunConfig
 from planner.candidates import grid
-from planner.execution.curve_store import CurveStore
-from planner.execution.parallelism import (
+from planner.execution.cpu_parallelism import (
     FOLDER,
     Parallelism,
     decide_parallelism,
     known_parallelism,
     measure_speeds,
 )
+from planner.execution.curve_store import CurveStore
 from planner.execution.workers import worker_pool
 from planner.question.budget import parse_budget
 from planner.question.request import Request

@@ -9,7 +9,7 @@ import pytest
 
 from floss_sim import load_profile
 from floss_sim.errors import ProfileError, UnitError
-from floss_sim.network.changes import CHANGES, profile_of_name, with_change, with_changes
+from floss_sim.network.named_changes import CHANGES, profile_of_name, with_change, with_changes
 
 SAMPLES = {
     "down": "100Mbit/s",

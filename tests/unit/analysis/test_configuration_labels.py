@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from made_runs import trajectory
 
-from floss_sim.analysis.labels import labels
+from floss_sim.analysis.configuration_labels import labels
 
 
 def floss(down: float = 1.0, up: float = 1.0, **changes: Any) -> tuple[str, dict[str, Any]]:
