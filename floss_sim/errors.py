@@ -1,10 +1,10 @@
-"""The errors that floss-sim raises on purpose.
+"""Exceptions that floss-sim raises on purpose, as a hierarchy.
 
 ::
 
     FlossError
-    ├── ConfigError              a setting, name or file that a user gave; exit code 2
-    │   ├── UnitError            a quantity without a known unit, or out of range
+    ├── ConfigError              an invalid setting, name or file from the user; exit code 2
+    │   ├── UnitError            a quantity that has no known unit or is out of range
     │   ├── DensityError         a density outside (0, 1]
     │   ├── LayoutError          an impossible rank, role or backbone
     │   ├── TaskError            an unknown or unusable task
@@ -14,18 +14,28 @@
     │   └── RecordError          a run folder that cannot be used
     │       └── RecordLockedError  another process is writing it
     ├── PayloadError             bytes that are not a message of this layout
-    └── NonFiniteUpdateError     a client's update holds NaN or infinity
+    └── DivergedError            training diverged; exit code 4
+        └── NonFiniteUpdateError   a client's update holds NaN or infinity
 """
 
 from __future__ import annotations
 
 
 class FlossError(Exception):
-    """Base of every error that floss-sim raises on purpose."""
+    """Base of every error that floss-sim raises on purpose.
+
+    Example:
+        >>> from floss_sim import FlossError, load_profile
+        >>> try:
+        ...     load_profile("no-such-network")
+        ... except FlossError as error:
+        ...     print(type(error).__name__)
+        ProfileError
+    """
 
 
 class ConfigError(FlossError):
-    """A setting, name or file that a user gave cannot be used."""
+    """A setting, name or file from the user is invalid."""
 
 
 class UnitError(ConfigError):
@@ -53,7 +63,7 @@ class BudgetError(ConfigError):
 
 
 class PlanError(ConfigError):
-    """A plan file cannot be read, or does not fit what it was made for any more."""
+    """A plan file cannot be read, or its task or network has changed since it was made."""
 
 
 class RecordError(ConfigError):
@@ -68,5 +78,9 @@ class PayloadError(FlossError):
     """Bytes are not a well-formed message of the expected layout."""
 
 
-class NonFiniteUpdateError(FlossError):
+class DivergedError(FlossError):
+    """Training diverged: no further round makes sense."""
+
+
+class NonFiniteUpdateError(DivergedError):
     """A client's update holds NaN or infinity; the message names client and round."""

@@ -12,3 +12,10 @@ next), ``forecasts`` (learning curves beyond their ends), ``execution`` (curve s
 ``decisions`` (what is recommended, and why), ``plans`` (the answer as data) and ``report`` (tables,
 sentences and pictures). ``planning``, ``answers`` and ``apply`` are the three things to ask for.
 """
+
+from planner.calls import answer, apply_plan, plan, read_plan
+from planner.candidates import grid
+from planner.question.budget import parse_budget
+from planner.question.request import Request
+
+__all__ = ["Request", "answer", "apply_plan", "grid", "parse_budget", "plan", "read_plan"]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from floss_sim.errors import BudgetError, FlossError, PlanError
+from floss_sim.errors import BudgetError, DivergedError, PlanError
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.retiming import retime
@@ -122,7 +122,7 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
     )
 
 
-def apply_plan(
+def train_recommendation(
     plan: Plan,
     request: Request,
     seed: int,
@@ -143,7 +143,7 @@ def apply_plan(
     Raises:
         PlanError: The plan's budget is not what its text means.
         BudgetError: With this seed the budget affords no evaluated round.
-        FlossError: The run diverged.
+        DivergedError: The run diverged.
     """
     limit = resolve_limit(request)
     if not math.isclose(limit.amount, plan.limit.amount, rel_tol=_SAME):
@@ -158,7 +158,7 @@ def apply_plan(
         executor, store, [(config, planned.rounds)], lambda: on_rounds(folder.manifest().rounds)
     )
     if trained is None:
-        raise FlossError(f"with seed {seed} the run diverged: {folder.divergence()}")
+        raise DivergedError(f"with seed {seed} the run diverged: {folder.divergence()}")
     record = retime(folder.record(), request.profile)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     (test,) = test_all(executor, store, [(config, outcome.rounds)])

@@ -1,4 +1,4 @@
-"""From a request to a plan: costs, search, baselines, choice."""
+"""Planning: predicts costs, searches by training, and chooses the plan of a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from floss_sim.errors import BudgetError
+from floss_sim.errors import BudgetError, DivergedError
 from planner.candidates import Candidate
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.recommend import (
@@ -31,7 +31,7 @@ from planner.search.strategy import Strategy, search
 
 
 class StoppedError(Exception):
-    """The user stopped a search that had finished a run; ``plan`` is the best so far."""
+    """The user interrupted a search that had finished a run; ``plan`` is the best plan so far."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__("interrupted")
@@ -45,23 +45,25 @@ def make_plan(
     on_progress: OnProgress,
     workers: int = 1,
 ) -> Plan:
-    """Search, train and choose.
+    """Return the plan of a request, after a search that trains runs.
 
     Args:
-        request: What is asked.
-        store: Where curves are kept.
-        executor: Trains; runs functions of picklable arguments.
-        on_progress: Told a few times a second how far the search has got.
-        workers: How many runs the executor trains at once.
+        request: The question: task, budget, network, candidates and objective.
+        store: Store of the learning curves.
+        executor: Executor for training, of functions with picklable arguments.
+        on_progress: Function that is called with the progress a few times a second.
+        workers: Number of functions that the executor runs at once.
 
     Raises:
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
         ConfigError: There is no such search, or it lacks a library.
-        StoppedError: By the user; it holds the best plan so far. Without one, KeyboardInterrupt.
-        FlossError: A run cannot be stored, or every run diverged.
+        StoppedError: The user interrupted the search; the error holds the best plan so far.
+        KeyboardInterrupt: The user interrupted the search before a run had finished.
+        RecordError: A run cannot be stored.
+        DivergedError: Every run diverged.
     """
     request = request.checked()
-    check_search(request.search)  # an unknown name is said first
+    check_search(request.search)  # report an unknown name before anything else
     on_progress(Progress("predicting costs"))
     costs = price(request)
     effort = allot(request, costs, store, executor, workers)
@@ -87,10 +89,10 @@ def make_plan(
     if not outcomes and not found:
         if interrupted:
             raise KeyboardInterrupt
+        if not runs.finished_candidates():
+            raise DivergedError("every run diverged; lower the task's learning rates")
         raise BudgetError(
-            "no run finished a round within the budget: real bytes took more than the predicted"
-            if runs.finished_candidates()
-            else "every run diverged; lower the task's learning rates"
+            "no run finished a round within the budget: real bytes exceed the predicted ones"
         )
     plan = _plan(request, costs, runs, outcomes, found, effort)
     if interrupted:
@@ -99,7 +101,7 @@ def make_plan(
 
 
 def check_feasible(request: Request) -> None:
-    """Check what can be checked of a request before anything is trained.
+    """Check a request as far as possible before training.
 
     Raises:
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
@@ -123,7 +125,7 @@ def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> Bounded
 
 
 def _reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
-    """Return the rounds that the search leaves for other seeds of its finalists."""
+    """Return the rounds that are reserved for another seed of the finalists."""
     if request.search != DEFAULT_SEARCH or request.objective.target is not None:
         return 0
     return rounds_for_second_seeds(effort, [costs.of[c].horizon for c in costs.searched])
@@ -137,7 +139,7 @@ def _train(
     effort: int,
     start: PassStarter,
 ) -> None:
-    """Search for what is sought: the best, or a target and then the same for less."""
+    """Search for the best accuracy, or for a target and then for cheaper runs that reach it."""
     target = request.objective.target
     search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
     if _target_outcomes(request, runs).keys() & set(costs.searched):
@@ -147,7 +149,7 @@ def _train(
 
 
 def _replicate_finalists(request: Request, costs: Costs, runs: CandidateRuns, effort: int) -> None:
-    """Run finalists with another seed, as far as the effort allows."""
+    """Train the finalists with another seed, as far as the effort allows."""
     known = {
         c: outcome.interval
         for c, outcome in _with_intervals(request, costs, runs, _outcomes(runs)).items()
@@ -161,7 +163,7 @@ def _replicate_finalists(request: Request, costs: Costs, runs: CandidateRuns, ef
 def _with_intervals(
     request: Request, costs: Costs, runs: CandidateRuns, outcomes: Mapping[Candidate, Outcome]
 ) -> dict[Candidate, Outcome]:
-    """Return outcomes with the intervals of their accuracy, by all that is known."""
+    """Return outcomes with the intervals of their accuracy, given all known curves."""
     if not outcomes:
         return {}
     known = intervals(
@@ -175,7 +177,7 @@ def _with_intervals(
 
 
 def _target_outcomes(request: Request, runs: CandidateRuns) -> dict[Candidate, Outcome]:
-    """Return the runs that reached the target, cut where they did; none where there is none."""
+    """Return the runs that reached the target, cut where they did; empty without a target."""
     target = request.objective.target
     return {} if target is None else target_outcomes(runs, runs.history(), target)
 
@@ -193,7 +195,7 @@ def _plan(
     found: Mapping[Candidate, Outcome],
     effort: Effort,
 ) -> Plan:
-    """Choose on validation, then measure what is reported on test."""
+    """Choose by validation accuracy, then measure the test accuracy of the reported runs."""
     eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
     examples = request.prediction_counts()["validation"]
     reaching = [found[c] for c in costs.searched if c in found]

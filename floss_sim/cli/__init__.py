@@ -1,13 +1,14 @@
-"""The command ``floss-sim``: one module a sub-command; options of several in ``shared_options``."""
+"""Command ``floss-sim``: one module per sub-command; ``shared_options`` holds common options."""
 
 from __future__ import annotations
 
 import sys
 
 from floss_sim.cli import account, compare, profiles, replay, run, task, wire
-from floss_sim.cli.console import command_app, guard
+from floss_sim.cli.console import command_app
+from floss_sim.cli.exit_codes import guard
 
-app = command_app("Simulate federated LoRA fine-tuning: really encoded bytes, simulated seconds.")
+app = command_app("Simulate federated LoRA fine-tuning: encoded messages, simulated seconds.")
 app.command("run", help=run.HELP)(run.run)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("replay", help=replay.HELP)(replay.replay)

@@ -1,4 +1,4 @@
-"""``floss-sim account``: what a recorded run cost, by round and by client."""
+"""``floss-sim account``: costs of a recorded run, by round, client or participation."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from floss_sim.runs.retiming import retime
 from floss_sim.simulator import wait_all
 from floss_sim.units import format_bytes, format_duration
 
-HELP = """Account for a recorded run: where seconds, bytes, energy and money went.
+HELP = """Show the costs of a recorded run: seconds, bytes, energy and money.
 
-The seconds are those of the record, unless --network is another network than the recorded one: then
-the run is re-timed there. Energy and prices are those of --network, or else of the packaged network
-that the run was recorded on. Encoded bytes are framed ones of both directions and of first
-downloads; what is on the wire has RPC framing, TLS, headers and the set-up of connections, too.
+The seconds are taken from the record. If --network differs from the recorded network, the run is
+re-timed on it. Energy and prices come from --network, or else from the packaged network on which
+the run was recorded. Encoded bytes are framed bytes of both directions and of first downloads. Wire
+bytes also include RPC framing, TLS, headers and the set-up of connections.
 
 Examples:
 
@@ -52,7 +52,7 @@ def show_account(
     csv: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Account for a recorded run."""
+    """Show the costs of a recorded run: seconds, bytes, energy and money."""
     by = _row_kind(by, csv is not None or json_)
     folder = RunFolder.read(run)
     record = folder.record()
@@ -80,17 +80,17 @@ def show_account(
 
 
 def _row_kind(by: str | None, listed: bool) -> str:
-    """Return what rows are of, if they are listed anywhere.
+    """Return the kind of the rows: ``round`` (default), ``client`` or ``participation``.
 
     Raises:
-        ConfigError: Nothing that rows are of, or rows that are not listed.
+        ConfigError: The kind is unknown, or it is given although no rows are listed.
     """
     if by is None:
         return _ROW_KINDS[0]
     if by not in _ROW_KINDS:
         raise ConfigError(f"--by {by!r} is unknown; valid: {', '.join(_ROW_KINDS)}")
     if not listed:
-        raise ConfigError("--by says what the rows of --csv or --json are; give one of these")
+        raise ConfigError("--by chooses the rows of --csv or --json; give one of these")
     return by
 
 
@@ -103,7 +103,7 @@ def _write(rows: pa.Table, path: Path) -> None:
 
 
 def _recorded_network(folder: RunFolder) -> NetworkProfile | None:
-    """Return the packaged network that a run was recorded on; None if it is none of these."""
+    """Return the packaged network on which a run was recorded, or None for another network."""
     try:
         profile = profile_of_name(folder.manifest().network)
     except ConfigError:
@@ -112,7 +112,7 @@ def _recorded_network(folder: RunFolder) -> NetworkProfile | None:
 
 
 def _is_timed_on(folder: RunFolder, profile: NetworkProfile) -> bool:
-    """Return whether a run's seconds are those of this network."""
+    """Return whether a run's recorded seconds were simulated on this network."""
     conditions = folder.description["trajectory"].get("conditions", {})
     policy = {"policy": conditions.get("policy", wait_all().settings()["policy"])}
     return folder.manifest().timing == timing_of(profile, policy)
@@ -121,7 +121,7 @@ def _is_timed_on(folder: RunFolder, profile: NetworkProfile) -> bool:
 def _print(made: Account, rounds: int, network: str) -> None:
     total, count = made.total(), len(made.columns["sequence"])
     fates = made.columns["fate"]
-    table = plain_table("", "in all", "a client and round", title=f"{rounds} rounds on {network}")
+    table = plain_table("", "total", "per client and round", title=f"{rounds} rounds on {network}")
     for name in SECONDS:
         words = name.removesuffix("_s")
         words = f"of these, {words}" if words == "queueing" else words
@@ -145,8 +145,8 @@ def _print(made: Account, rounds: int, network: str) -> None:
 def _print_legend(first_downloads: bool) -> None:
     included = "frames and first downloads" if first_downloads else "frames"
     note(
-        f"encoded: both ways ({included} included); on the wire: with RPC framing, TLS, headers "
-        "and the set-up of connections"
+        f"encoded: both directions ({included} included); on the wire: with RPC framing, TLS, "
+        "headers and the set-up of connections"
     )
 
 
@@ -160,18 +160,18 @@ def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:
         shown = ["?" if size is None else format_bytes(size) for size in sizes]
         table.add_row(way, str(found.messages), *shown)
     show_whole(table)
-    note(f"{SIZES_LEGEND}, and what was lost and sent again")
+    note(f"{SIZES_LEGEND}, retransmissions included")
     if any(found.message is None for found in messages.values()):
         note(f"?: not known: {_unknown_reason(network)}; pass --network FILE")
 
 
 def _unknown_reason(network: str) -> str:
-    """Return in words why the network of a run is not known."""
+    """Return the reason, in words, that the network of a run is not known."""
     try:
         profile_of_name(network)
     except ConfigError:
         return f"{network} is not packaged"
-    return f"the packaged {network} is not what the run was recorded on"
+    return f"the run was recorded on a {network} that differs from the packaged one"
 
 
 def _sort_fates(fates: Any) -> list[str]:

@@ -20,10 +20,10 @@ from floss_sim.cli.shared_options import JsonOption, check_picture, check_target
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 
-HELP = """Put recorded runs beside each other: one table, one picture.
+HELP = """Compare recorded runs: one table, one picture.
 
 Runs that differ only in the seed are one configuration, drawn as the mean of its seeds and a band
-from the lowest to the highest. The runs must be of one task.
+from the lowest to the highest seed. All runs must have the same task.
 
 Examples:
 
@@ -39,26 +39,33 @@ CSV_COLUMNS = ("label", "seed", "round", "seconds", "bytes", "accuracy", "loss")
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Run folders, folders that hold run folders, or quoted patterns."),
+        typer.Argument(help="Run folders, folders that contain run folders, or quoted patterns."),
     ],
-    x: Annotated[Axis, typer.Option(help="What the picture draws accuracy against.")] = Axis.BYTES,
+    x: Annotated[Axis, typer.Option(help="Quantity on the picture's x axis.")] = Axis.BYTES,
     at: Annotated[
         str | None,
         typer.Option(
-            help="Read every configuration within 100 (rounds), 20MB or 30s; default: at its end."
+            help="Show every configuration at its last round within a limit: 100 (rounds), 20MB or "
+            "30s; default: the last round that all its seeds share."
         ),
     ] = None,
     target: Annotated[
         float | None,
-        typer.Option(help="Say when each mean reaches this validation accuracy, such as 0.9."),
+        typer.Option(
+            help="Show when the mean of each configuration reaches this validation accuracy, such "
+            "as 0.9."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The picture.")] = Path("comparison.png"),
+    out: Annotated[Path, typer.Option(help="File of the picture; ends in .png.")] = Path(
+        "comparison.png"
+    ),
     csv_: Annotated[
-        Path | None, typer.Option("--csv", help="Write every evaluated round of every run here.")
+        Path | None,
+        typer.Option("--csv", help="Write every evaluated round of every run to this file."),
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Put recorded runs beside each other: one table, one picture."""
+    """Compare recorded runs: one table, one picture."""
     limit = None if at is None else parse_limit(at)
     check_target(target)
     check_picture(out)
@@ -109,7 +116,10 @@ def _print(
     for reading in readings:
         table.add_row(*_row(reading), *([] if target is None else _target_cells(reading, target)))
     show_whole(table, [reading.configuration.label for reading in readings])
-    print("down, up: a client and round; bytes: all clients, both directions; sd: over seeds")
+    print(
+        "down, up: bytes of one client in one round; bytes: all clients, both directions; "
+        "sd: standard deviation over seeds"
+    )
     for note in comparison.notes:
         print(note)
     print(f"picture: {out}")
@@ -134,7 +144,7 @@ def _row(reading: ComparisonRow) -> list[str]:
 
 
 def _test_accuracy(reading: ComparisonRow) -> str:
-    """Return the mean test accuracy, and of how many seeds where it is not all of them."""
+    """Return the mean test accuracy, and the number of tested seeds if some were not tested."""
     if reading.test_accuracy is None:
         return "-"
     known = len(reading.test_accuracies)
@@ -154,7 +164,7 @@ def _target_cells(reading: ComparisonRow, target: float) -> list[str]:
 
 
 def _csv(readings: Iterable[ComparisonRow]) -> str:
-    """Return every evaluated round of every run, also those that not all seeds share."""
+    """Return CSV rows of all evaluated rounds of all runs, also of rounds that some seeds lack."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

@@ -1,8 +1,7 @@
-"""What commands print: tables, notes, progress, errors and exit codes."""
+"""Console output of the commands: tables, notes and progress bars."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 import typer
@@ -18,9 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
-from floss_sim.errors import ConfigError, FlossError
+from floss_sim.errors import ConfigError
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 FRAMED_LEGEND = f"payload: positions and values; framed: with our frame of {OVERHEAD_BYTES} bytes"
@@ -28,16 +26,11 @@ SIZES_LEGEND = (
     f"{FRAMED_LEGEND}; message: framed, with the call's RPC framing; link: message, with TLS "
     "records and TCP/IP headers"
 )
-_FOLDED_WIDTH = 28  # characters that a name keeps on a narrow terminal before it is folded
-EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
+_FOLDED_WIDTH = 28  # characters of a line of a folded name on a narrow terminal
 
 
 def command_app(help_: str) -> typer.Typer:
-    """Return an app of commands, of which one must be given.
-
-    Raises:
-        ConfigError: When it is called without one.
-    """
+    """Return a typer app for sub-commands; the app without a sub-command raises ConfigError."""
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=help_
     )
@@ -53,37 +46,13 @@ def command_app(help_: str) -> typer.Typer:
 
 
 def alternatives(names: Iterable[str]) -> str:
-    """Return names in words, such as ``"a, b or c"``."""
+    """Return names joined in words, such as ``"a, b or c"``."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def guard(app: typer.Typer, name: str) -> int:
-    """Run a typer app; return its exit code after saying any error in one line on stderr."""
-    result, message = None, None
-    try:
-        result = app(standalone_mode=False)
-    except TyperException as error:
-        message, code = error.format_message(), EXIT_BAD_INPUT
-    except ConfigError as error:
-        message, code = str(error), EXIT_BAD_INPUT
-    except FlossError as error:
-        message, code = str(error), EXIT_FAILED
-    except OSError as error:
-        message, code = f"{error.filename or 'file system'}: {error.strerror}", EXIT_BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        result = EXIT_INTERRUPTED
-    if message is None:
-        code = result if isinstance(result, int) else 0
-        if code != EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code
-            return code
-        message = "interrupted; the same command goes on from here"
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
-    return code
-
-
 def plain_table(*columns: str, title: str | None = None) -> Table:
-    """Return a table in the house's looks; columns are numbers, but for the first and `source`."""
+    """Return a table in the common style; only the first column and `source` align to the left."""
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for i, name in enumerate(columns):
         is_text = i == 0 or name == "source"
@@ -92,10 +61,10 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
 
 
 def show_whole(table: Table, *folded: Iterable[str]) -> None:
-    """Print a table whole: names are folded on a narrow terminal, numbers never cut.
+    """Print a table; a narrow terminal folds long names, but numbers are never cut.
 
     Args:
-        table: The table.
+        table: The table to print.
         folded: The cells of each column that may be folded.
     """
     spare = sum(max(0, max(map(len, names)) - _FOLDED_WIDTH) for names in folded)
@@ -105,12 +74,12 @@ def show_whole(table: Table, *folded: Iterable[str]) -> None:
 
 
 def note(text: str) -> None:
-    """Print a sentence, folded to the terminal's width."""
+    """Print a text, wrapped at the terminal's width."""
     Console(markup=False, emoji=False, highlight=False).print(text)
 
 
 def progress_bar(console: Console, *columns: str) -> Progress:
-    """Return a progress bar with elapsed and remaining time, and extra text columns."""
+    """Return a progress bar of rounds with extra text columns, elapsed and remaining time."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

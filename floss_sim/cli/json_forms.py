@@ -9,7 +9,7 @@ from floss_sim.analysis.comparison import Configuration, CurvePoint
 
 
 def configuration_json(configuration: Configuration) -> dict[str, Any]:
-    """Return what a configuration is, as plain values."""
+    """Return label, method, settings, seeds and runs of a configuration as plain values."""
     return {
         "label": configuration.label,
         "method": configuration.method,
@@ -20,7 +20,7 @@ def configuration_json(configuration: Configuration) -> dict[str, Any]:
 
 
 def curve_json(configuration: Configuration, target: float | None) -> dict[str, Any]:
-    """Return when a configuration reaches a target, and its curve, as plain values."""
+    """Return the point where a configuration reaches a target, and its curve, as plain values."""
     reached = None if target is None else configuration.target_point(target)
     return {
         "reached_at": point_json(reached),

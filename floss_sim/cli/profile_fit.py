@@ -19,12 +19,12 @@ from floss_sim.network.measured.profile_files import profile_text, rows_text
 from floss_sim.network.measured.speed_tests import ReadOptions, SpeedTests, read_speed_tests
 from floss_sim.units import format_duration, format_rate
 
-HELP = """Fit a profile to a CSV file of speed tests, one a row.
+HELP = """Fit a profile to a CSV file with one speed test in each row.
 
-The columns and units are read from the columns' names where these leave no choice, such as
-download_mbps, upload_mbps and rtt_ms; name them otherwise. The report and the picture show what a
-few classes lose. With --law rows nothing is lost: the tests themselves go into a CSV file beside
-the profile, and every client draws one of them.
+Columns and units are recognised if the names of the columns are unambiguous, such as
+download_mbps, upload_mbps and rtt_ms; otherwise name them with options. The report and the picture
+show the error of fitting a few classes. --law rows has no such error: the tests are written to a
+CSV file beside the profile, and every client draws one of them.
 
 Examples:
 
@@ -52,38 +52,41 @@ def fit(
     tests: Annotated[
         Path, typer.Argument(metavar="CSV", help="Speed tests with a header; may end in .gz.")
     ],
-    out: Annotated[Path, typer.Option(help="The profile; its picture is written beside it.")],
-    source: Annotated[str, typer.Option(help="Who measured it, where.")],
+    out: Annotated[
+        Path, typer.Option(help="File of the profile; the picture is written beside it.")
+    ],
+    source: Annotated[str, typer.Option(help="Who measured the speed tests, and where.")],
     name: Annotated[
-        str | None, typer.Option(help="Names the profile; default: the file's name.")
+        str | None, typer.Option(help="Name of the profile; default: the file's name.")
     ] = None,
     date_: Annotated[
-        str | None, typer.Option("--date", help="When it was measured; default: today.")
+        str | None, typer.Option("--date", help="Date of the measurement; default: today.")
     ] = None,
     law: Annotated[
         str, typer.Option(help="classes, or rows: clients draw whole tests from a CSV file.")
     ] = "classes",
     classes: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Classes of equal weight; default 4.")
+        int | None,
+        typer.Option(min=1, max=100, help="Number of classes, of equal weight; default 4."),
     ] = None,
     down: Annotated[str | None, typer.Option(help="Column of the download rate.")] = None,
     up: Annotated[str | None, typer.Option(help="Column of the upload rate.")] = None,
-    latency: Annotated[str | None, typer.Option(help="Column of the round trip.")] = None,
+    latency: Annotated[str | None, typer.Option(help="Column of the round-trip time.")] = None,
     rate_unit: Annotated[
         str | None, typer.Option(help="Unit of both rates, such as Mbit/s, kbit/s or MB/s.")
     ] = None,
     latency_unit: Annotated[str | None, typer.Option(help="Unit of the latency: ms or s.")] = None,
-    weight: Annotated[str | None, typer.Option(help="Column of the rows' weights.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of the weights of the rows.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="Keep rows with COLUMN=VALUE; repeatable.")
+        list[str] | None, typer.Option(help="Use only rows with COLUMN=VALUE; repeatable.")
     ] = None,
     compute_per_example: Annotated[
-        str, typer.Option(help="Training time of one example: your assumption.")
+        str, typer.Option(help="Assumed training time of one example.")
     ] = "5 ms",
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Fit a profile to a CSV file of speed tests, one a row."""
+    """Fit a profile to a CSV file with one speed test in each row."""
     picture, rows = _sibling_paths(out, tests, law, force)
     reading = ReadOptions(down, up, latency, weight, rate_unit, latency_unit, tuple(where or ()))
     fitted = _fit_tests(read_speed_tests(tests, reading), law, classes)
@@ -111,7 +114,12 @@ def fit(
 
 
 def _sibling_paths(out: Path, tests: Path, law: str, force: bool) -> tuple[Path, Path]:
-    """Return the paths of the picture and the rows beside a profile, if all may be written."""
+    """Return the paths of the picture and the rows beside a profile.
+
+    Raises:
+        ProfileError: The profile does not end in .toml, the rows would overwrite the speed tests,
+            or a file exists and ``force`` is false.
+    """
     if out.suffix != ".toml":
         raise ProfileError(f"profile {str(out)!r} must end in .toml")
     picture, rows = out.with_suffix(".png"), out.with_suffix(".csv")
@@ -120,7 +128,7 @@ def _sibling_paths(out: Path, tests: Path, law: str, force: bool) -> tuple[Path,
     if rows in written and rows.resolve() == tests.resolve():
         raise ProfileError(f"the rows would overwrite {tests} itself; give another --out")
     if taken and not force:
-        raise ProfileError(f"{' and '.join(taken)} would be overwritten; add --force to do it")
+        raise ProfileError(f"{' and '.join(taken)} would be overwritten; add --force to allow it")
     return picture, rows
 
 
@@ -130,7 +138,7 @@ def _fit_tests(tests: SpeedTests, law: str, classes: int | None) -> Fit:
     if law != "rows":
         raise ProfileError(f"--law {law!r} is unknown; valid: classes, rows")
     if classes is not None:
-        raise ProfileError("--classes goes with --law classes; rows have none")
+        raise ProfileError("--classes requires --law classes; --law rows has no classes")
     return fit_rows(tests)
 
 
@@ -166,8 +174,8 @@ def _print_fit(found: dict[str, Any]) -> None:
 
 
 def _distance_reference(found: dict[str, Any]) -> str:
-    """Return what the distances are to be measured by."""
+    """Return the reference value for the distances of the report."""
     if found["law"] == "rows":
-        return "the fit is the data, so that nothing is lost"
+        return "the fit consists of the tests themselves, so nothing is lost"
     classes = len(found["classes"])
-    return f"{classes} classes of a smooth spread reach {1 / (2 * classes):.3f}"
+    return f"{classes} classes of a smooth distribution reach {1 / (2 * classes):.3f}"

@@ -1,6 +1,6 @@
-"""What a profile says beyond its classes' rates: as plain values, and in words.
+"""Settings of a profile besides the rates of its classes, as plain values and in words.
 
-Values carry their units in their names, as everywhere; words are made from these names.
+The names of the values contain their units; the words are derived from these names.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
 
 
 def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, dict[str, Any]]:
-    """Return what is set, by section; what is not set is left out.
+    """Return the values that a profile sets, by section; sections without a value are left out.
 
     Args:
         profile: The profile.
-        links: Links that stand for its clients.
+        links: The links of the profile's classes, or of clients drawn from its law.
     """
     server, cells, law = profile.server, profile.cells, profile.availability
     found = {
@@ -52,21 +52,21 @@ def words(values: Mapping[str, Any]) -> str:
 
 
 def print_transport(profile: NetworkProfile) -> None:
-    """Say in words what a profile puts around framed bytes."""
+    """Print the transport settings of a profile, which add bytes to a framed message."""
     transport = words(profile.transport.model_dump(exclude_defaults=True))
-    print(f"{profile.name}: {transport or 'no [transport], so nothing is put around our frame'}")
+    print(f"{profile.name}: {transport or 'no [transport], so nothing is added to our frame'}")
     if setup := profile.transport.setup_bytes:
         print(f"Setting up a connection takes {setup:,} bytes more.")
 
 
 def _rates(**bits_per_s: float) -> dict[str, float]:
-    """Return the rates that are limited."""
+    """Return the finite rates, with names that end in ``_bits_per_s``."""
     said = {f"{name}_bits_per_s": rate for name, rate in bits_per_s.items()}
     return {name: rate for name, rate in said.items() if not math.isinf(rate)}
 
 
 def _link_ranges(links: Sequence[ClientLink]) -> dict[str, list[float]]:
-    """Return the least and most of what only some links have."""
+    """Return minimum and maximum of jitter, loss and dropout, if they are not all zero."""
     found = {}
     for name in ("jitter_s", "loss", "dropout"):
         values = [getattr(link, name) for link in links]
@@ -76,7 +76,7 @@ def _link_ranges(links: Sequence[ClientLink]) -> dict[str, list[float]]:
 
 
 def _traces(profile: NetworkProfile) -> dict[str, str]:
-    """Return the file of each class's traces, and what comes after its end."""
+    """Return file and end mode of the traces, by class and direction."""
     return {
         f"class_{number}_{way}": f"{trace.file} ({trace.at_end})"
         for number, group in enumerate(profile.clients)

@@ -1,4 +1,4 @@
-"""``floss-sim profiles``: what networks there are, what they mean, and one of one's own."""
+"""``floss-sim profiles``: network profiles, listed, shown, checked and fitted to speed tests."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ Examples:
 
   floss-sim profiles list --json
 """
-SHOW_HELP = """Show every class of a profile, how long transfers take, and what else it sets.
+SHOW_HELP = """Show every class of a profile, times of sample transfers, and all other settings.
 
-Of a law, clients are shown from slow to fast downloads: 5 % of the fleet is slower than the first.
-Transfers are alone on the network, without jitter.
+If the profile has a law instead of classes, some clients are shown from slow to fast downloads: 5 %
+of the fleet is slower than the first one. `compute` is the training time of one example. Transfer
+times are for a transfer alone on the network, without jitter.
 
 Examples:
 
@@ -35,15 +36,15 @@ Examples:
 
   floss-sim profiles show mine.toml --json
 """
-CHECK_HELP = """Check a profile; say in one line what it holds or what is wrong.
+CHECK_HELP = """Check a profile; print a summary or the error in one line.
 
 Examples:
 
   floss-sim profiles check mine.toml
 """
-_SAMPLES = (100_000, 1_000_000)  # bytes of the transfers that are shown
-_DRAWN = 1000  # clients of a law of which quantiles are shown
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # by download rate
+_SAMPLES = (100_000, 1_000_000)  # bytes of the sample transfers
+_DRAWN = 1000  # clients drawn from a law to show its quantiles
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # fractions of the clients that are slower downloading
 _SOURCE_WIDTH = 44  # characters of a source that the list shows
 app = command_app("Network profiles.")
 app.command("fit", help=profile_fit.HELP)(profile_fit.fit)
@@ -69,7 +70,7 @@ def list_(json_: JsonOption = False) -> None:
 
 @app.command(help=SHOW_HELP)
 def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
-    """Show every class of a profile, how long transfers take, and what else it sets."""
+    """Show every class of a profile, times of sample transfers, and all other settings."""
     loaded = load_profile(profile)
     if json_:
         listed = {"class_list": _class_list(loaded)}
@@ -77,7 +78,7 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
         return
     transfers = [f"{format_bytes(size)} {way}" for way in ("down", "up") for size in _SAMPLES]
     first = "slower" if loaded.fleet else "share"
-    table = plain_table(first, "down", "up", "round trip", "an example", *transfers)
+    table = plain_table(first, "down", "up", "round trip", "compute", *transfers)
     table.title = f"{loaded.name}, {loaded.date}"
     for group in _class_list(loaded):
         rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
@@ -89,7 +90,7 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
 
 @app.command(help=CHECK_HELP)
 def check(profile: ProfileArgument) -> None:
-    """Check a profile; say in one line what it holds or what is wrong."""
+    """Check a profile; print a summary or the error in one line."""
     loaded = load_profile(profile)
     down, up, rtt = _ranges(loaded)
     found = _sections(loaded)
@@ -106,14 +107,14 @@ def _sections(profile: NetworkProfile) -> dict[str, dict[str, Any]]:
 
 
 def _kind(profile: NetworkProfile) -> str:
-    """Return what a profile's clients are."""
+    """Return the kind of a profile's clients: a fleet by a law, or the number of classes."""
     if profile.fleet:
         return f"a fleet by {profile.fleet.law}"
     return f"{len(profile.clients)} class{'es' if len(profile.clients) > 1 else ''}"
 
 
 def _links(profile: NetworkProfile) -> list[tuple[str, ClientLink]]:
-    """Return the share and link of each class; of a law, clients from slow to fast."""
+    """Return share and link of each class; for a law, of clients from slow to fast downloads."""
     if profile.fleet is None:
         classes = zip(profile.clients, profile.class_links(), strict=True)
         return [(f"{group.share:.3g}", link) for group, link in classes]
@@ -159,7 +160,7 @@ def _range(span: Sequence[float], text: Callable[[float], str]) -> str:
 
 
 def _class_list(profile: NetworkProfile) -> list[dict[str, Any]]:
-    """Return each class, and the seconds of sample transfers that nothing else delays."""
+    """Return each class with the seconds of sample transfers alone on the network."""
     listed = []
     for share, link in _links(profile):
         times = {

@@ -24,12 +24,12 @@ from floss_sim.units import format_bytes, format_duration
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
 
-Bytes and accuracies stand in the records; only the seconds change. Runs that differ only in the
-seed are one configuration, shown as the mean of its seeds. Without --network, changes apply to the
-network that the runs were recorded on.
+Bytes and accuracies are taken from the records; only the seconds are simulated again. Runs that
+differ only in the seed are one configuration, shown as the mean of its seeds. Without --network,
+changes apply to the network that the runs were recorded on.
 
 --sweep changes one property of the network step by step ({", ".join(CHANGES)}) and
-says when each configuration reaches the target.
+shows when each configuration reaches the target.
 
 Examples:
 
@@ -48,7 +48,7 @@ Examples:
 def replay(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Run folders, folders that hold run folders, or quoted patterns."),
+        typer.Argument(help="Run folders, folders that contain run folders, or quoted patterns."),
     ],
     network: Annotated[
         list[str] | None,
@@ -56,7 +56,7 @@ def replay(
     ] = None,
     down: Annotated[str | None, typer.Option(help="Set every down rate: 100Mbit/s.")] = None,
     up: Annotated[str | None, typer.Option(help="Set every up rate: 10Mbit/s.")] = None,
-    rtt: Annotated[str | None, typer.Option(help="Set every round trip: 50ms.")] = None,
+    rtt: Annotated[str | None, typer.Option(help="Set every round-trip time: 50ms.")] = None,
     upload_ratio: Annotated[
         str | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
     ] = None,
@@ -68,19 +68,22 @@ def replay(
     ] = None,
     first_download: Annotated[
         str | None,
-        typer.Option(help="What each client downloads once, as a backbone: 88MB."),
+        typer.Option(help="Size that each client downloads once, such as a backbone: 88MB."),
     ] = None,
     sweep: Annotated[
-        str | None, typer.Option(help="Change a property step by step: upload-ratio=1,4,16.")
+        str | None,
+        typer.Option(help="Change one network property step by step: upload-ratio=1,4,16."),
     ] = None,
     target: Annotated[
         float | None,
         typer.Option(
-            help="Say when each mean reaches this validation accuracy, such as 0.9; "
-            "default of a sweep: the highest that all reach."
+            help="Show when the mean of each configuration reaches this validation accuracy, such "
+            "as 0.9; default of a sweep: the highest accuracy that all configurations reach."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The picture.")] = Path("replay.png"),
+    out: Annotated[Path, typer.Option(help="File of the picture; ends in .png.")] = Path(
+        "replay.png"
+    ),
     json_: JsonOption = False,
 ) -> None:
     """Re-time recorded runs on other networks, without training."""
@@ -104,7 +107,7 @@ def replay(
     networks = [with_changes(profile, changes) for profile in profiles]
     lines = [line for one in configurations for line in scenarios(one, networks)]
     if not lines:
-        recorded_network(configurations)  # refuses: seeds of one configuration differ in theirs
+        recorded_network(configurations)  # raises, because the recorded networks differ
     picture = _draw(comparison, lines, target, out)
     if json_:
         print(json.dumps(_to_json(comparison, lines, target, picture), indent=2))
@@ -113,10 +116,10 @@ def replay(
 
 
 def _distinct_profiles(profiles: Iterable[NetworkProfile]) -> list[NetworkProfile]:
-    """Return profiles, each once.
+    """Return the profiles without duplicates.
 
     Raises:
-        ProfileError: Two profiles have one name.
+        ProfileError: Two different profiles have the same name.
     """
     found: dict[str, NetworkProfile] = {}
     for profile in profiles:
@@ -154,7 +157,7 @@ def _print(
     show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
     for note in comparison.notes:
         print(note)
-    print(f"picture: {picture or 'none, for want of an evaluated round'}")
+    print(f"picture: {picture or 'none, because no round was evaluated'}")
 
 
 def _row(line: Scenario) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a sweep of ``floss-sim replay`` shows: a table for each network, a picture, or JSON."""
+"""Output of a sweep of ``floss-sim replay``: a picture, and a table for each network or JSON."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def show_crossovers(
     """Draw crossovers and print them.
 
     Args:
-        comparison: The configurations and what a reader must know of them.
-        crossovers: One a network.
-        given: Whether the target was given.
-        out: The picture.
-        json_: Print for a machine.
+        comparison: The configurations, with notes to print.
+        crossovers: The crossovers, one for each network.
+        given: Whether the target was given by an option.
+        out: Path of the picture.
+        json_: Whether to print JSON instead of tables.
 
     Raises:
         RecordError: The picture cannot be written.
@@ -55,7 +55,7 @@ def show_crossovers(
         print(f"accuracy {target:.4g}: the highest that every configuration reaches")
     for note in comparison.notes:
         print(note)
-    print(f"picture: {picture or 'none, for want of times'}")
+    print(f"picture: {picture or 'none, because no configuration reaches the target'}")
 
 
 def _print(crossover: Crossover, title: str) -> None:

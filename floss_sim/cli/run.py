@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from floss_sim.cli.console import alternatives, progress_bar
-from floss_sim.cli.run_summary import finish, summary_table
+from floss_sim.cli.run_summary import summary_of, summary_table
 from floss_sim.cli.shared_options import (
     BackboneDownloadOption,
     BackboneOption,
@@ -35,14 +34,11 @@ from floss_sim.cli.shared_options import (
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
-from floss_sim.protocol import LearnerIdentity
-from floss_sim.records import RunFolder, RunRecord
-from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.runs.config import RunConfig
-from floss_sim.runs.lockstep import run as run_lockstep
-from floss_sim.simulator import RoundPolicy, parse_policy
+from floss_sim.saved_run import SavedRun, train
+from floss_sim.simulator import parse_policy
 from floss_sim.tasks import load_task
-from floss_sim.training import LEARNERS, choose_learner, open_learner, resolve_device
+from floss_sim.training import LEARNERS
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import parse_density
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
@@ -89,7 +85,7 @@ def run(
         str | None, typer.Option(help="sparse-adapter: density of its one mask; default 1/4.")
     ] = None,
     factor: Annotated[
-        float | None, typer.Option(help="adapter-lth: what is left of the mask a round.")
+        float | None, typer.Option(help="adapter-lth: fraction of the mask kept each round.")
     ] = None,
     tiers: Annotated[
         str | None,
@@ -97,30 +93,42 @@ def run(
     ] = None,
     which: Annotated[str | None, typer.Option(help="hetlora: first or largest ranks.")] = None,
     divisor: Annotated[
-        str | None, typer.Option(help="hetlora: mean over the cohort, or the clients covering.")
+        str | None,
+        typer.Option(
+            help="hetlora: average an entry over the cohort, or over the covering clients."
+        ),
     ] = None,
     scope: Annotated[
-        str | None, typer.Option(help="Densities are global (default) or of each tensor.")
+        str | None,
+        typer.Option(
+            help="Rank entries over the whole vector (global, default) or in each tensor."
+        ),
     ] = None,
     pick: Annotated[
-        str | None, typer.Option(help="Keep the largest entries (default), or random ones.")
+        str | None, typer.Option(help="Entries to keep: largest (default) or random.")
     ] = None,
     dense_head: Annotated[
         bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
     ] = None,
     down_values: Annotated[
-        str | None, typer.Option(help=f"Values of downloads: {_VALUES}.")
+        str | None, typer.Option(help=f"Value code of downloads: {_VALUES}.")
     ] = None,
-    up_values: Annotated[str | None, typer.Option(help="Values of uploads, likewise.")] = None,
+    up_values: Annotated[
+        str | None, typer.Option(help="Value code of uploads, with the same choice.")
+    ] = None,
     error_feedback: Annotated[
-        bool | None, typer.Option("--error-feedback", help="What was not sent is sent later.")
+        bool | None,
+        typer.Option(
+            "--error-feedback",
+            help="Error feedback: accumulate unsent entries, add them to the next update.",
+        ),
     ] = None,
     mask_ledger: Annotated[
         bool | None,
         typer.Option(
             "--mask-ledger",
-            help="Downloads' positions are written within or beside the mask that the client "
-            "holds: smaller downloads, state on the server.",
+            help="Code download positions relative to the mask that the client already holds: "
+            "smaller downloads, state on the server.",
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 200,
@@ -134,7 +142,11 @@ def run(
         ),
     ] = "wait-all",
     late: Annotated[
-        str | None, typer.Option(help="Late clients cancel (default) or finish, unheard.")
+        str | None,
+        typer.Option(
+            help="What late clients do: cancel (stop at once, the default) or finish "
+            "(complete the upload, which is ignored)."
+        ),
     ] = None,
     seed: SeedOption = 0,
     out: Annotated[
@@ -146,7 +158,7 @@ def run(
     learner: Annotated[
         str,
         typer.Option(
-            help=f"Clients of a round train together or in turn: {alternatives(LEARNERS)}."
+            help=f"Train the clients of a round together or in turn: {alternatives(LEARNERS)}."
         ),
     ] = "bank",
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
@@ -162,7 +174,7 @@ def run(
         typer.Option(help="fedadam, fedadamw, fedavg, fedavgm, fedyogi or fedadagrad."),
     ] = None,
     weighting: Annotated[
-        str | None, typer.Option(help="Weights of updates: uniform or examples.")
+        str | None, typer.Option(help="Weight of each update: uniform, or by its local examples.")
     ] = None,
     json_: JsonOption = False,
 ) -> None:
@@ -192,28 +204,22 @@ def run(
         ),
     )
     profile = with_backbone(network(network_name, upload_ratio), loaded, include_backbone)
-    rule = parse_policy(policy, late)
-    check_conditions(config, profile, rule)
-    shaped = conditions(profile, rule)
-    place = resolve_device(device)
-    path = out or _default_folder(
-        config, f"{policy} {late or ''} on {profile.name}" if shaped else ""
+    saved = _train_with_progress(
+        config,
+        profile,
+        rounds=rounds,
+        out=out,
+        policy=parse_policy(policy, late),
+        eval_every=eval_every,
+        device=device,
+        threads=threads,
+        learner=learner,
     )
-    chosen_learner = choose_learner(config, learner, place)
-    if chosen_learner.reason:
-        Console(stderr=True).print(chosen_learner.reason)
-    trains = LearnerIdentity(chosen_learner.kind, place, threads)
-    folder = RunFolder.open(path, config.description(trains, shaped))
-    with folder.lock():
-        record = _run_with_progress(
-            config, profile, rule, folder, rounds, eval_every, place, threads, learner
-        )
-        summary = finish(config, profile, rule, folder, record, place)
     if json_:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary_of(saved), indent=2))
     else:
-        Console().print(summary_table(summary))
-        print(f"record, plot and {'adapter' if 'rank' in summary else 'model'}: {path}")
+        Console().print(summary_table(summary_of(saved)))
+        print(f"record, plot and {saved.adapter.name}: {saved.folder.path}")
 
 
 def _density(option: str, text: str) -> float:
@@ -223,47 +229,30 @@ def _density(option: str, text: str) -> float:
         raise DensityError(f"--{option.replace('_', '-')}: {error}") from None
 
 
-def _default_folder(config: RunConfig, shaped: str) -> Path:
-    words = f"{config.task.name} {config.method.name} {config.describe()} {shaped}".strip()
-    stem = re.sub(r"[^A-Za-z0-9._]+", "-", words.replace("/", "_"))
-    return Path("runs") / f"{stem}-s{config.seed}"
-
-
-def _run_with_progress(
-    config: RunConfig,
-    profile: NetworkProfile,
-    policy: RoundPolicy,
-    folder: RunFolder,
-    rounds: int,
-    eval_every: int,
-    device: str,
-    threads: int,
-    learner: str,
-) -> RunRecord:
+def _train_with_progress(
+    config: RunConfig, profile: NetworkProfile, *, rounds: int, **chosen: Any
+) -> SavedRun:
+    """Train a run with a progress bar; ``chosen`` are further arguments of ``train``."""
     console = Console(stderr=True)
-    done = folder.manifest().rounds
-    if done:
-        what = "continuing from there" if done < rounds else "nothing is left to train"
-        console.print(f"{folder.path} holds {done} rounds; {what}")
     with progress_bar(console, "{task.fields[note]}") as bar:
-        work = bar.add_task(config.method.name, total=max(rounds, done), completed=done, note="")
-        opened = open_learner(config, device, threads, learner)
         note = ""
+
+        def start(done: int) -> None:
+            bar.add_task(config.method.name, total=max(rounds, done), completed=done, note="")
 
         def show(row: Mapping[str, Any]) -> None:
             nonlocal note
             if row["accuracy"] is not None:
                 note = f", accuracy {row['accuracy']:.3f}"
             instant = f"simulated {format_duration(row['closed_at_s'])}"
-            bar.update(work, completed=row["round"], note=instant + note)
+            bar.update(bar.task_ids[0], completed=row["round"], note=instant + note)
 
-        return run_lockstep(
+        return train(
             config,
             profile,
-            opened,
             rounds=rounds,
-            policy=policy,
-            folder=folder,
-            eval_every=eval_every,
+            on_start=start,
             on_round=show,
+            say=console.print,
+            **chosen,
         )

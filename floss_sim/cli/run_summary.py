@@ -1,4 +1,4 @@
-"""What a finished run leaves: its plot, its adapter, and its summary as a table or JSON."""
+"""Summary of a saved run, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -8,79 +8,50 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from floss_sim.errors import PayloadError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records import RunRecord
 from floss_sim.runs.calibration import calibrate, calibration_rounds
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import size_only
-from floss_sim.simulator import RoundPolicy, wait_all
-from floss_sim.training import export_adapter, test_metrics
+from floss_sim.saved_run import SavedRun
+from floss_sim.simulator import wait_all
 from floss_sim.units import format_bytes, format_duration
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.vectors.top_k import Mask
 from floss_sim.wire import decode
 
-_FIRST_ROUNDS = 10  # from which the bytes of the others are foretold
+_FIRST_ROUNDS = 10  # rounds whose real bytes correct the predicted bytes of later rounds
+_SUMS = ("reports", "wasted_bytes", "down_bytes", "up_bytes")  # columns summed over the rounds
 _KINDS = {
     "lora_A": "A", "lora_B": "B", "head_weight": "head", "head_bias": "head bias",
     "bias": "biases", "weight": "weights",
 }  # fmt: skip
 
 
-def finish(
-    config: RunConfig,
-    profile: NetworkProfile,
-    policy: RoundPolicy,
-    folder: RunFolder,
-    record: RunRecord,
-    device: str,
-) -> dict[str, Any]:
-    """Write plot and adapter of a finished run; return its summary."""
-    from floss_sim.plots.accuracy import draw_run
-    from floss_sim.plots.figure import save
-
-    curve = record.evaluated()
-    if not curve.num_rows:
-        raise RecordError(f"{folder.path} holds no evaluated round; run more --rounds")
-    last = curve.to_pylist()[-1]
-    model = folder.model(last["round"])
-    try:
-        test = folder.ensure_test_metrics(
-            last["round"], lambda: test_metrics(config, model, device)
-        )
-    except PayloadError as error:
-        raise RecordError(f"{folder.path}: the model of round {last['round']}: {error}") from None
-    label = config.describe()
-    title = f"{config.task.name} on {profile.name}, seed {config.seed}"
-    save(draw_run(curve.to_pandas(), title, label), folder.path / "accuracy.png")
-    adapted = config.method.trains in ADAPTER_LAYOUTS
-    export_adapter(config, model, folder.path / ("adapter" if adapted else "model"))
-    down = record.rounds["down_bytes"].to_pylist()[: last["round"]]
-    up = record.rounds["up_bytes"].to_pylist()[: last["round"]]
+def summary_of(saved: SavedRun) -> dict[str, Any]:
+    """Return the summary of a saved run, as plain values."""
+    config, record, last = saved.config, saved.record, saved.last_evaluated
+    rounds = {name: record.rounds[name].to_pylist()[: last["round"]] for name in _SUMS}
+    predicted = saved.policy == wait_all()
     return {
         **config.settings(),
         "method": config.method.name,
         "method_settings": config.method.settings(),
         "configuration": config.describe(),
         **_ledger(config, last["round"]),
-        **_mask(config, model),
-        **(_prediction(config, profile, record) if policy == wait_all() else {}),
-        "network": profile.name,
+        **_mask(config, saved),
+        **(_prediction(config, saved.profile, record) if predicted else {}),
+        "network": saved.profile.name,
         "rounds": last["round"],
         "validation_accuracy": last["accuracy"],
         "validation_loss": last["loss"],
         "dense_accuracy": last["dense_accuracy"],
-        "test_accuracy": test["accuracy"],
-        "policy": policy.name,
+        "test_accuracy": saved.test_accuracy,
+        "policy": saved.policy.name,
         "participations": len(set(record.transfers["sequence"].to_pylist())),
-        "reports": sum(record.rounds["reports"].to_pylist()[: last["round"]]),
-        "wasted_bytes": sum(record.rounds["wasted_bytes"].to_pylist()[: last["round"]]),
-        "down_bytes": sum(down),
-        "up_bytes": sum(up),
+        **{name: sum(rounds[name]) for name in _SUMS},
         "simulated_s": last["closed_at_s"],
-        "fingerprint": folder.description["fingerprint"],
-        "out": str(folder.path),
+        "fingerprint": saved.folder.description["fingerprint"],
+        "out": str(saved.folder.path),
     }
 
 
@@ -95,7 +66,7 @@ def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
 def _prediction(
     config: RunConfig, profile: NetworkProfile, record: RunRecord
 ) -> dict[str, dict[str, float]]:
-    """Return how real bytes relate to predicted ones, and how well first rounds foretold others."""
+    """Return the ratio of real to predicted bytes, and the error of predicting later rounds."""
     rounds, looked_at = record.rounds.num_rows, calibration_rounds(_FIRST_ROUNDS)
     if rounds < 2 * _FIRST_ROUNDS:
         return {}
@@ -114,10 +85,11 @@ def _prediction(
     }
 
 
-def _mask(config: RunConfig, model: bytes) -> dict[str, dict[str, float]]:
+def _mask(config: RunConfig, saved: SavedRun) -> dict[str, dict[str, float]]:
     """Return the fraction of each kind of tensor that a persistent mask keeps."""
     if config.method.persistent is None:
         return {}
+    model = saved.folder.model(saved.last_evaluated["round"])
     _, kept_N = decode(config.layout, model)
     parts: dict[str, list[Mask]] = {}
     for tensor in config.layout.tensors:
@@ -143,7 +115,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         ("test accuracy", f"{summary['test_accuracy']:.3f}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
-        *([("real bytes", _prediction_text(seen))] if seen else []),
+        *([("predicted bytes", _prediction_text(seen))] if seen else []),
         *([("wasted", f"{format_bytes(wasted)} of these")] if wasted else []),
         ("simulated time", format_duration(summary["simulated_s"])),
     ):
@@ -152,15 +124,16 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _prediction_text(made: Mapping[str, float]) -> str:
+    first, last = made["first_round"], made["last_round"]
     return (
-        f"down {made['down']:.2f}, up {made['up']:.2f} of the predicted in rounds "
-        f"{made['first_round']} to {made['last_round']}; the rest, so corrected, was foretold "
+        f"real / predicted bytes in rounds {first}-{last}: down {made['down']:.2f}, up "
+        f"{made['up']:.2f}; with this correction the prediction of later rounds is off by "
         f"{_error_text(made['error_down'])} down, {_error_text(made['error_up'])} up"
     )
 
 
 def _error_text(error: float) -> str:
-    return f"{100 * abs(error):.1f} % too {'large' if error > 0 else 'small'}"
+    return f"{100 * error:+.1f} %"
 
 
 def _policy(summary: Mapping[str, Any]) -> str:
@@ -170,7 +143,7 @@ def _policy(summary: Mapping[str, Any]) -> str:
 
 
 def _mask_text(fractions: Mapping[str, float]) -> str:
-    """Return what a mask keeps of each kind, and what it means where a kind is gone."""
+    """Return the fraction of each kind of tensor that a mask keeps, and which kinds are gone."""
     words = ", ".join(f"{100 * part:.3g} % of {kind}" for kind, part in fractions.items())
     gone = [kind for kind, part in fractions.items() if part == 0]
     return f"{words}; {' and '.join(gone)} no longer train" if gone else words

@@ -1,4 +1,4 @@
-"""Options that commands share, and what is typed in them turned into values."""
+"""Options that several commands share, and functions that parse and check their values."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from floss_sim.wire import VALUE_CODES
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
 DatasetOption = Annotated[
-    str | None, typer.Option(help="Local data set or hub id instead of the task's.")
+    str | None, typer.Option(help="Local data set or hub id that replaces the task's data set.")
 ]
 BackboneOption = Annotated[
-    str | None, typer.Option(help="Local backbone folder or hub id instead of the task's.")
+    str | None, typer.Option(help="Local folder or hub id that replaces the task's backbone.")
 ]
 FetchOption = Annotated[
-    bool, typer.Option("--fetch", help="Download from the hub what its local cache lacks.")
+    bool, typer.Option("--fetch", help="Download files that the hub's local cache lacks.")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -39,38 +39,38 @@ RatioOption = Annotated[
 ]
 BackboneDownloadOption = Annotated[
     bool,
-    typer.Option("--include-backbone", help="Clients first download the backbone, once each."),
+    typer.Option("--include-backbone", help="Each client first downloads the backbone, once."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Names every random stream of the run.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random streams.")]
 DeviceOption = Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.")]
 ThreadsOption = Annotated[
-    int, typer.Option(min=1, max=os.cpu_count() or 1, help="Threads of torch.")
+    int, typer.Option(min=1, max=os.cpu_count() or 1, help="Number of torch threads.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def network(name: str, upload_ratio: float | None) -> NetworkProfile:
-    """Return a network profile, its up rates at ``1 / upload_ratio`` of the down rates if given.
+    """Return a network profile; a given ``upload_ratio`` sets each up rate to down rate / ratio.
 
     Raises:
-        ProfileError: Unknown or unusable profile, or a ratio that is not above zero.
+        ProfileError: The profile is unknown or invalid, or the ratio is not above zero.
     """
     profile = load_profile(name)
     return profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
 
 
 def with_backbone(profile: NetworkProfile, task: Task, include: bool) -> NetworkProfile:
-    """Return a profile on which clients first download the task's backbone, if asked."""
+    """Return a profile whose clients first download the task's backbone if ``include`` is true."""
     if not include:
         return profile
     return with_change(profile, "first-download", f"{task.backbone_bytes}B")
 
 
 def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
-    """Return the keys of ``--set SECTION.KEY=VALUE`` options; a value is TOML, or else a text.
+    """Return keys and values of ``--set SECTION.KEY=VALUE``; a value is TOML or else plain text.
 
     Raises:
-        ConfigError: An item without ``=``.
+        ConfigError: An item has no key or no ``=``.
     """
     settings = {}
     for item in items or ():
@@ -85,23 +85,23 @@ def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
 
 
 def given_settings(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given, that is, are not None."""
+    """Return the settings that are not None, that is, those given by the user."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def check_target(target: float | None) -> None:
-    """Raise ConfigError unless a target is an accuracy."""
+    """Raise ConfigError unless a target is None or an accuracy above 0 and up to 1."""
     if target is not None and not 0 < target <= 1:
         raise ConfigError(f"target {target:g} is outside (0, 1]; 0.9 is 90 %")
 
 
 def check_value_code(option: str, name: str) -> None:
-    """Raise ConfigError unless a name is that of a value code."""
+    """Raise ConfigError unless a name is the name of a value code."""
     if name not in VALUE_CODES:
         raise ConfigError(f"{option} {name!r} is unknown; valid: {', '.join(VALUE_CODES)}")
 
 
 def check_picture(path: Path) -> None:
-    """Raise ConfigError unless a path is one of a PNG."""
+    """Raise ConfigError unless a path ends in .png."""
     if path.suffix != ".png":
         raise ConfigError(f"picture {str(path)!r} must end in .png")

@@ -1,4 +1,4 @@
-"""``floss-sim task``: what a task file really holds, before anything is trained in earnest."""
+"""``floss-sim task``: checks of a task's data, clients and message sizes, and of its step time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from floss_sim.training import open_learner, resolve_device
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import predict_nbytes
 
-HELP = """Load a task and say what was found; time one local training step.
+HELP = """Load a task and show its data, clients and bytes; time one local training step.
 
 Examples:
 
@@ -46,9 +46,9 @@ Examples:
   floss-sim task check 20newsgroups --fetch --set data.limit=1000 --clients 20
 """
 
-_LISTED = 20  # classes that the table lists
+_LISTED = 20  # maximum number of classes that the table lists
 
-app = command_app("Look at tasks.")
+app = command_app("Check tasks.")
 
 
 @app.command(help=HELP)
@@ -61,13 +61,15 @@ def check(
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
     partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Concentration of the dirichlet partition.")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     json_: JsonOption = False,
 ) -> None:
-    """Load a task and say what was found; time one local training step."""
+    """Load a task and show its data, clients and bytes; time one local training step."""
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
@@ -81,7 +83,7 @@ def check(
 
 
 def findings(config: RunConfig) -> dict[str, Any]:
-    """Return what a run's task holds, as plain values; sizes are those of dense LoRA."""
+    """Return data, clients and sizes of a run's task as plain values; bytes are of dense LoRA."""
     task, content = config.task, config.task.content
     sizes = [len(part) for part in config.clients]
     entries = config.layout.entries
@@ -113,7 +115,7 @@ def findings(config: RunConfig) -> dict[str, Any]:
 
 
 def _class_examples(content: TaskData, classes: int) -> list[dict[str, Any]]:
-    """Return number, name and training examples of each class that occurs anywhere."""
+    """Return number, name and example counts of each class that occurs in any split."""
     counts = [
         np.bincount(part[1], minlength=classes)[:classes]
         for part in (content.train, content.validation, content.test)
@@ -133,10 +135,11 @@ def _class_examples(content: TaskData, classes: int) -> list[dict[str, Any]]:
 
 
 def step_seconds(config: RunConfig, device: str, threads: int) -> float:
-    """Return the seconds of one local step, forward, backward and update.
+    """Return the seconds of one local step: forward pass, backward pass and update.
 
-    One client trains twice and its second time counts: the first warms the libraries up. It is
-    the smallest client with a whole batch, or the largest where none has one.
+    One client trains twice, and only the second training is timed, because the first one includes
+    the warm-up of the libraries. The client is the smallest one with at least a full batch of
+    examples, or the largest client if none has a full batch.
     """
     sizes = [len(part) for part in config.clients]
     batch = config.client.batch_size
@@ -173,7 +176,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         ("examples dealt", f"{found['dealt_examples']} of {found['train_examples']}"),
         ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
         ("dense round", f"{down} down and {up} up for each client"),
-        ("", f"{both} in all for {found['cohort']} clients"),
+        ("", f"{both} in total for {found['cohort']} clients"),
         ("one local step", f"{format_duration(found['step_s'])} on {found['device']}"),
     ):
         table.add_row(name, value)
@@ -188,13 +191,13 @@ def _example(found: Mapping[str, Any]) -> str:
 
 
 def _classes(found: Mapping[str, Any]) -> str:
-    """Return how many classes there are and, in short, their training examples."""
+    """Return the number of classes and a short list of their training example counts."""
     occur = found["class_examples"]
     if not found["classes"]:
         return "none: next-token prediction"
     listed = [f"{c['class']}: {_label_prefix(c['label'], c['class'])}{c['train']}" for c in occur]
     more = [f"{len(occur) - _LISTED} more"] if len(occur) > _LISTED else []
-    head = f"{len(occur)} of {found['classes']} classes occur, with so many training examples:"
+    head = f"{len(occur)} of {found['classes']} classes occur; training examples of each class:"
     return "\n".join([head, ", ".join(listed[:_LISTED] + more)])
 
 

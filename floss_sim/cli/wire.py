@@ -1,4 +1,4 @@
-"""``floss-sim wire``: what messages take, and what is in one."""
+"""``floss-sim wire``: sizes of messages, and the contents of one message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from floss_sim.vectors.layout import Layout
 from floss_sim.wire.entropy_bound import floor_bits
 from floss_sim.wire.message_contents import Contents, MessagePart, contents, parts
 
-HELP = """What messages take, and what is in one.
+HELP = """Show sizes of messages, and the contents of one message.
 
 Examples:
 
@@ -31,14 +31,16 @@ Examples:
 
   floss-sim wire inspect runs/first
 """
-INSPECT_HELP = """Say what is in a message: codes, entries and bytes.
+INSPECT_HELP = """Show the contents of a message: codes, entries and bytes.
 
-Three numbers, never one: the payload (positions and values), the message (with our frame and the
-call's RPC framing), and the link (with TLS records and TCP/IP headers, loss not included). What is
-only framed is what an encoder returns; setting up a connection is listed apart.
+The size is shown at three levels: payload (positions and values), message (with our frame and the
+call's RPC framing), and link (with TLS records and TCP/IP headers, loss not included). Framed bytes
+are the payload with our frame, as an encoder returns it. The bytes of setting up a connection are
+listed separately.
 
-Of a run folder, the model of its last evaluated round is shown. With a layout the message is
-decoded, and what a message of the head alone, of A or of B alone would take is really encoded.
+For a run folder, the model of the last evaluated round is shown. If the layout is known, the
+message is decoded, and messages of the head alone, the adapter alone, A alone and B alone are
+encoded to measure their sizes.
 
 Examples:
 
@@ -66,16 +68,17 @@ app.command("table", help=wire_table.HELP)(wire_table.table)
 @app.command(help=INSPECT_HELP)
 def inspect(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A message, or a run folder: its last model.")
+        Path,
+        typer.Argument(metavar="FILE", help="A message, or a run folder to show its last model."),
     ],
     task: Annotated[
-        str | None, typer.Option(help="Task of the layout, where no run folder names it.")
+        str | None, typer.Option(help="Task of the layout; default: the task of the run folder.")
     ] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank; default 16.")] = None,
     network_name: NetworkOption = "paper-200-20",
     json_: JsonOption = False,
 ) -> None:
-    """Say what is in a message: codes, entries and bytes."""
+    """Show the contents of a message: codes, entries and bytes."""
     profile = load_profile(network_name)
     path = _last_model(file) if file.is_dir() else file
     blob = path.read_bytes()
@@ -109,7 +112,7 @@ def _findings(
     listed: list[MessagePart],
     profile: NetworkProfile,
 ) -> dict[str, Any]:
-    """Return all that is shown, as plain values; what is not known is None."""
+    """Return all printed numbers and names as plain values; unknown ones are None."""
     transport, nbytes = profile.transport, message.nbytes
     universe = layout.entries if layout and "known" not in message.needs else None
     return {
@@ -129,7 +132,7 @@ def _findings(
 
 
 def _sizes(message: Contents, universe: int | None) -> dict[str, Any]:
-    """Return codes, entries and bytes; of the positions also their floor."""
+    """Return codes, entries and bytes of a message, and the information bound of its positions."""
     return {
         "index_code": message.index,
         "value_code": message.values,
@@ -161,14 +164,14 @@ def _print(found: Mapping[str, Any], profile: NetworkProfile) -> None:
     if found["parts"]:
         show_whole(_parts_table(found["parts"]))
     else:
-        print(f"It can be decoded {found['not_decoded']}.")
+        print(f"This message can be decoded {found['not_decoded']}.")
     print_transport(profile)
 
 
 def _sizes_table(found: Mapping[str, Any]) -> Table:
     entries, floor = found["entries"], found["floor_bits"]
     framed = found["framed_bytes"]
-    table = plain_table("", "bytes", "bits an entry", "index / floor")
+    table = plain_table("", "bytes", "bits per entry", "index / floor")
 
     def add(name: str, nbytes: float, ratio: str = "") -> None:
         each = f"{BITS_PER_BYTE * nbytes / entries:.3f}" if entries else "-"
@@ -194,7 +197,7 @@ def _ratio(index_bytes: int, floor: float | None) -> str:
 
 
 def _parts_table(listed: list[dict[str, Any]]) -> Table:
-    """Return what a message of each part alone would take."""
+    """Return the table of the sizes of a message that holds one part alone."""
     table = plain_table(
         "part alone", "entries", "sent", "density", "positions", "index", "index / floor",
         "values", "payload", "framed",

@@ -1,4 +1,7 @@
-"""The layout of a message: that of its run folder, or of a task and rank, by its digest."""
+"""Search for the layout of a message: by digest, among the layouts of a task and rank.
+
+Task and rank are given by options, or come from the run folder that contains the message.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +15,28 @@ from floss_sim.records import RunFolder
 from floss_sim.tasks import load_task
 from floss_sim.vectors.layout import LAYOUTS, Layout, build_layout
 
-_RANK = 16
+_RANK = 16  # LoRA rank that is tried if neither an option nor a run folder gives one
 
 
 def layout_of_message(
     digest: bytes, folder: Path, task: str | None, rank: int | None
 ) -> tuple[Layout | None, str]:
-    """Return the layout of a message, or None and in words why it is not known.
+    """Return the layout of a message and an empty text, or None and the condition for decoding.
 
     Args:
-        digest: Of the layout, as the message names it.
-        folder: The message's; a run folder names task and rank.
-        task: Instead of the run's.
-        rank: Instead of the run's, or of 16.
+        digest: Digest of the layout, as stored in the message.
+        folder: Folder of the message; if it is a run folder, its run gives task and rank.
+        task: Name of a task that replaces the run's task, or None.
+        rank: LoRA rank that replaces the run's rank, or None; 16 without a run folder.
 
     Raises:
-        ConfigError: A task or rank was given, and no layout of theirs has the digest.
+        ConfigError: A task or rank was given, and none of its layouts has the digest.
     """
     run = _trajectory(folder)
     name, ranks = task or run.get("task"), rank or run.get("rank") or _RANK
     if name is None:
         if rank is not None:
-            raise ConfigError("--rank goes with --task")
+            raise ConfigError("--rank requires --task")
         return None, "with --task and --rank, which give its layout"
     try:
         return _search(digest, str(name), int(ranks), (run.get("lora") or {}).get("targets")), ""
@@ -44,13 +47,13 @@ def layout_of_message(
 
 
 def _rank_hint(run: Mapping[str, Any], rank: int | None) -> str:
-    """Return what to say of a run's rank where another was asked for."""
+    """Return a hint with the rank of the run if a different rank was given, else nothing."""
     own = run.get("rank")
     return f"; the run's rank is {own}" if own and rank and rank != own else ""
 
 
 def _trajectory(folder: Path) -> Mapping[str, Any]:
-    """Return what was run in a folder; nothing where it is no run folder."""
+    """Return the trajectory of a run folder, or an empty mapping for any other folder."""
     if not (folder / "run.json").exists():
         return {}
     with suppress(RecordError):
@@ -63,7 +66,7 @@ def _search(digest: bytes, task_name: str, rank: int, targets: list[str] | None)
     task = load_task(task_name)
     backbone = task.backbone_config
     for trains in LAYOUTS:
-        with suppress(LayoutError):  # not every backbone has every layout
+        with suppress(LayoutError):  # some backbones lack some layouts
             layout = build_layout(
                 backbone,
                 trains=trains,

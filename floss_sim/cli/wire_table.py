@@ -1,4 +1,4 @@
-"""``floss-sim wire table``: bytes of every code over densities, the floor and peers' formats."""
+"""``floss-sim wire table``: bytes of each code by density, the floor, and other formats."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from floss_sim.wire import VALUE_CODES
 from floss_sim.wire.message_contents import Contents
 from floss_sim.wire.size_table import ADAPTER, RANK, WIDTH, PeerMeasure, Sizes, layout_of, survey
 
-HELP = """Bytes of every code over densities.
+HELP = """Show the bytes of every code at several densities.
 
-The largest of some normal values are really encoded. Positions are uniform, as in no real message:
-codes by tensor and row can only lose here, and go below the floor where real masks allow it (see
-`floss-sim wire inspect RUN`). The code by a held mask needs one and is left out. Beside them stand
-the floor of the positions and what other formats take for the same entries, torch's measured too.
-With --network, what whole messages take there.
+Encodes the top-k of normally distributed values. Their positions are uniform. Real masks compress
+better with the codes by tensor and by row, even below the floor (see `floss-sim wire inspect RUN`);
+with uniform positions these codes have no advantage. The code by a held mask is left out, because
+it needs such a mask. Also shown: the floor, which is the information bound for positions, and the
+size of the same entries in other formats, those of torch measured. With --network, also the bytes
+of whole messages on that network.
 
 Examples:
 
@@ -42,10 +43,11 @@ Examples:
   floss-sim wire table --entries 10000000 --density 1/16 --json
 """
 _DENSITIES = ("1/2", "1/4", "1/16", "1/64", "1/256", "1/1024")
-_MOST_ENTRIES = 1 << 28  # a gigabyte of values
+_MOST_ENTRIES = 1 << 28  # entries of the longest vector; its values take a gigabyte
 _LEGEND = (
-    "rice: gaps; range: one density; tensors, rows: {cells}; floor: log2 C(n, k), the least that "
-    "can say which entries are sent if every choice is equally likely; see floss_sim/wire/FORMAT.md"
+    "rice: gaps; range: one density; tensors, rows: {cells}; floor: log2 C(n, k) bits, the "
+    "information bound for k of n positions, all choices equally likely; see "
+    "floss_sim/wire/FORMAT.md"
 )
 
 
@@ -55,7 +57,7 @@ def table(
         typer.Option(
             min=1,
             max=_MOST_ENTRIES,
-            help=f"Length of the vector; multiples of {ADAPTER} are taken as LoRA.",
+            help=f"Length of the vector; multiples of {ADAPTER} are laid out as LoRA.",
         ),
     ],
     density: Annotated[
@@ -68,7 +70,9 @@ def table(
     ] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="Packaged profile, or a path that ends in .toml: what messages take."),
+        typer.Option(
+            help="Show bytes of messages on this packaged profile or path that ends in .toml."
+        ),
     ] = None,
     seed: SeedOption = 0,
     out: Annotated[
@@ -76,7 +80,7 @@ def table(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Bytes of every code over densities."""
+    """Show the bytes of every code at several densities."""
     if out is not None:
         check_picture(out)
     if seed < 0:
@@ -114,7 +118,7 @@ def _codes(names: Iterable[str]) -> list[str]:
 
 
 def _peers() -> PeerMeasure:
-    """Return what measures torch's formats; nothing is measured where there is no torch."""
+    """Return a function that measures torch's formats; it measures nothing without torch."""
     try:
         from floss_sim.training.torch_save_bytes import torch_bytes
     except ImportError:
@@ -131,10 +135,10 @@ def _title(layout: Layout) -> str:
 
 
 def _cells_phrase(layout: Layout) -> str:
-    """Return in words what the codes by tensor and row do, or why they are left out."""
+    """Return the legend of the codes by tensor and row, or the reason that they are left out."""
     if len(layout.tensors) > 1:
         return "a density for each"
-    return "need structure and are left out"
+    return "left out, because there is one tensor"
 
 
 def _findings(
@@ -180,7 +184,7 @@ def _row(sizes: Sizes, codes: Sequence[str], profile: NetworkProfile | None) -> 
 
 
 def _message_sizes(message: Contents, profile: NetworkProfile | None) -> dict[str, int | None]:
-    """Return the bytes of a whole message; what only a network tells is None without one."""
+    """Return the bytes of a whole message; message and link bytes are None without a network."""
     transport = profile.transport if profile else None
     return {
         "payload_bytes": message.payload_bytes,

@@ -1,4 +1,4 @@
-"""Schema of a run record: two tables, one row a round and one row a transfer, with units."""
+"""Schemas of a run record: a table of rounds and a table of transfers, with units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from floss_sim.notebook import html_table
+
 RECORD_VERSION = 2
+_SHOWN = ("round", "closed_at_s", "total_bytes", "accuracy", "loss")  # columns shown in notebooks
 
 
 def _schema(*columns: tuple[str, pa.DataType, bool, str]) -> pa.Schema:
@@ -77,14 +80,56 @@ SCHEMAS = {"rounds": ROUNDS, "transfers": TRANSFERS}
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as data: its description and its two tables (schemas ROUNDS and TRANSFERS)."""
+    """Record of a run: its description and its two tables (schemas ROUNDS and TRANSFERS).
+
+    Example:
+        >>> from floss_sim import RunConfig, dense, load_profile, load_task, size_only
+        >>> config = RunConfig.of(load_task("digits"), dense(), rank=1)
+        >>> record = size_only(config, load_profile("lte"), rounds=3)
+        >>> record.rounds.num_rows, record.transfers.num_rows
+        (3, 30)
+        >>> record.to_pandas()["up_bytes"].nunique()
+        1
+    """
 
     description: Mapping[str, Any]
     rounds: pa.Table
     transfers: pa.Table
 
+    def to_pandas(self) -> Any:
+        """Return the rounds as a pandas.DataFrame: the columns of ROUNDS and ``total_bytes``.
+
+        ``transfers.to_pandas()`` returns the transfers.
+        """
+        return self._with_total_bytes().to_pandas()
+
+    def __repr__(self) -> str:
+        trajectory = self.description.get("trajectory", {})
+        names = [str(trajectory[key]) for key in ("task", "seed") if key in trajectory]
+        what = f"{names[0]}, seed {names[1]}: " if len(names) == 2 else ""
+        accuracies = self.evaluated()["accuracy"].to_pylist()
+        last = f", last accuracy {accuracies[-1]:.3f}" if accuracies else ""
+        return f"RunRecord({what}{self.rounds.num_rows} rounds{last})"
+
+    def _repr_html_(self) -> str:
+        """Return the evaluated rounds (all rounds if none is) as a table for notebooks."""
+        evaluated = self.evaluated()
+        rows = (evaluated if evaluated.num_rows else self._with_total_bytes()).to_pylist()
+        cells = [[_cell(row[name]) for name in _SHOWN] for row in rows]
+        return html_table(cells, _SHOWN, repr(self))
+
     def evaluated(self) -> pa.Table:
-        """Return the evaluated rounds: the columns of ROUNDS plus cumulative ``total_bytes``."""
-        both = pc.cumulative_sum(pc.add(self.rounds["down_bytes"], self.rounds["up_bytes"]))
-        table = self.rounds.append_column("total_bytes", both)
+        """Return the evaluated rounds: the columns of ROUNDS and the cumulative ``total_bytes``."""
+        table = self._with_total_bytes()
         return table.filter(pc.is_valid(table["accuracy"]))
+
+    def _with_total_bytes(self) -> pa.Table:
+        both = pc.cumulative_sum(pc.add(self.rounds["down_bytes"], self.rounds["up_bytes"]))
+        return self.rounds.append_column("total_bytes", both)
+
+
+def _cell(value: object) -> str:
+    """Return a value as a cell of a table for people."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)

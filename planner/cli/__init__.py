@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from floss_sim.cli.console import guard
+from floss_sim.cli.exit_codes import guard
 from planner.cli import apply, plan, show
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

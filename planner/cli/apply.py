@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,16 +12,11 @@ from rich.console import Console
 from floss_sim.cli.console import note, plain_table, progress_bar, show_whole
 from floss_sim.cli.shared_options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
-from floss_sim.training import resolve_device
-from planner.apply import AppliedPlan, apply_plan, plan_request
+from planner.apply import AppliedPlan
+from planner.calls import apply_plan, read_plan
 from planner.cli.shared_options import StoreOption
-from planner.execution.curve_store import CurveStore
-from planner.execution.workers import worker_pool
 from planner.plans.plan import Plan
-from planner.plans.plan_file import read_plan
-from planner.question.request import Request
-from planner.report import applied_text, plan_folder
-from planner.session import open_store
+from planner.report import applied_text
 
 HELP = """Train a plan's final model; write its PEFT adapter and the curve that came of it.
 
@@ -51,36 +46,34 @@ def apply(
 ) -> None:
     """Train a plan's final model."""
     made = read_plan(plan)
-    chosen = made.request["seed"] if seed is None else seed
-    request = plan_request(made, fetch=fetch)
-    curves = open_store(store, resolve_device(device), request)
-    folder = out or _default_folder(plan, made, chosen)
+    folder = out or _default_folder(plan, made, seed)
     if (folder / "plan.json").exists():
         raise ConfigError(f"{folder} holds a plan; choose another folder with --out")
-    plan_folder.ensure_writable(folder)
-    applied = _apply_with_progress(made, request, chosen, curves)
-    applied_text.save(applied, folder)
+    applied = _apply_with_progress(
+        made, out=folder, seed=seed, store=store, device=device, fetch=fetch
+    )
     if json_:
         print(json.dumps({**applied.to_json(), "out": str(folder)}, indent=2))
     else:
         _print_applied(applied, folder)
 
 
-def _default_folder(plan: Path, made: Plan, seed: int) -> Path:
+def _default_folder(plan: Path, made: Plan, seed: int | None) -> Path:
     parent = plan if plan.is_dir() else plan.parent
-    return parent / ("applied" if seed == made.request["seed"] else f"applied-seed-{seed}")
+    return parent / ("applied" if seed in (None, made.request["seed"]) else f"applied-seed-{seed}")
 
 
-def _apply_with_progress(made: Plan, request: Request, seed: int, store: CurveStore) -> AppliedPlan:
-    console = Console(stderr=True)
+def _apply_with_progress(made: Plan, **chosen: Any) -> AppliedPlan:
+    """Apply a plan with a progress bar; ``chosen`` are further arguments of ``apply_plan``."""
     rounds = made.recommendation.rounds
-    with progress_bar(console) as bar, worker_pool(1) as pool:
+    seed = made.request["seed"] if chosen["seed"] is None else chosen["seed"]
+    with progress_bar(Console(stderr=True)) as bar:
         work = bar.add_task(f"training with seed {seed}", total=rounds)
 
         def show(done: int) -> None:
             bar.update(work, completed=min(done, rounds))
 
-        return apply_plan(made, request, seed, store, pool, show)
+        return apply_plan(made, on_rounds=show, **chosen)
 
 
 def _print_applied(applied: AppliedPlan, folder: Path) -> None:

@@ -6,13 +6,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from floss_sim.cli.console import EXIT_INTERRUPTED
+from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
@@ -33,22 +32,21 @@ from floss_sim.fingerprints import fingerprint
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import parse_density
-from planner.answers import BudgetOnNetwork, answer_all, parse_cells
+from planner.answers import parse_cells
+from planner.calls import answer
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
 from planner.cli.printing import print_answers, print_plan
 from planner.cli.progress_bar import plan_with_progress
 from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
-from planner.execution.curve_store import CurveStore
 from planner.execution.effort import parse_effort
+from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 from planner.question.request import Request
 from planner.report import plan_folder
 from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
-from planner.session import open_store
 
-EXIT_TARGET_MISSED = 3  # nothing reached the target
 HELP = """Which rank and densities give the best model within a budget.
 
 Predicts the cost of every candidate, searches by really training (see --search), and
@@ -196,18 +194,13 @@ def plan(
     place = resolve_device(device)
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
-        curves = open_store(store, place, request)
-        _print_stored_answers(
-            request, (BudgetOnNetwork(profile, request.budget), *cells), curves, json_
-        )
+        found = answer(request, also=cells, store=store, device=place)
+        _print_answers(found, profile.name, json_)
         return
     folder = out or _default_folder(request)
     plan_folder.ensure_writable(folder)
-    made = plan_with_progress(request, store, place, workers)
-    if cells and not made.interrupted:
-        curves = open_store(store, place, request)
-        made = replace(made, also=answer_all(request, cells, curves))
-    plan_folder.save(made, folder)
+    made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
+    made.save(folder)
     if json_:
         print(json.dumps(made.to_json(), indent=2))
     else:
@@ -215,19 +208,19 @@ def plan(
         pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
         print(f"Saved plan.json{pictures} in\n{folder}")
     if made.reached is False:
-        raise typer.Exit(EXIT_TARGET_MISSED)
+        raise typer.Exit(ExitCode.NO_ANSWER)
     if made.interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _print_stored_answers(
-    request: Request, cells: Sequence[BudgetOnNetwork], curves: CurveStore, as_json: bool
-) -> None:
-    answers = answer_all(request, cells, curves)
+def _print_answers(answers: Sequence[Answer], network: str, as_json: bool) -> None:
+    """Print stored answers; exit with 3 where none of them is known."""
     if as_json:
         print(json.dumps({"answers": [answer.to_json() for answer in answers]}, indent=2))
     else:
-        print_answers(answers, request.profile.name)
+        print_answers(answers, network)
+    if all(answer.kind == "unknown" for answer in answers):
+        raise typer.Exit(ExitCode.NO_ANSWER)
 
 
 def _default_folder(request: Request) -> Path:

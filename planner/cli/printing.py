@@ -22,8 +22,9 @@ _ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to c
 def print_plan(made: Plan) -> None:
     """Print a plan for people."""
     console = Console(markup=False, emoji=False, highlight=False)
-    title = f"{made.request['task']} on {made.request['network']}: {made.limit.describe()}"
-    show_whole(_table(title, plan_table.columns(made), plan_table.table_rows(made)))
+    show_whole(
+        _table(plan_table.plan_title(made), plan_table.columns(made), plan_table.table_rows(made))
+    )
     for line in plan_text.sentences(made):
         console.print(line)
     if made.front:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from floss_sim.cli.shared_options import JsonOption
+from planner.calls import read_plan
 from planner.cli.printing import print_plan
-from planner.plans.plan_file import read_plan
 
 HELP = """Print a plan again, from its file alone.
 

@@ -1,4 +1,4 @@
-"""Where a plan's task and network came from, and by what they are known again."""
+"""Origin of a plan's task and network: how they were loaded, and fingerprints to detect changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from floss_sim.documents import Section
-from floss_sim.errors import PlanError
+from floss_sim.errors import ConfigError, PlanError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.tasks import Task, load_task
@@ -18,9 +18,10 @@ from planner.question.field_types import OneLine, Positive
 
 
 class Origin(Section):
-    """How a task and a network were asked for, so that a plan can be applied later.
+    """The arguments that loaded a task and a network, so that a plan can be applied later.
 
-    Local paths are absolute. ``marks`` are fingerprints of what was found there.
+    Local paths are absolute. ``marks`` are fingerprints of the task's settings, its data, its
+    backbone and the network.
     """
 
     task: OneLine
@@ -46,13 +47,14 @@ class Origin(Section):
         """Return the origin of a task and a network that were loaded by these arguments.
 
         Args:
-            task: The task.
-            profile: The network.
-            names: As they were given, of the task and of the network: packaged, or paths.
-            dataset: As of ``load_task``, likewise the next two.
-            backbone: Likewise.
-            changes: Likewise.
-            upload_ratio: What the network's up rates were changed to, if they were.
+            task: The loaded task.
+            profile: The loaded network.
+            names: The task's and the network's names as the user gave them: packaged names, or
+                paths of ``.toml`` files.
+            dataset: The ``dataset`` argument of ``load_task``, or None.
+            backbone: The ``backbone`` argument of ``load_task``, or None.
+            changes: The ``changes`` argument of ``load_task``, or None.
+            upload_ratio: The upload ratio that the network's up rates were changed to, or None.
         """
         return cls(
             task=_lasting_name(names[0]),
@@ -64,15 +66,33 @@ class Origin(Section):
             marks=_marks(task, profile),
         )
 
+    @classmethod
+    def if_reloadable(
+        cls, task: Task, profile: NetworkProfile, names: tuple[str, str]
+    ) -> Origin | None:
+        """Return the origin of a task and a network if loading these names gives the same ones.
+
+        Args:
+            task: The task.
+            profile: The network.
+            names: The name or path of the task, and that of the network.
+        """
+        origin = cls.of(task, profile, names=names)
+        try:
+            origin.reload(fetch=False)
+        except ConfigError:  # changed in Python, or loaded by another name
+            return None
+        return origin
+
     def reload(self, *, fetch: bool) -> tuple[Task, NetworkProfile]:
         """Return the task and the network, loaded again.
 
         Args:
-            fetch: Whether what is not in the local hub cache may be downloaded.
+            fetch: Whether files missing from the local hub cache may be downloaded.
 
         Raises:
-            ConfigError: One of them cannot be loaded.
-            PlanError: One has changed; says what of it.
+            ConfigError: The task or the network cannot be loaded.
+            PlanError: A fingerprint differs; the message names the changed parts.
         """
         task = load_task(
             self.task, dataset=self.dataset, backbone=self.backbone, fetch=fetch,
@@ -92,7 +112,7 @@ class Origin(Section):
 
 
 def _lasting_name(name: str) -> str:
-    """Return a packaged name, or the absolute path of a file."""
+    """Return a packaged name unchanged, and the path of a ``.toml`` file made absolute."""
     return str(Path(name).absolute()) if name.endswith(".toml") else name
 
 

@@ -1,4 +1,4 @@
-"""What is asked of the planner, as one inert value."""
+"""The request: a question to the planner, as one inert value."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Any
 from floss_sim.errors import ConfigError
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
-from floss_sim.network import NetworkProfile
+from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig
-from floss_sim.tasks import Task
-from planner.candidates import DEFAULTS, Candidate
-from planner.question.budget import Budget
+from floss_sim.tasks import Task, load_task
+from planner.candidates import DEFAULTS, Candidate, grid
+from planner.question.budget import Budget, parse_budget
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 
 THESIS_DOWN_DENSITY = 1 / 4
+_RANKS = (1, 4, 16)  # LoRA ranks that are searched by default
+_DENSITIES = (1.0, 1 / 4, 1 / 16, 1 / 64)  # densities that are searched by default, both ways
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,27 @@ class Request:
     """A question to the planner.
 
     Attributes:
-        task: What is learned.
-        budget: What may be spent.
-        profile: The fleet's links.
-        candidates: What is searched.
-        reference_rank: The rank of dense rounds and of the baselines.
-        max_rounds: The cap on rounds.
-        effort: Rounds of training that the search may take, as a fraction of the full grid's.
-        search: The strategy's name.
-        seed: Names every random stream.
-        objective: What is sought within the budget.
-        max_client_bytes: The most that the busiest client may transfer in a whole run.
-        max_round_s: The most simulated seconds that a round may take, in the mean of a run.
-        training_s: Seconds of training that the search may take, instead of ``effort``.
+        task: The task.
+        budget: The budget of one run.
+        profile: The network.
+        candidates: The configurations to search.
+        reference_rank: The LoRA rank of dense rounds and of the baselines.
+        max_rounds: The largest number of rounds of a run.
+        effort: Rounds that the search may train, as a fraction of the full grid's rounds.
+        seed: The seed of all random streams.
+        search: The name of the search strategy.
+        objective: The best accuracy within the budget (default), a target at least cost, or all of
+            accuracy against cost.
+        max_client_bytes: Bytes that the busiest client may transfer in a whole run.
+        max_round_s: Simulated seconds that a round may take, as the mean over a run.
+        training_s: Host seconds that the search may train, instead of ``effort``.
+        origin: How the task and the network were loaded, so that a plan can be applied later.
+
+    Example:
+        >>> from planner import Request
+        >>> request = Request.of("digits", "paper-200-20", budget="20MB", max_rounds=100)
+        >>> len(request.candidates), request.budget.kind
+        (48, 'bytes')
     """
 
     task: Task
@@ -55,6 +65,55 @@ class Request:
     max_round_s: float = math.inf
     training_s: float | None = None
     origin: Origin | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: Task | str,
+        profile: NetworkProfile | str,
+        *,
+        budget: Budget | str = "50-dense-rounds",
+        candidates: Sequence[Candidate] | None = None,
+        reference_rank: int = 16,
+        max_rounds: int = 400,
+        effort: float = 0.2,
+        seed: int = 0,
+        **further: Any,
+    ) -> Request:
+        """Return a valid request with the defaults of ``floss-plan``.
+
+        Args:
+            task: A task, or the name or path by which it is loaded.
+            profile: A network, or the name or path by which it is loaded.
+            budget: A budget, or its text.
+            candidates: The configurations to search; by default 3 ranks x 4 x 4 densities.
+            reference_rank: As of :class:`Request`.
+            max_rounds: As of :class:`Request`.
+            effort: As of :class:`Request`.
+            seed: As of :class:`Request`.
+            further: Further fields of :class:`Request`.
+
+        Raises:
+            ConfigError: The task, the network or the budget cannot be read, or the request
+                contradicts itself.
+        """
+        names = (
+            task if isinstance(task, str) else task.name,
+            profile if isinstance(profile, str) else profile.name,
+        )
+        loaded = load_task(task) if isinstance(task, str) else task
+        network = load_profile(profile) if isinstance(profile, str) else profile
+        return cls(
+            task=loaded,
+            budget=parse_budget(budget) if isinstance(budget, str) else budget,
+            profile=network,
+            candidates=grid(_RANKS, _DENSITIES, _DENSITIES) if candidates is None else candidates,
+            reference_rank=reference_rank,
+            max_rounds=max_rounds,
+            effort=effort,
+            seed=seed,
+            **{"origin": Origin.if_reloadable(loaded, network, names), **further},
+        ).checked()
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""

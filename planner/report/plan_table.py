@@ -12,14 +12,19 @@ _SHORT = BASELINE_TITLES | {"thesis_rule": "rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "time", "spent")
 
 
+def plan_title(plan: Plan) -> str:
+    """Return the title of the plan's table: task, network and budget."""
+    return f"{plan.request['task']} on {plan.request['network']}: {plan.limit.describe()}"
+
+
 def columns(plan: Plan) -> tuple[str, ...]:
-    """Return the columns of the plan's table: one more where candidates vary in more."""
+    """Return the columns of the plan's table, with ``other`` if a shown run has other settings."""
     shown = (plan.recommendation, *plan.runners_up)
     return (*COLUMNS, "other") if any(o.candidate.other_settings for o in shown) else COLUMNS
 
 
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the plan's table, in the order of ``columns``."""
+    """Return the rows of the plan's table, with cells as in ``columns``."""
     rows = [_row(plan, "plan", plan.recommendation)]
     rows += [_row(plan, f"#{i}", o) for i, o in enumerate(runners_up(plan), start=2)]
     for name, title in _SHORT.items():
@@ -30,7 +35,7 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 
 def has_ties(plan: Plan) -> bool:
-    """Return whether another run ties with the best of those shown."""
+    """Return whether two or more of the shown runs tie with the best."""
     return sum(map(plan.ties, (plan.recommendation, *plan.runners_up))) >= 2
 
 

@@ -15,6 +15,7 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
     "code",
     [
         "import floss_sim",
+        "import planner",
         "import planner.planning, planner.report.plan_text",
         "import planner.search.race",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",

@@ -1,0 +1,239 @@
+"""One call for a saved run: trained in lockstep with simulated time, resumable, with its results.
+
+:func:`train` is what the command ``floss-sim run`` does, without its printing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from floss_sim.errors import PayloadError, RecordError
+from floss_sim.network import NetworkProfile
+from floss_sim.notebook import html_table
+from floss_sim.protocol import LearnerIdentity
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.conditions import check_conditions, conditions
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.lockstep import OnRound, run
+from floss_sim.simulator import RoundPolicy, wait_all
+from floss_sim.training import (
+    choose_learner,
+    export_adapter,
+    open_learner,
+    resolve_device,
+    test_metrics,
+)
+from floss_sim.units import format_bytes, format_duration
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run on disk and its results.
+
+    Attributes:
+        config: The trained configuration.
+        profile: The network.
+        policy: The rule that closed rounds.
+        folder: The run folder, with ``accuracy.png`` and ``adapter/`` (or ``model/``) in it.
+        record: The tables of rounds and transfers.
+        test: Test ``accuracy`` (0 to 1) and ``loss`` (nats) of the last evaluated round's model.
+
+    Example:
+        >>> from floss_sim import RunConfig, dense, load_profile, load_task, train
+        >>> config = RunConfig.of(load_task("digits"), dense(), rank=1)
+        >>> saved = train(config, load_profile("lte"), rounds=1, out="runs/saved")
+        >>> saved.facts()["network"], saved.plot.exists()
+        ('lte', True)
+    """
+
+    config: RunConfig
+    profile: NetworkProfile
+    policy: RoundPolicy
+    folder: RunFolder
+    record: RunRecord = field(repr=False)
+    test: Mapping[str, float]
+
+    @property
+    def test_accuracy(self) -> float:
+        """Test accuracy of the last evaluated round's model, 0 to 1."""
+        return self.test["accuracy"]
+
+    @property
+    def last_evaluated(self) -> Mapping[str, Any]:
+        """The row of the last evaluated round: the columns of ROUNDS, and ``total_bytes``."""
+        row: Mapping[str, Any] = self.record.evaluated().to_pylist()[-1]
+        return row
+
+    @property
+    def plot(self) -> Path:
+        """The picture of accuracy against simulated time and against bytes."""
+        return self.folder.path / "accuracy.png"
+
+    @property
+    def adapter(self) -> Path:
+        """The exported adapter; the whole model, where the method has no adapters."""
+        adapted = self.config.method.trains in ADAPTER_LAYOUTS
+        return self.folder.path / ("adapter" if adapted else "model")
+
+    def facts(self) -> dict[str, str]:
+        """Return the results in words, by name."""
+        last = self.last_evaluated
+        return {
+            "task": self.config.task.name,
+            "method": self.config.method.name,
+            "configuration": self.config.describe(),
+            "network": self.profile.name,
+            "rounds": str(last["round"]),
+            "validation accuracy": f"{last['accuracy']:.3f}",
+            "test accuracy": f"{self.test_accuracy:.3f}",
+            "bytes": format_bytes(last["total_bytes"]),
+            "simulated time": format_duration(last["closed_at_s"]),
+            "folder": str(self.folder.path),
+        }
+
+    def __repr__(self) -> str:
+        return f"SavedRun({', '.join(f'{k}: {v}' for k, v in self.facts().items())})"
+
+    def _repr_html_(self) -> str:
+        """Return the results as a table, for notebooks."""
+        return html_table(self.facts().items())
+
+
+def train(
+    config: RunConfig,
+    profile: NetworkProfile,
+    *,
+    rounds: int = 200,
+    out: str | Path | None = None,
+    policy: RoundPolicy | None = None,
+    eval_every: int = 10,
+    device: str = "auto",
+    threads: int = 1,
+    learner: str = "bank",
+    on_start: Callable[[int], object] = lambda done: None,
+    on_round: OnRound = lambda row: None,
+    say: Callable[[str], object] = lambda line: None,
+) -> SavedRun:
+    """Train a run in lockstep with simulated time; save it, its plot and its adapter.
+
+    The same call continues an interrupted run, with equal data bit for bit. A larger ``rounds``
+    prolongs a finished one.
+
+    Args:
+        config: The configuration to train.
+        profile: The network.
+        rounds: Rounds in all, those already in the folder included.
+        out: The run folder; by default a folder below ``runs/`` that is named after the settings.
+        policy: The rule that closes rounds; by default a round waits for all its clients.
+        eval_every: Rounds between evaluations; the last round is always evaluated.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        threads: Threads of torch.
+        learner: ``"bank"`` trains all clients of a round together, ``"sequential"`` in turn.
+        on_start: Called before training with the number of rounds that the folder holds.
+        on_round: Called after each new round with its row of the record.
+        say: Called with each sentence that a person should read.
+
+    Returns:
+        The run, with its record and its test accuracy.
+
+    Raises:
+        ConfigError: The policy, the device or the learner does not fit.
+        RecordError: The folder cannot be written, or holds another run.
+        NonFiniteUpdateError: Training diverged.
+
+    Example:
+        >>> from floss_sim import RunConfig, floss, load_profile, load_task, train
+        >>> config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=4)
+        >>> run = train(config, load_profile("lte"), rounds=2, out="runs/first")
+        >>> run.record.rounds.num_rows, run.plot.name, run.adapter.name
+        (2, 'accuracy.png', 'adapter')
+        >>> 0 <= run.test_accuracy <= 1
+        True
+    """
+    policy = policy or wait_all()
+    check_conditions(config, profile, policy)
+    shaped = conditions(profile, policy)
+    place = resolve_device(device)
+    choice = choose_learner(config, learner, place)
+    if choice.reason:
+        say(choice.reason)
+    path = Path(out) if out else default_folder(config, profile, policy)
+    identity = LearnerIdentity(choice.kind, place, threads)
+    folder = RunFolder.open(path, config.description(identity, shaped))
+    with folder.lock():
+        done = folder.manifest().rounds
+        if done:
+            more = "continuing from there" if done < rounds else "nothing is left to train"
+            say(f"{path} holds {done} rounds; {more}")
+        on_start(done)
+        record = run(
+            config,
+            profile,
+            open_learner(config, place, threads, learner),
+            rounds=rounds,
+            policy=policy,
+            folder=folder,
+            eval_every=eval_every,
+            on_round=on_round,
+        )
+        test = _measure_test(folder, record, config, place)
+        saved = SavedRun(config, profile, policy, folder, record, test)
+        _write_results(saved)
+    return saved
+
+
+def default_folder(config: RunConfig, profile: NetworkProfile, policy: RoundPolicy) -> Path:
+    """Return the folder below ``runs/`` that is named after a run's settings.
+
+    Network and policy are part of the name only where they shape training.
+    """
+    shaped = f"{_policy_text(policy)} on {profile.name}" if conditions(profile, policy) else ""
+    words = f"{config.task.name} {config.method.name} {config.describe()} {shaped}".strip()
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", words.replace("/", "_"))
+    return Path("runs") / f"{stem}-s{config.seed}"
+
+
+def _policy_text(policy: RoundPolicy) -> str:
+    """Return a policy as ``--policy`` and ``--late`` spell it."""
+    timed = math.isfinite(policy.deadline_s)
+    parts = (
+        policy.name,
+        f"{policy.deadline_s:g}s" if timed else "",
+        str(policy.reports) if policy.reports is not None else "",
+        str(policy.minimum) if timed and policy.minimum != 1 else "",
+    )
+    late = " finish" if policy.late == "finish" else ""
+    return ":".join(part for part in parts if part) + late
+
+
+def _measure_test(
+    folder: RunFolder, record: RunRecord, config: RunConfig, device: str
+) -> dict[str, float]:
+    """Return the test metrics of the last evaluated round's model, measured once."""
+    evaluated = record.evaluated()["round"].to_pylist()
+    if not evaluated:
+        raise RecordError(f"{folder.path} holds no evaluated round; run more --rounds")
+    last = evaluated[-1]
+    model = folder.model(last)
+    try:
+        return folder.ensure_test_metrics(last, lambda: test_metrics(config, model, device))
+    except PayloadError as error:
+        raise RecordError(f"{folder.path}: the model of round {last}: {error}") from None
+
+
+def _write_results(saved: SavedRun) -> None:
+    """Write the plot and the adapter of a finished run into its folder."""
+    from floss_sim.plots.accuracy import draw_run
+    from floss_sim.plots.figure import save
+
+    config = saved.config
+    title = f"{config.task.name} on {saved.profile.name}, seed {config.seed}"
+    curve = saved.record.evaluated().to_pandas()
+    save(draw_run(curve, title, config.describe()), saved.plot)
+    export_adapter(config, saved.folder.model(saved.last_evaluated["round"]), saved.adapter)

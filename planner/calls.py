@@ -1,0 +1,193 @@
+"""The planner's public calls: what its commands do, without a console.
+
+::
+
+    plan        search by training, and recommend            floss-plan
+    answer      the best of what is stored, without training  floss-plan --effort 0, --also
+    apply_plan  train a plan's recommendation                 floss-plan apply
+    read_plan   a plan from its file                          floss-plan show
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from floss_sim.training import resolve_device
+from planner.answers import BudgetOnNetwork, answer_all, parse_cells
+from planner.apply import AppliedPlan, plan_request, train_recommendation
+from planner.execution.workers import worker_pool
+from planner.planning import StoppedError, make_plan
+from planner.plans import plan_file
+from planner.plans.answer import Answer
+from planner.plans.plan import Plan
+from planner.progress import OnProgress
+from planner.question.request import Request
+from planner.report import applied_text, plan_folder
+from planner.report.reported_plan import ReportedPlan
+from planner.session import open_session, open_store
+
+
+def plan(
+    request: Request,
+    *,
+    also: str | Sequence[BudgetOnNetwork] = (),
+    store: str | Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    on_progress: OnProgress = lambda progress: None,
+    say: Callable[[str], object] = lambda line: None,
+) -> ReportedPlan:
+    """Search by training, and recommend a rank and two densities for a budget.
+
+    Every learning curve is kept in the store and serves all later plans. Ctrl-C returns the best
+    plan so far, marked as ``interrupted``.
+
+    Args:
+        request: The question.
+        also: Further budgets to answer from the store: a text such as ``"2GB,lte:1h"``, or values.
+        store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        workers: Training processes; by default the faster of one process per core and one process
+            of many threads, measured once. On a GPU one process.
+        on_progress: Called a few times a second with the progress of the search.
+        say: Called with each sentence that a person should read.
+
+    Returns:
+        The plan: ``summary()`` is its text, ``save(folder)`` writes its files.
+
+    Raises:
+        ConfigError: The request contradicts itself, or a budget or network cannot be read.
+        BudgetError: No candidate affords two rounds, or the effort finishes no run.
+        DivergedError: Every run diverged.
+        KeyboardInterrupt: Interrupted before any run was finished.
+
+    Example:
+        >>> from planner import Request, grid, plan
+        >>> request = Request.of("digits", "lte", budget="3-dense-rounds", max_rounds=5, effort=1,
+        ...                      candidates=grid([1, 2], [1.0], [1.0, 1 / 4]))
+        >>> made = plan(request, workers=1)
+        >>> made.recommendation.candidate in request.candidates
+        True
+        >>> made.save("plans/mine")
+        >>> print(made.summary().splitlines()[0])
+        digits on lte: 3-dense-rounds = 1.33 s of link time
+    """
+    place = resolve_device(device)
+    root = Path(store) if store else None
+    cells = _cells(also, request)
+    try:
+        with open_session(root, place, request, workers, say) as session:
+            made = make_plan(request, session.store, session.executor, on_progress, session.workers)
+    except StoppedError as stopped:
+        return ReportedPlan.of(stopped.plan)
+    if cells:
+        made = replace(made, also=answer_all(request, cells, open_store(root, place, request)))
+    return ReportedPlan.of(made)
+
+
+def answer(
+    request: Request,
+    *,
+    also: str | Sequence[BudgetOnNetwork] = (),
+    store: str | Path | None = None,
+    device: str = "auto",
+) -> tuple[Answer, ...]:
+    """Return the best of what is stored for a budget; nothing is trained.
+
+    Args:
+        request: The question; its ``effort`` is not used.
+        also: Further budgets: a text such as ``"2GB,lte:1h"``, or values.
+        store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
+        device: The device whose curves are read: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Returns:
+        One answer for the request's budget and one for each budget of ``also``. The ``kind`` of
+        each is ``"measured"``, ``"forecast"`` or ``"unknown"``.
+
+    Raises:
+        ConfigError: A budget or a network cannot be read.
+
+    Example:
+        >>> from planner import Request, answer
+        >>> [found.kind for found in answer(Request.of("digits", "lte", budget="1GB"), store="new")]
+        ['unknown']
+    """
+    place = resolve_device(device)
+    cells = _cells(also, request)
+    asked = (BudgetOnNetwork(request.profile, request.budget), *cells)
+    return answer_all(request, asked, open_store(Path(store) if store else None, place, request))
+
+
+def apply_plan(
+    made: Plan,
+    *,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    store: str | Path | None = None,
+    device: str = "auto",
+    fetch: bool = False,
+    on_rounds: Callable[[int], None] = lambda rounds: None,
+) -> AppliedPlan:
+    """Train a plan's recommendation; with the plan's own seed the store holds it already.
+
+    Args:
+        made: The plan.
+        out: The folder for the adapter, ``curve.csv``, ``curve.png`` and ``applied.json``; None
+            writes nothing.
+        seed: The seed of the run; by default the plan's.
+        store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        fetch: Whether what is not in the local hub cache may be downloaded.
+        on_rounds: Called a few times a second with the number of trained rounds.
+
+    Raises:
+        PlanError: The task, its data, the backbone or the network has changed since, or the plan
+            does not say where they are.
+        BudgetError: With this seed the budget affords no evaluated round.
+        DivergedError: The run diverged.
+        RecordError: The folder or the store cannot be written.
+
+    Example:
+        >>> from planner import Request, apply_plan, grid, plan
+        >>> request = Request.of("digits", "lte", budget="3-dense-rounds", max_rounds=5, effort=1,
+        ...                      candidates=grid([1], [1.0], [1.0, 1 / 4]))
+        >>> applied = apply_plan(plan(request, workers=1), seed=1, out="models/second")
+        >>> applied.outcome.test_accuracy is not None
+        True
+    """
+    request = plan_request(made, fetch=fetch)
+    curves = open_store(Path(store) if store else None, resolve_device(device), request)
+    chosen = made.request["seed"] if seed is None else seed
+    if out is not None:
+        plan_folder.ensure_writable(Path(out))
+    with worker_pool(1) as pool:
+        applied = train_recommendation(made, request, chosen, curves, pool, on_rounds)
+    if out is not None:
+        applied_text.save(applied, Path(out))
+    return applied
+
+
+def read_plan(path: str | Path) -> ReportedPlan:
+    """Return the plan of a ``plan.json``, or of the folder that holds one.
+
+    Raises:
+        PlanError: The file cannot be read, or is no valid plan.
+
+    Example:
+        >>> from planner import Request, grid, plan, read_plan
+        >>> request = Request.of("digits", "lte", budget="3-dense-rounds", max_rounds=5, effort=1,
+        ...                      candidates=grid([1], [1.0], [1.0]))
+        >>> plan(request, workers=1).save("plans/one")
+        >>> read_plan("plans/one").recommendation.rounds >= 1
+        True
+    """
+    return ReportedPlan.of(plan_file.read_plan(Path(path)))
+
+
+def _cells(also: str | Sequence[BudgetOnNetwork], request: Request) -> tuple[BudgetOnNetwork, ...]:
+    """Return further budgets as values; a text is parsed."""
+    if isinstance(also, str):
+        return parse_cells(also, request.profile) if also else ()
+    return tuple(also)

@@ -1,0 +1,62 @@
+"""A plan that prints, saves and shows itself: what the public calls return."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from floss_sim.notebook import html_table
+from planner.plans.plan import Plan
+from planner.report import plan_folder
+from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
+from planner.report.plan_table import columns, plan_title, table_rows
+from planner.report.plan_text import sentences
+
+
+class ReportedPlan(Plan):
+    """A plan with its table, its sentences and its files."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> ReportedPlan:
+        """Return the plan with its report."""
+        return cls(**{field.name: getattr(plan, field.name) for field in fields(plan)})
+
+    def summary(self) -> str:
+        """Return the table and the sentences as plain text."""
+        lines = [plan_title(self), "", *_aligned([columns(self), *table_rows(self)]), ""]
+        lines += sentences(self)
+        if self.front:
+            lines += ["", front_title(self), *_aligned([FRONT_COLUMNS, *front_rows(self)])]
+        return "\n".join(lines)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``plan.json`` and its pictures into a folder, which is created.
+
+        Raises:
+            RecordError: The folder or a file cannot be written.
+        """
+        plan_folder.save(self, Path(folder))
+
+    def __repr__(self) -> str:
+        best = self.recommendation
+        return (
+            f"Plan({plan_title(self)}; {best.candidate} for {best.rounds} rounds: validation "
+            f"accuracy {best.expected_accuracy:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the table and the sentences, for notebooks."""
+        table = html_table(table_rows(self), columns(self), plan_title(self))
+        return table + html_table([line] for line in sentences(self))
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines whose columns are aligned: the first left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if position else cell.ljust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
