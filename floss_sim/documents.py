@@ -1,7 +1,7 @@
-"""TOML documents that ship with a package or that a user writes: found, read, validated.
+"""TOML documents, packaged or written by a user: finding, reading and validating them.
 
-Tasks and network profiles are such documents: inert, frozen, refused in one line when a key is
-missing, unknown or invalid.
+Tasks and network profiles are such documents. A document is frozen data without code. A key that
+is missing, unknown or invalid raises an error of one line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
 def quantity(parse: Callable[[object], float]) -> BeforeValidator:
-    """Return a validator that reads a text with a unit."""
+    """Return a pydantic validator that parses a text with a unit."""
 
     def read(value: object) -> float:
         try:
@@ -38,7 +38,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A frozen table of a document; unknown keys are refused."""
+    """Base class of a TOML table: frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,16 +47,22 @@ Document = TypeVar("Document", bound=Section)
 
 
 def packaged_names(package: str) -> tuple[str, ...]:
-    """Return the names of the documents that ship in a package."""
+    """Return the sorted names of a package's TOML files, without ``.toml``."""
     names = (entry.name for entry in resources.files(package).iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def find(name_or_path: str, package: str, what: str, error: type[ConfigError]) -> Path:
-    """Return the path of a packaged document, or the path given if it ends in ``.toml``.
+    """Return the path of a packaged document, or the given path if it ends in ``.toml``.
+
+    Args:
+        name_or_path: Name of a packaged document, or a path that ends in ``.toml``.
+        package: Python package that holds the documents.
+        what: Noun for the document in the error message, such as ``"task"``.
+        error: Class of the error to raise.
 
     Raises:
-        ConfigError: (of the given type) No packaged document has this name.
+        ConfigError: (of class ``error``) No packaged document has this name.
     """
     if name_or_path.endswith(".toml"):
         return Path(name_or_path)
@@ -78,14 +84,14 @@ def read(
     """Return the validated document of a TOML file.
 
     Args:
-        path: The file.
-        model: What it must hold.
-        error: The error to raise.
-        changes: Keys to set before validation, such as ``{"partition.clients": 20}``.
+        path: The TOML file.
+        model: Section class that defines the valid keys.
+        error: Class of the error to raise.
+        changes: Dotted keys to set before validation, such as ``{"partition.clients": 20}``.
 
     Raises:
-        ConfigError: (of the given type) The file cannot be read, is not TOML, or has a key that is
-            missing, unknown or invalid.
+        ConfigError: (of class ``error``) The file cannot be read, is not TOML, or has a key that
+            is missing, unknown or invalid.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -99,7 +105,7 @@ def read(
 
 
 def _set(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key of a document; what does not fit there is left to validation."""
+    """Set a dotted key of a document; validation later rejects an invalid key or value."""
     section, _, rest = key.partition(".")
     if not rest:
         content[section] = value
@@ -119,14 +125,14 @@ def validate(
     """Return the validated document of a mapping.
 
     Args:
-        content: The mapping.
-        model: What it must hold.
-        error: The error to raise.
-        where: What the error calls it.
-        folder: What the paths in it are relative to.
+        content: The parsed document.
+        model: Section class that defines the valid keys.
+        error: Class of the error to raise.
+        where: Name of the document in the error message, such as its path.
+        folder: Folder to which relative paths in the document refer.
 
     Raises:
-        ConfigError: (of the given type) A key is missing, unknown or invalid; one line names it.
+        ConfigError: (of class ``error``) A key is missing, unknown or invalid; one line names it.
     """
     try:
         return model.model_validate(content, context={"folder": folder})
@@ -137,7 +143,7 @@ def validate(
 
 
 def _explain_problem(problem: ErrorDetails, model: type[Section]) -> tuple[str, str]:
-    """Return the dotted key of a problem, and what is wrong there in one line."""
+    """Return the dotted key of a validation error, and a message of one line."""
     kind, given, details = problem["type"], problem["input"], problem.get("ctx", {})
     key, sections = _locate(model, problem["loc"])
     if kind == "extra_forbidden":
@@ -161,9 +167,10 @@ def _keys(sections: Sequence[type[Section]]) -> str:
 
 
 def _locate(model: type[Section], location: Sequence[str | int]) -> tuple[str, list[type[Section]]]:
-    """Return the dotted key of a location, and the sections that may stand there.
+    """Return the dotted key of an error's location, and the section classes valid there.
 
-    Where a key chooses one of several sections, its value stands in the location; not in the key.
+    In a tagged union of sections pydantic adds the tag's value to the location. The value is left
+    out of the dotted key.
     """
     key, sections = [], [model]
     for part in location:
@@ -179,13 +186,13 @@ def _locate(model: type[Section], location: Sequence[str | int]) -> tuple[str, l
 
 
 def _literals(section: type[Section], field: str) -> tuple[Any, ...]:
-    """Return the values of a field that takes only certain ones."""
+    """Return the string values that a Literal field accepts; empty for any other field."""
     found = section.model_fields.get(field)
     return tuple(v for v in get_args(found.annotation) if isinstance(v, str)) if found else ()
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:
-    """Yield the sections that an annotation speaks of."""
+    """Yield the section classes in a type annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):

@@ -1,4 +1,4 @@
-"""Text files that are replaced in one step."""
+"""Atomic replacement of text files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from floss_sim.errors import RecordError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part.
+    """Write a text file so that a reader sees either the old or the new content, never a mix.
 
     Raises:
         RecordError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""SHA-256 fingerprints of plain settings."""
+"""SHA-256 fingerprints of settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from typing import Any
 
 
 def fingerprint(ingredients: Mapping[str, Any]) -> str:
-    """Return the SHA-256 in hex of a JSON-able mapping, whatever its key order."""
+    """Return the SHA-256 (hex) of a mapping as JSON with sorted keys."""
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

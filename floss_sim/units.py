@@ -1,8 +1,8 @@
-"""Bits, bytes, rates and seconds: the only conversion constants in the project.
+"""Units of data, rate and time: parsing, formatting, and the project's only conversion constants.
 
-Inside the code a quantity is a plain number whose unit stands in its name (``_s``, ``_bytes``,
-``_bits_per_s``). Text with a unit appears only at the edges (profiles, command lines, reports)
-and is read and written here. Prefixes are decimal (1 kB = 1,000 bytes, 1 Mbit/s = 10**6 bit/s);
+In the code a quantity is a plain number and its name ends in the unit (``_s``, ``_bytes``,
+``_bits_per_s``). Texts with units occur only in profiles, on command lines and in reports; this
+module parses and formats them. Prefixes are decimal (1 kB = 1,000 bytes, 1 Mbit/s = 10**6 bit/s);
 KiB, MiB and GiB are binary. ``Mbps`` always means megabits per second.
 """
 
@@ -64,10 +64,10 @@ def _parse(text: object, units: Mapping[str, float], what: str, example: str) ->
 
 
 def parse_rate(text: object) -> float:
-    """Return the bits per second of a text such as ``"200 Mbit/s"``.
+    """Parse a rate such as ``"200 Mbit/s"``; return it in bit/s.
 
     Raises:
-        UnitError: No number, an unknown unit, or a rate that is not positive.
+        UnitError: The text is not a number with a known unit, or the rate is not positive.
     """
     rate = _parse(text, _RATES_BITS_PER_S, "rate", "20 Mbit/s")
     if rate <= 0:
@@ -76,10 +76,10 @@ def parse_rate(text: object) -> float:
 
 
 def parse_duration(text: object) -> float:
-    """Return the seconds of a text such as ``"36 ms"`` or ``"2h"``.
+    """Parse a duration such as ``"36 ms"`` or ``"2h"``; return it in seconds.
 
     Raises:
-        UnitError: No number, an unknown unit, or a negative duration.
+        UnitError: The text is not a number with a known unit, or the duration is negative.
     """
     duration = _parse(text, _DURATIONS_S, "duration", "36 ms")
     if duration < 0:
@@ -88,10 +88,10 @@ def parse_duration(text: object) -> float:
 
 
 def parse_bytes(text: object) -> int:
-    """Return the bytes of a text such as ``"2GB"`` or ``"500 MB"``.
+    """Parse a size such as ``"2GB"`` or ``"500 MB"``; return it in bytes.
 
     Raises:
-        UnitError: No number, an unknown unit, or less than one byte.
+        UnitError: The text is not a number with a known unit, or the size is below one byte.
     """
     size = _parse(text, _SIZES_BYTES, "size", "500 MB")
     if size < 1:
@@ -100,19 +100,19 @@ def parse_bytes(text: object) -> int:
 
 
 def format_bytes(nbytes: float) -> str:
-    """Return bytes with a decimal prefix and three significant digits, such as ``"68.2 kB"``."""
+    """Return a size as text with a decimal prefix and 3 significant digits: ``"68.2 kB"``."""
     return _format(nbytes, [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)])
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds in the unit that suits them, such as ``"41.2 ms"`` or ``"2.5 h"``."""
+    """Return a duration as text in its largest unit: ``"41.2 ms"`` or ``"2.5 h"``."""
     return _format(
         seconds, [("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)]
     )
 
 
 def format_rate(bits_per_s: float) -> str:
-    """Return bits per second with a decimal prefix, such as ``"20 Mbit/s"``."""
+    """Return a rate as text with a decimal prefix, such as ``"20 Mbit/s"``."""
     return _format(bits_per_s, [("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)])
 
 
@@ -121,6 +121,8 @@ def _format(value: float, units: list[tuple[str, float]]) -> str:
     name, scale = units[at]
     scaled = value / scale
     digits = f"{scaled:.0f}" if abs(scaled) >= 100 else f"{scaled:.3g}"
-    if at and abs(float(digits)) * scale >= units[at - 1][1]:  # 999.9 kB is 1 MB, not 1000 kB
+    if (
+        at and abs(float(digits)) * scale >= units[at - 1][1]
+    ):  # 999.9 kB rounds to 1 MB, not to 1000 kB
         return _format(float(digits) * scale, units)
     return f"{digits} {name}"

@@ -1,1 +1,1 @@
-"""Network profiles as data: one TOML file each, with source, date and units."""
+"""Packaged network profiles: one TOML file per profile, with source, date and units."""

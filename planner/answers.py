@@ -1,8 +1,8 @@
-"""Other budgets and networks, answered from the store: nothing is trained.
+"""Answers for other budgets and networks, from stored curves without training.
 
-A search's plan rests on what that search asked for alone, so that it is the same whatever the
-store held. An answer rests on every curve of the task and seed that the store holds, whoever had
-it trained and how far: it gets better with time.
+A plan uses only the rounds that its own search asked for, so that it does not depend on the other
+contents of the store. An answer uses every stored curve of the task and seed, whichever search
+trained it, so that answers improve as the store grows.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from planner.question.cost import resolve_limit
 from planner.question.request import Request
 from planner.question.traffic import Traffic
 
-TELLING_ROUNDS = 5  # rounds whose bytes tell what others take
+TELLING_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds
 
 
 @dataclass(frozen=True)
 class BudgetOnNetwork:
-    """A network and a budget."""
+    """Cell of a table of answers: a budget on a network."""
 
     profile: NetworkProfile
     budget: Budget
@@ -45,12 +45,12 @@ def parse_cells(text: str, profile: NetworkProfile) -> tuple[BudgetOnNetwork, ..
     """Return the cells of a text such as ``"10-dense-rounds,2GB,lte:1h"``.
 
     Args:
-        text: Budgets, separated by commas; before each may stand a network and a colon.
-        profile: The network where none is named.
+        text: Budgets separated by commas, each optionally preceded by a network and a colon.
+        profile: Network of the budgets without one.
 
     Raises:
-        BudgetError: No cell, or a budget that cannot be read.
-        ProfileError: A network that cannot be loaded.
+        BudgetError: The text holds no budget, or one that cannot be read.
+        ProfileError: A network cannot be loaded.
     """
     cells = []
     for item in (part.strip() for part in text.split(",") if part.strip()):
@@ -63,14 +63,14 @@ def parse_cells(text: str, profile: NetworkProfile) -> tuple[BudgetOnNetwork, ..
 
 @dataclass(frozen=True)
 class NetworkView:
-    """The shelf as one network sees it: what candidates are predicted to take, runs re-timed."""
+    """Stored curves on one network: predicted traffic of candidates, recorded traffic of runs."""
 
     shelf: StoredCurves
     profile: NetworkProfile
 
     @cached_property
     def predicted_traffic(self) -> dict[Candidate, Traffic]:
-        """Every candidate's messages in predicted sizes."""
+        """Messages of every candidate's run, with predicted sizes."""
         request, first_bytes = self.shelf.request, self.profile.first_download
         return {
             c: Traffic.predict(request.config(c), request.max_rounds, first_bytes)
@@ -79,13 +79,13 @@ class NetworkView:
 
     @cached_property
     def stored_traffic(self) -> dict[Candidate, Traffic]:
-        """Every stored run's messages, as this network has them."""
+        """Messages of every stored run, with this network's first download."""
         first_bytes = self.profile.first_download
         records = self.shelf.records
         return {c: Traffic.of(record).with_first(first_bytes) for c, record in records.items()}
 
     def answer(self, budget: Budget) -> Answer:
-        """Return what is best within a budget."""
+        """Return the answer for a budget on this network."""
         request = replace(self.shelf.request, budget=budget, profile=self.profile)
         limit = resolve_limit(request)
         horizons = dict(_horizons(self, limit, request.max_rounds))
@@ -95,7 +95,7 @@ class NetworkView:
         return _cell_answer(self, limit, affordable)
 
     def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
-        """Return whether a candidate's rounds, as predicted, are short enough in the mean."""
+        """Return whether a candidate's mean predicted round is within ``max_round_s``."""
         closing_R = limit.closing_times(self.predicted_traffic[candidate])
         return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
 
@@ -103,12 +103,12 @@ class NetworkView:
 def answer_all(
     request: Request, cells: Sequence[BudgetOnNetwork], store: CurveStore
 ) -> tuple[Answer, ...]:
-    """Return the answer of each cell, from all that a store holds of the request's task and seed.
+    """Return the answer of each cell, from all stored curves of the request's task and seed.
 
     Args:
-        request: Its candidates are what is chosen from.
-        cells: What is asked.
-        store: Nothing in it changes.
+        request: Gives task, seed and the candidates to choose from.
+        cells: Budgets and their networks.
+        store: Store of the curves; it is not changed.
     """
     shelf = StoredCurves.of(request, store)
     sights: dict[str, NetworkView] = {}
@@ -122,7 +122,7 @@ def _mark(cell: BudgetOnNetwork) -> str:
 
 
 def _cell_answer(sight: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
-    """Return the best of the candidates that afford a round; ``rounds`` are their horizons."""
+    """Return a cell's answer; ``rounds`` holds the horizons of candidates that afford a round."""
     shelf, request = sight.shelf, sight.shelf.request
     examples, longest = request.prediction_counts()["validation"], request.max_rounds
     curves = {c: curve for c, curve in shelf.curves.items() if c in rounds}
@@ -184,7 +184,7 @@ def _forecast_answer(
 def _bare_answer(
     cell: Answer, limit: Limit, best: Candidate, traffic: Traffic, rounds: int
 ) -> Answer:
-    """Return a cell's answer, but for its accuracy; ``traffic`` are the best one's messages."""
+    """Return a cell's answer without accuracy; ``traffic`` holds the messages of ``best``."""
     return cell.model_copy(
         update={
             "candidate": best,
@@ -197,7 +197,7 @@ def _bare_answer(
 
 
 def _horizons(sight: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
-    """Yield the rounds that a budget affords each candidate, by real bytes where there are any."""
+    """Yield each candidate with its affordable rounds, by real bytes if its run is stored."""
     for candidate, predicted in sight.predicted_traffic.items():
         expected = limit.rounds(predicted)
         if candidate in sight.shelf.records:
@@ -209,7 +209,7 @@ def _horizons(sight: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Cand
 def _real_horizon(
     sight: NetworkView, candidate: Candidate, limit: Limit, cap: int, expected: int
 ) -> int:
-    """Return the rounds that a stored run gets, if it goes on as its second half went."""
+    """Return a stored run's affordable rounds, extrapolated from its second half."""
     spent_R = limit.shares(sight.stored_traffic[candidate])
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
     if inside < rounds or rounds >= cap:

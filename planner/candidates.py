@@ -1,4 +1,4 @@
-"""The space that is searched: ranks, pairs of densities, and, when asked, what else varies."""
+"""Search space: candidates of a rank, two densities and, on request, further axes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ class Candidate:
     """One configuration: a rank, a download density and an upload density.
 
     Attributes:
-        rank: The LoRA rank.
-        down_density: Of downloads.
-        up_density: Of uploads; of SparseAdapter the same, since it has one mask.
-        cohort_size: Clients of a round; 0: as the task says.
-        epochs: Of local training; 0: as the task says.
+        rank: LoRA rank, at least 1.
+        down_density: Density of downloads, in (0, 1].
+        up_density: Density of uploads, in (0, 1]. SparseAdapter has a single mask, so for it both
+            densities are equal.
+        cohort_size: Clients of a round; 0 means the task's value.
+        epochs: Epochs of local training; 0 means the task's value.
         values: Value code of both directions.
-        method: One of ``SEARCHED_METHODS``. SparseAdapter picks its mask in each tensor: over all
-            of them it would hardly keep any of B.
+        method: One of ``SEARCHED_METHODS``. SparseAdapter chooses its mask separately in each
+            tensor; a mask over all tensors would keep almost no entry of B.
     """
 
     rank: int
@@ -42,14 +43,14 @@ class Candidate:
     method: str = FLOSS
 
     def __str__(self) -> str:
-        """Return, say, ``rank 16, down 1/4, up 1/16``; what is as always is left out."""
+        """Return a text such as ``rank 16, down 1/4, up 1/16``; default axes are omitted."""
         down, up = format_density(self.down_density), format_density(self.up_density)
         told = f"rank {self.rank}, down {down}, up {up}"
         return f"{told}, {self.other_settings}" if self.other_settings else told
 
     @property
     def other_settings(self) -> str:
-        """What else is not as always, such as ``cohort 10, int8``."""
+        """The optional axes that differ from their defaults, such as ``cohort 10, int8``."""
         words = [f"cohort {self.cohort_size}"] if self.cohort_size else []
         words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
         words += [self.values] if self.values != PLAIN_VALUES else []
@@ -57,12 +58,16 @@ class Candidate:
         return ", ".join(words)
 
     def config(self, task: Task, seed: int) -> RunConfig:
-        """Return the run of this configuration with the task's settings.
+        """Return the run configuration of this candidate on a task.
+
+        Args:
+            task: The task, which gives all other settings.
+            seed: Seed of the run.
 
         Raises:
             LayoutError: The rank does not fit the task's backbone.
-            DensityError: A density outside (0, 1].
-            ConfigError: A cohort, epochs, value code or method that cannot be.
+            DensityError: A density is outside (0, 1].
+            ConfigError: The cohort size, epochs, value code or method is invalid.
         """
         config = RunConfig.of(task, self.as_method(), rank=self.rank, seed=seed)
         if self.cohort_size:
@@ -70,11 +75,11 @@ class Candidate:
         return config.with_(client={"epochs": self.epochs}) if self.epochs else config
 
     def as_method(self) -> Method:
-        """Return what travels.
+        """Return the method of this candidate, with its densities and value codes.
 
         Raises:
-            DensityError: A density outside (0, 1].
-            ConfigError: An unknown value code, or a method that is not searched.
+            DensityError: A density is outside (0, 1].
+            ConfigError: The value code is unknown, or the method is not in ``SEARCHED_METHODS``.
         """
         if self.method not in SEARCHED_METHODS:
             raise ConfigError(
@@ -89,18 +94,24 @@ class Candidate:
         return method_from_name(self.method, **densities, **values)
 
     def settings(self) -> dict[str, Any]:
-        """Return the configuration as plain values; what is as always is left out."""
+        """Return the candidate as JSON values; axes at their defaults are omitted."""
         own = {"rank", "down_density", "up_density"}
         return {k: v for k, v in vars(self).items() if k in own or v != getattr(DEFAULTS, k)}
 
 
-DEFAULTS = Candidate(1, 1.0, 1.0)  # what is left out where candidates are told
+DEFAULTS = Candidate(1, 1.0, 1.0)  # optional axes equal to these are omitted from names and JSON
 
 
 def grid(
     ranks: Sequence[int], down_densities: Sequence[float], up_densities: Sequence[float]
 ) -> list[Candidate]:
-    """Return every combination once, in sorted order."""
+    """Return every combination of ranks and densities once, in sorted order.
+
+    Example:
+        >>> from planner import grid
+        >>> len(grid([1, 4], [1.0], [1.0, 1 / 4]))
+        4
+    """
     return sorted({Candidate(*values) for values in product(ranks, down_densities, up_densities)})
 
 
@@ -112,14 +123,21 @@ def with_axes(
     values: Sequence[str] = (),
     methods: Sequence[str] = (),
 ) -> list[Candidate]:
-    """Return candidates at every combination of what else is to vary, in sorted order.
+    """Return candidates at every combination of the optional axes, in sorted order.
 
-    SparseAdapter has one density: it takes the pairs whose two are equal, and not 1, which would
-    be dense.
+    SparseAdapter has one density: it is combined only with pairs of equal densities below 1 (a
+    density of 1 would be dense).
+
+    Args:
+        candidates: Candidates with their ranks and densities.
+        cohorts: Cohort sizes; empty for the task's value.
+        epochs: Epochs of local training; empty for the task's value.
+        values: Value codes; empty for fp32.
+        methods: Methods; empty for FLoSS.
 
     Raises:
-        ConfigError: A cohort or epochs below 1, an unknown value code, or a method that is not
-            searched.
+        ConfigError: A cohort size or epochs is below 1, a value code is unknown, or a method is
+            not in ``SEARCHED_METHODS``.
     """
     for what, numbers in (("cohort", cohorts), ("epochs", epochs)):
         if any(number < 1 for number in numbers):

@@ -1,4 +1,4 @@
-"""Learning curves of candidates, as a search knows them."""
+"""Learning curves of candidates, as far as a search has asked for them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from planner.candidates import Candidate
 
 @dataclass(frozen=True)
 class Curve:
-    """What is known of one candidate: validation accuracies at evaluated rounds, in order.
+    """The learning curve of one candidate.
 
-    ``rounds`` says how far this search had the run trained; ``failed`` that it diverged on the way
-    there; ``horizon`` how many rounds the budget affords by the bytes of its first third, once
-    known.
+    Attributes:
+        evaluated: Evaluated rounds, ascending.
+        accuracies: Validation accuracy at each evaluated round, 0 to 1.
+        rounds: Rounds up to which this search has asked for the run.
+        failed: Whether the run diverged within these rounds.
+        horizon: Rounds that the budget affords, by the real bytes of the first third of the run;
+            None until they are known.
     """
 
     evaluated: tuple[int, ...] = ()
@@ -28,14 +32,14 @@ class Curve:
     def at(self, round_: int) -> float:
         """Return the last accuracy measured up to a round.
 
-        Minus infinity if there is none, or if the run had diverged by then.
+        It is minus infinity if there is no such measurement, or if the run had diverged by then.
         """
         index = bisect_right(self.evaluated, round_)
         diverged = self.failed and round_ >= self.rounds
         return self.accuracies[index - 1] if index and not diverged else -math.inf
 
     def until(self, rounds: int) -> Curve:
-        """Return what was known when the run had been trained this far, or less."""
+        """Return the curve as it was known after at most ``rounds`` rounds."""
         index = bisect_right(self.evaluated, rounds)
         failed = self.failed and rounds >= self.rounds
         known = min(rounds, self.rounds)

@@ -1,4 +1,4 @@
-"""How far a search has got, for those who wait."""
+"""Progress of a search: stage, rounds done and expected, runs, best accuracy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search has got.
+    """Progress of a search.
 
     Attributes:
-        stage: What is being done.
-        done: Rounds of training that are done, baselines included.
-        expected: Rounds that it takes at most; 0 where that is not known yet.
-        runs: Candidates that were begun.
-        best: Best smoothed validation accuracy so far, 0 to 1.
+        stage: Description of the current stage.
+        done: Finished rounds of training, baselines included.
+        expected: Most rounds that the search will take; 0 if not known yet.
+        runs: Number of runs started, baselines included.
+        best: Best smoothed validation accuracy so far, 0 to 1; None before the first evaluation.
     """
 
     stage: str
@@ -25,11 +25,11 @@ class Progress:
     best: float | None = None
 
     def describe(self) -> str:
-        """Return the best so far in a few words; nothing before there is one."""
+        """Return the best accuracy so far in words; empty if there is none."""
         return "" if self.best is None else f"best {self.best:.3f}"
 
     def line(self) -> str:
-        """Return all of it in a line, for a log."""
+        """Return the whole progress in one line, for a log."""
         best = f", {self.describe()}" if self.best is not None else ""
         rounds = f"{self.done} of at most {self.expected} rounds"
         return f"{self.stage}; {self.runs} runs begun, {rounds}{best}"

@@ -1,1 +1,1 @@
-"""Analysis of recorded runs: comparison, costs, other networks. Reads finished runs, makes none."""
+"""Analysis of recorded runs: comparison, costs and other networks; nothing is trained here."""

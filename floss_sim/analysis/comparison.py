@@ -1,10 +1,10 @@
-"""Recorded runs beside each other: seeds become means and ranges, configurations are ranked.
+"""Comparison of recorded runs: means and ranges over seeds, and a ranking of configurations.
 
-Runs that differ in nothing but the seed are one configuration; another network or round policy
-makes another one, because its seconds are others. The seeds of a configuration meet at the
-rounds that all of them have evaluated. Each such round is one point: its seconds, bytes and
-accuracy are means over the seeds, and its range goes from the lowest accuracy of a seed to the
-highest. Seconds and bytes at a round differ a little between seeds; they are averaged, not
+Runs that differ only in the seed are one configuration. Another network or round policy makes
+another configuration, because it changes the seconds. The seeds of a configuration are compared at
+the rounds that all of them have evaluated. Each such round is one point: its seconds, bytes and
+accuracy are means over the seeds, and its range goes from the lowest to the highest accuracy of a
+seed. Seconds and bytes of a round differ a little between seeds; they are averaged, not
 interpolated.
 """
 
@@ -26,7 +26,7 @@ from floss_sim.units import parse_bytes, parse_duration
 
 
 class Axis(StrEnum):
-    """What accuracy is drawn against and read at."""
+    """Quantity on the x axis of an accuracy curve, and of a limit on it."""
 
     ROUND = "round"
     BYTES = "bytes"
@@ -40,7 +40,7 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True)
 class CurveLimit:
-    """Where configurations are read: at most ``amount`` rounds, bytes or seconds."""
+    """Limit up to which curves are read: at most ``amount`` rounds, bytes or seconds."""
 
     axis: Axis
     amount: float
@@ -48,10 +48,10 @@ class CurveLimit:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A configuration at one evaluated round: means over its seeds and the accuracies' range.
+    """A configuration at one evaluated round: means over its seeds, and the range of accuracies.
 
-    ``accuracy_sd`` is the sample standard deviation, None for one seed; ``total_bytes`` are
-    those of all clients, both directions, from the first round on.
+    ``accuracy_sd`` is the sample standard deviation over the seeds, None for one seed.
+    ``total_bytes`` sums all clients, both directions and all rounds up to this one.
     """
 
     round: int
@@ -63,7 +63,7 @@ class CurvePoint:
     highest: float
 
     def is_within(self, limit: CurveLimit | None) -> bool:
-        """Say whether the point lies within a limit, the limit itself included."""
+        """Return whether the point is at or below a limit; None is no limit."""
         return limit is None or getattr(self, limit.axis.column) <= limit.amount
 
 
@@ -77,21 +77,21 @@ class Configuration:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings that all the runs share."""
+        """The settings, which are equal in all runs of the configuration."""
         return self.runs[0].settings
 
     @cached_property
     def points(self) -> tuple[CurvePoint, ...]:
-        """The rounds that all seeds have evaluated, in order."""
+        """The points of the rounds that all seeds have evaluated, in order."""
         shared = set.intersection(*(set(run.curve) for run in self.runs))
         return tuple(_point([run.curve[number] for run in self.runs]) for number in sorted(shared))
 
     def target_point(self, accuracy: float) -> CurvePoint | None:
-        """Return the first point whose mean accuracy is at least this, if there is one."""
+        """Return the first point whose mean accuracy is at least ``accuracy``, or None."""
         return next((point for point in self.points if point.accuracy >= accuracy), None)
 
     def read(self, limit: CurveLimit | None) -> ComparisonRow:
-        """Return the configuration at its last point within a limit."""
+        """Return the table row of the configuration at its last point within a limit."""
         inside = [point for point in self.points if point.is_within(limit)]
         if not inside:
             return ComparisonRow(self, None, None, None, ())
@@ -103,10 +103,10 @@ class Configuration:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """A configuration at one point: a row of the table.
+    """Table row: a configuration at one of its points, or without a point within the limit.
 
-    ``down_bytes`` and ``up_bytes`` are a client's in one round, the mean up to the point;
-    ``test_accuracies`` those of its round that the runs hold.
+    ``down_bytes`` and ``up_bytes`` are mean framed bytes of a client in a round, over all rounds
+    up to the point. ``test_accuracies`` holds the test accuracies recorded at the point's round.
     """
 
     configuration: Configuration
@@ -117,11 +117,11 @@ class ComparisonRow:
 
     @property
     def test_accuracy(self) -> float | None:
-        """The mean over the seeds whose test accuracy is known."""
+        """The mean test accuracy over the seeds for which it was measured."""
         return _mean(self.test_accuracies)
 
     def rank(self) -> tuple[Any, ...]:
-        """Return the sort key: the best accuracy first, then the fewest bytes; no point, last."""
+        """Return the sort key: highest accuracy, then fewest bytes; rows without a point last."""
         label = self.configuration.label
         if self.point is None:
             return (1, 0.0, 0.0, label)
@@ -130,23 +130,23 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations of one task, and what a reader must know beside their numbers."""
+    """Configurations of one task, and notes on runs left out and other limits of the comparison."""
 
     task: str
     configurations: tuple[Configuration, ...]
     notes: tuple[str, ...]
 
     def readings(self, limit: CurveLimit | None = None) -> list[ComparisonRow]:
-        """Return every configuration at its last point within a limit, the best first."""
+        """Return the table rows at the last points within a limit, the best configuration first."""
         readings = [configuration.read(limit) for configuration in self.configurations]
         return sorted(readings, key=ComparisonRow.rank)
 
 
 def parse_limit(text: str) -> CurveLimit:
-    """Return the limit of ``"100"`` (rounds), ``"20MB"`` or ``"30s"``.
+    """Return the limit of a text such as ``"100"`` (rounds), ``"20MB"`` or ``"30s"``.
 
     Raises:
-        ConfigError: None of these.
+        ConfigError: The text is neither rounds, bytes nor seconds.
     """
     if re.fullmatch(r"[1-9]\d{0,8}", text):
         return CurveLimit(Axis.ROUND, int(text))
@@ -155,18 +155,18 @@ def parse_limit(text: str) -> CurveLimit:
             return CurveLimit(axis, parse(text))
         except UnitError:
             continue
-    raise ConfigError(f"cannot read at {text!r}; valid: 100 (rounds), 20MB or 30s")
+    raise ConfigError(f"cannot parse --at {text!r}; valid: 100 (rounds), 20MB or 30s")
 
 
 def compare(paths: Iterable[Path]) -> Comparison:
-    """Return the comparison of some run folders.
+    """Return the comparison of the runs in some folders.
 
-    A run without an evaluated round is left out, and of two equal runs the shorter one; the notes
-    say so.
+    A run without an evaluated round is left out. Of two runs with equal settings and seed the
+    shorter one is left out. The notes name both.
 
     Raises:
-        RecordError: A folder holds no run, the runs are of different tasks or data, none has an
-            evaluated round, or the seeds of a configuration share none.
+        RecordError: A folder holds no run, the runs are of different tasks or data, no run has an
+            evaluated round, or the seeds of a configuration have no evaluated round in common.
     """
     read = [read_run(path) for path in paths]
     check_task(read)
@@ -178,11 +178,11 @@ def compare(paths: Iterable[Path]) -> Comparison:
 
 
 def group_runs(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], list[str]]:
-    """Return runs as labelled configurations, and a note on what the labels leave unsaid."""
+    """Return runs grouped into labelled configurations, and a note on values the labels omit."""
     groups: dict[str, list[RecordedRun]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         groups.setdefault(run.settings_fingerprint, []).append(run)
-    # Equal settings may have been run under two names: FLoSS at densities 1 and 1 is dense.
+    # Two methods can have equal settings: FLoSS with densities 1 and 1 is dense LoRA.
     named = [(min(run.method for run in runs), runs[0].settings) for runs in groups.values()]
     made, unsaid = labels(named)
     configurations = tuple(
@@ -193,7 +193,7 @@ def group_runs(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], 
 
 
 def check_task(runs: Sequence[RecordedRun]) -> None:
-    """Raise RecordError unless all runs are of one task and its data."""
+    """Raise RecordError unless all runs have the same task and data."""
     first, one = runs[0], _task(runs[0])
     for run in runs:
         if _task(run) != one:
@@ -204,7 +204,7 @@ def check_task(runs: Sequence[RecordedRun]) -> None:
 
 
 def check_evaluated(configurations: Iterable[Configuration]) -> None:
-    """Raise RecordError unless each configuration has a round that all its seeds evaluated."""
+    """Raise RecordError if the seeds of a configuration have no evaluated round in common."""
     for configuration in configurations:
         if not configuration.points:
             paths = ", ".join(str(run.path) for run in configuration.runs)
@@ -217,7 +217,7 @@ def _task(run: RecordedRun) -> str:
 
 
 def _usable_runs(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
-    """Return the runs that count, and a note on each that does not."""
+    """Return the runs to compare, and a note on each run that is left out."""
     evaluated, notes = [], []
     for run in runs:
         if run.curve:
@@ -232,7 +232,7 @@ def _usable_runs(runs: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[s
 
 
 def drop_duplicates(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], list[str]]:
-    """Return runs, of equal ones that which goes furthest, and a note on each that is left out."""
+    """Return the longest of the runs with equal settings and seed, and a note on each other one."""
     kept: dict[tuple[str, int], RecordedRun] = {}
     notes = []
     for run in sorted(runs, key=lambda run: (-max(run.curve, default=0), -run.rounds)):
@@ -244,7 +244,7 @@ def drop_duplicates(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], lis
 
 
 def _uneven_notes(configurations: Iterable[Configuration]) -> list[str]:
-    """Return a note on each configuration some of whose seeds have gone further than others."""
+    """Return a note on each configuration whose seeds were not evaluated to the same last round."""
     notes = []
     for configuration in configurations:
         last, shared = (
@@ -266,7 +266,7 @@ def _timing_notes(configurations: Sequence[Configuration]) -> list[str]:
     if len({configuration.settings["timing"] for configuration in configurations}) == 1:
         return []
     return [
-        "seconds are those of each one's own network and round policy (timing: its fingerprint)"
+        "seconds: on the network and round policy of each configuration (timing: its fingerprint)"
     ]
 
 

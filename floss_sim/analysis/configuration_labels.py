@@ -1,4 +1,4 @@
-"""Short names of configurations: the method, and the settings in which they differ."""
+"""Labels of configurations: the method, and the settings in which configurations differ."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ _SHORT_NAMES = {
     "down_density": "down",
     "up_density": "up",
     "learning_rate": "lr",
-    # These values say by themselves what they are: "iid", "per-tensor", "int8", "fedavg".
+    # Values that need no name, such as "iid", "per-tensor", "int8" and "fedavg".
     "law": "",
     "optimizer": "",
     "scope": "",
     "values": "",
     "pick": "",
     "which": "",
-    "name": "",  # of a round policy
+    "name": "",  # name of a round policy
     "network": "on",
     "device": "",
 }
-# What follows from other settings: the digest of the layout, and what the method's name says.
+# Keys whose values follow from other settings or from the method's name.
 _DERIVED_KEYS = {"layout", "method.mask", "method.up_mask", "method.trains"}
-_POLICY = "conditions.policy"  # the other conditions are the network's, whose name says them
+_POLICY = "conditions.policy"  # prefix of keys; other conditions follow from the network's name
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
 def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[str]]:
-    """Return one label a configuration, no two alike, and what goes unsaid in them.
+    """Return one label for each configuration, all different, and the values that labels omit.
 
     A label names the method and the settings in which the configurations differ, such as
-    ``"floss r16 down 1/4 up 1/16"``. A value that more than half of them have goes unsaid, except
-    rank and densities; densities go unsaid where all of a configuration's are 1. Where that
-    leaves two labels alike, they are numbered.
+    ``"floss r16 down 1/4 up 1/16"``. A value that more than half of the configurations have is
+    omitted, except rank and densities. Densities are omitted where all densities of a configuration
+    are 1. Labels that are still equal are numbered.
 
     Args:
-        configurations: Name of the method and settings (nested plain values) of each.
+        configurations: Method name and settings (nested plain values) of each configuration.
     """
     flat = [_flatten(settings) for _, settings in configurations]
     keys = _differing_keys(flat)
@@ -54,19 +54,20 @@ def labels(configurations: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[lis
 
 
 def _usual_values(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
-    """Return the values that go unsaid because most have them, of those that have the key."""
+    """Return the values to omit: by key, the value of most configurations that have the key."""
     usual = {}
     for key in keys:
         values = [settings[key] for settings in flat if key in settings]
         most = [value for value in values if 2 * values.count(value) > len(values)]
-        told = len(values) < len(flat) and key.startswith(("method.", _POLICY))  # others lack it
+        # A method or policy key that some configurations lack is always named.
+        told = len(values) < len(flat) and key.startswith(("method.", _POLICY))
         if most and not told and key != "rank" and not _is_density(key):
             usual[key] = most[0]
     return usual
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with keys such as ``client.learning_rate``."""
+    """Return nested mappings as one mapping with keys such as ``client.learning_rate``."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         name = prefix + key
@@ -75,12 +76,12 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differing_keys(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values differ, the rank first, then as the settings have them."""
+    """Return the keys whose values differ: the rank first, then in the order of the settings."""
     keys = dict.fromkeys(key for settings in flat for key in settings if not _is_derived(key))
     differing = [key for key in keys if any(_get(s, key) != _get(flat[0], key) for s in flat)]
     named = {settings.get("network") for settings in flat}
     timed = {(settings.get("network"), settings.get("timing")) for settings in flat}
-    if all(named) and len(named) == len(timed):  # a network's name says its timing
+    if all(named) and len(named) == len(timed):  # each network name has exactly one timing
         differing = [key for key in differing if key != "timing"]
     return sorted(differing, key=lambda key: key != "rank")
 
@@ -94,7 +95,7 @@ def _get(settings: Mapping[str, Any], key: str) -> tuple[Any, ...]:
 
 
 def _words(keys: Iterable[str]) -> dict[str, str]:
-    """Return what each key is called; equal last names get their section's name in front."""
+    """Return the word of each key in labels; equal last parts get their section's name in front."""
     last = {key: key.rpartition(".")[2] for key in keys}
     uses = Counter(last.values())
     words = {}
@@ -129,7 +130,7 @@ def _phrase(word: str, key: str, value: Any) -> str:
 
 
 def _text(key: str, value: Any) -> str:
-    """Return a value in a few characters; lists as ``q+v``, mappings in lists as ``1:1/4``."""
+    """Return the short text of a value: lists as ``q+v``, mappings in lists as ``1:1/4``."""
     if isinstance(value, Mapping):
         return ":".join(_text(n, item) for n, item in value.items() if n != "up_mask")
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -146,5 +147,5 @@ def _number_duplicates(made: list[str]) -> list[str]:
     for label in made:
         seen[label] += 1
         numbered.append(f"{label} #{seen[label]}" if uses[label] > 1 else label)
-    # Again, because a label may have ended like a number before.
+    # Repeated, because an original label may equal a numbered one.
     return made if len(uses) == len(made) else _number_duplicates(numbered)

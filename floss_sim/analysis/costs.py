@@ -1,4 +1,4 @@
-"""What a run cost: seconds, bytes, energy and money, of every participation, round and client.
+"""Costs of a run: seconds, bytes, energy and money of each participation, round and client.
 
 A participation is one client's part in a round, from its dispatch until its update is aggregated
 or lost::
@@ -6,9 +6,10 @@ or lost::
     |-- download --|-- compute --|-- upload --|-- waiting --|
     dispatch                                  arrival       the round closes
 
-Queueing is the part of downloads and uploads that they would not have taken if nobody else had
-sent; of an interrupted transfer it is not known, and counts as 0. The rest of what was interrupted
-counts as far as it went. What is still under way when a run ends is in no account.
+Queueing is the extra time of downloads and uploads that the transfers of other clients cause. The
+queueing of an interrupted transfer is unknown and counts as 0. All other costs of an interrupted
+participation count up to the interruption. Participations still running at the end of a run are
+not counted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from floss_sim.simulator import AGGREGATED
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 _MB, _GB = 1e6, 1e9
-_ROUNDING = 1e-9  # relative: what the clock does not resolve is no queueing
+_ROUNDING = 1e-9  # fraction of a transfer's duration; less queueing is rounding of the clock
 SECONDS = ("download_s", "compute_s", "upload_s", "queueing_s", "waiting_s")
 BYTES = ("useful_bytes", "wasted_bytes", "wire_down_bytes", "wire_up_bytes")
 COSTS = ("energy_j", "money")
@@ -38,13 +39,14 @@ Column = NDArray[Any]
 
 @dataclass(frozen=True)
 class Account:
-    """One row for each participation, in the order of dispatch; all columns have equal length.
+    """Costs of all participations, one row each, in the order of dispatch.
 
     Attributes:
-        columns: ``sequence``, ``round``, ``client`` and ``fate``; seconds (``SECONDS``), encoded
-            (framed, both ways, with first downloads) and wire bytes (``BYTES``: link and set-up),
-            joules and, in the profile's currency, money (``COSTS``).
-        currency: Of the money; empty where the profile gives no prices.
+        columns: Arrays of equal length by name: ``sequence``, ``round``, ``client`` and ``fate``;
+            seconds (``SECONDS``); encoded bytes (framed, both directions, with first downloads) and
+            wire bytes (link and set-up), both named in ``BYTES``; joules, and money in the
+            profile's currency (``COSTS``).
+        currency: The currency of the money; empty where the profile has no prices.
     """
 
     columns: Mapping[str, Column]
@@ -55,7 +57,7 @@ class Account:
         return pa.table(dict(self.columns))
 
     def sums_by(self, key: str) -> pa.Table:
-        """Return sums by ``"round"`` or ``"client"``, with the number of participations."""
+        """Return the sums and the number of participations of each ``"round"`` or ``"client"``."""
         keys, index = np.unique(self.columns[key], return_inverse=True)
         sums = {
             name: np.bincount(index, weights=self.columns[name], minlength=len(keys))
@@ -69,11 +71,11 @@ class Account:
 
 
 def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
-    """Return what a run cost on the network on which its seconds were simulated.
+    """Return the costs of a run on the network on which its seconds were simulated.
 
     Args:
-        record: The run.
-        profile: Gives energy and prices; 0 where it gives none, or is None.
+        record: The record of the run.
+        profile: The network profile with energy and prices; None or a missing section counts as 0.
     """
     rows = {name: record.transfers[name].to_numpy() for name in record.transfers.column_names}
     sequences, first, index = np.unique(rows["sequence"], return_index=True, return_inverse=True)
@@ -120,16 +122,16 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
 
 @dataclass(frozen=True)
 class MessageBytes:
-    """The mean bytes of a delivered message: numbers that are never one.
+    """Mean bytes of a delivered message, at each level from the payload to the wire.
 
     Attributes:
-        messages: How many were delivered.
-        payload: Positions and values.
-        framed: The payload in our frame.
-        message: Framed, with the framing of its call; None where the network is unknown.
-        link: The message with TLS, headers and retransmissions; None likewise.
-        setup: Of setting up a connection; None likewise.
-        wire: Link and set-up, as recorded.
+        messages: Number of delivered messages.
+        payload: Bytes of positions and values.
+        framed: Bytes of the payload with our frame.
+        message: Framed bytes with the call's RPC framing; None if the network is unknown.
+        link: Message bytes with TLS, headers and retransmissions; None if the network is unknown.
+        setup: Bytes of setting up a connection; None if the network is unknown.
+        wire: Link and set-up bytes together, as recorded.
     """
 
     messages: int
@@ -142,11 +144,13 @@ class MessageBytes:
 
 
 def message_bytes(record: RunRecord, profile: NetworkProfile | None) -> dict[str, MessageBytes]:
-    """Return what messages took, by direction; first downloads are no messages.
+    """Return the mean bytes of a message by direction, ``"down"`` or ``"up"``.
+
+    First downloads and interrupted transfers are not included.
 
     Args:
-        record: The run.
-        profile: The network on which its seconds were simulated, if it is known.
+        record: The record of the run.
+        profile: The network on which the run's seconds were simulated; None if it is unknown.
     """
     rows = {name: record.transfers[name].to_numpy() for name in record.transfers.column_names}
     whole = rows["sent_bytes"] == rows["nbytes"]
@@ -163,7 +167,7 @@ def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -
     message = link = setup = None
     transport = profile.transport if profile else None
     if transport is None and wire == framed:
-        transport = IDEAL  # nothing else adds nothing
+        transport = IDEAL  # wire bytes equal framed bytes, so no transport overhead was simulated
     if transport:
         message = float(np.mean([transport.message_bytes(int(n)) for n in nbytes]))
         link, setup = wire - transport.setup_bytes, float(transport.setup_bytes)

@@ -1,4 +1,4 @@
-"""Crossovers: at which values of one property of a network another configuration is the fastest."""
+"""Crossovers: values of a network property at which another configuration becomes the fastest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from floss_sim.network.named_changes import CHANGES, with_changes
 
 @dataclass(frozen=True)
 class Sweep:
-    """The values that one named change of a network takes, as texts."""
+    """A named change of a network, and its values as texts in the order of the sweep."""
 
     name: str
     values: tuple[str, ...]
@@ -25,7 +25,7 @@ def parse_sweep(text: str) -> Sweep:
     """Return the sweep of a text such as ``"upload-ratio=1,4,16"``.
 
     Raises:
-        ConfigError: An unknown name, or no values.
+        ConfigError: The name is unknown, or a value is empty.
     """
     name, _, values = text.partition("=")
     if name not in CHANGES:
@@ -38,14 +38,15 @@ def parse_sweep(text: str) -> Sweep:
 
 @dataclass(frozen=True)
 class Crossover:
-    """Simulated seconds to a target on one network, as one property of it takes values.
+    """Simulated seconds to a target accuracy on one network, for each value of a sweep.
 
     Attributes:
-        network: The network that is changed.
-        sweep: What is changed.
-        target: The validation accuracy, 0 to 1.
-        labels: The configurations.
-        seconds: One row a value, one column a configuration; None where it is not reached.
+        network: Name of the network that is changed.
+        sweep: The swept property and its values.
+        target: The target validation accuracy, 0 to 1.
+        labels: Labels of the configurations.
+        seconds: Seconds to the target, one row for each value and one column for each
+            configuration; None where the target is not reached.
     """
 
     network: str
@@ -55,7 +56,7 @@ class Crossover:
     seconds: tuple[tuple[float | None, ...], ...]
 
     def winners(self) -> list[tuple[str, ...]]:
-        """Return the fastest configurations of each value; none where none reaches the target."""
+        """Return the fastest configurations at each value; empty where none reaches the target."""
         return [self._row_winners(row) for row in self.seconds]
 
     def _row_winners(self, row: Sequence[float | None]) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ class Crossover:
         return tuple(label for label, s in zip(self.labels, row, strict=True) if s == least)
 
     def verdict(self) -> str:
-        """Return one line: between which values another configuration becomes the fastest."""
+        """Return one line with the values between which the fastest configuration changes."""
         winners = self.winners()
         if not winners[0]:
             return f"no configuration reaches {self.target:g}"
@@ -93,17 +94,17 @@ def crossover(
     target: float,
     changes: Mapping[str, str],
 ) -> Crossover:
-    """Return the seconds in which configurations reach a target as a network changes.
+    """Return the seconds that configurations need to a target, for each value of a sweep.
 
     Args:
-        configurations: What is re-timed.
-        profile: The network.
-        sweep: What is changed, and its values.
-        target: A validation accuracy, 0 to 1.
-        changes: What else is changed, at every value.
+        configurations: The configurations to re-time.
+        profile: The network before all changes.
+        sweep: The swept property of the network and its values.
+        target: The target validation accuracy, 0 to 1.
+        changes: Other changes of the network by name, applied at every value of the sweep.
 
     Raises:
-        ConfigError: The sweep's name is among the other changes, or a value cannot be read.
+        ConfigError: The sweep's name is also in ``changes``, or a value cannot be parsed.
     """
     if sweep.name in changes:
         raise ConfigError(f"{sweep.name!r} is both swept and set; give one of them")

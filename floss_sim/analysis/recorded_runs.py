@@ -1,4 +1,4 @@
-"""Recorded runs, found on disk and read for comparing."""
+"""Recorded runs: search for run folders on disk, and reading of their records."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from floss_sim.errors import RecordError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.records import RunFolder, RunRecord
 
-_REQUIRED = {"task", "data", "seed"}  # of a trajectory
+_REQUIRED = {"task", "data", "seed"}  # keys that every trajectory has
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One run as it was read.
+    """One recorded run, read from its folder.
 
     Attributes:
-        folder: Where it lies.
-        seed: Its seed.
-        settings: Its trajectory without the seed, the name of its ``network``, and ``timing``:
-            the fingerprint of network and round policy. What they are equal in is one
-            configuration.
-        record: Its committed tables.
+        folder: The run folder.
+        seed: The seed of the run.
+        settings: The run's trajectory without the seed, the name of its ``network``, and
+            ``timing``, the fingerprint of network and round policy. Runs with equal settings are
+            one configuration.
+        record: The committed tables of the run.
     """
 
     folder: RunFolder
@@ -48,18 +48,18 @@ class RecordedRun:
 
     @property
     def rounds(self) -> int:
-        """How many rounds are committed."""
+        """The number of committed rounds."""
         count: int = self.record.rounds.num_rows
         return count
 
     @cached_property
     def curve(self) -> Mapping[int, Mapping[str, Any]]:
-        """The rows of its evaluated rounds (``RunRecord.evaluated()``), by round."""
+        """The rows of the evaluated rounds (``RunRecord.evaluated()``) by round number."""
         return {row["round"]: row for row in self.record.evaluated().to_pylist()}
 
     @property
     def last_round(self) -> int:
-        """The last evaluated round."""
+        """The number of the last evaluated round."""
         return max(self.curve)
 
     @cached_property
@@ -68,7 +68,12 @@ class RecordedRun:
         return fingerprint(self.settings)
 
     def payload_bytes(self, direction: str, rounds: int) -> float | None:
-        """Return the mean bytes of a payload in the first rounds; None where there is none."""
+        """Return the mean framed bytes of a transfer, or None if there was no transfer.
+
+        Args:
+            direction: ``"down"`` or ``"up"``.
+            rounds: The last round that is counted; the first one is 1.
+        """
         transfers = self.record.transfers
         early = pc.less_equal(transfers["round"], rounds)
         chosen = pc.and_(early, pc.equal(transfers["direction"], direction))
@@ -76,19 +81,20 @@ class RecordedRun:
         return mean
 
     def test_accuracy(self, round_: int) -> float | None:
-        """Return the test accuracy after a round if it has been measured."""
+        """Return the test accuracy after a round, or None if it was not measured."""
         metrics = self.folder.test_metrics(round_)
         return None if metrics is None else metrics.get("accuracy")
 
 
 def find_runs(arguments: Iterable[str]) -> list[Path]:
-    """Return the run folders that some paths or glob patterns name, each once.
+    """Return the run folders of some paths and glob patterns, without duplicates.
 
     Args:
-        arguments: Run folders, folders that hold run folders at any depth, or patterns of these.
+        arguments: Run folders, folders that contain run folders at any depth, or glob patterns
+            of both.
 
     Raises:
-        RecordError: A path or pattern names no run folder.
+        RecordError: No run folder is found for a path or pattern.
     """
     found = (path for argument in arguments for path in _expand(argument))
     return list({path.resolve(): path for path in found}.values())
@@ -96,8 +102,8 @@ def find_runs(arguments: Iterable[str]) -> list[Path]:
 
 def _expand(argument: str) -> list[Path]:
     path = Path(argument)
-    if path.exists():  # a folder may have brackets in its name
-        runs, problem = _run_folders(path), f"{argument} is no run folder and holds none"
+    if path.exists():  # checked first, because the name of a folder may contain brackets
+        runs, problem = _run_folders(path), f"{argument} is not a run folder and contains none"
     else:
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (absolute patterns)
         runs = [run for match in matches for run in _run_folders(Path(match))]
@@ -117,7 +123,7 @@ def read_run(path: Path) -> RecordedRun:
     """Return the run in a run folder.
 
     Raises:
-        RecordError: No run there, or a part of it is missing or damaged.
+        RecordError: The folder holds no run, or a part of the run is missing or damaged.
     """
     folder = RunFolder.read(path)
     trajectory = folder.description.get("trajectory")

@@ -1,8 +1,8 @@
-"""What-if: recorded runs re-timed on other networks, from their records alone.
+"""Re-timing of recorded runs on other networks, from their records alone.
 
-Where rounds wait for all their clients, time does not change what is learned: bytes and accuracies
-stand in the record, and only the seconds are simulated again. Neither the run's task nor a
-training framework is loaded.
+Where every round waits for all its clients, time does not influence training. Bytes and accuracies
+are then read from the record, and only the seconds are simulated again. Neither the run's task nor
+a training framework is loaded.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from floss_sim.records import RunRecord
 from floss_sim.runs.retiming import check_replayable, retime
 
 _UNNAMED = "unnamed network"
-_TOLERANCE = 1e-9  # relative difference of seconds that are called equal
+_TOLERANCE = 1e-9  # relative difference up to which seconds are equal
 
 
 def replay_comparison(paths: Iterable[Path], network: str) -> Comparison:
-    """Return the configurations of some run folders, whatever networks they were recorded on.
+    """Return the comparison of the runs in some folders, whatever networks they were recorded on.
 
     Args:
         paths: The run folders.
-        network: Where they are to be re-timed.
+        network: Name of the network for re-timing, for the error message.
 
     Raises:
-        RecordError: A folder holds no run, the runs are of different tasks or data, or none has a
-            committed round.
-        ConfigError: Time shaped what a run learned.
+        RecordError: A folder holds no run, the runs are of different tasks or data, or no run has
+            a committed round.
+        ConfigError: Simulated time influenced the training of a run, so it cannot be re-timed.
     """
     read = [_drop_network(read_run(path)) for path in paths]
     check_task(read)
@@ -67,14 +67,14 @@ def _drop_network(run: RecordedRun) -> RecordedRun:
 
 
 def _uneven_notes(configurations: Iterable[Configuration]) -> list[str]:
-    """Return a note on each configuration some of whose seeds have gone further than others."""
+    """Return a note on each configuration whose seeds have different numbers of rounds."""
     notes = []
     for configuration in configurations:
         counts = [run.rounds for run in configuration.runs]
         if min(counts) < max(counts):
             notes.append(
                 f"{configuration.label}: its seeds hold {min(counts)} to {max(counts)} rounds; "
-                f"the first {min(counts)} count"
+                f"only the first {min(counts)} are used"
             )
     return notes
 
@@ -83,7 +83,7 @@ def _uneven_notes(configurations: Iterable[Configuration]) -> list[str]:
 class Scenario:
     """A configuration on one network: its runs with that network's seconds.
 
-    ``recorded``: the seconds are those of the records, not re-timed.
+    ``recorded`` is true if the seconds are taken from the records, not re-timed.
     """
 
     configuration: Configuration
@@ -92,36 +92,36 @@ class Scenario:
 
     @property
     def runs(self) -> tuple[RecordedRun, ...]:
-        """The runs, by seed."""
+        """The runs in the order of their seeds."""
         return self.configuration.runs
 
     @property
     def title(self) -> str:
-        """The network's name, and whether the runs were recorded on it."""
+        """The network's name, marked ``(recorded)`` if the seconds are those of the records."""
         return f"{self.network} (recorded)" if self.recorded else self.network
 
     @property
     def rounds(self) -> int:
-        """How many rounds all seeds hold."""
+        """The number of rounds that all seeds have."""
         return min(run.rounds for run in self.runs)
 
     @property
     def simulated_s(self) -> float:
-        """Simulated seconds of these rounds, the mean over the seeds."""
+        """Simulated seconds until the end of round ``rounds``, as the mean over the seeds."""
         last = self.rounds - 1
         return fmean(run.record.rounds["closed_at_s"][last].as_py() for run in self.runs)
 
     @property
     def last_point(self) -> CurvePoint | None:
-        """The last round that all seeds have evaluated, if there is one."""
+        """The point of the last round that all seeds have evaluated, or None."""
         return self.configuration.points[-1] if self.configuration.points else None
 
 
 def scenario(configuration: Configuration, profile: NetworkProfile) -> Scenario:
-    """Return a configuration on a network.
+    """Return a configuration re-timed on a network.
 
     Raises:
-        RecordError: A run's description does not say how large its fleet is.
+        RecordError: A run's description lacks the number of clients in the fleet.
     """
     runs = tuple(replace(run, record=retime(run.record, profile)) for run in configuration.runs)
     return Scenario(replace(configuration, runs=runs), profile.name)
@@ -130,10 +130,10 @@ def scenario(configuration: Configuration, profile: NetworkProfile) -> Scenario:
 def scenarios(
     configuration: Configuration, networks: Iterable[NetworkProfile]
 ) -> tuple[Scenario, ...]:
-    """Return a configuration as recorded, then on other networks.
+    """Return a configuration as recorded, then re-timed on each given network.
 
-    The recorded network is not repeated. Where its seeds were recorded on several networks, there
-    is no such first line.
+    A given network equal to the recorded one is skipped. The recorded scenario is omitted if the
+    seeds were recorded on several networks.
     """
     others = [scenario(configuration, profile) for profile in networks]
     committed = [run.folder.manifest() for run in configuration.runs]
@@ -156,10 +156,10 @@ def _records_agree(one: RunRecord, other: RunRecord) -> bool:
 
 
 def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
-    """Return the one packaged network, changed or not, that all runs were recorded on.
+    """Return the packaged network, possibly changed by options, on which all runs were recorded.
 
     Raises:
-        ProfileError: They were recorded on several, or on one that is not packaged.
+        ProfileError: The runs were recorded on several networks, or on one that is not packaged.
     """
     runs = [run for configuration in configurations for run in configuration.runs]
     names = sorted({run.folder.manifest().network or _UNNAMED for run in runs})
@@ -169,13 +169,13 @@ def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
         profile = profile_of_name(names[0])
     except ConfigError:
         raise ProfileError(
-            f"the runs were recorded on {names[0]!r}, which is no packaged network; "
+            f"the runs were recorded on {names[0]!r}, which is not a packaged network; "
             "give a --network"
         ) from None
     for run in runs:
         if not _records_agree(retime(run.record, profile), run.record):
             raise ProfileError(
-                f"{run.path} was recorded on another {names[0]!r} than the packaged one; "
+                f"{run.path} was recorded on a {names[0]!r} that differs from the packaged one; "
                 "give a --network"
             )
     return profile

@@ -1,6 +1,6 @@
-"""Model families as data: what their parameters are called, and which shapes a config gives them.
+"""Model families as data: names and shapes of their parameters.
 
-No framework is needed: everything follows from the backbone's ``config.json``.
+Shapes are computed from the backbone's ``config.json`` alone; no training framework is needed.
 """
 
 from floss_sim.families.family import IMAGES, KINDS, NEXT_TOKEN, TEXTS, Config, Family, ModuleSpec

@@ -1,4 +1,4 @@
-"""What a model family is: its parts, their names in the model library, and their shapes."""
+"""Data model of a model family: its modules, their names in the model library, their shapes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from itertools import chain, product
 from typing import Any
 
 IMAGES, TEXTS, NEXT_TOKEN = "image-classification", "text-classification", "next-token"
-KINDS = (IMAGES, TEXTS, NEXT_TOKEN)  # what a task can ask of a model
+KINDS = (IMAGES, TEXTS, NEXT_TOKEN)  # valid values of a task's kind
 Config = Mapping[str, Any]
 SizeReader = Callable[[Config], int]
-SymbolicShape = tuple[int | str, ...]  # numbers, and names of the family's sizes
+SymbolicShape = tuple[int | str, ...]  # integers, or keys of Family.sizes
 
 
 @dataclass(frozen=True)
 class ModuleSpec:
-    """A module that holds a weight and perhaps a bias.
+    """A module with a weight and an optional bias.
 
     Args:
-        modules: Its path below the layer or the model, today's spelling first.
-        shape: Of its weight; of a linear layer (out, in).
-        bias: Whether there is a bias, or the config's key that says so and its default.
-        bare: The path is the parameter itself, without ``.weight``.
+        modules: Possible paths of the module below its layer or below the model. The name in the
+            installed model library comes first, older names follow.
+        shape: Shape of the weight; (out, in) for a linear layer.
+        bias: Whether the module has a bias; or the config key that decides it, and the default.
+        bare: Whether the path names the parameter itself, without ``.weight``.
     """
 
     modules: tuple[str, ...]
@@ -43,19 +44,20 @@ class Family:
     """One family of models.
 
     Args:
-        kinds: The task kinds that it serves.
-        layers: Module path of the stack of layers, today's spelling first.
-        depth: Number of layers.
-        sizes: The sizes that shapes name.
-        head: Module of a new classification head; its weight is (labels, width).
-        head_bias: Whether that head has a bias.
-        roles: The parts of a layer that can get an adapter.
-        norms: The other parts of a layer.
-        around: The parts outside the layers.
-        language_head: Which of those only next-token models have, and only where it is not tied
-            to the input embedding.
-        tied: Whether it is tied where the config does not say.
-        transposed: Linear layers store (in, out), as GPT-2's Conv1D.
+        kinds: Supported task kinds, a subset of ``KINDS``.
+        layers: Possible module paths of the stack of layers, newest name first.
+        depth: Reader of the number of layers.
+        sizes: Readers of the sizes that symbolic shapes use, by name.
+        head: Module path of a new classification head; its weight has shape (labels, width).
+        head_bias: Whether the classification head has a bias.
+        roles: Modules of a layer that can have an adapter, by role.
+        norms: Modules of a layer that cannot have an adapter, by canonical name.
+        around: Modules outside the layers, by canonical name.
+        language_head: Key in ``around`` of the output head of next-token models; empty if the
+            family has none. Only an untied head is a parameter of its own.
+        tied: Whether the language head shares the input embedding's weight when the config does
+            not state ``tie_word_embeddings``.
+        transposed: Whether linear layers store their weight as (in, out), like GPT-2's Conv1D.
     """
 
     kinds: tuple[str, ...]
@@ -72,24 +74,24 @@ class Family:
     transposed: bool = False
 
     def shape(self, config: Config, shape: SymbolicShape) -> tuple[int, ...]:
-        """Return a shape with the config's sizes in place of their names.
+        """Return a symbolic shape as integers, with sizes read from the config.
 
         Raises:
-            LayoutError: The config lacks a size, or it is no whole number.
+            LayoutError: A size is missing in the config or is not a positive integer.
         """
         return tuple(self.sizes[n](config) if isinstance(n, str) else n for n in shape)
 
     def parameters(self, config: Config, labels: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the backbone's parameters by canonical name.
 
-        A new head is not among them; tied parameters are listed once.
+        A new classification head is not included; tied parameters are listed once.
 
         Args:
             config: The backbone's ``config.json``.
             labels: Number of classes; 0 for a next-token model.
 
         Raises:
-            LayoutError: The config lacks a size, or it is no whole number.
+            LayoutError: A size is missing in the config or is not a positive integer.
         """
         tied = labels > 0 or config.get("tie_word_embeddings", self.tied)
         modules = {n: p for n, p in self.around.items() if not (tied and n == self.language_head)}
@@ -101,12 +103,12 @@ class Family:
         return weights | {f"{n}.bias": self.shape(config, p.shape[:1]) for n, p in biased.items()}
 
     def stored_shape(self, config: Config, name: str, part: ModuleSpec) -> tuple[int, ...]:
-        """Return the shape in which the model holds the weight of a canonical module."""
+        """Return the shape in which the model library stores a canonical module's weight."""
         turned = self.transposed and name.split(".")[-1] in self.roles
         return self.shape(config, part.shape[::-1] if turned else part.shape)
 
     def spellings(self, name: str) -> list[str]:
-        """Return what a canonical module name may be in the model, today's spelling first."""
+        """Return the possible model-library paths of a canonical module name, newest first."""
         if name in self.around:
             return list(self.around[name].modules)
         _, layer, role = name.split(".")
@@ -114,5 +116,5 @@ class Family:
         return [f"{stack}.{int(layer)}.{path}" for stack, path in product(self.layers, modules)]
 
     def is_bare(self, name: str) -> bool:
-        """Return whether a canonical module name is itself a parameter of the model."""
+        """Return whether a canonical module is a bare parameter, without ``.weight``."""
         return name in self.around and self.around[name].bare

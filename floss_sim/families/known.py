@@ -1,7 +1,8 @@
-"""The families that floss-sim knows, with the module names of the installed model library.
+"""Supported model families, with the module names of the installed model library.
 
-Older names of a module stand behind today's. Roles and the other names on the left are ours: they
-make canonical names such as ``layer.003.q.weight``, which no renaming changes.
+Each module lists its current name first and its older names after it. The dictionary keys are
+floss-sim's own: they form canonical names such as ``layer.003.q.weight``, which stay the same when
+the model library renames its modules.
 """
 
 from __future__ import annotations

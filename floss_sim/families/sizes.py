@@ -1,7 +1,7 @@
-"""Sizes of a model, read from its ``config.json``.
+"""Readers of model sizes in a backbone's ``config.json``.
 
-A key that configs may lack takes the model library's default; the sizes that make a model must
-be there, since a config without them is more likely damaged than standard.
+An optional key has the model library's default. The main sizes, such as the width, have no
+default: a config without them is more likely damaged than standard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ def _positive_int(key: str, value: object) -> int:
 
 
 def key_reader(name: str, default: int | SizeReader | None = None) -> SizeReader:
-    """Return the reader of a key; null counts as missing."""
+    """Return a reader of an integer key.
+
+    Args:
+        name: Key in the config.
+        default: Value, or reader of it, where the key is missing or null; None: required.
+    """
 
     def read(config: Config) -> int:
         value = config.get(name)
@@ -29,7 +34,13 @@ def key_reader(name: str, default: int | SizeReader | None = None) -> SizeReader
 
 
 def side_reader(name: str, axis: int, default: int) -> SizeReader:
-    """Return the reader of one side of a key that holds a number or a pair."""
+    """Return a reader of one side of a key that holds a number or a pair.
+
+    Args:
+        name: Key in the config.
+        axis: 0 for the first number of a pair, 1 for the second.
+        default: Length of the side where the key is missing.
+    """
 
     def read(config: Config) -> int:
         value = config.get(name, default)
@@ -40,12 +51,12 @@ def side_reader(name: str, axis: int, default: int) -> SizeReader:
 
 
 def product(one: SizeReader, other: SizeReader) -> SizeReader:
-    """Return the product of two sizes."""
+    """Return a reader of the product of two sizes."""
     return lambda config: one(config) * other(config)
 
 
 def image_positions(config: Config) -> int:
-    """Return the positions of an image model: one a patch, and the class token's."""
+    """Return the number of positions of an image model: one per patch, and the class token."""
     rows, columns = (
         side_reader("image_size", axis, 224)(config) // side_reader("patch_size", axis, 16)(config)
         for axis in (0, 1)

@@ -1,4 +1,4 @@
-"""Which family a backbone is of, whether it fits a task, and which roles LoRA targets name."""
+"""Family lookup, check of the task kind, and resolution of LoRA targets to roles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def family_of(config: Config) -> Family:
     """Return the family of a backbone's ``config.json``.
 
     Raises:
-        LayoutError: Its ``model_type`` is none of ``FAMILIES``.
+        LayoutError: Its ``model_type`` is not a key of ``FAMILIES``.
     """
     name = str(config.get("model_type"))
     if name not in FAMILIES:
@@ -28,30 +28,30 @@ def family_of(config: Config) -> Family:
 
 
 def check_kind(config: Config, kind: str) -> None:
-    """Check that a backbone can serve a task kind.
+    """Check that a backbone supports a task kind.
 
     Raises:
-        LayoutError: An unknown family.
-        TaskError: A family of another kind.
+        LayoutError: The family is unknown.
+        TaskError: The family does not support this task kind.
     """
     kinds = family_of(config).kinds
     if kind not in kinds:
         raise TaskError(
-            f"a {config['model_type']} backbone cannot do {kind}; it does {', '.join(kinds)}"
+            f"a {config['model_type']} backbone does not support {kind}; valid: {', '.join(kinds)}"
         )
 
 
 def resolve_targets(family: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the roles that LoRA targets name, each once, in the family's order.
+    """Return the roles that LoRA targets select, without duplicates, in the family's order.
 
     Args:
         family: A key of ``FAMILIES``.
         names: Roles, ``"all"``, or module names of the installed or an older version of the
-            model library; a module's name may leave out leading parts (``c_proj`` is ``o`` and
-            ``mlp_out``, ``attn.c_proj`` only ``o``).
+            model library. Leading parts of a module's name may be omitted: ``c_proj`` selects
+            ``o`` and ``mlp_out``, ``attn.c_proj`` only ``o``.
 
     Raises:
-        LayoutError: No name, an unknown one, or one given twice.
+        LayoutError: The list is empty, or a name is unknown or given twice.
     """
     roles = family_of({"model_type": family}).roles
     if not names or len(set(names)) != len(names):

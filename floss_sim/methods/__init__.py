@@ -1,4 +1,4 @@
-"""Methods are data: which entries there are, which travel, and which train.
+"""Federated fine-tuning methods as data: the entries that exist, travel and train.
 
 The training loop is the same for every method; see :mod:`floss_sim.methods.method`.
 """

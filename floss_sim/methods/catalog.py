@@ -1,4 +1,4 @@
-"""The methods by name, each a function from its options to a Method value."""
+"""Catalog of the methods: functions from options to a Method, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from floss_sim.vectors.density import parse_density
 
 Pick = Literal["largest", "random"]
 _PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}
-DEFAULT_TIERS = "1:1:1,1:1/4:1/4,1:1/16:1/16"  # factors of 4, as FLASC's study of heterogeneity
+DEFAULT_TIERS = "1:1:1,1:1/4:1/4,1:1/16:1/16"  # factors of 4, as in FLASC's study of heterogeneity
 DEFAULT_RANKS = "1:1/1,1:1/4,1:1/16"
 _ONE_TIER = (Tier(1.0, Everything(), SameMask()),)  # the tier of a method with a persistent mask
 
@@ -32,7 +32,13 @@ def _density_selector(density: float, scope: Scope, pick: Pick, dense_head: bool
 
 
 def dense() -> Method:
-    """Return dense LoRA: every entry travels both ways."""
+    """Return dense LoRA: every entry travels both ways.
+
+    Example:
+        >>> from floss_sim import dense
+        >>> dense().name
+        'dense'
+    """
     return Method("dense", (Tier(1.0, Everything(), Everything()),))
 
 
@@ -48,6 +54,11 @@ def floss(
     Raises:
         DensityError: A density outside (0, 1].
         ConfigError: An unknown scope or pick.
+
+    Example:
+        >>> from floss_sim import floss
+        >>> floss(1 / 4, 1 / 16).describe()
+        'down 1/4, up 1/16'
     """
     down, up = (_density_selector(d, scope, pick, dense_head) for d in (down_density, up_density))
     return Method("floss", (Tier(1.0, down, up),))
@@ -59,17 +70,18 @@ def floss_tiers(
     pick: Pick = "largest",
     dense_head: bool = False,
 ) -> Method:
-    """Return FLoSS whose client tiers have densities of their own.
+    """Return FLoSS with different densities for each tier of clients.
 
     Args:
-        tiers: ``share:down:up`` of each, such as ``"1:1:1,2:1/4:1/16"``; shares are scaled to 1.
-        scope: Of every selector.
-        pick: Of every selector.
-        dense_head: Of every selector.
+        tiers: ``share:down:up`` for each tier, such as ``"1:1:1,2:1/4:1/16"``; shares are scaled to
+            add up to 1.
+        scope: Range of the ranking: ``"global"`` (whole vector) or ``"tensor"`` (each tensor).
+        pick: Entries to keep: ``"largest"`` magnitudes or ``"random"``.
+        dense_head: Whether the whole task head is kept.
 
     Raises:
         DensityError: A density outside (0, 1].
-        ConfigError: Tiers that cannot be read.
+        ConfigError: Tiers that cannot be read, or an unknown scope or pick.
     """
     parts = [
         (share, *(_density_selector(parse_density(d), scope, pick, dense_head) for d in densities))
@@ -83,17 +95,18 @@ def hetlora(
     which: Literal["first", "largest"] = "first",
     divisor: Divisor = "cohort",
 ) -> Method:
-    """Return rank tiers in the manner of HetLoRA (Cho et al. 2024), scaling alpha / run's rank.
+    """Return HetLoRA (Cho et al. 2024): tiers of ranks, with scaling alpha / (the run's rank).
 
-    A client downloads, trains and returns some ranks of every adapter, and the head. The mean
-    update of an entry is taken over the whole cohort (clients that do not cover it count as
-    zero, HetLoRA's zero-padding) or over the clients that cover it.
+    A client downloads, trains and uploads some ranks of every adapter, and the head. The mean
+    update of an entry is taken over the whole cohort (clients whose mask lacks the entry count as
+    zero, HetLoRA's zero-padding) or over the clients whose mask has the entry.
 
     Args:
-        tiers: ``share:ranks`` of each, such as ``"1:16,2:4"``, or fractions of the run's rank,
-            such as ``"1:1/1,2:1/4"``; shares are scaled to 1.
-        which: The ``"first"`` ranks, or those of ``"largest"`` norm.
-        divisor: ``"cohort"`` or ``"covering"``.
+        tiers: ``share:ranks`` for each tier, such as ``"1:16,2:4"``, or fractions of the run's
+            rank, such as ``"1:1/1,2:1/4"``; shares are scaled to add up to 1.
+        which: Ranks to keep: the ``"first"`` ones, or those of ``"largest"`` norm.
+        divisor: Clients over which an entry is averaged: ``"cohort"`` (all) or ``"covering"``
+            (those whose mask has the entry).
 
     Raises:
         ConfigError: Tiers that cannot be read, or an unknown option.
@@ -122,7 +135,7 @@ def _ranks(text: str) -> int | float:
 
 
 def _parse_tiers(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, ...]]:
-    """Return the fields of each tier, its share first, scaled so that the shares add up to 1."""
+    """Return the fields of each tier, the share first; shares are scaled to add up to 1."""
     try:
         rows = [part.strip().split(":") for part in text.split(",")]
         parts: list[tuple[Any, ...]] = [(float(share), *rest) for share, *rest in rows]
@@ -130,7 +143,7 @@ def _parse_tiers(text: str, names: tuple[str, ...], example: str) -> list[tuple[
         parts = []
     if not parts or any(len(p) != len(names) or not 0 < p[0] < float("inf") for p in parts):
         raise ConfigError(
-            f"cannot read tiers {text[:40]!r}; valid: {':'.join(names)} of each, such as {example}"
+            f"cannot read tiers {text[:40]!r}; valid: {':'.join(names)} per tier, such as {example}"
         )
     total = sum(share for share, *_ in parts)
     return [(share / total, *rest) for share, *rest in parts]
@@ -142,10 +155,10 @@ def sparse_adapter(
     pick: Pick = "largest",
     dense_head: bool = False,
 ) -> Method:
-    """Return SparseAdapter as in the thesis: one dense round, then one mask frozen for good.
+    """Return SparseAdapter as in the thesis: one dense round, then one mask that stays fixed.
 
-    With one *global* mask it keeps almost only A and the head, since B is still tiny after one
-    round, and B never trains again; ``scope="tensor"`` is the fair opponent.
+    A *global* mask keeps almost only entries of A and the head, because B is still tiny after one
+    round; most of B never trains again. Use ``scope="tensor"`` for a fair comparison.
 
     Raises:
         DensityError: A density outside (0, 1].
@@ -161,7 +174,7 @@ def adapter_lth(
     pick: Pick = "largest",
     dense_head: bool = False,
 ) -> Method:
-    """Return AdapterLTH as in the thesis: a mask that shrinks by a factor every round.
+    """Return AdapterLTH as in the thesis: a mask that shrinks by a constant factor every round.
 
     Raises:
         DensityError: A factor outside (0, 1].
@@ -172,7 +185,7 @@ def adapter_lth(
 
 
 def _floss_variant(layout: str) -> Callable[..., Method]:
-    """Return FLoSS, options and all, over another layout, which also names the method."""
+    """Return the function of FLoSS over another layout; the method takes the layout's name."""
 
     @wraps(floss)
     def build(*arguments: Any, **options: Any) -> Method:
@@ -194,7 +207,7 @@ COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")
 
 
 def options_of(name: str) -> Sequence[str]:
-    """Return the options of a method, those that all methods have included.
+    """Return the options of a method, including those that all methods have.
 
     Raises:
         ConfigError: An unknown name.
@@ -205,15 +218,21 @@ def options_of(name: str) -> Sequence[str]:
 
 
 def method_from_name(name: str, **options: Any) -> Method:
-    """Return the method of a name.
+    """Return a method, given its name and options.
 
     Args:
-        name: A key of ``METHODS``.
-        options: Those of its function, and ``COMMON_OPTIONS`` fields of :class:`Method`.
+        name: Name of the method, a key of ``METHODS``.
+        options: Options of the method's function, and fields of :class:`Method` that
+            ``COMMON_OPTIONS`` names.
 
     Raises:
         ConfigError: An unknown name, or an option that the method does not have.
         DensityError: A density outside (0, 1].
+
+    Example:
+        >>> from floss_sim import method_from_name
+        >>> method_from_name("sparse-adapter", density=1 / 4).name
+        'sparse-adapter'
     """
     strange = sorted(set(options) - set(valid := options_of(name)))
     if strange:

@@ -1,8 +1,8 @@
-"""Both ends of an exchange: a vector to a download to an update to an upload, as real bytes.
+"""Exchange between server and client: encoding and decoding of downloads and uploads.
 
-Who knows which mask: what both ends can build is built at both ends and never carried; an upload
-that answers with the download's mask carries no positions; a persistent mask is written in full,
-or within the mask that the client is known to hold.
+Masks travel only where needed. A mask that both ends can build is never sent. An upload with the
+download's mask carries no positions. A persistent mask is written among all entries, or within the
+mask that the client is known to hold.
 
 Shapes: vectors float32 and masks bool over a layout of N entries; vectors are offsets from the
 base that both ends hold.
@@ -32,9 +32,13 @@ RESIDUAL = "residual"
 
 @dataclass(frozen=True)
 class Reply:
-    """A client's encoded update, the entries that it carries, and what the client keeps.
+    """A client's upload, and the state that the client keeps.
 
-    It keeps ``lost_state`` where the update never arrives.
+    Attributes:
+        blob: Bytes of the upload.
+        entries: Number of entries that the upload carries.
+        state: State that the client keeps if the upload arrives.
+        lost_state: State that the client keeps if the upload is lost.
     """
 
     blob: bytes
@@ -45,12 +49,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The messages of a method over a layout; a pure function of its arguments and streams.
+    """Messages of a method over a layout: pure functions of arguments and random streams.
 
     Attributes:
-        method: What travels.
-        layout: Names the entries.
-        seed: The run's, which names the streams of random masks and of stochastic rounding.
+        method: Method that chooses the entries and the value codes.
+        layout: Layout of the N entries.
+        seed: Seed of the run, from which random masks and stochastic rounding are drawn.
     """
 
     method: Method
@@ -58,7 +62,13 @@ class Exchange:
     seed: int
 
     def prune(self, vector_N: Vector, history: MaskHistory, version: int) -> Mask:
-        """Shrink the persistent mask where its schedule says so; return what is still alive."""
+        """Shrink the persistent mask if it changes at this version; return the mask.
+
+        Args:
+            vector_N: The server's vector, by which entries are ranked.
+            history: History of the persistent mask; it is updated.
+            version: Version of the global adapter.
+        """
         mask = self.method.persistent
         if mask and mask.changes(version):
             draw = lazy_stream(self.seed, "version", version, "mask")
@@ -69,7 +79,14 @@ class Exchange:
     def download_mask(
         self, vector_N: Vector, history: MaskHistory, tier: int, version: int
     ) -> Mask:
-        """Return the entries of a version that a tier's clients receive."""
+        """Return the mask of the entries that clients of a tier download.
+
+        Args:
+            vector_N: The server's vector, by which entries are ranked.
+            history: History of the persistent mask.
+            tier: Tier of the client.
+            version: Version of the global adapter.
+        """
         if self.method.persistent:
             return history.alive_mask()
         draw = lazy_stream(self.seed, "version", version, "mask")
@@ -84,15 +101,17 @@ class Exchange:
         known_N: Mask | None = None,
         held_N: Mask | None = None,
     ) -> bytes:
-        """Return the message that carries a version's vector under its mask.
+        """Return the download of a version.
 
         Args:
-            vector_N: The vector.
-            mask_N: Its mask.
-            tier: Whose clients receive it.
-            version: Its number.
-            known_N: The mask that it is written within.
-            held_N: The mask that it may be written beside.
+            vector_N: The server's vector.
+            mask_N: Mask of the entries to be sent.
+            tier: Tier of the receiving clients.
+            version: Version of the global adapter.
+            known_N: Mask that the client also knows and that contains ``mask_N``; None for all
+                entries.
+            held_N: Mask that the client also holds and that resembles ``mask_N``; None if there is
+                none.
         """
         return encode(
             self.layout,
@@ -108,19 +127,22 @@ class Exchange:
     def known_download_mask(
         self, history: MaskHistory, tier: int, version: int, held: int
     ) -> Mask | None:
-        """Return the mask that a download is written against; None for all entries.
+        """Return the known mask of a download, in which its positions are counted.
 
         Args:
-            history: Of the persistent mask.
-            tier: The client's tier.
-            version: What is downloaded.
-            held: The version of the mask that the client is known to hold, or 0.
+            history: History of the persistent mask.
+            tier: Tier of the client.
+            version: Version that is downloaded.
+            held: Version of the persistent mask that the client is known to hold, or 0.
+
+        Returns:
+            The mask, or None for all entries.
         """
         selector = self.method.download_selector(tier, version)
         if self.method.persistent:
             known_N = history.alive_mask(version if selector.shared else held)
         elif selector.shared:
-            # It depends on no value, so that the client builds it from zeros.
+            # The mask does not depend on values, so zeros give the same mask.
             zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
             known_N = self.download_mask(zeros_N, history, tier, version)
         else:
@@ -135,7 +157,15 @@ class Exchange:
         known_N: Mask | None,
         held_N: Mask | None = None,
     ) -> tuple[Vector, Mask | None]:
-        """Return what a client decodes: the vector, and the mask that trains (None: all)."""
+        """Return the decoded vector, and the mask of the entries that train (None: all).
+
+        Args:
+            blob: Bytes of the download.
+            tier: Tier of the client.
+            version: Version of the global adapter.
+            known_N: Known mask with which the download was encoded; None for all entries.
+            held_N: Held mask that the download may use; None if there is none.
+        """
         vector_N, mask_N = decode(self.layout, blob, known_N, held_N)
         if not self.method.is_masked:
             return vector_N, None
@@ -144,7 +174,7 @@ class Exchange:
         return vector_N, None if mask_N.all() else mask_N
 
     def _carries_mask(self, tier: int, version: int) -> bool:
-        """Return whether a client learns from the message itself which entries train."""
+        """Return whether the message itself carries the mask of the entries that train."""
         selector = self.method.download_selector(tier, version)
         everything = selector.count(self.layout) == self.layout.entries
         return self.method.is_masked and not (selector.shared or everything)
@@ -159,23 +189,24 @@ class Exchange:
         state: State,
         chosen_N: Mask | None = None,
     ) -> Reply:
-        """Return a client's answer: its update, selected and encoded.
+        """Return a client's reply: the selected entries of its update, encoded.
 
         Args:
-            update_N: What it decoded minus what it holds after training.
-            tier: Its tier.
-            client: Its number.
-            sequence: The number of the dispatch.
-            trained_N: The mask that trained; None for all entries.
-            state: What it kept from its last participation.
-            chosen_N: The mask that :meth:`ranking_selector`'s selector gives of this very update,
-                where the caller has it already.
+            update_N: The client's update: the decoded vector minus the vector after training.
+            tier: Tier of the client.
+            client: Number of the client.
+            sequence: Number of the dispatch.
+            trained_N: Mask of the entries that trained; None for all entries.
+            state: State that the client kept from its last participation.
+            chosen_N: Mask that the selector of :meth:`ranking_selector` chooses for this update,
+                if the caller has computed it already; otherwise None.
 
         Raises:
-            NonFiniteUpdateError: The update, with what was kept, holds NaN or infinity.
+            NonFiniteUpdateError: The update, with the residual of error feedback added, holds NaN
+                or infinity.
         """
         if self.method.error_feedback and RESIDUAL in state:
-            # What lies outside the mask that trains now is kept for when it is inside again.
+            # The residual keeps entries outside the trained mask until a mask contains them again.
             update_N = update_N + state[RESIDUAL]
         if not np.isfinite(update_N).all():
             raise NonFiniteUpdateError(
@@ -207,10 +238,10 @@ class Exchange:
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
 
     def ranking_selector(self, tier: int) -> TopK | None:
-        """Return the selector of a tier's uploads where it ranks the update and nothing else.
+        """Return the selector of a tier's uploads if it ranks the update alone, else None.
 
-        None where all entries travel, where both ends build the mask, and with error feedback: then
-        what a client kept is added first.
+        None where all entries travel, where both ends build the mask, and with error feedback,
+        which adds the client's residual before the ranking.
         """
         selector = self.method.tiers[tier].upload
         if self.method.error_feedback or not isinstance(selector, TopK):
@@ -220,7 +251,14 @@ class Exchange:
     def known_upload_mask(
         self, tier: int, client: int, sequence: int, trained_N: Mask | None
     ) -> Mask | None:
-        """Return the mask that an upload is written against, as both ends know it."""
+        """Return the known mask of an upload, which both ends can build; None for all entries.
+
+        Args:
+            tier: Tier of the client.
+            client: Number of the client.
+            sequence: Number of the dispatch.
+            trained_N: Mask of the entries that trained; None for all entries.
+        """
         selector = self.method.tiers[tier].upload
         if isinstance(selector, SameMask):
             return trained_N
@@ -231,7 +269,7 @@ class Exchange:
         return None if known_N.all() else known_N
 
     def decode_upload(self, blob: bytes, known_N: Mask | None) -> Vector:
-        """Return what the server decodes of an upload."""
+        """Return the update that the server decodes from an upload, zero where nothing was sent."""
         return decode(self.layout, blob, known_N)[0]
 
     def _rounding_draw(self, values: str, *names: int | str) -> np.random.Generator | None:

@@ -1,4 +1,4 @@
-"""What a method is: which entries there are, which of them travel, train and return.
+"""Data model of a method: the entries that exist, are downloaded, trained and uploaded.
 
 ==============  ==================  =======================  ===============  ================
 method          entries             download                 entries trained  upload
@@ -15,13 +15,13 @@ full            everything          as floss                 all              as
 head            head                as floss                 all              as floss
 ==============  ==================  =======================  ===============  ================
 
-P is the server's vector and D a client's update, the difference between what it decoded and what
-it holds after local training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
+P is the server's vector. D is a client's update: the decoded vector minus the vector after local
+training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022.
 
-Clients fall into tiers as into the classes of a network profile, in the order of their numbers,
-so that a tier may coincide with a class of links.
+Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
+A tier can therefore coincide with a class of links.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
 
 @dataclass(frozen=True)
 class Tier:
-    """A share of the fleet, and what travels to and from its clients."""
+    """Share of the fleet, with the selectors of its downloads and uploads."""
 
     share: float
     download: Selector
@@ -63,7 +63,7 @@ class Tier:
 
 @dataclass(frozen=True)
 class MessageSize:
-    """A message before its values are known: ``count`` entries of ``universe`` candidates."""
+    """Size of a message in entries: ``count`` sent entries of ``universe`` addressable ones."""
 
     universe: int
     count: int
@@ -78,22 +78,24 @@ class Method:
     """A federated fine-tuning method.
 
     Attributes:
-        name: What users call it.
-        tiers: Shares of the fleet that add up to 1, each with its selectors.
-        trains: Which entries there are: a key of ``layout.LAYOUTS``.
-        persistent: The one mask of all clients, where there is one; downloads then follow it.
+        name: Name of the method.
+        tiers: Tiers of the fleet; their shares add up to 1.
+        trains: Layout of the entries, a key of ``layout.LAYOUTS``.
+        persistent: Persistent mask, which all clients share and downloads use; None if there is
+            none.
         down_values: Value code of downloads.
         up_values: Value code of uploads.
-        error_feedback: Clients keep what was not sent and add it to their next update.
-        mask_ledger: The server remembers which mask each client holds, and writes the next one
-            within it (a persistent one) or beside it. Clients and server must keep state, which
-            suits fleets of known devices only.
-        divisor: The mean update of an entry is taken over the ``"cohort"``, or over the clients
-            ``"covering"`` it, that is, those whose mask holds it.
+        error_feedback: Whether clients accumulate unsent entries and add them to the next update.
+        mask_ledger: Whether the server remembers the mask that each client holds. The next mask is
+            then coded within that mask (a persistent mask) or with different densities inside and
+            outside it. Clients and server must keep state, so this suits only fleets of known
+            devices.
+        divisor: Clients over which the update of an entry is averaged: ``"cohort"`` (all of the
+            cohort) or ``"covering"`` (those whose mask has the entry).
 
     Raises:
-        ConfigError: Shares that do not add up to 1, an unknown value code or divisor, or
-            options that exclude each other.
+        ConfigError: Shares that are not positive or do not add up to 1, an unknown value code or
+            divisor, or options that exclude each other.
     """
 
     name: str
@@ -109,7 +111,7 @@ class Method:
     def __post_init__(self) -> None:
         total = sum(tier.share for tier in self.tiers)
         if not math.isclose(total, 1, abs_tol=1e-6) or min(t.share for t in self.tiers) <= 0:
-            raise ConfigError(f"the shares of the tiers add up to {total:g}, not 1")
+            raise ConfigError(f"the shares of the tiers add up to {total:g}; valid: above 0, sum 1")
         if len({isinstance(tier.upload, SameMask) for tier in self.tiers}) > 1:
             raise ConfigError(f"some tiers of method {self.name!r} train a mask and some do not")
         for code in (self.down_values, self.up_values):
@@ -117,8 +119,8 @@ class Method:
                 raise ConfigError(f"unknown value code {code!r}; valid: {', '.join(VALUE_CODES)}")
         if self.mask_ledger and self.persistent is None and self._shares_all_masks:
             raise ConfigError(
-                f"a mask ledger needs downloads whose mask is sent; both ends of method "
-                f"{self.name!r} build it"
+                f"a mask ledger needs downloads whose mask is sent; in method {self.name!r} "
+                "both ends build the mask"
             )
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
@@ -130,7 +132,7 @@ class Method:
 
     @property
     def is_masked(self) -> bool:
-        """Whether clients train and return only the entries that they were sent."""
+        """Whether clients train and upload only the entries that they downloaded."""
         return self.persistent is not None or isinstance(self.tiers[0].upload, SameMask)
 
     @property
@@ -138,40 +140,45 @@ class Method:
         return all(tier.download.shared for tier in self.tiers)
 
     def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
-        """Return the bytes that the server's mask ledger takes after so many rounds, at most."""
+        """Return the maximum bytes of the server's mask ledger after a number of rounds."""
         ledger = 4 * clients
         if self.persistent:
             return ledger + 4 * layout.entries
         return ledger + min(clients, len(self.tiers) * rounds) * -(-layout.entries // 8)
 
     def tier_of(self, client: int, fleet: int) -> int:
-        """Return the tier of a client: the one whose cumulative share covers (i + 1/2) / n."""
+        """Return the tier of a client: the first whose cumulative share reaches (i + 1/2) / n.
+
+        Args:
+            client: Number of the client, i.
+            fleet: Number of clients in the fleet, n.
+        """
         if len(self.tiers) == 1:
             return 0
         return min(bisect_left(self._ends, (client + 0.5) / fleet), len(self.tiers) - 1)
 
     @cached_property
     def _ends(self) -> tuple[float, ...]:
-        """Cumulative shares."""
+        """Cumulative shares of the tiers."""
         return tuple(accumulate(tier.share for tier in self.tiers))
 
     def widest_tier(self, layout: Layout) -> int:
-        """Return the tier that downloads most: its download is the model."""
+        """Return the tier that downloads the most entries; its download is the evaluated model."""
         counts = [tier.download.count(layout) for tier in self.tiers]
         return counts.index(max(counts))
 
     def download_selector(self, tier: int, version: int) -> Selector:
-        """Return the selector of a version's download."""
+        """Return the selector of the download of a version by a tier."""
         return self.persistent.at(version) if self.persistent else self.tiers[tier].download
 
     def download_size(self, layout: Layout, tier: int, version: int, held: int = 0) -> MessageSize:
-        """Return the size of a version's download.
+        """Return the size of the download of a version.
 
         Args:
-            layout: The layout.
-            tier: The client's tier.
-            version: What is sent.
-            held: The version of the mask that the client is known to hold, or 0.
+            layout: Layout of the N entries.
+            tier: Tier of the client.
+            version: Version of the global adapter.
+            held: Version of the persistent mask that the client is known to hold, or 0.
         """
         selector = self.download_selector(tier, version)
         count = selector.count(layout)
@@ -181,7 +188,13 @@ class Method:
         return MessageSize(known, count)
 
     def upload_size(self, layout: Layout, tier: int, version: int) -> MessageSize:
-        """Return the size of an upload that answers a version."""
+        """Return the size of an upload after training from a version.
+
+        Args:
+            layout: Layout of the N entries.
+            tier: Tier of the client.
+            version: Version that the client downloaded.
+        """
         selector = self.tiers[tier].upload
         if isinstance(selector, SameMask):
             count = self.download_selector(tier, version).count(layout)
@@ -192,8 +205,8 @@ class Method:
     def settings(self) -> dict[str, Any]:
         """Return the method as plain values, for records and fingerprints.
 
-        Names and defaults are left out: a FLoSS run at 1 and 1 is the dense run, and shares its
-        fingerprint.
+        Names and defaults are left out. Thus FLoSS at densities 1 and 1 has the fingerprint of the
+        dense method, which is the same run.
         """
         own = [field for field in fields(self) if field.name not in ("name", "tiers", "persistent")]
         chosen = {field: getattr(self, field.name) for field in own}
@@ -205,7 +218,7 @@ class Method:
         return {"tiers": [{"share": t.share, **t.settings()} for t in self.tiers]} | changed
 
     def describe(self) -> str:
-        """Return what travels, in words, such as ``down 1/4, up 1/16``."""
+        """Return a description of the messages, such as ``down 1/4, up 1/16``."""
         words = [self._describe_tiers()]
         if (self.down_values, self.up_values) != ("fp32", "fp32"):
             words.append(f"{self.down_values} down, {self.up_values} up")

@@ -1,14 +1,14 @@
-"""Persistent masks: one mask for all clients that lives as long as the run and only shrinks.
+"""Persistent masks: one mask for all clients during the whole run, which can only shrink.
 
 ==========  =================  ========================================================
 mask        published as       density of version v (after v server steps)
 ==========  =================  ========================================================
-Frozen      SparseAdapter      1 before version ``after``, then one density for good
-Shrinking   AdapterLTH         ``factor ** v``, going on from the pruned state
+Frozen      SparseAdapter      1 before version ``after``, then one constant density
+Shrinking   AdapterLTH         ``factor ** v``; each prune starts from the pruned state
 ==========  =================  ========================================================
 
-The server prunes after each step: entries outside the mask become zero, and so do their moments,
-so that they cannot drift back. Every mask is a subset of the one before it.
+The server prunes after each step: it sets entries outside the mask to zero. It also sets their
+optimizer moments to zero, so that the entries stay zero. A mask is a subset of the previous one.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ class PersistentMask:
     """A mask that shrinks from version to version.
 
     Args:
-        pick: How entries are chosen: by magnitude or at random, globally or per tensor.
+        pick: Selector of the kept entries: by magnitude or at random, globally or per tensor.
     """
 
     pick: PickSelector
     kind: ClassVar[Literal["frozen", "shrinking"]]
 
     def at(self, version: int) -> Everything | PickSelector:
-        """Return the selector of a version's mask."""
+        """Return the selector of the mask of a version."""
         raise NotImplementedError
 
     def changes(self, version: int) -> bool:
-        """Return whether the mask of a version differs from that of the version before."""
+        """Return whether the mask of a version differs from that of the previous version."""
         return version > 0 and self.at(version) != self.at(version - 1)
 
     def describe(self) -> str:
-        """Return the mask in words."""
+        """Return a description of the mask for users."""
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class PersistentMask:
 
 @dataclass(frozen=True)
 class FrozenMask(PersistentMask):
-    """Dense until version ``after``, then the mask chosen there, for good.
+    """Mask that is dense before version ``after``, is chosen there, and then stays fixed.
 
     Raises:
         ConfigError: A mask before the first server step.
@@ -70,7 +70,7 @@ class FrozenMask(PersistentMask):
 
     def __post_init__(self) -> None:
         if self.after < 1:
-            raise ConfigError(f"a mask frozen after round {self.after}; round 1 at the earliest")
+            raise ConfigError(f"a mask frozen after round {self.after}; valid: 1 or later")
 
     @property
     def density(self) -> float:
@@ -78,21 +78,21 @@ class FrozenMask(PersistentMask):
         return self.pick.density
 
     def at(self, version: int) -> Everything | PickSelector:
-        """Return everything before the mask is frozen, then its selector."""
+        """Return a selector of all entries before the mask is frozen, then ``pick``."""
         return Everything() if version < self.after else self.pick
 
     def settings(self) -> dict[str, Any]:
-        """Return the mask as plain values; ``after`` where it is not the published 1."""
+        """Return the mask as plain values; ``after`` is included unless it is the published 1."""
         return super().settings() | ({"after": self.after} if self.after != 1 else {})
 
     def describe(self) -> str:
-        """Return, say, ``one mask of 1/4, frozen after round 1``."""
+        """Return a description such as ``one mask of 1/4, frozen after round 1``."""
         return f"one mask of {self.pick.describe()}, frozen after round {self.after}"
 
 
 @dataclass(frozen=True)
 class ShrinkingMask(PersistentMask):
-    """Density ``factor ** version``.
+    """Mask whose density is ``factor ** version``.
 
     Raises:
         DensityError: A factor outside (0, 1].
@@ -105,53 +105,53 @@ class ShrinkingMask(PersistentMask):
     def __post_init__(self) -> None:
         if not 0 < self.factor <= 1:
             raise DensityError(
-                f"factor {self.factor} is outside (0, 1]; 0.98 leaves 98 % of the mask a round"
+                f"factor {self.factor} is outside (0, 1]; 0.98 keeps 98 % of the mask each round"
             )
 
     def at(self, version: int) -> Everything | PickSelector:
-        """Return the selector of ``factor ** version``."""
+        """Return the selector of density ``factor ** version``."""
         density = max(self.factor**version, float(np.finfo(np.float32).tiny))
         return Everything() if density == 1 else replace(self.pick, density=density)
 
     def settings(self) -> dict[str, Any]:
-        """Return the mask as plain values; the density follows from the factor."""
+        """Return the mask as plain values, without the density, which follows from the factor."""
         settings = super().settings() | {"factor": self.factor}
         del settings["density"]
         return settings
 
     def describe(self) -> str:
-        """Return, say, ``a mask that shrinks by 0.98 a round``."""
+        """Return a description such as ``a mask that shrinks by 0.98 a round``."""
         chosen = self.pick.describe().removeprefix(format_density(self.pick.density))
         return f"a mask{chosen} that shrinks by {self.factor:g} a round"
 
 
 class MaskHistory:
-    """Which entries a persistent mask has lost, and at which version.
+    """History of a persistent mask: the version at which each entry was pruned.
 
-    ``lost_at_N`` is int32 of shape (N,): 0 for entries that are still alive. Every earlier mask
-    follows from it, so that a server that remembers which version a client holds can write a
-    new mask as a part of the old one.
+    ``lost_at_N`` is int32 of shape (N,), 0 for entries that are not pruned (alive). Every earlier
+    mask can be computed from it. A server that knows which version of the mask a client holds can
+    therefore code a new mask within the old one.
     """
 
     def __init__(self, entries: int) -> None:
         self.lost_at_N: NDArray[np.int32] = np.zeros(entries, dtype=np.int32)
 
     def alive_mask(self, version: int | None = None) -> Mask:
-        """Return the mask of a version; by default the newest."""
+        """Return the mask of a version; by default the newest mask."""
         alive_N: Mask = self.lost_at_N == 0
         return alive_N if version is None else alive_N | (self.lost_at_N > version)
 
     def prune(self, kept_N: Mask, version: int) -> None:
-        """Note that a version keeps only the entries of ``kept_N``."""
+        """Record that the mask of a version keeps only the entries of ``kept_N``."""
         self.lost_at_N[(self.lost_at_N == 0) & ~kept_N] = version
 
 
 class MaskLedger:
-    """What the server remembers of each client: the version of the mask that it holds.
+    """The server's record of the mask version that each client holds.
 
-    ``held_C`` is int32 of shape (clients,): 0 where a client has confirmed none, or only the first.
-    Masks that do not follow from a history are kept as long as some client holds them, packed:
-    ``masks`` by (tier, version).
+    ``held_C`` is int32 of shape (clients,), 0 for a client that has confirmed no version, or only
+    version 0. ``masks`` has the packed masks by (tier, version). It holds masks that no history
+    gives, as long as a client holds them.
     """
 
     def __init__(self, clients: int) -> None:
@@ -163,33 +163,37 @@ class MaskLedger:
         return int(self.held_C[client])
 
     def confirm(self, client: int, version: int) -> None:
-        """Note that a client has answered a download of a version."""
+        """Record that a client has replied to a download of a version."""
         self.held_C[client] = version
 
     def keep(self, tier: int, version: int, mask_N: Mask) -> None:
-        """Keep the mask that clients of a tier decoded of a version."""
+        """Store the mask that clients of a tier decoded from the download of a version."""
         self.masks.setdefault((tier, version), np.packbits(mask_N))
 
     def mask(self, tier: int, version: int, entries: int) -> Mask | None:
-        """Return a mask that is kept; None if it is not."""
+        """Return the stored mask of a tier and version, shape (entries,); None if not stored."""
         kept = self.masks.get((tier, version))
         return None if kept is None else np.unpackbits(kept, count=entries).astype(bool)
 
     def forget(self, tier_of: Callable[[int], int]) -> None:
-        """Drop the masks that no client holds, given each client's tier."""
+        """Delete the masks that no client holds.
+
+        Args:
+            tier_of: Function from a client's number to its tier.
+        """
         holders = np.flatnonzero(self.held_C).tolist()
         wanted = {(tier_of(client), int(self.held_C[client])) for client in holders}
         self.masks = {key: mask for key, mask in self.masks.items() if key in wanted}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that is remembered, by name."""
+        """Return the state of the ledger as arrays, by name."""
         keys = np.array(sorted(self.masks), dtype=np.int32).reshape(-1, 2)
         masks = [self.masks[tier, version] for tier, version in keys.tolist()]
         packed = np.stack(masks) if masks else np.zeros((0, 0), dtype=np.uint8)
         return {"held": self.held_C.copy(), "held_keys": keys, "held_masks": packed}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state."""
+        """Set the ledger to a state that :meth:`state` returned."""
         self.held_C = state["held"].copy()
         keys = [(int(tier), int(version)) for tier, version in state["held_keys"]]
         self.masks = dict(zip(keys, state["held_masks"], strict=True))

@@ -1,6 +1,7 @@
-"""Some ranks of every adapter: the rank tiers of HetLoRA (Cho et al. 2024).
+"""Selector of some ranks of every adapter, for the rank tiers of HetLoRA (Cho et al. 2024).
 
-Shapes: ``values_N`` float32 and masks bool over a layout of N entries; R ranks, I in, O out.
+Shapes: ``values_N`` float32 and masks bool over a layout of N entries; R ranks, I input features,
+O output features.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
 
 @dataclass(frozen=True)
 class Ranks:
-    """Some ranks of every adapter, and the whole head (HetLoRA: Cho et al. 2024).
+    """Selector of some ranks of every adapter and the whole head (HetLoRA: Cho et al. 2024).
 
     Args:
-        ranks: How many: a whole number, or a fraction of the run's rank as a float in (0, 1].
-        which: ``"first"``, or ``"largest"``: by the product of the norms of A's row and B's
-            column, ties to the lowest rank.
+        ranks: Number of ranks: a whole number, or a fraction of the run's rank as a float in
+            (0, 1].
+        which: Ranks to keep: ``"first"``, or ``"largest"`` by the product of the norms of A's row
+            and B's column. Ties go to the lowest rank.
     """
 
     ranks: int | float
@@ -43,7 +45,7 @@ class Ranks:
         return self.which == "first"
 
     def count(self, layout: Layout) -> int:
-        """Return the entries of these ranks and of the head.
+        """Return the number of entries of the kept ranks and of the head.
 
         Raises:
             LayoutError: The layout has no adapters of this many ranks.
@@ -56,7 +58,7 @@ class Ranks:
         )
 
     def _kept_ranks(self, rank: int) -> int:
-        """Return how many of a run's ranks are kept."""
+        """Return the number of kept ranks, given the run's rank."""
         if isinstance(self.ranks, float):
             return kept_count(rank, self.ranks)
         if not 1 <= self.ranks <= rank:
@@ -70,7 +72,7 @@ class Ranks:
         draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
-        """Return the mask of the chosen ranks of every adapter and of the head."""
+        """Return the mask of the kept ranks of every adapter and of the head."""
         mask_N = np.ones(layout.entries, dtype=bool)
         for a, b in _adapters(layout):
             where_a, where_b = layout.slices[a.name], layout.slices[b.name]
@@ -86,11 +88,11 @@ class Ranks:
         return mask_N if within_N is None else mask_N & within_N
 
     def settings(self) -> dict[str, Any]:
-        """Return the ranks and how they are chosen."""
+        """Return the number of ranks and the rule that chooses them, as plain values."""
         return {"ranks": self.ranks, "which": self.which}
 
     def describe(self) -> str:
-        """Return, say, ``first 4 ranks`` or ``first 1/4 of the ranks``."""
+        """Return a description such as ``first 4 ranks`` or ``first 1/4 of the ranks``."""
         if isinstance(self.ranks, float):
             return f"{self.which} {format_density(self.ranks)} of the ranks"
         return f"{self.which} {self.ranks} rank{'s' if self.ranks > 1 else ''}"
@@ -101,7 +103,7 @@ def _rank(tensor: TensorSpec) -> int:
 
 
 def _adapters(layout: Layout) -> Iterator[tuple[TensorSpec, TensorSpec]]:
-    """Yield the (A, B) tensors of every adapter."""
+    """Yield the pair of tensors (A, B) of every adapter."""
     by_name = {tensor.name: tensor for tensor in layout.tensors}
     for tensor in layout.tensors:
         if tensor.kind == LORA_A:

@@ -1,17 +1,17 @@
-"""Selectors: which entries of a vector travel.
+"""Selectors: rules that choose the entries of a vector to be sent.
 
 ==============  ==========================================  ======================
 selector        keeps                                       both ends can build it
 ==============  ==========================================  ======================
 Everything      all entries                                 yes
 TopK            the largest magnitudes                      no
-RandomK         entries drawn from a named stream           yes: they share seeds
+RandomK         entries drawn from a named stream           yes, from the seed
 Ranks(first)    the first ranks of every adapter, the head  yes
 Ranks(largest)  the ranks of largest norm, the head         no
 SameMask        the entries of the download (uploads only)  yes
 ==============  ==========================================  ======================
 
-A mask that both ends can build costs no bytes: only the others are written into a message.
+A mask that both ends can build costs no bytes; other masks are written into the message.
 TopK and RandomK are in :mod:`floss_sim.methods.top_k_selectors`, Ranks in
 :mod:`floss_sim.methods.rank_selectors`.
 
@@ -31,18 +31,18 @@ from floss_sim.vectors.top_k import Mask, Vector
 
 
 class Selector(Protocol):
-    """Chooses the entries of a vector that travel."""
+    """Interface of a rule that chooses the entries of a vector to be sent."""
 
     @property
     def density(self) -> float | None:
-        """The fraction of entries that is kept; None where a layout decides."""
+        """Fraction of entries kept; None if it depends on the layout."""
 
     @property
     def shared(self) -> bool:
         """Whether both ends can build the mask without the values."""
 
     def count(self, layout: Layout) -> int:
-        """Return how many entries are selected, before exact zeros are dropped."""
+        """Return the number of selected entries, before exact zeros are dropped."""
 
     def mask(
         self,
@@ -54,28 +54,28 @@ class Selector(Protocol):
         """Return the mask of the selected entries, all of them inside ``within_N`` if given.
 
         Args:
-            layout: Names the entries.
-            values_N: What is ranked.
-            draw: Gives the stream of a random selection.
-            within_N: What may be selected.
+            layout: Layout of the N entries.
+            values_N: Values by which entries are ranked.
+            draw: Function that returns the random generator of a random selection.
+            within_N: Mask of the entries that may be selected; None for all entries.
         """
 
     def settings(self) -> dict[str, Any]:
-        """Return what differs from the defaults, as plain values, for fingerprints."""
+        """Return the settings that differ from the defaults, as plain values for fingerprints."""
 
     def describe(self) -> str:
-        """Return a few words, such as ``1/4 a tensor``."""
+        """Return a short description, such as ``1/4 of each tensor``."""
 
 
 @dataclass(frozen=True)
 class Everything:
-    """All entries."""
+    """Selector of all entries."""
 
     density: ClassVar[float] = 1.0
     shared: ClassVar[bool] = True
 
     def count(self, layout: Layout) -> int:
-        """Return the layout's entries."""
+        """Return the number of entries of the layout."""
         return layout.entries
 
     def mask(
@@ -85,11 +85,11 @@ class Everything:
         draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
-        """Return a mask of ones, or ``within_N``."""
+        """Return a mask of all entries, or of those in ``within_N`` if given."""
         return np.ones(layout.entries, dtype=bool) if within_N is None else within_N.copy()
 
     def settings(self) -> dict[str, Any]:
-        """Return the density alone: TopK at density 1 selects the same."""
+        """Return the density alone, as TopK at density 1 does, which selects the same entries."""
         return {"density": 1.0}
 
     def describe(self) -> str:
@@ -99,13 +99,13 @@ class Everything:
 
 @dataclass(frozen=True)
 class SameMask:
-    """An upload of just the entries that were downloaded, which are the ones that train."""
+    """Selector of the downloaded entries, for uploads; only these entries are trained."""
 
     density: ClassVar[None] = None
     shared: ClassVar[bool] = True
 
     def settings(self) -> dict[str, Any]:
-        """Return the name."""
+        """Return the name of the mask, as a plain value."""
         return {"mask": "download's"}
 
     def describe(self) -> str:

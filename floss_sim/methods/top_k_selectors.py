@@ -1,4 +1,4 @@
-"""A fraction of the entries: the largest, or random ones; over the whole vector or each tensor.
+"""Top-k and random-k selectors, over the whole vector or in each tensor.
 
 Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 """
@@ -30,12 +30,13 @@ EntryIndices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class _FractionSelector:
-    """A fraction of the entries: over the whole vector (as published) or of each tensor.
+    """Base class of selectors of a fraction of the entries.
 
     Args:
-        density: The fraction kept, in (0, 1].
-        scope: ``"global"`` ranks the whole vector, head included; ``"tensor"`` each tensor.
-        dense_head: Keep the whole task head, and the fraction of the rest.
+        density: Fraction of entries kept, in (0, 1].
+        scope: Range of the ranking: ``"global"`` ranks the whole vector, head included (as
+            published); ``"tensor"`` ranks each tensor separately.
+        dense_head: Whether the whole task head is kept, and the fraction only of the other entries.
 
     Raises:
         DensityError: A density outside (0, 1].
@@ -46,15 +47,18 @@ class _FractionSelector:
     dense_head: bool = False
 
     def __post_init__(self) -> None:
-        # Always a float, so that equal densities make equal fingerprints: 1 is 1.0.
+        # Always a float, so that densities 1 and 1.0 have the same fingerprint.
         object.__setattr__(self, "density", parse_density(self.density))
 
     def count(self, layout: Layout) -> int:
-        """Return the sum of ``max(1, floor(density * entries))`` over what is ranked."""
+        """Return the number of kept entries, before exact zeros are dropped.
+
+        A group that is ranked keeps ``max(1, floor(density * entries))``, a dense head everything.
+        """
         return sum(count for _, count in self.groups(layout))
 
     def groups(self, layout: Layout) -> Iterator[tuple[EntryIndices | slice, int]]:
-        """Yield (positions, how many of them are kept) of each group that is ranked by itself."""
+        """Yield (positions, number of them kept) of each group that is ranked separately."""
         for where, entries, is_head in _groups(layout, self.scope, self.dense_head):
             yield where, entries if is_head else kept_count(entries, self.density)
 
@@ -68,7 +72,7 @@ class _FractionSelector:
         draw: LazyStream,
         within_N: Mask | None = None,
     ) -> Mask:
-        """Return the mask of the selected entries; a pure function of the arguments."""
+        """Return the mask of the selected entries; the result depends on the arguments alone."""
         mask_N = np.zeros(layout.entries, dtype=bool)
         for where, count in self.groups(layout):
             if within_N is None:
@@ -83,12 +87,12 @@ class _FractionSelector:
         return mask_N
 
     def settings(self) -> dict[str, Any]:
-        """Return the density, and what differs from a global top-k."""
+        """Return the density and the options that differ from a global top-k, as plain values."""
         chosen = {field: getattr(self, field.name) for field in fields(self)}
         return {field.name: value for field, value in chosen.items() if value != field.default}
 
     def describe(self) -> str:
-        """Return the density and what differs from a global top-k."""
+        """Return a description of the density, the scope and the head."""
         words = [format_density(self.density)]
         words += ["of each tensor"] if self.scope == "tensor" else []
         words += ["and the head"] if self.dense_head else []
@@ -97,7 +101,7 @@ class _FractionSelector:
 
 @dataclass(frozen=True)
 class TopK(_FractionSelector):
-    """The largest magnitudes; ties go to the lowest index."""
+    """Selector of the largest magnitudes; ties go to the lowest index."""
 
     shared: ClassVar[bool] = False
 
@@ -107,7 +111,7 @@ class TopK(_FractionSelector):
 
 @dataclass(frozen=True)
 class RandomK(_FractionSelector):
-    """Entries drawn uniformly without replacement, values as they are (not scaled up)."""
+    """Selector of entries drawn uniformly without replacement; values are not scaled up."""
 
     shared: ClassVar[bool] = True
 
@@ -115,11 +119,11 @@ class RandomK(_FractionSelector):
         return random_k_mask(values.size, count, draw())
 
     def settings(self) -> dict[str, Any]:
-        """Return the density, and what differs from a global top-k."""
+        """Return the density and the options that differ from a global top-k, as plain values."""
         return {**super().settings(), "pick": "random"}
 
     def describe(self) -> str:
-        """Return, say, ``1/4 at random``."""
+        """Return a description such as ``1/4 at random``."""
         return f"{super().describe()} at random"
 
 
@@ -127,7 +131,7 @@ class RandomK(_FractionSelector):
 def _groups(
     layout: Layout, scope: Scope, dense_head: bool
 ) -> tuple[tuple[EntryIndices | slice, int, bool], ...]:
-    """Return (positions, entries, kept whole) of each group that is ranked by itself."""
+    """Return (positions, number of entries, kept whole) of each separately ranked group."""
     heads = [t for t in layout.tensors if dense_head and t.kind in (HEAD_WEIGHT, HEAD_BIAS)]
     rest = [t for t in layout.tensors if t not in heads]
     whole = [(layout.slices[t.name], t.size, True) for t in heads]

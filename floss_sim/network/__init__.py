@@ -1,4 +1,4 @@
-"""The network: profiles (inert, validated), links, and the laws by which a payload takes time."""
+"""Network: validated profiles, client links, and the simulated time that a payload takes."""
 
 from floss_sim.network.availability import Availability, Presence
 from floss_sim.network.flow.carrier import Carrier, Leg

@@ -1,14 +1,14 @@
-"""When clients are on: an alternating renewal process with a day rhythm.
+"""Client availability: an alternating renewal process of on and off times, with a daily rhythm.
 
-A client is on and off in turn. It switches at a rate (a hazard, per second) of
+A client alternates between on and off. Its switching rate (hazard, per second) is
 
 - ``(1 - swing * c) / on_s`` while it is on,
 - ``(1 + swing * c) / off_s`` while it is off,
 
 where ``c = cos(2 pi (h - peak_hour) / 24)`` at hour h of the day. Without a swing the durations
 are exponential with means ``on_s`` and ``off_s``. Switches are drawn exactly, by thinning
-(Lewis and Shedler 1979): candidates come at the highest rate, and one counts with a probability
-of the rate at its instant over the highest.
+(Lewis and Shedler 1979): candidate switches are drawn at the highest possible rate, and each is
+accepted with probability (rate at its instant) / (highest rate).
 
 At simulated time 0 a client is on with probability ``on_s / (on_s + off_s)``.
 """
@@ -26,14 +26,15 @@ from floss_sim.rng import stream
 
 @dataclass(frozen=True)
 class Availability:
-    """How clients come and go; inert, so what makes it must keep to these ranges.
+    """Parameters of client availability; values are not checked here.
 
     Attributes:
         on_s: Mean seconds on without a swing; finite, above 0.
         off_s: Mean seconds off without a swing; finite, above 0.
-        swing: How far the day moves the rates, from 0 to below 1.
-        peak_hour: When coming on is likeliest and going off unlikeliest, from 0 to 24.
-        start_hour: The hour of the day at simulated time 0, from 0 to 24.
+        swing: Relative amplitude of the daily change of both switching rates, 0 to below 1.
+        peak_hour: Hour at which switching on is most likely and switching off least likely,
+            0 to 24.
+        start_hour: Hour of the day at simulated time 0, 0 to 24.
     """
 
     on_s: float
@@ -43,13 +44,24 @@ class Availability:
     start_hour: float = 0.0
 
     def switches_per_s(self, on: bool, at_s: float) -> float:
-        """Return the rate at which a client that is on (or off) at an instant ceases to be."""
+        """Return the rate, per second, at which a client switches its state at an instant.
+
+        Args:
+            on: Whether the client is on now.
+            at_s: Simulated instant in seconds.
+        """
         hour = self.start_hour + at_s / 3600
         swing = self.swing * math.cos(2 * math.pi * (hour - self.peak_hour) / 24)
         return (1 - swing) / self.on_s if on else (1 + swing) / self.off_s
 
     def next_switch(self, on: bool, from_s: float, draw: np.random.Generator) -> float:
-        """Return when a client that is on (or off) at ``from_s`` ceases to be."""
+        """Return the instant, in seconds, of a client's first switch after ``from_s``.
+
+        Args:
+            on: Whether the client is on at ``from_s``.
+            from_s: Simulated instant in seconds.
+            draw: Random generator of the client.
+        """
         most_per_s = (1 + self.swing) / (self.on_s if on else self.off_s)
         at_s = from_s
         while True:
@@ -59,7 +71,7 @@ class Availability:
 
 
 class _Timeline:
-    """One client's switches, drawn as far as anyone asked."""
+    """Switches of one client, drawn on demand."""
 
     def __init__(self, availability: Availability, draw: np.random.Generator) -> None:
         self._availability, self._draw = availability, draw
@@ -68,7 +80,7 @@ class _Timeline:
         self._switches_s: list[float] = []
 
     def at(self, at_s: float) -> tuple[bool, float]:
-        """Return the state at an instant, and when it ends."""
+        """Return whether the client is on at an instant, and the instant at which that ends."""
         switches = self._switches_s
         while not switches or switches[-1] <= at_s:
             on = self._is_on_after(len(switches))
@@ -82,9 +94,9 @@ class _Timeline:
 
 
 class Presence:
-    """Who is on when, for a seed: the same answers in whatever order they are asked.
+    """On and off times of all clients for a seed; answers do not depend on the order of queries.
 
-    Every client has a stream of its own, and is drawn only when it is asked for.
+    Every client has its own random stream, which is drawn on demand.
     """
 
     def __init__(self, availability: Availability, seed: int) -> None:
@@ -96,7 +108,7 @@ class Presence:
         return self._timeline(client).at(at_s)[0]
 
     def until(self, client: int, at_s: float) -> float:
-        """Return when the state that a client has at a finite instant ends: after ``at_s``."""
+        """Return the instant of a client's first switch after the finite instant ``at_s``."""
         return self._timeline(client).at(at_s)[1]
 
     def _timeline(self, client: int) -> _Timeline:

@@ -1,4 +1,4 @@
-"""One client's link to the server: rates, delays, loss, and how fast it computes."""
+"""Client link: rates, delays and loss of one client, and its computing speed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.units import BITS_PER_BYTE
 
-RateChange = tuple[float, float]  # an instant in seconds, and the bits per second from then on
+RateChange = tuple[float, float]  # instant in seconds, and bits per second from that instant on
 
 
 @dataclass(frozen=True)
 class ClientLink:
-    """Links of one client, and its speed.
+    """Download and upload link of one client, and its computing speed.
 
     Attributes:
-        down_bits_per_s: Nominal rate of downloads; the mean of the trace if there is one.
-        up_bits_per_s: Nominal rate of uploads, likewise.
-        rtt_s: Round trip without jitter.
-        compute_s_per_example: Seconds of local training an example.
-        jitter_s: Mean of what is added to the round trip: exponential, drawn for each transfer.
+        down_bits_per_s: Nominal download rate; the mean rate of ``down_trace`` if there is one.
+        up_bits_per_s: Nominal upload rate; the mean rate of ``up_trace`` if there is one.
+        rtt_s: Round trip in seconds, without jitter.
+        compute_s_per_example: Seconds of local training per example.
+        jitter_s: Mean jitter in seconds, added to the round trip: exponential, one draw per
+            transfer.
         loss: Fraction of segments lost.
-        dropout: Probability that a participation fails as its local training begins.
-        cell: The cell of the middle tier that it belongs to.
-        down_trace: Rate of downloads over time, if it varies.
-        up_trace: Rate of uploads over time, if it varies.
-        trace_offset_s: Where in its traces the client is at time zero.
+        dropout: Probability that the client fails when its local training begins.
+        cell: Number of its cell in the middle tier.
+        down_trace: Download rate over time; None if it is constant.
+        up_trace: Upload rate over time; None if it is constant.
+        trace_offset_s: Position in the traces, in seconds, at simulated time zero.
     """
 
     down_bits_per_s: float
@@ -45,7 +46,7 @@ class ClientLink:
     trace_offset_s: float = 0.0
 
     def compute_s(self, examples: int) -> float:
-        """Return the seconds of local training on ``examples``."""
+        """Return the seconds of local training on ``examples`` examples."""
         return self.compute_s_per_example * examples
 
     def transfer_s(
@@ -56,14 +57,14 @@ class ClientLink:
         at_s: float = 0.0,
         limit_bits_per_s: float = math.inf,
     ) -> float:
-        """Return the seconds that a payload takes from end to end where nobody else sends.
+        """Return the seconds from start to arrival of a payload if no other transfer is in flight.
 
         Args:
             direction: ``"down"`` or ``"up"``.
             nbytes: Bytes of the payload.
-            transport: What it costs on the wire.
-            at_s: When it starts.
-            limit_bits_per_s: What server and cell allow a transfer that is alone.
+            transport: Overheads of the transport.
+            at_s: Simulated instant of the start, in seconds.
+            limit_bits_per_s: Rate that server and cell allow a single transfer.
         """
         rtt_s = self.rtt_s
         bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss)
@@ -79,14 +80,17 @@ class ClientLink:
         rtt_s: float,
         limit_bits_per_s: float = math.inf,
     ) -> Iterator[RateChange]:
-        """Return the rates that a transfer has alone, from its first byte on.
+        """Return the rate of a transfer, from its first byte on, if no other one is in flight.
 
         Args:
             direction: ``"down"`` or ``"up"``.
-            transport: Slow start and loss.
-            first_byte_at_s: Simulated instant of the first byte.
-            rtt_s: The transfer's round trip, jitter included.
-            limit_bits_per_s: What server and cell allow a transfer that is alone.
+            transport: Sets slow start and the limit under loss.
+            first_byte_at_s: Simulated instant of the first byte, in seconds.
+            rtt_s: Round trip of the transfer in seconds, jitter included.
+            limit_bits_per_s: Rate that server and cell allow a single transfer.
+
+        Returns:
+            Pairs of an instant and the rate from then on; endless if a repeating trace varies.
         """
         trace = self.down_trace if direction == "down" else self.up_trace
         if trace is None:
@@ -106,7 +110,7 @@ class ClientLink:
     def steady_bits_per_s(
         self, direction: str, transport: Transport, rtt_s: float, limit_bits_per_s: float
     ) -> float | None:
-        """Return the one rate of :meth:`caps`; None where it changes during a transfer."""
+        """Return the constant rate of :meth:`caps`; None with slow start or a trace."""
         if transport.slow_start or (direction == "down" and self.down_trace):
             return None
         if direction == "up" and self.up_trace:
@@ -128,7 +132,7 @@ class ClientLink:
 def _windowed_rates(
     rates: Iterator[RateChange], window: float, windows: Iterator[RateChange]
 ) -> Iterator[RateChange]:
-    """Limit rates by a window of transmission that grows."""
+    """Limit rates by the growing transmission window of slow start."""
     last = rate = math.inf
     for at_s, is_window, value in merge(
         ((at_s, False, value) for at_s, value in rates),
@@ -136,17 +140,17 @@ def _windowed_rates(
     ):
         rate, window = (rate, value) if is_window else (value, window)
         if is_window and min(rate, window) == last:
-            continue  # of rates, which may be endless, every one is passed on
+            continue  # only window steps are skipped: an endless trace must yield at every step
         last = min(rate, window)
         yield at_s, last
 
 
 def seconds_of(bits: float, caps: Iterator[RateChange]) -> float:
-    """Return the seconds that so many bits take where nothing but these caps limits them."""
+    """Return the seconds in which ``bits`` bits are sent if only ``caps`` limit the rate."""
     begun_s, rate = next(caps)
     at_s = begun_s
     for change_s, next_rate in caps:
-        if rate and at_s + bits / rate <= change_s:  # as a flow's end is found: equal to the bit
+        if rate and at_s + bits / rate <= change_s:  # same formula as in _Pool: bit-identical ends
             break
         bits -= rate * (change_s - at_s)
         at_s, rate = change_s, next_rate
@@ -154,7 +158,7 @@ def seconds_of(bits: float, caps: Iterator[RateChange]) -> float:
 
 
 def bits_until(until_s: float, caps: Iterator[RateChange]) -> float:
-    """Return the bits that these caps let through until an instant."""
+    """Return the bits sent until ``until_s`` if only ``caps`` limit the rate."""
     bits = 0.0
     at_s, rate = next(caps)
     for change_s, next_rate in caps:

@@ -1,7 +1,7 @@
-"""Named changes of a network profile: what a what-if study varies.
+"""Named changes of a network profile, for what-if studies.
 
-A changed profile is named after its changes, such as ``"lte, up 10Mbit/s, upload ratio 4"``;
-:func:`profile_of_name` reads such a name back.
+The name of a changed profile lists its changes, such as ``"lte, up 10Mbit/s, upload ratio 4"``.
+:func:`profile_of_name` builds the profile again from such a name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _ratio(text: object) -> float:
     return ratio
 
 
-# In this order they are made: an upload ratio follows the down rate that was asked for.
+# Changes are made in this order, so that an upload ratio applies to the changed down rate.
 CHANGES: Mapping[str, Callable[[object], float]] = {
     "down": parse_rate,
     "up": parse_rate,
@@ -40,11 +40,11 @@ def with_change(profile: NetworkProfile, name: str, text: str) -> NetworkProfile
     """Return a profile with one named change, such as ``"rtt"`` and ``"50ms"``.
 
     Raises:
-        ProfileError: Unknown name, or a value that no profile could have.
+        ProfileError: Unknown name, or a value that is invalid in a profile.
         UnitError: A quantity without a known unit.
     """
     if name not in CHANGES:
-        raise ProfileError(f"a network has no {name!r} to change; valid: {', '.join(CHANGES)}")
+        raise ProfileError(f"unknown change {name!r}; valid: {', '.join(CHANGES)}")
     text = "".join(text.split())
     try:
         value = CHANGES[name](text)
@@ -58,7 +58,8 @@ def with_changes(profile: NetworkProfile, changes: Mapping[str, str]) -> Network
     """Return a profile with several changes, made in the order of ``CHANGES``.
 
     Raises:
-        ProfileError: As :func:`with_change`, or two changes that set the same rates.
+        ProfileError: Unknown name, a value that is invalid in a profile, or both ``up`` and
+            ``upload-ratio``.
         UnitError: A quantity without a known unit.
     """
     if {"up", "upload-ratio"} <= changes.keys():
@@ -70,10 +71,10 @@ def with_changes(profile: NetworkProfile, changes: Mapping[str, str]) -> Network
 
 
 def profile_of_name(name: str) -> NetworkProfile:
-    """Return the profile of a packaged name with its changes, as :func:`with_change` writes it.
+    """Return the profile of a name that :func:`with_change` wrote: packaged name, then changes.
 
     Raises:
-        ProfileError: No packaged profile, or no such change.
+        ProfileError: Unknown packaged profile, or unknown change.
     """
     base, *changes = name.split(", ")
     profile = load_profile(base)

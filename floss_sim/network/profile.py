@@ -1,12 +1,12 @@
-"""Network profiles: TOML files that say what a fleet's network is, with their source.
+"""Network profiles: TOML files that describe the network of a fleet and name their source.
 
 ::
 
     name = "example"
     source = "who measured it, or which paper states it"
     date = "2024"
-    seed = 0                          # of everything that is drawn, here and below
-    first_download = "88 MB"          # once for each client, such as the backbone or an app
+    seed = 0                          # seed of all random draws of the network
+    first_download = "88 MB"          # once per client, such as the backbone or an app
 
     [[clients]]                       # one or more classes; shares add up to 1
     share = 1.0
@@ -14,7 +14,7 @@
     up = "20 Mbit/s"
     rtt = "36 ms"
     compute_per_example = "2 ms"
-    jitter = "5 ms"                   # optional, as all that follows
+    jitter = "5 ms"                   # this key and all keys below are optional
     loss = 0.001
     dropout = 0.02
 
@@ -22,18 +22,18 @@
     egress = "1 Gbit/s"               # shared by all downloads
     ingress = "1 Gbit/s"              # shared by all uploads
 
-    [cells]                           # a middle tier: clients are dealt to cells in turn
+    [cells]                           # a middle tier: client i is in cell i modulo count
     count = 20
     down = "150 Mbit/s"
     up = "50 Mbit/s"
 
-    [transport]                       # see transport.py; ideal where it is not said
-    [availability]                    # clients come and go: on, off, swing, peak_hour, start_hour
+    [transport]                       # see transport.py; by default no overhead
+    [availability]                    # on, off, swing, peak_hour, start_hour of clients
     [energy]                          # joules_per_mb_down, joules_per_mb_up, compute_watts
     [prices]                          # currency, per_gb_down, per_gb_up, per_joule
 
 Instead of classes, ``[fleet]`` gives a law (see laws.py): lognormal, rows or table.
-GUIDE.md has a complete profile and says what is simulated.
+GUIDE.md has a complete profile and describes the simulation.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ _AMOUNT = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ServerCapacitySection(Section):
-    """The server's capacity; unlimited where it is not said."""
+    """Server capacity in bits per second; unlimited by default."""
 
     egress: Rate = math.inf
     ingress: Rate = math.inf
 
 
 class CellsSection(Section):
-    """A middle tier: cells or sites whose clients share a capacity."""
+    """Middle tier: cells or sites whose clients share a capacity in bits per second."""
 
     count: Annotated[int, Field(ge=1, le=100_000)]
     down: Rate = math.inf
@@ -76,7 +76,7 @@ class CellsSection(Section):
 
 
 class AvailabilitySection(Section):
-    """Clients come and go; means of the times on and off."""
+    """Client availability: mean times on and off in seconds, and their daily change."""
 
     on: Duration
     off: Duration
@@ -92,12 +92,12 @@ class AvailabilitySection(Section):
         return self
 
     def law(self) -> Availability:
-        """Return the law of coming and going."""
+        """Return the parameters as an :class:`Availability`."""
         return Availability(self.on, self.off, self.swing, self.peak_hour, self.start_hour)
 
 
 class EnergySection(Section):
-    """What a client's radio and processor take."""
+    """Energy of a client's radio, in joules per MB, and of its processor, in watts."""
 
     joules_per_mb_down: _AMOUNT = 0.0
     joules_per_mb_up: _AMOUNT = 0.0
@@ -105,7 +105,7 @@ class EnergySection(Section):
 
 
 class PricesSection(Section):
-    """What traffic and energy cost."""
+    """Prices of traffic, per GB, and of energy, per joule."""
 
     currency: Annotated[str, Field(min_length=1)]
     per_gb_down: _AMOUNT = 0.0
@@ -114,7 +114,7 @@ class PricesSection(Section):
 
 
 class Overrides(Section):
-    """What a what-if study sets for every client."""
+    """Changes of a what-if study to every client's link; None keeps the profile's value."""
 
     down: float | None = None
     up: float | None = None
@@ -122,7 +122,7 @@ class Overrides(Section):
     rtt: float | None = None
 
     def __call__(self, link: ClientLink) -> ClientLink:
-        """Return a link with the changes."""
+        """Return the link with these changes made."""
         if self.down is not None:
             link = replace(link, down_bits_per_s=self.down, down_trace=None)
         if self.up is not None:
@@ -174,7 +174,7 @@ class NetworkProfile(Section):
         """Return the link of each of ``size`` clients, by client number.
 
         Raises:
-            ProfileError: A table of clients is too short.
+            ProfileError: A table has fewer rows than ``size``.
         """
         cells = self.cells.count if self.cells else 0
         if self.fleet is None:
@@ -186,11 +186,14 @@ class NetworkProfile(Section):
         return Fleet(size, lambda client: self._overrides(fleet[client]))
 
     def class_links(self) -> tuple[ClientLink, ...]:
-        """Return the link of each class."""
+        """Return the link of each class, in the profile's order; empty for a fleet by law."""
         return tuple(self._overrides(group.link()) for group in self.clients)
 
     def mean_rates(self, size: int) -> tuple[float, float]:
-        """Return the mean nominal rates (down, up) of the clients, by shares where there are."""
+        """Return the mean nominal rates (down, up) in bits per second, weighted by class shares.
+
+        For a fleet by law the rates are the means over its first ``size`` clients.
+        """
         if self.fleet is None:
             pairs = list(zip(self.clients, self.class_links(), strict=True))
             down = sum(group.share * link.down_bits_per_s for group, link in pairs)
@@ -199,7 +202,11 @@ class NetworkProfile(Section):
         return fmean(k.down_bits_per_s for k in links), fmean(k.up_bits_per_s for k in links)
 
     def capacities(self, direction: str) -> tuple[float, tuple[float, ...]]:
-        """Return the server's capacity in a direction, and that of each cell."""
+        """Return the capacities of the server and of each cell in a direction, in bits per second.
+
+        Args:
+            direction: ``"down"`` or ``"up"``.
+        """
         rate = self.server.egress if direction == "down" else self.server.ingress
         if self.cells is None:
             return rate, ()
@@ -207,13 +214,13 @@ class NetworkProfile(Section):
         return rate, (each,) * self.cells.count
 
     def alone_bits_per_s(self, direction: str) -> float:
-        """Return what server and cell allow a transfer that is alone."""
+        """Return the rate, in bits per second, that server and cell allow a single transfer."""
         server, cells = self.capacities(direction)
         return min((server, *cells[:1]))
 
     @property
     def shapes_training(self) -> bool:
-        """Whether clients are lost or away, so that time and chance change what is learned."""
+        """Whether clients can drop out or be off, so that the network changes what is learned."""
         dropouts = [group.dropout for group in self.clients]
         if isinstance(self.fleet, RowsFleet):
             dropouts += [row.dropout for row in self.fleet.rows.links]
@@ -222,10 +229,10 @@ class NetworkProfile(Section):
         return self.availability is not None or any(dropouts)
 
     def with_changes(self, said: str, **changes: float) -> NetworkProfile:
-        """Return the profile with other values for every client, or of the server.
+        """Return the profile with new values for every client or for the server.
 
         Args:
-            said: What the changes are called in the new profile's name.
+            said: Text for the changes in the new profile's name.
             changes: ``down``, ``up``, ``egress`` or ``ingress`` in bits per second, ``rtt`` in
                 seconds, ``upload_ratio``, ``first_download`` in bytes.
         """
@@ -257,7 +264,10 @@ class NetworkProfile(Section):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return what shapes simulated time, for fingerprints: the links, not the names."""
+        """Return the settings that affect simulated time, for fingerprints.
+
+        Names, source, date, energy and prices are left out; links are included by value.
+        """
         said = self.model_dump(
             mode="json",
             exclude={"name", "source", "date", "clients", "fleet", "prices", "energy"},
@@ -266,7 +276,7 @@ class NetworkProfile(Section):
         return {**said, "clients": self._client_settings()}
 
     def _client_settings(self) -> list[Any]:
-        """Return what all links are made from."""
+        """Return the settings of the client links: of the law, or of each class."""
         if isinstance(self.fleet, LognormalFleet):
             return [self.fleet.model_dump(mode="json"), self._overrides.model_dump()]
         if isinstance(self.fleet, RowsFleet):
@@ -296,6 +306,11 @@ def load_profile(name_or_path: str) -> NetworkProfile:
 
     Raises:
         ProfileError: Unknown name, unreadable file, or a key that is missing, unknown or invalid.
+
+    Example:
+        >>> from floss_sim import load_profile
+        >>> load_profile("paper-200-20").links(1)[0].up_bits_per_s
+        20000000.0
     """
     path = documents.find(name_or_path, _PACKAGE, "network profile", ProfileError)
     return documents.read(path, NetworkProfile, ProfileError)

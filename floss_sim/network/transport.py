@@ -1,13 +1,13 @@
-"""What a payload costs on the wire: framing, encryption, headers, set-up, slow start, loss.
+"""Transport overhead of a payload: framing, TLS, headers, connection set-up, slow start, loss.
 
-Everything is off by default: the ideal transport of most papers, in which a payload takes its
-bytes over the rate. A profile switches each part on::
+Everything is off by default. This is the ideal transport of most papers: a payload takes its bytes
+divided by the rate. A profile switches each part on::
 
     [transport]
-    framing = "grpc"       # or "none": nothing around the payload
+    framing = "grpc"       # or "none": no bytes around the payload
     tls = true             # TLS 1.3 records
-    headers = "ipv4"       # or "ipv6": TCP/IP headers on every segment; "none"
-    connection = "new"     # set up for every message; "kept": alive; "none": not looked at
+    headers = "ipv4"       # or "ipv6": TCP/IP headers on every segment; "none": no headers
+    connection = "new"     # set up for every message; "kept": stays open; "none": not simulated
     slow_start = true      # the window starts at initial_window segments, doubles every round trip
 """
 
@@ -21,21 +21,21 @@ from pydantic import Field
 from floss_sim.documents import Section
 from floss_sim.units import BITS_PER_BYTE
 
-_GRPC_PREFIX = 5  # gRPC over HTTP/2: compressed flag and length of a message
-_GRPC_CALL = 60  # HEADERS after HPACK, trailers, WINDOW_UPDATE, PING: 34 to 84 were measured
-_GRPC_FIRST_CALL = 300  # also preface, SETTINGS, HEADERS in full: 370 up and 220 down, measured
-_FRAME, _FRAME_DATA = 9, 16_384  # RFC 9113, sections 4.1 and 4.2: header and default most data
-_RECORD, _RECORD_DATA = 22, 16_384  # RFC 8446, section 5.2: header 5, type 1, AEAD tag 16
-_IP = {"none": 0, "ipv4": 20, "ipv6": 40}
-_TCP = 32  # RFC 9293 and RFC 7323: 20, and 12 of timestamps
-_SYN_BYTES = 3 * 60  # SYN, SYN-ACK and ACK with their options, over IPv4
-_TLS_SETUP_BYTES = 4_500  # hellos, a certificate chain of two, finished: about
-_DELAYED_ACK = 2  # segments that an acknowledgement covers
-_LEAST_RTO_S = 0.2  # what Linux waits beyond the round trip
+_GRPC_PREFIX = 5  # bytes: compressed flag and length of a gRPC message over HTTP/2
+_GRPC_CALL = 60  # bytes: HEADERS after HPACK, trailers, WINDOW_UPDATE, PING; measured 34 to 84
+_GRPC_FIRST_CALL = 300  # bytes: also preface, SETTINGS, full HEADERS; measured 370 up, 220 down
+_FRAME, _FRAME_DATA = 9, 16_384  # bytes: header, default maximum data (RFC 9113, 4.1 and 4.2)
+_RECORD, _RECORD_DATA = 22, 16_384  # bytes: header 5 + type 1 + AEAD tag 16; data (RFC 8446, 5.2)
+_IP = {"none": 0, "ipv4": 20, "ipv6": 40}  # bytes of an IP header
+_TCP = 32  # bytes: header 20 (RFC 9293), timestamps 12 (RFC 7323)
+_SYN_BYTES = 3 * 60  # bytes: SYN, SYN-ACK and ACK with their options, over IPv4
+_TLS_SETUP_BYTES = 4_500  # bytes, about: hellos, a chain of two certificates, finished
+_DELAYED_ACK = 2  # segments per acknowledgement
+_LEAST_RTO_S = 0.2  # seconds that Linux waits beyond the round trip before it retransmits
 
 
 class Transport(Section):
-    """How payloads become bytes on a link; sizes in bytes."""
+    """Transport settings of a profile; sizes in bytes, ``initial_window`` in segments."""
 
     framing: Literal["none", "grpc"] = "none"
     tls: bool = False
@@ -47,11 +47,12 @@ class Transport(Section):
     initial_window: Annotated[int, Field(ge=1, le=1000)] = 10
 
     def message_bytes(self, payload: int) -> int:
-        """Return a payload's bytes with the framing of its call, the first of a new connection.
+        """Return the bytes of a payload with the framing of its gRPC call.
 
-        No standard fixes what gRPC adds: the constants are those of grpcio 1.85, within 0.1 % and
-        150 bytes of what its socket carries. Its frames are larger than HTTP/2's default, at
-        which grpc-go and grpc-java stay: 9 bytes in 16,384.
+        On a new connection the call is the first one, which costs more. No standard fixes the bytes
+        that gRPC adds. The constants are measured with grpcio 1.85: results are within 0.1 % and
+        150 bytes of the bytes on its socket. grpcio's frames are larger than HTTP/2's default of
+        16,384 bytes, which grpc-go and grpc-java use; a frame header is 9 bytes.
         """
         if self.framing == "none":
             return payload
@@ -60,11 +61,11 @@ class Transport(Section):
         return data + call + _FRAME * math.ceil(data / _FRAME_DATA)
 
     def wire_bytes(self, payload: int, loss: float = 0.0) -> int:
-        """Return the bytes that a payload takes on the link, set-up not included.
+        """Return the bytes of a payload on the link, without connection set-up.
 
         Args:
             payload: Encoded bytes.
-            loss: Fraction of segments that are lost and sent again.
+            loss: Fraction of segments that are lost and sent again, 0 to below 1.
         """
         stream = self.message_bytes(payload)
         if self.tls:
@@ -78,23 +79,23 @@ class Transport(Section):
         return _IP[self.headers] + (_TCP if self.headers != "none" else 0) + self.link_header
 
     def _segment(self) -> int:
-        """Return the stream's bytes in a full segment."""
+        """Return the bytes of stream data in a full segment."""
         return self.mtu - _TCP - _IP["ipv4" if self.headers == "none" else self.headers]
 
     @property
     def setup_rtts(self) -> int:
-        """Round trips before the first byte: one for TCP, one for TLS 1.3, if it is new."""
+        """Round trips before the first byte of a new connection: 1 for TCP, 1 for TLS 1.3."""
         return 1 + self.tls if self.connection == "new" else 0
 
     @property
     def setup_bytes(self) -> int:
-        """Bytes of setting up, both ways; they are counted, their time is in the round trips."""
+        """Bytes of connection set-up, both ways: counted, but their time is in ``setup_rtts``."""
         if self.connection != "new":
             return 0
         return _SYN_BYTES + (_TLS_SETUP_BYTES if self.tls else 0)
 
     def window_bits_per_s(self, rtt_s: float) -> float:
-        """Return the rate of the first round trip: the initial window over it (RFC 6928)."""
+        """Return the rate in the first round trip: initial window / round trip (RFC 6928)."""
         if not self.slow_start or not rtt_s:
             return math.inf
         window = self.initial_window * (self._segment() + self._overhead())
@@ -103,11 +104,12 @@ class Transport(Section):
     def loss_bits_per_s(self, rtt_s: float, loss: float) -> float:
         """Return the rate that TCP sustains under random loss; infinity without loss.
 
-        The approximate model of Padhye, Firoiu, Towsley and Kurose (SIGCOMM 1998): ::
+        The formula is the approximate model of Padhye, Firoiu, Towsley and Kurose
+        (SIGCOMM 1998)::
 
             B = 1 / (RTT sqrt(2bp/3) + T0 min(1, 3 sqrt(3bp/8)) p (1 + 32 p^2))  segments/s
 
-        with b = 2 and T0 = RTT + 0.2 s. It describes Reno; CUBIC and BBR do better.
+        with b = 2 and T0 = RTT + 0.2 s. The model describes Reno; CUBIC and BBR are faster.
         """
         if not loss:
             return math.inf

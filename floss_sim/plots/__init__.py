@@ -1,5 +1,5 @@
-"""Plots: one module a subject, each a DataFrame that is tested and a drawing that is thin.
+"""Plots: one module for each subject, with a tested DataFrame and a simple drawing function.
 
-Every number drawn is computed elsewhere. matplotlib and pandas are loaded by these modules alone,
-so each is imported by the command that draws it.
+Every number in a plot is computed in another package. Only these modules load matplotlib and
+pandas, so a command imports a plot module only when it draws.
 """

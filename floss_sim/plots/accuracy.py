@@ -1,4 +1,4 @@
-"""Accuracy curves: of one run, and of configurations side by side."""
+"""Accuracy curves of one run and of several configurations."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def draw_accuracy(ax: Axes, curve: pd.DataFrame, x: str, label: str) -> None:
     """Draw validation accuracy in percent against ``round``, ``closed_at_s`` or ``total_bytes``.
 
     Args:
-        ax: Where to draw.
+        ax: The axes to draw on.
         curve: The evaluated rounds of one run, as ``RunRecord.evaluated()`` returns them.
-        x: A column of the curve.
-        label: Names the run in the legend.
+        x: Name of the column on the x axis.
+        label: Name of the run in the legend.
     """
     title, scale = _AXES[x]
     ax.plot(curve[x] * scale, 100 * curve["accuracy"], marker="o", markersize=3, label=label)
@@ -52,15 +52,16 @@ def draw_run(curve: pd.DataFrame, title: str, label: str) -> Figure:
     draw_accuracy(left, curve, "closed_at_s", label)
     draw_accuracy(right, curve, "total_bytes", label)
     right.set_ylabel("")
-    # Tiers take many words: above the axes they are wrapped, where a legend would cover them.
+    # Labels of tiers are long: they are wrapped above the axes, because a legend would hide curves.
     figure.suptitle("\n".join([title, *textwrap.wrap(label, 110)]), fontsize="medium")
     return figure
 
 
 def comparison_frame(configurations: Iterable[Configuration]) -> pd.DataFrame:
-    """Return one row for each point of each configuration, in their order.
+    """Return one row for each point of each configuration, in the given order.
 
-    Columns: ``label``, ``seeds`` (how many), and the fields of ``comparison.Point``.
+    Columns: ``label``, ``seeds`` (the number of seeds), and the fields of
+    ``comparison.CurvePoint``.
     """
     rows = [
         {"label": configuration.label, "seeds": len(configuration.runs), **asdict(point)}
@@ -73,17 +74,17 @@ def comparison_frame(configurations: Iterable[Configuration]) -> pd.DataFrame:
 def draw_comparison(
     frame: pd.DataFrame, x: str, task: str, *, target: float | None = None, at: float | None = None
 ) -> Figure:
-    """Return a figure of mean validation accuracy in percent, one line and band a configuration.
+    """Return a figure of mean validation accuracy in percent, a line and band per configuration.
 
-    The band goes from the lowest to the highest seed at each evaluated round; x is the seeds'
-    mean at that round.
+    The band goes from the lowest to the highest seed at each evaluated round; x is the mean over
+    the seeds at that round.
 
     Args:
-        frame: As :func:`comparison_frame` returns it; the legend keeps its order.
-        x: ``round``, ``closed_at_s`` or ``total_bytes``.
-        task: Named in the title.
-        target: An accuracy, 0 to 1, to mark.
-        at: A place on the axis of x to mark, in the column's unit.
+        frame: The points, as :func:`comparison_frame` returns them; the legend keeps their order.
+        x: Name of the column on the x axis: ``round``, ``closed_at_s`` or ``total_bytes``.
+        task: Name of the task in the title.
+        target: A target accuracy, 0 to 1, to mark; or None.
+        at: A position on the x axis to mark, in the unit of column ``x``; or None.
     """
     groups = frame.groupby("label", sort=False)
     curves = [(textwrap.fill(str(label), LEGEND_WIDTH), curve) for label, curve in groups]
@@ -108,7 +109,7 @@ def draw_comparison(
 def draw_configuration(
     axes: Axes, curve: pd.DataFrame, place: pd.Series[float], label: str, look: LineStyle
 ) -> None:
-    """Draw the mean accuracy of a configuration, with a band where it has several seeds."""
+    """Draw the mean accuracy of a configuration, with a band if it has several seeds."""
     draw_line(axes, place, 100 * curve["accuracy"], label, look)
     if curve["seeds"].iloc[0] > 1:
         low, high = 100 * curve["lowest"], 100 * curve["highest"]
@@ -116,7 +117,7 @@ def draw_configuration(
 
 
 def seeds_phrase(frame: pd.DataFrame) -> str:
-    """Return what lines and bands are, by the number of seeds."""
+    """Return the phrase of a title that explains lines and bands for the number of seeds."""
     seeds = sorted(set(frame["seeds"]))
     if seeds == [1]:
         return "one seed each"

@@ -18,7 +18,7 @@ from matplotlib.ticker import NullFormatter
 from floss_sim.errors import RecordError
 
 _Units = Sequence[tuple[float, str]]
-_UNITS: Mapping[str, tuple[str, _Units]] = {  # the unit follows what is drawn
+_UNITS: Mapping[str, tuple[str, _Units]] = {  # column: axis title, units from large to small
     "round": ("round", [(1, "")]),
     "closed_at_s": (
         "simulated time",
@@ -29,22 +29,20 @@ _UNITS: Mapping[str, tuple[str, _Units]] = {  # the unit follows what is drawn
         [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")],
     ),
 }
-# Okabe and Ito's colours, which the colour-blind tell apart, without their yellow. The three
+# Okabe and Ito's palette for colour-blind readers, without its yellow. The lengths of the three
 # cycles have no common divisor: 105 lines look different, and neighbours differ in all three.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 3)))
 _MARKERS = ("o", "s", "^")
 LineStyle = tuple[str, Any, str]  # colour, dashes, marker
-LEGEND_WIDTH = 34  # characters of a line
-_COLUMNS = 3  # of small axes beside each other
-_CROWDED_RATIO = 300.0  # ratio of a logarithmic axis' ends from which powers of ten alone are named
-LOG_SCALE_RATIO = (
-    8.0  # where one configuration goes that many times as far as another, x is logarithmic
-)
+LEGEND_WIDTH = 34  # characters of a line in a legend
+_COLUMNS = 3  # maximum number of small axes in a row
+_CROWDED_RATIO = 300.0  # ratio of a log axis' ends from which only powers of ten get tick labels
+LOG_SCALE_RATIO = 8.0  # ratio of the largest to the smallest end of a curve; above it, log scale
 
 
 def mark_target(axes: Axes, target: float | None) -> None:
-    """Mark an accuracy, 0 to 1, that is to be reached, if there is one."""
+    """Mark a target accuracy, 0 to 1, with a horizontal line; None draws nothing."""
     if target is None:
         return
     axes.axhline(100 * target, color="0.4", linewidth=0.8)
@@ -72,28 +70,28 @@ def draw_line(
 
 
 def line_styles() -> Iterator[LineStyle]:
-    """Yield colours, dashes and markers; the first 105 lines differ."""
+    """Yield combinations of colour, dashes and marker; the first 105 differ."""
     return zip(cycle(COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False)
 
 
 def axis_unit(x: str, largest: float) -> tuple[str, float, str]:
-    """Return what a column's axis is called, and the unit that suits its largest value."""
+    """Return the axis title of a column, and the size and name of a unit for its largest value."""
     name, units = _UNITS[x]
     return name, *next((unit for unit in units if largest >= unit[0]), units[-1])
 
 
 def scale_x(axes: Axes, ends: Sequence[float]) -> str:
-    """Scale the axis of x by where the curves end; return what its label must say of it."""
+    """Set a linear or log x axis by the ends of the curves; return the addition to its label."""
     if max(ends) <= LOG_SCALE_RATIO * min(ends):
         axes.set_xlim(left=0)
-        axes.locator_params("x", integer=max(ends) > 10)  # rounds are whole
+        axes.locator_params("x", integer=max(ends) > 10)  # round numbers are integers
         return ""
     axes.set_xscale("log", subs=[2, 5])
     return write_plainly(axes.xaxis)
 
 
 def write_plainly(axis: Axis) -> str:
-    """Write the ticks of a logarithmic axis as plain numbers; return what its label adds."""
+    """Label the ticks of a log axis with plain numbers; return the addition to the axis label."""
     low, high = axis.get_view_interval()
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("{x:g}" if high < _CROWDED_RATIO * low else NullFormatter())
@@ -101,7 +99,7 @@ def write_plainly(axis: Axis) -> str:
 
 
 def make_panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure and some small axes of it, which share their scales."""
+    """Return a figure and its ``count`` small axes, which share their scales."""
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
     size = (2.5 + 4.0 * columns, 1.0 + 3.0 * rows)  # inches
@@ -114,7 +112,7 @@ def make_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """Name each line once, beside the axes."""
+    """Draw one legend beside the axes, with one entry for each label of a line."""
     lines = {str(line.get_label()): line for axes in panels for line in axes.lines}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
     figure.legend(

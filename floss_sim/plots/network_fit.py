@@ -1,4 +1,4 @@
-"""Fitted networks: speed tests against the classes fitted to them."""
+"""Plot of a fitted network: distributions of the speed tests and of the fitted classes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from floss_sim.plots.figure import COLOURS
 def fit_frame(fit: Fit) -> pd.DataFrame:
     """Return the distribution functions of speed tests and of the classes fitted to them.
 
-    Columns: ``direction`` (down or up), ``kind`` (tests or classes), ``mbit_per_s`` and ``share``,
-    the share of the weight at or below the rate.
+    Columns: ``direction`` (down or up), ``kind`` (tests or classes), ``mbit_per_s``, and ``share``,
+    the fraction of the weight at or below this rate.
     """
     tests = fit.tests
     frames = []
@@ -31,11 +31,11 @@ def fit_frame(fit: Fit) -> pd.DataFrame:
 
 
 def draw_fit(frame: pd.DataFrame, title: str) -> Figure:
-    """Return a figure of the shares of tests and of clients that are at or below each rate.
+    """Return a figure of the distribution functions of rates, for tests and fitted classes.
 
     Args:
-        frame: As :func:`fit_frame` returns it.
-        title: Says what was fitted to what.
+        frame: The distribution functions, as :func:`fit_frame` returns them.
+        title: The title, which names the fit and the speed tests.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -50,7 +50,8 @@ def draw_fit(frame: pd.DataFrame, title: str) -> Figure:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("share at or below the rate (%)")
     panels[0].legend(loc="upper left")
-    figure.suptitle(title, fontsize="medium", parse_math=False)  # file names may hold a dollar
+    # Without parse_math, a dollar sign in a file name would start a formula.
+    figure.suptitle(title, fontsize="medium", parse_math=False)
     return figure
 
 

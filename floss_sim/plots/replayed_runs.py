@@ -1,4 +1,4 @@
-"""Replayed runs: accuracy on several networks, and time to a target against what is swept."""
+"""Plots of re-timed runs: accuracy on several networks, and time to a target over a sweep."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from floss_sim.plots.figure import (
 
 
 def _scale_y(axes: Axes, lowest: float, highest: float) -> str:
-    """Scale the axis of y by its extremes; return what its label must say of it."""
+    """Set a linear or log y axis by the extreme values; return the addition to its label."""
     if highest <= LOG_SCALE_RATIO * lowest:
         axes.set_ylim(bottom=0)
         return ""
@@ -35,21 +35,22 @@ def _scale_y(axes: Axes, lowest: float, highest: float) -> str:
 
 
 def replay_frame(scenarios: Iterable[Scenario]) -> pd.DataFrame:
-    """Return one row for each point of each scenario, in their order.
+    """Return one row for each point of each scenario, in the given order.
 
-    Columns: those of :func:`comparison_frame`, and ``network``.
+    Columns: the columns of :func:`comparison_frame`, and ``network``.
     """
     frames = [comparison_frame([one.configuration]).assign(network=one.title) for one in scenarios]
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 
 def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) -> Figure:
-    """Return a figure of mean accuracy in percent against simulated time, one line a network.
+    """Return a figure of mean accuracy in percent against simulated time, one line per network.
 
     Args:
-        frame: As :func:`replay_frame` returns it, not empty; each label gets its own axes.
-        task: Named in the title.
-        target: An accuracy, 0 to 1, to mark.
+        frame: The points, as :func:`replay_frame` returns them; not empty. Each label has its own
+            axes.
+        task: Name of the task in the title.
+        target: A target accuracy, 0 to 1, to mark; or None.
     """
     groups = frame.groupby("label", sort=False)
     figure, panels = make_panels(len(groups))
@@ -70,7 +71,7 @@ def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) 
 
 
 def crossover_frame(crossovers: Iterable[Crossover]) -> pd.DataFrame:
-    """Return one row for each time that a configuration needs, where it reaches the target.
+    """Return one row for each configuration and value of the sweep where the target is reached.
 
     Columns: ``network``, ``position`` and ``value`` of the sweep, ``label``, ``seconds``.
     """
@@ -85,12 +86,13 @@ def crossover_frame(crossovers: Iterable[Crossover]) -> pd.DataFrame:
 
 
 def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
-    """Return a figure of the time to a target against what is swept, one line a configuration.
+    """Return a figure of the time to a target over the swept values, one line per configuration.
 
     Args:
-        frame: As :func:`crossover_frame` returns it, not empty; each network gets its own axes.
-        title: The figure's.
-        swept: What the values are of.
+        frame: The times, as :func:`crossover_frame` returns them; not empty. Each network has its
+            own axes.
+        title: The title of the figure.
+        swept: The label of the x axis: the name of the swept property.
     """
     groups = frame.groupby("network", sort=False)
     figure, panels = make_panels(len(groups))

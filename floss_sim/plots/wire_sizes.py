@@ -1,4 +1,4 @@
-"""Wire sizes: bits per kept entry of message formats against density."""
+"""Plot of wire sizes: bits per kept entry of message formats against density."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from floss_sim.plots.figure import draw_line, line_styles
 from floss_sim.vectors.density import format_density
 from floss_sim.wire.size_table import Sizes
 
-_WIDE_BITS = 128  # of an entry: a 64-bit position and a value take 96
+_WIDE_BITS = 128  # bits per entry that the y axis always shows: 64-bit position and value take 96
 
 
 def formats_frame(sizes: Iterable[Sizes], values: Sequence[str]) -> pd.DataFrame:
-    """Return the bits per kept entry of each format at each density, and of their floors.
+    """Return the bits per kept entry of each format and each floor, at each density.
 
-    Columns: ``format``, ``density``, ``bits`` and ``floor``, whether it is one: that of positions,
-    and a value code's bits.
+    A floor is the information bound of the positions plus the bits of a value code. Columns:
+    ``format``, ``density``, ``bits``, and ``floor``, true for the rows of a floor.
 
     Args:
-        sizes: One for each density.
-        values: Value codes of the messages.
+        sizes: The measured sizes, one for each density.
+        values: Names of the value codes of the messages.
     """
     rows = []
     for one in sizes:
@@ -35,20 +35,20 @@ def formats_frame(sizes: Iterable[Sizes], values: Sequence[str]) -> pd.DataFrame
 
 
 def draw_formats(frame: pd.DataFrame, title: str) -> Figure:
-    """Return a figure of bits per kept entry against density, one line a format.
+    """Return a figure of bits per kept entry against density, one line per format.
 
     Args:
-        frame: As :func:`formats_frame` returns it.
-        title: Says what was encoded.
+        frame: The bits, as :func:`formats_frame` returns them.
+        title: The title, which describes the encoded values.
     """
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     looks = line_styles()
     for name, points in frame.groupby("format", sort=False):
         line = points.sort_values("density")
-        if line["floor"].all():  # wide and pale, below the messages that reach it
+        if line["floor"].all():  # wide and pale, so that lines drawn on top of it stay visible
             (pale,) = axes.plot(line["density"], line["bits"], color="0.8", label=str(name))
-            pale.set(linewidth=8, marker="o", markersize=8)  # one density has no line
+            pale.set(linewidth=8, marker="o", markersize=8)  # for a single density, only a marker
         else:
             draw_line(axes, line["density"], line["bits"], str(name), next(looks))
     densities = sorted(frame["density"].unique())

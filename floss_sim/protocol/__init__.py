@@ -1,6 +1,6 @@
-"""The protocol between simulated time and learning: messages, the learner, sampling, weights.
+"""Protocol between the simulator and the learners: messages, sampling, aggregation weights.
 
-Everything that passes is a frozen value that can be printed, saved and made by hand in a test.
+Messages are immutable values: a test can create, print and save them without a simulator.
 """
 
 from floss_sim.protocol.learner import Learner, LearnerIdentity, Metrics, Snapshot

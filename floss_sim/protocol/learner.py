@@ -1,4 +1,4 @@
-"""The learner: the one seam between simulated time and learning."""
+"""Learner interface: the only connection between the simulator and training."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from floss_sim.protocol.messages import (
 
 @dataclass(frozen=True)
 class LearnerIdentity:
-    """What of a learner belongs to a trajectory: other ones differ in the last bits of a result.
+    """Properties of a learner that are part of a run's trajectory.
+
+    Learners with different identities give results that differ in the last bits.
 
     Attributes:
-        kind: The kind of the learner, such as ``"torch-bank-64"``.
-        device: The kind of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        threads: Threads of one training process.
+        kind: Kind of the learner, such as ``"torch-bank-64"``.
+        device: Kind of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        threads: Number of threads of one training process.
     """
 
     kind: str
@@ -31,7 +33,7 @@ class LearnerIdentity:
     threads: int = 1
 
     def settings(self) -> dict[str, Any]:
-        """Return the identity as the keys of a trajectory."""
+        """Return the identity as entries of a trajectory: plain values by key."""
         return {"learner": self.kind, "device": self.device, "threads": self.threads}
 
     def describe(self) -> str:
@@ -43,8 +45,8 @@ class LearnerIdentity:
 class Metrics:
     """Accuracy (0 to 1) and mean cross-entropy on the validation split.
 
-    ``dense_*`` measures the server's dense P: a diagnostic, since no client ever holds it. It
-    takes as long again, and is None where nobody asked for it.
+    ``dense_*`` is a diagnostic: it measures the server's dense P, which no client ever holds. It
+    takes a second evaluation and is None unless requested.
     """
 
     accuracy: float
@@ -55,13 +57,13 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that is needed to go on after a version.
+    """Complete state after a version, from which a run can continue.
 
     Attributes:
-        version: The version.
-        tensors: The learner's state.
-        clients: What each client keeps, by client number.
-        in_flight: Dispatches whose updates were neither aggregated nor lost yet.
+        version: Version of the global adapter.
+        tensors: State of the learner, by name.
+        clients: State that each client keeps, by client number.
+        in_flight: Dispatches whose updates are neither aggregated nor lost yet.
     """
 
     version: int
@@ -71,40 +73,46 @@ class Snapshot:
 
 
 class Learner(Protocol):
-    """The one seam between time and learning.
+    """Interface of all learners.
 
-    The simulator calls the first five at simulated instants; the run folder calls the last four
-    between rounds. ``train`` is a pure function of its arguments and of named random streams, so
-    that a learner may compute all that is under way when the first dispatch is asked for.
+    The simulator calls ``dispatch``, ``train``, ``forget`` and ``aggregate`` at simulated instants.
+    The run's loop calls the other methods between rounds. ``train`` is a pure function of its
+    arguments and of named random streams; a learner may therefore train all open dispatches in one
+    batch when the first result is needed.
     """
 
     @property
     def identity(self) -> LearnerIdentity:
-        """What of it belongs to the trajectory."""
+        """Properties of this learner that are part of the trajectory."""
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
-        """Return the newest version, encoded for this client, now."""
+        """Return a download: the newest version, encoded for this client.
+
+        Args:
+            client: Number of the client, from 0.
+            sequence: Number of the dispatch in the run, from 0.
+        """
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
-        """Return the client's update after local training from what it decoded."""
+        """Return the client's upload: its update after local training from the decoded download."""
 
     def forget(self, dispatch: Dispatch) -> None:
-        """Hear that a dispatch is over: its update was aggregated, or is lost."""
+        """Drop what is cached for a dispatch: its update was aggregated or is lost."""
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Take a server step with what really arrived; return the new version's number."""
+        """Take a server step with the uploads that arrived; return the new version's number."""
 
     def evaluate(self, version: int) -> Metrics | None:
-        """Return validation metrics of the newest version; None where nothing is learned."""
+        """Return validation metrics of the newest version; None for learners without training."""
 
     def model(self) -> bytes:
-        """Return the newest model as a client would receive it; empty where nothing is learned."""
+        """Return the newest model as an encoded download; empty for learners without training."""
 
     def snapshot(self) -> Snapshot:
-        """Return the state after the newest version."""
+        """Return the complete state after the newest version."""
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot."""
+        """Continue from a snapshot."""
 
     def device_peak_bytes(self) -> int | None:
-        """Return the most memory of a device of its own so far; None where it has the host's."""
+        """Return the peak memory of the training device in bytes; None if it uses host memory."""

@@ -1,7 +1,7 @@
 """Messages between server and clients: dispatches, uploads, arrivals.
 
-They are named tuples, which are made three times as fast as frozen dataclasses: every client of
-every round makes some.
+Messages are named tuples because these are created three times as fast as frozen dataclasses, and
+every client of every round creates some.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ NO_STATE: ClientState = MappingProxyType({})
 
 
 class Dispatch(NamedTuple):
-    """What the server sends to a client: the newest version, encoded.
+    """A download: the newest version, encoded for one client.
 
-    ``sequence`` numbers the dispatches of a run. ``held`` is the version of the mask that the
-    client is known to hold, or 0. ``blob`` is empty where only sizes are simulated.
+    ``sequence`` is the number of the dispatch in the run, from 0. ``held`` is the version of the
+    mask that the client is known to hold, or 0. ``blob`` is empty if only sizes are simulated.
     """
 
     sequence: int
@@ -37,9 +37,9 @@ class Dispatch(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """What a client sends back: its encoded update, and the state that it keeps.
+    """An upload: a client's encoded update, and the state that the client keeps.
 
-    It keeps ``lost_state`` instead where the update never reaches the server.
+    The client keeps ``client_state`` if the update reaches the server, else ``lost_state``.
     """
 
     sequence: int
@@ -56,7 +56,7 @@ class Upload(NamedTuple):
 
 
 def _short_repr(message: NamedTuple) -> str:
-    """Return a message's text; what is large in it is not shown."""
+    """Return a short text of a message: its integer fields, without payload and state."""
     shown = ", ".join(
         f"{name}={value}" for name, value in message._asdict().items() if isinstance(value, int)
     )
@@ -64,7 +64,7 @@ def _short_repr(message: NamedTuple) -> str:
 
 
 class Arrival(NamedTuple):
-    """An upload that the server really aggregates, with its weight and staleness in versions."""
+    """An upload that the server aggregates, with its weight and its staleness in versions."""
 
     dispatch: Dispatch
     upload: Upload

@@ -1,4 +1,4 @@
-"""Client sampling: the cohort of a round, and the order in which a server asks clients."""
+"""Client sampling: the cohort of a round, and the order in which the server asks clients."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Cohort:
     clients: tuple[int, ...]
 
 
-@lru_cache(maxsize=4096)  # runs of one seed share cohorts; large ones are not kept by the GB
+@lru_cache(maxsize=4096)  # runs of one seed share cohorts; the limit bounds memory for large ones
 def draw_cohort(seed: int, round_: int, fleet: int, size: int) -> Cohort:
     """Return the cohort of a round: ``size`` clients of ``fleet``, uniform without replacement.
 
     Raises:
-        ConfigError: The fleet is smaller than the cohort, or the cohort is empty.
+        ConfigError: ``size`` is outside 1 .. ``fleet``.
     """
     if not 1 <= size <= fleet:
         raise ConfigError(f"cohort of {size} clients; valid: 1 to the fleet's {fleet}")
@@ -32,17 +32,18 @@ def draw_cohort(seed: int, round_: int, fleet: int, size: int) -> Cohort:
 
 
 def order_of_clients(seed: int, round_: int, attempt: int, fleet: int, size: int) -> Iterator[int]:
-    """Yield clients in the order in which a server asks them: all of the fleet, each once.
+    """Yield every client of the fleet once, in the order in which the server asks them.
 
-    The cohort of the round comes first, then the others at random (Fisher and Yates), drawn only
-    as far as anyone asks.
+    In the first attempt the cohort of the round comes first, then the other clients in random
+    order. A later attempt is in random order from the start. The random order is a Fisher-Yates
+    shuffle, drawn lazily.
 
     Args:
-        seed: The run's.
-        round_: The number of the round.
-        attempt: How often the server has begun anew in this round.
-        fleet: How many clients there are.
-        size: Of a cohort.
+        seed: Seed of the run.
+        round_: Number of the round, from 1.
+        attempt: Number of the attempt to find clients in this round, from 0.
+        fleet: Number of clients.
+        size: Number of clients in a cohort.
     """
     if attempt:
         asked: set[int] = set()

@@ -1,4 +1,4 @@
-"""Weights of aggregated updates, by examples and by staleness."""
+"""Aggregation weights of updates, by local examples and by staleness."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from floss_sim.protocol.messages import Upload
 
 
 def weights(uploads: Sequence[Upload], law: str) -> list[float]:
-    """Return the weight of each upload of a round, adding up to 1.
+    """Return the weight of each upload; the weights sum to 1.
 
     Args:
-        uploads: What is aggregated.
-        law: ``"uniform"`` (as FLoSS), or ``"examples"`` (McMahan et al. 2017): by local examples.
+        uploads: Uploads of a round that are aggregated.
+        law: ``"uniform"``: equal weights, as in FLoSS; ``"examples"``: proportional to the local
+            examples (McMahan et al. 2017).
     """
     shares = [1 if law == "uniform" else upload.examples for upload in uploads]
     total = sum(shares)
@@ -20,8 +21,11 @@ def weights(uploads: Sequence[Upload], law: str) -> list[float]:
 
 
 def staleness_weight(staleness: int) -> float:
-    """Return the factor of an update that started so many versions ago.
+    """Return the weight factor of a stale update: ``1 / sqrt(1 + staleness)``.
 
-    ``1 / sqrt(1 + staleness)``, the polynomial law of FedBuff (Nguyen et al. 2022, section 5).
+    This is the polynomial law of FedBuff (Nguyen et al. 2022, section 5).
+
+    Args:
+        staleness: Number of versions between the update's download and its aggregation.
     """
     return float((1 + staleness) ** -0.5)

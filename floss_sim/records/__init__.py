@@ -1,4 +1,4 @@
-"""Run records: the documented tables, the run folder, checkpoints and host notes."""
+"""Run records: table schemas, the run folder, checkpoints, host times."""
 
 from floss_sim.records.folder import RunFolder
 from floss_sim.records.schema import ROUNDS, TRANSFERS, RunRecord

@@ -1,4 +1,4 @@
-"""Checkpoints: a learner's snapshot as one flat mapping of tensors, and back."""
+"""Checkpoints: conversion of a snapshot to one flat mapping of tensors, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from floss_sim.protocol import Dispatch, Snapshot
 
 
 def pack(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
-    """Return one flat mapping of a snapshot's tensors and its clients' states."""
+    """Return a snapshot as one flat mapping: learner, client states, dispatches in flight."""
     clients = {
         f"client/{client}/{name}": tensor
         for client, state in snapshot.clients.items()

@@ -1,20 +1,20 @@
-"""The run folder: a run record on disk, committed atomically.
+"""Run folder: a run record on disk, with atomic commits.
 
-A run folder holds::
+A run folder contains::
 
-    run.json                  what is being run: settings, fingerprints, provenance (never changes)
-    manifest.json             what is committed: rounds, timing, and the names of the files below
-    rounds-*.parquet          one row a round          (schema.ROUNDS)
-    transfers-*.parquet       one row a transfer       (schema.TRANSFERS)
-    model-*.floss             P * M at each evaluated round, as the wire message of a download
+    run.json                  description: settings, fingerprints, provenance (never changes)
+    manifest.json             committed state: rounds, timing, names of the files below
+    rounds-*.parquet          one row per round        (schema.ROUNDS)
+    transfers-*.parquet       one row per transfer     (schema.TRANSFERS)
+    model-*.floss             P * M at each evaluated round, encoded as a download
     checkpoint-*.safetensors  the learner's state after the last committed round
-    test.json                 test metrics by round, once they have been asked for
-    diverged.json             why the run cannot go on, if its numbers ceased to be finite
+    test.json                 test metrics by round, for the rounds that were tested
+    diverged.json             reason why training diverged (an update was not finite), if it did
     host.jsonl                host seconds and memory: not part of the data, never compared
 
-Every commit writes new files and then replaces the manifest in one rename; files that no manifest
-names are ignored and swept up by the next writer. A process that is killed at any moment leaves
-the last committed state. One writer at a time holds ``run.lock``.
+Every commit writes new files and then replaces the manifest in one rename. Files that the manifest
+does not list are ignored and deleted by the next writer. If the process is killed at any moment,
+the last committed state remains. A writer holds ``run.lock``; there is one writer at a time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from floss_sim.records.schema import RECORD_VERSION, SCHEMAS, RunRecord
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a run folder's manifest says has been committed."""
+    """Committed state of a run folder: rounds, fingerprint of the timing, file names."""
 
     rounds: int = 0
     timing: str = ""
@@ -52,13 +52,22 @@ class Manifest:
     checkpoint_version: int = 0
 
     def files(self) -> set[str]:
-        """Return the names of all files that are part of the record."""
+        """Return the names of all committed files."""
         parts = {name for names in self.parts.values() for name in names}
         return parts | set(self.models.values()) | {self.checkpoint}
 
 
 class RunFolder:
-    """One run's folder on disk; create it with :meth:`open`, write it under :meth:`lock`."""
+    """Folder of one run on disk. Create it with :meth:`open`; write only under :meth:`lock`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from floss_sim import RunConfig, RunFolder, dense, load_profile, load_task, train
+        >>> config = RunConfig.of(load_task("digits"), dense(), rank=1)
+        >>> saved = train(config, load_profile("lte"), rounds=1, out="runs/one")
+        >>> RunFolder.read(Path("runs/one")).record().rounds.num_rows
+        1
+    """
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
@@ -66,14 +75,15 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, description: Mapping[str, Any]) -> RunFolder:
-        """Create the folder of a run, or open it where the same trajectory was begun before.
+        """Create the folder of a run, or open the existing folder of the same trajectory.
 
         Args:
-            path: The folder; its parents are created.
-            description: ``trajectory`` (ingredients of the fingerprint) and ``provenance``.
+            path: Path of the folder; its parents are created.
+            description: Content of ``run.json``: ``trajectory`` (ingredients of the fingerprint)
+                and provenance, such as the package version.
 
         Raises:
-            RecordError: The folder cannot be written, or holds another run.
+            RecordError: The folder cannot be written, or contains another run or other files.
         """
         folder = cls(path, description)
         try:
@@ -82,25 +92,26 @@ class RunFolder:
             raise RecordError(f"cannot create {path}: {error.strerror}") from None
         if not (path / "run.json").exists():
             strangers = [p for p in path.iterdir() if not p.name.startswith((".", "run.lock"))]
-            if strangers and not (path / "run.json").exists():  # nobody began it meanwhile
-                raise RecordError(f"{path} is not empty and holds no run; choose another folder")
+            # checked again, because another process may have created the run meanwhile
+            if strangers and not (path / "run.json").exists():
+                raise RecordError(f"{path} is not empty and contains no run; choose another folder")
             write_atomically(path / "run.json", json.dumps(description, indent=2) + "\n")
             return folder
         found = cls.read(path)
         differing = _differences(found.description["trajectory"], description["trajectory"])
         if differing:
             raise RecordError(
-                f"{path} holds another run (different: {', '.join(differing)}); "
+                f"{path} contains another run (different: {', '.join(differing)}); "
                 "choose another folder"
             )
         return found
 
     @classmethod
     def read(cls, path: Path) -> RunFolder:
-        """Return the run folder at a path, for reading.
+        """Return the existing run folder at a path, for reading.
 
         Raises:
-            RecordError: No run there, or one of another record version.
+            RecordError: The path is not a run folder, or its record version is not supported.
         """
         if path.exists() and not (path / "run.json").exists():
             raise RecordError(
@@ -108,21 +119,21 @@ class RunFolder:
             )
         description = _read_json(path / "run.json")
         if description.get("record_version") != RECORD_VERSION:
-            raise RecordError(f"{path} holds no run of record version {RECORD_VERSION}")
+            raise RecordError(f"{path} is not a run of record version {RECORD_VERSION}")
         if not isinstance(description.get("trajectory"), dict):
             raise RecordError(f"{path / 'run.json'} does not say what was run; remove the folder")
         return cls(path, description)
 
     @contextmanager
     def lock(self, wait_s: float = 0) -> Iterator[None]:
-        """Hold the folder's writer lock.
+        """Hold the folder's writer lock for the block; first delete uncommitted files.
 
         Args:
-            wait_s: How long to wait for another writer; negative means for ever.
+            wait_s: Seconds to wait for another writer; negative: without limit.
 
         Raises:
-            RecordLockedError: Another process holds it.
-            RecordError: The lock cannot be created.
+            RecordLockedError: Another process still holds the lock after ``wait_s`` seconds.
+            RecordError: The manifest cannot be read.
         """
         lock = FileLock(self.path / "run.lock", timeout=wait_s)
         try:
@@ -133,7 +144,7 @@ class RunFolder:
             raise RecordLockedError(f"{self.path} is being written by another process") from None
 
     def manifest(self) -> Manifest:
-        """Return what has been committed; nothing for a run that has just begun."""
+        """Return the committed state; an empty manifest before the first commit."""
         path = self.path / "manifest.json"
         if not path.exists():
             return Manifest()
@@ -149,7 +160,7 @@ class RunFolder:
                 checkpoint_version=int(fields["checkpoint_version"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise RecordError(f"{path} is not a manifest; remove the run folder") from None
+            raise RecordError(f"{path} is not a valid manifest; remove the run folder") from None
 
     def record(self) -> RunRecord:
         """Return the committed tables.
@@ -183,14 +194,16 @@ class RunFolder:
             raise RecordError(f"cannot read {path}: {error}") from None
 
     def model(self, round_: int) -> bytes:
-        """Return the download message of P * M after an evaluated round.
+        """Return P * M after an evaluated round, encoded as a download.
 
         Raises:
-            RecordError: The round was not evaluated, or the file is missing.
+            RecordError: The round was not evaluated, or its file cannot be read.
         """
         name = self.manifest().models.get(round_)
         if name is None:
-            raise RecordError(f"{self.path} holds no model of round {round_}")
+            raise RecordError(
+                f"{self.path} has no model of round {round_}; only evaluated rounds have one"
+            )
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
@@ -206,13 +219,22 @@ class RunFolder:
         snapshot: Snapshot,
         models: Mapping[int, bytes],
     ) -> None:
-        """Append rounds to the record in one rename.
+        """Append rounds to the record, atomically.
 
-        Rows whose timing fingerprint differs from the committed one replace the tables: the
-        caller then passes every row since round 1 (the same trajectory on another network).
+        If ``timing`` differs from the committed fingerprint (the same trajectory on another
+        network), the rows replace the committed tables; the caller then passes all rows since
+        round 1.
+
+        Args:
+            rounds: Rows of the rounds table, at least one.
+            transfers: Rows of the transfers table.
+            timing: Fingerprint of network, policy and the simulator's timing rules.
+            network: Name of the network profile.
+            snapshot: State of the learner after the last of these rounds.
+            models: Encoded P * M of the evaluated rounds, by round.
 
         Raises:
-            RecordError: A file cannot be written; the last committed state stands.
+            RecordError: A file cannot be written; the last committed state remains valid.
         """
         before = self.manifest()
         last = rounds[-1]["round"]
@@ -254,7 +276,7 @@ class RunFolder:
         return name
 
     def _sweep(self) -> None:
-        """Remove what an interrupted commit left behind."""
+        """Delete the files of an interrupted commit."""
         named = self.manifest().files()
         for pattern in (
             "*.parquet",
@@ -269,15 +291,15 @@ class RunFolder:
                     path.unlink(missing_ok=True)
 
     def note_divergence(self, reason: str) -> None:
-        """Keep why the run cannot go on: the same trajectory diverges every time.
+        """Store the reason why training diverged; the same trajectory would diverge again.
 
         Raises:
-            RecordError: It cannot be written.
+            RecordError: The file cannot be written.
         """
         write_atomically(self.path / "diverged.json", json.dumps({"reason": reason}) + "\n")
 
     def divergence(self) -> str | None:
-        """Return why the run cannot go on, or None."""
+        """Return the stored reason why training diverged, or None."""
         path = self.path / "diverged.json"
         return str(_read_json(path).get("reason")) if path.exists() else None
 
@@ -290,7 +312,10 @@ class RunFolder:
     def ensure_test_metrics(
         self, round_: int, measure: Callable[[], dict[str, float]]
     ) -> dict[str, float]:
-        """Return the test metrics of a round's model, measured once; the caller holds the lock."""
+        """Return the test metrics of a round's model, measured and stored if not yet known.
+
+        The caller must hold the lock.
+        """
         metrics = self.test_metrics(round_)
         if metrics is None:
             metrics = measure()
@@ -298,7 +323,7 @@ class RunFolder:
         return metrics
 
     def cache_test_metrics(self, round_: int, metrics: Mapping[str, float]) -> None:
-        """Keep the test metrics of a round's model."""
+        """Store the test metrics of a round's model."""
         path = self.path / "test.json"
         known = _read_json(path) if path.exists() else {}
         write_atomically(path, json.dumps({**known, str(round_): dict(metrics)}, indent=1) + "\n")
@@ -317,11 +342,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _nested_hint(path: Path) -> str:
-    """Return a hint where run folders lie one or two levels below a path."""
+    """Return a hint that names the run folders one or two levels below a path, or no text."""
     for pattern in ("*/run.json", "*/*/run.json"):
         if found := sorted(file.parent for file in path.glob(pattern)):
             others = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            return f"; {found[0]} is one{others}"
+            return f"; {found[0]} is a run folder{others}"
     return ""
 
 

@@ -1,6 +1,6 @@
-"""Host seconds and memory of a run, noted beside its record: for people and for estimates.
+"""Host seconds and memory of a run, in a file of its run folder; used for estimates.
 
-The notes are no part of the data: nothing compares them, and lines that cannot be read are skipped.
+These values are not part of the record: they are never compared, and unreadable lines are skipped.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ FILE_NAME = "host.jsonl"
 def note_host(
     folder: Path, after: int, round_: int, seconds: float, device_peak_bytes: int | None = None
 ) -> None:
-    """Append what a run has taken since its folder was opened.
+    """Append the host seconds and peak memory of a run since its folder was opened.
 
     Args:
-        folder: The run folder.
-        after: Rounds that were committed when it was opened.
-        round_: The last round now.
-        seconds: Host seconds in between.
-        device_peak_bytes: The most memory of the device that trains, if it is not the host.
+        folder: Run folder.
+        after: Last round that was committed when the folder was opened.
+        round_: Last round committed now.
+        seconds: Host seconds spent on the rounds after ``after``, up to ``round_``.
+        device_peak_bytes: Peak memory of the training device in bytes; None if it uses host
+            memory.
     """
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     note = {"after": after, "round": round_, "host_s": seconds, "peak_memory_kb": peak_kb}
@@ -34,7 +35,7 @@ def note_host(
 
 
 def total_host_s(folder: Path) -> tuple[int, float]:
-    """Return the number of rounds whose host seconds were noted, and the sum of these seconds."""
+    """Return the number of rounds with recorded host seconds, and the sum of these seconds."""
     path, last = folder / FILE_NAME, dict[int, tuple[int, float]]()
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -47,6 +48,6 @@ def total_host_s(folder: Path) -> tuple[int, float]:
 
 
 def host_s_per_round(folder: Path) -> float | None:
-    """Return the mean host seconds of a round; None where nothing usable was noted."""
+    """Return the mean host seconds per round; None if no host seconds were recorded."""
     rounds, seconds = total_host_s(folder)
     return seconds / rounds if rounds else None

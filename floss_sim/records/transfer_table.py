@@ -1,4 +1,4 @@
-"""The table of a run's transfers, grown round by round as columns."""
+"""Table of a run's transfers, built in memory round by round."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from floss_sim.records.schema import TRANSFERS
 
-_ROWS = 10_000  # rows are gathered, then kept as columns: in a tenth of the memory
+_ROWS = 10_000  # rows buffered before conversion to columns, which need a tenth of the memory
 
 
 class TransferTable:
-    """Takes rows, gives back one table (schema ``records.TRANSFERS``)."""
+    """Collects rows and returns them as one table (schema ``records.TRANSFERS``)."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
@@ -24,14 +24,14 @@ class TransferTable:
         return self._count
 
     def extend(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Append rows, their values in the order of the schema."""
+        """Append rows; the values of a row are in the order of the schema."""
         self._count += len(rows)
         self._rows.extend(rows)
         if len(self._rows) >= _ROWS:
             self._fold()
 
     def table(self) -> pa.Table:
-        """Return all rows."""
+        """Return the table of all rows."""
         self._fold()
         return pa.concat_tables(self._parts)
 

@@ -1,12 +1,13 @@
-"""Runs: what one run is, the lockstep loop, and what follows from a run without training.
+"""Runs: the configuration of a run, the lockstep loop, and learners that do not train.
 
 =================  =======================================  =============================
-learner            payload sizes                            learning
+learner            payload sizes                            validation metrics
 =================  =======================================  =============================
 SizeOnlyLearner    predicted from the method's densities    none
-ReplayLearner      as recorded                              recorded metrics
-ResumingLearner    as recorded, then those of a live one    recorded, then really learned
+ReplayLearner      recorded                                 recorded
+ResumingLearner    recorded, then from a live learner       recorded, then measured
 =================  =======================================  =============================
 
-None of these learners needs a framework; those that train are in :mod:`floss_sim.training`.
+None of these learners needs a training framework; those that train are in
+:mod:`floss_sim.training`.
 """

@@ -1,7 +1,8 @@
-"""Predicted sizes, corrected by what a run's first rounds really took.
+"""Calibration of predicted message sizes with the real sizes of a run's first rounds.
 
-Real masks are far from uniform and real values far from normal. Both change slowly, so that the
-ratio of real to predicted bytes in the first rounds, by direction, is a good guess for the others.
+Predictions assume uniform masks and normal values; real masks and values differ from both, but
+change slowly. The ratio of real to predicted bytes in the first rounds, per direction, is
+therefore a good estimate for the later rounds.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from floss_sim.records import RunRecord
 
 @dataclass(frozen=True)
 class Calibration:
-    """Real bytes of a message over the predicted ones, by direction.
+    """Ratio of real to predicted bytes of a message, per direction.
 
     Attributes:
-        down: Of downloads.
-        up: Of uploads.
+        down: Ratio for downloads.
+        up: Ratio for uploads.
     """
 
     down: float = 1.0
     up: float = 1.0
 
     def nbytes(self, direction: str, predicted: int) -> int:
-        """Return the expected bytes of a message."""
+        """Return the expected bytes of a message: predicted bytes times the direction's ratio."""
         return max(1, round(predicted * (self.down if direction == "down" else self.up)))
 
     def error(self, real: Calibration) -> Calibration:
-        """Return the relative error of what was expected, where ``real`` is what came."""
+        """Return the relative errors of the calibrated sizes; ``real`` has the real ratios."""
         return Calibration(self.down / real.down - 1, self.up / real.up - 1)
 
 
@@ -38,20 +39,21 @@ UNCALIBRATED = Calibration()
 
 
 def calibration_rounds(first: int) -> range:
-    """Return which of a run's first rounds foretell the others: the second half of them.
+    """Return the rounds used for calibration: the second half of the first ``first`` rounds.
 
-    The very first are unlike all others, because B is zero and A has no gradient.
+    The very first rounds are atypical: LoRA's B is zero, so that A has no gradient.
     """
     return range(first // 2 + 1, first + 1)
 
 
 def calibrate(record: RunRecord, predicted: RunRecord, rounds: range) -> Calibration:
-    """Return the calibration that some rounds of a run give.
+    """Return the ratios of real to predicted bytes in some rounds of a run.
 
     Args:
-        record: The run.
-        predicted: The same rounds, or more, in predicted sizes (``run.size_only``).
-        rounds: Which rounds to look at, by number.
+        record: Record of the run.
+        predicted: Record of at least the same rounds with predicted sizes
+            (:func:`floss_sim.runs.lockstep.size_only`).
+        rounds: Numbers of the rounds to compare.
     """
     down, up = (
         _mean_bytes(record, way, rounds) / _mean_bytes(predicted, way, rounds)

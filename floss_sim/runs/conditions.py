@@ -1,4 +1,4 @@
-"""Conditions of a run: which network and policy shape training, and the timing fingerprint."""
+"""Effect of network and policy on a run: feasibility, conditions, timing fingerprint."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.simulator import RoundPolicy
 from floss_sim.units import format_duration
 
-_TIMING_SCHEMA = 2  # counted up when the simulator's times change
+_TIMING_SCHEMA = 2  # raised whenever a change of code changes simulated times
 
 
 def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPolicy) -> None:
-    """Check before anything is trained that rounds can close as their policy wants.
+    """Check before training that the policy can close a round.
 
     Raises:
-        ConfigError: The policy asks for more reports than the cohort has clients, or no client
-            could meet its deadline by predicted sizes, alone on its links.
+        ConfigError: The policy requires more reports than the cohort has clients; or, with
+            predicted sizes and no other traffic, no client can meet the deadline.
         ProfileError: The profile's table has fewer clients than the fleet.
     """
     policy.checked(config.server.cohort)
@@ -45,22 +45,23 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
     fastest_s = min(alone_s(client) for client in range(config.fleet.clients))
     if fastest_s > policy.deadline_s:
         raise ConfigError(
-            f"policy deadline: no client can meet {format_duration(policy.deadline_s)}; by "
-            f"predicted sizes the fastest takes {format_duration(fastest_s)} on {profile.name}"
+            f"policy deadline: no client can meet {format_duration(policy.deadline_s)}; "
+            "by predicted sizes the fastest client takes "
+            f"{format_duration(fastest_s)} on {profile.name}"
         )
 
 
 def timing_of(profile: NetworkProfile, policy_settings: Mapping[str, Any]) -> str:
-    """Return the fingerprint of what times a trajectory: network, policy, and this code's laws."""
+    """Return the timing fingerprint: network, policy and the version of the timing rules."""
     laws = {"timing_schema": _TIMING_SCHEMA}
     return fingerprint({**profile.settings(), **policy_settings, **laws})
 
 
 def conditions(profile: NetworkProfile, policy: RoundPolicy) -> dict[str, Any]:
-    """Return what a trajectory must hold where time or chance of the network shape training.
+    """Return the network and policy settings that are part of a run's trajectory.
 
-    Empty where rounds wait for all clients and none is ever lost: the network then changes
-    seconds alone.
+    Empty if rounds wait for all clients and no client is ever lost: the network then affects only
+    the simulated seconds, not training.
     """
     if not (policy.shapes_training or profile.shapes_training):
         return {}

@@ -1,4 +1,4 @@
-"""What one run is: a task, a method and their settings, resolved from the task's defaults."""
+"""Configuration of a run: task, method and settings, with the task's defaults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout, build_layout
 
 CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory
 SectionT = TypeVar("SectionT", ClientSection, ServerSection, PartitionSection)
-# Of what is learned, and of how many bytes it takes.
+# Packages whose version can change training results or payload sizes.
 _VERSIONED_PACKAGES = ("numpy", "torch", "transformers", "peft", "constriction", "pcodec")
 
 
@@ -32,13 +32,21 @@ class RunConfig:
     """Everything that fixes a training trajectory except the number of rounds.
 
     Args:
-        task: The loaded task.
-        method: What travels.
-        rank: The LoRA rank.
-        seed: Names every random stream of the run.
-        fleet: Clients and how the data are dealt to them.
-        client: Local SGD.
+        task: Loaded task.
+        method: Method: layout, selectors and value codes of downloads and uploads.
+        rank: LoRA rank.
+        seed: Seed of all random streams of the run; 0 or more.
+        fleet: Number of clients and partition of the data.
+        client: Settings of local SGD.
         server: Server optimiser and cohort size.
+
+    Example:
+        >>> from floss_sim import RunConfig, floss, load_task
+        >>> config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=4)
+        >>> config.describe()
+        'rank 4, down 1/4, up 1/16'
+        >>> config.with_(server={"cohort": 10}).server.cohort
+        10
     """
 
     task: Task
@@ -51,7 +59,7 @@ class RunConfig:
 
     @classmethod
     def of(cls, task: Task, method: Method, *, rank: int = 16, seed: int = 0) -> RunConfig:
-        """Return a run of a task with the task's defaults.
+        """Return the run of a task and a method with the task's defaults.
 
         Raises:
             LayoutError: The rank does not fit the backbone.
@@ -66,10 +74,15 @@ class RunConfig:
         client: Mapping[str, Any] | None = None,
         server: Mapping[str, Any] | None = None,
     ) -> RunConfig:
-        """Return the run with some settings changed, validated as in a task file.
+        """Return the run with some settings changed.
+
+        Args:
+            fleet: New values of the partition section, by key.
+            client: New values of the client section, by key.
+            server: New values of the server section, by key.
 
         Raises:
-            ConfigError: A value that no task file could hold.
+            ConfigError: A key or value is invalid, by the same rules as in a task file.
         """
         return replace(
             self,
@@ -79,7 +92,13 @@ class RunConfig:
         ).checked()
 
     def checked(self) -> RunConfig:
-        """Return the run itself if its parts fit together, else raise as :meth:`of` does."""
+        """Return this run after checking that its settings are consistent.
+
+        Raises:
+            LayoutError: A target is unknown, or a tier's download has more ranks than the run.
+            ConfigError: The cohort is larger than the fleet, the seed is negative, or a tier of
+                the method has no client.
+        """
         if self.seed < 0:
             raise ConfigError(f"seed {self.seed} must not be negative")
         if self.server.cohort > self.fleet.clients:
@@ -87,19 +106,22 @@ class RunConfig:
                 f"cohort of {self.server.cohort} clients; "
                 f"valid: 1 to the fleet's {self.fleet.clients}"
             )
-        self._roles()  # unknown targets are refused also where there are no adapters
+        self._roles()  # unknown targets are an error even for layouts without adapters
         clients = self.fleet.clients
         for number, tier in enumerate(self.method.tiers):
             self.check_ranks(tier)
             if not self._serves(number):
                 raise ConfigError(
-                    f"tier {number + 1} of method {self.method.name!r} has no client among "
-                    f"{clients}; give it a larger share, or the fleet more clients"
+                    f"tier {number + 1} of method {self.method.name!r} has no client in a "
+                    f"fleet of {clients}; give the tier a larger share or the fleet more clients"
                 )
         return self
 
     def _serves(self, tier: int) -> bool:
-        """Return whether a tier has a client; tiers ascend with the clients' numbers."""
+        """Return whether a tier has a client.
+
+        Tiers ascend with the clients' numbers, so that a binary search finds the tier.
+        """
         clients = self.fleet.clients
 
         def tier_of(client: int) -> int:
@@ -110,10 +132,10 @@ class RunConfig:
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of the trained entries.
+        """Layout of the trained entries.
 
         Raises:
-            TaskError: The backbone is of a family that cannot do the task.
+            TaskError: The backbone's family does not support the task's kind.
             LayoutError: The method, the targets or the rank do not fit the backbone.
         """
         task = self.task
@@ -128,7 +150,7 @@ class RunConfig:
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
-        """Each client's training examples, by number."""
+        """Indices of each client's training examples, by client number."""
         return _clients(self.task.content, self.fleet, self.seed)
 
     def check_ranks(self, tier: Tier) -> None:
@@ -136,15 +158,15 @@ class RunConfig:
         tier.download.count(self.layout)
 
     def check_partition(self) -> None:
-        """Raise TaskError unless the data can be dealt to the clients."""
+        """Raise TaskError if the data cannot be partitioned over the clients."""
         len(self.clients)
 
     def client_examples(self) -> list[int]:
-        """Return how many examples each client works through in one participation."""
+        """Return each client's examples per round, over all local epochs, by client number."""
         return [self.client.epochs * part.size for part in self.clients]
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as plain values."""
+        """Return the settings as plain values, ready for JSON."""
         return {
             "task": self.task.name,
             "kind": self.task.kind,
@@ -158,30 +180,31 @@ class RunConfig:
         }
 
     def _adapters(self) -> dict[str, Any]:
-        """Return rank and LoRA settings, targets as roles; nothing where there are no adapters."""
+        """Return rank and LoRA settings (targets as roles); empty for layouts without adapters."""
         if self.method.trains not in ADAPTER_LAYOUTS:
             return {}
         lora = self.task.lora.model_dump(mode="json", exclude_defaults=True)
         return {"rank": self.rank, "lora": {**lora, "targets": list(self._roles())}}
 
     def _roles(self) -> tuple[str, ...]:
-        """Return the LoRA targets as roles of the backbone's family."""
+        """Return the LoRA targets, resolved to roles of the backbone's family."""
         family = str(self.task.backbone_config.get("model_type"))
         return resolve_targets(family, self.task.lora.targets)
 
     def describe(self) -> str:
-        """Return the run in a few words, such as ``rank 16, down 1/4, up 1/16``."""
+        """Return a short description of the run, such as ``rank 16, down 1/4, up 1/16``."""
         rank = f"rank {self.rank}, " if self.method.trains in ADAPTER_LAYOUTS else ""
         return rank + self.method.describe()
 
     def trajectory(self, learner: LearnerIdentity) -> dict[str, Any]:
         """Return the ingredients of the trajectory fingerprint.
 
-        They leave out the number of rounds and the network: a longer run continues a shorter
-        one, and when a round waits for all its clients, time cannot change what is learned.
+        The number of rounds is not included, because a longer run continues a shorter one. The
+        network is not included, because simulated time does not affect training if rounds wait
+        for all their clients.
 
         Args:
-            learner: Who trains.
+            learner: Identity of the learner that trains.
         """
         return {
             **self.settings(),
@@ -197,11 +220,12 @@ class RunConfig:
     def description(
         self, learner: LearnerIdentity, conditions: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return what a run folder's ``run.json`` says of this run.
+        """Return the content of this run's ``run.json``.
 
         Args:
-            learner: Who trains.
-            conditions: Network and policy where they shape training (``run.conditions``).
+            learner: Identity of the learner that trains.
+            conditions: Network and policy settings that affect training, from
+                :func:`floss_sim.runs.conditions.conditions`; empty or None if they do not.
         """
         self.check_partition()
         trajectory = {**self.trajectory(learner), **(conditions or {})}
@@ -216,7 +240,7 @@ class RunConfig:
 
 @lru_cache(maxsize=64)
 def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indices, ...]:
-    """Deal the data once for all the runs of a seed that share it."""
+    """Return the partition of the data, cached for runs with the same data, fleet and seed."""
     return partition(
         data.train[1],
         fleet.clients,

@@ -1,4 +1,4 @@
-"""Ledger of a running run: its rows, and which of them are not committed yet."""
+"""Ledger of a running run: its rows, and their commits to the run folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ Row = dict[str, Any]
 
 
 class Ledger:
-    """All rows of a run, and which of them its folder has not committed yet."""
+    """All rows of a run; commits pending rows to the run folder, if there is one.
+
+    Args:
+        folder: Run folder, or None to keep the rows in memory only.
+        timing: Timing fingerprint of the run.
+        network: Name of the network profile.
+        commit_every_s: Minimum host seconds between commits.
+        clock: Function that returns the host seconds of this run.
+    """
 
     def __init__(
         self,
@@ -45,7 +53,14 @@ class Ledger:
         self._done = folder.manifest().rounds if folder else 0
 
     def add(self, row: Row, outcome: RoundOutcome, learner: Learner, replayed: bool) -> None:
-        """Take a round's rows; commit them now and then."""
+        """Append a round; commit if the last commit is more than ``commit_every_s`` ago.
+
+        Args:
+            row: Row of the rounds table.
+            outcome: Outcome of the round: its transfers and the clients' states.
+            learner: Source of the model and the snapshot.
+            replayed: Whether the round is already in the folder and was only re-simulated.
+        """
         self._rounds.append(row)
         self._clients, self._in_flight = outcome.client_states, outcome.in_flight
         self._transfers.extend(outcome.transfers)
@@ -75,13 +90,13 @@ class Ledger:
         self._pending = len(self._rounds), len(self._transfers)
         self._models = {}
         self._committed = time.monotonic()
-        if self._commit_every_s:  # large checkpoints of many clients: a tenth of the time
+        if self._commit_every_s:  # spend at most a tenth of the time on large checkpoints
             self._commit_every_s = max(self._commit_every_s, 10 * (self._committed - began))
         elapsed_s = self._clock() - self._began
         last, peak_bytes = self._rounds[-1]["round"], learner.device_peak_bytes()
         note_host(self._folder.path, self._done, last, elapsed_s, peak_bytes)
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:
-        """Return everything as tables."""
+        """Return the record of all rows, committed or not."""
         rounds = pa.Table.from_pylist(self._rounds, schema=ROUNDS)
         return RunRecord(description, rounds, self._transfers.table())

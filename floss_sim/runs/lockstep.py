@@ -1,7 +1,7 @@
-"""The lockstep loop: one run from its config, a network profile and a learner.
+"""Lockstep loop: simulates and trains one run, given its config, a network and a learner.
 
-Resuming re-simulates from time zero: the learner's calls are answered from the record up to the
-last committed round, then live. The simulator's state is never stored.
+A resumed run is simulated again from time zero. Up to the last committed round the learner's
+results come from the record, afterwards from live training. The simulator's state is never stored.
 """
 
 from __future__ import annotations
@@ -42,22 +42,29 @@ def run(
     """Simulate and train ``rounds`` rounds; continue the folder's run where it stopped.
 
     Args:
-        config: What is trained.
-        profile: The fleet's links.
-        learner: What answers: size-only, replayed or really training.
-        rounds: Total number of rounds, those already in the folder included.
-        policy: When a round closes; it waits for all clients by default. Where it does not, or
-            where clients may be lost, the folder's trajectory must hold ``conditions``.
-        folder: Where to commit, if anywhere; the caller holds its lock.
+        config: Configuration of the run.
+        profile: Network profile with the fleet's links.
+        learner: Learner: size-only, replaying or training.
+        rounds: Total number of rounds, including those already in the folder.
+        policy: Policy that closes rounds; by default a round waits for all clients. With another
+            policy, or if clients can be lost, the folder's trajectory must include ``conditions``.
+        folder: Run folder for commits, or None; the caller holds its lock.
         eval_every: Rounds between evaluations; the last round is always evaluated.
-        eval_at: More rounds to evaluate.
-        commit_every_s: Host seconds after which a round is committed; fast rounds share a commit.
-        on_round: Called with each new row of the record's table of rounds.
-        clock: Host seconds of this run, which the folder notes.
+        eval_at: Numbers of additional rounds to evaluate.
+        commit_every_s: Minimum host seconds between commits; fast rounds share a commit.
+        on_round: Called with each new row of the rounds table.
+        clock: Function that returns the host seconds of this run, which the folder records.
 
     Raises:
-        RecordError: The folder cannot be read or written, or is of another learner.
-        NonFiniteUpdateError: A client's update is not finite.
+        RecordError: The folder cannot be read or written, or its run is by another learner.
+        NonFiniteUpdateError: A client's update is not finite, now or in an earlier attempt.
+
+    Example:
+        >>> from floss_sim import RunConfig, dense, load_profile, load_task, open_learner, run
+        >>> config = RunConfig.of(load_task("digits"), dense(), rank=1)
+        >>> record = run(config, load_profile("lte"), open_learner(config, "cpu"), rounds=2)
+        >>> record.evaluated()["round"].to_pylist()
+        [2]
     """
     policy = (policy or wait_all()).checked(config.server.cohort)
     if folder:
@@ -95,15 +102,23 @@ def size_only(
     examples: Sequence[int] | None = None,
     calibration: Calibration = UNCALIBRATED,
 ) -> RunRecord:
-    """Return what rounds would cost in predicted bytes and seconds; nothing is trained.
+    """Return the record of a run with predicted bytes and simulated seconds, without training.
 
     Args:
-        config: What would be trained.
-        profile: The network.
-        rounds: How many.
-        examples: Local examples of each client, epochs included; by default as the task's data
-            are dealt. A fleet larger than the data can be given ``size_only_learner.SameExamples``.
-        calibration: How real sizes relate to predicted ones.
+        config: Configuration of the run.
+        profile: Network profile.
+        rounds: Number of rounds.
+        examples: Local examples of each client, over all local epochs; by default from the
+            partition of the task's data. For a fleet larger than the data, pass
+            ``size_only_learner.SameExamples``.
+        calibration: Ratios of real to predicted sizes.
+
+    Example:
+        >>> from floss_sim import RunConfig, floss, load_profile, load_task, size_only
+        >>> config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=4)
+        >>> record = size_only(config, load_profile("lte"), rounds=3)
+        >>> record.rounds["accuracy"].to_pylist()
+        [None, None, None]
     """
     examples = config.client_examples() if examples is None else examples
     learner = SizeOnlyLearner(config.layout, config.method, examples, calibration)
@@ -111,13 +126,13 @@ def size_only(
 
 
 def _check_learner(folder: RunFolder, learner: LearnerIdentity) -> None:
-    """Raise RecordError unless a folder's trajectory names this learner."""
+    """Raise RecordError if a folder's run was trained by a learner of another identity."""
     found = {key: folder.description["trajectory"].get(key) for key in learner.settings()}
     if found != learner.settings():
         named = LearnerIdentity(found["learner"], found["device"], found["threads"])
         raise RecordError(
-            f"{folder.path} is of learner {named.describe()}, but {learner.describe()} was to "
-            "train; choose another folder"
+            f"{folder.path} contains a run by learner {named.describe()}; the learner now is "
+            f"{learner.describe()}; choose another folder"
         )
 
 

@@ -22,29 +22,29 @@ class NoTraining:
         self.version = 0
 
     def forget(self, dispatch: Dispatch) -> None:
-        """Hear that a dispatch is over; nothing is kept of it."""
+        """Do nothing: no data is kept for a dispatch."""
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Count the version up."""
+        """Increment the version; return it."""
         self.version += 1
         return self.version
 
     def evaluate(self, version: int) -> Metrics | None:
-        """Return None: nothing is learned."""
+        """Return None: there is no model to evaluate."""
         return None
 
     def model(self) -> bytes:
-        """Return nothing: nothing is learned."""
+        """Return no bytes: there is no model."""
         return b""
 
     def snapshot(self) -> Snapshot:
-        """Return the version alone."""
+        """Return a snapshot with the version only."""
         return Snapshot(self.version, {})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a version."""
+        """Continue from the snapshot's version."""
         self.version = snapshot.version
 
     def device_peak_bytes(self) -> int | None:
-        """Return None: there is no device."""
+        """Return None: no training device is used."""
         return None

@@ -1,4 +1,4 @@
-"""Learner that answers from a recorded run."""
+"""Learner that replays a recorded run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from floss_sim.runs.no_training import NoTraining
 
 
 class ReplayLearner(NoTraining):
-    """Answers from a recorded run, whose models stay in its folder; KeyError past its end.
+    """Learner that returns the recorded sizes and metrics of a run, but no models.
+
+    A request beyond the recorded transfers or rounds raises KeyError.
 
     Args:
-        record: The run.
-        clients: What each client keeps after it; no earlier state is ever looked at.
+        record: Record of the run.
+        clients: State that each client keeps after the last recorded round, by client number. It
+            is returned with every upload; states of earlier rounds are never used.
     """
 
     identity = LearnerIdentity("replay")
@@ -53,7 +56,7 @@ class ReplayLearner(NoTraining):
         )
 
     def knows(self, sequence: int, direction: str) -> bool:
-        """Return whether a transfer was recorded."""
+        """Return whether the record contains a dispatch's transfer in a direction."""
         return (sequence, direction) in self._transfers
 
     def _row(self, client: int, sequence: int, direction: str) -> Mapping[str, Any]:
@@ -63,7 +66,7 @@ class ReplayLearner(NoTraining):
         return row
 
     def evaluate(self, version: int) -> Metrics | None:
-        """Return the recorded metrics, or None where the version was not evaluated."""
+        """Return the recorded metrics; None if the version was not evaluated."""
         row = self._rounds[version]
         if row["accuracy"] is None:
             return None

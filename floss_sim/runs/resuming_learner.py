@@ -1,4 +1,4 @@
-"""Learner that answers from a record, then from a live learner."""
+"""Learner that replays a record, then continues with a live learner."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from floss_sim.runs.replay_learner import ReplayLearner
 
 
 class ResumingLearner:
-    """Answers from the record up to its last round, then from a live learner.
+    """Learner that replays a record up to its last round, then calls a live learner.
 
-    The live learner is restored from the snapshot at its first call, so that a run that needs no
-    further round never wakes it. Updates that were under way at the snapshot are in no record:
-    they are trained again, from the dispatches that the snapshot holds.
+    The live learner is restored from the snapshot just before its first call; if no further round
+    is needed, the live learner is never used. Updates in flight at the snapshot are not in the
+    record: they are trained again from the snapshot's dispatches.
     """
 
     def __init__(self, record: RunRecord, snapshot: Snapshot, live: Learner) -> None:
@@ -36,7 +36,7 @@ class ResumingLearner:
 
     @property
     def identity(self) -> LearnerIdentity:
-        """That of the live learner."""
+        """Identity of the live learner."""
         return self._live.identity
 
     def _current_learner(self) -> Learner:
@@ -59,12 +59,12 @@ class ResumingLearner:
         return self._wake_live().train(dispatch, client_state)
 
     def forget(self, dispatch: Dispatch) -> None:
-        """Pass on that a dispatch is over, once there is a live learner that may know it."""
+        """Call ``forget`` of the live learner, if it is already in use."""
         if self._awake:
             self._live.forget(dispatch)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Take a recorded or a live step; after the last recorded one, live ones follow."""
+        """Take a recorded server step, or a live one after the last recorded round."""
         version = self._current_learner().aggregate(arrivals)
         self._left = max(0, self._left - 1)
         return version
@@ -76,7 +76,7 @@ class ResumingLearner:
         return self._live.evaluate(version)
 
     def model(self) -> bytes:
-        """Return the live learner's model."""
+        """Return the newest model; empty while recorded rounds remain."""
         return self._current_learner().model()
 
     def snapshot(self) -> Snapshot:
@@ -84,9 +84,9 @@ class ResumingLearner:
         return self._live.snapshot() if self._awake else self._snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Refuse: a resuming learner is built from its snapshot."""
+        """Raise NotImplementedError: the snapshot is an argument of the constructor."""
         raise NotImplementedError("a resuming learner is built from its snapshot")
 
     def device_peak_bytes(self) -> int | None:
-        """Return that of the live learner, once it trains."""
+        """Return the live learner's peak memory in bytes; None before its first call."""
         return self._live.device_peak_bytes() if self._awake else None

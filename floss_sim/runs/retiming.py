@@ -1,7 +1,8 @@
-"""A recorded run on another network: the same rounds at other seconds, without training.
+"""Re-timing: simulates a recorded run on another network, without training.
 
-Where rounds wait for all their clients and none is lost, time does not change what is learned:
-payloads and accuracies stand in the record, and only the network is simulated again.
+If rounds wait for all their clients and no client is lost, simulated time does not affect
+training. Payload sizes and accuracies are then taken from the record, and only the network is
+simulated again.
 """
 
 from __future__ import annotations
@@ -22,21 +23,32 @@ from floss_sim.simulator import simulate, wait_all
 
 
 def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
-    """Return the same rounds on another network; on the recorded one, the very same record.
+    """Return the record of the same rounds on another network.
+
+    On the recorded network the result equals the given record.
 
     Args:
-        record: A run's committed tables with its description; it may have been interrupted.
-        profile: The network.
+        record: Record of a run; the run may have been interrupted.
+        profile: Network profile.
 
     Raises:
-        ConfigError: Time shaped what was learned, or would on the new network.
-        RecordError: The description does not say how large the fleet is.
+        ConfigError: Simulated time affected the run's training, or would on the new network.
+        RecordError: The description has no fleet size.
+
+    Example:
+        >>> from floss_sim import RunConfig, dense, load_profile, load_task
+        >>> from floss_sim import open_learner, retime, run
+        >>> config = RunConfig.of(load_task("digits"), dense(), rank=1)
+        >>> fast = run(config, load_profile("wifi"), open_learner(config, "cpu"), rounds=1)
+        >>> slow = retime(fast, load_profile("3g"))
+        >>> slow.rounds["closed_at_s"][0].as_py() > fast.rounds["closed_at_s"][0].as_py()
+        True
     """
     check_replayable(record.description, profile.name)
     if profile.shapes_training:
         raise ConfigError(
-            f"on {profile.name} clients come and go, which changes what is learned; train there, "
-            "with the run's other options: "
+            f"on {profile.name} clients can be lost or offline, which changes training; train "
+            "there, with the run's other options: "
             f"{_command(record.description, profile.name)}"
         )
     profile = _with_first_download(record, profile)
@@ -66,17 +78,18 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
 
 
 def check_replayable(description: Mapping[str, Any], network: str) -> None:
-    """Raise ConfigError if time shaped what a run learned; name the command that trains again.
+    """Raise ConfigError if simulated time affected a run's training.
+
+    The message gives the command that trains the run on the network.
 
     Args:
-        description: The run's, as in ``run.json``.
-        network: Where it was to be re-timed.
+        description: Description of the run, the content of ``run.json``.
+        network: Name of the network on which the run is to be re-timed.
     """
     if "conditions" in description.get("trajectory", {}):
         raise ConfigError(
-            "simulated time shaped what this run learned (its policy or lost clients), so "
-            "other seconds would have made another model; train again, with the run's other "
-            "options: "
+            "simulated time affected the training of this run (its policy or lost clients), so "
+            "other seconds would give another model; train again, with the run's other options: "
             f"{_command(description, network)}"
         )
 
@@ -86,8 +99,8 @@ def _command(description: Mapping[str, Any], network: str) -> str:
     options = {"task": trajectory.get("task"), "method": description.get("method")}
     options |= {key: trajectory.get(key) for key in ("rank", "seed")}
     said = (f"--{key} {value}" for key, value in options.items() if value is not None)
-    name, changed, _ = network.partition(", ")  # as replay names a network that it has changed
-    by_hand = " (its profile changed by hand)" if changed else ""
+    name, changed, _ = network.partition(", ")  # replay appends its changes: "lte, up 5 Mbit/s"
+    by_hand = " (with these changes in its profile)" if changed else ""
     return f"floss-sim run {' '.join(said)} --network {name}{by_hand}"
 
 
@@ -95,11 +108,13 @@ def _fleet_size(description: Mapping[str, Any]) -> int:
     try:
         return int(description["trajectory"]["fleet"]["clients"])
     except (KeyError, TypeError, ValueError):
-        raise RecordError("the record does not say how many clients its fleet has") from None
+        raise RecordError(
+            "the record's description has no fleet size (trajectory.fleet.clients)"
+        ) from None
 
 
 def _with_first_download(record: RunRecord, profile: NetworkProfile) -> NetworkProfile:
-    """Return a profile on which clients first download what they did, unless it says otherwise."""
+    """Return the profile with the record's first download, unless the profile sets its own."""
     firsts = record.transfers.filter(pc.equal(record.transfers["direction"], "first"))
     if profile.first_download or not firsts.num_rows:
         return profile

@@ -1,4 +1,4 @@
-"""Learner that answers with predicted sizes."""
+"""Learner that returns predicted message sizes, without training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from floss_sim.vectors.layout import Layout
 
 
 class SameExamples(Sequence[int]):
-    """As many local examples for each client of a fleet of any size; nothing is kept for each."""
+    """Sequence of the same number of local examples for every client, in constant memory."""
 
     def __init__(self, clients: int, examples: int) -> None:
         self._clients = clients
@@ -41,13 +41,13 @@ class SameExamples(Sequence[int]):
 
 
 class SizeOnlyLearner(NoTraining):
-    """Answers with predicted sizes; nothing is trained.
+    """Learner that returns predicted message sizes, without training.
 
     Args:
-        layout: Names the entries.
-        method: Says how many entries travel each way.
-        examples: Local examples of each client, epochs included, by client number.
-        calibration: How real sizes relate to predicted ones.
+        layout: Layout of the trained entries.
+        method: Method: gives the number of entries in downloads and uploads.
+        examples: Local examples of each client, over all local epochs, by client number.
+        calibration: Ratios of real to predicted sizes.
     """
 
     identity = LearnerIdentity("size-only")
@@ -68,7 +68,7 @@ class SizeOnlyLearner(NoTraining):
         self._size = lru_cache(maxsize=4096)(self._predict)
 
     def _predict(self, way: str, tier: int, version: int, held: int) -> tuple[int, int]:
-        """Return (bytes, entries) of a message."""
+        """Return (bytes, entries) of a message in a direction, ``"down"`` or ``"up"``."""
         if way == "down":
             size = self._method.download_size(self._layout, tier, version, held)
             predicted = size.nbytes(self._method.down_values)
@@ -92,7 +92,7 @@ class SizeOnlyLearner(NoTraining):
         return Upload(dispatch.sequence, dispatch.client, nbytes, count, examples)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Count the version up; clients hold what they were sent."""
+        """Increment the version; record that the clients hold the masks that they were sent."""
         if self._method.mask_ledger:
             for arrival in arrivals:
                 self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)

@@ -1,4 +1,4 @@
-"""The discrete-event simulation of rounds: server and client processes in SimPy."""
+"""Discrete-event simulation of rounds: server and client processes in SimPy."""
 
 from floss_sim.simulator.participation import AGGREGATED, Transfer
 from floss_sim.simulator.policies import (

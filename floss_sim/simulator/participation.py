@@ -1,4 +1,4 @@
-"""One client's part in a run: its download, its training, its upload, and how that ended."""
+"""Participation: one download, local training and upload of a client, and their outcome."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ AGGREGATED, LATE, CANCELLED, DROPPED, OFFLINE = (
 
 
 class Transfer(NamedTuple):
-    """One payload over a link: a row of the record, its fields as in ``records.TRANSFERS``.
+    """One payload over a link: a row of the run record; fields as in ``records.TRANSFERS``.
 
-    ``round`` is the round in which the update was aggregated or lost, ``fate`` says which.
+    ``round`` is the round in which the update was aggregated or lost. ``fate`` is one of
+    ``"aggregated"``, ``"late"``, ``"cancelled"``, ``"dropped"`` and ``"offline"``.
     """
 
     sequence: int
@@ -44,7 +45,7 @@ class Transfer(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Participation:
-    """What has happened so far; ``fate`` is empty until it is known."""
+    """State of one participation; ``fate`` is empty until the outcome is known."""
 
     dispatch: Dispatch
     down: Leg
@@ -57,18 +58,21 @@ class Participation:
 
     @property
     def order(self) -> tuple[float, int]:
-        """Reports are taken in the order of arrival, those of one instant by dispatch."""
+        """Sort key of reports: instant of arrival, then number of the dispatch."""
         return (self.up.ended_at_s if self.up else 0.0, self.dispatch.sequence)
 
     def kept_state(self) -> ClientState:
-        """Return what the client keeps: the mass of a lost upload stays with it."""
+        """Return the client's state for its next dispatch.
+
+        With error feedback, the state after a lost upload includes the values of that upload.
+        """
         if self.upload is None:
             return {}
         aggregated = self.fate == AGGREGATED
         return self.upload.client_state if aggregated else self.upload.lost_state
 
     def transfers(self, round_: int) -> Iterator[Transfer]:
-        """Yield the rows of the record."""
+        """Yield the record's rows of first download, download and upload, where they exist."""
         if self.first:
             yield self._row(round_, self.first, self.dispatch, 0)
         yield self._row(round_, self.down, self.dispatch, 0)

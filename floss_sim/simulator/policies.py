@@ -1,4 +1,8 @@
-"""When a round closes, and what becomes of the clients that have not reported by then."""
+"""Round policies: when a round closes, and what late clients do.
+
+A client reports when its upload has arrived at the server. A late client has not reported when its
+round closes.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,19 @@ LateAction = Literal["cancel", "finish", "kept"]
 
 @dataclass(frozen=True)
 class RoundPolicy:
-    """When a round closes: with enough reports, at a deadline, or when nobody is left.
+    """Rule that closes a round: with enough reports, at a deadline, or with all clients done.
 
     Attributes:
-        name: What it is called.
-        reports: A round closes with so many reports, clients that are lost being replaced; None:
-            with those of all its clients that are not lost.
-        deadline_s: Seconds after which it closes, if ``minimum`` clients have reported.
-        minimum: Reports without which a deadline waits on; clients that are lost are replaced.
-        late: What becomes of the other clients. ``"cancel"``: they stop at once and are free.
-            ``"finish"``: they go on, contend for the links and are busy until they have finished;
-            their updates are thrown away. ``"kept"``: they go on, and count in a later round.
+        name: Name of the policy.
+        reports: Number of reports that closes a round; lost clients are replaced. None: the
+            round closes when every client of the cohort has reported or is lost.
+        deadline_s: Seconds after which a round closes, if ``minimum`` clients have reported.
+        minimum: Reports that a round needs at least; until then the deadline is extended and lost
+            clients are replaced.
+        late: Action of the late clients. ``"cancel"``: they stop at once and are free.
+            ``"finish"``: they finish the upload, share link capacity and stay busy until then;
+            their updates are thrown away. ``"kept"``: they finish, and their updates count in a
+            later round.
 
     Reports of one instant are ordered by the number of their dispatch.
     """
@@ -37,7 +43,13 @@ class RoundPolicy:
     late: LateAction = "cancel"
 
     def closes(self, reports: int, running: int, expired: bool) -> bool:
-        """Return whether a round with so many reports and clients still running closes now."""
+        """Return whether a round closes now.
+
+        Args:
+            reports: Number of clients that have reported.
+            running: Number of clients at work that may still report.
+            expired: Whether the deadline is over.
+        """
         if self.reports is not None and reports >= self.reports:
             return True
         if self.reports is None and reports >= self.minimum:
@@ -46,7 +58,7 @@ class RoundPolicy:
 
     @property
     def shapes_training(self) -> bool:
-        """Whether time decides which updates are aggregated, or what they start from."""
+        """Whether time affects which updates are aggregated, or from which version they start."""
         return self.name != "wait-all"
 
     def settings(self) -> dict[str, Any]:
@@ -60,40 +72,64 @@ class RoundPolicy:
         """Return the policy itself.
 
         Raises:
-            ConfigError: It asks for more reports than the cohort has clients, or for none.
+            ConfigError: ``reports`` or ``minimum`` is below 1 or above the cohort's size.
         """
         for what, count in (("reports", self.reports), ("minimum", self.minimum)):
             if count is not None and not 1 <= count <= cohort:
                 raise ConfigError(
-                    f"policy {self.name}: {what} {count} is outside 1 to the cohort's {cohort}"
+                    f"policy {self.name}: {what} {count} is invalid; valid: 1 to {cohort}, the "
+                    "size of the cohort"
                 )
         return self
 
 
 def wait_all() -> RoundPolicy:
-    """Return the policy of rounds that close when every client of the cohort has reported.
+    """Return the policy of rounds that wait for every client that is not lost.
 
-    Time then never changes what is learned: uploads are aggregated in the cohort's order,
-    whatever the order in which they arrive.
+    Arrival times then never affect training: uploads are aggregated in the cohort's order.
+
+    Example:
+        >>> from floss_sim import wait_all
+        >>> wait_all().shapes_training
+        False
     """
     return RoundPolicy("wait-all")
 
 
 def first_k(k: int, late: LateAction = "cancel") -> RoundPolicy:
-    """Return over-selection: of the cohort, the first ``k`` reports are aggregated."""
+    """Return the over-selection policy: only the first ``k`` reports of a cohort are aggregated.
+
+    Example:
+        >>> from floss_sim import first_k
+        >>> first_k(3, late="finish").reports
+        3
+    """
     return RoundPolicy("first-k", reports=k, late=late)
 
 
 def deadline(seconds: float, minimum: int = 1, late: LateAction = "cancel") -> RoundPolicy:
-    """Return rounds of at most so many seconds, or longer until ``minimum`` have reported."""
+    """Return the policy of rounds with a deadline, extended until ``minimum`` clients reported.
+
+    A round closes earlier if all its clients have reported or are lost.
+
+    Example:
+        >>> from floss_sim import deadline
+        >>> deadline(2.0, minimum=3).deadline_s
+        2.0
+    """
     return RoundPolicy("deadline", deadline_s=seconds, minimum=minimum, late=late)
 
 
 def buffered(k: int) -> RoundPolicy:
-    """Return buffered asynchronous aggregation (FedBuff, Nguyen et al. 2022).
+    """Return the policy of buffered asynchronous aggregation (FedBuff, Nguyen et al. 2022).
 
-    A cohort of clients is always at work; whoever reports is replaced; every ``k`` reports are a
-    version. An update that started ``s`` versions ago weighs ``1 / sqrt(1 + s)``.
+    A cohort of clients is always at work: a client that reports is replaced. Every ``k`` reports
+    make a new version. An update that started ``s`` versions ago has weight ``1 / sqrt(1 + s)``.
+
+    Example:
+        >>> from floss_sim import buffered
+        >>> buffered(3).late
+        'kept'
     """
     return RoundPolicy("buffered", reports=k, late="kept")
 
@@ -105,11 +141,13 @@ def parse_policy(text: str, late: str | None = None) -> RoundPolicy:
     """Return the policy of a text such as ``"deadline:30s:3"``.
 
     Args:
-        text: The policy.
-        late: ``"cancel"`` or ``"finish"``, where there are late clients.
+        text: Policy as text: ``wait-all``, ``first-k:K``, ``deadline:SECONDS[:MINIMUM]`` or
+            ``buffered:K``.
+        late: Action of late clients, ``"cancel"`` or ``"finish"``, valid only with ``first-k``
+            and ``deadline``; None for the policy's default.
 
     Raises:
-        ConfigError: The text follows no rule of the grammar.
+        ConfigError: Invalid text, or an invalid ``late`` for the policy.
     """
     name, *parts = text.split(":")
     try:

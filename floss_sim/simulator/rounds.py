@@ -1,14 +1,14 @@
-"""Server and client processes, in lockstep with a learner.
+"""Simulation of rounds: SimPy processes of server and clients, in lockstep with a learner.
 
-A client downloads, trains and uploads; the learner is called at the simulated instants at which
-these things happen, and the lengths of the real payloads set the simulated times::
+A client downloads, trains and uploads. The learner is called at the simulated instants of these
+steps, and the lengths of the real payloads set the simulated times::
 
     server   |dispatch                                          aggregate|
     client i |--- download ---|--- local training ---|--- upload ---|
 
-All policies take one path: fill the cohort, wait for news until the policy closes the round, take
-the first reports, deal with the late ones, aggregate. A client is busy, and in no other cohort,
-from its dispatch until its update is aggregated or lost.
+All policies use the same steps: fill the cohort, wait for reports and losses until the policy
+closes the round, take the first reports, dismiss the late clients, aggregate. A client is busy
+from its dispatch until its update is aggregated or lost; a busy client joins no other cohort.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ from floss_sim.simulator.participation import (
 )
 from floss_sim.simulator.policies import RoundPolicy
 
-ASK_AGAIN_S = 60.0  # where no client is on and free, the server asks again after this
-_MOST_ATTEMPTS = 1000  # of a round to find clients; more would never end
+ASK_AGAIN_S = 60.0  # seconds until the server asks again if no client is on and free
+_MOST_ATTEMPTS = 1000  # passes through the fleet per round; the limit stops an endless search
 
 
 @dataclass(frozen=True)
 class RoundOutcome:
-    """What a round did: its instants, its transfers and the version that it produced.
+    """Outcome of a round: instants in seconds, transfers, and the version that it produced.
 
-    ``client_states`` is a view of what clients keep now, not a copy; ``in_flight`` are the
-    dispatches whose updates are neither aggregated nor lost.
+    ``reports`` is the number of updates aggregated. ``client_states`` is a live view of the
+    states that clients keep, not a copy. ``in_flight`` has the dispatches whose updates are neither
+    aggregated nor lost.
     """
 
     round: int
@@ -85,18 +86,18 @@ def simulate(
     """Yield the outcome of each round, from round 1 at time zero.
 
     Args:
-        learner: Answers at simulated instants.
-        profile: The network.
-        links: Each client's link, by client number.
-        policy: Says when a round closes.
-        order_of: In which order the clients of a round are asked, by its number and by how often
-            the server has begun anew in it; those that are busy or off are passed over.
-        cohort: How many clients are at work.
-        rounds: How many rounds to simulate.
+        learner: Learner that is called at simulated instants.
+        profile: Network profile.
+        links: Link of each client, by client number.
+        policy: Policy that closes a round.
+        order_of: Function of the round's number and the attempt (0, 1, ...) that returns the
+            order in which clients are asked; busy or off clients are skipped.
+        cohort: Number of clients at work at the same time.
+        rounds: Number of rounds to simulate.
         weighting: Law of the weights of a round's uploads (see ``weighting.weights``).
 
     Raises:
-        ConfigError: No client ever comes on.
+        ConfigError: Too few clients are available or report, even after 1000 attempts in a round.
     """
     world = _SimulatedWorld(learner, profile, links, policy, cohort)
     for number in range(1, rounds + 1):
@@ -110,10 +111,10 @@ def simulate(
 
 @contextmanager
 def _pause_collector() -> Iterator[None]:
-    """Keep Python's cycle collector out of a round.
+    """Pause Python's cyclic garbage collector for the block, which simulates one round.
 
-    A round leaves no cycles behind, but a large one keeps millions of objects alive: the collector
-    would go through them again and again, and take twice as long as the round itself.
+    A round leaves no reference cycles. A large round keeps millions of objects alive; the collector
+    would scan them repeatedly and take twice as long as the round itself.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -125,7 +126,7 @@ def _pause_collector() -> Iterator[None]:
 
 
 class _SimulatedWorld:
-    """What the processes share: the clock, the learner, the links, who does what."""
+    """State shared by all processes: clock, learner, links, and the clients at work."""
 
     def __init__(
         self,
@@ -145,19 +146,19 @@ class _SimulatedWorld:
         self.presence = Presence(law.law(), profile.seed) if law else None
         self.seed = profile.seed
         self.first_bytes = profile.first_download
-        self.equipped: set[int] = set()  # clients that have had their first download
+        self.equipped: set[int] = set()  # clients whose first download is complete
         self.client_states: dict[int, ClientState] = {}
         self.dispatched = 0
         self.version = 0
-        self.busy: dict[int, Participation] = {}  # by client
-        self.running: set[Participation] = set()  # of these, those that may still report
-        self.reported: set[Participation] = set()  # and those that have
-        self.ended: list[Participation] = []  # fate known, not in an outcome yet
+        self.busy: dict[int, Participation] = {}  # participations without a fate, by client
+        self.running: set[Participation] = set()  # busy ones that may still report
+        self.reported: set[Participation] = set()  # busy ones that have reported
+        self.ended: list[Participation] = []  # fate known, but not yet in an outcome
         self.news = self.env.event()
         self.telling = EndOfInstant(self.env, self._wake_server, order=1)
 
     def start(self, client: int) -> None:
-        """Let the learner encode the newest version for a client, now, and send it."""
+        """Dispatch the newest version to a client: the learner encodes it, the download starts."""
         dispatch = self.learner.dispatch(client, self.dispatched)
         self.dispatched += 1
         part = Participation(dispatch, Leg("down", dispatch.nbytes, self.env.now))
@@ -175,12 +176,17 @@ class _SimulatedWorld:
         return self.presence is None or self.presence.is_on(client, self.env.now)
 
     def interrupt(self, part: Participation, why: str) -> None:
-        """Stop a client that is still at work."""
+        """Stop a client that is still at work.
+
+        Args:
+            part: Participation of the client.
+            why: Fate of the participation, ``CANCELLED`` or ``OFFLINE``.
+        """
         if part.process and part.process.is_alive:
             part.process.interrupt(why)
 
     def tell(self) -> None:
-        """Wake the server after everything else of this instant."""
+        """Wake the server process after all other events of this instant."""
         self.telling.ask()
 
     def _wake_server(self) -> None:
@@ -188,7 +194,7 @@ class _SimulatedWorld:
         news.succeed()
 
     def judge(self, part: Participation, fate: str) -> None:
-        """Settle how a participation ended; its client is free again."""
+        """Set the fate of a participation and free its client."""
         part.fate = fate
         del self.busy[part.dispatch.client]
         self.learner.forget(part.dispatch)
@@ -211,9 +217,9 @@ def _server_process(
     asked.fill()
     while not policy.closes(len(world.reported), len(world.running), env.now >= expires_at_s):
         if not world.running:
-            asked.fill()  # in place of those that are lost
+            asked.fill()  # replace lost clients
             if not world.running and world.reported:
-                break  # nobody is left to ask
+                break  # no client is left to ask: close with the reports so far
             if not world.running:
                 yield from asked.wait_for_clients()
             continue
@@ -234,7 +240,7 @@ def _server_process(
 
 
 class _CohortFiller:
-    """The clients that the server asks in one round."""
+    """Fills the cohort of one round: asks clients in the round's order."""
 
     def __init__(
         self, world: _SimulatedWorld, number: int, order_of: Callable[[int, int], Iterable[int]]
@@ -245,7 +251,10 @@ class _CohortFiller:
         self._clients = iter(order_of(number, 0))
 
     def fill(self) -> None:
-        """Start clients until a cohort is at work or has reported, or none is left to ask."""
+        """Start free clients until the cohort is full or no client is left to ask.
+
+        Clients that have reported count as part of the cohort, except with late updates ``"kept"``.
+        """
         world = self._world
         done = 0 if world.policy.late == "kept" else len(world.reported)
         while len(world.running) + done < world.cohort:
@@ -256,17 +265,17 @@ class _CohortFiller:
                 world.start(client)
 
     def refill(self) -> None:
-        """Replace clients that are done, going through the fleet anew where it must be."""
+        """Replace clients that are done; if the order is used up, start one new attempt."""
         self.fill()
         if len(self._world.running) < self._world.cohort:
             self._begin_anew()
             self.fill()
 
     def wait_for_clients(self) -> Generator[simpy.Event, object, None]:
-        """Begin anew after a while, where nobody is at work and nobody has reported.
+        """Wait ``ASK_AGAIN_S`` seconds and start a new attempt: no client works or has reported.
 
         Raises:
-            ConfigError: The server has begun anew too often.
+            ConfigError: The round has used all its attempts.
         """
         yield self._world.env.timeout(ASK_AGAIN_S)
         self._begin_anew()
@@ -275,8 +284,8 @@ class _CohortFiller:
         self._attempts += 1
         if self._attempts > _MOST_ATTEMPTS:
             raise ConfigError(
-                f"round {self._number}: the server went {_MOST_ATTEMPTS} times through the fleet, "
-                "and too few clients were on or came to report; see [availability] and dropout"
+                f"round {self._number} could not be completed: after {_MOST_ATTEMPTS} attempts too "
+                "few clients were available or reported; see [availability] and dropout"
             )
         self._clients = iter(self._order_of(self._number, self._attempts))
 
@@ -284,7 +293,12 @@ class _CohortFiller:
 def _dismiss(
     world: _SimulatedWorld, taken: Sequence[Participation]
 ) -> Generator[simpy.Event, object, None]:
-    """Close a round for those that it does not take."""
+    """Apply the policy's action to late clients and to reports that are not taken.
+
+    Args:
+        world: State of the simulation.
+        taken: Participations whose updates are aggregated in this round.
+    """
     if world.policy.late == "kept":
         return
     for part in world.reported.difference(taken):
@@ -298,7 +312,13 @@ def _dismiss(
 
 
 def _aggregate(world: _SimulatedWorld, taken: Sequence[Participation], weighting: str) -> int:
-    """Let the learner take a step with what really arrived, in the order of dispatch."""
+    """Aggregate the taken updates in the order of dispatch; return the new version.
+
+    Args:
+        world: State of the simulation.
+        taken: Participations whose updates are aggregated.
+        weighting: Law of the weights (see ``weighting.weights``).
+    """
     arrived = sorted(taken, key=lambda part: part.dispatch.sequence)
     uploads = [part.upload for part in arrived if part.upload]
     shares = weights(uploads, weighting)
@@ -332,7 +352,7 @@ def _client_process(
         else:
             state = world.client_states.get(client, NO_STATE)
             part.upload = world.learner.train(dispatch, state)
-            part.up = Leg("up", part.upload.nbytes, math.inf)  # not before it has trained
+            part.up = Leg("up", part.upload.nbytes, math.inf)  # starts after training
             yield env.timeout(link.compute_s(part.upload.examples))
             part.up.started_at_s = env.now
             yield from world.carrier.carry(link, part.up, dispatch.sequence)
@@ -355,7 +375,7 @@ def _client_process(
 
 
 def _drops_out(world: _SimulatedWorld, link: ClientLink, sequence: int) -> bool:
-    """Return whether a client fails as it begins to train: nothing is trained then."""
+    """Return whether a client drops out at the start of its training, so that it trains nothing."""
     if not link.dropout:
         return False
     draw = stream(world.seed, "network", "dispatch", sequence, "dropout")

@@ -1,8 +1,8 @@
-"""Tasks: a TOML file that names data, split, partition, backbone and training defaults.
+"""Tasks: TOML files that name data, split, partition, backbone and training defaults.
 
-No framework is loaded here: data are numpy arrays, the backbone is a folder and its config. The
-libraries that read data sets, texts, images and the hub's cache are loaded when such data are.
-How to write a task of your own is in GUIDE.md beside this file.
+No training framework is loaded: data are numpy arrays, the backbone is a folder with a config. The
+libraries for data sets, texts, images and the hub's cache are imported only when they are needed.
+GUIDE.md in this folder explains how to write a task.
 """
 
 from floss_sim.tasks.examples import TaskData

@@ -1,4 +1,4 @@
-"""Arrays that need no library of data sets: scikit-learn's digits, and npz files."""
+"""Examples read without the ``datasets`` library: scikit-learn's digits and npz files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
 
-Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs, see TaskData; classes
-Pictures = tuple[NDArray[np.float32], NDArray[Any]]  # (E, C, H, W); whole numbers of any width
+Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs (see TaskData), classes
+Pictures = tuple[NDArray[np.float32], NDArray[Any]]  # images (E, C, H, W), integer classes (E,)
 DIGITS = "sklearn-digits"
-# What zipfile and numpy raise on files that are no npz, are cut short or are damaged.
+# Errors of zipfile and numpy for files that are not npz, are cut short or are damaged.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error)
 
 
@@ -28,12 +28,12 @@ def load_digits() -> Arrays:
 
 
 def load_npz(path: Path) -> Pictures:
-    """Return the arrays ``x`` (to float32) and ``y`` (classes, as stored) of an npz file.
+    """Return the images ``x`` (as float32) and the classes ``y`` (as stored) of an npz file.
 
-    Nothing is ever unpickled.
+    Nothing is unpickled.
 
     Raises:
-        TaskError: No such file, no such arrays, or shapes and kinds that do not fit.
+        TaskError: The file or an array is missing, or a shape or a type is wrong.
     """
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:

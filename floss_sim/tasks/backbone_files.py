@@ -1,4 +1,4 @@
-"""Files of a backbone: its folder, config and weights, read without a framework."""
+"""Files of a backbone: folder, config and weights, read without a training framework."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from floss_sim.errors import TaskError
 from floss_sim.tasks import hub
 
-_CHUNK = 2**20  # bytes that are hashed at once
+_CHUNK = 2**20  # bytes read from a file at a time while hashing
 
 
 @dataclass(frozen=True)
 class BackboneFiles:
-    """A backbone on disk: a local folder with config.json and safetensors, or a hub id.
+    """A backbone: a local folder with config.json and safetensors, or a hub id.
 
     Args:
-        reference: The folder, or the hub id.
-        folder: Where relative paths start.
+        reference: The path of the folder, or the hub id.
+        folder: The folder to which a relative path refers.
         fetch: Whether a hub id may be downloaded.
-        where: Names the task in errors.
+        where: The task's name in error messages.
     """
 
     reference: str
@@ -36,7 +36,7 @@ class BackboneFiles:
         """The local folder.
 
         Raises:
-            TaskError: A hub id that is not in the local cache, and may not or cannot be fetched.
+            TaskError: The hub id is not in the local cache, and a download is not allowed or fails.
         """
         return hub.backbone_folder(self.reference, self.folder, fetch=self.fetch)
 
@@ -45,7 +45,7 @@ class BackboneFiles:
         """The content of ``config.json``.
 
         Raises:
-            TaskError: Missing or not a JSON object.
+            TaskError: The file is missing or does not hold a JSON object.
         """
         path = self.path / "config.json"
         try:
@@ -58,7 +58,7 @@ class BackboneFiles:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the config, the weights and, if there is one, the tokenizer; in hex.
+        """SHA-256, in hex, of the config, the weights and the tokenizer if the folder has one.
 
         Raises:
             TaskError: A file is missing or cannot be read.
@@ -76,10 +76,10 @@ class BackboneFiles:
         return digest.hexdigest()
 
     def weights_nbytes(self) -> int:
-        """Return the bytes of the weights on disk.
+        """Return the size of the weight files in bytes.
 
         Raises:
-            TaskError: There are none.
+            TaskError: The folder holds no weights.
         """
         weights = list(self.path.glob("*.safetensors"))
         if not weights:

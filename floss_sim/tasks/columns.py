@@ -1,4 +1,4 @@
-"""Columns of a data set as numpy arrays: labels and groups as numbers, inputs as cells."""
+"""Columns of a data set: labels and groups as arrays of numbers, inputs as batches of cells."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from floss_sim.errors import TaskError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Numbers = NDArray[np.int64]  # of rows, classes or groups
-_BATCH = 256
-_SHOWN = 10  # labels that an error lists
+Numbers = NDArray[np.int64]  # numbers of rows, classes or groups
+_BATCH = 256  # rows read at a time
+_SHOWN = 10  # maximum number of labels that an error message lists
 
 
 @dataclass(frozen=True)
 class DataTable:
-    """The rows of one split; ``where`` names it in errors."""
+    """The rows of one split; ``where`` is the split's name in error messages."""
 
     table: Dataset
     where: str
@@ -33,10 +33,10 @@ class DataTable:
         return len(self.table)
 
     def require(self, key: str, name: str | None) -> str:
-        """Return a column's name if there is such a column.
+        """Return the name of a column after checking that the column exists.
 
         Raises:
-            TaskError: The task file's ``key`` names none; the message lists those that exist.
+            TaskError: The task file's ``key`` names no column; the message lists all columns.
         """
         columns = self.table.column_names
         if name is None or name not in columns:
@@ -45,28 +45,28 @@ class DataTable:
         return name
 
     def column(self, key: str, name: str | None) -> pa.ChunkedArray:
-        """Return a whole column as Arrow.
+        """Return a whole column as an Arrow array.
 
         Raises:
-            TaskError: There is no such column.
+            TaskError: The column does not exist.
         """
         one = self.table.select_columns([self.require(key, name)])
         return one.with_format("arrow")[:].column(0)
 
     def describe_row(self, number: int) -> str:
-        """Return how errors name a row of this split."""
+        """Return the name of a row of this split for error messages."""
         return row_name(self.where, number)
 
     def holds_images(self, name: str) -> bool:
-        """Return whether a column's cells can hold images: encoded bytes, or files by path."""
+        """Return whether a column holds images, as encoded bytes or as paths of files."""
         from datasets import Image
 
         return isinstance(self.table.features[name], Image)
 
     def cells(self, name: str, rows_E: Numbers) -> Iterator[Sequence[Any]]:
-        """Yield the cells of some rows, in their order, as batches of Python values.
+        """Yield the cells of the given rows, in the given order, as batches of Python values.
 
-        Images come as they are stored, with their ``bytes`` or their ``path``.
+        An image stays encoded: its cell is a mapping with ``bytes`` and ``path``.
         """
         from datasets import Image
 
@@ -80,10 +80,10 @@ class DataTable:
 def select_rows(
     splits: Mapping[str, Dataset], name: str, split_column: str | None, where: str
 ) -> DataTable:
-    """Return the rows of a split: by its name, or by its value in ``split_column``.
+    """Return the rows of a split, found by its name or by its value in ``split_column``.
 
     Raises:
-        TaskError: No such split, column or value; the message lists what exists.
+        TaskError: The split, column or value does not exist; the message lists the valid ones.
     """
     if split_column is None:
         _expect(name, splits, where, "split (data.split_column divides by a column's values)")
@@ -97,7 +97,7 @@ def select_rows(
     except pa.ArrowException:
         raise TaskError(
             f"{where}: column {split_column!r} (data.split_column) holds {column.type}, "
-            "which names no splits"
+            "which cannot name splits"
         ) from None
     found = [value for value in values.unique().to_pylist() if value is not None]
     _expect(name, found, where, f"value of column {split_column!r}")
@@ -106,25 +106,25 @@ def select_rows(
 
 
 def row_name(where: str, number: int) -> str:
-    """Return how errors name a row of a split."""
+    """Return the name of a row of a split for error messages."""
     return f"{where}, row {number} (counted from 0)"
 
 
 def _expect(name: str, names: Collection[str], where: str, what: str) -> None:
     if name not in names:
-        raise TaskError(f"{where}: {name!r} is no {what}; valid: {', '.join(sorted(names))}")
+        raise TaskError(f"{where}: {name!r} is not a {what}; valid: {', '.join(sorted(names))}")
 
 
 def class_numbers(
     parts: Sequence[DataTable], name: str | None, classes: int
 ) -> tuple[list[Numbers], tuple[str, ...]]:
-    """Return the class of every row of each part, and the names of the classes if they have any.
+    """Return the class numbers of all rows of each part, and the class names if there are any.
 
-    Whole numbers are classes as they are; strings are numbered in sorted order over all parts.
+    Whole numbers are used as class numbers; strings are numbered in sorted order over all parts.
 
     Raises:
-        TaskError: No such column, an empty cell, a kind that is no label, or a label outside
-            the classes.
+        TaskError: The column does not exist, a cell is empty, the column holds neither whole
+            numbers nor strings, or a label is outside the classes.
     """
     columns = [part.column("data.label", name) for part in parts]
     kind = columns[0].type
@@ -153,7 +153,7 @@ def class_numbers(
 def _names(
     columns: Sequence[pa.ChunkedArray], text: bool, part: DataTable, name: str
 ) -> tuple[str, ...]:
-    """Return the names of the classes: the strings, sorted, or what the data set calls them."""
+    """Return the class names: the sorted strings, or the names stored in the data set."""
     if text:
         return tuple(sorted({name for column in columns for name in column.unique().to_pylist()}))
     return tuple(getattr(part.table.features[name], "names", None) or ())
@@ -165,7 +165,7 @@ def _join_labels(names: Sequence[str]) -> str:
 
 
 def check_classes(labels_E: NDArray[Any], classes: int, where: str) -> None:
-    """Raise TaskError if a label lies outside 0 .. classes - 1; the message says where first."""
+    """Raise TaskError if a label is outside 0 .. classes - 1; the message names the first row."""
     outside = np.flatnonzero((labels_E < 0) | (labels_E >= classes))
     if outside.size:
         raise TaskError(
@@ -175,10 +175,10 @@ def check_classes(labels_E: NDArray[Any], classes: int, where: str) -> None:
 
 
 def group_numbers(rows: DataTable, name: str) -> Numbers:
-    """Return the group of every row, numbered by first appearance.
+    """Return the group number of every row, in the order of first appearance.
 
     Raises:
-        TaskError: No such column, or an empty cell.
+        TaskError: The column does not exist, a cell is empty, or its type cannot name groups.
     """
     column = rows.column("data.group", name)
     _refuse(rows, column.is_null(), f"no group in column {name!r}")
@@ -186,7 +186,8 @@ def group_numbers(rows: DataTable, name: str) -> Numbers:
         numbered = pc.index_in(column, value_set=column.unique())
     except pa.ArrowException:
         raise TaskError(
-            f"{rows.where}: column {name!r} (data.group) holds {column.type}, which names no groups"
+            f"{rows.where}: column {name!r} (data.group) holds {column.type}, "
+            "which cannot name groups"
         ) from None
     return numbered.to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
@@ -195,7 +196,7 @@ def blank_rows(rows: DataTable, name: str | None) -> Numbers:
     """Return the numbers of the rows whose text is missing or only white space.
 
     Raises:
-        TaskError: No such column, or one that holds no texts.
+        TaskError: The column does not exist or does not hold texts.
     """
     column = rows.column("data.input", name)
     if not _is_text(column.type):
@@ -208,7 +209,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _blank_mask(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which texts are missing or only white space."""
+    """Return the mask of the texts that are missing or only white space."""
     return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0).fill_null(True)
 
 

@@ -1,7 +1,8 @@
-"""Data sets read by the ``datasets`` library: local files and hub ids, opened silently.
+"""Data sets read by the ``datasets`` library: local files and hub ids.
 
-Local files are read into memory through a temporary folder that is gone when they are open. A
-hub id goes through the library's own cache, which commits a data set by renaming its folder.
+The library's progress bars and logs are disabled. Local files are read into memory through a
+temporary folder, which is deleted afterwards. A hub id uses the library's own cache, which commits
+a data set by renaming its folder.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _FORMATS = {
     ".jsonl.gz": "json",
     ".parquet": "parquet",
 }
-# Empty cells of a CSV file are empty texts, the words "None" and "NA" stay words, and cells
-# beyond the header are never taken for an index, which would shift all columns.
+# Empty cells of a CSV file are empty texts, and the words "None" and "NA" stay words. Cells beyond
+# the header are never read as an index, because that would shift all columns.
 _CSV = {"keep_default_na": False, "index_col": False}
 _TOO_WIDE = "Length of header or names does not match length of data"
 
@@ -41,14 +42,14 @@ def open_splits(
     """Return the splits of a data set by name; a single file is the split ``train``.
 
     Args:
-        reference: A local path, relative to ``folder``, or a hub id.
-        folder: Where relative paths start.
-        config: The configuration of a data set that has several.
+        reference: A path relative to ``folder``, or a hub id.
+        folder: The folder to which a relative path refers.
+        config: The name of a configuration, for a data set with several.
         revision: The revision of a hub id.
         fetch: Whether a hub id may be downloaded.
 
     Raises:
-        TaskError: Absent, gated, unreadable, or of an unknown format.
+        TaskError: The data set is absent, gated, unreadable, or of an unknown format.
     """
     path = hub.locate(reference, folder)
     if path is not None:
@@ -73,7 +74,7 @@ def _load_local(path: Path, config: str | None) -> Mapping[str, Dataset]:
             if builder.config.__class__.__name__ == "CsvConfig":
                 vars(builder.config).update(_CSV)
             return _build_splits(builder)
-    except Exception as error:  # parsers of many formats, each with its own errors
+    except Exception as error:  # the parser of each format raises errors of other types
         differ = _differing_columns(error)
         if path.is_dir() and not differ:
             _try_each(path)
@@ -81,7 +82,7 @@ def _load_local(path: Path, config: str | None) -> Mapping[str, Dataset]:
 
 
 def _try_each(folder: Path) -> None:
-    """Raise TaskError for the first file of a folder that cannot be read alone."""
+    """Raise TaskError for the first file of a folder that cannot be read by itself."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name.endswith(tuple(_FORMATS)):
             _load_local(path, None)
@@ -106,7 +107,7 @@ def _build_splits(builder: Any) -> Mapping[str, Dataset]:
 
 
 def _reason(error: Exception) -> str:
-    """Return in one line why files cannot be read."""
+    """Return the reason, in one line, that files cannot be read."""
     said = hub.first_line(error)
     if _TOO_WIDE in said:
         return "a row has more cells than the header"
@@ -118,22 +119,22 @@ def _reason(error: Exception) -> str:
 
 
 def _differing_columns(error: Exception) -> str | None:
-    """Return the columns that some files have and others lack, if that is the error."""
+    """Return a message on columns missing in some files, or None for any other error."""
     said = vars(error.__cause__ or error)
     if not {"table_column_names", "requested_column_names"} <= said.keys():
         return None
     names = sorted(set(said["table_column_names"]) ^ set(said["requested_column_names"]))
-    return f"its files have different columns; not in all of them: {', '.join(names)}"
+    return f"its files have different columns; missing in some files: {', '.join(names)}"
 
 
 @contextmanager
 def _quiet_library(*, fetch: bool) -> Iterator[Any]:
-    """Yield the library: no progress bars, no logs, and offline unless told to fetch."""
+    """Yield the library without progress bars and logs, and offline unless ``fetch`` is set."""
     import datasets
 
     level, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     offline = datasets.config.HF_HUB_OFFLINE
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are raised as well
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # logged errors are raised too
     datasets.disable_progress_bars()
     datasets.config.HF_HUB_OFFLINE = offline or not fetch
     try:

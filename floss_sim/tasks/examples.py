@@ -1,7 +1,7 @@
-"""The examples of a task: read, split once for good, and turned into arrays.
+"""Examples of a task: reading, the fixed split, and conversion to arrays.
 
-The split depends on the data alone, never on a seed: validation and test rows, where they are
-counts, are the last ones of one fixed permutation of the training rows.
+The split depends on the data alone, never on a seed. Where validation and test are counts, their
+rows are the last ones of one fixed permutation of the training rows.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ RowNumbers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """Examples of the fixed split: training (clients), validation (choices), test (reports).
+    """Examples of the fixed split into training, validation and test.
 
     Each part is ``(x, y)``. ``x`` is one of: float32 (E, C, H, W), images ready for the backbone
     (digits, npz); uint8 (E, C, h, w), images of a data set; int32 (E, T), token ids padded at
     the right with -1. ``y`` is int64 (E,), the classes; zeros for next-token prediction.
 
     Attributes:
-        train: What the clients share.
-        validation: What choices are made on.
-        test: What is reported.
-        groups: Group, 0 .. G-1, of each training example where ``data.group`` names a column.
-        names: What the data call the classes, by number; empty where they are numbers.
-        cut: Share of the training texts that were longer than ``preprocess.max_length``.
+        train: Training examples, partitioned over the clients.
+        validation: Validation examples, on which every choice is made.
+        test: Test examples, on which results are reported.
+        groups: Group, 0 .. G-1, of each training example; None unless ``data.group`` is set.
+        names: Class names in the order of the class numbers; empty where labels are numbers.
+        cut: Fraction of training texts longer than ``preprocess.max_length``; None for images.
     """
 
     train: Arrays
@@ -81,8 +81,8 @@ def load_content(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch
 
     Args:
         task: The task file.
-        backbone: Its backbone.
-        folder: Where its relative paths start.
+        backbone: The task's backbone.
+        folder: The folder to which the task's relative paths refer.
         fetch: Whether a data set may be downloaded.
 
     Raises:
@@ -117,7 +117,7 @@ def _from_arrays(
 
 
 def _split(task: TaskFile, rows: int) -> list[RowNumbers]:
-    """Return the row numbers of training, validation and, where it is a count, test."""
+    """Return the row numbers of training, validation and test; no test rows for a named split."""
     test = task.data.test if isinstance(task.data.test, int) else 0
     held_out = task.data.validation + test
     if rows <= held_out:
@@ -125,9 +125,10 @@ def _split(task: TaskFile, rows: int) -> list[RowNumbers]:
             f" and {test} for test" if test else ""
         )
         raise TaskError(
-            f"task {task.name!r}: {rows} examples leave none to train on beside {counts}"
+            f"task {task.name!r}: {rows} examples are too few: {counts} leave none to train on"
         )
-    # This very permutation: the digits backbone was chosen with its last 350 rows unseen.
+    # The seed must stay 0: the last 350 rows of this order were not used to choose the digits
+    # backbone.
     order = np.random.default_rng(0).permutation(rows)
     return np.split(order, [rows - held_out, rows - test])
 
@@ -169,7 +170,7 @@ def _from_library(
 
 
 def _rows_with_input(task: TaskFile, rows: DataTable) -> RowNumbers:
-    """Return the numbers of the rows with an input; only texts can lack one."""
+    """Return the numbers of the rows with an input; every image counts, empty texts do not."""
     if task.kind == "image-classification":
         rows.require("data.input", task.data.input)
         return np.arange(len(rows))
@@ -180,15 +181,18 @@ def _rows_with_input(task: TaskFile, rows: DataTable) -> RowNumbers:
 
 def _refuse_empty(task: TaskFile, rows: DataTable, empty: Sequence[int] | RowNumbers) -> None:
     if len(empty) and not task.data.drop_empty:
-        least = "two tokens" if task.kind == "next-token" else "any token"
+        least = "two tokens" if task.kind == "next-token" else "one token"
         raise TaskError(
-            f"{rows.describe_row(empty[0])}: the text is empty or without {least}; "
+            f"{rows.describe_row(empty[0])}: the text is empty or has fewer than {least}; "
             "data.drop_empty = true leaves such rows out"
         )
 
 
 def _apply_limit(task: TaskFile, train: RowNumbers, groups: RowNumbers | None) -> RowNumbers:
-    """Return at most ``data.limit`` training rows; of groups, whole ones that can be clients."""
+    """Return at most ``data.limit`` training rows; with groups, only whole groups.
+
+    A group with fewer than ``partition.min_examples`` rows cannot be a client and is skipped.
+    """
     limit = task.data.limit
     if limit is None or groups is None:
         return train[:limit]
@@ -197,14 +201,14 @@ def _apply_limit(task: TaskFile, train: RowNumbers, groups: RowNumbers | None) -
     order = order[sizes[order] >= task.partition.min_examples]
     chosen = order[np.cumsum(sizes[order]) <= limit]
     if not chosen.size:
-        raise TaskError(f"task {task.name!r}: data.limit {limit} leaves no whole group")
+        raise TaskError(f"task {task.name!r}: data.limit {limit} is too small for a whole group")
     return train[np.isin(groups[train], chosen)]
 
 
 def _inputs(
     task: TaskFile, backbone: BackboneFiles, rows: DataTable, chosen: RowNumbers
 ) -> tuple[NDArray[Any], RowNumbers, float | None]:
-    """Return the inputs of some rows, the rows without the empty ones, and the share cut."""
+    """Return the inputs of the non-empty chosen rows, their numbers and the fraction cut."""
     name = rows.require("data.input", task.data.input)
     if task.kind == "image-classification":
         return _images(task, backbone.config, rows, name, chosen), chosen, None
@@ -238,5 +242,5 @@ def _tokens(
         full &= (texts.ids >= 0).sum(axis=1) > 1
     _refuse_empty(task, rows, chosen[~full])
     if not full.any():
-        raise TaskError(f"{rows.where}: no text is left")
+        raise TaskError(f"{rows.where}: every text is empty or too short")
     return texts.ids[full], chosen[full], float(texts.cut[full].mean())

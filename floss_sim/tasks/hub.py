@@ -1,7 +1,8 @@
-"""What a task's references name: local paths, or ids of a hub that is asked only when told.
+"""References to data sets and backbones: local paths or hub ids.
 
-A reference is a local path if it exists, and else a hub id if it looks like one (``gpt2``,
-``owner/name``). Without ``fetch`` only the local caches of the hub's own libraries are read.
+A reference is a local path if that path exists. Otherwise it is a hub id if it has the form of one
+(``gpt2``, ``owner/name``). Without ``fetch`` only the local caches of the hub's own libraries are
+read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LOCAL_HINT = "give local files with --dataset (data.dataset) and --backbone (ba
 
 
 def locate(reference: str, folder: Path) -> Path | None:
-    """Return the local path that a reference names, or None if it names a hub id."""
+    """Return the local path of a reference, or None for a hub id."""
     path = folder / Path(reference).expanduser()
     if not path.exists() and _ID.fullmatch(reference) and not _FILE.fullmatch(reference):
         return None
@@ -35,7 +36,7 @@ def locate(reference: str, folder: Path) -> Path | None:
 
 
 def absolute_reference(reference: str) -> str:
-    """Return a reference given on a command line, its path absolute if it is a local one."""
+    """Return a reference of a command line: a local path made absolute, a hub id unchanged."""
     path = None if reference == DIGITS else locate(reference, Path.cwd())
     return reference if path is None else str(path.absolute())
 
@@ -44,12 +45,12 @@ def backbone_folder(reference: str, folder: Path, *, fetch: bool) -> Path:
     """Return the local folder of a backbone.
 
     Args:
-        reference: A folder, relative to ``folder``, or a hub id.
-        folder: Where relative paths start.
+        reference: A path relative to ``folder``, or a hub id.
+        folder: The folder to which a relative path refers.
         fetch: Whether a hub id may be downloaded.
 
     Raises:
-        TaskError: A hub id that is not in the local cache, and may not or cannot be fetched.
+        TaskError: The hub id is not in the local cache, and a download is not allowed or fails.
     """
     path = locate(reference, folder)
     if path is not None:
@@ -66,7 +67,7 @@ def backbone_folder(reference: str, folder: Path, *, fetch: bool) -> Path:
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """Keep the hub's library from drawing progress bars and writing logs."""
+    """Disable progress bars and logs of the hub's library for the block."""
     from huggingface_hub import utils
 
     level, shown = utils.logging.get_verbosity(), not utils.are_progress_bars_disabled()
@@ -82,14 +83,15 @@ def quiet_hub() -> Iterator[None]:
 
 @contextmanager
 def hub_errors(what: str, reference: str, *, fetch: bool) -> Iterator[None]:
-    """Turn whatever a hub's library raises into one line that says what can be done.
+    """Turn every error of a hub library into a TaskError of one line with a remedy.
 
     Raises:
-        TaskError: Not in the local cache, not reachable, gated, absent, or anything else.
+        TaskError: The files are not in the local cache, the hub is not reachable, the reference is
+            gated or absent, or any other error occurred.
     """
     try:
         yield
-    except Exception as error:  # the libraries let errors of several HTTP clients through
+    except Exception as error:  # the libraries pass on errors of several HTTP clients
         name = f"{what} {reference!r}"
         raise TaskError(f"{name} {_reason(error, fetch=fetch)}") from None
 
@@ -114,6 +116,6 @@ def _reason(error: Exception, *, fetch: bool) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or of what caused it."""
+    """Return the first line of an error's message, or of its cause's message."""
     lines = str(error.__cause__ or error).splitlines()
     return lines[0] if lines else type(error).__name__

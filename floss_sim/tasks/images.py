@@ -1,4 +1,4 @@
-"""Images as uint8 arrays of one size, decoded by Pillow."""
+"""Images decoded by Pillow into uint8 arrays of one size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from floss_sim.tasks.hub import first_line
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ImageCells = Iterable[tuple[str, Mapping[str, Any]]]  # where each lies, and its bytes or path
+ImageCells = Iterable[tuple[str, Mapping[str, Any]]]  # name for errors; cell with bytes or path
 
 
 def decode_images(
@@ -25,18 +25,18 @@ def decode_images(
 ) -> NDArray[np.uint8]:
     """Return images as uint8 of shape (images, channels, height, width).
 
-    Images of one size keep it, unless it is larger than ``side``; others are resized to a square
-    of ``side``, so that no more is held in memory than the backbone will see. Grey of 16 bits is
-    scaled to 8; an alpha channel is dropped.
+    Images that all have one size keep it, unless it is larger than ``side``. All others are
+    resized to a square of ``side``, to hold no more pixels in memory than the backbone reads.
+    16-bit grey is scaled to 8 bits; an alpha channel is dropped.
 
     Args:
         cells: Starts an iteration over the images; called twice, for sizes and for pixels.
         channels: 1 for grey, 3 for colour.
-        side: ``preprocess.image_size``, or None.
-        where: Names the images in errors.
+        side: ``preprocess.image_size`` in pixels, or None.
+        where: Name of the images in error messages.
 
     Raises:
-        TaskError: A cell that is no image, or sizes that differ with no ``side`` to resize to.
+        TaskError: A cell holds no readable image, or the sizes differ and ``side`` is None.
     """
     sizes = [_open_image(cell, place).size for place, cell in cells()]
     size = _common_size(sizes, side, where)
@@ -58,7 +58,7 @@ def _open_image(cell: Mapping[str, Any], where: str) -> Image:
 
 @contextmanager
 def _image_errors(where: str) -> Iterator[None]:
-    """Turn whatever Pillow raises into one line.
+    """Turn every error of Pillow into a TaskError of one line.
 
     Raises:
         TaskError: The image cannot be read.
@@ -69,9 +69,9 @@ def _image_errors(where: str) -> Iterator[None]:
         yield
     except TaskError:
         raise
-    except UnidentifiedImageError:  # its own words are a buffer's address
-        raise TaskError(f"{where}: cannot read the image: empty, or of no known format") from None
-    except Exception as error:  # Pillow's readers of many formats, each with its own errors
+    except UnidentifiedImageError:  # Pillow's message only holds the address of a buffer
+        raise TaskError(f"{where}: cannot read the image: empty or of unknown format") from None
+    except Exception as error:  # each format of Pillow raises errors of other types
         raise TaskError(f"{where}: cannot read the image: {first_line(error)}") from None
 
 
@@ -99,17 +99,17 @@ def _pixels(image: Image, channels: int, size: tuple[int, int], where: str) -> N
 
 
 def _to_eight_bit(image: Image, where: str) -> Image:
-    """Return an image of 8 bits a channel, its grey scaled and a palette's transparency kept."""
+    """Return an image of 8 bits a channel: 16-bit grey scaled, transparent palettes as RGBA."""
     from PIL import Image
 
     if image.mode in ("I", "F"):
         raise TaskError(
-            f"{where}: the image holds 32 bits a pixel (mode {image.mode}), whose white is not "
-            "known; valid: 8 or 16 bits"
+            f"{where}: the image holds 32 bits a pixel (mode {image.mode}), for which the value of "
+            "white is unknown; valid: 8 or 16 bits"
         )
     if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint32)  # 65535 becomes 255
+        grey = np.asarray(image).astype(np.uint32)  # scaled so that 65535 becomes 255
         return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA")  # Pillow warns where the alpha of a palette gets lost at once
+        return image.convert("RGBA")  # Pillow warns if a palette with alpha goes directly to RGB
     return image

@@ -1,28 +1,29 @@
-"""Dealing the training examples to the clients.
+"""Partitions of the training examples over the clients.
 
 ``iid``
-    A shuffle, cut into equal parts.
+    Shuffles the examples and cuts them into equal parts.
 ``dirichlet``
-    Equal-sized clients, after Hsu, Qi and Brown 2019 (arXiv:1909.06335): each client draws its
-    class shares, then its examples without replacement; the shares of exhausted classes are
-    spread over the rest. The shares are Dirichlet with concentration alpha for *each* class;
-    that paper writes alpha for the sum, so its alpha is ours times the number of classes. The
-    other known procedure, which cuts every class by Dirichlet(alpha) shares of clients, makes
-    clients of very different sizes.
+    Clients of equal size, after Hsu, Qi and Brown 2019 (arXiv:1909.06335). Each client draws its
+    class shares, then draws its examples without replacement. The share of an exhausted class is
+    spread over the other classes. The shares are Dirichlet with concentration alpha for *each*
+    class; the paper writes alpha for the sum, so its alpha is this alpha times the number of
+    classes. Another known procedure cuts every class by Dirichlet(alpha) shares of clients; its
+    clients differ widely in size.
 
-    Clients draw in the order of their numbers, so the last ones get what is left of the exhausted
-    classes and differ most from the whole. On digits (50 clients, alpha 0.1, 20 seeds) the mean
-    total variation distance between a client's classes and the whole is 0.73 for the first four
-    fifths of the clients, 0.78 for the last fifth and 0.81 for the last three clients. That
-    matters where tiers or network classes are cut in the order of client numbers.
+    Clients draw in the order of their numbers. For the last clients some classes are exhausted,
+    so their class shares differ most from those of the whole data set. On digits (50 clients,
+    alpha 0.1, 20 seeds) the mean total variation distance between the class shares of a client
+    and of the whole data set is 0.73 for the first four fifths of the clients, 0.78 for the last
+    fifth and 0.81 for the last three clients. This matters where tiers or network classes are
+    assigned in the order of client numbers.
 
 ``column``
-    By a column of the data, such as the user: each client is one group of examples, all of them.
-    The clients are drawn uniformly from the groups with enough training examples; the examples
-    of the groups that were not drawn stay unused.
+    Groups the examples by a column of the data, such as the user. Each client is one group and
+    gets all its examples. The clients are drawn uniformly from the groups with enough training
+    examples; the examples of all other groups are unused.
 
-Under ``iid`` and ``dirichlet`` sizes differ by at most one example and every example belongs to
-exactly one client. No law leaves a client without examples.
+Under ``iid`` and ``dirichlet`` the sizes differ by at most one example, and every example belongs
+to exactly one client. Under every law each client has at least one example.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from floss_sim.rng import stream
 
 PARTITIONS = ("iid", "dirichlet", "column")
 Indices = NDArray[np.int64]
-_TINY = 1e-300
+_TINY = 1e-300  # gamma draws below this value may have underflowed
 
 
 def partition(
@@ -49,20 +50,20 @@ def partition(
     groups: NDArray[np.int64] | None = None,
     min_examples: int = 1,
 ) -> tuple[Indices, ...]:
-    """Return each client's example numbers, sorted.
+    """Return the sorted example numbers of each client.
 
     Args:
         labels_E: Class of each of E training examples.
-        clients: Number of clients.
+        clients: Number of clients, 1 to E.
         law: One of ``PARTITIONS``.
-        alpha: Concentration of the Dirichlet law; small means few classes a client.
+        alpha: Concentration of the Dirichlet law, above 0; small values give few classes a client.
         seed: The run's seed; the partition is drawn from its stream ``"partition"``.
-        groups: Group of each training example, 0 .. G-1; what the law ``column`` deals by.
-        min_examples: Training examples that a group needs to be a client.
+        groups: Group of each training example, 0 .. G-1; required by the law ``column``.
+        min_examples: Minimum number of training examples of a group that can be a client.
 
     Raises:
         ConfigError: Unknown law, ``alpha`` not positive, more clients than examples or than
-            groups with enough examples, or no groups where the law needs them.
+            groups with enough examples, or no groups under the law ``column``.
     """
     if law not in PARTITIONS:
         raise ConfigError(f"unknown partition {law!r}; valid: {', '.join(PARTITIONS)}")
@@ -88,7 +89,7 @@ def _deal_by_group(
 ) -> tuple[Indices, ...]:
     if groups_E is None:
         raise ConfigError(
-            "partition 'column' needs data.group, the column that says whose each example is"
+            "partition 'column' needs data.group, the column that names the group of each example"
         )
     sizes = np.bincount(groups_E)
     able = np.flatnonzero(sizes >= least)
@@ -116,9 +117,10 @@ def _deal_by_dirichlet(
 def _log_shares(
     alpha: float, shape: tuple[int, int], draw: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return logarithms of gamma draws: normalised, each row is Dirichlet.
+    """Return the logarithms of gamma draws; each row, normalised, is a Dirichlet draw.
 
-    Draws of a tiny alpha underflow. One that is known to lie below t is t * U ** (1 / alpha).
+    With a tiny alpha the draws underflow. A gamma draw that is known to be below t is drawn as
+    t * U ** (1 / alpha), where U is uniform on (0, 1).
     """
     gammas = draw.gamma(alpha, size=shape)
     logs: NDArray[np.float64] = np.log(np.maximum(gammas, _TINY))

@@ -6,12 +6,12 @@ from floss_sim.errors import TaskError
 from floss_sim.families import IMAGES, Config, check_kind
 from floss_sim.tasks.sections import PreprocessSection, TaskFile
 
-# Where a config lacks a key, the model library's default.
+# Pixels of a side, and channels: the model library's defaults for keys missing in a config.
 _SIDE, _CHANNELS = 224, 3
 
 
 def check_fit(task: TaskFile, backbone: Config) -> None:
-    """Raise TaskError if the backbone cannot read what ``[preprocess]`` makes.
+    """Raise TaskError if the output of ``[preprocess]`` does not fit the backbone's input.
 
     A backbone of an unknown family raises LayoutError.
     """
@@ -26,7 +26,7 @@ def _image_problem(chosen: PreprocessSection, config: Config) -> str | None:
     side, channels = config.get("image_size", _SIDE), config.get("num_channels", _CHANNELS)
     if chosen.image_size is not None and side not in (chosen.image_size, [chosen.image_size] * 2):
         read = " x ".join(map(str, side)) if isinstance(side, list) else side
-        return f"preprocess.image_size {chosen.image_size} is not the backbone's {read}"
+        return f"preprocess.image_size {chosen.image_size} differs from the backbone's {read}"
     if chosen.mean is not None and len(chosen.mean) != channels:
         return (
             f"preprocess.mean and std hold {len(chosen.mean)} number(s) each, where the backbone "

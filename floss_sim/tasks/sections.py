@@ -1,4 +1,4 @@
-"""Sections of a task file: field types, one class a TOML table, and the whole file."""
+"""Sections of a task file: field types, one class for each TOML table, and the whole file."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def _count_or_name(value: object) -> int | str:
 
 
 class DataSection(Section):
-    """``[data]``: where the examples are, their columns, and the fixed split.
+    """``[data]``: the data set, its columns, and the fixed split.
 
     ``dataset`` is ``sklearn-digits``, a local path (npz, CSV, JSON lines, Parquet, a folder of
-    them or of images), or a hub id with its ``config`` and ``revision``. ``validation`` is a
-    count taken from the training rows; ``test`` is a count too, or the name of a split. With a
+    such files or of images), or a hub id with its ``config`` and ``revision``. ``validation`` is a
+    number of training rows; ``test`` is a number of training rows or the name of a split. With a
     ``split_column``, names of splits are values of that column.
     """
 
@@ -69,10 +69,11 @@ class BackboneSection(Section):
 
 
 class PreprocessSection(Section):
-    """``[preprocess]``: what is done to an example before the backbone sees it.
+    """``[preprocess]``: conversion of images and texts to the backbone's input.
 
-    ``image_size`` is the side that images are resized to, ``mean`` and ``std`` normalise each
-    channel after scaling to 0 .. 1, and ``max_length`` is where texts are cut, in tokens.
+    ``image_size`` is the side in pixels to which images are resized. ``mean`` and ``std`` normalise
+    each channel after scaling to 0 .. 1. ``max_length`` is the maximum length of a text in tokens;
+    longer texts are cut.
     """
 
     image_size: Count | None = None
@@ -83,12 +84,12 @@ class PreprocessSection(Section):
     @model_validator(mode="after")
     def _check_pairs(self) -> PreprocessSection:
         if len(self.mean or ()) != len(self.std or ()):
-            raise ValueError("mean and std must hold one number each for every channel")
+            raise ValueError("mean and std must each hold one number for every channel")
         return self
 
 
 class PartitionSection(Section):
-    """``[partition]``: how the training data are dealt to the clients.
+    """``[partition]``: the partition of the training examples over the clients.
 
     Under the law ``column`` each client is one value of the column ``data.group`` with at least
     ``min_examples`` training examples.
@@ -105,7 +106,7 @@ def _as_tuple(value: object) -> object:
 
 
 class LoraSection(Section):
-    """``[lora]``: targets that get an adapter (see ``floss_sim.families``), alpha, dropout."""
+    """``[lora]``: target modules of the adapters (see ``floss_sim.families``), alpha, dropout."""
 
     targets: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
     alpha: Positive
@@ -113,7 +114,7 @@ class LoraSection(Section):
 
 
 class ClientSection(Section):
-    """``[client]``: local SGD."""
+    """``[client]``: settings of local SGD."""
 
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -124,10 +125,10 @@ class ClientSection(Section):
 
 
 class ServerSection(Section):
-    """``[server]``: the server's optimiser and the cohort.
+    """``[server]``: the server's optimiser and the number of clients in a cohort.
 
-    ``momentum`` belongs to fedavgm, ``tau`` to fedyogi and fedadagrad, ``weight_decay`` to
-    fedadamw; the others ignore them.
+    ``momentum`` is used by fedavgm, ``tau`` by fedyogi and fedadagrad, ``weight_decay`` by
+    fedadamw. The other optimisers ignore these keys.
     """
 
     optimizer: Literal["fedadam", "fedadamw", "fedavg", "fedavgm", "fedyogi", "fedadagrad"]
@@ -140,7 +141,7 @@ class ServerSection(Section):
 
 
 class TaskFile(Section):
-    """A task file's own keys: what is learned, from which data, on which backbone."""
+    """All keys of a task file: task kind, data, backbone, partition and training settings."""
 
     name: str
     kind: Annotated[str, _member_validator("task kind", KINDS)]
@@ -159,7 +160,7 @@ class TaskFile(Section):
         if self.kind != IMAGES and self.preprocess.max_length is None:
             raise ValueError(f"preprocess.max_length: required for {self.kind}")
         if self.data.test == self.data.train:
-            raise ValueError(f"data.test: {self.data.test!r} is what is trained on")
+            raise ValueError(f"data.test: {self.data.test!r} is also the training split")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Tasks: a task file with the place it was read from, its backbone and its examples."""
+"""Task: a validated task file with its folder, its backbone and its examples."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from floss_sim.tasks.sections import TaskFile
 
 
 class Task(TaskFile):
-    """A task file, validated, whose relative paths start at a folder; made by :meth:`of`."""
+    """A validated task file and the folder of its relative paths; created by :meth:`of`."""
 
     _folder: Path = PrivateAttr(default=Path())
     _fetch: bool = PrivateAttr(default=False)
 
     @classmethod
     def of(cls, file: TaskFile, folder: Path, *, fetch: bool = False) -> Self:
-        """Return the task of a file.
+        """Return the task of a task file.
 
         Args:
-            file: The validated keys.
-            folder: Where relative paths start.
-            fetch: Whether what is not in the local hub cache may be downloaded.
+            file: The validated keys of the task file.
+            folder: The folder to which relative paths refer.
+            fetch: Whether files missing in the local hub cache may be downloaded.
         """
         task = cls(**{name: getattr(file, name) for name in file.model_fields_set})
         task._folder, task._fetch = folder, fetch
@@ -43,37 +43,37 @@ class Task(TaskFile):
 
     @property
     def backbone_path(self) -> Path:
-        """The backbone's local folder; raises as :attr:`BackboneFiles.path`."""
+        """The backbone's local folder; raises errors of :attr:`BackboneFiles.path`."""
         return self._backbone.path
 
     @property
     def backbone_config(self) -> dict[str, Any]:
-        """The backbone's ``config.json``; raises as :attr:`BackboneFiles.config`."""
+        """The backbone's ``config.json``; raises errors of :attr:`BackboneFiles.config`."""
         return self._backbone.config
 
     @property
     def backbone_hash(self) -> str:
-        """SHA-256 of the backbone's files in hex; raises as :attr:`BackboneFiles.digest`."""
+        """SHA-256 of the backbone's files in hex; raises errors of :attr:`BackboneFiles.digest`."""
         return self._backbone.digest
 
     @property
     def backbone_bytes(self) -> int:
-        """Bytes of the backbone's weights; raises as :meth:`BackboneFiles.weights_nbytes`."""
+        """Bytes of backbone weights; raises errors of :meth:`BackboneFiles.weights_nbytes`."""
         return self._backbone.weights_nbytes()
 
     @cached_property
     def content(self) -> TaskData:
-        """The examples, split; read once.
+        """The examples in their fixed split; read on first access and then kept.
 
         Raises:
             TaskError: Unreadable data, a missing column, labels outside the classes, an empty
-                text, too few rows.
+                text, or too few rows.
         """
         return load_content(self, self._backbone, self._folder, fetch=self._fetch)
 
 
 def packaged_tasks() -> tuple[str, ...]:
-    """Return the names of the tasks that ship with the package."""
+    """Return the names of the packaged tasks."""
     return documents.packaged_names(__package__)
 
 
@@ -88,14 +88,19 @@ def load_task(
     """Return a packaged task by name, or the task of a TOML file by path.
 
     Args:
-        name_or_path: A packaged name, or a path that ends in ``.toml``.
-        dataset: Used instead of ``data.dataset``; relative to the working directory.
-        backbone: Used instead of ``backbone.model``; relative to the working directory.
-        fetch: Whether what is not in the local hub cache may be downloaded.
-        changes: Other keys to set, such as ``{"partition.clients": 20}``.
+        name_or_path: The name of a packaged task, or a path that ends in ``.toml``.
+        dataset: Replaces ``data.dataset``; a path is relative to the working directory.
+        backbone: Replaces ``backbone.model``; a path is relative to the working directory.
+        fetch: Whether files missing in the local hub cache may be downloaded.
+        changes: Other keys to change and their values, such as ``{"partition.clients": 20}``.
 
     Raises:
         TaskError: Unknown name, unreadable file, or a key that is missing, unknown or invalid.
+
+    Example:
+        >>> from floss_sim import load_task
+        >>> load_task("digits", changes={"partition.clients": 20}).partition.clients
+        20
     """
     path = documents.find(name_or_path, __package__, "task", TaskError)
     changed = dict(changes or {})

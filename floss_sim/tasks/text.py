@@ -1,4 +1,4 @@
-"""Texts as token ids, by the tokenizer that lies beside the backbone."""
+"""Token ids of texts, from the tokenizer in the backbone's folder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PADDING = -1
 
 
 def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
-    """Return the tokenizer of a backbone's folder, cutting at ``max_length`` tokens.
+    """Return the tokenizer of a backbone's folder; it cuts texts at ``max_length`` tokens.
 
     Raises:
-        TaskError: There is no tokenizer.json, or it cannot be read.
+        TaskError: The folder has no tokenizer.json, or the file cannot be read.
     """
     from tokenizers import Tokenizer
 
@@ -32,7 +32,7 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.enable_truncation(max_length)
-    except Exception as error:  # the library raises no type of its own
+    except Exception as error:  # the library raises plain Exception
         raise TaskError(f"cannot read {path}: {error}") from None
     tokenizer.no_padding()
     return tokenizer
@@ -40,13 +40,13 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
 
 @dataclass(frozen=True, eq=False)
 class TokenisedTexts:
-    """Tokenised texts, E of them, at most T tokens long.
+    """E tokenised texts of at most T tokens.
 
     Attributes:
         ids: Token ids (E, T), padded at the right with -1 to the longest text; special tokens are
-            those of the tokenizer's own template.
-        words: How many tokens of each text (E,) are no special tokens.
-        cut: Which texts (E,) were longer than the tokenizer's limit.
+            added by the tokenizer's own template.
+        words: Number of tokens of each text (E,), special tokens not counted.
+        cut: Whether each text (E,) was longer than the tokenizer's limit.
     """
 
     ids: NDArray[np.int32]
@@ -55,7 +55,7 @@ class TokenisedTexts:
 
 
 def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> TokenisedTexts:
-    """Return the token ids of texts."""
+    """Return the token ids of all texts, in the order of the batches."""
     ids, words, cut = [], [], []
     for batch in batches:
         for coded in tokenizer.encode_batch_fast(list(batch)):
@@ -69,7 +69,7 @@ def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> Tokenise
 
 
 def check_vocabulary(ids_ET: NDArray[np.int32], config: dict[str, Any], where: str) -> None:
-    """Raise TaskError if the backbone has no embedding for a token."""
+    """Raise TaskError if a token id is outside the backbone's vocabulary."""
     vocabulary = config.get("vocab_size")
     if isinstance(vocabulary, int) and ids_ET.size and ids_ET.max() >= vocabulary:
         raise TaskError(

@@ -1,6 +1,7 @@
-"""Real training: torch, transformers and peft live in this room and in no other.
+"""Public interface of real training; only this package imports torch, transformers and peft.
 
-The last three doors load the frameworks when they are opened, not when the room is imported.
+Importing it does not load these frameworks: ``open_learner``, ``join_side_by_side``,
+``test_metrics`` and ``export_adapter`` load them when they are called.
 """
 
 from __future__ import annotations
@@ -43,19 +44,28 @@ def open_learner(
     *,
     diagnose: bool = True,
 ) -> TorchLearner:
-    """Load backbone and data, and return the learner that really trains, at version 0.
+    """Load the backbone and the data; return the run's learner, at version 0.
 
     Args:
-        config: The run.
+        config: The run's configuration.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        threads: Threads of torch in this process.
-        learner: As of :func:`choose_learner`.
-        grid: Where the run trains beside others, as :func:`join_side_by_side` yields it.
-        diagnose: Whether evaluation measures the server's dense P, too; it takes twice as long.
+        threads: Number of torch threads in this process.
+        learner: ``"bank"`` or ``"sequential"``, see :func:`choose_learner`.
+        grid: The scheduler from :func:`join_side_by_side`, if several runs of this process train
+            on the device; None: the run trains alone.
+        diagnose: Whether evaluation also measures the server's dense vector P, which doubles the
+            time of an evaluation.
 
     Raises:
-        ConfigError: The device or the learner is unknown, or the device is absent.
+        ConfigError: The device or the learner is unknown, or the device is not available.
         TaskError: The backbone or the data cannot be loaded.
+
+    Example:
+        >>> from floss_sim import RunConfig, dense, load_profile, load_task, open_learner, run
+        >>> config = RunConfig.of(load_task("digits"), dense(), rank=1)
+        >>> record = run(config, load_profile("lte"), open_learner(config, "cpu"), rounds=1)
+        >>> record.rounds["reports"].to_pylist()
+        [5]
     """
     from floss_sim.training.learners.build import build_learner
 
@@ -67,9 +77,14 @@ def open_learner(
 
 @contextmanager
 def join_side_by_side(device: str) -> Iterator[PassScheduler]:
-    """Yield the process's grid on a device: a run trains there beside those of other threads.
+    """Register this thread's run with the device's scheduler, and yield the scheduler.
 
-    One thread at a time goes on; what else a run may have to wait for, it waits for outside.
+    Runs of several threads can then train in shared passes. The scheduler's lock is held for the
+    block and released while the run waits for a pass. Acquire other locks before entering the
+    block, or runs can deadlock.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
     from floss_sim.training.side_by_side.scheduler import device_scheduler
 
@@ -81,8 +96,13 @@ def join_side_by_side(device: str) -> Iterator[PassScheduler]:
 def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[str, float]:
     """Return ``accuracy`` (0 to 1) and ``loss`` (nats) of a model message on the test split.
 
+    Args:
+        config: The run's configuration.
+        model: The encoded model message.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
     Raises:
-        PayloadError: The message is not one of the run's layout.
+        PayloadError: The message does not match the run's layout.
     """
     from floss_sim.training import export
 
@@ -92,11 +112,11 @@ def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[
 def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
     """Write a model message as a folder of safetensors.
 
-    With adapters (``lora``, ``ffa``) it is what ``PeftModel.from_pretrained`` loads; otherwise
-    the whole model, for ``AutoModelFor...from_pretrained``.
+    With adapters (``lora``, ``ffa``) the folder can be loaded by ``PeftModel.from_pretrained``.
+    Otherwise it holds the whole model, for ``AutoModelFor...from_pretrained``.
 
     Raises:
-        PayloadError: The message is not one of the run's layout.
+        PayloadError: The message does not match the run's layout.
     """
     from floss_sim.training import export
 

@@ -1,8 +1,9 @@
-"""What makes a GPU compute the same bits again: torch has to be told, once for a process.
+"""Deterministic CUDA kernels and full float32 in torch, switched on once per process.
 
-Left alone, a GPU's backward pass of attention adds up in the order in which its blocks come to an
-end, where a text or an image has more than some 64 tokens: two runs of one seed drift apart, and
-neither a replayed step nor a shared pass could be proved. On a CPU nothing needs to be told.
+By default the backward pass of attention on a GPU sums in the order in which its thread blocks
+finish, for inputs of more than about 64 tokens. Two runs with the same seed then diverge, and a
+replayed step or a batched pass cannot be checked for bit-identity. CPU kernels are deterministic
+by default.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import os
 
 import torch
 
-_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG"  # read by cuBLAS, and by torch before 2.13, at first use
+# environment variable that cuBLAS (and torch before 2.13) reads at its first use
+_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def make_deterministic(device: torch.device) -> None:
-    """Have a GPU repeat its bits, and compute float32 as such; before anything is computed there.
+    """Switch a GPU to deterministic kernels and full float32; do nothing on other devices.
 
-    An operation that has no fixed order is an error from then on.
+    Call this before the first computation on the GPU. From then on torch raises an error for an
+    operation that has no deterministic kernel.
     """
     if device.type != "cuda":
         return
     os.environ.setdefault(_WORKSPACES, ":4096:8")
-    torch.use_deterministic_algorithms(True)  # only to warn would leave attention as it is
+    torch.use_deterministic_algorithms(True)  # warn_only would keep attention non-deterministic
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.allow_tf32 = False  # of products it is off by default, of images not
+    torch.backends.cudnn.allow_tf32 = False  # on by default for convolutions, off for matmul

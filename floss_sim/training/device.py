@@ -1,4 +1,4 @@
-"""Which device trains."""
+"""Training devices: names, availability and bfloat16 support."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(name: str) -> str:
-    """Return ``"cpu"``, ``"cuda"`` or ``"mps"`` for one of these or ``auto``.
+    """Return the device to train on: ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
-    ``auto`` takes CUDA where there is one, else Apple's GPU, else the CPU. A CPU build of torch
-    is recognised by its version, without loading it.
+    A CPU build of torch is recognised by its version string, without importing torch.
+
+    Args:
+        name: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``. ``"auto"`` takes CUDA if available,
+            else Apple's GPU (mps), else the CPU.
 
     Raises:
-        ConfigError: An unknown device, or one that is not there.
+        ConfigError: The device is unknown, or not available on this machine.
     """
     if name not in DEVICES:
         raise ConfigError(f"unknown device {name!r}; valid: {', '.join(DEVICES)}")
@@ -32,17 +35,19 @@ def resolve_device(name: str) -> str:
 
 
 def check_precision(precision: str, device: str) -> None:
-    """Check that a device has the numbers that a forward pass is to be computed in.
+    """Check that a device supports the precision of the forward pass.
 
     Args:
         precision: ``"fp32"`` or ``"bf16"``.
-        device: ``"cpu"``, ``"cuda"`` or ``"mps"``, which is there.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``; must be available.
 
     Raises:
-        ConfigError: It has not.
+        ConfigError: The device does not support bfloat16.
     """
     if precision == "bf16" and device != "cpu" and not _has_bfloat16(device):
-        raise ConfigError(f"client.precision 'bf16': this {device!r} device lacks it; valid: fp32")
+        raise ConfigError(
+            f"client.precision 'bf16' is not supported by this {device!r} device; valid: fp32"
+        )
 
 
 def _has_bfloat16(device: str) -> bool:
@@ -58,7 +63,7 @@ def _has_bfloat16(device: str) -> bool:
 
 
 def _present_devices() -> list[str]:
-    """Return the devices of this machine, the fastest first."""
+    """Return the names of this machine's devices, fastest first."""
     if version("torch").endswith("+cpu"):
         return ["cpu"]
     import torch

@@ -1,4 +1,4 @@
-"""A task's examples on a device: one copy for all runs of a process that learn from them."""
+"""Task data on a device: one copy, shared by all runs of a process that use the same data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _copies = weakref.WeakValueDictionary()
 
 
 def device_tensors(arrays: Arrays, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return inputs and classes as tensors on a device, which are not to be written to."""
+    """Return (inputs, classes) as tensors on a device; callers must not write to them."""
     x, y = arrays
     return _copy(x, device), _copy(y, device)
 
@@ -25,5 +25,5 @@ def _copy(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     copy = _copies.get(key)
     if copy is None:
         copy = _copies[key] = torch.from_numpy(array).to(device)
-        weakref.finalize(array, _copies.pop, key, None)  # then its id may be another's
+        weakref.finalize(array, _copies.pop, key, None)  # Python may reuse the id after that
     return copy

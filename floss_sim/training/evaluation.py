@@ -1,4 +1,4 @@
-"""Evaluation: accuracy and loss of a vector on a split."""
+"""Evaluation: accuracy and loss of a model vector on a split."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from floss_sim.errors import TaskError
 from floss_sim.training.models.inputs import Reader, Tensors
 from floss_sim.vectors.top_k import Vector
 
-Sums = tuple[int, int, float]  # targets, how many are met, and their mean loss
+Sums = tuple[int, int, float]  # number of targets, correct predictions, mean loss in nats
 
 
 class EvaluableModel(Protocol):
-    """A model that can take a vector of its layout and answer with it."""
+    """Interface of a model that loads a vector of its layout and computes logits."""
 
     base: Vector
     inputs: Reader
 
     @property
     def device(self) -> torch.device:
-        """Where it lives."""
+        """Device of the model's parameters."""
 
     def load(self, vector_N: Vector) -> None:
-        """Take values (base + offsets), float32 of shape (N,)."""
+        """Load values (base + offsets), float32 of shape (N,)."""
 
     def set_training(self, on: bool) -> None:
         """Switch dropout on or off."""
@@ -40,17 +40,17 @@ def measure(
 ) -> tuple[float, float]:
     """Return (accuracy 0 to 1, mean cross-entropy in nats) of a vector on a split.
 
-    Both are means over the split's targets: its examples, or every token but the first of each
-    text in next-token prediction.
+    Both are means over the split's targets. A target is an example; in next-token prediction it
+    is every token but the first of each text.
 
     Args:
-        model: Any model of the vector's layout; its vector is overwritten.
-        vector_N: The offsets from the model's base.
+        model: A model of the vector's layout; its current vector is overwritten.
+        vector_N: Offsets from the model's base, float32 of shape (N,).
         x: Inputs (examples, ...), on the model's device.
-        y: Their classes, shape (examples,).
+        y: Classes of the inputs, shape (examples,), on the model's device.
 
     Raises:
-        TaskError: Inputs that the backbone cannot read, or a split without a target.
+        TaskError: The backbone cannot read the inputs, or the split has no target.
     """
     model.load(model.base + vector_N)
     model.set_training(False)
@@ -61,22 +61,26 @@ def measure(
 
 
 def split_batches(x: torch.Tensor, y: torch.Tensor, inputs: Reader) -> Iterable[Tensors]:
-    """Return inputs and classes in batches of as many rows as the reader takes."""
+    """Return (inputs, classes) in batches of at most ``inputs.rows`` examples."""
     return zip(torch.split(x, inputs.rows), torch.split(y, inputs.rows), strict=True)
 
 
 def mean_metrics(sums: Sequence[Sums]) -> tuple[float, float]:
-    """Return accuracy and loss over all batches."""
+    """Return (accuracy 0 to 1, mean loss in nats) over all batches.
+
+    Raises:
+        TaskError: The batches have no target.
+    """
     total = sum(count for count, _, _ in sums)
     if not total:
-        raise TaskError("there is no target to measure: no text has two tokens")
+        raise TaskError("the split has no target to predict: no text has two or more tokens")
     correct = sum(right for _, right, _ in sums)
-    # A mean of means; one batch alone keeps its mean to the last bit.
+    # Weighted mean of the batch means: the mean of a single batch stays bit-identical.
     return correct / total, sum(loss * (count / total) for count, _, loss in sums)
 
 
 def batch_sums(logits: torch.Tensor, targets: torch.Tensor) -> Sums:
-    """Return the targets' count, how many are met, and their mean loss (0 where there is none)."""
+    """Return (number of targets, correct predictions, mean loss in nats); (0, 0, 0.0) if empty."""
     if not len(targets):
         return 0, 0, 0.0
     correct = int((logits.argmax(dim=1) == targets).sum())

@@ -1,4 +1,4 @@
-"""What is done with a finished model: test metrics, and a folder to load it from."""
+"""Test metrics and export of a trained model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from floss_sim.wire import decode
 
 
 def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, float]:
-    """Return ``accuracy`` (0 to 1) and ``loss`` on the test split of a model message.
+    """Return ``accuracy`` (0 to 1) and ``loss`` (nats) of a model message on the test split.
+
+    Args:
+        config: The run's configuration.
+        blob: The encoded model message.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
-        PayloadError: The message is not one of the run's layout.
+        PayloadError: The message does not match the run's layout.
     """
     torch.set_num_threads(1)
     place = torch.device(device)
@@ -32,11 +37,12 @@ def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, fl
 def write_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
     """Write a model message as a folder of safetensors.
 
-    With adapters (``lora``, ``ffa``) it is what ``PeftModel.from_pretrained`` loads, A included;
-    otherwise the whole model, for ``AutoModelFor...from_pretrained``.
+    With adapters (``lora``, ``ffa``) the folder can be loaded by ``PeftModel.from_pretrained``; it
+    includes A even if A was frozen. Otherwise it holds the whole model, for
+    ``AutoModelFor...from_pretrained``.
 
     Raises:
-        PayloadError: The message is not one of the run's layout.
+        PayloadError: The message does not match the run's layout.
     """
     vector_N, _ = decode(config.layout, blob)
     flat = build_flat_model(config, torch.device("cpu"))

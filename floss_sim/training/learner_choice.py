@@ -1,7 +1,7 @@
-"""Which learner trains a run, and how many clients it takes at once; decided without torch.
+"""Choice of a run's learner and of the clients per batched pass, without importing torch.
 
-Both belong to the trajectory fingerprint, so that they follow from the run's settings alone. How
-many runs share a device does not: no record depends on it.
+Both are part of the trajectory fingerprint, so they depend only on the run's settings and the
+device. The number of runs that share a device is not part of it, because no record depends on it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SEQUENTIAL = "torch-sequential"
 
 @dataclass(frozen=True)
 class LearnerChoice:
-    """A learner.
+    """The learner chosen for a run.
 
     Args:
-        kind: Its name in fingerprints.
-        chunk: How many clients train at once.
-        reason: Why it is not the one that was asked for, in words; empty where it is.
+        kind: Name of the learner in fingerprints.
+        chunk: Largest number of clients in one pass.
+        reason: A sentence that says why the requested learner cannot be used; empty if it is used.
     """
 
     kind: str
@@ -38,13 +38,14 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
     """Return the learner that trains a run.
 
     Args:
-        config: The run.
-        learner: ``"bank"`` trains all clients of a round together, ``"sequential"`` each in turn.
-            Where a layer trains that cannot be stacked, clients train in turn.
+        config: The run's configuration.
+        learner: ``"bank"`` trains the clients of a round in batched passes, ``"sequential"`` one
+            client at a time. If a trained layer cannot be batched over clients, the result is the
+            sequential learner.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
-        ConfigError: An unknown learner, or a precision that the device lacks.
+        ConfigError: The learner is unknown, or the device does not support the precision.
     """
     check_precision(config.client.precision, device)
     if learner not in LEARNERS:
@@ -53,23 +54,29 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
         return LearnerChoice(SEQUENTIAL, 1)
     for tensor in config.layout.tensors:
         if tensor.kind == WEIGHT:
-            reason = f"{tensor.name} cannot be stacked for all clients: they train one by one"
+            reason = f"{tensor.name} cannot be batched over clients: they train one at a time"
             return LearnerChoice(SEQUENTIAL, 1, reason)
     chunk = clients_per_pass(config, device)
     return LearnerChoice(bank_kind(chunk), chunk)
 
 
 def bank_kind(chunk: int) -> str:
-    """Return what the bank's learner of passes of at most ``chunk`` clients is called."""
+    """Return the fingerprint name of the bank learner with at most ``chunk`` clients a pass."""
     return f"torch-bank-{chunk}"
 
 
 def learner_identity(
     config: RunConfig, learner: str = "bank", device: str = "cpu", threads: int = 1
 ) -> LearnerIdentity:
-    """Return who trains a run, before there is a learner; arguments as of ``open_learner``.
+    """Return the identity of a run's learner without building the learner.
+
+    Args:
+        config: The run's configuration.
+        learner: ``"bank"`` or ``"sequential"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        threads: Number of torch threads.
 
     Raises:
-        ConfigError: As :func:`choose_learner`.
+        ConfigError: The learner is unknown, or the device does not support the precision.
     """
     return LearnerIdentity(choose_learner(config, learner, device).kind, device, threads)

@@ -1,4 +1,7 @@
-"""Local training: epochs of SGD on one client's examples, over all or some of the entries."""
+"""Local training of one client: epochs of SGD over all entries or a subset of them.
+
+Shapes: N entries of the layout.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,15 @@ Batches = tuple[NDArray[np.int64], ...]
 
 @dataclass(frozen=True)
 class Work:
-    """What one client trains: from which values, on which batches, with which draws.
+    """Inputs of one client's local training: start values, trained entries, batches and seed.
 
     Args:
-        start: The values that it decoded, float32 of shape (N,).
-        trained: The entries that train, bool of shape (N,); None: all.
-        batches: Its examples in each step, as positions in the training split.
-        seed: Of its dropout in step 0; those of the next steps follow.
-        ranked: Where its upload is the top-k of its update and of nothing else, which top-k.
+        start: Values that the client decoded from the download, float32 of shape (N,).
+        trained: Mask of the entries that train, bool of shape (N,); None: all entries.
+        batches: Example indices into the training split, one array per step.
+        seed: Seed of the dropout in step 0; step t uses ``seed + t``.
+        ranked: The top-k selector of the upload, if the upload is the top-k of this update alone
+            (no error feedback); None otherwise.
     """
 
     start: Vector
@@ -41,7 +45,7 @@ class Work:
 
     @property
     def examples(self) -> int:
-        """How many examples it works through, epochs included."""
+        """Number of examples over all steps; an example counts once per epoch."""
         return sum(map(len, self.batches))
 
 
@@ -55,17 +59,17 @@ def work_of(
     seed: int,
     names: Sequence[str | int],
 ) -> Work:
-    """Return a client's work; the last partial batch of an epoch is kept.
+    """Return a client's work. The last, smaller batch of an epoch is kept.
 
     Args:
-        start_N: The values that it decoded, float32 of shape (N,).
-        trained_N: The entries that train, bool of shape (N,); None: all.
-        examples: The client's, as positions in the training split.
-        x: The split's inputs, shape (split, ...).
-        inputs: Tells which batches have anything to learn from.
-        settings: Batch size and epochs.
-        seed: The run's.
-        names: Name the client's streams.
+        start_N: Values that the client decoded from the download, float32 of shape (N,).
+        trained_N: Mask of the entries that train, bool of shape (N,); None: all entries.
+        examples: Indices of the client's examples in the training split.
+        x: Inputs of the training split, shape (split, ...).
+        inputs: The task's reader; batches without any target are skipped.
+        settings: Batch size and number of epochs.
+        seed: Seed of the run.
+        names: Names of the client's random streams.
     """
     draw = stream(seed, *names, "batches")
     size, batches = settings.batch_size, list[NDArray[np.int64]]()
@@ -79,24 +83,24 @@ def work_of(
 def train_locally(
     model: FlatModel, x: torch.Tensor, y: torch.Tensor, settings: ClientSection, work: Work
 ) -> Vector:
-    """Train the model's vector in place; return what it is then, float32 of shape (N,).
+    """Train a model with SGD; return the trained values, float32 of shape (N,).
 
     Args:
-        model: Whose vector is overwritten.
-        x: The training split's inputs, shape (split, ...), on the model's device.
-        y: Their classes, shape (split,).
+        model: The model; its vector is overwritten.
+        x: Inputs of the training split, shape (split, ...), on the model's device.
+        y: Classes of the training split, shape (split,), on the model's device.
         settings: Learning rate and momentum.
-        work: The client's. Entries outside its mask keep their bits.
+        work: The client's work. Entries outside its mask stay bit-identical.
 
     Raises:
-        TaskError: Inputs that the backbone cannot read.
+        TaskError: The backbone cannot read the inputs.
     """
     model.load(work.start)
     optimizer = torch.optim.SGD(
         [model.flat], lr=settings.learning_rate, momentum=settings.momentum, foreach=False
     )
     gradient = model.flat.grad
-    assert gradient is not None  # noqa: S101 - for the type checker: it is never replaced
+    assert gradient is not None  # noqa: S101 - for the type checker: FlatModel always sets it
     trained_N = work.trained
     frozen = None if trained_N is None else torch.from_numpy(~trained_N).to(model.device)
     model.set_training(True)
@@ -108,5 +112,5 @@ def train_locally(
         if frozen is not None:
             gradient.masked_fill_(frozen, 0)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=False)  # the gradients stay views of one vector
+        optimizer.zero_grad(set_to_none=False)  # gradients must stay views of one flat vector
     return model.vector()

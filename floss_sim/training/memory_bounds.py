@@ -1,26 +1,29 @@
-"""Bounds of memory: clients whose activations fit in one training pass, by device."""
+"""Memory bounds: number of clients whose activations fit in one training pass, by device."""
 
 from __future__ import annotations
 
 from floss_sim.families import family_of
 from floss_sim.runs.config import RunConfig
 
+# bytes of activations in one pass, at most
 _ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
-MAX_CLIENTS = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU more is slower: caches end
+# clients in one pass, at most; on a CPU larger passes exceed the caches and are slower
+MAX_CLIENTS = {"cpu": 32, "cuda": 512, "mps": 64}
 
 
 def clients_per_pass(config: RunConfig, device: str) -> int:
-    """Return a power of two of clients whose activations stay within a bound."""
+    """Return the number of clients in one pass: the largest power of two within the bounds."""
     fitting = _ACTIVATION_BYTES[device] // (config.client.batch_size * example_bytes(config))
     limited = max(1, min(fitting, MAX_CLIENTS[device]))
     return 1 << (limited.bit_length() - 1)
 
 
 def example_bytes(config: RunConfig) -> int:
-    """Return a bound on the bytes of activations that an example keeps for the backward pass.
+    """Return an upper bound on the bytes of activations stored for one example's backward pass.
 
-    Of each token and layer 12 activations of the model's width, 4 of the inner width and 3
-    attention weights a head; the logits of next-token prediction three times; float32.
+    Counted in float32, for each token and layer: 12 activations of the model's width, 4 of the
+    inner (MLP) width and, per head, 3 rows of attention weights. Next-token prediction adds the
+    logits of each token three times.
     """
     backbone = config.task.backbone_config
     family = family_of(backbone)

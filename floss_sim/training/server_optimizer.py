@@ -1,12 +1,12 @@
-"""The server's step: one optimiser step on P with the mean decoded update g as the gradient.
+"""Server optimiser: one step per round on P, with the mean decoded update g as the gradient.
 
 ==========  ===================================================================================
 fedadam     Adam, betas 0.9 and 0.999, eps 1e-8, no weight decay (FLoSS: thesis, section 4.1)
-fedadamw    the same with decoupled weight decay, 0.01 by default (FLASC's published code)
+fedadamw    fedadam with decoupled weight decay, 0.01 by default (FLASC's published code)
 fedavg      P - lr g: with lr 1 and a dense download, the clients' mean (McMahan et al. 2017)
 fedavgm     u = momentum u + g ; P - lr u (Hsu, Qi and Brown 2019)
 fedyogi     Reddi et al. 2021, algorithm 2: betas 0.9 and 0.99
-fedadagrad  the same, without momentum
+fedadagrad  Reddi et al. 2021, algorithm 2, without momentum
 ==========  ===================================================================================
 
 Algorithm 2 of Reddi et al. (arXiv:2003.00295) has no bias correction and starts v at tau**2::
@@ -31,13 +31,13 @@ _YOGI_BETAS = (0.9, 0.99)
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
-    """FedYogi and FedAdagrad as Reddi et al. write them; torch has neither.
+    """FedYogi and FedAdagrad as in Reddi et al. 2021; torch implements neither.
 
     Args:
-        parameter: What is optimised.
+        parameter: The parameter to optimise.
         lr: The server's learning rate.
-        tau: Degree of adaptivity: added to sqrt(v), whose square v starts from.
-        yogi: Yogi's v and momentum, or Adagrad's.
+        tau: Degree of adaptivity: the term added to sqrt(v); v starts at tau**2.
+        yogi: True: FedYogi; False: FedAdagrad.
     """
 
     def __init__(self, parameter: torch.nn.Parameter, *, lr: float, tau: float, yogi: bool) -> None:
@@ -45,7 +45,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]
-        """Take one step."""
+        """Update the parameter once from its gradient; ``closure`` is ignored."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 self._update(parameter, group["lr"], group["tau"], group["yogi"])
@@ -85,23 +85,28 @@ def _optimizer(parameter: torch.nn.Parameter, settings: ServerSection) -> torch.
 
 
 class ServerOptimizer:
-    """Owns the dense server vector P, float32 of shape (N,), and the optimiser's moments."""
+    """The dense server vector P, float32 of shape (N,), with its optimiser and moments.
+
+    Args:
+        initial_N: Initial P, float32 of shape (N,); copied.
+        settings: Optimiser, learning rate, momentum, weight decay and tau.
+    """
 
     def __init__(self, initial_N: Vector, settings: ServerSection) -> None:
         self._parameter = torch.nn.Parameter(torch.from_numpy(initial_N.copy()))
         self._optimizer = _optimizer(self._parameter, settings)
 
     def vector(self) -> Vector:
-        """Return P without copying; callers do not write to it."""
+        """Return P without copying it; callers must not write to it."""
         return self._parameter.detach().numpy()
 
     def step(self, gradient_N: Vector) -> None:
-        """Take one step along a mean update, float32 of shape (N,)."""
+        """Update P once, with the mean update, float32 of shape (N,), as the gradient."""
         self._parameter.grad = torch.from_numpy(gradient_N)
         self._optimizer.step()
 
     def prune(self, kept_N: Mask) -> None:
-        """Set P and its moments to zero outside a mask, so that nothing drifts back."""
+        """Set P and its moments to zero outside a mask, so that pruned entries stay zero."""
         lost_N = torch.from_numpy(~kept_N)
         with torch.no_grad():
             self._parameter[lost_N] = 0
@@ -114,12 +119,12 @@ class ServerOptimizer:
         return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
     def state(self) -> dict[str, NDArray[np.float32]]:
-        """Return copies of P, the moments and the step count, by name."""
+        """Return copies of P, the moments and the step count, by tensor name."""
         moments = {name: value.numpy().copy() for name, value in self._moments().items()}
         return {"P": self.vector().copy(), **moments}
 
     def restore(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Go on from a state that :meth:`state` returned; other names are ignored."""
+        """Restore a state that :meth:`state` returned; unknown names are ignored."""
         with torch.no_grad():
             self._parameter.copy_(torch.from_numpy(tensors["P"].copy()))
         moments = {
@@ -127,6 +132,6 @@ class ServerOptimizer:
             for name in ("exp_avg", "exp_avg_sq", "momentum_buffer", "step")
             if name in tensors
         }
-        self._optimizer.state.clear()  # before the first step there are none
+        self._optimizer.state.clear()  # a state saved before the first step has no moments
         if moments:
             self._optimizer.state[self._parameter] = moments

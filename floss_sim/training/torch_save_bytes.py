@@ -1,4 +1,4 @@
-"""What torch itself makes of a sparse update: the bytes of its own files."""
+"""Size of an update saved with ``torch.save``, sparse COO and dense, to compare wire formats."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from floss_sim.vectors.top_k import Mask, Vector
 
 
 def torch_bytes(values_N: Vector, mask_N: Mask) -> dict[str, int]:
-    """Return the bytes of ``torch.save`` for the values under a mask: sparse and dense.
+    """Return the file size in bytes of the masked values, saved as a sparse and a dense tensor.
 
     Args:
-        values_N: float32, shape (N,).
-        mask_N: bool, likewise; the dense tensor is zero outside it.
+        values_N: The update, float32 of shape (N,).
+        mask_N: The entries to save, bool of shape (N,); the dense tensor is zero elsewhere.
     """
     dense_N = torch.from_numpy(values_N * mask_N)
     positions_1K = torch.from_numpy(mask_N).nonzero().T

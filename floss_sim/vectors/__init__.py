@@ -1,1 +1,1 @@
-"""The flat vector that is ranked, masked and sent: its layout, densities and top-k masks."""
+"""Flat vector of the trained entries: its layout, densities and top-k masks."""

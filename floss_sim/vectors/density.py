@@ -1,6 +1,6 @@
-"""Densities: the fraction of entries that is kept, parsed, formatted and counted.
+"""Density, the fraction of entries that are kept: parsing, formatting, counting.
 
-The thesis writes "sparsity ratio" for it.
+The FLoSS thesis calls the density "sparsity ratio".
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from floss_sim.errors import DensityError
 
 
 def parse_density(text: str | float) -> float:
-    """Return the density of ``"1/4"``, ``"0.25"`` or a number.
+    """Parse a density such as ``"1/4"``, ``"0.25"`` or ``0.25``.
 
     Raises:
-        DensityError: Not a number, or outside (0, 1].
+        DensityError: The value is not a number or a fraction, or is outside (0, 1].
     """
     try:
-        # float() reads "1e-999999999" at once, where Fraction would build the power of ten.
+        # float() parses "1e-999999999" quickly; Fraction would compute the huge power of ten.
         density = float(Fraction(text) if isinstance(text, str) and "/" in text else text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise DensityError(f"density {text!r} is not a number or fraction such as 1/4") from None
@@ -27,7 +27,7 @@ def parse_density(text: str | float) -> float:
 
 
 def format_density(density: float) -> str:
-    """Return a density as a fraction where it is a simple one, such as ``"1/16"``."""
+    """Return a density as text: a fraction such as ``"1/16"`` if exact, else a decimal."""
     fraction = Fraction(density).limit_denominator(65536)
     return str(fraction) if float(fraction) == density else f"{density:.6g}"
 

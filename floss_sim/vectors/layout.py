@@ -1,23 +1,24 @@
-"""The layout: what every entry of the flat adapter vector means.
+"""Layout of the flat vector: which trained tensor each entry belongs to.
 
-A layout lists the trained tensors in sorted order of canonical names (never the order of a file),
-so that client and server agree on every index without sending names. It is built from a backbone's
-``config.json`` alone; no framework is needed. Canonical names use *roles* (``q``, ``mlp_in``, ...)
-that do not change when a model library renames its modules.
+A layout lists the trained tensors sorted by canonical name, not in the order of any file. Client
+and server therefore agree on every index without sending names. A layout is built from a
+backbone's ``config.json`` alone; no training framework is needed. Canonical names use *roles*
+(``q``, ``mlp_in``, ...) that do not change when the model library renames its modules.
 
 ======  ==========================================  ==============================
 trains  entries of the vector                       seeded, frozen, never sent
 ======  ==========================================  ==============================
 lora    A and B of every target, head
-ffa     B of every target, head                     A, as ``lora`` begins with it
+ffa     B of every target, head                     A, initialised as for ``lora``
 bitfit  every bias of the backbone, head
 full    every parameter of the backbone, head
 head    head
 ======  ==========================================  ==============================
 
-What is ranked, masked and sent are offsets from a *base*, which both ends can build without
-traffic: the pretrained values of the kinds ``bias`` and ``weight``, zero for all others. It needs
-the weights, so the model holds it (``floss_sim.training.models.flat_model.FlatModel.base``).
+The entries are offsets from a *base*; offsets are ranked, masked and sent. The base is the
+pretrained value for tensors of kind ``bias`` and ``weight``, and zero for all others, so client
+and server build the base without traffic. The base needs the backbone's weights and is therefore
+stored in the model (``floss_sim.training.models.flat_model.FlatModel.base``).
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ from floss_sim.vectors.top_k import Vector
 
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
 BIAS, WEIGHT = "bias", "weight"
-PRETRAINED_KINDS = (BIAS, WEIGHT)  # kinds whose offsets are from the backbone's own values
+PRETRAINED_KINDS = (BIAS, WEIGHT)  # kinds whose base is the backbone's pretrained value
 LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
-ADAPTER_LAYOUTS = ("lora", "ffa")  # those with adapters, whose rank matters
-HEAD_INIT_STD = 0.02  # the initializer_range of the supported families
+ADAPTER_LAYOUTS = ("lora", "ffa")  # layouts with adapters; only these have a rank
+HEAD_INIT_STD = 0.02  # standard deviation: initializer_range of the supported families
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class TensorSpec:
 
     @property
     def rows(self) -> int:
-        """Ranks of an adapter's tensor, classes of the head, 1 of any other tensor."""
+        """Number of rows: the rank for adapters, the classes for the head's weight, else 1."""
         if self.kind == LORA_B:
             return self.shape[1]
         return self.shape[0] if self.kind in (LORA_A, HEAD_WEIGHT) else 1
@@ -69,14 +70,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Layout:
-    """Tensors in sorted order of their names, laid end to end in one vector of ``entries``.
+    """Trained tensors, sorted by name and concatenated to one vector of ``entries`` entries.
 
     Args:
-        tensors: What trains and travels.
-        frozen: What both ends draw from the run's seed (:func:`initial_values`) and keep.
+        tensors: Tensors that are trained and sent.
+        frozen: Tensors that are never trained or sent; client and server draw them from the run's
+            seed (:func:`initial_values`).
 
     Raises:
-        LayoutError: Names are not sorted and unique.
+        LayoutError: The names are not sorted and unique.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -97,54 +99,54 @@ class Layout:
 
     @cached_property
     def slices(self) -> Mapping[str, slice]:
-        """Where each tensor lies in the flat vector, by name."""
+        """Slice of the flat vector that each tensor occupies, by name."""
         ends = accumulate(tensor.size for tensor in self.tensors)
         return {t.name: slice(end - t.size, end) for t, end in zip(self.tensors, ends, strict=True)}
 
     @cached_property
     def digest(self) -> bytes:
-        """Eight bytes that name this layout in every message header."""
+        """Hash of the layout: the eight bytes that identify it in every message header."""
         text = json.dumps([[t.name, t.shape, t.kind] for t in self.tensors])
         return hashlib.sha256(text.encode()).digest()[:8]
 
     @cached_property
     def tensor_sizes(self) -> NDArray[np.int64]:
-        """Number of entries of each tensor."""
+        """Number of entries of each tensor, int64 of shape (tensors,)."""
         return np.array([tensor.size for tensor in self.tensors], dtype=np.int64)
 
     @cached_property
     def row_sizes(self) -> NDArray[np.int64]:
-        """Number of entries of each row, tensor after tensor.
+        """Number of entries of each row, tensor by tensor, int64 of shape (rows,).
 
-        An adapter's tensor has a row for each rank, the head one for each class; of another
-        tensor all is one row.
+        An adapter tensor has one row per rank, the head's weight one row per class. Any other
+        tensor is a single row.
         """
         sizes = [[t.size // t.rows] * t.rows for t in self.tensors]
         return np.array([size for rows in sizes for size in rows], dtype=np.int64)
 
     @cached_property
     def row_order(self) -> NDArray[np.int64] | None:
-        """The entries, row after row; None where that is the order of the vector."""
+        """Indices of the entries, row by row; None if the vector is already in row order."""
         if not any(tensor.kind == LORA_B for tensor in self.tensors):
             return None
         order_N = np.arange(self.entries)
         for tensor in self.tensors:
-            if tensor.kind == LORA_B:  # (out, rank): a rank is a column
+            if tensor.kind == LORA_B:  # shape (out, rank): each rank is a column
                 part = self.slices[tensor.name]
                 order_N[part] = order_N[part].reshape(tensor.shape).T.ravel()
         return order_N
 
     def initial_vector(self, seed: int) -> Vector:
-        """Return the first global vector of offsets, float32 of shape (entries,)."""
+        """Return the initial global vector of offsets, float32 of shape (entries,)."""
         return np.concatenate([initial_values(tensor, seed) for tensor in self.tensors])
 
 
 def initial_values(tensor: TensorSpec, seed: int) -> Vector:
-    """Return the first offsets of a tensor, float32 and flat, from its own named stream.
+    """Return the initial offsets of a tensor, float32 of shape (size,), from its named stream.
 
-    A is uniform in ±1/sqrt(fan_in) and B is zero, as PEFT initialises them; the head's weight is
-    normal with deviation 0.02 and its bias zero, as a new classifier of the model library.
-    Pretrained tensors begin at their base.
+    As in PEFT, A is uniform in ±1/sqrt(fan_in) and B is zero. As in a new classifier of the model
+    library, the head's weight is normal with standard deviation 0.02 and its bias is zero.
+    Pretrained tensors start at their base: their offsets are zero.
     """
     draw = stream(seed, "initial", tensor.name)
     if tensor.kind == LORA_A:
@@ -163,14 +165,16 @@ def build_layout(
     Args:
         backbone: The backbone's ``config.json``.
         trains: One of ``LAYOUTS``.
-        targets: What gets an adapter, as :func:`floss_sim.families.resolve_targets` reads it;
-            only for ``lora`` and ``ffa``.
-        rank: The LoRA rank, for the same: A has shape (rank, in) and B (out, rank).
-        labels: Number of classes of the new head; 0 for next-token prediction without one.
+        targets: LoRA targets as for :func:`floss_sim.families.resolve_targets`; used only by
+            ``lora`` and ``ffa``.
+        rank: LoRA rank, used only by ``lora`` and ``ffa``: A has shape (rank, in) and B
+            (out, rank).
+        labels: Number of classes of the new head; 0 for next-token prediction, without a new head.
 
     Raises:
-        LayoutError: Unknown family or target, a config without the sizes, a rank outside 1 .. the
-            layer's width, a family that does not predict tokens, or nothing to train.
+        LayoutError: The layout, family or a target is unknown, a size is missing in the config,
+            the rank is outside 1 .. min(out, in) of a target, ``labels`` is 0 but the family does
+            not predict tokens, or the layout has nothing to train.
     """
     if trains not in LAYOUTS:
         raise LayoutError(f"unknown layout {trains!r}; valid: {', '.join(LAYOUTS)}")

@@ -1,6 +1,7 @@
-"""Top-k masks over flat vectors: which entries are kept.
+"""Top-k and random-k masks over flat vectors.
 
-Shapes: ``values_N`` is one float32 vector over a layout of N entries; ``mask_N`` is boolean.
+Shapes: ``values_N`` is a float32 vector over a layout of N entries; ``mask_N`` is boolean, True
+for kept entries.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ Mask = NDArray[np.bool_]
 def top_k_mask(values_N: Vector, count: int) -> Mask:
     """Return the mask of the ``count`` entries of largest magnitude.
 
-    Ties at the threshold are broken by lowest index, so that the mask is a pure function of the
-    values.
+    Among equal magnitudes at the threshold the lowest indices are kept, so that the mask depends
+    on the values alone.
 
     Raises:
         ValueError: ``count`` is outside 1 .. N, or a value is NaN.
@@ -39,7 +40,7 @@ def top_k_mask(values_N: Vector, count: int) -> Mask:
 
 
 def random_k_mask(entries: int, count: int, draw: np.random.Generator) -> Mask:
-    """Return the mask of ``count`` of ``entries`` positions, drawn without replacement.
+    """Return a mask of ``count`` random positions out of ``entries``, without replacement.
 
     Raises:
         ValueError: ``count`` is outside 1 .. entries.

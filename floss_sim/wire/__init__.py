@@ -1,7 +1,7 @@
-"""Messages to bytes and back: framing, index codes, value codes and size prediction.
+"""Encoding and decoding of messages: framing, index codes, value codes and size prediction.
 
-The cost of a transfer is ``len(encode(...))``. :func:`predict_nbytes` says before there are values
-what that is for uniform positions. ``FORMAT.md`` defines every byte.
+The size of a message is ``len(encode(...))``. :func:`predict_nbytes` predicts it without values,
+for uniformly distributed positions. ``FORMAT.md`` defines every byte.
 """
 
 from floss_sim.wire.codec import decode, encode, sent_entries

@@ -1,7 +1,7 @@
-"""Positions by cells: each cell's bits range-coded under the density that is nearest to its own.
+"""Range code of positions by cells: each cell is coded with the tabulated density nearest its own.
 
-The section holds the levels of all cells, then the bits of those that are neither empty nor full,
-in the order of their levels. ``FORMAT.md`` has the bytes.
+The section holds the levels of all cells, then the bits of the cells that are neither empty nor
+full, in increasing order of level. ``FORMAT.md`` defines the bytes.
 
 Shapes: C cells, K positions sent.
 """
@@ -27,20 +27,20 @@ from floss_sim.wire.range_coder import (
     weight_model,
 )
 
-# A nibble is a weight in half octaves; 0 is none.
+# Weight of each nibble, in steps of half an octave; nibble 0 has weight 0.
 _HALF_OCTAVES = [(1.0 if n % 2 else 181 / 256) * 2.0 ** (n // 2 + 1) for n in range(16)]
 _NIBBLE_WEIGHTS = [0.0, *_HALF_OCTAVES[1:]]
 
 
 @dataclass(frozen=True)
 class Partition:
-    """How a range code by cells is made.
+    """Parameters of a range code by cells.
 
     Attributes:
-        cells: The partition of the universe, a key of its table.
-        scale: Of the densities of cells.
-        weighs: Whether levels are written by how often each occurs, otherwise as if all between
-            the lowest and the highest occurred alike.
+        cells: Name of the partition: ``"tensors"``, ``"rows"`` or ``"held"``.
+        scale: Table of the densities that cells can have.
+        weighs: Whether levels are coded with weights for their frequencies; otherwise all levels
+            from the lowest to the highest are assumed equally likely.
     """
 
     cells: str
@@ -49,7 +49,7 @@ class Partition:
 
 
 class CellPlan:
-    """A range code of positions by cells, before its bytes are made."""
+    """Range code of positions by cells: its size is computed at once, its bytes on demand."""
 
     def __init__(self, partition: Partition, cells: Cells, positions_K: Positions) -> None:
         scale = partition.scale
@@ -60,15 +60,15 @@ class CellPlan:
         often = np.bincount(self._levels_C)[self._lowest :].tolist()
         self._nibbles = _nibbles(often) if partition.weighs else None
         self._weights = _weights(self._nibbles, len(often))
-        bits = scale.cost_bits(counts_C, 8 * cells.lengths, self._levels_C)  # whole bytes are sent
+        bits = scale.cost_bits(counts_C, 8 * cells.lengths, self._levels_C)  # with padding
         bits += _entropy(often, self._weights)
         coded_C = (self._levels_C > 0) & (self._levels_C < scale.last)
         bits += LOST_BITS * (self._levels_C.size + int(cells.lengths[coded_C].sum()))
         header = 2 if self._nibbles is None else 2 + -(-len(often) // 2)
-        self.nbytes = header + math.ceil(bits / 8)  # but for one or two
+        self.nbytes = header + math.ceil(bits / 8)  # estimate, correct to one or two bytes
 
     def section(self) -> bytes:
-        """Return the bytes."""
+        """Return the bytes of the index section."""
         writer = SymbolWriter()
         if len(self._weights) > 1:
             writer.write(self._levels_C - self._lowest, weight_model(self._weights))
@@ -84,7 +84,7 @@ class CellPlan:
 
 
 def _nibbles(often: Sequence[int]) -> list[int]:
-    """Return how often each level occurs in half octaves: 15 of the most frequent, 0 of none."""
+    """Return the frequency of each level in half octaves: 15 for the highest, 0 for none."""
     most = max(often)
     return [max(15 - round(2 * math.log2(most / n)), 1) if n else 0 for n in often]
 
@@ -94,17 +94,17 @@ def _weights(nibbles: Sequence[int] | None, levels: int) -> list[float]:
 
 
 def _entropy(often: Sequence[int], weights: Sequence[float]) -> float:
-    """Return the bits of all levels, each of which occurs so often, under their weights."""
+    """Return the bits that coding all levels takes, given their frequencies and weights."""
     total = sum(weights)
     pairs = zip(often, weights, strict=True)
     return sum(n * math.log2(total / weight) for n, weight in pairs if n)
 
 
 def read_cells(universe: Universe, partition: Partition, section: memoryview) -> Positions:
-    """Return the positions of a section, in increasing order.
+    """Return the positions of an index section, in increasing order.
 
     Raises:
-        PayloadError: It is no section of this partition of the universe.
+        PayloadError: The bytes are not a section of this partition of the universe.
     """
     cells, scale = universe.cells(partition.cells), partition.scale
     if len(section) < 2:
@@ -112,12 +112,12 @@ def read_cells(universe: Universe, partition: Partition, section: memoryview) ->
     lowest, span = section[0], section[1]
     start = 2 + (-(-span // 2) if partition.weighs else 0)
     if not span or lowest + span - 1 > scale.last or len(section) < start:
-        raise PayloadError("index section has levels beyond its scale")
+        raise PayloadError("index section lacks levels or weights, or has levels beyond its scale")
     nibbles = None
     if partition.weighs:
         nibbles = nibbles_of(section[2:start]).tolist()
         if not any(nibbles[:span]) or any(nibbles[span:]):
-            raise PayloadError("index section weighs no level, or one beyond the last")
+            raise PayloadError("index section gives weight to no level, or to one beyond the last")
         nibbles = nibbles[:span]
     reader = SymbolReader(section[start:])
     levels_C = np.full(cells.sizes.size, lowest)
@@ -130,16 +130,16 @@ def read_cells(universe: Universe, partition: Partition, section: memoryview) ->
 
 
 class _LevelGroups:
-    """The bytes of all cells, by their levels; those of the first and the last are not sent.
+    """Bytes of all cells grouped by level; bytes of the first and the last level are not sent.
 
     Attributes:
-        runs: How many bytes of each other level are sent.
-        sent: Which bytes these are.
+        runs: (level, number of bytes) of each level that is sent.
+        sent: Indices of the sent bytes, in increasing order of level.
     """
 
     def __init__(self, scale: Scale, cells: Cells, levels_C: Counts) -> None:
         self._cells = cells
-        # Of bytes numpy's stable sort counts, and need not compare.
+        # For uint8 numpy's stable sort is a radix sort, which is faster than comparing.
         order = levels_C.astype(np.uint8).repeat(cells.lengths).argsort(kind="stable")
         by_level = np.bincount(levels_C, cells.lengths)
         lengths = {int(level): int(by_level[level]) for level in by_level.nonzero()[0]}
@@ -147,7 +147,7 @@ class _LevelGroups:
         self.runs, self.sent, self._full = lengths.items(), order[begin:end], order[end:]
 
     def join(self, parts: Sequence[Symbols]) -> Bytes:
-        """Return all bytes, given those that are sent.
+        """Return the bytes of all cells, given the sent ones.
 
         Raises:
             PayloadError: A bit beyond the end of a cell is set.

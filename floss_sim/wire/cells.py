@@ -1,20 +1,21 @@
-"""The entries that a message can address, and their partitions into cells of like density.
+"""Universe (the entries a message can address) and its partitions into separately coded cells.
 
-A *universe* is the entries among which a message's positions are sought: all of a layout, or those
-of a mask that both ends hold (*known*). A *partition* divides it into cells, each of them one
-stretch of places:
+The *universe* is the set of entries in which a message's positions are counted: all entries of a
+layout, or those of the *known* mask, which both ends hold. A *partition* divides the universe into
+cells, which are coded with separate densities. It sorts the entries so that each cell is a range of
+consecutive *places*:
 
-=======  =================================================  ====================
-cells    one for                                            places are in order
-=======  =================================================  ====================
-tensors  each tensor                                        of entries
-rows     each rank of an adapter's tensor, each class of    of tensors, rows
-         the head, each other tensor
-held     the entries of another mask that both ends hold    of entries
-         (*held*), and the others
-=======  =================================================  ====================
+=========  ==============================================  ====================
+partition  one cell for                                    order of the places
+=========  ==============================================  ====================
+tensors    each tensor                                     by entry
+rows       each rank of an adapter's tensor, each class    by tensor, then row
+           of the head, each other tensor
+held       the entries of the *held* mask, another mask    by entry in each cell
+           that both ends hold; the other entries
+=========  ==============================================  ====================
 
-Shapes: masks are bool over N entries or, of a universe, U; cells are C.
+Shapes: masks are bool over the layout's N or the universe's U entries; C cells, K positions sent.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A partition: how many entries each cell has, and which entry is at each place.
+    """Partition of a universe into cells, with the mask of the universe as packed bytes.
 
-    The bits of all places stand in bytes, those of each cell from a byte of its own on. ``order``
-    is None where places are entries.
+    The bits of the places are packed into bytes; the bits of every cell start at a byte boundary.
+
+    Attributes:
+        sizes: Number of entries of each cell, shape (C,).
+        order: Entry at each place, shape (U,); None if places are in the order of entries.
     """
 
     sizes: Positions
@@ -46,18 +50,18 @@ class Cells:
 
     @cached_property
     def starts(self) -> Positions:
-        """The first place of each cell."""
+        """First place of each cell."""
         starts: Positions = self.sizes.cumsum() - self.sizes
         return starts
 
     @cached_property
     def lengths(self) -> Positions:
-        """How many bytes each cell has."""
+        """Number of bytes of each cell."""
         return (self.sizes + 7) >> 3
 
     @cached_property
     def full_bytes(self) -> Bytes:
-        """The bytes of all entries: a bit that is not set in them belongs to none."""
+        """Packed bytes with the bits of all entries set; other bits are padding."""
         full = np.full(int(self.lengths.sum()), 255, dtype=np.uint8)
         partly = (self.sizes & 7).nonzero()[0]
         full[self._ends[partly] - 1] = (1 << (self.sizes[partly] & 7)) - 1
@@ -65,11 +69,15 @@ class Cells:
 
     @cached_property
     def is_padded(self) -> bool:
-        """Whether there are bits that belong to no entry."""
+        """Whether there are padding bits, which belong to no entry."""
         return bool((self.sizes & 7).any())
 
     def counts_and_bytes(self, positions_K: Positions) -> tuple[Positions, Callable[[], Bytes]]:
-        """Return how many of these entries each cell has, and what makes the bytes of all bits."""
+        """Return the number of sent entries per cell, and a function that packs all bits.
+
+        Args:
+            positions_K: Positions of the sent entries, in increasing order.
+        """
         if self._bit is None:
             counts_C = _counts_up_to(self.starts + self.sizes, positions_K)
             return counts_C, lambda: self._bytes(self._translate(positions_K, counts_C))
@@ -77,8 +85,8 @@ class Cells:
         return self._counts_of(packed), lambda: packed
 
     def positions(self, packed: Bytes) -> Positions:
-        """Return the entries whose bits are set, in increasing order."""
-        bits = np.unpackbits(packed, bitorder="little").view(bool)  # ones of bools are found faster
+        """Return the positions of the set bits, in increasing order."""
+        bits = np.unpackbits(packed, bitorder="little").view(bool)  # numpy finds true bools faster
         if self._bit is not None:
             bits = bits.take(self._bit)
         ones: Positions = bits.nonzero()[0]
@@ -103,7 +111,13 @@ class Cells:
         return counts_C
 
     def _translate(self, sorted_K: Positions, counts_C: Positions, back: bool = False) -> Positions:
-        """Return the bits of places, or the places of bits, of which each cell has so many."""
+        """Return the bits of places or, with ``back``, the places of bits.
+
+        Args:
+            sorted_K: Places or bits, in increasing order.
+            counts_C: Number of them in each cell.
+            back: Whether to translate bits to places.
+        """
         if not self.is_padded:
             return sorted_K
         shifts_K = self._shifts.repeat(counts_C)
@@ -111,23 +125,23 @@ class Cells:
 
     @cached_property
     def _ends(self) -> Positions:
-        """The byte after each cell's last one."""
+        """End of each cell: the index of the byte after its last one."""
         return self.lengths.cumsum()
 
     @cached_property
     def _filled_cells(self) -> tuple[Positions, Positions]:
-        """Which cells are not empty (of a layout, all), and the first byte of each."""
+        """Cells that are not empty, and the first byte of each; in a layout no cell is empty."""
         filled = self.lengths.nonzero()[0]
         return filled, (self._ends - self.lengths)[filled]
 
     @cached_property
     def _shifts(self) -> Positions:
-        """How far bits are behind places, in each cell."""
+        """Offset from place to bit in each cell, caused by padding."""
         return 8 * (self._ends - self.lengths) - self.starts
 
     @cached_property
     def _bit(self) -> Positions | None:
-        """The bit of each entry; None where bits are in the order of entries."""
+        """Bit of each entry; None if bits are in the order of entries."""
         if self.order is None:
             return None
         bit = np.empty_like(self.order)
@@ -136,7 +150,7 @@ class Cells:
 
 
 def _counts_up_to(ends_C: Positions, sorted_K: Positions) -> Positions:
-    """Return how many of some increasing numbers lie before each end and not before the last."""
+    """Return the count of sorted numbers in each interval between consecutive ends."""
     counts_C = sorted_K.searchsorted(ends_C)
     counts_C[1:] -= counts_C[:-1].copy()
     return counts_C
@@ -151,12 +165,13 @@ def _cells_of(layout: Layout, partition: str) -> Cells:
 
 @dataclass(frozen=True, eq=False)
 class Universe:
-    """The entries among which positions are sought.
+    """Entries in which positions are counted.
 
     Attributes:
-        layout: Names the entries.
-        known: The mask that both ends hold and that contains what is sent; None for all.
-        held: A mask that both ends hold and that resembles what is sent, if there is one.
+        layout: Layout of the N entries.
+        known: Mask that both ends hold and that contains every sent entry; None for all entries.
+        held: Mask that both ends hold and that resembles the mask of the sent entries; None if
+            there is none.
     """
 
     layout: Layout
@@ -170,7 +185,7 @@ class Universe:
         return self.layout.entries if known_N is None else int(np.count_nonzero(known_N))
 
     def cells(self, partition: str) -> Cells:
-        """Return the cells of a partition: a key of the table above."""
+        """Return the cells of a partition: ``"tensors"``, ``"rows"`` or ``"held"``."""
         if partition == "held":
             return self._held_cells()
         cells = _cells_of(self.layout, partition)
@@ -186,7 +201,7 @@ class Universe:
 
     def _held_cells(self) -> Cells:
         if self.held is None:
-            raise ValueError("there is no mask that both ends hold")
+            raise ValueError("partition 'held' needs a held mask; this universe has none")
         held_U = self.held if self.known is None else self.held[self.known]
         held, others = np.flatnonzero(held_U), np.flatnonzero(~held_U)
         return Cells(np.array([held.size, others.size]), np.concatenate([held, others]))

@@ -1,9 +1,10 @@
-"""Encode and decode one message: a value code, and the smallest index code for positions.
+"""Encoder and decoder of one message: a value code, and the smallest index code for positions.
 
-Positions are counted among the entries that the receiver knows to be candidates: all N, or those
-of a mask that both ends hold (``known_N``). Where just the known entries are sent, positions cost
-nothing. Another mask that both ends hold (``held_N``) may lie anywhere: positions are written
-beside it where that takes fewer bytes.
+Positions are counted in the universe: all N entries, or the entries of the *known* mask
+(``known_N``), which both ends hold and which contains every sent entry. If the whole universe is
+sent, positions cost no bytes. The *held* mask (``held_N``) is another mask that both ends hold; it
+need not contain the sent entries. Positions inside and outside the held mask are coded with
+separate densities where that takes fewer bytes.
 
 Shapes: ``values_N`` float32, ``mask_N``, ``known_N``, ``held_N`` bool over a layout of N entries.
 """
@@ -33,30 +34,33 @@ def encode(
     keep_zeros: bool = False,
     draw: np.random.Generator | None = None,
 ) -> bytes:
-    """Return the message that carries the values under a mask.
+    """Return the message that carries the values selected by a mask.
 
     Args:
-        layout: Names the entries.
-        values_N: The values.
-        mask_N: The entries to be sent.
-        values: A key of ``VALUE_CODES``.
-        index: A key of ``INDEX_CODES``; by default that of the smallest message.
-        known_N: A mask that the receiver holds and that contains ``mask_N``.
-        held_N: A mask that the receiver holds and that resembles ``mask_N``.
-        keep_zeros: Send exact zeros too, because the mask itself is information; otherwise they
-            (and -0.0) are dropped.
-        draw: Draws the stochastic rounding of an unbiased value code.
+        layout: Layout of the N entries.
+        values_N: Values of all entries; only the selected ones are sent.
+        mask_N: True for the entries to be sent.
+        values: Value code, a key of ``VALUE_CODES``.
+        index: Index code, a key of ``INDEX_CODES``; by default the one of the smallest message.
+        known_N: Mask that the receiver also holds and that contains ``mask_N``; None for all
+            entries.
+        held_N: Mask that the receiver also holds and that resembles ``mask_N``; None if there is
+            none.
+        keep_zeros: Whether exact zeros are sent, because the mask itself is information; by
+            default zeros (and -0.0) are dropped.
+        draw: Random generator for the stochastic rounding of an unbiased value code; other value
+            codes need none.
 
     Raises:
-        ValueError: Shapes differ from the layout's, the mask leaves the known one, a selected
-            value is not finite, an unbiased code lacks its draw, or an index code cannot write
-            this mask.
+        ValueError: A shape differs from the layout's, ``mask_N`` has an entry outside
+            ``known_N``, a selected value is not finite, an unbiased value code lacks its
+            generator, or the index code cannot write this mask.
     """
     if values_N.shape != (layout.entries,) or mask_N.shape != (layout.entries,):
-        raise ValueError(f"expected {layout.entries} values and mask entries")
+        raise ValueError(f"expected {layout.entries} values and mask entries, as in the layout")
     code = VALUE_CODES[values]
     if draw is None and code.rounds_at_random:
-        raise ValueError(f"value code {values!r} rounds at random and needs a draw")
+        raise ValueError(f"value code {values!r} rounds at random and needs a generator")
     if known_N is not None:
         if (mask_N & ~known_N).any():
             raise ValueError("an entry to be sent is outside the known mask")
@@ -91,20 +95,21 @@ def decode(
     """Return (values_N, mask_N) of a message; entries that were not sent are zero.
 
     Args:
-        layout: Names the entries.
-        blob: The message.
-        known_N: The mask that it was written in, if it was.
-        held_N: The mask that it may have been written beside.
+        layout: Layout of the N entries.
+        blob: Bytes of the message.
+        known_N: Known mask with which the message was encoded; None if there was none.
+        held_N: Held mask that the encoder may have used; None if there was none.
 
     Raises:
-        PayloadError: The bytes are not a message of this layout and these masks, whatever they are.
+        PayloadError: The bytes are not a message of this layout and these masks. No other error
+            is raised, whatever the bytes are.
     """
     frame = framing.unpack(blob, layout.digest, known_N, held_N)
     universe = Universe(layout, known_N, held_N)
     if frame.value_code not in VALUE_CODES_BY_NUMBER:
         raise PayloadError(f"unknown value code {frame.value_code}")
     if frame.count > universe.size:
-        raise PayloadError(f"message of {frame.count} values among {universe.size} entries")
+        raise PayloadError(f"message has {frame.count} values among {universe.size} entries")
     positions_K = index_codes.read(universe, frame.index_code, frame.index, frame.count)
     sent_K = VALUE_CODES_BY_NUMBER[frame.value_code].read(frame.values, frame.count, frame.packed)
     if known_N is not None:
@@ -117,7 +122,7 @@ def decode(
 
 
 def sent_entries(blob: bytes) -> int:
-    """Return how many entries a message carries.
+    """Return the number of entries that a message carries.
 
     Raises:
         PayloadError: The bytes are not a message.

@@ -1,22 +1,22 @@
-"""How the positions of the sent entries are written.
+"""Index codes: the positions of the k sent entries in a universe of U entries.
 
 =======  ====  =======================================================  ======================
 name     code  index section                                            bytes
 =======  ====  =======================================================  ======================
-none     0     nothing: all of the universe is sent, or none of it      0
-bitmap   1     one bit an entry, lowest bit first                       ceil(U / 8)
-rice     2     gaps, Rice-coded: for very few entries                   about log2 C(U, k) / 8
-range    3     bits of density k / U, range-coded                       log2 C(U, k) / 8 + 1
-tensors  4     bits of the density of their tensor, range-coded         fewer, as masks allow
-rows     5     bits of the density of their row, range-coded            fewer, as masks allow
-held     6     bits by whether the entry is in the mask that both ends  fewer, as masks allow
-               hold, range-coded
+none     0     empty: all of the universe is sent, or none of it        0
+bitmap   1     one bit per entry, lowest bit first                      ceil(U / 8)
+rice     2     Rice-coded gaps, for very few entries                    about log2 C(U, k) / 8
+range    3     bitmap, range-coded with density k / U                   log2 C(U, k) / 8 + 1
+tensors  4     bitmap, range-coded with a density for each tensor       depends on the mask
+rows     5     bitmap, range-coded with a density for each row          depends on the mask
+held     6     bitmap, range-coded with one density inside and one      depends on the mask
+               outside the held mask
 =======  ====  =======================================================  ======================
 
-An encoder takes the code whose section is smallest. What range codes take follows from counts, to a
-byte or two; where ones come in long runs it is less, which is not looked at. A decoder never
-allocates more than the universe's U entries allow, and every section has one length. ``FORMAT.md``
-has the bytes.
+An encoder takes the code with the smallest section. The size of a range-coded section is computed
+from counts, to a byte or two; long runs of ones make the section smaller, which this ignores. A
+decoder's memory is bounded by the universe's U entries, and a section has exactly one valid length.
+``FORMAT.md`` defines the bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ INDEX_CODES: Mapping[str, int] = {
     "rows": ROWS,
     "held": HELD,
 }
-MOST_RICE = 1000  # entries; of more it is never the smallest
+MOST_RICE = 1000  # entries; for more, the Rice code is never the smallest
 _PARTITIONS: Mapping[int, Partition] = {
     TENSORS: Partition("tensors", FINE, weighs=False),
     ROWS: Partition("rows", COARSE, weighs=True),
@@ -59,15 +59,15 @@ _PARTITIONS: Mapping[int, Partition] = {
 
 
 def write(universe: Universe, positions_K: Positions, code: int | None = None) -> tuple[int, bytes]:
-    """Return the code and the index section of positions, in increasing order.
+    """Return the number of the index code, and the index section.
 
     Args:
-        universe: Where they are counted.
-        positions_K: Which are sent.
-        code: The code to use; by default that of the smallest section.
+        universe: Entries in which positions are counted.
+        positions_K: Positions of the sent entries, in increasing order.
+        code: Number of the index code; by default the one of the smallest section.
 
     Raises:
-        ValueError: This code cannot write these positions.
+        ValueError: The code cannot write these positions.
     """
     size, count = universe.size, positions_K.size
     if count in (0, size) and code in (None, NONE):
@@ -95,7 +95,7 @@ def _plan(universe: Universe, positions_K: Positions, code: int) -> CellPlan:
 
 
 def _smallest_code(size: int, positions_K: Positions, plans: Mapping[int, CellPlan]) -> int:
-    """Return the code whose section is smallest; the lowest of equals."""
+    """Return the code with the smallest section; of equal sizes, the lowest code."""
     count = positions_K.size
     lengths = [(-(-size // 8), BITMAP), (range_bytes(size, count), RANGE)]
     lengths += [(plan.nbytes, code) for code, plan in plans.items()]
@@ -107,13 +107,19 @@ def _smallest_code(size: int, positions_K: Positions, plans: Mapping[int, CellPl
 def read(universe: Universe, code: int, section: memoryview, count: int) -> Positions:
     """Return the positions of an index section, in increasing order.
 
+    Args:
+        universe: Entries in which positions are counted.
+        code: Number of the index code.
+        section: Bytes of the index section.
+        count: Number of positions.
+
     Raises:
-        PayloadError: It is not the section of ``count`` positions in this universe.
+        PayloadError: The bytes are not a section of ``count`` positions in this universe.
     """
     size = universe.size
     if code in _PARTITIONS:
         if code == HELD and universe.held is None:
-            raise PayloadError("message was written with a mask that this reader does not hold")
+            raise PayloadError("message needs a held mask, which this reader does not hold")
         positions = read_cells(universe, _PARTITIONS[code], section)
     elif code in _READERS:
         positions = _READERS[code](size, section, count)
@@ -141,7 +147,7 @@ def _read_bitmap(size: int, section: memoryview, count: int) -> Positions:
 
 
 def _ones(packed: NDArray[np.uint8]) -> Positions:
-    # Viewed as bools, of which numpy finds the true ones eight times as fast as other numbers.
+    # A view as bools, because numpy finds true bools eight times as fast as nonzero integers.
     return np.unpackbits(packed, bitorder="little").view(bool).nonzero()[0]
 
 
@@ -154,7 +160,7 @@ def _write_range(size: int, positions_K: Positions) -> bytes:
 
 def _read_range(size: int, section: memoryview, count: int) -> Positions:
     if not size:
-        raise PayloadError("range-coded positions among no entries")
+        raise PayloadError("range-coded positions in a universe of 0 entries")
     reader = SymbolReader(section)
     symbols = reader.read(-(-size // 8), byte_model(count / size))
     reader.check_end()
@@ -163,7 +169,7 @@ def _read_range(size: int, section: memoryview, count: int) -> Positions:
 
 def _read_none(size: int, section: memoryview, count: int) -> Positions:
     if len(section) or count not in (0, size):
-        raise PayloadError(f"message without positions has {count} of {size} entries")
+        raise PayloadError(f"message without positions has {count} of {size} entries, not 0 or all")
     return np.arange(count)
 
 
@@ -181,7 +187,7 @@ _READERS: Mapping[int, Callable[[int, memoryview, int], Positions]] = {
 
 
 def range_bytes(size: int, count: int) -> int:
-    """Return the bytes of a range code of ``count`` of ``size`` entries, but for one or two."""
+    """Return the bytes of the range code of ``count`` of ``size`` entries, to one or two bytes."""
     if count in (0, size):
         return 1
     share = count / size

@@ -1,4 +1,4 @@
-"""Contents of a message: its codes, its bytes, and the bytes that each part alone would take.
+"""Contents of a message: its codes, its byte counts, and the size of each part encoded alone.
 
 Shapes: ``values_N`` float32 and ``mask_N`` bool over a layout of N entries.
 """
@@ -40,18 +40,18 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Contents:
-    """What a message says of itself.
+    """Header fields and byte counts of a message.
 
     Attributes:
-        version: Of the format.
-        index: Name of its index code.
-        values: Name of its value code.
+        version: Version of the message format.
+        index: Name of the index code.
+        values: Name of the value code.
         packed: Whether values are packed.
-        needs: The masks without which it cannot be read: ``"known"``, ``"held"``.
-        digest: Of its layout.
-        entries: How many it carries.
-        index_bytes: Of its positions.
-        value_bytes: Of its values, scales included.
+        needs: Masks that a reader needs: ``"known"``, ``"held"``, both or none.
+        digest: Digest of the layout.
+        entries: Number of entries that the message carries.
+        index_bytes: Bytes of the index section (positions).
+        value_bytes: Bytes of the value section, scales included.
     """
 
     version: int
@@ -66,28 +66,28 @@ class Contents:
 
     @property
     def kind(self) -> str:
-        """``"lossless"``, ``"unbiased"`` or ``"biased"``: how values are decoded."""
+        """Kind of the value code: ``"lossless"``, ``"unbiased"`` or ``"biased"``."""
         return VALUE_CODES[self.values].kind
 
     @property
     def payload_bytes(self) -> int:
-        """Positions and values."""
+        """Bytes of positions and values together."""
         return self.index_bytes + self.value_bytes
 
     @property
     def nbytes(self) -> int:
-        """The payload in its frame: what an encoder returns."""
+        """Bytes of the whole message: the payload and its frame."""
         return self.payload_bytes + framing.OVERHEAD_BYTES
 
 
 @dataclass(frozen=True)
 class MessagePart:
-    """A part of a layout, and the message that would carry what is sent of it alone.
+    """Part of a layout, with the message that would carry only the sent entries of this part.
 
     Attributes:
-        name: Such as ``"head"`` or ``"A"``.
-        universe: Its entries.
-        alone: The message, whose positions are counted in the part.
+        name: Name of the part, such as ``"head"`` or ``"A"``.
+        universe: Number of entries of the part.
+        alone: Contents of the message; its positions are counted within the part.
     """
 
     name: str
@@ -96,14 +96,14 @@ class MessagePart:
 
 
 def contents(blob: bytes) -> Contents:
-    """Return what is in a message; the checksum is verified where it covers no mask.
+    """Return the contents of a message; the checksum is verified unless it covers a mask.
 
     Raises:
-        PayloadError: The bytes are not a message, or a damaged one.
+        PayloadError: The bytes are not a message, or the message is damaged.
     """
     frame, flags = framing.fields(blob)
     if frame.index_code not in _INDEX_NAMES or frame.value_code not in _VALUE_NAMES:
-        raise PayloadError(f"unknown codes {frame.index_code} and {frame.value_code}")
+        raise PayloadError(f"unknown index or value code: {frame.index_code}, {frame.value_code}")
     masks = {"known": flags & framing.KNOWN, "held": frame.index_code == HELD}
     needs = tuple(name for name, needed in masks.items() if needed)
     if not needs:
@@ -122,9 +122,10 @@ def contents(blob: bytes) -> Contents:
 
 
 def parts(layout: Layout, blob: bytes) -> list[MessagePart]:
-    """Return what a message that needs no mask carries of head, adapter, A and B.
+    """Return the parts of a message that needs no mask: head, adapter, A, B, biases, weights.
 
-    Each part is really encoded alone, in the message's value code and the smallest index code.
+    Each part is encoded alone, with the message's value code and the smallest index code. Parts
+    that the layout lacks are left out.
 
     Raises:
         PayloadError: The bytes are not a message of this layout.
@@ -143,7 +144,7 @@ def parts(layout: Layout, blob: bytes) -> list[MessagePart]:
             values_N[part_N],
             mask_N[part_N],
             values=values,
-            keep_zeros=True,  # what was sent is sent again
+            keep_zeros=True,  # lossy codes may decode a sent entry to zero
             draw=stream(0, "wire", "parts"),
         )
         found.append(MessagePart(name, part.entries, contents(alone)))

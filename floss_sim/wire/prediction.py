@@ -1,8 +1,8 @@
-"""The size of a message before there is one: uniform positions, normal values.
+"""Prediction of message sizes without encoding: uniform positions, normally distributed values.
 
-Positions: the information of ``count`` of ``universe`` entries in the best code. Values: what the
-largest magnitudes of as many normal draws really take. Real masks and values differ; what they
-take is measured in a run's first rounds (:mod:`floss_sim.runs.calibration`).
+Positions: the expected bytes of ``count`` of ``universe`` entries in the best index code. Values:
+the encoded size of the ``count`` largest magnitudes of normal samples. Real masks and values
+differ; the deviation is measured in a run's first rounds (:mod:`floss_sim.runs.calibration`).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from floss_sim.wire import framing
 from floss_sim.wire.index_codes import MOST_RICE, range_bytes
 from floss_sim.wire.value_codes import VALUE_CODES, ValueCode
 
-_SAMPLE = 1 << 20  # draws; of larger universes a sample of the same density
-_MOST_DRAWS = 1 << 24
-_REPEATS = 8  # of samples that are small: the size of one message differs from that of the next
-_SMALL = 1 << 17
-_ENOUGH = 1 << 12  # values
+_SAMPLE = 1 << 20  # draws; a larger universe is replaced by a sample of the same density
+_MOST_DRAWS = 1 << 24  # draws, at most
+_REPEATS = 8  # samples of a small universe, averaged because the sizes of messages vary
+_SMALL = 1 << 17  # entries, at most, of a small universe
+_ENOUGH = 1 << 12  # kept values that a sample needs
 
 
 @lru_cache(maxsize=4096)
 def predict_nbytes(universe: int, count: int, values: str = "fp32") -> int:
-    """Return the bytes of a message that sends ``count`` non-zero values of ``universe`` entries.
+    """Return the predicted bytes of a message of ``count`` non-zero values.
 
     Args:
-        universe: Entries among which the receiver looks: all, or those of a known mask.
-        count: Entries that are sent.
-        values: A key of ``VALUE_CODES``.
+        universe: Number of entries that can be addressed: all, or those of a known mask.
+        count: Number of entries that are sent.
+        values: Value code, a key of ``VALUE_CODES``.
     """
     index = index_bytes(universe, count)
     return framing.OVERHEAD_BYTES + index + _value_bytes(universe, count, values)
@@ -42,7 +42,7 @@ def plain_nbytes(entries: int) -> int:
 
 
 def index_bytes(universe: int, count: int) -> int:
-    """Return the bytes of uniform positions in the code that suits them best."""
+    """Return the predicted bytes of uniform positions in the smallest index code."""
     if count in (0, universe):
         return 0
     shortest = min(-(-universe // 8), range_bytes(universe, count))
@@ -50,7 +50,7 @@ def index_bytes(universe: int, count: int) -> int:
 
 
 def _rice_bytes(universe: int, count: int) -> int:
-    """Return the expected bytes of Rice-coded gaps, which are geometric."""
+    """Return the expected bytes of Rice-coded gaps, which are geometrically distributed."""
     share = count / universe
     rests = (math.exp(2**width * math.log1p(-share)) for width in range(32))
     bits = min(1 + width + rest / (1 - rest) for width, rest in enumerate(rests) if rest < 1)
@@ -69,7 +69,7 @@ def _value_bytes(universe: int, count: int, values: str) -> int:
 
 
 def _mean_bytes(code: ValueCode, universe: int, count: int) -> int:
-    """Return the mean bytes of the largest ``count`` of so many normal draws."""
+    """Return the mean encoded bytes of the ``count`` largest of ``universe`` normal draws."""
     draw = stream(0, "wire", "values")
     sizes = []
     for _ in range(_REPEATS if universe <= _SMALL else 2):

@@ -1,12 +1,12 @@
-"""Range coder for bits and symbols of known probability.
+"""Range coder for bits and symbols with known probabilities.
 
-Eight bits are one symbol of a range coder (Martin 1979; the library *constriction*), whose model is
-that of independent bits: a byte of j ones has probability ``p**j * (1 - p)**(8 - j)``. Both ends
-compute it by the same products of float64, which IEEE 754 makes the same everywhere.
+Eight bits are one symbol of the range coder (Martin 1979; the library *constriction*). Its model
+treats the bits as independent: a byte of j ones has probability ``p**j * (1 - p)**(8 - j)``. Both
+ends compute the model by the same float64 products, which IEEE 754 makes identical everywhere.
 
-A *scale* is a table of densities, and a *level* its row: so many an octave from 2**-20 to 1/2,
-mirrored above 1/2. The first level is a density of zero and the last one of one: such bits cost
-nothing.
+A *scale* is a table of densities, and a *level* is an index into it. Densities run from 2**-20 to
+1/2 with 1, 2 or 4 levels per octave, and are mirrored above 1/2. The first level is density 0 and
+the last is density 1; bits of these two levels cost nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from floss_sim.errors import PayloadError
 
 Counts = NDArray[np.int64]
-SymbolModel = Any  # of the library, which has no types
+SymbolModel = Any  # a model of constriction, which is untyped
 Symbols = NDArray[np.int32]
 
-LOST_BITS = 1.4e-4  # a symbol: what the range coder's divisions lose in the mean
-_STATE_BYTES, _LOWER, _ALL_ONES = 8, 2**32 - 1, 2**64 - 1  # of the range coder
-_QUARTERS = (4096, 3444, 2896, 2435)  # 4096 * 2**(-i/4), rounded
-_OCTAVES = 20
+LOST_BITS = 1.4e-4  # bits per symbol that the coder's integer divisions lose on average
+_STATE_BYTES, _LOWER, _ALL_ONES = 8, 2**32 - 1, 2**64 - 1  # the coder's 64-bit state
+_QUARTERS = (4096, 3444, 2896, 2435)  # steps within an octave: 4096 * 2**(-i/4), rounded
+_OCTAVES = 20  # octaves of density, from 1/2 down to 2**-20
 _ONES = np.array([i.bit_count() for i in range(256)])
 
 
 class Scale:
-    """A table of densities in increasing order, 1, 2 or 4 an octave."""
+    """Table of densities in increasing order, with 1, 2 or 4 levels per octave."""
 
     def __init__(self, an_octave: int) -> None:
         quarters = _QUARTERS[:: 4 // an_octave]
@@ -43,26 +43,32 @@ class Scale:
         self.last = len(self.densities) - 1
         odds = inner / (1 - inner)
         middle = np.sqrt(odds[1:] * odds[:-1])
-        # A density of zero is at or below the first of these, one of one above the last.
+        # Bounds between levels: density 0 is at or below the first, density 1 above the last.
         self._between = np.array([0.0, *(middle / (1 + middle)), np.nextafter(1, 0)])
         with np.errstate(divide="ignore"):
             one_bits, self._zero_bits = -np.log2(self.densities), -np.log2(1 - self.densities)
-        one_bits[0] = self._zero_bits[-1] = 0  # of these there are none
+        one_bits[0] = self._zero_bits[-1] = 0  # level 0 has no ones and the last level no zeros
         self._more_bits = one_bits - self._zero_bits
         self._models: dict[int, SymbolModel] = {}
 
     def levels_of(self, counts_C: Counts, sizes_C: Counts) -> Counts:
-        """Return the level of each cell, which holds ``counts_C`` ones in ``sizes_C`` bits."""
+        """Return the levels of cells that have ``counts_C`` ones among ``sizes_C`` bits."""
         levels_C: Counts = self._between.searchsorted(counts_C / np.maximum(sizes_C, 1))
         return levels_C
 
     def cost_bits(self, counts_C: Counts, sizes_C: Counts, levels_C: Counts) -> float:
-        """Return the bits that such cells take, but for what the coder loses."""
+        """Return the bits that cells take at given levels, without the coder's loss.
+
+        Args:
+            counts_C: Number of ones in each cell.
+            sizes_C: Number of bits in each cell.
+            levels_C: Level of each cell.
+        """
         more_bits = counts_C @ self._more_bits[levels_C]
         return float(sizes_C @ self._zero_bits[levels_C] + more_bits)
 
     def model(self, level: int) -> SymbolModel:
-        """Return the model of eight bits of a level."""
+        """Return the model of a byte at a level."""
         if level not in self._models:
             self._models[level] = byte_model(float(self.densities[level]))
         return self._models[level]
@@ -72,12 +78,12 @@ FINE, COARSE = Scale(4), Scale(1)
 
 
 def weight_model(weights: Sequence[float] | NDArray[np.float64]) -> SymbolModel:
-    """Return the model of symbols whose probabilities are as these weights, two or more of them."""
+    """Return the model of symbols with probabilities proportional to two or more weights."""
     return constriction.stream.model.Categorical(np.asarray(weights), perfect=False)
 
 
 def byte_model(density: float) -> SymbolModel:
-    """Return the model of eight independent bits, each of which is one with this probability."""
+    """Return the model of eight independent bits, each one with probability ``density``."""
     ones, zeros = np.ones(9), np.ones(9)
     for j in range(1, 9):
         ones[j], zeros[j] = ones[j - 1] * density, zeros[j - 1] * (1 - density)
@@ -85,38 +91,38 @@ def byte_model(density: float) -> SymbolModel:
 
 
 class SymbolWriter:
-    """Symbols to bytes."""
+    """Range encoder: symbols to bytes."""
 
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def write(self, symbols: NDArray[np.integer[Any]], model: SymbolModel) -> None:
-        """Append symbols under a model."""
+        """Encode symbols with a model."""
         self._coder.encode(symbols.astype(np.int32, copy=False), model)
 
     def finish(self) -> bytes:
-        """Return the fewest bytes that read back so, as if zeros followed them."""
+        """Return the shortest byte string that decodes to the symbols if zeros follow it."""
         settled, (low, span) = self._coder.pos()
         words: bytes = self._coder.get_compressed()[:settled].astype(">u4").tobytes()
         end = _roundest_number(low, span)
         if end > _ALL_ONES and low <= _ALL_ONES - _LOWER:
-            # The coder itself would have ended below the next word: what is settled counts one up.
+            # ``end`` carries into the settled words; here the coder's own end did not.
             words = (int.from_bytes(words, "big") + 1).to_bytes(len(words), "big")
         section: bytes = words + (end & _ALL_ONES).to_bytes(_STATE_BYTES, "big")
         return section.rstrip(b"\0")
 
 
 def _roundest_number(low: int, span: int) -> int:
-    """Return the number from ``low`` on, by less than ``span``, with the most zero bytes behind."""
+    """Return the lowest number in [low, low + span) that has the most zero bytes at its low end."""
     for zeros in range(8 * _STATE_BYTES, -1, -8):
         rounded = -(-low >> zeros) << zeros
         if rounded - low < span:
             return rounded
-    raise ValueError(f"nothing lies within {span} of {low}")
+    raise ValueError(f"no number in a range of length {span} from {low}")
 
 
 class SymbolReader:
-    """Bytes back to symbols; what is missing at the end is zero."""
+    """Range decoder: bytes to symbols; bytes missing at the end are zero."""
 
     def __init__(self, section: memoryview) -> None:
         padded = bytes(section) + bytes(-len(section) % 4)
@@ -126,7 +132,7 @@ class SymbolReader:
         self._again = SymbolWriter()
 
     def read(self, count: int, model: SymbolModel) -> Symbols:
-        """Return the next symbols.
+        """Return the next ``count`` symbols, decoded with a model.
 
         Raises:
             PayloadError: No encoder writes such bytes.
@@ -139,10 +145,10 @@ class SymbolReader:
         return symbols
 
     def check_end(self) -> None:
-        """Check that these are the bytes of what was read: each has no others.
+        """Check that an encoder of the symbols read so far writes exactly these bytes.
 
         Raises:
-            PayloadError: They are not.
+            PayloadError: An encoder writes other bytes.
         """
         if self._again.finish() != self._section:
-            raise PayloadError("range-coded positions end in other bytes than the fewest")
+            raise PayloadError("range-coded positions do not end in the fewest possible bytes")

@@ -1,7 +1,8 @@
-"""Message sizes of every code over densities, for normally distributed values after a top-k.
+"""Message sizes of every code over densities, for the top-k of normally distributed values.
 
-Positions are uniform then, and no code goes below their floor. Real masks are not uniform: codes
-by tensor and row, which only lose here, go below it there.
+Positions of such values are uniform, so no code takes fewer bytes than the information bound. Real
+masks are not uniform. The codes *tensors* and *rows* are never the smallest here, but for real
+masks they can take fewer bytes than the bound.
 
 Shapes: ``values_N`` float32 and ``mask_N`` bool over a layout of N entries.
 """
@@ -29,24 +30,24 @@ from floss_sim.wire.entropy_bound import floor_bits
 from floss_sim.wire.message_contents import Contents, contents
 from floss_sim.wire.value_codes import VALUE_CODES
 
-RANK, WIDTH = 16, 768  # of ViT-B/16 and BERT-base; two roles of 12 layers are 589,824 entries
-ADAPTER = 2 * RANK * WIDTH  # entries of an adapted matrix
-_UNIFORM = ("bitmap", "rice", "range")  # index codes of any layout
-_BY_CELLS = ("tensors", "rows")  # those of layouts with more than one tensor
+RANK, WIDTH = 16, 768  # ViT-B/16, BERT-base; LoRA on two matrices of 12 layers: 589,824
+ADAPTER = 2 * RANK * WIDTH  # entries of one adapter: A and B
+_UNIFORM = ("bitmap", "rice", "range")  # index codes that suit every layout
+_BY_CELLS = ("tensors", "rows")  # index codes for layouts of more than one tensor
 PeerMeasure = Callable[[Vector, Mask], Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the largest entries take at one density.
+    """Sizes of the encoded top-k at one density.
 
     Attributes:
-        density: The fraction kept.
-        kept: How many entries that is.
-        floor_bits: The floor of their positions.
-        index_bytes: Of each index code's section, by name.
-        messages: What each value code makes of them, in the smallest index code.
-        peers: Bytes of other formats, by name.
+        density: Fraction of entries kept.
+        kept: Number of entries kept.
+        floor_bits: Information bound of the positions, in bits.
+        index_bytes: Bytes of the index section, by name of the index code.
+        messages: Contents of the message in the smallest index code, by name of the value code.
+        peers: Bytes of other formats, by name of the format.
     """
 
     density: float
@@ -57,21 +58,21 @@ class Sizes:
     peers: Mapping[str, int]
 
     def floor_bytes(self, values: str) -> float:
-        """Return the bytes of the floor of positions and of values as a code writes them."""
+        """Return the bytes of the positions' bound plus the values in a value code."""
         return self.floor_bits / BITS_PER_BYTE + self.messages[values].value_bytes
 
     def formats(self, values: Sequence[str]) -> dict[str, float]:
-        """Return the bytes of all in each format: each value code's, framed, and the peers'."""
+        """Return the total bytes by format: a framed message per value code, and the peers."""
         own = {f"framed, {name}": self.messages[name].nbytes for name in values}
         return {**own, **self.peers}
 
     def bits_per_entry(self, nbytes: float) -> float:
-        """Return bytes as bits per kept entry."""
+        """Return a number of bytes as bits per kept entry."""
         return BITS_PER_BYTE * nbytes / self.kept
 
 
 def layout_of(entries: int) -> Layout:
-    """Return a layout of so many entries: LoRA of rank 16 and width 768, or else one tensor."""
+    """Return a layout of ``entries`` entries: LoRA of rank 16 and width 768, else one tensor."""
     adapters, rest = divmod(entries, ADAPTER)
     if rest or not adapters:
         return Layout((TensorSpec("plain", (entries,), WEIGHT),))
@@ -87,13 +88,13 @@ def layout_of(entries: int) -> Layout:
 def survey(
     layout: Layout, densities: Sequence[float], seed: int, measure: PeerMeasure = lambda v, m: {}
 ) -> list[Sizes]:
-    """Return the really encoded sizes at each density.
+    """Return the sizes at each density, measured by encoding.
 
     Args:
-        layout: Names the entries.
-        densities: Each in (0, 1].
-        seed: Draws the values.
-        measure: Returns the bytes of other formats of the same values under the same mask.
+        layout: Layout of the N entries.
+        densities: Fractions of entries kept, each in (0, 1].
+        seed: Seed of the random values.
+        measure: Function from values and mask to the bytes of other formats, by name.
     """
     values_N = stream(seed, "wire", "survey").standard_normal(layout.entries, dtype=np.float32)
     return [_sizes(layout, values_N, density, seed, measure) for density in densities]
@@ -121,7 +122,7 @@ def _sizes(
 
 
 def _plain_format_bytes(values_N: Vector, mask_N: Mask) -> dict[str, int]:
-    """Return the bytes of two formats that need no library: positions, then fp32 values."""
+    """Return the bytes of two formats without a library: bitmap or 32-bit indices, then fp32."""
     positions_K, values_K = np.flatnonzero(mask_N).astype("<u4"), values_N[mask_N]
     return {
         "bitmap + fp32": len(np.packbits(mask_N).tobytes() + values_K.tobytes()),

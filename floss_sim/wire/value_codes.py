@@ -1,4 +1,4 @@
-"""How the values of the sent entries are written: scales, then one symbol a value.
+"""Value codes: the values of the sent entries as scales, then one symbol per value.
 
 =====  ====  ========  ==============  ======  ======================================  =============
 name   code  kind      symbol          scales  largest error of a value                bits [1]_
@@ -8,23 +8,25 @@ fp16   1     unbiased  float16 v / s   1       2**-10 of the value [2]_         
 bf16   2     unbiased  bfloat16        0       2**-7 of the value [3]_                 7 to 9
 int8   3     unbiased  -127 .. 127     k/512   1/127 of the bucket's maximum [3]_      6 to 8
 int4   4     unbiased  -7 .. 7         k/512   1/7 of the bucket's maximum [3]_        3 to 4
-tail   5     unbiased  -64 .. 64       2       1/63 of the largest magnitude less the  4 to 6
-                                               smallest
-sign   6     biased    -1, 1           1       that of the mean magnitude              1
+tail   5     unbiased  -64 .. 64       2       1/63 of the difference between largest  4 to 6
+                                               and smallest magnitude
+sign   6     biased    -1, 1           1       distance from the mean magnitude        1
 =====  ====  ========  ==============  ======  ======================================  =============
 
-int8 and int4 scale buckets of 512 consecutive sent values by their largest magnitude (QSGD,
+int8 and int4 scale buckets of 512 consecutive sent values by the bucket's largest magnitude (QSGD,
 Alistarh et al. 2017, with the maximum as the norm; FedPAQ, Reisizadeh et al. 2020). fp16 scales all
-values of a message so that the smallest magnitude is 1. What a top-k keeps exceeds a threshold:
-tail has 64 levels between the smallest and the largest magnitude, and a sign. sign sends the sign
-and the mean magnitude (SignSGD with a scale; Bernstein et al. 2018, Karimireddy et al. 2019).
+values of a message so that the smallest magnitude is 1. tail is made for the values that a top-k
+keeps, whose magnitudes exceed a threshold: it has 64 levels from the smallest to the largest
+magnitude, and a sign. sign sends the signs and the mean magnitude (SignSGD with a scale; Bernstein
+et al. 2018, Karimireddy et al. 2019).
 
-Unbiased codes round stochastically: up or down with the probabilities that make the expected
-decoded value the value itself (fp16, bf16: of all but the last steps below the largest float32).
-Decoding rounds to float32, half a unit in the last place. Symbols are packed (see ``packing``)
-where that takes fewer bytes, otherwise written as they are, int4 two a byte and sign eight.
+Unbiased codes round stochastically: up or down with such probabilities that the expected decoded
+value equals the value (exception in fp16 and bf16: the last steps below the largest float32).
+Decoding rounds to float32, which adds at most half a unit in the last place. Symbols are packed
+(see ``value_packing``) where that takes fewer bytes. Otherwise they are written plainly: int4 two
+per byte, sign eight per byte.
 
-.. [1] A value, as measured for the largest 1/16 of normal, Laplace and t(3) values.
+.. [1] Bits per value, measured for the largest 1/16 of normal, Laplace and t(3) values.
 .. [2] Or 2**-24 of the scale; the scale is at least 2**-15 of the largest magnitude.
 .. [3] Or 1.2e-38, the smallest normal float32, whichever is larger.
 """
@@ -43,32 +45,32 @@ from floss_sim.vectors.top_k import Vector
 from floss_sim.wire.nibbles import nibble_bytes, nibbles_of
 from floss_sim.wire.value_packing import pack_numbers, unpack_numbers
 
-BUCKET = 512
-_TAIL = 63  # steps between the smallest and the largest magnitude
+BUCKET = 512  # values that share a scale
+_TAIL = 63  # steps from the smallest to the largest magnitude
 _F32 = np.dtype("<f4")
 _TINY = np.finfo(np.float32).tiny
 _LARGEST = float(np.finfo(np.float32).max)
-_HALF_RANGE = 2.0**15  # scaled halves stay below float16's 65504
+_HALF_RANGE = 2.0**15  # largest scaled magnitude; float16 ends at 65504
 _HALF_NORMAL, _HALF_STEP = np.float32(2.0**-14), np.float32(2.0**-24)
 
-RoundingDraw = np.random.Generator | None  # None: of codes that do not round at random
+RoundingDraw = np.random.Generator | None  # None: the code does not round stochastically
 ValueSymbols = NDArray[Any]
 DecodedValues = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ValueCode:
-    """One way of writing k values.
+    """Code that writes k values as scales and symbols.
 
     Attributes:
-        code: Its number in a frame.
+        code: Number of the value code in a frame.
         kind: ``"lossless"``, ``"unbiased"`` or ``"biased"``.
-        bits: Of a symbol that is written as it is.
-        dtype: Of a symbol that is packed; None where packing never helps.
-        scales: How many scales k values have.
-        split: Values to scales and symbols.
-        join: Symbols and scales to values.
-        most: Largest magnitude of an integer symbol.
+        bits: Bits of a plain (not packed) symbol.
+        dtype: Type of the numbers that are packed; None if symbols are never packed.
+        scales: Function from k to the number of scales.
+        split: Function from values to scales and symbols (encoding).
+        join: Function from scales and symbols to values (decoding).
+        most: Largest magnitude of an integer symbol; None if every symbol is valid.
     """
 
     code: int
@@ -82,16 +84,21 @@ class ValueCode:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether values are decoded as they were."""
+        """Whether decoded values equal the encoded ones."""
         return self.kind == "lossless"
 
     @property
     def rounds_at_random(self) -> bool:
-        """Whether writing needs a draw."""
+        """Whether encoding rounds stochastically and so needs a random generator."""
         return self.kind == "unbiased"
 
     def write(self, values_K: Vector, draw: RoundingDraw) -> tuple[bytes, bool]:
-        """Return the value section, and whether its symbols are packed."""
+        """Return the value section, and whether its symbols are packed.
+
+        Args:
+            values_K: Values to be encoded, float32.
+            draw: Random generator for stochastic rounding; None for other codes.
+        """
         if not values_K.size:
             return b"", False
         scales, symbols_K = self.split(values_K, draw)
@@ -104,18 +111,23 @@ class ValueCode:
     def read(self, section: memoryview, count: int, is_packed: bool) -> Vector:
         """Return the values of a section.
 
+        Args:
+            section: Bytes of the value section.
+            count: Number of values.
+            is_packed: Whether the symbols are packed.
+
         Raises:
-            PayloadError: It is not the section of ``count`` finite values.
+            PayloadError: The bytes are not a section of ``count`` finite values.
         """
         start = 4 * (self.scales(count) if count else 0)
         if len(section) < start:
-            raise PayloadError("message lacks its scales")
+            raise PayloadError("value section lacks its scales")
         scales, rest = np.frombuffer(section[:start], _F32), section[start:]
         if not (np.isfinite(scales) & (scales >= 0)).all():
-            raise PayloadError("message holds a scale that is not a magnitude")
+            raise PayloadError("message holds a scale that is negative or not finite")
         symbols_K = self._read_symbols(rest, count, is_packed)
         if self.most and not ((-self.most <= symbols_K) & (symbols_K <= self.most)).all():
-            raise PayloadError(f"message holds a symbol beyond {self.most}")
+            raise PayloadError(f"message holds a symbol of magnitude above {self.most}")
         with np.errstate(over="ignore", invalid="ignore"):
             values_K: Vector = self.join(scales, symbols_K).astype(np.float32, copy=False)
         if not np.isfinite(values_K).all():
@@ -125,7 +137,7 @@ class ValueCode:
     def _read_symbols(self, section: memoryview, count: int, is_packed: bool) -> ValueSymbols:
         if is_packed:
             if self.dtype is None or not count:
-                raise PayloadError("message has packed values where none are")
+                raise PayloadError("message packs values, but has none or has value code sign")
             return unpack_numbers(section, count, self.dtype)
         if len(section) != -(-count * self.bits // 8):
             raise PayloadError(f"value section of {len(section)} bytes for {count} values")
@@ -134,7 +146,7 @@ class ValueCode:
 
 def _generator(draw: RoundingDraw) -> np.random.Generator:
     if draw is None:
-        raise ValueError("a value code that rounds at random needs a draw")
+        raise ValueError("a value code that rounds at random needs a generator")
     return draw
 
 
@@ -153,12 +165,12 @@ def _plain_symbols(section: memoryview, count: int, bits: int, dtype: str | None
     if bits == 1:
         ones = np.unpackbits(raw, bitorder="little")
         if ones[count:].any():
-            raise PayloadError("message of signs has a padding that is not zero")
+            raise PayloadError("padding after the signs is not zero")
         return 2.0 * ones[:count] - 1
     if bits == 4:
         nibbles = nibbles_of(section).astype(np.int16)
         if nibbles[count:].any():
-            raise PayloadError("message of int4 values has a padding that is not zero")
+            raise PayloadError("padding after the int4 values is not zero")
         return nibbles[:count] - 8
     if bits == 8:
         return raw.view(np.int8).astype(np.int16)
@@ -179,15 +191,15 @@ def _split_fp16(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymb
     least = max(float(magnitude.max()) / _HALF_RANGE, float(_TINY))
     scale = np.maximum(lowest, np.float32(least))
     scaled = np.divide(magnitude, scale, out=magnitude)
-    # A half lacks 13 bits of the fraction, and counts exponents from 112 less.
+    # float16 has 13 fraction bits less than float32, and an exponent bias that is 112 smaller.
     random = _generator(draw).integers(0, 1 << 13, values_K.size, dtype=np.uint16)
     halves = scaled.view(np.uint32) + random
     halves >>= 13
     halves -= 112 << 10
-    if lowest / scale < _HALF_NORMAL:  # below, a half is a number of equal steps
+    if lowest / scale < _HALF_NORMAL:  # subnormal float16 has equal steps
         small = scaled < _HALF_NORMAL
         halves[small] = np.floor(scaled[small] / _HALF_STEP + random[small] / (1 << 13))
-    # The largest that a half may be for its value to stay finite.
+    # Largest float16 whose decoded value is finite.
     most = np.float16(min(_LARGEST / float(scale), 65504.0))
     np.minimum(halves, np.nextafter(most, np.float16(0)).view(np.uint16), out=halves)
     signs = values_K.view(np.uint32) >> 31
@@ -218,7 +230,7 @@ def _bucket_count(count: int) -> int:
 
 
 def _level_splitter(levels: int) -> Callable[[Vector, RoundingDraw], tuple[Vector, ValueSymbols]]:
-    # A scale that is rounded up could carry the largest float32 beyond the finite.
+    # With a scale rounded up, the largest float32 would decode to infinity.
     most = np.nextafter(np.float32(_LARGEST / levels), np.float32(0))
 
     def split(values_K: Vector, draw: RoundingDraw) -> tuple[Vector, ValueSymbols]:
@@ -260,7 +272,7 @@ def _join_tail(scales: Vector, symbols_K: ValueSymbols) -> DecodedValues:
     low, high = scales.astype(np.float64)
     steps = np.abs(symbols_K) - 1.0
     if high < low or steps.min() < 0:
-        raise PayloadError("message holds a magnitude below its smallest")
+        raise PayloadError("message of tail values has low > high or a symbol 0")
     values_K: DecodedValues = np.sign(symbols_K) * (low + (high - low) / _TAIL * steps)
     return values_K
 

@@ -1,1 +1,1 @@
-"""Rules of choice: what is recommended, how it is explained, which stored run answers."""
+"""Decision rules: recommendation and its explanation, choice among stored runs, target search."""

@@ -1,4 +1,4 @@
-"""A plan explained: what binds, what is near, what more budget or more search would buy."""
+"""Explanation of a plan: use of budget and time, neighbours, value of more budget or search."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit
 
-TENTH = 1.1
+TENTH = 1.1  # factor: 10 % more budget
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search knows when it has ended.
+    """Result of a search that has ended.
 
     Attributes:
-        outcomes: The finished runs, baselines included.
-        history: The curves of all runs, as far as this search had them trained.
+        outcomes: Outcomes of the finished runs, baselines included.
+        history: Curves of all runs, up to the rounds that this search has asked for.
         horizons: Rounds that the budget affords every candidate, by real bytes where known.
         examples: Validation examples behind every accuracy.
-        cap: The most rounds of any run.
+        cap: Most rounds of any run.
     """
 
     outcomes: Mapping[Candidate, Outcome]
@@ -51,16 +51,19 @@ class SearchResult:
     cap: int
 
     def forecasts(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Forecast]:
-        """Return forecasts of candidates at rounds; none where nothing is known."""
+        """Return accuracy forecasts of candidates at given rounds; empty without any curve."""
         return forecast(self.history, asked, self.examples, self.cap)
 
     def ranges(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Range]:
-        """Return the intervals of the same forecasts."""
+        """Return accuracy intervals of candidates at given rounds; empty without any curve."""
         made = intervals(self.history, asked, self.examples, self.cap)
         return {c: Range.of(interval) for c, interval in made.items()}
 
     def unfinished_horizons(self) -> dict[Candidate, int]:
-        """Return the candidates that may still be trained to their horizons, and these."""
+        """Return the last evaluated round within the horizon of each unfinished candidate.
+
+        Diverged runs are excluded.
+        """
         failed = {c for c, curve in self.history.items() if curve.failed}
         others = self.horizons.keys() - self.outcomes.keys() - failed
         return {c: last_evaluated_round(self.horizons[c]) for c in sorted(others)}
@@ -72,11 +75,11 @@ def explain(
     """Return the explanation of a recommendation.
 
     Args:
-        best: What is recommended.
-        record: Its run, timed on the plan's network.
-        profile: The network.
-        limit: The budget on it.
-        known: What the search knows.
+        best: The recommended outcome.
+        record: The recommended run, timed on the plan's network.
+        profile: The plan's network.
+        limit: The budget on this network.
+        known: The result of the search.
     """
     unfinished = known.unfinished_horizons()
     return Explanation(
@@ -91,7 +94,7 @@ def explain(
 def axis_neighbours(
     candidate: Candidate, space: Mapping[Candidate, int]
 ) -> list[tuple[Axis, Candidate]]:
-    """Return the candidates of a space that differ in one axis, by one step of its values."""
+    """Return the candidates of a space that differ from one on a single axis by one step."""
     near: list[tuple[Axis, Candidate]] = []
     for axis in get_args(Axis):
         values = sorted({getattr(c, axis) for c in (*space, candidate)})
@@ -134,7 +137,7 @@ def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule 
     gains = {c: expected_improvement(made[c], best) for c in made}
     likely = max(sorted(gains), key=lambda c: gains[c])
     trained = known.history[likely].rounds if likely in known.history else 0
-    floor = 1 / known.examples  # a perfect score has noise too
+    floor = 1 / known.examples  # an accuracy of 1 has noise, too
     return StopRule(
         candidate=likely,
         rounds=max(1, unfinished[likely] - trained),
@@ -144,6 +147,6 @@ def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule 
 
 
 def expected_improvement(made: Forecast, best: float) -> float:
-    """Return how much of an improvement on ``best`` is expected of a normal forecast."""
+    """Return the expected improvement of a normally distributed forecast over ``best``."""
     z = (made.mean - best) / made.sd
     return (made.mean - best) * _NORMAL.cdf(z) + made.sd * _NORMAL.pdf(z)

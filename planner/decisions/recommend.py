@@ -1,11 +1,12 @@
-"""The choice among finished runs: by what they are expected to reach, ties towards fewer bytes.
+"""Recommendation: choice among finished runs by expected accuracy, with ties to fewer bytes.
 
-What counts is the mean of a run's interval (:mod:`planner.forecasts.intervals`): its accuracy
-smoothed over the last part of its curve, with noise shrunk by what near candidates show. Runs tie
-with the best if they have at least one chance in ``ODDS`` of being as good. Among ties, half the
-bytes weigh as much as ``HALF_BYTES_WORTH`` of expected accuracy: some percent fewer are no reason
-for the worse run. All are judged on the same validation examples, and the errors that they have in
-common cancel; the margin is as if they had none, and so rather too wide.
+The expected accuracy of a run is the mean of its interval (:mod:`planner.forecasts.intervals`):
+the accuracy smoothed over the last part of its curve, with noise reduced by the results of near
+candidates. A run ties with the best if it has at least one chance in ``ODDS`` of being as good.
+Among tied runs, halving the bytes counts as much as ``HALF_BYTES_WORTH`` of expected accuracy, so
+a few percent fewer bytes do not justify a worse run. All runs are evaluated on the same validation
+examples, so their errors are correlated. The margin ignores this correlation and is therefore
+conservative.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from planner.forecasts.intervals import LEVEL, Interval
 from planner.forecasts.smoothing import difference_error
 from planner.plans.outcome import Outcome
 
-ODDS = 3
-HALF_BYTES_WORTH = 0.002
-RESERVED_SHARE = 0.15  # of an effort, for other seeds
-_RUNS = 3  # typical ones, that this must suffice for
+ODDS = 3  # a run ties with the best if it is as good with a probability of at least 1 / ODDS
+HALF_BYTES_WORTH = 0.002  # accuracy, 0 to 1, that counts as much as halving the bytes
+RESERVED_SHARE = 0.15  # fraction of an effort reserved for runs with a second seed
+_RUNS = 3  # average runs that the reserved rounds must suffice for
 _TIE_ERRORS = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Finished runs: the recommended one first, then by expectation.
+    """Order of finished runs: the recommended one first, the others by expected accuracy.
 
     Attributes:
-        order: The candidates.
+        order: The candidates in this order.
         best: The best expected accuracy.
-        margin: Expectations within this of the best tie.
+        margin: Largest difference to ``best`` at which a run is tied.
     """
 
     order: tuple[Candidate, ...]
@@ -44,7 +45,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A recommendation, the other outcomes (best first), and the margin within which runs tie."""
+    """A recommendation and its alternatives.
+
+    Attributes:
+        recommendation: The recommended outcome.
+        others: The other outcomes, best first.
+        best_accuracy: The best expected accuracy.
+        margin: Largest difference to ``best_accuracy`` at which a run is tied.
+    """
 
     recommendation: Outcome
     others: tuple[Outcome, ...]
@@ -53,10 +61,10 @@ class Recommendation:
 
 
 def rank(known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float]) -> Ranking:
-    """Return finished runs in order, the one preferred among the best ties first.
+    """Return the order of finished runs, the preferred one of the tied runs first.
 
     Args:
-        known: Where their accuracies lie; one at least.
+        known: Accuracy intervals of the runs, at least one.
         nbytes: Bytes of each run.
     """
     order = sorted(known, key=lambda c: (-known[c].mean, nbytes[c], c))
@@ -68,9 +76,12 @@ def rank(known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float])
 
 
 def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Recommendation:
-    """Return the outcome to recommend, of those that tie with the best expectation.
+    """Return the recommendation: an outcome that ties with the best expected accuracy.
 
-    An outcome without an interval counts as a single measurement.
+    Args:
+        outcomes: Outcomes of finished runs, at least one.
+        validation_examples: Validation examples behind every accuracy. They give the noise of an
+            outcome without an interval, which counts as a single measurement.
     """
     by = {outcome.candidate: outcome for outcome in outcomes}
     known = {
@@ -82,20 +93,24 @@ def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Recommendat
 
 
 def choose_cheapest(outcomes: Sequence[Outcome]) -> Recommendation:
-    """Return the outcome that spent least, of some that all reached a target; no two tie."""
+    """Return the recommendation of the outcome that spent least; all have reached the target.
+
+    The margin is 0.
+    """
     ordered = sorted(outcomes, key=lambda o: (o.spent, -o.expected_accuracy, o.candidate))
     best = max(outcome.expected_accuracy for outcome in outcomes)
     return Recommendation(ordered[0], tuple(ordered[1:]), best, 0.0)
 
 
 def rounds_for_second_seeds(effort: int, horizons: Iterable[int]) -> int:
-    """Return the rounds of an effort that a search leaves for running finalists again.
+    """Return the rounds of an effort reserved for training finalists with a second seed.
 
-    None where they would not suffice for some runs: there, further candidates tell more.
+    They are 0 if the reserve would not pay for ``_RUNS`` average runs: with so little effort,
+    trying further candidates gives more information.
 
     Args:
-        effort: Rounds in all.
-        horizons: Rounds of a whole run, of each candidate.
+        effort: Rounds of training for the search and the second seeds together.
+        horizons: Rounds of a whole run of each candidate.
     """
     kept = int(RESERVED_SHARE * effort)
     return kept if kept >= _RUNS * fmean(horizons) else 0
@@ -104,14 +119,14 @@ def rounds_for_second_seeds(effort: int, horizons: Iterable[int]) -> int:
 def near_best_candidates(
     known: Mapping[Candidate, Interval], rounds: Mapping[Candidate, int], left: int
 ) -> list[Candidate]:
-    """Return the runs that another seed should tell apart: two or more, best first, or none.
+    """Return the runs to repeat with a second seed: two or more, best first, or none.
 
-    They are those within one standard error of the best, as far as an effort that is left goes.
+    They are the runs within one standard error of the best for which the remaining rounds suffice.
 
     Args:
-        known: Where the accuracies of finished runs lie.
-        rounds: Rounds that each takes.
-        left: Rounds that are left.
+        known: Accuracy intervals of the finished runs.
+        rounds: Rounds of each run.
+        left: Remaining rounds of the effort.
     """
     best = max(known.values(), key=lambda interval: interval.mean)
     near = best.mean - math.sqrt(2) * deviation(best)
@@ -124,7 +139,7 @@ def near_best_candidates(
 
 
 def deviation(interval: Interval) -> float:
-    """Return the standard deviation that an interval of the usual level stands for."""
+    """Return the standard deviation of a normal distribution with this interval at ``LEVEL``."""
     return (interval.high - interval.low) / 2 / NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 

@@ -1,4 +1,4 @@
-"""Choice among stored curves: measured runs against forecasts, and runs to stop early."""
+"""Choice among stored curves: the best measured or forecast run, or a run to stop early."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from planner.candidates import Candidate
 from planner.decisions.recommend import deviation, rank
 from planner.forecasts.intervals import Interval
 
-FAR_ENOUGH = 1 / 3  # of its way: from there on forecasts rarely miss that a run collapses
+FAR_ENOUGH = 1 / 3  # fraction of a horizon: forecasts of longer runs rarely miss a collapse
 
 
 def best_stored_candidate(
@@ -16,16 +16,18 @@ def best_stored_candidate(
     nbytes: Mapping[Candidate, float],
     gone: Mapping[Candidate, float],
 ) -> Candidate | None:
-    """Return the best of what is measured to the end and what is forecast; None of nothing.
+    """Return the best candidate at the budget's end, measured or forecast; None without any.
 
-    Of measured runs, the one that a plan would recommend. A forecast is preferred only if it
-    promises more than all of them by its own standard deviation, or by two of a run that has not
-    gone a third of the way: the best of many forecasts flatters itself.
+    Of the runs measured to the end, the choice is the one that a plan would recommend. A forecast
+    is preferred only if it exceeds all of them by more than its standard deviation, or by more
+    than two for a run trained for less than ``FAR_ENOUGH`` of its horizon. The reason is that the
+    maximum of many noisy forecasts is biased upwards.
 
     Args:
-        known: Where accuracies lie.
-        nbytes: Bytes that each measured one takes.
-        gone: The share of its way that each run has gone; what is not named has not begun.
+        known: Accuracy intervals at the budget's end, measured or forecast.
+        nbytes: Bytes of each measured run.
+        gone: Fraction of its horizon that each run was trained for; a missing candidate counts
+            as 0.
     """
     seen = {c: interval for c, interval in known.items() if interval.kind == "measured"}
     doubts = {c: 1 if gone.get(c, 0) >= FAR_ENOUGH else 2 for c in known.keys() - seen.keys()}
@@ -40,12 +42,13 @@ def best_stored_candidate(
 def best_early_stop(
     known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float], best: Interval | None
 ) -> Candidate | None:
-    """Return the run that does best to stop where it is measured; None where going on is better.
+    """Return the best run to stop at its last measured round; None if going on is better.
 
     Args:
-        known: Where accuracies lie at the ends of runs that the budget would take further.
-        nbytes: Bytes that each of them takes.
-        best: Where the accuracy of the best at the budget's end lies, if one is known.
+        known: Accuracy intervals at the last measured rounds of runs that the budget would take
+            further.
+        nbytes: Bytes of each of these runs up to that round.
+        best: Accuracy interval of the best candidate at the budget's end; None if none is known.
     """
     if not known:
         return None

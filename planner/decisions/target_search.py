@@ -1,9 +1,10 @@
-"""The cheapest plan that reaches a target: a search that shrinks its budget to what it has found.
+"""Target search: the cheapest plan that reaches a target accuracy.
 
-A pass ends as soon as a run has reached the target. The next one searches anew within a little
-less than the least cost so far, with what is left of the effort: horizons are shorter there, more
-candidates can be tried (all of them, once that suffices), and curves in the store are resumed. Only
-measured rounds count.
+The search is repeated in passes. A pass ends as soon as a run has reached the target. The next pass
+searches again within 98 % of the lowest cost so far, with the remaining effort, until nothing
+cheaper is found or the effort is spent. A smaller budget shortens horizons, so more candidates can
+be tried; once the effort suffices for all of them, all are trained. Stored curves are resumed. Only
+evaluated rounds count.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from planner.question.objective import first_round_at
 from planner.question.request import Request
 from planner.search.strategy import Extension, Strategy, search
 
-_PASSES = 20  # each is at least a fiftieth cheaper than the one before
-_CHEAPER_SHARE = 0.98
+_PASSES = 20  # passes after the first one, at most
+_CHEAPER_SHARE = 0.98  # fraction of the lowest cost so far that the next pass may spend
 
 PassStarter = Callable[[str, Costs, int], tuple[Strategy, CandidateRuns]]
 
@@ -30,7 +31,7 @@ PassStarter = Callable[[str, Costs, int], tuple[Strategy, CandidateRuns]]
 def target_outcomes(
     runs: CandidateRuns, history: History, target: float
 ) -> dict[Candidate, Outcome]:
-    """Return runs that reached a target within their limit, each cut where it first did."""
+    """Return the runs that reached a target within their limit, cut at the round of reaching it."""
     found = {}
     for candidate, curve in history.items():
         rounds = first_round_at(curve.evaluated, curve.accuracies, target)
@@ -42,14 +43,14 @@ def target_outcomes(
 
 @dataclass(frozen=True)
 class UntilTarget:
-    """A strategy that stops once a run has reached a target within the limit."""
+    """A strategy that stops when a run has reached a target within the limit."""
 
     strategy: Strategy
     runs: CandidateRuns
     target: float
 
     def propose(self, history: History) -> Sequence[Extension]:
-        """Return what the strategy proposes, or nothing once the target was reached."""
+        """Return the proposals of the wrapped strategy; empty once the target was reached."""
         return (
             []
             if target_outcomes(self.runs, history, self.target)
@@ -60,17 +61,18 @@ class UntilTarget:
 def seek_cheaper(
     request: Request, costs: Costs, runs: CandidateRuns, effort: int, start: PassStarter
 ) -> None:
-    """Go on at ever smaller budgets while runs reach the request's target there.
+    """Repeat the search with smaller and smaller budgets while runs reach the request's target.
 
     Args:
-        request: Has a target.
-        costs: Of the whole budget.
-        runs: Of the first pass; what later ones train is counted here, too.
-        effort: Rounds that may be asked for in all.
-        start: Makes the strategy and the runs of a pass from its name, its costs and its effort.
+        request: The request, whose objective has a target.
+        costs: Costs of the candidates at the full budget.
+        runs: Runs of the first pass; the runs of later passes are added to them.
+        effort: Rounds of training that all passes together may request.
+        start: Makes the strategy and the runs of a pass, given the name of the strategy, the costs
+            and the effort of the pass.
 
     Raises:
-        KeyboardInterrupt: What had been trained by then is counted.
+        KeyboardInterrupt: The user interrupted the search; the rounds trained by then are counted.
     """
     target = request.objective.target or 0.0
     best: float | None = None
@@ -85,7 +87,7 @@ def seek_cheaper(
             name = "grid" if left >= cheaper.grid_rounds else request.search
             strategy, more = start(name, cheaper, left)
         except BudgetError:
-            return  # nothing else can be afforded, or finished
+            return  # the smaller budget or the remaining effort suffices for no candidate
         try:
             search(UntilTarget(strategy, more, target), more.extend)
         except KeyboardInterrupt:

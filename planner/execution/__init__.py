@@ -1,1 +1,1 @@
-"""The runs behind a plan: the curve store, worker processes, effort."""
+"""Training for a plan: the curve store, worker processes, and effort in rounds."""

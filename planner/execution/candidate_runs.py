@@ -1,4 +1,4 @@
-"""The runs behind a plan: extended in the store, re-timed on its network, cut by its budget."""
+"""Runs of a plan's candidates: extended in the store, re-timed, and cut at the budget."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from planner.question.request import Request
 from planner.question.traffic import Traffic
 from planner.search.strategy import Extension
 
-_MIN_CALIBRATION_ROUNDS = 5  # rounds that tell what others take
+_MIN_CALIBRATION_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds
 Targets = dict[Candidate, int]
 
 
 class CandidateRuns:
-    """Trains what a search asks for, and keeps count.
+    """Trains the runs that a search asks for, and counts their rounds.
 
     Attributes:
-        asked: The furthest round that was asked for, by candidate; baselines not counted.
-        trained: Rounds that were really trained since this object was made.
-        targets: The furthest round of any run, by candidate; baselines and their growth counted.
-        again: Curves of other seeds, of the finalists that were run again.
-        again_rounds: Rounds that these were asked for.
-        calibrations: How the first rounds' bytes relate to the predicted ones, by candidate.
+        asked: Last round that the search asked for, by candidate; without baselines.
+        trained: Number of rounds trained since this object was made; rounds that were already in
+            the store do not count.
+        targets: Last round of each run, by candidate; includes baselines and the rounds that
+            :meth:`finish` adds to them.
+        again: Curves of the finalists trained with another seed, by candidate.
+        again_rounds: Number of rounds that were asked for with other seeds.
+        calibrations: Ratio of real to predicted bytes in the first rounds, by candidate.
     """
 
     def __init__(
@@ -60,25 +62,25 @@ class CandidateRuns:
         self._workers = workers
         self._on_progress = on_progress
         self.calibrations: dict[Candidate, Calibration] = {}
-        self._first: dict[Candidate, int] = {}  # rounds that they were made from
+        self._first: dict[Candidate, int] = {}  # rounds trained when a calibration was made
         self._horizons: dict[Candidate, int] = {}
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self.targets: dict[Candidate, int] = {}
         self._folders: dict[Candidate, RunFolder] = {}
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
-        self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that have got so far
+        self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that reached the round
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
         self._stages = 0
         self._stage = ""
         self._best: float | None = None
-        self._before: dict[Candidate, int] = {}  # rounds committed before what is being trained
+        self._before: dict[Candidate, int] = {}  # committed rounds before the current training
         self._stopped = False
 
     def extend(self, proposals: Sequence[Extension]) -> History:
-        """Train what is proposed; return the curves of these candidates.
+        """Train the proposed runs; return the curves of their candidates.
 
-        The baselines run beside the first proposals, so that no worker idles.
+        The baselines are trained together with the first proposals, so that no worker idles.
         """
         targets = {proposal.candidate: proposal.rounds for proposal in proposals}
         self.asked.update(targets)
@@ -100,7 +102,7 @@ class CandidateRuns:
         self._best = max([*seen, *known], default=None)
 
     def _calibrate(self, candidate: Candidate, asked: int) -> None:
-        """Correct a candidate's horizon by its first third, once that was asked for."""
+        """Correct a candidate's horizon by the real bytes of its first third, once asked for."""
         rounds = last_evaluated_round(math.ceil(self._costs.of[candidate].horizon / 3))
         known = candidate in self._horizons or candidate in self._failed
         if known or asked < rounds or rounds < _MIN_CALIBRATION_ROUNDS:
@@ -110,18 +112,18 @@ class CandidateRuns:
         self._horizons[candidate] = self._costs.rounds(candidate, made)
 
     def _calibration(self, candidate: Candidate, rounds: range) -> Calibration:
-        """Return real over predicted bytes in some rounds of a run."""
+        """Return the ratio of real to predicted bytes in the given rounds of a run."""
         real = Traffic.of(self._folder(candidate).record())
         return real.calibration(self._costs.predicted_traffic(candidate), rounds)
 
     def horizon(self, candidate: Candidate) -> int:
-        """Return the rounds that the budget affords a candidate, as far as is known."""
+        """Return the rounds that a candidate can afford, by real bytes once they are known."""
         return self._horizons.get(candidate, self._costs.of[candidate].horizon)
 
     def calibration_values(self, candidate: Candidate) -> dict[str, float]:
-        """Return real over predicted bytes of a candidate, and the rounds that follow from them.
+        """Return a candidate's ratios of real to predicted bytes, and the rounds that it affords.
 
-        For a finished run also the relative error of what its first rounds foretold of the others.
+        A finished run also has the relative error of these ratios in its later rounds.
         """
         made = self.calibrations.get(candidate)
         if made is None:
@@ -138,11 +140,12 @@ class CandidateRuns:
         return told
 
     def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
-        """Extend finished runs by what their real bytes left of the budget.
+        """Extend finished runs with the budget that their real bytes have left over.
 
         Args:
-            candidates: Finished runs.
-            effort: Rounds that may be asked for in all; baselines outside the search are free.
+            candidates: Candidates whose runs are finished.
+            effort: Total number of rounds that may be asked for; rounds of baselines outside the
+                search do not count.
         """
         growing = sorted(set(candidates))
         while growing:
@@ -158,20 +161,20 @@ class CandidateRuns:
                     targets[candidate] = rounds
             before = {candidate: self.targets[candidate] for candidate in targets}
             diverged = self._train(targets)
-            self.targets.update({c: before[c] for c in diverged})  # what was finished stands
+            self.targets.update({c: before[c] for c in diverged})  # keep the finished part
             growing = [c for c in targets if c not in diverged]
             self.asked.update({c: targets[c] for c in growing if c in self.asked})
 
     def _affordable_round(self, candidate: Candidate) -> int:
-        """Return the measured round up to which the budget suffices, if rounds go on alike."""
+        """Return the last affordable evaluated round, if no round costs more than the largest."""
         outcome = self.outcome(candidate)
         if outcome is None or outcome.rounds < self.targets[candidate]:
-            return self.targets[candidate]  # the budget has ended
+            return self.targets[candidate]  # the budget is used up
         more = int(outcome.left / outcome.most)
         return last_evaluated_round(min(outcome.rounds + more, self._request.max_rounds))
 
     def _train(self, targets: Targets) -> set[Candidate]:
-        """Train to the given rounds, the longest jobs first; return the runs that diverged."""
+        """Train each run up to its round, longest first; return the runs that diverged."""
         for candidate, rounds in targets.items():
             self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
         order = sorted(targets, key=lambda c: (-targets[c], c))
@@ -184,7 +187,7 @@ class CandidateRuns:
         return {c for c, rounds in zip(order, trained, strict=True) if rounds is None}
 
     def replicate(self, candidates: Iterable[Candidate], seed: int) -> None:
-        """Run finished candidates again with another seed, as far as their first runs went."""
+        """Train finished candidates with another seed, up to the same round as the first run."""
         other = replace(self._request, seed=seed)
         self._stage = "finalists with another seed"
         targets = {candidate: self.targets[candidate] for candidate in candidates}
@@ -193,7 +196,7 @@ class CandidateRuns:
         self.trained += sum(rounds or 0 for rounds in trained)
         self.again_rounds += sum(targets.values())
         for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
-            if ran is not None:  # it has not diverged
+            if ran is not None:  # None: the run diverged
                 curve = _curve(self._store.folder(config), rounds)
                 self.again.setdefault(c, []).append(curve)
 
@@ -206,9 +209,9 @@ class CandidateRuns:
         self._on_progress(Progress(self._stage, done, most, len(self.targets), self._best))
 
     def stop(self) -> None:
-        """Count only what has been committed: what was being trained has been interrupted.
+        """Count only committed rounds, because training was interrupted.
 
-        From now on nothing is trained or measured.
+        Afterwards this object neither trains nor measures.
         """
         committed = {c: self._folder(c).manifest().rounds for c in self.targets}
         self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
@@ -226,8 +229,8 @@ class CandidateRuns:
     def curve(self, candidate: Candidate, rounds: int) -> Curve:
         """Return a candidate's curve up to the rounds that were asked for.
 
-        What other searches have trained beyond them stays unseen, so that the same question gets
-        the same answer.
+        Rounds that other searches have trained beyond them are hidden, so that the same request
+        gives the same plan.
         """
         self._calibrate(candidate, rounds)
         return replace(
@@ -237,7 +240,7 @@ class CandidateRuns:
         )
 
     def _cached_curve(self, candidate: Candidate, rounds: int) -> Curve:
-        """Return the curve up to these rounds, read once where it cannot change any more."""
+        """Return the curve up to these rounds; cache it once the run has reached them."""
         if (candidate, rounds) in self._curves:
             return self._curves[candidate, rounds]
         folder = self._folder(candidate)
@@ -247,9 +250,9 @@ class CandidateRuns:
         return curve
 
     def outcome(self, candidate: Candidate) -> Outcome | None:
-        """Return a run's outcome within the budget and what was asked, on the plan's network.
+        """Return a run's outcome within the budget and the rounds asked for, on the plan's network.
 
-        None where the budget does not suffice for a measured round.
+        None if the budget affords no evaluated round.
         """
         last = self.targets[candidate]
         if (candidate, last) not in self._outcomes:
@@ -257,7 +260,7 @@ class CandidateRuns:
         return self._outcomes[candidate, last]
 
     def include(self, other: CandidateRuns) -> None:
-        """Count what other runs of the same request have asked for and trained, too."""
+        """Add the rounds that other runs of the same request asked for and trained."""
         for theirs, ours in ((other.asked, self.asked), (other.targets, self.targets)):
             for candidate, rounds in theirs.items():
                 ours[candidate] = max(rounds, ours.get(candidate, 0))
@@ -265,15 +268,18 @@ class CandidateRuns:
         self._failed |= other._failed
 
     def timed_record(self, candidate: Candidate) -> RunRecord:
-        """Return a candidate's run on the plan's network, with all rounds in the store."""
+        """Return a candidate's run, re-timed on the plan's network, with all stored rounds."""
         return retime(self._folder(candidate).record(), self._request.profile)
 
     def history(self) -> History:
-        """Return the curves of all runs, baselines included, as far as they were asked for."""
+        """Return the curves of all runs, baselines included, up to the rounds asked for."""
         return {c: self.curve(c, rounds) for c, rounds in self.targets.items()}
 
     def cut(self, candidate: Candidate, last: int) -> Outcome | None:
-        """Return a run's outcome within the budget up to a round, on the plan's network."""
+        """Return a run's outcome within the budget, up to round ``last``, on the plan's network.
+
+        None if the budget affords no evaluated round.
+        """
         config = self._request.config(candidate)
         cap = last_evaluated_round(self._request.max_rounds)
         return outcome_within(
@@ -288,8 +294,8 @@ class CandidateRuns:
     def finished_candidates(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon.
 
-        That is the shorter of the predicted one, which the effort sufficed for, and the one by
-        real bytes.
+        The horizon is the smaller of the predicted one, for which the effort was planned, and the
+        one by real bytes.
         """
         return sorted(filter(self._has_finished, self.targets))
 
@@ -301,7 +307,7 @@ class CandidateRuns:
     def with_test_accuracy(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Return outcomes with their test accuracy, measured once and cached in the store.
 
-        After :meth:`stop`, only what is cached.
+        After :meth:`stop`, only cached values are used, and the others are None.
         """
         jobs = [(self._request.config(o.candidate), o.rounds) for o in outcomes]
         accuracies: Sequence[float | None]

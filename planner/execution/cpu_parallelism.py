@@ -1,7 +1,7 @@
-"""How training uses the cores: a process of one thread on each, or one process of many threads.
+"""Choice between one process per core and one multi-threaded process, by measurement.
 
-Which is faster depends on the model and on the machine. It is measured once for both and kept
-beside the curves, which belong to a number of threads.
+Which of them is faster depends on the model and on the machine. It is measured once, and the
+decision is stored with the curves, because a curve is specific to a number of threads.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from floss_sim.training import open_learner
 from planner.execution.workers import submit, wait_for_pool
 
 FOLDER = "cores"
-_CLEAR_RATIO = 1.1  # a second's measurement is no finer
-_MEASURED_S = 1.0
+_CLEAR_RATIO = 1.1  # ratio of speeds; smaller differences are noise in one second
+_MEASURED_S = 1.0  # seconds of each measurement
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How many processes train, and torch's threads in each."""
+    """Number of training processes, and number of torch threads in each."""
 
     workers: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]
 
     def describe(self) -> str:
-        """Return this in words."""
+        """Return the parallelism in words, such as ``2 processes of one thread``."""
         processes = "one process" if self.workers == 1 else f"{self.workers} processes"
         return f"{processes} of {'one thread' if self.threads == 1 else f'{self.threads} threads'}"
 
@@ -50,9 +50,9 @@ _ADAPTER = TypeAdapter(Parallelism)
 
 
 def known_parallelism(root: Path, config: RunConfig, cores: int) -> Parallelism | None:
-    """Return what was decided for a run's model on so many cores, if anything was.
+    """Return the stored decision for a run's model and a number of cores, or None.
 
-    What cannot be read counts as nothing.
+    A file that cannot be read counts as missing.
     """
     try:
         return _ADAPTER.validate_json(_decision_path(root, config, cores).read_bytes())
@@ -61,10 +61,10 @@ def known_parallelism(root: Path, config: RunConfig, cores: int) -> Parallelism 
 
 
 def prepare_folder(root: Path) -> None:
-    """Make the folder of decisions.
+    """Create the folder of the decisions.
 
     Raises:
-        RecordError: It cannot be created.
+        RecordError: The folder cannot be created.
     """
     try:
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -78,15 +78,15 @@ def decide_parallelism(
     cores: int,
     measure: Callable[[RunConfig, int], Speeds],
 ) -> Parallelism:
-    """Measure which way trains more rounds a second on a CPU, and remember it.
+    """Measure which parallelism trains more rounds a second on a CPU, and store the decision.
 
-    Where another process decides meanwhile, its decision is waited for, and taken.
+    If another process is deciding at the same time, wait for its decision and return it.
 
     Args:
-        root: Where curves are kept.
+        root: Folder of the curve store.
         config: A run of the model.
-        cores: How many there are.
-        measure: Returns the speeds.
+        cores: Number of CPU cores.
+        measure: Function of a run and a number of cores; returns rounds a second by parallelism.
 
     Raises:
         RecordError: The decision cannot be written.
@@ -99,7 +99,7 @@ def decide_parallelism(
 
 
 def _save_faster(path: Path, speeds: Speeds) -> Parallelism:
-    """Return the better way, separate processes where they are about as good; write it down."""
+    """Store and return the faster parallelism; one process per core if both are about equal."""
     separate, together = sorted(speeds, key=lambda way: way.threads)
     best = together if speeds[together] > _CLEAR_RATIO * speeds[separate] else separate
     said = {way.describe(): round(speed, 2) for way, speed in speeds.items()}
@@ -108,7 +108,7 @@ def _save_faster(path: Path, speeds: Speeds) -> Parallelism:
 
 
 def _decision_path(root: Path, config: RunConfig, cores: int) -> Path:
-    """Return the file of what is trained, but for rank and data, on a machine such as this one."""
+    """Return the decision's file, named by machine and model; rank and data do not matter."""
     task = config.task
     model = {
         "machine": platform.machine(),
@@ -124,12 +124,15 @@ def _decision_path(root: Path, config: RunConfig, cores: int) -> Path:
 
 
 def measure_speeds(config: RunConfig, cores: int, pool: Executor) -> Speeds:
-    """Return how many rounds a second either way trains: for a second, after a first round.
+    """Measure the rounds a second of one process per core and of one multi-threaded process.
+
+    Each way trains for a second, after a first round that is not counted.
 
     Args:
         config: A run of the model.
-        cores: How many there are.
-        pool: As many processes, as :func:`planner.execution.workers.worker_pool` yields them.
+        cores: Number of CPU cores.
+        pool: Executor with one process per core, from
+            :func:`planner.execution.workers.worker_pool`.
 
     Raises:
         FlossError: The model cannot be trained.
@@ -141,7 +144,10 @@ def measure_speeds(config: RunConfig, cores: int, pool: Executor) -> Speeds:
 
 
 def _rounds_per_s(config: RunConfig, threads: int, meeting: bool) -> float:
-    """Return the speed of a process; ``meeting`` waits until all of its pool are ready."""
+    """Return the rounds a second of one process.
+
+    With ``meeting``, the process starts measuring when all processes of its pool are ready.
+    """
     learner, rounds = open_learner(config, "cpu", threads), 0
     cohort = min(config.server.cohort, config.fleet.clients)
 

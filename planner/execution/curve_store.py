@@ -1,8 +1,8 @@
 """The curve store: one run folder for each trajectory fingerprint, shared by all searches.
 
-A curve belongs to what was trained, not to a budget or a network: every plan re-times it on its
-own network. Folders are append-only and locked by their writer, so that searches that run at the
-same time share work instead of repeating it.
+A curve depends on the configuration that was trained, not on a budget or a network: every plan
+re-times it on its own network. Folders are append-only and locked by their writer, so that
+concurrent searches share work instead of repeating it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run
 from floss_sim.training import join_side_by_side, learner_identity, open_learner, test_metrics
 
-_RECORDING_NETWORK = "paper-200-20"  # any network would do: plans re-time
-_EVAL_EVERY = 10
-_EVAL_AT = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})
-_WAIT_FOREVER = -1.0
+_RECORDING_NETWORK = "paper-200-20"  # any profile would do, because plans re-time runs
+_EVAL_EVERY = 10  # rounds between evaluations
+_EVAL_AT = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})  # further rounds that are evaluated
+_WAIT_FOREVER = -1.0  # seconds; a negative time-out means no limit
 
 
 def default_root() -> Path:
@@ -34,21 +34,25 @@ def default_root() -> Path:
 
 
 def last_evaluated_round(rounds: int) -> int:
-    """Return the last round, of ``rounds`` at least 1, at which every stored run is evaluated.
+    """Return the last evaluated round among the first ``rounds`` (at least 1) rounds.
 
-    The schedule depends on the round alone, not on a budget: 1, 2, 3, 5, 7, 10, then every 5 up
-    to 100, then every 10. Searches stop runs at these rounds only, so that a curve says the same
-    to every search, whoever had it trained and how far.
+    Every stored run is evaluated at rounds 1, 2, 3, 5, 7, 10, then every 5 up to 100, then every
+    10, whatever the budget. Searches stop runs at these rounds only, so that a curve means the
+    same to every search, no matter which search trained it and how far.
     """
     return next(r for r in range(rounds, 0, -1) if r % _EVAL_EVERY == 0 or r in _EVAL_AT)
 
 
 @dataclass(frozen=True)
 class CurveStore:
-    """Learning curves under ``root``, trained on ``device`` (``"cpu"`` or ``"cuda"``).
+    """Store of learning curves.
 
-    Plans do not need the accuracy of the server's dense P; ``diagnose`` has it measured, too, in
-    rounds that are trained from now on. Each process trains with so many ``threads``.
+    Attributes:
+        root: Folder of the store.
+        device: Torch device that trains, such as ``"cpu"`` or ``"cuda"``.
+        diagnose: Whether rounds trained from now on also measure the accuracy of the server's
+            dense P, which plans do not need.
+        threads: Number of torch threads in each training process.
     """
 
     root: Path
@@ -60,16 +64,16 @@ class CurveStore:
         """Return the folder of a run, created if it is new.
 
         Raises:
-            RecordError: The store cannot be written, or holds something else there.
+            RecordError: The store cannot be written, or the path holds something else.
         """
         description = self._describe(config)
         return RunFolder.open(self._path(description), description)
 
     def find(self, config: RunConfig) -> RunFolder | None:
-        """Return the folder of a run if it has been begun; nothing is created.
+        """Return the folder of a run, or None if there is none; creates nothing.
 
         Raises:
-            RecordError: It cannot be read.
+            RecordError: The folder cannot be read.
         """
         path = self._path(self._describe(config))
         return RunFolder.read(path) if (path / "run.json").exists() else None
@@ -82,14 +86,15 @@ class CurveStore:
         return self.root / str(description["fingerprint"])[:32]
 
     def rounds(self, config: RunConfig) -> int:
-        """Return how many rounds of a run have been committed."""
+        """Return the number of committed rounds of a run."""
         return self.folder(config).manifest().rounds
 
     def extend(self, config: RunConfig, rounds: int) -> int:
-        """Train a run up to a measured round; return how many rounds were trained here.
+        """Train a run up to an evaluated round; return the number of rounds trained by this call.
 
-        Waits while another process writes the run, then does only what is left. Runs that other
-        threads extend meanwhile train beside it; no run depends on that.
+        If another process is writing the run, wait for it, then train only the missing rounds.
+        Runs that other threads extend at the same time are trained side by side with this one; the
+        results do not depend on that.
 
         Raises:
             RecordError: The store cannot be written.
@@ -116,11 +121,11 @@ class CurveStore:
         return rounds - before
 
     def cached_test(self, config: RunConfig, round_: int) -> dict[str, float] | None:
-        """Return the test metrics of a round if they have been measured."""
+        """Return the test metrics of a round, or None if they have not been measured."""
         return self.folder(config).test_metrics(round_)
 
     def test(self, config: RunConfig, round_: int) -> dict[str, float]:
-        """Return the test ``accuracy`` and ``loss`` of an evaluated round, measured once.
+        """Return the test ``accuracy`` and ``loss`` of an evaluated round; measured only once.
 
         Raises:
             RecordError: The round was not evaluated.

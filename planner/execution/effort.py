@@ -1,9 +1,10 @@
-"""How much a search may train: a share of the full grid's rounds, or time.
+"""Effort of a search in rounds, from a share of the full grid's rounds or from time.
 
-Time becomes rounds before anything is searched, by the host seconds that rounds took on this
-machine: those that the store's runs noted, or, where they noted too few, those of a short
-measurement on runs that the plan needs anyway. A round's seconds are taken to go with its clients
-and their epochs. Searches then count rounds, and never spend more of them.
+Time is converted into rounds before the search, by the host seconds of a round on this machine.
+They are read from the notes of stored runs. If these cover too few rounds, a short measurement
+trains the first rounds of runs that the plan needs anyway. The seconds of a round are assumed to be
+proportional to its clients times their local epochs. Searches then count rounds, and never exceed
+them.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from planner.execution.workers import train_all
 from planner.question.cost import Costs
 from planner.question.request import Request
 
-_TELLING_ROUNDS = 20  # rounds that tell how long others take
-BUSY_SHARE = 0.75  # of the workers: the last runs of a search are few, and long
+_TELLING_ROUNDS = 20  # rounds whose host seconds predict those of others
+BUSY_SHARE = 0.75  # fraction of the workers in use: a search ends with few, long runs
 
 
 def parse_effort(text: str) -> dict[str, float]:
-    """Return a request's ``effort``, a fraction, or its ``training_s``.
+    """Return a request's ``effort`` (a fraction) or ``training_s`` (seconds), by keyword.
 
     Raises:
         ConfigError: The text is neither a number nor a duration above zero.
@@ -53,14 +54,14 @@ def parse_effort(text: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds that a search may train, and where they come from.
+    """Rounds that a search may train, and how they were derived.
 
     Attributes:
-        rounds: At most so many.
-        training_s: The time that they were made from, if they were.
-        round_s: Host seconds of a round in one worker, as far as time was asked for.
-        workers: Training processes.
-        beside: Rounds that time must suffice for, too: those that baselines lack.
+        rounds: Largest number of rounds that the search may train.
+        training_s: Seconds of training from which ``rounds`` was derived; None for a fraction.
+        round_s: Host seconds of a round in one worker; None for a fraction.
+        workers: Number of training processes.
+        beside: Rounds that the baselines still lack, which are trained in the same time.
     """
 
     rounds: int
@@ -70,10 +71,10 @@ class Effort:
     beside: int = 0
 
     def checked(self, costs: Costs) -> Effort:
-        """Return the effort itself.
+        """Return the effort itself, after a check.
 
         Raises:
-            BudgetError: It finishes no run; says what would do.
+            BudgetError: The rounds finish no run; the message states a sufficient effort.
         """
         shortest = min(costs.of[c].horizon for c in costs.searched)
         if self.rounds >= shortest:
@@ -84,12 +85,12 @@ class Effort:
             needed_s = (shortest + self.beside) * self.round_s / (BUSY_SHARE * self.workers)
             enough = f"--effort {_seconds_text(needed_s)}"
         raise BudgetError(
-            f"an effort of {self.rounds} round{'s' * (self.rounds != 1)} finishes no run, the "
-            f"shortest takes {shortest}; {enough} would do"
+            f"an effort of {self.rounds} round{'s' * (self.rounds != 1)} finishes no run: the "
+            f"shortest takes {shortest}; {enough} is enough"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return where the rounds come from as plain values; nothing where from a fraction."""
+        """Return the time behind the rounds as plain values; empty for a fraction."""
         if self.training_s is None:
             return {}
         return {
@@ -99,10 +100,10 @@ class Effort:
 
 
 def effort_of_fraction(request: Request, costs: Costs) -> Effort:
-    """Return what a request's search may train, where that is a fraction of the full grid.
+    """Return the effort of a request that gives it as a fraction of the full grid's rounds.
 
     Raises:
-        BudgetError: It finishes no run; says what would do.
+        BudgetError: The rounds finish no run; the message states a sufficient effort.
     """
     return Effort(int(request.effort * costs.grid_rounds)).checked(costs)
 
@@ -110,10 +111,10 @@ def effort_of_fraction(request: Request, costs: Costs) -> Effort:
 def allot(
     request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
 ) -> Effort:
-    """Return what a request's search may train.
+    """Return the effort of a request, whether given as a fraction or as time.
 
     Raises:
-        BudgetError: It finishes no run; says what would do.
+        BudgetError: The rounds finish no run; the message states a sufficient effort.
     """
     if request.training_s is None:
         return effort_of_fraction(request, costs)
@@ -132,7 +133,7 @@ def allot(
 def _stored_epoch_s(
     request: Request, store: CurveStore, candidates: Iterable[Candidate]
 ) -> float | None:
-    """Return host seconds of a client's epoch, by stored runs; None where they tell too little."""
+    """Return host seconds of a client's epoch, by stored runs; None if they cover few rounds."""
     epochs = rounds = 0
     seconds = 0.0
     for candidate in candidates:
@@ -146,9 +147,10 @@ def _stored_epoch_s(
 def _measure_epoch_s(
     request: Request, costs: Costs, store: CurveStore, executor: Executor, workers: int
 ) -> float:
-    """Train the beginnings of as many runs as there are workers; return seconds as above.
+    """Train the first rounds of some runs; return the host seconds of a client's epoch.
 
-    Beside the processor a run's seconds depend on its company, so that there it is a whole one.
+    As many runs are trained as the workers train at once. On a GPU a run's seconds depend on the
+    number of runs that share the device, so that the largest number is measured there.
     """
     limits = limits_of(store.device)
     probed = [*request.baselines().values(), *costs.searched]
@@ -169,13 +171,13 @@ def _measure_epoch_s(
 
 
 def _epochs(request: Request, candidate: Candidate) -> int:
-    """Return how many local epochs a round trains."""
+    """Return the local epochs of a round, added up over its clients."""
     config = request.config(candidate)
     return config.server.cohort * config.client.epochs
 
 
 def _baseline_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
-    """Return the rounds that baselines lack: they take time beside the search."""
+    """Return the rounds that the baselines still lack, which take time from the search."""
     lacking = 0
     for candidate in set(request.baselines().values()) & costs.of.keys():
         folder = store.find(request.config(candidate))
@@ -185,7 +187,7 @@ def _baseline_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
 
 
 def _round_up(fraction: float) -> str:
-    """Return a fraction with two digits, not below it."""
+    """Return a fraction as text, rounded up to two significant digits."""
     scale = 10 ** (1 - math.floor(math.log10(fraction)))
     return f"{math.ceil(fraction * scale * (1 + 1e-9)) / scale:.3g}"
 

@@ -1,4 +1,4 @@
-"""The stored curves that bear on a question, whoever had them trained and how far."""
+"""Stored learning curves of a request's candidates, whichever search trained them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class StoredCurves:
     """The stored curves of a request's candidates and baselines.
 
     Attributes:
-        request: Names task, seed and space; its budget and network do not matter.
-        folders: Of the runs that have evaluated rounds.
-        records: Their tables.
-        skipped: Runs that cannot be read.
+        request: Gives task, seed and candidates; its budget and network do not matter.
+        folders: Folders of the runs that have evaluated rounds, by candidate.
+        records: Records of these runs, by candidate.
+        skipped: Number of stored runs that cannot be read.
     """
 
     request: Request
@@ -34,7 +34,7 @@ class StoredCurves:
 
     @classmethod
     def of(cls, request: Request, store: CurveStore) -> StoredCurves:
-        """Return what a store holds; damaged runs are left out and counted."""
+        """Return the curves that a store holds; unreadable runs are skipped and counted."""
         folders: dict[Candidate, RunFolder] = {}
         records: dict[Candidate, RunRecord] = {}
         skipped = 0
@@ -51,7 +51,7 @@ class StoredCurves:
 
     @cached_property
     def curves(self) -> dict[Candidate, Curve]:
-        """The curves, as far as they have been trained."""
+        """The curve of each candidate, with all trained rounds."""
         return {c: self._curve(c) for c in self.records}
 
     def _curve(self, candidate: Candidate) -> Curve:
@@ -64,7 +64,7 @@ class StoredCurves:
         )
 
     def host_s(self, candidate: Candidate) -> float | None:
-        """Return the host seconds of a round: of this run, else the median of the others."""
+        """Return a run's host seconds per round; if not noted, the median of the other runs."""
         own = host_s_per_round(self.folders[candidate].path) if candidate in self.folders else None
         others = (host_s_per_round(folder.path) for folder in self.folders.values())
         known = [seconds for seconds in others if seconds is not None]

@@ -1,7 +1,7 @@
-"""Training in parallel: spawned processes, which die with their parent.
+"""Training in parallel: spawned worker processes, which end with their parent.
 
-The runs of a process go on in turns, and train side by side
-(:mod:`floss_sim.training.side_by_side`): how many, the device decides.
+Each process trains several runs side by side (:mod:`floss_sim.training.side_by_side`). Their
+largest number depends on the device.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from floss_sim.runs.config import RunConfig
 from floss_sim.training import limits_of
 from planner.execution.curve_store import CurveStore
 
-_TICK_S = 0.3
-_START_S = 120.0
+_TICK_S = 0.3  # seconds between calls of ``on_tick``
+_START_S = 120.0  # seconds that the workers of a pool may take to start
 Job = tuple[RunConfig, int]
 
-_gate: Barrier | None = None  # of a worker
+_gate: Barrier | None = None  # in a worker: the barrier of its pool
 
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
-    """Yield an executor of spawned worker processes; on an error nothing more is started."""
+    """Yield an executor of spawned worker processes; an error terminates the workers."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         workers, context, initializer=_begin_worker, initargs=(context.Barrier(workers),)
@@ -49,12 +49,12 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         yield pool
     except BrokenExecutor:
         raise FlossError(
-            "a training process died (out of memory?); fewer --workers may help, "
-            "and what was committed is kept"
+            "a training process died (out of memory?); try fewer --workers; "
+            "committed rounds are kept"
         ) from None
     except BaseException:
         for process in pool._processes.values():
-            process.terminate()  # what they committed stands; the rest is trained again
+            process.terminate()  # their committed rounds are kept; the others are trained again
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -63,12 +63,12 @@ def worker_pool(workers: int) -> Iterator[Executor]:
 def _begin_worker(gate: Barrier) -> None:
     global _gate
     _gate = gate
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
     _die_with_parent()
 
 
 def wait_for_pool() -> None:
-    """Wait in a worker until all workers of its pool do, or for as long as starting may take."""
+    """Wait in a worker until all workers of its pool wait here, ``_START_S`` seconds at most."""
     if _gate is not None:
         with suppress(threading.BrokenBarrierError):
             _gate.wait(_START_S)
@@ -93,20 +93,20 @@ def train_all(
     on_tick: Callable[[], None],
     workers: int = 1,
 ) -> list[int | None]:
-    """Extend each run of ``jobs`` to its round; return the rounds really trained, in order.
+    """Train each run of ``jobs`` up to its round; return how many rounds each trained now.
 
-    Runs that the store holds start no worker; the others train side by side, some to a worker. A
-    run that diverges gives None. ``on_tick`` is called a few times a second meanwhile.
+    Runs whose rounds are in the store start no worker. The others are split into groups; a worker
+    trains the runs of a group side by side. A run that diverges gives None.
 
     Args:
-        executor: Runs functions of picklable arguments.
-        store: Where the runs are.
-        jobs: Runs, and how far each is to go; neighbours should go about equally far.
-        on_tick: Told that time passes.
-        workers: How many functions the executor runs at once.
+        executor: Executor of functions with picklable arguments.
+        store: Store of the runs.
+        jobs: Runs, each with the round to reach; adjacent jobs should be about equally long.
+        on_tick: Function without arguments, called a few times a second during training.
+        workers: Number of functions that the executor runs at once.
 
     Raises:
-        FlossError: Any other error of a worker.
+        FlossError: A worker failed for a reason other than divergence.
     """
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
@@ -120,7 +120,7 @@ def train_all(
             on_tick()
     except KeyboardInterrupt:
         for future in pending:
-            future.cancel()  # what has begun ends with the pool
+            future.cancel()  # running jobs end with the pool
         raise
     trained: dict[int, int | None] = {}
     for future, indices in futures.items():
@@ -129,13 +129,14 @@ def train_all(
 
 
 def submit(executor: Executor, function: Callable[..., Any], *arguments: object) -> Future[Any]:
-    """Submit a call; Ctrl-C waits until a worker that it starts is known, to be ended with it.
+    """Submit a call; SIGINT is blocked while this may start a worker.
 
-    A process inherits what is held back, so that no worker hears of Ctrl-C while it starts.
+    The new worker inherits the mask, so that Ctrl-C reaches only the parent. The parent receives it
+    once the pool knows the worker, and can then terminate the worker.
     """
     if not hasattr(signal, "pthread_sigmask"):
         return executor.submit(function, *arguments)
-    resource_tracker.ensure_running()  # starting it would let Ctrl-C through again
+    resource_tracker.ensure_running()  # start it before: its start unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return executor.submit(function, *arguments)
@@ -144,7 +145,7 @@ def submit(executor: Executor, function: Callable[..., Any], *arguments: object)
 
 
 def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequence[int]]:
-    """Yield neighbours: about equally many for each worker, and not too many at once."""
+    """Yield slices of about equal length, at most ``most``, spread evenly over the workers."""
     turns = math.ceil(len(indices) / (workers * most))
     size = max(1, math.ceil(len(indices) / max(1, workers * turns)))
     for first in range(0, len(indices), size):
@@ -166,7 +167,7 @@ def _extend(store: CurveStore, config: RunConfig, rounds: int) -> int | None:
 def test_all(
     executor: Executor, store: CurveStore, jobs: Sequence[tuple[RunConfig, int]]
 ) -> list[float]:
-    """Return the test accuracy of each run at a round; what is cached starts no worker."""
+    """Return the test accuracy of each run at its round; cached values start no worker."""
     known = [store.cached_test(config, round_) for config, round_ in jobs]
     futures = {
         index: submit(executor, store.test, *jobs[index])

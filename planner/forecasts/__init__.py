@@ -1,1 +1,1 @@
-"""What curves say beyond their ends: noise, a Gaussian process, forecasts and their intervals."""
+"""Forecasts of learning curves: noise, features, a Gaussian process, calibrated intervals."""

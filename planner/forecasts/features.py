@@ -1,4 +1,4 @@
-"""Where candidates lie, and orders of them that are spread over that space."""
+"""Features of candidates, and space-filling orders of candidates."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from floss_sim.rng import stream
 from floss_sim.wire import VALUE_CODES
 from planner.candidates import FLOSS, PLAIN_VALUES, SEARCHED_METHODS, Candidate
 
-_ALWAYS = 3  # features that are looked at even where they do not vary
+_ALWAYS = 3  # features: the first ones, used even if all candidates agree in them
 
 
 def features(candidate: Candidate) -> tuple[float, ...]:
-    """Return log2 of the rank and the densities, then of cohort and epochs, then marks.
+    """Return log2 of rank, densities, cohort size and epochs, then 0/1 indicators.
 
-    A mark is 1 for the value code or the method that it stands for.
+    The indicators are one for each value code and each method except the defaults.
     """
     scales = candidate.rank, candidate.down_density, candidate.up_density
     others = max(1, candidate.cohort_size), max(1, candidate.epochs)
@@ -27,16 +27,16 @@ def features(candidate: Candidate) -> tuple[float, ...]:
 
 
 def varying_columns(candidates: Iterable[Candidate]) -> tuple[int, ...]:
-    """Return which features tell candidates apart; the first three always count."""
+    """Return the indices of features that differ between candidates, and of the first three."""
     columns = zip(*(features(c) for c in candidates), strict=True)
     return tuple(i for i, column in enumerate(columns) if i < _ALWAYS or len(set(column)) > 1)
 
 
 def space_filling_order(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    """Return candidates in an order whose every beginning is spread over what they differ in.
+    """Return candidates in an order of which every prefix covers the space evenly.
 
-    Points of a low-discrepancy lattice, shifted by the seed, each take the nearest candidate that
-    is left; on each axis the different values lie evenly.
+    Each point of a low-discrepancy lattice takes the nearest remaining candidate. The lattice is
+    shifted by the seed. On each axis the distinct values are equally spaced.
     """
     x_ND = np.array([features(c) for c in candidates])[:, varying_columns(candidates)]
     places = [np.unique(x_N, return_inverse=True) for x_N in x_ND.T]
@@ -53,7 +53,7 @@ def space_filling_order(candidates: Sequence[Candidate], seed: int) -> list[Cand
 
 
 def _plastic_number(dimensions: int) -> float:
-    """Return the root of x^(D + 1) = x + 1: its powers are a low-discrepancy lattice."""
+    """Return the root of x^(D + 1) = x + 1; its powers are the steps of the lattice."""
     root = 1.0
     for _ in range(64):
         root = (1 + root) ** (1 / (dimensions + 1))

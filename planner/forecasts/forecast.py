@@ -1,9 +1,9 @@
-"""Learning curves to come, with uncertainty, and how far such forecasts are to be trusted.
+"""Forecasts of learning curves with their uncertainty, and a backtest that weighs them.
 
-Each curve is binned to at most ``BINS`` means at log-spaced rounds, with the same boundaries for
-all, so that a few hundred points hold all that is known and the exact posterior of
-:mod:`planner.forecasts.gaussian_process` is cheap. The process lives on log-odds, where binomial
-noise is nearly Gaussian and no forecast leaves (0, 1).
+Each curve is averaged in at most ``BINS`` bins of log-spaced rounds, with the same boundaries for
+all curves. A few hundred points then represent all curves, and the exact posterior of
+:mod:`planner.forecasts.gaussian_process` is cheap. The process models log-odds: there binomial
+noise is nearly Gaussian, and forecasts stay within (0, 1).
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ from planner.forecasts.features import features, varying_columns
 from planner.forecasts.gaussian_process import Points, Process, use_one_thread
 from planner.forecasts.smoothing import difference_error, smoothed_accuracy
 
-BINS = 9
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SMALLEST_SD = 1e-4
-_FALL_ERRORS = 2.5
-Bin = tuple[float, float, int]
+BINS = 9  # bins of rounds for each curve, at most
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # weights of forecasts that a backtest chooses from
+_SMALLEST_SD = 1e-4  # accuracy, 0 to 1: lower bound of a forecast's standard deviation
+_FALL_ERRORS = 2.5  # standard errors of a difference: smaller falls may be noise
+Bin = tuple[float, float, int]  # mean log round, mean accuracy, number of evaluations
 Rows = tuple[tuple[Candidate, Bin], ...]
 Columns = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an accuracy at some round is expected to be, and the standard deviation of that."""
+    """Expected accuracy at some round, 0 to 1, and the standard deviation of the forecast."""
 
     mean: float
     sd: float
 
     def with_measurement_noise(self, examples: int) -> Forecast:
-        """Return the forecast of what ``examples`` validation examples will show."""
+        """Return the forecast of the accuracy measured on ``examples`` validation examples."""
         return Forecast(self.mean, math.sqrt(self.sd**2 + self.mean * (1 - self.mean) / examples))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A forecast put to the test: what was seen before, what was forecast, what was measured.
+    """Test of one forecast: the accuracy seen before, the forecast, and the measured accuracy.
 
-    ``seen`` and ``measured`` are smoothed accuracies; the forecast is of a measurement.
+    ``seen`` and ``measured`` are smoothed accuracies, 0 to 1. The forecast includes measurement
+    noise.
     """
 
     seen: float
@@ -56,7 +57,7 @@ class Trial:
 
 
 def boundaries(longest: int) -> NDArray[np.float64]:
-    """Return the ``BINS`` + 1 log-spaced rounds between which evaluations are averaged."""
+    """Return the ``BINS`` + 1 log-spaced rounds that bound the bins."""
     return np.geomspace(1, max(longest, 2) + 1, BINS + 1)
 
 
@@ -76,12 +77,13 @@ def forecast(
     longest: int,
     learned: Mapping[Candidate, Curve] | None = None,
 ) -> dict[Candidate, Forecast]:
-    """Return the forecast accuracy of each candidate at the round that is asked for.
+    """Return the forecast accuracy of each candidate at its requested round.
 
-    The mean is the median; the deviation is half of what one deviation of log-odds up and down
-    spans. Deterministic. With nothing known there is no forecast: the result is empty.
+    The mean of a forecast is the median accuracy. Its standard deviation is half the range of
+    accuracies within one standard deviation of log-odds. The result is deterministic, and empty
+    without known curves.
 
-    Arguments are those of :func:`log_odds`.
+    The arguments are those of :func:`log_odds`.
     """
     made = log_odds(history, asked, examples, longest, learned)
     return {c: _accuracy_forecast(mean, sd) for c, (mean, sd) in made.items()}
@@ -94,9 +96,10 @@ def _accuracy_forecast(mean: float, sd: float) -> Forecast:
 
 @lru_cache(maxsize=4096)
 def curve_fall(curve: Curve, examples: int) -> float:
-    """Return how far a curve's end lies below its best earlier part, or 0 if that may be noise.
+    """Return the fall from a curve's highest smoothed accuracy to its last one, 0 to 1.
 
-    Both are smoothed; noise is ``_FALL_ERRORS`` standard errors of a difference and less.
+    The fall is 0 if it is at most ``_FALL_ERRORS`` standard errors of a difference, since it may
+    then be noise.
     """
     if not curve.evaluated:
         return 0.0
@@ -106,7 +109,7 @@ def curve_fall(curve: Curve, examples: int) -> float:
 
 
 def expit(log_odds: float) -> float:
-    """Return the probability of some log-odds."""
+    """Return the probability that has these log-odds."""
     return 1 / (1 + math.exp(-log_odds))
 
 
@@ -120,12 +123,12 @@ def log_odds(
     """Return mean and standard deviation of the log-odds of each candidate's accuracy.
 
     Args:
-        history: What is known; diverged and empty curves are left out.
-        asked: A round for each candidate, whether it has a curve or not.
-        examples: Validation examples behind every accuracy.
+        history: Known learning curves; diverged and empty curves are ignored.
+        asked: The round to forecast for each candidate, with or without a known curve.
+        examples: Validation examples of every accuracy.
         longest: The most rounds of any candidate; sets the bins and the scale of time.
-        learned: Less that is known, from which the process' hyper-parameters are taken: fitting
-            them again takes a hundred times as long as taking in some more points.
+        learned: Curves on which the hyper-parameters are fitted; by default ``history``. Fitting
+            takes a hundred times as long as conditioning on some other points.
     """
     rows = _rows(history, examples, longest)
     fell = {c for c in asked.keys() & history.keys() if curve_fall(history[c], examples)}
@@ -145,9 +148,9 @@ def log_odds(
 
 
 def own_deviation(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float | None:
-    """Return the deviation in log-odds of a candidate's curve from what near ones share.
+    """Return the standard deviation of a candidate's log-odds about those of similar candidates.
 
-    None where no curve tells. Arguments are those of :func:`log_odds`.
+    The result is None without a usable curve. The arguments are those of :func:`log_odds`.
     """
     if not (rows := _rows(history, examples, longest)):
         return None
@@ -156,7 +159,7 @@ def own_deviation(history: Mapping[Candidate, Curve], examples: int, longest: in
 
 
 def _fallen_log_odds(curve: Curve, examples: int) -> tuple[float, float]:
-    """Return the log-odds of a fallen curve: where it is, give or take half of its fall."""
+    """Return mean and deviation in log-odds for a fallen curve: its end, and half of its fall."""
     end = smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)
     right = (end * examples + 0.5) / (examples + 1)
     return math.log(right / (1 - right)), curve_fall(curve, examples) / (right * (1 - right)) / 2
@@ -171,7 +174,7 @@ def _rows(history: Mapping[Candidate, Curve], examples: int, longest: int) -> Ro
     )
 
 
-@lru_cache(maxsize=16)  # a strategy that replays its decisions asks again
+@lru_cache(maxsize=16)  # strategies that replay their decisions repeat calls
 def _fit_process(rows: Rows, columns: Columns, examples: int, longest: int) -> Process:
     return Process.fit(_points(rows, columns, examples), math.log(max(longest, 2)))
 
@@ -185,11 +188,12 @@ def _points(rows: Rows, columns: Columns, examples: int) -> Points:
 
 
 def backtest(rungs: Sequence[Sequence[Trial]]) -> float:
-    """Return the weight of forecasts that would have ranked what was measured best, 0 to 1.
+    """Return the weight of forecasts, 0 to 1, whose blended ranks agree best with measurements.
 
-    Of ``WEIGHTS``, the largest whose blend of ranks orders the pairs within the rungs as they were
-    measured no worse than the best of them, but for what luck explains: half the root of the
-    number of pairs. Forecasts that harm get 0.
+    For each of ``WEIGHTS``, the pairs within rungs that blended ranks order as measured are
+    counted. The result is the largest weight whose count differs from the highest count by no more
+    than chance: half the square root of the number of pairs. Forecasts that make the order worse
+    get 0.
 
     Args:
         rungs: Trials of each rung that has been run.
@@ -200,7 +204,7 @@ def backtest(rungs: Sequence[Sequence[Trial]]) -> float:
 
 
 def _ordered_pairs(trials: Sequence[Trial], weight: float) -> float:
-    """Return how many pairs a blend orders as measured; a tie counts half."""
+    """Return the number of pairs that blended ranks order as measured; a tie counts half."""
     ranks = blended_ranks([t.seen for t in trials], [t.forecast.mean for t in trials], weight)
     first, second = np.triu_indices(len(trials), 1)
     measured = np.array([t.measured for t in trials])
@@ -211,9 +215,9 @@ def _ordered_pairs(trials: Sequence[Trial], weight: float) -> float:
 def blended_ranks(
     seen: Sequence[float], forecast: Sequence[float], weight: float
 ) -> NDArray[np.float64]:
-    """Return (1 - weight) times the rank by what was seen plus weight times that by forecast.
+    """Return (1 - weight) times the rank by ``seen`` plus weight times the rank by ``forecast``.
 
-    Rank 0 is the best; equals share a rank.
+    Rank 0 is the best; equal values share the mean of their ranks.
     """
     return (1 - weight) * _ranks(seen) + weight * _ranks(forecast)
 

@@ -1,19 +1,20 @@
-"""An exact Gaussian process over candidates and rounds.
+"""Exact Gaussian process over candidates and rounds.
 
-Its covariance of two points is::
+The covariance of two points is::
 
     S * (level + slope * L + bend * T + wander * W) + common * L + shape * T
     + same * (own + drift * T)
 
-with S a Matern-5/2 kernel over a candidate's features, L, T and W a linear one, a Matern-5/2 and
-that of a random walk over time (log rounds), and ``same`` one for points of one candidate: near
-candidates have near curves, all share a trend, and each has its own deviation. The walk keeps a
-long forecast from falling back to the mean of all that was seen, early rounds included. Each point
-brings its own noise, which is scaled by a learned factor. Hyper-parameters maximise marginal
-likelihood times weak log-normal priors, by gradients, from fixed starts: nothing here is random.
+S is a Matern-5/2 kernel over a candidate's features. L, T and W are kernels over time (log rounds):
+linear, Matern-5/2, and the covariance of a random walk. ``same`` is 1 for points of one candidate,
+else 0. So similar candidates have similar curves, all curves share a trend, and each has its own
+deviation. Without the random walk, long forecasts would return to the mean of all points, early
+rounds included. Each point has a known noise variance, scaled by a fitted factor. Hyper-parameters
+maximise marginal likelihood times weak log-normal priors, by gradients from fixed starting points;
+nothing is random.
 
-Legend: N points, M points asked for, D features, H hyper-parameters (in log: the amplitudes of
-``Amplitudes``, D lengths, the length of time).
+Shapes: N points, M requested points, D features, H hyper-parameters (logarithms of the
+``Amplitudes``, of D length scales of features, and of the length scale of time).
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FITTED_POINTS = 120  # points that hyper-parameters are fitted on; the posterior uses all
+FITTED_POINTS = 120  # points used to fit hyper-parameters, at most; the posterior uses all
 Array = NDArray[np.float64]
 
 
 class Amplitudes(NamedTuple):
-    """Variances of the parts of the covariance, and the factor on noise."""
+    """Variances of the parts of the covariance, and the factor of the noise variance."""
 
     level: float
     slope: float
@@ -46,21 +47,21 @@ class Amplitudes(NamedTuple):
 
 _COUNT = len(Amplitudes._fields)
 _LIKELY_AMPLITUDES = Amplitudes(1.0, 0.5, 0.2, 0.1, 1.0, 0.3, 0.05, 0.02, 1.0)
-_LENGTH, _TIME_LENGTH = 1.0, 0.5
-_STARTS = (0.0, -1.0)
-_STEPS = 40
-_JITTER = 1e-6
-_BOUND = 4.0
+_LENGTH, _TIME_LENGTH = 1.0, 0.5  # prior medians of length scales, in scaled units
+_STARTS = (0.0, -1.0)  # starting points of the fit: offsets from the prior mean, in log
+_STEPS = 40  # iterations of L-BFGS-B from each starting point
+_JITTER = 1e-6  # variance added to the diagonal, for a stable Cholesky factor
+_BOUND = 4.0  # largest offset of a log hyper-parameter from its prior mean
 
 
 @contextmanager
 def use_one_thread() -> Iterator[None]:
-    """Let linear algebra use one thread.
+    """Restrict linear algebra to one thread within the block.
 
-    Matrices are small: waiting threads cost more than they bring, a hundredfold on busy cores;
-    and sums come out the same on any number of cores.
+    The matrices are small: several threads are slower, by a factor of 100 on busy cores. One thread
+    also gives the same sums on any number of cores.
     """
-    import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  # has threads of its own
+    import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  # loads its own BLAS
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1, "blas"):
@@ -69,7 +70,14 @@ def use_one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Points:
-    """Where (``x``: N x D; ``time``: N), what (``y``: N), and the variance of its noise (N)."""
+    """Observations of the process.
+
+    Attributes:
+        x: Features, shape (N, D).
+        time: Log rounds, shape (N,).
+        y: Observed values, shape (N,).
+        variance: Noise variance of each value, shape (N,).
+    """
 
     x: Array
     time: Array
@@ -77,12 +85,12 @@ class Points:
     variance: Array
 
     def with_scales(self, width_D: Array, span: float, mean: float, sd: float) -> Points:
-        """Return the points in units of these widths, about this mean."""
+        """Return the points divided by ``width_D``, ``span`` and ``sd``, ``mean`` subtracted."""
         x_ND, time_N = self.x / width_D, self.time / span
         return Points(x_ND, time_N, (self.y - mean) / sd, self.variance / sd**2)
 
     def subset(self, count: int) -> Points:
-        """Return at most ``count`` of the points, evenly spread over their order."""
+        """Return at most ``count`` of the points, evenly spaced by index."""
         chosen = np.linspace(0, len(self.y) - 1, min(count, len(self.y))).round().astype(int)
         arrays = (self.x, self.time, self.y, self.variance)
         return Points(*(array[chosen] for array in arrays))
@@ -90,17 +98,17 @@ class Points:
 
 @dataclass(frozen=True)
 class Process:
-    """A Gaussian process conditioned on points, which it holds scaled to about one.
+    """Gaussian process conditioned on points.
 
     Attributes:
-        points: Scaled.
-        log_hyper: Log hyper-parameters (H).
-        width: Units of the features (D).
-        span: Unit of time.
-        mean: Origin of the values.
-        sd: Their unit.
-        chol: Lower Cholesky factor of the points' noisy covariance (N x N).
-        alpha: Its inverse times their values (N).
+        points: The points, scaled to values of about one.
+        log_hyper: Logarithms of the hyper-parameters, shape (H,).
+        width: Units of the features, shape (D,).
+        span: Unit of time, in log rounds.
+        mean: Mean of the unscaled values.
+        sd: Unit of the values: their standard deviation.
+        chol: Lower Cholesky factor of the points' covariance with noise, shape (N, N).
+        alpha: Inverse of that covariance times the scaled values, shape (N,).
     """
 
     points: Points
@@ -114,11 +122,11 @@ class Process:
 
     @classmethod
     def fit(cls, points: Points, span: float) -> Process:
-        """Return the process whose hyper-parameters suit the points best.
+        """Return the process with the most probable hyper-parameters for the points.
 
         Args:
-            points: At least one.
-            span: Length of the time axis.
+            points: One or more points, not scaled.
+            span: Length of the time axis, in log rounds.
         """
         width_D = np.maximum(np.ptp(points.x, axis=0), 1.0)
         mean, sd = float(points.y.mean()), max(float(points.y.std()), 1e-2)
@@ -129,24 +137,29 @@ class Process:
     def from_hyper(
         cls, points: Points, log_H: Array, width_D: Array, span: float, mean: float, sd: float
     ) -> Process:
-        """Return the process of given hyper-parameters and scales."""
+        """Return the process with given hyper-parameters and scales, conditioned on points."""
         scaled = points.with_scales(width_D, span, mean, sd)
         chol_NN = _cholesky(_noisy_covariance(log_H, _Pairs.of(scaled, scaled), scaled))
         alpha_N = _solve(chol_NN, scaled.y)
         return cls(scaled, log_H, width_D, span, mean, sd, chol_NN, alpha_N)
 
     def conditioned_on(self, points: Points) -> Process:
-        """Return the process of the same hyper-parameters and scales about other points."""
+        """Return a process with these hyper-parameters and scales, conditioned on other points."""
         return self.from_hyper(points, self.log_hyper, self.width, self.span, self.mean, self.sd)
 
     @property
     def own_sd(self) -> float:
-        """How far a candidate's curve lies off what near ones share: a standard deviation."""
+        """Standard deviation of a candidate's curve about those of similar candidates."""
         own = Amplitudes._fields.index("own")
         return self.sd * float(np.exp(self.log_hyper[own] / 2))
 
     def predict(self, x_MD: Array, time_M: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the noiseless process at points."""
+        """Return mean and standard deviation, shape (M,) each, of the process without noise.
+
+        Args:
+            x_MD: Features of the requested points, not scaled.
+            time_M: Log rounds of the requested points.
+        """
         from scipy.linalg import solve_triangular
 
         empty_M = np.zeros(len(time_M))
@@ -159,9 +172,14 @@ class Process:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Of all pairs of points: square distances by feature (D x N x M), and N x M of the rest.
+    """Quantities of all pairs of points, from which the covariance is computed.
 
-    ``walk`` is the earlier of two times, the covariance of a random walk.
+    Attributes:
+        square: Squared distance in each feature, shape (D, N, M).
+        apart: Absolute difference of the times, shape (N, M).
+        product: Product of the times, shape (N, M).
+        walk: Earlier of the two times, the covariance of a random walk, shape (N, M).
+        same: 1.0 for two points of one candidate, else 0.0, shape (N, M).
     """
 
     square: Array
@@ -179,7 +197,7 @@ class _Pairs:
         return cls(square_DNM, apart_NM, *products, same_NM)
 
     def space_distances(self, log_H: Array) -> Array:
-        """Return distances of candidates in units of the lengths."""
+        """Return distances of candidates, in units of the features' length scales."""
         inverse_D = np.exp(-2 * log_H[_COUNT:-1])
         distance: Array = np.sqrt(np.tensordot(inverse_D, self.square, axes=1))
         return distance
@@ -202,7 +220,7 @@ def _matern(distance: Array) -> Array:
 
 
 def _matern_slope(distance: Array) -> Array:
-    """Return the derivative in a log length over that length's part of the square distance."""
+    """Return the derivative by a log length scale, per squared distance that the scale divides."""
     root = np.sqrt(5) * distance
     value: Array = 5 / 3 * (1 + root) * np.exp(-root)
     return value
@@ -215,7 +233,7 @@ def _covariance(log_H: Array, pairs: _Pairs) -> Array:
 
 
 def _noisy_covariance(log_H: Array, pairs: _Pairs, points: Points) -> Array:
-    """Return the covariance of the points' own values, noise included."""
+    """Return the covariance of the points' values, noise included."""
     total = _covariance(log_H, pairs)
     noise = np.exp(log_H[_COUNT - 1])
     total[np.diag_indices_from(total)] += noise * points.variance + _JITTER
@@ -249,7 +267,7 @@ def _prior(features: int) -> tuple[Array, Array]:
 
 
 def _likeliest_hyper(points: Points) -> Array:
-    """Return the log hyper-parameters of the best start."""
+    """Return the log hyper-parameters with the lowest loss over all starting points."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     mean_H, _ = _prior(points.x.shape[1])
@@ -271,7 +289,7 @@ def _likeliest_hyper(points: Points) -> Array:
 
 
 def loss(log_H: Array, points: Points, pairs: _Pairs) -> tuple[float, Array]:
-    """Return minus the log posterior of the hyper-parameters, but for a constant; its gradient."""
+    """Return the negative log posterior of hyper-parameters, up to a constant, and its gradient."""
     chol_NN = _cholesky(_noisy_covariance(log_H, pairs, points))
     inverse_NN = _solve(chol_NN, np.eye(len(chol_NN)))
     alpha_N = inverse_NN @ points.y
@@ -283,7 +301,7 @@ def loss(log_H: Array, points: Points, pairs: _Pairs) -> tuple[float, Array]:
 
 
 def _gradient(log_H: Array, points: Points, pairs: _Pairs, weight_NN: Array) -> Array:
-    """Return the trace of the weight times the covariance's derivative, by hyper-parameter."""
+    """Return trace(weight * derivative of the covariance) for each log hyper-parameter."""
     space, time = pairs.space_distances(log_H), pairs.time_distances(log_H)
     space_NN, time_NN = _matern(space), _matern(time)
     a = Amplitudes(*np.exp(log_H[:_COUNT]))

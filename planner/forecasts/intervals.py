@@ -1,19 +1,18 @@
-"""Intervals of the accuracy that runs truly have, measured or forecast.
+"""Calibrated intervals of candidates' accuracies, measured or forecast.
 
-A posterior of :mod:`planner.forecasts.forecast` gives every mean. Where a run was measured up to
-the round that is asked for, its own smoothed accuracy has the last word: the posterior, which
-shrinks noise by what near candidates show, may be off it by ``CLOSE_ERRORS`` of its standard errors
-and no more, so that a curve of another shape than the others is believed. Runs of other seeds are
-averaged in.
+An interval is meant to contain the mean accuracy over seeds, on this validation set.
 
-Widths are conformal: the ends of all runs that have gone far enough are held out, foretold from the
-rest, and the posterior's deviations are stretched until they would have held as many of these
-ends as the level asks for. The luck of a seed, which one run cannot show, comes on top: it is taken
-to be as large as what runs have that near candidates do not share, which is the most that luck can
-be and, where curves vary smoothly over the space, little more than it is. It counts in log-odds: in
-points it shrinks near 100 %.
+**Means.** The mean is that of a posterior of :mod:`planner.forecasts.forecast`, which reduces noise
+by the curves of similar candidates. If a run was measured up to the requested round, the mean is
+kept within ``CLOSE_ERRORS`` standard errors of the run's own smoothed accuracy, so that a curve of
+unusual shape is not overruled. Runs of other seeds are averaged in.
 
-What an interval is to hold is the accuracy of the mean over seeds, on this validation set.
+**Widths** are calibrated by conformal prediction. The last part of each sufficiently long curve is
+held out and predicted from the rest, and the posterior standard deviations are scaled so that
+``level`` of the held-out accuracies are covered. Seed-to-seed variation is added in log-odds; in
+accuracy it shrinks near 100 %. One run cannot show this variation, so the deviation of candidates
+from similar ones is used. That is an upper bound, and close to the variation if curves vary
+smoothly over the space of candidates.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from planner.curves import Curve
 from planner.forecasts.forecast import curve_fall, expit, log_odds, own_deviation
 from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy, standard_error
 
-LEVEL = 0.9
-CLOSE_ERRORS = 1.5
-SEED_LUCK = 0.13  # deviation of log-odds over seeds, where no sound curve tells it
-_MIN_EVALUATIONS = 8  # evaluations of a run whose end is held out
-_PRIOR_SCORES = 10  # scores of a normal law beside those measured
+LEVEL = 0.9  # fraction of intervals that are meant to contain the accuracy
+CLOSE_ERRORS = 1.5  # standard errors: largest distance of a mean from the run's measured end
+SEED_LUCK = 0.13  # log-odds: standard deviation over seeds, if no curve gives an estimate
+_MIN_EVALUATIONS = 8  # evaluations of a run, at least, whose end is held out
+_PRIOR_SCORES = 10  # scores of a normal distribution, added to the measured ones
 _NO_REPLICAS: Mapping[Candidate, Sequence[Curve]] = {}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where an accuracy lies, 0 to 1.
+    """Interval of an accuracy.
 
     Attributes:
-        low: Its lower end.
-        mean: What is expected.
-        high: Its upper end.
-        kind: ``"measured"`` if the run reached the round that was asked for, else ``"forecast"``.
+        low: Lower end, 0 to 1.
+        mean: Expected accuracy, 0 to 1.
+        high: Upper end, 0 to 1.
+        kind: ``"measured"`` if the run reached the requested round, else ``"forecast"``.
     """
 
     low: float
@@ -54,13 +53,13 @@ class Interval:
     kind: Literal["measured", "forecast"]
 
     def to_json(self, level: float = LEVEL) -> dict[str, Any]:
-        """Return the interval as plain values."""
+        """Return the interval as JSON values, with its level."""
         ends = {"low": self.low, "mean": self.mean, "high": self.high}
         return {**ends, "level": level, "kind": self.kind}
 
 
 def seed_luck(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float:
-    """Return the deviation of log-odds over seeds, as far as near candidates tell it."""
+    """Return the standard deviation of log-odds over seeds, estimated from similar candidates."""
     return own_deviation(history, examples, longest) or SEED_LUCK
 
 
@@ -72,15 +71,15 @@ def intervals(
     level: float = LEVEL,
     again: Mapping[Candidate, Sequence[Curve]] = _NO_REPLICAS,
 ) -> dict[Candidate, Interval]:
-    """Return the interval of each candidate's accuracy at the round that is asked for.
+    """Return the interval of each candidate's accuracy at its requested round.
 
     Args:
-        history: What is known; diverged and empty curves are left out.
-        asked: A round for each candidate, whether it has a curve or not.
-        examples: Validation examples behind every accuracy.
+        history: Known learning curves; diverged and empty curves are ignored.
+        asked: The requested round of each candidate, with or without a known curve.
+        examples: Validation examples of every accuracy.
         longest: The most rounds of any candidate.
-        level: How often the interval is to hold the accuracy.
-        again: Runs of other seeds, which reached the rounds that are asked for.
+        level: Probability that an interval contains the accuracy, above 0 and below 1.
+        again: Curves of other seeds, which reached the requested rounds.
     """
     wide = stretch_factor(history, examples, longest, level) / _normal_quantile(level)
     luck = seed_luck(history, examples, longest)
@@ -103,25 +102,25 @@ def _normal_quantile(level: float) -> float:
 
 
 def _slope(log_odds: float) -> float:
-    """Return how fast a probability grows with its log-odds."""
+    """Return the derivative of a probability by its log-odds."""
     return expit(log_odds) * (1 - expit(log_odds))
 
 
 def _logit(accuracy: float, examples: int) -> float:
-    """Return log-odds of an accuracy, kept half an example off 0 and 1."""
+    """Return the log-odds of an accuracy, clipped to half an example from 0 and 1."""
     inside = min(max(accuracy, 0.5 / examples), 1 - 0.5 / examples)
     return math.log(inside / (1 - inside))
 
 
 def _believed_log_odds(mean: float, curve: Curve, rounds: int, examples: int) -> float:
-    """Return log-odds that are no further from a run's own end than its noise explains."""
+    """Return the mean, clipped to ``CLOSE_ERRORS`` standard errors about a run's measured end."""
     end = smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
     error = CLOSE_ERRORS * standard_error(curve.evaluated, end, rounds, examples)
     return min(max(mean, _logit(end - error, examples)), _logit(end + error, examples))
 
 
 def _run_estimate(curve: Curve, rounds: int, examples: int, luck: float) -> tuple[float, float]:
-    """Return log-odds and deviation of what a run alone tells of the mean over seeds."""
+    """Return mean and deviation, in log-odds, of the mean over seeds, estimated from one run."""
     end = smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
     mean = _logit(end, examples)
     noise = standard_error(curve.evaluated, end, rounds, examples) / _slope(mean)
@@ -129,7 +128,7 @@ def _run_estimate(curve: Curve, rounds: int, examples: int, luck: float) -> tupl
 
 
 def _weighted_mean(told: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the mean of independent estimates, weighted by precision, and its deviation."""
+    """Return the precision-weighted mean of independent estimates, and its standard deviation."""
     weights = [1 / sd**2 for _, sd in told]
     mean = sum(w * m for w, (m, _) in zip(weights, told, strict=True)) / sum(weights)
     return mean, 1 / math.sqrt(sum(weights))
@@ -138,10 +137,16 @@ def _weighted_mean(told: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def stretch_factor(
     history: Mapping[Candidate, Curve], examples: int, longest: int, level: float = LEVEL
 ) -> float:
-    """Return how many of the posterior's deviations hold ``level`` of the ends that are foretold.
+    """Return the number of posterior standard deviations that covers ``level`` of held-out ends.
 
-    The conservative quantile, over these ends and ``_PRIOR_SCORES`` scores of a normal law: a few
-    ends say little of their tail.
+    The number is a conservative quantile of the scores of these ends and of ``_PRIOR_SCORES``
+    scores of a normal distribution, because a few ends say little about the tail.
+
+    Args:
+        history: Known learning curves; only long ones without failure or fall are scored.
+        examples: Validation examples of every accuracy.
+        longest: The most rounds of any candidate.
+        level: Fraction of held-out ends to cover, above 0 and below 1.
     """
     far = {
         c: curve

@@ -1,4 +1,4 @@
-"""Noise of measured accuracies: how large it is, and what smoothing takes away."""
+"""Smoothed accuracies, and the standard errors of measured and smoothed accuracies."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
-SMOOTHED_SHARE = 0.15  # of a curve's rounds, its last
+SMOOTHED_SHARE = 0.15  # fraction of a curve's rounds: the last ones are averaged
 
 
 def smoothed_accuracy(evaluated: Sequence[int], accuracies: Sequence[float], rounds: int) -> float:
     """Return the mean accuracy over the last ``SMOOTHED_SHARE`` of the first ``rounds`` rounds.
 
-    At least the last evaluation counts, so that short curves answer too.
+    If that part has no evaluation, the last one before it is used, for short curves.
 
     Args:
         evaluated: Evaluated rounds, ascending.
-        accuracies: Accuracy at each, 0 to 1.
-        rounds: Where the curve ends; what is beyond is not looked at.
+        accuracies: Accuracy at each evaluated round, 0 to 1.
+        rounds: Length of the curve in rounds; later evaluations are ignored.
 
     Raises:
-        ValueError: Nothing was evaluated by then.
+        ValueError: There is no evaluation in the first ``rounds`` rounds.
     """
     end = bisect_right(evaluated, rounds)
     if not end:
@@ -33,17 +33,23 @@ def smoothed_accuracy(evaluated: Sequence[int], accuracies: Sequence[float], rou
 def difference_error(accuracy: float, examples: int) -> float:
     """Return the standard error of the difference of two accuracies near ``accuracy``.
 
-    Binomial, on ``examples`` validation examples each, as if independent: sqrt(2 p (1 - p) / n).
-    The floor of one example keeps a perfect score from having none.
+    Both are assumed to be independent and binomial, on ``examples`` validation examples each:
+    sqrt(2 p (1 - p) / n). The result is at least one example, 1 / n: the formula gives 0 at p = 1.
     """
     return max(math.sqrt(2 * accuracy * (1 - accuracy) / examples), 1 / examples)
 
 
 def standard_error(evaluated: Sequence[int], accuracy: float, rounds: int, examples: int) -> float:
-    """Return the standard error of an accuracy smoothed up to some round.
+    """Return the standard error of a smoothed accuracy.
 
-    Binomial, as if evaluations of a run erred independently; the floor of half an example keeps a
-    perfect score from having none.
+    The errors of a run's evaluations are assumed to be independent and binomial. The result is at
+    least half an example, 0.5 / n: the formula gives 0 for a perfect score.
+
+    Args:
+        evaluated: Evaluated rounds, ascending.
+        accuracy: The smoothed accuracy, 0 to 1.
+        rounds: Length of the curve in rounds; later evaluations are ignored.
+        examples: Validation examples of each evaluation, n.
     """
     count = bisect_right(evaluated, rounds) - bisect_right(evaluated, (1 - SMOOTHED_SHARE) * rounds)
     error = math.sqrt(accuracy * (1 - accuracy) / (examples * max(count, 1)))

@@ -1,1 +1,1 @@
-"""What a plan is: recommendation, explanation, answers, and the document that holds them."""
+"""Data model of a plan: recommendation, explanation, answers, and the file that holds them."""

@@ -1,4 +1,4 @@
-"""The answer for one cell, that is, a network and a budget, from stored curves alone."""
+"""Answer for one cell (a network and a budget), from stored curves alone."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from planner.question.field_types import Accuracy, Amount, Configuration, Count,
 
 
 class Answer(Section):
-    """What is best in a cell as far as stored curves tell.
+    """Best candidate of a cell, by stored curves.
 
     Attributes:
-        network: The cell's network.
-        budget: Its budget, as given.
-        limit: The same in words.
-        kind: ``measured``: a stored run reaches the end of the budget there, and no forecast is
-            better, or one does best to stop where it ends. ``forecast``: one is better, or no run
-            gets so far. ``unknown``: no stored curve.
-        candidate: The best; None where it is unknown.
-        rounds: Rounds that it takes.
-        affords: Rounds that the budget affords it; more where it does best to stop before.
-        accuracy: Validation accuracy, measured or the mean that is forecast.
-        interval: Of a forecast.
-        simulated_s: Simulated time that these rounds take, seconds.
-        total_bytes: Bytes that they take.
-        confirm_rounds: Rounds of training that would make a measurement of it; of what is
+        network: Name of the cell's network.
+        budget: The cell's budget, as given.
+        limit: The cell's budget in words.
+        kind: ``measured``: a stored run reaches the end of the budget and no forecast is better,
+            or a stored run is best stopped where it ends. ``forecast``: a forecast is better, or
+            no stored run reaches the end of the budget. ``unknown``: there is no stored curve.
+        candidate: The best candidate; None if unknown.
+        rounds: Number of rounds to train the best candidate.
+        affords: Number of rounds that the budget affords the best candidate; larger than
+            ``rounds`` if it is best stopped earlier.
+        accuracy: Validation accuracy, 0 to 1: measured, or the mean of the forecast; None if
+            unknown.
+        interval: Interval of a forecast; otherwise None.
+        simulated_s: Simulated seconds of ``rounds`` rounds; None if unknown.
+        total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
+        confirm_rounds: Rounds of training that would turn a forecast into a measurement; if
             unknown, the fewest that would finish any candidate.
-        confirm_s: Host seconds that they take, by what stored rounds took; None where nothing
-            tells.
-        measured: How many candidates stored curves measure to the end.
-        searched: How many can afford a round.
-        skipped: Stored runs that cannot be read.
+        confirm_s: Host seconds of ``confirm_rounds``, estimated from stored rounds; None without
+            such an estimate.
+        measured: Number of candidates whose stored curves reach the end of the budget.
+        searched: Number of candidates that can afford a round.
+        skipped: Number of stored runs that cannot be read.
     """
 
     network: OneLine
@@ -59,9 +61,11 @@ class Answer(Section):
         known = self.kind != "unknown"
         told = (self.candidate, self.accuracy, self.simulated_s, self.total_bytes)
         if known != all(value is not None for value in told):
-            raise ValueError("candidate, accuracy, seconds and bytes are told of what is known")
+            raise ValueError(
+                "candidate, accuracy, simulated_s and total_bytes belong to all kinds but 'unknown'"
+            )
         if (self.kind == "forecast") != (self.interval is not None):
-            raise ValueError("a forecast, and nothing else, has an interval")
+            raise ValueError("an interval belongs to kind 'forecast' and to no other kind")
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a plan says of itself beside its table, as inert values of its file."""
+"""Data model of a plan's explanation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "v
 
 
 class Range(Section):
-    """An accuracy that is forecast: its mean, and the ends of its interval."""
+    """Forecast of an accuracy: the mean, and the ends of the interval, 0 to 1."""
 
     low: Accuracy
     mean: Accuracy
@@ -41,14 +41,17 @@ class Range(Section):
 
 
 class RoundTime(Section):
-    """Where the seconds of a round go.
+    """Mean duration of a round, and its breakdown for the client that reports last.
 
     Attributes:
         round_s: Mean simulated seconds of a round.
-        download: Share in which the client that a round waits for downloads bytes; likewise
-            ``upload``, ``compute``, ``latency`` (round trips and setting up) and ``queueing``
-            (behind others' transfers).
-        waiting: Mean share of a round that a client has reported and waits for the others.
+        download: Share of the round in which the last client downloads bytes, 0 to 1.
+        upload: Share of the round in which the last client uploads bytes, 0 to 1.
+        latency: Share of the last client's round trips and connection setup, 0 to 1.
+        compute: Share of the last client's local training, 0 to 1.
+        queueing: Share in which the last client waits behind other transfers, 0 to 1.
+        waiting: Mean share of a round in which a client that has reported waits for the others,
+            0 to 1.
     """
 
     round_s: Amount
@@ -61,15 +64,16 @@ class RoundTime(Section):
 
 
 class Neighbour(Section):
-    """A candidate one step away, and the accuracy that it has or may have.
+    """Candidate that differs from the recommendation by one step in one axis.
 
     Attributes:
-        axis: What differs from the recommendation.
+        axis: The axis that differs.
         candidate: The neighbour.
-        rounds: Rounds that the budget affords it; 0 where it affords none.
-        kind: Measured to its end, forecast, or unknown.
-        accuracy: Validation accuracy, measured or the mean that is forecast.
-        interval: Of a forecast.
+        rounds: Number of rounds that the budget affords the neighbour; 0 if it affords none.
+        kind: ``measured`` up to the end of the budget, ``forecast`` or ``unknown``.
+        accuracy: Validation accuracy, 0 to 1: measured, or the mean of the forecast; None if
+            unknown.
+        interval: Interval of a forecast; otherwise None.
     """
 
     axis: Axis
@@ -82,16 +86,17 @@ class Neighbour(Section):
     @model_validator(mode="after")
     def _check_kind(self) -> Neighbour:
         if (self.kind == "unknown") != (self.accuracy is None):
-            raise ValueError("an accuracy must be there unless it is unknown")
+            raise ValueError("an accuracy belongs to every kind but 'unknown'")
         if (self.kind == "forecast") != (self.interval is not None):
-            raise ValueError("a forecast, and nothing else, has an interval")
+            raise ValueError("an interval belongs to kind 'forecast' and to no other kind")
         return self
 
 
 class MoreBudget(Section):
-    """What a tenth more budget would buy: rounds in all, and the accuracy forecast there.
+    """Effect of 10 % more budget: the total number of rounds, and the accuracy forecast there.
 
-    ``accuracy`` is None where it buys no measured round: the cap on rounds binds.
+    ``accuracy`` is None if the extra budget affords no further evaluated round, for example
+    because the run already reaches the cap on rounds.
     """
 
     rounds: PositiveInt
@@ -99,19 +104,19 @@ class MoreBudget(Section):
 
 
 class StopRule(Section):
-    """Whether more search is worth it.
+    """Stop rule: compares the expected gain of more search with the noise of one evaluation.
 
-    The rule stops when what more search may still gain is below the noise of one evaluation
-    (Makarova et al., "Automatic Termination for Hyperparameter Optimization", AutoML 2022). In
-    place of their bound on the regret stands the expected improvement of the best unfinished
-    candidate at its own horizon (as in Nguyen et al., "Regret for Expected Improvement over the
-    Best-Observed Value and Stopping Condition", ACML 2017), under the forecast.
+    Search should stop once the gain is below the noise (Makarova et al., "Automatic Termination
+    for Hyperparameter Optimization", AutoML 2022). Their bound on the regret is replaced by the
+    expected improvement of the best unfinished candidate at its own horizon (as in Nguyen et al.,
+    "Regret for Expected Improvement over the Best-Observed Value and Stopping Condition",
+    ACML 2017). The expected improvement is computed from the forecast.
 
     Attributes:
-        candidate: The unfinished candidate of the largest expected improvement.
-        rounds: Rounds of training that would finish it.
-        gain: Its expected improvement of the best finished accuracy.
-        noise: One standard error of an accuracy.
+        candidate: The unfinished candidate with the largest expected improvement.
+        rounds: Rounds of training that would finish this candidate.
+        gain: Expected improvement of this candidate over the best finished accuracy.
+        noise: Standard error of one accuracy.
     """
 
     candidate: Configuration
@@ -121,20 +126,20 @@ class StopRule(Section):
 
     @property
     def is_reached(self) -> bool:
-        """Whether more search is not worth it."""
+        """Whether the gain is below the noise, so that more search is not worth it."""
         return self.gain < self.noise
 
 
 class Explanation(Section):
-    """What binds a plan, what is near it, and what more budget or search would buy.
+    """Explanation of a plan: limits, round time, neighbours, value of more budget or search.
 
     Attributes:
-        spent_on_uploads: Share of what is spent of the budget that goes into uploads; None for
-            a budget of simulated time, of which ``time`` tells more.
-        time: Where the seconds of a round go.
-        neighbours: One step away on each axis.
-        tenth: A tenth more budget; None where nothing can be forecast.
-        stop: More search; None where every candidate is finished or nothing can be forecast.
+        spent_on_uploads: Share of the spent budget that goes into uploads, 0 to 1; None for a
+            budget of simulated time, which ``time`` breaks down instead.
+        time: Mean duration of a round, and its breakdown.
+        neighbours: Candidates one step away, on each axis.
+        tenth: Effect of 10 % more budget; None if nothing can be forecast.
+        stop: Value of more search; None if every candidate is finished or nothing can be forecast.
     """
 
     spent_on_uploads: Accuracy | None
@@ -144,5 +149,5 @@ class Explanation(Section):
     stop: StopRule | None = None
 
     def target_part(self) -> Explanation:
-        """Return what of it explains a plan that ends at a target: not what lies beyond."""
+        """Return the part that applies to a plan that ends at a target: uploads and round time."""
         return self.model_copy(update={"neighbours": (), "tenth": None, "stop": None})

@@ -1,4 +1,4 @@
-"""Outcome of a run within a limit: what it reached, and what it took."""
+"""Outcome of a run within a limit: accuracy, bytes, simulated time, share of the budget."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.question.budget import Limit
 
-CLIENT_LIMIT = "limit of a client"  # binds, not the budget
+CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run, cut where the budget ends.
+    """Outcome of a finished run, cut where the budget ends.
 
     Attributes:
-        candidate: What was trained.
-        rounds: Rounds within the budget, up to the last evaluated one.
-        accuracy: Validation accuracy after them, 0 to 1.
-        loss: Validation cross-entropy after them, nats.
+        candidate: The candidate that was trained.
+        rounds: Number of rounds within the budget, up to the last evaluated one.
+        accuracy: Validation accuracy after these rounds, 0 to 1.
+        loss: Validation cross-entropy after these rounds, nats.
         down_bytes: Bytes of all downloads in these rounds.
-        up_bytes: Bytes of all uploads.
+        up_bytes: Bytes of all uploads in these rounds.
         simulated_s: Simulated wall clock on the plan's network, seconds.
         spent: Fraction of the budget spent.
-        most: Largest fraction of what may be spent that a round took.
-        binds: ``"budget"``, ``"limit of a client"`` or ``"round cap"``.
-        cohort: Clients of a round.
+        most: Largest fraction that one round took of the budget or of the limit of a client.
+        binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"`` or
+            ``"target"``.
+        cohort: Number of clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
-        test_accuracy: On the test split; None where it was not asked for.
-        interval: Where the accuracy truly lies, by all that is known; None before a choice.
-        left: Fraction of what may be spent that is left; only while searching.
+        test_accuracy: Accuracy on the test split, 0 to 1; None if not measured.
+        interval: Interval of the true accuracy, given all known curves; None before a choice.
+        left: Unspent fraction of the budget or of the limit of a client; only while searching.
     """
 
     candidate: Candidate
@@ -56,7 +57,7 @@ class Outcome:
 
     @property
     def expected_accuracy(self) -> float:
-        """The accuracy to be expected by all that is known, 0 to 1."""
+        """The expected accuracy given all known curves, 0 to 1."""
         return self.interval.mean if self.interval else self.accuracy
 
     @property
@@ -92,15 +93,15 @@ def outcome_within(
 ) -> Outcome | None:
     """Return the outcome of a run that was timed on the limit's network.
 
-    None where the budget does not suffice for an evaluated round.
+    None if the budget affords no evaluated round.
 
     Args:
-        candidate: What was trained.
-        record: The run, perhaps longer than the plan may use.
-        limit: The budget.
-        rounds: The last round that may be used.
-        cap: The last round that any run may use.
-        cohort: Clients of a round.
+        candidate: The candidate that was trained.
+        record: Record of the run; may hold more than ``rounds`` rounds.
+        limit: The budget on the plan's network.
+        rounds: Last round that this outcome may use.
+        cap: Last round that any run may use.
+        cohort: Number of clients of a round.
     """
     spent_R: NDArray[np.float64] = limit.spending(record) / limit.amount
     share_R = limit.with_client_limit(spent_R, record)

@@ -1,4 +1,4 @@
-"""The plan: the recommendation, its runners-up and baselines, and how they were chosen."""
+"""Plan: the recommendation, its runners-up and baselines, and how they were chosen."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from planner.plans.outcome import Outcome
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 
-PLAN_VERSION = 2  # of plan.json, which planner.plans.plan_file reads
+PLAN_VERSION = 2  # version of plan.json, which planner.plans.plan_file reads
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer, with all that it rests on.
+    """Answer to a request, with the evidence behind it.
 
     Attributes:
-        request: What was asked, as plain values.
+        request: The request, as plain values.
         limit: The budget on the plan's network.
-        recommendation: Preferred among the finished runs within ``margin`` of the best.
+        recommendation: The preferred one of the finished runs within ``margin`` of the best.
         runners_up: The other finished runs, best expected accuracy first.
         best_accuracy: The best expected accuracy of a finished run.
-        margin: Expected accuracies within this of the best are called ties.
-        baselines: Runs that were really run at the same budget; None if it affords no round.
-        effort: The search's name, rounds asked for and rounds really trained.
-        costs: Of each affordable candidate, predicted without training: bytes of a download and
-            an upload, seconds of a round, rounds that the budget affords; where it was trained,
-            real over predicted bytes of its first rounds, the rounds that these promise, and, where
-            it finished, how far the others were from them.
-        explanation: What binds, what is near, what more budget or search would buy.
-        also: Other budgets and networks, answered from stored curves.
+        margin: Largest difference of expected accuracies at which a run ties with the best.
+        baselines: Trained baselines at the same budget, by name; None if it affords no round.
+        effort: The search's name, the rounds that it asked for and the rounds really trained.
+        costs: Cost of each affordable candidate, predicted without training: bytes of a download
+            and of an upload, seconds of a round, affordable rounds. A trained candidate also has
+            the ratio of real to predicted bytes in its first rounds, and the rounds affordable by
+            it. A finished candidate also has the error of this ratio in its later rounds.
+        explanation: Round time, neighbours, and the value of more budget or search.
+        also: Answers for other budgets and networks, from stored curves.
         interrupted: Whether the search was stopped before its end.
-        reached: Whether a run reached the target; None where none was asked for.
-        front: Accuracy against cost, cheapest first, where it was asked for.
+        reached: Whether a run reached the target; None without a target.
+        front: Pareto front of accuracy against cost, cheapest first; empty if not asked for.
     """
 
     request: Mapping[str, Any]
@@ -56,13 +56,13 @@ class Plan:
 
     @property
     def target(self) -> float | None:
-        """The accuracy that was sought at least cost, if one was."""
+        """The accuracy to reach at the lowest cost, 0 to 1; None without a target."""
         objective = self.request.get("objective") or {}
         target: float | None = objective.get("target")
         return target
 
     def ties(self, outcome: Outcome) -> bool:
-        """Return whether an outcome is within noise of the best."""
+        """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""
         return outcome.expected_accuracy >= self.best_accuracy - self.margin
 
     def to_json(self) -> dict[str, Any]:

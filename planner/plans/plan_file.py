@@ -1,4 +1,4 @@
-"""``plan.json``: what it must hold, and the plan that it holds."""
+"""Schema and reader of ``plan.json``."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _AXES = tuple(field.name for field in fields(Candidate))
 
 
 class _OpenSection(Section):
-    """A table of which only some keys are needed to read a plan."""
+    """A table of which a plan needs only some keys; further keys are allowed."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class JudgedSection(Section):
-    """``judged``: how many predictions an accuracy is the mean of."""
+    """``judged``: kind of the predictions, and their number by split."""
 
     what: OneLine
     validation: PositiveInt
@@ -51,14 +51,14 @@ class JudgedSection(Section):
 
 
 class ObjectiveSection(Section):
-    """``objective``: what was sought, where it was not the best accuracy."""
+    """``objective``: kind of the objective, and the accuracy of a target."""
 
     kind: Literal["accuracy", "target", "pareto"]
     target: Accuracy | None
 
 
 class RequestSection(_OpenSection):
-    """``request``: what was asked."""
+    """``request``: the question that the plan answers."""
 
     task: OneLine
     network: OneLine
@@ -74,7 +74,7 @@ class RequestSection(_OpenSection):
 
 
 class BudgetSection(Section):
-    """``budget``: as given, and resolved; ``amount`` in ``unit``."""
+    """``budget``: ``text`` as given, and the resolved ``amount`` in ``unit``."""
 
     text: OneLine
     kind: BudgetKind
@@ -99,7 +99,7 @@ class _CandidateSection(Section):
 
 
 class IntervalSection(Section):
-    """Where an accuracy truly lies."""
+    """Interval of an accuracy that holds the true one with probability ``level``."""
 
     low: Accuracy
     mean: Accuracy
@@ -109,7 +109,7 @@ class IntervalSection(Section):
 
 
 class OutcomeSection(_CandidateSection):
-    """A finished run. ``curve`` holds rounds, shares of the budget and accuracies."""
+    """A finished run. ``curve`` holds (round, share of the budget, accuracy)."""
 
     rounds: PositiveInt
     validation_accuracy: Accuracy
@@ -129,7 +129,7 @@ class OutcomeSection(_CandidateSection):
     tie: bool
 
     def outcome(self) -> Outcome:
-        """Return the outcome that is described."""
+        """Return the outcome that this table describes."""
         return Outcome(
             candidate=self.candidate,
             rounds=self.rounds,
@@ -153,7 +153,7 @@ class OutcomeSection(_CandidateSection):
 
 
 class PointSection(_CandidateSection):
-    """A point of the front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
+    """A point of the Pareto front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
 
     rounds: PositiveInt
     validation_accuracy: Accuracy
@@ -163,13 +163,13 @@ class PointSection(_CandidateSection):
     budget_spent: Positive
 
     def point(self) -> FrontPoint:
-        """Return the point that is described."""
+        """Return the point that this table describes."""
         accuracy, spent = self.validation_accuracy, self.budget_spent
         return FrontPoint(self.candidate, self.rounds, spent, accuracy, *self.band)
 
 
 class EffortSection(_OpenSection):
-    """``effort``: what the search took."""
+    """``effort``: size of the search, and the rounds that it asked for and trained."""
 
     search: OneLine
     searched: Count
@@ -188,7 +188,7 @@ class EffortSection(_OpenSection):
 
 
 class CostSection(_CandidateSection):
-    """What a candidate was predicted to cost, and what its first rounds told."""
+    """Predicted cost of a candidate, and its calibration by the first rounds."""
 
     model_config = ConfigDict(extra="allow")
     down_bytes: PositiveInt
@@ -198,7 +198,7 @@ class CostSection(_CandidateSection):
 
 
 class PlanDocument(Section):
-    """All of ``plan.json``."""
+    """The whole of ``plan.json``."""
 
     plan_version: Literal[2]
     request: RequestSection
@@ -223,7 +223,7 @@ def read_plan(path: Path) -> Plan:
     """Return the plan of a file, or of the ``plan.json`` in a folder.
 
     Raises:
-        PlanError: It cannot be read, is no plan, or is one of another version.
+        PlanError: The file cannot be read, holds no plan, or holds one of another version.
     """
     file = path / PLAN_FILE if path.is_dir() else path
     try:
@@ -236,22 +236,22 @@ def read_plan(path: Path) -> Plan:
 
 
 def plan_of(content: Any, where: str) -> Plan:
-    """Return the plan that plain values hold; its limit knows no links.
+    """Return the plan that plain values describe; its limit has no links.
 
     Args:
-        content: As :meth:`Plan.to_json` returns it.
-        where: What errors call it.
+        content: Plain values, as :meth:`Plan.to_json` returns them.
+        where: Name of the source, for error messages.
 
     Raises:
-        PlanError: It is no plan, or one of another version.
+        PlanError: The values are no plan, or one of another version.
     """
     if not isinstance(content, dict) or "plan_version" not in content:
         raise PlanError(f"{where} is no plan: it has no plan_version")
     version = content["plan_version"]
     if version != PLAN_VERSION:
         raise PlanError(
-            f"{where} is of plan version {version!r}, not {PLAN_VERSION}; plan again: what its "
-            "search has trained is in the store"
+            f"{where} has plan version {version!r}, not {PLAN_VERSION}; plan again: the curves "
+            "of its search are in the store"
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
     budget, cohort = _budget(read.budget, where), read.recommendation.cohort
@@ -280,12 +280,12 @@ def _budget(read: BudgetSection, where: str) -> Budget:
     except BudgetError as error:
         raise PlanError(f"{where}: budget.text: {error}") from None
     if (budget.kind, budget.confidence) != (read.kind, read.confidence):
-        raise PlanError(f"{where}: budget.kind: {read.text!r} is of {budget.kind}, not {read.kind}")
+        raise PlanError(f"{where}: budget.kind: {read.text!r} means {budget.kind}, not {read.kind}")
     return budget
 
 
 def _check_references(read: PlanDocument, where: str) -> None:
-    """Check that what causes and times refer to is there."""
+    """Check that all settings are present to which causes and times refer."""
     request, effort = read.request, read.effort
     timed = [effort.training_s, effort.host_s_per_round, effort.workers]
     lacking = [
@@ -294,9 +294,9 @@ def _check_references(read: PlanDocument, where: str) -> None:
         if cause in effort.left_out and getattr(request, name) is None
     ]
     if 0 < timed.count(None) < len(timed):
-        lacking.append("effort.training_s, host_s_per_round and workers, all or none")
+        lacking.append("one of effort.training_s, host_s_per_round and workers; give all or none")
     if lacking:
-        raise PlanError(f"{where}: it does not say {lacking[0]}")
+        raise PlanError(f"{where} lacks {lacking[0]}")
 
 
 def _cost(given: Mapping[str, Any], read: CostSection) -> dict[str, Any]:

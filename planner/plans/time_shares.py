@@ -1,4 +1,6 @@
-"""Where the seconds of rounds go, and what of a budget goes up: read off a timed record.
+"""Round time by download, upload, compute, latency and queueing; upload share of the budget.
+
+Both are computed from a timed record.
 
 Legend: P participations, R rounds.
 """
@@ -20,9 +22,9 @@ Column = NDArray[Any]
 
 
 def upload_share(record: RunRecord, limit: Limit, rounds: int) -> float | None:
-    """Return the share of what rounds spend of a budget that uploads take.
+    """Return the uploads' share of the budget that the first rounds spend.
 
-    None for a budget of simulated time, in which uploads overlap with much else.
+    None for a budget of simulated time, in which uploads overlap with other activities.
     """
     if limit.budget.kind == "seconds":
         return None
@@ -34,15 +36,15 @@ def upload_share(record: RunRecord, limit: Limit, rounds: int) -> float | None:
 
 
 def round_time(record: RunRecord, profile: NetworkProfile, limit: Limit, rounds: int) -> RoundTime:
-    """Return where the seconds of a run's first rounds go.
+    """Return the mean duration and the breakdown of a run's first rounds.
 
-    A round lasts as long as the client that reports last; the shares are those of that client.
+    A round ends when its last client reports; the shares are those of that client.
 
     Args:
-        record: A run that was timed on ``profile``, all of whose rounds wait for all.
+        record: A run that was timed on ``profile``; its rounds wait for all clients.
         profile: The network.
-        limit: Holds the clients' links.
-        rounds: How many rounds to look at.
+        limit: The budget, with the clients' links.
+        rounds: Number of first rounds to analyse.
     """
     rows = _rows(record, rounds)
     lasted_s = rows["ended_at_s"] - rows["started_at_s"]
@@ -96,7 +98,7 @@ def _rates(rows: dict[str, Column], limit: Limit) -> Column:
 
 
 def _last_reporters(rows: dict[str, Column]) -> Column:
-    """Return, of each round, the participation whose upload ends last."""
+    """Return the sequence number of each round's participation whose upload ends last."""
     up = rows["direction"] == "up"
     number_P, ended_P, sequence_P = (rows[n][up] for n in ("round", "ended_at_s", "sequence"))
     order = np.lexsort((sequence_P, ended_P, number_P))

@@ -1,1 +1,1 @@
-"""What is asked, and what candidates would cost: request, budget, predicted bytes, seconds."""
+"""Planning questions: request, budget and objective; predicted bytes and seconds of candidates."""

@@ -1,21 +1,21 @@
-"""Budgets: their grammar, and how much of one a run has spent.
+"""Budgets: their grammar, and the amount that a run has spent after each round.
 
 =====================  ======================================================================
-text                   what is limited
+text                   limited quantity
 =====================  ======================================================================
-``50-dense-rounds``    rate-weighted traffic: what 50 rounds of dense LoRA at the reference
-                       rank take, 32 bits an entry both ways, as the sum over clients of
+``50-dense-rounds``    rate-weighted traffic of 50 rounds of dense LoRA at the reference rank,
+                       32 bits an entry both ways: the sum over clients of
                        down_bytes / down_rate + up_bytes / up_rate (each client's own nominal
-                       rates), with no latency, compute or queueing in it (thesis, section
-                       5.3); what the wire format saves buys rounds
+                       rates), without latency, compute or queueing (thesis, section 5.3);
+                       bytes that the wire format saves pay for more rounds
 ``2GB``                encoded bytes of all clients, both directions
-``500MB/client``       the same for each slot of the cohort
-``90s``, ``36h``       simulated wall clock, with everything in it
+``500MB/client``       encoded bytes of each slot of the cohort, both directions
+``90s``, ``36h``       simulated wall clock, including latency, compute and queueing
 ``36h@95%``            the same, in at least 95 % of simulated fleets (see round_times.py)
 =====================  ======================================================================
 
-Beside its budget a plan may be told what the busiest client may transfer in a whole run: a
-:class:`Limit` holds both.
+A plan may also limit the bytes that the busiest client transfers in a whole run. A
+:class:`Limit` holds the budget and this second limit.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ _PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget as it was given: ``amount`` in dense rounds, bytes or seconds by its ``kind``.
+    """A budget as the user gave it.
 
-    ``confidence`` is the share of fleets that must finish in time, of seconds alone; None asks
-    nothing but the profile's own fleet.
+    Attributes:
+        text: The budget in the grammar of this module.
+        kind: The limited quantity.
+        amount: Dense rounds, bytes or seconds, according to ``kind``.
+        confidence: Fraction of fleets that must finish in time, for a budget of seconds only.
+            None: only the profile's own fleet is timed.
     """
 
     text: str
@@ -58,15 +62,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class Limit:
-    """A budget resolved against a reference and a network, and what a client may transfer.
+    """A budget resolved against a reference run and a network, with a limit for each client.
 
     Attributes:
-        budget: As it was given.
-        amount: In bytes (kinds of bytes) or seconds (link seconds for dense rounds).
-        links: Of the fleet.
-        cohort: Clients of a round, by the task.
-        client_bytes: The most that the busiest client may transfer in a whole run.
-        fleets: Time what was not simulated, or what must hold on many fleets.
+        budget: The budget as the user gave it.
+        amount: The budget in bytes (kinds of bytes) or seconds (link seconds for dense rounds).
+        links: Links of all clients in the fleet.
+        cohort: Clients of a round in the task.
+        client_bytes: Most bytes that the busiest client may transfer in a whole run.
+        fleets: Fleets that time predicted traffic, and recorded runs under a confidence.
     """
 
     budget: Budget
@@ -77,7 +81,10 @@ class Limit:
     fleets: Fleets | None = None
 
     def spending(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
-        """Return what a run on this network has spent after each round, shape (rounds,)."""
+        """Return the spending of a run after each round, shape (rounds,), in ``amount``'s unit.
+
+        A recorded run must have been timed on this network.
+        """
         traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
         if self.budget.kind != "seconds":
             return self.traffic_spending(traffic, np.empty(0))
@@ -86,16 +93,17 @@ class Limit:
         return self.closing_times(traffic)
 
     def shares(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
-        """Return the share of what may be spent that is after each round: above 1, too much.
+        """Return the fraction of the limit used after each round, shape (rounds,).
 
-        The larger of the budget's share and that of ``client_bytes``.
+        It is the larger of the fractions used of the budget and of ``client_bytes``. Above 1 the
+        run is over the limit.
         """
         return self.with_client_limit(self.spending(run) / self.amount, run)
 
     def with_client_limit(
         self, budget_R: NDArray[np.float64], run: RunRecord | Traffic
     ) -> NDArray[np.float64]:
-        """Return the shares of a run of which those of the budget are known."""
+        """Return the fractions of the limit that a run has used (R), given those of the budget."""
         if math.isinf(self.client_bytes):
             return budget_R
         traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
@@ -104,7 +112,13 @@ class Limit:
     def traffic_spending(
         self, traffic: Traffic, closed_at_R: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return what messages have spent whose rounds close at these instants."""
+        """Return the spending of messages after each round (R), in the unit of ``amount``.
+
+        Args:
+            traffic: The messages.
+            closed_at_R: Simulated instants at which the rounds close, in seconds; read only for a
+                budget of seconds.
+        """
         if self.budget.kind == "seconds":
             return closed_at_R
         if self.budget.kind == "dense-rounds":
@@ -112,17 +126,19 @@ class Limit:
         return traffic.nbytes() / (traffic.shape[1] if self.budget.kind == "client-bytes" else 1)
 
     def closing_times(self, traffic: Traffic) -> NDArray[np.float64]:
-        """Return by when rounds close, with the budget's confidence where it has one.
+        """Return the instants in seconds by which rounds close (R).
+
+        If the budget has a confidence, the rounds have closed by then in that fraction of fleets.
 
         Raises:
             ValueError: There are no ``fleets``.
         """
         if self.fleets is None:
-            raise ValueError("a limit without fleets times nothing")
+            raise ValueError("cannot compute the closing times of rounds: this Limit has no fleets")
         return self.fleets.closing_times(traffic)
 
     def rounds(self, run: RunRecord | Traffic) -> int:
-        """Return how many rounds of a run are affordable."""
+        """Return the number of rounds of a run that the limit affords."""
         return int(np.count_nonzero(self.shares(run) <= 1))
 
     def describe(self) -> str:
@@ -135,7 +151,7 @@ class Limit:
         return f"{format_bytes(self.amount)} {whose}"
 
     def _confidence_text(self) -> str:
-        """Return how sure a budget in seconds must be, in words."""
+        """Return the confidence of a budget of seconds in words; empty if there is none."""
         share = self.budget.confidence
         return "" if share is None else f" in {100 * share:.4g} % of fleets"
 
@@ -144,7 +160,12 @@ def parse_budget(text: str) -> Budget:
     """Return the budget of a text.
 
     Raises:
-        BudgetError: The text follows no rule of the grammar, or the amount is not above zero.
+        BudgetError: The text does not match the grammar, or the amount is not above zero.
+
+    Example:
+        >>> from planner import parse_budget
+        >>> parse_budget("36h@95%").confidence
+        0.95
     """
     match = _DENSE_ROUNDS.fullmatch(text)
     if match:
@@ -169,7 +190,7 @@ def _parse_confidence(text: str, percent: str) -> float:
     match = _PERCENT.fullmatch(percent)
     if not match or float(match[1]) == 0:
         raise BudgetError(
-            f"budget {text!r}: {percent!r} is no confidence; valid: above 0 and below 100 %, as in "
-            "36h@95%"
+            f"budget {text!r}: {percent!r} is not a confidence; valid: above 0 and below 100 %, as "
+            "in 36h@95%"
         )
     return float(match[1]) / 100

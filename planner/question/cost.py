@@ -1,4 +1,7 @@
-"""What a candidate costs, without training: sizes predicted by the wire, timed by the network."""
+"""Predicted costs of candidates: message sizes from the wire format, round times from the network.
+
+Nothing is trained for them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from planner.question.request import Request
 from planner.question.round_times import Fleets
 from planner.question.traffic import Floats, Traffic
 
-MIN_ROUNDS = 2  # rounds that a candidate must afford
+MIN_ROUNDS = 2  # rounds that the limit must afford a candidate
 Cause = Literal["round_s", "client_bytes", "budget"]
 
 
@@ -28,15 +31,15 @@ Cause = Literal["round_s", "client_bytes", "budget"]
 class Cost:
     """Predicted cost of a candidate.
 
-    Sizes are those of uniform masks and normal values (``wire.predict_nbytes``); what a run really
-    takes is known from its first rounds on.
+    Sizes are predicted for uniform masks and normally distributed values
+    (``wire.predict_nbytes``). Real sizes are known only after a run's first rounds.
 
     Attributes:
-        down_bytes: One download, the mean of a run.
-        up_bytes: One upload, likewise.
+        down_bytes: Payload bytes of one download, the mean of a run.
+        up_bytes: Payload bytes of one upload, the mean of a run.
         round_s: Mean simulated seconds of a round, with the budget's confidence if it has one.
-        horizon: Rounds that the limit affords, at most the cap.
-        most: Largest share of what may be spent that a round takes.
+        horizon: Rounds that the limit affords, at most the cap on rounds.
+        most: Largest fraction of the limit that a single round uses.
     """
 
     down_bytes: int
@@ -46,7 +49,7 @@ class Cost:
     most: float
 
     def to_json(self) -> dict[str, float]:
-        """Return the cost as plain values."""
+        """Return the cost as JSON values."""
         return {
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
@@ -56,20 +59,21 @@ class Cost:
 
     @property
     def run_bytes(self) -> int:
-        """Bytes of one client's transfers in each of ``horizon`` rounds."""
+        """Bytes that one client transfers if it takes part in each of ``horizon`` rounds."""
         return self.horizon * (self.down_bytes + self.up_bytes)
 
 
 @dataclass(frozen=True)
 class Costs:
-    """The limit, and the cost of every candidate and baseline that affords rounds.
+    """The limit, and the costs of the candidates and baselines for which it affords rounds.
 
     Attributes:
-        limit: What may be spent.
-        of: By candidate, and by baseline that affords a round.
-        searched: The candidates among them.
-        left_out: How many candidates are not, by the first cause that holds.
-        courses: Predicted messages of a run up to the cap, and when its rounds close.
+        limit: The budget on the network, and the limit for each client.
+        of: Cost of every searched candidate, and of every baseline that affords a round.
+        searched: The candidates in ``of`` that a search may train.
+        left_out: Number of excluded candidates, by the first cause that holds.
+        courses: For every candidate and baseline: the predicted messages of a run up to the cap
+            on rounds, and the instants in seconds at which its rounds close.
     """
 
     limit: Limit
@@ -80,24 +84,24 @@ class Costs:
 
     @property
     def grid_rounds(self) -> int:
-        """Rounds that training every candidate to its horizon would take."""
+        """Rounds needed to train every searched candidate to its horizon."""
         return sum(self.of[candidate].horizon for candidate in self.searched)
 
     def rounds(self, candidate: Candidate, calibration: Calibration) -> int:
-        """Return the rounds that a candidate of calibrated sizes affords."""
+        """Return the rounds that the limit affords a candidate at calibrated message sizes."""
         return self.limit.rounds(self.predicted_traffic(candidate).with_calibration(calibration))
 
     def predicted_traffic(self, candidate: Candidate) -> Traffic:
-        """Return the predicted messages of a run."""
+        """Return the predicted messages of a candidate's run up to the cap on rounds."""
         traffic, _ = self.courses[candidate]
         return traffic
 
 
 def price(request: Request) -> Costs:
-    """Return the costs of a request, without training.
+    """Return the predicted costs of a request's candidates and baselines, without training.
 
     Raises:
-        BudgetError: Every candidate is left out; says what the cheapest takes.
+        BudgetError: Every candidate is excluded; the message gives the cost of the cheapest.
     """
     limit = resolve_limit(request)
     wanted = sorted({*request.candidates, *request.baselines().values()})
@@ -109,8 +113,13 @@ def price(request: Request) -> Costs:
 def costs_within(request: Request, costs: Costs, amount: float) -> Costs:
     """Return the costs of a request at a smaller amount of its budget.
 
+    Args:
+        request: The request.
+        costs: Its costs at the full budget; predicted messages and round times are reused.
+        amount: The smaller amount, in the unit of ``costs.limit.amount``.
+
     Raises:
-        BudgetError: As of :func:`price`.
+        BudgetError: Every candidate is excluded; the message gives the cost of the cheapest.
     """
     return _costs(request, replace(costs.limit, amount=amount), costs.courses)
 
@@ -143,14 +152,20 @@ def resolve_limit(request: Request) -> Limit:
     )
     if budget.kind != "dense-rounds":
         return limit
-    plain = plain_nbytes(reference.layout.entries)  # 32 bits an entry, whatever they hold
+    plain = plain_nbytes(reference.layout.entries)  # 32 bits an entry
     rounds, first_bytes = int(budget.amount), request.profile.first_download
     dense = Traffic.predict(reference, rounds, first_bytes).with_sizes(plain, plain)
     return replace(limit, amount=float(limit.spending(dense)[-1]))
 
 
 def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
-    """Return the cost of a run's messages, whose rounds close at these instants."""
+    """Return the cost of a run.
+
+    Args:
+        traffic: The run's messages.
+        closed_at_R: Instants at which its rounds close, in seconds.
+        limit: The budget on the network, and the limit for each client.
+    """
     share_R = limit.with_client_limit(
         limit.traffic_spending(traffic, closed_at_R) / limit.amount, traffic
     )
@@ -166,7 +181,7 @@ def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
 
 
 def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Cause | None:
-    """Return why a candidate is left out: the first cause that holds."""
+    """Return the first cause that excludes a candidate, or None if it may be searched."""
     if cost.round_s > request.max_round_s:
         return "round_s"
     fewest = min(MIN_ROUNDS, request.max_rounds)
@@ -179,13 +194,13 @@ def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Caus
 def _nothing_left_error(
     request: Request, limit: Limit, costs: Mapping[Candidate, Cost]
 ) -> BudgetError:
-    """Return what to tell where every candidate is left out."""
+    """Return the error to raise if every candidate is excluded."""
     quick = [c for c in request.candidates if costs[c].round_s <= request.max_round_s]
     if not quick:
         fastest = min(request.candidates, key=lambda c: costs[c].round_s)
         return BudgetError(
-            f"rounds of every candidate take more than {format_duration(request.max_round_s)}; "
-            f"those of the fastest ({fastest}) take {format_duration(costs[fastest].round_s)}"
+            f"a mean round takes more than {format_duration(request.max_round_s)} for every "
+            f"candidate; for the fastest ({fastest}) {format_duration(costs[fastest].round_s)}"
         )
     cheapest = min(quick, key=lambda c: costs[c].most)
     most = costs[cheapest].most

@@ -1,4 +1,4 @@
-"""Kinds of values that a plan's file holds, with what each may be."""
+"""Types of the values in a plan file, with their valid ranges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
 
-_LARGEST = 2**53  # whole numbers beyond it are no floats
+_LARGEST = 2**53  # larger integers cannot all be represented exactly as floats
 
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 AccuracyChange = Annotated[float, Field(ge=-1, le=1)]
@@ -22,7 +22,7 @@ OneLine = Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")]
 
 def _check_candidate(candidate: Candidate) -> Candidate:
     if candidate.rank < 1 or candidate.rank > _LARGEST:
-        raise ValueError(f"rank {candidate.rank} is no rank")
+        raise ValueError(f"rank {candidate.rank} is invalid; valid: 1 to 2**53")
     if min(candidate.cohort_size, candidate.epochs) < 0:
         raise ValueError("cohort_size and epochs must not be negative")
     try:
@@ -33,4 +33,4 @@ def _check_candidate(candidate: Candidate) -> Candidate:
 
 
 Configuration = Annotated[Candidate, AfterValidator(_check_candidate)]
-"""A candidate that can be."""
+"""A candidate whose rank, cohort size, epochs, densities, value code and method are valid."""

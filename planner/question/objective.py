@@ -1,7 +1,7 @@
-"""What is sought within a budget: the best accuracy, a target at least cost, or the front of both.
+"""Objectives of a plan: best accuracy, cheapest plan that reaches a target, or the Pareto front.
 
-Everything here looks at measured curves alone: triples of an evaluated round, the share of the
-budget that it has spent, and the validation accuracy there. Accuracies are smoothed
+All functions here use measured curves only. A point of such a curve is an evaluated round, the
+fraction of the budget spent after it, and the validation accuracy there. Accuracies are smoothed
 (:func:`planner.forecasts.smoothing.smoothed_accuracy`).
 """
 
@@ -18,28 +18,28 @@ from planner.forecasts.forecast import expit
 from planner.forecasts.smoothing import smoothed_accuracy
 
 SpendingCurve = Sequence[tuple[int, float, float]]
-FRACTIONS = tuple(2 ** (-k / 2) for k in range(13))  # of the budget, at which curves are cut
-_Z90 = 1.6449  # standard deviations that hold 90 % of a normal law
+FRACTIONS = tuple(2 ** (-k / 2) for k in range(13))  # fractions of the budget to cut curves at
+_Z90 = 1.6449  # standard deviations: +- this many hold 90 % of a normal distribution
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is sought: a ``target`` accuracy at least cost, a ``pareto`` front, or the best."""
+    """The objective: a ``target`` accuracy at least cost, a ``pareto`` front, or the best plan."""
 
     target: float | None = None
     pareto: bool = False
 
     def check(self) -> None:
-        """Raise ConfigError for a target outside (0, 1], or for a target and a front at once."""
+        """Raise ConfigError for a target outside (0, 1], or for a target together with a front."""
         if self.target is not None and not 0 < self.target <= 1:
             raise ConfigError(f"target {self.target} is outside (0, 1]; 0.9 is 90 % accuracy")
         if self.target is not None and self.pareto:
             raise ConfigError(
-                "--target seeks the cheapest plan of one accuracy and --pareto shows all; give one"
+                "--target (cheapest plan at one accuracy) excludes --pareto (the front); give one"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the objective as plain values."""
+        """Return the objective as JSON values."""
         kind = "pareto" if self.pareto else "accuracy" if self.target is None else "target"
         return {"kind": kind, "target": self.target}
 
@@ -48,7 +48,10 @@ BEST = Objective()
 
 
 def smooth(curve: SpendingCurve) -> Iterator[tuple[int, float, float]]:
-    """Yield a curve whose accuracy at each round is what a run that ends there is judged by."""
+    """Yield the points of a curve with smoothed accuracies.
+
+    A run that ends at a round is judged by the smoothed accuracy there.
+    """
     evaluated = [round_ for round_, _, _ in curve]
     accuracies = [accuracy for _, _, accuracy in curve]
     for round_, spent, _ in curve:
@@ -58,7 +61,7 @@ def smooth(curve: SpendingCurve) -> Iterator[tuple[int, float, float]]:
 def first_round_at(
     evaluated: Sequence[int], accuracies: Sequence[float], target: float
 ) -> int | None:
-    """Return the first evaluated round whose smoothed accuracy is at a target, or None."""
+    """Return the first evaluated round whose smoothed accuracy reaches a target, or None."""
     return next(
         (r for r in evaluated if smoothed_accuracy(evaluated, accuracies, r) >= target), None
     )
@@ -66,15 +69,15 @@ def first_round_at(
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """What a candidate was measured at after some rounds.
+    """A point of the Pareto front: a candidate's measured accuracy and cost after some rounds.
 
     Attributes:
-        candidate: What was trained.
-        rounds: For how long.
-        spent: Share of the budget.
+        candidate: The trained candidate.
+        rounds: Rounds of training.
+        spent: Fraction of the budget spent.
         accuracy: Validation accuracy, smoothed, 0 to 1.
-        low: Where a 90 % band of binomial noise and of the luck of seeds begins.
-        high: Where it ends.
+        low: Lower end of the accuracy's 90 % band: binomial noise and seed-to-seed variation.
+        high: Upper end of this band.
     """
 
     candidate: Candidate
@@ -85,7 +88,12 @@ class FrontPoint:
     high: float
 
     def to_json(self, amount: float, unit: str) -> dict[str, Any]:
-        """Return the point as plain values; the cost in the unit of the limit's ``amount``."""
+        """Return the point as JSON values, with the cost in a unit.
+
+        Args:
+            amount: The whole budget, in ``unit``.
+            unit: Name of the unit.
+        """
         return {
             **self.candidate.settings(),
             "rounds": self.rounds,
@@ -100,15 +108,15 @@ class FrontPoint:
 def front(
     curves: Mapping[Candidate, SpendingCurve], examples: int, luck: float = 0.0
 ) -> tuple[FrontPoint, ...]:
-    """Return the points that no other beats in both accuracy and cost, cheapest first.
+    """Return the Pareto front of accuracy and cost, cheapest point first.
 
-    Every curve is cut at ``FRACTIONS`` of the budget. Among equals the cheaper one counts, then
-    the candidate that sorts first.
+    Every curve is cut at ``FRACTIONS`` of the budget. Of points with equal accuracy the cheapest
+    is kept; of these, the candidate that sorts first.
 
     Args:
-        curves: All that was trained, on the plan's network.
+        curves: The curves of all trained candidates, on the plan's network.
         examples: Validation examples behind every accuracy.
-        luck: Deviation of log-odds over seeds.
+        luck: Standard deviation of accuracy between seeds, in log-odds.
     """
     points = {
         point
@@ -134,9 +142,14 @@ def _cuts(
 
 
 def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, float]:
-    """Return Wilson's 90 % interval of an accuracy on so many examples (Wilson 1927).
+    """Return Wilson's 90 % interval of an accuracy (Wilson 1927), widened for seed variation.
 
-    ``luck``, a deviation of log-odds, widens it: both errors add up as independent ones.
+    Both errors are added as independent ones.
+
+    Args:
+        accuracy: The measured accuracy, 0 to 1.
+        examples: Validation examples that it was measured on.
+        luck: Standard deviation of accuracy between seeds, in log-odds.
     """
     z2 = _Z90**2 / examples
     middle = (accuracy + z2 / 2) / (1 + z2)
@@ -146,7 +159,7 @@ def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, floa
 
 
 def _wider_end(middle: float, end: float, more: float) -> float:
-    """Return an end that is moved away from the middle: by ``more`` log-odds, in quadrature."""
+    """Return an interval's end after adding ``more`` log-odds in quadrature to its distance."""
     if not 0 < end < 1:
         return end
     ends = [math.log(p / (1 - p)) for p in (middle, end)]

@@ -1,14 +1,18 @@
-"""When the rounds of some traffic close, on a network or on many fleets that it might be.
+"""Round times of given traffic: closed form where links are independent, simulated otherwise.
 
-Where clients share nothing and no rate varies, a round takes as long as its slowest client, each
-download, training and upload in closed form: thousands of times faster than the simulator, with
-which it agrees to rounding (tested). Elsewhere the simulator says.
+If clients share no capacity and no rate varies, a round takes as long as its slowest client. The
+times of its download, training and upload then have a closed form, which is thousands of times
+faster than the simulator and agrees with it up to rounding (tested). Otherwise rounds are
+simulated.
 
-A profile's randomness (links drawn from laws or rows, random starts of traces, jitter) belongs to
-its seed. The fleets of a confidence are ``FLEETS`` seeds of it; cohorts stay those of the run.
-Where the simulator must say, they are ``SIMULATED_FLEETS``, and of all but the profile's own only
-the first ``PROBED_ROUNDS`` rounds are simulated: they tell how much slower or faster such a fleet
-is. Shapes: F fleets, R rounds, C clients of a round.
+The seed of a profile determines its randomness: links drawn from distributions or rows, random
+starts of traces, and jitter. A confidence is evaluated on ``FLEETS`` fleets, which are the profile
+with different seeds; the cohorts remain those of the run. If rounds must be simulated, only
+``SIMULATED_FLEETS`` fleets are used, and only the profile's own fleet is simulated for all rounds.
+For each other fleet the first ``PROBED_ROUNDS`` rounds are simulated, and the ratio of their
+duration to the own fleet's scales all its round times.
+
+Shapes: F fleets, R rounds, C clients of a round, N clients of the fleet.
 """
 
 from __future__ import annotations
@@ -27,17 +31,17 @@ from floss_sim.runs.no_training import NoTraining
 from floss_sim.simulator import simulate, wait_all
 from planner.question.traffic import Floats, Ints, Traffic
 
-FLEETS = 40
-SIMULATED_FLEETS = 20
-PROBED_ROUNDS = 20
+FLEETS = 40  # fleets timed for a confidence
+SIMULATED_FLEETS = 20  # fleets timed for it if rounds must be simulated
+PROBED_ROUNDS = 20  # rounds simulated of each fleet but the profile's own
 
 
 class Clock:
-    """Times traffic on one network.
+    """Computes the round times of traffic on one network.
 
     Args:
-        profile: The network; nobody drops out or is away on it.
-        clients: Of the fleet.
+        profile: The network; dropout and availability must not be set.
+        clients: Clients of the fleet.
     """
 
     def __init__(self, profile: NetworkProfile, clients: int) -> None:
@@ -57,7 +61,10 @@ class Clock:
 
     @property
     def is_steady(self) -> bool:
-        """Whether a message takes as long whenever it starts, whoever else sends."""
+        """Whether a message's time depends neither on its start nor on other transfers.
+
+        Jitter is allowed only without slow start and loss: with them it also changes the rate.
+        """
         profile, links = self._profile, self._kinds
         open_ = all(math.isinf(profile.alone_bits_per_s(way)) for way in ("down", "up"))
         traced = any(link.down_trace or link.up_trace for link in links)
@@ -78,7 +85,7 @@ class Clock:
         return closed_R
 
     def _message_s(self, way: str, nbytes_RC: Ints, kind_RC: Ints) -> Floats:
-        """Return the seconds of each message (R x C), asked once for each link and size."""
+        """Return the seconds of each message (R x C), computed once for each link and size."""
         sizes, size_RC = np.unique(nbytes_RC, return_inverse=True)
         pair_RC = kind_RC * len(sizes) + size_RC.reshape(kind_RC.shape)
         pairs, place = np.unique(pair_RC, return_inverse=True)
@@ -92,7 +99,10 @@ class Clock:
         return np.array(seconds)[place].reshape(kind_RC.shape)
 
     def _jitter_s(self, traffic: Traffic) -> Floats:
-        """Return what jitter adds (R x C): half a round trip a message, and those of set-ups."""
+        """Return the seconds that jitter adds to a client's round (R x C).
+
+        Each message adds its jitter times the round trips of set-up plus one half.
+        """
 
         def drawn(way: str) -> Floats:
             return _jitter(self._profile.seed, traffic.clients.size, way).reshape(traffic.shape)
@@ -115,23 +125,27 @@ class Clock:
 
 @lru_cache(maxsize=8 * FLEETS)
 def _jitter(seed: int, dispatches: int, way: str) -> Floats:
-    """Return the jitter of a message of each dispatch, over its mean."""
+    """Return the jitter of one message of each dispatch, in units of its mean (dispatches,)."""
     return np.array([unit_jitter(seed, n, way) for n in range(dispatches)])
 
 
 @dataclass(frozen=True)
 class Fleets:
-    """Fleets that a network might be, and the share of them that must finish in time."""
+    """Fleets drawn from a profile, and the fraction of them that must finish in time."""
 
     clocks: tuple[Clock, ...]
     confidence: float
 
     @classmethod
     def of(cls, profile: NetworkProfile, clients: int, confidence: float | None) -> Fleets:
-        """Return fleets drawn from a profile: the profile's own, then those of other seeds.
+        """Return the fleets of a profile: first its own seed's, then those of other seeds.
 
-        Without a confidence only its own counts. A profile that draws nothing is the same fleet
-        every time: one is enough.
+        Only its own fleet is returned if there is no confidence, or if the seed changes nothing.
+
+        Args:
+            profile: The network.
+            clients: Clients of the fleet.
+            confidence: Fraction of fleets that must finish in time, or None.
         """
         if confidence is None or not _depends_on_seed(profile, clients):
             return cls((Clock(profile, clients),), 1.0)
@@ -140,10 +154,10 @@ class Fleets:
         return cls(tuple(Clock(fleet, clients) for fleet in drawn), confidence)
 
     def closing_times(self, traffic: Traffic) -> Floats:
-        """Return the instants by which rounds have closed in that share of fleets (R).
+        """Return the instants by which rounds have closed in ``confidence`` of the fleets (R).
 
-        Round r is over by then in at least the share; a run that ends in time by this clock does
-        so in as many fleets.
+        Each round has its own quantile. If a run's last round closes in time by these instants,
+        the run ends in time in at least the fraction ``confidence`` of the fleets.
         """
         closed_FR = np.sort(self._times_by_fleet(traffic), axis=0)
         needed = math.ceil(round(self.confidence * len(closed_FR), 9))
@@ -160,14 +174,14 @@ class Fleets:
 
 
 def _depends_on_seed(profile: NetworkProfile, clients: int) -> bool:
-    """Return whether another seed is another network."""
+    """Return whether a different seed changes the links or the jitter."""
     other = profile.model_copy(update={"seed": profile.seed + 1})
     links: Sequence[ClientLink] = list(profile.links(clients))
     return any(link.jitter_s for link in links) or links != list(other.links(clients))
 
 
 class _TrafficLearner(NoTraining):
-    """A learner whose messages are told beforehand."""
+    """A learner that does not train and whose message sizes are given by traffic."""
 
     def __init__(self, traffic: Traffic) -> None:
         super().__init__()

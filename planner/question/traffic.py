@@ -1,7 +1,7 @@
-"""What travels in a run: who takes part, payload bytes of every message, predicted or recorded.
+"""Traffic of a run: the cohorts and the payload bytes of every message, predicted or recorded.
 
-A size-only run without its clock, as arrays: bytes need no simulation, and the same messages can
-be timed on many fleets (see :mod:`planner.question.round_times`).
+These are the arrays of a size-only run without instants. Sizes need no simulation, and the same
+messages can be timed on many fleets (see :mod:`planner.question.round_times`).
 
 Shapes: R rounds, C clients of a round.
 """
@@ -30,14 +30,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Traffic:
-    """The messages of rounds that wait for all their clients.
+    """The messages of synchronous rounds, each of which waits for its whole cohort.
 
     Attributes:
-        clients: Who takes part (R x C), in the order of dispatch.
+        clients: Numbers of the clients in each cohort (R x C), in the order of dispatch.
         down: Payload bytes of each download (R x C).
-        up: Of each upload (R x C).
-        first: Of what a client downloads once, before its first download (R x C).
-        examples: Local examples that each works through (R x C).
+        up: Payload bytes of each upload (R x C).
+        first: Bytes that a client downloads once, before its first download; else 0 (R x C).
+        examples: Local examples that each client processes (R x C).
     """
 
     clients: Ints
@@ -48,12 +48,12 @@ class Traffic:
 
     @classmethod
     def predict(cls, config: RunConfig, rounds: int, first_bytes: int = 0) -> Traffic:
-        """Return the messages of a run by the wire's size prediction (as ``run.size_only``).
+        """Return the messages of a run, with sizes predicted as by ``run.size_only``.
 
         Args:
-            config: What would be trained.
-            rounds: How many, at least 1.
-            first_bytes: What a client downloads once (``NetworkProfile.first_download``).
+            config: Configuration of the run.
+            rounds: Number of rounds, at least 1.
+            first_bytes: Bytes that a client downloads once (``NetworkProfile.first_download``).
         """
         clients_RC = _cohorts(config.seed, rounds, config.fleet.clients, config.server.cohort)
         down_R, up_R = _sizes(config, rounds)
@@ -83,16 +83,19 @@ class Traffic:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rounds, and clients of a round."""
+        """Number of rounds, and number of clients of a round."""
         rounds, cohort = self.clients.shape
         return rounds, cohort
 
     def until(self, rounds: int) -> Traffic:
-        """Return the messages of the first rounds."""
+        """Return the messages of the first ``rounds`` rounds."""
         return Traffic(**{name: array[:rounds] for name, array in vars(self).items()})
 
     def with_first(self, nbytes: int) -> Traffic:
-        """Return the same messages where clients first download so much, once; 0: as they are."""
+        """Return the same messages, each client's first one preceded by a download of ``nbytes``.
+
+        With 0 the messages are returned unchanged.
+        """
         if not nbytes:
             return self
         first_RC = np.zeros_like(self.clients)
@@ -100,13 +103,13 @@ class Traffic:
         return replace(self, first=first_RC)
 
     def with_sizes(self, down: int, up: int) -> Traffic:
-        """Return the same messages, all downloads and all uploads of these sizes."""
+        """Return the same messages with all downloads ``down`` and all uploads ``up`` bytes."""
         return replace(
             self, down=np.full_like(self.clients, down), up=np.full_like(self.clients, up)
         )
 
     def with_calibration(self, by: Calibration) -> Traffic:
-        """Return the messages at calibrated sizes (as ``Calibration.nbytes``)."""
+        """Return the same messages at calibrated sizes, rounded as by ``Calibration.nbytes``."""
         down, up = (
             np.maximum(1, np.rint(nbytes * factor)).astype(np.int64)
             for nbytes, factor in ((self.down, by.down), (self.up, by.up))
@@ -114,7 +117,12 @@ class Traffic:
         return replace(self, down=down, up=up)
 
     def calibration(self, predicted: Traffic, rounds: range) -> Calibration:
-        """Return how large messages are over the predicted ones, in some rounds, by number."""
+        """Return the ratio of mean message sizes to the predicted ones over some rounds.
+
+        Args:
+            predicted: Predicted messages of the same run.
+            rounds: Numbers of the rounds, from 1.
+        """
         chosen = slice(rounds.start - 1, rounds.stop - 1)
         return Calibration(
             float(self.down[chosen].mean() / predicted.down[chosen].mean()),
@@ -122,7 +130,7 @@ class Traffic:
         )
 
     def nbytes(self) -> Floats:
-        """Return the bytes of all clients, both directions, after each round (R)."""
+        """Return the total bytes of all clients, both directions, after each round (R)."""
         return np.cumsum(self._client_bytes().sum(axis=1), dtype=np.float64)
 
     def busiest_bytes(self) -> Floats:
@@ -139,7 +147,8 @@ class Traffic:
     def link_seconds(self, links: Sequence[ClientLink]) -> Floats:
         """Return the rate-weighted traffic after each round (R), in seconds.
 
-        Payloads over nominal rates: no latency, header, queue or trace is in it.
+        This is the sum of payload bits over nominal rates, without latency, headers, queueing
+        and traces.
         """
         numbers, place = np.unique(self.clients, return_inverse=True)
         rates = [(links[int(i)].down_bits_per_s, links[int(i)].up_bits_per_s) for i in numbers]
@@ -152,7 +161,7 @@ class Traffic:
         return per_client_RC
 
 
-@lru_cache(maxsize=64)  # candidates share them
+@lru_cache(maxsize=64)  # candidates of equal cohort size share an entry
 def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
     drawn = [draw_cohort(seed, number, fleet, size).clients for number in range(1, rounds + 1)]
     clients_RC = np.array(drawn, dtype=np.int64)
@@ -161,9 +170,10 @@ def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
 
 
 def _sizes(config: RunConfig, rounds: int) -> tuple[Ints, Ints]:
-    """Return the predicted bytes of a download and an upload in each round (R, R).
+    """Return the predicted bytes of a download and of an upload in each round (R, R).
 
-    Methods of one tier only, as all that are searched: clients of a round get alike messages.
+    The method must have one tier, as every searched method has: then all clients of a round
+    transfer messages of equal size.
     """
     method, layout = config.method, config.layout
 

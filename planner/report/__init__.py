@@ -1,1 +1,1 @@
-"""A plan in words, tables and pictures."""
+"""Reports of a plan: sentences, tables and plots."""

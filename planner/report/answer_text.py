@@ -12,13 +12,13 @@ from planner.report.explanation_text import interval_text
 
 
 def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
-    """Return where, what (rank, densities, rounds), how good, how known, and what would confirm it.
+    """Return an answer's row: cell, rank, densities, rounds, accuracy, source, rounds to confirm.
 
-    At last what else the candidate is, where candidates vary in more.
+    The last cell holds the candidate's other settings.
 
     Args:
         answer: The answer.
-        network: The plan's, which is left out.
+        network: Name of the plan's network; the row omits it.
     """
     where = answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
     confirm = _confirmation_text(answer)
@@ -47,22 +47,23 @@ def _confirmation_text(answer: Answer) -> str:
 
 
 def answer_sentences(answers: Sequence[Answer]) -> list[str]:
-    """Return what a reader of a table of answers must know."""
+    """Return the sentences printed below a table of answers."""
     lines = [
-        f"~{a.accuracy:.3f} is a forecast: {interval_text(a.interval)} with {100 * LEVEL:.0f} % "
-        f"confidence; {a.measured} of {a.searched} candidates are measured to the end there."
+        f"~{a.accuracy:.3f} is a forecast, {100 * LEVEL:.0f} % interval "
+        f"{interval_text(a.interval)}; {a.measured} of {a.searched} candidates are measured up to "
+        "the end of this budget."
         for a in answers
         if a.interval
     ]
     lines += [
-        f"{answer.budget}: stops after round {answer.rounds} of the {answer.affords} that it "
-        "affords: as measured there it is better than what is forecast of any that goes on."
+        f"{answer.budget}: stop after round {answer.rounds} of {answer.affords} affordable rounds: "
+        "the accuracy measured there exceeds the forecast of every longer run."
         for answer in answers
         if answer.rounds < answer.affords
     ]
     if any(answer.kind == "unknown" for answer in answers):
         lines.append(
-            "unknown: no curve of this task and seed is in the store, or none is within the limits."
+            "unknown: the store holds no curve of this task and seed that is within the limits."
         )
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")

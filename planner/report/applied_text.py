@@ -1,4 +1,4 @@
-"""What came of a plan, beside what was planned and predicted: rows, sentences, files."""
+"""Report of an applied plan: planned, predicted and realised values as rows, text and files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planner.plans.outcome import Outcome
 
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
-    """Return what was planned, predicted without training, and realised, row by row."""
+    """Return the table rows: planned, predicted without training, and realised values."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     test = planned.test_accuracy
     foretold = ("-", "-")
@@ -40,31 +40,31 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
 
 
 def sentences(applied: AppliedPlan) -> list[str]:
-    """Return how far plan and reality are apart."""
+    """Return the sentences on the difference between the plan and the result."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     own = applied.seed == applied.plan.request["seed"]
     lines = [
         f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
         f"{applied.trained} rounds were trained now.",
-        f"Validation accuracy, the mean over the last {100 * SMOOTHED_SHARE:.0f} % of rounds, is "
-        f"{100 * (_final_accuracy(made) - planned.expected_accuracy):+.1f} points from the plan's"
-        f"{_interval_clause(planned, made)}.",
+        f"Validation accuracy, averaged over the last {100 * SMOOTHED_SHARE:.0f} % of rounds, "
+        f"differs by {100 * (_final_accuracy(made) - planned.expected_accuracy):+.1f} points from "
+        f"the plan's{_interval_clause(planned, made)}.",
     ]
     if predicted:
         errors = (
-            f"{100 * (predicted[key] / real - 1):+.1f} %" if real else "no"
+            f"{100 * (predicted[key] / real - 1):+.1f} %" if real else "n/a"
             for key, real in (
                 ("total_bytes", made.total_bytes), ("simulated_s", made.simulated_s)
             )
         )  # fmt: skip
         lines.append(
-            "What was predicted without training is {} off in bytes, {} in seconds.".format(*errors)
+            "The prediction without training is off by {} in bytes, {} in seconds.".format(*errors)
         )
     return lines
 
 
 def _final_accuracy(made: Outcome) -> float:
-    """Return the accuracy that a plan judges by: smoothed, as its own is."""
+    """Return the smoothed accuracy at the end, computed as for the plan."""
     rounds, _, accuracies = zip(*made.curve, strict=True)
     return smoothed_accuracy(rounds, accuracies, made.rounds)
 
@@ -74,7 +74,7 @@ def _interval_clause(planned: Outcome, made: Outcome) -> str:
         return ""
     low, high = planned.interval.low, planned.interval.high
     where = "within" if low <= _final_accuracy(made) <= high else "outside"
-    return f", {where} its {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
+    return f", and is {where} the plan's {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
 
 
 def save(applied: AppliedPlan, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a plan says of itself, in sentences. A ``~`` marks a forecast."""
+"""Sentences of a plan's explanation; a ``~`` marks a forecast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS = ("download", "upload", "latency", "compute", "queueing")
 
 
 def explanation_sentences(plan: Plan) -> list[str]:
-    """Return the sentences of a plan's explanation; none where it has none."""
+    """Return the sentences of a plan's explanation; empty if the plan has none."""
     said = plan.explanation
     if said is None:
         return []
@@ -24,13 +24,15 @@ def explanation_sentences(plan: Plan) -> list[str]:
     lines = [_time_sentence(said.time)]
     if said.neighbours:
         near = "; ".join(_neighbour_text(one, best) for one in said.neighbours)
-        lines.append(f"One step away, in points of validation accuracy: {near}.")
+        lines.append(
+            f"Candidates one step away, difference in validation accuracy (points): {near}."
+        )
     if said.tenth:
         lines.append(_tenth_sentence(said.tenth))
     if said.stop:
         lines.append(_stop_sentence(said.stop))
     if any(one.interval for one in said.neighbours) or (said.tenth and said.tenth.accuracy):
-        lines.append(f"~ is a forecast, with its {100 * LEVEL:.0f} % interval.")
+        lines.append(f"~ marks a forecast, with its {100 * LEVEL:.0f} % interval in parentheses.")
     return lines
 
 
@@ -43,7 +45,7 @@ def _time_sentence(time: RoundTime) -> str:
     shares = {name: getattr(time, name) for name in _PARTS}
     large = sorted((n for n in _PARTS if shares[n] >= 0.005), key=lambda n: -shares[n])
     parts = ", ".join(f"{100 * shares[name]:.0f} % {name}" for name in large)
-    waits = f"; a client waits {100 * time.waiting:.0f} % of it for others"
+    waits = f"; a client waits for the others during {100 * time.waiting:.0f} % of a round"
     return (
         f"A round takes {format_duration(time.round_s)}: {parts}"
         f"{waits if time.waiting >= 0.005 else ''}."
@@ -65,21 +67,24 @@ def _neighbour_text(one: Neighbour, best: float) -> str:
 
 def _tenth_sentence(more: MoreBudget) -> str:
     if more.accuracy is None:
-        return f"A tenth more budget would not change that: {more.rounds} rounds are the most."
+        return (
+            f"10 % more budget would not help: the run would still end after {more.rounds} rounds."
+        )
     made = more.accuracy
     return (
-        f"A tenth more budget affords {more.rounds} rounds: ~{made.mean:.3f} {interval_text(made)}."
+        f"10 % more budget affords {more.rounds} rounds: validation accuracy ~{made.mean:.3f} "
+        f"{interval_text(made)}."
     )
 
 
 def _stop_sentence(stop: StopRule) -> str:
     gain, noise = f"{100 * stop.gain:.1f} points", f"{100 * stop.noise:.1f} points"
     said = (
-        f"below the noise of one evaluation ({noise}): not worth it"
+        f"less than the noise of one evaluation ({noise}): more search is not worth it"
         if stop.is_reached
-        else f"the noise of one evaluation is {noise}: it may be worth it"
+        else f"at least the noise of one evaluation ({noise}): more search may be worth it"
     )
     return (
-        f"More search: finishing {stop.candidate} ({stop.rounds} rounds more) is expected to gain "
-        f"{gain}, {said} (stop rule after Makarova et al., AutoML 2022)."
+        f"Finishing {stop.candidate} ({stop.rounds} more rounds) is expected to gain {gain}, "
+        f"{said} (stop rule after Makarova et al., AutoML 2022)."
     )

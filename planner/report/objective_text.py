@@ -1,4 +1,4 @@
-"""What was sought and what limited it, in words: target, front, effort, who was left out."""
+"""Sentences and rows about target, Pareto front, effort and excluded candidates."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ FRONT_COLUMNS = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 
 
 
 def target_sentence(plan: Plan) -> list[str]:
-    """Return whether a target was reached, and at what cost; nothing where none was asked for."""
+    """Return the sentence on whether the target was reached; empty without a target."""
     if plan.target is None:
         return []
     spent = plan.recommendation.spent
     if plan.reached:
         return [
-            f"The cheapest found that reaches {plan.target:g}: {cost_text(plan, spent)}, "
+            f"The cheapest run found that reaches {plan.target:g} costs {cost_text(plan, spent)}, "
             f"{100 * spent:.3g} % of the budget."
         ]
     return [
-        f"No run reached {plan.target:g} within the budget; this is the best of those searched."
+        f"No run reached {plan.target:g} within the budget; this is the best run of the search."
     ]
 
 
 def baseline_clause(plan: Plan, baseline: Outcome) -> str:
-    """Return where a baseline stands beside a plan, to follow its name."""
+    """Return the clause after a baseline's name: where baseline and plan are compared."""
     if not plan.reached:
         return " at the same budget"
     return " at the target" if baseline.binds == "target" else ", which does not reach the target"
 
 
 def front_title(plan: Plan) -> str:
-    """Return what the front's table says, with the currency of its costs."""
-    cohort = " a cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
-    return f"The best accuracy within each cost{cohort}, as measured"
+    """Return the title of the Pareto front's table."""
+    cohort = " per cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
+    return f"Best measured accuracy within each cost{cohort}"
 
 
 def front_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the front's table, in the order of ``FRONT_COLUMNS``."""
+    """Return the rows of the Pareto front's table, with cells as in ``FRONT_COLUMNS``."""
     return [_row(plan, point) for point in plan.front]
 
 
@@ -59,7 +59,7 @@ def _row(plan: Plan, point: FrontPoint) -> tuple[str, ...]:
 
 
 def cost_text(plan: Plan, spent: float) -> str:
-    """Return a share of the budget in the budget's own currency."""
+    """Return the cost that is a share ``spent`` of the budget, in the budget's unit."""
     kind, amount = plan.limit.budget.kind, spent * plan.limit.amount
     if kind == "dense-rounds":
         return f"{spent * float(plan.limit.budget.text.partition('-')[0]):.3g} dense rounds"
@@ -69,7 +69,7 @@ def cost_text(plan: Plan, spent: float) -> str:
 
 
 def left_out_sentence(plan: Plan) -> list[str]:
-    """Return how many candidates were left out, and why; nothing where none was."""
+    """Return the sentence that counts excluded candidates by cause; empty if there are none."""
     causes = plan.effort.get("left_out") or {}
     if not causes:
         return []
@@ -84,17 +84,17 @@ def _cause_text(plan: Plan, cause: str) -> str:
         return f"would take more than {format_duration(plan.request['max_round_s'])} a round"
     if cause == "client_bytes":
         most = format_bytes(plan.request["max_client_bytes"])
-        return f"would take more than {most} of a client in two rounds"
+        return f"would make a client transfer more than {most} in two rounds"
     return "cannot afford two rounds"
 
 
 def effort_sentence(plan: Plan) -> list[str]:
-    """Return how time became rounds of effort; nothing where rounds were asked for."""
+    """Return the sentence on how time was converted into rounds; empty for a fraction."""
     effort = plan.effort
     if effort.get("training_s") is None:
         return []
     return [
-        f"{format_duration(effort['training_s'])} of training are {effort['limit_rounds']} rounds "
-        f"at {format_duration(effort['host_s_per_round'])} a round, {effort['workers']} at a time, "
-        "beside the baselines'."
+        f"{format_duration(effort['training_s'])} of training allow {effort['limit_rounds']} "
+        f"search rounds ({format_duration(effort['host_s_per_round'])} a round, "
+        f"{effort['workers']} at a time), in addition to the rounds of the baselines."
     ]

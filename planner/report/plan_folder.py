@@ -1,4 +1,4 @@
-"""Folder of a plan: plan.json and its pictures."""
+"""Folder of a plan: plan.json and plots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...
 
 
 def save(plan: Plan, folder: Path) -> None:
-    """Write ``plan.json`` and ``accuracy.png`` into a folder.
+    """Write ``plan.json``, ``accuracy.png`` and, with a Pareto front, ``front.png``.
 
     Raises:
         RecordError: The folder or a file cannot be written.
@@ -46,7 +46,7 @@ def ensure_writable(folder: Path) -> None:
     """Create a folder and check that it can be written.
 
     Raises:
-        RecordError: It cannot.
+        RecordError: The folder cannot be created or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

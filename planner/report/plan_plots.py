@@ -1,4 +1,4 @@
-"""Drawing only: accuracy against the share of the budget spent."""
+"""Plots of a plan: accuracy against the share of the budget spent, or against rounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planner.forecasts.intervals import LEVEL
 from planner.question.objective import FrontPoint
 
 CurvePoints = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
-_START_UP = 0.1  # share of what is spent whose accuracies do not set the scale
+_START_UP = 0.1  # fraction of the spent budget whose accuracies do not set the scale
 
 
 def curves_frame(curves: dict[str, CurvePoints]) -> pd.DataFrame:
@@ -43,18 +43,18 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
     ax.set_ylabel("validation accuracy of P·M (%)")
     ax.set_xlim(0, 102)
     late = frame[frame["spent"] >= _START_UP * frame["spent"].max()]
-    if len(late):  # the first steep rise would flatten what is to be compared
+    if len(late):  # the steep start would flatten the differences to compare
         ax.set_ylim(bottom=max(0.0, 100 * late["accuracy"].min() - 3))
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right", fontsize="small")
 
 
 def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None = None) -> Figure:
-    """Return a figure of a plan's curves, and of the accuracy that they were to reach, if any."""
+    """Return a figure of a plan's curves, with a line at the target accuracy if there is one."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     draw_curves(axes, frame, xlabel)
-    if target is not None:  # which runs reach at costs that are far apart
+    if target is not None:  # runs reach the target at very different costs
         axes.set_xscale("log")
         axes.set_xlim(100 * frame["spent"].min(), 110 * frame["spent"].max())
         axes.xaxis.set_major_formatter("{x:g}")
@@ -66,9 +66,10 @@ def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None
 def applied_frame(
     realised: CurvePoints, planned: CurvePoints, seed: int, planned_seed: int
 ) -> pd.DataFrame:
-    """Return one row for each evaluated round of what came of a plan, and of the plan.
+    """Return one row for each evaluated round of the realised and of the planned run.
 
-    Columns: ``run`` (label), ``round``, ``accuracy`` (0 to 1). With one seed there is one run.
+    Columns: ``run`` (label), ``round``, ``accuracy`` (0 to 1). If both have the same seed, the
+    frame holds the realised run alone.
     """
     curves = {f"realised, seed {seed}": realised}
     if seed != planned_seed:
@@ -83,9 +84,9 @@ def draw_applied(
     """Return a figure of validation accuracy in percent against rounds.
 
     Args:
-        frame: As of :func:`applied_frame`.
-        title: What was trained.
-        interval: The plan's, if it has one: round, lower and upper end, 0 to 1.
+        frame: Rows as :func:`applied_frame` returns them.
+        title: Title of the figure.
+        interval: Interval of the plan: round, lower and upper end, 0 to 1; None if it has none.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -114,7 +115,7 @@ def draw_applied(
 
 
 def front_frame(front: Sequence[FrontPoint]) -> pd.DataFrame:
-    """Return one row for each point of a front, cheapest first.
+    """Return one row for each point of a Pareto front, cheapest first.
 
     Columns: ``candidate`` (in words), ``rounds``, ``spent`` (fraction of the budget), ``accuracy``,
     ``low`` and ``high`` (0 to 1).
@@ -124,7 +125,7 @@ def front_frame(front: Sequence[FrontPoint]) -> pd.DataFrame:
 
 
 def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
-    """Return a figure of the best accuracy within each cost, with its band, on a log axis."""
+    """Return a figure of the Pareto front: accuracy with its band against cost, on a log axis."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     spent, percent = 100 * frame["spent"], 100 * frame[["low", "accuracy", "high"]]

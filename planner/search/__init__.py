@@ -1,9 +1,9 @@
-"""Search strategies behind one interface: what ``floss-plan --search`` can choose from.
+"""Search strategies with a common interface: the choices of ``floss-plan --search``.
 
-Each is made from the same terms (see :class:`SearchTerms`), is pure in the history and its seed,
-pauses and resumes runs, never overspends the effort, and gives every candidate its own horizon. A
-strategy of yours passes the same contract tests (``tests/contract/test_strategy_kit.py``) by one
-more entry of ``STRATEGIES``.
+Every strategy is made from the same inputs (see :class:`SearchTerms`). Its proposals depend only on
+the history and the seed. It pauses and resumes runs, never exceeds the effort, and trains every
+candidate up to its own horizon. To add a strategy, add an entry to ``STRATEGIES``: the contract
+tests (``tests/contract/test_strategy_kit.py``) then cover it.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ __all__ = [
 
 
 class BoundedStrategy(Strategy, Protocol):
-    """A strategy that says how many rounds it takes at most, as predicted."""
+    """A strategy that predicts the most rounds that it will take."""
 
     @property
     def expected_rounds(self) -> int:
-        """Rounds that the search takes at most."""
+        """Most rounds that the search takes, as predicted."""
 
 
 StrategyMaker = Callable[
     [Mapping[Candidate, int], Mapping[Candidate, float], int, int, Callable[[int], int], int],
     BoundedStrategy,
 ]
-"""Makes a strategy of the fields of :class:`SearchTerms`, in their order."""
+"""Constructor of a strategy, called with the fields of :class:`SearchTerms` in their order."""
 
 STRATEGIES: Mapping[str, StrategyMaker] = {
     "race": Race,
@@ -65,16 +65,16 @@ DEFAULT_SEARCH = "race"
 
 
 def check_search(name: str) -> None:
-    """Raise ConfigError unless there is a strategy of a name; names the valid ones."""
+    """Raise ConfigError for an unknown strategy name; the message lists the valid names."""
     if name not in STRATEGIES:
         raise ConfigError(f"unknown search {name!r}; valid: {', '.join(STRATEGIES)}")
 
 
 def strategy_maker(name: str) -> StrategyMaker:
-    """Return what makes the strategies of a name.
+    """Return the constructor of the strategy with a name.
 
     Raises:
-        ConfigError: There is none of that name; names the valid ones.
+        ConfigError: No strategy has this name; the message lists the valid names.
     """
     check_search(name)
     return STRATEGIES[name]

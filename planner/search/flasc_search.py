@@ -1,4 +1,4 @@
-"""A reading of the search that FLASC's abstract mentions."""
+"""FLASC search: hill climbing over rank and densities, after the abstract of the FLASC paper."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 
 @dataclass(frozen=True)
 class FlascSearch(ScriptedStrategy):
-    """Compare pairs of configurations; raise the rank or a density while that helps.
+    """Hill climbing: raise the rank or a density as long as accuracy improves.
 
-    This is our reading of an abstract, not the authors' algorithm: the abstract names no order,
-    no rungs and no stopping rule. It starts from the lowest rank and densities. The run that
-    stands is compared, at both horizons, with the one of the next higher rank, then of the next
-    higher download density, then of the next higher upload density; the first that is better
-    stands from then on. It ends where no raise is better or the effort finishes no other run.
+    This is our interpretation of the abstract, not the authors' algorithm: the abstract specifies
+    no order, no rungs and no stopping rule. The search starts from the lowest rank and densities.
+    The current candidate is compared with the candidate of the next higher rank, then of the next
+    higher download density, then of the next higher upload density. Both are trained to their own
+    horizons. The first that is better becomes the current candidate. The search ends when none of
+    them is better or the effort cannot finish another run.
     """
 
     def script(self) -> Script:
-        """Climb from the lowest candidate."""
+        """Climb from the candidate with the lowest rank and densities."""
         ledger = EffortLedger(self)
         standing, rises = min(self.affordable_candidates()), True
         yield from ledger.finish([standing])

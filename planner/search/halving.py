@@ -1,4 +1,4 @@
-"""Successive halving (Jamieson and Talwalkar 2016), resumed."""
+"""Successive halving (Jamieson and Talwalkar 2016), with resumed runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from planner.search.rungs import RUNGS, Ladder, most_rounds, most_starters
 from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
-FINALISTS = 3
+FINALISTS = 3  # runs that should finish
 
 
 @dataclass(frozen=True)
 class Halving(SearchTerms):
-    """Resumed successive halving on fractions of each candidate's own horizon.
+    """Successive halving with resumed runs, on fractions of each candidate's own horizon.
 
-    Every candidate is trained for 1/27 of the rounds that the budget affords it; the best third
-    goes on to 1/9, 1/3 and 1 of theirs. At least ``FINALISTS`` finish, if the effort allows. The
-    seed chooses the ``starters`` where the effort does not suffice for all.
+    Every starter is trained for 1/27 of the rounds that the budget affords it. The best third goes
+    on to 1/9 of its horizon, of these the best third to 1/3, and of these the best third to the
+    end. At least ``FINALISTS`` runs finish if the effort allows. If the effort does not suffice
+    for all candidates, the seed chooses the ``starters``.
     """
 
     starters: tuple[Candidate, ...] = field(init=False)
@@ -32,14 +33,14 @@ class Halving(SearchTerms):
 
     @property
     def expected_rounds(self) -> int:
-        """Rounds that the search takes at most, as predicted."""
+        """Most rounds that the search takes, as predicted."""
         return self.max_search_rounds(self.starters)
 
     def max_search_rounds(self, starters: Sequence[Candidate]) -> int:
-        """Return the most rounds that a search from these starters can take, as predicted."""
+        """Return the most rounds that a search from these starters takes, as predicted."""
         return most_rounds([self.horizons[c] for c in starters], RUNGS, FINALISTS)
 
     def propose(self, history: History) -> Sequence[Extension]:
-        """Return the runs that the current rung lacks, or nothing after the last rung."""
+        """Return the extensions that the current rung still needs; empty after the last rung."""
         ladder = Ladder(self, self.starters, self.effort, finalists=FINALISTS)
         return ladder.climb(history).proposals

@@ -12,24 +12,26 @@ from planner.search.rungs import RUNGS, Ladder, most_starters
 from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
-_ETA = 3
+_ETA = 3  # ratio of two rungs
 
 
 @dataclass(frozen=True)
 class Hyperband(SearchTerms):
-    """Brackets of successive halving, from many short first runs to few whole ones.
+    """Hyperband: brackets of successive halving, from many short first runs to few full runs.
 
     A bracket that starts s rungs below the horizon has ceil(len(RUNGS) / (s + 1) * 3^s) starters,
-    or as many as the effort that is left takes through. Brackets run one after the other, over
-    fresh candidates, from the lowest first rung to the horizon and again, until nothing more can
-    be finished. Rungs are fractions of each candidate's own horizon.
+    or fewer if the remaining effort does not suffice for them. Brackets run one after the other,
+    each with new candidates. The first bracket starts at the lowest rung, the next one rung
+    higher, and so on; after the bracket that trains to the horizon at once, the cycle starts again.
+    The search ends when no further candidate can be finished. Rungs are fractions of each
+    candidate's own horizon.
     """
 
     def __post_init__(self) -> None:
         self.check_affordable()
 
     def propose(self, history: History) -> Sequence[Extension]:
-        """Return the runs that the current bracket's rung lacks."""
+        """Return the extensions that the current bracket's rung needs; empty at the end."""
         fresh, left = self.affordable_candidates(), self.effort
         for below in cycle(range(len(RUNGS) - 1, -1, -1)):
             fresh = [c for c in fresh if self.horizons[c] <= left]

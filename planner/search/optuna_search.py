@@ -1,4 +1,4 @@
-"""Optuna's tree-structured Parzen estimator with its median pruner; needs the extra ``optuna``."""
+"""Optuna search: tree-structured Parzen estimator and median pruner; needs the extra ``optuna``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from planner.search.rungs import RUNGS
 from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 from planner.search.strategy import Extension
 
-_ASKS = 8
-_FIXED_AXES = ("rank", "down_density", "up_density")  # axes even of one value
+_ASKS = 8  # proposals of Optuna before a random candidate is taken
+_FIXED_AXES = ("rank", "down_density", "up_density")  # always axes of a trial, even with one value
 
 
 @dataclass(frozen=True)
 class OptunaSearch(ScriptedStrategy):
-    """One trial after the other over the indices of what varies, reported at each rung.
+    """Optuna's sampler and pruner, one trial at a time, reported at each rung.
 
-    A trial is pruned where its accuracy lies below the median of earlier ones at the same fraction
-    of their own horizons. Asked for what was tried or does not fit what is left of the effort, it
-    is asked again; after some times the next random candidate is taken.
+    The parameters of a trial are the indices of the values on each axis that varies. A trial is
+    pruned if its accuracy is below the median of earlier trials at the same fraction of their own
+    horizons. If Optuna proposes a candidate that was already tried or exceeds the remaining effort,
+    it is asked again; after ``_ASKS`` proposals the next random candidate is taken.
 
     Raises:
         ConfigError: Optuna is not installed.
@@ -39,7 +40,7 @@ class OptunaSearch(ScriptedStrategy):
         _import_optuna()
 
     def script(self) -> Script:
-        """Run trials until no candidate fits."""
+        """Run trials until no untried candidate fits into the remaining effort."""
         optuna, ledger = _import_optuna(), EffortLedger(self)
         study = optuna.create_study(
             direction="maximize",
@@ -53,7 +54,7 @@ class OptunaSearch(ScriptedStrategy):
             yield from self._run(study, trial, candidate, ledger)
 
     def _ask(self, study: Any, fresh: Sequence[Candidate]) -> tuple[Any, Candidate]:
-        """Return a trial and its candidate among the fresh ones."""
+        """Return a new trial and its candidate, one of ``fresh``."""
         every = {
             field.name: sorted({getattr(c, field.name) for c in self.horizons})
             for field in fields(Candidate)
@@ -74,7 +75,7 @@ class OptunaSearch(ScriptedStrategy):
         return trial, fresh[0]
 
     def _run(self, study: Any, trial: Any, candidate: Candidate, ledger: EffortLedger) -> Script:
-        """Take a trial from rung to rung until it is pruned, fails or is finished."""
+        """Train a trial from rung to rung until it is pruned, fails or finishes."""
         states = _import_optuna().trial.TrialState
         for rung in range(len(RUNGS) - 1):
             yield from ledger.ask([Extension(candidate, ledger.target(candidate, rung))])
@@ -93,10 +94,10 @@ class OptunaSearch(ScriptedStrategy):
 
 
 def _import_optuna() -> Any:
-    """Return the module.
+    """Return the module ``optuna``.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: Optuna is not installed.
     """
     try:
         import optuna

@@ -1,4 +1,4 @@
-"""The race: halving whose survivors are chosen by what was seen and by what is forecast."""
+"""The race: successive halving that ranks runs by measured accuracy and by forecasts."""
 
 from __future__ import annotations
 
@@ -25,38 +25,49 @@ from planner.search.rungs import RUNGS, most_rounds
 from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 from planner.search.strategy import Extension
 
-NEWCOMERS = 0.5  # of the first rung's rounds
-PER_FINALIST = 11  # starters that a further finalist may not cost
-PAUSE = 0.6  # of its horizon, where a run on its last way is looked at again
-SLOTS = 2  # runs on their last way at a time
-_EARLIER = 3  # the first rung's trial forecasts from a third of it, as rungs are a third apart
+NEWCOMERS = 0.5  # fraction of the first rung's rounds that newcomers may take
+PER_FINALIST = 11  # starters required for each finalist
+PAUSE = 0.6  # fraction of its horizon at which a run of the finals pauses and is ranked again
+SLOTS = 2  # runs trained at a time in the finals
+_EARLIER = 3  # ratio: the first rung's backtest forecasts from 1/3 of it, the step between rungs
 _LAST = len(RUNGS) - 1
 
 
 @dataclass(frozen=True)
 class Race(ScriptedStrategy):
-    """Resumed halving on fractions of each candidate's own horizon, helped by forecasts.
+    """Successive halving with resumed runs and forecasts, on fractions of each candidate's horizon.
 
-    Starters are trained for 1/27 of the rounds that the budget affords them; so are newcomers,
-    candidates that the model likes best by then, for up to half of that rung; where no starter has
-    left the accuracy that it began with, the model knows nothing and newcomers are spread. At each
-    rung those go on that lead by a blend of two ranks: by smoothed accuracy so far, and by the
-    accuracy forecast at their own horizons. The blend's weight is the largest that would have
-    ordered earlier rungs as well as any (:func:`planner.forecasts.forecast.backtest`), 0 where
-    forecasts mislead. As many go on as the effort that is left can take to the end.
+    **First rung.** The starters are trained for 1/27 of the rounds that the budget affords them.
+    Then newcomers, which are the candidates with the best forecasts, are trained for 1/27 of
+    theirs; they take up to the fraction ``NEWCOMERS`` of the rung's rounds. If no starter has risen
+    above its first accuracy, or if forecasts have the weight 0, the model gives no information and
+    the newcomers are spread over the space.
 
-    From a third of their horizons on, runs are finished ``SLOTS`` at a time, and every finished one
-    sharpens the forecasts that choose the next, by what each may reach: a deviation above what is
-    expected. They pause at ``PAUSE``, so that one that falls is left for another. Until one is
-    finished that did not fall, enough is kept to finish another one, be it a new one and short.
+    **Later rungs.** Runs are ranked by a blend of two ranks: by smoothed accuracy so far, and by
+    the accuracy forecast at their own horizons. The weight of the forecasts is the largest that
+    would have ordered earlier rungs as well as any (:func:`planner.forecasts.forecast.backtest`);
+    it is 0 if forecasts mislead. As many of the leading runs go on as the remaining effort can
+    take to the end.
 
-    Where the effort does not suffice for all, starters are spread over ranks and densities, not
-    drawn: with ten or twenty of hundreds, a draw often leaves a region unseen, and accuracy is
-    smooth enough in them that near starters tell the same. The effort decides how many finish:
-    ``FINALISTS``, or fewer where these would leave less than ``PER_FINALIST`` starters to each.
+    **Finals.** After 1/3 of their horizons, runs are finished ``SLOTS`` at a time. Every finished
+    run improves the forecasts that choose the next ones. Here the forecast that is ranked is the
+    mean plus one standard deviation. Runs pause at ``PAUSE`` of their horizons, so that a run
+    whose accuracy falls can be replaced by another. Until a run has finished without a fall,
+    enough effort is reserved to finish another one, which may be a new and short run.
 
-    Decisions look only at accuracies up to each rung, so that curves which other searches have
-    taken further change nothing, and a search may stop and go on anywhere.
+    **Starters.** If the effort does not suffice for all candidates, starters are spread over ranks
+    and densities instead of drawn at random. With 10 or 20 starters out of hundreds of candidates,
+    a random draw often misses a region, and near starters give the same information because
+    accuracy is smooth in ranks and densities. The effort also sets the number of finalists:
+    ``FINALISTS``, or fewer if each would have fewer than ``PER_FINALIST`` starters.
+
+    Decisions use only accuracies up to each rung. Curves that other searches have trained further
+    therefore change nothing, and a search can be stopped and resumed at any point.
+
+    Attributes:
+        spread: All candidates that the effort can finish, in a space-filling order.
+        starters: Candidates of the first rung, without newcomers.
+        finalists: Number of runs that should finish.
     """
 
     spread: tuple[Candidate, ...] = field(init=False)
@@ -78,14 +89,14 @@ class Race(ScriptedStrategy):
         object.__setattr__(self, "finalists", finalists)
 
     def _starter_count(self, order: Sequence[Candidate], finalists: int) -> int:
-        """Return how many starters can be taken to the end, one at least."""
+        """Return the number of starters that the effort takes through all rungs, at least 1."""
         horizons = [self.horizons[c] for c in order]
         counts = range(len(order), 1, -1)
         fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
         return next(fits, 1)
 
     def script(self) -> Script:
-        """Run the rungs, then finish the best."""
+        """Run the rungs, then the finals."""
         ledger = EffortLedger(self)
         yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
         rungs = [self._first_trials(ledger)]
@@ -103,7 +114,7 @@ class Race(ScriptedStrategy):
         yield from self._finals(ledger, backtest(rungs))
 
     def _finals(self, ledger: EffortLedger, weight: float) -> Script:
-        """Finish runs, ``SLOTS`` at a time, till no other can be finished."""
+        """Finish runs, ``SLOTS`` at a time, until no further run can be finished."""
         learned = dict(ledger.curves)
         while options := [
             c for c in ledger.curves if 0 < ledger.missing_rounds(c) <= ledger.rounds_left
@@ -112,7 +123,7 @@ class Race(ScriptedStrategy):
             room = ledger.rounds_left - self._reserved_rounds(ledger, ranked)
             room = room if ledger.finishing_extensions(ranked, room) else ledger.rounds_left
             batch = [e.candidate for e in ledger.finishing_extensions(ranked, room)][:SLOTS]
-            if not batch:  # all that could be finished have diverged
+            if not batch:  # every run that could be finished has diverged
                 break
             ends = ledger.finishing_extensions(batch, room)
             yield from ledger.ask([self._pause_extension(ledger, end) for end in ends])
@@ -120,12 +131,12 @@ class Race(ScriptedStrategy):
             yield from ledger.finish(self._newcomer_order(ledger))
 
     def _has_sound_finish(self, ledger: EffortLedger) -> bool:
-        """Return whether a run is finished that did not fall on the way."""
+        """Return whether some run has finished without a fall of its accuracy."""
         finished = self.finished_candidates(ledger.curves)
         return not all(self._is_lost(ledger.curve(c)) for c in finished)
 
     def _reserved_rounds(self, ledger: EffortLedger, ranked: Sequence[Candidate]) -> int:
-        """Return rounds that finish another run than the leader's, should that fall."""
+        """Return the rounds to reserve for finishing another run if the leader's accuracy falls."""
         if self._has_sound_finish(ledger):
             return 0
         others = (c for c in self.spread if c not in ranked[:1])
@@ -136,7 +147,7 @@ class Race(ScriptedStrategy):
         return curve.failed or curve_fall(curve, self.examples) > 0
 
     def _pause_extension(self, ledger: EffortLedger, end: Extension) -> Extension:
-        """Return a run's extension to its pause, or to its end if it has passed that."""
+        """Return a run's extension to its pause, or to its end if it is past the pause."""
         curve = ledger.curve(end.candidate)
         pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
         before = curve.rounds < pause < self.finish_round(end.candidate, curve)
@@ -148,7 +159,7 @@ class Race(ScriptedStrategy):
         return forecast(known, asked, self.examples, max(self.horizons.values()), learned)
 
     def _first_trials(self, ledger: EffortLedger) -> list[Trial]:
-        """Return trials of forecasts from the earlier part of the first rung to its end."""
+        """Return backtests of forecasts from the first third of the first rung to its end."""
         rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, self.starters)}
         early = {
             c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
@@ -170,7 +181,7 @@ class Race(ScriptedStrategy):
         ]
 
     def _newcomers(self, ledger: EffortLedger, weight: float) -> Sequence[Candidate]:
-        """Return further candidates for the first rung, as far as its rounds go."""
+        """Return the newcomers of the first rung, as many as the rounds for them allow."""
         told = weight and self._has_risen(ledger)
         others = self._newcomer_order(ledger) if told else self._unseen_candidates(ledger)
         ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
@@ -180,7 +191,10 @@ class Race(ScriptedStrategy):
         return others[: int(np.searchsorted(costs, spare, side="right"))]
 
     def _has_risen(self, ledger: EffortLedger) -> bool:
-        """Return whether a run has left the accuracy that it began with: else none tells much."""
+        """Return whether some starter has risen above its first accuracy by more than noise.
+
+        Otherwise the curves contain almost no information for forecasts.
+        """
         seen = (ledger.curve(c) for c in _evaluated_candidates(ledger, self.starters))
         rises = ((_end_accuracy(curve), curve.accuracies[0]) for curve in seen)
         return any(now - begun > difference_error(now, self.examples) for now, begun in rises)
@@ -189,7 +203,7 @@ class Race(ScriptedStrategy):
         return [c for c in self.spread if c not in ledger.curves]
 
     def _newcomer_order(self, ledger: EffortLedger) -> list[Candidate]:
-        """Return the candidates without a run, those first that the model likes best."""
+        """Return the candidates without a run, best forecast first."""
         others = self._unseen_candidates(ledger)
         made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
         return sorted(others, key=lambda c: (-made[c].mean, self.nbytes[c], c)) if made else others
@@ -201,9 +215,14 @@ class Race(ScriptedStrategy):
         weight: float,
         learned: History | None = None,
     ) -> list[Candidate]:
-        """Return who has not diverged, best first by the blend of what is seen and forecast.
+        """Return the runs that have not diverged, best first by the blend of the two ranks.
 
-        In the finals, where hyper-parameters are those of before (``learned``), hope counts too.
+        Args:
+            ledger: Curves so far.
+            alive: Runs to rank.
+            weight: Weight of the forecasts' rank, 0 to 1.
+            learned: In the finals: the curves from which the model's hyper-parameters are fitted.
+                The forecasts are then ranked by mean plus one standard deviation.
         """
         alive = _evaluated_candidates(ledger, alive)
         horizons = {c: self.horizon(c, ledger.curve(c)) for c in alive}
@@ -215,7 +234,7 @@ class Race(ScriptedStrategy):
         return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
 
     def _leaders(self, ledger: EffortLedger, ranked: list[Candidate], rung: int) -> list[Candidate]:
-        """Return the leaders that the effort can take to the end, one of them at least."""
+        """Return the leading runs that the effort can take to the end, at least one."""
         for count in range(len(ranked), 1, -1):
             horizons = [self.horizon(c, ledger.curve(c)) for c in ranked[:count]]
             spent = sum(ledger.curve(c).rounds for c in ranked[:count])

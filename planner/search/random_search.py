@@ -1,4 +1,4 @@
-"""Random search."""
+"""Random search: trains random candidates to their horizons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 
 @dataclass(frozen=True)
 class RandomSearch(ScriptedStrategy):
-    """Random candidates, each trained to its horizon, till the effort ends."""
+    """Random search: random candidates are trained to their horizons until the effort is spent."""
 
     def script(self) -> Script:
         """Finish candidates in a random order."""

@@ -1,8 +1,8 @@
-"""Climbing rungs: the best third of the runs on each goes on to the next.
+"""Rungs of successive halving: on each rung the best third of the runs goes on to the next.
 
-Rungs are fractions of each candidate's own horizon, and runs are resumed. Decisions look only at
-accuracies within each rung, so that curves which other searches have taken further change nothing.
-How far the last rung goes follows from the bytes of the rounds before.
+Rungs are fractions of each candidate's own horizon, and runs are resumed. Decisions use only
+accuracies up to each rung, so curves that other searches have trained further change nothing. The
+last rung ends at the horizon corrected by the real bytes of earlier rounds.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
 RUNGS = (Fraction(1, 27), Fraction(1, 9), Fraction(1, 3), Fraction(1))
-KEPT_SHARE = Fraction(1, 3)
+KEPT_SHARE = Fraction(1, 3)  # fraction of a rung's runs that goes on
 
 
 @dataclass(frozen=True)
 class Climb:
-    """Where a climb stands.
+    """State of a climb under some history.
 
     Attributes:
-        proposals: Runs that the current rung lacks; empty after the last.
-        asked: The furthest round that was asked for, the proposals included, by candidate.
+        proposals: Extensions that the current rung still needs; empty after the last rung.
+        asked: Furthest round requested so far, proposals included, by candidate.
     """
 
     proposals: Sequence[Extension]
@@ -36,9 +36,14 @@ class Climb:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs that some starters climb, within an effort of rounds.
+    """Successive halving of given starters over given rungs, within an effort.
 
-    At least ``finalists`` reach the last rung, if the effort allows.
+    Attributes:
+        terms: Inputs of the search.
+        starters: Candidates on the first rung.
+        effort: Rounds of training that may be requested.
+        rungs: Fractions of each candidate's own horizon, ascending.
+        finalists: Runs that should reach the last rung, if the effort allows.
     """
 
     terms: SearchTerms
@@ -48,7 +53,7 @@ class Ladder:
     finalists: int = 1
 
     def climb(self, history: History) -> Climb:
-        """Return where the climb stands."""
+        """Return the state of the climb under a history."""
         terms, alive = self.terms, self.starters
         asked: dict[Candidate, int] = {}
         for rung in self.rungs:
@@ -67,9 +72,9 @@ class Ladder:
     def _last_targets(
         self, ranked: Sequence[Candidate], known: History, asked: Mapping[Candidate, int]
     ) -> tuple[Sequence[Candidate], dict[Candidate, int]]:
-        """Return the best candidates whose horizons the effort suffices for, and these.
+        """Return the best candidates that the effort can finish, and their last rounds.
 
-        One at least goes on, as far as it was predicted to get.
+        At least one candidate goes on, as far as the remaining effort allows.
         """
         terms = self.terms
         horizons = {c: max(known[c].horizon or terms.horizons[c], asked.get(c, 0)) for c in ranked}
@@ -83,7 +88,7 @@ class Ladder:
 
 
 def most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], finalists: int) -> int:
-    """Return the most rounds that runs of these horizons can take through these rungs."""
+    """Return the most rounds that runs with these horizons can take on these rungs."""
     total, before = 0, Fraction(0)
     alive = sorted(horizons, reverse=True)
     for rung in rungs:
@@ -93,7 +98,7 @@ def most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], finalists: i
 
 
 def _rung_rounds(horizon: int, rung: Fraction) -> int:
-    """Return ceil(horizon * rung), in integers: a product of fractions takes ten times as long."""
+    """Return ceil(horizon * rung), in integers: multiplying fractions takes ten times as long."""
     return -(-horizon * rung.numerator // rung.denominator)
 
 
@@ -104,7 +109,15 @@ def most_starters(
     rungs: Sequence[Fraction],
     finalists: int,
 ) -> Sequence[Candidate]:
-    """Return as many of the first candidates as an effort surely takes through these rungs."""
+    """Return the longest beginning of ``order`` that an effort can take through these rungs.
+
+    Args:
+        order: Candidates in order of preference.
+        terms: Inputs of the search.
+        effort: Rounds of training that may be requested.
+        rungs: Fractions of each candidate's own horizon, ascending.
+        finalists: Runs that should reach the last rung.
+    """
     horizons = [terms.horizons[c] for c in order]
     counts = range(len(order), 0, -1)
     fits = (n for n in counts if most_rounds(horizons[:n], rungs, finalists) <= effort)
@@ -112,5 +125,5 @@ def most_starters(
 
 
 def survivor_count(count: int, finalists: int) -> int:
-    """Return how many of a rung's candidates go on."""
+    """Return the number of a rung's ``count`` candidates that go on."""
     return min(count, max(finalists, math.ceil(count * KEPT_SHARE)))

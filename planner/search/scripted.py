@@ -1,8 +1,9 @@
-"""Strategies told as scripts: generators that yield what to train and are sent the curves.
+"""Strategies written as scripts: generators that yield runs to extend and are sent the curves.
 
-A script reads as the search happens. :class:`ScriptedStrategy` makes a strategy of it, pure in
-the history: the script is played again and answered from the known curves, each cut to what had
-been asked for then, up to the first question that they leave open.
+A script lists the steps of a search in their order. :class:`ScriptedStrategy` turns it into a
+strategy that depends only on the history. It replays the script from the start and answers each
+request from the known curves, cut at the requested rounds. The first request that the history
+cannot answer is the strategy's proposal.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Script = Generator[Sequence[Extension], History, None]
 
 @dataclass(frozen=True)
 class ScriptedStrategy(SearchTerms, ABC):
-    """A strategy that plays a script."""
+    """A strategy that is defined by a script."""
 
     _plays: list[Play] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -32,12 +33,12 @@ class ScriptedStrategy(SearchTerms, ABC):
 
     @abstractmethod
     def script(self) -> Script:
-        """Yield runs to extend; be sent the curves of these candidates."""
+        """Yield the runs to extend; the generator is sent the curves of their candidates."""
 
     def propose(self, history: History) -> Sequence[Extension]:
-        """Return the runs that the script's first open question lacks, or nothing after its end.
+        """Return the unanswered part of the script's first open request; empty at its end.
 
-        A play is kept between calls only to save time, as long as the history agrees with it.
+        A replay is kept between calls to save time, as long as it agrees with the history.
         """
         if not self._plays or not self._plays[0].agrees(history):
             self._plays[:] = [Play(self.script())]
@@ -45,7 +46,7 @@ class ScriptedStrategy(SearchTerms, ABC):
 
 
 class Play:
-    """One performance of a script, as far as a history answers it."""
+    """One replay of a script, up to the first request that a history cannot answer."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -53,13 +54,16 @@ class Play:
         self._open: Sequence[Extension] = next(script, ())
 
     def agrees(self, history: History) -> bool:
-        """Return whether a history holds every answer that the script was given."""
+        """Return whether a history contains every answer that the script was given."""
         return all(
             c in history and history[c].until(told.rounds) == told for c, told in self._told.items()
         )
 
     def go_on(self, history: History) -> Sequence[Extension]:
-        """Answer the script from the history; return what its first open question lacks."""
+        """Answer the script's requests from a history; return the first one's missing part.
+
+        The result is empty when the script has ended.
+        """
         while self._open:
             known = {e: history.get(e.candidate, Curve()) for e in self._open}
             lacking = [e for e, c in known.items() if c.rounds < e.rounds and not c.failed]
@@ -76,34 +80,44 @@ class Play:
 
 @dataclass
 class EffortLedger:
-    """What a script has asked for and was told."""
+    """Account of a script: the curves it was given, and the effort it has left.
+
+    Attributes:
+        terms: Inputs of the search.
+        curves: Curves received so far, by candidate.
+    """
 
     terms: SearchTerms
     curves: dict[Candidate, Curve] = field(default_factory=dict)
 
     @property
     def rounds_left(self) -> int:
-        """Rounds that may still be asked for."""
+        """Rounds of the effort that may still be requested."""
         return self.terms.effort - sum(curve.rounds for curve in self.curves.values())
 
     def ask(self, extensions: Iterable[Extension]) -> Script:
-        """Ask for what lies ahead of these runs, if anything does."""
+        """Request those extensions that go beyond the curves received so far."""
         ahead = [e for e in extensions if e.rounds > self.curve(e.candidate).rounds]
         if ahead:
             self.curves |= yield ahead
 
     def curve(self, candidate: Candidate) -> Curve:
-        """Return what was told of a candidate."""
+        """Return the curve received for a candidate; an empty one if there is none."""
         return self.curves.get(candidate, Curve())
 
     def target(self, candidate: Candidate, rung: int) -> int:
-        """Return the round of a rung by the horizon as far as known, if the effort allows it."""
+        """Return the last round of a rung, at most as far as the remaining effort allows.
+
+        Args:
+            candidate: The candidate; its horizon is corrected by real bytes where known.
+            rung: Index in ``RUNGS``; -1 is the horizon.
+        """
         curve = self.curve(candidate)
         rounds = math.ceil(self.terms.horizon(candidate, curve) * RUNGS[rung])
         return self.terms.snap(max(1, min(rounds, curve.rounds + self.rounds_left)))
 
     def missing_rounds(self, candidate: Candidate) -> int:
-        """Return the rounds that a run lacks to be finished."""
+        """Return the rounds that a run still needs to count as finished."""
         curve = self.curve(candidate)
         return max(0, self.terms.finish_round(candidate, curve) - curve.rounds)
 
@@ -113,10 +127,10 @@ class EffortLedger:
         return -math.inf if curve.failed else curve.at(self.terms.horizon(candidate, curve))
 
     def finishing_extensions(self, order: Iterable[Candidate], left: int) -> list[Extension]:
-        """Return the extensions that finish runs in order, as far as ``left`` rounds suffice.
+        """Return the extensions that finish runs, within ``left`` rounds.
 
-        First all that can be finished by the shorter horizon, the predicted or the real one; then
-        what is left takes them on to the real one.
+        First every run is chosen, in order, that ``left`` can take to the shorter of its predicted
+        and real horizons. The remaining rounds then take the chosen runs on to the real horizons.
         """
         chosen: list[Candidate] = []
         for candidate in order:
@@ -133,9 +147,9 @@ class EffortLedger:
         return extensions
 
     def finish(self, order: Iterable[Candidate]) -> Script:
-        """Finish runs in order till the effort ends, those that fit at the same time together.
+        """Finish runs in order until the effort is spent; runs that fit together train together.
 
-        A run's first rung tells its real horizon.
+        Every run is first trained to its first rung, then to the horizon known by then.
         """
         waiting = list(order)
         while batch := [e.candidate for e in self.finishing_extensions(waiting, self.rounds_left)]:

@@ -1,8 +1,8 @@
 """Search interface: a strategy maps the learning curves known so far to the runs to extend next.
 
-A strategy (see :mod:`planner.search`) is a pure function from what is known to what to train
-next. It never trains: :func:`search` hands its proposals to an injected "extend these runs", so
-that any strategy can be tried on recorded or synthetic curves.
+A strategy (see :mod:`planner.search`) is a pure function of the known curves. It trains nothing:
+:func:`search` passes its proposals to a function that extends runs. Any strategy can therefore be
+tested on recorded or synthetic curves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from planner.curves import Curve, History
 
 @dataclass(frozen=True)
 class Extension:
-    """A proposal: train a candidate's run up to this many rounds in all."""
+    """A proposal: train a candidate's run up to round ``rounds``."""
 
     candidate: Candidate
     rounds: int
@@ -27,18 +27,18 @@ Extend = Callable[[Sequence[Extension]], History]
 
 
 class Strategy(Protocol):
-    """Says what to train next."""
+    """Interface of a search strategy."""
 
     def propose(self, history: History) -> Sequence[Extension]:
-        """Return runs to extend, or nothing to stop; pure in the history."""
+        """Return the runs to extend next; empty to stop. The result depends on the history only."""
 
 
 def search(strategy: Strategy, extend: Extend) -> History:
-    """Let a strategy propose until it stops; return all that is known then.
+    """Run a strategy until it stops; return the curves of all candidates that were trained.
 
     Args:
-        strategy: Proposes.
-        extend: Trains what is proposed and returns the curves of these candidates.
+        strategy: The strategy.
+        extend: Trains the proposed extensions and returns the curves of their candidates.
     """
     history: dict[Candidate, Curve] = {}
     while proposals := strategy.propose(history):

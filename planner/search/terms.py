@@ -1,4 +1,4 @@
-"""The terms of a search, which every strategy is told."""
+"""Inputs of a search, common to all strategies: horizons, predicted bytes, effort, seed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from planner.curves import Curve, History
 
 @dataclass(frozen=True)
 class SearchTerms:
-    """What may be spent on whom.
+    """Inputs of a search: horizon and bytes of each candidate, total effort, seed.
 
     Attributes:
         horizons: Rounds that the budget affords each candidate, as predicted without training.
-        nbytes: Predicted bytes of a whole run; breaks ties towards fewer.
-        effort: Rounds of training that may be spent; never exceeded.
-        seed: Names every random draw.
-        snap: Rounds a target down to one at which runs are evaluated.
+        nbytes: Predicted bytes of each candidate's whole run; ties go to fewer bytes.
+        effort: Rounds of training that the whole search may take; never exceeded.
+        seed: Seed of every random draw.
+        snap: Function that lowers a round to the last one at which runs are evaluated.
         examples: Validation examples behind every accuracy.
     """
 
@@ -33,51 +33,51 @@ class SearchTerms:
 
     @property
     def expected_rounds(self) -> int:
-        """Rounds that the search takes at most, as predicted."""
+        """Most rounds that the search takes, as predicted."""
         return self.effort
 
     def check_affordable(self) -> None:
-        """Raise BudgetError if the effort finishes no candidate."""
+        """Raise BudgetError if the effort cannot finish any candidate."""
         self.finishable_candidates(list(self.horizons))
 
     def affordable_candidates(self) -> list[Candidate]:
-        """Return the candidates that the effort finishes, in an order that the seed draws.
+        """Return the candidates that the effort can finish, in random order drawn by the seed.
 
         Raises:
-            BudgetError: It finishes none; says what the shortest takes.
+            BudgetError: The effort cannot finish any; the message gives the shortest run's rounds.
         """
         order = sorted(self.horizons)
         stream(self.seed, "starters").shuffle(order)
         return self.finishable_candidates(order)
 
     def finishable_candidates(self, order: Sequence[Candidate]) -> list[Candidate]:
-        """Return those of some candidates that the effort finishes, in their order.
+        """Return those candidates of ``order`` that the effort can finish, in the same order.
 
         Raises:
-            BudgetError: It finishes none; says what the shortest takes.
+            BudgetError: The effort cannot finish any; the message gives the shortest run's rounds.
         """
         fits = [c for c in order if self.horizons[c] <= self.effort]
         if not fits:
             raise BudgetError(
-                f"an effort of {self.effort} rounds finishes no run, the shortest takes "
-                f"{min(self.horizons.values())}; raise --effort"
+                f"an effort of {self.effort} rounds finishes no run: the shortest takes "
+                f"{min(self.horizons.values())} rounds; raise --effort"
             )
         return fits
 
     def horizon(self, candidate: Candidate, curve: Curve) -> int:
-        """Return the rounds that the budget affords a candidate, as far as is known."""
+        """Return the rounds that the budget affords a candidate: by real bytes, else predicted."""
         return curve.horizon or self.horizons[candidate]
 
     def finish_round(self, candidate: Candidate, curve: Curve) -> int:
         """Return the round at which a run counts as finished.
 
-        That is the shorter of the predicted horizon, which the effort was planned for, and the one
-        by real bytes.
+        This is the shorter of the predicted horizon, for which the effort was planned, and the
+        horizon by real bytes.
         """
         return self.snap(min(self.horizons[candidate], self.horizon(candidate, curve)))
 
     def finished_candidates(self, history: History) -> list[Candidate]:
-        """Return the candidates whose runs are finished: only these may be recommended."""
+        """Return the candidates with finished runs: only these may be recommended."""
         return sorted(
             candidate
             for candidate, curve in history.items()
@@ -85,5 +85,5 @@ class SearchTerms:
         )
 
     def sort_key(self, candidate: Candidate, accuracy: float) -> tuple[float, float, Candidate]:
-        """Return the key by which candidates are sorted: accuracy, then fewer bytes, then name."""
+        """Return the sort key of a candidate: higher accuracy, then fewer bytes, then fields."""
         return -accuracy, self.nbytes[candidate], candidate

@@ -59,7 +59,7 @@ def test_set_up_is_no_part_of_the_link(account, sparse_digits: RunConfig):
     ]  # fmt: skip
     assert table["down"][-2] == "4.68 kB"
     assert "encoded, aggregated" in out
-    assert "encoded: both ways (frames and first downloads included)" in out
+    assert "encoded: both directions (frames and first downloads included)" in out
     assert "?" not in out
 
 
@@ -82,7 +82,7 @@ def test_a_network_that_adds_nothing_needs_no_set_up(account, sparse_digits: Run
     table = messages(out)
     assert table["a message"] == ["number", "payload", "framed", "message", "link"]
     assert table["up"][2] == table["up"][3] == table["up"][4]
-    assert "encoded: both ways (frames included)" in out
+    assert "encoded: both directions (frames included)" in out
     assert "not known" not in out
 
 
@@ -91,7 +91,10 @@ def test_a_changed_namesake_of_a_packaged_network_is_told_apart(account, sparse_
     record(sparse_digits, "lte.toml")
     _, out, _ = account("runs/made")
     said = " ".join(out.split())
-    assert "?: not known: the packaged lte is not what the run was recorded on; pass" in said
+    assert (
+        "?: not known: the run was recorded on a lte that differs from the packaged one; pass"
+        in said
+    )
 
 
 def test_rows_are_written_to_a_file(account, sparse_digits: RunConfig):
@@ -107,9 +110,9 @@ def test_rows_are_written_to_a_file(account, sparse_digits: RunConfig):
     [
         (["runs/made", "--csv", "nodir/x.csv"], "cannot write nodir/x.csv: No such file or dir"),
         (["runs/made", "--csv", "runs"], "cannot write runs: Is a directory"),
-        (["runs/made", "--by", "client"], "--by says what the rows of --csv or --json are"),
-        (["runs"], "runs is not a run folder (it has no run.json); runs/made is one\n"),
-        (["."], ". is not a run folder (it has no run.json); runs/made is one\n"),
+        (["runs/made", "--by", "client"], "--by chooses the rows of --csv or --json"),
+        (["runs"], "runs is not a run folder (it has no run.json); runs/made is a run folder\n"),
+        (["."], ". is not a run folder (it has no run.json); runs/made is a run folder\n"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

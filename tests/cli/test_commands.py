@@ -57,7 +57,7 @@ def test_a_layer_that_cannot_be_stacked_is_named_once(monkeypatch, capfd, tmp_pa
         floss_sim.cli.main()
     assert stop.value.code == 0
     said = " ".join(capfd.readouterr().err.split())
-    assert said.count("cannot be stacked for all clients: they train one by one") == 1
+    assert said.count("cannot be batched over clients: they train one at a time") == 1
     assert "embed.class.weight" in said
     description = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert description["trajectory"]["learner"] == "torch-sequential"
@@ -164,7 +164,7 @@ def test_a_run_that_time_shapes_says_what_was_wasted_and_is_not_replayed(
         err = capfd.readouterr().err
         assert stop.value.code == 2
         assert err.count("\n") == 1
-        assert "time shaped what this run learned" in err or "different: conditions" in err
+        assert "time affected the training of this run" in err or "different: conditions" in err
 
 
 def test_the_backbone_is_downloaded_once_by_each_client(monkeypatch, capfd, tmp_path: Path):
@@ -217,5 +217,5 @@ def test_help_names_every_value_code_and_what_a_ledger_is_for(monkeypatch, capfd
     code, out, _ = commands.call(monkeypatch, capfd, "floss-sim", "run", "--help")
     assert code == 0
     said = " ".join(out.split())
-    assert "Values of downloads: fp32 (default), fp16, bf16, int8, int4, tail or sign." in said
+    assert "Value code of downloads: fp32 (default), fp16, bf16, int8, int4, tail or sign." in said
     assert "smaller downloads, state on the server" in said

@@ -141,7 +141,7 @@ def test_a_narrow_terminal_folds_labels_and_cuts_nothing(monkeypatch, capfd, hom
         ([], "Missing argument 'runs'"),
         (["nowhere"], "no run folder at nowhere"),
         (["runs/z*"], "no run folder at runs/z*"),
-        (["runs/dense-s0/run.json"], "is no run folder"),
+        (["runs/dense-s0/run.json"], "is not a run folder"),
         (["runs", "other"], "different tasks cannot be compared: made"),
         (["runs", "--at", "soon"], "valid: 100 (rounds), 20MB or 30s"),
         (["runs", "--target", "90"], "outside (0, 1]"),

@@ -110,7 +110,7 @@ def test_the_guides_replay_is_refused_where_clients_are_lost_and_works_elsewhere
 ):
     code, _, err = call(monkeypatch, capfd, command_of("replay"))
     assert code == 2
-    assert "clients come and go, which changes what is learned; train there" in err
+    assert "clients can be lost or offline, which changes training; train there" in err
     assert ": floss-sim run --task" in err
     steady = re.sub(r"\[availability\].*(?=\[energy\])", "", EXAMPLE, flags=re.DOTALL)
     (home / "mine.toml").write_text(re.sub(r"dropout = .*\n", "", steady), encoding="utf-8")

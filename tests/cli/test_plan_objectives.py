@@ -54,7 +54,7 @@ def test_objectives_share_one_store(
 
     code, out, _ = call("--pareto", "--out", "front")
     assert code == 0
-    assert "The best accuracy within each cost" in out
+    assert "Best measured accuracy within each cost" in out
     assert "Saved plan.json, accuracy.png and front.png in" in out
     made = json.loads((tmp_path / "front" / "plan.json").read_text())
     assert made["effort"]["trained_now_rounds"] == 0

@@ -255,7 +255,9 @@ def test_fit_of_rows_writes_them_beside_the_profile(monkeypatch, capfd, home: Pa
     assert {(link.down_bits_per_s, link.up_bits_per_s, link.rtt_s) for link in links} == {
         (10e6, 1e6, 0.04), (100e6, 20e6, 0.02),
     }  # fmt: skip
-    assert "down 0.000, up 0.000; the fit is the data, so that nothing is lost" in out
+    assert (
+        "down 0.000, up 0.000; the fit consists of the tests themselves, so nothing is lost" in out
+    )
     assert out.endswith("profile: mine.toml, rows: mine.csv, picture: mine.png\n")
     (home / "mine.toml").unlink()
     (home / "mine.png").unlink()
@@ -303,7 +305,7 @@ def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"), "valid: classes, rows"),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "rows", "--classes", "2"),
-            "--classes goes with --law classes",
+            "--classes requires --law classes",
         ),
         (
             ("fit", "tests.csv", "--out", "tests.toml", *SOURCE, "--law", "rows", "--force"),

@@ -152,7 +152,7 @@ def test_a_run_without_an_evaluated_round_has_seconds_alone(monkeypatch, capfd, 
     code, out, _ = call(monkeypatch, capfd, "young", "--network", "mine.toml")
     assert code == 0
     assert "floss mine 1 1 7 s 7 s -" in lines_of(out)
-    assert "picture: none, for want of an evaluated round" in out
+    assert "picture: none, because no round was evaluated" in out
 
 
 def test_a_narrow_terminal_cuts_nothing(monkeypatch, capfd, home: Path):
@@ -186,7 +186,7 @@ def test_a_narrow_terminal_cuts_nothing(monkeypatch, capfd, home: Path):
         (["young", "--target", "0.9"], "this run has no evaluated round: young"),
         (["runs", "young", "--sweep", "rtt=1ms"], "this run has no evaluated round: young"),
         (["runs", "other"], "different tasks cannot be compared"),
-        (["foreign", "--rtt", "1ms"], "'mine', which is no packaged network; give a --network"),
+        (["foreign", "--rtt", "1ms"], "'mine', which is not a packaged network; give a --network"),
         (["late", "--network", "lte"], "--task made --method floss --rank 4 --seed 0 --network"),
     ],
 )

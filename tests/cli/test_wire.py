@@ -68,7 +68,7 @@ def test_a_message_is_inspected_without_its_layout(wire):
     assert found["message_bytes"] == found["link_bytes"] == size  # this network adds nothing
     code, out, _ = wire("inspect", "up.floss")
     assert code == 0
-    assert "It can be decoded with --task and --rank" in out
+    assert "This message can be decoded with --task and --rank" in out
     assert "fp16 (unbiased, packed), needs no mask" in out
     assert "500 entries\n" in out
 
@@ -142,7 +142,7 @@ def test_a_run_folder_names_the_layout_of_its_models(wire, monkeypatch, capfd):
     said = refused(wire, "inspect", "run/model-000001.floss", "--rank", "8")
     assert said.endswith("of task 'digits' at rank 8; the run's rank is 2\n")
     said = refused(wire, "inspect", ".")
-    assert said == "floss-sim: . is not a run folder (it has no run.json); run is one\n"
+    assert said == "floss-sim: . is not a run folder (it has no run.json); run is a run folder\n"
 
 
 def test_a_strange_message_in_a_run_folder_is_not_decoded(wire):
@@ -187,11 +187,11 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(wire):
         wire, "inspect", "empty"
     )
     assert "text: not a floss-sim message" in refused(wire, "inspect", "text")
-    assert "old: message format 1 is not 3" in refused(wire, "inspect", "old")
+    assert "old: message has format version 1; valid: 3" in refused(wire, "inspect", "old")
     assert "cut: message is damaged" in refused(wire, "inspect", "cut")
     said = refused(wire, "inspect", "up.floss", "--task", "digits")
     assert f"layout {digits().digest.hex()} is none of task 'digits' at rank 16" in said
-    assert "--rank goes with --task" in refused(wire, "inspect", "up.floss", "--rank", "4")
+    assert "--rank requires --task" in refused(wire, "inspect", "up.floss", "--rank", "4")
     assert "nowhere" in refused(wire, "inspect", "up.floss", "--network", "nowhere")
     assert "nothing" in refused(wire, "inspect", "up.floss", "--task", "nothing")
     Path("folder").mkdir()
@@ -265,7 +265,7 @@ def test_codes_that_need_structure_are_left_out_of_one_tensor(wire):
     code, out, err = wire("table", "--entries", "5000", "--density", "1/4")
     assert code == 0, err
     assert out.startswith("5,000 normal values in one tensor, seed 0\n")
-    assert "tensors, rows: need structure and are left out" in " ".join(out.split())
+    assert "tensors, rows: left out, because there is one tensor" in " ".join(out.split())
     _, out, _ = wire("table", "--entries", "24576", "--density", "1/4")
     assert out.startswith("24,576 normal values of 1 adapted matrix, 768 wide")
 

@@ -103,7 +103,7 @@ def test_a_mask_is_frozen_after_the_version_that_it_names():
 
 @pytest.mark.parametrize("after", [0, -1])
 def test_a_mask_that_is_frozen_before_the_first_step_is_refused(after: int):
-    with pytest.raises(ConfigError, match="round 1 at the earliest"):
+    with pytest.raises(ConfigError, match="valid: 1 or later"):
         FrozenMask(TopK(1 / 4), after)
 
 

@@ -1,1 +1,1 @@
-"""Fleets: the link of each client, from classes, lognormal laws or a table of rows."""
+"""Fleets: the link of each client, from classes, lognormal laws or the rows of a CSV file."""

@@ -1,6 +1,6 @@
 """Client links from the classes of a profile.
 
-A fleet is described without one object for each client: a link is made when it is asked for.
+A fleet does not hold one object per client: a link is made on access.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from floss_sim.rng import stream
 
 
 class Fleet(Sequence[ClientLink]):
-    """The link of each client, by client number, made on demand."""
+    """Sequence of client links, by client number; each link is made on access."""
 
     def __init__(self, size: int, link_of: Callable[[int], ClientLink]) -> None:
         self._size = size
@@ -45,7 +45,10 @@ class Fleet(Sequence[ClientLink]):
 
 
 class TraceSection(Section):
-    """A file of rates over time; ``at_end`` says what comes after it."""
+    """File of rates over time; ``bin`` is the width of mahimahi's bins in seconds.
+
+    ``at_end`` sets the rate after the end of the trace: repeat the trace, or hold its last rate.
+    """
 
     file: str
     at_end: Literal["repeat", "hold"] = "repeat"
@@ -62,12 +65,12 @@ class TraceSection(Section):
 
     @property
     def rates(self) -> RateTrace:
-        """The rates that were read."""
+        """Rate trace of the file."""
         return self._rates
 
 
 class ClientClass(Section):
-    """A share of the fleet with equal links; rates in bits per second, durations in seconds."""
+    """Client class: a share of the fleet with equal links; bits per second and seconds."""
 
     share: Annotated[float, Field(gt=0, le=1)]
     down: Rate | None = None
@@ -107,12 +110,19 @@ class ClientClass(Section):
 
 
 def fleet_of_classes(classes: Sequence[ClientClass], size: int, cells: int, seed: int) -> Fleet:
-    """Return a fleet of some classes, its clients dealt to cells in turn.
+    """Return a fleet of classes.
 
-    Client i of n belongs to the class whose cumulative share covers (i + 1/2) / n.
+    Client i of n belongs to the class whose cumulative share covers (i + 1/2) / n, and to cell i
+    modulo ``cells``.
+
+    Args:
+        classes: Client classes, whose shares add up to 1.
+        size: Number of clients.
+        cells: Number of cells in the middle tier; 0 if there is none.
+        seed: Seed of the network, for random offsets in traces.
     """
     shares = [group.share for group in classes]
-    # Summed exactly, then rounded: equal however a class is split, and 0.1 + 0.2 is 0.3.
+    # Exact sums, then rounding: splitting a class does not move its end, and 0.1 + 0.2 is 0.3.
     ends = [round(math.fsum(shares[:i]), 12) for i in range(1, len(shares))]
     links = [group.link() for group in classes]
 

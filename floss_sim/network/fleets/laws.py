@@ -1,4 +1,4 @@
-"""Fleets by law: every client's links drawn, or read from rows that were measured."""
+"""Fleets by law: client links drawn from lognormal laws, or taken from the rows of a CSV file."""
 
 from __future__ import annotations
 
@@ -20,26 +20,30 @@ from floss_sim.network.fleets.rows import LinkRows, read_rows
 from floss_sim.network.link import ClientLink
 from floss_sim.rng import stream
 
-_BLOCK = 1024  # clients whose links are drawn together
-_BLOCKS = 4096  # that are kept, 32 kB each: fleets of four million are drawn once
+_BLOCK = 1024  # clients per block; the links of a block are drawn together
+_BLOCKS = 4096  # blocks in the cache, 32 kB each: a fleet of four million is drawn only once
 
 
 class LogRate(Section):
-    """A lognormal rate: its median, and the standard deviation of its natural logarithm."""
+    """Lognormal rate: median in bits per second, standard deviation of the natural logarithm."""
 
     median: Rate
     sigma: Annotated[float, Field(ge=0, le=5)] = 0.0
 
 
 class LogDuration(Section):
-    """A lognormal duration, likewise."""
+    """Lognormal duration: median in seconds, standard deviation of the natural logarithm."""
 
     median: Duration
     sigma: Annotated[float, Field(ge=0, le=5)] = 0.0
 
 
 class LognormalFleet(Section):
-    """Every client's links drawn from lognormal laws; ``correlation`` is of log down and log up."""
+    """Fleet whose links are drawn from lognormal laws.
+
+    ``correlation`` is the correlation of log down and log up. Jitter, loss and dropout are equal
+    for all clients.
+    """
 
     law: Literal["lognormal"]
     down: LogRate
@@ -52,7 +56,13 @@ class LognormalFleet(Section):
     dropout: Fraction = 0.0
 
     def fleet(self, size: int, cells: int, seed: int) -> Fleet:
-        """Return a fleet of any size; client i's draws do not depend on the size."""
+        """Return a fleet of ``size`` clients; client i's link does not depend on the size.
+
+        Args:
+            size: Number of clients.
+            cells: Number of cells in the middle tier; 0 if there is none.
+            seed: Seed of the network.
+        """
         drawn_of = _client_draws(lambda block: self._draw(seed, block))
 
         def link_of(client: int) -> ClientLink:
@@ -63,7 +73,7 @@ class LognormalFleet(Section):
         return Fleet(size, link_of)
 
     def _draw(self, seed: int, block: int) -> NDArray[np.float64]:
-        """Return (down, up, rtt, compute) of each client of a block."""
+        """Return (down, up, rtt, compute) of each client of a block, shape (1024, 4)."""
         normal = stream(seed, "fleet", block).standard_normal((_BLOCK, 4))
         mix = self.correlation
         normal[:, 1] = mix * normal[:, 0] + math.sqrt(1 - mix**2) * normal[:, 1]
@@ -74,16 +84,17 @@ class LognormalFleet(Section):
 
 
 def _client_draws(draw: Callable[[int], NDArray[Any]]) -> Callable[[int], Any]:
-    """Return what each client drew, from what each block of clients drew."""
+    """Return a function from a client number to its draw, given a function that draws a block."""
     block_of = lru_cache(maxsize=_BLOCKS)(draw)
     return lambda client: block_of(client // _BLOCK)[client % _BLOCK]
 
 
 class RowsFleet(Section):
-    """Clients from the rows of a CSV file (see rows.py).
+    """Fleet whose links are rows of a CSV file (see rows.py).
 
-    ``law = "rows"`` draws a row for every client (by ``weight`` if there is such a column), so
-    that down, up and round trip stay together; ``law = "table"`` takes row i for client i.
+    ``law = "rows"`` draws a row for every client, with probabilities proportional to the column
+    ``weight`` if it exists. A client's rates and round trip thus come from one row.
+    ``law = "table"`` takes row i for client i.
     """
 
     law: Literal["rows", "table"]
@@ -101,11 +112,17 @@ class RowsFleet(Section):
 
     @property
     def rows(self) -> LinkRows:
-        """The rows that were read."""
+        """Rows of the file."""
         return self._rows
 
     def fleet(self, size: int, cells: int, seed: int) -> Fleet:
-        """Return a fleet; without a column of cells its clients are dealt to cells in turn.
+        """Return a fleet of ``size`` clients.
+
+        Args:
+            size: Number of clients.
+            cells: Number of cells in the middle tier; 0 if there is none. If the file has no
+                column ``cell``, client i is in cell i modulo ``cells``.
+            seed: Seed of the network.
 
         Raises:
             ProfileError: A table with fewer rows than clients.
@@ -113,8 +130,8 @@ class RowsFleet(Section):
         links = self._rows.links
         if self.law == "table" and size > len(links):
             raise ProfileError(
-                f"{self.file} has {len(links)} clients; the task has {size}: "
-                'use law = "rows" to draw them, or fewer clients'
+                f"{self.file} has {len(links)} rows, but the task has {size} clients; "
+                'use law = "rows" to draw rows, or a task with fewer clients'
             )
         row_of = _drawn_rows(self._rows.weights, seed) if self.law == "rows" else int
         deals = cells and not self._rows.have_cells
@@ -127,7 +144,7 @@ class RowsFleet(Section):
 
 
 def _drawn_rows(weights: Sequence[float], seed: int) -> Callable[[int], int]:
-    """Return which row each client draws."""
+    """Return a function from a client number to the number of the row that it draws."""
     shares = np.array(weights) / math.fsum(weights)
     return _client_draws(
         lambda block: stream(seed, "fleet", block).choice(len(shares), size=_BLOCK, p=shares)

@@ -1,8 +1,8 @@
-"""Clients' links as rows of a CSV file, by column: units stand in the columns' names.
+"""Client links in a CSV file: one link a row; column names include the units.
 
-Needed are ``down_bits_per_s``, ``up_bits_per_s``, ``rtt_s`` and ``compute_s_per_example``; the last
-two may be given for all rows instead. There may be ``jitter_s``, ``loss``, ``dropout``, ``cell``
-(counted from 0) and ``weight``.
+Required columns are ``down_bits_per_s``, ``up_bits_per_s``, ``rtt_s`` and
+``compute_s_per_example``; the profile may give one value of the last two for all rows instead.
+Optional columns are ``jitter_s``, ``loss``, ``dropout``, ``cell`` (counted from 0) and ``weight``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ _MOST = {"loss": 0.5}
 
 @dataclass(frozen=True)
 class LinkRows:
-    """Links, one a row (N rows).
+    """Links of a file with N rows.
 
     Attributes:
-        links: The links (N,).
-        weights: How often each is drawn (N,), up to a factor; all 1 without a column.
-        have_cells: Whether there is a column of cells.
+        links: Link of each row (N,).
+        weights: Relative probability of drawing each row (N,), above 0; all 1 if the file has no
+            column ``weight``.
+        have_cells: Whether the file has a column ``cell``.
     """
 
     links: tuple[ClientLink, ...]
@@ -41,12 +42,12 @@ def read_rows(path: Path, defaults: Mapping[str, float]) -> LinkRows:
     """Return the rows of a CSV file with a header, in UTF-8.
 
     Args:
-        path: The file.
-        defaults: Values of columns that the file may lack.
+        path: Path of the file.
+        defaults: Values for columns that the file may omit.
 
     Raises:
-        ValueError: An unreadable file, a column that is missing or unknown, or a value that no
-            link can have; one line names the file, the line, and what would be valid.
+        ValueError: An unreadable file, a missing or unknown column, or an invalid value. The
+            one-line message names the file, the line, and valid values.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,1 +1,1 @@
-"""Payloads in simulated time: max-min fair sharing, pipes, and the carrier of all links."""
+"""Transfers in simulated time: max-min fair sharing, pipes, and the carrier of payloads."""

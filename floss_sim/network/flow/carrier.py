@@ -1,4 +1,4 @@
-"""Carrier of payloads: each goes through its client's link and the server's shared capacity.
+"""Carrier of payloads: sends each through its client's link and the shared server capacity.
 
 ::
 
@@ -28,16 +28,17 @@ from floss_sim.units import BITS_PER_BYTE
 
 @dataclass(slots=True)
 class Leg:
-    """One payload on its way; what was sent is known when it ends, whole or interrupted.
+    """Transfer of one payload; end and sent bytes are set when it arrives or is interrupted.
 
     Attributes:
-        direction: ``"down"``, ``"up"``, or ``"first"``: what is downloaded once.
+        direction: ``"down"``, ``"up"``, or ``"first"`` for the client's first download.
         nbytes: Bytes of the payload.
-        started_at_s: Instant of its start.
-        ended_at_s: Instant of its arrival, or of its interruption.
+        started_at_s: Instant of the start.
+        ended_at_s: Instant of the arrival or of the interruption.
         sent_bytes: Bytes of the payload that were sent.
-        wire_bytes: Bytes on the wire: these with framing, headers, retransmissions and set-up.
-        alone_s: Seconds that it takes where nobody else sends.
+        wire_bytes: Bytes sent on the wire: payload, framing, headers, retransmissions and
+            connection set-up.
+        alone_s: Seconds from start to arrival if no other transfer were in flight.
     """
 
     direction: str
@@ -50,12 +51,12 @@ class Leg:
 
     @property
     def way(self) -> str:
-        """``"down"`` or ``"up"``."""
+        """Direction of the bytes: ``"up"``, or ``"down"`` (first downloads included)."""
         return "up" if self.direction == "up" else "down"
 
 
 class _AnyPipe(Protocol):
-    """A pipe, shared or open; what it starts, it stops."""
+    """A pipe, shared or open; ``stop`` takes a transfer that ``start`` returned."""
 
     def start(self, bits: float, caps: Iterator[RateChange], cell: int) -> Any: ...
 
@@ -63,7 +64,7 @@ class _AnyPipe(Protocol):
 
 
 class Carrier:
-    """Carries payloads over their client's link and the server's capacity, which all share."""
+    """Carries payloads over each client's own link and the capacity shared by all clients."""
 
     def __init__(self, env: simpy.Environment, profile: NetworkProfile) -> None:
         self._env = env
@@ -79,15 +80,16 @@ class Carrier:
     def carry(
         self, link: ClientLink, leg: Leg, sequence: int
     ) -> Generator[simpy.Event, object, None]:
-        """Carry a payload (a SimPy process fragment), writing into its leg what became of it.
+        """Carry a payload as a part of a SimPy process, and fill in its leg.
 
         Args:
-            link: The client's.
-            leg: Direction and size; filled in also where the process is interrupted.
-            sequence: The number of the dispatch, which names the stream of jitter.
+            link: Link of the client.
+            leg: Transfer with direction and size; the other fields are set here, also if the
+                process is interrupted.
+            sequence: Number of the dispatch, which selects the random stream of the jitter.
 
         Raises:
-            simpy.Interrupt: The process was interrupted on the way.
+            simpy.Interrupt: The process was interrupted during the transfer.
         """
         env, transport, way = self._env, self._transport, leg.way
         rtt_s = link.rtt_s

@@ -1,17 +1,18 @@
-"""Max-min fair sharing of a capacity, exact between changes of rates.
+"""Max-min fair sharing of a capacity by transfers in flight, exact between changes of rates.
 
-Transfers in flight are *flows*. Each has a cap (what its own client's link lets through) and
-belongs to a *pool* that shares a capacity: the server's, or that of one cell of a middle tier
-below it. Every flow gets ``min(cap, level)``; the level of a pool is the highest at which its
-flows fit into its capacity, and no higher than the server's level (Bertsekas and Gallager, Data
-Networks, 2nd ed., 1992, section 6.5.2).
+A transfer in flight is a *flow*. Each flow has a cap, the rate that its client's link allows. It
+belongs to a *pool*: the flows that share one capacity, which is the server's or that of one cell
+of a middle tier below the server. A flow gets the rate ``min(cap, level)``. The level of a pool
+is the highest at which its flows fit into its capacity, but never above the server's level
+(Bertsekas and Gallager, Data Networks, 2nd ed., 1992, section 6.5.2).
 
-A flow whose cap is at or below the level is *capped*: it ends at an instant that is known. The
-others are *fair*: all of a pool advance alike, so that only the pool's *served* bits move (its
-virtual time; as in processor sharing) and the order in which they end is fixed. An event costs
-O(log flows) for each flow that changes sides, and O(pools).
+A flow whose cap is at or below the level is *capped*: the instant of its end is known. All other
+flows are *fair* and have the same rate within a pool. As in processor sharing, one virtual time
+per pool is enough for them: the *served* bits of each fair flow. The order in which fair flows end
+is therefore fixed. An event costs O(log flows) for each flow that changes between capped and fair,
+and O(pools).
 
-Sums of rates are kept in whole units of 1e-12 bit/s, so that they are the same in any order.
+Sums of rates are integers in units of 1e-12 bit/s, so that the order of addition cannot matter.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import Any
 
-_UNITS = 10**12  # a bit per second, in units of rate
+_UNITS = 10**12  # units of rate in 1 bit/s
 
 
 def _units(bits_per_s: float) -> int:
@@ -30,31 +31,31 @@ def _units(bits_per_s: float) -> int:
 
 
 class Flow:
-    """A transfer in flight; ``tag`` is its owner's."""
+    """A transfer in flight; ``tag`` is an object of the caller."""
 
     __slots__ = ("at_s", "bits", "cap", "end", "is_fair", "number", "pool", "tag", "turn", "units")
 
     def __init__(self, number: int, bits: float, cap: float, pool: _Pool, tag: Any) -> None:
         self.number = number
-        self.bits = bits  # left at ``at_s`` while capped
+        self.bits = bits  # bits not yet sent at the instant ``at_s``
         self.cap = cap
         self.units = _units(cap)
         self.pool = pool
         self.tag = tag
         self.at_s = 0.0
-        self.end = 0.0  # an instant while capped; the pool's served bits while fair
-        self.turn = -1  # which heap entries are current; -1: none
+        self.end = 0.0  # while capped: instant of the end; while fair: the pool's served bits then
+        self.turn = -1  # number of the placement; stale heap entries differ; -1: in no heap
         self.is_fair = False
 
 
 _Entry = tuple[float, int, Flow]
 
 
-_SLACK = 64
+_SLACK = 64  # heap entries above twice the current ones at which stale entries are removed
 
 
 def _push(heap: list[_Entry], key: float, flow: Flow, current: int) -> None:
-    """Add a flow to a heap of which so many entries are current; drop the others now and then."""
+    """Add a flow to a heap with ``current`` valid entries; remove stale ones if too many."""
     if len(heap) > 2 * current + _SLACK:
         heap[:] = [entry for entry in heap if entry[2].turn == entry[1]]
         heapify(heap)
@@ -62,7 +63,7 @@ def _push(heap: list[_Entry], key: float, flow: Flow, current: int) -> None:
 
 
 def _top(heap: list[_Entry]) -> Flow | None:
-    """Return the first flow of a heap whose entry is still current."""
+    """Return the first flow of a heap after removing stale entries; None if it is empty."""
     while heap and heap[0][2].turn != heap[0][1]:
         heappop(heap)
     return heap[0][2] if heap else None
@@ -72,12 +73,13 @@ class _Pool:
     """The flows that share one capacity, and their level.
 
     Attributes:
-        capacity: In units of rate; None is unlimited.
-        fixed: Sum of the caps of the capped flows, in units.
-        capped: How many these are.
-        fair: How many flows are at the level.
-        level: Bits per second of each fair flow.
-        own: Whether the pool's own capacity sets its level, rather than the server's.
+        capacity: Capacity in units of rate; None is unlimited.
+        fixed: Sum of the caps of the capped flows, in units of rate.
+        capped: Number of capped flows.
+        fair: Number of fair flows.
+        level: Rate of each fair flow in bits per second.
+        own: Whether the pool's own capacity sets its level; otherwise the server's level does.
+        moves: Number of times a flow was placed as capped or fair.
     """
 
     def __init__(self, capacity_bits_per_s: float) -> None:
@@ -98,15 +100,15 @@ class _Pool:
         self._smallest_fair: list[_Entry] = []
 
     def advance(self, now: float) -> None:
-        """Serve the fair flows up to an instant."""
+        """Advance the served bits of the fair flows to an instant."""
         if self.fair:
             self._served += self.level * max(0.0, now - self._at_s)
         else:
-            self._served = 0.0  # idle: virtual time starts again, so that it never grows large
+            self._served = 0.0  # restart the virtual time when idle, to keep rounding errors small
         self._at_s = now
 
     def place(self, flow: Flow, now: float, is_fair: bool) -> None:
-        """Put a flow that is in no heap on one side."""
+        """Add a flow that is in no heap, as fair or as capped."""
         self.moves += 1
         self._turn += 1
         flow.turn, flow.is_fair, flow.at_s = self._turn, is_fair, now
@@ -123,7 +125,7 @@ class _Pool:
             _push(self._largest_capped, -flow.units, flow, self.capped)
 
     def take(self, flow: Flow, now: float) -> None:
-        """Take a flow out; ``bits`` becomes what is left of it."""
+        """Remove a flow and set its ``bits`` to those not yet sent."""
         if flow.is_fair:
             self.fair -= 1
             if now > flow.at_s:
@@ -135,14 +137,14 @@ class _Pool:
         flow.turn = -1
 
     def cross(self, flow: Flow, now: float) -> None:
-        """Move a flow to the other side."""
+        """Make a capped flow fair, or a fair flow capped."""
         self.take(flow, now)
         self.place(flow, now, not flow.is_fair)
 
     def fill(self, now: float) -> None:
-        """Find the level at which the flows fill the pool's own capacity.
+        """Set the level at which the flows fill the pool's own capacity.
 
-        Both loops only raise the level, so that one pass of each suffices.
+        Both loops only raise the level, so one pass of each is enough.
         """
         if self.capacity is None:
             self.level = math.inf
@@ -161,21 +163,29 @@ class _Pool:
         self.own = self.fair > 0
 
     def is_overfull(self) -> bool:
-        """Return whether the flows would not fit at the level that they have."""
+        """Return whether the flows at the present level exceed the pool's capacity."""
         if self.capacity is None:
             return False
         at_level = self.fair * self.level * _UNITS if self.fair else 0
         return self.fixed + at_level > self.capacity
 
     def highest_level(self) -> float:
-        """Return, in units, the largest level below the server's that something here is at."""
+        """Return the highest rate, in units, at which a limit of this pool holds flows.
+
+        The limit is the pool's capacity if it sets the level, else the largest cap of a capped
+        flow. The result is -infinity if there is no limit.
+        """
         if self.own and self.capacity is not None:
             return (self.capacity - self.fixed) / self.fair
         flow = _top(self._largest_capped)
         return flow.units if flow else -math.inf
 
     def lowest_level(self) -> float:
-        """Return, in units, the server's level from which on something here is held back."""
+        """Return the lowest server level, in units, at which a new limit of this pool binds.
+
+        The limit is the smallest cap of a fair flow, or the pool's capacity. The result is
+        infinity if the capacity sets the level already.
+        """
         if self.own:
             return math.inf
         flow = _top(self._smallest_fair)
@@ -188,14 +198,14 @@ class _Pool:
         return (self.capacity - self.fixed) / self.fair
 
     def join(self, now: float) -> None:
-        """Bring what :meth:`highest_level` measures to the server's level."""
+        """Lift the limit that :meth:`highest_level` returns: its flows get the server's level."""
         if self.own:
             self.own = False
         elif flow := _top(self._largest_capped):
             self.cross(flow, now)
 
     def leave(self, now: float) -> None:
-        """Take what :meth:`lowest_level` measures from the server's level."""
+        """Apply the limit that :meth:`lowest_level` returns to its flows."""
         flow = _top(self._smallest_fair)
         if flow and flow.units <= self._full_level():
             self.cross(flow, now)
@@ -203,7 +213,7 @@ class _Pool:
             self.fill(now)
 
     def next_end_s(self) -> float:
-        """Return the instant at which the next flow ends; infinity if none does."""
+        """Return the instant, in seconds, at which the next flow ends; infinity if none does."""
         capped, fair = _top(self._capped_ends), _top(self._fair_ends)
         end_s = capped.end if capped else math.inf
         return min(end_s, self._fair_end_s(fair)) if fair else end_s
@@ -212,7 +222,7 @@ class _Pool:
         return self._at_s + max(0.0, flow.end - self._served) / self.level
 
     def pop_ended(self, now: float) -> list[Flow]:
-        """Take out the flows that end by an instant, to which the pool has not yet advanced."""
+        """Remove and return the flows that end by ``now``; call it before ``advance(now)``."""
         capped: list[Flow] = []
         while (flow := _top(self._capped_ends)) and flow.end <= now:
             self.take(flow, now)
@@ -222,20 +232,20 @@ class _Pool:
             fair.append(flow)
             last, flow.turn = flow.end, -1
         if fair:
-            # Served bits are set to the end that named this instant: sums cannot miss it.
+            # Use the exact end of the last flow: a rounded sum could fall just below it.
             self._served, self._at_s = last, now
             self.fair -= len(fair)
         return capped + fair
 
 
 class FairShare:
-    """Flows through one direction of the server, with or without cells in between.
+    """Max-min fair rates of the flows in one direction of the server, with or without cells.
 
-    Call :meth:`settle` once after all changes of an instant; instants never go back.
+    Call :meth:`settle` once after all changes of an instant. Instants must never decrease.
 
     Args:
-        capacity_bits_per_s: The server's capacity; infinity is unlimited.
-        cells_bits_per_s: The capacity of each cell; no cells: flows meet at the server alone.
+        capacity_bits_per_s: Capacity of the server; infinity is unlimited.
+        cells_bits_per_s: Capacity of each cell; empty if there is no middle tier.
     """
 
     def __init__(
@@ -249,13 +259,13 @@ class FairShare:
 
     @property
     def moves(self) -> int:
-        """How often a flow was put on a side: the work done so far."""
+        """Number of times a flow was placed as capped or fair: a measure of the work done."""
         return sum(pool.moves for pool in self._pools)
 
     def add(
         self, now: float, bits: float, cap_bits_per_s: float, cell: int = 0, tag: Any = None
     ) -> Flow:
-        """Start a flow of so many bits."""
+        """Start and return a flow of ``bits`` bits; :meth:`settle` sets its rate."""
         pool = self._pools[cell]
         flow = Flow(self._started, bits, cap_bits_per_s, pool, tag)
         self._started += 1
@@ -264,14 +274,14 @@ class FairShare:
         return flow
 
     def set_cap(self, now: float, flow: Flow, cap_bits_per_s: float) -> None:
-        """Change what a flow's own link lets through."""
+        """Change the rate that a flow's own link allows."""
         self._touch(flow.pool, now)
         flow.pool.take(flow, now)
         flow.cap, flow.units = cap_bits_per_s, _units(cap_bits_per_s)
         flow.pool.place(flow, now, flow.cap > flow.pool.level)
 
     def remove(self, now: float, flow: Flow) -> float:
-        """Stop a flow; return the bits that were left of it, 0 if it had ended."""
+        """Stop a flow; return the bits not sent, 0 if it had ended."""
         if flow.turn < 0:
             return 0.0
         self._touch(flow.pool, now)
@@ -279,11 +289,11 @@ class FairShare:
         return flow.bits
 
     def next_end_s(self) -> float:
-        """Return the instant at which the next flow ends, if nothing changes before."""
+        """Return the instant, in seconds, at which the next flow ends if no rate changes before."""
         return min(map(_Pool.next_end_s, self._pools))
 
     def pop_ended(self, now: float) -> list[Flow]:
-        """Take out the flows that end by an instant, in the order in which they were started."""
+        """Remove and return the flows that end by ``now``, in the order of their starts."""
         ended: list[Flow] = []
         for pool in self._pools:
             if gone := pool.pop_ended(now):
@@ -294,7 +304,7 @@ class FairShare:
         return sorted(ended, key=attrgetter("number"))
 
     def settle(self, now: float) -> None:
-        """Give every flow its rate after the changes of an instant."""
+        """Set the rate of every flow after the changes of an instant."""
         if self._capacity is None:
             for pool in self._touched:
                 pool.fill(now)
@@ -307,22 +317,22 @@ class FairShare:
         self._touched.add(pool)
 
     def _settle_tiers(self, now: float, capacity: int) -> None:
-        """Find the server's level, as :meth:`_Pool.fill` does, over flows and whole cells.
+        """Set the server's level, as :meth:`_Pool.fill` does for one pool, over all cells.
 
-        A cell whose own capacity binds counts with it; every other one with its flows.
+        A cell whose own capacity binds counts with that capacity, any other cell with its flows.
         """
         for pool in self._pools:
             pool.advance(now)
             if pool.own or pool.is_overfull():
                 pool.fill(now)
         left, fair = self._leftover(capacity)
-        while True:  # what is above the server's level comes under it
+        while True:  # lift the limits that are above the server's level
             over = max(self._pools, key=_Pool.highest_level)
             if over.highest_level() * fair <= left if fair else left >= 0:
                 break
             over.join(now)
             left, fair = self._leftover(capacity)
-        while fair:  # what is held back elsewhere leaves
+        while fair:  # apply the limits that are at or below the server's level
             under = min(self._pools, key=_Pool.lowest_level)
             if under.lowest_level() * fair > left:
                 break
@@ -334,7 +344,7 @@ class FairShare:
                 pool.level = level
 
     def _leftover(self, capacity: int) -> tuple[int, int]:
-        """Return what is left for the flows at the server's level, in units, and how many."""
+        """Return the capacity left for flows at the server's level, in units, and their number."""
         left, fair = capacity, 0
         for pool in self._pools:
             if pool.own and pool.capacity is not None:

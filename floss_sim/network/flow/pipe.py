@@ -1,6 +1,6 @@
-"""A shared link in simulated time: flows start, change rate and end as SimPy events.
+"""Pipes: shared capacities in simulated time, whose flows start and end as SimPy events.
 
-All changes of one instant are one recomputation, done after everything else of that instant.
+Rates are recomputed once per instant, after all other events of that instant.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import simpy
 from floss_sim.network.flow.max_min_fair import FairShare, Flow
 from floss_sim.network.link import RateChange, bits_until, seconds_of
 
-_AFTER_ALL = 10  # a priority behind SimPy's own
+_AFTER_ALL = 10  # SimPy priority: later than SimPy's own events
 
 
 class EndOfInstant(simpy.Event):
-    """Calls a function after everything else that happens at an instant, when it is asked to."""
+    """Event that, on request, calls a function after all other events of the current instant."""
 
     def __init__(self, env: simpy.Environment, call: Callable[[], None], order: int = 0) -> None:
         super().__init__(env)
@@ -31,7 +31,7 @@ class EndOfInstant(simpy.Event):
         self._asked = False
 
     def ask(self) -> None:
-        """Call at the end of this instant: once, however often it is asked."""
+        """Request one call at the end of this instant; further requests change nothing."""
         if not self._asked:
             self._asked = True
             self.callbacks = [self._answer]
@@ -43,22 +43,22 @@ class EndOfInstant(simpy.Event):
 
 
 class Pipe:
-    """One direction of the server, shared max-min fairly by the transfers in flight."""
+    """One direction of the server's capacity, shared max-min fairly by the transfers in flight."""
 
     def __init__(self, env: simpy.Environment, share: FairShare) -> None:
         self._env = env
         self._share = share
         self._changes: list[tuple[float, int, Flow, float, Iterator[RateChange]]] = []
-        self._due_s = math.inf  # of the earliest wake-up that is scheduled
+        self._due_s = math.inf  # instant of the earliest scheduled wake-up
         self._settling = EndOfInstant(env, self._settle)
 
     def start(self, bits: float, caps: Iterator[RateChange], cell: int) -> Flow:
-        """Start a flow; its ``tag`` is the event of its last bit.
+        """Start a flow; its ``tag`` is the SimPy event of its last bit.
 
         Args:
-            bits: How many.
-            caps: The rates that the client's own link allows, the first one now.
-            cell: The cell of the middle tier.
+            bits: Number of bits on the wire.
+            caps: Rates that the client's own link allows over time, beginning now.
+            cell: Number of the client's cell in the middle tier.
         """
         _, cap = next(caps)
         flow = self._share.add(self._env.now, bits, cap, cell, self._env.event())
@@ -67,8 +67,8 @@ class Pipe:
         return flow
 
     def stop(self, flow: Flow) -> float:
-        """Stop a flow if it has not ended; return the bits that were left."""
-        in_flight = flow.turn >= 0  # perhaps with no bits left: it would have ended now
+        """Stop a flow if it has not ended; return the bits not sent."""
+        in_flight = flow.turn >= 0  # also if all bits are sent and its end is due at this instant
         left = self._share.remove(self._env.now, flow)
         if in_flight:
             self._settling.ask()
@@ -85,7 +85,7 @@ class Pipe:
         self._sleep()
 
     def _sleep(self) -> None:
-        """Wake up when the next flow ends or changes its cap."""
+        """Schedule a wake-up for the next end of a flow or change of a cap."""
         due_s = self._share.next_end_s()
         if self._changes:
             due_s = min(due_s, self._changes[0][0])
@@ -95,12 +95,12 @@ class Pipe:
             timeout.callbacks.append(self._wake)
 
     def _wake(self, timeout: simpy.Event) -> None:
-        """Do what was due; a wake-up that an earlier one has replaced is void."""
+        """End flows and change caps that are due; a replaced wake-up does nothing."""
         if timeout.value != self._due_s:
             return
         self._due_s = math.inf
-        now = max(timeout.value, self._env.now)  # a delay is rounded: the wake-up names its instant
-        ended = self._share.pop_ended(now)  # first: a link may drop to 0 as the last bit leaves
+        now = max(timeout.value, self._env.now)  # delays are rounded: the clock may be early
+        ended = self._share.pop_ended(now)  # before caps change: a cap may drop to 0 at the end
         for flow in ended:
             flow.tag.succeed()
         acted = bool(ended)
@@ -117,7 +117,7 @@ class Pipe:
 
 
 class Passage(NamedTuple):
-    """A transfer through an open pipe: the event of its last bit, its size and its own rates."""
+    """Transfer through an open pipe: event of its last bit, bits, and rates of its own link."""
 
     tag: simpy.Event
     bits: float
@@ -125,21 +125,27 @@ class Passage(NamedTuple):
 
 
 class OpenPipe:
-    """One direction of a server that limits nothing: transfers never meet, each ends as if alone.
+    """One direction of a server without a capacity limit: each transfer runs as if alone.
 
-    In everything but the work that it takes, it is a :class:`Pipe` of unlimited capacity.
+    Results equal those of a :class:`Pipe` with unlimited capacity, at less computation.
     """
 
     def __init__(self, env: simpy.Environment) -> None:
         self._env = env
 
     def start(self, bits: float, caps: Iterator[RateChange], cell: int) -> Passage:
-        """Start a transfer; arguments as of :meth:`Pipe.start`."""
+        """Start a transfer.
+
+        Args:
+            bits: Number of bits on the wire.
+            caps: Rates that the client's own link allows over time, beginning now.
+            cell: Number of the client's cell; has no effect here.
+        """
         caps, again = tee(caps)
         return Passage(self._env.timeout(seconds_of(bits, caps)), bits, again)
 
     def stop(self, passage: Passage) -> float:
-        """Stop a transfer if it has not ended; return the bits that were left."""
+        """Stop a transfer if it has not ended; return the bits not sent."""
         if passage.tag.processed:
             return 0.0
         return max(0.0, passage.bits - bits_until(self._env.now, passage.caps))

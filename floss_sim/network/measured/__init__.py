@@ -1,1 +1,1 @@
-"""Measured networks: speed tests, fleets fitted to them, and the profile files written."""
+"""Measured networks: speed tests, fleets fitted to them, and profile files of these fleets."""

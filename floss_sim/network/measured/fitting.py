@@ -1,8 +1,9 @@
-"""A fleet of a few classes from many speed tests, and what the classes lose.
+"""Fleet fitting: a few client classes from many speed tests, with measures of the fit's error.
 
-Rows are sorted by download rate and cut into K groups of equal weight, a row at a cut belonging to
-both sides by its parts. Each class is the median download rate, upload rate and latency of one
-group, so that the directions stay together. Or the fleet is the rows themselves, and loses nothing.
+Rows are sorted by download rate and cut into K groups of equal weight. The weight of a row at a cut
+is split between both groups. Each class has the median download rate, upload rate and latency of
+one group, so that download and upload stay related. Alternatively the fleet is the rows
+themselves, which has no error.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from floss_sim.network.measured.speed_tests import FloatArray, SpeedTests
 from floss_sim.units import format_duration, format_rate, parse_duration, parse_rate
 
 PERCENTS = (5, 50, 95)
-_SAME = 1e-12  # of the total weight: sums of weights that differ by less are equal
-_SHARE_DIGITS = 4
+_SAME = 1e-12  # fraction of the total weight: smaller differences count as rounding errors
+_SHARE_DIGITS = 4  # decimal places of a class's share
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Classes fitted to speed tests (K classes, slowest download first), or their rows.
+    """K classes fitted to speed tests, slowest download first; or the tests themselves as classes.
 
     Attributes:
-        law: ``"classes"``, or ``"rows"``: each row is a class, in the order of the tests, and
-            its numbers are not rounded.
-        tests: What they were fitted to.
+        law: ``"classes"``, with rates and round trips rounded to three significant digits; or
+            ``"rows"``: each test is a class, in the order of the tests, with unrounded numbers.
+        tests: Speed tests behind the fit.
         shares: Shares of the fleet (K,); they add up to 1.
-        down_bits_per_s: Download rates (K,), three significant digits.
-        up_bits_per_s: Upload rates (K,), likewise.
-        rtt_s: Round trips (K,), likewise.
+        down_bits_per_s: Download rates (K,).
+        up_bits_per_s: Upload rates (K,).
+        rtt_s: Round trips in seconds (K,).
     """
 
     law: Literal["classes", "rows"]
@@ -45,7 +46,7 @@ class Fit:
 
 
 def fit_classes(tests: SpeedTests, classes: int) -> Fit:
-    """Return the classes of equal weight that stand for the tests."""
+    """Return ``classes`` classes of equal share, fitted to the tests."""
     order = np.lexsort((tests.rtt_s, tests.up_bits_per_s, tests.down_bits_per_s))
     end_N = np.cumsum(tests.weights[order]) / tests.weights.sum()
     start_N = np.concatenate([[0.0], end_N[:-1]])
@@ -73,16 +74,16 @@ def fit_classes(tests: SpeedTests, classes: int) -> Fit:
 
 
 def fit_rows(tests: SpeedTests) -> Fit:
-    """Return the tests themselves, each as likely as its weight says."""
+    """Return the tests as a fleet of rows, each with a share proportional to its weight."""
     shares = tests.weights / tests.weights.sum()
     return Fit("rows", tests, shares, tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
 
 
 def quantile(values_N: FloatArray, weight_N: FloatArray, q: float) -> float:
-    """Return the value below which a share ``q`` of the weight lies.
+    """Return the weighted quantile: a share ``q`` of the weight is below it.
 
-    Where a value ends exactly at ``q`` it is the mean of that value and the next, so that equal
-    weights give the ordinary median.
+    If the cumulative weight of a value is exactly ``q``, the result is the mean of that value and
+    the next one, so that equal weights give the ordinary median.
     """
     order = np.argsort(values_N, kind="stable")
     cumulative_N = np.cumsum(weight_N[order])
@@ -93,7 +94,7 @@ def quantile(values_N: FloatArray, weight_N: FloatArray, q: float) -> float:
 
 
 def distribution(values_N: FloatArray, weight_N: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the distinct values in order and the share of the weight at or below each."""
+    """Return the distinct values in ascending order, and the share of weight at or below each."""
     value_M, inverse_N = np.unique(values_N, return_inverse=True)
     weight_M = np.bincount(inverse_N, weights=weight_N)
     return value_M, np.cumsum(weight_M) / weight_M.sum()
@@ -102,7 +103,7 @@ def distribution(values_N: FloatArray, weight_N: FloatArray) -> tuple[FloatArray
 def kolmogorov_smirnov(
     a_N: FloatArray, a_weight_N: FloatArray, b_M: FloatArray, b_weight_M: FloatArray
 ) -> float:
-    """Return the largest distance of two weighted distribution functions, 0 to 1."""
+    """Return the Kolmogorov-Smirnov distance of two weighted distributions, 0 to 1."""
     at = np.union1d(a_N, b_M)
     shares = []
     for values, weights in ((a_N, a_weight_N), (b_M, b_weight_M)):
@@ -112,7 +113,10 @@ def kolmogorov_smirnov(
 
 
 def rank_correlation(x_N: FloatArray, y_N: FloatArray, weight_N: FloatArray) -> float | None:
-    """Return Spearman's weighted rank correlation, ties at their mean; None if one is constant."""
+    """Return Spearman's weighted rank correlation; None if ``x_N`` or ``y_N`` is constant.
+
+    Tied values get the mean of their ranks.
+    """
     ranks = [_mid_ranks(values, weight_N) for values in (x_N, y_N)]
     (xx, xy), (_, yy) = np.cov(ranks, aweights=weight_N, ddof=0)
     return float(xy / math.sqrt(xx * yy)) if min(xx, yy) > _SAME else None
@@ -125,10 +129,11 @@ def _mid_ranks(values_N: FloatArray, weight_N: FloatArray) -> FloatArray:
 
 
 def report(fit: Fit) -> dict[str, Any]:
-    """Return what a reader needs to judge a fit, as plain values in bits per second and seconds.
+    """Return the fit's quality as plain values, in bits per second and seconds.
 
-    ``percentiles`` has data and fit side by side. Where rates do not repeat, K classes cannot
-    bring a distance (``ks_down``, ``ks_up``) below 1 / (2 K). Rows are not listed as ``classes``.
+    ``percentiles`` has the percentiles of data and fit. ``ks_down`` and ``ks_up`` are
+    Kolmogorov-Smirnov distances; if all rates differ, K classes cannot bring them below 1 / (2 K).
+    ``classes`` is empty for a fit by rows.
     """
     tests = fit.tests
     data = _quantities(tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)

@@ -1,4 +1,4 @@
-"""The files that a fit becomes: a profile, and a CSV file of rows beside it where there is one."""
+"""Profile files of a fit: the TOML text, and for a fit by rows the CSV text of the rows."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ def profile_text(
     compute_per_example: str,
     rows_file: str,
 ) -> str:
-    """Return the TOML text of a network profile with the fitted classes, or of one from rows.
+    """Return the TOML text of a network profile with the fitted classes or rows.
 
     Args:
-        fit: The classes.
-        name: Names the profile.
-        source: Who measured it, where.
-        date: When it was measured.
-        fitted_on: When it was fitted; for the header.
-        compute_per_example: Duration with unit; it cannot come from a speed test.
-        rows_file: The name of the file of rows, beside the profile.
+        fit: Fit by classes or by rows.
+        name: Name of the profile.
+        source: Who measured, and where.
+        date: Date of the measurement.
+        fitted_on: Date of the fit, for the header.
+        compute_per_example: Training time per example, with unit, such as ``"5 ms"``; speed tests
+            do not measure it.
+        rows_file: Name of the CSV file of rows, which is in the profile's folder.
 
     Raises:
         UnitError: A compute time that is not a duration.
@@ -47,7 +48,7 @@ def profile_text(
 
 
 def rows_text(fit: Fit) -> str:
-    """Return the CSV text of rows: the numbers of the tests bit for bit, and their weights."""
+    """Return the CSV text of the rows: the numbers of the tests, exact to the bit, and weights."""
     tests = fit.tests
     columns = (tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s, tests.weights)
     rows = zip(*(column.tolist() for column in columns), strict=True)
@@ -64,31 +65,31 @@ def _header(fit: Fit, fitted_on: str) -> list[str]:
         f"Fitted on {fitted_on} by floss-sim profiles fit to {tests.weights.size} speed tests of",
         f"{tests.source}{chosen}{weights}.",
         f"Columns read: {', '.join(read)}.",
-        f"{tests.left_out} rows were left out for a value that is missing or not above zero.",
+        f"{tests.left_out} rows were left out: a value was missing or not above zero.",
         *_method_lines(fit),
-        "compute_per_example is an assumption: a speed test says nothing about it.",
-        "Units stand with the numbers: 1 Mbit/s is 10^6 bit/s, 1 kbit/s is 10^3 bit/s.",
+        "compute_per_example is an assumption: speed tests do not measure it.",
+        "Units: 1 Mbit/s is 10^6 bit/s, 1 kbit/s is 10^3 bit/s.",
     ]
 
 
 def _method_lines(fit: Fit) -> list[str]:
     if fit.law == "rows":
-        return ["Each client draws a row by its weight: down, up and round trip stay together."]
+        return ["Each client draws one row by weight: its rates and round trip are from one test."]
     return [
-        f"They are sorted by download rate and cut into {fit.shares.size} groups of equal weight; "
-        "each class is the",
-        "median download rate, upload rate and latency of one group.",
+        f"The tests are sorted by download rate and cut into {fit.shares.size} groups of equal "
+        "weight; each",
+        "class has the median download rate, upload rate and latency of one group.",
     ]
 
 
 def _comment_text(text: str) -> str:
-    """Return text without what may not stand in a comment, such as line breaks in a file name."""
+    """Return the text for a comment: unprintable characters, such as line breaks, become spaces."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _toml_string(text: str) -> str:
-    """Return a TOML string; the delete character is the one that JSON would leave as it is."""
-    sendable = text.encode("utf-8", "replace").decode()  # no lone surrogates
+    """Return a TOML string: JSON's syntax, with the delete character escaped as well."""
+    sendable = text.encode("utf-8", "replace").decode()  # replaces lone surrogates
     return json.dumps(sendable, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -1,8 +1,8 @@
 """Speed tests: a CSV file with one measured link a row, read into plain numbers.
 
-A file needs a header and columns for the download rate, the upload rate and the latency. Columns
-and units are named by the caller, or read from the columns' names where these leave no choice;
-nothing is ever guessed from how large the numbers are.
+A file needs a header and columns for the download rate, the upload rate and the latency. The caller
+names columns and units, or they are read from the column names if these are unambiguous. They are
+never guessed from the size of the numbers.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from floss_sim.errors import ProfileError
 from floss_sim.units import parse_duration, parse_rate
 
 FloatArray = NDArray[np.float64]
-FEWEST_ROWS = 20
+FEWEST_ROWS = 20  # usable rows that a fit needs at least
 _WORDS: Mapping[str, frozenset[str]] = {
     "down": frozenset({"download", "down", "dl", "downlink", "downstream", "d"}),
     "up": frozenset({"upload", "up", "ul", "uplink", "upstream", "u"}),
     "latency": frozenset({"latency", "lat", "rtt", "ping"}),
 }
-# As columns spell units -> as units.py does. "MBPS" and "Mb/s" are not here: bits or bytes?
+# Spelling in column names -> unit of units.py. "MBPS" and "Mb/s" are left out as ambiguous: they
+# may mean bits or bytes.
 _RATE_UNITS: Mapping[str, str] = {
     **{unit: unit for unit in ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "kB/s", "MB/s", "GB/s")},
     **{unit: unit for unit in ("bps", "kbps", "Mbps", "Gbps")},
@@ -41,19 +42,20 @@ _TIME_UNITS: Mapping[str, str] = {"us": "us", "ms": "ms", "s": "s"}
 
 @dataclass(frozen=True)
 class SpeedTests:
-    """Measured links, one a row (N rows).
+    """N measured links, one per usable row of a file.
 
     Attributes:
-        source: The file's name.
-        columns: The column of each of ``down``, ``up``, ``latency`` and, if given, ``weight``.
-        units: The unit of each of ``down``, ``up`` and ``latency``.
-        where: The conditions that rows had to meet.
+        source: Name of the file.
+        columns: Column names of ``down``, ``up``, ``latency`` and, if given, ``weight``.
+        units: Units of ``down``, ``up`` and ``latency``.
+        where: Conditions ``COLUMN=VALUE`` that rows had to meet.
         down_bits_per_s: Download rates (N,), above zero.
         up_bits_per_s: Upload rates (N,), above zero.
-        rtt_s: Latencies (N,), above zero.
-        weights: Weights (N,), above zero.
-        left_out: Rows that met the conditions but lack a finite number above zero somewhere.
-        filtered: Rows that did not meet the conditions.
+        rtt_s: Latencies in seconds (N,), above zero.
+        weights: Weights (N,), above zero; all 1 without a weight column.
+        left_out: Number of rows that met the conditions but had a value that is missing, not
+            finite or not above zero.
+        filtered: Number of rows that did not meet the conditions.
     """
 
     source: str
@@ -70,15 +72,15 @@ class SpeedTests:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read a file; what is None is read from the columns' names.
+    """Columns, units and filters for reading a file of speed tests.
 
     Attributes:
-        down: Column of the download rate.
-        up: Column of the upload rate.
-        latency: Column of the latency.
-        weight: Column of the rows' weights; None means that all weigh alike.
-        rate_unit: Unit of both rates.
-        latency_unit: Unit of the latency.
+        down: Column of the download rate; None to find it by name.
+        up: Column of the upload rate; None to find it by name.
+        latency: Column of the latency; None to find it by name.
+        weight: Column of the row weights; None gives all rows equal weight.
+        rate_unit: Unit of both rates; None to read it from the column names.
+        latency_unit: Unit of the latency; None to read it from the column name.
         where: Conditions ``COLUMN=VALUE`` that rows must meet, compared as text.
     """
 
@@ -95,8 +97,8 @@ def read_speed_tests(path: Path, reading: ReadOptions) -> SpeedTests:
     """Return the speed tests of a CSV file, which may be gzipped (``.gz``).
 
     Raises:
-        ProfileError: An unreadable file, a column or unit that is missing, unknown or not plain
-            from the names, or too few usable rows.
+        ProfileError: An unreadable file, a column or unit that is missing, unknown or ambiguous,
+            or too few usable rows.
         UnitError: An unknown unit.
     """
     try:
@@ -129,13 +131,13 @@ def _read(path: Path, rows: Iterator[list[str]], reading: ReadOptions) -> SpeedT
     scales = [parse_rate(f"1 {units[way]}") for way in ("down", "up")]
     scales += [parse_duration(f"1 {units['latency']}"), 1.0]
     places = [header.index(name) for name in columns.values()]
-    factors = list(zip(places, scales, strict=False))  # the weight's scale may be left over
+    factors = list(zip(places, scales, strict=False))  # the weight's scale may be unused
     wanted = [_condition(path, header, text) for text in reading.where]
     kept, left_out, filtered = _usable_rows(rows, factors, wanted)
     if len(kept) < FEWEST_ROWS:
         raise ProfileError(
             f"{path}: {len(kept)} usable rows, at least {FEWEST_ROWS} are needed ({left_out} left "
-            f"out for a value that is missing or not above zero, {filtered} by --where)"
+            f"out because a value is missing or not above zero, {filtered} filtered by --where)"
         )
     down_N, up_N, rtt_N, *weights = np.array(kept).T
     weight_N = weights[0] if weights else np.ones(len(kept))
@@ -166,36 +168,36 @@ def _column_list(header: Sequence[str]) -> str:
 
 
 def _column(path: Path, header: Sequence[str], role: str, name: str | None) -> str:
-    """Return the column of a role: the one that was named, or the only one named like it."""
+    """Return the column of a role: the column stated, or the only one whose name fits the role."""
     option = f"--{role}"
     if name is not None:
         return _require_column(path, header, name, option)
-    # The latency under a download's load is neither a download rate nor the plain latency.
+    # Names with words of two roles do not count: "download_latency" is latency under load.
     found = [name for name in header if _roles(name) == {role}]
     if len(found) == 1:
         return found[0]
     if found:
-        raise ProfileError(f"{path}: {role} could be {', '.join(found)}; choose one by {option}")
+        raise ProfileError(f"{path}: {role} could be {', '.join(found)}; choose one with {option}")
     raise ProfileError(
-        f"{path}: no column is named like {role}; choose one by {option} of {_column_list(header)}"
+        f"{path}: no column name fits {role}; choose one with {option}: {_column_list(header)}"
     )
 
 
 def _roles(column: str) -> set[str]:
-    """Return the roles that a column's words speak of."""
+    """Return the roles (down, up, latency) whose words are in a column's name."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)
     return {role for role, names in _WORDS.items() if names & {word.lower() for word in words}}
 
 
 def _unit(column: str, stated: str | None, spellings: Mapping[str, str], option: str) -> str:
-    """Return the unit that was stated, or the only one that stands in the column's name."""
+    """Return the unit stated by the caller, or the only unit in the column's name."""
     if stated is not None:
         return stated
     found = {unit for spelling, unit in spellings.items() if _stands_in(spelling, column)}
     if len(found) == 1:
         return found.pop()
     raise ProfileError(
-        f"the name of column {column!r} states no unit; give it, such as {option} "
+        f"the name of column {column!r} has no unit, or more than one; state it, such as {option} "
         f"(units are not guessed from the numbers)"
     )
 
@@ -216,7 +218,7 @@ def _usable_rows(
     factors: Sequence[tuple[int, float]],
     wanted: Sequence[tuple[int, str]],
 ) -> tuple[list[list[float]], int, int]:
-    """Return the usable rows' numbers, how many rows were left out, and how many filtered."""
+    """Return the numbers of the usable rows, the count left out, and the count filtered."""
     kept, left_out, filtered = [], 0, 0
     for row in rows:
         if not row:  # a blank line

@@ -1,1 +1,1 @@
-"""Rate traces: capacities that change over time, and the files that hold them."""
+"""Rate traces: link rates that change over time, and the files that hold them."""

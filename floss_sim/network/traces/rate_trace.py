@@ -1,7 +1,7 @@
-"""Rates that vary over simulated time, asked in closed form.
+"""Rate trace: a piecewise-constant rate over simulated time, evaluated in closed form.
 
-A trace is piecewise constant. Where it ends it starts again (``repeat``) or its last rate stays
-for ever (``hold``). :mod:`floss_sim.network.traces.trace_files` reads traces.
+At its end a trace starts again (``repeat``), or its last rate holds forever (``hold``).
+:mod:`floss_sim.network.traces.trace_files` reads traces from files.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ AtEnd = Literal["repeat", "hold"]
 
 @dataclass(frozen=True)
 class RateTrace:
-    """A piecewise-constant rate over simulated time; instants asked for are at or above 0.
+    """Piecewise-constant rate over simulated time; methods take instants at or above 0.
 
     Attributes:
-        starts_s: When each piece starts; ascending, the first is 0.
-        bits_per_s: The rate of each piece, at or above 0.
-        length_s: When the last piece ends.
-        at_end: ``repeat``, or ``hold`` the last rate for ever.
+        starts_s: Start of each piece in seconds; ascending, the first is 0.
+        bits_per_s: Rate of each piece, at or above 0.
+        length_s: End of the last piece in seconds.
+        at_end: ``"repeat"`` to start again, or ``"hold"`` to keep the last rate forever.
 
     Raises:
-        ProfileError: Fields that are no such trace, or one by which a transfer might never end.
+        ProfileError: Invalid fields, or a trace in which a transfer might never end.
     """
 
     starts_s: tuple[float, ...]
@@ -55,26 +55,26 @@ class RateTrace:
             raise ProfileError("a trace must deliver bits: at least one rate above 0, all finite")
         if self.at_end == "hold" and self.bits_per_s[-1] == 0:
             raise ProfileError(
-                "the last rate is 0, and held for ever a transfer would never end; "
+                "the last rate is 0 and is held forever, so that a transfer might never end; "
                 "valid: a last rate above 0, or repeat"
             )
 
     @cached_property
     def _bits(self) -> tuple[float, ...]:
-        """The bits that have passed when each piece starts, and at the end of the trace."""
+        """Bits sent by the start of each piece, and by the end of the trace."""
         widths_s = (b - a for a, b in pairwise((*self.starts_s, self.length_s)))
         pieces = (rate * s for rate, s in zip(self.bits_per_s, widths_s, strict=True))
         return tuple(accumulate(pieces, initial=0.0))
 
     @cached_property
     def _cuts(self) -> tuple[int, ...]:
-        """The pieces whose rate differs from the rate before them."""
+        """Numbers of the pieces whose rate differs from that of the piece before."""
         first = 0 if self.at_end == "repeat" else 1
         rates = self.bits_per_s
         return tuple(k for k in range(first, len(rates)) if rates[k] != rates[k - 1])
 
     def _start(self, cycle: int, piece: int) -> float:
-        """Return when a piece starts: no sum over cycles, so that instants do not drift."""
+        """Return the start of a piece in seconds; a product, not a sum, so it does not drift."""
         return cycle * self.length_s + self.starts_s[piece]
 
     def _end(self, cycle: int, piece: int) -> float:
@@ -87,24 +87,24 @@ class RateTrace:
         cycle = 0
         if self.at_end == "repeat":
             cycle = int(at_s // self.length_s)
-            cycle += (cycle + 1) * self.length_s <= at_s  # where the product was rounded down
+            cycle += (cycle + 1) * self.length_s <= at_s  # if the product was rounded down
         pieces = range(len(self.starts_s))
         return cycle, bisect_right(pieces, at_s, key=lambda piece: self._start(cycle, piece)) - 1
 
     def rate_at(self, at_s: float) -> float:
-        """Return the bits per second in force at an instant (a piece holds its start)."""
+        """Return the bits per second at an instant; the start of a piece belongs to the piece."""
         return self.bits_per_s[self._locate(at_s)[1]]
 
     def changes(self, from_s: float) -> Iterator[tuple[float, float]]:
         """Yield ``(at_s, bits_per_s)``: the rate at ``from_s``, then every later change in order.
 
-        Instants ascend strictly. Endless where a trace repeats and its rate varies.
+        Instants ascend strictly. The iterator is endless if the trace repeats and its rate varies.
         """
         cycle, piece = self._locate(from_s)
         at_s, rate = from_s, self.bits_per_s[piece]
         for next_cycle, cut in self._cuts_after(cycle, piece):
             next_s = self._start(next_cycle, cut)
-            if next_s > at_s:  # far from 0 the clock may not resolve a short piece
+            if next_s > at_s:  # equal if the piece is too short for the resolution of a float
                 yield at_s, rate
             at_s, rate = next_s, self.bits_per_s[cut]
         yield at_s, rate
@@ -116,7 +116,7 @@ class RateTrace:
             yield from ((later, cut) for later in count(cycle + 1) for cut in self._cuts)
 
     def bits_between(self, a_s: float, b_s: float) -> float:
-        """Return the bits that pass from ``a_s`` to ``b_s >= a_s``."""
+        """Return the bits sent between the instants ``a_s`` and ``b_s``, for ``b_s >= a_s``."""
         (cycle_a, a), (cycle_b, b) = self._locate(a_s), self._locate(b_s)
         if (cycle_a, a) == (cycle_b, b):
             return self.bits_per_s[a] * (b_s - a_s)
@@ -126,9 +126,9 @@ class RateTrace:
         return head + whole + tail
 
     def time_of(self, bits: float, from_s: float) -> float:
-        """Return the seconds until ``bits`` have passed since ``from_s``: the first such instant.
+        """Return the seconds from ``from_s`` to the first instant by which ``bits`` are sent.
 
-        Takes O(log pieces), however long the transfer.
+        Costs O(log pieces) for a transfer of any length.
         """
         if bits <= 0:
             return 0.0
@@ -141,33 +141,33 @@ class RateTrace:
         last = min(bisect_left(self._bits, target), len(self.bits_per_s)) - 1
         rest_s = (target - self._bits[last]) / self.bits_per_s[last]
         after_s = self._start(cycle + cycles, last) - from_s + rest_s
-        return max(here_s, after_s)  # too few bits to change a sum do not turn time back
+        return max(here_s, after_s)  # rounding must not give an instant before the piece's end
 
     def _whole_cycles(self, bits: float) -> tuple[int, float]:
-        """Return the cycles that pass before the one that delivers the last bit, and its bits."""
+        """Return the cycles before the one with the last bit, and the bits sent in that one."""
         total = self._bits[-1]
         if self.at_end == "hold" or bits <= total:
             return 0, bits
-        rest = math.fmod(bits, total) or total  # all of a cycle: its last bit, not its end
+        rest = math.fmod(bits, total) or total  # exactly a cycle's bits: all in that cycle
         return round((bits - rest) / total), rest
 
     @property
     def mean_bits_per_s(self) -> float:
-        """The mean rate over the trace's length."""
+        """Mean rate over the length of the trace."""
         return self._bits[-1] / self.length_s
 
     def with_factor(self, factor: float) -> RateTrace:
         """Return the trace with every rate multiplied by a finite ``factor`` above zero.
 
         Raises:
-            ProfileError: Another factor.
+            ProfileError: A factor that is not finite or not above zero.
         """
         if not 0 < factor < math.inf:
             raise ProfileError(f"trace factor {factor} must be a finite number above zero")
         return replace(self, bits_per_s=tuple(rate * factor for rate in self.bits_per_s))
 
     def settings(self) -> dict[str, Any]:
-        """Return the trace as plain values, for fingerprints: a digest stands for the numbers."""
+        """Return the trace as plain values for fingerprints, with a digest of starts and rates."""
         digest = hashlib.sha256(np.array([self.starts_s, self.bits_per_s], "<f8").tobytes())
         length_s = float(self.length_s)
         return {"sha256": digest.hexdigest(), "length_s": length_s, "at_end": self.at_end}

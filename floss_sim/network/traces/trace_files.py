@@ -1,12 +1,12 @@
-"""Files of rates over time, read into traces: CSV and mahimahi, recognised by their first line.
+"""Trace files: CSV and mahimahi, recognised by their first line and read into rate traces.
 
 - CSV with the header ``seconds,kbit/s`` (or another unit of rate). Times ascend; the first is
-  shifted to 0. A row's rate holds until the next row's time; the last row's piece is as long as
-  the one before it.
+  shifted to 0. A row's rate holds until the time of the next row. The last row's piece is as long
+  as the piece before it.
 - mahimahi: one whole number of milliseconds a line, each an opportunity to deliver a packet of
-  1,500 bytes. Opportunities are counted in bins (a bin holds its right edge, and the first one
-  also holds 0); a bin's rate is its bits divided by its seconds. The trace ends with the last
-  opportunity's bin.
+  1,500 bytes. Opportunities are counted in bins. A bin includes its right edge, and the first bin
+  also includes 0. The rate of a bin is its bits divided by its seconds. The trace ends with the
+  bin of the last opportunity.
 
 Blank lines are skipped.
 """
@@ -27,7 +27,7 @@ from floss_sim.units import BITS_PER_BYTE, parse_rate
 _PACKET_BITS = 1500 * BITS_PER_BYTE
 _MILLISECONDS = re.compile(r"[0-9]{1,15}")
 _FORMATS = "a CSV header such as seconds,kbit/s, or mahimahi's whole milliseconds"
-_Lines = list[tuple[int, str]]  # the number of a line and what stands there
+_Lines = list[tuple[int, str]]  # line numbers and the text of each line
 _Pieces = tuple[tuple[float, ...], tuple[float, ...], float]  # starts, rates and length
 
 
@@ -35,13 +35,14 @@ def read_trace(path: str | Path, at_end: AtEnd, bin_s: float = 0.1) -> RateTrace
     """Return the trace of a CSV or mahimahi file (see the top of the module).
 
     Args:
-        path: The file.
-        at_end: What follows the end of the trace.
-        bin_s: Over what mahimahi's packets are counted: whole milliseconds, in seconds.
+        path: Path of the file.
+        at_end: Behaviour after the end of the trace, ``"repeat"`` or ``"hold"``.
+        bin_s: Width in seconds of the bins for mahimahi's packets; a whole number of
+            milliseconds.
 
     Raises:
-        ProfileError: The file cannot be read or holds no usable trace; one line names the file,
-            the line, and what would be valid.
+        ProfileError: The file cannot be read or has no usable trace. The one-line message names
+            the file, the line, and valid content.
     """
     lines = _lines(Path(path))
     try:
@@ -70,11 +71,11 @@ def _lines(path: Path) -> _Lines:
 
 
 def _csv_pieces(lines: _Lines) -> _Pieces:
-    """Return starts in seconds, bits per second and the length of a CSV's pieces."""
+    """Return the pieces of a CSV: starts in seconds, bits per second, and length in seconds."""
     unit = _unit(*lines[0])
     rows = [_row(number, line) for number, line in lines[1:]]
     if len(rows) < 2:
-        valid = "at least two rows, for the last piece is as long as the one before it"
+        valid = "at least two rows, because the last piece is as long as the one before it"
         _refuse(lines[-1][0], f"the trace ends after {len(rows)} row(s)", valid)
     for (a_s, _), (b_s, _), (number, _) in zip(rows, rows[1:], lines[2:], strict=False):
         if b_s <= a_s:
@@ -85,14 +86,14 @@ def _csv_pieces(lines: _Lines) -> _Pieces:
 
 
 def _unit(number: int, header: str) -> float:
-    """Return the bits per second that 1 means in the rate column that a header names."""
+    """Return the unit of a header's rate column, in bits per second."""
     seconds, *others = _cells(header)
     if seconds != "seconds" or len(others) != 1:
-        _refuse(number, f"{header[:60]!r} starts no trace", _FORMATS)
+        _refuse(number, f"{header[:60]!r} is not the first line of a trace", _FORMATS)
     try:
         return parse_rate(f"1 {others[0]}")
     except UnitError:
-        _refuse(number, f"{others[0]!r} is no unit of a rate", "seconds,kbit/s, Mbit/s or bit/s")
+        _refuse(number, f"{others[0]!r} is not a unit of rate", "seconds,kbit/s, Mbit/s or bit/s")
 
 
 def _row(number: int, line: str) -> tuple[float, float]:
@@ -102,7 +103,7 @@ def _row(number: int, line: str) -> tuple[float, float]:
         at_s = rate = math.nan
     if not (0 <= at_s < math.inf and 0 <= rate < math.inf):
         valid = "a time and a rate, two finite numbers at or above 0"
-        _refuse(number, f"{line[:60]!r} is no row of a trace", valid)
+        _refuse(number, f"{line[:60]!r} is not a row of a trace", valid)
     return at_s, rate
 
 
@@ -111,12 +112,12 @@ def _cells(line: str) -> list[str]:
 
 
 def _mahimahi_pieces(lines: _Lines, bin_s: float) -> _Pieces:
-    """Return starts in seconds, bits per second and the length of mahimahi's binned packets."""
+    """Return the pieces of binned packets: starts in seconds, bits per second, and length."""
     if not 1 <= bin_s * 1000 < math.inf or not math.isclose(bin_s * 1000, round(bin_s * 1000)):
         raise ProfileError(f"bin of {bin_s:g} s; valid: a whole number of milliseconds above 0")
     bin_ms = round(bin_s * 1000)
     packets = Counter(max(1, -(-at_ms // bin_ms)) for at_ms in _opportunities(lines))
-    rates = {0: 0.0}  # by the bin before which it starts
+    rates = {0: 0.0}  # bits per second from the end of bin k on, by k; k = 0 is the trace's start
     for at, n in packets.items():
         rates[at - 1] = n * _PACKET_BITS * 1000 / bin_ms
         rates.setdefault(at, 0.0)
@@ -128,7 +129,7 @@ def _opportunities(lines: _Lines) -> Iterator[int]:
     before_ms = 0
     for number, line in lines:
         if not _MILLISECONDS.fullmatch(line):
-            _refuse(number, f"{line[:60]!r} is no instant", "a whole number of milliseconds")
+            _refuse(number, f"{line[:60]!r} is not an instant", "a whole number of milliseconds")
         if int(line) < before_ms:
             _refuse(number, f"{line} ms comes after {before_ms} ms", "instants in order")
         before_ms = int(line)

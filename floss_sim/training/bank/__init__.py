@@ -1,4 +1,5 @@
-"""The bank: clients that share one backbone train in one batched pass.
+"""The bank: one frozen backbone that trains many clients' adapters in one batched pass.
 
-Stacked adapter layers, SGD steps of several clients, CUDA graphs, and what makes them fast.
+Contents: layers with one adapter per client, SGD steps of several clients, CUDA graphs, oneDNN
+products, the first-token shortcut, and top-k on the device.
 """

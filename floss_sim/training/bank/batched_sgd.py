@@ -1,9 +1,10 @@
-"""Local training of several clients at once, on a banked model: ragged cohorts in lockstep.
+"""Batched local SGD of several clients on a bank; clients may have different numbers of batches.
 
-In step t each client that has a t-th batch takes it. Clients with most batches come first, so
-that those at work are always the first rows; neighbours with equal batches share their products.
-The cohorts of several runs, *parties*, may train side by side: to the last bit as each alone
-(:mod:`floss_sim.training.side_by_side.scheduler` says what is known about that).
+In step t every client that has a t-th batch trains on it. Clients are sorted by their number of
+batches, largest first, so the active clients are always the first rows. Consecutive clients with
+equal batch sizes share batched products. The clients of several runs, one *party* per run, may
+train in one pass, with results bit-identical to training alone (checked by
+:mod:`floss_sim.training.side_by_side.bit_checks`).
 
 Shapes: C clients, N entries, E examples, M rows of logits.
 """
@@ -30,14 +31,14 @@ from floss_sim.vectors.top_k import Vector
 
 @dataclass(frozen=True)
 class Party:
-    """Clients of one run that train together.
+    """The clients of one run that train in one pass.
 
     Args:
-        model: The run's; its rows are bound anew.
-        x: The training split's inputs, shape (split, ...), on the model's device.
-        y: Their classes, shape (split,).
+        model: The run's model; the clients' values are bound to it for each step.
+        x: Inputs of the training split, shape (split, ...), on the model's device.
+        y: Classes of the training split, shape (split,), on the model's device.
         settings: Learning rate and momentum.
-        works: What the clients train, those with most batches first.
+        works: The clients' work, sorted by number of batches, largest first.
     """
 
     model: BankModel
@@ -57,27 +58,27 @@ def train_together(
     """Return each client's values after local SGD, float32 of shape (C, N), on the device.
 
     Args:
-        model: As of a party, likewise the others.
-        x: Inputs.
-        y: Classes.
+        model: The run's model.
+        x: Inputs of the training split, shape (split, ...), on the model's device.
+        y: Classes of the training split, shape (split,), on the model's device.
         settings: Learning rate and momentum.
-        works: What the clients train, those with most batches first.
+        works: The clients' work, sorted by number of batches, largest first.
 
     Raises:
-        TaskError: Inputs that the backbone cannot read.
+        TaskError: The backbone cannot read the inputs.
     """
     (values_CN,) = _train([Party(model, x, y, settings, works)])
     return values_CN
 
 
 def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
-    """Return the values after local SGD of each party's clients, float32 of shape (N,) each.
+    """Return the values of each party's clients after local SGD, float32 of shape (N,) each.
 
     Args:
-        parties: At least one; of one bank.
+        parties: At least one party; all must use the same bank.
 
     Raises:
-        TaskError: Inputs that the backbone cannot read.
+        TaskError: The backbone cannot read the inputs.
     """
     return [list(values_CN.cpu().numpy()) for values_CN in _train(parties)]
 
@@ -94,7 +95,7 @@ def _train(parties: Sequence[Party]) -> list[torch.Tensor]:
 
 
 def _frozen_mask(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
-    """Return what does not train, bool of shape (C, N); None where all of all clients does."""
+    """Return the mask of frozen entries, bool of shape (C, N); None if every entry trains."""
     if all(work.trained is None for work in works):
         return None
     all_N = np.ones(works[0].start.size, dtype=bool)
@@ -104,7 +105,7 @@ def _frozen_mask(works: Sequence[Work], device: torch.device) -> torch.Tensor | 
 
 @dataclass(frozen=True)
 class _PartyStep:
-    """A step of one party: the examples, those of its clients at work one after another."""
+    """One step of one party: the examples of its active clients, client after client."""
 
     training: _Training
     number: int
@@ -119,7 +120,7 @@ class _PartyStep:
         return self.training.rows.first_clients(len(self.sizes))
 
     def shares(self) -> list[Share]:
-        """Return what the clients' dropout draws from."""
+        """Return the dropout shares of the active clients."""
         inputs, works = self.training.party.model.inputs, self.training.party.works
         lengths = inputs.lengths(torch.split(self.x, list(self.sizes)))
         return [
@@ -128,16 +129,16 @@ class _PartyStep:
         ]
 
     def counts(self) -> list[int]:
-        """Return how many targets each client has."""
+        """Return the number of targets of each active client."""
         return self.training.party.model.inputs.counts(torch.split(self.x, list(self.sizes)))
 
 
 class _Training:
-    """A party while it trains.
+    """The training state of a party.
 
     Attributes:
-        rows: Its clients.
-        sizes: How many examples each client has that takes a step, by step.
+        rows: Values and velocity of the party's clients.
+        sizes: For each step the number of examples of each active client.
     """
 
     def __init__(self, party: Party) -> None:
@@ -154,20 +155,20 @@ class _Training:
 
     @cached_property
     def kind(self) -> tuple[object, ...]:
-        """What its passes' shapes depend on; can be sorted."""
+        """Key that determines the shapes of the party's passes, up to text length; sortable."""
         return self.sizes, self.rows.kind
 
     def take(self, number: int) -> _PartyStep:
-        """Return a step of the clients that have it."""
+        """Return step ``number`` of the clients that have a batch for it."""
         x, y = self.party.x, self.party.y
         chosen = self._chosen[number]
         return _PartyStep(self, number, x.index_select(0, chosen), y.index_select(0, chosen))
 
 
 def _length_groups(takes: Iterable[_PartyStep]) -> Iterator[tuple[int, list[_PartyStep]]]:
-    """Yield steps that can share a pass, and how many tokens it reads: those of its longest text.
+    """Yield (tokens, steps): groups of steps with equal text length, which can share a pass.
 
-    Parties stand in an order of their own, so that a pass of the same ones has the same shape.
+    Steps are sorted by length and kind, so that the same parties always give the same pass shape.
     """
 
     def length(take: _PartyStep) -> int:
@@ -180,7 +181,7 @@ def _length_groups(takes: Iterable[_PartyStep]) -> Iterator[tuple[int, list[_Par
 
 
 def _step(takes: Sequence[_PartyStep], tokens: int) -> Step:
-    """Return a step that parties take together."""
+    """Return one step of all given parties; ``tokens`` is their text length (0 for images)."""
     bank = takes[0].training.party.model.bank
     if bank.draws.sites:
         bank.draws.set_shares([share for take in takes for share in take.shares()])

@@ -1,21 +1,22 @@
-"""Steps of a shape that comes back are recorded once and replayed: CUDA graphs.
+"""CUDA graphs: training steps of a repeated shape are recorded once and then replayed.
 
-On a GPU a step of small models is thousands of tiny kernels, and launching each takes the host
-longer than the device computes. A graph launches them all at once, with the same parameters and at
-the same addresses, so that a replay reads and changes tensors of its own: a step's are copied in,
-and what it changed is copied out. Recorded are shapes that were met before, of passes so
-small that launches are what takes the time; few are kept, and all share one pool of memory, since
-nothing in it outlives a replay.
+On a GPU a step of a small model launches thousands of tiny kernels, and the launches take longer
+than the computation. A CUDA graph launches all of them at once, with fixed parameters and memory
+addresses. A recording therefore has tensors of its own: a step's tensors are copied in before the
+replay, and the changed ones are copied out after it. Only shapes that occurred before are recorded,
+and only of passes so small that launches dominate. Few recordings are kept. They share one memory
+pool, since no tensor in it is needed after its replay.
 
-**A record does not depend on what is replayed**, and so graphs are in no fingerprint. A replay runs
-the kernels that the step would launch. Nor is this trusted: the first replay of every recording is
-computed anew, too, and on a single bit's difference, as on any error of recording, all goes on as
-without graphs, and that is said. Steps whose kernels add up in no fixed order have no bits to
-agree on; they are found out in the same way. A step's own tensors change only when a
-proved replay is copied out, or when it is computed anew, so that no step is lost.
+**Replaying does not change a record**, so no fingerprint includes graphs. A replay runs the same
+kernels as the step. This is checked: the step of a recording's first replay is also computed
+directly. If one bit differs, or recording fails, graphs are switched off with a warning, and
+training continues without them. This also detects kernels that sum in no fixed order. A step's own
+tensors change only when a checked replay is copied out or when the step is computed directly, so
+no step is lost.
 
-Where dropout draws, steps are not recorded: its generators are seeded on the host, client by
-client. Nor where activations are recomputed, which saves memory by more launches.
+Steps with dropout are not recorded, because its generators are seeded on the host for each client.
+Steps with gradient checkpointing are not recorded either: that setting saves memory at the price of
+more launches.
 """
 
 from __future__ import annotations
@@ -27,50 +28,52 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-_MEETINGS_TO_RECORD = (
-    3  # a shape is recorded when it is met once more; recording costs about as many steps
-)
-_MAX_SHAPES = 1024  # shapes that were met and are not recorded
-_MAX_RECORDINGS = 16  # recordings
+# earlier steps of a shape before it is recorded; recording costs about as much as three steps
+_MEETINGS_TO_RECORD = 3
+_MAX_SHAPES = 1024  # shapes that are counted and not recorded yet, at most
+_MAX_RECORDINGS = 16  # recordings that are kept, at most
 Replay = Callable[[], None]
 _Value = TypeVar("_Value")
 
 
 class Replayable(Protocol):
-    """What can be recorded: :class:`floss_sim.training.bank.step.Step`."""
+    """Interface of a recordable step: :class:`floss_sim.training.bank.step.Step`."""
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """Number of examples of the step."""
 
     @property
     def shape(self) -> Hashable:
-        """What computing it depends on besides the values in its tensors."""
+        """Key of the computation: equal steps differ only in the values of their tensors."""
 
     @property
     def tensors(self) -> Sequence[torch.Tensor]:
-        """What it reads, but for what never changes."""
+        """Tensors that the step reads, without constants such as the backbone's weights."""
 
     @property
     def state(self) -> Sequence[torch.Tensor]:
-        """What it changes: some of these tensors, float32."""
+        """Tensors that the step changes, a subset of :attr:`tensors`, float32."""
 
     def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Replayable:
-        """Return the same over other tensors."""
+        """Return the same step over other tensors, in the order of :attr:`tensors`."""
 
     def run(self) -> None:
-        """Compute it."""
+        """Compute the step."""
 
 
 class Recorder(Protocol):
-    """What can record and replay what a device does."""
+    """Interface of a recorder of device work."""
 
     def record(self, play: Replay) -> Replay:
-        """Return what does again, to the same tensors, what a call does; their values are lost."""
+        """Return a function that repeats the device work of ``play`` on the same tensors.
+
+        Recording overwrites the values of these tensors.
+        """
 
 
 class CudaRecorder:
-    """Records CUDA graphs, on a stream of its own, in one pool of memory."""
+    """Recorder of CUDA graphs, on a separate stream, with one memory pool for all graphs."""
 
     @cached_property
     def _stream(self) -> torch.cuda.Stream:
@@ -81,11 +84,11 @@ class CudaRecorder:
         return torch.cuda.graph_pool_handle()
 
     def record(self, play: Replay) -> Replay:
-        """Return a graph's replay; other threads may use the device meanwhile."""
+        """Return the replay function of a new graph; other threads may use the device meanwhile."""
         graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):  # torch's own context does not leave it on errors
-            play()  # libraries allocate what they need for a stream, which no graph should own
+        with torch.cuda.stream(self._stream):  # torch.cuda.graph does not leave it after an error
+            play()  # so that libraries allocate their workspaces outside the graph's memory pool
             with torch.cuda.graph(graph, self._pool, self._stream, "thread_local"):
                 play()
         torch.cuda.current_stream().wait_stream(self._stream)
@@ -93,15 +96,15 @@ class CudaRecorder:
 
 
 class Graphs:
-    """Takes steps, those of familiar shapes by replay.
+    """Runs training steps, and replays CUDA graphs for shapes that occur often.
 
     Attributes:
-        steps: How many were taken.
-        replayed: How many of them by replay.
+        steps: Number of steps that were run.
+        replayed: Number of these steps that were run by replay.
 
     Args:
-        recorder: Records them.
-        most: Of more examples a step is never recorded.
+        recorder: The recorder of the graphs.
+        most: Largest number of examples of a step that is recorded.
     """
 
     def __init__(self, recorder: Recorder, most: int) -> None:
@@ -109,10 +112,10 @@ class Graphs:
         self._recorder = recorder
         self._most = most
         self._met: dict[Hashable, int] = {}
-        self._recordings: dict[Hashable, _Recording] = {}  # the last one was played last
+        self._recordings: dict[Hashable, _Recording] = {}  # least recently replayed first
 
     def run(self, step: Replayable) -> None:
-        """Take a step."""
+        """Run a step: replay its recording if there is one, else compute it directly."""
         self.steps += 1
         recording = self._play_recording(step) if step.examples <= self._most else None
         if recording and recording.proved:
@@ -121,20 +124,23 @@ class Graphs:
             return
         if not self._try_step(step):
             recording = None
-            self._stop("they leave too little memory")
+            self._stop("the recordings leave too little memory for a step")
             step.run()
         if recording and not recording.prove(step):
-            self._stop("a replayed step differs from the same step computed anew")
+            self._stop("a replayed step differs from the same step computed directly")
 
     def _play_recording(self, step: Replayable) -> _Recording | None:
-        """Return a recording that has just played a step, if it is one of a familiar shape."""
+        """Replay a step's recording and return the recording; None if its shape has none.
+
+        A recording is created here when the shape has occurred often enough.
+        """
         shape = step.shape
         try:
             recording = self._recordings.pop(shape, None) or self._new_recording(shape, step)
             if recording:
                 recording.play(step)
                 _keep(self._recordings, shape, recording, _MAX_RECORDINGS)
-        except Exception as error:  # of any kind: the step's own tensors are as they were
+        except Exception as error:  # any error: the step's own tensors have not changed
             self._stop(_cause(error))
             return None
         return recording
@@ -147,7 +153,7 @@ class Graphs:
         return None
 
     def _try_step(self, step: Replayable) -> bool:
-        """Compute a step; return whether there was memory for it beside the recordings."""
+        """Compute a step; return False if the recordings leave too little memory for it."""
         try:
             step.run()
         except torch.OutOfMemoryError:
@@ -157,19 +163,19 @@ class Graphs:
         return True
 
     def _stop(self, why: str) -> None:
-        """Let go of all recordings, and make no more."""
+        """Free all recordings, record no more, and warn with the reason."""
         self._most = -1
         self._recordings.clear()
         self._met.clear()
         warnings.warn(
-            f"steps of training are not replayed as CUDA graphs from here on: {why}",
+            f"from now on training steps run without CUDA graphs: {why}",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
 class _Recording:
-    """A step over tensors of its own, and what computes it again."""
+    """A recorded step: a copy of the step's tensors, and the function that replays it on them."""
 
     def __init__(self, step: Replayable, recorder: Recorder) -> None:
         own = step.with_tensors([tensor.clone() for tensor in step.tensors])
@@ -178,30 +184,30 @@ class _Recording:
         self.proved = False
 
     def play(self, step: Replayable) -> None:
-        """Compute a step of the same shape; its own tensors stay as they are."""
+        """Replay with the values of a step of the same shape; the step's tensors do not change."""
         _copy(step.tensors, self._tensors)
         self._replay()
 
     def give(self, step: Replayable) -> None:
-        """Let a step that was played have what came out."""
+        """Copy the results of the last replay into the step that was replayed."""
         _copy(self._state, step.state)
 
     def prove(self, step: Replayable) -> bool:
-        """Return whether all bits are those of the step that was played and computed since."""
+        """Return whether the last replay is bit-identical to its step, computed directly since."""
         pairs = zip(self._state, step.state, strict=True)
         self.proved = all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in pairs)
         return self.proved
 
 
 def _cause(error: BaseException) -> str:
-    """Return what was raised first: to end a recording that has failed is an error of its own."""
+    """Return the first line of the first error raised; ending a failed recording raises another."""
     while error.__context__:
         error = error.__context__
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:
-    """Copy tensors into others, in as few launches as there are dtypes, about."""
+    """Copy tensors into other tensors, in about one kernel launch per dtype."""
     pairs: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
     for source, target in zip(sources, targets, strict=True):
         ours, theirs = pairs.setdefault(source.dtype, ([], []))
@@ -212,7 +218,7 @@ def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> N
 
 
 def _keep(kept: dict[Hashable, _Value], key: Hashable, value: _Value, most: int) -> None:
-    """Add what is newest, and drop what is oldest beyond so many."""
+    """Add an entry; drop the oldest entry if there are more than ``most``."""
     kept[key] = value
     if len(kept) > most:
         del kept[next(iter(kept))]

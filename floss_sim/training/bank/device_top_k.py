@@ -1,8 +1,8 @@
 """Top-k masks of many clients at once, on the device that holds their updates.
 
-They are those of :func:`floss_sim.vectors.top_k.top_k_mask` to the last bit, so that the place
-where they were made is part of no fingerprint. On a CPU numpy is faster, by six times and more,
-and is taken.
+The masks are identical to those of :func:`floss_sim.vectors.top_k.top_k_mask`, so fingerprints do
+not include where a mask was computed. On a CPU the numpy function is used: it is at least six
+times faster there.
 
 Shapes: C clients, N entries.
 """
@@ -16,25 +16,28 @@ import torch
 from floss_sim.methods import TopK
 from floss_sim.vectors.layout import Layout
 
-_MAGNITUDE_BITS = 2**31 - 1  # a float32's bits but the sign: as integers in the order of magnitudes
+# bit mask of a float32 without its sign; as integers, these bits sort by magnitude
+_MAGNITUDE_BITS = 2**31 - 1
 
 
 def top_k_masks(values_CN: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     """Return the mask of each row's entries of largest magnitude, bool of shape (C, N).
 
-    Ties go to the lowest index. NaN is larger than everything: it is in the mask, where who reads
-    the values meets it, and spoils no other row.
+    Ties go to the lowest index. NaN counts as larger than every number, so the mask includes it
+    and a later check of the values finds it. Other rows are not affected.
 
     Args:
-        values_CN: float32.
-        counts: How many entries each row keeps.
+        values_CN: Values, float32 of shape (C, N).
+        counts: Number of entries to keep in each row, 1 to N.
 
     Raises:
-        ValueError: A count is outside 1 .. N.
+        ValueError: A count is outside 1 to N.
     """
     entries = values_CN.shape[1]
     if not 1 <= min(counts) <= max(counts) <= entries:
-        raise ValueError(f"cannot keep {min(counts)} to {max(counts)} of {entries} entries")
+        raise ValueError(
+            f"cannot keep {min(counts)} to {max(counts)} entries of a row; valid: 1 to {entries}"
+        )
     magnitude_CN = values_CN.view(torch.int32) & _MAGNITUDE_BITS
     count_C1 = torch.tensor(counts, device=values_CN.device).unsqueeze(1)
     ranked = torch.topk(magnitude_CN, max(counts), dim=1).values
@@ -45,12 +48,13 @@ def top_k_masks(values_CN: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
 
 
 def select(values_CN: torch.Tensor, selectors: Sequence[TopK], layout: Layout) -> torch.Tensor:
-    """Return the mask that each row's selector gives of it, bool of shape (C, N).
+    """Return the mask of each row's selector, bool of shape (C, N).
 
     Args:
-        values_CN: float32, over a layout.
-        selectors: One a row; those that rank the same groups of entries are applied at once.
-        layout: Names the entries.
+        values_CN: Values, float32 of shape (C, N).
+        selectors: One selector per row; selectors that rank the same groups of entries are
+            applied together.
+        layout: The layout of a row.
     """
     masks_CN = torch.empty_like(values_CN, dtype=torch.bool)
     for kind in {(selector.scope, selector.dense_head) for selector in selectors}:

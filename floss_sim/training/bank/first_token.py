@@ -1,8 +1,8 @@
-"""The last layer of a classifier that reads one token computes that token alone.
+"""Last-layer shortcut: ViT and BERT heads read one token, so the last layer computes that alone.
 
-A ViT's head reads what the last layer makes of the class token, BERT's pooler what it makes of the
-first word. Keys and values there are those of all tokens; the query, its attention, the output and
-the MLP are needed of one. Only the bank does so: PEFT's model, its twin, computes all.
+A ViT's head reads the last layer's output for the class token, BERT's pooler that for the first
+token. Keys and values are needed for all tokens; the query, attention, output and MLP only for the
+first. Only the bank uses this shortcut. PEFT's model, the reference, computes all tokens.
 
 Shapes: E examples, T tokens, W width.
 """
@@ -26,7 +26,7 @@ from floss_sim.training.models.dropout import DropoutStreams, attention
 
 
 class _ViTLastLayer(ViTLayer):  # type: ignore[misc]
-    """The model library's layer, (E, T, W) to (E, 1, W)."""
+    """ViT layer that computes the first token alone, (E, T, W) to (E, 1, W)."""
 
     draws: DropoutStreams
 
@@ -45,7 +45,7 @@ class _ViTLastLayer(ViTLayer):  # type: ignore[misc]
 
 
 class _BertLastLayer(BertLayer):  # type: ignore[misc]
-    """The model library's layer, (E, T, W) to (E, 1, W)."""
+    """BERT layer that computes the first token alone, (E, T, W) to (E, 1, W)."""
 
     draws: DropoutStreams
 
@@ -74,15 +74,16 @@ def _first_token_attention(
     mask: torch.Tensor | None,
     rate: float,
 ) -> torch.Tensor:
-    """Return what the first token attends to, (E, 1, W).
+    """Return the attention output of the first token, (E, 1, W).
 
     Args:
-        module: The model library's attention.
-        query_E1W: The first token's query.
-        key_ETW: All keys.
-        value_ETW: All values.
-        mask: Which tokens each token sees, (E, 1, T, T); None: all.
-        rate: The chance that training drops an attention weight.
+        module: The attention module of transformers.
+        query_E1W: Query of the first token.
+        key_ETW: Keys of all tokens.
+        value_ETW: Values of all tokens.
+        mask: Attention mask, bool of shape (E, 1, T, T), True where a token sees another; None:
+            every token sees all.
+        rate: Probability to drop an attention weight in training mode.
     """
     query, key, value = (
         x.view(len(x), x.shape[1], module.num_attention_heads, -1).transpose(1, 2)
@@ -95,7 +96,8 @@ def _first_token_attention(
     return attended.flatten(2)
 
 
-# By what reads one token: how the last layer goes then, and of what the library makes a layer.
+# For each model class whose head reads one token: the class of the shortened last layer, and the
+# module classes that a layer of transformers must have to be replaced by it.
 _LAST_LAYERS: dict[type[PreTrainedModel], tuple[type[nn.Module], dict[str, type[nn.Module]]]] = {
     ViTForImageClassification: (_ViTLastLayer, {"": ViTLayer, "attention": ViTAttention}),
     BertForSequenceClassification: (
@@ -106,11 +108,13 @@ _LAST_LAYERS: dict[type[PreTrainedModel], tuple[type[nn.Module], dict[str, type[
 
 
 def read_first_token(backbone: PreTrainedModel, draws: DropoutStreams) -> None:
-    """Let a backbone's last layer compute what is read of it; leave what is not known as it is.
+    """Replace a backbone's last layer by one that computes the first token alone.
+
+    A backbone of an unknown class or structure is not changed.
 
     Args:
-        backbone: As the model library loaded it, or with banked layers in their places.
-        draws: What its dropouts will draw from.
+        backbone: The backbone, with or without banked layers.
+        draws: The random streams of the backbone's dropouts.
     """
     config = backbone.config
     plain = config._attn_implementation == "sdpa" and not getattr(config, "is_decoder", False)

@@ -1,14 +1,15 @@
-"""The LoRA bank: layers that hold an adapter, a bias or a head for each of several clients.
+"""Banked layers: layers that hold an adapter, a bias or a head for each of several clients.
 
-A batch is the examples of all clients, one client after another. The frozen layer sees it as one
-large matrix; the clients' own weights meet their own examples in batched products. Clients with
-as many examples as their neighbours share one product, so that nothing is ever padded::
+A batch holds the examples of all clients, one client after another. The frozen layer multiplies
+all examples in one large product. Each client's own weights are multiplied with its own examples.
+Consecutive clients with equally many examples share one batched product, so nothing is padded::
 
-    y = x W + b                    E examples at once
-    y += s (x_c A_c) B_c           for c of C clients, in runs of equal sizes
+    y = x W + b                    all E examples at once
+    y += s (x_c A_c) B_c           for each of C clients, batched over groups of equal sizes
 
-Clients may belong to several *parties*: training runs of one backbone whose adapters may differ in
-rank and scale. No product is shared across parties, so that none depends on who its neighbours are.
+Clients may belong to several *parties*. A party is the clients of one training run; runs of one
+backbone may differ in rank and scale. Adapter products are never shared across parties, so a
+party's results do not depend on the other parties of the pass.
 
 Shapes: C clients, E examples, T tokens, I and O input and output width, R rank, K classes.
 """
@@ -28,7 +29,12 @@ from torch.autograd.function import once_differentiable
 
 @dataclass(frozen=True)
 class EqualSizes:
-    """Neighbouring clients with equally many examples each."""
+    """A group of consecutive clients with equally many examples each.
+
+    Args:
+        clients: Rows of the clients in their party.
+        examples: Rows of their examples in the batch.
+    """
 
     clients: slice
     examples: slice
@@ -36,11 +42,11 @@ class EqualSizes:
 
 @dataclass(frozen=True)
 class Segments:
-    """Which examples of a batch belong to which client of a party.
+    """The segments of a batch that belong to the clients of one party.
 
     Args:
-        sizes: Each client's number of examples; clients follow one another.
-        first: The party's first example.
+        sizes: Number of examples of each client; clients are consecutive in the batch.
+        first: Index of the party's first example in the batch.
         scale: LoRA's alpha / rank of the party's adapters.
     """
 
@@ -50,7 +56,7 @@ class Segments:
 
     @cached_property
     def runs(self) -> tuple[EqualSizes, ...]:
-        """The clients, in runs of equal sizes."""
+        """The clients, in groups of consecutive clients with equal sizes."""
         return tuple(self._runs())
 
     def _runs(self) -> Iterator[EqualSizes]:
@@ -61,14 +67,21 @@ class Segments:
             client, example = client + count, example + count * size
 
     def parts(self, *batches: torch.Tensor) -> Iterator[tuple[Any, ...]]:
-        """Yield each run with its views of contiguous (E, ..., width) as (clients, rows, width)."""
+        """Yield each group with its part of every batch.
+
+        Args:
+            batches: Contiguous tensors (E, ..., width).
+
+        Yields:
+            The group, then a view (clients, rows, width) of each batch.
+        """
         for run in self.runs:
             count = run.clients.stop - run.clients.start
             yield run, *(x[run.examples].view(count, -1, x.shape[-1]) for x in batches)
 
 
 class _Adapt(torch.autograd.Function):
-    """``y + s (x A) B`` client by client; an A that all clients share has no client dimension."""
+    """``y + s (x A) B`` for each client; an A shared by all clients has no client dimension."""
 
     @staticmethod
     def forward(
@@ -78,7 +91,7 @@ class _Adapt(torch.autograd.Function):
         parties: Sequence[Segments],
         *adapters: torch.Tensor,
     ) -> torch.Tensor:
-        """Take A and B of each party, in turns."""
+        """Return the adapted output; ``adapters`` holds A and B of each party, alternating."""
         y, x = y.contiguous(), x.to(y.dtype).contiguous()
         adapters = tuple(tensor.to(y.dtype) for tensor in adapters)
         out, hidden = torch.empty_like(y), []
@@ -119,7 +132,7 @@ def _adapter_slice(a: torch.Tensor, run: EqualSizes) -> torch.Tensor:
 
 
 class BatchSegments:
-    """What the banked layers of a model share: which examples of the batch belong to whom."""
+    """The current batch's segments, one per party; shared by all banked layers of a model."""
 
     def __init__(self) -> None:
         self.parties: Sequence[Segments] = ()
@@ -129,13 +142,13 @@ class BankLinear(nn.Module):
     """A frozen linear layer with a LoRA adapter for each client.
 
     Attributes:
-        a: (C, R, I) of each party, or (R, I) where all its clients share it.
-        b: (C, O, R) of each party.
+        a: A of each party, (C, R, I), or (R, I) if its clients share one A.
+        b: B of each party, (C, O, R).
 
     Args:
-        base: The frozen layer, (E, ..., I) to (E, ..., O): ``nn.Linear``, GPT-2's ``Conv1D``.
-        dropout: Stands before the adapters; called ``lora_dropout``, as by PEFT.
-        batch: The segments of the batch.
+        base: The frozen layer, (E, ..., I) to (E, ..., O): ``nn.Linear`` or GPT-2's ``Conv1D``.
+        dropout: Dropout of the adapters' input; the attribute is ``lora_dropout``, as in PEFT.
+        batch: The segments of the current batch.
     """
 
     def __init__(self, base: nn.Module, dropout: nn.Module, batch: BatchSegments) -> None:
@@ -147,12 +160,12 @@ class BankLinear(nn.Module):
         self._batch = batch
 
     def clear(self) -> None:
-        """Hold no party's adapters."""
+        """Remove the adapters of all parties."""
         self.a.clear()
         self.b.clear()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (E, ..., O)."""
+        """Return the adapted output, (E, ..., O)."""
         adapters = chain.from_iterable(zip(self.a, self.b, strict=True))
         adapted: torch.Tensor = _Adapt.apply(  # type: ignore[no-untyped-call]
             self.base(x), self.lora_dropout(x), self._batch.parties, *adapters
@@ -161,7 +174,7 @@ class BankLinear(nn.Module):
 
 
 class _Shift(torch.autograd.Function):
-    """``y + b`` client by client."""
+    """``y + b`` with each client's own bias."""
 
     @staticmethod
     def forward(
@@ -190,29 +203,29 @@ class BankBias(nn.Module):
     """A frozen layer with a bias for each client.
 
     Attributes:
-        bias: (C, O) of each party.
+        bias: Biases of each party, (C, O).
 
     Args:
-        base: The layer, whose own bias becomes zero: linear or a norm, (E, ..., O), or a
-            convolution, (E, O, H, W).
-        batch: The segments of the batch.
+        base: The layer: linear or a norm with output (E, ..., O), or a convolution with output
+            (E, O, H, W). Its own bias is set to zero.
+        batch: The segments of the current batch.
     """
 
     def __init__(self, base: nn.Module, batch: BatchSegments) -> None:
         super().__init__()
         self.base = base
-        self.weight = base.weight  # the model library asks for its dtype
+        self.weight = base.weight  # transformers reads its dtype
         self.bias: list[torch.Tensor] = []
         self._channel = 1 if isinstance(base, nn.Conv2d) else -1
         self._batch = batch
         nn.init.zeros_(base.bias)  # type: ignore[arg-type]
 
     def clear(self) -> None:
-        """Hold no party's biases."""
+        """Remove the biases of all parties."""
         self.bias.clear()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the layer does."""
+        """Return the layer's output, (E, ..., O) or (E, O, H, W), plus each client's bias."""
         y = self.base(x).movedim(self._channel, -1)
         shifted: torch.Tensor = _Shift.apply(  # type: ignore[no-untyped-call]
             y, self._batch.parties, *self.bias
@@ -221,7 +234,7 @@ class BankBias(nn.Module):
 
 
 class _Heads(torch.autograd.Function):
-    """``x W + b`` client by client; gradients are written once, as they lie in memory."""
+    """``x W + b`` with each client's own head; dW is written directly in W's memory layout."""
 
     @staticmethod
     def forward(
@@ -231,7 +244,7 @@ class _Heads(torch.autograd.Function):
         biased: bool,
         *heads: torch.Tensor,
     ) -> torch.Tensor:
-        """Take the weights of all parties, then, if they are biased, the biases of all."""
+        """Return the scores; ``heads`` holds all weights, then, if ``biased``, all biases."""
         x = x.contiguous()
         heads = tuple(tensor.to(x.dtype) for tensor in heads)
         weights, biases = heads[: len(parties)], heads[len(parties) :]
@@ -270,11 +283,11 @@ class BankHead(nn.Module):
     """A linear head for each client.
 
     Attributes:
-        weight: (C, K, I) of each party.
-        bias: (C, K) of each party; nothing where heads have none.
+        weight: Weights of each party, (C, K, I).
+        bias: Biases of each party, (C, K); an empty list if heads have no bias.
 
     Args:
-        batch: The segments of the batch.
+        batch: The segments of the current batch.
     """
 
     def __init__(self, batch: BatchSegments) -> None:
@@ -284,12 +297,12 @@ class BankHead(nn.Module):
         self._batch = batch
 
     def clear(self) -> None:
-        """Hold no party's heads."""
+        """Remove the heads of all parties."""
         self.weight.clear()
         self.bias.clear()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (E, ..., K) of (E, ..., I)."""
+        """Return the scores, (E, ..., K), of inputs (E, ..., I)."""
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         scores: torch.Tensor = _Heads.apply(  # type: ignore[no-untyped-call]

@@ -1,7 +1,10 @@
-"""A run's backbone with banked layers: one frozen model for any number of clients' vectors.
+"""The bank's model: a frozen backbone whose adapted layers hold the values of many clients.
 
-PEFT stays the definition of the adapter: the vectors are those of
-:class:`floss_sim.training.models.flat_model.FlatModel`, and what is saved goes through PEFT.
+A *banked layer* is a layer of the backbone with an adapter, a bias or a head for each client. A
+*party* is the clients of one run in a pass; several runs can share a bank.
+
+PEFT remains the definition of the adapter: the vectors are those of
+:class:`floss_sim.training.models.flat_model.FlatModel`, and adapters are saved by PEFT.
 
 Shapes: C clients, N entries of the layout, E examples, M targets,
 K classes or words, R rank, I input width.
@@ -41,7 +44,7 @@ from floss_sim.vectors.layout import (
 from floss_sim.vectors.top_k import Vector
 
 BankLayer = BankLinear | BankBias | BankHead
-# What holds a tensor of each kind, and as which attribute.
+# For each kind of tensor: the class of the banked layer that holds it, and the attribute's name.
 _LAYER_ATTRIBUTES: dict[str, tuple[type[BankLayer], str]] = {
     LORA_A: (BankLinear, "a"),
     LORA_B: (BankLinear, "b"),
@@ -49,23 +52,25 @@ _LAYER_ATTRIBUTES: dict[str, tuple[type[BankLayer], str]] = {
     HEAD_WEIGHT: (BankHead, "weight"),
     HEAD_BIAS: (BankHead, "bias"),
 }
-# Of activations, at most, that recordings keep; larger passes have more to do than to launch.
+# bytes of activations of a pass that is recorded as a CUDA graph, at most; larger passes are
+# limited by computation, not by kernel launches
 _RECORDED_BYTES = 4 * 2**30
-BoundTensors = list[list[torch.Tensor]]  # by party, in the order of its layout
+BoundTensors = list[list[torch.Tensor]]  # one list per party, in the order of its layout
 
 
 class Bank:
-    """A frozen backbone with banked layers, for all runs that adapt the same layers of it.
+    """A frozen backbone with banked layers, shared by all runs that adapt the same layers.
 
     Args:
-        backbone: Frozen, with banked layers in their places.
-        places: The banked layers, by canonical name.
-        batch: The segments that they read.
-        draws: What dropout draws from.
-        inputs: Reads the task's examples.
-        pretrained: The backbone's own biases in the places of the clients', by canonical name.
+        backbone: The backbone, with its adapted layers replaced by banked layers.
+        places: The banked layers, by canonical layer name.
+        batch: The segments that the banked layers read: the examples of each client.
+        draws: The random streams of dropout.
+        inputs: The reader of the task's examples.
+        pretrained: The backbone's own values of the trained biases, flat, by canonical tensor name.
+        device: Device of the backbone.
         bf16: Whether the forward pass runs under bfloat16 autocast.
-        graphs: Records and replays steps of training, if anything does.
+        graphs: Records and replays training steps as CUDA graphs; None: steps run directly.
     """
 
     def __init__(
@@ -95,11 +100,15 @@ class Bank:
     def bind(
         self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool
     ) -> BoundTensors:
-        """Let each client's layers read its row; return the layouts' tensors, (C, *shape) each.
+        """Bind client vectors to the banked layers; return them as tensors of the layouts.
 
         Args:
-            parties: Runs, with values (C, N) of their clients, float32, on the device; not copied.
-            train: Whether gradients of the returned tensors will be asked for.
+            parties: Each run's model with its clients' values, float32 of shape (C, N), on the
+                device; the values are not copied.
+            train: Whether the returned tensors require gradients.
+
+        Returns:
+            For each party its layout's tensors, of shape (C, *shape) each.
         """
         for place in self._places.values():
             place.clear()
@@ -121,12 +130,12 @@ class Bank:
         getattr(self._places[layer_of(tensor)], attribute).append(values)
 
     def set_training(self, on: bool) -> None:
-        """Switch dropout on or off; costs nothing where the mode is right already."""
+        """Switch dropout on or off; cheap if the mode does not change."""
         if self.model.training != on:
             self.model.train(on)
 
     def take(self, step: Replayable) -> None:
-        """Take a step of training."""
+        """Run a training step, by replay of a CUDA graph if possible."""
         if self.graphs is None:
             step.run()
         else:
@@ -135,11 +144,11 @@ class Bank:
     def logits(
         self, arguments: Mapping[str, torch.Tensor], sizes: Sequence[Sequence[int]]
     ) -> torch.Tensor:
-        """Return the backbone's logits, (E, K) or (E, T, K).
+        """Return the backbone's logits, (E, K), or (E, T, K) in next-token prediction.
 
         Args:
-            arguments: The backbone's, for all examples, party after party.
-            sizes: How many examples each client of each party has.
+            arguments: The backbone's keyword arguments for all examples, party after party.
+            sizes: For each party the number of examples of each client.
         """
         firsts = accumulate((sum(own) for own in sizes), initial=0)
         parties = zip(sizes, firsts, self._scales, strict=False)
@@ -149,15 +158,18 @@ class Bank:
         return logits
 
     def outputs(self, x: torch.Tensor, y: torch.Tensor, sizes: Sequence[Sequence[int]]) -> Tensors:
-        """Return (logits (M, K) in float32, targets (M,)) of a batch; M differs from task to task.
+        """Return (logits (M, K) in float32, targets (M,)) of a batch.
+
+        M, the number of targets, depends on the task kind: one per example, or one per predicted
+        token.
 
         Args:
             x: Images (E, C, H, W) or tokens (E, T), on the device, party after party.
-            y: Classes (E,); next-token prediction does not use them.
-            sizes: How many examples each client of each party has.
+            y: Classes (E,), on the device; unused in next-token prediction.
+            sizes: For each party the number of examples of each client.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
         logits = self.logits(self.inputs.read(x), sizes)
         found, targets = self.inputs.targets(logits, x, y)
@@ -165,14 +177,15 @@ class Bank:
 
 
 class BankModel:
-    """One run's part of a bank: adapters and heads are slices of a matrix, a row for each client.
+    """One run's view of a bank: its clients' values are a matrix with one row per client.
 
     Args:
-        bank: Of the run's backbone.
-        layout: Names the entries of a row.
+        bank: The bank of the run's backbone.
+        layout: The layout of a row; adapters, biases and heads are slices of it.
         scale: LoRA's alpha / rank.
-        frozen: What the layout does not train, (R, I) each, on the device.
-        base: What offsets are added to: the pretrained values of biases, zero for all else.
+        frozen: The adapter tensors that the layout does not train, (R, I) each, on the device.
+        base: Values that offsets are added to, float32 of shape (N,): the pretrained values of
+            biases, zero for all other tensors.
     """
 
     def __init__(
@@ -192,15 +205,15 @@ class BankModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the backbone lives."""
+        """Device of the backbone."""
         return self.bank.device
 
     def with_frozen(self, frozen: Mapping[TensorSpec, torch.Tensor]) -> BankModel:
-        """Return the same, but for what the layout does not train."""
+        """Return a copy of this model with other values of the frozen adapter tensors."""
         return BankModel(self.bank, self.layout, self.scale, frozen, self.base)
 
     def load(self, vector_N: Vector) -> None:
-        """Take one vector of values, float32 of shape (N,), as that of the only client."""
+        """Bind one vector of values, float32 of shape (N,), as the only client of the pass."""
         values_CN = torch.from_numpy(vector_N).to(self.device).unsqueeze(0)
         self.bank.bind([(self, values_CN)], train=False)
 
@@ -209,22 +222,25 @@ class BankModel:
         self.bank.set_training(on)
 
     def outputs(self, x: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Return (logits (M, K) in float32, targets (M,)) of the only client's batch.
+        """Return (logits (M, K) in float32, targets (M,)) of a batch of the only client.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
         return self.bank.outputs(x, y, [[len(x)]])
 
 
 def banked_layers(config: RunConfig) -> Mapping[str, type[BankLayer]]:
-    """Return what takes the place of which layers; runs with the same ones can share a bank."""
+    """Return the class of each banked layer, by canonical name.
+
+    Runs of one backbone with the same banked layers can share a bank.
+    """
     tensors = (*config.layout.tensors, *config.layout.frozen)
     return {layer_of(tensor): _LAYER_ATTRIBUTES[tensor.kind][0] for tensor in tensors}
 
 
 def build_bank(config: RunConfig, device: torch.device) -> Bank:
-    """Return a run's backbone on a device, its target layers and its head banked.
+    """Return a bank on a device: the run's backbone, with banked target layers and head.
 
     Raises:
         TaskError: The backbone cannot be loaded.
@@ -241,7 +257,7 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
     graphs = _graphs(config, device, draws)
-    if graphs:  # else the model library may look for packed texts, but not while it is recorded
+    if graphs:  # use_cache skips transformers' check for packed texts, which cannot be recorded
         backbone.config.use_cache = True
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
@@ -251,7 +267,7 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
 
 
 def _graphs(config: RunConfig, device: torch.device, draws: DropoutStreams) -> Graphs | None:
-    """Return what replays steps of training, where a device can and nothing speaks against it."""
+    """Return the CUDA graphs of a bank; None on other devices, with dropout or checkpointing."""
     if device.type != "cuda" or draws.sites or config.client.gradient_checkpointing:
         return None
     return Graphs(CudaRecorder(), _RECORDED_BYTES // example_bytes(config))
@@ -260,7 +276,12 @@ def _graphs(config: RunConfig, device: torch.device, draws: DropoutStreams) -> G
 def build_bank_model(
     config: RunConfig, device: torch.device, bank: Bank | None = None
 ) -> BankModel:
-    """Return a run's part of a bank: of its own by default.
+    """Return a run's model over a bank.
+
+    Args:
+        config: The run's configuration.
+        device: Device of the backbone.
+        bank: A bank with the run's banked layers; None: a new bank.
 
     Raises:
         TaskError: The backbone cannot be loaded.
@@ -276,7 +297,7 @@ def build_bank_model(
 
 
 def _pretrained_biases(layout: Layout, backbone: PreTrainedModel) -> dict[str, Vector]:
-    """Return copies of the backbone's values of the layout's biases, flat, by name."""
+    """Return copies of the backbone's values of the layout's biases, flat, by tensor name."""
     biases = [tensor for tensor in layout.tensors if tensor.kind == BIAS]
     found = tensor_parameters(biases, backbone).items()
     return {tensor.name: values.detach().numpy().ravel().copy() for tensor, values in found}
@@ -297,7 +318,7 @@ def layer_of(tensor: TensorSpec) -> str:
 def _put_layers(
     backbone: PreTrainedModel, config: RunConfig, batch: BatchSegments
 ) -> dict[str, BankLayer]:
-    """Replace the layers that a run adapts or trains; return what is there now, by name."""
+    """Replace the layers that a run trains; return the new banked layers, by canonical name."""
     family = family_of({"model_type": backbone.config.model_type})
     existing = {name for name, _ in backbone.named_modules()}
     places: dict[str, BankLayer] = {}

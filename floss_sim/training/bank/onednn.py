@@ -1,9 +1,10 @@
-"""Frozen linear layers on oneDNN's matrix product, where torch would take a slower one.
+"""Frozen linear layers that use oneDNN's matrix product instead of MKL's slower one.
 
-For float32 on x86 torch multiplies with MKL, which takes AVX2 on processors of other makers. oneDNN
-ships with torch too and takes AVX-512 wherever it is: there twice as fast from some hundred rows
-on. Torch offers its product for weights that do not train, as these; without it, layers stay as
-they are. A row of the product has the same bits whatever the other rows are.
+In float32 on x86 torch multiplies with MKL, which uses only AVX2 on processors not made by Intel.
+oneDNN, which also ships with torch, uses AVX-512 on every processor that has it. It is then twice
+as fast from about a hundred rows on. Torch offers its product for weights that do not train; if a
+build of torch lacks it, the layers are not replaced. A row of oneDNN's product is bit-identical
+whatever the other rows are.
 
 Shapes: E examples, I and O input and output width.
 """
@@ -22,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 
 def _product(x: torch.Tensor, weight_OI: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    one_row = x.numel() == x.shape[-1]  # is a product of a vector, and rounds in other ways
+    one_row = x.numel() == x.shape[-1]  # duplicated: a product with one row rounds differently
     rows = torch.cat([x, x]) if one_row else x
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
         rows, weight_OI, bias, "none", [], ""
@@ -31,7 +32,7 @@ def _product(x: torch.Tensor, weight_OI: torch.Tensor, bias: torch.Tensor | None
 
 
 class _FrozenProduct(torch.autograd.Function):
-    """``x W + b`` of a W that does not train."""
+    """``x W + b`` with a frozen W: the backward pass computes the gradient of x only."""
 
     @staticmethod
     def forward(
@@ -48,10 +49,11 @@ class _FrozenProduct(torch.autograd.Function):
 
 
 class FrozenLinear(nn.Module):
-    """A linear layer (E, ..., I) to (E, ..., O) whose weight is not trained.
+    """A frozen linear layer, (E, ..., I) to (E, ..., O).
 
     Args:
-        layer: ``nn.Linear``, or ``Conv1D``, whose weight is (I, O); the weight is not copied.
+        layer: ``nn.Linear``, weight (O, I), or GPT-2's ``Conv1D``, weight (I, O). Weight and bias
+            are not copied.
     """
 
     def __init__(self, layer: nn.Linear | Conv1D) -> None:
@@ -61,7 +63,7 @@ class FrozenLinear(nn.Module):
         self._transposed = isinstance(layer, Conv1D)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (E, ..., O)."""
+        """Return the layer's output, (E, ..., O); oneDNN's product is used in float32 only."""
         weight_OI = self.weight.t() if self._transposed else self.weight
         if x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):
             return functional.linear(x, weight_OI, self.bias)
@@ -72,7 +74,7 @@ class FrozenLinear(nn.Module):
 
 
 def use_onednn(backbone: nn.Module, device: torch.device) -> None:
-    """Replace a frozen backbone's linear layers where oneDNN's product is there and pays."""
+    """Replace a frozen backbone's linear layers on an x86 CPU if torch has oneDNN's product."""
     if device.type != "cpu" or not _has_product():
         return
     for module in list(backbone.modules()):
@@ -83,7 +85,7 @@ def use_onednn(backbone: nn.Module, device: torch.device) -> None:
 
 @cache
 def _has_product() -> bool:
-    """Return whether oneDNN's product is there and pays."""
+    """Return whether the processor is x86 and torch has oneDNN's product."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     try:

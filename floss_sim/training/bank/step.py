@@ -1,8 +1,9 @@
-"""One step of local SGD of several clients, as a value: what it reads, and what it changes.
+"""One SGD step of several clients, in a form that CUDA graphs can record.
 
-Whatever the host has to know is known before there is a step: examples are read and checked,
-targets are counted. :meth:`Step.run` only computes, asks the device nothing and copies nothing to
-it, so that what it does may be recorded once and replayed (``cuda_graphs.py``).
+All work of the host is finished before a step is built: examples are read and checked, targets are
+counted. :meth:`Step.run` only launches kernels. It never waits for the device and copies nothing
+to it, so a step can be recorded once and replayed (``cuda_graphs.py``). A *party* is the clients
+of one run.
 
 Shapes: C clients, N entries, E examples, M rows of logits, K classes or words.
 """
@@ -21,15 +22,16 @@ from floss_sim.training.bank.model import Bank, BankModel
 
 @dataclass(frozen=True)
 class ClientRows:
-    """The clients of one run: SGD with momentum on all at once, as ``torch.optim.SGD`` on each.
+    """The clients of one run, one row each, with SGD equal to ``torch.optim.SGD`` on each row.
 
     Args:
-        model: The run's.
+        model: The run's model.
         settings: Learning rate and momentum.
-        values: What the clients train, float32 of shape (C, N).
-        velocity: Likewise; None without momentum.
-        frozen: What does not train, bool of shape (C, N); None where all of all clients does.
-        room: For their gradient, float32 of shape (C, N).
+        values: The clients' values, float32 of shape (C, N).
+        velocity: The momentum buffers, float32 of shape (C, N); None without momentum.
+        frozen: Mask of the entries that do not train, bool of shape (C, N); None if every entry of
+            every client trains.
+        room: Buffer for the gradient, float32 of shape (C, N).
     """
 
     model: BankModel
@@ -47,13 +49,13 @@ class ClientRows:
         values_CN: torch.Tensor,
         frozen_CN: torch.Tensor | None,
     ) -> ClientRows:
-        """Return clients that have not moved yet."""
+        """Return clients at their first step: zero velocity and a new gradient buffer."""
         velocity_CN = torch.zeros_like(values_CN) if settings.momentum else None
         room_CN = torch.empty_like(values_CN)
         return cls(model, settings, values_CN, velocity_CN, frozen_CN, room_CN)
 
     def first_clients(self, count: int) -> ClientRows:
-        """Return the first clients; they stay the same rows."""
+        """Return the first ``count`` clients, as views of the same tensors."""
         return replace(
             self,
             values=self.values[:count],
@@ -64,24 +66,24 @@ class ClientRows:
 
     @property
     def kind(self) -> tuple[bytes, float, float, float, bool]:
-        """What computing a step depends on besides tensors and sizes; can be sorted."""
+        """Constants of a step's computation, without tensors and sizes; sortable."""
         settings, layout = self.settings, self.model.layout.digest
         masked = self.frozen is not None
         return layout, self.model.scale, settings.learning_rate, settings.momentum, masked
 
     @property
     def state(self) -> list[torch.Tensor]:
-        """What a step changes."""
+        """Tensors that a step changes: values and velocity."""
         return [self.values] if self.velocity is None else [self.values, self.velocity]
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What a step reads: the state, the masks, and what the run's layout does not train."""
+        """Tensors that a step reads: the state, the mask, and the frozen adapter tensors."""
         masks = [] if self.frozen is None else [self.frozen]
         return [*self.state, *masks, *self.model.frozen.values()]
 
     def with_tensors(self, tensors: Iterator[torch.Tensor]) -> ClientRows:
-        """Return the same clients, taking what they read from elsewhere."""
+        """Return the same clients over other tensors, in the order of :attr:`tensors`."""
         values = next(tensors)
         velocity = None if self.velocity is None else next(tensors)
         frozen = None if self.frozen is None else next(tensors)
@@ -89,11 +91,11 @@ class ClientRows:
         return ClientRows(model, self.settings, values, velocity, frozen, torch.empty_like(values))
 
     def collect(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Take gradients of the layout's tensors, (C, *shape) each."""
+        """Write the gradients of the layout's tensors, (C, *shape) each, into the buffer."""
         torch.cat([part.flatten(1) for part in gradients], dim=1, out=self.room)
 
     def move(self) -> None:
-        """Go one step along what was collected."""
+        """Update the values by one SGD step with the gradient in the buffer."""
         gradient = self.room
         if self.frozen is not None:
             gradient.masked_fill_(self.frozen, 0)
@@ -104,15 +106,15 @@ class ClientRows:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the clients of several runs over one bank.
+    """One SGD step of the clients of several runs that share a bank.
 
     Args:
-        bank: Of the runs.
-        parties: Of each run, the clients that take the step.
-        sizes: How many examples each of them has; they follow one another.
-        arguments: Of the backbone, for all examples.
-        labels: What each row of logits should have been, (M,); negative: nothing.
-        weights: Of the rows' losses, float32 of shape (M,).
+        bank: The bank of the runs.
+        parties: For each run the clients that take the step.
+        sizes: For each run the number of examples of each client; clients are consecutive.
+        arguments: The backbone's keyword arguments for all examples.
+        labels: The target of each row of logits, (M,); negative: the row has no target.
+        weights: The weight of each row's loss, float32 of shape (M,).
     """
 
     bank: Bank
@@ -123,7 +125,7 @@ class Step:
     weights: torch.Tensor
 
     def run(self) -> None:
-        """Take the step. Where memory ends, no client has moved."""
+        """Run the step. If the device runs out of memory, no client's values have changed."""
         bound = self.bank.bind([(rows.model, rows.values) for rows in self.parties], train=True)
         gradients = iter(torch.autograd.grad(self.loss(), [p for ps in bound for p in ps]))
         for rows, tensors in zip(self.parties, bound, strict=True):
@@ -132,35 +134,35 @@ class Step:
             rows.move()
 
     def loss(self) -> torch.Tensor:
-        """Return the sum of the clients' mean losses: no client's gradient sees another's."""
+        """Return the sum of the clients' mean losses, so each gradient is one client's."""
         logits_MK = self.bank.logits(self.arguments, self.sizes).flatten(0, -2).float()
         return functional.cross_entropy(logits_MK, self.labels, reduction="none") @ self.weights
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """Number of examples of all clients."""
         return sum(map(sum, self.sizes))
 
     @property
     def shape(self) -> Hashable:
-        """What computing it depends on besides the values in its tensors."""
+        """Key of the step's computation: equal steps differ only in the values of their tensors."""
         inputs = {**self.arguments, "": self.labels}
         kinds = tuple(rows.kind for rows in self.parties)
         return kinds, self.sizes, tuple((n, t.shape, t.dtype) for n, t in inputs.items())
 
     @property
     def state(self) -> list[torch.Tensor]:
-        """What it changes."""
+        """Tensors that the step changes."""
         return [tensor for rows in self.parties for tensor in rows.state]
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What it reads, but for the backbone."""
+        """Tensors that the step reads, without the backbone's."""
         own = [tensor for rows in self.parties for tensor in rows.tensors]
         return [*own, *self.arguments.values(), self.labels, self.weights]
 
     def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Step:
-        """Return the same step, taking what it reads from other tensors of the same shapes."""
+        """Return the same step over other tensors of equal shapes, in the order of ``tensors``."""
         given = iter(tensors)
         parties = [rows.with_tensors(given) for rows in self.parties]
         arguments = {name: next(given) for name in self.arguments}

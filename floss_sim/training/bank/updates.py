@@ -1,7 +1,8 @@
-"""Vectors of many clients on their way to a device and back.
+"""Copies of client vectors to a device, and of their updates back to the host.
 
-What several clients share goes up once; of an update whose top-k alone travels, nothing else comes
-back. On a device with the host's memory updates stay whole, and their top-k is the host's affair.
+A vector that several clients share is copied to the device once. If only the top-k of an update is
+uploaded, only the top-k is copied back. On a CPU the full update is returned and the wire code
+selects the top-k.
 
 Shapes: C clients, N entries, K entries that are sent.
 """
@@ -22,14 +23,14 @@ from floss_sim.vectors.top_k import Mask, Vector
 
 
 class Update(NamedTuple):
-    """What local training took off a client's values: whole, or cut to what its upload sends.
+    """A client's update, start minus trained values: full, or only the top-k of the upload.
 
-    Cut, it has the same top-k as before, exact zeros included: it need not be known from where an
-    update comes.
+    A full update and its top-k have the same top-k mask, exact zeros included, so both are handled
+    in the same way.
 
     Args:
-        values: float32 of shape (N,); if it is cut, zero outside the mask.
-        chosen: The mask that was made on the device, if it was.
+        values: The update, float32 of shape (N,); zero outside ``chosen`` if there is a mask.
+        chosen: The top-k mask computed on the device, bool of shape (N,); None: a full update.
     """
 
     values: Vector
@@ -37,7 +38,7 @@ class Update(NamedTuple):
 
 
 def rows_of(vectors: Sequence[NDArray[Any]], device: torch.device) -> torch.Tensor:
-    """Return vectors as rows on a device, (C, N); an array given again and again is copied once."""
+    """Return vectors as rows on a device, (C, N); an array that is repeated is copied once."""
     distinct = {id(vector): vector for vector in vectors}
     table = torch.from_numpy(np.stack(list(distinct.values()))).to(device)
     if len(distinct) == len(vectors):
@@ -48,17 +49,22 @@ def rows_of(vectors: Sequence[NDArray[Any]], device: torch.device) -> torch.Tens
 
 
 def full_updates(works: Sequence[Work], values: Iterable[Vector]) -> list[Update]:
-    """Return updates as the host takes them off the values that clients have after training."""
+    """Return full updates, start minus trained values, computed on the host.
+
+    Args:
+        works: The clients' work.
+        values: The clients' values after training, float32 of shape (N,) each.
+    """
     return [Update(work.start - value_N) for work, value_N in zip(works, values, strict=True)]
 
 
 def top_k_updates(works: Sequence[Work], values_CN: torch.Tensor, layout: Layout) -> list[Update]:
-    """Return updates taken off and ranked on the device, cut where their top-k alone travels.
+    """Return updates computed on the device; only the top-k where nothing else is uploaded.
 
     Args:
-        works: What was trained.
-        values_CN: The values afterwards, float32, on the device.
-        layout: Names the entries.
+        works: The clients' work; those with ``ranked`` upload only the top-k of this update.
+        values_CN: The clients' values after training, float32 of shape (C, N), on the device.
+        layout: The layout of a vector.
     """
     update_CN = rows_of([work.start for work in works], values_CN.device) - values_CN
     ranked = [i for i, work in enumerate(works) if work.ranked]
@@ -78,7 +84,7 @@ def _part(update_CN: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
 
 
 def _masked_updates(update_CN: torch.Tensor, masks_CN: torch.Tensor) -> Iterator[Update]:
-    """Yield each row as it is inside its mask; nothing but that is copied."""
+    """Yield each row with zeros outside its mask; only masked entries are copied to the host."""
     row, column = masks_CN.nonzero(as_tuple=True)
     values, columns = update_CN[row, column].cpu().numpy(), column.int().cpu().numpy()
     ends = masks_CN.sum(dim=1).cumsum(dim=0).tolist()[:-1]

@@ -1,1 +1,1 @@
-"""Learners that really train: the reference, one client at a time, and the bank's."""
+"""Learners that train with torch: a sequential reference and a batched one."""

@@ -1,12 +1,13 @@
-"""The learner that trains all clients at work in one batched pass.
+"""Batched learner: trains several clients of a run in one forward/backward pass.
 
-When the first of the dispatches that are under way is asked for, its neighbours are computed with
-it: ``train`` is a pure function of each of them. What was computed is kept until the dispatch is
-over, and is part of the checkpoint, so that an interrupted run meets the same passes again: who
-shares a pass shifts the last bits of a result.
+When the upload of one dispatch is requested, other dispatches in flight are trained in the same
+pass: ``train`` is a pure function of each dispatch. Updates are kept until their dispatch is
+finished. Checkpoints contain them, so that a resumed run repeats the same passes: the clients that
+share a pass influence each other's last bits.
 
-A GPU hands over only what is sent (``bank/updates.py``), and goes on while the host encodes
-(``prefetch.py``). Neither changes a bit of a record, so that both are part of no fingerprint.
+A GPU returns only the entries that are sent (``bank/updates.py``), and computes the next pass while
+the host encodes (``prefetch.py``). Neither changes a bit of a record, so neither is part of a
+fingerprint.
 """
 
 from __future__ import annotations
@@ -34,23 +35,23 @@ from floss_sim.training.side_by_side.measuring import EvaluationInput
 from floss_sim.training.side_by_side.scheduler import PassScheduler
 from floss_sim.vectors.top_k import Mask, Vector
 
-# What torch, cuBLAS and cuDNN say where it is not torch's allocator that finds no memory.
+# Parts of the messages of torch, cuBLAS and cuDNN for lack of memory outside torch's allocator.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
-_UPDATE = "update/"  # of a snapshot's tensors: what a dispatch under way has led to
+_UPDATE = "update/"  # prefix of tensors in a snapshot: updates of unfinished dispatches
 Updates = dict[int, Update]  # by sequence
 
 
 class BankLearner(TorchLearner):
-    """Trains the clients that are under way together, so many in a pass.
+    """Learner that trains clients in flight in batched passes.
 
     Args:
         config: The run.
-        model: Of its layout.
-        chunk: How many clients a pass has at most; halved where they do not fit in memory.
-        grid: Where its clients train beside those of other runs, if anywhere.
-        ranks: Whether the device ranks updates; by default on CUDA.
-        ahead: Whether passes are begun ahead; likewise. A grid has a thread for each run, and none
-            of these.
+        model: Model with the run's layout.
+        chunk: Largest number of clients in a pass; halved when a pass does not fit in memory.
+        grid: Scheduler that batches this run with others; None: the run trains alone.
+        ranks: Whether the device selects the top-k of updates; by default on CUDA only.
+        ahead: Whether passes are prefetched; by default on CUDA only. Never with a grid, which has
+            a thread for each run.
     """
 
     def __init__(
@@ -71,31 +72,31 @@ class BankLearner(TorchLearner):
         self._passes = Passes(model, *self._split, config.client, ranks, grid)
         self._ahead: Prefetch[Updates] | None = Prefetch() if ahead else None
         self._chunk = chunk
-        self._under_way: dict[int, Dispatch] = {}  # by sequence: not computed yet
-        self._updates: Updates = {}  # computed, not over yet
-        self._to_encode: dict[int, Dispatch] = {}  # of these, what nobody has asked for yet
-        self._encoded_early: dict[int, Upload] = {}  # and what needs only to be asked for
+        self._under_way: dict[int, Dispatch] = {}  # by sequence: in flight, not trained yet
+        self._updates: Updates = {}  # of dispatches that are trained, not finished
+        self._to_encode: dict[int, Dispatch] = {}  # trained, upload not requested yet
+        self._encoded_early: dict[int, Upload] = {}  # encoded, upload not requested yet
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
-        """Return the newest version, encoded; remember that it is under way."""
+        """Return the newest version, encoded; note that the dispatch is in flight."""
         sent = super().dispatch(client, sequence)
         self.forget(sent)
         self._under_way[sequence] = sent
         return sent
 
     def forget(self, dispatch: Dispatch) -> None:
-        """Drop what was kept of a dispatch that is over."""
+        """Drop all results of a finished dispatch."""
         for kept in (self._under_way, self._updates, self._to_encode, self._encoded_early):
             kept.pop(dispatch.sequence, None)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
-        """Take a server step; what arrived is over."""
+        """Take a server step and return the new version; the arrived dispatches are finished."""
         for arrival in arrivals:
             self.forget(arrival.dispatch)
         return super().aggregate(arrivals)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
-        """Train what is under way as far as it must be; return one client's encoded update.
+        """Return one client's encoded update; run the pass that contains the client if necessary.
 
         Raises:
             NonFiniteUpdateError: The update holds NaN or infinity.
@@ -105,7 +106,7 @@ class BankLearner(TorchLearner):
         return early or super().train(dispatch, client_state)
 
     def evaluate(self, version: int) -> Metrics:
-        """Return validation metrics as every learner; the bank is evaluated between passes.
+        """Return validation metrics of a version; waits until no pass uses the bank.
 
         Raises:
             NonFiniteUpdateError: The loss is not finite.
@@ -124,7 +125,7 @@ class BankLearner(TorchLearner):
         return self._updates[dispatch.sequence].chosen
 
     def _compute(self, asked: int) -> None:
-        """Compute the pass of a dispatch, and begin the next one."""
+        """Compute the pass that contains a dispatch, then prefetch the next pass."""
         order = self._order()
         first = order.index(asked) // self._chunk * self._chunk
         chunk = [self._under_way[n] for n in order[first : first + self._chunk]]
@@ -133,42 +134,42 @@ class BankLearner(TorchLearner):
         for sent in chunk:
             del self._under_way[sent.sequence]
         if self._ahead:
-            if not self.method.error_feedback:  # else an upload depends on what its client kept
+            if not self.method.error_feedback:  # else an upload depends on its client's state
                 self._to_encode |= {sent.sequence: sent for sent in chunk if sent.sequence != asked}
             self._begin_next(self._ahead)
 
     def _order(self) -> list[int]:
-        """Return what is under way, the most work first: passes are chunks of that."""
+        """Return the untrained dispatches' sequences, most examples first; passes are chunks."""
         clients, under_way = self.config.clients, self._under_way
         return sorted(under_way, key=lambda n: (-len(clients[under_way[n].client]), n))
 
     def _begin_next(self, ahead: Prefetch[Updates]) -> None:
-        """Begin what is likely to be asked for next, if it is more than one pass has room for."""
+        """Prefetch the first pass of the dispatches that are not trained yet, if there are any."""
         chunk = [self._under_way[n] for n in self._order()[: self._chunk]]
         if chunk:
             size = self._chunk
             ahead.begin(chunk, lambda: partial(self._passes.updates, self._works(chunk), size))
 
     def _encode_one(self) -> bool:
-        """Encode an upload that is likely to be asked for; return whether there was one."""
+        """Encode one upload before its request; return whether there was one to encode."""
         if not self._to_encode:
             return False
         sent = self._to_encode.pop(next(iter(self._to_encode)))
-        with suppress(NonFiniteUpdateError):  # it is raised where it is asked for
+        with suppress(NonFiniteUpdateError):  # raised again when the upload is requested
             self._encoded_early[sent.sequence] = super().train(sent, NO_STATE)
         return True
 
     def _works(self, chunk: Sequence[Dispatch]) -> dict[int, Work]:
-        """Return what a chunk trains, those with most batches first."""
+        """Return the works of a chunk by sequence, those with most batches first."""
         works = dict[int, Work]()
-        for sent in sorted(chunk, key=lambda sent: id(sent.blob)):  # each message is decoded once
+        for sent in sorted(chunk, key=lambda sent: id(sent.blob)):  # decodes each message once
             ranked = self._exchange.ranking_selector(self._tier(sent.client))
             works[sent.sequence] = replace(self._work(sent), ranked=ranked)
         order = sorted((sent.sequence for sent in chunk), key=lambda n: -len(works[n].batches))
         return {n: works[n] for n in order}
 
     def _train_works(self, works: Mapping[int, Work]) -> Updates:
-        """Return the clients' updates, in smaller passes where memory ends."""
+        """Return the clients' updates; if memory runs out, halve the passes and start again."""
         try:
             return dict(
                 update for part in self._parts(works) for update in self._run_pass(part).items()
@@ -205,19 +206,19 @@ class BankLearner(TorchLearner):
             )
         self._chunk = min(self._chunk, clients) // 2
         warnings.warn(
-            f"{clients} clients at once do not fit in memory; going on with {self._chunk}",
+            f"a pass of {clients} clients does not fit in memory; continuing with {self._chunk}",
             RuntimeWarning,
             stacklevel=2,
         )
 
     def snapshot(self) -> Snapshot:
-        """Return the state after the newest version, with what is computed and not over."""
+        """Return the state after the newest version, with the updates of unfinished dispatches."""
         taken = super().snapshot()
         updates = {f"{_UPDATE}{n}": update.values for n, update in self._updates.items()}
         return replace(taken, tensors={**taken.tensors, **updates})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot, and from the dispatches that were under way."""
+        """Restore a snapshot's state, updates and dispatches in flight."""
         super().restore(snapshot)
         self._to_encode, self._encoded_early = {}, {}
         self._updates = {
@@ -231,6 +232,6 @@ class BankLearner(TorchLearner):
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether a device or one of its libraries, or torch on the CPU, has no memory left."""
+    """Return whether an error reports lack of memory on the CPU, the device or in a library."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     return known or any(said in str(error) for said in _OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""A learner from a run's config."""
+"""Construction of a run's learner from its config."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ def build_learner(
 
     Args:
         config: The run.
-        choice: The learner's kind.
+        choice: The learner's kind and the number of clients in its passes.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        threads: Threads of torch in this process.
-        grid: Where the run trains beside others, if anywhere; the caller is a member.
+        threads: CPU threads that torch uses in this process, at least 1.
+        grid: Scheduler that batches this run with others; None: the run trains alone. The calling
+            thread must be inside its ``membership()``.
 
     Raises:
         TaskError: The backbone or the data cannot be loaded.

@@ -1,4 +1,4 @@
-"""One pass: the updates of clients that train together, here, in a grid or in a thread."""
+"""One training pass of a run's clients: directly, batched with other runs, or in a thread."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from floss_sim.training.side_by_side.scheduler import PassScheduler
 
 @dataclass(frozen=True)
 class Passes:
-    """What trains the clients of one run; it holds no learner.
+    """Training passes of one run. No reference to the learner is kept, so threads may hold this.
 
     Args:
-        model: The run's.
-        x: The training split's inputs, on the model's device.
-        y: Their classes.
-        settings: Learning rate and momentum.
-        ranks: Whether updates are ranked on the device, where their top-k alone travels.
-        grid: Where clients train beside those of other runs, if anywhere; updates are whole then.
+        model: The run's model.
+        x: Inputs of the training split, shape (split, ...), on the model's device.
+        y: Classes of the training split, shape (split,), on the model's device.
+        settings: Learning rate and momentum of local SGD.
+        ranks: Whether the device selects the top-k of updates whose upload is only that top-k.
+        grid: Scheduler that batches this run with others, which then returns full updates; None:
+            the run trains alone.
     """
 
     model: BankModel
@@ -36,14 +37,14 @@ class Passes:
     grid: PassScheduler | None
 
     def updates(self, works: Mapping[int, Work], chunk: int) -> dict[int, Update]:
-        """Return updates by the numbers of the works.
+        """Return the clients' updates, keyed as ``works``.
 
         Args:
-            works: What the clients train, those with most batches first.
-            chunk: How many clients a pass may have.
+            works: Local training of each client, by sequence; those with most batches first.
+            chunk: Largest number of clients in a pass.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
         return dict(zip(works, self._updates(list(works.values()), chunk), strict=True))
 

@@ -1,14 +1,13 @@
-"""A pass that is begun before it is asked for, while the host encodes what the last one led to.
+"""Prefetching: the next training pass runs in a thread while the host encodes earlier uploads.
 
 ::
 
     device   | chunk 1 | chunk 2          | chunk 3 ...
     host     |  waits  | encodes chunk 1  | encodes chunk 2 ...
 
-What is begun ahead is a guess: that the next chunk will be of these clients, if nothing happens in
-between. It is used if just that chunk is asked for, and thrown away otherwise, errors included:
-they come again where the chunk is computed. So guessing changes no result, and is part of no
-checkpoint and of no fingerprint.
+The clients of the next chunk are predicted. The prefetched result is used if exactly that chunk is
+requested. Otherwise it is discarded, and so are its errors: they occur again when the chunk is
+computed. So prefetching changes no result, and is part of neither checkpoints nor fingerprints.
 """
 
 from __future__ import annotations
@@ -22,21 +21,22 @@ from typing import Generic, TypeVar
 from floss_sim.protocol import Dispatch
 
 _THREAD = "floss-sim-pass"
-_PATIENCE = 3  # so many more guesses may have been thrown away than used
+_PATIENCE = 3  # passes: prefetching stops once it has wasted this many more than it saved
 PassResult = TypeVar("PassResult")
 Computation = Callable[[], PassResult]
-HostWork = Callable[[], bool]  # does a bit of other work; returns whether there was any
+HostWork = Callable[[], bool]  # does one piece of other work; returns False if none was left
 
 
 class Prefetch(Generic[PassResult]):
-    """One thread that computes passes, one at a time; it ends when nobody holds this any longer.
+    """A thread that computes passes, one at a time. It ends when this object is garbage-collected.
 
-    What is to be computed holds no learner, which a thread would keep alive.
+    A computation must not reference the learner: the thread would keep the learner alive.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, _THREAD)
-        # Started now: Ctrl-C while an executor starts its thread makes it start a second one later.
+        # Start the thread now: an executor interrupted by Ctrl-C while it starts its thread starts
+        # a second one later.
         self._thread.submit(int).result()
         self._guess: tuple[Sequence[Dispatch], Future[PassResult]] | None = None
         self._last: Future[PassResult] | None = None
@@ -46,11 +46,11 @@ class Prefetch(Generic[PassResult]):
     def begin(
         self, chunk: Sequence[Dispatch], prepare: Callable[[], Computation[PassResult]]
     ) -> None:
-        """Begin the pass of a chunk, unless it is begun already or guesses have not paid.
+        """Start the pass of a chunk, unless it is started already or prefetching has stopped.
 
         Args:
-            chunk: What is to be computed.
-            prepare: Returns what computes it; called here and now.
+            chunk: Dispatches of the predicted clients.
+            prepare: Returns the computation of the pass; called at once, in the caller's thread.
         """
         if self._guess and self._guess[0] == chunk:
             return
@@ -59,7 +59,12 @@ class Prefetch(Generic[PassResult]):
             self._guess = chunk, self._submit(prepare())
 
     def take(self, chunk: Sequence[Dispatch], meanwhile: HostWork) -> PassResult | None:
-        """Return what a chunk has led to; None where it was not begun, or has failed."""
+        """Return the prefetched result of a chunk; None if it was not prefetched or failed.
+
+        Args:
+            chunk: Dispatches of the requested clients.
+            meanwhile: Other work of the host, done until the pass ends.
+        """
         if self._guess is None or self._guess[0] != chunk:
             return None
         future = self._guess[1]
@@ -71,21 +76,26 @@ class Prefetch(Generic[PassResult]):
         return future.result()
 
     def run(self, task: Computation[PassResult], meanwhile: HostWork) -> PassResult:
-        """Return what a pass leads to that was not begun; its errors are raised here."""
+        """Compute a pass that was not prefetched, and return its result; its errors are raised.
+
+        Args:
+            task: The computation of the pass.
+            meanwhile: Other work of the host, done until the pass ends.
+        """
         future = self._submit(task)
         try:
             self.wait_until_idle(meanwhile)
             return future.result()
         finally:
-            del future  # an error would hold it, and it the error, with all that the pass held
+            del future  # breaks the cycle future -> error -> traceback -> frame, which keeps memory
 
     def drop(self) -> None:
-        """Throw away what was begun."""
+        """Discard the prefetched pass, if there is one, and count it as wasted."""
         if self._guess:
             self._guess, self._patience = None, self._patience - 1
 
     def wait_until_idle(self, meanwhile: HostWork) -> None:
-        """Do other work until no pass is under way, and wait where there is none."""
+        """Do other work until no pass is running; when no work remains, wait."""
         if self._last is None:
             return
         while not self._last.done() and meanwhile():
@@ -99,6 +109,6 @@ class Prefetch(Generic[PassResult]):
 
 
 def _end(thread: ThreadPoolExecutor) -> None:
-    """Let the thread end, and wait for it, unless it is itself the one that let go."""
+    """Shut the thread down and wait for its end, unless this function runs in that thread."""
     own = threading.current_thread().name.startswith(_THREAD)
     thread.shutdown(wait=not own, cancel_futures=True)

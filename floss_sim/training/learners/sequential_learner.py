@@ -1,4 +1,4 @@
-"""The reference learner: PEFT's model, each client in turn. Slow and obvious."""
+"""Sequential reference learner: clients train one after another on PEFT's model; slow, simple."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from floss_sim.vectors.top_k import Vector
 
 
 class SequentialLearner(TorchLearner):
-    """Trains the clients of a run one after another on one model."""
+    """Learner that trains the clients of a run one after another on one model.
+
+    Args:
+        config: The run.
+        model: Model with the run's layout; its values are overwritten.
+    """
 
     def __init__(self, config: RunConfig, model: FlatModel) -> None:
         super().__init__(config, model, SEQUENTIAL)

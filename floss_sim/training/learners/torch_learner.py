@@ -1,4 +1,9 @@
-"""Learners that really train, from decoded bytes; how clients train is left to two children."""
+"""Base class of the learners that train with torch: dispatch, aggregation, evaluation, snapshots.
+
+All values are read from decoded messages. Subclasses implement ``_update``, the local training.
+
+Shapes: N adapter entries.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +37,18 @@ from floss_sim.wire import decode, sent_entries
 
 
 class TorchLearner(ABC):
-    """Clients start from what they decode, and the server aggregates what it decodes.
+    """Learner whose clients start from decoded downloads and whose server averages decoded uploads.
+
+    P is the server's vector (offsets from the base), and M the download mask of a version.
 
     Args:
         config: The run.
-        model: Of the run's layout; its vector is overwritten.
+        model: Model with the run's layout; its values are overwritten.
         kind: The kind of the learner in fingerprints.
 
     Attributes:
-        identity: Who trains: the kind, the model's device, and this thread's threads of torch.
-        diagnose: Whether evaluation measures dense P, too.
+        identity: The learner's kind, the type of the model's device, and torch's number of threads.
+        diagnose: Whether evaluation also measures dense P.
     """
 
     def __init__(self, config: RunConfig, model: EvaluableModel, kind: str) -> None:
@@ -58,13 +65,14 @@ class TorchLearner(ABC):
         self._history = MaskHistory(self.layout.entries)
         self._ledger = MaskLedger(config.fleet.clients)
         self._version = 0
-        self._masks: dict[int, Mask] = {}  # by tier, of the newest version
-        # By tier and the mask held, likewise; None where the receiver knows no mask.
+        self._masks: dict[int, Mask] = {}  # download masks of the newest version, by tier
+        # Encoded downloads of the newest version, by tier and by the version whose mask the client
+        # holds (None: the message does not depend on a mask that the client holds).
         self._blobs: dict[tuple[int, int | None], bytes] = {}
-        # The message that was decoded last, and what it held.
+        # The message that was decoded last, with its offsets and the mask of trained entries.
         self._decoded: tuple[bytes | None, tuple[Vector, Mask | None]]
         self._decoded = None, (model.base[:0], None)
-        self._started = self._decoded[1][0], model.base  # the offsets begun from last, the values
+        self._started = self._decoded[1][0], model.base  # last start: offsets, values
 
     def _tier(self, client: int) -> int:
         return self.method.tier_of(client, self.config.fleet.clients)
@@ -79,13 +87,13 @@ class TorchLearner(ABC):
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
 
     def _held_mask(self, tier: int, held: int) -> Mask | None:
-        """Return the mask that a download may be written beside, as server and client hold it."""
+        """Return the mask held by server and client, within which a download may be encoded."""
         return self._ledger.mask(tier, held, self.layout.entries)
 
     def _download(
         self, tier: int, held: int, known_N: Mask | None, held_N: Mask | None = None
     ) -> bytes:
-        """Return the newest version's download, encoded once for all who hold the same mask."""
+        """Return the newest version's download, encoded once for all clients with the same mask."""
         key = tier, None if known_N is None and held_N is None else held
         if key not in self._blobs:
             vector_N, mask_N = self._server.vector(), self._download_mask(tier)
@@ -103,7 +111,7 @@ class TorchLearner(ABC):
         return self._masks[tier]
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
-        """Train one client from what it decoded; return its update, selected and encoded.
+        """Train one client from its decoded download; return its update, selected and encoded.
 
         Raises:
             NonFiniteUpdateError: The update holds NaN or infinity.
@@ -126,9 +134,9 @@ class TorchLearner(ABC):
         )  # fmt: skip
 
     def _download_content(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
-        """Return what a client decodes, and the mask that trains (None: all).
+        """Return a client's decoded offsets, and the mask of entries that train (None: all).
 
-        Clients that are sent the same message one after another have it decoded once.
+        A message that several clients receive one after another is decoded once.
         """
         if dispatch.blob is not self._decoded[0]:
             self._decoded = dispatch.blob, self._decode(dispatch)
@@ -146,14 +154,14 @@ class TorchLearner(ABC):
 
     @abstractmethod
     def _update(self, dispatch: Dispatch) -> Vector:
-        """Return what local training took off the values that a client decoded."""
+        """Return a client's start values minus its trained values, float32 of shape (N,)."""
 
     def _upload_mask(self, dispatch: Dispatch) -> Mask | None:
-        """Return the mask of a client's upload where it came with the update."""
+        """Return the mask of a client's upload if the device has selected one, else None."""
         return None
 
     def _work(self, dispatch: Dispatch) -> Work:
-        """Return what a dispatch asks its client to train."""
+        """Return the local training of a dispatch: start values, mask, batches and seed."""
         config, (offsets_N, trained_N) = self.config, self._download_content(dispatch)
         return work_of(
             self._start_values(offsets_N),
@@ -167,17 +175,23 @@ class TorchLearner(ABC):
         )
 
     def _start_values(self, offsets_N: Vector) -> Vector:
-        """Return the values that offsets stand for: one array for clients that share a message."""
+        """Return base + offsets; clients with the same message share one array."""
         if offsets_N is not self._started[0]:
             self._started = offsets_N, self._measured.base + offsets_N
         return self._started[1]
 
     def forget(self, dispatch: Dispatch) -> None:
-        """Hear that a dispatch is over; nothing is kept of it here."""
+        """Drop the results of a dispatch that has finished (aggregated or lost).
+
+        Does nothing here; subclasses drop cached results.
+        """
         return
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.
+
+        Returns:
+            The new version.
 
         Raises:
             NonFiniteUpdateError: The server's vector holds NaN or infinity.
@@ -196,7 +210,7 @@ class TorchLearner(ABC):
     def _mean(self, arrivals: Sequence[Arrival]) -> Vector:
         gradient_N = np.zeros(self.layout.entries, dtype=np.float32)
         covering = self.method.divisor == "covering"
-        # In float64, where the weights of a whole cohort add up to 1 but for far less than float32.
+        # float64: the weights of a whole cohort sum to 1 with less rounding error than in float32.
         covered_N = np.zeros(self.layout.entries if covering else 0)
         for arrival in arrivals:
             upload, weight = arrival.upload, arrival.weight
@@ -208,7 +222,7 @@ class TorchLearner(ABC):
                 tier, upload.client, upload.sequence, trained_N
             )
             gradient_N += np.float32(weight) * self._exchange.decode_upload(upload.blob, known_N)
-            if covering:  # by shares: what is stale weighs less in the mean, too
+            if covering:  # share without staleness: stale updates weigh less in this mean, too
                 share = weight / staleness_weight(arrival.staleness)
                 covered_N += share if trained_N is None else share * trained_N
             self._confirm(arrival)
@@ -218,7 +232,7 @@ class TorchLearner(ABC):
         return gradient_N
 
     def _confirm(self, arrival: Arrival) -> None:
-        """Note which mask a client holds, now that it has answered."""
+        """Record the mask that a client holds, since its upload has arrived."""
         dispatch, tier = arrival.dispatch, self._tier(arrival.dispatch.client)
         if not self.method.mask_ledger:
             return
@@ -229,13 +243,13 @@ class TorchLearner(ABC):
         self._ledger.confirm(dispatch.client, dispatch.version)
 
     def _prune(self) -> None:
-        """Shrink the persistent mask where its schedule says so, and prune P to it."""
+        """Shrink the persistent mask if its schedule says so, and set P to 0 outside the mask."""
         if self.method.persistent:
             alive_N = self._exchange.prune(self._server.vector(), self._history, self._version)
             self._server.prune(alive_N)
 
     def evaluate(self, version: int) -> Metrics:
-        """Return validation metrics of P * M, and of dense P as a diagnostic where it is wanted.
+        """Return validation metrics of P * M and, if ``diagnose`` is set, of dense P.
 
         Raises:
             NonFiniteUpdateError: The loss is not finite.
@@ -258,11 +272,11 @@ class TorchLearner(ABC):
         return measure(self._measured, vector_N, *self._validation)
 
     def model(self) -> bytes:
-        """Return P * M, what a client of the widest tier that knows no mask would download."""
+        """Return P * M, encoded for a client of the widest tier that holds no mask."""
         return self._download(self.method.widest_tier(self.layout), 0, None)
 
     def snapshot(self) -> Snapshot:
-        """Return P, the optimiser's moments, the masks' history and the version."""
+        """Return P, the server optimiser's moments, the version, and the state of masks, if any."""
         state: dict[str, NDArray[Any]] = dict(self._server.state())
         if self.method.persistent:
             state["lost_at"] = self._history.lost_at_N.copy()
@@ -271,7 +285,7 @@ class TorchLearner(ABC):
         return Snapshot(self._version, state)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot."""
+        """Restore the state of a snapshot."""
         self._server.restore(snapshot.tensors)
         if self.method.persistent:
             self._history.lost_at_N = snapshot.tensors["lost_at"].copy()
@@ -281,6 +295,6 @@ class TorchLearner(ABC):
         self._masks, self._blobs = {}, {}
 
     def device_peak_bytes(self) -> int | None:
-        """Return the most memory that torch has held on a CUDA device; None elsewhere."""
+        """Return torch's peak memory on a CUDA device, in bytes; None on other devices."""
         device = self._measured.device
         return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""Models: PEFT's model as a flat vector, the reference of every other way to train.
+"""Models: PEFT's model bound to a flat vector, the reference for the bank's batched training.
 
-Loading, parameter names, adapters, inputs and dropout from named streams.
+Contents: backbone loading, parameter names, adapters, input readers, dropout from named streams.
 """

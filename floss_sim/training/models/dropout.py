@@ -1,9 +1,9 @@
-"""Dropout that draws for each client from the client's own named stream.
+"""Dropout with a random stream per client, so that a batch can hold several clients' examples.
 
-A batch may hold the examples of several clients. Each dropout of the model is a *site*, known by
-its module's name; what a site drops of a client's examples depends on the client's stream, on the
-step and on the site, and on nothing else: not on who shares the batch, nor on the order in which
-sites are reached, nor on how often (activations that are recomputed are dropped alike).
+Each dropout of the model is a *site*, identified by its module's name. A client's dropout mask at a
+site depends only on the client's stream, the step and the site. It does not depend on the other
+clients of the batch, on the order of the sites, or on the number of calls: recomputed activations
+(gradient checkpointing) get the same mask.
 
 Shapes: E examples, T tokens.
 """
@@ -34,9 +34,10 @@ class Share:
     """One client's part of a batch.
 
     Args:
-        examples: How many of the batch's examples are its own; clients follow one another.
-        seed: Of its stream at this step.
-        tokens: The length of its longest text, where the batch may be longer; None: all.
+        examples: Number of the client's examples; clients are consecutive in the batch.
+        seed: Seed of the client's stream at this step.
+        tokens: Tokens of the client's longest text, if the batch may be padded further; None: the
+            batch's length.
     """
 
     examples: int
@@ -45,7 +46,14 @@ class Share:
 
 
 class DropoutStreams:
-    """What all dropouts of one model draw from; who trains says whose examples are in a batch."""
+    """Random streams for all dropouts of a model; :meth:`set_shares` names a batch's clients.
+
+    Attributes:
+        sites: Number of dropout sites in the model; 0: the model has no dropout.
+
+    Args:
+        device: Device of the random generator.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.sites = 0
@@ -55,7 +63,10 @@ class DropoutStreams:
 
     @contextmanager
     def draw_for(self, tokens: int) -> Iterator[None]:
-        """Draw for so many tokens meanwhile, also where activations hold the first alone."""
+        """Draw masks for ``tokens`` tokens in the block, even for activations of one token.
+
+        A layer that computes the first token alone then drops the same entries as a full layer.
+        """
         self._whole = tokens
         try:
             yield
@@ -63,20 +74,20 @@ class DropoutStreams:
             self._whole = 1
 
     def set_shares(self, shares: Sequence[Share]) -> None:
-        """Take the clients of the next batch, in the order of its examples."""
+        """Set the clients of the next batch, in the order of their examples."""
         self._shares = shares
 
     def factors(
         self, like: torch.Tensor, rate: float, site: int, tokens: Sequence[int]
     ) -> torch.Tensor:
-        """Return what to multiply activations by: 0 where they drop, else 1 / (1 - rate).
+        """Return the dropout factors of activations: 0 for a dropped entry, else 1 / (1 - rate).
 
         Args:
-            like: The activations; dimension 0 is E. Inside :meth:`draw_for` a first token that is
-                alone gets what it gets among all.
-            rate: The chance to drop.
+            like: The activations; dimension 0 is E. Inside :meth:`draw_for` they may hold the
+                first token alone; its factors are the same as among all tokens.
+            rate: Probability to drop an entry.
             site: Number of the site.
-            tokens: The dimensions that are T long.
+            tokens: The dimensions of length T.
         """
         ragged = bool(tokens) and any(share.tokens is not None for share in self._shares)
         shape = list(like.shape)
@@ -102,7 +113,13 @@ class DropoutStreams:
 
 
 class StreamDropout(nn.Dropout):
-    """``nn.Dropout`` over (E, ...) or (E, T, width) that draws from the clients' streams."""
+    """``nn.Dropout`` over (E, ...) or (E, T, width) that draws from the clients' streams.
+
+    Args:
+        rate: Probability to drop an entry.
+        draws: The clients' streams.
+        site: Number of the site.
+    """
 
     def __init__(self, rate: float, draws: DropoutStreams, site: int) -> None:
         super().__init__(rate)
@@ -110,7 +127,7 @@ class StreamDropout(nn.Dropout):
         self._site = site
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the activations, some of them dropped in training mode."""
+        """Return the activations, with dropout in training mode."""
         if not self.training:
             return x
         tokens = (1,) if x.dim() > 2 else ()
@@ -118,12 +135,12 @@ class StreamDropout(nn.Dropout):
 
 
 def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: DropoutStreams) -> None:
-    """Let every dropout of a model draw from the clients' streams.
+    """Replace every dropout of a model, so that it draws from the clients' streams.
 
     Args:
-        model: The backbone, or what is wrapped around it.
-        backbone: The backbone; its attention is told where it drops weights.
-        draws: The streams.
+        model: The backbone, or PEFT's model around it.
+        backbone: The backbone; its attention function is replaced if it drops attention weights.
+        draws: The clients' streams.
     """
     for path, module in list(model.named_modules()):
         for name, child in module.named_children():
@@ -141,7 +158,7 @@ def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: Dropo
 
 
 def _site(path: str) -> int:
-    """Return a site's number, the same whether PEFT is wrapped around its layer or not."""
+    """Return a site's number; it is the same with and without PEFT around the layer."""
     plain = path.removeprefix("base_model.model.").removeprefix(".").removesuffix(".default")
     return stream_seed(0, "dropout", plain)
 
@@ -157,9 +174,12 @@ def attention(
     is_causal: bool | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Attend as the model library does; drop attention weights from the clients' streams.
+    """Attention as in transformers, with dropout of attention weights from the clients' streams.
 
-    Shapes: queries, keys and values (E, heads, T, width); the mask is bool.
+    Shapes: query, key and value (E, heads, T, width); the mask is bool.
+
+    Returns:
+        (attended values, attention weights); the weights are None without dropout.
     """
     if not dropout:
         attended: tuple[torch.Tensor, None] = sdpa_attention_forward(

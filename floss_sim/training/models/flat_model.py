@@ -1,4 +1,4 @@
-"""A run's model, its trained entries bound to one flat vector."""
+"""A run's model, with its trained parameters bound to one flat vector."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from floss_sim.vectors.top_k import Vector
 class FlatModel:
     """A model whose trained parameters are views into one flat vector, as are their gradients.
 
-    ``flat`` has shape (N,) in the layout's order: writing into it changes the model, and after a
-    backward pass ``flat.grad`` holds the whole gradient. No other parameter trains. ``base``,
-    float32 of shape (N,), is what offsets are added to: the pretrained values of biases and
-    weights, zero for adapters and the head.
+    ``flat`` has shape (N,) in the layout's order. Writing into ``flat`` changes the model, and
+    after a backward pass ``flat.grad`` holds the whole gradient. No other parameter trains.
+    ``base``, float32 of shape (N,), holds the values that offsets are added to: the pretrained
+    values of biases and weights, and zero for adapters and the head.
 
-    In training mode the backbone's own dropouts act besides LoRA's, as in the published loop,
-    which calls ``model.train()``. All of them draw from ``draws``: who trains tells it whose
-    examples are in a batch.
+    In training mode the backbone's own dropouts are active as well as LoRA's, as in the published
+    training loop, which calls ``model.train()``. All dropouts draw from ``draws``; the caller must
+    set the clients of each batch there.
 
     Args:
-        model: The backbone, or PEFT's model around it.
-        layout: What trains.
-        inputs: Reads the task's examples.
-        draws: What dropout draws from.
-        device: Where to.
+        model: The backbone, or PEFT's model around it; moved to ``device``.
+        layout: The tensors that train.
+        inputs: The reader of the task's examples.
+        draws: The random streams of dropout.
+        device: Device to move the model to.
         bf16: Whether the forward pass runs under bfloat16 autocast.
 
     Raises:
-        LayoutError: The model's parameters differ from the layout.
+        LayoutError: The model's parameters do not match the layout.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class FlatModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model lives."""
+        """Device of the model's parameters."""
         return self.flat.device
 
     def set_training(self, on: bool) -> None:
-        """Switch dropout on or off; costs nothing where the mode is right already."""
+        """Switch dropout on or off; cheap if the mode does not change."""
         if self.model.training != on:
             self.model.train(on)
 
@@ -89,14 +89,17 @@ class FlatModel:
         return self.flat.detach().cpu().numpy().copy()
 
     def outputs(self, x: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Return (logits (M, K) in float32, targets (M,)) of a batch; M differs from task to task.
+        """Return (logits (M, K) in float32, targets (M,)) of a batch.
+
+        M, the number of targets, depends on the task kind: one per example, or one per predicted
+        token.
 
         Args:
             x: Images (examples, C, H, W) or tokens (examples, T), on the model's device.
-            y: Classes (examples,); next-token prediction does not use them.
+            y: Classes (examples,), on the model's device; unused in next-token prediction.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
         arguments = self.inputs.read(x)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
@@ -106,11 +109,11 @@ class FlatModel:
 
 
 def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
-    """Return a run's model on a device, its vector at the base.
+    """Return a run's model on a device; its vector equals the base.
 
     Raises:
         TaskError: The backbone cannot be loaded.
-        LayoutError: The backbone's parameters differ from the layout.
+        LayoutError: The backbone's parameters do not match the layout.
     """
     layout = config.layout
     backbone = load_backbone(config.task)

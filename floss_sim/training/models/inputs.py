@@ -1,4 +1,4 @@
-"""From a task's arrays to what a model reads, and from its logits to what they should have been.
+"""Input readers: model arguments from a task's arrays, and the targets of the model's logits.
 
 Shapes: E examples, C channels, H x W pixels, T tokens, K classes or words, M targets.
 """
@@ -20,59 +20,72 @@ from floss_sim.families import IMAGES, NEXT_TOKEN
 from floss_sim.tasks import Task
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
-IGNORED_LABEL = -100  # a label that torch's cross-entropy passes over, and its gradient with it
+IGNORED_LABEL = -100  # label that torch's cross-entropy skips: no loss and no gradient
 
 
 class Reader(Protocol):
-    """What a task kind makes of its examples."""
+    """Interface of the readers, one per task kind: from examples to model inputs and targets."""
 
     @property
     def rows(self) -> int:
-        """How many examples fit in a batch that is only measured."""
+        """Number of examples in a batch of evaluation, at most."""
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the model's keyword arguments for a batch.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
 
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Return (logits (M, K), targets (M,)) of a batch."""
+        """Return (logits (M, K), targets (M,)) of a batch; rows without a target are removed."""
 
     def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
-        """Return the target of each row of a batch's logits, NOTHING where there is none.
+        """Return the target of each row of a batch's logits; IGNORED_LABEL if a row has none.
 
         Args:
-            x: The batch.
-            y: Its classes.
-            tokens: Its :meth:`length`.
+            x: Inputs of the batch.
+            y: Classes of the batch, shape (E,).
+            tokens: Number of tokens that the model reads, from :meth:`length`.
         """
 
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
-        """Return how many targets each client's examples have."""
+        """Return the number of targets of each client's examples."""
 
     def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
-        """Return how many tokens of each client's examples are read; None where there are none."""
+        """Return the tokens of each client's longest text; None for images."""
 
     def length(self, x: torch.Tensor) -> int:
-        """Return how many tokens of a batch are read; 0 where all batches have equally many."""
+        """Return the number of tokens that the model reads of a batch; 0 for images."""
 
     def has_targets(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
-        """Return whether a batch of a split has any target."""
+        """Return whether a batch has any target.
+
+        Args:
+            x: Inputs of the split.
+            batch: Indices of the batch's examples in the split.
+        """
 
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Images (E, C, H, W): float32 as they are; uint8 from 0 to 1, then normalised.
+    """Reader of images (E, C, H, W), float32 or uint8.
 
-    Either is resized (bilinear, with antialiasing) where its size is another than ``size``.
+    uint8 images are scaled to 0 to 1, and normalised with ``mean`` and ``std``; float32 values are
+    used unchanged. Images whose size is not ``size`` are resized (bilinear, with antialiasing).
+
+    Args:
+        size: Height and width to resize to, in pixels; None: no resizing.
+        mean: Mean of each channel; None: nothing is subtracted.
+        std: Standard deviation of each channel; None: no division.
+        expected: Channels, height and width that the backbone reads.
+        rows: Number of images in a batch of evaluation, at most.
     """
 
     size: int | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
-    expected: tuple[int, int, int]  # what the backbone reads: channels, height, width
+    expected: tuple[int, int, int]
     rows: int = 512
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -85,9 +98,9 @@ class ImageReader:
             )
         if pixels.shape[1:] != self.expected:
             raise TaskError(
-                f"images are {_shape_text(pixels.shape[1:])} where the backbone reads "
+                f"images are {_shape_text(pixels.shape[1:])}, but the backbone reads "
                 f"{_shape_text(self.expected)} (channels x height x width); "
-                f"preprocess.image_size can resize them"
+                f"resize them with preprocess.image_size"
             )
         if whole and self.mean is not None:
             pixels = pixels - pixels.new_tensor(self.mean).view(-1, 1, 1)
@@ -126,10 +139,17 @@ def _shape_text(shape: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class TextReader:
-    """Tokens (E, T), int32, padded at the right with -1; classified as a whole.
+    """Reader of texts for classification: tokens (E, T), int32, padded on the right with -1.
 
-    GPT-2 and Llama classify at the last token that is not the padding token. Where a config has
-    no padding token of its own, a text that ends in the one chosen is read up to there.
+    GPT-2 and Llama classify at the last token that is not the padding token. If a config defines
+    no padding token, another token is used for padding (see ``loading.py``). A text that ends in
+    that token is then classified at the last token before it.
+
+    Args:
+        pad: Id of the token used for padding.
+        words: Size of the backbone's vocabulary.
+        positions: Longest text that the backbone reads, in tokens.
+        rows: Number of texts in a batch of evaluation, at most.
     """
 
     pad: int
@@ -138,18 +158,18 @@ class TextReader:
     rows: int = 64
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask``, cut to the longest text of the batch."""
+        """Return ``input_ids`` and ``attention_mask``, as long as the batch's longest text."""
         length = _longest_length(x)
         tokens = x[:, :length].long()
         if length > self.positions:
             raise TaskError(
-                f"a text has {length} tokens where the backbone reads {self.positions}; "
-                "preprocess.max_length cuts texts"
+                f"a text has {length} tokens, but the backbone reads at most {self.positions}; "
+                "cut texts with preprocess.max_length"
             )
         if int(tokens.max()) >= self.words:
             raise TaskError(
-                f"token {int(tokens.max())} is outside the backbone's {self.words} words; "
-                "were the texts made with its own tokenizer?"
+                f"token id {int(tokens.max())} is outside the backbone's vocabulary of "
+                f"{self.words}; encode the texts with the backbone's own tokenizer"
             )
         real = tokens >= 0
         return {"input_ids": tokens.masked_fill(~real, self.pad), "attention_mask": real.long()}
@@ -167,11 +187,11 @@ class TextReader:
         return [len(x) for x in clients]
 
     def lengths(self, clients: Sequence[torch.Tensor]) -> list[int | None]:
-        """Return the tokens of each client's longest text."""
+        """Return the number of tokens of each client's longest text."""
         return [_longest_length(x) for x in clients]
 
     def length(self, x: torch.Tensor) -> int:
-        """Return the tokens of the longest text."""
+        """Return the number of tokens of the longest text."""
         return _longest_length(x)
 
     def has_targets(self, x: torch.Tensor, batch: NDArray[np.int64]) -> bool:
@@ -185,23 +205,23 @@ def _longest_length(x: torch.Tensor) -> int:
 
 @dataclass(frozen=True)
 class NextTokenReader(TextReader):
-    """The same tokens; at each one the next is to be predicted, padding left out."""
+    """Reader of texts for next-token prediction; padding has no targets."""
 
-    rows: int = 16  # logits are as wide as the vocabulary
+    rows: int = 16  # examples; few, since logits are as wide as the vocabulary
 
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Return logits at t and tokens at t + 1, wherever both are real; ``y`` is not used."""
+        """Return (logits at t, token at t + 1) for all non-padding tokens; ``y`` is not used."""
         labels = self.labels(x, y, logits.shape[1])
         real = labels >= 0
         return logits.flatten(0, 1)[real], labels[real]
 
     def labels(self, x: torch.Tensor, y: torch.Tensor, tokens: int) -> torch.Tensor:
-        """Return the token that follows each one, text after text."""
+        """Return the next token of each token, shape (E * T,); IGNORED_LABEL if there is none."""
         following = functional.pad(x[:, 1:tokens].long(), (0, 1), value=IGNORED_LABEL)
         return following.masked_fill(following < 0, IGNORED_LABEL).flatten()
 
     def counts(self, clients: Sequence[torch.Tensor]) -> list[int]:
-        """Return the number of tokens that follow another."""
+        """Return the number of tokens of each client, without the first token of each text."""
         counts = [(x[:, 1:] >= 0).sum() for x in clients]
         return torch.stack(counts).tolist()
 
@@ -211,9 +231,10 @@ class NextTokenReader(TextReader):
 
 
 def drop_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a model's arguments without a mask that masks nothing.
+    """Return a model's arguments without ``attention_mask`` if the mask hides no token.
 
-    The model library does without it, too, but only where it may look: not while it is recorded.
+    transformers drops such a mask too, but not while a CUDA graph is recorded, since the check
+    reads values of the mask.
     """
     mask = arguments.get("attention_mask")
     if mask is None or not mask.all():
@@ -222,7 +243,7 @@ def drop_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 
 def reader(task: Task, backbone: PretrainedConfig) -> Reader:
-    """Return what reads a task's examples for a loaded backbone."""
+    """Return the reader of a task's examples for a loaded backbone."""
     chosen = task.preprocess
     if task.kind == IMAGES:
         side = backbone.image_size

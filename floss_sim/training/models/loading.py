@@ -1,4 +1,4 @@
-"""Backbones from local folders, checked before anything trains."""
+"""Backbone loading from local folders, with checks of all weights."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _AUTO_CLASSES = {
 def load_backbone(task: Task) -> PreTrainedModel:
     """Return a task's backbone in float32 and evaluation mode, with a new head if it has labels.
 
-    Weights are read as safetensors, in one file or in shards, from the task's folder; no remote
-    code is trusted. What the new head begins with is left to torch's generator: every layout with
-    a head overwrites it. A text model's config names a padding token afterwards: its own, else
-    its end token, else 0.
+    Weights are read from safetensors, in one file or in shards, in the task's folder. Remote code
+    is never run. The new head's random values do not matter: every layout with a head overwrites
+    them. The config of a text model gets a padding token: its own if defined, else its end token,
+    else 0.
 
     Raises:
-        TaskError: The folder cannot be loaded, lacks a weight of the backbone, or one of them
-            has another shape or is not finite.
+        TaskError: The folder cannot be loaded, or a weight of the backbone is missing, has a
+            different shape, or is not finite.
     """
     head = {"num_labels": task.labels} if task.labels else {}
     try:
@@ -44,7 +44,7 @@ def load_backbone(task: Task) -> PreTrainedModel:
             model, report = _AUTO_CLASSES[task.kind].from_pretrained(
                 task.backbone_path,
                 dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # an old head of other classes gives way
+                ignore_mismatched_sizes=True,  # replaces a stored head of other classes
                 local_files_only=True,
                 output_loading_info=True,
                 trust_remote_code=False,
@@ -56,15 +56,15 @@ def load_backbone(task: Task) -> PreTrainedModel:
     new = f"{family_of(task.backbone_config).head}." if task.labels else None
     lacking = sorted(n for n in report["missing_keys"] if not new or not n.startswith(new))
     if lacking:
-        raise _refusal(task, f"it has no tensor {lacking[0]!r}{_more_suffix(lacking)}")
+        raise _refusal(task, f"missing tensor {lacking[0]!r}{_more_suffix(lacking)}")
     resized = sorted(m for m in report["mismatched_keys"] if not new or not m[0].startswith(new))
     if resized:
         name, found, expected = resized[0]
-        shapes = f"has shape {tuple(found)}, not {tuple(expected)}"
-        raise _refusal(task, f"its tensor {name!r} {shapes}{_more_suffix(resized)}")
+        shapes = f"has shape {tuple(found)}, expected {tuple(expected)}"
+        raise _refusal(task, f"tensor {name!r} {shapes}{_more_suffix(resized)}")
     for name, parameter in model.named_parameters():
         if not (new and name.startswith(new)) and not torch.isfinite(parameter).all():
-            raise _refusal(task, f"its tensor {name!r} holds NaN or infinity")
+            raise _refusal(task, f"tensor {name!r} holds NaN or infinity")
     if task.kind != IMAGES:
         model.config.pad_token_id = _padding_token(model.config)
     return model.eval()
@@ -72,7 +72,7 @@ def load_backbone(task: Task) -> PreTrainedModel:
 
 @contextmanager
 def _silence_transformers() -> Iterator[None]:
-    """Silence the model library: a new head is what we ask for."""
+    """Silence transformers in the block: its warning about a new head is expected here."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -97,8 +97,8 @@ def _padding_token(config: PretrainedConfig) -> int:
 
 
 def checkpoint_layers(backbone: PreTrainedModel) -> None:
-    """Recompute each layer's activations in the backward pass instead of keeping them."""
-    backbone.config.use_cache = False  # keys and values are not kept either
+    """Switch gradient checkpointing on: the backward pass recomputes each layer's activations."""
+    backbone.config.use_cache = False  # do not store keys and values either
     if hasattr(backbone, "activation_checkpointing_enable"):  # since transformers 5.23
         backbone.activation_checkpointing_enable()
     else:

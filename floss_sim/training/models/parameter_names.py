@@ -1,4 +1,4 @@
-"""What the model library and PEFT call each tensor of a layout."""
+"""Parameter names: from a layout's canonical tensor names to those of transformers and PEFT."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TransformersModel: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEF
 
 
 def parameter_names(layout: Layout, model: TransformersModel) -> dict[str, str]:
-    """Return the model's parameter name of each tensor of a layout, frozen ones included.
+    """Return the model's parameter name of each tensor of a layout, frozen tensors included.
 
     Args:
-        layout: Of the model's family.
+        layout: A layout of the model's family.
         model: The backbone, or PEFT's model around it.
 
     Raises:
-        LayoutError: The model has no such parameter.
+        LayoutError: The model has no parameter for a tensor.
     """
     family = family_of({"model_type": model.config.model_type})
     existing = {name for name, _ in model.named_parameters()}
@@ -45,11 +45,11 @@ def parameter_names(layout: Layout, model: TransformersModel) -> dict[str, str]:
 def tensor_parameters(
     tensors: Sequence[TensorSpec], model: TransformersModel
 ) -> dict[TensorSpec, nn.Parameter]:
-    """Return the model's parameter of each tensor, in order.
+    """Return the model's parameter of each tensor, in the order of the tensors.
 
     Raises:
-        LayoutError: One is missing or has another shape, or all weights of the backbone are to
-            train and the layout does not know one.
+        LayoutError: A parameter is missing or has a different shape, or the layout trains all
+            weights of the backbone and does not contain one of its parameters.
     """
     parameters = dict(model.named_parameters())
     names = parameter_names(Layout(tuple(tensors)), model)
@@ -57,11 +57,12 @@ def tensor_parameters(
         found = tuple(parameters[names[tensor.name]].shape)
         if found != tensor.shape:
             raise LayoutError(
-                f"the backbone's {names[tensor.name]!r} has shape {found}, not {tensor.shape}"
+                f"the backbone's parameter {names[tensor.name]!r} has shape {found}, "
+                f"expected {tensor.shape}"
             )
     unknown = sorted(set(parameters) - set(names.values()))
     if unknown and any(tensor.kind == WEIGHT for tensor in tensors):
-        raise LayoutError(f"the backbone has a parameter {unknown[0]!r} that no layout knows")
+        raise LayoutError(f"the backbone has a parameter {unknown[0]!r} that is in no layout")
     return {tensor: parameters[names[tensor.name]] for tensor in tensors}
 
 
@@ -79,12 +80,16 @@ def _names(tensor: TensorSpec, family: Family) -> list[str]:
 
 
 def existing_name(names: Sequence[str], existing: Container[str]) -> str:
-    """Return the first of a parameter's or module's names that exists in the model.
+    """Return the first name that exists in the model.
+
+    Args:
+        names: Possible names of one parameter or module, in order of preference.
+        existing: All parameter or module names of the model.
 
     Raises:
-        LayoutError: None does.
+        LayoutError: None of the names exists.
     """
     for name in names:
         if name in existing:
             return name
-    raise LayoutError(f"the backbone has no {names[0]!r}")
+    raise LayoutError(f"the backbone has no parameter or module {names[0]!r}")

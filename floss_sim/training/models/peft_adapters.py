@@ -1,4 +1,4 @@
-"""PEFT's adapters on a backbone, or none where the layout has none."""
+"""LoRA adapters from PEFT, added to a backbone if the layout has adapters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
 def with_adapters(
     backbone: PreTrainedModel, layout: Layout, task: Task, rank: int
 ) -> TransformersModel:
-    """Return PEFT's model around a backbone, or the backbone if the layout has no adapters."""
+    """Return PEFT's model around a backbone, or the backbone if the layout has no adapters.
+
+    Args:
+        backbone: The loaded backbone; PEFT replaces its target layers in place.
+        layout: The layout; its adapter tensors name the target layers.
+        task: The task: LoRA's alpha and dropout, and whether there is a head.
+        rank: LoRA rank.
+    """
     adapted = {
         tensor.name.rpartition(".")[0]
         for tensor in (*layout.tensors, *layout.frozen)
@@ -27,7 +34,7 @@ def with_adapters(
     family = family_of({"model_type": backbone.config.model_type})
     modules = {name for name, _ in backbone.named_modules()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT advises on hub ids that a local backbone lacks
+        warnings.simplefilter("ignore")  # PEFT warns that a local backbone has no hub id
         return get_peft_model(
             backbone,
             LoraConfig(

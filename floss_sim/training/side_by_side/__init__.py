@@ -1,4 +1,4 @@
-"""Several runs of one process that train side by side, batched where no bit depends on it.
+"""Batched training of several runs in one process, used only where it leaves results unchanged.
 
-``limits`` is known without torch; so nothing is imported here.
+``limits`` must be importable without torch, so this file imports nothing.
 """

@@ -1,30 +1,35 @@
-"""Which jobs share a pass: those of which it was seen that no bit depends on the others.
+"""Checks of bit-identity, which decide the jobs that are batched into one forward/backward pass.
 
-**On a CPU there is a reason** why a bit cannot depend on neighbours. Parties share the frozen
-layers' products and what goes example by example; adapters and heads are multiplied party by party
-(``bank/layers.py``). So a party's bits are those that it has alone, if neither its rows of a frozen
-product depend on other rows nor its activations on where in memory they stand. In float32 the first
-holds for oneDNN's product (``bank/onednn.py``). The second holds where all widths are whole
-vectors: torch computes what is left of the last one in other ways, and products of what begins
-within one too. A bank's first passes are computed both ways, together and each run alone; from then
-on all its passes are trusted. Where there is no such reason runs of a CPU go on one by one: what is
-left of a vector rounds in other ways for some values only, so that examples prove little (of 12
-shapes of a Llama of inner width 24 all differed, but 4 of them not by the first values that were
-tried).
+A *check* computes a pass both ways: batched, and each job alone. Jobs are batched without a check
+only after checks have shown that batching leaves every result identical to the bit.
 
-**On a GPU the shape decides.** A matrix library chooses its kernel, and how that cuts its sums, by
-the sizes of what it multiplies and by how that lies in memory: by the shape of a pass
-(``pass_jobs.py``), not by values; another kernel rounds nearly all values in other ways. So each
-shape is proved: computed both ways once, in bf16, which hides most of it, three times, and shared
-from then on only if no bit differed. Else its runs are computed one by one; other shapes may still
-share. An example is evidence, not certainty, so that now and then a shared pass is computed both
-ways again, on all devices.
+**CPU.** The clients of several runs share the matrix products of the frozen layers and the
+operations on single examples; adapters and heads are multiplied run by run (``bank/layers.py``). A
+run's results equal those of the run alone to the bit if two conditions hold:
 
-A proof costs a shared pass besides what runs cost alone, and where cohorts are ragged most shapes
-never come back. So proofs are paid for by what is shared: as long as a bank has shared about as
-many passes as were proofs, a shape is proved when it comes for the first time, else when it comes
-for the second. Jobs are put in order before they are dealt to passes, so that the same ones make
-the same shapes, whoever came first.
+(a) A row of a frozen product does not depend on the other rows. This is true for oneDNN in float32
+    (``bank/onednn.py``).
+(b) A row's activations do not depend on their address in memory. This is true if every layer width
+    is a multiple of the SIMD width (32 entries): torch uses different code for the remainder of a
+    vector, and for products of operands that begin inside one.
+
+If both hold, the first three passes of each kind over a bank are checked, and later ones are
+batched without a check. Otherwise runs on a CPU train one at a time: the code for a remainder
+rounds only some values differently, so a few checks would prove little. (Of 12 shapes of a Llama of
+inner width 24 all differed, but 4 of them not with the first values tried.)
+
+**GPU.** A matrix library chooses its kernel, and how the kernel splits its sums, by the sizes and
+the memory layout of the operands, thus by the shape of a pass (``pass_jobs.py``) and not by
+values. A different kernel rounds nearly all values differently. So each shape is checked: once in
+float32, three times in bf16, which hides most differences. A shape is batched only if no bit
+differed; otherwise its jobs are computed one at a time. Other shapes are not affected.
+
+Checks are evidence, not proof. On all devices every 100th batched pass of a bank is checked again.
+
+A check costs one extra pass. With ragged cohorts most shapes occur once, so checks are budgeted:
+while a bank has run about as many batched passes as checks, a new shape is checked at its first
+occurrence, otherwise at its second. Jobs are sorted before they are grouped into passes, so that
+the same jobs give the same shapes in any order of arrival.
 """
 
 from __future__ import annotations
@@ -40,20 +45,20 @@ from floss_sim.training.bank.onednn import FrozenLinear
 from floss_sim.training.side_by_side.limits import DeviceLimits
 from floss_sim.training.side_by_side.pass_jobs import Job, PassShape
 
-_VECTOR_ENTRIES = 32  # entries of float32 that torch takes at once, AVX-512 twice
-_PROOFS = 3  # of a bank with a reason, of a shape in bf16; of a shape in float32 one will do
-_CREDIT = 3  # proofs that nothing has paid for
-_RECHECK_INTERVAL = 100  # of a bank's shared passes every so many is computed both ways again
-_ALONE, _BOTH, _TOGETHER = range(3)
+_VECTOR_ENTRIES = 32  # float32 entries that torch processes at once: two AVX-512 registers
+_PROOFS = 3  # identical checks before batching is trusted (1 for a float32 shape on a GPU)
+_CREDIT = 3  # checks allowed before any pass has been batched
+_RECHECK_INTERVAL = 100  # batched passes of a bank from one repeated check to the next
+_ALONE, _BOTH, _TOGETHER = range(3)  # how a pass is computed; _BOTH is a check
 Pass = Sequence[Job[Any]]
 Key = tuple[Bank, type[Job[Any]], bytes]
 
 
 class BitChecks:
-    """What the runs of a process compute together.
+    """Groups of jobs that are computed in one pass, and the checks that allow this.
 
     Args:
-        limits: How many clients share a pass.
+        limits: The device's limits: clients in a pass, and whether checks are made by shape.
     """
 
     def __init__(self, limits: DeviceLimits) -> None:
@@ -61,17 +66,17 @@ class BitChecks:
         self._reasons: dict[Bank, bool] = {}
         self._seen: set[Key] = set()
         self._proofs: Counter[Key] = Counter()
-        self._spent: Counter[Bank] = Counter()  # passes that were proofs
-        self._shared: Counter[Bank] = Counter()  # passes that were to be none
-        self._parted: set[Key | Bank] = set()  # what shares nothing
+        self._spent: Counter[Bank] = Counter()  # checks of a bank, repeated checks not counted
+        self._shared: Counter[Bank] = Counter()  # passes of a bank after its checks succeeded
+        self._parted: set[Key | Bank] = set()  # shapes and banks that failed a check
         self._warned: set[tuple[Bank, str]] = set()
-        self._most: dict[Bank, int] = {}  # clients of a pass, where fewer fit than allowed
+        self._most: dict[Bank, int] = {}  # clients in a pass, after a larger one did not fit
 
     def prepare(self, job: Job[Any]) -> None:
-        """Find a job's part of a pass' shape, where shapes decide.
+        """Compute the job's shape in advance, if checks are made by shape.
 
         Raises:
-            TaskError: Inputs that cannot be read.
+            TaskError: The backbone cannot read the job's inputs.
         """
         self._shape(job)
 
@@ -79,7 +84,7 @@ class BitChecks:
         return job.shape if self._limits.checks_by_shape else ()
 
     def passes(self, waiting: Iterable[Job[Any]]) -> Iterator[Pass]:
-        """Yield which jobs share a pass: of one kind and bank, and not too many clients."""
+        """Yield groups of jobs for one pass each: of one kind and bank, with limited clients."""
         groups: dict[object, list[Job[Any]]] = {}
         for job in waiting:
             groups.setdefault((job.kind, job.bank), []).append(job)
@@ -92,7 +97,7 @@ class BitChecks:
                 yield jobs[part]
 
     def results(self, jobs: Pass) -> list[Any]:
-        """Return what comes of the jobs of a pass; of each that fails its error."""
+        """Return the result of each job of a pass; for a job that fails, its exception."""
         key = self._key(jobs)
         way = self._way(jobs, key)
         together, failed = ([], "") if way == _ALONE else _pass_results(jobs)
@@ -106,7 +111,7 @@ class BitChecks:
         return alone
 
     def _key(self, jobs: Pass) -> Key:
-        """Return what a proof is good for: a shape, or all passes of a kind over a bank."""
+        """Return the key of a check: bank and kind of job; if checked by shape, also the shape."""
         shapes = (
             repr([self._shape(job) for job in jobs]).encode()
             if self._limits.checks_by_shape
@@ -138,50 +143,56 @@ class BitChecks:
         return self._proofs[key] >= enough
 
     def _judge(self, key: Key, same: bool) -> None:
-        """Take a proof; what it refutes is parted: a shape, or all of a bank that was trusted."""
+        """Record a check. If bits differ, stop batching: of the shape, or of the whole bank.
+
+        The whole bank is affected if earlier checks had succeeded, and on a CPU.
+        """
         if same:
             self._proofs[key] += 1
         elif self._is_proved(key):
             self._forbid_sharing(
-                key[0], key[0], "runs side by side shift each other's last bits after all"
+                key[0], key[0], "batching has changed the last bits of a result after all"
             )
         elif self._limits.checks_by_shape:
             self._forbid_sharing(
-                key, key[0], "some runs side by side shift each other's last bits here"
+                key, key[0], "batching changes the last bits of a result for some shapes of a pass"
             )
         else:
             self._forbid_sharing(
-                key[0], key[0], "runs side by side shift each other's last bits here"
+                key[0], key[0], "batching changes the last bits of a result on this machine"
             )
 
     def _forbid_sharing(self, what: Key | Bank, bank: Bank, why: str) -> None:
         self._parted.add(what)
         if (bank, why) not in self._warned:  # once
-            warnings.warn(f"{why}: they train one by one", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{why}: these runs train one at a time", RuntimeWarning, stacklevel=2)
         self._warned.add((bank, why))
 
     def _narrow(self, jobs: Pass, why: str) -> None:
-        """Let fewer clients share a pass from now on."""
+        """Halve the number of clients in later passes of the bank, and warn."""
         most = self._most[jobs[0].bank] = max(1, sum(job.clients for job in jobs) // 2)
         warnings.warn(
-            f"runs do not fit side by side ({why}): passes of {most} clients from here",
+            f"runs do not fit in one pass ({why}): later passes have at most {most} clients",
             RuntimeWarning,
             stacklevel=2,
         )
 
 
 def _is_exact(bank: Bank) -> bool:
-    """Return whether there is a reason why a party's bits do not depend on its neighbours."""
-    layers = [m for m in bank.model.modules() if isinstance(m, FrozenLinear)]  # on a CPU alone
+    """Return whether batching on a CPU keeps all bits: conditions (a) and (b) of the module."""
+    layers = [m for m in bank.model.modules() if isinstance(m, FrozenLinear)]  # CPU only
     whole = all(size % _VECTOR_ENTRIES == 0 for layer in layers for size in layer.weight.shape)
     return not bank.bf16 and bool(layers) and whole
 
 
 def _pass_results(jobs: Pass) -> tuple[list[Any], str]:
-    """Return what comes of a pass, or else why it failed: the error itself would keep memory."""
+    """Return the results and an empty text, or no results and the error's text.
+
+    The error itself is not returned: its traceback would keep the memory of the pass.
+    """
     try:
         return jobs[0].compute_pass(jobs), ""
-    except Exception as error:  # whose fault it is each finds out alone
+    except Exception as error:  # results() reruns the jobs one by one to find the failing one
         return [], str(error) or type(error).__name__
 
 
@@ -198,7 +209,7 @@ def _has_same_bits(job: Job[Any], one: Any, other: Any) -> bool:
 
 
 def _pass_slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
-    """Yield neighbours that add up to so much at most; what is more alone stands alone."""
+    """Yield consecutive slices of total size at most ``most``; a larger item gets its own slice."""
     first = total = 0
     for index, size in enumerate(sizes):
         if index > first and total + size > most:

@@ -1,4 +1,4 @@
-"""Accuracy and loss of several runs over one bank, in one pass a batch."""
+"""Evaluation of several runs over one bank: accuracy and loss, with one pass for each batch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from floss_sim.vectors.top_k import Vector
 
 @dataclass(frozen=True)
 class EvaluationInput:
-    """What is to be measured of one run.
+    """One run's vector and the split on which it is evaluated.
 
     Args:
-        model: The run's; its rows are bound anew.
-        vector: The offsets from the model's base, float32 of shape (N,).
-        x: Inputs (examples, ...), on the model's device.
-        y: Their classes, shape (examples,).
+        model: The run's model; evaluation rebinds its rows of the bank.
+        vector: Offsets from the model's base, float32 of shape (N,).
+        x: Inputs of the split, shape (examples, ...), on the model's device.
+        y: Classes of the split, shape (examples,), on the model's device.
     """
 
     model: BankModel
@@ -31,12 +31,12 @@ class EvaluationInput:
     y: torch.Tensor
 
     def batches(self) -> Iterable[Tensors]:
-        """Return the batches that are measured one after another."""
+        """Return the batches (inputs, classes) of the split, in order of evaluation."""
         return split_batches(self.x, self.y, self.model.inputs)
 
 
 class SideBySideMetrics(NamedTuple):
-    """Accuracy, 0 to 1, mean cross-entropy in nats, and a checksum of all logits' bits."""
+    """Accuracy (0 to 1), mean cross-entropy in nats, and a checksum of the bits of all logits."""
 
     accuracy: float
     loss: float
@@ -44,13 +44,13 @@ class SideBySideMetrics(NamedTuple):
 
 
 def measure_side_by_side(questions: Sequence[EvaluationInput]) -> list[SideBySideMetrics]:
-    """Return what :func:`measure` would of each question, all of them in one pass a batch.
+    """Return the metrics of each input, as :func:`measure` does, with one pass for each batch.
 
     Args:
-        questions: At least one; of one bank, with splits of equal batches.
+        questions: One or more inputs over one bank; their splits have batches of equal shapes.
 
     Raises:
-        TaskError: Inputs that the backbone cannot read, or a split without a target.
+        TaskError: The backbone cannot read the inputs, or a split has no target.
     """
     bank = questions[0].model.bank
     values = [torch.from_numpy(q.model.base + q.vector).to(bank.device) for q in questions]
@@ -71,18 +71,18 @@ def measure_side_by_side(questions: Sequence[EvaluationInput]) -> list[SideBySid
 
 
 def _outputs(bank: Bank, batches: Sequence[Tensors]) -> Iterator[Tensors]:
-    """Yield the logits and targets of each run's batch."""
+    """Yield the logits and the targets of each run, for one batch of every run."""
     xs, ys = zip(*batches, strict=True)
     logits, targets = bank.outputs(torch.cat(xs), torch.cat(ys), [[len(x)] for x in xs])
     counts = bank.inputs.counts(xs)
-    # Copied, so that they begin in memory as those of a run alone do.
+    # Cloned, so that their alignment in memory equals that of a run evaluated alone.
     parts = torch.split(logits, counts), torch.split(targets, counts)
     for own, wanted in zip(*parts, strict=True):
         yield own.clone(), wanted.clone()
 
 
 def _checksum(logits_MK: torch.Tensor) -> int:
-    """Return a number that tells where a bit differs: metrics alone may hide it."""
+    """Return a checksum of the bits of logits (M, K): equal metrics may hide a difference."""
     bits_MK, check = logits_MK.view(torch.int32), 0
     for dimension in (0, 1):  # weighted, so that opposite changes do not cancel
         sums = bits_MK.sum(dimension, dtype=torch.int64)

@@ -1,8 +1,8 @@
-"""What a run of a grid waits for: its cohort to be trained, or its version to be measured.
+"""Jobs that runs submit to the scheduler: training of a cohort, or evaluation of a version.
 
-Jobs of one kind over one bank can be computed together, in a pass. Its *shape* is all that the
-matrix libraries choose their kernels by: what the entries are and how many rows each client has in
-each step, party after party; no value is part of it.
+Jobs of one kind over one bank can be computed in one pass. The *shape* of a pass is everything by
+which matrix libraries choose their kernels: for each job the layout and the number of rows of each
+client in each step. It contains no values.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC, Generic[Result]):
-    """What one run waits for.
+    """A unit of computation for which one run waits.
 
     Args:
-        chunk: How many clients of such a run a pass may have.
+        chunk: Largest number of clients in a pass that includes this job.
     """
 
     chunk: int
@@ -44,63 +44,67 @@ class Job(ABC, Generic[Result]):
     @property
     @abstractmethod
     def bank(self) -> Bank:
-        """What computes it."""
+        """The bank of models that computes the job."""
 
     @property
     @abstractmethod
     def clients(self) -> int:
-        """How many clients' memory it takes."""
+        """Memory of the job, in units of one client's batch."""
 
     @property
     def kind(self) -> Hashable:
-        """What jobs that can share a pass have in common, besides their bank."""
+        """Key that is equal for jobs of one bank that can be computed in one pass."""
         return type(self)
 
     @property
     @abstractmethod
     def shape(self) -> PassShape:
-        """Its part of a pass' shape; those of one kind can be sorted."""
+        """The job's part of the shape of a pass; shapes of one kind can be sorted."""
 
     @staticmethod
     @abstractmethod
     def compute_pass(jobs: Sequence[Any]) -> list[Result]:
-        """Return what comes of jobs of this kind, computed in one pass.
+        """Return the result of each job, all of this kind and one bank, computed in one pass.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
 
     @staticmethod
     @abstractmethod
     def bits(result: Any) -> bytes:
-        """Return what is the same if no bit of a result differs."""
+        """Return bytes that are equal exactly when two results are bit-identical."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob(Job[ClientVectors]):
-    """A party to be trained."""
+    """Local training of one run's clients.
+
+    Args:
+        party: The run's clients, their data and their SGD settings.
+    """
 
     party: Party
 
     @property
     def bank(self) -> Bank:
-        """The run's."""
+        """The bank of the run's model."""
         return self.party.model.bank
 
     @property
     def clients(self) -> int:
-        """The party's."""
+        """The number of clients that train."""
         return len(self.party.works)
 
     @cached_property
     def shape(self) -> PassShape:
-        """The rows of each client in each step, the tokens of each step, and the layout."""
+        """The rows of each client in each step, the tokens of each step, and the layout's hash."""
         batches = [work.batches for work in self.party.works]
         rows = tuple(tuple(map(len, own)) for own in batches)
         return rows, self._lengths(), self.party.model.layout.digest
 
     def _lengths(self) -> tuple[int, ...]:
-        """Return how many tokens each step reads; nothing where all read equally many."""
+        """Return the tokens of the longest text in each step; empty if inputs are equally long."""
         party, inputs = self.party, self.bank.inputs
         if not inputs.length(party.x[:1]):
             return ()
@@ -116,22 +120,22 @@ class TrainingJob(Job[ClientVectors]):
 
     @staticmethod
     def compute_pass(jobs: Sequence[TrainingJob]) -> list[ClientVectors]:
-        """Return the values of each party's clients."""
+        """Return for each job the trained values of its clients, float32 of shape (N,) each."""
         return train_side_by_side([job.party for job in jobs])
 
     @staticmethod
     def bits(result: ClientVectors) -> bytes:
-        """Return the values' bytes."""
+        """Return the bytes of all clients' values."""
         return b"".join(values_N.tobytes() for values_N in result)
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationJob(Job[SideBySideMetrics]):
-    """A vector to be measured; its examples take the memory of a client's batch each.
+    """Evaluation of one run's vector.
 
     Args:
-        question: What is measured.
-        batch_size: A client's.
+        question: The run's vector and validation data.
+        batch_size: Examples in a client's training batch; converts examples to clients' memory.
     """
 
     question: EvaluationInput
@@ -139,33 +143,33 @@ class EvaluationJob(Job[SideBySideMetrics]):
 
     @property
     def bank(self) -> Bank:
-        """The run's."""
+        """The bank of the run's model."""
         return self.question.model.bank
 
     @property
     def clients(self) -> int:
-        """How many have as many examples in a step as the largest batch of the split has."""
+        """Examples in the split's largest batch, divided by ``batch_size`` and rounded up."""
         return math.ceil(max(rows for rows, _ in self._batches) / self.batch_size)
 
     @property
     def kind(self) -> Hashable:
-        """Splits of equal batches can be measured together."""
+        """The class of the job and the shapes of its batches, which must be equal in one pass."""
         return type(self), self._batches
 
     @cached_property
     def shape(self) -> PassShape:
-        """The examples and tokens of each batch, and the layout."""
+        """The examples and the sequence length of each batch, and the layout's digest."""
         return self._batches, self.question.model.layout.digest
 
     @cached_property
     def _batches(self) -> tuple[tuple[int, int], ...]:
-        """The examples and the tokens of each batch."""
+        """The number of examples and the sequence length of each batch."""
         length = self.bank.inputs.length
         return tuple((len(x), length(x)) for x, _ in self.question.batches())
 
     @staticmethod
     def compute_pass(jobs: Sequence[EvaluationJob]) -> list[SideBySideMetrics]:
-        """Return what each question reads."""
+        """Return the metrics of each job."""
         return measure_side_by_side([job.question for job in jobs])
 
     @staticmethod

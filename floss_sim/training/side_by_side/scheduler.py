@@ -1,27 +1,28 @@
-"""Several runs of one process that train side by side, over one backbone.
+"""Scheduler of the training passes of several runs in one process, over shared backbones.
 
-Each run has a thread and its own simulator, learner and record; one thread at a time has the turn.
-A run whose cohort is to be trained waits; once all do, what can share a pass is trained in one::
+Each run has its own thread, simulator, learner and record. The scheduler's lock lets one thread
+work at a time. A run whose cohort is ready to train submits a job and waits. When all runs wait,
+jobs that can be batched are computed in one pass::
 
-    run A   ... dispatch | waits            | encode, aggregate, evaluate, dispatch | waits ...
-    run B     ... dispatch | waits          |                                  ...  | waits ...
-    grid                   | A, B: one pass |                                         | A, B ...
+    run A      ... dispatch | waits            | encode, aggregate, evaluate, dispatch | waits ...
+    run B        ... dispatch | waits          |                                  ...  | waits ...
+    scheduler                 | A, B: one pass |                                         | A, B ...
 
-**A record does not depend on its neighbours**: ``bit_checks.py`` says why, and makes sure.
+**A run's record does not depend on the other runs**: ``bit_checks.py`` explains and checks this.
 
-On a device that computes beside the processor nobody has the turn during a pass. What comes of it
-is handed out at once: its runs go on, one at a time, while the next pass is on the device::
+On a device that computes asynchronously, no thread holds the lock during a pass. The results of a
+pass are returned at once; its runs continue, one at a time, during the next pass::
 
     device  | pass A          | pass B          |                    | pass A ...
-    turn    |                 | runs of A       | runs of B          | ...
+    host    |                 | runs of A       | runs of B          | ...
 
-There a run that is to be measured waits, too, since a bank holds the vectors of one pass at a time.
-What is measured goes first, and who waits to be trained waits for those, so that runs train in as
-large a company as there is, and always in the same.
+On such a device evaluations are jobs too, since a bank holds the vectors of one pass at a time.
+Evaluations are computed first, and training waits for them: so as many runs as possible train in
+one pass, and the same runs each time.
 
-Who shares a pass is decided when all wait, never by who came first: it would change no record, but
-the shapes of passes, and each new one is to be proved. The price is that the runs of the last pass
-go on while the device rests.
+Passes are formed only when all runs wait, not in order of arrival. That order would not change
+records, but it would change the shapes of passes, and each new shape needs a check. The cost is
+that the device idles while the runs of the last pass continue.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ from floss_sim.training.side_by_side.pass_jobs import (
 
 @cache
 def device_scheduler(device: str) -> PassScheduler:
-    """Return the grid of this process on a device."""
+    """Return the scheduler of this process for a device, such as ``"cuda"``."""
     return PassScheduler(torch.device(device))
 
 
 class PassScheduler:
-    """The runs of a process that train side by side on a device.
+    """Scheduler of the passes of this process' runs on one device.
 
     Args:
-        device: Where.
-        limits: How they share it; by default as suits the device.
+        device: The device that computes.
+        limits: Limits for sharing the device; by default those of its type.
     """
 
     def __init__(self, device: torch.device, limits: DeviceLimits | None = None) -> None:
@@ -71,7 +72,7 @@ class PassScheduler:
         self._sharing = BitChecks(self._limits)
         self._banks: dict[object, Bank] = {}
         self._turn = threading.Lock()
-        self._news = threading.Condition()  # guards what follows
+        self._news = threading.Condition()  # guards the fields below
         self._members = 0
         self._waiting: list[Job[Any]] = []
         self._done: dict[Job[Any], Any] = {}
@@ -80,9 +81,10 @@ class PassScheduler:
 
     @contextmanager
     def membership(self) -> Iterator[None]:
-        """Take part with a run, and have the turn, which it lends to others while it waits.
+        """Register this thread's run, and hold the scheduler's lock for the block.
 
-        What a run waits for besides, such as the lock of its folder, it waits for outside.
+        The lock is released while the run waits for a pass. Acquire other locks, such as that of
+        the run's folder, before entering; otherwise runs can deadlock.
         """
         self._add_members(1)
         try:
@@ -103,13 +105,13 @@ class PassScheduler:
         self._seen_s = now_s
 
     def clock(self) -> float:
-        """Return seconds of the wall's clock, shared alike between the runs at work."""
+        """Return seconds of a clock that divides wall time evenly among the registered runs."""
         with self._news:
             self._tick()
             return self._clock_s
 
     def bank(self, config: RunConfig) -> Bank:
-        """Return the bank of a run: one for all that adapt the same layers of the same backbone.
+        """Return the bank of a run; runs that adapt the same layers of one backbone share a bank.
 
         Raises:
             TaskError: The backbone cannot be loaded.
@@ -126,31 +128,31 @@ class PassScheduler:
         return self._banks[key]
 
     def train(self, party: Party, chunk: int) -> ClientVectors:
-        """Return a party's values, trained together with the parties of the other runs.
+        """Return the trained values of a run's clients, batched with other runs where possible.
 
         Args:
-            party: Of one of :meth:`bank`'s.
-            chunk: How many clients of such a run a pass may have.
+            party: The clients; their model uses a bank returned by :meth:`bank`.
+            chunk: Largest number of clients in a pass that includes this run.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read.
+            TaskError: The backbone cannot read the inputs.
         """
         return self._wait_for(TrainingJob(chunk, party))
 
     def measure(
         self, question: EvaluationInput, batch_size: int, chunk: int
     ) -> tuple[float, float]:
-        """Return accuracy and mean loss, measured together with other runs where that pays.
+        """Return accuracy (0 to 1) and mean loss in nats, batched with other runs where useful.
 
-        On a CPU it does not: there a batch of one run is as fast, an example, as one of four.
+        On a CPU a run is evaluated alone: batching four runs takes as long per example.
 
         Args:
-            question: Of one of :meth:`bank`'s.
-            batch_size: Of a client of the run.
-            chunk: How many clients of such a run a pass may have.
+            question: Vector and data; the model uses a bank returned by :meth:`bank`.
+            batch_size: Examples in a training batch of the run's clients.
+            chunk: Largest number of clients in a pass that includes this run.
 
         Raises:
-            TaskError: Inputs that the backbone cannot read, or a split without a target.
+            TaskError: The backbone cannot read the inputs, or the split has no target.
         """
         if not self._limits.overlaps_host:
             return measure(question.model, question.vector, question.x, question.y)
@@ -160,7 +162,7 @@ class PassScheduler:
     def _wait_for(self, job: Job[Result]) -> Result:
         self._turn.release()
         try:
-            self._sharing.prepare(job)  # may wait for the device; its errors are the run's own
+            self._sharing.prepare(job)  # may wait for the device; an error concerns this run only
             with self._news:
                 self._waiting.append(job)
             self._run_passes()
@@ -173,12 +175,12 @@ class PassScheduler:
             try:
                 raise done
             finally:
-                del done  # or it would keep this frame, which keeps it, and all that it saw
+                del done  # breaks the cycle error -> traceback -> frame, which keeps memory
         result: Result = done
         return result
 
     def _run_passes(self) -> None:
-        """Compute what is waited for, if every member waits; hand out each pass's results."""
+        """Compute the waiting jobs if all runs wait; return the results of each pass at once."""
         jobs = self._take_jobs()
         if not jobs:
             return
@@ -190,7 +192,7 @@ class PassScheduler:
                     self._news.notify_all()
 
     def _take_jobs(self) -> Sequence[Job[Any]]:
-        """Take what is to be computed now off what is waited for."""
+        """Remove and return the jobs to compute now: evaluations if any wait, else all; or none."""
         with self._news:
             if len(self._waiting) < self._members:
                 return []

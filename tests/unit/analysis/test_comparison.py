@@ -134,7 +134,7 @@ def test_another_network_is_another_configuration_and_is_said(tmp_path: Path):
     assert [c.label for c in comparison.configurations] == ["floss r4 timing aaaaaaaa",
                                                             "floss r4", "dense r8"]  # fmt: skip
     assert "timing bbbbbbbb" in comparison.notes[0]
-    assert comparison.notes[1].startswith("seconds are those of each")
+    assert comparison.notes[1].startswith("seconds: on the network and round policy of each")
 
 
 def test_equal_settings_under_two_names_are_one_configuration(tmp_path: Path):

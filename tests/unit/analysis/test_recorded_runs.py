@@ -51,8 +51,8 @@ def test_a_folder_with_brackets_in_its_name_is_no_pattern(runs: Path):
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        ("runs/notes.txt", "runs/notes.txt is no run folder and holds none"),
-        ("empty", "empty is no run folder and holds none"),
+        ("runs/notes.txt", "runs/notes.txt is not a run folder and contains none"),
+        ("empty", "empty is not a run folder and contains none"),
         ("runs/nothing", "no run folder at runs/nothing"),
         ("runs/z-*", "no run folder at runs/z-*"),
         ("runs/n*.txt", "no run folder at runs/n*.txt"),

@@ -97,16 +97,16 @@ def test_a_run_that_time_shaped_is_refused_with_the_command_that_trains(tmp_path
     path = make_run(tmp_path / "run", ROWS, method="dense", conditions={"deadline_s": 3.0})
     with pytest.raises(ConfigError) as error:
         replay_comparison([path], "lte")
-    assert str(error.value).startswith(f"{path}: simulated time shaped what this run learned")
+    assert str(error.value).startswith(f"{path}: simulated time affected the training of this run")
     command = "floss-sim run --task made --method dense --rank 4 --seed 0 --network lte"
     assert command in str(error.value).replace("'", "")
-    with pytest.raises(ConfigError, match="simulated time shaped"):
+    with pytest.raises(ConfigError, match="simulated time affected the training"):
         retime(RunFolder.read(path).record(), load_profile("lte"))
 
 
 def test_a_record_without_a_fleet_is_refused(tmp_path: Path):
     record = RunFolder.read(make_run(tmp_path / "run", ROWS)).record()
-    with pytest.raises(RecordError, match="how many clients"):
+    with pytest.raises(RecordError, match=r"no fleet size \(trajectory\.fleet\.clients\)"):
         retime(replace(record, description={}), load_profile("lte"))
 
 
@@ -138,7 +138,7 @@ def test_the_recorded_line_comes_first_and_is_not_repeated(tmp_path: Path, paper
 def test_uneven_seeds_count_as_far_as_all_go(tmp_path: Path, paper):
     paths = [make_run(tmp_path / "0", ROWS, on=paper), make_run(tmp_path / "1", ROWS[:2], seed=1)]
     comparison = replay_comparison(paths, "lte")
-    assert comparison.notes == ("floss: its seeds hold 2 to 3 rounds; the first 2 count",)
+    assert comparison.notes == ("floss: its seeds hold 2 to 3 rounds; only the first 2 are used",)
     line = scenario(comparison.configurations[0], paper)
     assert line.rounds == 2
     assert line.last_point.round == 2
@@ -167,9 +167,9 @@ def test_the_recorded_network_is_found_by_name_and_checked_by_its_seconds(tmp_pa
     assert recorded_network(comparison.configurations) == ratio
     with pytest.raises(ProfileError, match="recorded on paper-200-20, upload ratio 16 and unnamed"):
         recorded_network(replay_comparison(paths, "lte").configurations)
-    with pytest.raises(ProfileError, match="'unnamed network', which is no packaged network"):
+    with pytest.raises(ProfileError, match="'unnamed network', which is not a packaged network"):
         recorded_network(replay_comparison(paths[1:], "lte").configurations)
     false = load_profile("lte").model_copy(update={"name": "paper-200-20"})
     other = make_run(tmp_path / "2", ROWS, on=false)
-    with pytest.raises(ProfileError, match="another 'paper-200-20' than the packaged one"):
+    with pytest.raises(ProfileError, match="a 'paper-200-20' that differs from the packaged one"):
         recorded_network(replay_comparison([other], "lte").configurations)

@@ -160,7 +160,9 @@ def test_the_rank_is_held_against_the_narrower_side_of_grouped_heads():
 
 def test_a_backbone_that_cannot_do_the_task_is_refused():
     check_kind(config_of("gpt2"), NEXT_TOKEN)
-    with pytest.raises(TaskError, match="a vit backbone cannot do text-classification; it does im"):
+    with pytest.raises(
+        TaskError, match="a vit backbone does not support text-classification; valid: im"
+    ):
         check_kind(config_of("vit"), TEXTS)
 
 

@@ -166,7 +166,7 @@ def test_dense_with_a_density_is_refused_and_says_what_to_use():
         ("hetlora", {"tiers": "1:-2"}, "neither a whole number nor a fraction such as 1/4"),
         ("hetlora", {"tiers": "1:\u00b2"}, "neither a whole number nor a fraction such as 1/4"),
         ("hetlora", {"tiers": "1:" + 5000 * "9"}, "neither a whole number"),
-        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: share:ranks of each"),
+        ("hetlora", {"tiers": "1:1:1"}, "cannot read tiers '1:1:1'; valid: share:ranks per tier"),
         *[
             ("floss-tiers", {"tiers": text}, "cannot read tiers")
             for text in ("", "1", "1:1", "1:1:1,", ",", "x:1:1", "0:1:1", "-1:1:1", "nan:1:1",
@@ -175,7 +175,7 @@ def test_dense_with_a_density_is_refused_and_says_what_to_use():
         ("floss-tiers", {"tiers": "1:2:1"}, "density '2' is outside (0, 1]"),
         ("floss-tiers", {"tiers": "1:1:lots"}, "is not a number or fraction"),
         ("dense", {"mask_ledger": True}, "a mask ledger needs downloads whose mask is sent"),
-        ("hetlora", {"mask_ledger": True}, "both ends of method 'hetlora' build it"),
+        ("hetlora", {"mask_ledger": True}, "in method 'hetlora' both ends build the mask"),
         ("sparse-adapter", {"density": 0}, "outside (0, 1]"),
         ("adapter-lth", {"factor": 1.01}, "outside (0, 1]"),
     ],

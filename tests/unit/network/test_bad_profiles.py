@@ -171,12 +171,12 @@ def test_a_rows_cell_outside_the_cells_is_refused(checked: Check, cells: str):
     [
         ("repeat", "seconds,kbit/s\n0,1\n2,2\n1,1\n", "line 4: time 1 s does not follow 2 s; vali"),
         ("repeat", "seconds,kbit/s\n0,0\n1,0\n", "a trace must deliver bits: at least one rate ab"),
-        ("repeat", "seconds,kbit/s\n0,nan\n1,0\n", "line 2: '0,nan' is no row of a trace; valid: "),
-        ("repeat", "seconds,kbit/s\n0,1\n1,inf\n", "line 3: '1,inf' is no row of a trace; valid: "),
-        ("repeat", "seconds,kbit/s\n0,1\n1,-1\n", "line 3: '1,-1' is no row of a trace; valid: "),
-        ("repeat", "seconds,apples\n0,1\n1,1\n", "line 1: 'apples' is no unit of a rate; valid: "),
+        ("repeat", "seconds,kbit/s\n0,nan\n1,0\n", "line 2: '0,nan' is not a row of a trace; vali"),
+        ("repeat", "seconds,kbit/s\n0,1\n1,inf\n", "line 3: '1,inf' is not a row of a trace; vali"),
+        ("repeat", "seconds,kbit/s\n0,1\n1,-1\n", "line 3: '1,-1' is not a row of a trace; vali"),
+        ("repeat", "seconds,apples\n0,1\n1,1\n", "line 1: 'apples' is not a unit of rate; valid: "),
         ("repeat", "seconds,kbit/s\n0,1\n", "line 2: the trace ends after 1 row(s); valid: at lea"),
-        ("hold", "seconds,kbit/s\n0,1\n1,0\n", "the last rate is 0, and held for ever a transfer "),
+        ("hold", "seconds,kbit/s\n0,1\n1,0\n", "the last rate is 0 and is held forever, so that "),
     ],
 )  # fmt: skip
 def test_a_bad_trace_is_named_by_class_file_and_line(

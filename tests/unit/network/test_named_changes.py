@@ -94,7 +94,7 @@ def test_a_ratio_is_named_to_its_last_digit():
 @pytest.mark.parametrize(
     ("name", "text", "error", "says"),
     [
-        ("speed", "1", ProfileError, "no 'speed' to change; valid: down, up, rtt, upload-ratio"),
+        ("speed", "1", ProfileError, "unknown change 'speed'; valid: down, up, rtt, upload-ratio"),
         ("down", "5 apples", UnitError, "down: rate '5apples' has unit 'apples'"),
         ("up", "0Mbit/s", UnitError, "above zero"),
         ("rtt", "-1ms", UnitError, "rtt: duration '-1ms' must not be negative"),

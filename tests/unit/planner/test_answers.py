@@ -149,7 +149,7 @@ def test_an_answer_stops_early_where_forecasts_fall(
     assert (large.kind, large.candidate, large.rounds) == ("measured", A, 5)
     assert (large.accuracy, large.confirm_rounds, large.affords) == (small.accuracy, 0, 20)
     assert large.total_bytes == small.total_bytes
-    assert "1GB: stops after round 5 of the 20" in answer_sentences([large])[0]
+    assert "1GB: stop after round 5 of 20 affordable rounds" in answer_sentences([large])[0]
 
 
 def test_a_run_stops_only_where_nothing_better_is_known():
@@ -199,4 +199,5 @@ def test_rows_mark_what_is_forecast():
         "",
     )
     assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds", "")
-    assert "~0.960 is a forecast: (0.950 to 0.970)" in answer_sentences(whole_plan().also)[0]
+    first = answer_sentences(whole_plan().also)[0]
+    assert "~0.960 is a forecast, 90 % interval (0.950 to 0.970)" in first

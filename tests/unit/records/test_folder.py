@@ -116,7 +116,7 @@ def test_another_run_is_refused_and_the_difference_named(folder: RunFolder):
 
 def test_a_folder_of_other_things_is_refused_untouched(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(RecordError, match="holds no run"):
+    with pytest.raises(RecordError, match="contains no run"):
         RunFolder.open(tmp_path, DESCRIPTION)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -198,5 +198,5 @@ def test_a_folder_without_a_run_names_those_below(tmp_path: Path):
     for name in ("b", "a", "c"):
         RunFolder.open(tmp_path / "runs" / name, DESCRIPTION)
     for above in (tmp_path, tmp_path / "runs"):
-        with pytest.raises(RecordError, match=r"runs/a is one, and 2 more$"):
+        with pytest.raises(RecordError, match=r"runs/a is a run folder, and 2 more$"):
             RunFolder.read(above)

@@ -248,7 +248,7 @@ def test_files_of_different_columns_are_refused_with_those_columns(write, tmp_pa
     save(tmp_path / "folder" / "train.csv", rows(30))
     save(tmp_path / "folder" / "test.csv", [{"text": "w1", "mood": 1, "who": "a"}])
     said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
-    assert "its files have different columns; not in all of them: text, words" in said
+    assert "its files have different columns; missing in some files: text, words" in said
 
 
 # columns
@@ -338,7 +338,7 @@ def test_a_row_of_nobody_is_refused(write):
     assert "split 'train', row 5 (counted from 0): no group in column 'who'" in said
     content = [{**row, "who": {"name": row["who"]}} for row in rows()]
     said = refusal(write(("classes", 'group = "who"\nclasses'), content=content))
-    assert "column 'who' (data.group) holds struct<name: string>, which names no groups" in said
+    assert "column 'who' (data.group) holds struct<name: string>, which cannot name groups" in said
 
 
 # the split
@@ -373,12 +373,18 @@ def test_rows_are_counted_within_the_rows_of_their_split(write):
 @pytest.mark.parametrize(
     ("new", "says"),
     [
-        ('test = "test"', "'test' is no split"),
+        ('test = "test"', "'test' is not a split"),
         ('test = "test"', "valid: train"),
         ('test = "test"\nsplit_column = "part"', "data.split_column is 'part'"),
-        ('test = "x"\ntrain = "user 1"\nsplit_column = "who"', "'x' is no value of column 'who'"),
-        ('test = "train"', "is what is trained on"),
-        ("test = 34", "40 examples leave none to train on beside 6 for validation and 34 for test"),
+        (
+            'test = "x"\ntrain = "user 1"\nsplit_column = "who"',
+            "'x' is not a value of column 'who'",
+        ),
+        ('test = "train"', "is also the training split"),
+        (
+            "test = 34",
+            "40 examples are too few: 6 for validation and 34 for test leave none to train on",
+        ),
     ],
 )
 def test_a_split_that_does_not_exist_is_refused_with_those_that_do(write, new: str, says: str):
@@ -409,7 +415,9 @@ def test_a_limit_keeps_whole_groups_with_enough_examples(write):
     owners = {row % 8 for row in row_numbers(small.train[0])}
     of_owners = [row for row in row_numbers(whole.train[0]) if row % 8 in owners]
     assert row_numbers(small.train[0]) == of_owners
-    assert "leaves no whole group" in refusal(write(group, ("test = 4", "test = 4\nlimit = 1")))
+    assert "is too small for a whole group" in refusal(
+        write(group, ("test = 4", "test = 4\nlimit = 1"))
+    )
 
 
 # texts
@@ -457,7 +465,7 @@ def test_a_split_without_any_text_is_refused(write):
     ]
     changes = 'test = "held"\ntrain = "fit"\nsplit_column = "part"\ndrop_empty = true'
     said = refusal(write(("test = 4", changes), content=content))
-    assert "rows of part 'held': no text is left" in said
+    assert "rows of part 'held': every text is empty or too short" in said
 
 
 def test_next_token_prediction_has_no_labels_and_needs_two_tokens(write):
@@ -468,7 +476,7 @@ def test_next_token_prediction_has_no_labels_and_needs_two_tokens(write):
     content = rows()
     content[11]["words"] = "w11"
     said = refusal(write(*change, content=content))
-    assert "row 11 (counted from 0): the text is empty or without two tokens" in said
+    assert "row 11 (counted from 0): the text is empty or has fewer than two tokens" in said
     dropped = ("test = 4", "test = 4\ndrop_empty = true")
     kept = load_task(write(*change, dropped, content=content)).content
     parts = (kept.train, kept.validation, kept.test)
@@ -637,8 +645,8 @@ def test_a_broken_image_is_refused_by_its_path(write, tmp_path: Path):
     broken = tmp_path / "photos" / "test" / "dog" / "1.png"
     whole = broken.read_bytes()
     for blob, reason in (
-        (b"", "empty, or of no known format"),
-        (b"no picture", "empty, or of no known format"),
+        (b"", "empty or of unknown format"),
+        (b"no picture", "empty or of unknown format"),
         (whole[:60], ""),
     ):
         broken.write_bytes(blob)
@@ -705,9 +713,13 @@ def test_more_class_folders_than_classes_are_named(write, tmp_path: Path):
 @pytest.mark.parametrize(
     ("new", "config", "says"),
     [
-        ("image_size = 10000000", {}, "image_size 10000000 is not the backbone's 224"),
-        ("image_size = 9", {"image_size": 8}, "image_size 9 is not the backbone's 8"),
-        ("image_size = 8", {"image_size": [8, 16]}, "image_size 8 is not the backbone's 8 x 16"),
+        ("image_size = 10000000", {}, "image_size 10000000 differs from the backbone's 224"),
+        ("image_size = 9", {"image_size": 8}, "image_size 9 differs from the backbone's 8"),
+        (
+            "image_size = 8",
+            {"image_size": [8, 16]},
+            "image_size 8 differs from the backbone's 8 x 16",
+        ),
         ("mean = [0.5]\nstd = [0.5]", {}, "hold 1 number(s) each, where the backbone reads 3"),
         (
             "mean = [0.5, 0.5, 0.5]\nstd = [1, 1, 1]",

@@ -285,11 +285,11 @@ def test_a_file_without_x_and_y_is_refused(write_task, arrays):
         (None, np.full(60, 3), "row 0 (counted from 0): label 3 is outside 0 to 2"),
         (None, np.arange(60) % 3 - 1, "label -1 is outside 0 to 2"),
         (None, np.full(60, 2**64 - 1, np.uint64), f"label {2**64 - 1} is outside 0 to 2"),
-        (np.zeros((0, 1, 2, 2)), np.zeros(0, int), "examples leave none"),
+        (np.zeros((0, 1, 2, 2)), np.zeros(0, int), "0 examples are too few"),
         (
             np.zeros((15, 1, 2, 2)),
             np.zeros(15, int),
-            "15 examples leave none to train on beside 10 for validation and 5 for test",
+            "15 examples are too few: 10 for validation and 5 for test leave none to train on",
         ),
     ],
 )

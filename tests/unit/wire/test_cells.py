@@ -142,7 +142,7 @@ def test_positions_go_to_bytes_by_cells_and_back(layout: Layout, partition: str)
 
 
 def test_without_a_held_mask_there_are_no_cells_of_it():
-    with pytest.raises(ValueError, match="no mask that both ends hold"):
+    with pytest.raises(ValueError, match="needs a held mask; this universe has none"):
         Universe(flat(4)).cells("held")
 
 

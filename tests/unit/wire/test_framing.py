@@ -58,15 +58,15 @@ def test_fewer_bytes_than_a_frame_are_refused(length: int):
     [
         (0, b"X", "not a floss-sim message"),
         (3, b"s", "not a floss-sim message"),
-        (4, b"\x00", "format 0 is not 3"),
-        (4, b"\x02", "format 2 is not 3"),
-        (4, b"\x04", "format 4 is not 3"),
-        (7, b"\x01", "needs a mask"),
+        (4, b"\x00", "has format version 0; valid: 3"),
+        (4, b"\x02", "has format version 2; valid: 3"),
+        (4, b"\x04", "has format version 4; valid: 3"),
+        (7, b"\x01", "needs a known mask"),
         (7, b"\x04", "unknown flags 0x04"),
         (7, b"\xff", "unknown flags 0xff"),
         (8, b"?", "another layout"),
-        (20, b"\x07", "index section of 7 bytes in a payload of 6"),
-        (23, b"\xff", "in a payload of 6"),
+        (20, b"\x07", "index section of 7 bytes exceeds the payload of 6"),
+        (23, b"\xff", "exceeds the payload of 6"),
     ],
 )
 def test_a_sound_frame_with_a_foreign_field_is_refused_by_its_name(

@@ -85,7 +85,7 @@ def test_damage_is_found_where_the_checksum_covers_no_mask():
     with pytest.raises(PayloadError, match="damaged"):
         contents(bytes(blob))
     blob[5] = 99
-    with pytest.raises(PayloadError, match="unknown codes 99 and 0"):
+    with pytest.raises(PayloadError, match="unknown index or value code: 99, 0"):
         contents(bytes(blob))
 
 

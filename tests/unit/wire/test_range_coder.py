@@ -142,7 +142,7 @@ def test_what_is_missing_at_the_end_is_zero():
     for more in (b"\0", bytes(9), b"\1", b"\0\0\0\0\1"):
         reader = SymbolReader(memoryview(section + more))
         assert reader.read(50, byte_model(0.5)).tolist() == symbols.tolist()
-        with pytest.raises(PayloadError, match="other bytes than the fewest"):
+        with pytest.raises(PayloadError, match="do not end in the fewest possible bytes"):
             reader.check_end()
 
 

@@ -227,7 +227,9 @@ def test_a_table_has_client_i_in_row_i(write: Write):
 
 def test_a_table_that_is_too_short_is_refused(write: Write):
     profile = write(of_law("table"), (COLUMNS, *ROWS))
-    with pytest.raises(ProfileError, match=r"rows\.csv has 3 clients; the task has 4: use law ="):
+    with pytest.raises(
+        ProfileError, match=r"rows\.csv has 3 rows, but the task has 4 clients; use law"
+    ):
         profile.links(4)
 
 

@@ -293,5 +293,5 @@ def test_a_fleet_drawn_from_rows_has_the_quantiles_of_the_data(tmp_path: Path):
 
 def test_a_profile_of_rows_says_so_in_its_header():
     written = text(fit_rows(made(range(1, 31))))
-    assert "# Each client draws a row by its weight: down, up and round trip stay" in written
+    assert "# Each client draws one row by weight: its rates and round trip are" in written
     assert "groups of equal weight" not in written

@@ -108,13 +108,13 @@ def test_a_named_column_that_is_missing_is_refused_with_those_that_exist(tmp_pat
 )
 def test_a_role_without_a_column_is_refused_with_its_option(tmp_path: Path, header, role):
     said = refusal(tmp_path, header)
-    assert f"no column is named like {role}; choose one by --{role}" in said
+    assert f"no column name fits {role}; choose one with --{role}" in said
     assert ", ".join(header.split(",")) in said
 
 
 def test_an_ambiguous_role_is_refused_with_its_candidates(tmp_path: Path):
     said = refusal(tmp_path, f"{HEADER},dl_kbps", [f"{row},1" for row in ROWS])
-    assert "down could be download_mbps, dl_kbps; choose one by --down" in said
+    assert "down could be download_mbps, dl_kbps; choose one with --down" in said
 
 
 # units

@@ -123,11 +123,12 @@ def test_a_forecast_is_marked_in_every_sentence():
     lines = "\n".join(explanation_sentences(whole_plan()))
     assert "rank 1 -0.5;" in lines
     assert "up 1/4 ~-3.0 (-5.0 to -1.0); up 1/64 unknown." in lines
-    assert "25 rounds: ~0.955 (0.940 to 0.970)" in lines
+    assert "25 rounds: validation accuracy ~0.955 (0.940 to 0.970)" in lines
     assert "A round takes 170 ms: 50 % upload, 20 % download" in lines
-    assert "25 % of it for others" in lines
-    assert "0.1 points, below the noise of one evaluation (1.2 points): not worth it" in lines
-    assert "~ is a forecast, with its 90 % interval" in lines
+    assert "a client waits for the others during 25 % of a round" in lines
+    gain = "0.1 points, less than the noise of one evaluation (1.2 points)"
+    assert f"{gain}: more search is not worth it" in lines
+    assert "~ marks a forecast, with its 90 % interval in parentheses" in lines
     measured_only = whole_plan().explanation.model_copy(
         update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}
     )

@@ -101,16 +101,16 @@ def test_rounds_of_more_clients_and_epochs_take_longer(paper: NetworkProfile, tm
     assert allot(wider, price(wider), store, None, 1).round_s == pytest.approx(4 * plain.round_s)
 
 
-def test_an_effort_too_small_says_what_would_do(paper: NetworkProfile, tmp_path: Path):
+def test_an_effort_too_small_names_a_sufficient_one(paper: NetworkProfile, tmp_path: Path):
     store, asked = CurveStore(tmp_path, "cpu"), request(paper, effort=1e-4)
     costs = price(asked)
-    with pytest.raises(BudgetError, match=r"finishes no run.*--effort 0\.\d+ would do") as caught:
+    with pytest.raises(BudgetError, match=r"finishes no run.*--effort 0\.\d+ is enough") as caught:
         allot(asked, costs, store, None, 1)
     enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
     assert allot(request(paper, **enough), costs, store, None, 1).rounds > 0
     hasty = request(paper, training_s=0.1)
     note(store, hasty, line(0, 30, 6.0))
-    with pytest.raises(BudgetError, match=r"--effort \S+ would do") as caught:
+    with pytest.raises(BudgetError, match=r"--effort \S+ is enough") as caught:
         allot(hasty, costs, store, None, 1)
     enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
     assert allot(request(paper, **enough), costs, store, None, 1).rounds > 0

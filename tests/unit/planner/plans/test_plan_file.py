@@ -35,7 +35,7 @@ def test_an_interrupted_plan_without_explanation_is_read_too():
     )
     read = plan_of(json.loads(json.dumps(made.to_json())), "here")
     assert read == made
-    assert plan_text.sentences(read)[0].startswith("Interrupted: the best of what was finished")
+    assert plan_text.sentences(read)[0].startswith("Interrupted: best run finished so far. Repeat")
     assert "test accuracy not measured" in plan_text.sentences(read)[1]
 
 
@@ -47,7 +47,7 @@ def test_an_interrupted_plan_without_explanation_is_read_too():
         ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "is not JSON"),
         ([], "is no plan: it has no plan_version"),
         ({"task": "digits"}, "is no plan: it has no plan_version"),
-        ({**whole_plan().to_json(), "plan_version": 1}, "is of plan version 1, not 2; plan again"),
+        ({**whole_plan().to_json(), "plan_version": 1}, "has plan version 1, not 2; plan again"),
         ({**whole_plan().to_json(), "runners": []}, "runners: unknown key; valid: plan_version"),
     ],
 )
@@ -67,13 +67,13 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path):
     ("path", "value", "said"),
     [
         (("recommendation", "rounds"), 0, "recommendation.rounds"),
-        (("recommendation", "rank"), -4, "rank -4 is no rank"),
+        (("recommendation", "rank"), -4, "rank -4 is invalid; valid: 1 to 2**53"),
         (("recommendation", "up_density"), 0, "density"),
         (("recommendation", "validation_accuracy"), 96, "recommendation.validation_accuracy"),
         (("recommendation", "total_bytes"), 3, "recommendation.total_bytes: unknown key"),
         (("budget", "amount"), float("nan"), "budget.amount"),
         (("budget", "text"), "3 apples", "cannot read budget '3 apples'"),
-        (("budget", "text"), "90s", "'90s' is of seconds, not bytes"),
+        (("budget", "text"), "90s", "'90s' means seconds, not bytes"),
         (("request", "seed"), -1, "request.seed"),
         (("request", "judged"), 350, "request.judged: Input should be a table"),
         (("explanation", "time", "upload"), 1.5, "explanation.time.upload"),

@@ -170,10 +170,10 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
 def test_a_baseline_that_is_better_than_all_that_was_searched_is_said(paper: NetworkProfile):
     made = plan(paper)
     said = " ".join(plan_text.sentences(made))
-    assert "outside the space that was searched" not in said
+    assert "outside the searched space" not in said
     better = outcome(16, 0.97, 100, test_accuracy=0.91)
     told = plan_text.sentences(replace(made, baselines={**made.baselines, "thesis_rule": better}))
-    (line,) = (line for line in told if "outside the space that was searched" in line)
+    (line,) = (line for line in told if "outside the searched space" in line)
     points = 100 * (0.97 - made.recommendation.expected_accuracy)
     assert line.startswith(
         f"On validation thesis' rule is expected to be {points:.1f} points better"
@@ -191,7 +191,8 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     )  # fmt: skip
     assert applied_text.rows(told)[1][-1] == "0.930"
     assert (
-        "+0.0 points from the plan's, within its 90 % interval" in applied_text.sentences(told)[1]
+        "+0.0 points from the plan's, and is within the plan's 90 % interval"
+        in applied_text.sentences(told)[1]
     )
 
 

@@ -170,7 +170,7 @@ def test_candidates_that_fit_are_searched_though_others_do_not():
         assert all(
             strategy.max_search_rounds([candidate]) <= 350 for candidate in strategy.starters
         )
-    with pytest.raises(BudgetError, match="the shortest takes 100; raise --effort"):
+    with pytest.raises(BudgetError, match="the shortest takes 100 rounds; raise --effort"):
         halving(horizons, effort=99)
 
 

@@ -193,7 +193,7 @@ def test_later_rungs_follow_the_horizon_that_first_rounds_tell():
 
 
 def test_an_effort_that_finishes_no_run_says_what_would():
-    with pytest.raises(BudgetError, match="the shortest takes 30; raise --effort"):
+    with pytest.raises(BudgetError, match="the shortest takes 30 rounds; raise --effort"):
         race({GRID[0]: 30, GRID[1]: 90}, 10)
 
 

@@ -58,7 +58,9 @@ def test_a_device_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch, d
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("this machine's GPU may have it")
-    with pytest.raises(ConfigError, match=f"'bf16': this '{device}' device lacks it; valid: fp32"):
+    with pytest.raises(
+        ConfigError, match=f"'bf16' is not supported by this '{device}' device; valid: fp32"
+    ):
         choose_learner(half, device=device)
     assert choose_learner(config_of(), device=device).chunk
     assert choose_learner(half, device="cpu").chunk
@@ -175,7 +177,7 @@ def test_a_pass_that_does_not_fit_is_halved_and_that_is_said_once(
     roomy, tight = learner_of(config), learner_of(config)
     expected = [roomy.train(one, NO_STATE) for one in send(roomy)]
     monkeypatch.setattr(module, "train_together", full_above(2, error))
-    with pytest.warns(RuntimeWarning, match="5 clients .* going on with 2") as said:
+    with pytest.warns(RuntimeWarning, match="5 clients .* continuing with 2") as said:
         found = [tight.train(one, NO_STATE) for one in send(tight)]
         again = [tight.train(one, NO_STATE) for one in send(tight, first=5)]
     assert len(said) == 1

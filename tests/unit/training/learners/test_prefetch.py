@@ -317,7 +317,7 @@ def test_memory_that_ends_in_a_thread_halves_passes_and_that_is_said_once(
 
         monkeypatch.setattr(module, "train_together", limited)
         learner = learner_of(config, ranks=ahead, ahead=ahead)
-        with pytest.warns(RuntimeWarning, match="2 clients .* going on with 1") as said:
+        with pytest.warns(RuntimeWarning, match="2 clients .* continuing with 1") as said:
             record = run(config, load_profile("lte"), learner, rounds=3)
         assert len(said) == 1
         found.append(record)

@@ -47,9 +47,9 @@ def test_resizing_is_that_of_an_image_library(size: int):
 
 
 def test_images_that_the_backbone_cannot_read_are_refused():
-    with pytest.raises(TaskError, match=r"are 3 x 8 x 8 where the backbone reads 3 x 4 x 4"):
+    with pytest.raises(TaskError, match=r"are 3 x 8 x 8, but the backbone reads 3 x 4 x 4"):
         images().read(torch.zeros(1, 3, 8, 8))
-    with pytest.raises(TaskError, match=r"are 1 x 4 x 4 where"):
+    with pytest.raises(TaskError, match=r"are 1 x 4 x 4, but"):
         images(4).read(torch.zeros(1, 1, 8, 8))
 
 
@@ -71,9 +71,9 @@ def test_each_token_but_the_first_is_predicted_from_those_before():
 
 
 def test_texts_that_the_backbone_cannot_read_are_refused():
-    with pytest.raises(TaskError, match=r"3 tokens where the backbone reads 2.*max_length"):
+    with pytest.raises(TaskError, match=r"3 tokens, but the backbone reads at most 2.*max_length"):
         TextReader(pad=9, words=10, positions=2).read(tokens())
-    with pytest.raises(TaskError, match=r"token 7 is outside the backbone's 7 words"):
+    with pytest.raises(TaskError, match=r"token id 7 is outside the backbone's vocabulary of 7;"):
         TextReader(pad=0, words=7, positions=5).read(tokens())
 
 

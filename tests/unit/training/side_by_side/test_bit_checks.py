@@ -125,8 +125,8 @@ def test_a_shape_that_shifts_a_bit_is_computed_one_by_one_and_others_share(said:
     assert play.results == [0, 5]
     assert [play.pair(6), play.pair(6)] == [BOTH, TOGETHER]
     assert play.pair(7, shifted=1) == BOTH
-    why = "some runs side by side shift each other's last bits here: they train one by one"
-    assert said == [why]
+    why = "batching changes the last bits of a result for some shapes of a pass"
+    assert said == [f"{why}: these runs train one at a time"]
 
 
 def test_now_and_then_a_shared_pass_is_checked(said: list[str]):
@@ -138,8 +138,8 @@ def test_now_and_then_a_shared_pass_is_checked(said: list[str]):
     assert play.pair(5, shifted=1) == BOTH
     assert play.results == [0, 5]
     assert [play.pair(5), play.pair(6), play.pair(6)] == [ALONE] * 3  # shapes do not decide here
-    why = "runs side by side shift each other's last bits after all: they train one by one"
-    assert said == [why]
+    why = "batching has changed the last bits of a result after all"
+    assert said == [f"{why}: these runs train one at a time"]
 
 
 def test_a_pass_in_which_a_run_fails_proves_nothing():
@@ -155,7 +155,8 @@ def test_where_a_pass_does_not_fit_fewer_clients_share_the_next(said: list[str])
     (whole,) = play.sharing.passes(jobs)
     assert play.sharing.results(whole) == [5] * 3
     assert [len(part) for part in play.sharing.passes(jobs)] == [1, 1, 1]
-    assert said == ["runs do not fit side by side (MemoryError): passes of 3 clients from here"]
+    why = "runs do not fit in one pass (MemoryError)"
+    assert said == [f"{why}: later passes have at most 3 clients"]
 
 
 def test_other_kinds_and_banks_share_no_pass():

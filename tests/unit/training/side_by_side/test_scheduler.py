@@ -230,7 +230,8 @@ def test_runs_go_on_one_by_one_where_neighbours_would_shift_a_bit(
     monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
     found = grid_with(parties)
     assert all(map(same, found, alone))
-    assert said == ["runs side by side shift each other's last bits here: they train one by one"]
+    why = "batching changes the last bits of a result on this machine"
+    assert said == [f"{why}: these runs train one at a time"]
 
 
 @pytest.mark.parametrize(("whole", "largest"), [(True, 3), (False, 1)])
@@ -272,7 +273,7 @@ def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
     said: list[str] = []
     monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
     assert all(map(same, grid_with(parties), alone))
-    assert said == ["runs do not fit side by side (no): passes of 3 clients from here"]
+    assert said == ["runs do not fit in one pass (no): later passes have at most 3 clients"]
 
 
 def test_runs_at_work_share_the_wall_s_clock():
