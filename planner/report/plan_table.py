@@ -7,7 +7,7 @@ from floss_sim.vectors.density import format_density
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
-BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "thesis' rule"}
+BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "the thesis' rule"}
 _SHORT = BASELINE_TITLES | {"thesis_rule": "rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "time", "spent")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from floss_sim.units import format_bytes, format_duration
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
-from planner.plans.outcome import Outcome
+from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import explanation_sentences
 from planner.report.objective_text import (
@@ -15,6 +15,13 @@ from planner.report.objective_text import (
     target_sentence,
 )
 from planner.report.plan_table import BASELINE_TITLES, has_ties
+
+_LIMITS = {
+    "budget": "the budget",
+    "target": "the target, which the run reaches",
+    "round cap": "the cap of {rounds} rounds (--max-rounds)",
+    CLIENT_LIMIT: "the bytes of the busiest client (--max-client-bytes)",
+}
 
 
 def sentences(plan: Plan) -> list[str]:
@@ -60,10 +67,8 @@ def _binding_sentence(plan: Plan) -> str:
     best, said = plan.recommendation, plan.explanation
     uploads = said.spent_on_uploads if said else None
     what = "" if uploads is None else f", {100 * uploads:.0f} % of it for uploads"
-    return (
-        f"The {best.binds} ends training after {best.rounds} rounds: {100 * best.spent:.1f} % of "
-        f"the budget is used{what}."
-    )
+    limit = _LIMITS.get(best.binds, best.binds).format(rounds=best.rounds)
+    return f"Limited by {limit}: {100 * best.spent:.1f} % of the budget is used{what}."
 
 
 def _ties_sentence(plan: Plan) -> list[str]:

@@ -176,7 +176,7 @@ def test_a_baseline_that_is_better_than_all_that_was_searched_is_said(paper: Net
     (line,) = (line for line in told if "outside the searched space" in line)
     points = 100 * (0.97 - made.recommendation.expected_accuracy)
     assert line.startswith(
-        f"On validation thesis' rule is expected to be {points:.1f} points better"
+        f"On validation the thesis' rule is expected to be {points:.1f} points better"
     )
 
 
