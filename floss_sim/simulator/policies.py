@@ -1,7 +1,8 @@
 """Round policies: when a round closes, and what late clients do.
 
-A client reports when its upload has arrived at the server. A late client has not reported when its
-round closes.
+A client *reports* when its upload has arrived at the server. A client is *late* if it has not
+reported when its round closes. A client is *lost* if it dropped out or went offline: it will never
+report.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ LateAction = Literal["cancel", "finish", "kept"]
 
 @dataclass(frozen=True)
 class RoundPolicy:
-    """Rule that closes a round: with enough reports, at a deadline, or with all clients done.
+    """Rule that decides when a round closes.
+
+    It closes after enough reports, at a deadline, or when every client has reported or is lost.
 
     Attributes:
         name: Name of the policy.
-        reports: Number of reports that closes a round; lost clients are replaced. None: the
+        reports: Number of reports after which a round closes; lost clients are replaced. None: the
             round closes when every client of the cohort has reported or is lost.
-        deadline_s: Seconds after which a round closes, if ``minimum`` clients have reported.
-        minimum: Reports that a round needs at least; until then the deadline is extended and lost
-            clients are replaced.
-        late: Action of the late clients. ``"cancel"``: they stop at once and are free.
-            ``"finish"``: they finish the upload, share link capacity and stay busy until then;
-            their updates are thrown away. ``"kept"``: they finish, and their updates count in a
-            later round.
+        deadline_s: Seconds from the start of a round to its deadline. The round closes then if
+            ``minimum`` clients have reported. Infinity: no deadline.
+        minimum: Smallest number of reports with which a round closes at its deadline. With fewer
+            the round stays open until this number is reached, and lost clients are replaced.
+        late: What late clients do. ``"cancel"``: they stop at once and can be selected again.
+            ``"finish"``: they continue until their upload is finished, use link capacity until
+            then and cannot be selected; their updates are thrown away. ``"kept"``: they continue in
+            the same way, and each update counts in the round that is open when it arrives.
 
-    Reports of one instant are ordered by the number of their dispatch.
+    Reports that arrive at the same instant are ordered by the numbers of their dispatches.
     """
 
     name: str

@@ -1,21 +1,23 @@
-"""Universe (the entries a message can address) and its partitions into separately coded cells.
+"""Universe (the entries that a message can address) and its partitions into cells.
 
-The *universe* is the set of entries in which a message's positions are counted: all entries of a
-layout, or those of the *known* mask, which both ends hold. A *partition* divides the universe into
-cells, which are coded with separate densities. It sorts the entries so that each cell is a range of
-consecutive *places*:
+A message states positions as numbers within a set of entries, the *universe*. This is either all
+entries of a layout, or the entries of the *known* mask, a mask that sender and receiver both have.
+A *partition* divides the universe into cells. Each cell is coded with its own density, the fraction
+of its entries that are sent. The partition also puts the entries in an order in which each cell is
+contiguous; the index of an entry in this order is its *place*:
 
-=========  ==============================================  ====================
-partition  one cell for                                    order of the places
-=========  ==============================================  ====================
-tensors    each tensor                                     by entry
-rows       each rank of an adapter's tensor, each class    by tensor, then row
-           of the head, each other tensor
-held       the entries of the *held* mask, another mask    by entry in each cell
-           that both ends hold; the other entries
-=========  ==============================================  ====================
+=========  ==================================================  ==========================
+partition  one cell for                                        order of the entries
+=========  ==================================================  ==========================
+tensors    each tensor                                         as in the layout
+rows       each rank of each adapter tensor; each class of     by tensor, then by rank or
+           the head; each remaining tensor                     class
+held       the entries of the *held* mask (a second mask that  as in the layout, within
+           both ends have), and one for all other entries      each cell
+=========  ==================================================  ==========================
 
-Shapes: masks are bool over the layout's N or the universe's U entries; C cells, K positions sent.
+Shapes: masks are bool arrays over the layout's N entries, or over the universe's U entries where
+their names end in U. C is the number of cells, K the number of sent positions.
 """
 
 from __future__ import annotations
@@ -36,13 +38,14 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Partition of a universe into cells, with the mask of the universe as packed bytes.
+    """Partition of a universe into cells; converts masks over the universe to packed bytes.
 
-    The bits of the places are packed into bytes; the bits of every cell start at a byte boundary.
+    A packed mask has one bit for each place, and each cell starts at a new byte.
 
     Attributes:
         sizes: Number of entries of each cell, shape (C,).
-        order: Entry at each place, shape (U,); None if places are in the order of entries.
+        order: Index in the universe of the entry at each place, shape (U,); None if the order of
+            places is that of the universe.
     """
 
     sizes: Positions
@@ -165,13 +168,14 @@ def _cells_of(layout: Layout, partition: str) -> Cells:
 
 @dataclass(frozen=True, eq=False)
 class Universe:
-    """Entries in which positions are counted.
+    """Set of entries within which a message's positions are numbered.
 
     Attributes:
         layout: Layout of the N entries.
-        known: Mask that both ends hold and that contains every sent entry; None for all entries.
-        held: Mask that both ends hold and that resembles the mask of the sent entries; None if
-            there is none.
+        known: Mask of shape (N,) that sender and receiver both have; every sent entry is inside it.
+            None: the universe is all N entries.
+        held: Mask of shape (N,) that both have and that is similar to the mask of the sent entries,
+            such as that of an earlier message; None if there is none.
     """
 
     layout: Layout

@@ -1,18 +1,22 @@
-"""Calibrated intervals of candidates' accuracies, measured or forecast.
+"""Calibrated intervals for the accuracies of candidates, whether measured or forecast.
 
-An interval is meant to contain the mean accuracy over seeds, on this validation set.
+An interval should contain the candidate's accuracy averaged over seeds, on the task's validation
+set. The choice of that set is not covered.
 
-**Means.** The mean is that of a posterior of :mod:`planner.forecasts.forecast`, which reduces noise
-by the curves of similar candidates. If a run was measured up to the requested round, the mean is
-kept within ``CLOSE_ERRORS`` standard errors of the run's own smoothed accuracy, so that a curve of
-unusual shape is not overruled. Runs of other seeds are averaged in.
+**Centres.** The centre of an interval is the posterior mean of :mod:`planner.forecasts.forecast`.
+The posterior also uses the curves of similar candidates, which reduces noise. If a run was measured
+up to the requested round, the centre is limited to ``CLOSE_ERRORS`` standard errors of that
+measurement around the run's own smoothed accuracy, so that similar candidates cannot overrule a
+curve of unusual shape. If the candidate has runs with other seeds, their accuracies are averaged
+in.
 
 **Widths** are calibrated by conformal prediction. The last part of each sufficiently long curve is
-held out and predicted from the rest, and the posterior standard deviations are scaled so that
-``level`` of the held-out accuracies are covered. Seed-to-seed variation is added in log-odds; in
-accuracy it shrinks near 100 %. One run cannot show this variation, so the deviation of candidates
-from similar ones is used. That is an upper bound, and close to the variation if curves vary
-smoothly over the space of candidates.
+held out and predicted from the rest. The posterior standard deviations are scaled so that the
+intervals cover the fraction ``level`` of the held-out accuracies. Variation between seeds is added
+on the log-odds scale, because on the accuracy scale it becomes smaller near 100 %. A single run per
+candidate cannot show this variation. Instead, the deviation of candidates from similar candidates
+is used. It is an upper bound, since it also contains real differences between candidates; the
+bound is close if similar candidates have similar curves.
 """
 
 from __future__ import annotations

@@ -1,18 +1,22 @@
-"""Max-min fair sharing of a capacity by transfers in flight, exact between changes of rates.
+"""Max-min fair sharing of capacities by transfers in flight, event-driven and exact.
 
-A transfer in flight is a *flow*. Each flow has a cap, the rate that its client's link allows. It
-belongs to a *pool*: the flows that share one capacity, which is the server's or that of one cell
-of a middle tier below the server. A flow gets the rate ``min(cap, level)``. The level of a pool
-is the highest at which its flows fit into its capacity, but never above the server's level
-(Bertsekas and Gallager, Data Networks, 2nd ed., 1992, section 6.5.2).
+A transfer in flight is a *flow*. Each flow has a cap: the highest rate that its client's link
+allows. Each flow belongs to one *pool*, the flows that share one capacity: the server's or, with a
+middle tier of cells between clients and server, that of one cell. Flows of all pools share the
+server's capacity. Each pool has a *level*, and a flow gets the rate ``min(cap, level of its
+pool)``. The level of a pool is the highest rate at which the sum of its flows' rates does not
+exceed its capacity, or the server's level if that is lower (Bertsekas and Gallager, Data Networks,
+2nd ed., 1992, section 6.5.2).
 
-A flow whose cap is at or below the level is *capped*: the instant of its end is known. All other
-flows are *fair* and have the same rate within a pool. As in processor sharing, one virtual time
-per pool is enough for them: the *served* bits of each fair flow. The order in which fair flows end
-is therefore fixed. An event costs O(log flows) for each flow that changes between capped and fair,
-and O(pools).
+A flow whose cap is at or below the level is *capped*: its end time is known as long as it stays
+capped. All other flows are *fair*: within a pool they have the same rate, the level. So one counter
+per pool is enough for all of them (the virtual time of processor sharing): *served*, the bits that
+a flow which had always been fair would have received. The order in which the fair flows of a pool
+end does not depend on later changes of the level. An event (a flow starts, ends or changes its cap)
+costs O(pools), and O(log flows) for each flow that changes between capped and fair.
 
-Sums of rates are integers in units of 1e-12 bit/s, so that the order of addition cannot matter.
+Rates are constant between events. Sums of rates are integers in units of 1e-12 bit/s, so that the
+result does not depend on the order of addition.
 """
 
 from __future__ import annotations

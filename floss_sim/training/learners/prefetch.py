@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 from floss_sim.protocol import Dispatch
 
 _THREAD = "floss-sim-pass"
-_PATIENCE = 3  # passes: prefetching stops once it has wasted this many more than it saved
+_MAX_WASTED = 3  # passes: prefetching stops once it has wasted this many more than it saved
 PassResult = TypeVar("PassResult")
 Computation = Callable[[], PassResult]
 HostWork = Callable[[], bool]  # does one piece of other work; returns False if none was left
@@ -40,7 +40,7 @@ class Prefetch(Generic[PassResult]):
         self._thread.submit(int).result()
         self._guess: tuple[Sequence[Dispatch], Future[PassResult]] | None = None
         self._last: Future[PassResult] | None = None
-        self._patience = _PATIENCE
+        self._credit = _MAX_WASTED
         weakref.finalize(self, _end, self._thread)
 
     def begin(
@@ -55,7 +55,7 @@ class Prefetch(Generic[PassResult]):
         if self._guess and self._guess[0] == chunk:
             return
         self.drop()
-        if self._patience > 0:
+        if self._credit > 0:
             self._guess = chunk, self._submit(prepare())
 
     def take(self, chunk: Sequence[Dispatch], meanwhile: HostWork) -> PassResult | None:
@@ -72,7 +72,7 @@ class Prefetch(Generic[PassResult]):
         if future.exception():
             self.drop()
             return None
-        self._guess, self._patience = None, self._patience + 1
+        self._guess, self._credit = None, self._credit + 1
         return future.result()
 
     def run(self, task: Computation[PassResult], meanwhile: HostWork) -> PassResult:
@@ -92,7 +92,7 @@ class Prefetch(Generic[PassResult]):
     def drop(self) -> None:
         """Discard the prefetched pass, if there is one, and count it as wasted."""
         if self._guess:
-            self._guess, self._patience = None, self._patience - 1
+            self._guess, self._credit = None, self._credit - 1
 
     def wait_until_idle(self, meanwhile: HostWork) -> None:
         """Do other work until no pass is running; when no work remains, wait."""

@@ -1,35 +1,41 @@
-"""Checks of bit-identity, which decide the jobs that are batched into one forward/backward pass.
+"""Checks of bit-identity: which jobs may be computed in one batched pass.
 
-A *check* computes a pass both ways: batched, and each job alone. Jobs are batched without a check
-only after checks have shown that batching leaves every result identical to the bit.
+A *job* is what one run waits for: the local training of its clients, or an evaluation. A *check*
+computes the jobs of a pass twice, batched and one at a time, and compares all bits of the results.
+Jobs are batched without a check only after checks have found no difference.
 
-**CPU.** The clients of several runs share the matrix products of the frozen layers and the
-operations on single examples; adapters and heads are multiplied run by run (``bank/layers.py``). A
-run's results equal those of the run alone to the bit if two conditions hold:
+**CPU.** The matrix products of the frozen layers are computed for several runs together, and so are
+the operations that treat each example separately. Adapters and heads are multiplied run by run
+(``bank/layers.py``). A run then has the bits that it has alone if two conditions hold:
 
 (a) A row of a frozen product does not depend on the other rows. This is true for oneDNN in float32
     (``bank/onednn.py``).
-(b) A row's activations do not depend on their address in memory. This is true if every layer width
-    is a multiple of the SIMD width (32 entries): torch uses different code for the remainder of a
-    vector, and for products of operands that begin inside one.
+(b) The values computed for a row do not depend on where the row lies in memory. This is true if
+    every layer width is a multiple of 32 entries, the block that torch's SIMD code handles at once.
+    torch uses different code for the entries after the last full block, and for operands that do
+    not begin at a block boundary.
 
-If both hold, the first three passes of each kind over a bank are checked, and later ones are
-batched without a check. Otherwise runs on a CPU train one at a time: the code for a remainder
-rounds only some values differently, so a few checks would prove little. (Of 12 shapes of a Llama of
-inner width 24 all differed, but 4 of them not with the first values tried.)
+If both hold, the first three passes of each kind (training, evaluation) over a bank are checked,
+and later ones are batched without a check. If one fails, runs on a CPU train one at a time. Checks
+would prove little there: the code for left-over entries rounds only some values differently, so a
+check can pass by chance. (A Llama of inner width 24 differed in all 12 shapes of a pass that were
+tried, but in 4 of them not with the first input values.)
 
-**GPU.** A matrix library chooses its kernel, and how the kernel splits its sums, by the sizes and
-the memory layout of the operands, thus by the shape of a pass (``pass_jobs.py``) and not by
-values. A different kernel rounds nearly all values differently. So each shape is checked: once in
-float32, three times in bf16, which hides most differences. A shape is batched only if no bit
-differed; otherwise its jobs are computed one at a time. Other shapes are not affected.
+**GPU.** The matrix library chooses a kernel, and the way it splits sums, from the sizes and the
+memory layout of the operands. These follow from the shape of a pass (``pass_jobs.py``); values do
+not matter. Another kernel rounds nearly all values differently. So each shape is checked: once in
+float32, and three times in bf16, whose rounding hides most differences. Jobs of a shape are batched
+only if no bit differed; otherwise they are computed one at a time. A shape that fails does not
+affect other shapes.
 
-Checks are evidence, not proof. On all devices every 100th batched pass of a bank is checked again.
+Checks are evidence, not proof. On all devices every 100th batched pass of a bank is checked as
+well; if a bit differs, the runs of that bank train one at a time from then on.
 
-A check costs one extra pass. With ragged cohorts most shapes occur once, so checks are budgeted:
-while a bank has run about as many batched passes as checks, a new shape is checked at its first
-occurrence, otherwise at its second. Jobs are sorted before they are grouped into passes, so that
-the same jobs give the same shapes in any order of arrival.
+A check costs one extra pass. If the clients of a cohort have different amounts of data, most shapes
+occur only once. So checks are budgeted: a new shape is checked at its first occurrence only while
+the bank has run at most about as many checks as batched passes. Otherwise its jobs are computed one
+at a time, and the shape is checked at its second occurrence. Jobs are sorted before they are
+grouped into passes, so that the same jobs give the same shapes in any order of arrival.
 """
 
 from __future__ import annotations
@@ -46,9 +52,9 @@ from floss_sim.training.side_by_side.limits import DeviceLimits
 from floss_sim.training.side_by_side.pass_jobs import Job, PassShape
 
 _VECTOR_ENTRIES = 32  # float32 entries that torch processes at once: two AVX-512 registers
-_PROOFS = 3  # identical checks before batching is trusted (1 for a float32 shape on a GPU)
-_CREDIT = 3  # checks allowed before any pass has been batched
-_RECHECK_INTERVAL = 100  # batched passes of a bank from one repeated check to the next
+_CHECKS_NEEDED = 3  # identical checks before batching is trusted (1 for a float32 shape on a GPU)
+_FREE_CHECKS = 3  # checks allowed before any pass has been batched
+_RECHECK_EVERY = 100  # batched passes of a bank from one repeated check to the next
 _ALONE, _BOTH, _TOGETHER = range(3)  # how a pass is computed; _BOTH is a check
 Pass = Sequence[Job[Any]]
 Key = tuple[Bank, type[Job[Any]], bytes]
@@ -65,10 +71,10 @@ class BitChecks:
         self._limits = limits
         self._reasons: dict[Bank, bool] = {}
         self._seen: set[Key] = set()
-        self._proofs: Counter[Key] = Counter()
-        self._spent: Counter[Bank] = Counter()  # checks of a bank, repeated checks not counted
-        self._shared: Counter[Bank] = Counter()  # passes of a bank after its checks succeeded
-        self._parted: set[Key | Bank] = set()  # shapes and banks that failed a check
+        self._passed_checks: Counter[Key] = Counter()
+        self._checks_run: Counter[Bank] = Counter()  # checks of a bank, repeated checks not counted
+        self._batched: Counter[Bank] = Counter()  # passes of a bank after its checks succeeded
+        self._failed: set[Key | Bank] = set()  # shapes and banks that failed a check
         self._warned: set[tuple[Bank, str]] = set()
         self._most: dict[Bank, int] = {}  # clients in a pass, after a larger one did not fit
 
@@ -121,26 +127,29 @@ class BitChecks:
 
     def _way(self, jobs: Pass, key: Key) -> int:
         bank = jobs[0].bank
-        if len(jobs) == 1 or not self._may_share(bank) or key in self._parted:
+        if len(jobs) == 1 or not self._may_share(bank) or key in self._failed:
             return _ALONE
         if self._is_proved(key):
-            self._shared[bank] += 1
-            return _TOGETHER if self._shared[bank] % _RECHECK_INTERVAL else _BOTH
-        first, paid = key not in self._seen, self._spent[bank] < self._shared[bank] + _CREDIT
+            self._batched[bank] += 1
+            return _TOGETHER if self._batched[bank] % _RECHECK_EVERY else _BOTH
+        first, paid = (
+            key not in self._seen,
+            self._checks_run[bank] < self._batched[bank] + _FREE_CHECKS,
+        )
         self._seen.add(key)
         if first and not paid:
             return _ALONE
-        self._spent[bank] += 1
+        self._checks_run[bank] += 1
         return _BOTH
 
     def _may_share(self, bank: Bank) -> bool:
         if bank not in self._reasons:
             self._reasons[bank] = self._limits.checks_by_shape or _is_exact(bank)
-        return self._reasons[bank] and bank not in self._parted
+        return self._reasons[bank] and bank not in self._failed
 
     def _is_proved(self, key: Key) -> bool:
-        enough = 1 if self._limits.checks_by_shape and not key[0].bf16 else _PROOFS
-        return self._proofs[key] >= enough
+        enough = 1 if self._limits.checks_by_shape and not key[0].bf16 else _CHECKS_NEEDED
+        return self._passed_checks[key] >= enough
 
     def _judge(self, key: Key, same: bool) -> None:
         """Record a check. If bits differ, stop batching: of the shape, or of the whole bank.
@@ -148,7 +157,7 @@ class BitChecks:
         The whole bank is affected if earlier checks had succeeded, and on a CPU.
         """
         if same:
-            self._proofs[key] += 1
+            self._passed_checks[key] += 1
         elif self._is_proved(key):
             self._forbid_sharing(
                 key[0], key[0], "batching has changed the last bits of a result after all"
@@ -163,7 +172,7 @@ class BitChecks:
             )
 
     def _forbid_sharing(self, what: Key | Bank, bank: Bank, why: str) -> None:
-        self._parted.add(what)
+        self._failed.add(what)
         if (bank, why) not in self._warned:  # once
             warnings.warn(f"{why}: these runs train one at a time", RuntimeWarning, stacklevel=2)
         self._warned.add((bank, why))

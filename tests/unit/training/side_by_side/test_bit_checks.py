@@ -131,9 +131,9 @@ def test_a_shape_that_shifts_a_bit_is_computed_one_by_one_and_others_share(said:
 
 def test_now_and_then_a_shared_pass_is_checked(said: list[str]):
     play = Play()
-    ways = [play.pair(5) for _ in range(1 + 2 * bit_checks._RECHECK_INTERVAL)]
+    ways = [play.pair(5) for _ in range(1 + 2 * bit_checks._RECHECK_EVERY)]
     assert [n for n, way in enumerate(ways) if way == BOTH] == [0, 100, 200]
-    for _ in range(bit_checks._RECHECK_INTERVAL - 1):
+    for _ in range(bit_checks._RECHECK_EVERY - 1):
         play.pair(5)
     assert play.pair(5, shifted=1) == BOTH
     assert play.results == [0, 5]
