@@ -1,22 +1,94 @@
-"""Atomic replacement of text files."""
+"""Atomic replacement of files and folders: readers see the old content or the new, never a mix.
+
+New content is written beside the old one, under a hidden name that ends in the writing process'
+number, and then renamed. If writing fails, the old content stays. A temporary file of a process
+that was killed is removed by the next writer of the same path.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from floss_sim.errors import RecordError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees either the old or the new content, never a mix.
+    """Replace the content of a text file.
 
     Raises:
         RecordError: The file cannot be written.
     """
+    with replace_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield the path to write the new content to; it replaces the file when the block ends.
+
+    Raises:
+        RecordError: The file cannot be written.
+    """
+    with _replacement(path) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield the path to write the new folder to; it replaces the folder when the block ends.
+
+    Raises:
+        RecordError: The folder cannot be written.
+    """
+    with _replacement(path) as temporary:
+        yield temporary
+        old = temporary.with_name(f".{path.name}.old.{os.getpid()}")
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        _remove(old)
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside a path; whatever is left there in the end is removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        _remove_leftovers(path)
+        yield temporary
     except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror}") from None
+        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        _remove(temporary)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed writers of a path have left."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        number = left.name.rpartition(".")[2]
+        if number.isdecimal() and not _is_alive(int(number)):
+            _remove(left)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

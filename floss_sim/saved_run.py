@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.errors import PayloadError, RecordError
+from floss_sim.files import replace_folder
 from floss_sim.network import NetworkProfile
 from floss_sim.notebook import html_table
 from floss_sim.protocol import LearnerIdentity
@@ -236,4 +237,6 @@ def _write_results(saved: SavedRun) -> None:
     title = f"{config.task.name} on {saved.profile.name}, seed {config.seed}"
     curve = saved.record.evaluated().to_pandas()
     save(draw_run(curve, title, config.describe()), saved.plot)
-    export_adapter(config, saved.folder.model(saved.last_evaluated["round"]), saved.adapter)
+    model = saved.folder.model(saved.last_evaluated["round"])
+    with replace_folder(saved.adapter) as temporary:
+        export_adapter(config, model, temporary)

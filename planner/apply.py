@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from floss_sim.errors import BudgetError, DivergedError, PlanError
+from floss_sim.files import replace_file, replace_folder
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.retiming import retime
@@ -206,14 +206,10 @@ def write_model(applied: AppliedPlan, out: Path) -> None:
     """Write the adapter and ``curve.csv`` into a folder that exists.
 
     Raises:
-        RecordError: The store lacks the model of the last round.
-        OSError: A file cannot be written.
+        RecordError: The store lacks the model of the last round, or a file cannot be written.
     """
-    whole, adapter = out / ".adapter", out / "adapter"
-    shutil.rmtree(whole, ignore_errors=True)
-    export_adapter(applied.config, applied.folder.model(applied.outcome.rounds), whole)
-    shutil.rmtree(adapter, ignore_errors=True)
-    whole.rename(adapter)
-    partial = out / ".curve.csv"
-    csv.write_csv(realised_curve(applied), partial)
-    partial.replace(out / "curve.csv")
+    model = applied.folder.model(applied.outcome.rounds)
+    with replace_folder(out / "adapter") as temporary:
+        export_adapter(applied.config, model, temporary)
+    with replace_file(out / "curve.csv") as temporary, temporary.open("wb") as file:
+        csv.write_csv(realised_curve(applied), file)

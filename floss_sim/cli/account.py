@@ -16,6 +16,7 @@ from floss_sim.analysis.costs import COSTS, SECONDS, Account, MessageBytes, acco
 from floss_sim.cli.console import SIZES_LEGEND, note, plain_table, show_whole
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import ConfigError, RecordError
+from floss_sim.files import replace_file
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import profile_of_name
 from floss_sim.records import RunFolder
@@ -95,11 +96,8 @@ def _row_kind(by: str | None, listed: bool) -> str:
 
 
 def _write(rows: pa.Table, path: Path) -> None:
-    try:
-        with path.open("wb") as file:
-            pyarrow.csv.write_csv(rows, file)
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror}") from None
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        pyarrow.csv.write_csv(rows, file)
 
 
 def _recorded_network(folder: RunFolder) -> NetworkProfile | None:

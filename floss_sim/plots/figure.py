@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from floss_sim.errors import RecordError
+from floss_sim.files import replace_file
 
 _Units = Sequence[tuple[float, str]]
 _UNITS: Mapping[str, tuple[str, _Units]] = {  # column: axis title, units from large to small
@@ -130,8 +130,5 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         RecordError: The file cannot be written.
     """
-    with mpl.rc_context({"savefig.dpi": 130}):
-        try:
-            figure.savefig(path, format="png")
-        except OSError as error:
-            raise RecordError(f"cannot write {path}: {error.strerror}") from None
+    with mpl.rc_context({"savefig.dpi": 130}), replace_file(path) as temporary:
+        figure.savefig(temporary, format="png")
