@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from floss_sim.errors import PayloadError, RecordError
+from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.files import replace_folder
 from floss_sim.network import NetworkProfile
 from floss_sim.notebook import html_table
@@ -157,6 +157,9 @@ def train(
         >>> 0 <= run.test_accuracy <= 1
         True
     """
+    for name, count in (("rounds", rounds), ("eval_every", eval_every), ("threads", threads)):
+        if not isinstance(count, int) or count < 1:
+            raise ConfigError(f"{name} {count!r} is no whole number above 0")
     policy = policy or wait_all()
     check_conditions(config, profile, policy)
     shaped = conditions(profile, policy)
@@ -164,8 +167,9 @@ def train(
     choice = choose_learner(config, learner, place)
     if choice.reason:
         say(choice.reason)
-    path = Path(out) if out else default_folder(config, profile, policy)
+    path = Path(out).expanduser() if out else default_folder(config, profile, policy)
     identity = LearnerIdentity(choice.kind, place, threads)
+    config.task.check_weights()
     folder = RunFolder.open(path, config.description(identity, shaped))
     with folder.lock():
         done = folder.manifest().rounds
@@ -190,9 +194,10 @@ def train(
 
 
 def default_folder(config: RunConfig, profile: NetworkProfile, policy: RoundPolicy) -> Path:
-    """Return the folder below ``runs/`` that is named after a run's settings.
+    """Return the folder below ``runs/`` that is named after task, method, rank and seed.
 
-    Network and policy are part of the name only where they shape training.
+    Network and policy are part of the name where they shape training. Runs that differ in other
+    settings, such as local epochs, need folders of their own.
     """
     shaped = f"{_policy_text(policy)} on {profile.name}" if conditions(profile, policy) else ""
     words = f"{config.task.name} {config.method.name} {config.describe()} {shaped}".strip()
@@ -219,7 +224,10 @@ def _measure_test(
     """Return the test metrics of the last evaluated round's model, measured once."""
     evaluated = record.evaluated()["round"].to_pylist()
     if not evaluated:
-        raise RecordError(f"{folder.path} holds no evaluated round; run more --rounds")
+        raise RecordError(
+            f"{folder.path} has no evaluated round; train more than its "
+            f"{record.rounds.num_rows} rounds"
+        )
     last = evaluated[-1]
     model = folder.model(last)
     try:
@@ -237,6 +245,10 @@ def _write_results(saved: SavedRun) -> None:
     title = f"{config.task.name} on {saved.profile.name}, seed {config.seed}"
     curve = saved.record.evaluated().to_pandas()
     save(draw_run(curve, title, config.describe()), saved.plot)
-    model = saved.folder.model(saved.last_evaluated["round"])
-    with replace_folder(saved.adapter) as temporary:
-        export_adapter(config, model, temporary)
+    last = saved.last_evaluated["round"]
+    model = saved.folder.model(last)
+    try:
+        with replace_folder(saved.adapter) as temporary:
+            export_adapter(config, model, temporary)
+    except PayloadError as error:
+        raise RecordError(f"{saved.folder.path}: the model of round {last}: {error}") from None

@@ -106,7 +106,10 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
     """
     asked = plan.request
     if not asked.get("origin"):
-        raise PlanError("the plan does not say where its task is: it was not made by floss-plan")
+        raise PlanError(
+            "the plan does not say how its task and network were loaded; give Request.of their "
+            "names, with changes and upload_ratio, or an origin"
+        )
     task, profile = Origin.model_validate(asked["origin"]).reload(fetch=fetch)
     return Request(
         task=task,
@@ -117,8 +120,8 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
         max_rounds=asked["max_rounds"],
         effort=1.0,
         seed=asked["seed"],
-        max_client_bytes=asked.get("max_client_bytes", math.inf),
-        max_round_s=asked.get("max_round_s", math.inf),
+        max_client_bytes=asked.get("max_client_bytes") or math.inf,
+        max_round_s=asked.get("max_round_s") or math.inf,
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from floss_sim.errors import ConfigError
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
@@ -32,7 +33,7 @@ from planner.session import open_session, open_store
 def plan(
     request: Request,
     *,
-    also: str | Sequence[BudgetOnNetwork] = (),
+    also: str | Sequence[str | BudgetOnNetwork] = (),
     store: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -42,7 +43,7 @@ def plan(
     """Search by training, and recommend a rank and two densities for a budget.
 
     Every learning curve is kept in the store and serves all later plans. Ctrl-C returns the best
-    plan so far, marked as ``interrupted``.
+    plan so far, marked as ``interrupted`` and without the answers of ``also``.
 
     Args:
         request: The question.
@@ -74,8 +75,10 @@ def plan(
         >>> print(made.summary().splitlines()[0])
         digits on lte: 3-dense-rounds = 1.33 s of link time
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"{workers} workers; there must be at least 1")
     place = resolve_device(device)
-    root = Path(store) if store else None
+    root = _path(store)
     cells = _cells(also, request)
     try:
         with open_session(root, place, request, workers, say) as session:
@@ -90,7 +93,7 @@ def plan(
 def answer(
     request: Request,
     *,
-    also: str | Sequence[BudgetOnNetwork] = (),
+    also: str | Sequence[str | BudgetOnNetwork] = (),
     store: str | Path | None = None,
     device: str = "auto",
 ) -> tuple[Answer, ...]:
@@ -117,7 +120,7 @@ def answer(
     place = resolve_device(device)
     cells = _cells(also, request)
     asked = (BudgetOnNetwork(request.profile, request.budget), *cells)
-    return answer_all(request, asked, open_store(Path(store) if store else None, place, request))
+    return answer_all(request, asked, open_store(_path(store), place, request))
 
 
 def apply_plan(
@@ -158,14 +161,17 @@ def apply_plan(
         True
     """
     request = plan_request(made, fetch=fetch)
-    curves = open_store(Path(store) if store else None, resolve_device(device), request)
+    curves = open_store(_path(store), resolve_device(device), request)
     chosen = made.request["seed"] if seed is None else seed
-    if out is not None:
-        plan_folder.ensure_writable(Path(out))
+    if not isinstance(chosen, int) or chosen < 0:
+        raise ConfigError(f"seed {chosen!r} is no whole number from 0")
+    folder = _path(out)
+    if folder is not None:
+        plan_folder.check_writable(folder)
     with worker_pool(1) as pool:
         applied = train_recommendation(made, request, chosen, curves, pool, on_rounds)
-    if out is not None:
-        applied_text.save(applied, Path(out))
+    if folder is not None:
+        applied_text.save(applied, folder)
     return applied
 
 
@@ -183,11 +189,26 @@ def read_plan(path: str | Path) -> ReportedPlan:
         >>> read_plan("plans/one").recommendation.rounds >= 1
         True
     """
-    return ReportedPlan.of(plan_file.read_plan(Path(path)))
+    return ReportedPlan.of(plan_file.read_plan(Path(path).expanduser()))
 
 
-def _cells(also: str | Sequence[BudgetOnNetwork], request: Request) -> tuple[BudgetOnNetwork, ...]:
-    """Return further budgets as values; a text is parsed."""
-    if isinstance(also, str):
-        return parse_cells(also, request.profile) if also else ()
-    return tuple(also)
+def _cells(
+    also: str | Sequence[str | BudgetOnNetwork], request: Request
+) -> tuple[BudgetOnNetwork, ...]:
+    """Return further budgets as values; texts are parsed.
+
+    Raises:
+        ConfigError: A budget or a network cannot be read, or clients can be lost on a network.
+    """
+    items = ([also] if also else []) if isinstance(also, str) else also
+    cells: list[BudgetOnNetwork] = []
+    for item in items:
+        cells += parse_cells(item, request.profile) if isinstance(item, str) else [item]
+    for cell in cells:
+        request.check_network(cell.profile)
+    return tuple(cells)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    """Return a path with ``~`` expanded."""
+    return None if path is None else Path(path).expanduser()

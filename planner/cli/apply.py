@@ -46,7 +46,7 @@ def apply(
 ) -> None:
     """Train a plan's final model."""
     made = read_plan(plan)
-    folder = out or _default_folder(plan, made, seed)
+    folder = (out or _default_folder(plan, made, seed)).expanduser()
     if (folder / "plan.json").exists():
         raise ConfigError(f"{folder} holds a plan; choose another folder with --out")
     applied = _apply_with_progress(

@@ -197,8 +197,8 @@ def plan(
         found = answer(request, also=cells, store=store, device=place)
         _print_answers(found, profile.name, json_)
         return
-    folder = out or _default_folder(request)
-    plan_folder.ensure_writable(folder)
+    folder = (out or _default_folder(request)).expanduser()
+    plan_folder.check_writable(folder)
     made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
     made.save(folder)
     if json_:
@@ -207,10 +207,10 @@ def plan(
         print_plan(made)
         pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
         print(f"Saved plan.json{pictures} in\n{folder}")
-    if made.reached is False:
-        raise typer.Exit(ExitCode.NO_ANSWER)
     if made.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
+    if made.reached is False:
+        raise typer.Exit(ExitCode.NO_ANSWER)
 
 
 def _print_answers(answers: Sequence[Answer], network: str, as_json: bool) -> None:

@@ -13,10 +13,8 @@ from floss_sim.cli.console import note, plain_table, show_whole
 from planner.plans.answer import Answer
 from planner.plans.plan import Plan
 from planner.report import plan_table, plan_text
-from planner.report.answer_text import answer_row, answer_sentences
+from planner.report.answer_text import ANSWER_COLUMNS, ANSWERS_TITLE, answer_row, answer_sentences
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
-
-_ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to confirm", "other")
 
 
 def print_plan(made: Plan) -> None:
@@ -56,9 +54,8 @@ def print_answers(answers: Sequence[Answer], network: str) -> None:
         network: The plan's, which is not repeated.
     """
     rows = [answer_row(answer, network) for answer in answers]
-    shown = len(_ANSWER_COLUMNS) if any(row[-1] for row in rows) else len(_ANSWER_COLUMNS) - 1
-    title = "answered from stored curves, nothing trained for it"
-    table = plain_table(*_ANSWER_COLUMNS[:shown], title=title)
+    shown = len(ANSWER_COLUMNS) if any(row[-1] for row in rows) else len(ANSWER_COLUMNS) - 1
+    table = plain_table(*ANSWER_COLUMNS[:shown], title=ANSWERS_TITLE)
     for row in rows:
         table.add_row(*row[:shown])
     show_whole(table, [row[0] for row in rows])

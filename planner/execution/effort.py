@@ -187,9 +187,9 @@ def _baseline_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
 
 
 def _round_up(fraction: float) -> str:
-    """Return a fraction as text, rounded up to two significant digits."""
+    """Return a fraction of at most 1 as text, rounded up to two significant digits."""
     scale = 10 ** (1 - math.floor(math.log10(fraction)))
-    return f"{math.ceil(fraction * scale * (1 + 1e-9)) / scale:.3g}"
+    return f"{min(1.0, math.ceil(fraction * scale * (1 + 1e-9)) / scale):.3g}"
 
 
 def _seconds_text(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from floss_sim.documents import Section
 from floss_sim.errors import ConfigError, PlanError
@@ -68,19 +68,28 @@ class Origin(Section):
 
     @classmethod
     def if_reloadable(
-        cls, task: Task, profile: NetworkProfile, names: tuple[str, str]
+        cls,
+        task: Task,
+        profile: NetworkProfile,
+        names: tuple[str, str],
+        *,
+        changes: Mapping[str, Any] | None = None,
+        upload_ratio: float | None = None,
     ) -> Origin | None:
         """Return the origin of a task and a network if loading these names gives the same ones.
 
         Args:
             task: The task.
-            profile: The network.
+            profile: The network, before its rates are changed to ``upload_ratio``.
             names: The name or path of the task, and that of the network.
+            changes: Keys of the task that were set.
+            upload_ratio: Down rate over up rate that every link gets; None keeps the links.
         """
-        origin = cls.of(task, profile, names=names)
+        used = profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
         try:
+            origin = cls.of(task, used, names=names, changes=changes, upload_ratio=upload_ratio)
             origin.reload(fetch=False)
-        except ConfigError:  # changed in Python, or loaded by another name
+        except (ConfigError, ValidationError):  # changed in Python, or loaded by another name
             return None
         return origin
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from floss_sim.errors import ConfigError
@@ -69,8 +70,8 @@ class Request:
     @classmethod
     def of(
         cls,
-        task: Task | str,
-        profile: NetworkProfile | str,
+        task: Task | str | Path,
+        profile: NetworkProfile | str | Path,
         *,
         budget: Budget | str = "50-dense-rounds",
         candidates: Sequence[Candidate] | None = None,
@@ -78,6 +79,8 @@ class Request:
         max_rounds: int = 400,
         effort: float = 0.2,
         seed: int = 0,
+        upload_ratio: float | None = None,
+        changes: Mapping[str, Any] | None = None,
         **further: Any,
     ) -> Request:
         """Return a valid request with the defaults of ``floss-plan``.
@@ -91,33 +94,54 @@ class Request:
             max_rounds: As of :class:`Request`.
             effort: As of :class:`Request`.
             seed: As of :class:`Request`.
+            upload_ratio: Down rate over up rate that every link gets; None keeps the links.
+            changes: Keys of the task to set, such as ``{"partition.clients": 20}``; the task must
+                then be given by its name or path.
             further: Further fields of :class:`Request`.
 
         Raises:
             ConfigError: The task, the network or the budget cannot be read, or the request
                 contradicts itself.
         """
+        if changes and isinstance(task, Task):
+            raise ConfigError("changes need the task's name or path, not a loaded task")
         names = (
-            task if isinstance(task, str) else task.name,
-            profile if isinstance(profile, str) else profile.name,
+            task.name if isinstance(task, Task) else str(task),
+            profile.name if isinstance(profile, NetworkProfile) else str(profile),
         )
-        loaded = load_task(task) if isinstance(task, str) else task
-        network = load_profile(profile) if isinstance(profile, str) else profile
+        loaded = task if isinstance(task, Task) else load_task(names[0], changes=changes)
+        network = profile if isinstance(profile, NetworkProfile) else load_profile(names[1])
+        origin = Origin.if_reloadable(
+            loaded, network, names, changes=changes, upload_ratio=upload_ratio
+        )
+        if upload_ratio is not None:
+            network = network.with_upload_ratio(upload_ratio)
         return cls(
             task=loaded,
-            budget=parse_budget(budget) if isinstance(budget, str) else budget,
+            budget=budget if isinstance(budget, Budget) else parse_budget(str(budget)),
             profile=network,
-            candidates=grid(_RANKS, _DENSITIES, _DENSITIES) if candidates is None else candidates,
+            candidates=grid(_RANKS, _DENSITIES, _DENSITIES)
+            if candidates is None
+            else tuple(candidates),
             reference_rank=reference_rank,
             max_rounds=max_rounds,
             effort=effort,
             seed=seed,
-            **{"origin": Origin.if_reloadable(loaded, network, names), **further},
+            **{"origin": origin, **further},
         ).checked()
 
     def config(self, candidate: Candidate) -> RunConfig:
         """Return the run of a candidate."""
         return candidate.config(self.task, self.seed)
+
+    @staticmethod
+    def check_network(profile: NetworkProfile) -> None:
+        """Raise ConfigError if clients can be lost or offline on a network."""
+        if profile.shapes_training:
+            raise ConfigError(
+                f"on {profile.name} clients drop out or come and go, which changes what every "
+                "candidate learns; plan on a profile without dropout and [availability]"
+            )
 
     def check_candidate(self, candidate: Candidate) -> None:
         """Raise ConfigError unless a candidate can be run."""
@@ -157,13 +181,11 @@ class Request:
             raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
             raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at least 1")
+        if not isinstance(self.max_client_bytes, (int, float)) or not self.max_client_bytes > 0:
+            raise ConfigError(f"max_client_bytes {self.max_client_bytes!r} is no number above 0")
         if not self.max_round_s > 0:
             raise ConfigError(f"rounds of at most {self.max_round_s} s; it must be above 0")
-        if self.profile.shapes_training:
-            raise ConfigError(
-                f"on {self.profile.name} clients drop out or come and go, which changes what every "
-                "candidate learns; plan on a profile without dropout and [availability]"
-            )
+        self.check_network(self.profile)
         if not self.candidates:
             raise ConfigError("there is no candidate to search")
         for candidate in [*self.candidates, *self.baselines().values()]:

@@ -10,6 +10,9 @@ from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
 from planner.report.explanation_text import interval_text
 
+ANSWERS_TITLE = "from stored curves; no training"
+ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to confirm", "other")
+
 
 def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
     """Return an answer's row: cell, rank, densities, rounds, accuracy, source, rounds to confirm.

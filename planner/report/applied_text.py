@@ -11,6 +11,7 @@ from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
 from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy
 from planner.plans.outcome import Outcome
+from planner.report.plan_folder import create_folder
 
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
@@ -86,6 +87,7 @@ def save(applied: AppliedPlan, folder: Path) -> None:
     from floss_sim.plots import figure as base
     from planner.report.plan_plots import applied_frame, draw_applied
 
+    create_folder(folder)
     write_model(applied, folder)
     planned, request = applied.plan.recommendation, applied.plan.request
     frame = applied_frame(applied.outcome.curve, planned.curve, applied.seed, request["seed"])

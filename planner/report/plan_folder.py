@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from floss_sim.errors import RecordError
@@ -32,7 +33,7 @@ def save(plan: Plan, folder: Path) -> None:
     from floss_sim.plots import figure as base
     from planner.report.plan_plots import curves_frame, draw_front, draw_plan, front_frame
 
-    ensure_writable(folder)
+    create_folder(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()})"
@@ -42,16 +43,26 @@ def save(plan: Plan, folder: Path) -> None:
         base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 
 
-def ensure_writable(folder: Path) -> None:
-    """Create a folder and check that it can be written.
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be written, or can be created; nothing is created.
 
     Raises:
-        RecordError: The folder cannot be created or written.
+        RecordError: It cannot.
+    """
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise RecordError(f"cannot write {folder}: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RecordError(f"cannot write {folder}: no permission to write in {place}")
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder and its parents, if they are missing.
+
+    Raises:
+        RecordError: It cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise RecordError(f"cannot write {folder}: {error.strerror}") from None

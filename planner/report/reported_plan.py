@@ -8,6 +8,12 @@ from pathlib import Path
 from floss_sim.notebook import html_table
 from planner.plans.plan import Plan
 from planner.report import plan_folder
+from planner.report.answer_text import (
+    ANSWER_COLUMNS,
+    ANSWERS_TITLE,
+    answer_row,
+    answer_sentences,
+)
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.plan_table import columns, plan_title, table_rows
 from planner.report.plan_text import sentences
@@ -27,6 +33,10 @@ class ReportedPlan(Plan):
         lines += sentences(self)
         if self.front:
             lines += ["", front_title(self), *_aligned([FRONT_COLUMNS, *front_rows(self)])]
+        if self.also:
+            rows = _answer_rows(self)
+            lines += ["", ANSWERS_TITLE, *_aligned([ANSWER_COLUMNS, *rows])]
+            lines += answer_sentences(self.also)
         return "\n".join(lines)
 
     def save(self, folder: str | Path) -> None:
@@ -46,8 +56,20 @@ class ReportedPlan(Plan):
 
     def _repr_html_(self) -> str:
         """Return the table and the sentences, for notebooks."""
-        table = html_table(table_rows(self), columns(self), plan_title(self))
-        return table + html_table([line] for line in sentences(self))
+        parts = [
+            html_table(table_rows(self), columns(self), plan_title(self)),
+            html_table([line] for line in sentences(self)),
+        ]
+        if self.front:
+            parts.append(html_table(front_rows(self), FRONT_COLUMNS, front_title(self)))
+        if self.also:
+            parts.append(html_table(_answer_rows(self), ANSWER_COLUMNS, ANSWERS_TITLE))
+        return "".join(parts)
+
+
+def _answer_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the rows of the answers for further budgets."""
+    return [answer_row(answer, plan.request["network"]) for answer in plan.also]
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

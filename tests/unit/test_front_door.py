@@ -13,8 +13,9 @@ from peft import PeftModel
 from transformers import AutoModelForImageClassification
 
 import floss_sim
+import network_profiles
 from floss_sim import RunConfig, dense, first_k, floss, load_profile, load_task, train
-from floss_sim.errors import PlanError, RecordError
+from floss_sim.errors import BudgetError, ConfigError, PlanError, RecordError
 from floss_sim.notebook import html_table
 from floss_sim.saved_run import default_folder
 from planner import Request, answer, apply_plan, grid, plan, read_plan
@@ -100,7 +101,7 @@ def test_a_plan_prints_saves_and_is_read_again(made, tmp_path: Path):
     assert again.summary() == planned.summary()
     assert again.to_json() == planned.to_json()
     assert repr(planned).startswith("Plan(digits on lte: 3-dense-rounds")
-    assert planned._repr_html_().count("<table>") == 2
+    assert planned._repr_html_().count("<table>") == 3
     assert [row.split()[0] for row in planned.summary().splitlines()[3:4]] == ["plan"]
     assert [found.kind for found in planned.also] == ["measured"]
     with pytest.raises(PlanError):
@@ -133,3 +134,54 @@ def test_a_request_remembers_how_its_task_was_loaded_where_it_can(tmp_path: Path
 def test_the_version_is_that_of_the_package():
     assert floss_sim.__version__.count(".") == 2
     assert dense().name == "dense"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rounds": 0}, {"rounds": "3"}, {"eval_every": 0}, {"threads": 0}, {"rounds": None}]
+)
+def test_numbers_that_cannot_be_create_nothing(wrong: dict, tmp_path: Path):
+    with pytest.raises(ConfigError, match="no whole number above 0"):
+        train(CONFIG, load_profile("lte"), out=tmp_path / "run", **{"rounds": 1, **wrong})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    saved = train(CONFIG, load_profile("lte"), rounds=1, out="~/run")
+    assert saved.folder.path == tmp_path / "home" / "run"
+    assert not (tmp_path / "~").exists()
+
+
+def test_further_networks_are_checked_as_the_first(tmp_path: Path):
+    text = (Path(network_profiles.__file__).parent / "lte.toml").read_text(encoding="utf-8")
+    dropping = text.replace("share =", "dropout = 0.3\nshare =")
+    (tmp_path / "drop.toml").write_text(dropping, encoding="utf-8")
+    request = Request.of("digits", "lte", budget="1GB")
+    with pytest.raises(ConfigError, match="clients drop out"):
+        answer(request, also=f"{tmp_path / 'drop.toml'}:1h")
+
+
+def test_a_request_takes_paths_and_changes_and_names_what_is_wrong(made):
+    changed = Request.of("digits", "lte", upload_ratio=16, changes={"partition.clients": 20})
+    assert changed.origin.upload_ratio == 16
+    task, network = changed.origin.reload(fetch=False)
+    assert (task.partition.clients, network) == (20, changed.profile)
+    with pytest.raises(ConfigError, match="changes need the task's name"):
+        Request.of(load_task("digits"), "lte", changes={"partition.clients": 20})
+    with pytest.raises(ConfigError, match="max_client_bytes '5MB'"):
+        Request.of("digits", "lte", max_client_bytes="5MB")
+    with pytest.raises(BudgetError, match="cannot read budget '50'"):
+        Request.of("digits", "lte", budget=50)
+    request, planned, store = made
+    with pytest.raises(ConfigError, match="0 workers"):
+        plan(request, store=store, workers=0)
+    unknown = replace(planned, request={**planned.request, "origin": None})
+    with pytest.raises(PlanError, match="does not say how its task and network were loaded"):
+        apply_plan(unknown, store=store)
+
+
+def test_a_summary_has_the_further_answers(made):
+    _, planned, _ = made
+    assert "from stored curves; no training" in planned.summary()
+    assert "2-dense-rounds" in planned._repr_html_()
