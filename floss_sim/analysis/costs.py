@@ -81,7 +81,7 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     sequences, first, index = np.unique(rows["sequence"], return_index=True, return_inverse=True)
     up = rows["direction"] == "up"
 
-    def added(values: Column, where: Column) -> Column:
+    def sum_per_dispatch(values: Column, where: Column) -> Column:
         return np.bincount(index[where], weights=values[where], minlength=len(sequences))
 
     def at(values: Column, where: Column, otherwise: Column) -> Column:
@@ -98,21 +98,21 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     up_started_s = at(rows["started_at_s"], up, down_ended_s)
     up_ended_s = at(rows["ended_at_s"], up, down_ended_s)
     closed_s = _closing_times_s(record, rows["round"][first])
-    encoded = added(rows["sent_bytes"], np.ones_like(up))
+    encoded = sum_per_dispatch(rows["sent_bytes"], np.ones_like(up))
     columns = {
         "sequence": sequences,
         "round": rows["round"][first],
         "client": rows["client"][first],
         "fate": rows["fate"][first],
-        "download_s": added(lasted_s, ~up),
+        "download_s": sum_per_dispatch(lasted_s, ~up),
         "compute_s": np.maximum(0.0, up_started_s - down_ended_s),
-        "upload_s": added(lasted_s, up),
-        "queueing_s": added(queued_s, queued),
+        "upload_s": sum_per_dispatch(lasted_s, up),
+        "queueing_s": sum_per_dispatch(queued_s, queued),
         "waiting_s": np.where(aggregated, np.maximum(0.0, closed_s - up_ended_s), 0.0),
         "useful_bytes": np.where(aggregated, encoded, 0.0),
         "wasted_bytes": np.where(aggregated, 0.0, encoded),
-        "wire_down_bytes": added(rows["wire_bytes"], ~up),
-        "wire_up_bytes": added(rows["wire_bytes"], up),
+        "wire_down_bytes": sum_per_dispatch(rows["wire_bytes"], ~up),
+        "wire_up_bytes": sum_per_dispatch(rows["wire_bytes"], up),
     }
     prices = profile.prices if profile else None
     columns["energy_j"] = _energy_j(columns, profile.energy if profile else EnergySection())

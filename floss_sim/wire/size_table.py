@@ -106,7 +106,7 @@ def _sizes(
     kept = kept_count(layout.entries, density)
     mask_N = top_k_mask(values_N, kept)
 
-    def encoded(values: str, index: str | None = None) -> Contents:
+    def contents_of(values: str, index: str | None = None) -> Contents:
         draw = stream(seed, "wire", "survey", values)
         return contents(encode(layout, values_N, mask_N, values=values, index=index, draw=draw))
 
@@ -115,8 +115,8 @@ def _sizes(
         density,
         kept,
         floor_bits(layout.entries, kept),
-        {code: encoded("sign", code).index_bytes for code in codes},  # the fastest value code
-        {values: encoded(values) for values in VALUE_CODES},
+        {code: contents_of("sign", code).index_bytes for code in codes},  # the fastest value code
+        {values: contents_of(values) for values in VALUE_CODES},
         {**_plain_format_bytes(values_N, mask_N), **measure(values_N, mask_N)},
     )
 

@@ -104,12 +104,12 @@ class Clock:
         Each message adds its jitter times the round trips of set-up plus one half.
         """
 
-        def drawn(way: str) -> Floats:
+        def unit_jitters(way: str) -> Floats:
             return _jitter(self._profile.seed, traffic.clients.size, way).reshape(traffic.shape)
 
-        drawn_RC = drawn("down") + drawn("up")
+        drawn_RC = unit_jitters("down") + unit_jitters("up")
         if traffic.first.any():
-            drawn_RC += np.where(traffic.first, drawn("first"), 0.0)
+            drawn_RC += np.where(traffic.first, unit_jitters("first"), 0.0)
         trips = self._profile.transport.setup_rtts + 0.5
         added_RC: Floats = trips * self._jitter_N[traffic.clients] * drawn_RC
         return added_RC

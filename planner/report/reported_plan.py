@@ -29,13 +29,13 @@ class ReportedPlan(Plan):
 
     def summary(self) -> str:
         """Return the table and the sentences as plain text."""
-        lines = [plan_title(self), "", *_aligned([columns(self), *table_rows(self)]), ""]
+        lines = [plan_title(self), "", *_aligned_lines([columns(self), *table_rows(self)]), ""]
         lines += sentences(self)
         if self.front:
-            lines += ["", front_title(self), *_aligned([FRONT_COLUMNS, *front_rows(self)])]
+            lines += ["", front_title(self), *_aligned_lines([FRONT_COLUMNS, *front_rows(self)])]
         if self.also:
             rows = _answer_rows(self)
-            lines += ["", ANSWERS_TITLE, *_aligned([ANSWER_COLUMNS, *rows])]
+            lines += ["", ANSWERS_TITLE, *_aligned_lines([ANSWER_COLUMNS, *rows])]
             lines += answer_sentences(self.also)
         return "\n".join(lines)
 
@@ -72,7 +72,7 @@ def _answer_rows(plan: Plan) -> list[tuple[str, ...]]:
     return [answer_row(answer, plan.request["network"]) for answer in plan.also]
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned_lines(rows: list[tuple[str, ...]]) -> list[str]:
     """Return rows as lines whose columns are aligned: the first left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
