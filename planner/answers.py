@@ -65,13 +65,13 @@ def parse_cells(text: str, profile: NetworkProfile) -> tuple[BudgetOnNetwork, ..
 class NetworkView:
     """Stored curves on one network: predicted traffic of candidates, recorded traffic of runs."""
 
-    shelf: StoredCurves
+    stored: StoredCurves
     profile: NetworkProfile
 
     @cached_property
     def predicted_traffic(self) -> dict[Candidate, Traffic]:
         """Messages of every candidate's run, with predicted sizes."""
-        request, first_bytes = self.shelf.request, self.profile.first_download
+        request, first_bytes = self.stored.request, self.profile.first_download
         return {
             c: Traffic.predict(request.config(c), request.max_rounds, first_bytes)
             for c in sorted(set(request.candidates))
@@ -81,12 +81,12 @@ class NetworkView:
     def stored_traffic(self) -> dict[Candidate, Traffic]:
         """Messages of every stored run, with this network's first download."""
         first_bytes = self.profile.first_download
-        records = self.shelf.records
+        records = self.stored.records
         return {c: Traffic.of(record).with_first(first_bytes) for c, record in records.items()}
 
     def answer(self, budget: Budget) -> Answer:
         """Return the answer for a budget on this network."""
-        request = replace(self.shelf.request, budget=budget, profile=self.profile)
+        request = replace(self.stored.request, budget=budget, profile=self.profile)
         limit = resolve_limit(request)
         horizons = dict(_horizons(self, limit, request.max_rounds))
         affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
@@ -97,7 +97,7 @@ class NetworkView:
     def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
         """Return whether a candidate's mean predicted round is within ``max_round_s``."""
         closing_R = limit.closing_times(self.predicted_traffic[candidate])
-        return bool(closing_R[-1] <= self.shelf.request.max_round_s * len(closing_R))
+        return bool(closing_R[-1] <= self.stored.request.max_round_s * len(closing_R))
 
 
 def answer_all(
@@ -110,73 +110,73 @@ def answer_all(
         cells: Budgets and their networks.
         store: Store of the curves; it is not changed.
     """
-    shelf = StoredCurves.of(request, store)
-    sights: dict[str, NetworkView] = {}
+    stored = StoredCurves.of(request, store)
+    views: dict[str, NetworkView] = {}
     for cell in cells:
-        sights.setdefault(_mark(cell), NetworkView(shelf, cell.profile))
-    return tuple(sights[_mark(cell)].answer(cell.budget) for cell in cells)
+        views.setdefault(_mark(cell), NetworkView(stored, cell.profile))
+    return tuple(views[_mark(cell)].answer(cell.budget) for cell in cells)
 
 
 def _mark(cell: BudgetOnNetwork) -> str:
     return fingerprint({"name": cell.profile.name, **cell.profile.settings()})
 
 
-def _cell_answer(sight: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
+def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
     """Return a cell's answer; ``rounds`` holds the horizons of candidates that afford a round."""
-    shelf, request = sight.shelf, sight.shelf.request
+    stored, request = view.stored, view.stored.request
     examples, longest = request.prediction_counts()["validation"], request.max_rounds
-    curves = {c: curve for c, curve in shelf.curves.items() if c in rounds}
+    curves = {c: curve for c, curve in stored.curves.items() if c in rounds}
     failed = {c for c, curve in curves.items() if curve.failed}
     ends = {
         c: last_evaluated_round(min(curves[c].rounds, rounds[c])) for c in curves.keys() - failed
     }
     seen = {c for c, end in ends.items() if end >= rounds[c]}
-    nbytes = {c: float(sight.stored_traffic[c].nbytes()[end - 1]) for c, end in ends.items()}
+    nbytes = {c: float(view.stored_traffic[c].nbytes()[end - 1]) for c, end in ends.items()}
     asked = {c: n for c, n in rounds.items() if c not in failed}
-    known = intervals(shelf.curves, asked, examples, longest)
+    known = intervals(stored.curves, asked, examples, longest)
     gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
     best = best_stored_candidate(known, nbytes, gone)
     early = {c: end for c, end in ends.items() if c not in seen}
     stopped = best_early_stop(
-        intervals(shelf.curves, early, examples, longest), nbytes, known[best] if best else None
+        intervals(stored.curves, early, examples, longest), nbytes, known[best] if best else None
     )
     cell = Answer(
-        network=sight.profile.name,
+        network=view.profile.name,
         budget=limit.budget.text,
         limit=limit.describe(),
         kind="unknown",
         confirm_rounds=min((n for c, n in asked.items() if c not in seen), default=0),
         measured=len(seen),
         searched=len(rounds),
-        skipped=shelf.skipped,
+        skipped=stored.skipped,
     )
     answer = stopped or best
     if answer is None:
         return cell
     cell = cell.model_copy(update={"affords": rounds[answer]})
     if stopped or answer in seen:
-        return _measured_answer(cell, sight, limit, answer, ends[answer])
-    return _forecast_answer(cell, sight, limit, answer, rounds[answer], known[answer])
+        return _measured_answer(cell, view, limit, answer, ends[answer])
+    return _forecast_answer(cell, view, limit, answer, rounds[answer], known[answer])
 
 
 def _measured_answer(
-    cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, end: int
+    cell: Answer, view: NetworkView, limit: Limit, best: Candidate, end: int
 ) -> Answer:
-    curve = sight.shelf.curves[best]
+    curve = view.stored.curves[best]
     accuracy = smoothed_accuracy(curve.evaluated, curve.accuracies, end)
-    told = _bare_answer(cell, limit, best, sight.stored_traffic[best], end)
+    told = _bare_answer(cell, limit, best, view.stored_traffic[best], end)
     return told.model_copy(update={"kind": "measured", "accuracy": accuracy})
 
 
 def _forecast_answer(
-    cell: Answer, sight: NetworkView, limit: Limit, best: Candidate, rounds: int, known: Interval
+    cell: Answer, view: NetworkView, limit: Limit, best: Candidate, rounds: int, known: Interval
 ) -> Answer:
-    shelf, interval = sight.shelf, Range.of(known)
-    more = rounds - (shelf.curves[best].rounds if best in shelf.curves else 0)
-    host_s = shelf.host_s(best)
+    stored, interval = view.stored, Range.of(known)
+    more = rounds - (stored.curves[best].rounds if best in stored.curves else 0)
+    host_s = stored.host_s(best)
     confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
     update = {"kind": "forecast", "accuracy": interval.mean, "interval": interval, **confirm}
-    return _bare_answer(cell, limit, best, sight.predicted_traffic[best], rounds).model_copy(
+    return _bare_answer(cell, limit, best, view.predicted_traffic[best], rounds).model_copy(
         update=update
     )
 
@@ -196,21 +196,21 @@ def _bare_answer(
     )
 
 
-def _horizons(sight: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
+def _horizons(view: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Candidate, int]]:
     """Yield each candidate with its affordable rounds, by real bytes if its run is stored."""
-    for candidate, predicted in sight.predicted_traffic.items():
+    for candidate, predicted in view.predicted_traffic.items():
         expected = limit.rounds(predicted)
-        if candidate in sight.shelf.records:
-            yield candidate, _real_horizon(sight, candidate, limit, cap, expected)
+        if candidate in view.stored.records:
+            yield candidate, _real_horizon(view, candidate, limit, cap, expected)
         else:
             yield candidate, expected
 
 
 def _real_horizon(
-    sight: NetworkView, candidate: Candidate, limit: Limit, cap: int, expected: int
+    view: NetworkView, candidate: Candidate, limit: Limit, cap: int, expected: int
 ) -> int:
     """Return a stored run's affordable rounds, extrapolated from its second half."""
-    spent_R = limit.shares(sight.stored_traffic[candidate])
+    spent_R = limit.shares(view.stored_traffic[candidate])
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
     if inside < rounds or rounds >= cap:
         return min(inside, cap)

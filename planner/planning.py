@@ -19,7 +19,7 @@ from planner.decisions.target_search import PassStarter, UntilTarget, seek_cheap
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.effort import Effort, allot, effort_of_fraction
-from planner.forecasts.intervals import intervals, seed_luck
+from planner.forecasts.intervals import intervals, seed_deviation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.progress import OnProgress, Progress
@@ -248,7 +248,9 @@ def _front(request: Request, costs: Costs, runs: CandidateRuns) -> tuple[FrontPo
     cuts = {c: runs.outcome(c) for c in runs.history() if c in costs.searched}
     curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
     examples = request.prediction_counts()["validation"]
-    return front(curves, examples, seed_luck(runs.history(), examples, _longest_horizon(costs)))
+    return front(
+        curves, examples, seed_deviation(runs.history(), examples, _longest_horizon(costs))
+    )
 
 
 def _longest_horizon(costs: Costs) -> int:

@@ -199,8 +199,8 @@ def backtest(rungs: Sequence[Sequence[Trial]]) -> float:
         rungs: Trials of each rung that has been run.
     """
     ordered = {w: sum(_ordered_pairs(trials, w) for trials in rungs) for w in WEIGHTS}
-    luck = math.sqrt(sum(math.comb(len(trials), 2) for trials in rungs)) / 2
-    return max(weight for weight in WEIGHTS if ordered[weight] >= max(ordered.values()) - luck)
+    chance_sd = math.sqrt(sum(math.comb(len(trials), 2) for trials in rungs)) / 2
+    return max(weight for weight in WEIGHTS if ordered[weight] >= max(ordered.values()) - chance_sd)
 
 
 def _ordered_pairs(trials: Sequence[Trial], weight: float) -> float:

@@ -62,7 +62,7 @@ class Interval:
         return {**ends, "level": level, "kind": self.kind}
 
 
-def seed_luck(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float:
+def seed_deviation(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float:
     """Return the standard deviation of log-odds over seeds, estimated from similar candidates."""
     return own_deviation(history, examples, longest) or SEED_LUCK
 
@@ -86,16 +86,16 @@ def intervals(
         again: Curves of other seeds, which reached the requested rounds.
     """
     wide = stretch_factor(history, examples, longest, level) / _normal_quantile(level)
-    luck = seed_luck(history, examples, longest)
+    seed_sd = seed_deviation(history, examples, longest)
     made = {}
     for c, (mean, sd) in log_odds(history, asked, examples, longest).items():
         curve, rounds = history.get(c, Curve()), asked[c]
         reached = curve.rounds >= rounds and not curve.failed
         if reached:
             mean = _believed_log_odds(mean, curve, rounds, examples)
-        told = [(mean, math.hypot(wide * sd, luck))]
-        told += [_run_estimate(other, rounds, examples, luck) for other in again.get(c, ())]
-        middle, half = _weighted_mean(told)
+        estimates = [(mean, math.hypot(wide * sd, seed_sd))]
+        estimates += [_run_estimate(other, rounds, examples, seed_sd) for other in again.get(c, ())]
+        middle, half = _weighted_mean(estimates)
         low, middle, high = (expit(middle + k * _normal_quantile(level) * half) for k in (-1, 0, 1))
         made[c] = Interval(low, middle, high, "measured" if reached else "forecast")
     return made
@@ -123,18 +123,18 @@ def _believed_log_odds(mean: float, curve: Curve, rounds: int, examples: int) ->
     return min(max(mean, _logit(end - error, examples)), _logit(end + error, examples))
 
 
-def _run_estimate(curve: Curve, rounds: int, examples: int, luck: float) -> tuple[float, float]:
+def _run_estimate(curve: Curve, rounds: int, examples: int, seed_sd: float) -> tuple[float, float]:
     """Return mean and deviation, in log-odds, of the mean over seeds, estimated from one run."""
     end = smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
     mean = _logit(end, examples)
     noise = standard_error(curve.evaluated, end, rounds, examples) / _slope(mean)
-    return mean, math.hypot(noise, luck)
+    return mean, math.hypot(noise, seed_sd)
 
 
-def _weighted_mean(told: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _weighted_mean(estimates: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the precision-weighted mean of independent estimates, and its standard deviation."""
-    weights = [1 / sd**2 for _, sd in told]
-    mean = sum(w * m for w, (m, _) in zip(weights, told, strict=True)) / sum(weights)
+    weights = [1 / sd**2 for _, sd in estimates]
+    mean = sum(w * m for w, (m, _) in zip(weights, estimates, strict=True)) / sum(weights)
     return mean, 1 / math.sqrt(sum(weights))
 
 
@@ -161,9 +161,9 @@ def stretch_factor(
     }
     before = {c: curve.until(int((1 - SMOOTHED_SHARE) * curve.rounds)) for c, curve in far.items()}
     ends = {c: curve.rounds for c, curve in far.items()}
-    told = log_odds({**history, **before}, ends, examples, longest, learned=history)
+    estimates = log_odds({**history, **before}, ends, examples, longest, learned=history)
     scores = [_normal_quantile((k + 0.5) / _PRIOR_SCORES) for k in range(_PRIOR_SCORES)]
-    for c, (mean, sd) in told.items():
+    for c, (mean, sd) in estimates.items():
         end = smoothed_accuracy(far[c].evaluated, far[c].accuracies, ends[c])
         noise = standard_error(far[c].evaluated, end, ends[c], examples)
         scores.append(abs(end - expit(mean)) / math.hypot(sd * _slope(mean), noise))

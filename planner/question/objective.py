@@ -106,7 +106,7 @@ class FrontPoint:
 
 
 def front(
-    curves: Mapping[Candidate, SpendingCurve], examples: int, luck: float = 0.0
+    curves: Mapping[Candidate, SpendingCurve], examples: int, seed_sd: float = 0.0
 ) -> tuple[FrontPoint, ...]:
     """Return the Pareto front of accuracy and cost, cheapest point first.
 
@@ -116,12 +116,14 @@ def front(
     Args:
         curves: The curves of all trained candidates, on the plan's network.
         examples: Validation examples behind every accuracy.
-        luck: Standard deviation of accuracy between seeds, in log-odds.
+        seed_sd: Standard deviation of accuracy between seeds, in log-odds.
     """
     points = {
         point
         for c, curve in curves.items()
-        for point in _cuts(c, list(smooth(curve)), lambda accuracy: band(accuracy, examples, luck))
+        for point in _cuts(
+            c, list(smooth(curve)), lambda accuracy: band(accuracy, examples, seed_sd)
+        )
     }
     best, chosen = -math.inf, []
     for point in sorted(points, key=lambda p: (p.spent, -p.accuracy, p.candidate)):
@@ -141,7 +143,7 @@ def _cuts(
             yield FrontPoint(candidate, rounds, spent, accuracy, *around(accuracy))
 
 
-def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, float]:
+def band(accuracy: float, examples: int, seed_sd: float = 0.0) -> tuple[float, float]:
     """Return Wilson's 90 % interval of an accuracy (Wilson 1927), widened for seed variation.
 
     Both errors are added as independent ones.
@@ -149,12 +151,12 @@ def band(accuracy: float, examples: int, luck: float = 0.0) -> tuple[float, floa
     Args:
         accuracy: The measured accuracy, 0 to 1.
         examples: Validation examples that it was measured on.
-        luck: Standard deviation of accuracy between seeds, in log-odds.
+        seed_sd: Standard deviation of accuracy between seeds, in log-odds.
     """
     z2 = _Z90**2 / examples
     middle = (accuracy + z2 / 2) / (1 + z2)
     half = _Z90 / (1 + z2) * math.sqrt((accuracy * (1 - accuracy) + z2 / 4) / examples)
-    low, high = (_wider_end(middle, end, _Z90 * luck) for end in (middle - half, middle + half))
+    low, high = (_wider_end(middle, end, _Z90 * seed_sd) for end in (middle - half, middle + half))
     return low, high
 
 

@@ -18,9 +18,9 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return the table rows: planned, predicted without training, and realised values."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     test = planned.test_accuracy
-    foretold = ("-", "-")
+    cells = ("-", "-")
     if predicted:
-        foretold = (
+        cells = (
             format_bytes(predicted["total_bytes"]), format_duration(predicted["simulated_s"])
         )  # fmt: skip
     return [
@@ -32,9 +32,9 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
             f"{_final_accuracy(made):.3f}",
         ),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
-        ("bytes", format_bytes(planned.total_bytes), foretold[0], format_bytes(made.total_bytes)),
+        ("bytes", format_bytes(planned.total_bytes), cells[0], format_bytes(made.total_bytes)),
         (
-            "simulated time", format_duration(planned.simulated_s), foretold[1],
+            "simulated time", format_duration(planned.simulated_s), cells[1],
             format_duration(made.simulated_s),
         ),
     ]  # fmt: skip

@@ -228,8 +228,8 @@ class Race(ScriptedStrategy):
         horizons = {c: self.horizon(c, ledger.curve(c)) for c in alive}
         made = self._forecast(ledger.curves, horizons, learned)
         hope = 0 if learned is None else 1
-        foretold = [made[c].mean + hope * made[c].sd for c in alive]
-        ranks = blended_ranks([_end_accuracy(ledger.curve(c)) for c in alive], foretold, weight)
+        hoped = [made[c].mean + hope * made[c].sd for c in alive]
+        ranks = blended_ranks([_end_accuracy(ledger.curve(c)) for c in alive], hoped, weight)
         by = dict(zip(alive, ranks.tolist(), strict=True))
         return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
 
