@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,14 +19,17 @@ from floss_sim.network import load_profile
 from floss_sim.network.measured.fitting import PERCENTS, Fit, fit_classes, fit_rows, report
 from floss_sim.network.measured.profile_files import profile_text, rows_text
 from floss_sim.network.measured.speed_tests import ReadOptions, SpeedTests, read_speed_tests
+from floss_sim.network.text_lines import shown
 from floss_sim.units import format_duration, format_rate
 
 HELP = """Fit a profile to a CSV file with one speed test in each row.
 
 Columns and units are recognised if the names of the columns are unambiguous, such as
-download_mbps, upload_mbps and rtt_ms; otherwise name them with options. The report and the picture
-show the error of fitting a few classes. --law rows has no such error: the tests are written to a
-CSV file beside the profile, and every client draws one of them.
+download_mbps, upload_mbps and rtt_ms; otherwise name them with options. Delimiter and decimal sign
+are recognised from the whole file, or stated. Rows that cannot be read are counted; above 1 % they
+are an error unless --skip-bad. The report and the picture show the error of fitting a few classes.
+--law rows has no such error: the tests are written to a CSV file beside the profile, and every
+client draws one of them.
 
 Examples:
 
@@ -33,6 +38,8 @@ Examples:
   floss-sim profiles fit tests.csv --out mine.toml --source "us" --where rat=4G --weight devices
 
   floss-sim profiles fit tests.csv.gz --out mine.toml --source "us" --rate-unit Mbit/s
+
+  floss-sim profiles fit tests.csv --out mine.toml --source "us" --delimiter ";" --decimal ,
 
   floss-sim profiles fit tests.csv --out mine.toml --source "us" --law rows
 
@@ -75,11 +82,22 @@ def fit(
     rate_unit: Annotated[
         str | None, typer.Option(help="Unit of both rates, such as Mbit/s, kbit/s or MB/s.")
     ] = None,
-    latency_unit: Annotated[str | None, typer.Option(help="Unit of the latency: ms or s.")] = None,
+    latency_unit: Annotated[
+        str | None, typer.Option(help="Unit of the latency: us, ms or s.")
+    ] = None,
     weight: Annotated[str | None, typer.Option(help="Column of the weights of the rows.")] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="Use only rows with COLUMN=VALUE; repeatable.")
     ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Character between cells, or tab; default: recognised.")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Decimal sign, . or a comma; default: recognised.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out any number of unreadable rows.")
+    ] = False,
     compute_per_example: Annotated[
         str, typer.Option(help="Assumed training time of one example.")
     ] = "5 ms",
@@ -88,7 +106,13 @@ def fit(
 ) -> None:
     """Fit a profile to a CSV file with one speed test in each row."""
     picture, rows = _sibling_paths(out, tests, law, force)
-    reading = ReadOptions(down, up, latency, weight, rate_unit, latency_unit, tuple(where or ()))
+    conditions = tuple(where or ())
+    reading = ReadOptions(
+        *(down, up, latency, weight, rate_unit, latency_unit, conditions),
+        delimiter=delimiter,
+        decimal=decimal,
+        skip_bad=skip_bad,
+    )
     fitted = _fit_tests(read_speed_tests(tests, reading), law, classes)
     today = date.today().isoformat()
     text = profile_text(
@@ -100,11 +124,11 @@ def fit(
         compute_per_example=compute_per_example,
         rows_file=rows.name,
     )
+    texts = {rows: rows_text(fitted), out: text} if law == "rows" else {out: text}
+    _check_profile(texts, out)
     _draw(fitted, picture)
-    if law == "rows":
-        write_atomically(rows, rows_text(fitted))
-    write_atomically(out, text)
-    load_profile(str(out))
+    for path, content in texts.items():
+        write_atomically(path, content)
     found = report(fitted) | {"profile": str(out), "picture": str(picture)}
     found |= {"rows": str(rows)} if law == "rows" else {}
     if json_:
@@ -132,6 +156,14 @@ def _sibling_paths(out: Path, tests: Path, law: str, force: bool) -> tuple[Path,
     return picture, rows
 
 
+def _check_profile(texts: Mapping[Path, str], out: Path) -> None:
+    """Load the profile from a temporary folder, so that nothing is written that does not load."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in texts.items():
+            (Path(folder) / path.name).write_text(text, encoding="utf-8")
+        load_profile(str(Path(folder) / out.name))
+
+
 def _fit_tests(tests: SpeedTests, law: str, classes: int | None) -> Fit:
     if law == "classes":
         return fit_classes(tests, classes or _CLASSES)
@@ -153,10 +185,13 @@ def _draw(fitted: Fit, picture: Path) -> None:
 
 
 def _print_fit(found: dict[str, Any]) -> None:
-    used, left, filtered = (found[f"rows_{what}"] for what in ("used", "left_out", "filtered"))
-    read = [f"{found['columns'][role]} in {unit}" for role, unit in found["units"].items()]
+    used, left, unreadable, filtered = (
+        found[f"rows_{what}"] for what in ("used", "left_out", "unreadable", "filtered")
+    )
+    read = [f"{shown(found['columns'][role])} in {unit}" for role, unit in found["units"].items()]
     print(f"{used} rows used, {left} left out (a value missing or not above zero), ", end="")
-    print(f"{filtered} filtered; down, up and latency from {', '.join(read)}")
+    print(f"{unreadable} unreadable, {filtered} filtered; ", end="")
+    print(f"down, up and latency from {', '.join(read)}; {_form(found)}")
     table = plain_table("", *(f"{percent} % {kind}" for percent in PERCENTS for kind in _KINDS))
     for title, key, text in _PERCENTILES:
         values = found["percentiles"][key]
@@ -171,6 +206,12 @@ def _print_fit(found: dict[str, Any]) -> None:
     )
     files = [f"{what}: {found[what]}" for what in ("profile", "rows", "picture") if what in found]
     print(", ".join(files))
+
+
+def _form(found: dict[str, Any]) -> str:
+    """Return delimiter and decimal sign in words."""
+    delimiter = {"\t": "tab", ",": "comma"}.get(found["delimiter"], found["delimiter"])
+    return f"delimiter {delimiter}, decimal {'comma' if found['decimal'] == ',' else 'point'}"
 
 
 def _distance_reference(found: dict[str, Any]) -> str:

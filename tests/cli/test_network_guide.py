@@ -11,7 +11,9 @@ import pytest
 from made_runs import make_run
 
 import floss_sim.network
+from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.fleets.classes import TraceSection
 from floss_sim.network.profile import (
     AvailabilitySection,
     CellsSection,
@@ -23,7 +25,7 @@ from floss_sim.network.transport import Transport
 from floss_sim.simulator.rounds import ASK_AGAIN_S
 
 GUIDE = Path(floss_sim.network.__file__).with_name("GUIDE.md").read_text(encoding="utf-8")
-EXAMPLE, TRACE, LAW, ROWS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+EXAMPLE, TRACE, MAHIMAHI, LAW, ROWS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 COMMANDS = [line.strip() for line in GUIDE.splitlines() if line.startswith("    floss-sim")]
 HEAD = EXAMPLE.split("[[clients]]")[0]
 
@@ -36,6 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "mine.toml": EXAMPLE,
         "tests.csv": "\n".join(["download_mbps,upload_mbps,rtt_ms", *rows]),
         "train.csv": "seconds,kbit/s\n0,1000\n10,5000\n",
+        "lte.up": "5\n10\n30\n",
         "rows.csv": "down_bits_per_s,up_bits_per_s,rtt_s\n1e6,1e5,0.1\n",
     }
     for name, text in files.items():
@@ -75,6 +78,21 @@ def test_the_guides_trace_takes_the_place_of_a_rate(home: Path):
     assert link.trace_offset_s > 0
 
 
+def test_the_guides_mahimahi_trace_takes_the_place_of_a_rate(home: Path):
+    head, tail = EXAMPLE.split('up = "20 Mbit/s"\n')
+    (home / "mine.toml").write_text(head + MAHIMAHI + tail, encoding="utf-8")
+    trace = load_profile("mine.toml").links(10)[0].up_trace
+    assert (trace.starts_s, trace.length_s) == ((0, 0.02), 0.03)
+    assert trace.bits_per_s == pytest.approx((1.2e6, 1.2e6))
+    (home / "lte.up").write_text("1\n", encoding="utf-8")
+    rate = load_profile("mine.toml").links(10)[0].up_bits_per_s
+    assert f"the line `1` alone is {rate / 1e6:g} Mbit/s" in GUIDE
+    assert f"by default {1000 * TraceSection.model_fields['bin'].default:g} ms" in GUIDE
+    (home / "lte.up").write_text("0\n0\n", encoding="utf-8")
+    with pytest.raises(ProfileError, match="the trace lasts 0 ms"):
+        load_profile("mine.toml")
+
+
 @pytest.mark.parametrize("fleet", [LAW, ROWS, ROWS.replace('"rows"', '"table"', 1)])
 def test_the_guides_laws_take_the_place_of_classes(home: Path, fleet: str):
     (home / "mine.toml").write_text(HEAD + fleet, encoding="utf-8")
@@ -96,6 +114,29 @@ def test_the_guides_commands_for_speed_tests(monkeypatch, capfd, home: Path, law
     assert (code, err) == (0, "")
     assert (home / "mine.csv").exists() is ("rows" in law)
     assert len(load_profile("mine.toml").clients) == (0 if "rows" in law else 5)
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "says"),
+    [
+        ("download_mbps,Upload (MB/s),ping (\u00b5s)", "", "Upload (MB/s) in MB/s, ping (\u00b5s)"),
+        ("download_MBPS,upload_mbps,rtt_ms", "", "no clear unit"),
+        ("download_mbps,upload_mb/s,rtt_ms", "", "no clear unit"),
+        ("download_MBPS,upload_mbps,rtt_ms", "--rate-unit Mbit/s", "download_MBPS in Mbit/s"),
+        ("download_mbps,upload_mbps,lat", "", "no column name fits latency"),
+        ("download_mbps;upload_mbps;rtt_ms", '--delimiter ";" --decimal ,', "delimiter ;, decimal"),
+        ("download_mbps;upload_mbps;rtt_ms", "", "delimiter ;, decimal comma"),
+    ],
+)  # fmt: skip
+def test_what_the_guide_says_of_speed_tests(monkeypatch, capfd, home, header, options, says):
+    rows = [f"{down},{down / 10},{40 - down}" for down in range(1, 31)]
+    text = "\n".join([header, *rows])
+    if ";" in header:
+        text = text.replace(",", ";").replace(".", ",")
+    (home / "tests.csv").write_text(text, encoding="utf-8")
+    asked = f'floss-sim profiles fit tests.csv --out ours.toml --source "us" {options}'
+    _, out, err = call(monkeypatch, capfd, asked)
+    assert says in out + err
 
 
 def test_the_guides_run(monkeypatch, capfd, home: Path):

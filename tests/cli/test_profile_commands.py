@@ -10,6 +10,8 @@ from pathlib import Path
 import commands
 import pytest
 
+from floss_sim.cli import profile_fit
+from floss_sim.errors import ProfileError
 from floss_sim.network import load_profile, packaged_profiles
 
 SOURCE = ("--source", "us")
@@ -217,12 +219,44 @@ def test_fit_writes_a_profile_and_a_picture_and_reports(monkeypatch, capfd, home
     ]
     assert (home / "mine.png").read_bytes().startswith(b"\x89PNG")
     assert "40 rows used, 1 left out" in out
+    assert "0 unreadable, 0 filtered" in out
+    assert "delimiter comma, decimal point" in out
     assert "rank correlation of down and up: 1.00 in the data, 1.00 in the fit" in out
     assert "down 0.000, up 0.000" in out
     assert any(
         line.startswith("download 10 Mbit/s 10 Mbit/s 55 Mbit/s 55 Mbit/s") for line in rows(out)
     )
     assert sorted(path.name for path in home.iterdir()) == ["mine.png", "mine.toml", "tests.csv"]
+
+
+def test_fit_counts_rows_that_cannot_be_read(monkeypatch, capfd, home: Path):
+    with (home / "tests.csv").open("a", encoding="utf-8") as file:
+        file.write('"1,2,3",5,5,4G\n')
+    command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE)
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, out) == (2, "")
+    assert "1 of 42 rows cannot be read (line 43 has '1,2,3' in download_mbps)" in err
+    assert [path.name for path in home.iterdir()] == ["tests.csv"]
+    code, out, _ = call(monkeypatch, capfd, *command, "--skip-bad")
+    assert code == 0
+    assert "40 rows used, 1 left out (a value missing or not above zero), 1 unreadable" in out
+    assert "# 1 rows were left out: they could not be read." in (home / "mine.toml").read_text(
+        "utf-8"
+    )
+    code, out, _ = call(monkeypatch, capfd, *command, "--skip-bad", "--force", "--json")
+    found = json.loads(out)
+    assert (found["rows_unreadable"], found["delimiter"], found["decimal"]) == (1, ",", ".")
+
+
+def test_fit_of_a_profile_that_would_not_load_writes_nothing(monkeypatch, capfd, home: Path):
+    def refuse(path: str) -> None:
+        raise ProfileError(f"{Path(path).name} is refused")
+
+    monkeypatch.setattr(profile_fit, "load_profile", refuse)
+    command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE, "--law", "rows")
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, out, err) == (2, "", "floss-sim: mine.toml is refused\n")
+    assert [path.name for path in home.iterdir()] == ["tests.csv"]
 
 
 def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
@@ -302,6 +336,12 @@ def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--rate-unit", "Mb"), "valid units"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--classes", "0"), "--classes"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--where", "rtt_ms=9"), "0 usable rows"),
+        (
+            ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--where", "technology=4g"),
+            "none has technology=4g; technology has 4G (21), 5G (20)",
+        ),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--delimiter", "ab"), "--delimiter"),
+        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--decimal", "x"), "valid: . or ,"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"), "valid: classes, rows"),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "rows", "--classes", "2"),

@@ -84,15 +84,17 @@ def test_bits_between_are_the_changes_summed(trace: RateTrace, from_s: float):
     assert passed == pytest.approx(summed, rel=1e-9, abs=30 * unresolved(trace, to_s))
 
 
-@given(st.lists(st.integers(0, 5000), min_size=1, max_size=60), st.integers(1, 900))
-def test_mahimahi_packets_are_conserved(instants_ms: list[int], bin_ms: int):
+@given(st.lists(st.integers(0, 5000), max_size=60), st.integers(1, 5000), st.integers(1, 900))
+def test_mahimahi_packets_are_conserved(instants_ms: list[int], last_ms: int, bin_ms: int):
+    stamps_ms = sorted([*(at_ms for at_ms in instants_ms if at_ms <= last_ms), last_ms])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace"
-        path.write_text("\n".join(str(at_ms) for at_ms in sorted(instants_ms)), encoding="utf-8")
-        trace = read_trace(path, "hold", bin_s=bin_ms / 1000)
-    bins = max(1, math.ceil(max(instants_ms) / bin_ms))
-    assert trace.length_s == pytest.approx(bins * bin_ms / 1000, rel=1e-12)
-    for end in range(1, bins + 1):
-        due = sum(at_ms <= end * bin_ms for at_ms in instants_ms)
-        passed = trace.bits_between(0, end * bin_ms / 1000)
+        path.write_text("\n".join(map(str, stamps_ms)), encoding="utf-8")
+        trace = read_trace(path, "repeat", bin_s=bin_ms / 1000)
+    assert trace.length_s == last_ms / 1000
+    for end_ms in (*range(bin_ms, last_ms, bin_ms), last_ms):
+        due = sum(at_ms <= end_ms for at_ms in stamps_ms)
+        passed = trace.bits_between(0, end_ms / 1000)
         assert passed == pytest.approx(12_000 * due, rel=1e-9, abs=1e-6)
+    cycles = trace.bits_between(0, 3 * trace.length_s)
+    assert cycles == pytest.approx(3 * 12_000 * len(stamps_ms), rel=1e-9)

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from floss_sim.errors import ProfileError
 from floss_sim.network.link import ClientLink
+from floss_sim.network.text_lines import plain_number, shown, text_lines
 
+_NO_CSV = "is not a CSV file in UTF-8"
 _NEEDED = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "compute_s_per_example")
 _OPTIONAL = ("jitter_s", "loss", "dropout", "cell", "weight")
 _COLUMNS = (*_NEEDED, *_OPTIONAL)
-_POSITIVE = frozenset({"down_bits_per_s", "up_bits_per_s", "weight"})
-_MOST = {"loss": 0.5}
+_POSITIVE = {"down_bits_per_s": 1e-3, "up_bits_per_s": 1e-3, "weight": 1e-100}  # lowest values
+_MOST = {"loss": 0.5, "down_bits_per_s": 1e15, "up_bits_per_s": 1e15, "weight": 1e100, "cell": 1e9}
+_LONGEST_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -50,16 +56,15 @@ def read_rows(path: Path, defaults: Mapping[str, float]) -> LinkRows:
             one-line message names the file, the line, and valid values.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            names = [name.strip() for name in next(reader, [])]
-            _check_columns(path, names, defaults)
-            cells = ((reader.line_num, row) for row in reader if row)
-            rows = [{**defaults, **_row(path, line, names, row)} for line, row in cells]
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from None
+        reader = csv.reader(text_lines(path, _NO_CSV), strict=True)
+        names = [name.strip() for name in next(reader, [])]
+        _check_columns(path, names, defaults)
+        cells = ((reader.line_num, row) for row in reader if row)
+        rows = [{**defaults, **_row(path, line, names, row)} for line, row in cells]
+    except ProfileError as error:
+        raise ValueError(str(error)) from None
+    except csv.Error as error:
+        raise ValueError(f"{path} {_NO_CSV}: {error} (line {reader.line_num})") from None
     if not rows:
         raise ValueError(f"{path} has no rows")
     weights = tuple(row.pop("weight", 1.0) for row in rows)
@@ -67,10 +72,12 @@ def read_rows(path: Path, defaults: Mapping[str, float]) -> LinkRows:
 
 
 def _check_columns(path: Path, names: list[str], defaults: Iterable[str]) -> None:
-    missing = [f"lacks column {name!r}" for name in _NEEDED if name not in {*names, *defaults}]
-    unknown = [f"has unknown column {name!r}" for name in names if name not in _COLUMNS]
-    twice = [f"has column {name!r} twice" for name in names if names.count(name) > 1]
-    for problem in (*unknown, *twice, *missing):
+    times = Counter(names)
+    unknown = (f"has unknown column {shown(name)!r}" for name in times if name not in _COLUMNS)
+    twice = (f"has column {name!r} twice" for name, n in times.items() if n > 1)
+    given = {*names, *defaults}
+    missing = (f"lacks column {name!r}" for name in _NEEDED if name not in given)
+    for problem in chain(unknown, twice, missing):
         raise ValueError(f"{path} {problem}; valid: {', '.join(_COLUMNS)}")
 
 
@@ -80,22 +87,21 @@ def _row(path: Path, line: int, names: list[str], cells: list[str]) -> dict[str,
     values = {}
     for name, text in zip(names, cells, strict=True):
         try:
-            values[name] = float(text)
+            values[name] = plain_number(text.strip())
         except ValueError:
             values[name] = math.nan
         if not _is_valid(name, values[name]):
-            raise ValueError(f"{path}, line {line}: {name} {text!r}; valid: {_valid_range(name)}")
+            problem = f"{name} {shown(text)!r}; valid: {_valid_range(name)}"
+            raise ValueError(f"{path}, line {line}: {problem}")
     return values
 
 
 def _is_valid(name: str, value: float) -> bool:
-    if name == "cell":
-        return value >= 0 and value.is_integer()
+    if name == "cell" and not value.is_integer():
+        return False
     if name == "dropout":
         return 0 <= value < 1
-    return (value > 0 if name in _POSITIVE else value >= 0) and value <= _MOST.get(
-        name, math.nextafter(math.inf, 0)
-    )
+    return _POSITIVE.get(name, 0) <= value <= _MOST.get(name, _LONGEST_S)
 
 
 def _valid_range(name: str) -> str:
@@ -103,7 +109,9 @@ def _valid_range(name: str) -> str:
         return "a whole number from 0"
     if name in ("loss", "dropout"):
         return "0 to 0.5" if name == "loss" else "0 to below 1"
-    return f"a finite number {'above 0' if name in _POSITIVE else 'at or above 0'}"
+    if name in _POSITIVE:
+        return f"a finite number above 0 ({_POSITIVE[name]:g} to {_MOST[name]:g})"
+    return f"a finite number at or above 0 (up to {_LONGEST_S:g})"
 
 
 def _link(row: Mapping[str, float]) -> ClientLink:

@@ -142,7 +142,10 @@ def report(fit: Fit) -> dict[str, Any]:
         "law": fit.law,
         "rows_used": tests.weights.size,
         "rows_left_out": tests.left_out,
+        "rows_unreadable": tests.unreadable,
         "rows_filtered": tests.filtered,
+        "delimiter": tests.delimiter,
+        "decimal": tests.decimal,
         "columns": dict(tests.columns),
         "units": dict(tests.units),
         "classes": [

@@ -66,6 +66,7 @@ def _header(fit: Fit, fitted_on: str) -> list[str]:
         f"{tests.source}{chosen}{weights}.",
         f"Columns read: {', '.join(read)}.",
         f"{tests.left_out} rows were left out: a value was missing or not above zero.",
+        f"{tests.unreadable} rows were left out: they could not be read.",
         *_method_lines(fit),
         "compute_per_example is an assumption: speed tests do not measure it.",
         "Units: 1 Mbit/s is 10^6 bit/s, 1 kbit/s is 10^3 bit/s.",

@@ -2,42 +2,32 @@
 
 A file needs a header and columns for the download rate, the upload rate and the latency. The caller
 names columns and units, or they are read from the column names if these are unambiguous. They are
-never guessed from the size of the numbers.
+never guessed from the size of the numbers. Delimiter and decimal sign are stated or follow from the
+whole file. A row that cannot be read is counted, and too many of them are an error.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import math
-import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import ProfileError
-from floss_sim.units import parse_duration, parse_rate
+from floss_sim.network.measured.cell_numbers import Decimal, NumberCells
+from floss_sim.network.measured.column_units import rate_unit, time_unit
+from floss_sim.network.measured.columns import ROLES, role_column
+from floss_sim.network.measured.conditions import Conditions
+from floss_sim.network.measured.csv_table import CsvTable, open_table
 
 FloatArray = NDArray[np.float64]
 FEWEST_ROWS = 20  # usable rows that a fit needs at least
-_WORDS: Mapping[str, frozenset[str]] = {
-    "down": frozenset({"download", "down", "dl", "downlink", "downstream", "d"}),
-    "up": frozenset({"upload", "up", "ul", "uplink", "upstream", "u"}),
-    "latency": frozenset({"latency", "lat", "rtt", "ping"}),
-}
-# Spelling in column names -> unit of units.py. "MBPS" and "Mb/s" are left out as ambiguous: they
-# may mean bits or bytes.
-_RATE_UNITS: Mapping[str, str] = {
-    **{unit: unit for unit in ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "kB/s", "MB/s", "GB/s")},
-    **{unit: unit for unit in ("bps", "kbps", "Mbps", "Gbps")},
-    **{"mbit/s": "Mbit/s", "gbit/s": "Gbit/s", "Kbps": "kbps", "mbps": "Mbps", "gbps": "Gbps"},
-}
-_TIME_UNITS: Mapping[str, str] = {"us": "us", "ms": "ms", "s": "s"}
+MOST_UNREADABLE = 0.01  # share of the rows that may be unreadable without --skip-bad
+_RATES_BITS_PER_S = (1e-3, 1e15)  # lowest and highest rate that a row may have
+_TIMES_S = (1e-9, 1e6)
+_WEIGHTS = (1e-100, 1e100)
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,10 @@ class SpeedTests:
         left_out: Number of rows that met the conditions but had a value that is missing, not
             finite or not above zero.
         filtered: Number of rows that did not meet the conditions.
+        unreadable: Number of rows left out because a cell is no number or out of range, or the
+            number of cells is not that of the header.
+        delimiter: Character between the cells.
+        decimal: Decimal sign of the numbers, a point if it makes no difference.
     """
 
     source: str
@@ -68,6 +62,9 @@ class SpeedTests:
     weights: FloatArray
     left_out: int
     filtered: int
+    unreadable: int = 0
+    delimiter: str = ","
+    decimal: Decimal = "."
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,10 @@ class ReadOptions:
         rate_unit: Unit of both rates; None to read it from the column names.
         latency_unit: Unit of the latency; None to read it from the column name.
         where: Conditions ``COLUMN=VALUE`` that rows must meet, compared as text.
+        delimiter: Character between the cells, or ``"tab"``; None to find it.
+        decimal: Decimal sign, ``"."`` or ``","``; None to find it. The other one may group
+            thousands.
+        skip_bad: Whether any number of unreadable rows may be left out.
     """
 
     down: str | None = None
@@ -91,155 +92,130 @@ class ReadOptions:
     rate_unit: str | None = None
     latency_unit: str | None = None
     where: tuple[str, ...] = ()
+    delimiter: str | None = None
+    decimal: str | None = None
+    skip_bad: bool = False
 
 
 def read_speed_tests(path: Path, reading: ReadOptions) -> SpeedTests:
     """Return the speed tests of a CSV file, which may be gzipped (``.gz``).
 
     Raises:
-        ProfileError: An unreadable file, a column or unit that is missing, unknown or ambiguous,
-            or too few usable rows.
-        UnitError: An unknown unit.
+        ProfileError: An unreadable file; a column, unit, delimiter or decimal sign that is missing,
+            unknown or ambiguous; too many unreadable rows, or too few usable ones.
+        UnitError: An unknown unit, or a column without a clear one.
     """
-    try:
-        with _open(path) as file:
-            return _read(path, csv.reader(file), reading)
-    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ProfileError(f"{path} is not a CSV file in UTF-8: {error}") from None
-    except OSError as error:
-        raise ProfileError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _read(path: Path, rows: Iterator[list[str]], reading: ReadOptions) -> SpeedTests:
-    header = [name.strip() for name in next(rows, [])]
-    columns = {role: _column(path, header, role, getattr(reading, role)) for role in _WORDS}
+    stated = _decimal_named(reading.decimal)
+    table = open_table(path, reading.delimiter)
+    columns = {role: role_column(table, role, getattr(reading, role)) for role in ROLES}
     if reading.weight is not None:
-        columns["weight"] = _require_column(path, header, reading.weight, "--weight")
+        columns["weight"] = reading.weight
+    places = [table.place(name, f"--{role}") for role, name in columns.items()]
     units = {
-        "down": _unit(columns["down"], reading.rate_unit, _RATE_UNITS, "--rate-unit Mbit/s"),
-        "up": _unit(columns["up"], reading.rate_unit, _RATE_UNITS, "--rate-unit Mbit/s"),
-        "latency": _unit(
-            columns["latency"], reading.latency_unit, _TIME_UNITS, "--latency-unit ms"
-        ),
+        "down": rate_unit(columns["down"], reading.rate_unit),
+        "up": rate_unit(columns["up"], reading.rate_unit),
+        "latency": time_unit(columns["latency"], reading.latency_unit),
     }
-    scales = [parse_rate(f"1 {units[way]}") for way in ("down", "up")]
-    scales += [parse_duration(f"1 {units['latency']}"), 1.0]
-    places = [header.index(name) for name in columns.values()]
-    factors = list(zip(places, scales, strict=False))  # the weight's scale may be unused
-    wanted = [_condition(path, header, text) for text in reading.where]
-    kept, left_out, filtered = _usable_rows(rows, factors, wanted)
-    if len(kept) < FEWEST_ROWS:
-        raise ProfileError(
-            f"{path}: {len(kept)} usable rows, at least {FEWEST_ROWS} are needed ({left_out} left "
-            f"out because a value is missing or not above zero, {filtered} filtered by --where)"
-        )
-    down_N, up_N, rtt_N, *weights = np.array(kept).T
-    weight_N = weights[0] if weights else np.ones(len(kept))
+    conditions = Conditions(table, reading.where)
+    rows = _read_rows(table, NumberCells(tuple(columns.values())), places, conditions)
+    try:
+        decimal = stated or rows.cells.decimal()
+    except ProfileError as problem:
+        raise ProfileError(f"{path}: {problem}") from None
+    scales = [unit.size for unit in units.values()]
+    with np.errstate(over="ignore"):  # infinity is out of range
+        values_RC = rows.cells.values(decimal) * [*scales, 1.0][: len(columns)]
+    usable, unreadable = _usable(values_RC)
+    _check_unreadable(path, rows, decimal, unreadable, reading.skip_bad)
+    left_out = len(values_RC) - int(usable.sum()) - int(unreadable.sum())
+    bad = rows.misshapen + int(unreadable.sum())
+    _check_enough(path, int(usable.sum()), left_out, bad, rows.filtered)
+    down_N, up_N, rtt_N, *weights = values_RC[usable].T.copy()
     return SpeedTests(
         source=path.name,
         columns=columns,
-        units=units,
+        units={role: unit.name for role, unit in units.items()},
         where=reading.where,
         down_bits_per_s=down_N,
         up_bits_per_s=up_N,
         rtt_s=rtt_N,
-        weights=weight_N,
+        weights=weights[0] if weights else np.ones(down_N.size),
         left_out=left_out,
-        filtered=filtered,
+        filtered=rows.filtered,
+        unreadable=bad,
+        delimiter=table.delimiter,
+        decimal=decimal,
     )
 
 
-def _require_column(path: Path, header: Sequence[str], name: str, option: str) -> str:
-    if name not in header:
-        raise ProfileError(
-            f"{path} has no column {name!r} ({option}); it has {_column_list(header)}"
-        )
-    return name
+def _decimal_named(text: str | None) -> Decimal | None:
+    names: Mapping[str | None, Decimal | None] = {
+        None: None, ".": ".", ",": ",", "point": ".", "comma": ",",
+    }  # fmt: skip
+    if text not in names:
+        raise ProfileError(f"--decimal {text!r} is not valid; valid: . or ,")
+    return names[text]
 
 
-def _column_list(header: Sequence[str]) -> str:
-    return ", ".join(header) or "no header"
+@dataclass
+class _Rows:
+    """Rows that met the conditions, and counts of the others."""
+
+    cells: NumberCells
+    filtered: int = 0
+    misshapen: int = 0  # lines in rows of another number of cells than the header's
+    sample: str = ""
 
 
-def _column(path: Path, header: Sequence[str], role: str, name: str | None) -> str:
-    """Return the column of a role: the column stated, or the only one whose name fits the role."""
-    option = f"--{role}"
-    if name is not None:
-        return _require_column(path, header, name, option)
-    # Names with words of two roles do not count: "download_latency" is latency under load.
-    found = [name for name in header if _roles(name) == {role}]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ProfileError(f"{path}: {role} could be {', '.join(found)}; choose one with {option}")
-    raise ProfileError(
-        f"{path}: no column name fits {role}; choose one with {option}: {_column_list(header)}"
-    )
-
-
-def _roles(column: str) -> set[str]:
-    """Return the roles (down, up, latency) whose words are in a column's name."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)
-    return {role for role, names in _WORDS.items() if names & {word.lower() for word in words}}
-
-
-def _unit(column: str, stated: str | None, spellings: Mapping[str, str], option: str) -> str:
-    """Return the unit stated by the caller, or the only unit in the column's name."""
-    if stated is not None:
-        return stated
-    found = {unit for spelling, unit in spellings.items() if _stands_in(spelling, column)}
-    if len(found) == 1:
-        return found.pop()
-    raise ProfileError(
-        f"the name of column {column!r} has no unit, or more than one; state it, such as {option} "
-        f"(units are not guessed from the numbers)"
-    )
-
-
-def _stands_in(unit: str, column: str) -> bool:
-    return re.search(rf"(?<![A-Za-z/]){re.escape(unit)}(?![A-Za-z/])", column) is not None
-
-
-def _condition(path: Path, header: Sequence[str], text: str) -> tuple[int, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ProfileError(f"--where {text!r} is not COLUMN=VALUE, such as technology=4G")
-    return header.index(_require_column(path, header, name.strip(), "--where")), value.strip()
-
-
-def _usable_rows(
-    rows: Iterator[list[str]],
-    factors: Sequence[tuple[int, float]],
-    wanted: Sequence[tuple[int, str]],
-) -> tuple[list[list[float]], int, int]:
-    """Return the numbers of the usable rows, the count left out, and the count filtered."""
-    kept, left_out, filtered = [], 0, 0
-    for row in rows:
-        if not row:  # a blank line
-            continue
-        if any(_cell(row, place) != value for place, value in wanted):
-            filtered += 1
-            continue
-        values = [_number(_cell(row, place)) * factor for place, factor in factors]
-        if all(0 < value < math.inf for value in values):
-            kept.append(values)
+def _read_rows(
+    table: CsvTable, cells: NumberCells, places: Sequence[int], conditions: Conditions
+) -> _Rows:
+    read = _Rows(cells)
+    width = len(table.header)
+    for line, lines, row in table.rows:
+        if len(row) < width or any(cell.strip() for cell in row[width:]):
+            read.misshapen += lines
+            read.sample = read.sample or f"line {line} has {len(row)} cells for {width} columns"
+        elif conditions.met_by(row):
+            cells.add(line, [row[place].strip() for place in places])
         else:
-            left_out += 1
-    return kept, left_out, filtered
+            read.filtered += 1
+    if read.filtered and not cells.lines().size:
+        raise ProfileError(f"{table.path}: 0 usable rows: {conditions.explanation()}")
+    return read
 
 
-def _cell(row: Sequence[str], place: int) -> str:
-    return row[place].strip() if place < len(row) else ""
+def _usable(values_RC: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows are usable (R,), and which are unreadable (R,)."""
+    low_C, high_C = np.array([_RATES_BITS_PER_S, _RATES_BITS_PER_S, _TIMES_S, _WEIGHTS]).T
+    low_C, high_C = (ends[: values_RC.shape[1]] for ends in (low_C, high_C))
+    above_zero_RC = values_RC > 0
+    outside_RC = above_zero_RC & ((values_RC < low_C) | (values_RC > high_C))
+    unreadable = outside_RC.any(axis=1)  # infinity stands for what is no number
+    return above_zero_RC.all(axis=1) & ~unreadable, unreadable
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def _check_unreadable(
+    path: Path, rows: _Rows, decimal: Decimal, unreadable: NDArray[np.bool_], skip_bad: bool
+) -> None:
+    bad = rows.misshapen + int(unreadable.sum())
+    total = rows.misshapen + unreadable.size
+    if skip_bad or bad <= MOST_UNREADABLE * total:
+        return
+    range_sample = f"line {rows.cells.lines()[unreadable][0]} has a value out of range" if (
+        unreadable.any()) else ""  # fmt: skip
+    sample = rows.cells.bad_sample(decimal) or rows.sample or range_sample
+    raise ProfileError(
+        f"{path}: {bad} of {total} rows cannot be read ({sample}); at most "
+        f"{MOST_UNREADABLE:.0%} may be; see --delimiter and --decimal, or leave them out with "
+        "--skip-bad"
+    )
+
+
+def _check_enough(path: Path, usable: int, left_out: int, unreadable: int, filtered: int) -> None:
+    if usable < FEWEST_ROWS:
+        raise ProfileError(
+            f"{path}: {usable} usable rows, at least {FEWEST_ROWS} are needed ({left_out} left "
+            f"out because a value is missing or not above zero, {unreadable} unreadable, "
+            f"{filtered} filtered by --where)"
+        )

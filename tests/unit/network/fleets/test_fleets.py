@@ -216,6 +216,19 @@ def test_rows_may_hold_jitter_loss_and_dropout_and_blank_lines_and_a_byte_order_
     )  # fmt: skip
 
 
+def test_a_header_with_a_column_many_times_is_refused_at_once(write: Write):
+    began_s = time.process_time()
+    with pytest.raises(ProfileError, match="has column 'cell' twice"):
+        write(of_law("rows"), (",".join([COLUMNS, *["cell"] * 100_000]), ROWS[0]))
+    assert time.process_time() - began_s < 5
+
+
+@pytest.mark.parametrize("cell", ["1_000", "1e16", "1e-9", "nan", "inf", "\u0661"])
+def test_rates_that_no_link_has_are_refused(write: Write, cell: str):
+    with pytest.raises(ProfileError, match=r"valid: a finite number above 0 \(0.001 to 1e\+15\)"):
+        write(of_law("rows"), (COLUMNS, f"{cell},1e6,0,0"))
+
+
 # tables
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simpy
 from places import SHARED
 
 from floss_sim.errors import ProfileError
+from floss_sim.network.flow.max_min_fair import FairShare
+from floss_sim.network.flow.pipe import Pipe
+from floss_sim.network.link import ClientLink
 from floss_sim.network.traces.rate_trace import AtEnd, RateTrace
 from floss_sim.network.traces.trace_files import read_trace
 
@@ -225,6 +229,11 @@ def test_a_csv_is_shifted_to_zero_and_may_have_quotes_spaces_and_blank_lines(tmp
         (["0,1", "1"], 3, "not a row"),
         (["0,1", "1,2,3"], 3, "not a row"),
         (["0,fast", "1,2"], 2, "not a row"),
+        (["0,1_000", "1,2"], 2, "not a row"),
+        (["0,1", "1,1e99"], 3, "rate 1e+102 bit/s; valid: 0, or 0.001 to 1e+15 bit/s"),
+        (["0,1e-99", "1,1"], 2, "valid: 0, or 0.001"),
+        (["0,1", "1e99,1"], 3, "valid: times up to"),
+        (["0,1", "1e-300,1"], 3, "valid: rows at least 1 us apart"),
         (["0,1"], 2, "ends after 1 row(s); valid: at least two rows"),
         ([], 1, "ends after 0 row(s); valid: at least two rows"),
     ],
@@ -268,6 +277,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path: Path):
     assert "is empty; valid: a CSV header" in refusal(written(tmp_path, "\n \n"))
     (tmp_path / "trace").write_bytes(gzip.compress(b"seconds,bit/s\n0,1\n1,1\n"))
     assert "is not text; valid: a CSV header" in refusal(tmp_path / "trace")
+    assert "more than 1,000,000 characters" in refusal("/dev/zero")
 
 
 # mahimahi
@@ -284,7 +294,65 @@ def test_a_bin_may_have_any_whole_milliseconds(tmp_path: Path):
     path = written(tmp_path, "1\n1\n7\n")
     expected = RateTrace((0, 0.001, 0.006), (24e6, 0, 12e6), 0.007, "hold")
     assert read_trace(path, "hold", bin_s=0.001) == expected
-    assert read_trace(path, "hold", bin_s=7) == RateTrace((0,), (36_000 / 7,), 7, "hold")
+    expected = RateTrace((0,), (36_000 / 0.007,), 0.007, "hold")
+    assert read_trace(path, "hold", bin_s=7) == expected
+
+
+@pytest.mark.parametrize("bin_s", [0.001, 0.1, 7])
+@pytest.mark.parametrize(
+    ("text", "bits_per_s", "length_s"),
+    [
+        ("2\n", 6e6, 0.002),
+        ("1\n", 12e6, 0.001),
+        ("0\n1\n", 24e6, 0.001),
+        ("1\n1\n2\n2\n3\n3\n", 24e6, 0.003),
+        ("1\n1\n1\n1\n", 48e6, 0.001),
+        ("\n".join(str(10 * n) for n in range(1, 14)), 1.2e6, 0.13),
+        ("1000000\n", 12, 1000),
+    ],
+)
+@pytest.mark.parametrize("at_end", ["repeat", "hold"])
+def test_the_period_of_a_trace_is_its_last_time_stamp(
+    tmp_path: Path, text: str, bits_per_s: float, length_s: float, bin_s: float, at_end: AtEnd
+):
+    trace = read_trace(written(tmp_path, text), at_end, bin_s)
+    assert trace.length_s == length_s
+    assert trace.mean_bits_per_s == pytest.approx(bits_per_s, rel=1e-9)
+    if at_end == "repeat":
+        for seconds in (length_s, 7 * length_s, 1000 * length_s):
+            assert trace.bits_between(0, seconds) == pytest.approx(bits_per_s * seconds, rel=1e-9)
+            most = trace.time_of(bits_per_s * seconds * (1 - 1e-6), 0)
+            assert most == pytest.approx(seconds, rel=1e-5)
+
+
+@pytest.mark.parametrize(("line", "bits_per_s"), [("2", 6e6), ("1", 12e6), ("1\n1", 24e6),
+                                                  ("1\n1\n1\n1", 48e6)])  # fmt: skip
+def test_a_constant_trace_carries_whole_transfers_at_its_rate(
+    tmp_path: Path, line: str, bits_per_s: float
+):
+    trace = read_trace(written(tmp_path, line), "repeat")
+    link = ClientLink(1e9, 1e9, 0.02, 0.0, down_trace=trace)
+    for payload_bytes in (1500, 100_000, 10_000_000):
+        alone_s = link.transfer_s("down", payload_bytes) - 0.01
+        assert alone_s == pytest.approx(8 * payload_bytes / bits_per_s, rel=1e-3)
+        env = simpy.Environment()
+        pipe = Pipe(env, FairShare(math.inf))
+        flow = pipe.start(8 * payload_bytes, trace.changes(0), 0)
+        env.run(until=flow.tag)
+        assert env.now == pytest.approx(8 * payload_bytes / bits_per_s, rel=1e-3)
+
+
+def test_a_trace_that_ends_with_a_whole_bin_keeps_its_fingerprint(tmp_path: Path):
+    lines = [str(at_ms) for at_ms in sorted((37 * n * n) % 5000 for n in range(1, 400))]
+    settings = read_trace(written(tmp_path, "\n".join([*lines, "5000"])), "repeat").settings()
+    assert settings["sha256"].startswith("19d9edae6e21213d12694b36")  # of commit d860b04
+    assert (settings["length_s"], settings["at_end"]) == (5.0, "repeat")
+
+
+@pytest.mark.parametrize("zeros", [1, 4])
+def test_a_trace_that_lasts_no_time_is_refused(tmp_path: Path, zeros: int):
+    said = refusal(written(tmp_path, "0\n" * zeros))
+    assert f"line {zeros}: the trace lasts 0 ms; valid: a last instant above 0 ms" in said
 
 
 def test_a_long_silence_is_one_piece(tmp_path: Path):
