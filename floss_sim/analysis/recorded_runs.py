@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from floss_sim.errors import RecordError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records.file_names import is_data
 
 _REQUIRED = {"task", "data", "seed"}  # keys that every trajectory has
 
@@ -116,7 +117,14 @@ def _expand(argument: str) -> list[Path]:
 def _run_folders(path: Path) -> list[Path]:
     if (path / "run.json").exists():
         return [path]
-    return sorted(file.parent for file in path.rglob("run.json"))
+    found = {file.parent for file in path.rglob("run.json")}
+    # a run that has lost its run.json is not left out: reading it says what is wrong
+    found |= {file.parent for file in path.rglob("manifest.json") if _has_tables(file.parent)}
+    return sorted(found)
+
+
+def _has_tables(path: Path) -> bool:
+    return any(is_data(file.name) for file in path.glob("rounds-*.parquet"))
 
 
 def read_run(path: Path) -> RecordedRun:

@@ -1,9 +1,9 @@
-"""Run folder: a run record on disk, with atomic commits.
+"""Run folder: a run record on disk, with atomic commits and checked files.
 
 A run folder contains::
 
     run.json                  description: settings, fingerprints, provenance (never changes)
-    manifest.json             committed state: rounds, timing, names of the files below
+    manifest.json             committed state: rounds, timing, names and SHA-256 of the files
     rounds-*.parquet          one row per round        (schema.ROUNDS)
     transfers-*.parquet       one row per transfer     (schema.TRANSFERS)
     model-*.floss             P * M at each evaluated round, encoded as a download
@@ -12,49 +12,43 @@ A run folder contains::
     diverged.json             reason why training diverged (an update was not finite), if it did
     host.jsonl                host seconds and memory: not part of the data, never compared
 
-Every commit writes new files and then replaces the manifest in one rename. Files that the manifest
-does not list are ignored and deleted by the next writer. If the process is killed at any moment,
-the last committed state remains. A writer holds ``run.lock``; there is one writer at a time.
+Every commit writes new files and then replaces the manifest in one rename. If the process is killed
+at any moment, the last committed state remains. Files with names of this list that the manifest
+does not name are ignored, and the next writer deletes them; files with other names are never
+touched. A writer holds ``run.lock``; there is one writer at a time.
+
+Every reader checks what it reads. The manifest has the length and SHA-256 of ``run.json`` and of
+every file that it names. It ends with its own SHA-256, as do the other JSON files; only
+``host.jsonl`` has none. Whatever does not agree is a RecordError, and nothing is changed. A folder
+by an earlier version has no checksums: it is read as it is, and its next commit adds them.
 """
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from floss_sim.errors import RecordError, RecordLockedError
-from floss_sim.files import write_atomically
+from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import Snapshot
-from floss_sim.records.checkpoint import pack, unpack
-from floss_sim.records.schema import RECORD_VERSION, SCHEMAS, RunRecord
+from floss_sim.records import file_names, side_files
+from floss_sim.records.checkpoint import check_identity, identity, pack, read_checkpoint
+from floss_sim.records.commit_files import CommitFiles
+from floss_sim.records.file_checks import REMEDY, FileChecks, is_settled
+from floss_sim.records.leftovers import delete_leftovers, file_without_manifest
+from floss_sim.records.manifest import Manifest, manifest_text, read_manifest
+from floss_sim.records.schema import RECORD_VERSION, RunRecord
+from floss_sim.records.sealed_json import read_sealed, write_sealed
+from floss_sim.records.tables import as_table, read_tables, sum_on_disk
 
-
-@dataclass(frozen=True)
-class Manifest:
-    """Committed state of a run folder: rounds, fingerprint of the timing, file names."""
-
-    rounds: int = 0
-    timing: str = ""
-    network: str = ""
-    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    models: Mapping[int, str] = field(default_factory=dict)
-    checkpoint: str = ""
-    checkpoint_version: int = 0
-
-    def files(self) -> set[str]:
-        """Return the names of all committed files."""
-        parts = {name for names in self.parts.values() for name in names}
-        return parts | set(self.models.values()) | {self.checkpoint}
+T = TypeVar("T")
 
 
 class RunFolder:
@@ -69,35 +63,48 @@ class RunFolder:
         1
     """
 
-    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        description: Mapping[str, Any],
+        checks: FileChecks | None = None,
+        sealed: bool = True,
+    ) -> None:
         self.path = path
         self.description = description
+        self._checks = checks or FileChecks()
+        self._sealed = sealed
+        self._read_manifest: tuple[tuple[int, int, int], Manifest] | None = None
+        self._tables_in_lock: tuple[Manifest, dict[str, pa.Table]] | None = None
 
     @classmethod
-    def open(cls, path: Path, description: Mapping[str, Any]) -> RunFolder:
+    def open(
+        cls, path: Path, description: Mapping[str, Any], checks: FileChecks | None = None
+    ) -> RunFolder:
         """Create the folder of a run, or open the existing folder of the same trajectory.
 
         Args:
             path: Path of the folder; its parents are created.
             description: Content of ``run.json``: ``trajectory`` (ingredients of the fingerprint)
                 and provenance, such as the package version.
+            checks: Verification of the files; by default one that remembers nothing on disk.
 
         Raises:
-            RecordError: The folder cannot be written, or contains another run or other files.
+            RecordError: The folder cannot be written, is damaged, or contains another run or other
+                files.
         """
-        folder = cls(path, description)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(f"cannot create {path}: {error.strerror}") from None
-        if not (path / "run.json").exists():
+        if not (path / file_names.DESCRIPTION).exists():
             strangers = [p for p in path.iterdir() if not p.name.startswith((".", "run.lock"))]
             # checked again, because another process may have created the run meanwhile
-            if strangers and not (path / "run.json").exists():
+            if strangers and not (path / file_names.DESCRIPTION).exists():
                 raise RecordError(f"{path} is not empty and contains no run; choose another folder")
-            write_atomically(path / "run.json", json.dumps(description, indent=2) + "\n")
-            return folder
-        found = cls.read(path)
+            write_sealed(path / file_names.DESCRIPTION, description)
+            return cls(path, description, checks)
+        found = cls.read(path, checks)
         differing = _differences(found.description["trajectory"], description["trajectory"])
         if differing:
             raise RecordError(
@@ -107,91 +114,148 @@ class RunFolder:
         return found
 
     @classmethod
-    def read(cls, path: Path) -> RunFolder:
+    def read(cls, path: Path, checks: FileChecks | None = None) -> RunFolder:
         """Return the existing run folder at a path, for reading.
 
+        Args:
+            path: Path of the folder.
+            checks: Verification of the files; by default one that remembers nothing on disk.
+
         Raises:
-            RecordError: The path is not a run folder, or its record version is not supported.
+            RecordError: The path is not a run folder, its record version is not supported, or its
+                ``run.json`` is damaged.
         """
-        if path.exists() and not (path / "run.json").exists():
+        file, remedy = path / file_names.DESCRIPTION, checks.remedy if checks else REMEDY
+        if path.exists() and not file.exists():
             raise RecordError(
                 f"{path} is not a run folder (it has no run.json){_nested_hint(path)}"
             )
-        description = _read_json(path / "run.json")
+        description, sealed = read_sealed(file, remedy)
         if description.get("record_version") != RECORD_VERSION:
             raise RecordError(f"{path} is not a run of record version {RECORD_VERSION}")
         if not isinstance(description.get("trajectory"), dict):
-            raise RecordError(f"{path / 'run.json'} does not say what was run; remove the folder")
-        return cls(path, description)
+            raise RecordError(f"{file} does not say what was run; {remedy}")
+        if fingerprint(description["trajectory"]) != description.get("fingerprint"):
+            raise RecordError(
+                f"{file} is damaged (its fingerprint is not that of its trajectory); {remedy}"
+            )
+        return cls(path, description, checks, sealed)
 
     @contextmanager
     def lock(self, wait_s: float = 0) -> Iterator[None]:
-        """Hold the folder's writer lock for the block; first delete uncommitted files.
+        """Hold the folder's writer lock for the block; first check, and delete uncommitted files.
 
         Args:
             wait_s: Seconds to wait for another writer; negative: without limit.
 
         Raises:
             RecordLockedError: Another process still holds the lock after ``wait_s`` seconds.
-            RecordError: The manifest cannot be read.
+            RecordError: The folder is damaged; nothing was deleted.
         """
-        lock = FileLock(self.path / "run.lock", timeout=wait_s)
-        try:
-            with lock:
-                self._sweep()
-                yield
-        except Timeout:
-            raise RecordLockedError(f"{self.path} is being written by another process") from None
+        with lock_folder(self.path, wait_s):
+            # tables are read first, so that damage is refused before anything is deleted
+            self._tables_in_lock = self._read_steadily(lambda m: (m, self._tables(m)))
+            delete_leftovers(self.path, self.manifest().names())
+            yield
 
     def manifest(self) -> Manifest:
-        """Return the committed state; an empty manifest before the first commit."""
-        path = self.path / "manifest.json"
-        if not path.exists():
-            return Manifest()
+        """Return the committed state; an empty manifest before the first commit.
+
+        The files are not checked, see :meth:`check`.
+
+        Raises:
+            RecordError: The manifest is missing although something was committed, is damaged, or
+                contradicts itself.
+        """
+        path = self.path / file_names.MANIFEST
         try:
-            fields = _read_json(path)
-            return Manifest(
-                rounds=int(fields["rounds"]),
-                timing=str(fields["timing"]),
-                network=str(fields.get("network", "")),
-                parts={kind: tuple(names) for kind, names in fields["parts"].items()},
-                models={int(number): str(name) for number, name in fields["models"].items()},
-                checkpoint=str(fields["checkpoint"]),
-                checkpoint_version=int(fields["checkpoint_version"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise RecordError(f"{path} is not a valid manifest; remove the run folder") from None
+            found = path.stat()
+        except FileNotFoundError:
+            # earlier versions left files without a manifest when they were killed
+            if self._sealed and (left := file_without_manifest(self.path)):
+                raise RecordError(
+                    f"{self.path} has {left} but no manifest.json; {self._checks.remedy}"
+                ) from None
+            return Manifest()
+        except OSError as error:
+            raise RecordError(f"cannot read {path}: {error.strerror}") from None
+        mark = _mark(found)
+        if self._read_manifest and self._read_manifest[0] == mark:
+            return self._read_manifest[1]
+        made = read_manifest(path, self._checks.remedy)
+        self._read_manifest = (mark, made) if is_settled(found.st_mtime_ns) else None
+        return made
+
+    def check(self, anew: bool = False) -> Manifest:
+        """Check every committed file against its length and SHA-256; return the committed state.
+
+        Files that were verified before and have not changed since are not read again. The files of
+        a folder without checksums (by an earlier version) must only exist.
+
+        Args:
+            anew: Whether to read all files, even if they were verified before.
+
+        Raises:
+            RecordError: A file is missing or damaged; the message names it.
+        """
+        made = self._read_steadily(lambda committed: self._check_files(committed, anew))
+        self._test_metrics()
+        self.divergence()
+        return made
+
+    def _check_files(self, committed: Manifest, anew: bool) -> Manifest:
+        try:
+            self._checks.verify(self.path, committed.sums(), anew)
+        except RecordError:
+            if committed.checkpoint:
+                path = self.path / committed.checkpoint
+                check_identity(path, self.description, self._checks.remedy, wholly=False)
+            raise
+        return committed
+
+    def _read_steadily(self, read: Callable[[Manifest], T]) -> T:
+        """Return what a function reads; repeat it if another process has committed meanwhile."""
+        while True:
+            committed = self.manifest()
+            try:
+                return read(committed)
+            except RecordError:
+                if self.manifest() == committed:
+                    raise
 
     def record(self) -> RunRecord:
         """Return the committed tables.
 
         Raises:
-            RecordError: A committed file is missing or damaged.
+            RecordError: A committed file is missing or damaged, or contradicts the manifest.
         """
-        parts = self.manifest().parts
-        tables = {kind: self._table(kind, parts.get(kind, ())) for kind in SCHEMAS}
+        tables = self._read_steadily(self._tables)
         return RunRecord(self.description, tables["rounds"], tables["transfers"])
 
-    def _table(self, kind: str, names: Sequence[str]) -> pa.Table:
-        schema = SCHEMAS[kind]
-        try:
-            tables = [pq.read_table(self.path / name, schema=schema) for name in names]
-        except (OSError, pa.ArrowException) as error:
-            raise RecordError(f"{self.path}: cannot read the {kind} table: {error}") from None
-        return pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+    def _tables(self, committed: Manifest) -> dict[str, pa.Table]:
+        self.check()
+        read, self._tables_in_lock = self._tables_in_lock, None
+        if read and read[0] == committed:
+            return read[1]
+        return read_tables(self.path, committed, self._checks.remedy)
 
     def snapshot(self) -> Snapshot:
         """Return the learner's state after the last committed round.
 
         Raises:
-            RecordError: The checkpoint is missing or damaged.
+            RecordError: The checkpoint is missing or damaged, or is that of another run.
         """
-        committed = self.manifest()
-        path = self.path / committed.checkpoint
-        try:
-            return unpack(committed.checkpoint_version, load_file(path))
-        except (OSError, SafetensorError) as error:
-            raise RecordError(f"cannot read {path}: {error}") from None
+
+        def read(committed: Manifest) -> Snapshot:
+            name, remedy = committed.checkpoint, self._checks.remedy
+            if not name:
+                raise RecordError(f"{self.path} has no checkpoint; run more rounds")
+            path = self.path / name
+            check_identity(path, self.description, remedy)
+            self._checks.verify_file(self.path, name, committed.files.get(name))
+            return read_checkpoint(path, committed.checkpoint_version, remedy)
+
+        return self._read_steadily(read)
 
     def model(self, round_: int) -> bytes:
         """Return P * M after an evaluated round, encoded as a download.
@@ -199,15 +263,20 @@ class RunFolder:
         Raises:
             RecordError: The round was not evaluated, or its file cannot be read.
         """
-        name = self.manifest().models.get(round_)
-        if name is None:
-            raise RecordError(
-                f"{self.path} has no model of round {round_}; only evaluated rounds have one"
-            )
-        try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise RecordError(f"cannot read {self.path / name}: {error.strerror}") from None
+
+        def read(committed: Manifest) -> bytes:
+            name = committed.models.get(round_)
+            if name is None:
+                raise RecordError(
+                    f"{self.path} has no model of round {round_}; only evaluated rounds have one"
+                )
+            self._checks.verify_file(self.path, name, committed.files.get(name))
+            try:
+                return (self.path / name).read_bytes()
+            except OSError as error:
+                raise RecordError(f"cannot read {self.path / name}: {error.strerror}") from None
+
+        return self._read_steadily(read)
 
     def commit(
         self,
@@ -228,7 +297,7 @@ class RunFolder:
         Args:
             rounds: Rows of the rounds table, at least one.
             transfers: Rows of the transfers table.
-            timing: Fingerprint of network, policy and the simulator's timing rules.
+            timing: Fingerprint (hex) of network, policy and the simulator's timing rules.
             network: Name of the network profile.
             snapshot: State of the learner after the last of these rounds.
             models: Encoded P * M of the evaluated rounds, by round.
@@ -237,58 +306,24 @@ class RunFolder:
             RecordError: A file cannot be written; the last committed state remains valid.
         """
         before = self.manifest()
-        last = rounds[-1]["round"]
-        kept = before.parts if before.timing == timing else {}
-        stem = f"{last:06d}-{timing[:8]}"
+        made = before.next(rounds[-1]["round"], timing, network, snapshot.version, models)
+        tables = {"rounds": rounds, "transfers": transfers}
         try:
-            parts = {
-                kind: [*kept.get(kind, ()), self._write_part(f"{kind}-{stem}", kind, rows)]
-                for kind, rows in (("rounds", rounds), ("transfers", transfers))
-            }
-            checkpoint = f"checkpoint-{stem}.safetensors"
-            save_file(pack(snapshot), self.path / checkpoint)
-            names = {number: f"model-{number:06d}.floss" for number in models}
-            for number, blob in models.items():
-                (self.path / names[number]).write_bytes(blob)
-        except (OSError, SafetensorError, pa.ArrowException) as error:
+            with CommitFiles(self.path) as files:
+                for kind, rows in tables.items():
+                    files.write_table(made.parts[kind][-1], as_table(kind, rows))
+                files.write_tensors(made.checkpoint, pack(snapshot), identity(self.description))
+                for number, blob in models.items():
+                    files.write_bytes(made.models[number], blob)
+                known = {**before.files, **files.sums}
+                sums = {n: known.get(n) or sum_on_disk(self.path / n) for n in made.all_names()}
+                made = made.model_copy(update={"files": sums})
+                files.publish(manifest_text(made))
+            self._read_manifest = _mark((self.path / file_names.MANIFEST).stat()), made
+        except (OSError, SafetensorError, pa.ArrowException, ValueError) as error:
             raise RecordError(f"cannot write {self.path}: {error}") from None
-        manifest = {
-            "record_version": RECORD_VERSION,
-            "rounds": last,
-            "timing": timing,
-            "network": network,
-            "parts": parts,
-            "models": {str(k): v for k, v in sorted({**before.models, **names}.items())},
-            "checkpoint": checkpoint,
-            "checkpoint_version": snapshot.version,
-        }
-        write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-        if before.checkpoint not in ("", checkpoint):
+        if before.checkpoint not in ("", made.checkpoint):
             (self.path / before.checkpoint).unlink(missing_ok=True)
-
-    def _write_part(
-        self, stem: str, kind: str, rows: Sequence[Mapping[str, Any]] | pa.Table
-    ) -> str:
-        name = f"{stem}.parquet"
-        if not isinstance(rows, pa.Table):
-            rows = pa.Table.from_pylist(list(rows), schema=SCHEMAS[kind])
-        pq.write_table(rows, self.path / name)
-        return name
-
-    def _sweep(self) -> None:
-        """Delete the files of an interrupted commit."""
-        named = self.manifest().files()
-        for pattern in (
-            "*.parquet",
-            "*.safetensors",
-            "*.floss",
-            ".manifest.json.*",
-            ".test.json.*",
-            ".diverged.json.*",
-        ):
-            for path in self.path.glob(pattern):
-                if path.name not in named:
-                    path.unlink(missing_ok=True)
 
     def note_divergence(self, reason: str) -> None:
         """Store the reason why training diverged; the same trajectory would diverge again.
@@ -296,18 +331,30 @@ class RunFolder:
         Raises:
             RecordError: The file cannot be written.
         """
-        write_atomically(self.path / "diverged.json", json.dumps({"reason": reason}) + "\n")
+        side_files.write_divergence(self.path, self._run, reason)
 
     def divergence(self) -> str | None:
-        """Return the stored reason why training diverged, or None."""
-        path = self.path / "diverged.json"
-        return str(_read_json(path).get("reason")) if path.exists() else None
+        """Return the stored reason why training diverged, or None.
+
+        Raises:
+            RecordError: The stored reason is damaged.
+        """
+        return side_files.read_divergence(self.path, self._run, self._checks.remedy)
 
     def test_metrics(self, round_: int) -> dict[str, float] | None:
-        """Return the cached test metrics of a round's model, or None."""
-        path = self.path / "test.json"
-        found = _read_json(path).get(str(round_)) if path.exists() else None
-        return found if isinstance(found, dict) else None
+        """Return the cached test metrics of a round's model, or None.
+
+        Raises:
+            RecordError: The stored metrics are damaged.
+        """
+        return self._test_metrics().get(str(round_))
+
+    def _test_metrics(self) -> dict[str, dict[str, float]]:
+        return side_files.read_test(self.path, self._run, self._checks.remedy)
+
+    @property
+    def _run(self) -> str:
+        return str(self.description.get("fingerprint"))
 
     def ensure_test_metrics(
         self, round_: int, measure: Callable[[], dict[str, float]]
@@ -324,21 +371,26 @@ class RunFolder:
 
     def cache_test_metrics(self, round_: int, metrics: Mapping[str, float]) -> None:
         """Store the test metrics of a round's model."""
-        path = self.path / "test.json"
-        known = _read_json(path) if path.exists() else {}
-        write_atomically(path, json.dumps({**known, str(round_): dict(metrics)}, indent=1) + "\n")
+        known = self._test_metrics()
+        side_files.write_test(self.path, self._run, {**known, str(round_): metrics})
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+@contextmanager
+def lock_folder(path: Path, wait_s: float = 0) -> Iterator[None]:
+    """Hold the writer lock of a run folder for the block, whatever the folder contains.
+
+    Args:
+        path: Run folder.
+        wait_s: Seconds to wait for another writer; negative: without limit.
+
+    Raises:
+        RecordLockedError: Another process still holds the lock after ``wait_s`` seconds.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        raise RecordError(f"{path} is not JSON; remove the run folder") from None
-    if not isinstance(content, dict):
-        raise RecordError(f"{path} is not a JSON object; remove the run folder")
-    return content
+        with FileLock(path / "run.lock", timeout=wait_s):
+            yield
+    except Timeout:
+        raise RecordLockedError(f"{path} is being written by another process") from None
 
 
 def _nested_hint(path: Path) -> str:
@@ -348,6 +400,11 @@ def _nested_hint(path: Path) -> str:
             others = f", and {len(found) - 1} more" if len(found) > 1 else ""
             return f"; {found[0]} is a run folder{others}"
     return ""
+
+
+def _mark(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what tells one state of a file from another."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from floss_sim.notebook import html_table
 
+# Version of run.json and of the tables. It is frozen, because it is an ingredient of every
+# trajectory fingerprint: with another number no stored run would be found. A change of the folder
+# changes MANIFEST_VERSION.
 RECORD_VERSION = 2
+MANIFEST_VERSION: Literal[3] = 3  # version of the manifest: 3 has the SHA-256 of every file
 _SHOWN = ("round", "closed_at_s", "total_bytes", "accuracy", "loss")  # columns shown in notebooks
 
 

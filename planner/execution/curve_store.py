@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_dir
 
+from floss_sim.errors import RecordError
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
+from floss_sim.records.file_checks import FileChecks
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run
 from floss_sim.training import join_side_by_side, learner_identity, open_learner, test_metrics
@@ -25,12 +28,20 @@ _RECORDING_NETWORK = "paper-200-20"  # any profile would do, because plans re-ti
 _EVAL_EVERY = 10  # rounds between evaluations
 _EVAL_AT = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})  # further rounds that are evaluated
 _WAIT_FOREVER = -1.0  # seconds; a negative time-out means no limit
+_CHECKED = "checked.jsonl"  # file of the store that remembers which folders have been verified
 
 
 def default_root() -> Path:
     """Return ``$FLOSS_SIM_STORE``, or a folder in the user's cache."""
     chosen = os.environ.get("FLOSS_SIM_STORE")
-    return Path(chosen) if chosen else Path(user_cache_dir("floss-sim")) / "curves"
+    return Path(chosen).expanduser() if chosen else Path(user_cache_dir("floss-sim")) / "curves"
+
+
+@cache
+def store_checks(root: Path) -> FileChecks:
+    """Return the verification of a store's files, shared by all folders of this process."""
+    remedy = f"`floss-plan store check {root} --quarantine` sets it aside"
+    return FileChecks(root / _CHECKED, remedy)
 
 
 def last_evaluated_round(rounds: int) -> int:
@@ -41,6 +52,16 @@ def last_evaluated_round(rounds: int) -> int:
     same to every search, no matter which search trained it and how far.
     """
     return next(r for r in range(rounds, 0, -1) if r % _EVAL_EVERY == 0 or r in _EVAL_AT)
+
+
+def holds_files(folder: Path) -> bool:
+    """Return whether a folder holds more than a lock and hidden files.
+
+    A process that is killed while it creates a run's folder leaves no more than these.
+    """
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not path.name.startswith((".", "run.lock")) for path in folder.iterdir())
 
 
 @dataclass(frozen=True)
@@ -65,18 +86,26 @@ class CurveStore:
 
         Raises:
             RecordError: The store cannot be written, or the path holds something else.
+            TaskError: The backbone's weight files are damaged or do not fit its config.
         """
         description = self._describe(config)
-        return RunFolder.open(self._path(description), description)
+        config.task.check_weights()
+        return RunFolder.open(self._path(description), description, store_checks(self.root))
 
     def find(self, config: RunConfig) -> RunFolder | None:
         """Return the folder of a run, or None if there is none; creates nothing.
 
         Raises:
-            RecordError: The folder cannot be read.
+            RecordError: The folder cannot be read, is damaged, or holds another run.
         """
-        path = self._path(self._describe(config))
-        return RunFolder.read(path) if (path / "run.json").exists() else None
+        description = self._describe(config)
+        path, checks = self._path(description), store_checks(self.root)
+        if not holds_files(path):
+            return None
+        found = RunFolder.read(path, checks)
+        if found.description["fingerprint"] != description["fingerprint"]:
+            raise RecordError(f"{path} contains another run; {checks.remedy}")
+        return found
 
     def _describe(self, config: RunConfig) -> dict[str, Any]:
         learner = learner_identity(config, device=self.device, threads=self.threads)

@@ -47,11 +47,12 @@ def make_run(
 
     Its rounds close at the given seconds, or ``on`` a network at those of the closed form.
     """
+    settings = trajectory(**changes)
     description = {
         "record_version": RECORD_VERSION,
-        "fingerprint": "f",
+        "fingerprint": fingerprint(settings),
         "method": method,
-        "trajectory": trajectory(**changes),
+        "trajectory": settings,
     }
     folder = RunFolder.open(path, description)
     if on is not None:

@@ -30,6 +30,7 @@ from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import EvaluableModel, measure
+from floss_sim.training.learners.snapshot_shapes import check_shapes
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.server_optimizer import ServerOptimizer
 from floss_sim.vectors.top_k import Mask, Vector
@@ -285,7 +286,12 @@ class TorchLearner(ABC):
         return Snapshot(self._version, state)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Restore the state of a snapshot."""
+        """Restore the state of a snapshot.
+
+        Raises:
+            RecordError: The snapshot is that of another rank, layout, method or optimiser.
+        """
+        check_shapes(snapshot, self.config)
         self._server.restore(snapshot.tensors)
         if self.method.persistent:
             self._history.lost_at_N = snapshot.tensors["lost_at"].copy()

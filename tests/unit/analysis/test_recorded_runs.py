@@ -8,6 +8,7 @@ from made_runs import make_run
 
 from floss_sim.analysis.recorded_runs import find_runs, read_run
 from floss_sim.errors import RecordError
+from floss_sim.fingerprints import fingerprint
 from floss_sim.records.schema import RECORD_VERSION
 
 ROWS = [(None, 100, 10, 1.0), (0.5, 300, 30, 2.0), (0.75, 800, 20, 4.0)]
@@ -94,7 +95,11 @@ def test_the_seed_alone_leaves_the_configuration(tmp_path: Path):
 
 @pytest.mark.parametrize("trajectory", [None, [], {}, {"task": "t", "seed": 0}])
 def test_a_description_without_a_trajectory_is_refused(tmp_path: Path, trajectory):
-    said = {"record_version": RECORD_VERSION, "trajectory": trajectory}
+    said = {
+        "record_version": RECORD_VERSION,
+        "fingerprint": fingerprint(trajectory),
+        "trajectory": trajectory,
+    }
     (tmp_path / "run.json").write_text(json.dumps(said))
     with pytest.raises(RecordError, match=r"run\.json does not say what was run"):
         read_run(tmp_path)

@@ -5,48 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_commits import ONE, OTHER, commit, describe
 
 from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.fingerprints import fingerprint
-from floss_sim.protocol import Snapshot
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder
-from floss_sim.records.schema import RECORD_VERSION
 
-DESCRIPTION = {
-    "record_version": RECORD_VERSION,
-    "fingerprint": "f",
-    "trajectory": {"seed": 0, "rank": 4},
-}
-
-
-def round_row(number: int, accuracy: float | None = None) -> dict[str, object]:
-    row: dict[str, object] = {
-        "round": number, "version": number, "opened_at_s": number - 1.0,
-        "closed_at_s": float(number), "reports": 1, "down_bytes": 10, "up_bytes": 1,
-        "wasted_bytes": 0, "wire_bytes": 11,
-    }  # fmt: skip
-    names = ("accuracy", "loss", "dense_accuracy", "dense_loss")
-    return {**row, **dict.fromkeys(names, accuracy)}
-
-
-def transfer_row(sequence: int) -> dict[str, object]:
-    return {
-        "sequence": sequence, "round": sequence + 1, "client": 3, "direction": "up", "version": 0,
-        "nbytes": 5, "entries": 1, "examples": 2, "started_at_s": 0.0, "ended_at_s": 0.5,
-        "sent_bytes": 5, "wire_bytes": 5, "alone_s": 0.5, "fate": "aggregated",
-    }  # fmt: skip
-
-
-def commit(folder: RunFolder, numbers: range, timing: str = "t1", **models: bytes) -> None:
-    folder.commit(
-        [round_row(n, 0.5) for n in numbers],
-        [transfer_row(n - 1) for n in numbers],
-        timing=timing,
-        snapshot=Snapshot(numbers[-1], {"P": np.full(3, numbers[-1], np.float32)}),
-        models={numbers[-1]: b"model%d" % numbers[-1]},
-    )
+DESCRIPTION = describe(seed=0, rank=4)
 
 
 @pytest.fixture
@@ -91,14 +57,14 @@ def test_only_the_newest_checkpoint_stays(folder: RunFolder):
 
 
 def test_rows_of_another_timing_replace_the_tables(folder: RunFolder):
-    commit(folder, range(1, 3), timing="t1")
-    commit(folder, range(1, 4), timing="t2")
+    commit(folder, range(1, 3), timing=ONE)
+    commit(folder, range(1, 4), timing=OTHER)
     assert folder.record().rounds["round"].to_pylist() == [1, 2, 3]
 
 
 def test_what_no_manifest_names_is_ignored_and_swept_by_the_next_writer(folder: RunFolder):
     commit(folder, range(1, 3))
-    stray = folder.path / "rounds-000009-dead.parquet"
+    stray = folder.path / "rounds-000009-deadbeef.parquet"
     stray.write_bytes(b"half a file")
     (folder.path / ".manifest.json.123").write_text("{")
     assert folder.record().rounds.num_rows == 2
@@ -109,7 +75,7 @@ def test_what_no_manifest_names_is_ignored_and_swept_by_the_next_writer(folder: 
 
 
 def test_another_run_is_refused_and_the_difference_named(folder: RunFolder):
-    other = {**DESCRIPTION, "trajectory": {"seed": 1, "rank": 4}}
+    other = describe(seed=1, rank=4)
     with pytest.raises(RecordError, match="different: seed"):
         RunFolder.open(folder.path, other)
 
@@ -139,7 +105,7 @@ def test_a_damaged_table_is_an_error(folder: RunFolder, damage: str):
     commit(folder, range(1, 3))
     (part,) = folder.path.glob("rounds-*.parquet")
     part.unlink() if damage == "missing" else part.write_bytes(part.read_bytes()[:40])
-    with pytest.raises(RecordError, match="rounds table"):
+    with pytest.raises(RecordError, match=r"rounds-000002-01234567\.parquet"):
         folder.record()
 
 

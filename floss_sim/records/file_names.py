@@ -1,0 +1,74 @@
+"""Names of the files in a run folder: which names are a run's own, and which are temporary.
+
+A manifest may name only data files of these patterns, and only such files are ever deleted. Files
+that a user puts into a run folder under other names are never touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+DESCRIPTION, MANIFEST = "run.json", "manifest.json"
+TEST, DIVERGED = "test.json", "diverged.json"
+_STEM = r"[0-9]{6,9}-[0-9a-f]{8}"  # last round, and the begin of the timing fingerprint
+_DATA = (
+    rf"(?:rounds|transfers)-{_STEM}\.parquet|checkpoint-{_STEM}\.safetensors"
+    r"|model-[0-9]{6,9}\.floss"
+)
+_JSON = r"(?:run|manifest|test|diverged)\.json"
+_IS_DATA = re.compile(_DATA)
+_IS_TEMPORARY = re.compile(rf"\.({_DATA}|{_JSON})\.([0-9A-Za-z_]+)")
+
+
+def stem(last: int, timing: str) -> str:
+    """Return the common part of the names of a commit's files, such as ``000010-0a1b2c3d``.
+
+    Args:
+        last: Last round of the commit.
+        timing: Timing fingerprint (hex).
+    """
+    return f"{last:06d}-{timing[:8]}"
+
+
+def model_name(round_: int) -> str:
+    """Return the name of the file with the model of an evaluated round."""
+    return f"model-{round_:06d}.floss"
+
+
+def is_data(name: str) -> bool:
+    """Return whether a name is that of a table, a model or a checkpoint of a run folder."""
+    return _IS_DATA.fullmatch(name) is not None
+
+
+def temporary_name(name: str) -> str:
+    """Return the name under which this process writes a file before it renames the file."""
+    return f".{name}.{os.getpid()}"
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of an unfinished file of a run folder."""
+    return _IS_TEMPORARY.fullmatch(name) is not None
+
+
+def is_unfinished_manifest(name: str) -> bool:
+    """Return whether a name is that of a manifest whose commit did not finish."""
+    found = _IS_TEMPORARY.fullmatch(name)
+    return found is not None and found[1] == MANIFEST
+
+
+def is_written_elsewhere(name: str) -> bool:
+    """Return whether another running process may still be writing a temporary ``run.json``.
+
+    All other files are written under the folder's lock.
+    """
+    found = _IS_TEMPORARY.fullmatch(name)
+    if found is None or found[1] != DESCRIPTION or not found[2].isdecimal():
+        return False
+    try:
+        os.kill(int(found[2]), 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return int(found[2]) != os.getpid()

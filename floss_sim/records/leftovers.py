@@ -1,0 +1,40 @@
+"""Leftovers of an interrupted commit in a run folder, and a folder that has lost its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from floss_sim.records import file_names
+
+
+def delete_leftovers(folder: Path, named: Collection[str]) -> None:
+    """Delete a run's own files that its manifest does not name; an unfinished manifest last.
+
+    Files with other names are never touched. The caller must hold the folder's lock.
+
+    Args:
+        folder: Run folder.
+        named: Names of the committed files.
+    """
+    stale = [path for path in folder.iterdir() if _is_leftover(path.name, named)]
+    for path in sorted(stale, key=lambda path: file_names.is_unfinished_manifest(path.name)):
+        path.unlink(missing_ok=True)
+
+
+def _is_leftover(name: str, named: Collection[str]) -> bool:
+    if file_names.is_data(name):
+        return name not in named
+    return file_names.is_temporary(name) and not file_names.is_written_elsewhere(name)
+
+
+def file_without_manifest(folder: Path) -> str:
+    """Return a file of a finished commit in a folder that has lost its manifest, or no text.
+
+    A commit renames its files while the manifest has its temporary name, so that an interrupted
+    first commit leaves an unfinished manifest.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if file_names.MANIFEST in names or any(map(file_names.is_unfinished_manifest, names)):
+        return ""
+    return min(filter(file_names.is_data, names), default="")

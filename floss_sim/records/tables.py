@@ -1,0 +1,107 @@
+"""Tables of a run folder: reading of their Parquet files, and agreement with the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from floss_sim.errors import RecordError
+from floss_sim.records.file_checks import FileSum
+from floss_sim.records.manifest import Manifest
+from floss_sim.records.schema import SCHEMAS
+
+
+def read_tables(folder: Path, committed: Manifest, remedy: str) -> dict[str, pa.Table]:
+    """Return the committed tables of a run folder, by kind.
+
+    Raises:
+        RecordError: A file is missing or damaged, or does not agree with the manifest.
+    """
+    try:
+        tables = {
+            kind: _read_table(folder, kind, committed.parts.get(kind, ()), committed)
+            for kind in SCHEMAS
+        }
+        _check_rounds(tables["rounds"], committed)
+        _check_transfers(tables["transfers"], committed)
+    except ValueError as error:
+        raise RecordError(f"{folder} is damaged ({error}); {remedy}") from None
+    return tables
+
+
+def _read_table(folder: Path, kind: str, names: Sequence[str], committed: Manifest) -> pa.Table:
+    parts = [SCHEMAS[kind].empty_table()]
+    for name in names:
+        part = _read_part(folder / name, kind)
+        known = committed.files.get(name)
+        if known is not None and part.num_rows != known.rows:
+            raise ValueError(f"{name} has {part.num_rows} rows instead of {known.rows}")
+        parts.append(part)
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _read_part(path: Path, kind: str) -> pa.Table:
+    """Return a Parquet file with the schema of its kind.
+
+    Raises:
+        ValueError: The file cannot be read, or has other columns, types or missing values.
+    """
+    schema = SCHEMAS[kind]
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema, check_metadata=False):
+                raise ValueError(f"{path.name} has other columns than the {kind} table")
+            found = file.read(use_threads=False)
+        found.validate(full=True)
+    except (OSError, pa.ArrowException, MemoryError, OverflowError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"cannot read {path.name} of the {kind} table: {said}") from None
+    for field, column in zip(schema, found.columns, strict=True):
+        if column.null_count and not field.nullable:
+            raise ValueError(f"{path.name} has missing values in column {field.name}")
+    return pa.Table.from_arrays(found.columns, schema=schema)
+
+
+def _check_rounds(rounds: pa.Table, committed: Manifest) -> None:
+    numbers = rounds["round"].to_numpy()
+    if not np.array_equal(numbers, np.arange(1, committed.rounds + 1)):
+        raise ValueError(
+            f"the rounds table has {len(numbers)} rows that are not rounds 1 to {committed.rounds}"
+        )
+    if committed.rounds and rounds["version"][-1].as_py() != committed.checkpoint_version:
+        raise ValueError(
+            f"the last round made version {rounds['version'][-1]}, and the checkpoint is of "
+            f"version {committed.checkpoint_version}"
+        )
+
+
+def _check_transfers(transfers: pa.Table, committed: Manifest) -> None:
+    if not transfers.num_rows:
+        return
+    found = pc.min_max(transfers["round"]).as_py()
+    if found["min"] < 1 or found["max"] > committed.rounds:
+        raise ValueError(
+            f"the transfers table has rounds {found['min']} to {found['max']}; "
+            f"valid: 1 to {committed.rounds}"
+        )
+
+
+def as_table(kind: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> pa.Table:
+    """Return rows as a table of a kind; a table is returned as it is."""
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), SCHEMAS[kind])
+
+
+def sum_on_disk(path: Path) -> FileSum:
+    """Return the sum of a file as it is on disk, with the number of rows of a Parquet file.
+
+    Raises:
+        OSError: The file cannot be read.
+        pa.ArrowException: The file should be Parquet and is not.
+    """
+    return FileSum.of(path, pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None)

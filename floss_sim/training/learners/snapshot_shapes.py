@@ -1,0 +1,75 @@
+"""Shapes of a snapshot's arrays: a learner refuses a snapshot of another layout or optimiser.
+
+Shapes: N adapter entries, C clients, K masks that clients hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.errors import RecordError
+from floss_sim.protocol import Snapshot
+from floss_sim.runs.config import RunConfig
+
+_ADAM = ("exp_avg", "exp_avg_sq", "step")
+_MOMENTS = {"fedadam": _ADAM, "fedadamw": _ADAM, "fedavg": (), "fedavgm": ("momentum_buffer",)}
+_ADAPTIVE = ("exp_avg", "exp_avg_sq")  # of the other optimisers
+_ALL_MOMENTS = {*_ADAM, "momentum_buffer"}
+Expected = tuple[tuple[int, ...], type[np.generic]]
+
+
+def check_shapes(snapshot: Snapshot, config: RunConfig) -> None:
+    """Check that a snapshot has the arrays of a run, in their shapes and types.
+
+    Raises:
+        RecordError: An array is missing, unknown or of another shape; the message names it.
+    """
+    expected = dict(_expected_arrays(snapshot, config))
+    for name, (shape, kind) in expected.items():
+        _check_array(name, snapshot.tensors.get(name), shape, kind)
+    strange = sorted(name for name in snapshot.tensors if name in _ALL_MOMENTS - expected.keys())
+    if strange:
+        raise RecordError(
+            f"the checkpoint has {strange[0]!r}, which optimizer {config.server.optimizer} lacks: "
+            "it is that of another run"
+        )
+    entries = config.layout.entries
+    for name, tensor in snapshot.tensors.items():
+        if name.startswith("update/"):
+            _check_array(name, tensor, (entries,), np.float32)
+    for client, state in snapshot.clients.items():
+        for name, tensor in state.items():
+            _check_array(f"client/{client}/{name}", tensor, (entries,), np.float32)
+
+
+def _expected_arrays(snapshot: Snapshot, config: RunConfig) -> Iterator[tuple[str, Expected]]:
+    """Yield the name of each array of the learner's state with its shape and type."""
+    entries, method = config.layout.entries, config.method
+    yield "P", ((entries,), np.float32)
+    if snapshot.version:  # before the first step an optimiser has no moments
+        for name in _MOMENTS.get(config.server.optimizer, _ADAPTIVE):
+            yield name, (() if name == "step" else (entries,), np.float32)
+    if method.persistent:
+        yield "lost_at", ((entries,), np.int32)
+    if method.mask_ledger:
+        kept = len(snapshot.tensors.get("held_keys", ()))
+        packed = -(-entries // 8) if kept else 0
+        yield "held", ((config.fleet.clients,), np.int32)
+        yield "held_keys", ((kept, 2), np.int32)
+        yield "held_masks", ((kept, packed), np.uint8)
+
+
+def _check_array(
+    name: str, found: NDArray[Any] | None, shape: tuple[int, ...], kind: type[np.generic]
+) -> None:
+    if found is None:
+        raise RecordError(f"the checkpoint lacks {name!r}: it is that of another run")
+    if found.shape != shape or found.dtype != kind:
+        raise RecordError(
+            f"the checkpoint's {name!r} is {found.dtype} of shape {found.shape}; this run's is "
+            f"{np.dtype(kind)} of shape {shape}: it is that of another rank, layout or method"
+        )
