@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from statistics import median
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ from floss_sim.cli.shared_options import (
 from floss_sim.methods import dense
 from floss_sim.protocol import NO_STATE
 from floss_sim.runs.config import RunConfig
-from floss_sim.tasks import TaskData, load_task
+from floss_sim.tasks import Task, TaskData, load_task
 from floss_sim.training import open_learner, resolve_device
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import predict_nbytes
@@ -46,7 +47,8 @@ Examples:
   floss-sim task check 20newsgroups --fetch --set data.limit=1000 --clients 20
 """
 
-_LISTED = 20  # maximum number of classes that the table lists
+_LISTED = 20  # maximum number of classes, or of files, that the table lists
+_SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 
 app = command_app("Check tasks.")
 
@@ -96,9 +98,16 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "family": task.backbone_config.get("model_type"),
         "input_shape": list(content.train[0].shape[1:]),
         "cut_texts": content.cut,
+        "inputs": _inputs(config.task),
         "train_examples": len(content.train[1]),
         "validation_examples": len(content.validation[1]),
         "test_examples": len(content.test[1]),
+        "files": {
+            "rows": dict(content.files.rows),
+            "csv": {name: asdict(form) for name, form in content.files.csv.items()},
+            "left_out": list(content.files.left_out),
+        },
+        "duplicates": {"setting": task.data.duplicates, **asdict(content.duplicates)},
         "classes": task.labels,
         "class_examples": _class_examples(content, task.labels),
         "clients": len(sizes),
@@ -112,6 +121,18 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "upload_bytes": nbytes,
         "round_bytes": 2 * config.server.cohort * nbytes,
     }
+
+
+def _inputs(task: Task) -> str:
+    """Return in words how texts are cut and padded, or how images are normalised."""
+    if task.tokenizer_use is not None:
+        words = task.tokenizer_use.describe()
+    elif task.normalisation is None:
+        words = "arrays, read unchanged"
+    else:
+        words = task.normalisation.describe()
+    ignored = "; the adapter in the backbone's folder is not loaded"
+    return words + ignored * task.backbone_files.has_adapter
 
 
 def _class_examples(content: TaskData, classes: int) -> list[dict[str, Any]]:
@@ -164,9 +185,12 @@ def _table(found: Mapping[str, Any]) -> Table:
         ("data set", found["dataset"]),
         ("backbone", f"{found['backbone']} ({found['family']})"),
         ("one example", _example(found)),
+        ("inputs", found["inputs"]),
         ("training examples", str(found["train_examples"])),
         ("validation examples", str(found["validation_examples"])),
         ("test examples", str(found["test_examples"])),
+        *_file_rows(found["files"]),
+        ("equal content", _duplicates(found["duplicates"])),
         ("classes", _classes(found)),
         ("clients", f"{found['clients']}, partition {found['partition']}"),
         (
@@ -181,6 +205,36 @@ def _table(found: Mapping[str, Any]) -> Table:
     ):
         table.add_row(name, value)
     return table
+
+
+def _file_rows(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield table rows on the signs of CSV files and on the files that were not read."""
+    if files["csv"]:
+        forms = {
+            f"{_SIGNS.get(form['delimiter'], form['delimiter'])}; decimal sign "
+            f"{form['decimal'] or 'none found'}"
+            for form in files["csv"].values()
+        }
+        yield "CSV cells end at", "\n".join(sorted(forms))
+    if left_out := files["left_out"]:
+        more = [f"{len(left_out) - _LISTED} more"] if len(left_out) > _LISTED else []
+        yield f"{len(left_out)} files not read", "\n".join(left_out[:_LISTED] + more)
+
+
+def _duplicates(found: Mapping[str, Any]) -> str:
+    """Return how many examples have content that is also in another split."""
+    pairs = (
+        ("train_in_validation", "training examples also in validation"),
+        ("train_in_test", "training examples also in test"),
+        ("validation_in_test", "validation examples also in test"),
+    )
+    said = [f"{found[key]} {words}" for key, words in pairs if found[key]]
+    if not said:
+        return "none in two splits"
+    drop = (found["train_in_validation"] or found["train_in_test"]) and (
+        "\n--set data.duplicates=drop leaves these training examples out"
+    )
+    return "\n".join(said) + (drop or "")
 
 
 def _example(found: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import Any
 
@@ -57,6 +57,8 @@ class Family:
             family has none. Only an untied head is a parameter of its own.
         tied: Whether the language head shares the input embedding's weight when the config does
             not state ``tie_word_embeddings``.
+        special_tokens: Ids of special tokens where the config does not state them, by key.
+        other_heads: Modules and parameters that files of this family may hold for other tasks.
         transposed: Whether linear layers store their weight as (in, out), like GPT-2's Conv1D.
     """
 
@@ -71,6 +73,8 @@ class Family:
     around: Mapping[str, ModuleSpec]
     language_head: str = ""
     tied: bool = False
+    other_heads: tuple[str, ...] = ()
+    special_tokens: Mapping[str, int] = field(default_factory=dict)
     transposed: bool = False
 
     def shape(self, config: Config, shape: SymbolicShape) -> tuple[int, ...]:
@@ -93,7 +97,7 @@ class Family:
         Raises:
             LayoutError: A size is missing in the config or is not a positive integer.
         """
-        tied = labels > 0 or config.get("tie_word_embeddings", self.tied)
+        tied = self.is_tied(config, labels)
         modules = {n: p for n, p in self.around.items() if not (tied and n == self.language_head)}
         for layer in range(self.depth(config)):
             inside = chain(self.roles.items(), self.norms.items())
@@ -101,6 +105,15 @@ class Family:
         weights = {f"{n}.weight": self.stored_shape(config, n, p) for n, p in modules.items()}
         biased = {n: p for n, p in modules.items() if p.has_bias(config)}
         return weights | {f"{n}.bias": self.shape(config, p.shape[:1]) for n, p in biased.items()}
+
+    def is_tied(self, config: Config, labels: int) -> bool:
+        """Return whether the language head is no parameter of its own: tied, or not used."""
+        return labels > 0 or bool(config.get("tie_word_embeddings", self.tied))
+
+    @property
+    def prefix(self) -> str:
+        """First part of the module paths, with its dot; files without a head leave it out."""
+        return self.layers[0].partition(".")[0] + "."
 
     def stored_shape(self, config: Config, name: str, part: ModuleSpec) -> tuple[int, ...]:
         """Return the shape in which the model library stores a canonical module's weight."""

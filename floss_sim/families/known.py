@@ -13,7 +13,8 @@ from floss_sim.families.family import IMAGES, NEXT_TOKEN, TEXTS, Family, ModuleS
 from floss_sim.families.sizes import image_positions, key_reader, product, side_reader
 
 _WIDTH = key_reader("hidden_size")
-_DEPTH = key_reader("num_hidden_layers")
+_MOST_LAYERS = 1000  # canonical names hold three digits
+_DEPTH = key_reader("num_hidden_layers", most=_MOST_LAYERS)
 _HEADS = key_reader("num_attention_heads")
 _HEAD_WIDTH = key_reader("head_dim", lambda config: _WIDTH(config) // _HEADS(config))
 _SQUARE: SymbolicShape = ("width", "width")
@@ -33,6 +34,7 @@ _VIT = Family(
     },
     head="classifier",
     head_bias=True,
+    other_heads=("classifier", "pooler", "decoder", "embeddings.mask_token"),
     roles={
         "q": ModuleSpec(
             ("attention.q_proj", "attention.attention.query"), _SQUARE, ("qkv_bias", True)
@@ -77,6 +79,8 @@ _BERT = Family(
     },
     head="classifier",
     head_bias=True,
+    special_tokens={"pad_token_id": 0},
+    other_heads=("cls", "classifier", "qa_outputs"),
     roles={
         "q": ModuleSpec(("attention.self.query",), _SQUARE),
         "k": ModuleSpec(("attention.self.key",), _SQUARE),
@@ -106,7 +110,7 @@ _GPT2_WIDTH = key_reader("n_embd")
 _GPT2 = Family(
     kinds=(TEXTS, NEXT_TOKEN),
     layers=("transformer.h",),
-    depth=key_reader("n_layer"),
+    depth=key_reader("n_layer", most=_MOST_LAYERS),
     sizes={
         "width": _GPT2_WIDTH,
         "qkv": product(lambda config: 3, _GPT2_WIDTH),
@@ -116,6 +120,8 @@ _GPT2 = Family(
     },
     head="score",
     head_bias=False,
+    special_tokens={"eos_token_id": 50256},
+    other_heads=("lm_head", "score", "classifier", "multiple_choice_head", "qa_outputs"),
     roles={
         "qkv": ModuleSpec(("attn.c_attn",), ("qkv", "width")),
         "o": ModuleSpec(("attn.c_proj",), _SQUARE),
@@ -147,9 +153,12 @@ _LLAMA = Family(
         "key_heads": product(key_reader("num_key_value_heads", _HEADS), _HEAD_WIDTH),
         "inner": key_reader("intermediate_size"),
         "words": key_reader("vocab_size"),
+        "positions": key_reader("max_position_embeddings", 2048),
     },
     head="score",
     head_bias=False,
+    special_tokens={"eos_token_id": 2},
+    other_heads=("lm_head", "score", "classifier", "qa_outputs"),
     roles={
         "q": ModuleSpec(("self_attn.q_proj",), ("heads", "width"), ("attention_bias", False)),
         "k": ModuleSpec(("self_attn.k_proj",), ("key_heads", "width"), ("attention_bias", False)),

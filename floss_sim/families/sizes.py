@@ -9,26 +9,38 @@ from __future__ import annotations
 from floss_sim.errors import LayoutError
 from floss_sim.families.family import Config, SizeReader
 
+_MOST = 2**31 - 1  # of any size
 
-def _positive_int(key: str, value: object) -> int:
+
+def _positive_int(key: str, value: object, most: int = _MOST) -> int:
     if type(value) is not int or value < 1:
-        raise LayoutError(f"backbone config: {key} must be a whole number above 0, not {value!r}")
+        raise LayoutError(
+            f"backbone config: {key} must be a whole number above 0, not {_short(value)}"
+        )
+    if value > most:
+        raise LayoutError(f"backbone config: {key} is {_short(value)}; valid: 1 to {most}")
     return value
 
 
-def key_reader(name: str, default: int | SizeReader | None = None) -> SizeReader:
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def key_reader(name: str, default: int | SizeReader | None = None, most: int = _MOST) -> SizeReader:
     """Return a reader of an integer key.
 
     Args:
         name: Key in the config.
         default: Value, or reader of it, where the key is missing or null; None: required.
+        most: Largest valid value.
     """
 
     def read(config: Config) -> int:
         value = config.get(name)
         if value is None and default is not None:
             return default(config) if callable(default) else default
-        return _positive_int(name, value)
+        return _positive_int(name, value, most)
 
     return read
 
@@ -53,6 +65,9 @@ def side_reader(name: str, axis: int, default: int) -> SizeReader:
 def product(one: SizeReader, other: SizeReader) -> SizeReader:
     """Return a reader of the product of two sizes."""
     return lambda config: one(config) * other(config)
+
+
+attention_heads = key_reader("num_attention_heads", key_reader("n_head", 12))
 
 
 def image_positions(config: Config) -> int:

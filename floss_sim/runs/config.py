@@ -17,7 +17,7 @@ from floss_sim.methods import Method, Tier
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
-from floss_sim.tasks.partition import Indices
+from floss_sim.tasks.partition import Indices, check_law
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout, build_layout
 
@@ -96,11 +96,12 @@ class RunConfig:
 
         Raises:
             LayoutError: A target is unknown, or a tier's download has more ranks than the run.
-            ConfigError: The cohort is larger than the fleet, the seed is negative, or a tier of
-                the method has no client.
+            ConfigError: The cohort is larger than the fleet, the seed is negative, the partition
+                has no meaning for the task, or a tier of the method has no client.
         """
         if self.seed < 0:
             raise ConfigError(f"seed {self.seed} must not be negative")
+        check_law(self.fleet.law, self.task.labels)
         if self.server.cohort > self.fleet.clients:
             raise ConfigError(
                 f"cohort of {self.server.cohort} clients; "
@@ -176,8 +177,14 @@ class RunConfig:
             "fleet": self.fleet.model_dump(mode="json", exclude_defaults=True),
             "client": self.client.model_dump(mode="json", exclude_defaults=True),
             "server": self.server.model_dump(mode="json", exclude_defaults=True),
-            "preprocess": self.task.preprocess.model_dump(mode="json", exclude_defaults=True),
+            "preprocess": self._preprocess(),
         }
+
+    def _preprocess(self) -> dict[str, Any]:
+        """Return the task's keys, and the normalisation where the backbone's own file gives it."""
+        own = self.task.preprocess.model_dump(mode="json", exclude_defaults=True)
+        used = self.task.normalisation
+        return own | (used.settings() if used else {})
 
     def _adapters(self) -> dict[str, Any]:
         """Return rank and LoRA settings (targets as roles); empty for layouts without adapters."""

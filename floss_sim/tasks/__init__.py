@@ -5,8 +5,8 @@ libraries for data sets, texts, images and the hub's cache are imported only whe
 GUIDE.md in this folder explains how to write a task.
 """
 
-from floss_sim.tasks.examples import TaskData
 from floss_sim.tasks.partition import PARTITIONS, partition
 from floss_sim.tasks.task import Task, load_task, packaged_tasks
+from floss_sim.tasks.task_data import TaskData
 
 __all__ = ["PARTITIONS", "Task", "TaskData", "load_task", "packaged_tasks", "partition"]

@@ -6,11 +6,6 @@ rows are the last ones of one fixed permutation of the training rows.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
-from floss_sim.families import Config
 from floss_sim.tasks import hub
-from floss_sim.tasks.arrays import DIGITS, Arrays, load_digits, load_npz
+from floss_sim.tasks.arrays import DIGITS, load_digits, load_npz
 from floss_sim.tasks.backbone_files import BackboneFiles
-from floss_sim.tasks.columns import (
-    DataTable,
-    blank_rows,
-    check_classes,
-    class_numbers,
-    group_numbers,
-    select_rows,
-)
-from floss_sim.tasks.dataset_files import open_splits
-from floss_sim.tasks.images import decode_images
+from floss_sim.tasks.columns import DataTable, blank_rows, group_numbers, select_rows
+from floss_sim.tasks.dataset_files import Reading, open_splits
+from floss_sim.tasks.inputs import read_inputs, refuse_empty
+from floss_sim.tasks.labels import check_classes, class_numbers
 from floss_sim.tasks.preprocess_checks import check_fit
 from floss_sim.tasks.sections import TaskFile
-from floss_sim.tasks.text import check_vocabulary, open_tokenizer, tokenise
-
-RowNumbers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class TaskData:
-    """Examples of the fixed split into training, validation and test.
-
-    Each part is ``(x, y)``. ``x`` is one of: float32 (E, C, H, W), images ready for the backbone
-    (digits, npz); uint8 (E, C, h, w), images of a data set; int32 (E, T), token ids padded at
-    the right with -1. ``y`` is int64 (E,), the classes; zeros for next-token prediction.
-
-    Attributes:
-        train: Training examples, partitioned over the clients.
-        validation: Validation examples, on which every choice is made.
-        test: Test examples, on which results are reported.
-        groups: Group, 0 .. G-1, of each training example; None unless ``data.group`` is set.
-        names: Class names in the order of the class numbers; empty where labels are numbers.
-        cut: Fraction of training texts longer than ``preprocess.max_length``; None for images.
-    """
-
-    train: Arrays
-    validation: Arrays
-    test: Arrays
-    groups: RowNumbers | None = None
-    names: tuple[str, ...] = ()
-    cut: float | None = None
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all arrays and their shapes in split order, in hex."""
-        digest = hashlib.sha256()
-        for x, y in (self.train, self.validation, self.test):
-            digest.update(repr(x.shape).encode())
-            digest.update(np.ascontiguousarray(x).tobytes())
-            digest.update(y.tobytes())
-        if self.groups is not None:
-            digest.update(self.groups.tobytes())
-        return digest.hexdigest()
+from floss_sim.tasks.split_rows import Splits
+from floss_sim.tasks.table_cells import CsvForm
+from floss_sim.tasks.task_data import FilesRead, RowNumbers, TaskData
 
 
 def load_content(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool) -> TaskData:
@@ -90,6 +41,11 @@ def load_content(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch
             too few rows, or a ``[preprocess]`` that does not fit the backbone.
         LayoutError: The backbone's family is unknown.
     """
+    content = _load(task, backbone, folder, fetch=fetch)
+    return content.without_duplicates() if task.data.duplicates == "drop" else content
+
+
+def _load(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool) -> TaskData:
     path = None if task.data.dataset == DIGITS else hub.locate(task.data.dataset, folder)
     if task.data.dataset == DIGITS:
         return _from_arrays(task, backbone, *load_digits())
@@ -107,6 +63,11 @@ def _from_arrays(
             f"{where}: {task.data.dataset} holds images without named splits; valid: kind "
             "'image-classification' and data.test as a count"
         )
+    for key in ("group", "split_column"):
+        if getattr(task.data, key) is not None:
+            raise TaskError(
+                f"{where}: {task.data.dataset} has no columns, so data.{key} names none"
+            )
     check_fit(task, backbone.config)
     parts = _split(task, len(y))
     check_classes(y, task.labels, where)
@@ -137,15 +98,22 @@ def _from_library(
     task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool
 ) -> TaskData:
     data, where = task.data, f"task {task.name!r}"
+    columns = (data.input, data.label if task.labels else None, data.group, data.split_column)
     splits = open_splits(
-        data.dataset, folder, config=data.config, revision=data.revision, fetch=fetch
+        data.dataset,
+        folder,
+        Reading(frozenset(filter(None, columns)), CsvForm(data.delimiter, data.decimal)),
+        config=data.config,
+        revision=data.revision,
+        fetch=fetch,
     )
     check_fit(task, backbone.config)
-    parts = [
-        select_rows(splits, name, data.split_column, where)
-        for name in (data.train, data.test)
-        if isinstance(name, str)
-    ]
+    chosen = [name for name in (data.train, data.test) if isinstance(name, str)]
+    parts = [select_rows(splits, name, data.split_column, where) for name in chosen]
+    if len(parts) == 2 and data.split_column is None and splits[chosen[0]] is splits[chosen[1]]:
+        raise TaskError(
+            f"{where}: data.train {chosen[0]!r} and data.test {chosen[1]!r} are one split"
+        )
     pool, held = parts[0], parts[-1]
     kept = [_rows_with_input(task, rows) for rows in parts]
     train, validation, counted = (kept[0][part] for part in _split(task, len(kept[0])))
@@ -156,16 +124,31 @@ def _from_library(
         labels, names = class_numbers(parts, data.label, task.labels)
     groups = None if data.group is None else group_numbers(pool, data.group)
     train = _apply_limit(task, train, groups)
-    x, train, cut = _inputs(task, backbone, pool, train)
-    x_validation, validation, _ = _inputs(task, backbone, pool, validation)
-    x_test, test, _ = _inputs(task, backbone, held, test)
+    parts_read = [
+        read_inputs(task, backbone, *part)
+        for part in ((pool, train), (pool, validation), (held, test))
+    ]
+    fit, checked, tested = parts_read
     return TaskData(
-        (x, labels[0][train]),
-        (x_validation, labels[0][validation]),
-        (x_test, labels[-1][test]),
-        None if groups is None else np.unique(groups[train], return_inverse=True)[1],
+        (fit.x, labels[0][fit.rows]),
+        (checked.x, labels[0][checked.rows]),
+        (tested.x, labels[-1][tested.rows]),
+        None if groups is None else np.unique(groups[fit.rows], return_inverse=True)[1],
         names,
-        cut,
+        fit.cut,
+        _files_read(splits),
+        tuple(one.marks for one in parts_read if one.marks is not None) or None,
+    )
+
+
+def _files_read(splits: Splits) -> FilesRead:
+    """Return how the files were read, with the files of splits that were not read as left out."""
+    read = splits.read()
+    unread = [path for name, files in splits.files.items() if name not in read for path in files]
+    return FilesRead(
+        {name: len(rows.table) for name, rows in read.items()},
+        tuple(sorted(map(str, (*splits.left_out, *unread)))),
+        {name: rows.form for name, rows in read.items() if rows.form},
     )
 
 
@@ -175,17 +158,8 @@ def _rows_with_input(task: TaskFile, rows: DataTable) -> RowNumbers:
         rows.require("data.input", task.data.input)
         return np.arange(len(rows))
     empty = blank_rows(rows, task.data.input)
-    _refuse_empty(task, rows, empty)
+    refuse_empty(task, rows, empty)
     return np.setdiff1d(np.arange(len(rows)), empty)
-
-
-def _refuse_empty(task: TaskFile, rows: DataTable, empty: Sequence[int] | RowNumbers) -> None:
-    if len(empty) and not task.data.drop_empty:
-        least = "two tokens" if task.kind == "next-token" else "one token"
-        raise TaskError(
-            f"{rows.describe_row(empty[0])}: the text is empty or has fewer than {least}; "
-            "data.drop_empty = true leaves such rows out"
-        )
 
 
 def _apply_limit(task: TaskFile, train: RowNumbers, groups: RowNumbers | None) -> RowNumbers:
@@ -203,44 +177,3 @@ def _apply_limit(task: TaskFile, train: RowNumbers, groups: RowNumbers | None) -
     if not chosen.size:
         raise TaskError(f"task {task.name!r}: data.limit {limit} is too small for a whole group")
     return train[np.isin(groups[train], chosen)]
-
-
-def _inputs(
-    task: TaskFile, backbone: BackboneFiles, rows: DataTable, chosen: RowNumbers
-) -> tuple[NDArray[Any], RowNumbers, float | None]:
-    """Return the inputs of the non-empty chosen rows, their numbers and the fraction cut."""
-    name = rows.require("data.input", task.data.input)
-    if task.kind == "image-classification":
-        return _images(task, backbone.config, rows, name, chosen), chosen, None
-    return _tokens(task, backbone, rows, name, chosen)
-
-
-def _images(
-    task: TaskFile, backbone: Config, rows: DataTable, name: str, chosen: RowNumbers
-) -> NDArray[np.uint8]:
-    if not rows.holds_images(name):
-        raise TaskError(f"{rows.where}: column {name!r} holds no images")
-    return decode_images(
-        lambda: (
-            (f"{rows.where}, {cell['path']}" if cell["path"] else rows.describe_row(row), cell)
-            for row, cell in zip(chosen, chain.from_iterable(rows.cells(name, chosen)), strict=True)
-        ),
-        channels=1 if backbone.get("num_channels") == 1 else 3,
-        side=task.preprocess.image_size,
-        where=rows.where,
-    )
-
-
-def _tokens(
-    task: TaskFile, backbone: BackboneFiles, rows: DataTable, name: str, chosen: RowNumbers
-) -> tuple[NDArray[np.int32], RowNumbers, float | None]:
-    tokenizer = open_tokenizer(backbone.path, task.preprocess.max_length or 0)
-    texts = tokenise(rows.cells(name, chosen), tokenizer)
-    check_vocabulary(texts.ids, backbone.config, rows.where)
-    full = texts.words > 0
-    if task.kind == "next-token":
-        full &= (texts.ids >= 0).sum(axis=1) > 1
-    _refuse_empty(task, rows, chosen[~full])
-    if not full.any():
-        raise TaskError(f"{rows.where}: every text is empty or too short")
-    return texts.ids[full], chosen[full], float(texts.cut[full].mean())

@@ -22,8 +22,11 @@ _BACKBONE_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer.json",
+    "tokenizer_config.json",
     "preprocessor_config.json",
+    "processor_config.json",
 )
+_NOT_LOADED = ("adapter_*", "consolidated*.safetensors")  # an adapter, a second copy of the weights
 _LOCAL_HINT = "give local files with --dataset (data.dataset) and --backbone (backbone.model)"
 
 
@@ -60,7 +63,10 @@ def backbone_folder(reference: str, folder: Path, *, fetch: bool) -> Path:
     with hub_errors("backbone", reference, fetch=fetch), quiet_hub():
         return Path(
             huggingface_hub.snapshot_download(
-                reference, local_files_only=not fetch, allow_patterns=list(_BACKBONE_FILES)
+                reference,
+                local_files_only=not fetch,
+                allow_patterns=list(_BACKBONE_FILES),
+                ignore_patterns=list(_NOT_LOADED),
             )
         )
 

@@ -1,10 +1,19 @@
-"""Images decoded by Pillow into uint8 arrays of one size."""
+"""Images decoded by Pillow into uint8 arrays of one size.
+
+Pillow may try only the raster formats of ``FORMATS``, whose decoders run in this process: no
+PostScript or PDF, and no other format that may start a program. A file holds at most
+``MAX_FILE_BYTES``, an image at most ``MAX_PIXELS``.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +26,10 @@ from floss_sim.tasks.hub import first_line
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+MAX_FILE_BYTES = 512 << 20
+MAX_PIXELS = 120_000_000  # width times height; cameras have up to 108 million
+_UNSHOWN = logging.NullHandler()  # with it, errors that Pillow logs do not go to stderr
 ImageCells = Iterable[tuple[str, Mapping[str, Any]]]  # name for errors; cell with bytes or path
 
 
@@ -50,27 +63,75 @@ def _open_image(cell: Mapping[str, Any], where: str) -> Image:
     from PIL import Image, ImageOps
 
     with _image_errors(where):
-        blob = cell["bytes"] or Path(cell["path"]).read_bytes()
-        image = Image.open(io.BytesIO(blob))
-        ImageOps.exif_transpose(image, in_place=True)
+        image = Image.open(io.BytesIO(_blob(cell)), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise TaskError(
+                f"{where}: the image has {image.width} x {image.height} pixels; valid: at most "
+                f"{MAX_PIXELS // 1_000_000} million"
+            )
+        with _quiet(image):
+            ImageOps.exif_transpose(image, in_place=True)
         return image
 
 
 @contextmanager
+def _quiet(image: Image) -> Iterator[None]:
+    """Keep libtiff, which decodes a TIFF in the block, from printing its own lines on stderr."""
+    if image.format != "TIFF":
+        yield
+        return
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+def _blob(cell: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an image's file.
+
+    Raises:
+        ValueError: The file is longer than ``MAX_FILE_BYTES``.
+    """
+    blob: bytes | None = cell["bytes"]
+    if not blob:
+        with Path(cell["path"]).open("rb") as file:
+            blob = file.read(MAX_FILE_BYTES + 1)
+    if len(blob) > MAX_FILE_BYTES:
+        raise ValueError(f"its file is longer than {MAX_FILE_BYTES >> 20} MiB")
+    return blob
+
+
+@contextmanager
 def _image_errors(where: str) -> Iterator[None]:
-    """Turn every error of Pillow into a TaskError of one line.
+    """Turn every error of Pillow into a TaskError of one line; its warnings are not shown.
 
     Raises:
         TaskError: The image cannot be read.
     """
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
+    logging.getLogger("PIL").addHandler(_UNSHOWN)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except TaskError:
         raise
     except UnidentifiedImageError:  # Pillow's message only holds the address of a buffer
-        raise TaskError(f"{where}: cannot read the image: empty or of unknown format") from None
+        raise TaskError(
+            f"{where}: cannot read the image: empty or of unknown format; valid: "
+            f"{', '.join(FORMATS)}"
+        ) from None
+    except Image.DecompressionBombError:  # Pillow's own limit of 179 million pixels
+        raise TaskError(
+            f"{where}: the image has more than {MAX_PIXELS // 1_000_000} million pixels"
+        ) from None
     except Exception as error:  # each format of Pillow raises errors of other types
         raise TaskError(f"{where}: cannot read the image: {first_line(error)}") from None
 
@@ -91,7 +152,7 @@ def _common_size(sizes: Sequence[tuple[int, int]], side: int | None, where: str)
 def _pixels(image: Image, channels: int, size: tuple[int, int], where: str) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with _image_errors(where):
+    with _image_errors(where), _quiet(image):
         shown = _to_eight_bit(image, where).convert("L" if channels == 1 else "RGB")
         if shown.size != size:
             shown = shown.resize(size, Image.Resampling.BILINEAR)

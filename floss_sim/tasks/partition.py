@@ -41,6 +41,19 @@ Indices = NDArray[np.int64]
 _TINY = 1e-300  # gamma draws below this value may have underflowed
 
 
+def check_law(law: str, classes: int) -> None:
+    """Raise ConfigError if a law has no meaning for a task.
+
+    Args:
+        law: One of ``PARTITIONS``.
+        classes: Number of the task's classes; 0 for a task without classes.
+    """
+    if law == "dirichlet" and not classes:
+        raise ConfigError(
+            "partition.law: dirichlet deals by classes, and the task has none; valid: iid, column"
+        )
+
+
 def partition(
     labels_E: NDArray[np.int64],
     clients: int,

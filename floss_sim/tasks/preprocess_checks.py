@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from floss_sim.errors import TaskError
 from floss_sim.families import IMAGES, Config, check_kind
+from floss_sim.tasks.arrays import DIGITS
 from floss_sim.tasks.sections import PreprocessSection, TaskFile
 
 # Pixels of a side, and channels: the model library's defaults for keys missing in a config.
 _SIDE, _CHANNELS = 224, 3
+
+
+def is_array_file(dataset: str) -> bool:
+    """Return whether a data set holds arrays that the backbone reads unchanged."""
+    return dataset == DIGITS or PurePath(dataset).suffix == ".npz"
 
 
 def check_fit(task: TaskFile, backbone: Config) -> None:
@@ -17,7 +25,7 @@ def check_fit(task: TaskFile, backbone: Config) -> None:
     """
     check_kind(backbone, task.kind)
     problem_of = _image_problem if task.kind == IMAGES else _text_problem
-    problem = problem_of(task.preprocess, backbone)
+    problem = problem_of(task.preprocess, backbone) or _array_problem(task)
     if problem:
         raise TaskError(f"task {task.name!r}: {problem}")
 
@@ -33,6 +41,15 @@ def _image_problem(chosen: PreprocessSection, config: Config) -> str | None:
             f"reads {channels} channel(s); valid: one number for each channel"
         )
     return None
+
+
+def _array_problem(task: TaskFile) -> str | None:
+    if not is_array_file(task.data.dataset) or task.preprocess.mean is None:
+        return None
+    return (
+        f"preprocess.mean and std have no effect on {task.data.dataset}, whose arrays the "
+        "backbone reads unchanged; valid: normalise the arrays themselves and leave out both keys"
+    )
 
 
 def _text_problem(chosen: PreprocessSection, config: Config) -> str | None:

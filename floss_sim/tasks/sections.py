@@ -14,8 +14,9 @@ from pydantic import (
 )
 
 from floss_sim.documents import Section
+from floss_sim.errors import ConfigError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN
-from floss_sim.tasks.partition import PARTITIONS
+from floss_sim.tasks.partition import PARTITIONS, check_law
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -38,6 +39,13 @@ def _count_or_name(value: object) -> int | str:
     raise ValueError(f"must be a count above 0 or the name of a split, not {value!r}")
 
 
+def _delimiter(sign: str) -> str:
+    sign = "\t" if sign == "tab" else sign
+    if len(sign) != 1 or sign in '"\r\n':
+        raise ValueError("must be one character, such as ',', ';', '|' or 'tab'")
+    return sign
+
+
 class DataSection(Section):
     """``[data]``: the data set, its columns, and the fixed split.
 
@@ -45,6 +53,9 @@ class DataSection(Section):
     such files or of images), or a hub id with its ``config`` and ``revision``. ``validation`` is a
     number of training rows; ``test`` is a number of training rows or the name of a split. With a
     ``split_column``, names of splits are values of that column.
+
+    ``duplicates`` tells whether training examples whose content is also in another split are kept
+    or dropped. ``delimiter`` and ``decimal`` are the signs of CSV files; they are found by default.
     """
 
     dataset: Name
@@ -53,13 +64,16 @@ class DataSection(Section):
     input: str | None = None
     label: str | None = None
     group: str | None = None
-    classes: Annotated[int, Field(ge=2)] | None = None
+    classes: Annotated[int, Field(ge=2, le=100_000)] | None = None
     train: Name = "train"
     validation: Count
     test: Annotated[int | str, PlainValidator(_count_or_name)]
     split_column: str | None = None
     limit: Count | None = None
     drop_empty: bool = False
+    duplicates: Literal["keep", "drop"] = "keep"
+    delimiter: Annotated[str, AfterValidator(_delimiter)] | None = None
+    decimal: Literal[".", ","] | None = None
 
 
 class BackboneSection(Section):
@@ -114,12 +128,12 @@ class LoraSection(Section):
 
 
 class ClientSection(Section):
-    """``[client]``: settings of local SGD."""
+    """``[client]``: settings of local SGD; at most 1,000 epochs and a batch of 2**20 examples."""
 
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    batch_size: Count
-    epochs: Count
+    batch_size: Annotated[int, Field(ge=1, le=2**20)]
+    epochs: Annotated[int, Field(ge=1, le=1000)]
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
 
@@ -159,6 +173,10 @@ class TaskFile(Section):
             raise ValueError(f"data.classes: required for {self.kind}")
         if self.kind != IMAGES and self.preprocess.max_length is None:
             raise ValueError(f"preprocess.max_length: required for {self.kind}")
+        try:
+            check_law(self.partition.law, self.labels)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         if self.data.test == self.data.train:
             raise ValueError(f"data.test: {self.data.test!r} is also the training split")
         return self

@@ -11,10 +11,15 @@ from pydantic import PrivateAttr
 
 from floss_sim import documents
 from floss_sim.errors import TaskError
+from floss_sim.families import IMAGES
 from floss_sim.tasks import hub
 from floss_sim.tasks.backbone_files import BackboneFiles
-from floss_sim.tasks.examples import TaskData, load_content
+from floss_sim.tasks.examples import load_content
+from floss_sim.tasks.normalisation import Normalisation
+from floss_sim.tasks.preprocess_checks import is_array_file
 from floss_sim.tasks.sections import TaskFile
+from floss_sim.tasks.task_data import TaskData
+from floss_sim.tasks.text import TokenizerUse, tokenizer_use
 
 
 class Task(TaskFile):
@@ -37,29 +42,61 @@ class Task(TaskFile):
         return task
 
     @cached_property
-    def _backbone(self) -> BackboneFiles:
+    def backbone_files(self) -> BackboneFiles:
+        """The files of the backbone."""
         where = f"task {self.name!r}"
         return BackboneFiles(self.backbone.model, self._folder, self._fetch, where)
 
     @property
     def backbone_path(self) -> Path:
         """The backbone's local folder; raises errors of :attr:`BackboneFiles.path`."""
-        return self._backbone.path
+        return self.backbone_files.path
 
     @property
     def backbone_config(self) -> dict[str, Any]:
         """The backbone's ``config.json``; raises errors of :attr:`BackboneFiles.config`."""
-        return self._backbone.config
+        return self.backbone_files.config
 
     @property
     def backbone_hash(self) -> str:
         """SHA-256 of the backbone's files in hex; raises errors of :attr:`BackboneFiles.digest`."""
-        return self._backbone.digest
+        return self.backbone_files.digest
 
     @property
     def backbone_bytes(self) -> int:
         """Bytes of backbone weights; raises errors of :meth:`BackboneFiles.weights_nbytes`."""
-        return self._backbone.weights_nbytes()
+        return self.backbone_files.weights_nbytes()
+
+    def check_weights(self) -> None:
+        """Check the backbone's weights; raises errors of :meth:`BackboneFiles.check_weights`."""
+        self.backbone_files.check_weights(self.labels)
+
+    @cached_property
+    def normalisation(self) -> Normalisation | None:
+        """Normalisation of images; None for texts and for arrays that the backbone reads unchanged.
+
+        The task's own mean and std take precedence over the backbone's image processor file.
+
+        Raises:
+            TaskError: The file is used and is damaged, or asks for something not supported.
+        """
+        if self.kind != IMAGES or is_array_file(self.data.dataset):
+            return None
+        chosen = self.preprocess
+        if chosen.mean is not None:
+            return Normalisation(chosen.mean, chosen.std)
+        return self.backbone_files.normalisation
+
+    @cached_property
+    def tokenizer_use(self) -> TokenizerUse | None:
+        """Cutting and padding of texts; None for images.
+
+        Raises:
+            TaskError: A file of the tokenizer is missing or damaged.
+        """
+        if self.kind == IMAGES:
+            return None
+        return tokenizer_use(self.backbone_path, self.backbone_config)
 
     @cached_property
     def content(self) -> TaskData:
@@ -69,7 +106,7 @@ class Task(TaskFile):
             TaskError: Unreadable data, a missing column, labels outside the classes, an empty
                 text, or too few rows.
         """
-        return load_content(self, self._backbone, self._folder, fetch=self._fetch)
+        return load_content(self, self.backbone_files, self._folder, fetch=self._fetch)
 
 
 def packaged_tasks() -> tuple[str, ...]:

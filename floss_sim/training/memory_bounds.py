@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from floss_sim.families import family_of
+from floss_sim.families.sizes import attention_heads
 from floss_sim.runs.config import RunConfig
 
 # bytes of activations in one pass, at most
@@ -28,9 +29,8 @@ def example_bytes(config: RunConfig) -> int:
     backbone = config.task.backbone_config
     family = family_of(backbone)
     sizes = {name: size(backbone) for name, size in family.sizes.items()}
-    positions = sizes.get("positions") or int(backbone["max_position_embeddings"])
-    tokens = min(positions, config.task.preprocess.max_length or positions)
-    heads = int(backbone.get("num_attention_heads", backbone.get("n_head", 12)))
+    tokens = min(sizes["positions"], config.task.preprocess.max_length or sizes["positions"])
+    heads = attention_heads(backbone)
     layer = 12 * sizes["width"] + 4 * sizes["inner"] + 3 * heads * tokens
     logits = 0 if config.task.labels else 3 * sizes["words"]
     return 4 * tokens * (family.depth(backbone) * layer + logits)

@@ -157,3 +157,22 @@ def test_a_whole_model_that_trained_is_saved_whole(monkeypatch, capfd, tmp_path:
     after = trained.transformer.h[0].mlp.c_fc
     assert not (after.bias == before.bias).all()
     assert (after.weight == before.weight).all()
+
+
+def test_a_check_of_a_csv_file_says_how_its_cells_are_written(monkeypatch, capfd, tmp_path: Path):
+    path = write(tmp_path, "gpt2", TEXTS, ["all"])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    lines = [f"{n},5;{row['text']};{row['about']}\n" for n, row in enumerate(rows)]
+    (tmp_path / "rows.csv").write_text("score;text;about\n" + "".join(lines), encoding="utf-8")
+    plain = load_task(str(path)).content.digest
+    sets = ("--set", "data.dataset=rows.csv")
+    found = run(monkeypatch, capfd, "task", "check", str(path), "--rank", "2", *sets)
+    form = {"delimiter": ";", "decimal": ",", "decimal_stated": False}
+    assert found["files"] == {"rows": {"train": 48}, "csv": {"train": form}, "left_out": []}
+    assert load_task(str(path), changes={"data.dataset": "rows.csv"}).content.digest == plain
+    monkeypatch.setattr(sys, "argv", ["floss-sim", "task", "check", str(path), *sets])
+    with pytest.raises(SystemExit):
+        floss_sim.cli.main()
+    said = " ".join(capfd.readouterr().out.replace("│", " ").split())
+    assert "CSV cells end at semicolon; decimal sign ," in said
+    assert "equal content" in said

@@ -108,9 +108,46 @@ def test_check_prints_a_table(monkeypatch, capfd):
         assert said in out
 
 
+def test_check_names_files_that_are_not_read_and_content_of_two_splits(
+    monkeypatch, capfd, example: Path
+):
+    photos = example.parent / "photos"
+    (photos / "train" / "cat" / "notes.txt").write_text("mine")
+    (photos / "val" / "cat").mkdir(parents=True)
+    shutil.copy(photos / "test" / "cat" / "0.png", photos / "val" / "cat")
+    for name in ("a.png", "b.png"):
+        shutil.copy(photos / "test" / "cat" / "0.png", photos / "train" / "dog" / name)
+    code, out, _ = call(monkeypatch, capfd, "task", "check", str(example), "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["files"] == {
+        "rows": {"train": 51, "test": 11},
+        "csv": {},
+        "left_out": [
+            str(photos / "train" / "cat" / "notes.txt"), str(photos / "val" / "cat" / "0.png"),
+        ],
+    }  # fmt: skip
+    twice = found["duplicates"]
+    assert twice["setting"] == "keep"
+    assert twice["train_in_test"] + twice["validation_in_test"] == 2
+    said = " ".join(
+        call(monkeypatch, capfd, "task", "check", str(example))[1].replace("│", " ").split()
+    )
+    assert "2 files not read" in said
+    assert f"{twice['train_in_test']} training examples also in test" in said
+    drop = ("--set", "data.duplicates=drop")
+    found = json.loads(call(monkeypatch, capfd, "task", "check", str(example), "--json", *drop)[1])
+    assert found["duplicates"]["setting"] == "drop"
+    assert found["duplicates"]["train_in_test"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("task", "check", "digits", "--set", "data.duplicates=no"), "data.duplicates: "),
+        (("task", "check", "digits", "--set", "data.delimiter=xy"), "must be one character"),
+        (("task", "check", "digits", "--set", "data.decimal=;"), "data.decimal: "),
+        (("task", "check", "reddit", "--partition", "dirichlet"), "dirichlet deals by classes"),
         (("task", "check", "mnist"), "unknown task 'mnist'"),
         (("task", "check", "cifar10", "--backbone", "none/backbone/x"), "none/backbone/x"),
         (("task", "check", "cifar10"), "--backbone (backbone.model), or add --fetch"),

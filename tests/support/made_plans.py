@@ -39,7 +39,7 @@ def whole_plan() -> Plan:
     best = outcome(
         4, 0.95, 500, test_accuracy=0.94, interval=Interval(0.93, 0.95, 0.965, "measured")
     )
-    dense = outcome(16, 0.90, 900, test_accuracy=0.91)
+    dense = outcome(16, 0.90, 900, test_accuracy=0.91, candidate=Candidate(16, 1.0, 1.0))
     counts = ("searched", "unaffordable", "starters", "grid_rounds", "limit_rounds",
               "search_rounds", "trained_now_rounds")  # fmt: skip
     costs = {"down_bytes": 10, "up_bytes": 5, "round_s": 0.17, "affordable_rounds": 24}

@@ -26,6 +26,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from floss_sim.tasks.backbone_files import BackboneFiles
 from floss_sim.tasks.sections import ClientSection
 from floss_sim.vectors.layout import Layout, build_layout
 
@@ -118,6 +119,11 @@ class TinyRun:
             preprocess=SimpleNamespace(image_size=None, mean=None, std=None, max_length=None),
             backbone_path=self.folder,
             backbone_config=json.loads((self.folder / "config.json").read_text(encoding="utf-8")),
+            backbone_files=BackboneFiles(str(self.folder), self.folder, False, "task 'tiny'"),
+            backbone_hash="",
+            normalisation=None,
+            tokenizer_use=None,
+            content=SimpleNamespace(names=()),
         )
 
     @cached_property

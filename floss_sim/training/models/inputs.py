@@ -18,6 +18,7 @@ from transformers import PretrainedConfig
 from floss_sim.errors import TaskError
 from floss_sim.families import IMAGES, NEXT_TOKEN
 from floss_sim.tasks import Task
+from floss_sim.tasks.normalisation import Normalisation
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
 IGNORED_LABEL = -100  # label that torch's cross-entropy skips: no loss and no gradient
@@ -71,8 +72,9 @@ class Reader(Protocol):
 class ImageReader:
     """Reader of images (E, C, H, W), float32 or uint8.
 
-    uint8 images are scaled to 0 to 1, and normalised with ``mean`` and ``std``; float32 values are
-    used unchanged. Images whose size is not ``size`` are resized (bilinear, with antialiasing).
+    uint8 images are multiplied by ``scale``, by default to 0 to 1, and normalised with ``mean`` and
+    ``std``; float32 values are used unchanged. Images whose size is not ``size`` are resized
+    (bilinear, with antialiasing).
 
     Args:
         size: Height and width to resize to, in pixels; None: no resizing.
@@ -80,6 +82,7 @@ class ImageReader:
         std: Standard deviation of each channel; None: no division.
         expected: Channels, height and width that the backbone reads.
         rows: Number of images in a batch of evaluation, at most.
+        scale: Factor of a pixel's value; None: 1 / 255.
     """
 
     size: int | None
@@ -87,11 +90,12 @@ class ImageReader:
     std: Sequence[float] | None
     expected: tuple[int, int, int]
     rows: int = 512
+    scale: float | None = None
 
     def read(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return ``pixel_values``, float32 of shape (E, C, H, W)."""
         whole = x.dtype == torch.uint8
-        pixels = x.float() / 255 if whole else x
+        pixels = self._scaled(x) if whole else x
         if self.size and x.shape[-2:] != (self.size, self.size):
             pixels = functional.interpolate(
                 pixels, (self.size, self.size), mode="bilinear", antialias=True
@@ -107,6 +111,9 @@ class ImageReader:
         if whole and self.std is not None:
             pixels = pixels / pixels.new_tensor(self.std).view(-1, 1, 1)
         return {"pixel_values": pixels}
+
+    def _scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float() / 255 if self.scale is None else x.float() * self.scale
 
     def targets(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return the logits and the classes as they are."""
@@ -244,11 +251,13 @@ def drop_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 def reader(task: Task, backbone: PretrainedConfig) -> Reader:
     """Return the reader of a task's examples for a loaded backbone."""
-    chosen = task.preprocess
     if task.kind == IMAGES:
         side = backbone.image_size
         height, width = (side, side) if isinstance(side, int) else side
         expected = (backbone.num_channels, height, width)
-        return ImageReader(chosen.image_size, chosen.mean, chosen.std, expected)
+        used = task.normalisation or Normalisation()
+        return ImageReader(
+            task.preprocess.image_size, used.mean, used.std, expected, scale=used.scale
+        )
     sizes = backbone.pad_token_id, backbone.vocab_size, backbone.max_position_embeddings
     return NextTokenReader(*sizes) if task.kind == NEXT_TOKEN else TextReader(*sizes)

@@ -2,72 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
     PretrainedConfig,
     PreTrainedModel,
 )
 from transformers import logging as transformers_logging
 
 from floss_sim.errors import TaskError
-from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS, family_of
+from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS, check_kind, family_of, padding_token
+from floss_sim.families.stored import more_suffix
 from floss_sim.tasks import Task
 
-_AUTO_CLASSES = {
-    IMAGES: AutoModelForImageClassification,
-    TEXTS: AutoModelForSequenceClassification,
-    NEXT_TOKEN: AutoModelForCausalLM,
+_MODEL_CLASSES = {  # by class of the config
+    IMAGES: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    TEXTS: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    NEXT_TOKEN: MODEL_FOR_CAUSAL_LM_MAPPING,
 }
+_MOST_CHARACTERS = 300  # of the library's message, which may have many lines
+# Keys of a config that are not the file's to set: they are given here, or change what is returned.
+_OWN_KEYS = ("model_type", "dtype", "torch_dtype", "num_labels", "auto_map", "return_dict")
 
 
 def load_backbone(task: Task) -> PreTrainedModel:
     """Return a task's backbone in float32 and evaluation mode, with a new head if it has labels.
 
-    Weights are read from safetensors, in one file or in shards, in the task's folder. Remote code
-    is never run. The new head's random values do not matter: every layout with a head overwrites
-    them. The config of a text model gets a padding token: its own if defined, else its end token,
-    else 0.
+    The config and the weights are those of :class:`BackboneFiles`: safetensors, in one file or in
+    shards. Nothing else of the folder is read, neither an adapter nor code. The new head's random
+    values do not matter: every layout with a head overwrites them. The config of a text model gets
+    a padding token, see :func:`floss_sim.families.padding_token`.
 
     Raises:
-        TaskError: The folder cannot be loaded, or a weight of the backbone is missing, has a
-            different shape, or is not finite.
+        TaskError: The family does not support the task's kind, the folder cannot be loaded, or a
+            weight of the backbone is missing, is not used, has a different shape, or is not finite.
+        LayoutError: The family is unknown, or a size in the config is invalid.
     """
-    head = {"num_labels": task.labels} if task.labels else {}
+    check_kind(task.backbone_config, task.kind)
+    files = task.backbone_files
+    files.check_weights(task.labels)
     try:
-        with _silence_transformers():
-            model, report = _AUTO_CLASSES[task.kind].from_pretrained(
-                task.backbone_path,
+        with _silence_transformers(), ExitStack() as opened:
+            config = _library_config(task)
+            model, report = _MODEL_CLASSES[task.kind][type(config)].from_pretrained(
+                None,  # no folder: the library would also load an adapter that lies there
+                config=config,
+                state_dict=_slices(files.weight_files, opened),
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # replaces a stored head of other classes
                 local_files_only=True,
                 output_loading_info=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                **head,
             )
     except Exception as error:  # a damaged folder can raise anything
-        raise _refusal(task, (str(error) or type(error).__name__).splitlines()[0]) from None
+        said = " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
+        raise _refusal(task, said) from None
+    _check_report(task, report)
     new = f"{family_of(task.backbone_config).head}." if task.labels else None
-    lacking = sorted(n for n in report["missing_keys"] if not new or not n.startswith(new))
-    if lacking:
-        raise _refusal(task, f"missing tensor {lacking[0]!r}{_more_suffix(lacking)}")
-    resized = sorted(m for m in report["mismatched_keys"] if not new or not m[0].startswith(new))
-    if resized:
-        name, found, expected = resized[0]
-        shapes = f"has shape {tuple(found)}, expected {tuple(expected)}"
-        raise _refusal(task, f"tensor {name!r} {shapes}{_more_suffix(resized)}")
     for name, parameter in model.named_parameters():
         if not (new and name.startswith(new)) and not torch.isfinite(parameter).all():
             raise _refusal(task, f"tensor {name!r} holds NaN or infinity")
     if task.kind != IMAGES:
-        model.config.pad_token_id = _padding_token(model.config)
+        model.config.pad_token_id = padding_token(task.backbone_config)[0]
+    model.name_or_path = model.config.name_or_path = str(task.backbone_path)  # PEFT stores it
     return model.eval()
+
+
+def _library_config(task: Task) -> PretrainedConfig:
+    """Return the model library's config of the content of ``config.json``."""
+    stated = {key: value for key, value in task.backbone_config.items() if key not in _OWN_KEYS}
+    if task.labels:
+        stated["num_labels"] = task.labels
+    return AutoConfig.for_model(
+        task.backbone_config["model_type"], **{**stated, "dtype": torch.float32}
+    )
+
+
+def _slices(files: Iterable[Path], opened: ExitStack) -> dict[str, Any]:
+    """Return all tensors of weight files as slices, which are read when they are used."""
+    pointers = [opened.enter_context(safe_open(path, framework="pt")) for path in files]
+    return {name: file.get_slice(name) for file in pointers for name in file.keys()}  # noqa: SIM118
+
+
+def _check_report(task: Task, report: Mapping[str, Any]) -> None:
+    """Check the library's own report of what it loaded; a new head need not be stored.
+
+    Raises:
+        TaskError: A tensor of the backbone is missing, has a different shape or was not converted.
+    """
+    new = f"{family_of(task.backbone_config).head}." if task.labels else None
+    lacking = sorted(n for n in report["missing_keys"] if not new or not n.startswith(new))
+    if lacking:
+        raise _refusal(task, f"missing tensor {lacking[0]!r}{more_suffix(lacking)}")
+    resized = sorted(m for m in report["mismatched_keys"] if not new or not m[0].startswith(new))
+    if resized:
+        name, found, expected = resized[0]
+        shapes = f"has shape {tuple(found)}, expected {tuple(expected)}"
+        raise _refusal(task, f"tensor {name!r} {shapes}{more_suffix([m[0] for m in resized])}")
 
 
 @contextmanager
@@ -84,16 +123,6 @@ def _silence_transformers() -> Iterator[None]:
 
 def _refusal(task: Task, reason: str) -> TaskError:
     return TaskError(f"task {task.name!r}: cannot load backbone {task.backbone_path}: {reason}")
-
-
-def _more_suffix(names: list[object]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _padding_token(config: PretrainedConfig) -> int:
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    known = [config.pad_token_id, *ends]
-    return next((t for t in known if t is not None and 0 <= t < config.vocab_size), 0)
 
 
 def checkpoint_layers(backbone: PreTrainedModel) -> None:

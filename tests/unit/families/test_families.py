@@ -9,7 +9,7 @@ import pytest
 from tiny_models import CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, tiny_model
 
 from floss_sim.errors import LayoutError, TaskError
-from floss_sim.families import FAMILIES, check_kind, resolve_targets
+from floss_sim.families import FAMILIES, check_kind, padding_token, resolve_targets
 from floss_sim.training.models.loading import load_backbone
 from floss_sim.training.models.parameter_names import parameter_names
 from floss_sim.vectors.layout import PRETRAINED_KINDS, Layout, build_layout
@@ -164,6 +164,45 @@ def test_a_backbone_that_cannot_do_the_task_is_refused():
         TaskError, match="a vit backbone does not support text-classification; valid: im"
     ):
         check_kind(config_of("vit"), TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [
+        ("bert", "num_hidden_layers", 1001),
+        ("gpt2", "n_layer", 10**9),
+        ("llama", "vocab_size", 2**31),
+    ],
+)
+def test_sizes_beyond_any_model_are_refused_at_once(family: str, key: str, value: int):
+    with pytest.raises(LayoutError, match=f"{key} is {value}; valid: 1 to "):
+        layout_of({**config_of(family), key: value}, "full")
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "vit"])
+@pytest.mark.parametrize("removed", [(), ("pad_token_id",), ("pad_token_id", "eos_token_id")])
+def test_the_padding_token_is_that_of_the_model_librarys_config(family: str, removed: tuple):
+    plain = tiny_model(family, vocab_size=60_000).config
+    stated = json.loads(plain.to_json_string())
+    bare = {key: value for key, value in stated.items() if key not in removed}
+    library = type(plain)(**bare)
+    known = [library.pad_token_id, library.eos_token_id]
+    expected = next((token for token in known if token is not None and token >= 0), 0)
+    assert padding_token(bare)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ({"pad_token_id": 3}, (3, "pad_token_id")),
+        ({"pad_token_id": -1, "eos_token_id": 2}, (2, "eos_token_id")),
+        ({"pad_token_id": None, "eos_token_id": [99, 5]}, (5, "eos_token_id")),
+        ({"pad_token_id": 30, "eos_token_id": "x"}, (0, "")),
+        ({"pad_token_id": True, "eos_token_id": None}, (0, "")),
+    ],
+)
+def test_a_padding_token_outside_the_vocabulary_is_passed_over(tokens: dict, expected: tuple):
+    assert padding_token({**config_of("llama"), **tokens}) == expected
 
 
 @pytest.mark.parametrize(("key", "value"), [("image_size", [8, "8"]), ("patch_size", 0)])

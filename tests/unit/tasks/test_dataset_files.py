@@ -216,9 +216,9 @@ def test_header_and_rows_of_a_csv_may_end_in_a_comma_alike(write, tmp_path: Path
 @pytest.mark.parametrize(
     ("rows_", "says"),
     [
-        ("w1 w0,1,\nw2 w0,2,\n", "a row has more cells than the header"),
-        ("w1, w0,1\nw2, w0,2\n", "a row has more cells than the header"),
-        ("w1, w0,1\nw2 w0,2\n", "a row has more cells than the header"),
+        ("w1 w0,1,\nw2 w0,2,\n", "line 2 has 3 cells, more than the header's 2"),
+        ("w1, w0,1\nw2, w0,2\n", "line 2 has 3 cells, more than the header's 2"),
+        ("w1, w0,1\nw2 w0,2\n", "line 2 has 3 cells, more than the header's 2"),
         ("w1 w0,1\nw2, w0,2\n", "line 3 has 3 cells, more than the header's 2"),
         ("", "holds no rows"),
     ],
@@ -245,10 +245,17 @@ def test_the_words_none_and_na_are_texts_in_a_folder_too(write, tmp_path: Path):
 
 def test_files_of_different_columns_are_refused_with_those_columns(write, tmp_path: Path):
     (tmp_path / "folder").mkdir()
-    save(tmp_path / "folder" / "train.csv", rows(30))
-    save(tmp_path / "folder" / "test.csv", [{"text": "w1", "mood": 1, "who": "a"}])
-    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
+    save(tmp_path / "folder" / "train-0.csv", rows(30))
+    save(tmp_path / "folder" / "train-1.csv", [{"text": "w1", "mood": 1, "who": "a"}])
+    said = refusal(write(('"rows.jsonl"', '"folder"')))
     assert "its files have different columns; missing in some files: text, words" in said
+    (tmp_path / "folder" / "train-1.csv").rename(tmp_path / "folder" / "test.csv")
+    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", 'test = "test"')))
+    assert "split 'test': data.input is 'words', but there is no such column" in said
+    assert "columns: text, mood, who" in said
+    splits = 'test = "user 1"\nsplit_column = "who"'
+    said = refusal(write(('"rows.jsonl"', '"folder"'), ("test = 4", splits)))
+    assert "splits have different columns; missing in some: text, words" in said
 
 
 # columns

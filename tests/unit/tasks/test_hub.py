@@ -16,7 +16,8 @@ from huggingface_hub import constants, errors
 
 from floss_sim.errors import TaskError
 from floss_sim.tasks import Task, hub, load_task
-from floss_sim.tasks.dataset_files import open_splits
+from floss_sim.tasks.dataset_files import Reading, open_splits
+from floss_sim.tasks.table_cells import CsvForm
 
 SNAPSHOT = "a" * 40
 
@@ -127,8 +128,11 @@ def test_a_cached_data_set_is_used_without_asking_the_network(tmp_path: Path, hu
     info |= {"dataset_name": "pictures", "config_name": "default"}
     (place / "dataset_info.json").write_text(json.dumps(info))
     (place / "json-train.arrow").rename(place / "pictures-train.arrow")
-    splits = open_splits("someone/pictures", tmp_path, config=None, revision=None, fetch=False)
-    assert np.array_equal(splits["train"]["x"], range(5))
+    splits = open_splits(
+        "someone/pictures", tmp_path, Reading(frozenset(), CsvForm()),
+        config=None, revision=None, fetch=False,
+    )  # fmt: skip
+    assert np.array_equal(splits["train"].table["x"], range(5))
 
 
 def test_looking_into_the_caches_leaves_the_libraries_as_they_were(write_task):
@@ -206,6 +210,8 @@ def test_only_the_files_that_a_backbone_needs_are_fetched(write_task, monkeypatc
     assert hub_task(write_task, fetch=True).backbone_path == tmp_path
     assert seen["reference"] == "someone/vit"
     assert "config.json" in seen["allow_patterns"]
+    assert "tokenizer_config.json" in seen["allow_patterns"]
+    assert "adapter_*" in seen["ignore_patterns"]
     assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in seen["allow_patterns"])
 
 

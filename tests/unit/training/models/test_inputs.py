@@ -11,6 +11,7 @@ from PIL import Image
 from tiny_models import IMAGES, NEXT_TOKEN, TEXTS, tiny_model
 
 from floss_sim.errors import TaskError
+from floss_sim.tasks.normalisation import Normalisation
 from floss_sim.training.models.inputs import ImageReader, NextTokenReader, TextReader, reader
 
 Y = torch.tensor([2, 0])
@@ -32,6 +33,12 @@ def test_whole_numbers_become_fractions_and_are_normalised_per_channel():
     assert plain[0, :, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
     scaled = images(mean=(0.5, 0.1, 0), std=(0.5, 0.25, 2)).read(x)["pixel_values"]
     assert scaled[0, :, 2, 1].tolist() == pytest.approx([-1, 0.4, 0.5])
+
+
+def test_a_scale_takes_the_place_of_one_in_255():
+    x = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    reader = ImageReader(None, (1.0,) * 3, (2.0,) * 3, (3, 4, 4), scale=0.5)
+    assert reader.read(x)["pixel_values"][0, :, 1, 1].tolist() == [-0.5, 12.25, 63.25]
 
 
 @pytest.mark.parametrize("size", [5, 24])
@@ -78,13 +85,17 @@ def test_texts_that_the_backbone_cannot_read_are_refused():
 
 
 def test_the_reader_follows_the_task_and_the_backbone():
-    preprocess = SimpleNamespace(image_size=8, mean=(0.5,), std=(0.5,), max_length=None)
+    preprocess = SimpleNamespace(image_size=8)
+    used = Normalisation((0.5,), (0.5,), 2.0)
 
     def made(kind: str, family: str, **changes: object) -> object:
-        task = SimpleNamespace(kind=kind, preprocess=preprocess)
+        task = SimpleNamespace(kind=kind, preprocess=preprocess, normalisation=used)
         return reader(task, tiny_model(family, **changes).config)
 
     seen = made(IMAGES, "vit", image_size=[8, 16])
-    assert seen == ImageReader(8, (0.5,), (0.5,), (3, 8, 16))
+    assert seen == ImageReader(8, (0.5,), (0.5,), (3, 8, 16), scale=2.0)
+    used = None
+    unchanged = made(IMAGES, "vit", image_size=[8, 16])
+    assert unchanged == ImageReader(8, None, None, (3, 8, 16))
     assert made(TEXTS, "gpt2", pad_token_id=4) == TextReader(4, 30, 12)
     assert made(NEXT_TOKEN, "llama", pad_token_id=0) == NextTokenReader(0, 30, 12)

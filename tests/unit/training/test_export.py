@@ -1,0 +1,112 @@
+"""What an export holds besides the weights: the same inputs give the same logits elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from tiny_models import IMAGES, LABELS, TEXTS, WORDS, TinyRun, examples, tiny_model
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from floss_sim.tasks.normalisation import Normalisation
+from floss_sim.tasks.text import open_tokenizer, tokenise, tokenizer_use
+from floss_sim.training import export_adapter
+from floss_sim.training.memory_bounds import example_bytes
+from floss_sim.training.models.flat_model import FlatModel, build_flat_model
+from floss_sim.training.models.inputs import reader
+from floss_sim.wire import encode
+
+CPU = torch.device("cpu")
+SENTENCES = ["w1 w2 w3 w4 w5 w6 w7 w8", "w9", "w10 w11"]
+
+
+def write_tokenizer(folder: Path) -> None:
+    words = {f"w{number}": number for number in range(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    sides = {"truncation_side": "left", "padding_side": "left", "tokenizer_class": "BertTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(sides), encoding="utf-8")
+
+
+def exported(run: TinyRun, folder: Path) -> FlatModel:
+    """Write a model with random values as an export; return the model."""
+    draw = np.random.default_rng(0)
+    offsets = draw.normal(scale=0.3, size=run.layout.entries).astype(np.float32)
+    export_adapter(run, encode(run.layout, offsets, np.ones(offsets.size, bool)), folder)
+    flat = build_flat_model(run, CPU)
+    flat.load(flat.base + offsets)
+    return flat
+
+
+def text_run(folder: Path, family: str, trains: str) -> TinyRun:
+    tiny_model(family).save_pretrained(folder)
+    write_tokenizer(folder)
+    run = TinyRun(folder, TEXTS, trains)
+    run.task.tokenizer_use = tokenizer_use(folder, run.task.backbone_config)
+    run.task.preprocess.max_length = 5
+    run.task.content = SimpleNamespace(names=("cat", "dog"))
+    return run
+
+
+@pytest.mark.parametrize("trains", ["lora", "full"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_texts_get_the_same_logits_from_the_exported_files(
+    family: str, trains: str, tmp_path: Path
+):
+    run = text_run(tmp_path / "backbone", family, trains)
+    ours = exported(run, tmp_path / "export")
+    notes = json.loads((tmp_path / "export" / "floss_sim.json").read_text(encoding="utf-8"))
+    named = {"0": "cat", "1": "dog", "2": "2"}
+    assert notes["id2label"] == named
+    assert (notes["num_labels"], notes["max_length"]) == (LABELS, 5)
+    model = {"num_labels": notes["num_labels"], "pad_token_id": notes["pad_token_id"]}
+    if trains == "lora":
+        base = AutoModelForSequenceClassification.from_pretrained(notes["backbone"], **model)
+        loaded = PeftModel.from_pretrained(base, tmp_path / "export").eval()
+    else:
+        loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "export").eval()
+        assert {str(n): name for n, name in loaded.config.id2label.items()} == named
+    library = AutoTokenizer.from_pretrained(tmp_path / "export")
+    inputs = library(SENTENCES, truncation=True, padding=True, return_tensors="pt")
+    ids = tokenise([SENTENCES], open_tokenizer(run.folder, 5)).ids
+    with torch.no_grad():
+        expected, _ = ours.outputs(torch.from_numpy(ids), torch.zeros(3))
+        assert torch.equal(loaded(**inputs).logits, expected)
+
+
+def test_an_image_model_is_exported_with_its_normalisation(tmp_path: Path):
+    tiny_model("vit").save_pretrained(tmp_path / "backbone")
+    run = TinyRun(tmp_path / "backbone", IMAGES)
+    run.task.normalisation = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), 1 / 127.5, "file")
+    flat = exported(run, tmp_path / "export")
+    stated = json.loads((tmp_path / "export" / "preprocessor_config.json").read_text())
+    assert stated["size"] == {"height": 8, "width": 8}
+    pixels = (examples(IMAGES)[0] * 20 + 128).clamp(0, 255).to(torch.uint8)
+    read = flat.inputs.read(pixels)["pixel_values"]
+    mean, std = (torch.tensor(stated[f"image_{of}"]).view(-1, 1, 1) for of in ("mean", "std"))
+    assert torch.allclose(read, (pixels * stated["rescale_factor"] - mean) / std, atol=1e-5)
+    run.task.normalisation = None
+    exported(run, tmp_path / "arrays")
+    assert not (tmp_path / "arrays" / "preprocessor_config.json").exists()
+    notes = json.loads((tmp_path / "arrays" / "floss_sim.json").read_text(encoding="utf-8"))
+    assert notes["inputs"] == "float32 arrays, unchanged"
+
+
+def test_a_llama_config_without_a_longest_text_has_the_librarys(tmp_path: Path):
+    tiny_model("llama").save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    stated = json.loads(path.read_text(encoding="utf-8"))
+    assert stated.pop("max_position_embeddings") == 12
+    path.write_text(json.dumps(stated), encoding="utf-8")
+    run = TinyRun(tmp_path, TEXTS)
+    assert reader(run.task, build_flat_model(run, CPU).model.config).positions == 2048
+    found = example_bytes(run)
+    run.task.backbone_config = {**stated, "max_position_embeddings": 2048}
+    assert found == example_bytes(run)
