@@ -1,12 +1,12 @@
 """TOML documents, packaged or written by a user: finding, reading and validating them.
 
 Tasks and network profiles are such documents. A document is frozen data without code. A key that
-is missing, unknown or invalid raises an error of one line.
+is missing, unknown or invalid raises an error of one line. :mod:`floss_sim.toml_json` states the
+limits of a file's size and depth, and of its numbers and keys.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from floss_sim.errors import ConfigError, UnitError
+from floss_sim.toml_json import MAX_DEPTH, read_toml, shorten, shorten_line
 from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
@@ -43,6 +44,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_MAX_SHOWN = 200  # characters of a key in an error message
 Document = TypeVar("Document", bound=Section)
 
 
@@ -90,16 +92,13 @@ def read(
         changes: Dotted keys to set before validation, such as ``{"partition.clients": 20}``.
 
     Raises:
-        ConfigError: (of class ``error``) The file cannot be read, is not TOML, or has a key that
-            is missing, unknown or invalid.
+        ConfigError: (of class ``error``) The file cannot be read, is not TOML, exceeds a limit of
+            :mod:`floss_sim.toml_json`, or has a key that is missing, unknown or invalid.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise error(f"cannot read {path}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise error(f"{path} is not TOML: {problem}") from None
+    content = read_toml(path, error)
     for key, value in (changes or {}).items():
+        if key.count(".") >= MAX_DEPTH:
+            raise error(f"key {shorten(key)} has more than {MAX_DEPTH} parts")
         _set(content, key, value)
     return validate(content, model, error, str(path), path.parent)
 
@@ -140,6 +139,8 @@ def validate(
         first = problem.errors(include_url=False)[0]
         key, message = _explain_problem(first, model)
         raise error(f"{where}: {key + ': ' if key else ''}{message}") from None
+    except (RecursionError, OverflowError) as problem:  # values that no TOML or JSON file holds
+        raise error(f"{where}: a value is too deep or too large: {problem}") from None
 
 
 def _explain_problem(problem: ErrorDetails, model: type[Section]) -> tuple[str, str]:
@@ -152,14 +153,16 @@ def _explain_problem(problem: ErrorDetails, model: type[Section]) -> tuple[str, 
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = details["discriminator"].strip("'")
         tags = ", ".join(value for section in sections for value in _literals(section, tag))
-        said = f"{details['tag']!r} is unknown" if "tag" in details else "Field required"
+        said = f"{shorten(details['tag'])} is unknown" if "tag" in details else "Field required"
         return f"{key}.{tag}", f"{said}; valid: {tags}"
     if sections and kind == "tuple_type":
         return key, f"Input should be a list of tables ([[{key}]])"
     if sections and kind in ("model_type", "model_attributes_type"):
-        return key, f"Input should be a table with keys of {_keys(sections)}, not {given!r}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return key, message if kind in ("missing", "value_error") else f"{message}, not {given!r}"
+        return key, f"Input should be a table with keys of {_keys(sections)}, not {shorten(given)}"
+    message = shorten_line(problem["msg"].removeprefix("Value error, "))  # may repeat a value
+    if kind in ("missing", "value_error"):
+        return key, message
+    return key, f"{message}, not {shorten(given)}"
 
 
 def _keys(sections: Sequence[type[Section]]) -> str:
@@ -179,10 +182,11 @@ def _locate(model: type[Section], location: Sequence[str | int]) -> tuple[str, l
         if chosen and not fields:
             sections = chosen
             continue
-        key.append(str(part))
+        key.append(part if isinstance(part, str) and part.isprintable() else shorten(part))
         if isinstance(part, str):
             sections = [s for field in fields for s in _sections(field.annotation)]
-    return ".".join(key), sections
+    dotted = ".".join(key)
+    return dotted if len(dotted) <= _MAX_SHOWN else f"{dotted[:_MAX_SHOWN]}...", sections
 
 
 def _literals(section: type[Section], field: str) -> tuple[Any, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ from floss_sim.wire import VALUE_CODES
 
 FLOSS, FFA, SPARSE_ADAPTER = SEARCHED_METHODS = ("floss", "ffa", "sparse-adapter")
 PLAIN_VALUES = "fp32"
+MAX_CANDIDATES = 2_000  # of a search; the default is 48
 
 
 @dataclass(frozen=True, order=True)
@@ -107,12 +109,24 @@ def grid(
 ) -> list[Candidate]:
     """Return every combination of ranks and densities once, in sorted order.
 
+    Raises:
+        ConfigError: There are more than ``MAX_CANDIDATES`` combinations.
+
     Example:
         >>> from planner import grid
         >>> len(grid([1, 4], [1.0], [1.0, 1 / 4]))
         4
     """
-    return sorted({Candidate(*values) for values in product(ranks, down_densities, up_densities)})
+    axes = set(ranks), set(down_densities), set(up_densities)
+    _check_count(axes)
+    return sorted({Candidate(*values) for values in product(*axes)})
+
+
+def _check_count(axes: Sequence[Collection[Any]]) -> None:
+    """Raise ConfigError if values of axes have more than ``MAX_CANDIDATES`` combinations."""
+    count = math.prod(len(values) for values in axes)
+    if count > MAX_CANDIDATES:
+        raise ConfigError(f"{count} candidates to search; valid: at most {MAX_CANDIDATES}")
 
 
 def with_axes(
@@ -137,7 +151,7 @@ def with_axes(
 
     Raises:
         ConfigError: A cohort size or epochs is below 1, a value code is unknown, or a method is
-            not in ``SEARCHED_METHODS``.
+            not in ``SEARCHED_METHODS``, or there are more than ``MAX_CANDIDATES`` combinations.
     """
     for what, numbers in (("cohort", cohorts), ("epochs", epochs)):
         if any(number < 1 for number in numbers):
@@ -149,6 +163,7 @@ def with_axes(
         if strange := [name for name in given if name not in valid]:
             raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
     axes = (cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS])
+    _check_count([candidates, *map(set, axes)])
     every = (
         replace(candidate, cohort_size=size, epochs=times, values=code, method=method)
         for candidate in candidates

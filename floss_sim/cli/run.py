@@ -131,7 +131,7 @@ def run(
             "smaller downloads, state on the server.",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
     include_backbone: BackboneDownloadOption = False,

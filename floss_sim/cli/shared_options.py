@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import with_change
 from floss_sim.tasks import Task
+from floss_sim.toml_json import parse_toml
 from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES
 
@@ -78,8 +78,8 @@ def parse_settings(items: Sequence[str] | None) -> dict[str, Any]:
         if not (key and equals):
             raise ConfigError(f"--set {item!r} is not SECTION.KEY=VALUE, such as data.limit=1000")
         try:
-            settings[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            settings[key] = parse_toml(f"value = {text}", f"--set {key}", ConfigError)["value"]
+        except ConfigError:
             settings[key] = text
     return settings
 

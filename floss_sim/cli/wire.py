@@ -80,7 +80,7 @@ def inspect(
 ) -> None:
     """Show the contents of a message: codes, entries and bytes."""
     profile = load_profile(network_name)
-    path = _last_model(file) if file.is_dir() else file
+    path = _last_model(file) if file.is_dir() else _checked_model(file)
     blob = path.read_bytes()
     try:
         message = contents(blob)
@@ -98,10 +98,20 @@ def inspect(
 
 
 def _last_model(path: Path) -> Path:
-    models = RunFolder.read(path).manifest().models
+    models = RunFolder.read(path).check().models
     if not models:
         raise RecordError(f"{path} holds no model yet; run more rounds")
     return path / models[max(models)]
+
+
+def _checked_model(path: Path) -> Path:
+    """Return the path of a message; if it is a model of a run folder, after its check."""
+    if (path.parent / "run.json").exists():
+        folder = RunFolder.read(path.parent)
+        for number, name in folder.manifest().models.items():
+            if name == path.name:
+                folder.model(number)
+    return path
 
 
 def _findings(

@@ -39,6 +39,7 @@ from planner.cli.printing import print_answers, print_plan
 from planner.cli.progress_bar import plan_with_progress
 from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
 from planner.execution.effort import parse_effort
+from planner.execution.workers import most_workers
 from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
 from planner.question.objective import BEST, Objective
@@ -133,6 +134,7 @@ def plan(
         int | None,
         typer.Option(
             min=1,
+            max=most_workers(),
             help="Training processes; default: what is faster here, measured once; one on a GPU.",
         ),
     ] = None,

@@ -26,10 +26,11 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from floss_sim.errors import FlossError, NonFiniteUpdateError
+from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import limits_of
 from planner.execution.curve_store import CurveStore
+from planner.execution.spawned import WatchedContext, owned_semaphores
 
 _TICK_S = 0.3  # seconds between calls of ``on_tick``
 _START_S = 120.0  # seconds that the workers of a pool may take to start
@@ -40,11 +41,19 @@ _gate: Barrier | None = None  # in a worker: the barrier of its pool
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
-    """Yield an executor of spawned worker processes; an error terminates the workers."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, context, initializer=_begin_worker, initargs=(context.Barrier(workers),)
-    )
+    """Yield an executor of spawned worker processes; an error terminates the workers.
+
+    Raises:
+        ConfigError: More processes are asked for than are of any use on this machine.
+    """
+    most = most_workers()
+    if workers > most:
+        raise ConfigError(f"{workers} workers; valid: 1 to {most}, four for each core")
+    context = WatchedContext()
+    with owned_semaphores():
+        pool = ProcessPoolExecutor(
+            workers, context, initializer=_begin_worker, initargs=(context.Barrier(workers),)
+        )
     try:
         yield pool
     except BrokenExecutor:
@@ -60,11 +69,16 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def most_workers() -> int:
+    """Return the largest number of worker processes: four for each core, and at least 8."""
+    return max(8, 4 * (os.cpu_count() or 1))
+
+
 def _begin_worker(gate: Barrier) -> None:
     global _gate
     _gate = gate
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
-    _die_with_parent()
+    _die_with_parent()  # where spawned.WatchedContext does not
 
 
 def wait_for_pool() -> None:

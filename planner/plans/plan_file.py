@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,12 +12,14 @@ from pydantic import ConfigDict, Field, model_validator
 from floss_sim import documents
 from floss_sim.documents import Section
 from floss_sim.errors import BudgetError, PlanError
+from floss_sim.toml_json import read_json, shorten, shorten_line
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
+from planner.plans.plan_checks import first_contradiction, first_difference
 from planner.question.budget import Budget, BudgetKind, Limit, parse_budget
 from planner.question.field_types import (
     Accuracy,
@@ -223,16 +224,11 @@ def read_plan(path: Path) -> Plan:
     """Return the plan of a file, or of the ``plan.json`` in a folder.
 
     Raises:
-        PlanError: The file cannot be read, holds no plan, or holds one of another version.
+        PlanError: The file cannot be read, holds no plan, or holds one of another version or one
+            whose figures contradict each other.
     """
     file = path / PLAN_FILE if path.is_dir() else path
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise PlanError(f"{file} is not JSON") from None
-    return plan_of(content, str(file))
+    return plan_of(read_json(file, PlanError), str(file))
 
 
 def plan_of(content: Any, where: str) -> Plan:
@@ -243,20 +239,21 @@ def plan_of(content: Any, where: str) -> Plan:
         where: Name of the source, for error messages.
 
     Raises:
-        PlanError: The values are no plan, or one of another version.
+        PlanError: The values are no plan, one of another version, or one whose figures contradict
+            each other.
     """
     if not isinstance(content, dict) or "plan_version" not in content:
         raise PlanError(f"{where} is no plan: it has no plan_version")
     version = content["plan_version"]
     if version != PLAN_VERSION:
         raise PlanError(
-            f"{where} has plan version {version!r}, not {PLAN_VERSION}; plan again: the curves "
-            "of its search are in the store"
+            f"{where} has plan version {shorten(version)}, not {PLAN_VERSION}; plan again: the "
+            "curves of its search are in the store"
         )
     read = documents.validate(content, PlanDocument, PlanError, where)
     budget, cohort = _budget(read.budget, where), read.recommendation.cohort
     _check_references(read, where)
-    return Plan(
+    plan = Plan(
         request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
         limit=Limit(budget, read.budget.amount, (), cohort),
         recommendation=read.recommendation.outcome(),
@@ -272,15 +269,32 @@ def plan_of(content: Any, where: str) -> Plan:
         reached=read.reached,
         front=tuple(one.point() for one in read.front),
     )
+    _check_figures(plan, content, where)
+    return plan
+
+
+def _check_figures(plan: Plan, content: Mapping[str, Any], where: str) -> None:
+    """Check that a plan's figures agree with each other.
+
+    Raises:
+        PlanError: Two figures contradict each other; the message names one of them.
+    """
+    problem = first_contradiction(plan)
+    if not problem and (place := first_difference(content, plan.to_json())):
+        problem = f"{place}: it contradicts the other figures of the plan"
+    if problem:
+        raise PlanError(f"{where}: {shorten_line(problem)}")
 
 
 def _budget(read: BudgetSection, where: str) -> Budget:
     try:
         budget = parse_budget(read.text)
     except BudgetError as error:
-        raise PlanError(f"{where}: budget.text: {error}") from None
+        raise PlanError(f"{where}: budget.text: {shorten_line(str(error))}") from None
     if (budget.kind, budget.confidence) != (read.kind, read.confidence):
-        raise PlanError(f"{where}: budget.kind: {read.text!r} means {budget.kind}, not {read.kind}")
+        raise PlanError(
+            f"{where}: budget.kind: {shorten(read.text)} means {budget.kind}, not {read.kind}"
+        )
     return budget
 
 

@@ -33,12 +33,13 @@ from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
 from floss_sim.records import RunRecord
 from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
+from planner.question.limits import MAX_ROUNDS
 from planner.question.round_times import Fleets
 from planner.question.traffic import Traffic
 
 BudgetKind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
 _GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h or 36h@95%"
-_DENSE_ROUNDS = re.compile(r"([1-9]\d{0,5})-dense-rounds?")
+_DENSE_ROUNDS = re.compile(r"([1-9]\d{0,15})-dense-rounds?")
 _PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
 
 
@@ -169,6 +170,8 @@ def parse_budget(text: str) -> Budget:
     """
     match = _DENSE_ROUNDS.fullmatch(text)
     if match:
+        if int(match[1]) > MAX_ROUNDS:
+            raise BudgetError(f"budget {text!r} is too large; valid: at most {MAX_ROUNDS} rounds")
         return Budget(text, "dense-rounds", float(match[1]))
     try:
         if text.endswith("/client"):

@@ -140,7 +140,12 @@ def _costs(
 
 
 def resolve_limit(request: Request) -> Limit:
-    """Return the limit that a request's budget sets on its network."""
+    """Return the limit that a request's budget sets on its network.
+
+    Raises:
+        ConfigError: The data cannot be partitioned over the clients.
+    """
+    request.reference().check_partition()  # before a link is made for every client
     reference, budget, clients = request.reference(), request.budget, request.task.partition.clients
     limit = Limit(
         budget,

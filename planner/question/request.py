@@ -16,6 +16,7 @@ from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task, load_task
 from planner.candidates import DEFAULTS, Candidate, grid
 from planner.question.budget import Budget, parse_budget
+from planner.question.limits import MAX_ROUNDS, MAX_TRANSFERS
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 
@@ -173,14 +174,16 @@ class Request:
         """Return the request itself.
 
         Raises:
-            ConfigError: An effort outside [0, 1], a cap below 1, no candidate, or one that
-                cannot be; an objective that contradicts itself.
+            ConfigError: An effort outside [0, 1], a cap outside 1 to MAX_ROUNDS, no candidate, one
+                that cannot be, or too many to price; an objective that contradicts itself.
         """
         self.objective.check()
         if not 0 <= self.effort <= 1:
             raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
             raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at least 1")
+        if self.max_rounds > MAX_ROUNDS:
+            raise ConfigError(f"a cap of {self.max_rounds} rounds; it must be at most {MAX_ROUNDS}")
         if not isinstance(self.max_client_bytes, (int, float)) or not self.max_client_bytes > 0:
             raise ConfigError(f"max_client_bytes {self.max_client_bytes!r} is no number above 0")
         if not self.max_round_s > 0:
@@ -190,7 +193,19 @@ class Request:
             raise ConfigError("there is no candidate to search")
         for candidate in [*self.candidates, *self.baselines().values()]:
             self.check_candidate(candidate)
+        self._check_transfers()
         return self
+
+    def _check_transfers(self) -> None:
+        """Raise ConfigError if pricing the request would predict more than MAX_TRANSFERS."""
+        cohort = self.task.server.cohort
+        clients = sum(candidate.cohort_size or cohort for candidate in self.candidates)
+        if clients * self.max_rounds > MAX_TRANSFERS:
+            raise ConfigError(
+                f"{len(self.candidates)} candidates of {self.max_rounds} rounds make "
+                f"{clients * self.max_rounds} transfers to predict; valid: at most "
+                f"{MAX_TRANSFERS}; search fewer candidates, or lower the cap on rounds"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain values."""

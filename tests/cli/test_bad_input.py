@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import random
+import time
+
 import commands
 import pytest
+from made_plans import whole_plan
+from wrong_command_lines import wrong_command_lines
 
 PROFILE = """
 name = "x"
@@ -23,6 +29,7 @@ def call(monkeypatch, capfd, tmp_path, command: str, *arguments: str) -> tuple[i
     return commands.call(monkeypatch, capfd, command, *arguments)
 
 
+MANY = ",".join(f"1/{number}" for number in range(1, 200))
 RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "account")
 
 
@@ -96,6 +103,23 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (PLAN, ["--effort", "1.5"], "outside [0, 1]"),
         (PLAN, ["--effort", "0.0001"], "finish"),
         (PLAN, ["--max-rounds", "0"], "at least 1"),
+        (PLAN, ["--max-rounds", "10000000"], "at most 50000"),
+        (PLAN, ["--max-rounds", "50000"], "valid: at most 10000000; search fewer candidates"),
+        (PLAN, ["--budget", "999999-dense-rounds"], "valid: at most 50000 rounds"),
+        (PLAN, ["--clients", "1000000000"], "valid: 1 to 1097"),
+        (PLAN, ["--workers", "1000000"], "--workers"),
+        (PLAN, ["--epochs", "1000000000"], "less than or equal to 1000"),
+        (
+            PLAN,
+            ["--ranks", ",".join(map(str, range(1, 65))), "--down-densities", MANY],
+            "at most 2000",
+        ),
+        (RUN, ["--rounds", "1000000000"], "10000000"),
+        (RUN, ["--epochs", "1000000000"], "less than or equal to 1000"),
+        (RUN, ["--clients", "1000000000"], "valid: 1 to 1097"),
+        (RUN, ["--set", "data.classes=1000000000"], "less than or equal to 100000"),
+        (RUN, ["--set", "data.limit=" + "[" * 900], "data.limit"),
+        (RUN, ["--set", "a." * 500 + "b=1"], "more than 32 parts"),
         (PLAN, ["--effort", "3parsec"], "0.2, or time such as 10min"),
         (PLAN, ["--effort", "0min"], "0.2, or time such as 10min"),
         (PLAN, ["--effort", "0.0001"], "--effort 0.0037 is enough"),
@@ -199,3 +223,25 @@ def test_a_store_that_cannot_be_written_is_refused(monkeypatch, capfd, tmp_path)
     assert code == 2
     assert "cannot create" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["show", "apply"])
+def test_a_plan_of_a_billion_rounds_is_refused_at_once(monkeypatch, capfd, tmp_path, command):
+    content = json.loads(json.dumps(whole_plan().to_json()))
+    content["recommendation"]["rounds"] = 10**9
+    content["request"]["max_rounds"] = 10**9
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    begin = time.process_time()
+    code, out, err = call(monkeypatch, capfd, tmp_path, "floss-plan", command, "plan.json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "request.max_rounds: 1000000000 rounds are more than a plan may have, 50000" in err
+    assert time.process_time() - begin < 3
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_wrong_command_lines_are_refused_in_one_line(monkeypatch, capfd, tmp_path):
+    for words in wrong_command_lines(random.Random(5), 60):
+        code, out, err = call(monkeypatch, capfd, tmp_path, *words)
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+        assert err.startswith(f"{words[0]}: ")
+        assert list(tmp_path.rglob("*")) == [], words

@@ -168,7 +168,7 @@ def test_a_damaged_run_is_named(monkeypatch, capfd, home: Path):
         part.write_bytes(b"half")
     code, _, err = call(monkeypatch, capfd, "runs")
     assert code == 2
-    assert "runs/dense-s1: cannot read the rounds table" in err
+    assert "runs/dense-s1/rounds-000002-01234567.parquet is damaged (4 bytes instead of" in err
     assert err.count("\n") == 1
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
+import os
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -45,6 +50,15 @@ def code_of(error: BaseException, capfd: pytest.CaptureFixture) -> tuple[int, st
         (FileNotFoundError(2, "No such file", "data.csv"), ExitCode.BAD_INPUT),
         (OSError("disk"), ExitCode.BAD_INPUT),
         (MemoryError(), ExitCode.BAD_INPUT),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ExitCode.BAD_INPUT),
+        (RecursionError("maximum recursion depth exceeded"), ExitCode.BAD_INPUT),
+        (OverflowError("int too large to convert to float"), ExitCode.BAD_INPUT),
+        (UnicodeEncodeError("ascii", "\u2603", 0, 1, "ordinal not in range"), ExitCode.BAD_INPUT),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), ExitCode.BAD_INPUT),
+        (lzma.LZMAError("Corrupt input data"), ExitCode.BAD_INPUT),
+        (zlib.error("Error -3"), ExitCode.BAD_INPUT),
+        (ConfigError("x\ny" * 9999), ExitCode.BAD_INPUT),
+        (ConfigError("\udcff \N{SNOWMAN}"), ExitCode.BAD_INPUT),
         (NonFiniteUpdateError("x"), ExitCode.DIVERGED),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED),
     ],
@@ -79,3 +93,69 @@ def test_divergence_and_a_missed_target_have_codes_of_their_own(
     code, out, _ = call(monkeypatch, capfd, *plan, "--effort", "0", "--seed", "9")
     assert code == ExitCode.NO_ANSWER
     assert {answer["kind"] for answer in json.loads(out)["answers"]} == {"unknown"}
+
+
+def test_a_fault_is_one_line_where_nothing_can_be_written(capfd, tmp_path: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        code, err = code_of(ZeroDivisionError("by zero"), capfd)
+    assert code == ExitCode.FAULT
+    assert "could not be written" in err
+
+
+PRINTS = r"""
+import sys, typer
+from floss_sim.cli.exit_codes import guard
+app = typer.Typer()
+@app.command()
+def tell(rich: bool = False, lines: int = 1):
+    if rich:
+        from rich.console import Console
+        from rich.table import Table
+        table = Table("\u00b1 5 \u00b5s \u2192 \u2603 \u00e9 \udcff")
+        for _ in range(lines):
+            table.add_row("x" * 50)
+        Console().print(table)
+        return
+    for _ in range(lines):
+        print("\u00b1 5 \u00b5s \u2192 \u2603 \u00e9 \udcff")
+sys.exit(guard(app, "tell"))
+"""
+
+
+@pytest.mark.parametrize("rich", [[], ["--rich"]])
+def test_characters_that_a_terminal_lacks_are_other_ones(rich: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS, *rich],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "COLUMNS": "80"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"+- 5 us -> ? e ?" in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("rich", ["", "--rich"])
+def test_a_reader_that_ends_early_is_no_error(rich: str, tmp_path: Path):
+    (tmp_path / "tell.py").write_text(PRINTS)
+    for lines in (1, 4_000):  # shorter and longer than the pipe's buffer
+        line = f"{{ '{sys.executable}' tell.py {rich} --lines {lines}; echo $? >code; }} | true"
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"sleep 0.2; {line}; sleep 0.3"], cwd=tmp_path, capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"}, check=False,
+        )  # fmt: skip
+        while not (tmp_path / "code").read_text():
+            pass
+        assert (tmp_path / "code").read_text() == "0\n"
+        assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTS], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert done.stderr == b"tell: file system: No space left on device\n"

@@ -11,6 +11,7 @@ import pytest
 
 from floss_sim import load_profile, load_task
 from floss_sim.cli.wire import _POSITIONS
+from floss_sim.fingerprints import fingerprint
 from floss_sim.vectors.layout import Layout, build_layout
 from floss_sim.vectors.top_k import Mask, top_k_mask
 from floss_sim.wire import INDEX_CODES, decode, encode
@@ -146,9 +147,11 @@ def test_a_run_folder_names_the_layout_of_its_models(wire, monkeypatch, capfd):
 
 
 def test_a_strange_message_in_a_run_folder_is_not_decoded(wire):
+    trajectory = {"task": "not-packaged", "rank": 4}
     description = {
         "record_version": 2,
-        "trajectory": {"task": "not-packaged", "rank": 4},
+        "fingerprint": fingerprint(trajectory),
+        "trajectory": trajectory,
     }
     Path("run.json").write_text(json.dumps(description), encoding="utf-8")
     write(Path("up.floss"), digits(), 100)
