@@ -47,6 +47,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     """
     with _replacement(path) as temporary:
         yield temporary
+        _open_to_umask(temporary)
         old = temporary.with_name(f".{path.name}.old.{os.getpid()}")
         if path.exists():
             path.rename(old)
@@ -65,6 +66,17 @@ def _replacement(path: Path) -> Iterator[Path]:
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         _remove(temporary)
+
+
+def _open_to_umask(folder: Path) -> None:
+    """Give the files of a folder the permissions of the umask; some libraries write 0600."""
+    probe = folder / f".{os.getpid()}"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _remove_leftovers(path: Path) -> None:

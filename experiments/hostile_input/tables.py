@@ -4,8 +4,9 @@
 
 A worker process reads the files, so that a crash or a hang is counted and the next file is read by
 a new worker. Every text that is read is compared with a second reader: pandas for CSV, Python's
-parser for JSON lines, and the same library without our checks for Parquet. Ends with 1 if any file
-was read wrongly, ended the process, hung, or raised anything but one line.
+parser for JSON lines, and the same library without our checks for Parquet; where that refuses
+damaged statistics, with the undamaged file. Ends with 1 if any file was read wrongly, ended the
+process, hung, or raised anything but one line.
 """
 
 from __future__ import annotations

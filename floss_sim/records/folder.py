@@ -213,6 +213,11 @@ class RunFolder:
             raise
         return committed
 
+    def _verify_file(self, committed: Manifest, name: str) -> None:
+        """Check one file, and that ``run.json`` is the one of the manifest."""
+        for each in (name, file_names.DESCRIPTION):
+            self._checks.verify_file(self.path, each, committed.files.get(each))
+
     def _read_steadily(self, read: Callable[[Manifest], T]) -> T:
         """Return what a function reads; repeat it if another process has committed meanwhile."""
         while True:
@@ -252,7 +257,7 @@ class RunFolder:
                 raise RecordError(f"{self.path} has no checkpoint; run more rounds")
             path = self.path / name
             check_identity(path, self.description, remedy)
-            self._checks.verify_file(self.path, name, committed.files.get(name))
+            self._verify_file(committed, name)
             return read_checkpoint(path, committed.checkpoint_version, remedy)
 
         return self._read_steadily(read)
@@ -270,7 +275,7 @@ class RunFolder:
                 raise RecordError(
                     f"{self.path} has no model of round {round_}; only evaluated rounds have one"
                 )
-            self._checks.verify_file(self.path, name, committed.files.get(name))
+            self._verify_file(committed, name)
             try:
                 return (self.path / name).read_bytes()
             except OSError as error:

@@ -29,6 +29,7 @@ MAX_RATIO = 200  # unpacked to packed bytes of an array above _FREE_BYTES
 _FREE_BYTES = 64 << 20  # unpacked bytes of an array that may be packed at any ratio
 _MAX_DIRECTORY = 1 << 20  # bytes that zipfile may read at once: the file's directory
 _MAGIC = b"PK\x03\x04"  # first bytes of a zip file
+_EMPTY_MAGIC = b"PK\x05\x06"  # first bytes of a zip file without members
 _ENCRYPTED = 1  # bit of a member's flags
 # Errors of zipfile and numpy for files that are not npz, are cut short or are damaged.
 _UNREADABLE = (
@@ -80,6 +81,8 @@ def load_npz(path: Path) -> Pictures:
     """
     try:
         with _open_zip(path) as members:
+            for name in ("x", "y"):
+                members.getinfo(f"{name}.npy")
             x = _read_array(members, "x", "fiu", dimensions=4)
             y = _read_array(members, "y", "iu", dimensions=1)
     except KeyError:
@@ -107,7 +110,7 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         BadZipFile: It does not, or is damaged.
     """
     with _BoundedFile(path) as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(_MAGIC)) not in (_MAGIC, _EMPTY_MAGIC):
             raise zipfile.BadZipFile("File is not a zip file")
         with zipfile.ZipFile(file) as members:
             yield members

@@ -100,8 +100,9 @@ def _blob(cell: Mapping[str, Any]) -> bytes:
     """
     blob: bytes | None = cell["bytes"]
     if not blob:
-        with Path(cell["path"]).open("rb") as file:
-            blob = file.read(MAX_FILE_BYTES + 1)
+        with Path(cell["path"]).open("rb") as file:  # a read reserves the memory it may need
+            size = max(os.fstat(file.fileno()).st_size, 1 << 20)  # a device has no size
+            blob = file.read(min(size, MAX_FILE_BYTES) + 1)
     if len(blob) > MAX_FILE_BYTES:
         raise ValueError(f"its file is longer than {MAX_FILE_BYTES >> 20} MiB")
     return blob

@@ -57,7 +57,7 @@ def test_a_killed_run_resumes_to_the_same_data(tmp_path: Path):
             [*RUN, "--out", str(killed)], moments.uniform(0.0, 1.5), tmp_path / "killed"
         )
         kills.append(process.returncode)
-        (killed / "torn.parquet").write_bytes(b"half")  # as if it died while writing
+        (killed / "rounds-000003-deadbeef.parquet").write_bytes(b"half")  # died while writing
     assert -signal.SIGKILL in kills
     resumed = finish(RUN, "--out", str(killed))
     one, other = (RunFolder.read(tmp_path / name) for name in ("whole", "killed"))

@@ -95,7 +95,7 @@ def test_what_is_cut_to_its_mask_has_the_same_mask(cohort):
 
 @pytest.mark.parametrize("counts", [[0, 1], [1, 4], [-1, 3]])
 def test_a_count_outside_one_to_all_is_refused(counts: list[int]):
-    with pytest.raises(ValueError, match="of 3 entries"):
+    with pytest.raises(ValueError, match="valid: 1 to 3"):
         top_k_masks(torch.zeros(2, 3), counts)
 
 

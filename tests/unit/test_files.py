@@ -56,6 +56,18 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_the_files_of_a_folder_take_the_umask(tmp_path: Path):
+    before = os.umask(0o022)
+    try:
+        with replace_folder(tmp_path / "adapter") as temporary:
+            temporary.mkdir()
+            (temporary / "model.safetensors").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    (file,) = (tmp_path / "adapter").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path):
     own = [f".a.json.{DEAD}", f".a.json.old.{DEAD}"]
     others = [f".a.json.{os.getppid()}", ".a.json.backup", "a.json.1", f".b.json.{DEAD}"]

@@ -60,7 +60,7 @@ def config() -> Config:
     sections: Any = SimpleNamespace(model_dump=lambda **_: {})
     named = SimpleNamespace(
         name="mlp", kind="image-classification", labels=task.WIDTHS[-1],
-        content=content, preprocess=sections,
+        content=content, preprocess=sections, normalisation=None,
     )  # fmt: skip
     fleet = PartitionSection(clients=task.CLIENTS, law="iid")
     server = ServerSection(optimizer="fedavg", learning_rate=1, cohort=task.COHORT)

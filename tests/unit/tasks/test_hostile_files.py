@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import resource
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_bombs_are_refused_in_one_line_without_memory(size, said, capfd):
     assert said in image_refusal(png(*size))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kB
     assert capfd.readouterr() == ("", "")
+
+
+def test_reading_an_image_reserves_about_its_size(tmp_path: Path):
+    path = tmp_path / "x.png"
+    Image.new("RGB", (9, 9)).save(path)
+    cell = {"bytes": None, "path": str(path)}
+    decode_images(lambda: [("x", cell)], 3, 8, "x")  # loads Pillow's formats
+    tracemalloc.start()
+    try:
+        decode_images(lambda: [("x", cell)], 3, 8, "x")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_bomb_in_a_text_of_an_image_is_refused():

@@ -62,15 +62,18 @@ def test_a_kill_while_workers_import_leaves_nothing(tmp_path: Path, group: bool)
         [sys.executable, str(program)], stdout=subprocess.PIPE, start_new_session=True,
         stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     ) as parent:  # fmt: skip
-        assert parent.stdout.readline() == b"started\n"
-        time.sleep(0.5)  # the workers are in their endless import
-        workers = children(parent.pid)
-        assert len(workers) == 3  # two, and multiprocessing's tracker of resources
-        assert semaphores(parent.pid)
-        remove_leftovers()
-        assert semaphores(parent.pid)  # those of a running process stay
-        (os.killpg if group else os.kill)(parent.pid, signal.SIGKILL)
-        parent.wait()
+        try:
+            assert parent.stdout.readline() == b"started\n"
+            end = time.monotonic() + 20  # the workers are in their endless import
+            while len(workers := children(parent.pid)) < 3 and time.monotonic() < end:
+                time.sleep(0.1)
+            assert len(workers) == 3  # two, and multiprocessing's tracker of resources
+            assert semaphores(parent.pid)
+            remove_leftovers()
+            assert semaphores(parent.pid)  # those of a running process stay
+        finally:
+            (os.killpg if group else os.kill)(parent.pid, signal.SIGKILL)
+            parent.wait()
     deadline = time.monotonic() + 10
     while any(map(is_running, workers)):
         assert time.monotonic() < deadline, "a process outlives its parent"
