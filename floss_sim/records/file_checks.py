@@ -45,7 +45,7 @@ class FileSum(BaseModel):
             return cls(bytes=size, sha256=digest.hexdigest(), rows=rows)
 
 
-Sums = Mapping[str, FileSum | None]
+FileSums = Mapping[str, FileSum | None]
 
 
 class FileChecks:
@@ -67,7 +67,7 @@ class FileChecks:
         self._folders: dict[str, str] | None = None
         self._files: dict[str, tuple[int, int, str]] = {}
 
-    def verify(self, folder: Path, sums: Sums, anew: bool = False) -> None:
+    def verify(self, folder: Path, sums: FileSums, anew: bool = False) -> None:
         """Check that files exist in a folder and are as expected.
 
         Args:
@@ -172,7 +172,7 @@ def is_settled(mtime_ns: int) -> bool:
     return time.time_ns() - mtime_ns > _SETTLED_NS
 
 
-def _state(sums: Sums, stats: Mapping[str, os.stat_result]) -> str:
+def _state(sums: FileSums, stats: Mapping[str, os.stat_result]) -> str:
     """Return a digest of expected sums and of the files' sizes and modification times."""
     parts = [
         f"{name} {found.st_size} {found.st_mtime_ns} {expected.sha256 if expected else ''}\n"

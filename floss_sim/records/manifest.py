@@ -18,7 +18,7 @@ from floss_sim.records.file_checks import FileSum
 from floss_sim.records.schema import MANIFEST_VERSION, RECORD_VERSION, SCHEMAS
 from floss_sim.records.sealed_json import read_sealed, sealed_text
 
-Count = Annotated[StrictInt, Field(ge=0)]
+WholeNumber = Annotated[StrictInt, Field(ge=0)]
 
 
 def _round_number(value: object) -> object:
@@ -49,13 +49,13 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     record_version: Literal[2, 3] = MANIFEST_VERSION
-    rounds: Count = 0
+    rounds: WholeNumber = 0
     timing: Annotated[str, Field(pattern=r"^[0-9a-f]{8,}$")] | Literal[""] = ""
     network: str = ""
     parts: Mapping[str, tuple[str, ...]] = {}
     models: Mapping[RoundNumber, str] = {}
     checkpoint: str = ""
-    checkpoint_version: Count = 0
+    checkpoint_version: WholeNumber = 0
     files: Mapping[str, FileSum] = {}
 
     @property

@@ -24,7 +24,7 @@ _SAMPLE = 1000  # rows in which the decimal sign is looked for
 _MAX_COLUMNS = 10_000
 _DECIMAL = re.compile(r"\s*[+-]?\d+([.,])\d+\s*")
 _AFTER_RETURN = re.compile(r"(?<=\r)(?!\n)")
-_Rows = Iterator[tuple[int, list[str]]]  # number of the row's last line, and its cells
+_CsvRows = Iterator[tuple[int, list[str]]]  # number of the row's last line, and its cells
 
 
 def read_csv(path: Path, wanted: Collection[str], form: CsvForm) -> TableCells:
@@ -88,7 +88,7 @@ def _split_lines(lines: Iterator[str]) -> Iterator[str]:
             yield from filter(None, _AFTER_RETURN.split(line))
 
 
-def _rows(lines: Iterator[str], delimiter: str, *, whole: bool = True) -> _Rows:
+def _rows(lines: Iterator[str], delimiter: str, *, whole: bool = True) -> _CsvRows:
     """Yield the rows with their line numbers; blank lines are left out.
 
     Raises:
@@ -111,7 +111,7 @@ def _rows(lines: Iterator[str], delimiter: str, *, whole: bool = True) -> _Rows:
         began = reader.line_num + 1
 
 
-def _fit_header(rows: _Rows, header: Sequence[str]) -> _Rows:
+def _fit_header(rows: _CsvRows, header: Sequence[str]) -> _CsvRows:
     """Yield the rows, each with as many cells as the header."""
     width = len(header)
     if width > _MAX_COLUMNS:
