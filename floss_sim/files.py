@@ -7,6 +7,7 @@ that was killed is removed by the next writer of the same path.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from floss_sim.errors import RecordError
+
+
+def temporary_name(name: str) -> str:
+    """Return the name under which this process writes a file before it renames the file."""
+    return f".{name}.{os.getpid()}"
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process with this number runs, another user's included."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -48,7 +65,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     with _replacement(path) as temporary:
         yield temporary
         _open_to_umask(temporary)
-        old = temporary.with_name(f".{path.name}.old.{os.getpid()}")
+        old = temporary.with_name(temporary_name(f"{path.name}.old"))
         if path.exists():
             path.rename(old)
         temporary.rename(path)
@@ -58,7 +75,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def _replacement(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside a path; whatever is left there in the end is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         _remove_leftovers(path)
         yield temporary
@@ -81,20 +98,10 @@ def _open_to_umask(folder: Path) -> None:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed writers of a path have left."""
-    for left in path.parent.glob(f".{path.name}.*"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         number = left.name.rpartition(".")[2]
-        if number.isdecimal() and not _is_alive(int(number)):
+        if number.isdecimal() and not is_running(int(number)):
             _remove(left)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _remove(path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from floss_sim.files import temporary_name
 from floss_sim.records import file_names
 from floss_sim.records.file_checks import FileSum
 
@@ -87,4 +88,4 @@ class CommitFiles:
         return path
 
     def _temporary(self, name: str) -> Path:
-        return self._folder / file_names.temporary_name(name)
+        return self._folder / temporary_name(name)

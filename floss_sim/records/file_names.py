@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 
+from floss_sim.files import is_running
+
 DESCRIPTION, MANIFEST = "run.json", "manifest.json"
 TEST, DIVERGED = "test.json", "diverged.json"
 _STEM = r"[0-9]{6,9}-[0-9a-f]{8}"  # last round, and the begin of the timing fingerprint
@@ -41,11 +43,6 @@ def is_data(name: str) -> bool:
     return _IS_DATA.fullmatch(name) is not None
 
 
-def temporary_name(name: str) -> str:
-    """Return the name under which this process writes a file before it renames the file."""
-    return f".{name}.{os.getpid()}"
-
-
 def is_temporary(name: str) -> bool:
     """Return whether a name is that of an unfinished file of a run folder."""
     return _IS_TEMPORARY.fullmatch(name) is not None
@@ -65,10 +62,5 @@ def is_written_elsewhere(name: str) -> bool:
     found = _IS_TEMPORARY.fullmatch(name)
     if found is None or found[1] != DESCRIPTION or not found[2].isdecimal():
         return False
-    try:
-        os.kill(int(found[2]), 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return int(found[2]) != os.getpid()
+    writer = int(found[2])
+    return writer != os.getpid() and is_running(writer)

@@ -75,20 +75,22 @@ class Origin(Section):
         *,
         changes: Mapping[str, Any] | None = None,
         upload_ratio: float | None = None,
+        just_loaded: bool = False,
     ) -> Origin | None:
         """Return the origin of a task and a network if loading these names gives the same ones.
 
         Args:
             task: The task.
-            profile: The network, before its rates are changed to ``upload_ratio``.
+            profile: The network, its rates changed to ``upload_ratio``.
             names: The name or path of the task, and that of the network.
             changes: Keys of the task that were set.
             upload_ratio: Down rate over up rate that every link gets; None keeps the links.
+            just_loaded: Whether both were loaded by these names, so that nothing is loaded again.
         """
-        used = profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
         try:
-            origin = cls.of(task, used, names=names, changes=changes, upload_ratio=upload_ratio)
-            origin.reload(fetch=False)
+            origin = cls.of(task, profile, names=names, changes=changes, upload_ratio=upload_ratio)
+            if not just_loaded:
+                origin.reload(fetch=False)
         except (ConfigError, ValidationError):  # changed in Python, or loaded by another name
             return None
         return origin

@@ -112,11 +112,12 @@ class Request:
         )
         loaded = task if isinstance(task, Task) else load_task(names[0], changes=changes)
         network = profile if isinstance(profile, NetworkProfile) else load_profile(names[1])
-        origin = Origin.if_reloadable(
-            loaded, network, names, changes=changes, upload_ratio=upload_ratio
-        )
         if upload_ratio is not None:
             network = network.with_upload_ratio(upload_ratio)
+        origin = Origin.if_reloadable(
+            loaded, network, names, changes=changes, upload_ratio=upload_ratio,
+            just_loaded=not isinstance(task, Task) and not isinstance(profile, NetworkProfile),
+        )  # fmt: skip
         return cls(
             task=loaded,
             budget=budget if isinstance(budget, Budget) else parse_budget(str(budget)),

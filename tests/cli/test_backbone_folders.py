@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from PIL import Image
 
 import floss_sim.cli
 import floss_sim.tasks
-import planner.cli
 
 DIGITS = Path(floss_sim.tasks.__file__).parent
 CHANGES = {
@@ -27,12 +26,8 @@ CHANGES = {
 }
 
 
-def call(monkeypatch, capfd, *arguments: str, main=floss_sim.cli.main) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["floss-sim", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+def call(monkeypatch, capfd, *words: str, command: str = "floss-sim") -> tuple[int, str, str]:
+    return commands.call(monkeypatch, capfd, command, *words)
 
 
 @pytest.fixture
@@ -104,11 +99,11 @@ def test_damaged_weights_are_refused_before_anything_is_created(
         "1", "--up-densities", "1", "--reference-rank", "2", "--max-rounds", "1", "--workers", "1",
         "--effort", "1",
     )  # fmt: skip
-    for main, arguments in (
-        (floss_sim.cli.main, ("run", "--task", "mine.toml", "--rank", "2", "--rounds", "1")),
-        (planner.cli.main, plan),
+    for command, arguments in (
+        ("floss-sim", ("run", "--task", "mine.toml", "--rank", "2", "--rounds", "1")),
+        ("floss-plan", plan),
     ):
-        code, out, err = call(monkeypatch, capfd, *arguments, main=main)
+        code, out, err = call(monkeypatch, capfd, *arguments, command=command)
         assert (code, out) == (2, "")
         assert says in err
         assert err.count("\n") == 1

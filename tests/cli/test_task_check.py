@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from PIL import Image
 
 import floss_sim.cli
 import floss_sim.tasks
-import planner.cli
 from floss_sim.tasks import load_task
 from floss_sim.units import format_bytes
 from floss_sim.wire import predict_nbytes
@@ -24,12 +23,8 @@ GUIDE = (TASKS / "GUIDE.md").read_text(encoding="utf-8")
 EXAMPLE, TEXTS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 
 
-def call(monkeypatch, capfd, *arguments: str, main=floss_sim.cli.main) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["floss-sim", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    out, err = capfd.readouterr()
-    return stop.value.code, out, err
+def call(monkeypatch, capfd, *words: str, command: str = "floss-sim") -> tuple[int, str, str]:
+    return commands.call(monkeypatch, capfd, command, *words)
 
 
 @pytest.fixture
@@ -184,7 +179,7 @@ def test_bad_tasks_are_one_line(monkeypatch, capfd, tmp_path, arguments, says: s
 )
 def test_a_plan_refuses_them_too(monkeypatch, capfd, tmp_path, arguments, says: str):
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(monkeypatch, capfd, *arguments, main=planner.cli.main)
+    code, out, err = call(monkeypatch, capfd, *arguments, command="floss-plan")
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
@@ -196,7 +191,7 @@ def test_a_plan_is_made_for_the_fleet_that_was_asked_for(monkeypatch, capfd, tmp
     fleet = ("--clients", "6", "--partition", "iid", "--set", "data.limit=60", "--workers", "1")
     code, out, _ = call(
         monkeypatch, capfd, "--budget", "1-dense-rounds", *small, *fleet, "--reference-rank", "1",
-        "--max-rounds", "1", "--json", main=planner.cli.main,
+        "--max-rounds", "1", "--json", command="floss-plan",
     )  # fmt: skip
     assert code == 0
     fleet = json.loads(out)["request"]["fleet"]
