@@ -13,9 +13,6 @@ next), ``forecasts`` (learning curves beyond their ends), ``execution`` (curve s
 sentences and pictures). ``planning``, ``answers`` and ``apply`` are the three things to ask for.
 """
 
-from planner.calls import answer, apply_plan, plan, read_plan
-from planner.candidates import grid
-from planner.question.budget import parse_budget
-from planner.question.request import Request
+import lazy_loader
 
-__all__ = ["Request", "answer", "apply_plan", "grid", "parse_budget", "plan", "read_plan"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Mutated TOML, plan, npz and image files: ``python documents.py --count 20000 --seed 1``.
+"""Mutated TOML, plan, npz, image and manifest files: ``documents.py --count 20000 --seed 1``.
 
 Each file is read in a forked worker that may take 512 MiB more than at its start and 10 seconds a
 file. Prints a table, writes it to ``results_documents.md``; ends with 1 if anything went wrong.

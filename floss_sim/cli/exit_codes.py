@@ -33,6 +33,7 @@ from typing import TextIO
 import typer
 from typer.exceptions import TyperException
 
+from floss_sim.cli.entry import INTERRUPTED, INTERRUPTED_CODE
 from floss_sim.errors import DivergedError, FlossError
 
 
@@ -44,7 +45,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     NO_ANSWER = 3
     DIVERGED = 4
-    INTERRUPTED = 130
+    INTERRUPTED = INTERRUPTED_CODE
 
 
 # ASCII for characters of reports that an encoding may lack.
@@ -61,7 +62,6 @@ _PLAIN = {
 }
 _HANDLER = "floss-sim-plain"  # name of the error handler of stdout and stderr
 _MAX_LINE = 2000  # characters of the line on stderr
-_INTERRUPTED = "interrupted; the same command goes on from here"
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # said by torch
 
 
@@ -88,7 +88,7 @@ def _call(app: typer.Typer) -> tuple[int, str]:
     except BaseException as error:
         return failure(error)
     code = result if isinstance(result, int) else ExitCode.DONE
-    return code, _INTERRUPTED if code == ExitCode.INTERRUPTED else ""  # typer swallows Ctrl-C
+    return code, INTERRUPTED if code == ExitCode.INTERRUPTED else ""  # typer swallows Ctrl-C
 
 
 def _print_line(text: str) -> None:
@@ -141,7 +141,7 @@ def failure(error: BaseException) -> tuple[int, str]:
         case SystemExit():
             raise error
         case KeyboardInterrupt() | typer.Abort():
-            return ExitCode.INTERRUPTED, _INTERRUPTED
+            return ExitCode.INTERRUPTED, INTERRUPTED
         case TyperException():
             return ExitCode.BAD_INPUT, error.format_message()
         case DivergedError():

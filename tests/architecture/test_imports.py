@@ -14,8 +14,8 @@ HEAVY = ("torch", "transformers", "peft", "pandas", "matplotlib", "scipy", "skle
 @pytest.mark.parametrize(
     "code",
     [
-        "import floss_sim",
-        "import planner",
+        "from floss_sim import *",
+        "from planner import *",
         "import planner.planning, planner.report.plan_text",
         "import planner.search.race",
         "import sys, planner.cli as c; sys.argv = ['floss-plan', '--help']; c.main()",

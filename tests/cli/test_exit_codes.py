@@ -159,3 +159,25 @@ def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path):
         )
     assert done.returncode == ExitCode.BAD_INPUT
     assert done.stderr == b"tell: file system: No space left on device\n"
+
+
+@pytest.mark.parametrize("module", ["typer", "numpy", "pydantic", "floss_sim.simulator"])
+@pytest.mark.parametrize("command", ["floss_sim", "planner"])
+def test_ctrl_c_while_a_command_is_imported_is_one_line(command: str, module: str):
+    """SIGINT comes from an import hook, as soon as the module is asked for."""
+    interrupt = (
+        "import os, runpy, signal, sys\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Hook())\n"
+        f"runpy.run_module({command!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupt], capture_output=True, text=True)
+    assert done.returncode == ExitCode.INTERRUPTED
+    assert done.stderr.splitlines() == [
+        f"{'floss-sim' if command == 'floss_sim' else 'floss-plan'}: "
+        "interrupted; the same command goes on from here"
+    ]

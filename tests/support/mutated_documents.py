@@ -1,4 +1,4 @@
-"""Mutated TOML files, plan files, npz files and images, and what a reader makes of each.
+"""Mutated TOML files, plans, manifests, npz files and images, and what a reader makes of each.
 
 A reader refuses a file in one line, or reads what a second reading finds in it too.
 """
@@ -9,6 +9,7 @@ import io
 import json
 import random
 import struct
+import tempfile
 import tomllib
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from made_plans import whole_plan
+from mutated_manifests import committed_manifest, edit_manifest, make_folder, manifest_outcome
 from PIL import Image
 
 from floss_sim import load_profile, load_task
@@ -30,7 +32,7 @@ from floss_sim.tasks.sections import TaskFile
 from planner.plans.plan_checks import first_difference
 from planner.plans.plan_file import read_plan
 
-KINDS = ("toml", "json", "npz", "image")
+KINDS = ("toml", "json", "npz", "image", "manifest")
 _ROOT = Path(__file__).parents[2]
 _NUMBERS = (0, -1, 1, 2, 10**9, 2**31, 2**53 + 1, 2**63 - 1, 1e308, 0.5, 1e-320)
 _TOKENS = {
@@ -43,6 +45,7 @@ _TOKENS = {
     "image": (b"\xff" * 4, b"\0" * 8, b"\xff\xd8\xff", b"IDAT", b"IHDR",
               b"%!PS-Adobe-3.0 EPSF-3.0\n"),
 }  # fmt: skip
+_TOKENS["manifest"] = _TOKENS["json"]
 
 
 def seeds(kind: str) -> list[bytes]:
@@ -54,6 +57,9 @@ def seeds(kind: str) -> list[bytes]:
     if kind == "json":
         default = _ROOT / "experiments" / "default_plan" / "plan.json"
         return [json.dumps(whole_plan().to_json()).encode(), default.read_bytes()]
+    if kind == "manifest":
+        with tempfile.TemporaryDirectory() as home:
+            return [committed_manifest(make_folder(Path(home)))]
     return _archives() if kind == "npz" else _pictures()
 
 
@@ -221,13 +227,22 @@ def _chunk(chunk: tuple[bytes, bytes]) -> bytes:
     )
 
 
+def _formed_manifest(blob: bytes, kind: str, draw: random.Random) -> bytes:
+    """Return a manifest with other values, sealed again or not."""
+    return edit_manifest(blob, draw, lambda whole: _damaged(whole, kind, draw))
+
+
 _FORMED: dict[str, Callable[[bytes, str, random.Random], bytes]] = {
     "toml": _formed_toml, "json": _formed_json, "npz": _formed_npz, "image": _formed_image,
+    "manifest": _formed_manifest,
 }  # fmt: skip
 
 
 def outcome(kind: str, blob: bytes, folder: Path) -> tuple[str, str]:
     """Return (refused, right, wrong or crashed) and a message for a file of a kind."""
+    if kind == "manifest":
+        run = folder / "run"
+        return manifest_outcome(blob, run if run.exists() else make_folder(folder))
     path = folder / f"x.{kind}"
     path.write_bytes(blob)
     try:

@@ -1,0 +1,29 @@
+"""Start of a command: its modules are imported under the same guard as it runs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+INTERRUPTED = "interrupted; the same command goes on from here"
+INTERRUPTED_CODE = 130
+
+
+def run_command(name: str, module: str) -> None:
+    """Import a command, run it, and exit with its code.
+
+    Importing takes longer than many answers, so Ctrl-C is expected in it too.
+
+    Args:
+        name: Name of the command, for messages.
+        module: Module that defines the typer app ``app``.
+
+    Raises:
+        SystemExit: Always; see ``exit_codes`` for the codes.
+    """
+    try:
+        guard = import_module("floss_sim.cli.exit_codes").guard
+        sys.exit(guard(import_module(module).app, name))
+    except KeyboardInterrupt:
+        print(f"{name}: {INTERRUPTED}", file=sys.stderr)
+        sys.exit(INTERRUPTED_CODE)

@@ -1,0 +1,6 @@
+from .calls import answer, apply_plan, plan, read_plan
+from .candidates import grid
+from .question.budget import parse_budget
+from .question.request import Request
+
+__all__ = ["Request", "answer", "apply_plan", "grid", "parse_budget", "plan", "read_plan"]
