@@ -8,5 +8,6 @@ from importlib.metadata import version
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, _lazy = lazy_loader.attach_stub(__name__, __file__)
 __version__ = version("floss-sim")
+__all__ = sorted([*_lazy, "__version__"])

@@ -25,6 +25,7 @@ from floss_sim.training import local_sgd
 from floss_sim.training.bank import step
 from floss_sim.training.bank.model import Bank
 from floss_sim.training.learners.torch_learner import TorchLearner
+from floss_sim.training.malloc import keep_freed_memory
 from floss_sim.training.models import flat_model
 
 HERE = Path(__file__).parent
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results.csv")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the commands do
     config = RunConfig.of(load_task(chosen.task), floss(1 / 4, 1 / 16), rank=chosen.rank)
     config = config.with_(server={"cohort": chosen.cohort})
     playing = players(config, chosen.device, chosen.rounds)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
 
-from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
-from floss_sim.training import join_side_by_side
+from floss_sim import RunConfig, RunRecord, floss, load_profile, load_task, open_learner, run
+from floss_sim.protocol import Job
+from floss_sim.runs.lockstep import run_steps
+from floss_sim.training import open_side_by_side
 from floss_sim.training.learners.torch_learner import TorchLearner
 
 RANKS, DENSITIES = (1, 4, 16, 32), (1.0, 1 / 4, 1 / 16, 1 / 64)
-STARTING_S = 0.02  # in which threads begin to wait for their turn
 
 
 def candidates(precision: str, tiny: bool) -> list[RunConfig]:
@@ -28,37 +28,28 @@ def rung_players(
     configs: list[RunConfig], device: str, rounds: int
 ) -> dict[str, Callable[[], None]]:
     """Return what plays rounds of all runs side by side, and of one run of each rank in turn."""
-    network = load_profile("paper-200-20")
-
-    def play(config: RunConfig, learner: TorchLearner) -> None:
-        learner.restore(begin[learner])
-        run(config, network, learner, rounds=rounds, eval_every=rounds)
-
-    with join_side_by_side(device) as grid:
-        together = [open_learner(c, device, grid=grid, diagnose=False) for c in configs]
+    network, loop = load_profile("paper-200-20"), open_side_by_side(device)
+    together = [open_learner(c, device, beside=loop, diagnose=False) for c in configs]
     ranked = {config.rank: config for config in configs}.values()
     in_turn = [open_learner(c, device, learner="sequential", diagnose=False) for c in ranked]
     begin = {learner: learner.snapshot() for learner in (*together, *in_turn)}
 
+    def steps(
+        config: RunConfig, learner: TorchLearner, clock: Callable[[], float]
+    ) -> Generator[Job, None, RunRecord]:
+        learner.restore(begin[learner])
+        made = run_steps(config, network, learner, rounds=rounds, eval_every=rounds, clock=clock)
+        return (yield from made)
+
     def play_together() -> None:
-        gate = threading.Barrier(len(configs) + 1)
-
-        def take_part(config: RunConfig, learner: TorchLearner) -> None:
-            gate.wait()
-            with join_side_by_side(device):
-                play(config, learner)
-
-        with ThreadPoolExecutor(len(configs)) as threads:
-            with join_side_by_side(device):  # has the turn until all wait for theirs
-                parts = list(zip(configs, together, strict=True))
-                futures = [threads.submit(take_part, *part) for part in parts]
-                gate.wait()
-                time.sleep(STARTING_S)
-            for future in futures:
-                future.result()
+        parts = enumerate(zip(configs, together, strict=True))
+        for result in loop.finish([(Path(str(n)), partial(steps, *part)) for n, part in parts]):
+            if isinstance(result, Exception):
+                raise result
 
     def play_in_turn() -> None:
         for config, learner in zip(ranked, in_turn, strict=True):
-            play(config, learner)
+            learner.restore(begin[learner])
+            run(config, network, learner, rounds=rounds, eval_every=rounds)
 
     return {"bank": play_together, "sequential": play_in_turn}

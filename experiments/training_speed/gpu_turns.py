@@ -12,11 +12,11 @@ from unittest.mock import patch
 import torch
 from benchmark import Clock
 
-from floss_sim.training.bank import model as bank_model
-from floss_sim.training.bank.cuda_graphs import Graphs
-from floss_sim.training.bank.model import Bank
+from floss_sim import RunConfig
+from floss_sim.training.bank.model import Bank, build_bank
 from floss_sim.training.bank.step import Step
-from floss_sim.training.side_by_side.scheduler import device_scheduler
+from floss_sim.training.gpu.cuda_graphs import Graphs
+from floss_sim.training.learners import build
 
 Play = Callable[[], None]
 Row = dict[str, Any]
@@ -28,10 +28,10 @@ def graphs(on: bool) -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def take(bank: Bank, step: Step) -> None:
-        if on and bank.graphs:
-            before = bank.graphs.replayed
-            bank.graphs.run(step)
-            counts["replayed"] += bank.graphs.replayed - before
+        if on and isinstance(bank.player, Graphs):
+            before = bank.player.replayed
+            bank.player.run(step)
+            counts["replayed"] += bank.player.replayed - before
         else:
             step.run()
         counts["steps"] += 1
@@ -53,10 +53,13 @@ def rehearsed(really: bool) -> Iterator[None]:
     """Let banks that are built meanwhile replay steps where there is no GPU, too."""
     with ExitStack() as patches:
         if really:
-            made = patch.object(bank_model, "_graphs", lambda *_: Graphs(Rehearsal(), 10**9))
-            patches.enter_context(made)
-            device_scheduler.cache_clear()  # its banks may have been built before
-            patches.callback(device_scheduler.cache_clear)
+
+            def made(config: RunConfig, device: torch.device) -> Bank:
+                return build_bank(config, device, Graphs(Rehearsal(), 10**9))
+
+            patches.enter_context(patch.object(build, "_build_bank", made))
+            build.open_side_by_side.cache_clear()  # its banks may have been built before
+            patches.callback(build.open_side_by_side.cache_clear)
         yield
 
 

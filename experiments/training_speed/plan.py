@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import multiprocessing
 import os
 import resource
 import subprocess
@@ -19,12 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from floss_sim.protocol import LearnerIdentity
-from floss_sim.training import learner_identity, limits_of, open_learner
+from floss_sim.training import MAX_RUNS, learner_identity, open_learner
 from planner import session
 from planner.execution import curve_store, workers
 from planner.execution.cpu_parallelism import Parallelism
@@ -47,11 +45,7 @@ def as_before() -> None:
         return learner_identity(config, "sequential", device, threads)
 
     vars(curve_store).update(open_learner=opened, learner_identity=identity)
-    vars(workers).update(limits_of=lambda device: replace(limits_of(device), max_runs=1))
-    if multiprocessing.parent_process():  # a worker: the planner itself needs no torch
-        from floss_sim.training.learners import build
-
-        vars(build).update(keep_freed_memory=lambda: False)
+    vars(workers).update(MAX_RUNS=dict.fromkeys(MAX_RUNS, 1), keep_freed_memory=lambda: False)
     vars(session).update(
         decide=lambda root, config, cores, measure: Parallelism(cores, 1)
     )  # unmeasured

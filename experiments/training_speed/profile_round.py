@@ -24,6 +24,7 @@ from benchmark import PLACES, players
 from floss_sim import RunConfig, floss, load_task
 from floss_sim.methods import exchange, top_k_selectors
 from floss_sim.training.learners import torch_learner as learners
+from floss_sim.training.malloc import keep_freed_memory
 from floss_sim.training.server_optimizer import ServerOptimizer
 
 HERE = Path(__file__).parent
@@ -104,6 +105,7 @@ def measured() -> pd.DataFrame:
     Columns: ``learner``, ``phase``, ``began_ms`` and ``ended_ms`` since the round began.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the commands do
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=16)
     rows = []
     for name, play in players(config, "cpu", 1).items():

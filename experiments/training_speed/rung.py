@@ -22,6 +22,7 @@ import torch
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
 from floss_sim.training import learner_identity
+from floss_sim.training.malloc import keep_freed_memory
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import train_all
 
@@ -41,7 +42,7 @@ class Here(Executor):
 
 
 def one_by_one(learner: str) -> Callable[[Path, list[RunConfig], int], None]:
-    """Return what trains runs one after another, dense P measured, as before the grid."""
+    """Return what trains runs one after another, dense P measured, as before runs shared passes."""
 
     def play(root: Path, configs: list[RunConfig], rounds: int) -> None:
         network = load_profile("paper-200-20")
@@ -65,7 +66,7 @@ def side_by_side(root: Path, configs: list[RunConfig], rounds: int) -> None:
 
 
 PEERS = {
-    "grid": side_by_side,
+    "side by side": side_by_side,
     "bank, one by one": one_by_one("bank"),
     "sequential": one_by_one("sequential"),
 }
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "rungs.csv")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the workers do
     task = load_task(chosen.task)
     configs = [RunConfig.of(task, floss(*d), rank=r) for r in RANKS for d in DENSITIES]
     rows: list[dict[str, Any]] = []
@@ -104,8 +106,10 @@ def report(rows: list[dict[str, Any]]) -> None:
     """Print the medians, and ratios of the same repetition."""
     of = {peer: [row["seconds"] for row in rows if row["peer"] == peer] for peer in PEERS}
     for peer, seconds in of.items():
-        ratio = statistics.median(s / grid for s, grid in zip(seconds, of["grid"], strict=True))
-        print(f"{peer:18} {statistics.median(seconds):7.2f} s, {ratio:.2f} x the grid")
+        ratio = statistics.median(
+            s / own for s, own in zip(seconds, of["side by side"], strict=True)
+        )
+        print(f"{peer:18} {statistics.median(seconds):7.2f} s, {ratio:.2f} x side by side")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def run_command(name: str, module: str) -> None:
         SystemExit: Always; see ``exit_codes`` for the codes.
     """
     try:
+        import_module("floss_sim.training.malloc").keep_freed_memory()
         guard = import_module("floss_sim.cli.exit_codes").guard
         sys.exit(guard(import_module(module).app, name))
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 Messages are immutable values: a test can create, print and save them without a simulator.
 """
 
-from floss_sim.protocol.learner import Learner, LearnerIdentity, Metrics, Snapshot
+from floss_sim.protocol.learner import Job, Learner, LearnerIdentity, Metrics, Snapshot
 from floss_sim.protocol.messages import NO_STATE, Arrival, ClientState, Dispatch, Upload
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Arrival",
     "ClientState",
     "Dispatch",
+    "Job",
     "Learner",
     "LearnerIdentity",
     "Metrics",

@@ -72,13 +72,20 @@ class Snapshot:
     in_flight: tuple[Dispatch, ...] = field(default=(), repr=False)
 
 
+class Job(Protocol):
+    """Local training that must be computed before a learner can return an upload."""
+
+    def compute(self) -> None:
+        """Train, and hand the result to the learner."""
+
+
 class Learner(Protocol):
     """Interface of all learners.
 
-    The simulator calls ``dispatch``, ``train``, ``forget`` and ``aggregate`` at simulated instants.
-    The run's loop calls the other methods between rounds. ``train`` is a pure function of its
-    arguments and of named random streams; a learner may therefore train all open dispatches in one
-    batch when the first result is needed.
+    The simulator calls ``dispatch``, ``job``, ``train``, ``forget`` and ``aggregate`` at simulated
+    instants. The run's loop calls the other methods between rounds. ``train`` is a pure function of
+    its arguments and of named random streams; a learner may therefore train all open dispatches in
+    one batch when the first result is needed.
     """
 
     @property
@@ -93,8 +100,18 @@ class Learner(Protocol):
             sequence: Number of the dispatch in the run, from 0.
         """
 
+    def job(self, dispatch: Dispatch) -> Job | None:
+        """Return the training that ``train`` needs for this dispatch; None if it needs nothing.
+
+        The simulation yields the job and stands still until it is computed, alone or in one pass
+        with the jobs of other runs. A job that did not fit in memory is followed by a smaller one.
+        """
+
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
-        """Return the client's upload: its update after local training from the decoded download."""
+        """Return the client's upload: its update after local training from the decoded download.
+
+        A job of the dispatch that nobody has computed is computed first.
+        """
 
     def forget(self, dispatch: Dispatch) -> None:
         """Drop what is cached for a dispatch: its update was aggregated or is lost."""

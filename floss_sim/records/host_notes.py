@@ -1,4 +1,4 @@
-"""Host seconds and memory of a run, in a file of its run folder; used for estimates.
+"""Host seconds and memory of a run, and doubts about its bits, in a file of its run folder.
 
 These values are not part of the record: they are never compared, and unreadable lines are skipped.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import math
 import resource
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 FILE_NAME = "host.jsonl"
 
@@ -30,19 +33,37 @@ def note_host(
     note = {"after": after, "round": round_, "host_s": seconds, "peak_memory_kb": peak_kb}
     if device_peak_bytes is not None:
         note["device_peak_kb"] = device_peak_bytes // 1024
-    with (folder / FILE_NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(note) + "\n")
+    _append(folder, note)
+
+
+def note_doubt(folder: Path, first_round: int, why: str) -> None:
+    """Append that the last bits of a run are doubtful.
+
+    Args:
+        folder: Run folder.
+        first_round: Round from which on they are doubtful.
+        why: Reason.
+    """
+    _append(folder, {"doubtful_from": first_round, "why": why})
+
+
+def doubts(folder: Path) -> list[tuple[int, str]]:
+    """Return the doubts about a run: the first doubtful round, and the reason."""
+    return [
+        (note["doubtful_from"], str(note.get("why", "")))
+        for note in _notes(folder)
+        if isinstance(note.get("doubtful_from"), int)
+    ]
 
 
 def total_host_s(folder: Path) -> tuple[int, float]:
     """Return the number of rounds with recorded host seconds, and the sum of these seconds."""
-    path, last = folder / FILE_NAME, dict[int, tuple[int, float]]()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    last = dict[int, tuple[int, float]]()
+    for note in _notes(folder):
         try:
-            note = json.loads(line)
             after, round_, seconds = int(note["after"]), int(note["round"]), note["host_s"]
             last[after] = round_ - after, float(seconds)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):  # another kind of note
             continue
     return sum(n for n, _ in last.values()), math.fsum(s for _, s in last.values())
 
@@ -51,3 +72,18 @@ def host_s_per_round(folder: Path) -> float | None:
     """Return the mean host seconds per round; None if no host seconds were recorded."""
     rounds, seconds = total_host_s(folder)
     return seconds / rounds if rounds else None
+
+
+def _append(folder: Path, note: Mapping[str, Any]) -> None:
+    with (folder / FILE_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(note) + "\n")
+
+
+def _notes(folder: Path) -> Iterator[dict[str, Any]]:
+    path = folder / FILE_NAME
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        with suppress(ValueError, RecursionError):
+            note = json.loads(line)
+            if isinstance(note, dict):
+                yield note

@@ -1,5 +1,11 @@
 """Lockstep loop: simulates and trains one run, given its config, a network and a learner.
 
+A run is a generator (:func:`run_steps`): it yields each training that it needs as a job, and its
+value is the record. :func:`run` computes the jobs at once. ``training/side_by_side`` steps several
+runs, and computes in one pass what they wait for. The first design gave each run a thread, whose
+learner waited for the others within ``train``; it needed a lock that was handed round, a condition
+and a shared clock.
+
 A resumed run is simulated again from time zero. Up to the last committed round the learner's
 results come from the record, afterwards from live training. The simulator's state is never stored.
 """
@@ -7,11 +13,11 @@ results come from the record, afterwards from live training. The simulator's sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 
 from floss_sim.errors import NonFiniteUpdateError, RecordError
 from floss_sim.network import NetworkProfile
-from floss_sim.protocol import Learner, LearnerIdentity, Metrics
+from floss_sim.protocol import Job, Learner, LearnerIdentity, Metrics
 from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.calibration import UNCALIBRATED, Calibration
@@ -37,7 +43,6 @@ def run(
     eval_at: Container[int] = (),
     commit_every_s: float = 2.0,
     on_round: OnRound = lambda row: None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> RunRecord:
     """Simulate and train ``rounds`` rounds; continue the folder's run where it stopped.
 
@@ -53,7 +58,6 @@ def run(
         eval_at: Numbers of additional rounds to evaluate.
         commit_every_s: Minimum host seconds between commits; fast rounds share a commit.
         on_round: Called with each new row of the rounds table.
-        clock: Function that returns the host seconds of this run, which the folder records.
 
     Raises:
         RecordError: The folder cannot be read or written, or its run is by another learner.
@@ -66,6 +70,45 @@ def run(
         >>> record.evaluated()["round"].to_pylist()
         [2]
     """
+    steps = run_steps(
+        config,
+        profile,
+        learner,
+        rounds=rounds,
+        policy=policy,
+        folder=folder,
+        eval_every=eval_every,
+        eval_at=eval_at,
+        commit_every_s=commit_every_s,
+        on_round=on_round,
+    )
+    try:
+        while True:
+            next(steps).compute()
+    except StopIteration as end:
+        record: RunRecord = end.value
+        return record
+
+
+def run_steps(
+    config: RunConfig,
+    profile: NetworkProfile,
+    learner: Learner,
+    *,
+    rounds: int,
+    policy: RoundPolicy | None = None,
+    folder: RunFolder | None = None,
+    eval_every: int = 10,
+    eval_at: Container[int] = (),
+    commit_every_s: float = 2.0,
+    on_round: OnRound = lambda row: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Generator[Job, None, RunRecord]:
+    """Yield the jobs of a run, and return its record; the caller computes each job.
+
+    Arguments and errors are those of :func:`run`, and ``clock``: a function that returns the host
+    seconds of this run, which the folder records.
+    """
     policy = (policy or wait_all()).checked(config.server.cohort)
     if folder:
         _check_learner(folder, learner.identity)
@@ -77,7 +120,10 @@ def run(
         raise NonFiniteUpdateError(reason)
     ledger = Ledger(folder, timing, profile.name, commit_every_s, clock)
     try:
-        for outcome in _outcomes(config, profile, policy, learner, max(rounds, done)):
+        for outcome in _simulation(config, profile, policy, learner, max(rounds, done)):
+            if not isinstance(outcome, RoundOutcome):
+                yield outcome
+                continue
             replayed = outcome.round <= done
             number = outcome.round
             due = number % eval_every == 0 or number in eval_at or number == rounds
@@ -136,9 +182,9 @@ def _check_learner(folder: RunFolder, learner: LearnerIdentity) -> None:
         )
 
 
-def _outcomes(
+def _simulation(
     config: RunConfig, profile: NetworkProfile, policy: RoundPolicy, learner: Learner, rounds: int
-) -> Iterator[RoundOutcome]:
+) -> Iterator[Job | RoundOutcome]:
     fleet, size = config.fleet.clients, config.server.cohort
 
     def order_of(number: int, attempt: int) -> Iterator[int]:

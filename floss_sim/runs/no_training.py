@@ -21,6 +21,9 @@ class NoTraining:
     def __init__(self) -> None:
         self.version = 0
 
+    def job(self, dispatch: Dispatch) -> None:
+        """Return None: nothing is trained."""
+
     def forget(self, dispatch: Dispatch) -> None:
         """Do nothing: no data is kept for a dispatch."""
 

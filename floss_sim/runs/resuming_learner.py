@@ -8,6 +8,7 @@ from floss_sim.protocol import (
     Arrival,
     ClientState,
     Dispatch,
+    Job,
     Learner,
     LearnerIdentity,
     Metrics,
@@ -51,6 +52,11 @@ class ResumingLearner:
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the recorded or the live download."""
         return self._in_flight.get(sequence) or self._current_learner().dispatch(client, sequence)
+
+    def job(self, dispatch: Dispatch) -> Job | None:
+        """Return the live learner's job; None if the upload is recorded."""
+        recorded = self._recorded.knows(dispatch.sequence, "up")
+        return None if recorded else self._wake_live().job(dispatch)
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return the recorded or the live upload."""

@@ -19,7 +19,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.records import ROUNDS, RunRecord
 from floss_sim.records.transfer_table import TransferTable
 from floss_sim.runs.replay_learner import ReplayLearner
-from floss_sim.simulator import simulate, wait_all
+from floss_sim.simulator import outcomes, simulate, wait_all
 
 
 def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
@@ -58,11 +58,10 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     rounds = record.rounds.to_pylist()
     transfers = TransferTable()
     learner = ReplayLearner(record)
-    for row, outcome in zip(
-        rounds,
-        simulate(learner, profile, links, wait_all(), lambda r, _: cohorts[r], size, len(rounds)),
-        strict=True,
-    ):
+    steps = simulate(
+        learner, profile, links, wait_all(), lambda r, _: cohorts[r], size, len(rounds)
+    )
+    for row, outcome in zip(rounds, outcomes(steps), strict=True):
         row.update(
             opened_at_s=outcome.opened_at_s,
             closed_at_s=outcome.closed_at_s,

@@ -9,7 +9,7 @@ from floss_sim.simulator.policies import (
     parse_policy,
     wait_all,
 )
-from floss_sim.simulator.rounds import RoundOutcome, simulate
+from floss_sim.simulator.rounds import RoundOutcome, outcomes, simulate
 
 __all__ = [
     "AGGREGATED",
@@ -19,6 +19,7 @@ __all__ = [
     "buffered",
     "deadline",
     "first_k",
+    "outcomes",
     "parse_policy",
     "simulate",
     "wait_all",

@@ -6,6 +6,10 @@ steps, and the lengths of the real payloads set the simulated times::
     server   |dispatch                                          aggregate|
     client i |--- download ---|--- local training ---|--- upload ---|
 
+A simulation is stepped from outside: it yields the learner's jobs and the outcomes of rounds. While
+a job is computed, it stands still, at the instant at which a client begins to train. One loop can
+therefore step many simulations, and compute their jobs together.
+
 All policies use the same steps: fill the cohort, wait for reports and losses until the policy
 closes the round, take the first reports, dismiss the late clients, aggregate. A client is busy
 from its dispatch until its update is aggregated or lost; a busy client joins no other cohort.
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +28,7 @@ import simpy
 
 from floss_sim.errors import ConfigError
 from floss_sim.network import Carrier, ClientLink, EndOfInstant, Leg, NetworkProfile, Presence
-from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Learner
+from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Job, Learner
 from floss_sim.protocol.weighting import staleness_weight, weights
 from floss_sim.rng import stream
 from floss_sim.simulator.participation import (
@@ -82,8 +87,10 @@ def simulate(
     cohort: int,
     rounds: int,
     weighting: str = "uniform",
-) -> Iterator[RoundOutcome]:
-    """Yield the outcome of each round, from round 1 at time zero.
+) -> Iterator[Job | RoundOutcome]:
+    """Yield the outcome of each round, from round 1 at time zero, and before it the jobs it needs.
+
+    The caller computes a job before it takes the next value.
 
     Args:
         learner: Learner that is called at simulated instants.
@@ -102,11 +109,55 @@ def simulate(
     world = _SimulatedWorld(learner, profile, links, policy, cohort)
     for number in range(1, rounds + 1):
         server = world.env.process(_server_process(world, number, order_of, weighting))
-        with _pause_collector():
-            outcome = world.env.run(until=server)
-        if not isinstance(outcome, RoundOutcome):
+        while (asking := _advance(world, server)) is not None:
+            job: Job | None = asking.job
+            while job is not None:
+                yield job
+                job = learner.job(asking.dispatch)
+            asking.resume()
+        if not isinstance(server.value, RoundOutcome):
             raise TypeError(f"round {number} ended without an outcome")
-        yield outcome
+        yield server.value
+
+
+def outcomes(steps: Iterable[Job | RoundOutcome]) -> Iterator[RoundOutcome]:
+    """Yield the outcomes of a simulation, and compute each of its jobs at once."""
+    for step in steps:
+        if isinstance(step, RoundOutcome):
+            yield step
+        else:
+            step.compute()
+
+
+def _advance(world: _SimulatedWorld, server: simpy.Process) -> _JobEvent | None:
+    """Simulate until a client asks for a job; return its event, or None when the round has ended.
+
+    Args:
+        world: State of the simulation.
+        server: The server's process of the round.
+    """
+    with _pause_collector():
+        while not world.asking and not server.processed:
+            world.env.step()
+    return world.asking.popleft() if world.asking else None
+
+
+class _JobEvent(simpy.Event):
+    """Event for which a client waits while its job is computed; simulated time stands still.
+
+    It is scheduled before all other events of its instant, so that the client goes on as if it had
+    never waited.
+    """
+
+    def __init__(self, env: simpy.Environment, dispatch: Dispatch, job: Job) -> None:
+        super().__init__(env)
+        self.dispatch = dispatch
+        self.job = job
+
+    def resume(self) -> None:
+        """Let the client go on."""
+        self._ok, self._value = True, None
+        self.env.schedule(self, priority=simpy.events.URGENT)
 
 
 @contextmanager
@@ -154,6 +205,7 @@ class _SimulatedWorld:
         self.running: set[Participation] = set()  # busy ones that may still report
         self.reported: set[Participation] = set()  # busy ones that have reported
         self.ended: list[Participation] = []  # fate known, but not yet in an outcome
+        self.asking: deque[_JobEvent] = deque()  # of clients that wait for their jobs
         self.news = self.env.event()
         self.telling = EndOfInstant(self.env, self._wake_server, order=1)
 
@@ -351,6 +403,10 @@ def _client_process(
             fate = DROPPED
         else:
             state = world.client_states.get(client, NO_STATE)
+            if job := world.learner.job(dispatch):
+                asking = _JobEvent(env, dispatch, job)
+                world.asking.append(asking)
+                yield asking
             part.upload = world.learner.train(dispatch, state)
             part.up = Leg("up", part.upload.nbytes, math.inf)  # starts after training
             yield env.timeout(link.compute_s(part.upload.examples))

@@ -1,35 +1,33 @@
 """Public interface of real training; only this package imports torch, transformers and peft.
 
-Importing it does not load these frameworks: ``open_learner``, ``join_side_by_side``,
+Importing it does not load these frameworks: ``open_learner``, ``open_side_by_side``,
 ``test_metrics`` and ``export_adapter`` load them when they are called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floss_sim.training.device import DEVICES, resolve_device
 from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learner, learner_identity
-from floss_sim.training.side_by_side.limits import limits_of
+from floss_sim.training.memory_bounds import MAX_RUNS
 
 if TYPE_CHECKING:
     from floss_sim.runs.config import RunConfig
     from floss_sim.training.learners.torch_learner import TorchLearner
-    from floss_sim.training.side_by_side.scheduler import PassScheduler
+    from floss_sim.training.side_by_side.stepping import SideBySide
 
 __all__ = [
     "DEVICES",
     "LEARNERS",
+    "MAX_RUNS",
     "SEQUENTIAL",
     "choose_learner",
     "export_adapter",
-    "join_side_by_side",
     "learner_identity",
-    "limits_of",
     "open_learner",
+    "open_side_by_side",
     "resolve_device",
     "test_metrics",
 ]
@@ -40,8 +38,8 @@ def open_learner(
     device: str = "auto",
     threads: int = 1,
     learner: str = "bank",
-    grid: PassScheduler | None = None,
     *,
+    beside: SideBySide | None = None,
     diagnose: bool = True,
 ) -> TorchLearner:
     """Load the backbone and the data; return the run's learner, at version 0.
@@ -51,8 +49,8 @@ def open_learner(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         threads: Number of torch threads in this process.
         learner: ``"bank"`` or ``"sequential"``, see :func:`choose_learner`.
-        grid: The scheduler from :func:`join_side_by_side`, if several runs of this process train
-            on the device; None: the run trains alone.
+        beside: The loop from :func:`open_side_by_side`, if it steps this run beside others; None:
+            the run trains alone.
         diagnose: Whether evaluation also measures the server's dense vector P, which doubles the
             time of an evaluation.
 
@@ -70,27 +68,20 @@ def open_learner(
     from floss_sim.training.learners.build import build_learner
 
     place = resolve_device(device)
-    opened = build_learner(config, choose_learner(config, learner, place), place, threads, grid)
+    opened = build_learner(config, choose_learner(config, learner, place), place, threads, beside)
     opened.diagnose = diagnose
     return opened
 
 
-@contextmanager
-def join_side_by_side(device: str) -> Iterator[PassScheduler]:
-    """Register this thread's run with the device's scheduler, and yield the scheduler.
-
-    Runs of several threads can then train in shared passes. The scheduler's lock is held for the
-    block and released while the run waits for a pass. Acquire other locks before entering the
-    block, or runs can deadlock.
+def open_side_by_side(device: str) -> SideBySide:
+    """Return the loop of this process that trains several runs on a device in shared passes.
 
     Args:
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
-    from floss_sim.training.side_by_side.scheduler import device_scheduler
+    from floss_sim.training.learners import build
 
-    grid = device_scheduler(device)
-    with grid.membership():
-        yield grid
+    return build.open_side_by_side(device)
 
 
 def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[str, float]:

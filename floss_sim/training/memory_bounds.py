@@ -10,6 +10,10 @@ from floss_sim.runs.config import RunConfig
 _ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
 # clients in one pass, at most; on a CPU larger passes exceed the caches and are slower
 MAX_CLIENTS = {"cpu": 32, "cuda": 512, "mps": 64}
+# clients of several runs in one pass, at most
+MAX_SHARED_CLIENTS = {**MAX_CLIENTS, "cpu": 24}
+# runs that train side by side in a process, at most; on a CPU more of 5 clients gain nothing
+MAX_RUNS = {"cpu": 4, "cuda": 64, "mps": 4}
 
 
 def clients_per_pass(config: RunConfig, device: str) -> int:

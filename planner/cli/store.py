@@ -31,6 +31,9 @@ of the store, so that a search trains them again. Runs of earlier versions have 
 read and counted as unchecked, and get one when they are trained further. The exit code is 2 if
 damaged runs stay in the store.
 
+A run is doubtful if a repeated check of passes that it shared with other runs found a difference:
+its last bits may not be those that it has alone. It stays in use.
+
 Examples:
 
   floss-plan store check
@@ -57,7 +60,7 @@ def check(
 ) -> None:
     """Read every file of every stored run, and say which runs are damaged."""
     root = folder or default_root()
-    runs = check_store(root, quarantine, on_run=(lambda run: None) if json_ else _print_damage)
+    runs = check_store(root, quarantine, on_run=(lambda run: None) if json_ else _print_problem)
     if json_:
         counts = {str(state): _count(runs, state) for state in State}
         listed = [run.to_json() for run in runs]
@@ -70,7 +73,9 @@ def check(
         raise RecordError(f"{left} of {len(runs)} runs in {root} are damaged; {advice}")
 
 
-def _print_damage(run: CheckedRun) -> None:
+def _print_problem(run: CheckedRun) -> None:
+    if run.state is State.DOUBTFUL:
+        print(f"{run.path.name}: doubtful from round {run.doubtful_from} on: {run.problem}")
     if run.state is State.DAMAGED:
         print(f"{run.path.name}: {run.problem}")
         if run.moved_to:
@@ -80,11 +85,13 @@ def _print_damage(run: CheckedRun) -> None:
 
 
 def _summary(root: Path, runs: Sequence[CheckedRun]) -> str:
-    verified, unchecked, damaged = (_count(runs, state) for state in State)
-    words = [f"{verified} verified"]
-    if unchecked:
+    count = {state: _count(runs, state) for state in State}
+    words = [f"{count[State.VERIFIED]} verified"]
+    if unchecked := count[State.UNCHECKED]:
         words.append(f"{unchecked} unchecked (no SHA-256: written by an earlier version)")
-    words.append(f"{damaged} damaged")
+    if doubtful := count[State.DOUBTFUL]:
+        words.append(f"{doubtful} doubtful")
+    words.append(f"{count[State.DAMAGED]} damaged")
     return f"{root}: {len(runs)} runs, {', '.join(words)}"
 
 

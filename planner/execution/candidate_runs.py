@@ -13,8 +13,8 @@ from floss_sim.runs.calibration import Calibration, calibration_rounds
 from floss_sim.runs.retiming import retime
 from planner.candidates import Candidate
 from planner.curves import Curve, History
-from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.workers import Job, test_all, train_all
+from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
+from planner.execution.workers import test_all, train_all
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.outcome import Outcome, outcome_within
 from planner.progress import OnProgress, Progress

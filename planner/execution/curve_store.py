@@ -8,22 +8,29 @@ concurrent searches share work instead of repeating it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_dir
 
-from floss_sim.errors import RecordError
+from floss_sim import protocol
+from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileChecks
+from floss_sim.records.host_notes import note_doubt
 from floss_sim.runs.config import RunConfig
-from floss_sim.runs.lockstep import run
-from floss_sim.training import join_side_by_side, learner_identity, open_learner, test_metrics
+from floss_sim.runs.lockstep import run_steps
+from floss_sim.training import learner_identity, open_learner, open_side_by_side, test_metrics
 
+if TYPE_CHECKING:
+    from floss_sim.training.side_by_side.stepping import SideBySide
+
+Job = tuple[RunConfig, int]  # a run, and the round to reach
 _RECORDING_NETWORK = "paper-200-20"  # any profile would do, because plans re-time runs
 _EVAL_EVERY = 10  # rounds between evaluations
 _EVAL_AT = frozenset({1, 2, 3, 5, 7, *range(15, 100, 10)})  # further rounds that are evaluated
@@ -122,31 +129,56 @@ class CurveStore:
         """Train a run up to an evaluated round; return the number of rounds trained by this call.
 
         If another process is writing the run, wait for it, then train only the missing rounds.
-        Runs that other threads extend at the same time are trained side by side with this one; the
-        results do not depend on that.
 
         Raises:
             RecordError: The store cannot be written.
             NonFiniteUpdateError: The run diverges.
         """
+        (trained,) = self.extend_all([(config, rounds)])
+        if isinstance(trained, Exception):
+            raise trained
+        return trained
+
+    def extend_all(self, jobs: Sequence[Job]) -> list[int | Exception]:
+        """Extend several runs side by side; the results do not depend on which ones.
+
+        Args:
+            jobs: Configurations, each with the round to reach.
+
+        Returns:
+            For each run what :meth:`extend` returns, or its error.
+        """
+        loop = open_side_by_side(self.device)
+        runs = [
+            (self._path(self._describe(config)), partial(self._steps, config, rounds, loop))
+            for config, rounds in jobs
+        ]
+        return loop.finish(runs, lambda doubt: note_doubt(*doubt))
+
+    def _steps(
+        self, config: RunConfig, rounds: int, loop: SideBySide, clock: Callable[[], float]
+    ) -> Generator[protocol.Job | None, None, int]:
+        """Yield the jobs of one run, and None while another process is writing it."""
         folder = self.folder(config)
-        with folder.lock(_WAIT_FOREVER):
+        with ExitStack() as held:
+            while not _lock(folder, held):
+                yield None
             before = folder.manifest().rounds
             if before >= rounds:
                 return 0
-            with join_side_by_side(self.device) as grid:
-                run(
-                    config,
-                    load_profile(_RECORDING_NETWORK),
-                    open_learner(
-                        config, self.device, self.threads, grid=grid, diagnose=self.diagnose
-                    ),
-                    rounds=rounds,
-                    folder=folder,
-                    eval_every=_EVAL_EVERY,
-                    eval_at=_EVAL_AT,
-                    clock=grid.clock,
-                )
+            learner = open_learner(
+                config, self.device, self.threads, beside=loop, diagnose=self.diagnose
+            )
+            yield from run_steps(
+                config,
+                load_profile(_RECORDING_NETWORK),
+                learner,
+                rounds=rounds,
+                folder=folder,
+                eval_every=_EVAL_EVERY,
+                eval_at=_EVAL_AT,
+                clock=clock,
+            )
         return rounds - before
 
     def cached_test(self, config: RunConfig, round_: int) -> dict[str, float] | None:
@@ -165,3 +197,12 @@ class CurveStore:
             return folder.ensure_test_metrics(
                 round_, lambda: test_metrics(config, model, self.device)
             )
+
+
+def _lock(folder: RunFolder, held: ExitStack) -> bool:
+    """Hold a folder's lock until ``held`` is closed; return False if another process holds it."""
+    try:
+        held.enter_context(folder.lock())
+    except RecordLockedError:
+        return False
+    return True

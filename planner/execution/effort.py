@@ -18,7 +18,7 @@ from typing import Any
 
 from floss_sim.errors import BudgetError, ConfigError, UnitError
 from floss_sim.records.host_notes import total_host_s
-from floss_sim.training import limits_of
+from floss_sim.training import MAX_RUNS
 from floss_sim.units import format_duration, parse_duration
 from planner.candidates import Candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
@@ -152,9 +152,8 @@ def _measure_epoch_s(
     As many runs are trained as the workers train at once. On a GPU a run's seconds depend on the
     number of runs that share the device, so that the largest number is measured there.
     """
-    limits = limits_of(store.device)
     probed = [*request.baselines().values(), *costs.searched]
-    at_once = max(2, workers * (limits.max_runs if limits.overlaps_host else 1))
+    at_once = max(2, workers * (MAX_RUNS[store.device] if store.device == "cuda" else 1))
     chosen = [c for c in dict.fromkeys(probed) if c in costs.of][:at_once]
     jobs = [
         (request.config(c), last_evaluated_round(min(_TELLING_ROUNDS, costs.of[c].horizon)))

@@ -13,6 +13,7 @@ from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileChecks
 from floss_sim.records.folder import lock_folder
+from floss_sim.records.host_notes import doubts
 from planner.execution.curve_store import holds_files, store_checks
 
 QUARANTINE = "quarantine"  # folder of the store for damaged runs
@@ -24,6 +25,7 @@ class State(StrEnum):
 
     VERIFIED = "verified"
     UNCHECKED = "unchecked"  # readable, without checksums: written by an earlier version
+    DOUBTFUL = "doubtful"  # verified, but its last bits may not be those of a run alone
     DAMAGED = "damaged"
 
 
@@ -35,7 +37,8 @@ class CheckedRun:
         path: Run folder.
         state: Result.
         rounds: Number of committed rounds; 0 for a damaged run.
-        problem: Description of the damage; empty if there is none.
+        problem: Description of the damage or the doubt; empty if there is none.
+        doubtful_from: First doubtful round of a doubtful run, or None.
         moved_to: Folder to which a damaged run was moved, or None.
         kept: Reason why a damaged run could not be moved; empty if it was, or need not be.
     """
@@ -44,6 +47,7 @@ class CheckedRun:
     state: State
     rounds: int = 0
     problem: str = ""
+    doubtful_from: int | None = None
     moved_to: Path | None = None
     kept: str = ""
 
@@ -52,7 +56,8 @@ class CheckedRun:
         moved = None if self.moved_to is None else str(self.moved_to)
         return {
             "run": str(self.path), "state": str(self.state), "rounds": self.rounds,
-            "problem": self.problem, "moved_to": moved, "kept": self.kept,
+            "problem": self.problem, "doubtful_from": self.doubtful_from, "moved_to": moved,
+            "kept": self.kept,
         }  # fmt: skip
 
 
@@ -110,6 +115,9 @@ def check_run(path: Path, checks: FileChecks) -> CheckedRun:
     except RecordError as error:
         problem = str(error).removesuffix(f"; {checks.remedy}")
         return CheckedRun(path, State.DAMAGED, problem=problem)
+    if doubted := [doubt for doubt in doubts(path) if doubt[0] <= committed.rounds]:
+        first, why = min(doubted)
+        return CheckedRun(path, State.DOUBTFUL, committed.rounds, why, first)
     state = State.VERIFIED if committed.is_checked else State.UNCHECKED
     return CheckedRun(path, state, committed.rounds)
 

@@ -17,7 +17,6 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
-    ThreadPoolExecutor,
     wait,
 )
 from contextlib import contextmanager, suppress
@@ -28,13 +27,13 @@ from typing import Any
 
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
 from floss_sim.runs.config import RunConfig
-from floss_sim.training import limits_of
-from planner.execution.curve_store import CurveStore
+from floss_sim.training import MAX_RUNS
+from floss_sim.training.malloc import keep_freed_memory
+from planner.execution.curve_store import CurveStore, Job
 from planner.execution.spawned import WatchedContext, owned_semaphores
 
 _TICK_S = 0.3  # seconds between calls of ``on_tick``
 _START_S = 120.0  # seconds that the workers of a pool may take to start
-Job = tuple[RunConfig, int]
 
 _gate: Barrier | None = None  # in a worker: the barrier of its pool
 
@@ -78,6 +77,7 @@ def _begin_worker(gate: Barrier) -> None:
     global _gate
     _gate = gate
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
+    keep_freed_memory()
     _die_with_parent()  # where spawned.WatchedContext does not
 
 
@@ -125,7 +125,7 @@ def train_all(
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
         submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
-        for indices in _groups(lacking, workers, limits_of(store.device).max_runs)
+        for indices in _groups(lacking, workers, MAX_RUNS[store.device])
     }
     pending = set(futures)
     try:
@@ -167,15 +167,13 @@ def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequenc
 
 
 def _extend_all(store: CurveStore, jobs: Sequence[Job]) -> list[int | None]:
-    with ThreadPoolExecutor(len(jobs)) as threads:
-        return [future.result() for future in [threads.submit(_extend, store, *j) for j in jobs]]
-
-
-def _extend(store: CurveStore, config: RunConfig, rounds: int) -> int | None:
-    try:
-        return store.extend(config, rounds)
-    except NonFiniteUpdateError:
-        return None
+    """Return how many rounds each run trained, None if it diverged; other errors are raised."""
+    trained: list[int | None] = []
+    for result in store.extend_all(jobs):
+        if isinstance(result, Exception) and not isinstance(result, NonFiniteUpdateError):
+            raise result
+        trained.append(None if isinstance(result, Exception) else result)
+    return trained
 
 
 def test_all(

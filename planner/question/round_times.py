@@ -28,7 +28,7 @@ from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.jitter import unit_jitter
 from floss_sim.protocol import ClientState, Dispatch, Upload
 from floss_sim.runs.no_training import NoTraining
-from floss_sim.simulator import simulate, wait_all
+from floss_sim.simulator import outcomes, simulate, wait_all
 from planner.question.traffic import Floats, Ints, Traffic
 
 FLEETS = 40  # fleets timed for a confidence
@@ -116,11 +116,11 @@ class Clock:
 
     def _simulated_times(self, traffic: Traffic) -> Floats:
         rounds, cohort = traffic.shape
-        outcomes = simulate(
+        steps = simulate(
             _TrafficLearner(traffic), self._profile, self._links, wait_all(),
             lambda number, _: traffic.clients[number - 1].tolist(), cohort, rounds,
         )  # fmt: skip
-        return np.array([outcome.closed_at_s for outcome in outcomes])
+        return np.array([outcome.closed_at_s for outcome in outcomes(steps)])
 
 
 @lru_cache(maxsize=8 * FLEETS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from floss_sim.methods import TopK
-from floss_sim.training.bank.device_top_k import select, top_k_masks
+from floss_sim.training.gpu.device_top_k import select, top_k_masks
 from floss_sim.vectors.layout import Layout, build_layout
 from floss_sim.vectors.top_k import top_k_mask
 

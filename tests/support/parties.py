@@ -1,10 +1,8 @@
-"""Parties of tiny runs, and grids that train them with a thread each."""
+"""Parties of tiny runs, and what they come to together."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +12,18 @@ import torch
 from tiny_models import IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
 from floss_sim import RunConfig
-from floss_sim.errors import TaskError
-from floss_sim.training.bank.batched_sgd import Party
+from floss_sim.training.bank.batched_sgd import Party, train_together
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.local_sgd import work_of
-from floss_sim.training.side_by_side.limits import DeviceLimits
-from floss_sim.training.side_by_side.scheduler import PassScheduler
+from floss_sim.training.side_by_side.bit_checks import BitChecks
+from floss_sim.training.side_by_side.stepping import SideBySide
+from floss_sim.training.side_by_side.training_job import TrainingJob
 from planner.execution.curve_store import CurveStore
 
 CPU = torch.device("cpu")
 SIZES = (9, 7, 7, 4, 2)
 WIDTHS = {"hidden_size": 32, "intermediate_size": 64}
 WHOLE = {"vit": WIDTHS, "bert": WIDTHS, "llama": WIDTHS, "gpt2": {"n_embd": 32}}
-OVERLAPPING = DeviceLimits(16, 64, overlaps_host=True, checks_by_shape=True)  # as a GPU does
 
 
 def party_of(run: TinyRun, bank: Bank, sizes: Sequence[int] = SIZES) -> Party:
@@ -58,43 +55,24 @@ def assert_equal_records(one: CurveStore, other: CurveStore, config: RunConfig) 
     assert ours.model(last) == theirs.model(last)
 
 
-def play(grid: PassScheduler, runs: Sequence[Callable[[], None]]) -> None:
-    """Have members of a grid do something each, in threads; all are counted before one begins."""
-
-    def member(do: Callable[[], None]) -> None:
-        with grid.membership():
-            do()
-
-    threads = [threading.Thread(target=member, args=(do,), daemon=True) for do in runs]
-    with grid.membership():
-        for thread in threads:
-            thread.start()
-        while grid._members <= len(runs):
-            time.sleep(0.01)
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+def values_of(parties: Sequence[Party]) -> list[list[np.ndarray]]:
+    """Return what the clients of each party come to in one pass."""
+    return [list(values_CN.cpu().numpy()) for values_CN in train_together(parties)]
 
 
-def grid_with(
-    parties: Sequence[Party],
-    chunk: int = 32,
-    rounds: int = 1,
-    device_limits: DeviceLimits | None = None,
+def trained_side_by_side(
+    parties: Sequence[Party], checks: BitChecks | None = None, chunk: int = 32, rounds: int = 1
 ) -> list[object]:
-    """Return what each party gets in the last of so many rounds of a grid of all of them."""
-    grid = PassScheduler(CPU, device_limits)
-    found: list[object] = [None] * len(parties)
+    """Return what each party gets in the last of so many rounds beside the others, or its error."""
 
-    def train(number: int) -> None:
-        try:
-            for _ in range(rounds):
-                found[number] = grid.train(parties[number], chunk)
-        except TaskError as error:
-            found[number] = error
+    def steps(party: Party, clock: object) -> Iterator[TrainingJob]:
+        found: list[torch.Tensor] = []
+        for number in range(1, rounds + 1):
+            yield TrainingJob(party, number, chunk, found.append, lambda: None)
+        return list(found[-1].numpy())
 
-    play(grid, [partial(train, number) for number in range(len(parties))])
-    return found
+    loop = SideBySide(checks or BitChecks(24), lambda config: None)
+    return loop.finish([(Path(str(n)), partial(steps, p)) for n, p in enumerate(parties)])
 
 
 def tiny_parties(tmp_path: Path, kind: str = IMAGES, whole: bool = True) -> list[Party]:

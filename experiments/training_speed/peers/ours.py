@@ -24,7 +24,7 @@ import torch
 from floss_sim import RunConfig, load_profile, run
 from floss_sim.methods import method_from_name
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
-from floss_sim.training.bank.batched_sgd import train_together
+from floss_sim.training.bank.batched_sgd import Party, train_together
 from floss_sim.training.learners.bank_learner import BankLearner
 from floss_sim.training.local_sgd import Work
 from floss_sim.vectors.layout import Layout
@@ -87,7 +87,7 @@ def passes(clock: task.Clock) -> np.ndarray:
     x, y = map(torch.from_numpy, examples())
     for number, cohort in enumerate(islice(task.cohorts(), clock.last), 1):
         works = [Work(server_N, None, batches(client), 0) for client in cohort]
-        server_N = np.mean(train_together(model, x, y, LOCAL, works).numpy(), axis=0)
+        server_N = np.mean(train_together([Party(model, x, y, LOCAL, works)])[0].numpy(), axis=0)
         clock.after(number)
     return server_N
 

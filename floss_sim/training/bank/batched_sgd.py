@@ -26,7 +26,6 @@ from floss_sim.training.bank.updates import rows_of
 from floss_sim.training.local_sgd import Work
 from floss_sim.training.models.dropout import Share
 from floss_sim.training.models.inputs import drop_full_mask
-from floss_sim.vectors.top_k import Vector
 
 
 @dataclass(frozen=True)
@@ -48,31 +47,8 @@ class Party:
     works: Sequence[Work]
 
 
-def train_together(
-    model: BankModel,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    settings: ClientSection,
-    works: Sequence[Work],
-) -> torch.Tensor:
-    """Return each client's values after local SGD, float32 of shape (C, N), on the device.
-
-    Args:
-        model: The run's model.
-        x: Inputs of the training split, shape (split, ...), on the model's device.
-        y: Classes of the training split, shape (split,), on the model's device.
-        settings: Learning rate and momentum.
-        works: The clients' work, sorted by number of batches, largest first.
-
-    Raises:
-        TaskError: The backbone cannot read the inputs.
-    """
-    (values_CN,) = _train([Party(model, x, y, settings, works)])
-    return values_CN
-
-
-def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
-    """Return the values of each party's clients after local SGD, float32 of shape (N,) each.
+def train_together(parties: Sequence[Party]) -> list[torch.Tensor]:
+    """Return each party's values after local SGD, float32 of shape (C, N), on the device.
 
     Args:
         parties: At least one party; all must use the same bank.
@@ -80,10 +56,6 @@ def train_side_by_side(parties: Sequence[Party]) -> list[list[Vector]]:
     Raises:
         TaskError: The backbone cannot read the inputs.
     """
-    return [list(values_CN.cpu().numpy()) for values_CN in _train(parties)]
-
-
-def _train(parties: Sequence[Party]) -> list[torch.Tensor]:
     bank = parties[0].model.bank
     bank.set_training(True)
     training = [_Training(party) for party in parties]
@@ -194,6 +166,6 @@ def _step(takes: Sequence[_PartyStep], tokens: int) -> Step:
     weights_M = np.repeat(np.float32(1 / np.array(counts)), rows)
     return Step(
         bank, [take.rows() for take in takes], tuple(take.sizes for take in takes),
-        drop_full_mask(arguments) if bank.graphs else arguments,
+        drop_full_mask(arguments) if bank.player else arguments,
         labels_M, torch.from_numpy(weights_M).to(bank.device),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,11 +23,9 @@ from transformers import PreTrainedModel
 
 from floss_sim.families import family_of
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.bank.cuda_graphs import CudaRecorder, Graphs, Replayable
 from floss_sim.training.bank.first_token import read_first_token
 from floss_sim.training.bank.layers import BankBias, BankHead, BankLinear, BatchSegments, Segments
 from floss_sim.training.bank.onednn import use_onednn
-from floss_sim.training.memory_bounds import example_bytes
 from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
@@ -52,10 +51,21 @@ _LAYER_ATTRIBUTES: dict[str, tuple[type[BankLayer], str]] = {
     HEAD_WEIGHT: (BankHead, "weight"),
     HEAD_BIAS: (BankHead, "bias"),
 }
-# bytes of activations of a pass that is recorded as a CUDA graph, at most; larger passes are
-# limited by computation, not by kernel launches
-_RECORDED_BYTES = 4 * 2**30
 BoundTensors = list[list[torch.Tensor]]  # one list per party, in the order of its layout
+
+
+class TrainingStep(Protocol):
+    """Interface of :class:`floss_sim.training.bank.step.Step`."""
+
+    def run(self) -> None:
+        """Compute the step."""
+
+
+class StepPlayer(Protocol):
+    """Interface of what runs training steps in place of :meth:`TrainingStep.run`."""
+
+    def run(self, step: Any) -> None:
+        """Run a step."""
 
 
 class Bank:
@@ -70,7 +80,7 @@ class Bank:
         pretrained: The backbone's own values of the trained biases, flat, by canonical tensor name.
         device: Device of the backbone.
         bf16: Whether the forward pass runs under bfloat16 autocast.
-        graphs: Records and replays training steps as CUDA graphs; None: steps run directly.
+        player: Runs training steps, on a GPU as CUDA graphs; None: steps run directly.
     """
 
     def __init__(
@@ -84,7 +94,7 @@ class Bank:
         *,
         device: torch.device,
         bf16: bool = False,
-        graphs: Graphs | None = None,
+        player: StepPlayer | None = None,
     ) -> None:
         self.model = backbone.requires_grad_(False).eval()
         self.inputs = inputs
@@ -94,7 +104,7 @@ class Bank:
         self._places = places
         self._batch = batch
         self.bf16 = bf16
-        self.graphs = graphs
+        self.player = player
         self._scales: list[float] = []
 
     def bind(
@@ -134,12 +144,12 @@ class Bank:
         if self.model.training != on:
             self.model.train(on)
 
-    def take(self, step: Replayable) -> None:
-        """Run a training step, by replay of a CUDA graph if possible."""
-        if self.graphs is None:
+    def take(self, step: TrainingStep) -> None:
+        """Run a training step."""
+        if self.player is None:
             step.run()
         else:
-            self.graphs.run(step)
+            self.player.run(step)
 
     def logits(
         self, arguments: Mapping[str, torch.Tensor], sizes: Sequence[Sequence[int]]
@@ -239,8 +249,14 @@ def banked_layers(config: RunConfig) -> Mapping[str, type[BankLayer]]:
     return {layer_of(tensor): _LAYER_ATTRIBUTES[tensor.kind][0] for tensor in tensors}
 
 
-def build_bank(config: RunConfig, device: torch.device) -> Bank:
+def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | None = None) -> Bank:
     """Return a bank on a device: the run's backbone, with banked target layers and head.
+
+    Args:
+        config: The run's configuration.
+        device: Device of the backbone.
+        player: Runs the training steps; it is not used for steps with dropout or gradient
+            checkpointing. None: steps run directly.
 
     Raises:
         TaskError: The backbone cannot be loaded.
@@ -256,21 +272,15 @@ def build_bank(config: RunConfig, device: torch.device) -> Bank:
     use_onednn(backbone, device)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
-    graphs = _graphs(config, device, draws)
-    if graphs:  # use_cache skips transformers' check for packed texts, which cannot be recorded
+    if draws.sites or config.client.gradient_checkpointing:
+        player = None
+    if player:  # use_cache skips transformers' check for packed texts, which cannot be recorded
         backbone.config.use_cache = True
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
         pretrained, device=device, bf16=config.client.precision == "bf16",
-        graphs=graphs,
+        player=player,
     )  # fmt: skip
-
-
-def _graphs(config: RunConfig, device: torch.device, draws: DropoutStreams) -> Graphs | None:
-    """Return the CUDA graphs of a bank; None on other devices, with dropout or checkpointing."""
-    if device.type != "cuda" or draws.sites or config.client.gradient_checkpointing:
-        return None
-    return Graphs(CudaRecorder(), _RECORDED_BYTES // example_bytes(config))
 
 
 def build_bank_model(

@@ -21,6 +21,7 @@ from floss_sim.protocol import (
     Arrival,
     ClientState,
     Dispatch,
+    Job,
     LearnerIdentity,
     Metrics,
     Snapshot,
@@ -110,6 +111,10 @@ class TorchLearner(ABC):
                 vector_N, self._history, tier, self._version
             )
         return self._masks[tier]
+
+    def job(self, dispatch: Dispatch) -> Job | None:
+        """Return None: clients train when their upload is requested."""
+        return None
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Train one client from its decoded download; return its update, selected and encoded.

@@ -1,12 +1,11 @@
 """Checks of bit-identity: which jobs may be computed in one batched pass.
 
-A *job* is what one run waits for: the local training of its clients, or an evaluation. A *check*
-computes the jobs of a pass twice, batched and one at a time, and compares all bits of the results.
-Jobs are batched without a check only after checks have found no difference.
+A *check* computes the jobs of a pass twice, batched and one at a time, and compares all bits of the
+results. Jobs are batched without a check only after checks have found no difference.
 
-**CPU.** The matrix products of the frozen layers are computed for several runs together, and so are
-the operations that treat each example separately. Adapters and heads are multiplied run by run
-(``bank/layers.py``). A run then has the bits that it has alone if two conditions hold:
+The matrix products of the frozen layers are computed for several runs together, and so are the
+operations that treat each example separately. Adapters and heads are multiplied run by run
+(``bank/layers.py``). On a CPU a run then has the bits that it has alone if two conditions hold:
 
 (a) A row of a frozen product does not depend on the other rows. This is true for oneDNN in float32
     (``bank/onednn.py``).
@@ -15,163 +14,173 @@ the operations that treat each example separately. Adapters and heads are multip
     torch uses different code for the entries after the last full block, and for operands that do
     not begin at a block boundary.
 
-If both hold, the first three passes of each kind (training, evaluation) over a bank are checked,
-and later ones are batched without a check. If one fails, runs on a CPU train one at a time. Checks
-would prove little there: the code for left-over entries rounds only some values differently, so a
-check can pass by chance. (A Llama of inner width 24 differed in all 12 shapes of a pass that were
-tried, but in 4 of them not with the first input values.)
+If both hold, the first three passes over a bank are checked, and later ones are batched without a
+check. If one fails, runs train one at a time. Checks would prove little there: the code for
+left-over entries rounds only some values differently, so a check can pass by chance. (A Llama of
+inner width 24 differed in all 12 shapes of a pass that were tried, but in 4 of them not with the
+first input values.)
 
-**GPU.** The matrix library chooses a kernel, and the way it splits sums, from the sizes and the
-memory layout of the operands. These follow from the shape of a pass (``pass_jobs.py``); values do
-not matter. Another kernel rounds nearly all values differently. So each shape is checked: once in
-float32, and three times in bf16, whose rounding hides most differences. Jobs of a shape are batched
-only if no bit differed; otherwise they are computed one at a time. A shape that fails does not
-affect other shapes.
-
-Checks are evidence, not proof. On all devices every 100th batched pass of a bank is checked as
-well; if a bit differs, the runs of that bank train one at a time from then on.
-
-A check costs one extra pass. If the clients of a cohort have different amounts of data, most shapes
-occur only once. So checks are budgeted: a new shape is checked at its first occurrence only while
-the bank has run at most about as many checks as batched passes. Otherwise its jobs are computed one
-at a time, and the shape is checked at its second occurrence. Jobs are sorted before they are
-grouped into passes, so that the same jobs give the same shapes in any order of arrival.
+Checks are evidence, not proof. Every 100th batched pass of a bank is checked as well. If a bit
+differs, the runs of that bank train one at a time from then on, and the runs that were batched
+since the last identical check are doubtful: their last bits may not be those that they have alone.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import blake2b
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
+
+from floss_sim.training.bank.batched_sgd import train_together
 from floss_sim.training.bank.model import Bank
 from floss_sim.training.bank.onednn import FrozenLinear
-from floss_sim.training.side_by_side.limits import DeviceLimits
-from floss_sim.training.side_by_side.pass_jobs import Job, PassShape
+from floss_sim.training.side_by_side.training_job import TrainingJob
 
 _VECTOR_ENTRIES = 32  # float32 entries that torch processes at once: two AVX-512 registers
-_CHECKS_NEEDED = 3  # identical checks before batching is trusted (1 for a float32 shape on a GPU)
-_FREE_CHECKS = 3  # checks allowed before any pass has been batched
+_CHECKS_NEEDED = 3  # identical checks before batching is trusted
 _RECHECK_EVERY = 100  # batched passes of a bank from one repeated check to the next
 _ALONE, _BOTH, _TOGETHER = range(3)  # how a pass is computed; _BOTH is a check
-Pass = Sequence[Job[Any]]
-Key = tuple[Bank, type[Job[Any]], bytes]
+Pass = Sequence[TrainingJob]
+Result = torch.Tensor | Exception
+Key = tuple[Bank, bytes]
+
+
+class Doubt(NamedTuple):
+    """A run whose last bits may differ from those that it has alone.
+
+    Attributes:
+        folder: Folder of the run.
+        first_round: Round from which on it is doubtful.
+        why: Reason.
+    """
+
+    folder: Path
+    first_round: int
+    why: str
 
 
 class BitChecks:
     """Groups of jobs that are computed in one pass, and the checks that allow this.
 
     Args:
-        limits: The device's limits: clients in a pass, and whether checks are made by shape.
+        max_clients: Largest number of clients of all runs in one pass.
     """
 
-    def __init__(self, limits: DeviceLimits) -> None:
-        self._limits = limits
-        self._reasons: dict[Bank, bool] = {}
-        self._seen: set[Key] = set()
+    def __init__(self, max_clients: int) -> None:
+        self.batched: Counter[Bank] = Counter()  # passes of a bank after its checks succeeded
+        self.checks_run: Counter[Bank] = Counter()  # checks of a bank, repeated checks not counted
+        self._max_clients = max_clients
+        self._exact: dict[Bank, bool] = {}
         self._passed_checks: Counter[Key] = Counter()
-        self._checks_run: Counter[Bank] = Counter()  # checks of a bank, repeated checks not counted
-        self._batched: Counter[Bank] = Counter()  # passes of a bank after its checks succeeded
         self._failed: set[Key | Bank] = set()  # shapes and banks that failed a check
         self._warned: set[tuple[Bank, str]] = set()
         self._most: dict[Bank, int] = {}  # clients in a pass, after a larger one did not fit
+        # First round of each run that was batched since the last identical check.
+        self._unchecked: defaultdict[Key, dict[Path, int]] = defaultdict(dict)
+        self._doubts: list[Doubt] = []
 
-    def prepare(self, job: Job[Any]) -> None:
-        """Compute the job's shape in advance, if checks are made by shape.
-
-        Raises:
-            TaskError: The backbone cannot read the job's inputs.
-        """
-        self._shape(job)
-
-    def _shape(self, job: Job[Any]) -> PassShape:
-        return job.shape if self._limits.checks_by_shape else ()
-
-    def passes(self, waiting: Iterable[Job[Any]]) -> Iterator[Pass]:
-        """Yield groups of jobs for one pass each: of one kind and bank, with limited clients."""
-        groups: dict[object, list[Job[Any]]] = {}
+    def passes(self, waiting: Iterable[TrainingJob]) -> Iterator[Pass]:
+        """Yield groups of jobs for one pass each: of one bank, with limited clients."""
+        groups: dict[Bank, list[TrainingJob]] = {}
         for job in waiting:
-            groups.setdefault((job.kind, job.bank), []).append(job)
-        for jobs in groups.values():
-            jobs.sort(key=self._shape)
-            most = self._most.get(jobs[0].bank, self._limits.max_clients)
-            for part in _pass_slices(
-                [job.clients for job in jobs], min(most, *(j.chunk for j in jobs))
-            ):
+            groups.setdefault(job.bank, []).append(job)
+        for bank, jobs in groups.items():
+            jobs.sort(key=self.shape)
+            most = min(self._most.get(bank, self._max_clients), *(job.chunk for job in jobs))
+            for part in _pass_slices([job.clients for job in jobs], most):
                 yield jobs[part]
 
-    def results(self, jobs: Pass) -> list[Any]:
-        """Return the result of each job of a pass; for a job that fails, its exception."""
-        key = self._key(jobs)
+    def results(self, jobs: Pass, folders: Sequence[Path]) -> list[Result]:
+        """Return each client's values after training, (C, N) for each job, or the job's error.
+
+        Args:
+            jobs: The jobs of a pass.
+            folders: The folder of each job's run.
+        """
+        key = self.key(jobs)
         way = self._way(jobs, key)
         together, failed = ([], "") if way == _ALONE else _pass_results(jobs)
         if together and way == _TOGETHER:
-            return together
-        alone = [_single_result(job) for job in jobs]
+            for folder, job in zip(folders, jobs, strict=True):
+                self._unchecked[key].setdefault(folder, job.round)
+            return list(together)
+        alone = [job.result() for job in jobs]
         if failed and not any(isinstance(result, Exception) for result in alone):
             self._narrow(jobs, failed)
         elif together:
-            self._judge(key, all(map(_has_same_bits, jobs, together, alone)))
+            self._judge(key, all(map(_has_same_bits, together, alone)))
         return alone
 
-    def _key(self, jobs: Pass) -> Key:
-        """Return the key of a check: bank and kind of job; if checked by shape, also the shape."""
-        shapes = (
-            repr([self._shape(job) for job in jobs]).encode()
-            if self._limits.checks_by_shape
-            else b""
-        )
-        return jobs[0].bank, type(jobs[0]), blake2b(shapes, digest_size=16).digest()
+    def take_doubts(self) -> list[Doubt]:
+        """Return the runs that have become doubtful since the last call."""
+        found, self._doubts = self._doubts, []
+        return found
+
+    def shape(self, job: TrainingJob) -> tuple[Any, ...]:
+        """Return what the shape of a job's pass depends on, sortable; empty on a CPU."""
+        return ()
+
+    def key(self, jobs: Pass) -> Key:
+        """Return what a check of these jobs is evidence for: all passes of a bank on a CPU."""
+        return jobs[0].bank, b""
+
+    def may_share(self, bank: Bank) -> bool:
+        """Return whether passes over a bank can be batched at all: conditions (a) and (b)."""
+        if bank not in self._exact:
+            self._exact[bank] = _is_exact(bank)
+        return self._exact[bank]
+
+    def checks_needed(self, key: Key) -> int:
+        """Return the number of identical checks before batching is trusted."""
+        return _CHECKS_NEEDED
+
+    def affords_check(self, key: Key) -> bool:
+        """Return whether a pass that is not yet trusted is checked, rather than computed alone."""
+        return True
+
+    def stops_with(self, key: Key) -> tuple[Key | Bank, str]:
+        """Return what is no longer batched after a failed first check, and where that holds."""
+        return key[0], "on this machine"
 
     def _way(self, jobs: Pass, key: Key) -> int:
-        bank = jobs[0].bank
-        if len(jobs) == 1 or not self._may_share(bank) or key in self._failed:
+        bank = key[0]
+        if len(jobs) == 1 or not self.may_share(bank) or self._failed & {bank, key}:
             return _ALONE
         if self._is_proved(key):
-            self._batched[bank] += 1
-            return _TOGETHER if self._batched[bank] % _RECHECK_EVERY else _BOTH
-        first, paid = (
-            key not in self._seen,
-            self._checks_run[bank] < self._batched[bank] + _FREE_CHECKS,
-        )
-        self._seen.add(key)
-        if first and not paid:
+            self.batched[bank] += 1
+            return _TOGETHER if self.batched[bank] % _RECHECK_EVERY else _BOTH
+        if not self.affords_check(key):
             return _ALONE
-        self._checks_run[bank] += 1
+        self.checks_run[bank] += 1
         return _BOTH
 
-    def _may_share(self, bank: Bank) -> bool:
-        if bank not in self._reasons:
-            self._reasons[bank] = self._limits.checks_by_shape or _is_exact(bank)
-        return self._reasons[bank] and bank not in self._failed
-
     def _is_proved(self, key: Key) -> bool:
-        enough = 1 if self._limits.checks_by_shape and not key[0].bf16 else _CHECKS_NEEDED
-        return self._passed_checks[key] >= enough
+        return self._passed_checks[key] >= self.checks_needed(key)
 
     def _judge(self, key: Key, same: bool) -> None:
-        """Record a check. If bits differ, stop batching: of the shape, or of the whole bank.
+        """Record a check. If bits differ, stop batching; after earlier trust, for the whole bank.
 
-        The whole bank is affected if earlier checks had succeeded, and on a CPU.
+        Runs that were batched since the last identical check are then doubtful.
         """
+        bank = key[0]
         if same:
             self._passed_checks[key] += 1
+            self._unchecked.pop(key, None)
         elif self._is_proved(key):
-            self._forbid_sharing(
-                key[0], key[0], "batching has changed the last bits of a result after all"
-            )
-        elif self._limits.checks_by_shape:
-            self._forbid_sharing(
-                key, key[0], "batching changes the last bits of a result for some shapes of a pass"
-            )
+            why = "batching has changed the last bits of a result after all"
+            self._stop_sharing(bank, bank, why)
+            for own in [each for each in self._unchecked if each[0] is bank]:
+                rounds = self._unchecked.pop(own)
+                self._doubts += [Doubt(run, first, why) for run, first in rounds.items()]
         else:
-            self._forbid_sharing(
-                key[0], key[0], "batching changes the last bits of a result on this machine"
-            )
+            what, where = self.stops_with(key)
+            self._stop_sharing(what, bank, f"batching changes the last bits of a result {where}")
 
-    def _forbid_sharing(self, what: Key | Bank, bank: Bank, why: str) -> None:
+    def _stop_sharing(self, what: Key | Bank, bank: Bank, why: str) -> None:
         self._failed.add(what)
         if (bank, why) not in self._warned:  # once
             warnings.warn(f"{why}: these runs train one at a time", RuntimeWarning, stacklevel=2)
@@ -194,27 +203,21 @@ def _is_exact(bank: Bank) -> bool:
     return not bank.bf16 and bool(layers) and whole
 
 
-def _pass_results(jobs: Pass) -> tuple[list[Any], str]:
+def _pass_results(jobs: Pass) -> tuple[list[torch.Tensor], str]:
     """Return the results and an empty text, or no results and the error's text.
 
     The error itself is not returned: its traceback would keep the memory of the pass.
     """
     try:
-        return jobs[0].compute_pass(jobs), ""
+        return train_together([job.party for job in jobs]), ""
     except Exception as error:  # results() reruns the jobs one by one to find the failing one
         return [], str(error) or type(error).__name__
 
 
-def _single_result(job: Job[Any]) -> Any:
-    try:
-        return job.compute_pass([job])[0]
-    except Exception as error:
-        return error
-
-
-def _has_same_bits(job: Job[Any], one: Any, other: Any) -> bool:
-    failed = isinstance(one, Exception) or isinstance(other, Exception)
-    return not failed and job.bits(one) == job.bits(other)
+def _has_same_bits(one: torch.Tensor, other: Result) -> bool:
+    if isinstance(other, Exception):
+        return False
+    return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
 def _pass_slices(sizes: Sequence[int], most: int) -> Iterator[slice]:

@@ -14,7 +14,7 @@ import torch
 from places import EXPERIMENTS
 
 from floss_sim import RunConfig, floss, load_task
-from floss_sim.training import join_side_by_side
+from floss_sim.training import open_side_by_side
 
 FOLDER = EXPERIMENTS / "training_speed"
 
@@ -34,10 +34,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
 def test_the_gpus_dry_run_measures_every_case(script, tmp_path: Path, capsys):
     out = tmp_path / "gpu.csv"
-    with join_side_by_side(
-        "cpu"
-    ) as grid:  # a bank that the process has from before replays nothing
-        grid.bank(RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2))
+    # a bank that the process has from before replays nothing
+    open_side_by_side("cpu").bank(RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2))
     script("gpu").main(["--dry-run", "--out", str(out)])
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -67,17 +65,6 @@ def test_without_a_gpu_it_says_so(script, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="no GPU"):
         script("gpu").main([])
-
-
-def test_what_is_begun_ahead_is_measured_on_equal_records(script, tmp_path: Path, capsys):
-    out = tmp_path / "ahead.csv"
-    few = ["--cohort", "4", "--chunk", "2", "--rounds", "1", "--repetitions", "1", "--wait-ms", "1"]
-    script("ahead").main(["--dry-run", *few, "--out", str(out)])
-    with out.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["case"] for row in rows] == ["trained"] * 4 + ["waited"] * 2
-    assert all(float(row["wall_ms"]) > 0 for row in rows)
-    assert "begun ahead" in capsys.readouterr().out
 
 
 def test_the_bank_learns_what_a_plain_loop_learns(script):

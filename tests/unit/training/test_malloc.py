@@ -8,6 +8,11 @@ import sys
 
 import pytest
 
+from floss_sim import RunConfig, dense, load_profile, load_task, open_learner, run
+from floss_sim.cli import main
+from floss_sim.training import malloc
+from planner.execution import workers
+
 PASSES = """
 import json, resource
 import numpy as np
@@ -34,3 +39,22 @@ def test_freed_memory_is_kept_for_the_next_pass():
     if not kept:
         pytest.skip("another C library")
     assert after < before / 20
+
+
+def test_the_library_leaves_malloc_alone_and_commands_and_workers_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    calls: list[str] = []
+    monkeypatch.setattr(malloc, "keep_freed_memory", lambda: calls.append("command"))
+    monkeypatch.setattr(workers, "keep_freed_memory", lambda: calls.append("worker"))
+    config = RunConfig.of(load_task("digits"), dense(), rank=1)
+    run(config, load_profile("lte"), open_learner(config, "cpu"), rounds=1)
+    assert calls == []
+    monkeypatch.setattr(sys, "argv", ["floss-sim", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert calls == ["command"]
+    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(workers, "_gate", None)
+    workers._begin_worker(None)
+    assert calls == ["command", "worker"]

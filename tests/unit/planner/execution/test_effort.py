@@ -10,8 +10,6 @@ from floss_sim.errors import BudgetError, ConfigError
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import host_s_per_round, note_host, total_host_s
-from floss_sim.training.side_by_side import limits
-from floss_sim.training.side_by_side.limits import DeviceLimits
 from planner.candidates import grid
 from planner.execution import effort
 from planner.execution.curve_store import CurveStore
@@ -116,9 +114,9 @@ def test_an_effort_too_small_names_a_sufficient_one(paper: NetworkProfile, tmp_p
     assert allot(request(paper, **enough), costs, store, None, 1).rounds > 0
 
 
-@pytest.mark.parametrize(("aside", "begun"), [(False, 2), (True, 10)])
+@pytest.mark.parametrize(("device", "begun"), [("cpu", 2), ("cuda", 10)])
 def test_a_measurement_has_the_company_that_training_will_have(
-    aside: bool, begun: int, paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, begun: int, paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[int] = []
 
@@ -128,10 +126,8 @@ def test_a_measurement_has_the_company_that_training_will_have(
         return [20] * len(jobs)
 
     monkeypatch.setattr(effort, "train_all", train_all)
-    monkeypatch.setitem(
-        limits._LIMITS, "cpu", DeviceLimits(5, 64, overlaps_host=aside, checks_by_shape=aside)
-    )
+    monkeypatch.setitem(effort.MAX_RUNS, device, 5)
     candidates = grid([1, 2, 3, 4], [1.0, 1 / 4], [1.0, 1 / 16])
     asked = request(paper, training_s=60.0, candidates=candidates)
-    allot(asked, price(asked), CurveStore(tmp_path, "cpu"), None, 2)
+    allot(asked, price(asked), CurveStore(tmp_path, device), None, 2)
     assert seen == [begun]

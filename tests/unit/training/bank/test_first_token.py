@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parties import values_of
 from tiny_models import CASES, IMAGES, TEXTS, TinyRun, examples, tiny_model
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
@@ -16,7 +17,7 @@ from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 from transformers.models.vit.modeling_vit import ViTLayer
 
 from floss_sim.training.bank import model as bank_model
-from floss_sim.training.bank.batched_sgd import Party, train_side_by_side
+from floss_sim.training.bank.batched_sgd import Party
 from floss_sim.training.bank.first_token import read_first_token
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.local_sgd import work_of
@@ -62,7 +63,7 @@ def updates(run: TinyRun, bank: Bank, parties: int = 1) -> list[Vector]:
         party_of(replace(run, **own) if own else run, bank, sizes)
         for sizes, own in PARTIES[:parties]
     ]
-    trained = train_side_by_side(chosen)
+    trained = values_of(chosen)
     return [
         work.start - values
         for party, found in zip(chosen, trained, strict=True)

@@ -12,7 +12,7 @@ import torch
 from tiny_models import CASES, IMAGES, NEXT_TOKEN, ROLES, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
-from floss_sim.training.bank.batched_sgd import train_together
+from floss_sim.training.bank.batched_sgd import Party, train_together
 from floss_sim.training.bank.layers import BankHead, BankLinear, BatchSegments, Segments
 from floss_sim.training.bank.model import build_bank_model
 from floss_sim.training.local_sgd import Work, train_locally, work_of
@@ -24,6 +24,11 @@ AGREE = 1e-4  # largest difference of an update, as a fraction of its largest en
 RATE = {"learning_rate": 0.02}  # at larger ones tiny random models amplify what rounding begins
 # Examples of each client; batches of 4: steps of 4, 4, 1 and 4, 3 and 4, 3 and 4 and 2.
 SIZES = (9, 7, 7, 4, 2)
+
+
+def values_of(party: Party) -> np.ndarray:
+    """Return what the clients of a party come to."""
+    return train_together([party])[0].numpy()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,7 +75,7 @@ def both(run: TinyRun, **chosen) -> tuple[list[np.ndarray], list[np.ndarray], li
     bank, flat = build_bank_model(run, CPU), build_flat_model(run, CPU)
     works = works_of(run, bank.inputs, **chosen)
     settings = run.client.model_copy(update=RATE)
-    together = train_together(bank, *data, settings, works).numpy()
+    together = values_of(Party(bank, *data, settings, works))
     in_turn = [train_locally(flat, *data, settings, work) for work in works]
     pairs = (zip(values, works, strict=True) for values in (together, in_turn))
     ours, theirs = ([work.start - value for value, work in pair] for pair in pairs)
@@ -155,10 +160,10 @@ def test_a_client_whose_values_are_not_finite_spoils_no_other(tiny: TinyRun):
     data = examples(tiny.kind, sum(SIZES))
     bank = build_bank_model(tiny, CPU)
     works = works_of(tiny, bank.inputs)
-    expected = train_together(bank, *data, tiny.client, works).numpy()
+    expected = values_of(Party(bank, *data, tiny.client, works))
     nothing = np.full_like(works[1].start, np.nan)
     broken = [*works[:1], replace(works[1], start=nothing), *works[2:]]
-    found = train_together(bank, *data, tiny.client, broken).numpy()
+    found = values_of(Party(bank, *data, tiny.client, broken))
     assert np.isnan(found[1]).any()
     for index in (0, 2, 3, 4):
         assert np.array_equal(found[index], expected[index])
@@ -195,7 +200,7 @@ def test_texts_without_anything_to_predict_are_no_steps(folders: dict[str, Path]
     cut = [np.arange(first, first + 4) for first in (0, 4, 8)]
     assert [bank.inputs.has_targets(x, batch) for batch in cut] == [True, False, True]
     works = [replace(work, batches=(cut[0], cut[2])), replace(work, batches=(cut[2],))]
-    ours = train_together(bank, x, y, run.client, works).numpy()
+    ours = values_of(Party(bank, x, y, run.client, works))
     theirs = [train_locally(flat, x, y, run.client, one) for one in works]
     steps = [[start_N - value for value in values] for values in (ours, theirs)]
     assert_agree(*steps)
@@ -212,7 +217,7 @@ def test_the_frozen_layers_see_all_clients_at_once_and_no_gradient_goes_below(
     bank.bank.model.vit.embeddings.register_forward_hook(
         lambda _, x, y: embedded.append(y.requires_grad)
     )
-    train_together(bank, *examples(IMAGES, sum(SIZES)), run.client, works_of(run, bank.inputs))
+    values_of(Party(bank, *examples(IMAGES, sum(SIZES)), run.client, works_of(run, bank.inputs)))
     assert seen == [4 + 4 + 4 + 4 + 2, 4 + 3 + 3, 1]
     assert embedded == [False] * 3
     banked = [m for m in bank.bank.model.modules() if isinstance(m, (BankLinear, BankHead))]

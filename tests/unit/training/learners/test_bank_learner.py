@@ -15,9 +15,9 @@ from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Dispatch
 from floss_sim.simulator import buffered, deadline
 from floss_sim.training import choose_learner, learner_identity
-from floss_sim.training.learners import passes as module
 from floss_sim.training.learners.bank_learner import BankLearner
 from floss_sim.training.learners.sequential_learner import SequentialLearner
+from floss_sim.training.side_by_side import training_job as module
 
 COHORT = (3, 17, 29, 40, 8)
 
@@ -40,9 +40,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = module.train_together
 
-    def counted(model, x, y, settings, works):
-        sizes.append(len(works))
-        return real(model, x, y, settings, works)
+    def counted(parties):
+        sizes.append(sum(len(party.works) for party in parties))
+        return real(parties)
 
     monkeypatch.setattr(module, "train_together", counted)
     return sizes
@@ -95,6 +95,7 @@ def test_updates_are_those_of_the_sequential_learner_to_float32():
         bank, twin = open_learner(config, "cpu"), open_learner(config, "cpu", learner="sequential")
         assert isinstance(twin, SequentialLearner)
         for one, other in zip(send(bank), send(twin), strict=True):
+            bank.train(one, NO_STATE)
             ours, theirs = bank._update(one), twin._update(other)
             assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
 
@@ -152,10 +153,10 @@ def full_above(clients: int, error: Exception):
     """Return a pass that does not fit for more clients than that."""
     real = module.train_together
 
-    def limited(model, x, y, settings, works):
-        if len(works) > clients:
+    def limited(parties):
+        if sum(len(party.works) for party in parties) > clients:
             raise error
-        return real(model, x, y, settings, works)
+        return real(parties)
 
     return limited
 

@@ -9,11 +9,14 @@ Shapes: C clients, N entries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 from floss_sim.methods import TopK
+from floss_sim.training.bank.updates import Update, rows_of
+from floss_sim.training.local_sgd import Work
 from floss_sim.vectors.layout import Layout
 
 # bit mask of a float32 without its sign; as integers, these bits sort by magnitude
@@ -68,3 +71,40 @@ def select(values_CN: torch.Tensor, selectors: Sequence[TopK], layout: Layout) -
             masks[:, where] = top_k_masks(own[:, where], [count for _, count in groups])
         masks_CN.index_copy_(0, rows, masks)
     return masks_CN
+
+
+def top_k_updates(works: Sequence[Work], values_CN: torch.Tensor, layout: Layout) -> list[Update]:
+    """Return updates computed on the device; only the top-k where nothing else is uploaded.
+
+    Args:
+        works: The clients' work; those with ``ranked`` upload only the top-k of this update.
+        values_CN: The clients' values after training, float32 of shape (C, N), on the device.
+        layout: The layout of a vector.
+    """
+    update_CN = rows_of([work.start for work in works], values_CN.device) - values_CN
+    ranked = [i for i, work in enumerate(works) if work.ranked]
+    others = [i for i, work in enumerate(works) if not work.ranked]
+    found = dict(zip(others, map(Update, _part(update_CN, others).cpu().numpy()), strict=True))
+    if ranked:
+        selectors = [work.ranked for work in works if work.ranked]
+        masks_CN = select(own := _part(update_CN, ranked), selectors, layout)
+        found.update(zip(ranked, _masked_updates(own, masks_CN), strict=True))
+    return [found[i] for i in range(len(works))]
+
+
+def _part(update_CN: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    if len(rows) == len(update_CN):
+        return update_CN
+    return update_CN.index_select(0, torch.tensor(rows, dtype=torch.long, device=update_CN.device))
+
+
+def _masked_updates(update_CN: torch.Tensor, masks_CN: torch.Tensor) -> Iterator[Update]:
+    """Yield each row with zeros outside its mask; only masked entries are copied to the host."""
+    row, column = masks_CN.nonzero(as_tuple=True)
+    values, columns = update_CN[row, column].cpu().numpy(), column.int().cpu().numpy()
+    ends = masks_CN.sum(dim=1).cumsum(dim=0).tolist()[:-1]
+    for values_K, columns_K in zip(np.split(values, ends), np.split(columns, ends), strict=True):
+        cut_N = np.zeros(update_CN.shape[1], dtype=np.float32)
+        chosen_N = np.zeros(update_CN.shape[1], dtype=bool)
+        cut_N[columns_K], chosen_N[columns_K] = values_K, True
+        yield Update(cut_N, chosen_N)

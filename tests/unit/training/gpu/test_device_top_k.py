@@ -9,7 +9,8 @@ import torch
 from floss_sim.methods import Exchange, TopK, floss, floss_tiers, method_from_name
 from floss_sim.protocol import NO_STATE
 from floss_sim.training.bank import updates as module
-from floss_sim.training.bank.updates import full_updates, rows_of, top_k_updates
+from floss_sim.training.bank.updates import full_updates, rows_of
+from floss_sim.training.gpu.device_top_k import top_k_updates
 from floss_sim.training.local_sgd import Work
 from floss_sim.vectors.layout import build_layout
 from floss_sim.vectors.top_k import top_k_mask
@@ -53,7 +54,7 @@ def test_what_clients_share_goes_up_once(monkeypatch: pytest.MonkeyPatch):
 def test_an_update_is_cut_to_its_top_k_and_loses_nothing_else():
     quarter, eighth = TopK(1 / 4), TopK(1 / 8, "tensor", True)
     works, values_CN = works_of(quarter, None, eighth, quarter)
-    ours, theirs = top_k_updates(works, values_CN, LAYOUT), full_updates(works, values_CN.numpy())
+    ours, theirs = top_k_updates(works, values_CN, LAYOUT), full_updates(works, values_CN, LAYOUT)
     assert ours[1].chosen is None
     assert ours[1].values.tobytes() == theirs[1].values.tobytes()
     for i in (0, 2, 3):
@@ -71,7 +72,7 @@ def test_a_cut_update_makes_the_same_message(method):
         works, values_CN = works_of(exchange.ranking_selector(tier), seed=tier)
         (ours,), (theirs,) = (
             top_k_updates(works, values_CN, LAYOUT),
-            full_updates(works, values_CN.numpy()),
+            full_updates(works, values_CN, LAYOUT),
         )
         expected = exchange.upload(theirs.values, tier, 3, 8, None, NO_STATE)
         for chosen in (ours.chosen, None):  # as after a checkpoint

@@ -7,37 +7,43 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from grid_runs import Inline, some_runs
 from parties import (
     CPU,
-    OVERLAPPING,
     SIZES,
     WHOLE,
     assert_equal_records,
-    grid_with,
     party_of,
     same,
     tiny_parties,
+    trained_side_by_side,
+    values_of,
 )
 from tiny_models import CASES, NEXT_TOKEN, TEXTS, TinyRun, tiny_model
 
 from floss_sim import RunConfig, load_task
 from floss_sim.errors import TaskError
 from floss_sim.methods import method_from_name
-from floss_sim.training.bank.batched_sgd import train_side_by_side
+from floss_sim.records import RunFolder
+from floss_sim.records.host_notes import doubts
 from floss_sim.training.bank.model import Bank, build_bank
 from floss_sim.training.bank.onednn import _has_product
-from floss_sim.training.side_by_side import bit_checks, limits, pass_jobs
-from floss_sim.training.side_by_side import scheduler as module
-from floss_sim.training.side_by_side.limits import DeviceLimits, limits_of
-from floss_sim.training.side_by_side.scheduler import PassScheduler
+from floss_sim.training.gpu.shape_checks import ShapeChecks
+from floss_sim.training.learners import build
+from floss_sim.training.side_by_side import bit_checks, stepping, training_job
+from floss_sim.training.side_by_side.bit_checks import BitChecks
+from floss_sim.training.side_by_side.stepping import SideBySide
+from floss_sim.training.side_by_side.training_job import TrainingJob
 from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.store_check import State, check_store
 from planner.execution.workers import _extend_all, _groups, train_all, worker_pool
 
 pytestmark = pytest.mark.skipif(not _has_product(), reason="runs train one by one here")
@@ -49,8 +55,8 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def a_new_grid():
-    module.device_scheduler.cache_clear()
+def a_new_loop():
+    build.open_side_by_side.cache_clear()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -68,9 +74,9 @@ def test_a_party_has_the_bits_that_it_has_alone(
         party_of(replace(run, rank=1, seed=2, trains="ffa"), bank, (1,)),
         party_of(replace(run, rank=3, seed=3), bank, (8, 8, 1)),
     ]
-    alone = [train_side_by_side([party])[0] for party in parties]
+    alone = [values_of([party])[0] for party in parties]
     for chosen in ((0, 1), (2, 0), (3, 2, 1), (0, 1, 2, 3), (3, 1, 0)):
-        together = train_side_by_side([parties[i] for i in chosen])
+        together = values_of([parties[i] for i in chosen])
         for found, i in zip(together, chosen, strict=True):
             assert same(found, alone[i])
 
@@ -84,9 +90,9 @@ def test_a_party_of_biases_has_the_bits_that_it_has_alone(family: str, kind: str
     bank = build_bank(run, CPU)
     sizes = (SIZES, (4, 3), (8, 8, 1))
     parties = [party_of(replace(run, seed=seed), bank, own) for seed, own in enumerate(sizes)]
-    alone = [train_side_by_side([party])[0] for party in parties]
+    alone = [values_of([party])[0] for party in parties]
     for chosen in ((0, 1), (2, 0), (1, 2, 0)):
-        together = train_side_by_side([parties[i] for i in chosen])
+        together = values_of([parties[i] for i in chosen])
         for found, i in zip(together, chosen, strict=True):
             assert same(found, alone[i])
 
@@ -94,9 +100,9 @@ def test_a_party_of_biases_has_the_bits_that_it_has_alone(family: str, kind: str
 def test_runs_share_a_bank_where_the_same_layers_are_replaced_alike():
     def bank(method: str, **chosen: int) -> Bank:
         settings = {"rank": 2, "seed": 0, **chosen}
-        return grid.bank(RunConfig.of(load_task("digits"), method_from_name(method), **settings))
+        return loop.bank(RunConfig.of(load_task("digits"), method_from_name(method), **settings))
 
-    grid = PassScheduler(CPU)
+    loop = build.open_side_by_side("cpu")
     adapted = {bank("dense"), bank("ffa"), bank("floss", rank=5), bank("hetlora", seed=1)}
     assert len(adapted) == 1
     assert len(adapted | {bank("bitfit"), bank("head")}) == 3
@@ -124,51 +130,53 @@ def test_a_row_of_a_frozen_product_has_its_bits_whatever_the_others_are():
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of parties in each pass."""
     sizes: list[int] = []
+    real = bit_checks.train_together
 
     def counted(parties):
         sizes.append(len(parties))
-        return train_side_by_side(parties)
+        return real(parties)
 
-    monkeypatch.setattr(pass_jobs, "train_side_by_side", counted)
+    for module in (bit_checks, training_job):
+        monkeypatch.setattr(module, "train_together", counted)
     return sizes
 
 
-@pytest.mark.parametrize("device_limits", [limits_of("cpu"), OVERLAPPING])
+@pytest.mark.parametrize("checks", [BitChecks(24), ShapeChecks(64)])
 def test_records_are_those_of_runs_alone(
-    device_limits: DeviceLimits, passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checks: BitChecks, passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(limits._LIMITS, "cpu", device_limits)
-    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    monkeypatch.setattr(build, "_checks", lambda device: checks)
+    alone, beside = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "beside", "cpu")
     jobs = [(config, 3 if n != 1 else 2) for n, config in enumerate(some_runs())]
     for config, rounds in jobs:
         alone.extend(config, rounds)
     assert max(passes) == 1
-    trained = _extend_all(grid, jobs)
+    trained = _extend_all(beside, jobs)
     assert trained == [3, 2, 3, 3, 3, 3, 3]
     assert max(passes) >= 3
     for config, _ in jobs:
-        assert_equal_records(alone, grid, config)
+        assert_equal_records(alone, beside, config)
 
 
 def test_a_run_that_goes_on_beside_new_neighbours_is_as_if_it_never_stopped(tmp_path: Path):
-    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    alone, beside = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "beside", "cpu")
     first, second, third = some_runs()[:3]
     for config in (first, second):
         alone.extend(config, 5)
-    assert train_all(Inline(), grid, [(first, 3), (third, 3)], lambda: None) == [3, 3]
-    assert train_all(Inline(), grid, [(first, 5), (second, 5)], lambda: None) == [2, 5]
+    assert train_all(Inline(), beside, [(first, 3), (third, 3)], lambda: None) == [3, 3]
+    assert train_all(Inline(), beside, [(first, 5), (second, 5)], lambda: None) == [2, 5]
     for config in (first, second):
-        assert_equal_records(alone, grid, config)
+        assert_equal_records(alone, beside, config)
 
 
 def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path):
-    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    alone, beside = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "beside", "cpu")
     one, other = some_runs()[:2]
     wild = one.with_(client={"learning_rate": 1e30})
     alone.extend(one, 3)
     jobs = [(one, 3), (wild, 3), (other, 3)]
-    assert train_all(Inline(), grid, jobs, lambda: None) == [3, None, 3]
-    assert_equal_records(alone, grid, one)
+    assert train_all(Inline(), beside, jobs, lambda: None) == [3, None, 3]
+    assert_equal_records(alone, beside, one)
 
 
 KILLED = """
@@ -179,29 +187,30 @@ from pathlib import Path
 from grid_runs import some_runs
 from planner.execution import curve_store
 from planner.execution.curve_store import CurveStore
+from planner.execution.store_check import State, check_store
 from planner.execution.workers import _extend_all
-curve_store.run = partial(curve_store.run, commit_every_s=0)
+curve_store.run_steps = partial(curve_store.run_steps, commit_every_s=0)
 _extend_all(CurveStore(Path({root!r}), "cpu"), [(config, 400) for config in some_runs()[:3]])
 """
 
 
 def test_what_was_committed_when_a_worker_is_killed_is_kept_and_goes_on(tmp_path: Path):
-    alone, grid = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "grid", "cpu")
+    alone, beside = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "beside", "cpu")
     configs = some_runs()[:3]
-    code = KILLED.format(paths=sys.path, root=str(grid.root))
+    code = KILLED.format(paths=sys.path, root=str(beside.root))
     worker = subprocess.Popen([sys.executable, "-c", code])
     end_s = time.monotonic() + 120
-    while not all(map(grid.rounds, configs)):
+    while not all(map(beside.rounds, configs)):
         assert worker.poll() is None
         assert time.monotonic() < end_s
         time.sleep(0.1)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    most = max(map(grid.rounds, configs))
+    most = max(map(beside.rounds, configs))
     rounds = next(n for n in range(most + 1, most + 20) if last_evaluated_round(n) == n)
-    _extend_all(grid, [(config, rounds) for config in configs])
+    _extend_all(beside, [(config, rounds) for config in configs])
     alone.extend(configs[0], rounds)
-    assert_equal_records(alone, grid, configs[0])
+    assert_equal_records(alone, beside, configs[0])
 
 
 def test_searches_at_the_same_time_share_runs_and_wait_for_no_one_forever(tmp_path: Path):
@@ -213,25 +222,49 @@ def test_searches_at_the_same_time_share_runs_and_wait_for_no_one_forever(tmp_pa
     assert [a + b for a, b in zip(one, other[::-1], strict=True)] == [2] * 2
 
 
+def shift_shared_passes(monkeypatch: pytest.MonkeyPatch, first: int = 1) -> list[str]:
+    """Shift a bit of each shared pass from the given one on; return the warnings to come."""
+    real, said, shared = bit_checks.train_together, list[str](), 0
+
+    def shifting(parties):
+        nonlocal shared
+        values, shared = real(parties), shared + 1
+        if len(parties) > 1 and shared >= first:
+            values[0][0, 0] = torch.nextafter(values[0][0, 0], torch.tensor(torch.inf))
+        return values
+
+    monkeypatch.setattr(bit_checks, "train_together", shifting)
+    monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
+    return said
+
+
 def test_runs_go_on_one_by_one_where_neighbours_would_shift_a_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     parties = tiny_parties(tmp_path)
-    alone = [train_side_by_side([party])[0] for party in parties]
-
-    def shifting(parties):
-        values = train_side_by_side(parties)
-        if len(parties) > 1:
-            values[0][0][0] = np.nextafter(values[0][0][0], np.float32(np.inf))
-        return values
-
-    monkeypatch.setattr(pass_jobs, "train_side_by_side", shifting)
-    said: list[str] = []
-    monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
-    found = grid_with(parties)
-    assert all(map(same, found, alone))
+    alone = [values_of([party])[0] for party in parties]
+    said = shift_shared_passes(monkeypatch)
+    assert all(map(same, trained_side_by_side(parties), alone))
     why = "batching changes the last bits of a result on this machine"
     assert said == [f"{why}: these runs train one at a time"]
+
+
+def test_runs_that_were_batched_before_a_check_failed_are_named_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bit_checks, "_RECHECK_EVERY", 6)
+    store = CurveStore(tmp_path, "cpu")
+    first, second, third = some_runs()[:3]
+    _extend_all(store, [(first, 5), (second, 5)])  # three checks, two batched passes
+    said = shift_shared_passes(monkeypatch)
+    _extend_all(store, [(first, 10), (third, 5)])  # three batched passes, the next is checked
+    why = "batching has changed the last bits of a result after all"
+    assert said == [f"{why}: these runs train one at a time"]
+    doubtful = {config.rank: doubts(store.folder(config).path) for config in some_runs()[:3]}
+    assert doubtful == {2: [(4, why)], 5: [(4, why)], 4: [(1, why)]}
+    found = {run.path: run for run in check_store(tmp_path)}
+    listed = found[store.folder(first).path]
+    assert (listed.state, listed.doubtful_from) == (State.DOUBTFUL, 4)
 
 
 @pytest.mark.parametrize(("whole", "largest"), [(True, 3), (False, 1)])
@@ -239,20 +272,19 @@ def test_runs_share_passes_only_where_widths_are_whole_vectors(
     whole: bool, largest: int, passes: list[int], tmp_path: Path
 ):
     parties = tiny_parties(tmp_path, whole=whole)
-    alone = [train_side_by_side([party])[0] for party in parties]
-    assert all(map(same, grid_with(parties), alone))
+    alone = [values_of([party])[0] for party in parties]
+    passes.clear()
+    assert all(map(same, trained_side_by_side(parties), alone))
     assert max(passes) == largest
 
 
-@pytest.mark.parametrize("device_limits", [limits_of("cpu"), OVERLAPPING])
-def test_an_error_is_that_of_the_run_that_made_it(device_limits: DeviceLimits, tmp_path: Path):
+@pytest.mark.parametrize("checks", [BitChecks, ShapeChecks])
+def test_an_error_is_that_of_the_run_that_made_it(checks: type[BitChecks], tmp_path: Path):
     parties = tiny_parties(tmp_path, TEXTS)
     wrong = parties[1].x.clone()
     wrong[:, 0] = 10_000
-    alone = [train_side_by_side([party])[0] for party in parties]
-    found = grid_with(
-        [parties[0], replace(parties[1], x=wrong), parties[2]], device_limits=device_limits
-    )
+    alone = [values_of([party])[0] for party in parties]
+    found = trained_side_by_side([parties[0], replace(parties[1], x=wrong), parties[2]], checks(64))
     assert same(found[0], alone[0])
     assert isinstance(found[1], TaskError)
     assert same(found[2], alone[2])
@@ -262,45 +294,89 @@ def test_a_pass_that_does_not_fit_is_tried_again_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     parties = tiny_parties(tmp_path)
-    alone = [train_side_by_side([party])[0] for party in parties]
+    alone = [values_of([party])[0] for party in parties]
+    real, said = bit_checks.train_together, []
 
     def tight(parties):
         if len(parties) > 1:
             raise torch.OutOfMemoryError("no")
-        return train_side_by_side(parties)
+        return real(parties)
 
-    monkeypatch.setattr(pass_jobs, "train_side_by_side", tight)
-    said: list[str] = []
+    monkeypatch.setattr(bit_checks, "train_together", tight)
     monkeypatch.setattr(bit_checks.warnings, "warn", lambda text, *_, **__: said.append(text))
-    assert all(map(same, grid_with(parties), alone))
+    assert all(map(same, trained_side_by_side(parties), alone))
     assert said == ["runs do not fit in one pass (no): later passes have at most 3 clients"]
 
 
-def test_runs_at_work_share_the_wall_s_clock():
-    grid = PassScheduler(CPU)
-    grid._add_members(1)
-    before = grid.clock()
-    time.sleep(0.1)
-    alone_s = grid.clock() - before
-    grid._add_members(3)
-    before = grid.clock()
-    time.sleep(0.1)
-    assert 0.5 < 4 * (grid.clock() - before) / alone_s < 2
+def test_a_run_that_does_not_fit_alone_trains_in_smaller_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The others neither wait for it nor change."""
+    alone, beside = CurveStore(tmp_path / "alone", "cpu"), CurveStore(tmp_path / "beside", "cpu")
+    one, other = some_runs()[:2]
+    alone.extend(other, 3)
+    real = training_job.train_together
+
+    def tight(parties):
+        if any(len(p.works) > 2 and p.model.layout.digest == one.layout.digest for p in parties):
+            raise torch.OutOfMemoryError("no")
+        return real(parties)
+
+    for module in (bit_checks, training_job):
+        monkeypatch.setattr(module, "train_together", tight)
+    with pytest.warns(RuntimeWarning, match="5 clients does not fit in memory; continuing with 2"):
+        assert _extend_all(beside, [(one, 3), (other, 3)]) == [3, 3]
+    assert_equal_records(alone, beside, other)
 
 
-def test_a_pass_has_no_more_clients_than_are_allowed():
-    def parts(sizes: list[int], most: int) -> list[list[int]]:
-        return [sizes[part] for part in bit_checks._pass_slices(sizes, most)]
+def test_the_seconds_of_a_pass_are_shared_by_clients(monkeypatch: pytest.MonkeyPatch):
+    now_s, read = 0.0, {}
+    monkeypatch.setattr(stepping.time, "monotonic", lambda: now_s)
 
-    assert parts([5] * 8, 24) == [[5] * 4, [5] * 4]
-    assert parts([5, 3, 9, 1], 8) == [[5, 3], [9], [1]]
-    assert parts([50], 24) == [[50]]
+    class Checks:
+        def passes(self, waiting):
+            yield list(waiting)
+
+        def results(self, jobs, folders):
+            nonlocal now_s
+            now_s += 8
+            return [torch.zeros(1) for _ in jobs]
+
+        def take_doubts(self):
+            return []
+
+    def steps(clients: int, clock):
+        nonlocal now_s
+        job = TrainingJob(None, 1, 8, lambda values: None, lambda: None)
+        object.__setattr__(job, "party", SimpleNamespace(works=[None] * clients))
+        now_s += 1
+        yield job
+        now_s += 1
+        read[clients] = clock()
+
+    loop = SideBySide(Checks(), lambda config: None)
+    loop.finish([(Path(str(n)), partial(steps, n)) for n in (1, 3)])
+    assert read == {1: 1 + 2 + 1, 3: 1 + 6 + 1}
 
 
-def test_a_pass_of_several_runs_keeps_to_the_chunk_of_each(passes: list[int], tmp_path: Path):
-    grid_with(tiny_parties(tmp_path), chunk=4)  # two clients each
-    assert 3 not in passes
-    assert 2 in passes
+def test_a_run_whose_folder_is_locked_waits_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stepping, "_ASK_AGAIN_S", 0.01)
+    store = CurveStore(tmp_path, "cpu")
+    one, other = some_runs()[:2]
+    held = ExitStack()
+    held.enter_context(store.folder(one).lock())
+
+    def let_go(folder: Path, *_) -> None:
+        if folder == store.folder(other).path:
+            held.close()
+
+    monkeypatch.setattr(
+        RunFolder, "commit", lambda self, *a, _real=RunFolder.commit, **k: (
+            _real(self, *a, **k), let_go(self.path)
+        ),
+    )  # fmt: skip
+    assert _extend_all(store, [(one, 2), (other, 3)]) == [2, 3]
+    assert _extend_all(store, [(one, 3), (one, 3)]) == [1, 0]  # the second waits for the first
 
 
 @pytest.mark.parametrize(

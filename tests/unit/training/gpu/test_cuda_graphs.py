@@ -12,24 +12,23 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda_graph import Tape, TapeRecorder, UnrecordableError
+from parties import values_of
 from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 
 from floss_sim import RunConfig, floss, load_task, open_learner, run
 from floss_sim.network import NetworkProfile
-from floss_sim.training.bank import cuda_graphs
 from floss_sim.training.bank import model as bank_model
 from floss_sim.training.bank.batched_sgd import (
     Party,
     _length_groups,
     _step,
     _Training,
-    train_side_by_side,
 )
-from floss_sim.training.bank.cuda_graphs import Graphs
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
+from floss_sim.training.gpu import cuda_graphs
+from floss_sim.training.gpu.cuda_graphs import Graphs, graphs_of
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.memory_bounds import example_bytes
-from floss_sim.training.models.dropout import DropoutStreams
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 EXAMPLES, MANY = 29, 10**6
@@ -67,8 +66,8 @@ def both(
 ) -> tuple[list[Values], list[Values]]:
     """Return what the parties of each round come to by replay, and without."""
     found = []
-    for bank.graphs in (replaying, None):
-        found.append([train_side_by_side(parties) for parties in rounds])
+    for bank.player in (replaying, None):
+        found.append([values_of(parties) for parties in rounds])
     return found[0], found[1]
 
 
@@ -103,15 +102,12 @@ def test_replayed_steps_have_the_bits_of_eager_ones(
 
 
 @pytest.mark.parametrize("kind", [TEXTS, NEXT_TOKEN])
-def test_a_backbone_that_is_to_keep_no_keys_is_replayed_too(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_backbone_that_is_to_keep_no_keys_is_replayed_too(kind: str, tmp_path: Path):
     model = tiny_model("llama")
     model.config.use_cache = False
     model.save_pretrained(tmp_path)
     run, replaying = TinyRun(tmp_path, kind), Graphs(TapeRecorder(), MANY)
-    monkeypatch.setattr(bank_model, "_graphs", lambda *_: replaying)
-    bank, rounds = build_bank(run, CPU), []
+    bank, rounds = build_bank(run, CPU, replaying), []
     for seed in range(6):
         party = party_of(run, bank, seed)
         rounds.append([replace(party, x=party.x.where(party.x >= 0, party.x.new_tensor(3)))])
@@ -138,7 +134,7 @@ def test_a_step_gives_nothing_to_the_device_and_asks_it_nothing(
     monkeypatch.setattr(bank_model, "use_onednn", lambda *_: None)  # as on a GPU
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # does not know meta
     run, bank = tiny(tmp_path, family, kind)
-    bank.graphs = Graphs(TapeRecorder(), MANY)
+    bank.player = Graphs(TapeRecorder(), MANY)
     parties = [party_of(one, bank) for one in (run, replace(run, rank=3, trains="ffa"))]
     passes = _length_groups([_Training(party).take(0) for party in parties])
     for tokens, takes in passes:
@@ -426,19 +422,13 @@ def test_where_memory_ends_no_client_has_moved(tmp_path: Path, monkeypatch: pyte
 
 
 def test_steps_are_replayed_on_cuda_where_nothing_speaks_against_it(tmp_path: Path):
-    def made(device: str = "cuda", sites: int = 0, **chosen) -> Graphs | None:
-        draws = DropoutStreams(CPU)
-        draws.sites = sites
-        return bank_model._graphs(replace(run, **chosen), torch.device(device), draws)
-
     run, bank = tiny(tmp_path)
-    assert bank.graphs is None
-    assert made("cpu") is made("mps") is None
-    assert made(sites=1) is None
-    assert made(checkpointing=True) is None
-    chosen = made()
-    assert chosen is not None
-    assert chosen._most * example_bytes(run) <= 4 * 2**30 < (chosen._most + 1) * example_bytes(run)
+    assert bank.player is None
+    made = graphs_of(run)
+    assert made._most * example_bytes(run) <= 4 * 2**30 < (made._most + 1) * example_bytes(run)
+    assert build_bank(run, CPU, made).player is made
+    assert build_bank(replace(run, dropout=0.1), CPU, made).player is None
+    assert build_bank(replace(run, checkpointing=True), CPU, made).player is None
 
 
 def test_a_party_without_any_step_keeps_its_values(tmp_path: Path):
@@ -446,7 +436,7 @@ def test_a_party_without_any_step_keeps_its_values(tmp_path: Path):
     x, y = examples(NEXT_TOKEN)
     start_N = np.ones(run.layout.entries, dtype=np.float32)
     party = Party(build_bank_model(run, CPU, bank), x, y, run.client, [Work(start_N, None, (), 0)])
-    assert np.array_equal(train_side_by_side([party])[0][0], start_N)
+    assert np.array_equal(values_of([party])[0][0], start_N)
 
 
 @pytest.mark.parametrize("kind", [TEXTS, NEXT_TOKEN])
@@ -465,7 +455,7 @@ def test_labels_are_the_targets_and_nothing_elsewhere(kind: str, tmp_path: Path)
 
 def record_of(config: RunConfig, paper: NetworkProfile, device: str, replaying: Graphs | None):
     learner = open_learner(config, device)
-    learner._model.bank.graphs = replaying
+    learner._model.bank.player = replaying
     return run(config, paper, learner, rounds=8, eval_every=2)
 
 
@@ -482,7 +472,7 @@ def test_a_record_is_the_same_with_and_without_replays(paper: NetworkProfile):
 def test_a_record_on_a_gpu_is_the_same_with_and_without_graphs(paper: NetworkProfile):
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2)
     learner = open_learner(config, "cuda")
-    replaying = learner._model.bank.graphs
+    replaying = learner._model.bank.player
     ours = record_of(config, paper, "cuda", replaying)
     theirs = record_of(config, paper, "cuda", None)
     assert ours.rounds.equals(theirs.rounds)

@@ -28,9 +28,15 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from floss_sim.runs.config import RunConfig
+from floss_sim.training.memory_bounds import example_bytes
+
 # earlier steps of a shape before it is recorded; recording costs about as much as three steps
 _MEETINGS_TO_RECORD = 3
 _MAX_SHAPES = 1024  # shapes that are counted and not recorded yet, at most
+# bytes of activations of a pass that is recorded, at most; larger passes are limited by
+# computation, not by kernel launches
+_RECORDED_BYTES = 4 * 2**30
 _MAX_RECORDINGS = 16  # recordings that are kept, at most
 Replay = Callable[[], None]
 _Value = TypeVar("_Value")
@@ -172,6 +178,11 @@ class Graphs:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def graphs_of(config: RunConfig) -> Graphs:
+    """Return a recorder and player of the training steps of a run's bank."""
+    return Graphs(CudaRecorder(), _RECORDED_BYTES // example_bytes(config))
 
 
 class _Recording:
