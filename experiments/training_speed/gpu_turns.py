@@ -15,7 +15,7 @@ from benchmark import Clock
 from floss_sim import RunConfig
 from floss_sim.training.bank.model import Bank, build_bank
 from floss_sim.training.bank.step import Step
-from floss_sim.training.gpu.cuda_graphs import Graphs
+from floss_sim.training.gpu.cuda_graphs import StepGraphs
 from floss_sim.training.learners import build
 
 Play = Callable[[], None]
@@ -28,7 +28,7 @@ def graphs(on: bool) -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def take(bank: Bank, step: Step) -> None:
-        if on and isinstance(bank.player, Graphs):
+        if on and isinstance(bank.player, StepGraphs):
             before = bank.player.replayed
             bank.player.run(step)
             counts["replayed"] += bank.player.replayed - before
@@ -55,7 +55,7 @@ def rehearsed(really: bool) -> Iterator[None]:
         if really:
 
             def made(config: RunConfig, device: torch.device) -> Bank:
-                return build_bank(config, device, Graphs(Rehearsal(), 10**9))
+                return build_bank(config, device, StepGraphs(Rehearsal(), 10**9))
 
             patches.enter_context(patch.object(build, "_build_bank", made))
             build.open_side_by_side.cache_clear()  # its banks may have been built before

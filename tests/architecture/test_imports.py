@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,21 @@ def test_nothing_heavy_is_loaded(code: str):
     done = subprocess.run([sys.executable, "-c", check + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stdout
+
+
+def test_a_run_on_a_cpu_does_not_enter_the_rooms_of_a_gpu(tmp_path: Path):
+    code = (
+        "import sys; from pathlib import Path; from floss_sim import *\n"
+        "from planner.execution.curve_store import CurveStore\n"
+        "config = RunConfig.of(load_task('digits'), floss(1 / 4, 1 / 16), rank=1)\n"
+        "other = RunConfig.of(load_task('digits'), floss(1 / 4, 1 / 16), rank=2)\n"
+        f"store = CurveStore(Path({str(tmp_path)!r}), 'cpu')\n"
+        "assert store.extend_all([(config, 1), (other, 1)]) == [1, 1]\n"
+        "run(config, load_profile('lte'), open_learner(config, 'cpu'), rounds=1)\n"
+        "print('LOADED', [m for m in sys.modules if m.startswith('floss_sim.training.gpu')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "LOADED []" in done.stdout, done.stderr
 
 
 def test_digits_need_no_library_of_data_sets():

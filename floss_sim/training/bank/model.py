@@ -218,10 +218,6 @@ class BankModel:
         """Device of the backbone."""
         return self.bank.device
 
-    def with_frozen(self, frozen: Mapping[TensorSpec, torch.Tensor]) -> BankModel:
-        """Return a copy of this model with other values of the frozen adapter tensors."""
-        return BankModel(self.bank, self.layout, self.scale, frozen, self.base)
-
     def load(self, vector_N: Vector) -> None:
         """Bind one vector of values, float32 of shape (N,), as the only client of the pass."""
         values_CN = torch.from_numpy(vector_N).to(self.device).unsqueeze(0)

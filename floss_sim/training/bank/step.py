@@ -1,16 +1,16 @@
-"""One SGD step of several clients, in a form that CUDA graphs can record.
+"""One SGD step of several clients.
 
 All work of the host is finished before a step is built: examples are read and checked, targets are
 counted. :meth:`Step.run` only launches kernels. It never waits for the device and copies nothing
-to it, so a step can be recorded once and replayed (``cuda_graphs.py``). A *party* is the clients
-of one run.
+to it, so a GPU can record a step once and replay it (``gpu/cuda_graphs.py``). A *party* is the
+clients of one run.
 
 Shapes: C clients, N entries, E examples, M rows of logits, K classes or words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,25 +71,6 @@ class ClientRows:
         masked = self.frozen is not None
         return layout, self.model.scale, settings.learning_rate, settings.momentum, masked
 
-    @property
-    def state(self) -> list[torch.Tensor]:
-        """Tensors that a step changes: values and velocity."""
-        return [self.values] if self.velocity is None else [self.values, self.velocity]
-
-    @property
-    def tensors(self) -> list[torch.Tensor]:
-        """Tensors that a step reads: the state, the mask, and the frozen adapter tensors."""
-        masks = [] if self.frozen is None else [self.frozen]
-        return [*self.state, *masks, *self.model.frozen.values()]
-
-    def with_tensors(self, tensors: Iterator[torch.Tensor]) -> ClientRows:
-        """Return the same clients over other tensors, in the order of :attr:`tensors`."""
-        values = next(tensors)
-        velocity = None if self.velocity is None else next(tensors)
-        frozen = None if self.frozen is None else next(tensors)
-        model = self.model.with_frozen({spec: next(tensors) for spec in self.model.frozen})
-        return ClientRows(model, self.settings, values, velocity, frozen, torch.empty_like(values))
-
     def collect(self, gradients: Sequence[torch.Tensor]) -> None:
         """Write the gradients of the layout's tensors, (C, *shape) each, into the buffer."""
         torch.cat([part.flatten(1) for part in gradients], dim=1, out=self.room)
@@ -137,33 +118,3 @@ class Step:
         """Return the sum of the clients' mean losses, so each gradient is one client's."""
         logits_MK = self.bank.logits(self.arguments, self.sizes).flatten(0, -2).float()
         return functional.cross_entropy(logits_MK, self.labels, reduction="none") @ self.weights
-
-    @property
-    def examples(self) -> int:
-        """Number of examples of all clients."""
-        return sum(map(sum, self.sizes))
-
-    @property
-    def shape(self) -> Hashable:
-        """Key of the step's computation: equal steps differ only in the values of their tensors."""
-        inputs = {**self.arguments, "": self.labels}
-        kinds = tuple(rows.kind for rows in self.parties)
-        return kinds, self.sizes, tuple((n, t.shape, t.dtype) for n, t in inputs.items())
-
-    @property
-    def state(self) -> list[torch.Tensor]:
-        """Tensors that the step changes."""
-        return [tensor for rows in self.parties for tensor in rows.state]
-
-    @property
-    def tensors(self) -> list[torch.Tensor]:
-        """Tensors that the step reads, without the backbone's."""
-        own = [tensor for rows in self.parties for tensor in rows.tensors]
-        return [*own, *self.arguments.values(), self.labels, self.weights]
-
-    def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Step:
-        """Return the same step over other tensors of equal shapes, in the order of ``tensors``."""
-        given = iter(tensors)
-        parties = [rows.with_tensors(given) for rows in self.parties]
-        arguments = {name: next(given) for name in self.arguments}
-        return Step(self.bank, parties, self.sizes, arguments, next(given), next(given))

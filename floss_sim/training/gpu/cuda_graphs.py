@@ -14,6 +14,10 @@ training continues without them. This also detects kernels that sum in no fixed 
 tensors change only when a checked replay is copied out or when the step is computed directly, so
 no step is lost.
 
+What it costs: 250 lines here, 80 in ``recordable_step.py``, 550 of tests. What would keep it: a
+round of ``digits`` on a GPU in at most 0.8 of the time without graphs (``gpu.py``, rows ``graphs``
+on and off).
+
 Steps with dropout are not recorded, because its generators are seeded on the host for each client.
 Steps with gradient checkpointing are not recorded either: that setting saves memory at the price of
 more launches.
@@ -29,6 +33,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from floss_sim.runs.config import RunConfig
+from floss_sim.training.bank.step import Step
+from floss_sim.training.gpu.recordable_step import RecordableStep
 from floss_sim.training.memory_bounds import example_bytes
 
 # earlier steps of a shape before it is recorded; recording costs about as much as three steps
@@ -43,7 +49,7 @@ _Value = TypeVar("_Value")
 
 
 class Replayable(Protocol):
-    """Interface of a recordable step: :class:`floss_sim.training.bank.step.Step`."""
+    """Interface of a recordable step: :class:`RecordableStep`."""
 
     @property
     def examples(self) -> int:
@@ -180,9 +186,17 @@ class Graphs:
         )
 
 
-def graphs_of(config: RunConfig) -> Graphs:
-    """Return a recorder and player of the training steps of a run's bank."""
-    return Graphs(CudaRecorder(), _RECORDED_BYTES // example_bytes(config))
+class StepGraphs(Graphs):
+    """Runs the training steps of a bank, and replays CUDA graphs for shapes that occur often."""
+
+    def run(self, step: Step) -> None:  # type: ignore[override]
+        """Run a step."""
+        super().run(RecordableStep(step))
+
+
+def graphs_of(config: RunConfig) -> StepGraphs:
+    """Return a player of the training steps of a run's bank."""
+    return StepGraphs(CudaRecorder(), _RECORDED_BYTES // example_bytes(config))
 
 
 class _Recording:

@@ -1,8 +1,13 @@
 """Top-k masks of many clients at once, on the device that holds their updates.
 
-The masks are identical to those of :func:`floss_sim.vectors.top_k.top_k_mask`, so fingerprints do
-not include where a mask was computed. On a CPU the numpy function is used: it is at least six
-times faster there.
+If only the top-k of an update is uploaded, only the top-k is copied to the host. The masks are
+identical to those of :func:`floss_sim.vectors.top_k.top_k_mask`, so fingerprints do not include
+where a mask was computed. On a CPU the numpy function is used: it is at least six times faster
+there.
+
+What it costs: 110 lines here, 200 of tests. What would keep it: a round of 500 clients of
+``digits`` on a GPU in at most 0.9 of the time with ``bank.updates.full_updates``. What is known: of
+a vector of 590,000 entries the upload takes 2.8 ms of the host, and 2.0 ms if it comes ranked.
 
 Shapes: C clients, N entries.
 """

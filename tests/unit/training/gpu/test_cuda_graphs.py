@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from floss_sim.training.bank.batched_sgd import (
 )
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
 from floss_sim.training.gpu import cuda_graphs
-from floss_sim.training.gpu.cuda_graphs import Graphs, graphs_of
+from floss_sim.training.gpu.cuda_graphs import Graphs, StepGraphs, graphs_of
+from floss_sim.training.gpu.recordable_step import RecordableStep
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.memory_bounds import example_bytes
 
@@ -93,7 +95,7 @@ def test_replayed_steps_have_the_bits_of_eager_ones(
     if not full and kind != IMAGES:  # other texts are longer or shorter: these come back
         rounds = [rounds[seed] for seed in (0, 1) for _ in range(5)]
     recorder = TapeRecorder()
-    replaying = Graphs(recorder, MANY)
+    replaying = StepGraphs(recorder, MANY)
     ours, theirs = both(bank, rounds, replaying)
     assert_same(ours, theirs)
     assert replaying.replayed >= 6
@@ -106,7 +108,7 @@ def test_a_backbone_that_is_to_keep_no_keys_is_replayed_too(kind: str, tmp_path:
     model = tiny_model("llama")
     model.config.use_cache = False
     model.save_pretrained(tmp_path)
-    run, replaying = TinyRun(tmp_path, kind), Graphs(TapeRecorder(), MANY)
+    run, replaying = TinyRun(tmp_path, kind), StepGraphs(TapeRecorder(), MANY)
     bank, rounds = build_bank(run, CPU, replaying), []
     for seed in range(6):
         party = party_of(run, bank, seed)
@@ -121,7 +123,7 @@ def test_precision_heads_and_plain_sgd_are_replayed_too(chosen: dict, tmp_path: 
     run, bank = tiny(tmp_path, **chosen)
     settings = run.client.model_copy(update={"momentum": momentum})
     rounds = [[replace(party_of(run, bank, n), settings=settings)] for n in range(6)]
-    replaying = Graphs(TapeRecorder(), MANY)
+    replaying = StepGraphs(TapeRecorder(), MANY)
     assert_same(*both(bank, rounds, replaying))
     assert replaying.replayed == 2 * 3
 
@@ -134,11 +136,11 @@ def test_a_step_gives_nothing_to_the_device_and_asks_it_nothing(
     monkeypatch.setattr(bank_model, "use_onednn", lambda *_: None)  # as on a GPU
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # does not know meta
     run, bank = tiny(tmp_path, family, kind)
-    bank.player = Graphs(TapeRecorder(), MANY)
+    bank.player = StepGraphs(TapeRecorder(), MANY)
     parties = [party_of(one, bank) for one in (run, replace(run, rank=3, trains="ffa"))]
     passes = _length_groups([_Training(party).take(0) for party in parties])
     for tokens, takes in passes:
-        step = _step(takes, tokens)
+        step = RecordableStep(_step(takes, tokens))
         bank.model.to(META)
         tape = TapeRecorder()
         tape.record(step.with_tensors([tensor.to(META) for tensor in step.tensors]).run)
@@ -167,7 +169,7 @@ def test_runs_that_come_in_another_order_are_of_the_same_shape(tmp_path: Path):
         [party_of(ranks[i], bank, seed, (4, 4)) for i in order] for seed, order in enumerate(orders)
     ]
     recorder = TapeRecorder()
-    replaying = Graphs(recorder, MANY)
+    replaying = StepGraphs(recorder, MANY)
     assert_same(*both(bank, rounds, replaying))
     assert len(recorder.tapes) == 1
     assert replaying.replayed == 1
@@ -178,7 +180,7 @@ def test_shapes_that_change_and_return_are_recorded_once_and_oneoffs_never(tmp_p
     ways = [(4, 4), (4, 3)] * 6
     ways[2:2] = [(4, 2), (4, 1), (3, 2), (3, 1)]
     recorder = TapeRecorder()
-    replaying = Graphs(recorder, MANY)
+    replaying = StepGraphs(recorder, MANY)
     rounds = [[party_of(run, bank, seed, sizes)] for seed, sizes in enumerate(ways)]
     assert_same(*both(bank, rounds, replaying))
     assert len(recorder.tapes) == 2
@@ -192,7 +194,7 @@ def test_a_shape_that_was_dropped_must_come_back_again(
     run, bank = tiny(tmp_path)
     ways = [(4, 4)] * 5 + [(4, 3)] * 5 + [(4, 4)] * 5
     recorder = TapeRecorder()
-    replaying = Graphs(recorder, MANY)
+    replaying = StepGraphs(recorder, MANY)
     rounds = [[party_of(run, bank, seed, sizes)] for seed, sizes in enumerate(ways)]
     assert_same(*both(bank, rounds, replaying))
     assert len(recorder.tapes) == 3
@@ -208,13 +210,13 @@ def test_other_settings_are_another_shape(tmp_path: Path):
         yield party
         for name in ("learning_rate", "momentum"):
             yield replace(party, settings=party.settings.model_copy(update={name: 0.5}))
-        scaled = party.model.with_frozen({})
+        scaled = copy(party.model)
         scaled.scale = 3.0
         yield replace(party, model=scaled)
         yield replace(party, works=[replace(work, trained=None) for work in party.works])
 
     rounds = [[one] for seed in range(5) for one in others(party_of(run, bank, seed, (8, 8)))]
-    replaying = Graphs(TapeRecorder(), MANY)
+    replaying = StepGraphs(TapeRecorder(), MANY)
     ours, theirs = both(bank, rounds, replaying)
     assert_same(ours, theirs)
     assert replaying.replayed == 5 * (2 * 5 - 4)
@@ -404,7 +406,8 @@ def test_where_memory_ends_no_client_has_moved(tmp_path: Path, monkeypatch: pyte
     training = [_Training(party_of(one, bank)) for one in (run, replace(run, rank=3))]
     ((tokens, takes),) = _length_groups([one.take(0) for one in training])
     step = _step(takes, tokens)
-    before = [tensor.clone() for tensor in step.state]
+    state = RecordableStep(step).state
+    before = [tensor.clone() for tensor in state]
     collect, calls = type(step.parties[0]).collect, []
 
     def tight(rows, gradients) -> None:
@@ -416,9 +419,9 @@ def test_where_memory_ends_no_client_has_moved(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(type(step.parties[0]), "collect", tight)
     with pytest.raises(torch.OutOfMemoryError):
         step.run()
-    assert all(map(torch.equal, step.state, before))
+    assert all(map(torch.equal, state, before))
     step.run()
-    assert not any(map(torch.equal, step.state, before))
+    assert not any(map(torch.equal, state, before))
 
 
 def test_steps_are_replayed_on_cuda_where_nothing_speaks_against_it(tmp_path: Path):
@@ -461,7 +464,7 @@ def record_of(config: RunConfig, paper: NetworkProfile, device: str, replaying: 
 
 def test_a_record_is_the_same_with_and_without_replays(paper: NetworkProfile):
     config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=2)
-    replaying = Graphs(TapeRecorder(), MANY)
+    replaying = StepGraphs(TapeRecorder(), MANY)
     ours = record_of(config, paper, "cpu", replaying)
     theirs = record_of(config, paper, "cpu", None)
     assert ours.rounds.equals(theirs.rounds)
