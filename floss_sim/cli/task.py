@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 from typing import Annotated, Any
@@ -29,14 +27,14 @@ from floss_sim.cli.shared_options import (
     parse_settings,
 )
 from floss_sim.methods import dense
-from floss_sim.protocol import NO_STATE
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task, TaskData, load_task
-from floss_sim.training import open_learner, resolve_device
+from floss_sim.training import resolve_device
+from floss_sim.training.step_time import step_times
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import predict_nbytes
 
-HELP = """Load a task and show its data, clients and bytes; time one local training step.
+HELP = """Load a task and show its data, clients and bytes; time local training steps.
 
 Examples:
 
@@ -71,13 +69,14 @@ def check(
     threads: ThreadsOption = 1,
     json_: JsonOption = False,
 ) -> None:
-    """Load a task and show its data, clients and bytes; time one local training step."""
+    """Load a task and show its data, clients and bytes; time local training steps."""
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
     config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
     place = resolve_device(device)
-    found = findings(config) | {"device": place, "step_s": step_seconds(config, place, threads)}
+    steps = [time.to_json() for time in step_times(config, place, threads)]
+    found = findings(config) | {"device": place, "step_s": steps[0]["step_s"], "steps": steps}
     if json_:
         print(json.dumps(found, indent=2))
     else:
@@ -155,25 +154,6 @@ def _class_examples(content: TaskData, classes: int) -> list[dict[str, Any]]:
     ]
 
 
-def step_seconds(config: RunConfig, device: str, threads: int) -> float:
-    """Return the seconds of one local step: forward pass, backward pass and update.
-
-    One client trains twice, and only the second training is timed, because the first one includes
-    the warm-up of the libraries. The client is the smallest one with at least a full batch of
-    examples, or the largest client if none has a full batch.
-    """
-    sizes = [len(part) for part in config.clients]
-    batch = config.client.batch_size
-    whole = [size for size in sizes if size >= batch]
-    size = min(whole, default=max(sizes))
-    learner = open_learner(config, device, threads)
-    download = learner.dispatch(sizes.index(size), 0)
-    learner.train(download, NO_STATE)
-    began = time.perf_counter()
-    learner.train(download, NO_STATE)
-    return (time.perf_counter() - began) / (config.client.epochs * math.ceil(size / batch))
-
-
 def _table(found: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     examples = found["client_examples"]
@@ -201,10 +181,22 @@ def _table(found: Mapping[str, Any]) -> Table:
         ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
         ("dense round", f"{down} down and {up} up for each client"),
         ("", f"{both} in total for {found['cohort']} clients"),
-        ("one local step", f"{format_duration(found['step_s'])} on {found['device']}"),
+        ("one local step", f"of a client on {found['device']}:\n{_step_lines(found['steps'])}"),
+        ("evaluation", f"{format_duration(found['steps'][0]['evaluation_s'])}"),
+        ("loading, libraries included", f"{format_duration(found['steps'][0]['loading_s'])}"),
     ):
         table.add_row(name, value)
     return table
+
+
+def _step_lines(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return the seconds of a step with each learner, the fastest and the slowest cohort."""
+    return "\n".join(
+        f"{format_duration(step['step_s'])} ({format_duration(step['step_low_s'])} to "
+        f"{format_duration(step['step_high_s'])}), {step['clients']} clients "
+        + ("together" if step["learner"] == "bank" else "in turn")
+        for step in steps
+    )
 
 
 def _file_rows(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,9 @@ def test_check_says_what_it_found_as_json(monkeypatch, capfd):
     dense = predict_nbytes(found["trainable_entries"], found["trainable_entries"])
     assert found["download_bytes"] == found["upload_bytes"] == dense
     assert found["round_bytes"] == 5 * (found["download_bytes"] + found["upload_bytes"])
-    assert 0 < found["step_s"] < 10
+    assert [step["learner"] for step in found["steps"]] == ["bank", "sequential"]
+    assert all(0 < s["step_low_s"] <= s["step_s"] <= s["step_high_s"] < 10 for s in found["steps"])
+    assert found["step_s"] == found["steps"][0]["step_s"]
 
 
 def test_check_counts_what_the_options_change(monkeypatch, capfd):
