@@ -64,10 +64,11 @@ def step_times(config: RunConfig, device: str, threads: int) -> list[StepTime]:
 
 
 def _measure(config: RunConfig, device: str, threads: int, name: str) -> StepTime:
-    from floss_sim.training import open_learner
-
     began_s = time.perf_counter()
-    learner = open_learner(config, device, threads, name, diagnose=False)
+    from floss_sim.training.learners.build import build_learner
+
+    learner = build_learner(config, choose_learner(config, name, device), device, threads)
+    learner.diagnose = False
     loading_s = time.perf_counter() - began_s
     sizes = [len(part) for part in config.clients]
     cohort = sorted(range(len(sizes)), key=lambda n: -sizes[n])[: config.server.cohort]
