@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from floss_sim.cli.console import alternatives, progress_bar
+from floss_sim.cli.progress_log import ProgressLog
 from floss_sim.cli.run_summary import summary_of, summary_table
 from floss_sim.cli.shared_options import (
     BackboneDownloadOption,
@@ -233,12 +234,16 @@ def _train_with_progress(
     config: RunConfig, profile: NetworkProfile, *, rounds: int, **chosen: Any
 ) -> SavedRun:
     """Train a run with a progress bar; ``chosen`` are further arguments of ``train``."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     with progress_bar(console, "{task.fields[note]}") as bar:
-        note = ""
+        note, log, most = "", ProgressLog(console.print), rounds
 
         def start(done: int) -> None:
-            bar.add_task(config.method.name, total=max(rounds, done), completed=done, note="")
+            nonlocal most
+            most = max(rounds, done)
+            bar.add_task(config.method.name, total=most, completed=done, note="")
+            if bar.disable and done < rounds:
+                log.update(done, most, f"{done} of {most} rounds")
 
         def show(row: Mapping[str, Any]) -> None:
             nonlocal note
@@ -246,6 +251,9 @@ def _train_with_progress(
                 note = f", accuracy {row['accuracy']:.3f}"
             instant = f"simulated {format_duration(row['closed_at_s'])}"
             bar.update(bar.task_ids[0], completed=row["round"], note=instant + note)
+            if bar.disable:
+                line = f"{row['round']} of {most} rounds, {instant}{note}"
+                log.update(row["round"], most, line)
 
         return train(
             config,

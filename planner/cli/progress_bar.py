@@ -1,4 +1,4 @@
-"""Progress of a search: a bar on a terminal, one line per tenth of the search in a log."""
+"""Progress of a search: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from floss_sim.cli.console import progress_bar
+from floss_sim.cli.progress_log import ProgressLog
 from planner.answers import BudgetOnNetwork
 from planner.calls import plan
 from planner.progress import Progress
@@ -27,17 +28,15 @@ def plan_with_progress(
     console = Console(stderr=True, highlight=False)
     with progress_bar(console, "{task.fields[note]}") as bar:
         work = bar.add_task("predicting costs", total=None, note="")
-        tenths = -1
+        log = ProgressLog(console.print)
 
         def show(now: Progress) -> None:
-            nonlocal tenths
             bar.update(
                 work, description=now.stage, completed=now.done, total=now.expected or None,
                 note=now.describe(),
             )  # fmt: skip
-            if bar.disable and now.expected and 10 * now.done // now.expected > tenths:  # a log
-                tenths = 10 * now.done // now.expected
-                console.print(now.line())
+            if bar.disable and now.expected:
+                log.update(now.done, now.expected, now.line())
 
         return plan(
             request,
