@@ -24,9 +24,7 @@ from floss_sim.network.text_lines import shown
 
 Decimal = Literal[".", ","]
 _SIGNS: tuple[Decimal, ...] = get_args(Decimal)
-_MISSING = frozenset(
-    {"", "-", "--", "na", "n/a", "nan", "nil", "none", "null", "inf", "+inf", "-inf", "infinity"}
-)
+_MISSING = frozenset({"", "-", "--", "na", "n/a", "nan", "nil", "none", "null"})
 _LONGEST = 60  # characters of a number
 _SPACES = str.maketrans("\u00a0\u2007\u2009\u202f\u2019\u2212", "    '-")
 _ODD_SHARE = 0.01  # cells against a sign that count as slips, and evidence that is too little
@@ -48,7 +46,7 @@ _PATTERNS: Mapping[Decimal, re.Pattern[str]] = {sign: _pattern(sign) for sign in
 def readings(text: str) -> tuple[float, float]:
     """Return a cell as a number with a decimal point, and as one with a decimal comma.
 
-    NaN is a value that is missing or not finite; infinity is a text that is no number.
+    NaN is a value that is missing; infinity is a text that is no finite number.
     """
     return _readings(text) if len(text) <= _LONGEST else (math.inf, math.inf)
 
@@ -68,7 +66,7 @@ def _reading(text: str, decimal: Decimal) -> float:
     if match["group"]:
         text = text.replace(match["group"], "")
     value = float(text.replace(decimal, "."))
-    return value if math.isfinite(value) else math.nan
+    return value if math.isfinite(value) else math.inf
 
 
 @dataclass
@@ -110,7 +108,7 @@ class NumberCells:
         return np.frombuffer(self._lines, np.int64) if self._lines else np.zeros(0, np.int64)
 
     def values(self, decimal: Decimal) -> NDArray[np.float64]:
-        """Return the numbers (R, C); NaN for a missing one, infinity for what is no number."""
+        """Return the numbers (R, C); NaN for a missing one, infinity for what is no finite one."""
         read = self._read[decimal]
         flat = np.frombuffer(read, np.float64) if read else np.zeros(0)
         return flat.reshape(-1, len(self.names))

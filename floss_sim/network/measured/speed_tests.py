@@ -43,11 +43,11 @@ class SpeedTests:
         up_bits_per_s: Upload rates (N,), above zero.
         rtt_s: Latencies in seconds (N,), above zero.
         weights: Weights (N,), above zero; all 1 without a weight column.
-        left_out: Number of rows that met the conditions but had a value that is missing, not
-            finite or not above zero.
+        left_out: Number of rows that met the conditions but had a value that is missing or not
+            above zero.
         filtered: Number of rows that did not meet the conditions.
-        unreadable: Number of rows left out because a cell is no number or out of range, or the
-            number of cells is not that of the header.
+        unreadable: Number of rows left out because a cell is no finite number or out of range, or
+            the number of cells is not that of the header.
         delimiter: Character between the cells.
         decimal: Decimal sign of the numbers, a point if it makes no difference.
     """

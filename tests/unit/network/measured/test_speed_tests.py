@@ -278,7 +278,7 @@ def test_an_unknown_unit_is_refused_with_the_valid_ones(tmp_path: Path, asked):
 # rows
 
 
-@pytest.mark.parametrize("bad", ["", "0", "-3", "nan", "inf", "1e400", "N/A", "-"])
+@pytest.mark.parametrize("bad", ["", "0", "-3", "nan", "N/A", "-"])
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_a_row_that_lacks_a_number_above_zero_is_left_out_and_counted(tmp_path, bad, place: int):
     cells = ["1", "2", "3", "4"]
@@ -289,7 +289,10 @@ def test_a_row_that_lacks_a_number_above_zero_is_left_out_and_counted(tmp_path, 
     assert tests.down_bits_per_s == pytest.approx(np.arange(1, 31) * 1e6)
 
 
-@pytest.mark.parametrize("bad", ["fast", "1_000", "5 ms", "1e18", "1,2,3", "0x10", "\u0661\u0662"])
+@pytest.mark.parametrize(
+    "bad",
+    ["fast", "1_000", "5 ms", "1e18", "1,2,3", "0x10", "\u0661\u0662", "inf", "-Infinity", "1e400"],
+)
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_unreadable_rows_are_an_error_above_one_in_a_hundred(tmp_path: Path, bad: str, place: int):
     cells = ["1", "2", "3"]
