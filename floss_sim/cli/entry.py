@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -21,6 +22,7 @@ def run_command(name: str, module: str) -> None:
     Raises:
         SystemExit: Always; see ``exit_codes`` for the codes.
     """
+    _open_closed_streams()
     try:
         import_module("floss_sim.training.malloc").keep_freed_memory()
         guard = import_module("floss_sim.cli.exit_codes").guard
@@ -28,3 +30,16 @@ def run_command(name: str, module: str) -> None:
     except KeyboardInterrupt:
         print(f"{name}: {INTERRUPTED}", file=sys.stderr)
         sys.exit(INTERRUPTED_CODE)
+
+
+def _open_closed_streams() -> None:
+    """Open the null device for each standard stream that the caller has closed (``>&-``).
+
+    A print or a flush does not fail then, and no file that is opened later takes the stream's
+    number, under which libraries and child processes would write into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115: open until the end
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)

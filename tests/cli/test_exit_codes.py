@@ -161,6 +161,27 @@ def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path):
     assert done.stderr == b"tell: file system: No space left on device\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("command", ["floss_sim", "planner"])
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "lines"),
+    [
+        ("--help", ">&-", ExitCode.DONE, 0),
+        ("nosuch", ">&-", ExitCode.BAD_INPUT, 1),
+        ("nosuch", "2>&-", ExitCode.BAD_INPUT, 0),
+        ("nosuch", "<&- >&- 2>&-", ExitCode.BAD_INPUT, 0),
+    ],
+)
+def test_a_closed_stream_changes_neither_the_exit_code_nor_the_other_streams(
+    command: str, words: str, closed: str, code: ExitCode, lines: int
+):
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"'{sys.executable}' -m {command} {words} {closed}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", lines)
+
+
 @pytest.mark.parametrize("module", ["typer", "numpy", "pydantic", "floss_sim.simulator"])
 @pytest.mark.parametrize("command", ["floss_sim", "planner"])
 def test_ctrl_c_while_a_command_is_imported_is_one_line(command: str, module: str):
