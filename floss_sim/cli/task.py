@@ -106,6 +106,7 @@ def findings(config: RunConfig) -> dict[str, Any]:
             "csv": {name: asdict(form) for name, form in content.files.csv.items()},
             "left_out": list(content.files.left_out),
         },
+        "unused_rows": dict(content.files.unused),
         "duplicates": {"setting": task.data.duplicates, **asdict(content.duplicates)},
         "classes": task.labels,
         "class_examples": _class_examples(content, task.labels),
@@ -170,6 +171,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         ("validation examples", str(found["validation_examples"])),
         ("test examples", str(found["test_examples"])),
         *_file_rows(found["files"]),
+        *(("rows not used", f"{n} of {name}") for name, n in found["unused_rows"].items()),
         ("equal content", _duplicates(found["duplicates"])),
         ("classes", _classes(found)),
         ("clients", f"{found['clients']}, partition {found['partition']}"),
@@ -203,8 +205,8 @@ def _file_rows(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield table rows on the signs of CSV files and on the files that were not read."""
     if files["csv"]:
         forms = {
-            f"{_SIGNS.get(form['delimiter'], form['delimiter'])}; decimal sign "
-            f"{form['decimal'] or 'none found'}"
+            f"{' and '.join(_SIGNS.get(sign, sign) for sign in form['delimiter'])}; decimal sign "
+            f"{form['decimal'] or 'none found, or two'}"
             for form in files["csv"].values()
         }
         yield "CSV cells end at", "\n".join(sorted(forms))
@@ -214,17 +216,18 @@ def _file_rows(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _duplicates(found: Mapping[str, Any]) -> str:
-    """Return how many examples have content that is also in another split."""
+    """Return how many examples have content that is also in another split, or repeated."""
     pairs = (
         ("train_in_validation", "training examples also in validation"),
         ("train_in_test", "training examples also in test"),
         ("validation_in_test", "validation examples also in test"),
+        ("repeated_in_train", "training examples repeat another one"),
     )
     said = [f"{found[key]} {words}" for key, words in pairs if found[key]]
     if not said:
-        return "none in two splits"
+        return "none"
     drop = (found["train_in_validation"] or found["train_in_test"]) and (
-        "\n--set data.duplicates=drop leaves these training examples out"
+        "\n--set data.duplicates=drop leaves out training examples that are in another split"
     )
     return "\n".join(said) + (drop or "")
 

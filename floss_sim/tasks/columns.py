@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
+from floss_sim.tasks.folder_splits import CANONICAL_SPLITS, canonical_split
 from floss_sim.tasks.split_rows import SplitRows, Splits
 
 if TYPE_CHECKING:
@@ -95,17 +96,33 @@ class DataTable:
             yield batch[name]
 
 
-def select_rows(splits: Splits, name: str, split_column: str | None, where: str) -> DataTable:
-    """Return the rows of a split, found by its name or by its value in ``split_column``.
+def select_rows(splits: Splits, names: Sequence[str], where: str) -> list[DataTable]:
+    """Return the rows of the splits of these names.
 
     Raises:
-        TaskError: The split, column or value does not exist; the message lists the valid ones.
+        TaskError: A split does not exist; the message lists the valid ones.
     """
-    if split_column is None:
-        _expect(name, splits, where, "split (data.split_column divides by a column's values)")
-        return DataTable(splits[name], f"{where}, split {name!r}")
+    what = "split (data.split_column divides by a column's values)"
+    for name in names:
+        _expect(name, splits, where, what)
+    return [DataTable(splits[name], f"{where}, split {name!r}") for name in names]
+
+
+def divide_rows(
+    splits: Splits, names: Sequence[str], split_column: str, where: str
+) -> tuple[list[DataTable], Mapping[str, int]]:
+    """Return the rows of the splits that ``split_column`` names, and counts of the other rows.
+
+    Rows of another usual split, such as ``validation`` beside ``train`` and ``test``, are counted
+    by its name.
+
+    Raises:
+        TaskError: The column or a split does not exist, or a row is empty there or names neither
+            one of the splits nor another usual one.
+    """
     everything = DataTable(_join_splits(list(splits.values()), where), where)
     column = everything.column("data.split_column", split_column)
+    refuse_rows(everything, missing_mask(column), f"no split in column {split_column!r}")
     try:
         values = column.cast(pa.string())
     except pa.ArrowException:
@@ -113,11 +130,25 @@ def select_rows(splits: Splits, name: str, split_column: str | None, where: str)
             f"{where}: column {split_column!r} (data.split_column) holds {column.type}, "
             "which cannot name splits"
         ) from None
-    found = [value for value in values.unique().to_pylist() if value is not None]
-    _expect(name, found, where, f"value of column {split_column!r}")
-    chosen = np.flatnonzero(pc.equal(values, name).fill_null(False).to_numpy())
-    rows = replace(everything.rows, table=everything.table.select(chosen))
-    return DataTable(rows, f"{where}, rows of {split_column} {name!r}")
+    counts = {one["values"].as_py(): one["counts"].as_py() for one in values.value_counts()}
+    for name in names:
+        _expect(name, counts, where, f"value of column {split_column!r}")
+    unused = {value: count for value, count in counts.items() if value not in names}
+    for value in unused:
+        if not _is_another_split(value, names):
+            said = f"{value[:_SHOWN]!r} in column {split_column!r} (data.split_column) is no split"
+            refuse_rows(everything, pc.equal(values, value), f"{said}; valid: {', '.join(names)}")
+    chosen = [np.flatnonzero(pc.equal(values, name).to_numpy()) for name in names]
+    parts = [replace(everything.rows, table=everything.table.select(one)) for one in chosen]
+    said = f"{where}, rows of {split_column}"
+    named = zip(parts, names, strict=True)
+    return [DataTable(part, f"{said} {name!r}") for part, name in named], unused
+
+
+def _is_another_split(value: str, names: Sequence[str]) -> bool:
+    """Return whether a value is a usual name of a split, and of none of these."""
+    split = canonical_split(value)
+    return split in CANONICAL_SPLITS and split not in map(canonical_split, names)
 
 
 def _join_splits(parts: Sequence[SplitRows], where: str) -> SplitRows:
@@ -192,8 +223,8 @@ def blank_rows(rows: DataTable, name: str | None) -> Numbers:
 
 
 def missing_mask(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the mask of the cells that are missing, or are texts of only white space."""
-    return _blank_mask(column) if is_text(column.type) else column.is_null()
+    """Return the mask of the cells that are missing: null, NaN, or texts of only white space."""
+    return _blank_mask(column) if is_text(column.type) else column.is_null(nan_is_null=True)
 
 
 def is_text(kind: pa.DataType) -> bool:

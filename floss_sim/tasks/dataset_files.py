@@ -21,6 +21,7 @@ from floss_sim.tasks.folder_splits import FolderSplits, canonical_split, find_sp
 from floss_sim.tasks.image_tables import image_rows
 from floss_sim.tasks.json_files import read_json
 from floss_sim.tasks.parquet_files import read_parquet
+from floss_sim.tasks.repeated_files import FilesOnce
 from floss_sim.tasks.split_rows import SplitRows, Splits, dataset_of
 from floss_sim.tasks.table_cells import CsvForm, TableCells, join_cells
 
@@ -96,8 +97,10 @@ def _open_local(path: Path, reading: Reading, config: str | None) -> Splits:
         path, _FORMATS, _image_suffixes(), str(path)
     )
     files = {name: (*paths, *found.metadata.get(name, ())) for name, paths in found.files.items()}
+    once = FilesOnce(str(path))
 
     def load(name: str) -> SplitRows:
+        once.add(files[name])
         if found.images:
             metadata = found.metadata.get(name, ())
             described = _load_cells(metadata, _describing(reading), path) if metadata else None

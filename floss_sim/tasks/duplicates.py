@@ -1,4 +1,4 @@
-"""Equal content in different splits: marks of inputs, their counts, and rows to leave out."""
+"""Equal content: marks of inputs, counts within and across splits, and rows to leave out."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ Marks = NDArray[np.uint64]  # of E inputs; equal for equal content
 
 @dataclass(frozen=True)
 class DuplicateCounts:
-    """Numbers of examples whose content is also in another split, labels aside.
+    """Numbers of examples whose content occurs elsewhere, labels aside.
 
     Attributes:
         train_in_validation: Training examples that are also validation examples.
         train_in_test: Training examples that are also test examples.
         validation_in_test: Validation examples that are also test examples.
+        repeated_in_train: Training examples that repeat an earlier training example.
     """
 
     train_in_validation: int
     train_in_test: int
     validation_in_test: int
+    repeated_in_train: int = 0
 
 
 def text_marks(texts: Iterable[str]) -> Marks:
@@ -44,9 +46,13 @@ def _marks(blobs: Iterable[bytes]) -> Marks:
 
 
 def count_duplicates(train: Marks, validation: Marks, test: Marks) -> DuplicateCounts:
-    """Return how many examples of one split have content that is also in another."""
-    pairs = ((train, validation), (train, test), (validation, test))
-    return DuplicateCounts(*(int(np.isin(one, other).sum()) for one, other in pairs))
+    """Return how many examples have content that is also in another split, or twice in training."""
+    return DuplicateCounts(
+        train_in_validation=int(np.isin(train, validation).sum()),
+        train_in_test=int(np.isin(train, test).sum()),
+        validation_in_test=int(np.isin(validation, test).sum()),
+        repeated_in_train=len(train) - len(np.unique(train)),
+    )
 
 
 def new_content(train: Marks, *held_out: Marks) -> NDArray[np.bool_]:

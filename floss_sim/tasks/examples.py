@@ -6,6 +6,7 @@ rows are the last ones of one fixed permutation of the training rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from floss_sim.errors import TaskError
 from floss_sim.tasks import hub
 from floss_sim.tasks.arrays import DIGITS, load_digits, load_npz
 from floss_sim.tasks.backbone_files import BackboneFiles
-from floss_sim.tasks.columns import DataTable, blank_rows, group_numbers, select_rows
+from floss_sim.tasks.columns import (
+    DataTable,
+    blank_rows,
+    divide_rows,
+    group_numbers,
+    select_rows,
+)
 from floss_sim.tasks.dataset_files import Reading, open_splits
 from floss_sim.tasks.inputs import read_inputs, refuse_empty
 from floss_sim.tasks.labels import check_classes, class_numbers
@@ -109,7 +116,11 @@ def _from_library(
     )
     check_fit(task, backbone.config)
     chosen = [name for name in (data.train, data.test) if isinstance(name, str)]
-    parts = [select_rows(splits, name, data.split_column, where) for name in chosen]
+    unused: Mapping[str, int] = {}
+    if data.split_column is None:
+        parts = select_rows(splits, chosen, where)
+    else:
+        parts, unused = divide_rows(splits, chosen, data.split_column, where)
     if len(parts) == 2 and data.split_column is None and splits[chosen[0]] is splits[chosen[1]]:
         raise TaskError(
             f"{where}: data.train {chosen[0]!r} and data.test {chosen[1]!r} are one split"
@@ -136,12 +147,12 @@ def _from_library(
         None if groups is None else np.unique(groups[fit.rows], return_inverse=True)[1],
         names,
         fit.cut,
-        _files_read(splits),
+        _files_read(splits, unused),
         tuple(one.marks for one in parts_read if one.marks is not None) or None,
     )
 
 
-def _files_read(splits: Splits) -> FilesRead:
+def _files_read(splits: Splits, unused: Mapping[str, int]) -> FilesRead:
     """Return how the files were read, with the files of splits that were not read as left out."""
     read = splits.read()
     unread = [path for name, files in splits.files.items() if name not in read for path in files]
@@ -149,6 +160,7 @@ def _files_read(splits: Splits) -> FilesRead:
         {name: len(rows.table) for name, rows in read.items()},
         tuple(sorted(map(str, (*splits.left_out, *unread)))),
         {name: rows.form for name, rows in read.items() if rows.form},
+        unused,
     )
 
 

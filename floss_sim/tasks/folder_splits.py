@@ -23,6 +23,7 @@ _WORDS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
+CANONICAL_SPLITS = frozenset(_WORDS)
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = r"(?:[-._ ]?\d+(?:-of-\d+)?(?:-[0-9a-f]{16})?)?"
 _STEM = re.compile(rf"(?:(?P<prefix>.*)[-._ ])?(?P<word>{'|'.join(_SPLIT_OF)}){_SHARD}", re.I)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,19 @@ def _image_cell(rows: DataTable, row: int, cell: Any) -> tuple[str, Mapping[str,
     """Return the name of an image for error messages, and its bytes or path.
 
     Raises:
-        TaskError: The cell is empty.
+        TaskError: The cell is empty, or holds no bytes and only the relative path of a file. Which
+            folder the path starts from is not known.
     """
     whole = cell if isinstance(cell, dict) else {"bytes": cell}
     blob, path = whole.get("bytes"), whole.get("path")
     if not (blob or path):
         raise TaskError(
             f"{rows.describe_row(row)}: cannot read the image: empty or of unknown format"
+        )
+    if not blob and not (isinstance(path, str) and Path(path).is_absolute()):
+        raise TaskError(
+            f"{rows.describe_row(row)}: the cell holds no bytes, only the path {path!r}; valid: "
+            "the bytes of the image's file, or an absolute path"
         )
     place = f"{rows.where}, {path}" if path else rows.describe_row(row)
     return place, {"bytes": blob, "path": path}

@@ -19,7 +19,8 @@ class CsvForm:
     """How cells of a CSV file are written; None stands for a sign to be found.
 
     Attributes:
-        delimiter: Sign between cells.
+        delimiter: Sign between cells; all signs, one after the other, where files of one split
+            differ.
         decimal: Decimal sign of its numbers; ``""`` where no number has one, or where some have a
             point and others a comma.
         decimal_stated: Whether the task states the decimal sign.
@@ -124,4 +125,15 @@ def join_cells(parts: Sequence[TableCells], paths: Sequence[Path], where: str) -
     columns = first.columns + tuple(
         n for n in dict.fromkeys(repeated) if first.columns.count(n) < 2
     )
-    return TableCells(table, columns, mixed, first.form)
+    return TableCells(table, columns, mixed, _join_forms(parts))
+
+
+def _join_forms(parts: Sequence[TableCells]) -> CsvForm | None:
+    """Return the form of the CSV files of one split; None for other formats."""
+    forms = [part.form for part in parts if part.form]
+    if not forms:
+        return None
+    delimiters = dict.fromkeys(form.delimiter or "" for form in forms)
+    decimals = {form.decimal for form in forms if form.decimal}
+    decimal = decimals.pop() if len(decimals) == 1 else ""
+    return CsvForm("".join(delimiters), decimal, forms[0].decimal_stated)

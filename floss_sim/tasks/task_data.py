@@ -32,11 +32,13 @@ class FilesRead:
         rows: Rows of each split that was read, by the split's name.
         left_out: Paths of a folder's files that were not read, in sorted order.
         csv: Form of the CSV files of each split; without those of other formats.
+        unused: Rows of each split that ``data.split_column`` names and the task does not use.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     csv: Mapping[str, CsvForm] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class TaskData:
 
     @cached_property
     def duplicates(self) -> DuplicateCounts:
-        """Numbers of examples whose content is also in another split."""
+        """Numbers of examples whose content is also in another split, or twice in training."""
         return count_duplicates(*self.content_marks())
 
     def content_marks(self) -> tuple[Marks, ...]:

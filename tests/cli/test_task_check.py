@@ -14,6 +14,7 @@ from PIL import Image
 
 import floss_sim.cli
 import floss_sim.tasks
+from floss_sim.cli.task import _file_rows
 from floss_sim.tasks import load_task
 from floss_sim.units import format_bytes
 from floss_sim.wire import predict_nbytes
@@ -136,6 +137,30 @@ def test_check_names_files_that_are_not_read_and_content_of_two_splits(
     found = json.loads(call(monkeypatch, capfd, "task", "check", str(example), "--json", *drop)[1])
     assert found["duplicates"]["setting"] == "drop"
     assert found["duplicates"]["train_in_test"] == 0
+
+
+def test_check_counts_the_rows_of_splits_that_are_not_used(monkeypatch, capfd, example: Path):
+    pictures = sorted((example.parent / "photos").rglob("*.png"), key=lambda path: int(path.stem))
+    (example.parent / "flat").mkdir()
+    lines = ["file_name;label;part"]
+    for n, path in enumerate(pictures):
+        shutil.copy(path, example.parent / "flat")
+        lines.append(f"{path.name};{n % 2};{('train', 'train', 'test', 'val')[n % 4]}")
+    (example.parent / "flat" / "metadata.csv").write_text("\n".join(lines))
+    words = ("task", "check", str(example), "--dataset", str(example.parent / "flat"))
+    words += ("--set", "data.split_column=part", "--set", "data.label=label")
+    code, out, err = call(monkeypatch, capfd, *words)
+    assert (code, err) == (0, "")
+    said = " ".join(out.replace("│", " ").split())
+    assert "CSV cells end at semicolon; decimal sign none found" in said
+    assert "rows not used 15 of val" in said
+    assert json.loads(call(monkeypatch, capfd, *words, "--json")[1])["unused_rows"] == {"val": 15}
+
+
+def test_check_names_every_delimiter_of_a_split():
+    form = {"delimiter": ",;\t", "decimal": ".", "decimal_stated": False}
+    shown = dict(_file_rows({"csv": {"train": form}, "left_out": []}))
+    assert shown == {"CSV cells end at": "comma and semicolon and tab; decimal sign ."}
 
 
 @pytest.mark.parametrize(

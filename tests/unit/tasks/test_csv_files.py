@@ -234,6 +234,17 @@ def test_a_stated_decimal_sign_makes_the_other_one_a_name(tmp_path: Path):
     )
 
 
+def test_files_of_one_split_may_have_different_signs_and_all_are_known(tmp_path: Path):
+    (tmp_path / "d").mkdir()
+    write(tmp_path / "d" / "a.csv", "text,label,x", *(f"w{n} w1,{n % 3},1.5" for n in range(15)))
+    write(tmp_path / "d" / "b.csv", "text;label;x", *(f"w{n} w1;{n % 3};1" for n in range(15)))
+    content = text_task(tmp_path, "d").content
+    assert dict(content.files.rows) == {"train": 30}
+    assert dict(content.files.csv) == {"train": CsvForm(",;", ".")}
+    write(tmp_path / "d" / "b.csv", "text;label;x", *(f"w{n} w1;{n % 3};1,5" for n in range(15)))
+    assert dict(text_task(tmp_path, "d").content.files.csv) == {"train": CsvForm(",;", "")}
+
+
 @pytest.mark.parametrize("blank", ["", "  "])
 @pytest.mark.parametrize("name", ["d.csv", "d.jsonl"])
 @pytest.mark.parametrize("key", ["label", "user"])

@@ -362,6 +362,38 @@ def test_a_column_divides_into_splits(write):
     assert len(found.validation[1]) == 6
 
 
+def test_rows_of_another_usual_split_are_counted(write):
+    names = ["train", "test", "val", "val"]
+    content = [{**row, "part": names[i % 4]} for i, row in enumerate(rows())]
+    change = ("test = 4", 'test = "test"\nsplit_column = "part"\ntrain = "train"')
+    found = load_task(write(change, ("validation = 6", "validation = 2"), content=content)).content
+    assert [len(y) for _, y in (found.train, found.validation, found.test)] == [8, 2, 10]
+    assert dict(found.files.unused) == {"val": 20}
+    assert dict(load_task(write()).content.files.unused) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (
+            "other",
+            "row 9 (counted from 0): 'other' in column 'part' (data.split_column) is no split",
+        ),
+        ("Fit", "row 9 (counted from 0): 'Fit' in column 'part' (data.split_column) is no split"),
+        ("", "row 9 (counted from 0): no split in column 'part'"),
+        (" ", "row 9 (counted from 0): no split in column 'part'"),
+        (None, "row 9 (counted from 0): no split in column 'part'"),
+    ],
+)
+def test_a_row_of_no_split_is_refused(write, value, says: str):
+    content = [{**row, "part": "held" if i % 4 == 0 else "fit"} for i, row in enumerate(rows())]
+    content[9]["part"] = value
+    change = ("test = 4", 'test = "held"\ntrain = "fit"\nsplit_column = "part"')
+    said = refusal(write(change, content=content))
+    assert says in said
+    assert value != "other" or said.endswith("valid: fit, held")
+
+
 def test_a_column_of_objects_divides_nothing(write):
     content = [{**row, "part": {"is": "fit"}} for row in rows()]
     change = ("test = 4", 'test = "held out"\nsplit_column = "part"')

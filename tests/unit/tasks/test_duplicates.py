@@ -66,6 +66,14 @@ def test_equal_pixels_are_equal_content_whatever_the_file(tmp_path: Path):
     assert len(dropped.train[1]) == len(content.train[1]) - found.train_in_test
 
 
+def test_training_examples_that_repeat_another_one_are_counted(tmp_path: Path):
+    rows(tmp_path / "d" / "train.jsonl", [*(f"w{n}" for n in range(30)), "w5", "w5", "w6"])
+    rows(tmp_path / "d" / "test.jsonl", ["w35"])
+    content = text_task(tmp_path, "d", test="test").content
+    own = [int(ids[0]) for ids in content.train[0]]
+    assert content.duplicates.repeated_in_train == len(own) - len(set(own)) > 0
+
+
 def test_training_examples_that_are_all_elsewhere_leave_nothing(tmp_path: Path):
     rows(tmp_path / "d" / "train.jsonl", ["w1"] * 20)
     rows(tmp_path / "d" / "test.jsonl", ["w1"] * 4)

@@ -112,6 +112,51 @@ def test_links_are_followed_once(tmp_path: Path):
     assert splits(tmp_path / "d") == {"train": ["cat/1.png", "dog/2.png", "fox/3.png"]}
 
 
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("photos/train/cat/zz.png", "0.png"),
+        ("photos/train/kitty", "cat"),
+        ("photos/test/cat/zz.png", "../../train/cat/1.png"),
+    ],
+)
+def test_a_file_that_is_reached_twice_is_refused_by_both_names(tmp_path: Path, link, target: str):
+    names = [f"photos/{s}/{k}/{n}.png" for s in ("train", "test") for k in ("cat", "dog")
+             for n in range(4)]  # fmt: skip
+    draw_images(tmp_path, *names)
+    (tmp_path / "elsewhere.png").write_bytes((tmp_path / names[0]).read_bytes())
+    (tmp_path / "photos/train/dog/link.png").symlink_to(tmp_path / "elsewhere.png")
+    assert content_names(image_task(tmp_path, "photos"))[:3] == (7, 2, 8)
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(TaskError, match=r"\.png are one file, whose rows would be dealt") as caught:
+        _ = image_task(tmp_path, "photos").content
+    first = (tmp_path / link).resolve()
+    first, second = (first / "0.png", tmp_path / link / "0.png") if first.is_dir() else (
+        first, tmp_path / link)  # fmt: skip
+    assert f": {first} and {second} are" in str(caught.value)
+
+
+def test_a_split_that_is_not_used_may_be_a_link(tmp_path: Path):
+    draw_images(tmp_path / "photos", *(f"{s}/{k}/{n}.png" for s in ("train", "test")
+                                       for k in ("cat", "dog") for n in range(4)))  # fmt: skip
+    (tmp_path / "photos/val").symlink_to("test")
+    assert content_names(image_task(tmp_path, "photos"))[:3] == (6, 2, 8)
+
+
+def test_a_table_beside_its_gzip_file_is_refused_by_both_names(tmp_path: Path):
+    import gzip
+
+    write_rows(tmp_path / "d" / "a.csv", 20)
+    write_rows(tmp_path / "d" / "b.csv", 20)
+    (tmp_path / "d" / "a.csv.gz").write_bytes(gzip.compress((tmp_path / "d/a.csv").read_bytes()))
+    with pytest.raises(TaskError) as caught:
+        _ = text_task(tmp_path, "d").content
+    a = tmp_path / "d" / "a.csv"
+    assert f"{a} and {a}.gz are one table, plain and packed" in str(caught.value)
+    a.unlink()
+    assert dict(text_task(tmp_path, "d").content.files.rows) == {"train": 40}
+
+
 def content_names(task) -> tuple[int, int, int, tuple[str, ...]]:
     found = task.content
     return len(found.train[1]), len(found.validation[1]), len(found.test[1]), found.names

@@ -110,6 +110,41 @@ def test_cells_that_are_no_images_are_refused(tmp_path: Path, cell, kind, says: 
         _ = image_task(tmp_path, "d.parquet", test=2).content
 
 
+def test_a_path_alone_is_read_from_no_folder_that_depends_on_the_command(
+    tmp_path: Path, monkeypatch
+):
+    """The picture lies in the working directory, and beside the Parquet file."""
+    picture = tmp_path / "a.png"
+    picture.write_bytes(pictures(1)[1][0])
+    monkeypatch.chdir(tmp_path)
+
+    def task(path: str):
+        cells = pa.array([{"bytes": None, "path": path}] * 12, IMAGE)
+        saved(
+            tmp_path / "d.parquet", pa.table({"image": cells, "label": [n % 2 for n in range(12)]})
+        )
+        return image_task(tmp_path, "d.parquet", test=2)
+
+    for path in ("a.png", "./a.png", "~/a.png"):
+        with pytest.raises(
+            TaskError, match=f"holds no bytes, only the path '{path}'; valid: the b"
+        ):
+            _ = task(path).content
+    assert len(task(str(picture)).content.test[1]) == 2
+
+
+@pytest.mark.parametrize("key", ["label", "user"])
+def test_nan_in_a_label_or_user_is_an_empty_cell(tmp_path: Path, key: str):
+    values = [float(n % 2) for n in range(30)]
+    values[7] = float("nan")
+    texts = [f"w{n} w1" for n in range(30)]
+    columns = {"text": texts, "label": [0, 1] * 15, "user": [0.5] * 30} | {key: values}
+    saved(tmp_path / "d.parquet", pa.table(columns))
+    what = {"label": "label", "user": "group"}[key]
+    with pytest.raises(TaskError, match=rf"row 7 \(counted from 0\): no {what} in column '{key}'"):
+        _ = text_task(tmp_path, "d.parquet", data__group="user").content
+
+
 def test_columns_of_one_name_are_refused_where_they_are_asked_for(tmp_path: Path):
     table = pa.table([ROWS["text"], ROWS["label"], ROWS["user"]], ["text", "label", "label"])
     saved(tmp_path / "d.parquet", table)
