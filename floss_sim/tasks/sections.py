@@ -18,8 +18,12 @@ from floss_sim.errors import ConfigError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN
 from floss_sim.tasks.partition import PARTITIONS, check_law
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Training computes in float32, up to 3.4e38. Optimisers divide a learning rate by 0.1, multiply it
+# by the weight decay, and square tau: with these limits all of that stays within float32.
+_MOST = 1e30
+Positive = Annotated[float, Field(gt=0, le=_MOST, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(ge=1 / _MOST, le=_MOST, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -92,7 +96,7 @@ class PreprocessSection(Section):
 
     image_size: Count | None = None
     mean: tuple[Finite, ...] | None = None
-    std: tuple[Positive, ...] | None = None
+    std: tuple[Deviation, ...] | None = None
     max_length: Annotated[int, Field(ge=2)] | None = None
 
     @model_validator(mode="after")
@@ -150,8 +154,8 @@ class ServerSection(Section):
     cohort: Count
     weighting: Literal["uniform", "examples"] = "uniform"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    tau: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    tau: Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.01
 
 
 class TaskFile(Section):

@@ -80,7 +80,7 @@ def test_divergence_and_a_missed_target_have_codes_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ):
     monkeypatch.chdir(tmp_path)
-    run = ["floss-sim", "run", "--rounds", "4", "--rank", "1", "--server-lr", "3e38"]
+    run = ["floss-sim", "run", "--rounds", "4", "--rank", "1", "--server-lr", "1e30"]
     code, _, err = call(monkeypatch, capfd, *run, "--server-optimizer", "fedavg")
     assert (code, err.count("finite")) == (ExitCode.DIVERGED, 1)
     plan = [
