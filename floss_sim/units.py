@@ -4,6 +4,8 @@ In the code a quantity is a plain number and its name ends in the unit (``_s``, 
 ``_bits_per_s``). Texts with units occur only in profiles, on command lines and in reports; this
 module parses and formats them. Prefixes are decimal (1 kB = 1,000 bytes, 1 Mbit/s = 10**6 bit/s);
 KiB, MiB and GiB are binary. ``Mbps`` always means megabits per second.
+
+Quantities have wide limits, so that no product or quotient of them leaves the range of a float.
 """
 
 from __future__ import annotations
@@ -47,6 +49,9 @@ _SIZES_BYTES: Mapping[str, float] = {
     "MiB": 2.0**20,
     "GiB": 2.0**30,
 }
+_LOWEST_BITS_PER_S, _HIGHEST_BITS_PER_S = 1e-3, 1e18
+_LONGEST_S = 1e18
+_MOST_BYTES = 10**18
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z/]+)\s*")
 
 
@@ -67,11 +72,15 @@ def parse_rate(text: object) -> float:
     """Parse a rate such as ``"200 Mbit/s"``; return it in bit/s.
 
     Raises:
-        UnitError: The text is not a number with a known unit, or the rate is not positive.
+        UnitError: The text is not a number with a known unit, or the rate is not positive or out
+            of range.
     """
     rate = _parse(text, _RATES_BITS_PER_S, "rate", "20 Mbit/s")
     if rate <= 0:
         raise UnitError(f"rate {text!r} must be above zero")
+    if not _LOWEST_BITS_PER_S <= rate <= _HIGHEST_BITS_PER_S:
+        valid = f"{_LOWEST_BITS_PER_S:g} to {_HIGHEST_BITS_PER_S:g} bit/s"
+        raise UnitError(f"rate {text!r} is out of range; valid: {valid}")
     return rate
 
 
@@ -79,11 +88,14 @@ def parse_duration(text: object) -> float:
     """Parse a duration such as ``"36 ms"`` or ``"2h"``; return it in seconds.
 
     Raises:
-        UnitError: The text is not a number with a known unit, or the duration is negative.
+        UnitError: The text is not a number with a known unit, or the duration is negative or too
+            long.
     """
     duration = _parse(text, _DURATIONS_S, "duration", "36 ms")
     if duration < 0:
         raise UnitError(f"duration {text!r} must not be negative")
+    if duration > _LONGEST_S:
+        raise UnitError(f"duration {text!r} is too long; valid: at most {_LONGEST_S:g} s")
     return duration
 
 
@@ -91,11 +103,14 @@ def parse_bytes(text: object) -> int:
     """Parse a size such as ``"2GB"`` or ``"500 MB"``; return it in bytes.
 
     Raises:
-        UnitError: The text is not a number with a known unit, or the size is below one byte.
+        UnitError: The text is not a number with a known unit, or the size is below one byte or too
+            large.
     """
     size = _parse(text, _SIZES_BYTES, "size", "500 MB")
     if size < 1:
         raise UnitError(f"size {text!r} must be at least one byte")
+    if size > _MOST_BYTES:
+        raise UnitError(f"size {text!r} is too large; valid: at most {_MOST_BYTES // 10**12} TB")
     return round(size)
 
 

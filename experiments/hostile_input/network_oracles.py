@@ -22,8 +22,7 @@ TIME_UNITS = {
     "S": 1.0, "ns": 1e-9, "Sec": 1.0,
 }  # fmt: skip
 UNCLEAR_TIMES = ("", "min", "US", "ms/us", "мс", "of server's", "10s")
-MISSING = {"", "-", "--", "na", "n/a", "nan", "nil", "none", "null", "inf", "+inf", "-inf",
-           "infinity"}  # fmt: skip
+MISSING = {"", "-", "--", "na", "n/a", "nan", "nil", "none", "null"}
 
 
 class NoCsvError(Exception):
@@ -89,7 +88,7 @@ def number_of(text: str, decimal: str) -> float:
         value = float(Decimal(plain))
     except (InvalidOperation, OverflowError, ValueError):
         return math.inf
-    return value if math.isfinite(value) else math.nan
+    return value if math.isfinite(value) else math.inf
 
 
 def digits(text: str) -> bool:

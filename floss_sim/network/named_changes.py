@@ -6,11 +6,15 @@ The name of a changed profile lists its changes, such as ``"lte, up 10Mbit/s, up
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 from floss_sim.errors import ProfileError, UnitError
-from floss_sim.network.profile import NetworkProfile, load_profile
+from floss_sim.network.profile import (
+    NetworkProfile,
+    check_first_download,
+    check_upload_ratio,
+    load_profile,
+)
 from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
@@ -19,9 +23,14 @@ def _ratio(text: object) -> float:
         ratio = float(str(text))
     except ValueError:
         raise ProfileError(f"{text!r} is not a number, such as 16") from None
-    if not 0 < ratio < math.inf:
-        raise ProfileError(f"{text} must be a finite number above zero")
+    check_upload_ratio(ratio)
     return ratio
+
+
+def _first_download(text: object) -> int:
+    nbytes = parse_bytes(text)
+    check_first_download(nbytes)
+    return nbytes
 
 
 # Changes are made in this order, so that an upload ratio applies to the changed down rate.
@@ -32,7 +41,7 @@ CHANGES: Mapping[str, Callable[[object], float]] = {
     "upload-ratio": _ratio,
     "server-egress": parse_rate,
     "server-ingress": parse_rate,
-    "first-download": parse_bytes,
+    "first-download": _first_download,
 }
 
 

@@ -57,7 +57,9 @@ from floss_sim.network.transport import IDEAL, Transport
 
 _PACKAGE = "network_profiles"
 _HOURS = Annotated[float, Field(ge=0, le=24)]
-_AMOUNT = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_AMOUNT = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+_MOST_FIRST_BYTES = 10**15  # the sum over all clients fits 64 bits
+_RATIOS = (1e-9, 1e9)  # lowest and highest upload ratio
 
 
 class ServerCapacitySection(Section):
@@ -140,7 +142,7 @@ class NetworkProfile(Section):
     source: str
     date: str
     seed: int = 0
-    first_download: ByteCount = 0
+    first_download: Annotated[ByteCount, Field(le=_MOST_FIRST_BYTES)] = 0
     clients: tuple[ClientClass, ...] = ()
     fleet: Annotated[LognormalFleet | RowsFleet, Field(discriminator="law")] | None = None
     server: ServerCapacitySection = ServerCapacitySection()
@@ -255,10 +257,9 @@ class NetworkProfile(Section):
         """Return the profile with every up rate at ``1 / ratio`` of its down rate.
 
         Raises:
-            ProfileError: A ratio that is not a finite number above zero.
+            ProfileError: A ratio that is not above zero, or out of range.
         """
-        if not 0 < ratio < math.inf:
-            raise ProfileError(f"upload ratio {ratio} must be a finite number above zero")
+        check_upload_ratio(ratio)
         return self.with_changes(
             f"upload ratio {repr(ratio).removesuffix('.0')}", upload_ratio=ratio
         )
@@ -288,6 +289,22 @@ class NetworkProfile(Section):
             {**_link_settings(link), "share": group.share, "start": group.trace_start}
             for link, group in zip(self.class_links(), self.clients, strict=True)
         ]
+
+
+def check_upload_ratio(ratio: float) -> None:
+    """Raise ProfileError if an upload ratio is not above zero, or out of range."""
+    if not 0 < ratio < math.inf:
+        raise ProfileError(f"upload ratio {ratio} must be a finite number above zero")
+    low, high = _RATIOS
+    if not low <= ratio <= high:
+        raise ProfileError(f"upload ratio {ratio} is out of range; valid: {low:g} to {high:g}")
+
+
+def check_first_download(nbytes: int) -> None:
+    """Raise ProfileError if a first download is too large."""
+    if nbytes > _MOST_FIRST_BYTES:
+        valid = f"valid: at most {_MOST_FIRST_BYTES // 10**12} TB"
+        raise ProfileError(f"a first download of {nbytes} bytes is too large; {valid}")
 
 
 def _link_settings(link: ClientLink) -> dict[str, Any]:

@@ -73,6 +73,46 @@ def test_what_an_unknown_network_adds_is_not_known(account, sparse_digits: RunCo
     assert out.endswith("?: not known: own is not packaged; pass --network FILE\n")
 
 
+EXTREMES = """
+name = "{name}"
+source = "made"
+date = "2026"
+[[clients]]
+share = 1.0
+down = "{rate}"
+up = "{rate}"
+rtt = "{time}"
+compute_per_example = "{time}"
+[energy]
+joules_per_mb_down = 1e12
+joules_per_mb_up = 1e12
+compute_watts = 1e12
+[prices]
+currency = "E"
+per_gb_down = 1e12
+per_gb_up = 1e12
+per_joule = 1e12
+"""
+
+
+@pytest.mark.parametrize(
+    ("rate", "time"), [("1e-3 bit/s", "1e18 s"), ("1e18 bit/s", "0 s"), ("1e18 bit/s", "1e-300 s")]
+)
+def test_the_ends_of_the_valid_ranges_give_numbers_and_no_warnings(
+    account, monkeypatch, capfd, sparse_digits: RunConfig, rate: str, time: str
+):
+    record(sparse_digits, "own.toml")
+    Path("end.toml").write_text(EXTREMES.format(name="end", rate=rate, time=time), encoding="utf-8")
+    code, out, err = account("runs/made", "--network", "end.toml", "--json")
+    assert (code, err) == (0, "")
+    json.loads(out, parse_constant=pytest.fail)
+    words = ("floss-sim", "replay", "runs/made", "--network", "end.toml", "--json")
+    for more in ((), ("--sweep", "upload-ratio=1e-9,1e9", "--target", "0.1")):
+        code, out, err = commands.call(monkeypatch, capfd, *words, *more)
+        assert (code, err) == (0, "")
+        json.loads(out, parse_constant=pytest.fail)
+
+
 def test_a_network_that_adds_nothing_needs_no_set_up(account, sparse_digits: RunConfig):
     text = OWN[: OWN.index("[transport]")].replace('first_download = "1MB"\n', "")
     Path("plain.toml").write_text(text, encoding="utf-8")

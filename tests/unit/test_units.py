@@ -112,12 +112,16 @@ def test_a_size_whose_unit_could_mean_something_else_is_refused(unit: str):
         (parse_rate, "-1 Mbit/s"),
         (parse_rate, "1e-400 Mbit/s"),
         (parse_rate, "1e308 Gbit/s"),
+        (parse_rate, "0.0009 bit/s"),
+        (parse_rate, "2e9 Gbit/s"),
         (parse_duration, "-1 ms"),
         (parse_duration, "1e400 s"),
+        (parse_duration, "1.1e18 s"),
         (parse_bytes, "0 B"),
         (parse_bytes, "-2 GB"),
         (parse_bytes, "0.0009 kB"),
         (parse_bytes, "1e300 GB"),
+        (parse_bytes, "1.1e6 TB"),
     ],
 )
 def test_a_quantity_out_of_range_is_refused_and_quoted(parse, text: str):

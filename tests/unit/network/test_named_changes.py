@@ -102,6 +102,11 @@ def test_a_ratio_is_named_to_its_last_digit():
         ("upload-ratio", "many", ProfileError, "upload-ratio: 'many' is not a number"),
         ("upload-ratio", "nan", ProfileError, "above zero"),
         ("upload-ratio", "0", ProfileError, "above zero"),
+        ("upload-ratio", "1e300", ProfileError, "out of range; valid: 1e-09 to 1e+09"),
+        ("up", "1e-300bit/s", UnitError, "out of range; valid: 0.001 to 1e+18 bit/s"),
+        ("rtt", "1e300s", UnitError, "too long; valid: at most 1e+18 s"),
+        ("first-download", "1e290B", UnitError, "too large; valid: at most 1000000 TB"),
+        ("first-download", "1e16B", ProfileError, "too large; valid: at most 1000 TB"),
     ],
 )
 def test_bad_changes_are_named(name, text, error, says):
