@@ -12,10 +12,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from floss_sim.errors import ConfigError, UnitError
+from floss_sim.plain_text import is_one_line
 from floss_sim.toml_json import MAX_DEPTH, read_toml, shorten, shorten_line
 from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
@@ -32,6 +40,14 @@ def quantity(parse: Callable[[object], float]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _one_line(text: str) -> str:
+    if not is_one_line(text):
+        raise ValueError(f"must be one line without control characters, not {shorten(text)}")
+    return text
+
+
+OneLine = Annotated[str, AfterValidator(_one_line)]
+OneFullLine = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Rate = Annotated[float, quantity(parse_rate)]
 Duration = Annotated[float, quantity(parse_duration)]
 ByteCount = Annotated[int, quantity(parse_bytes)]

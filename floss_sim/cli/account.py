@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,14 @@ import pyarrow.csv
 import typer
 
 from floss_sim.analysis.costs import COSTS, SECONDS, Account, MessageBytes, account, message_bytes
-from floss_sim.cli.console import SIZES_LEGEND, note, plain_table, show_whole
+from floss_sim.cli.console import (
+    SIZES_LEGEND,
+    note,
+    plain_table,
+    print_json,
+    print_text,
+    show_whole,
+)
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import replace_file
@@ -71,13 +77,13 @@ def show_account(
     if json_:
         said = {"network": name, "currency": made.currency, "total": total}
         said["messages"] = {way: asdict(found) for way, found in messages.items()}
-        print(json.dumps({**said, "by": by, "rows": rows.to_pylist()}, indent=2))
+        print_json({**said, "by": by, "rows": rows.to_pylist()})
     else:
         _print(made, record.rounds.num_rows, name)
         _print_legend("first" in record.transfers["direction"].to_pylist())
         _print_messages(messages, name)
         if csv:
-            print(f"by {by}: {csv}")
+            print_text(f"by {by}: {csv}")
 
 
 def _row_kind(by: str | None, listed: bool) -> str:

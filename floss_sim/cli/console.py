@@ -1,8 +1,11 @@
-"""Console output of the commands: tables, notes and progress bars."""
+"""Console output of the commands: tables, notes, JSON and progress bars."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -16,9 +19,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from floss_sim.errors import ConfigError
+from floss_sim.plain_text import printable
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 FRAMED_LEGEND = f"payload: positions and values; framed: with our frame of {OVERHEAD_BYTES} bytes"
@@ -51,6 +56,17 @@ def alternatives(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+class PlainConsole(Console):
+    """Console that shows texts as they are, apart from control characters, which become ``?``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text for the terminal, without control characters."""
+        return super().render_str(printable(text), **options)
+
+
 def plain_table(*columns: str, title: str | None = None) -> Table:
     """Return a table in the common style; only the first column and `source` align to the left."""
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -68,14 +84,42 @@ def show_whole(table: Table, *folded: Iterable[str]) -> None:
         folded: The cells of each column that may be folded.
     """
     spare = sum(max(0, max(map(len, names)) - _FOLDED_WIDTH) for names in folded)
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.width = max(console.width, Console(width=10_000).measure(table).maximum - spare)
+    console = PlainConsole()
+    console.width = max(console.width, PlainConsole(width=10_000).measure(table).maximum - spare)
     console.print(table)
 
 
 def note(text: str) -> None:
     """Print a text, wrapped at the terminal's width."""
-    Console(markup=False, emoji=False, highlight=False).print(text)
+    PlainConsole().print(text)
+
+
+def print_text(text: str) -> None:
+    """Print a text as it is, apart from control characters."""
+    print(printable(text))
+
+
+def print_json(content: Any) -> None:
+    """Print a value as JSON.
+
+    Raises:
+        ConfigError: A number is NaN or infinite, which JSON cannot hold; the message names it.
+    """
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError:
+        place, value = next(_not_finite(content, ""))
+        raise ConfigError(f"{place} is {value}, which is no number in JSON") from None
+    print(text)
+
+
+def _not_finite(content: Any, place: str) -> Iterator[tuple[str, float]]:
+    """Yield the place and value of each number that is not finite."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield place, content
+    parts = enumerate(content) if isinstance(content, list | tuple) else ()
+    for key, part in content.items() if isinstance(content, dict) else parts:
+        yield from _not_finite(part, f"{place}.{key}" if place else str(key))
 
 
 def progress_bar(console: Console, *columns: str) -> Progress:

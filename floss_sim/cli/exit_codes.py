@@ -12,7 +12,7 @@ code  meaning
 ====  =====================================================================================
 
 A reader of stdout that ends early, such as ``| head``, ends a command quietly with 0. A character
-that the terminal's encoding lacks is shown as another one.
+that the terminal's encoding lacks is shown as another one, and so are control characters.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from typer.exceptions import TyperException
 
 from floss_sim.cli.entry import INTERRUPTED, INTERRUPTED_CODE
 from floss_sim.errors import DivergedError, FlossError
+from floss_sim.plain_text import printable
 
 
 class ExitCode(IntEnum):
@@ -92,7 +93,7 @@ def _call(app: typer.Typer) -> tuple[int, str]:
 
 
 def _print_line(text: str) -> None:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     try:
         print(line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}...", file=sys.stderr)
         sys.stderr.flush()

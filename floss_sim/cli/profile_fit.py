@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from datetime import date
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from floss_sim.cli.console import plain_table, show_whole
+from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import ProfileError
 from floss_sim.files import write_atomically
@@ -132,7 +131,7 @@ def fit(
     found = report(fitted) | {"profile": str(out), "picture": str(picture)}
     found |= {"rows": str(rows)} if law == "rows" else {}
     if json_:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print_fit(found)
 
@@ -191,7 +190,7 @@ def _print_fit(found: dict[str, Any]) -> None:
     read = [f"{shown(found['columns'][role])} in {unit}" for role, unit in found["units"].items()]
     print(f"{used} rows used, {left} left out (a value missing or not above zero), ", end="")
     print(f"{unreadable} unreadable, {filtered} filtered; ", end="")
-    print(f"down, up and latency from {', '.join(read)}; {_form(found)}")
+    print_text(f"down, up and latency from {', '.join(read)}; {_form(found)}")
     table = plain_table("", *(f"{percent} % {kind}" for percent in PERCENTS for kind in _KINDS))
     for title, key, text in _PERCENTILES:
         values = found["percentiles"][key]
@@ -205,7 +204,7 @@ def _print_fit(found: dict[str, Any]) -> None:
         f"up {found['ks_up']:.3f}; {_distance_reference(found)}"
     )
     files = [f"{what}: {found[what]}" for what in ("profile", "rows", "picture") if what in found]
-    print(", ".join(files))
+    print_text(", ".join(files))
 
 
 def _form(found: dict[str, Any]) -> str:

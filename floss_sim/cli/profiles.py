@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from floss_sim.cli import profile_fit
-from floss_sim.cli.console import command_app, plain_table, show_whole
+from floss_sim.cli.console import (
+    command_app,
+    plain_table,
+    print_json,
+    print_text,
+    show_whole,
+)
 from floss_sim.cli.profile_sections import lines, sections, words
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
@@ -58,7 +63,7 @@ def list_(json_: JsonOption = False) -> None:
     """List the packaged network profiles."""
     profiles = [load_profile(name) for name in packaged_profiles()]
     if json_:
-        print(json.dumps([_summary(profile) for profile in profiles], indent=2))
+        print_json([_summary(profile) for profile in profiles])
         return
     table = plain_table("profile", "clients", "down", "up", "round trip", "date", "source")
     for profile in profiles:
@@ -74,7 +79,7 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     loaded = load_profile(profile)
     if json_:
         listed = {"class_list": _class_list(loaded)}
-        print(json.dumps(_summary(loaded) | _sections(loaded) | listed, indent=2))
+        print_json(_summary(loaded) | _sections(loaded) | listed)
         return
     transfers = [f"{format_bytes(size)} {way}" for way in ("down", "up") for size in _SAMPLES]
     first = "slower" if loaded.fleet else "share"
@@ -85,7 +90,7 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
         times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
         table.add_row(group["share"], *rates, *(format_duration(time) for time in times))
     show_whole(table)
-    print("\n".join([*lines(_sections(loaded)), f"source: {loaded.source}"]))
+    print_text("\n".join([*lines(_sections(loaded)), f"source: {loaded.source}"]))
 
 
 @app.command(help=CHECK_HELP)
@@ -96,7 +101,7 @@ def check(profile: ProfileArgument) -> None:
     found = _sections(loaded)
     server = f"; server {words(found.pop('server'))}" if "server" in found else ""
     others = f"; also {', '.join(found).replace('_', ' ')}" if found else ""
-    print(
+    print_text(
         f"{profile}: {loaded.name!r} is a profile of {_kind(loaded)}: "
         f"down {down}, up {up}, round trip {rtt}{server}{others}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.what_if import Scenario, recorded_network, replay_comparison, scenarios
-from floss_sim.cli.console import plain_table, show_whole
+from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.replay_sweep import show_crossovers
 from floss_sim.cli.shared_options import JsonOption, check_picture, check_target, given_settings
@@ -110,7 +109,7 @@ def replay(
         recorded_network(configurations)  # raises, because the recorded networks differ
     picture = _draw(comparison, lines, target, out)
     if json_:
-        print(json.dumps(_to_json(comparison, lines, target, picture), indent=2))
+        print_json(_to_json(comparison, lines, target, picture))
     else:
         _print(comparison, lines, target, picture)
 
@@ -156,8 +155,8 @@ def _print(
         table.add_row(*_row(line), *([] if target is None else _target_cells(line, target)))
     show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
     for note in comparison.notes:
-        print(note)
-    print(f"picture: {picture or 'none, because no round was evaluated'}")
+        print_text(note)
+    print_text(f"picture: {picture or 'none, because no round was evaluated'}")
 
 
 def _row(line: Scenario) -> list[str]:

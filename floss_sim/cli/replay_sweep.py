@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from floss_sim.analysis.comparison import Comparison
 from floss_sim.analysis.crossover import Crossover
-from floss_sim.cli.console import plain_table, show_whole
+from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.units import format_duration
 
 
@@ -47,15 +46,15 @@ def show_crossovers(
             "notes": list(comparison.notes),
             "picture": picture,
         }
-        print(json.dumps(answer, indent=2))
+        print_json(answer)
         return
     for crossover in crossovers:
         _print(crossover, f"{title} on {crossover.network}")
     if not given:
         print(f"accuracy {target:.4g}: the highest that every configuration reaches")
     for note in comparison.notes:
-        print(note)
-    print(f"picture: {picture or 'none, because no configuration reaches the target'}")
+        print_text(note)
+    print_text(f"picture: {picture or 'none, because no configuration reaches the target'}")
 
 
 def _print(crossover: Crossover, title: str) -> None:
@@ -67,10 +66,10 @@ def _print(crossover: Crossover, title: str) -> None:
     for value, seconds, fastest in rows:
         cells = zip(crossover.labels, seconds, strict=True)
         table.add_row(value, *(_cell(s, several and label in fastest) for label, s in cells))
-    print(f"{title}; * marks the fastest" if several else title)
+    print_text(f"{title}; * marks the fastest" if several else title)
     show_whole(table, *([label] for label in crossover.labels))
     if several:
-        print(f"{crossover.verdict()}\n")
+        print_text(f"{crossover.verdict()}\n")
 
 
 def _cell(seconds: float | None, fastest: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
@@ -10,10 +9,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from floss_sim.cli.console import command_app
+from floss_sim.cli.console import PlainConsole, command_app, print_json
 from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
@@ -78,9 +76,9 @@ def check(
     steps = [time.to_json() for time in step_times(config, place, threads)]
     found = findings(config) | {"device": place, "step_s": steps[0]["step_s"], "steps": steps}
     if json_:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
-        Console(markup=False, highlight=False).print(_table(found))
+        PlainConsole().print(_table(found))
 
 
 def findings(config: RunConfig) -> dict[str, Any]:

@@ -46,7 +46,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from floss_sim import documents
-from floss_sim.documents import ByteCount, Duration, Fraction, Rate, Section
+from floss_sim.documents import ByteCount, Duration, Fraction, OneFullLine, OneLine, Rate, Section
 from floss_sim.errors import ProfileError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network.availability import Availability
@@ -109,7 +109,7 @@ class EnergySection(Section):
 class PricesSection(Section):
     """Prices of traffic, per GB, and of energy, per joule."""
 
-    currency: Annotated[str, Field(min_length=1)]
+    currency: OneFullLine
     per_gb_down: _AMOUNT = 0.0
     per_gb_up: _AMOUNT = 0.0
     per_joule: _AMOUNT = 0.0
@@ -138,9 +138,9 @@ class Overrides(Section):
 class NetworkProfile(Section):
     """The network of a fleet of any size."""
 
-    name: str
-    source: str
-    date: str
+    name: OneLine
+    source: OneLine
+    date: OneLine
     seed: int = 0
     first_download: Annotated[ByteCount, Field(le=_MOST_FIRST_BYTES)] = 0
     clients: tuple[ClientClass, ...] = ()

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from floss_sim.documents import Section
+from floss_sim.documents import OneLine, Section
 from floss_sim.errors import ConfigError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN
 from floss_sim.tasks.partition import PARTITIONS, check_law
@@ -161,7 +161,7 @@ class ServerSection(Section):
 class TaskFile(Section):
     """All keys of a task file: task kind, data, backbone, partition and training settings."""
 
-    name: str
+    name: OneLine
     kind: Annotated[str, _member_validator("task kind", KINDS)]
     data: DataSection
     backbone: BackboneSection

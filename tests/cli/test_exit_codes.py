@@ -14,6 +14,7 @@ import pytest
 import typer
 from commands import call
 
+from floss_sim.cli.console import note, plain_table, print_json, print_text, show_whole
 from floss_sim.cli.exit_codes import ExitCode, guard
 from floss_sim.errors import (
     BudgetError,
@@ -22,6 +23,7 @@ from floss_sim.errors import (
     PayloadError,
     RecordLockedError,
 )
+from floss_sim.plain_text import printable
 
 
 def code_of(error: BaseException, capfd: pytest.CaptureFixture) -> tuple[int, str]:
@@ -37,6 +39,7 @@ def code_of(error: BaseException, capfd: pytest.CaptureFixture) -> tuple[int, st
     err = capfd.readouterr().err
     assert err.startswith("fail: ")
     assert err.count("\n") == 1
+    assert printable(err) == err
     return code, err
 
 
@@ -59,6 +62,7 @@ def code_of(error: BaseException, capfd: pytest.CaptureFixture) -> tuple[int, st
         (zlib.error("Error -3"), ExitCode.BAD_INPUT),
         (ConfigError("x\ny" * 9999), ExitCode.BAD_INPUT),
         (ConfigError("\udcff \N{SNOWMAN}"), ExitCode.BAD_INPUT),
+        (ConfigError("a\x1b[31m\x07\x9b2J\u202eb"), ExitCode.BAD_INPUT),
         (NonFiniteUpdateError("x"), ExitCode.DIVERGED),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED),
     ],
@@ -133,6 +137,29 @@ def test_characters_that_a_terminal_lacks_are_other_ones(rich: list[str]):
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"+- 5 us -> ? e ?" in done.stdout
+
+
+def test_control_characters_of_a_text_are_shown_as_other_ones(capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    table = plain_table("a\x1b[31m", "b", title="t\x07")
+    table.add_row("c\x9b2J\u202e", "d")
+    show_whole(table)
+    note("e\x1b]0;f\x07")
+    print_text("g\x1b[1m\nh")
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert printable(out) == out
+    for said in ("a?[31m", "t?", "c?2J?", "e?]0;f?", "g?[1m\nh"):
+        assert said in out
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_holds_no_number_that_is_not_finite(capfd, value: float):
+    print_json({"a": [{"b": 1.5}]})
+    assert json.loads(capfd.readouterr().out) == {"a": [{"b": 1.5}]}
+    with pytest.raises(ConfigError, match=rf"^a\.1\.b is {value}, which is no number in JSON$"):
+        print_json({"a": [0, {"b": value}]})
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from floss_sim.network.measured.fitting import Fit, classes_of
+from floss_sim.plain_text import one_line
 from floss_sim.units import format_duration, format_rate, parse_duration
 
 ROW_COLUMNS = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "weight")
@@ -38,7 +39,7 @@ def profile_text(
     parse_duration(compute_per_example)
     head = [f"# {_comment_text(line)}" for line in _header(fit, fitted_on)]
     keys = {"name": name, "source": source, "date": date}
-    head += [f"{key} = {_toml_string(value)}" for key, value in keys.items()]
+    head += [f"{key} = {_toml_string(one_line(value))}" for key, value in keys.items()]
     if fit.law == "rows":
         head += ["", "[fleet]", 'law = "rows"', f"file = {_toml_string(rows_file)}"]
         head += [f"compute_per_example = {_toml_string(compute_per_example)}"]

@@ -8,6 +8,9 @@ from pathlib import Path
 import commands
 import pytest
 
+from floss_sim.errors import ProfileError
+from floss_sim.network import load_profile
+
 HEAD = 'name = "n"\nsource = "s"\ndate = "d"\n'
 CLASS = """
 [[clients]]
@@ -115,6 +118,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> Check:
         (CLASS.replace("10 ms", "1e308 s"), "clients.0.rtt: duration '1e308 s' is too long; valid"),
         (CLASS.replace("1 MB/s", "1e-9 bit/s"), "clients.0.down: rate '1e-9 bit/s' is out of rang"),
         ('first_download = "1e16 B"\n' + CLASS, "first_download: Input should be less than or equ"),
+        (CLASS + '[prices]\ncurrency = "E\\u001b[31m"', "prices.currency: must be one line with"),
         ("seed = nan\n" + CLASS, "seed: Input should be a finite number, not nan"),
         ('first_download = "0 B"\n' + CLASS, "first_download: size '0 B' must be at least one byt"),
         (CLASS + "[overrides]\ndown = 1.0", "overrides: unknown key; valid: name, source, date, "),
@@ -197,3 +201,12 @@ def test_a_rate_and_a_trace_of_one_direction_are_refused(checked: Check):
     assert found == "clients.0: down: give a rate or a trace (down_trace), one of the two"
     found = checked(TRACED.replace('"t.csv"', '"t.csv", at_end = "stop"'), None)
     assert found.startswith("clients.0.down_trace.at_end: Input should be 'repeat' or 'hold'")
+
+
+@pytest.mark.parametrize("key", ["name", "source", "date"])
+@pytest.mark.parametrize("text", ["a\\nb", "\\u001b[2J", "\\u0007", "\\u009b1m", "\\u202e"])
+def test_texts_are_one_line_without_control_characters(tmp_path: Path, key: str, text: str):
+    head = "".join(line for line in HEAD.splitlines(True) if not line.startswith(key))
+    (tmp_path / "bad.toml").write_text(f'{key} = "{text}"\n{head}{CLASS}', encoding="utf-8")
+    with pytest.raises(ProfileError, match=rf"toml: {key}: must be one line without control char"):
+        load_profile(str(tmp_path / "bad.toml"))
