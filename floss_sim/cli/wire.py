@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,7 +41,8 @@ listed separately.
 
 For a run folder, the model of the last evaluated round is shown. If the layout is known, the
 message is decoded, and messages of the head alone, the adapter alone, A alone and B alone are
-encoded to measure their sizes.
+encoded to measure their sizes. A file holds at most 256 MiB, and layouts of more than 10 million
+entries are not decoded.
 
 Examples:
 
@@ -52,6 +54,8 @@ Examples:
 
   floss-sim wire inspect upload.floss --task digits --rank 16
 """
+_MOST_BYTES = 256 << 20  # of a message file
+_MOST_DECODED = 10_000_000  # entries of a layout; each takes 34 bytes of memory to encode its parts
 _POSITIONS = {
     "none": "no positions coded",
     "bitmap": "positions as a bitmap",
@@ -81,15 +85,14 @@ def inspect(
     """Show the contents of a message: codes, entries and bytes."""
     profile = load_profile(network_name)
     path = _last_model(file) if file.is_dir() else _checked_model(file)
-    blob = path.read_bytes()
+    blob = _read_message(path)
     try:
         message = contents(blob)
         layout, unknown = layout_of_message(message.digest, path.parent, task, rank)
-        listed = parts(layout, blob) if layout and not message.needs else []
+        unknown = unknown or _condition(message, layout)
+        listed = parts(layout, blob) if layout and not unknown else []
     except PayloadError as error:
         raise ConfigError(f"{path}: {error}") from None
-    if message.needs:
-        unknown = f"only with the mask that both ends hold ({' and '.join(message.needs)})"
     found = _findings(path, message, layout, unknown, listed, profile)
     if json_:
         print(json.dumps(found, indent=2))
@@ -106,12 +109,52 @@ def _last_model(path: Path) -> Path:
 
 def _checked_model(path: Path) -> Path:
     """Return the path of a message; if it is a model of a run folder, after its check."""
+    _check_file(path)
     if (path.parent / "run.json").exists():
         folder = RunFolder.read(path.parent)
         for number, name in folder.manifest().models.items():
             if name == path.name:
                 folder.model(number)
     return path
+
+
+def _check_file(path: Path) -> None:
+    """Check that a path is a regular file of a message's size, before anything is read.
+
+    Raises:
+        ConfigError: There is no such file, it is not a regular one, or it is too long.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path} is not a regular file")
+    if found.st_size > _MOST_BYTES:
+        raise ConfigError(f"{path} is longer than {_MOST_BYTES >> 20} MiB, the limit of a message")
+
+
+def _read_message(path: Path) -> bytes:
+    """Return the bytes of a message.
+
+    Raises:
+        ConfigError: The file cannot be read, is not a regular one, or is too long.
+    """
+    _check_file(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _condition(message: Contents, layout: Layout | None) -> str:
+    """Return the condition for decoding a message of a layout; empty if it is decoded here."""
+    if message.needs:
+        return f"only with the mask that both ends hold ({' and '.join(message.needs)})"
+    if layout and layout.entries > _MOST_DECODED:
+        return f"only elsewhere: layouts of more than {_MOST_DECODED:,} entries are not decoded"
+    return ""
 
 
 def _findings(

@@ -40,10 +40,12 @@ Examples:
   floss-sim wire table --entries 589824 --density 1/16 --values fp32 --values fp16
 --network mine.toml
 
-  floss-sim wire table --entries 10000000 --density 1/16 --json
+  floss-sim wire table --entries 2359296 --density 1/16 --json
 """
 _DENSITIES = ("1/2", "1/4", "1/16", "1/64", "1/256", "1/1024")
-_MOST_ENTRIES = 1 << 28  # entries of the longest vector; its values take a gigabyte
+_MOST_ENTRIES = 3_000_000  # of the vector; all adapters of ViT-B at rank 16 have 2.7 million
+_MOST_ENCODED = 6 * _MOST_ENTRIES  # entries times densities
+_MOST_DENSITIES = 50
 _LEGEND = (
     "rice: gaps; range: one density; tensors, rows: {cells}; floor: log2 C(n, k) bits, the "
     "information bound for k of n positions, all choices equally likely; see "
@@ -86,6 +88,7 @@ def table(
     if seed < 0:
         raise ConfigError(f"seed {seed} must not be negative")
     densities, codes = _densities(density or _DENSITIES), _codes(values or ("fp32",))
+    _check_work(entries, len(densities))
     profile = load_profile(network) if network else None
     layout = layout_of(entries)
     sizes = survey(layout, densities, seed, _peers())
@@ -109,6 +112,21 @@ def _densities(texts: Iterable[str]) -> list[float]:
         return list(dict.fromkeys(parse_density(text) for text in texts))
     except DensityError as error:
         raise DensityError(f"--density: {error}") from None
+
+
+def _check_work(entries: int, densities: int) -> None:
+    """Check that a table takes seconds.
+
+    Raises:
+        ConfigError: There are too many densities, or too many entries for their number.
+    """
+    if densities > _MOST_DENSITIES:
+        raise ConfigError(f"--density: {densities} densities; valid: at most {_MOST_DENSITIES}")
+    if densities * entries > _MOST_ENCODED:
+        raise ConfigError(
+            f"--density: {densities} densities of {entries:,} entries; valid: at most "
+            f"{_MOST_ENCODED:,} entries in all"
+        )
 
 
 def _codes(names: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import commands
@@ -17,6 +18,7 @@ from floss_sim.vectors.top_k import Mask, top_k_mask
 from floss_sim.wire import INDEX_CODES, decode, encode
 
 OWN = commands.OWN
+DENSITIES = [word for n in range(50) for word in ("--density", f"0.{100 + n}")]
 
 
 def digits(rank: int = 4, trains: str = "lora") -> Layout:
@@ -201,6 +203,24 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(wire):
     assert "folder is not a run folder (it has no run.json)\n" in refused(wire, "inspect", "folder")
 
 
+def test_no_file_is_read_that_cannot_be_a_message(wire):
+    with Path("sparse.floss").open("wb") as file:
+        file.truncate(6 << 30)
+    os.mkfifo("pipe.floss")
+    said = refused(wire, "inspect", "sparse.floss")
+    assert said.endswith("sparse.floss is longer than 256 MiB, the limit of a message\n")
+    for name in ("pipe.floss", "/dev/zero"):
+        assert refused(wire, "inspect", name).endswith(f"{name} is not a regular file\n")
+
+
+def test_a_large_layout_is_not_decoded(wire, monkeypatch):
+    monkeypatch.setattr("floss_sim.cli.wire._MOST_DECODED", digits().entries - 1)
+    write(Path("up.floss"), digits(), 100)
+    found = answer(wire, "inspect", "up.floss", "--task", "digits", "--rank", "4")
+    assert (found["universe"], found["parts"]) == (digits().entries, [])
+    assert found["not_decoded"].startswith("only elsewhere: layouts of more than")
+
+
 def test_words_for_positions_name_every_index_code(wire):
     assert set(_POSITIONS) == set(INDEX_CODES)
     write(Path("up.floss"), digits(), 100, index="bitmap")
@@ -285,6 +305,9 @@ def test_the_table_draws_a_picture(wire):
     [
         ([], "Missing option '--entries'"),
         (["--entries", "0"], "--entries"),
+        (["--entries", "3000001"], "less than or equal to 3000000"),
+        (["--entries", "9", *("--density", "1/7") * 2, *DENSITIES], "51 densities; valid: at most"),
+        (["--entries", "2000000", *DENSITIES[:20]], "valid: at most 18,000,000 entries in all"),
         (["--entries", "10", "--density", "2"], "--density: density '2' is outside (0, 1]"),
         (["--entries", "10", "--values", "fp8"], "--values 'fp8' is unknown; valid: fp32, fp16"),
         (["--entries", "10", "--out", "bits.pdf"], "must end in .png"),

@@ -75,7 +75,7 @@ COMMANDS: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = {
     },
     ("floss-sim", "wire", "inspect"): {"": _NO_FILE},
     ("floss-sim", "wire", "table"): {
-        "--entries": (*_NO_COUNT, "268435457"), "--entries=99 --density": _NO_DENSITY,
+        "--entries": (*_NO_COUNT, "3000001"), "--entries=99 --density": _NO_DENSITY,
         "--entries=99 --values": ("", "x"), "--entries=99 --network": _NO_NAME,
         "--entries=99 --out": ("x.pdf", "x"),
     },
