@@ -2,7 +2,8 @@
 
 Pillow may try only the raster formats of ``FORMATS``, whose decoders run in this process: no
 PostScript or PDF, and no other format that may start a program. A file holds at most
-``MAX_FILE_BYTES``, an image at most ``MAX_PIXELS``.
+``MAX_FILE_BYTES``, an image at most ``MAX_PIXELS``; formats whose decoders take more memory have
+a lower limit.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 MAX_FILE_BYTES = 512 << 20
-MAX_PIXELS = 120_000_000  # width times height; cameras have up to 108 million
+MAX_PIXELS = 30_000_000  # width times height; decoding takes up to 12 bytes of memory for each
+_FEWER_PIXELS = {"JPEG2000": 16_000_000, "WEBP": 16_000_000}  # up to 20 bytes for each
 _UNSHOWN = logging.NullHandler()  # with it, errors that Pillow logs do not go to stderr
 ImageCells = Iterable[tuple[str, Mapping[str, Any]]]  # name for errors; cell with bytes or path
 
@@ -53,10 +55,11 @@ def decode_images(
     """
     sizes = [_open_image(cell, place).size for place, cell in cells()]
     size = _common_size(sizes, side, where)
-    pixels = np.empty((len(sizes), size[1], size[0], channels), dtype=np.uint8)
+    pixels = np.empty((len(sizes), channels, size[1], size[0]), dtype=np.uint8)
     for row, (place, cell) in enumerate(cells()):
-        pixels[row] = _pixels(_open_image(cell, place), channels, size, place)
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        shown = _pixels(_open_image(cell, place), channels, size, place)
+        pixels[row] = shown.transpose(2, 0, 1)
+    return pixels
 
 
 def _open_image(cell: Mapping[str, Any], where: str) -> Image:
@@ -64,10 +67,11 @@ def _open_image(cell: Mapping[str, Any], where: str) -> Image:
 
     with _image_errors(where):
         image = Image.open(io.BytesIO(_blob(cell)), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
+        most = _FEWER_PIXELS.get(image.format or "", MAX_PIXELS)
+        if image.width * image.height > most:
             raise TaskError(
                 f"{where}: the image has {image.width} x {image.height} pixels; valid: at most "
-                f"{MAX_PIXELS // 1_000_000} million"
+                f"{most // 1_000_000} million"
             )
         with _quiet(image):
             ImageOps.exif_transpose(image, in_place=True)
@@ -154,10 +158,16 @@ def _pixels(image: Image, channels: int, size: tuple[int, int], where: str) -> N
     from PIL import Image
 
     with _image_errors(where), _quiet(image):
-        shown = _to_eight_bit(image, where).convert("L" if channels == 1 else "RGB")
+        shown = _in_mode(_to_eight_bit(image, where), "L" if channels == 1 else "RGB")
         if shown.size != size:
             shown = shown.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(shown).reshape(size[1], size[0], channels)
+
+
+def _in_mode(image: Image, mode: str) -> Image:
+    """Return an image in a mode; one that has it already is not copied."""
+    image.load()  # only then is the mode of a GIF known
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_eight_bit(image: Image, where: str) -> Image:
@@ -170,8 +180,11 @@ def _to_eight_bit(image: Image, where: str) -> Image:
             "white is unknown; valid: 8 or 16 bits"
         )
     if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint32)  # scaled so that 65535 becomes 255
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+        grey = np.asarray(image)
+        eight = np.empty(grey.shape, dtype=np.uint8)
+        for row, line in zip(eight, grey, strict=True):  # scaled so that 65535 becomes 255
+            row[:] = (line.astype(np.uint32) + 128) // 257
+        return Image.fromarray(eight)
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA")  # Pillow warns if a palette with alpha goes directly to RGB
     return image

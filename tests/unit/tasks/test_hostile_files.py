@@ -62,8 +62,9 @@ def test_formats_beyond_the_list_are_refused(form: str):
     ("size", "said"),
     [
         ((20_000, 6_001), f"valid: at most {MAX_PIXELS // 1_000_000} million"),
-        ((60_000, 60_000), "more than 120 million pixels"),
-        ((2**31 - 1, 2**31 - 1), "more than 120 million pixels"),
+        ((10_900, 10_900), "has 10900 x 10900 pixels; valid: at most 30 million"),
+        ((60_000, 60_000), "more than 30 million pixels"),
+        ((2**31 - 1, 2**31 - 1), "more than 30 million pixels"),
         ((0, 9), "cannot read the image"),
     ],
 )
@@ -72,6 +73,12 @@ def test_bombs_are_refused_in_one_line_without_memory(size, said, capfd):
     assert said in image_refusal(png(*size))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kB
     assert capfd.readouterr() == ("", "")
+
+
+def test_formats_that_take_more_memory_have_a_lower_limit():
+    file = io.BytesIO()
+    Image.new("L", (4100, 4000)).save(file, "WEBP")
+    assert "has 4100 x 4000 pixels; valid: at most 16 million" in image_refusal(file.getvalue())
 
 
 def test_reading_an_image_reserves_about_its_size(tmp_path: Path):
