@@ -30,6 +30,7 @@ from planner.question.cost import resolve_limit
 from planner.question.request import Request
 from planner.question.traffic import Traffic
 
+MAX_CELLS = 50  # of one question; each takes some hundredths of a second
 TELLING_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds
 
 
@@ -49,11 +50,14 @@ def parse_cells(text: str, profile: NetworkProfile) -> tuple[BudgetOnNetwork, ..
         profile: Network of the budgets without one.
 
     Raises:
-        BudgetError: The text holds no budget, or one that cannot be read.
+        BudgetError: The text holds no budget, one that cannot be read, or more than ``MAX_CELLS``.
         ProfileError: A network cannot be loaded.
     """
     cells = []
-    for item in (part.strip() for part in text.split(",") if part.strip()):
+    items = [part.strip() for part in text.split(",") if part.strip()]
+    if len(items) > MAX_CELLS:
+        raise BudgetError(f"{len(items)} cells to answer; valid: at most {MAX_CELLS}")
+    for item in items:
         name, _, budget = item.rpartition(":")
         cells.append(BudgetOnNetwork(load_profile(name) if name else profile, parse_budget(budget)))
     if not cells:

@@ -12,6 +12,8 @@ from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
 from floss_sim.network.named_changes import CHANGES, with_changes
 
+MAX_VALUES = 100  # of a sweep; each times all runs again
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -25,7 +27,7 @@ def parse_sweep(text: str) -> Sweep:
     """Return the sweep of a text such as ``"upload-ratio=1,4,16"``.
 
     Raises:
-        ConfigError: The name is unknown, or a value is empty.
+        ConfigError: The name is unknown, a value is empty, or there are more than ``MAX_VALUES``.
     """
     name, _, values = text.partition("=")
     if name not in CHANGES:
@@ -33,6 +35,8 @@ def parse_sweep(text: str) -> Sweep:
     found = tuple(dict.fromkeys(value.strip() for value in values.split(",")))
     if "" in found:
         raise ConfigError(f"sweep {text!r} lacks a value; valid: NAME=VALUE,VALUE,...")
+    if len(found) > MAX_VALUES:
+        raise ConfigError(f"a sweep of {len(found)} values; valid: at most {MAX_VALUES}")
     return Sweep(name, found)
 
 

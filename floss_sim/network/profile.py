@@ -43,7 +43,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from floss_sim import documents
 from floss_sim.documents import ByteCount, Duration, Fraction, OneFullLine, OneLine, Rate, Section
@@ -56,6 +56,7 @@ from floss_sim.network.link import ClientLink
 from floss_sim.network.transport import IDEAL, Transport
 
 _PACKAGE = "network_profiles"
+_MOST_CLASSES = 1_000  # of a profile; `profiles fit` writes 100 at most
 _HOURS = Annotated[float, Field(ge=0, le=24)]
 _AMOUNT = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 _MOST_FIRST_BYTES = 10**15  # the sum over all clients fits 64 bits
@@ -135,6 +136,13 @@ class Overrides(Section):
         return link if self.rtt is None else replace(link, rtt_s=self.rtt)
 
 
+def _check_number(classes: Any) -> Any:
+    """Return the classes of a profile as given; raise ValueError if there are too many."""
+    if isinstance(classes, list | tuple) and len(classes) > _MOST_CLASSES:
+        raise ValueError(f"{len(classes)} client classes; valid: at most {_MOST_CLASSES}")
+    return classes
+
+
 class NetworkProfile(Section):
     """The network of a fleet of any size."""
 
@@ -143,7 +151,7 @@ class NetworkProfile(Section):
     date: OneLine
     seed: int = 0
     first_download: Annotated[ByteCount, Field(le=_MOST_FIRST_BYTES)] = 0
-    clients: tuple[ClientClass, ...] = ()
+    clients: Annotated[tuple[ClientClass, ...], BeforeValidator(_check_number)] = ()
     fleet: Annotated[LognormalFleet | RowsFleet, Field(discriminator="law")] | None = None
     server: ServerCapacitySection = ServerCapacitySection()
     cells: CellsSection | None = None

@@ -36,6 +36,7 @@ def test_a_sweep_is_read():
         ("rtt", "lacks a value; valid: NAME=VALUE,VALUE,..."),
         ("rtt=", "lacks a value"),
         ("rtt=1ms,,2ms", "lacks a value"),
+        ("rtt=" + ",".join(map(str, range(101))), "a sweep of 101 values; valid: at most 100"),
     ],
 )
 def test_other_sweeps_are_refused(text: str, says: str):

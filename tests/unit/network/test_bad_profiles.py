@@ -65,6 +65,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> Check:
         (CLASS + LAW, "clients: give classes ([[clients]]) or a law ([fleet]), one of the two"),
         ("", "clients: give classes ([[clients]]) or a law ([fleet]), one of the two"),
         (CLASS.replace("[[clients]]", "[clients]"), "clients: Input should be a list of tables"),
+        (1001 * CLASS, "clients: 1001 client classes; valid: at most 1000"),
         (CLASS + "loss = 0.6", "clients.0.loss: Input should be less than or equal to 0.5, not"),
         (CLASS + "loss = nan", "clients.0.loss: Input should be less than or equal to 0.5, not"),
         (CLASS + "dropout = 1.0", "clients.0.dropout: Input should be less than 1, not 1.0"),

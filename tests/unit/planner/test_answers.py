@@ -65,6 +65,8 @@ def test_cells_are_networks_and_budgets(paper: NetworkProfile):
     assert (second.profile.name, second.budget.amount) == ("lte", 3600)
     with pytest.raises(BudgetError, match="names no budget"):
         parse_cells(" , ", paper)
+    with pytest.raises(BudgetError, match="51 cells to answer; valid: at most 50"):
+        parse_cells(",".join(["1h"] * 51), paper)
     with pytest.raises(ProfileError, match="'moon'"):
         parse_cells("moon:1h", paper)
 
