@@ -8,6 +8,7 @@ length of a JSON file              8 MiB (``plan.json`` of the default search ho
 depth of tables and lists          32
 length of a number                 300 characters; integers fit into 64 bits
 length of a key                    1,000 characters, or 16 dotted parts
+keys                               none is there twice in a table or object
 texts and keys                     no NUL character and no half of a surrogate pair
 =================================  ==============================================================
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,9 @@ def read_json(path: Path, error: type[ConfigError]) -> Any:
     if problem:
         raise error(f"{path} {problem}")
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repetition
+        )
     except (ValueError, RecursionError) as mistake:
         raise error(f"{path} is not JSON: {_one_line(mistake)}") from None
     return _checked(content, path, error)
@@ -149,6 +153,15 @@ def _json_problem(blob: bytes) -> str:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _refuse_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of pairs; raise ValueError if a key is there twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {shorten(key)} is there twice")
+    return content
 
 
 def _checked(content: Any, where: Path | str, error: type[ConfigError]) -> Any:

@@ -63,6 +63,8 @@ def test_toml_beyond_a_limit_is_refused_at_once(text: str, said: str):
         (b'["[", "\\"[", ' + b"9" * 400 + b"]", "300 characters"),
         (b'"\\' * 1_000_000, "not JSON"),
         (b"[NaN]", "NaN is no number"),
+        (b'[{"a": 1, "b": {"c": 1, "c": 2}}]', "the key 'c' is there twice"),
+        (b"{" + b'"a":1,' * 1_000_000 + b'"b":2}', "the key 'a' is there twice"),
         (b"[1e999, Infinity]", "Infinity is no number"),
         (b"[18446744073709551616]", "64 bits"),
         (b'["\\ud800"]', "no text may hold"),
