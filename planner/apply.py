@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +24,14 @@ from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
+from planner.plans.plan_checks import first_difference
 from planner.question.budget import Limit, parse_budget
 from planner.question.cost import resolve_limit
 from planner.question.origin import Origin
 from planner.question.request import Request
 
 _SAME = 1e-9  # relative
+_FACTS = ("fleet", "validation_examples", "test_examples", "judged")  # of a request, by its task
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
         fetch: Whether what is not in the local hub cache may be downloaded.
 
     Raises:
-        PlanError: The plan does not say where its task is, or something has changed.
+        PlanError: The plan does not say where its task is, or something differs from the plan.
         ConfigError: The task or the network cannot be loaded.
     """
     asked = plan.request
@@ -111,7 +113,7 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
             "names, with changes and upload_ratio, or an origin"
         )
     task, profile = Origin.model_validate(asked["origin"]).reload(fetch=fetch)
-    return Request(
+    request = Request(
         task=task,
         budget=parse_budget(plan.limit.budget.text),
         profile=profile,
@@ -123,6 +125,21 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
         max_client_bytes=asked.get("max_client_bytes") or math.inf,
         max_round_s=asked.get("max_round_s") or math.inf,
     )
+    _check_facts(asked, request)
+    return request
+
+
+def _check_facts(asked: Mapping[str, Any], request: Request) -> None:
+    """Check that a plan's facts about its task are those of the loaded task.
+
+    Raises:
+        PlanError: A fact differs; the message names it.
+    """
+    now = request.to_json()
+    for key in _FACTS:
+        place = first_difference(asked.get(key, now[key]), now[key], f"request.{key}")
+        if place:
+            raise PlanError(f"{place}: it differs from the task {asked['task']} as it is loaded")
 
 
 def train_recommendation(

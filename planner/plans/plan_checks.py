@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
-from planner.candidates import DEFAULTS, Candidate
+from planner.candidates import Candidate
+from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.plan import Plan
 from planner.question.limits import MAX_ROUNDS
+from planner.question.objective import FrontPoint, smooth
 
 BINDS = ("budget", CLIENT_LIMIT, "round cap", "target")  # valid values of ``Outcome.binds``
 _SAME = 1e-9  # relative difference of equal figures
-# Keys of the request that list the searched values, and the axis of each.
-_AXES = {
-    "ranks": "rank",
-    "down_densities": "down_density",
-    "up_densities": "up_density",
-    "cohort_size": "cohort_size",
-    "epochs": "epochs",
-    "values": "values",
-    "method": "method",
-}
+_NEAR = 1e-6  # relative difference of figures that are computed in different ways
+_EVAL_EVERY = 10  # most rounds between two evaluations
 
 
 def first_contradiction(plan: Plan) -> str:
@@ -33,10 +28,16 @@ def first_contradiction(plan: Plan) -> str:
     checks = (
         _rounds(plan),
         (said for pair in {**named, **trained}.items() for said in _outcome(*pair)),
+        _budget(plan),
+        (said for pair in {**named, **trained}.items() for said in _spending(plan, *pair)),
+        _binds(plan, {**named, **trained}),
+        _one_curve(named, trained),
         _space(plan, named),
         _choice(plan),
+        _target(plan),
         _front(plan, [*named.values(), *trained.values()]),
-        _budget(plan),
+        _request(plan),
+        evidence_contradictions(plan),
     )
     return next((said for check in checks for said in check), "")
 
@@ -66,6 +67,8 @@ def first_difference(given: Any, told: Any, place: str = "") -> str:
 
 
 def _same(given: Any, told: Any) -> bool:
+    if isinstance(given, bool) or isinstance(told, bool):
+        return given is told  # JSON's true is no number
     if isinstance(given, int | float) and isinstance(told, int | float):
         return math.isclose(given, told, rel_tol=_SAME, abs_tol=1e-12)
     return bool(given == told)
@@ -136,22 +139,58 @@ def _outcome(name: str, made: Outcome) -> Iterator[str]:
         yield f"{name}.interval: low, mean and high must ascend"
 
 
+def _spending(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
+    """Yield that a run's bytes, seconds or largest round are not what it spent."""
+    budget, spent = plan.limit.budget, made.spent * plan.limit.amount
+    totals = {"bytes": made.total_bytes, "client-bytes": made.total_bytes / made.cohort}
+    if budget.confidence is None:
+        totals["seconds"] = made.simulated_s
+    total = totals.get(budget.kind, spent)
+    if not math.isclose(total, spent, rel_tol=_NEAR):
+        yield f"{name}.budget_spent: {made.spent:g} is not the share of {total:g} in the budget"
+    if plan.request.get("max_client_bytes"):
+        return  # which largest_round may be a share of
+    if made.most > made.spent * (1 + _NEAR):
+        yield f"{name}.largest_round: {made.most:g} exceeds the {made.spent:g} of the whole run"
+    points = [(0, 0.0), *((number, share) for number, share, _ in made.curve)]
+    for (before, spent_before), (number, share) in pairwise(points):
+        if share - spent_before > (number - before) * made.most * (1 + _NEAR):
+            yield f"{name}.curve: rounds up to {number} spend more than largest_round each"
+
+
+def _binds(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
+    """Yield a limit that cannot have ended its run."""
+    cap = plan.request["max_rounds"]
+    ends = {made.rounds for made in runs.values() if made.binds == "round cap"}
+    last = min(ends, default=cap)  # the last evaluated round within the cap
+    if len(ends) > 1 or last <= cap - _EVAL_EVERY:
+        yield f"binds: the cap of {cap} rounds cannot end runs after {sorted(ends)}"
+    for name, made in runs.items():
+        if made.binds in ("budget", CLIENT_LIMIT) and made.rounds >= last:
+            yield f"{name}.binds: {made.binds!r}, but the run ends at the cap on rounds"
+        if made.binds == CLIENT_LIMIT and not plan.request.get("max_client_bytes"):
+            yield f"{name}.binds: {CLIENT_LIMIT!r} needs request.max_client_bytes"
+        if made.binds == "target" and plan.target is None:
+            yield f"{name}.binds: 'target' belongs to a plan with a target (request.objective)"
+
+
+def _one_curve(named: Mapping[str, Outcome], trained: Mapping[str, Outcome]) -> Iterator[str]:
+    """Yield a baseline whose curve differs from that of the same candidate in the search."""
+    searched = {made.candidate: (name, made) for name, made in named.items()}
+    for name, made in trained.items():
+        other_name, other = searched.get(made.candidate, (name, made))
+        pairs = zip(made.curve, other.curve, strict=False)
+        if any(not all(map(_same, one, two)) for one, two in pairs):
+            yield f"{name}.curve: it differs from that of the same run in {other_name}"
+
+
 def _space(plan: Plan, named: Mapping[str, Outcome]) -> Iterator[str]:
     """Yield the values of candidates that the request did not search."""
     trained = [made.candidate for made in plan.baselines.values() if made]
     for name, made in named.items():
         if made.candidate in trained:
             continue  # a baseline, which need not be searched
-        for key, axis in _AXES.items():
-            value = getattr(made.candidate, axis)
-            searched = plan.request.get(
-                key, [getattr(DEFAULTS, axis)] if "ranks" in plan.request else None
-            )
-            if isinstance(searched, list) and value not in searched:
-                yield (
-                    f"{name}.{axis}: {value} is outside the searched space {searched} "
-                    f"(request.{key})"
-                )
+        yield from outside_space(name, made.candidate, plan.request)
     for name, densities in (("dense", (1.0, 1.0)), ("thesis_rule", (0.25, None))):
         made_baseline = plan.baselines.get(name)
         if made_baseline and not _is_baseline(made_baseline.candidate, plan, densities):
@@ -177,18 +216,53 @@ def _choice(plan: Plan) -> Iterator[str]:
             f"recommendation: its accuracy of {plan.recommendation.expected_accuracy:g} is not "
             f"within tie_margin {plan.margin:g} of the best {plan.best_accuracy:g}"
         )
-    if plan.reached is not None and plan.target is None:
+    keys = [-made.expected_accuracy for made in plan.runners_up]
+    if plan.target is not None and plan.reached:
+        keys = [made.spent for made in plan.runners_up]
+    if keys != sorted(keys):
+        yield "runners_up: they must be ordered by accuracy, with a target by cost"
+
+
+def _target(plan: Plan) -> Iterator[str]:
+    """Yield the contradictions between a target and the runs that reached it."""
+    if (plan.reached is None) != (plan.target is None):
         yield "reached: belongs to a plan with a target (request.objective)"
+    if not plan.reached or plan.target is None:
+        return
+    if any(made.binds != "target" for made in (plan.recommendation, *plan.runners_up)):
+        yield "reached: every run of a plan that reached its target ends there (binds)"
+    *_, (_, _, accuracy) = smooth(plan.recommendation.curve)
+    if accuracy < plan.target * (1 - _NEAR):
+        yield f"reached: the run's accuracy {accuracy:g} is below the target {plan.target:g}"
 
 
 def _front(plan: Plan, runs: Iterable[Outcome]) -> Iterator[str]:
-    """Yield the points of the front whose round their run has not measured."""
-    measured = {made.candidate: {number for number, _, _ in made.curve} for made in runs}
+    """Yield the points of the front that contradict their order or their runs."""
+    objective = plan.request.get("objective") or {}
+    if plan.front and objective.get("kind") != "pareto":
+        yield "front: belongs to a plan with the objective 'pareto' (request.objective)"
+    for (i, one), other in zip(enumerate(plan.front), plan.front[1:], strict=False):
+        if other.spent < one.spent or other.accuracy <= one.accuracy:
+            yield f"front.{i + 1}: its cost and accuracy must exceed those of the point before"
+    curves = {made.candidate: {row[0]: row for row in smooth(made.curve)} for made in runs}
     for i, point in enumerate(plan.front):
-        if point.candidate in measured and point.rounds not in measured[point.candidate]:
-            yield f"front.{i}.rounds: round {point.rounds} is none of the measured ones"
-        if not point.low <= point.accuracy <= point.high:
-            yield f"front.{i}.band: it must hold the accuracy {point.accuracy:g}"
+        yield from _point(f"front.{i}", point, curves.get(point.candidate))
+
+
+def _point(
+    name: str, point: FrontPoint, curve: Mapping[int, tuple[int, float, float]] | None
+) -> Iterator[str]:
+    """Yield that a point contradicts its band, or its run if the plan has it."""
+    if not point.low <= point.accuracy <= point.high:
+        yield f"{name}.band: it must hold the accuracy {point.accuracy:g}"
+    if curve is None:
+        return
+    if point.rounds not in curve:
+        yield f"{name}.rounds: round {point.rounds} is none of the measured ones"
+        return
+    _, spent, accuracy = curve[point.rounds]
+    if not (_same(spent, point.spent) and _same(accuracy, point.accuracy)):
+        yield f"{name}: its run has spent {spent:g} for an accuracy of {accuracy:g} by this round"
 
 
 def _budget(plan: Plan) -> Iterator[str]:
@@ -196,3 +270,21 @@ def _budget(plan: Plan) -> Iterator[str]:
     budget, amount = plan.limit.budget, plan.limit.amount
     if budget.kind != "dense-rounds" and not _same(budget.amount, amount):
         yield f"budget.amount: {amount:g} differs from {budget.text!r}, which is {budget.amount:g}"
+
+
+def _request(plan: Plan) -> Iterator[str]:
+    """Yield what the request says of its task and network that contradicts their origin."""
+    request, judged = plan.request, plan.request["judged"]
+    for split in ("validation", "test"):
+        examples = request.get(f"{split}_examples", judged[split])
+        if judged["what"] == "examples" and examples != judged[split]:
+            yield f"request.{split}_examples: {examples} differs from request.judged.{split}"
+    fleet, origin = request.get("fleet"), request.get("origin")
+    if fleet and fleet["clients"] < plan.recommendation.cohort:
+        yield f"request.fleet.clients: {fleet['clients']} are fewer than a cohort"
+    if not origin:
+        return
+    loaded = {"task": origin["changes"].get("name", origin["task"]), "network": origin["network"]}
+    for key, name in loaded.items():  # a name in a file may have changed, which changes no figure
+        if not origin[key].endswith(".toml") and request[key].split(", ")[0] != name:
+            yield f"request.{key}: {request[key]!r} differs from {name!r} (request.origin)"

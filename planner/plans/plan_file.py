@@ -58,6 +58,12 @@ class ObjectiveSection(Section):
     target: Accuracy | None
 
 
+class FleetSection(_OpenSection):
+    """``fleet``: the partition of the training examples over the clients."""
+
+    clients: PositiveInt
+
+
 class RequestSection(_OpenSection):
     """``request``: the question that the plan answers."""
 
@@ -69,6 +75,12 @@ class RequestSection(_OpenSection):
     seed: Count
     judged: JudgedSection
     objective: ObjectiveSection | None = None
+    effort: Accuracy | None = None
+    training_s: Positive | None = None
+    candidates: PositiveInt | None = None
+    validation_examples: PositiveInt | None = None
+    test_examples: PositiveInt | None = None
+    fleet: FleetSection | None = None
     max_client_bytes: Positive | None = None
     max_round_s: Positive | None = None
     origin: Origin | None = None
@@ -196,6 +208,7 @@ class CostSection(_CandidateSection):
     up_bytes: PositiveInt
     round_s: Amount
     affordable_rounds: PositiveInt
+    calibrated_rounds: Count | None = None
 
 
 class PlanDocument(Section):

@@ -220,7 +220,7 @@ class Request:
             **self._extra_settings(),
             "search": self.search,
             "seed": self.seed,
-            "candidates": len(self.candidates),
+            "candidates": len(set(self.candidates)),
             "ranks": sorted({c.rank for c in self.candidates}),
             "down_densities": sorted({c.down_density for c in self.candidates}, reverse=True),
             "up_densities": sorted({c.up_density for c in self.candidates}, reverse=True),

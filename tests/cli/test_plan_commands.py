@@ -126,6 +126,15 @@ def test_what_has_changed_is_not_applied(call, tmp_path: Path):
     content = json.loads(plan.read_text(encoding="utf-8"))
     assert content["request"]["origin"]["task"].endswith("mine.toml")
     content["request"]["origin"]["task"] = str(mine)
+    for place, value in (("fleet", {"clients": 10**9}), ("judged", {"validation": 9})):
+        other = json.loads(json.dumps(content))
+        other["request"][place] |= value
+        other["request"].pop("validation_examples")
+        (tmp_path / "other.json").write_text(json.dumps(other), encoding="utf-8")
+        code, _, err = call("floss-plan", "apply", "other.json")
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"request.{place}.{next(iter(value))}: it differs from the task" in err
+    (tmp_path / "other.json").unlink()
     plan.write_text(json.dumps(content), encoding="utf-8")
     text = mine.read_text(encoding="utf-8")
     mine.write_text(text.replace("batch_size = 16", "batch_size = 8"), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,10 @@ from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
 
 
-def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes: Any) -> Outcome:
-    """Return a finished run of 20 rounds."""
-    curve = ((10, 0.4, accuracy - 0.1), (20, 0.8, accuracy))
+def outcome(rank: int, accuracy: float, nbytes: int = 400_000, **changes: Any) -> Outcome:
+    """Return a finished run of 20 rounds that takes ``nbytes`` of a megabyte each way."""
+    spent = 2 * nbytes / 1e6
+    curve = ((10, spent / 2, accuracy - 0.1), (20, spent, accuracy))
     made = Outcome(
         candidate=Candidate(rank, 1.0, 1 / 16),
         rounds=20,
@@ -24,9 +26,9 @@ def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes: Any) -> O
         loss=0.1,
         down_bytes=nbytes,
         up_bytes=nbytes,
-        simulated_s=3.5,
-        spent=0.8,
-        most=0.04,
+        simulated_s=3.4,
+        spent=spent,
+        most=spent / 20,
         binds="budget",
         cohort=5,
         curve=curve,
@@ -37,12 +39,13 @@ def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes: Any) -> O
 def whole_plan() -> Plan:
     """Return a plan with runners-up, a missing baseline, an explanation and answers."""
     best = outcome(
-        4, 0.95, 500, test_accuracy=0.94, interval=Interval(0.93, 0.95, 0.965, "measured")
-    )
-    dense = outcome(16, 0.90, 900, test_accuracy=0.91, candidate=Candidate(16, 1.0, 1.0))
-    counts = ("searched", "unaffordable", "starters", "grid_rounds", "limit_rounds",
-              "search_rounds", "trained_now_rounds")  # fmt: skip
-    costs = {"down_bytes": 10, "up_bytes": 5, "round_s": 0.17, "affordable_rounds": 24}
+        4, 0.95, test_accuracy=0.94, interval=Interval(0.93, 0.95, 0.965, "measured"),
+        down_bytes=304_000, up_bytes=496_000,
+    )  # fmt: skip
+    dense = outcome(16, 0.90, 450_000, test_accuracy=0.91, candidate=Candidate(16, 1.0, 1.0))
+    effort = {"search": "halving", "searched": 5, "unaffordable": 2, "starters": 4,
+              "grid_rounds": 100, "limit_rounds": 20, "search_rounds": 20,
+              "trained_now_rounds": 7}  # fmt: skip
     return Plan(
         request={
             "task": "digits", "network": "paper", "reference_rank": 16, "max_rounds": 400,
@@ -51,15 +54,28 @@ def whole_plan() -> Plan:
         },
         limit=Limit(parse_budget("1MB"), 1e6, (), 5),
         recommendation=best,
-        runners_up=(outcome(1, 0.945, 900), dense),
+        runners_up=(outcome(1, 0.945, 450_000), dense),
         best_accuracy=0.95,
         margin=0.016,
         baselines={"dense": dense, "thesis_rule": None},
-        effort={"search": "halving", **dict.fromkeys(counts, 7)},
-        costs=({**best.candidate.settings(), **costs, "up_error": 0.02},),
+        effort=effort,
+        costs=costs(best.candidate),
         explanation=explanation(best.candidate),
         also=answers(best.candidate),
     )  # fmt: skip
+
+
+def costs(best: Candidate) -> tuple[dict[str, Any], ...]:
+    """Return the costs of a candidate, its neighbours and dense LoRA."""
+    told = {"down_bytes": 3000, "up_bytes": 5000, "round_s": 0.17, "up_error": 0.02}
+    affordable = {
+        best: 24,
+        replace(best, rank=1): 22,
+        replace(best, up_density=1 / 4): 12,
+        replace(best, up_density=1 / 64): 21,
+        Candidate(16, 1.0, 1.0): 21,
+    }
+    return tuple({**c.settings(), **told, "affordable_rounds": n} for c, n in affordable.items())
 
 
 def explanation(best: Candidate) -> Explanation:
@@ -76,17 +92,18 @@ def explanation(best: Candidate) -> Explanation:
                       accuracy=0.945),
             Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 4), rounds=12,
                       kind="forecast", accuracy=0.92, interval=range_),
-            Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 64), rounds=0,
+            Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 64), rounds=21,
                       kind="unknown"),
         ),
         tenth=MoreBudget(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
-        stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8, gain=0.001, noise=0.012),
+        stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8, gain=0.001,
+                      noise=math.sqrt(0.95 * 0.05 / 350)),
     )  # fmt: skip
 
 
 def answers(best: Candidate) -> tuple[Answer, ...]:
     """Return an answer of each kind."""
-    told = {"candidate": best, "rounds": 9, "simulated_s": 4.0, "total_bytes": 1e4}
+    told = {"candidate": best, "rounds": 9, "affords": 9, "simulated_s": 4.0, "total_bytes": 1e4}
     counts = {"measured": 2, "searched": 8}
     return (
         Answer(network="paper", budget="2MB", limit="2 MB in all", kind="measured", accuracy=0.95,

@@ -17,6 +17,7 @@ from planner.plans.plan_file import plan_of, read_plan
 
 DEFAULT = Path(__file__).parents[4] / "experiments" / "default_plan" / "plan.json"
 CONTENT = json.loads(DEFAULT.read_text(encoding="utf-8"))
+MADE = json.loads(json.dumps(whole_plan().to_json()))
 
 
 def changed(path: str, value: Any, content: Any = CONTENT) -> Any:
@@ -80,9 +81,127 @@ def test_figures_that_contradict_each_other_are_named(path: str, value: Any, sai
 
 
 def test_an_amount_is_that_of_its_text():
-    content = json.loads(json.dumps(whole_plan().to_json()))
-    assert "budget.amount: 2e+06 differs from '1MB'" in refusal(
-        changed("budget.amount", 2e6, content)
+    assert "budget.amount: 2e+06 differs from '1MB'" in refusal(changed("budget.amount", 2e6, MADE))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("recommendation.largest_round", 0.9, "0.9 exceeds the 0.727074 of the whole run"),
+        ("recommendation.largest_round", 0.001818, "rounds up to 160 spend more than largest"),
+        ("recommendation.binds", "budget", "'budget', but the run ends at the cap on rounds"),
+        ("recommendation.binds", "limit of a client", "ends at the cap on rounds"),
+        ("runners_up.1.binds", "limit of a client", "needs request.max_client_bytes"),
+        ("runners_up.1.binds", "round cap", "the cap of 400 rounds cannot end runs after [55, 400"),
+        ("runners_up.1.binds", "target", "belongs to a plan with a target"),
+        ("recommendation.simulated_s", 99.0, "differs from 400 rounds of 0.00422455 s"),
+        ("costs.0.rank", True, "costs.0.rank: it contradicts"),
+        ("baselines.dense.curve.0.2", 0.99, "differs from that of the same run in runners_up.1"),
+        ("runners_up", lambda old: old[::-1], "runners_up: they must be ordered by accuracy"),
+        ("costs", [], "costs: there are none"),
+        ("costs", lambda old: [old[0], *old[:-1]], "costs: a candidate is there twice"),
+        ("costs.0.rank", 9, "costs.0.rank: 9 is outside the searched space [1, 4, 16]"),
+        ("costs.0.affordable_rounds", 1, "effort.grid_rounds: 16450 differs from the 16051"),
+        ("costs", lambda old: old[:36], "is not among the costs"),
+        ("request.candidates", 9, "request.candidates: 9 differs from the 48 of effort"),
+        ("request.task", "cifar10", "request.task: 'cifar10' differs from 'digits'"),
+        ("request.network", "lte", "request.network: 'lte' differs from 'paper-200-20'"),
+        ("request.fleet.clients", 4, "request.fleet.clients: 4 are fewer than a cohort"),
+        ("request.validation_examples", 351, "differs from request.judged.validation"),
+        ("effort.search", "grid", "effort.search: 'grid' differs from request.search"),
+        ("effort.searched", 47, "effort.searched: 47 differs from the 48 costs"),
+        ("effort.starters", 49, "effort.starters: 49 of 48 were begun"),
+        ("effort.unaffordable", 1, "effort.unaffordable: 1 differs from effort.left_out"),
+        ("effort.limit_rounds", 16451, "exceed the 16450 of the full grid"),
+        ("effort.limit_rounds", 4000, "effort.limit_rounds: 4000 is not 0.2 of the 16450"),
+        ("effort.search_rounds", 10**6, "effort.search_rounds: 1000000 exceed"),
+        ("explanation.time.download", 0.9, "add up to 1.49437, not 1"),
+        ("explanation.time.round_s", 1.0, "recommendation.simulated_s"),
+        ("explanation.spent_on_uploads", None, "belongs to every budget but one of seconds"),
+        ("explanation.neighbours.0.kind", "measured", "an interval belongs to kind 'forecast'"),
+        ("explanation.neighbours.0.rounds", 390, "neighbours.0.rounds: 390 differs from 400"),
+        ("explanation.neighbours.0.accuracy", 0.8, "neighbours.0.accuracy: 0.8 differs from"),
+        ("explanation.neighbours.0.axis", "up_density", "does not differ in up_density alone"),
+        ("explanation.tenth.rounds", 300, "explanation.tenth.rounds: 300 is not within 400 to"),
+        ("explanation.stop.noise", 0.5, "explanation.stop.noise: 0.5 differs from 0.00886"),
+    ],
+)
+def test_evidence_that_contradicts_the_runs_is_named(path: str, value: Any, said: str):
+    assert said in refusal(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("recommendation.budget_spent", 0.7, "differs from 0.8 in the curve"),
+        ("budget.text", "2MB", "budget.amount"),
+        ("explanation.spent_on_uploads", 0.1, "spent_on_uploads: 0.1 differs from 0.62"),
+        ("explanation.neighbours.0.accuracy", 0.99, "0.accuracy: 0.99 differs from 0.945"),
+        ("explanation.neighbours.0.rounds", 19, "neighbours.0.rounds: 19 differs from 20"),
+        ("explanation.neighbours.2.kind", "measured", "an accuracy belongs to every kind"),
+        ("explanation.tenth.accuracy", None, "belongs to a tenth that affords further rounds"),
+        ("explanation.stop.candidate.up_density", 1 / 16, "is no unfinished one of the costs"),
+        ("explanation.stop.rounds", 13, "explanation.stop.rounds: 13 exceed"),
+        ("runners_up.0.rank", True, "runners_up.0.rank: it contradicts"),
+        ("also.0.rounds", 10, "also.0.rounds: 10 exceed also.0.affords, 9"),
+        ("also.0.measured", 9, "also.0.measured: 9 exceed also.0.searched"),
+        ("also.1.accuracy", 0.99, "also.1.accuracy: 0.99 is not the mean"),
+        ("front", [{"rank": 1, "down_density": 1, "up_density": 1, "rounds": 1, "cost": 1e5,
+                    "validation_accuracy": 0.5, "band": [0.4, 0.6], "cost_unit": "bytes",
+                    "budget_spent": 0.1}], "belongs to a plan with the objective 'pareto'"),
+    ],
+)  # fmt: skip
+def test_figures_of_other_plans_that_contradict_each_other_are_named(path, value, said: str):
+    assert said in refusal(changed(path, value, MADE))
+
+
+def test_bytes_are_the_share_of_the_budget_that_they_take():
+    content = changed("recommendation.up_bytes", 450_000, MADE)
+    content["recommendation"]["up_bytes_per_client_round"] = 4500.0
+    assert "0.8 is not the share of 754000 in the budget" in refusal(content)
+
+
+def test_a_run_that_was_paid_for_is_affordable_as_predicted():
+    content = changed("costs.0.affordable_rounds", 1, MADE)
+    assert "effort.grid_rounds" in refusal(content)  # a run of 80 % leaves room for doubt
+    content["recommendation"] |= {"budget_spent": 0.2, "down_bytes": 76_000, "up_bytes": 124_000,
+                                  "down_bytes_per_client_round": 760.0,
+                                  "up_bytes_per_client_round": 1240.0}  # fmt: skip
+    content["recommendation"]["curve"] = [[10, 0.1, 0.85], [20, 0.2, 0.95]]
+    content["recommendation"]["largest_round"] = 0.01
+    content["costs"][0] |= {"down_bytes": 800, "up_bytes": 1300}
+    said = "20 rounds take 0.2 of the budget, but costs say that it affords 1"
+    assert said in refusal(content)
+
+
+def test_a_target_is_reached_by_the_runs_that_say_so():
+    content = changed("request.objective", {"kind": "target", "target": 0.9}, MADE)
+    assert "reached: belongs to a plan with a target" in refusal(content)
+    content["reached"] = True
+    assert "recommendation: its accuracy" not in (said := refusal(content))
+    assert "every run of a plan that reached its target ends there" in said
+    for made in (content["recommendation"], *content["runners_up"], content["baselines"]["dense"]):
+        made["binds"] = "target"
+    assert plan_of(content, "plan.json").reached
+    content["request"]["objective"]["target"] = 0.96
+    assert "reached: the run's accuracy 0.95 is below the target 0.96" in refusal(content)
+
+
+def test_points_of_a_front_ascend_and_are_those_of_their_runs():
+    content = changed("request.objective", {"kind": "pareto", "target": None}, MADE)
+    dense = {"rank": 16, "down_density": 1.0, "up_density": 1.0, "cost_unit": "bytes"}
+    content["front"] = [
+        {**dense, "rounds": 10, "validation_accuracy": 0.8, "band": [0.7, 0.85], "cost": 450_000.0,
+         "budget_spent": 0.45},
+        {**dense, "rounds": 20, "validation_accuracy": 0.9, "band": [0.8, 0.95], "cost": 900_000.0,
+         "budget_spent": 0.9},
+    ]  # fmt: skip
+    assert len(plan_of(content, "plan.json").front) == 2
+    assert "must exceed those of the point before" in refusal(
+        changed("front", content["front"][::-1], content)
+    )
+    assert "front.0: its run has spent 0.45" in refusal(
+        changed("front.0.validation_accuracy", 0.75, content)
     )
 
 
@@ -101,3 +220,4 @@ def test_differences_are_found_by_their_place():
     assert first_difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}) == "a.1.b"
     assert first_difference({"a": [1]}, {"a": [1, 2]}) == "a"
     assert first_difference({"a": None}, {"a": {}}) == "a"
+    assert first_difference({"a": True}, {"a": 1}) == "a"

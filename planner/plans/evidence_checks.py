@@ -1,0 +1,239 @@
+"""Contradictions between a plan's runs and its evidence: costs, effort, explanation, answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from planner.candidates import DEFAULTS, Candidate
+from planner.plans.explanation import Explanation, Neighbour
+from planner.plans.outcome import CLIENT_LIMIT, Outcome
+from planner.plans.plan import Plan
+
+_SAME = 1e-6  # relative difference of equal figures
+_TENTH = 1.1  # factor: 10 % more budget
+_DOUBT = 2.0  # factor by which the real bytes of single rounds may differ from their mean
+# Keys of the request that list the searched values, and the axis of each.
+_AXES = {
+    "ranks": "rank",
+    "down_densities": "down_density",
+    "up_densities": "up_density",
+    "cohort_size": "cohort_size",
+    "epochs": "epochs",
+    "values": "values",
+    "method": "method",
+}
+_TIMES = ("download", "upload", "latency", "compute", "queueing")  # shares that make a round
+Costs = Mapping[Candidate, Mapping[str, Any]]
+
+
+def evidence_contradictions(plan: Plan) -> Iterator[str]:
+    """Yield the contradictions between a plan's runs and its evidence."""
+    costs = {_candidate(cost): cost for cost in plan.costs}
+    yield from _costs(plan, costs)
+    yield from _effort(plan, costs)
+    if plan.explanation:
+        yield from _round_time(plan, plan.explanation)
+        yield from _neighbours(plan, plan.explanation, costs)
+        yield from _more(plan, plan.explanation, costs)
+    yield from _answers(plan)
+
+
+def outside_space(name: str, candidate: Candidate, request: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values of a candidate that the request did not search."""
+    for key, axis in _AXES.items():
+        value = getattr(candidate, axis)
+        searched = request.get(key, [getattr(DEFAULTS, axis)] if "ranks" in request else None)
+        if isinstance(searched, list) and value not in searched:
+            yield f"{name}.{axis}: {value} is outside the searched space {searched} (request.{key})"
+
+
+def _candidate(cost: Mapping[str, Any]) -> Candidate:
+    axes = [field.name for field in fields(Candidate)]
+    return Candidate(**{axis: cost[axis] for axis in axes if axis in cost})
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_SAME, abs_tol=1e-9)
+
+
+def _searched_runs(plan: Plan) -> dict[str, Outcome]:
+    """Return the runs that the search chose among, by their place in the plan."""
+    others = {f"runners_up.{i}": made for i, made in enumerate(plan.runners_up)}
+    return {"recommendation": plan.recommendation, **others}
+
+
+def _baselines(plan: Plan) -> list[Outcome]:
+    return [made for made in plan.baselines.values() if made]
+
+
+def _horizon(cost: Mapping[str, Any]) -> int:
+    """Return the rounds that a candidate affords, by real bytes where they are known."""
+    rounds: int = cost.get("calibrated_rounds", cost["affordable_rounds"])
+    return rounds
+
+
+def _costs(plan: Plan, costs: Costs) -> Iterator[str]:
+    """Yield the contradictions between predicted costs and the space, and the runs."""
+    if not costs:
+        yield "costs: there are none, but every search has predicted some"
+    if len(costs) < len(plan.costs):
+        yield "costs: a candidate is there twice"
+    for i, candidate in enumerate(map(_candidate, plan.costs)):
+        yield from outside_space(f"costs.{i}", candidate, plan.request)
+    trained = {made.candidate for made in _baselines(plan)}
+    for name, made in _searched_runs(plan).items():
+        if made.candidate in costs:
+            yield from _affordable(name, made, costs[made.candidate], plan)
+        elif made.candidate not in trained:
+            yield f"{name}: {made.candidate} is not among the costs"
+
+
+def _affordable(name: str, made: Outcome, cost: Mapping[str, Any], plan: Plan) -> Iterator[str]:
+    """Yield that a run is longer than predicted, though the prediction pays for its rounds.
+
+    Budgets of bytes or dense rounds are proportional to bytes, so that the predicted ones of the
+    run's own rounds are known.
+    """
+    if plan.limit.budget.kind == "seconds" or plan.request.get("max_client_bytes"):
+        return
+    messages = made.rounds * made.cohort
+    ratios = (
+        cost["down_bytes"] * messages / made.down_bytes,
+        cost["up_bytes"] * messages / made.up_bytes,
+    )
+    paid = _DOUBT * max(1.0, *ratios) * made.spent <= 1
+    if paid and cost["affordable_rounds"] < made.rounds:
+        yield (
+            f"{name}.rounds: {made.rounds} rounds take {made.spent:.3g} of the budget, but costs "
+            f"say that it affords {cost['affordable_rounds']}"
+        )
+
+
+def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
+    """Yield the counts of the search that contradict its costs and its request."""
+    effort, request = plan.effort, plan.request
+    grid = sum(cost["affordable_rounds"] for cost in costs.values())
+    left_out = effort.get("left_out") or {}
+    if effort["search"] != request["search"]:
+        yield f"effort.search: {effort['search']!r} differs from request.search"
+    if effort["searched"] != len(costs):
+        yield f"effort.searched: {effort['searched']} differs from the {len(costs)} costs"
+    if effort["starters"] > effort["searched"]:
+        yield f"effort.starters: {effort['starters']} of {effort['searched']} were begun"
+    if "left_out" in effort and effort["unaffordable"] != sum(left_out.values()):
+        yield f"effort.unaffordable: {effort['unaffordable']} differs from effort.left_out"
+    if effort["grid_rounds"] != grid:
+        yield f"effort.grid_rounds: {effort['grid_rounds']} differs from the {grid} of the costs"
+    yield from _limit(effort, request)
+    asked = effort["searched"] + effort["unaffordable"]
+    if request.get("candidates") not in (None, asked):
+        yield f"request.candidates: {request['candidates']} differs from the {asked} of effort"
+    axes = [request[key] for key in _AXES if isinstance(request.get(key), list)]
+    if "candidates" in request and asked > math.prod(map(len, axes)):
+        yield f"request.candidates: {asked} are more than the searched space holds"
+
+
+def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the rounds of the search that exceed its limit, and a limit that is not the effort."""
+    most, fraction = effort["grid_rounds"], request.get("effort")
+    if effort["search_rounds"] > effort["limit_rounds"]:
+        yield f"effort.search_rounds: {effort['search_rounds']} exceed effort.limit_rounds"
+    if effort["limit_rounds"] > most:
+        yield f"effort.limit_rounds: {effort['limit_rounds']} exceed the {most} of the full grid"
+    if fraction is None or request.get("training_s") is not None:
+        return
+    if effort["limit_rounds"] != int(fraction * most):
+        yield (
+            f"effort.limit_rounds: {effort['limit_rounds']} is not {fraction:g} of the {most} "
+            "rounds of the full grid (request.effort)"
+        )
+
+
+def _round_time(plan: Plan, said: Explanation) -> Iterator[str]:
+    """Yield the times and shares that are not those of the recommended run."""
+    made, kind, time = plan.recommendation, plan.limit.budget.kind, said.time
+    whole = sum(getattr(time, name) for name in _TIMES)
+    if not _same(whole, 1) and (time.round_s or whole):
+        yield f"explanation.time: its shares {', '.join(_TIMES)} add up to {whole:.6g}, not 1"
+    if not _same(time.round_s * made.rounds, made.simulated_s):
+        yield (
+            f"recommendation.simulated_s: {made.simulated_s:g} differs from {made.rounds} rounds "
+            f"of {time.round_s:g} s (explanation.time.round_s)"
+        )
+    uploads = said.spent_on_uploads
+    if (uploads is None) != (kind == "seconds"):
+        yield "explanation.spent_on_uploads: belongs to every budget but one of seconds"
+    elif uploads is not None and kind != "dense-rounds":
+        share = made.up_bytes / made.total_bytes
+        if not _same(uploads, share):
+            yield f"explanation.spent_on_uploads: {uploads:g} differs from {share:g} by the bytes"
+
+
+def _neighbours(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
+    """Yield the neighbours that contradict their costs or their runs."""
+    runs = {made.candidate: made for made in _searched_runs(plan).values()}
+    for i, one in enumerate(said.neighbours):
+        name, best = f"explanation.neighbours.{i}", plan.recommendation.candidate
+        value = getattr(one.candidate, one.axis)
+        if one.candidate == best or one.candidate != replace(best, **{one.axis: value}):
+            yield f"{name}.axis: the candidate does not differ in {one.axis} alone"
+        elif one.candidate not in costs:
+            yield f"{name}.candidate: {one.candidate} is not among the costs"
+        else:
+            yield from _neighbour(name, one, runs.get(one.candidate), costs[one.candidate])
+
+
+def _neighbour(
+    name: str, one: Neighbour, made: Outcome | None, cost: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what contradicts a neighbour's run, or its cost if it has no finished run."""
+    if (made is None) == (one.kind == "measured"):
+        there = "is not" if made is None else "is"
+        yield f"{name}.kind: {one.kind!r}, but the candidate {there} among the runners-up"
+        return
+    rounds, accuracy = (made.rounds, made.expected_accuracy) if made else (_horizon(cost), None)
+    if one.interval:
+        accuracy = one.interval.mean
+    if one.rounds != rounds:
+        yield f"{name}.rounds: {one.rounds} differs from {rounds}"
+    if one.accuracy is not None and accuracy is not None and not _same(one.accuracy, accuracy):
+        yield f"{name}.accuracy: {one.accuracy:g} differs from {accuracy:g}"
+
+
+def _more(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
+    """Yield what more budget or more search cannot give."""
+    made, more, stop = plan.recommendation, said.tenth, said.stop
+    if more:
+        most = max(made.rounds, int(made.rounds * _TENTH / made.spent * (1 + _SAME)))
+        if not made.rounds <= more.rounds <= most:
+            yield f"explanation.tenth.rounds: {more.rounds} is not within {made.rounds} to {most}"
+        if (more.rounds == made.rounds) != (more.accuracy is None):
+            yield "explanation.tenth.accuracy: belongs to a tenth that affords further rounds"
+        if more.accuracy and made.binds == CLIENT_LIMIT:
+            yield f"explanation.tenth.accuracy: the {CLIENT_LIMIT} affords no further round"
+    if stop is None:
+        return
+    runs = [*_searched_runs(plan).values(), *_baselines(plan)]
+    if stop.candidate not in costs or stop.candidate in {run.candidate for run in runs}:
+        yield f"explanation.stop.candidate: {stop.candidate} is no unfinished one of the costs"
+    elif stop.rounds > _horizon(costs[stop.candidate]):
+        yield f"explanation.stop.rounds: {stop.rounds} exceed what the budget affords"
+    best = max(run.expected_accuracy for run in runs)
+    examples = plan.request["judged"]["validation"]
+    noise = max(math.sqrt(best * (1 - best) / examples), 1 / examples)
+    if not _same(stop.noise, noise):
+        yield f"explanation.stop.noise: {stop.noise:g} differs from {noise:g}"
+
+
+def _answers(plan: Plan) -> Iterator[str]:
+    """Yield the answers whose own figures contradict each other."""
+    for i, answer in enumerate(plan.also):
+        if answer.rounds > answer.affords:
+            yield f"also.{i}.rounds: {answer.rounds} exceed also.{i}.affords, {answer.affords}"
+        if answer.measured > answer.searched:
+            yield f"also.{i}.measured: {answer.measured} exceed also.{i}.searched"
+        if answer.interval and not _same(answer.accuracy or 0.0, answer.interval.mean):
+            yield f"also.{i}.accuracy: {answer.accuracy:g} is not the mean of its interval"
