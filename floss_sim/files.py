@@ -1,25 +1,37 @@
 """Atomic replacement of files and folders: readers see the old content or the new, never a mix.
 
-New content is written beside the old one, under a hidden name that ends in the writing process'
-number, and then renamed. If writing fails, the old content stays. A temporary file of a process
-that was killed is removed by the next writer of the same path.
+New content is written beside the old one, under a hidden name with the program's name and the
+writing process' number (``.floss-sim-123-plan.json``), and then renamed. If writing fails, the old
+content stays. Temporary files of processes that were killed are removed by the next command that
+writes into the folder; nothing else is.
 """
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from floss_sim.errors import RecordError
 
+_TEMPORARY = re.compile(r"\.floss-sim-([1-9][0-9]{0,9})-(.+)", re.DOTALL)
+_KEPT = "manifest.json"  # an unfinished one tells that a run's first commit has not finished
+_BEGAN_S = time.time()  # instant at which this process had written nothing yet
+
 
 def temporary_name(name: str) -> str:
     """Return the name under which this process writes a file before it renames the file."""
-    return f".{name}.{os.getpid()}"
+    return f".floss-sim-{os.getpid()}-{name}"
+
+
+def split_temporary(name: str) -> tuple[int, str] | None:
+    """Return the writing process and the final name of a temporary name; None for other names."""
+    found = _TEMPORARY.fullmatch(name)
+    return (int(found[1]), found[2]) if found else None
 
 
 def is_running(process: int) -> bool:
@@ -31,6 +43,61 @@ def is_running(process: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a path is a temporary file or folder of a process that has ended.
+
+    A file with this process' own number that is older than this process is one, too: in a container
+    every command may have the same number.
+    """
+    found = split_temporary(path.name)
+    if found is None:
+        return False
+    if found[0] != os.getpid():
+        return not is_running(found[0])
+    with suppress(OSError):
+        return path.lstat().st_mtime < _BEGAN_S
+    return False
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder; nothing else is touched.
+
+    An unfinished manifest is left to the next reader or writer of its run folder.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 (no objects for the other names)
+            found = split_temporary(name)
+            if found and found[1] != _KEPT and is_leftover(folder / name):
+                remove(folder / name)
+
+
+def check_file(path: Path) -> None:
+    """Check that a file can be written or replaced; nothing stays of the attempt.
+
+    Raises:
+        RecordError: It cannot.
+    """
+    with _replacement(path) as temporary:
+        temporary.touch()
+        if path.is_dir():
+            raise RecordError(f"cannot write {path}: it is a folder")
+
+
+def check_folder(path: Path) -> None:
+    """Check that a folder can be written, or can be created; nothing stays of the attempt.
+
+    Raises:
+        RecordError: It cannot.
+    """
+    whole = path.absolute()
+    places = (whole, *whole.parents)
+    place = next(p for p in places if os.path.exists(p))  # noqa: PTH110 (also for too long names)
+    if not place.is_dir():
+        raise RecordError(f"cannot write {path}: {place} is not a folder")
+    with _replacement(place / "check", path) as temporary:
+        (temporary / whole.relative_to(place)).mkdir(parents=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -56,58 +123,68 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replace_folder(path: Path) -> Iterator[Path]:
-    """Yield the path to write the new folder to; it replaces the folder when the block ends.
+def replace_folder(path: Path, own: Collection[str] = ()) -> Iterator[Path]:
+    """Yield the path to write a folder's new files to; they replace its files when the block ends.
+
+    A folder that exists stays: each new file is renamed into it. Files with other names stay, too.
+
+    Args:
+        path: The folder, without folders in it.
+        own: Names of files of an earlier call; those that are not written again are removed.
 
     Raises:
-        RecordError: The folder cannot be written.
+        RecordError: The folder cannot be written, or is a link.
     """
     with _replacement(path) as temporary:
+        if path.is_symlink():
+            raise RecordError(f"cannot write {path}: it is a link; remove it")
         yield temporary
         _open_to_umask(temporary)
-        old = temporary.with_name(temporary_name(f"{path.name}.old"))
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        _remove(old)
+        if not path.exists():
+            temporary.rename(path)
+            return
+        written = sorted(file.name for file in temporary.iterdir())
+        for name in written:
+            (temporary / name).replace(path / name)
+        for name in set(own).difference(written):
+            with suppress(OSError, ValueError):
+                (path / name).unlink()
 
 
 @contextmanager
-def _replacement(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside a path; whatever is left there in the end is removed."""
+def _replacement(path: Path, named: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside a path; whatever is left there in the end is removed.
+
+    Args:
+        path: The path.
+        named: Path that an error message names; default: the path.
+    """
     temporary = path.with_name(temporary_name(path.name))
     try:
-        _remove_leftovers(path)
+        remove_leftovers(path.parent)
         yield temporary
     except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
+        said = error.strerror or error
+        raise RecordError(f"cannot write {named or path}: {said}") from None
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def _open_to_umask(folder: Path) -> None:
     """Give the files of a folder the permissions of the umask; some libraries write 0600."""
-    probe = folder / f".{os.getpid()}"
+    probe = folder / temporary_name("probe")
     probe.touch()
     mode = probe.stat().st_mode
     probe.unlink()
-    for path in folder.rglob("*"):
+    for path in folder.iterdir():
         if path.is_file():
             path.chmod(mode)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed writers of a path have left."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        number = left.name.rpartition(".")[2]
-        if number.isdecimal() and not is_running(int(number)):
-            _remove(left)
-
-
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there and can be removed."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)

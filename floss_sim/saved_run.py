@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.errors import ConfigError, PayloadError, RecordError
-from floss_sim.files import replace_folder
 from floss_sim.network import NetworkProfile
 from floss_sim.notebook import html_table
 from floss_sim.protocol import LearnerIdentity
@@ -24,8 +23,8 @@ from floss_sim.runs.lockstep import OnRound, run
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import (
     choose_learner,
-    export_adapter,
     open_learner,
+    replace_adapter,
     resolve_device,
     test_metrics,
 )
@@ -248,7 +247,6 @@ def _write_results(saved: SavedRun) -> None:
     last = saved.last_evaluated["round"]
     model = saved.folder.model(last)
     try:
-        with replace_folder(saved.adapter) as temporary:
-            export_adapter(config, model, temporary)
+        replace_adapter(config, model, saved.adapter)
     except PayloadError as error:
         raise RecordError(f"{saved.folder.path}: the model of round {last}: {error}") from None

@@ -14,11 +14,11 @@ import pyarrow as pa
 from pyarrow import csv
 
 from floss_sim.errors import BudgetError, DivergedError, PlanError
-from floss_sim.files import replace_file, replace_folder
+from floss_sim.files import replace_file
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.retiming import retime
-from floss_sim.training import export_adapter
+from floss_sim.training import replace_adapter
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import LEVEL
@@ -229,7 +229,6 @@ def write_model(applied: AppliedPlan, out: Path) -> None:
         RecordError: The store lacks the model of the last round, or a file cannot be written.
     """
     model = applied.folder.model(applied.outcome.rounds)
-    with replace_folder(out / "adapter") as temporary:
-        export_adapter(applied.config, model, temporary)
+    replace_adapter(applied.config, model, out / "adapter")
     with replace_file(out / "curve.csv") as temporary, temporary.open("wb") as file:
         csv.write_csv(realised_curve(applied), file)

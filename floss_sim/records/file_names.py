@@ -1,7 +1,8 @@
 """Names of the files in a run folder: which names are a run's own, and which are temporary.
 
-A manifest may name only data files of these patterns, and only such files are ever deleted. Files
-that a user puts into a run folder under other names are never touched.
+A manifest may name only data files of these patterns. Only such files and temporary ones (see
+``floss_sim.files``) are ever deleted. Files that a user puts into a run folder under other names
+are never touched.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from floss_sim.files import is_running
+from floss_sim.files import is_running, split_temporary
 
 DESCRIPTION, MANIFEST = "run.json", "manifest.json"
 TEST, DIVERGED = "test.json", "diverged.json"
@@ -20,7 +21,7 @@ _DATA = (
 )
 _JSON = r"(?:run|manifest|test|diverged)\.json"
 _IS_DATA = re.compile(_DATA)
-_IS_TEMPORARY = re.compile(rf"\.({_DATA}|{_JSON})\.([0-9A-Za-z_]+)")
+_IS_OWN = re.compile(rf"{_DATA}|{_JSON}")
 
 
 def stem(last: int, timing: str) -> str:
@@ -45,12 +46,13 @@ def is_data(name: str) -> bool:
 
 def is_temporary(name: str) -> bool:
     """Return whether a name is that of an unfinished file of a run folder."""
-    return _IS_TEMPORARY.fullmatch(name) is not None
+    found = split_temporary(name)
+    return found is not None and _IS_OWN.fullmatch(found[1]) is not None
 
 
 def is_unfinished_manifest(name: str) -> bool:
     """Return whether a name is that of a manifest whose commit did not finish."""
-    found = _IS_TEMPORARY.fullmatch(name)
+    found = split_temporary(name)
     return found is not None and found[1] == MANIFEST
 
 
@@ -59,8 +61,7 @@ def is_written_elsewhere(name: str) -> bool:
 
     All other files are written under the folder's lock.
     """
-    found = _IS_TEMPORARY.fullmatch(name)
-    if found is None or found[1] != DESCRIPTION or not found[2].isdecimal():
+    found = split_temporary(name)
+    if found is None or found[1] != DESCRIPTION:
         return False
-    writer = int(found[2])
-    return writer != os.getpid() and is_running(writer)
+    return found[0] != os.getpid() and is_running(found[0])

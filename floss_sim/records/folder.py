@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +42,11 @@ from floss_sim.records import file_names, side_files
 from floss_sim.records.checkpoint import check_identity, identity, pack, read_checkpoint
 from floss_sim.records.commit_files import CommitFiles
 from floss_sim.records.file_checks import REMEDY, FileChecks, is_settled
-from floss_sim.records.leftovers import delete_leftovers, file_without_manifest
+from floss_sim.records.leftovers import (
+    delete_leftovers,
+    file_without_manifest,
+    holds_leftovers,
+)
 from floss_sim.records.manifest import Manifest, manifest_text, read_manifest
 from floss_sim.records.schema import RECORD_VERSION, RunRecord
 from floss_sim.records.sealed_json import read_sealed, write_sealed
@@ -117,6 +121,8 @@ class RunFolder:
     def read(cls, path: Path, checks: FileChecks | None = None) -> RunFolder:
         """Return the existing run folder at a path, for reading.
 
+        Temporary files of processes that were killed are deleted, if nobody writes the folder.
+
         Args:
             path: Path of the folder.
             checks: Verification of the files; by default one that remembers nothing on disk.
@@ -139,7 +145,18 @@ class RunFolder:
             raise RecordError(
                 f"{file} is damaged (its fingerprint is not that of its trajectory); {remedy}"
             )
-        return cls(path, description, checks, sealed)
+        found = cls(path, description, checks, sealed)
+        if holds_leftovers(path):
+            found._tidy()
+        return found
+
+    def _tidy(self) -> None:
+        """Delete what killed processes have left, unless the folder is locked or cannot be written.
+
+        Nothing is deleted from a damaged folder.
+        """
+        with suppress(RecordError, OSError), self.lock():
+            pass
 
     @contextmanager
     def lock(self, wait_s: float = 0) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Public interface of real training; only this package imports torch, transformers and peft.
 
 Importing it does not load these frameworks: ``open_learner``, ``open_side_by_side``,
-``test_metrics`` and ``export_adapter`` load them when they are called.
+``test_metrics``, ``export_adapter`` and ``replace_adapter`` load them when they are called.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "learner_identity",
     "open_learner",
     "open_side_by_side",
+    "replace_adapter",
     "resolve_device",
     "test_metrics",
 ]
@@ -112,3 +113,17 @@ def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
     from floss_sim.training import export
 
     export.write_adapter(config, model, folder)
+
+
+def replace_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
+    """Write a model message as :func:`export_adapter` does, or replace an earlier export.
+
+    Files in the folder that no export has written stay.
+
+    Raises:
+        PayloadError: The message does not match the run's layout.
+        RecordError: The folder cannot be written, or is a link.
+    """
+    from floss_sim.training import export
+
+    export.replace_adapter(config, model, folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from transformers import PretrainedConfig
 
 from floss_sim.families import IMAGES
 from floss_sim.families.sizes import side_reader
+from floss_sim.files import replace_folder
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task
 from floss_sim.tasks.normalisation import processor_file
@@ -20,6 +23,9 @@ from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import measure
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
+
+_NOTES = "floss_sim.json"
+_FILES = "files"  # key of the names of an export's files
 
 
 def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, float]:
@@ -54,11 +60,34 @@ def write_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
         PayloadError: The message does not match the run's layout.
     """
     vector_N, _ = decode(config.layout, blob)
+    others = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     flat = build_flat_model(config, torch.device("cpu"))
     flat.load(flat.base + vector_N)
     _name_classes(config, flat.model.config)
     flat.model.save_pretrained(str(folder))
-    write_inputs(config, folder)
+    write_inputs(config, folder, others)
+
+
+def replace_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
+    """Write a model message as :func:`write_adapter` does, or replace an earlier export.
+
+    Files in the folder that no export has written stay.
+
+    Raises:
+        PayloadError: The message does not match the run's layout.
+        RecordError: The folder cannot be written, or is a link.
+    """
+    with replace_folder(folder, _exported_files(folder)) as temporary:
+        write_adapter(config, blob, temporary)
+
+
+def _exported_files(folder: Path) -> list[str]:
+    """Return the names of the files that an earlier export has written into a folder."""
+    names: object = []
+    with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
+        names = json.loads((folder / _NOTES).read_bytes())[_FILES]
+    listed = names if isinstance(names, list) else []
+    return [name for name in listed if isinstance(name, str) and Path(name).name == name]
 
 
 def _name_classes(config: RunConfig, library: PretrainedConfig) -> None:
@@ -75,12 +104,13 @@ def _numbered(config: RunConfig) -> list[tuple[int, str]]:
     return [(n, names[n] if n < len(names) else str(n)) for n in range(config.task.labels)]
 
 
-def write_inputs(config: RunConfig, folder: Path) -> None:
+def write_inputs(config: RunConfig, folder: Path, others: Collection[str] = ()) -> None:
     """Write what the same logits need elsewhere, besides the weights.
 
-    ``floss_sim.json`` names the backbone, its SHA-256, the classes, the padding token and the
-    normalisation. A text model gets ``tokenizer.json`` and a ``tokenizer_config.json`` that makes
-    the same tokens; a model that reads pixels gets a ``preprocessor_config.json``.
+    ``floss_sim.json`` names the backbone, its SHA-256, the classes, the padding token, the
+    normalisation, and the files of the export: all in the folder but ``others``. A text model gets
+    ``tokenizer.json`` and a ``tokenizer_config.json`` that makes the same tokens; a model that
+    reads pixels gets a ``preprocessor_config.json``.
     """
     task = config.task
     notes: dict[str, Any] = {
@@ -99,7 +129,8 @@ def write_inputs(config: RunConfig, folder: Path) -> None:
         )
     _write_text_inputs(task, notes, folder)
     _write_image_inputs(task, notes, folder)
-    _write_json(folder / "floss_sim.json", notes)
+    notes[_FILES] = sorted({_NOTES, *(path.name for path in folder.iterdir())}.difference(others))
+    _write_json(folder / _NOTES, notes)
 
 
 def _write_text_inputs(task: Task, notes: dict[str, Any], folder: Path) -> None:

@@ -243,13 +243,17 @@ def test_only_own_files_are_swept(home: Path):
     own = [
         "rounds-000009-deadbeef.parquet", "transfers-000009-deadbeef.parquet",
         "model-000009.floss", "checkpoint-000009-deadbeef.safetensors",
-        ".manifest.json.123", ".test.json.9", f".rounds-000009-{ONE[:8]}.parquet.77",
-        ".run.json.999999999", ".diverged.json.5",
+        ".floss-sim-123-manifest.json", ".floss-sim-9-test.json",
+        f".floss-sim-77-rounds-000009-{ONE[:8]}.parquet", ".floss-sim-999999999-run.json",
+        ".floss-sim-5-diverged.json", ".floss-sim-999999999-accuracy.png",
     ]  # fmt: skip
     mine = [
         "my-results.parquet", "best.floss", "adapter.safetensors", "rounds.parquet", ".hidden",
         "rounds-000009-deadbeef.parquet.bak", "model-best.floss", "rounds-9-deadbeef.parquet",
-        ".manifest.json.swp.mine~", "notes.txt", "model-000009.floss.gz", "x-model-000009.floss",
+        ".manifest.json.swp", ".manifest.json.bak", ".test.json.20240101", ".run.json.999999999",
+        ".accuracy.png.2024", ".adapter.999999999", f".floss-sim-{os.getppid()}-accuracy.png",
+        ".floss-sim-0-accuracy.png", ".floss-sim-accuracy.png", "floss-sim-999999999-accuracy.png",
+        "notes.txt", "model-000009.floss.gz", "x-model-000009.floss",
     ]  # fmt: skip
     for name in (*own, *mine):
         (path / name).write_text("content")
@@ -259,6 +263,25 @@ def test_only_own_files_are_swept(home: Path):
     gone = {str(path / name) for name in own}
     assert contents(path) == {name: text for name, text in before.items() if name not in gone}
     read_all(path)
+
+
+def test_readers_remove_what_killed_writers_left(home: Path):
+    path = home / "run"
+    left = path / ".floss-sim-999999999-adapter"
+    left.mkdir()
+    (left / "weights").touch()
+    with RunFolder.read(home / "other").lock():
+        (home / "other" / ".floss-sim-999999999-accuracy.png").touch()
+        RunFolder.read(home / "other")  # another process writes it
+        assert (home / "other" / ".floss-sim-999999999-accuracy.png").exists()
+    before = contents(home)
+    RunFolder.read(path)
+    assert not left.exists()
+    assert contents(home) == {n: text for n, text in before.items() if str(left) not in n}
+    left.touch()
+    flip_bit(path / "manifest.json", random.Random(1))
+    refuse(path)
+    assert left.exists()  # nothing is changed in a damaged folder
 
 
 def test_a_run_that_has_lost_its_manifest_does_not_begin_again(home: Path):

@@ -66,7 +66,7 @@ def test_what_no_manifest_names_is_ignored_and_swept_by_the_next_writer(folder: 
     commit(folder, range(1, 3))
     stray = folder.path / "rounds-000009-deadbeef.parquet"
     stray.write_bytes(b"half a file")
-    (folder.path / ".manifest.json.123").write_text("{")
+    (folder.path / ".floss-sim-123-manifest.json").write_text("{")
     assert folder.record().rounds.num_rows == 2
     with folder.lock():
         assert not stray.exists()

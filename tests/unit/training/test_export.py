@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from floss_sim.tasks.normalisation import Normalisation
 from floss_sim.tasks.text import open_tokenizer, tokenise, tokenizer_use
-from floss_sim.training import export_adapter
+from floss_sim.training import export_adapter, replace_adapter
 from floss_sim.training.memory_bounds import example_bytes
 from floss_sim.training.models.flat_model import FlatModel, build_flat_model
 from floss_sim.training.models.inputs import reader
@@ -110,3 +110,24 @@ def test_a_llama_config_without_a_longest_text_has_the_librarys(tmp_path: Path):
     found = example_bytes(run)
     run.task.backbone_config = {**stated, "max_position_embeddings": 2048}
     assert found == example_bytes(run)
+
+
+def test_an_export_replaces_only_files_of_an_earlier_one(tmp_path: Path):
+    run = text_run(tmp_path / "backbone", "bert", "lora")
+    blob = encode(run.layout, *(np.ones(run.layout.entries, kind) for kind in (np.float32, bool)))
+    folder = tmp_path / "adapter"
+    replace_adapter(run, blob, folder)
+    written = {path.name for path in folder.iterdir()}
+    assert written >= {"adapter_model.safetensors", "tokenizer.json", "floss_sim.json"}
+    assert set(json.loads((folder / "floss_sim.json").read_text())["files"]) == written
+    (folder / "NOTES.md").write_text("mine")
+    (folder / "preprocessor_config.json").write_text("mine")
+    run.task.tokenizer_use = None
+    replace_adapter(run, blob, folder)
+    own = {"tokenizer.json", "tokenizer_config.json"}
+    mine = {"NOTES.md", "preprocessor_config.json"}
+    assert {path.name for path in folder.iterdir()} == written - own | mine
+    assert {(folder / name).read_text() for name in mine} == {"mine"}
+    replace_adapter(run, blob, folder)
+    assert {path.name for path in folder.iterdir()} == written - own | mine
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "backbone"]
