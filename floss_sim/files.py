@@ -34,6 +34,16 @@ def split_temporary(name: str) -> tuple[int, str] | None:
     return (int(found[1]), found[2]) if found else None
 
 
+def leaves_folder(path: Path) -> bool:
+    """Return whether a path is a link to something outside its own folder.
+
+    Raises:
+        OSError: The link cannot be followed.
+        RuntimeError: The link leads to itself.
+    """
+    return path.is_symlink() and path.resolve().parent != path.parent.resolve()
+
+
 def is_running(process: int) -> bool:
     """Return whether a process with this number runs, another user's included."""
     try:

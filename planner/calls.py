@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from floss_sim.errors import ConfigError
+from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
@@ -167,7 +168,7 @@ def apply_plan(
         raise ConfigError(f"seed {chosen!r} is no whole number from 0")
     folder = _path(out)
     if folder is not None:
-        plan_folder.check_writable(folder)
+        plan_folder.check_writable(folder, plan_folder.APPLIED_FILES)
     with worker_pool(1) as pool:
         applied = train_recommendation(made, request, chosen, curves, pool, on_rounds)
     if folder is not None:
@@ -177,6 +178,8 @@ def apply_plan(
 
 def read_plan(path: str | Path) -> ReportedPlan:
     """Return the plan of a ``plan.json``, or of the folder that holds one.
+
+    What killed processes have left in the folder is removed.
 
     Raises:
         PlanError: The file cannot be read, or is no valid plan.
@@ -189,7 +192,9 @@ def read_plan(path: str | Path) -> ReportedPlan:
         >>> read_plan("plans/one").recommendation.rounds >= 1
         True
     """
-    return ReportedPlan.of(plan_file.read_plan(Path(path).expanduser()))
+    place = Path(path).expanduser()
+    remove_leftovers(place if place.is_dir() else place.parent)
+    return ReportedPlan.of(plan_file.read_plan(place))
 
 
 def _cells(

@@ -16,7 +16,12 @@ from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.cli.console import plain_table, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
-from floss_sim.cli.shared_options import JsonOption, check_picture, check_target
+from floss_sim.cli.shared_options import (
+    JsonOption,
+    check_outputs,
+    check_picture,
+    check_target,
+)
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 
@@ -69,6 +74,7 @@ def compare(
     limit = None if at is None else parse_limit(at)
     check_target(target)
     check_picture(out)
+    check_outputs(out, csv_)
     comparison = compare_runs(find_runs(runs))
     readings = comparison.readings(limit)
     _draw(comparison, readings, x, limit, target, out)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
-from floss_sim.cli.shared_options import JsonOption
+from floss_sim.cli.shared_options import JsonOption, check_outputs
 from floss_sim.errors import ProfileError
 from floss_sim.files import write_atomically
 from floss_sim.network import load_profile
@@ -125,6 +125,7 @@ def fit(
     )
     texts = {rows: rows_text(fitted), out: text} if law == "rows" else {out: text}
     _check_profile(texts, out)
+    check_outputs(picture, *texts)
     _draw(fitted, picture)
     for path, content in texts.items():
         write_atomically(path, content)

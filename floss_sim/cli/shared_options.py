@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.errors import ConfigError
+from floss_sim.files import check_file
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import with_change
 from floss_sim.tasks import Task
@@ -105,3 +106,17 @@ def check_picture(path: Path) -> None:
     """Raise ConfigError unless a path ends in .png."""
     if path.suffix != ".png":
         raise ConfigError(f"picture {str(path)!r} must end in .png")
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Check that all files of a command can be written, before it writes the first.
+
+    Raises:
+        ConfigError: Two paths are the same file.
+        RecordError: A file cannot be written.
+    """
+    given = [path for path in paths if path is not None]
+    if len({path.resolve() for path in given}) < len(given):
+        raise ConfigError(f"{' and '.join(map(str, given))} are the same file")
+    for path in given:
+        check_file(path)

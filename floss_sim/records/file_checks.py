@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from floss_sim.errors import RecordError
-from floss_sim.files import write_atomically
+from floss_sim.files import leaves_folder, write_atomically
 
 REMEDY = "remove the run folder"
 _SETTLED_NS = 1_000_000_000  # a file this old has a size and time that tell a later change
@@ -102,7 +102,7 @@ class FileChecks:
         try:
             found = path.lstat()
             if stat.S_ISLNK(found.st_mode):
-                if path.resolve().parent != folder.resolve():
+                if leaves_folder(path):
                     raise RecordError(f"{path} links to a file outside the folder; {self.remedy}")
                 found = path.stat()
         except (OSError, RuntimeError) as error:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from floss_sim.files import leaves_folder
+
 FILE_NAME = "host.jsonl"
 
 
@@ -75,7 +77,11 @@ def host_s_per_round(folder: Path) -> float | None:
 
 
 def _append(folder: Path, note: Mapping[str, Any]) -> None:
-    with (folder / FILE_NAME).open("a", encoding="utf-8") as file:
+    """Append a note; nothing is written through a link that leaves the folder."""
+    path = folder / FILE_NAME
+    if leaves_folder(path):
+        return
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(note) + "\n")
 
 

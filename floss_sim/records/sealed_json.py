@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from floss_sim.errors import RecordError
-from floss_sim.files import write_atomically
+from floss_sim.files import leaves_folder, write_atomically
 from floss_sim.fingerprints import fingerprint
 
 _SEAL = "sha256"
@@ -41,17 +41,21 @@ def read_sealed(path: Path, remedy: str) -> tuple[dict[str, Any], bool]:
         remedy: Advice at the end of an error message, such as ``remove the run folder``.
 
     Raises:
-        RecordError: The file cannot be read, is no JSON object, or does not match its seal.
+        RecordError: The file cannot be read, is a link to a file outside its folder, is no JSON
+            object, or does not match its seal.
     """
     try:
+        if leaves_folder(path):
+            raise RecordError(f"{path} links to a file outside the folder; {remedy}")
         if path.stat().st_size > _LARGEST_BYTES:
             raise RecordError(f"{path} is damaged (too large); {remedy}")
         text = path.read_bytes().decode()
         content = json.loads(text)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}; {remedy}") from None
     except (ValueError, RecursionError):
         raise RecordError(f"{path} is damaged (not JSON); {remedy}") from None
+    except (OSError, RuntimeError) as error:
+        said = getattr(error, "strerror", None) or "a link to itself"
+        raise RecordError(f"cannot read {path}: {said}; {remedy}") from None
     if not isinstance(content, dict):
         raise RecordError(f"{path} is damaged (not a JSON object); {remedy}")
     if _SEAL not in content:

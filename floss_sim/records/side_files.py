@@ -56,7 +56,7 @@ def write_divergence(folder: Path, run: str, reason: str) -> None:
 
 
 def _read(path: Path, run: str, remedy: str, kind: TypeAdapter[Any]) -> dict[str, Any]:
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         return {}
     content, sealed = read_sealed(path, remedy)
     if sealed and content.pop(_RUN, None) != run:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import Field, TypeAdapter, ValidationError
 
 from floss_sim.errors import RecordError
-from floss_sim.files import write_atomically
+from floss_sim.files import remove_leftovers, write_atomically
 from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import NO_STATE
 from floss_sim.runs.config import RunConfig
@@ -52,8 +52,9 @@ _ADAPTER = TypeAdapter(Parallelism)
 def known_parallelism(root: Path, config: RunConfig, cores: int) -> Parallelism | None:
     """Return the stored decision for a run's model and a number of cores, or None.
 
-    A file that cannot be read counts as missing.
+    A file that cannot be read counts as missing. What killed processes have left is removed.
     """
+    remove_leftovers(root / FOLDER)
     try:
         return _ADAPTER.validate_json(_decision_path(root, config, cores).read_bytes())
     except (OSError, ValidationError):

@@ -19,6 +19,7 @@ from platformdirs import user_cache_dir
 
 from floss_sim import protocol
 from floss_sim.errors import RecordError, RecordLockedError
+from floss_sim.files import remove_leftovers
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileChecks
@@ -46,7 +47,11 @@ def default_root() -> Path:
 
 @cache
 def store_checks(root: Path) -> FileChecks:
-    """Return the verification of a store's files, shared by all folders of this process."""
+    """Return the verification of a store's files, shared by all folders of this process.
+
+    What killed processes have left in the store's own folder is removed.
+    """
+    remove_leftovers(root)
     remedy = f"`floss-plan store check {root} --quarantine` sets it aside"
     return FileChecks(root / _CHECKED, remedy)
 

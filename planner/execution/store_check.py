@@ -74,8 +74,13 @@ def check_store(
         on_run: Called with each run once it is checked.
 
     Raises:
-        RecordError: The folder does not exist or cannot be read.
+        RecordError: The folder does not exist, cannot be read, or is a run folder.
     """
+    if (root / "run.json").exists() or (root / "manifest.json").exists():
+        raise RecordError(
+            f"{root} is a run folder, not a store; check the folder that contains it: "
+            f"`floss-plan store check {root.absolute().parent}`"
+        )
     checked, checks = [], store_checks(root)
     for path in _run_folders(root):
         run = check_run(path, checks)

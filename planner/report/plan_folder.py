@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from floss_sim.errors import RecordError
-from floss_sim.files import write_atomically
+from floss_sim.files import check_file, check_folder, write_atomically
 from planner.plans.plan import Plan
 from planner.report.plan_table import BASELINE_TITLES, runners_up
+
+PLAN_FILES = ("plan.json", "accuracy.png", "front.png")
+APPLIED_FILES = ("curve.csv", "curve.png", "applied.json")  # beside adapter/
 
 
 def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...]]:
@@ -43,17 +46,19 @@ def save(plan: Plan, folder: Path) -> None:
         base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, names: Iterable[str] = PLAN_FILES) -> None:
     """Check that a folder can be written, or can be created; nothing is created.
 
+    Args:
+        folder: The folder.
+        names: Names of the files to be written into it.
+
     Raises:
-        RecordError: It cannot.
+        RecordError: The folder or a file cannot be written.
     """
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not place.is_dir():
-        raise RecordError(f"cannot write {folder}: {place} is not a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise RecordError(f"cannot write {folder}: no permission to write in {place}")
+    check_folder(folder)
+    for name in names if folder.exists() else ():
+        check_file(folder / name)
 
 
 def create_folder(folder: Path) -> None:

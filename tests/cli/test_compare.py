@@ -177,3 +177,20 @@ def test_help_has_examples():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Examples:" in done.stdout
     assert "--at 20MB --target 0.9" in done.stdout
+
+
+@pytest.mark.parametrize("table", ["nodir/d.csv", "runs", "c.png"])
+def test_nothing_is_written_if_one_file_cannot_be(monkeypatch, capfd, home: Path, table: str):
+    before = sorted(home.rglob("*"))
+    code, out, err = call(monkeypatch, capfd, "runs", "--out", "c.png", "--csv", table)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert table in err
+    assert sorted(home.rglob("*")) == before
+
+
+def test_what_killed_commands_left_is_removed(monkeypatch, capfd, home: Path):
+    left = [home / ".floss-sim-999999999-c.png", home / "runs/dense-s0/.floss-sim-999999999-x"]
+    for path in left:
+        path.touch()
+    assert call(monkeypatch, capfd, "runs", "--out", "d.png")[0] == 0
+    assert [path for path in left if path.exists()] == []

@@ -100,6 +100,42 @@ def test_a_damaged_run_stops_a_search_until_it_is_set_aside(call, home: Path):
     assert (run / "manifest.json").exists()
 
 
+def test_a_run_folder_is_no_store(call, home: Path):
+    run = min((home / "store").glob("*/run.json")).parent
+    before = contents(home)
+    for words in ([], ["--quarantine"], ["--json"]):
+        code, out, err = call("floss-plan", "store", "check", str(run), *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "is a run folder, not a store" in err
+        assert f"store check {run.parent}" in err
+    assert contents(home) == before
+
+
+def test_what_killed_searches_left_is_removed(call, home: Path):
+    left = [home / "store" / name for name in ("", "cores", "quarantine")]
+    left += [path.parent for path in (home / "store").glob("*/run.json")]
+    left = [folder / ".floss-sim-999999999-x.json" for folder in left if folder.is_dir()]
+    assert len(left) > 2
+    for path in left:
+        path.touch()
+    store_checks.cache_clear()  # as another process
+    assert call(*PLAN, "--effort", "0")[0] == 0
+    assert [path for path in left if path.exists()] == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_search(
+    call, home: Path, monkeypatch
+):
+    monkeypatch.setattr("planner.calls.make_plan", lambda *words: pytest.fail("it searched"))
+    (home / "taken" / "accuracy.png").mkdir(parents=True)
+    before = sorted(home.rglob("*"))
+    for out in ("/proc/x", "plan/plan.json", "plan/plan.json/x", "taken", "new/" + "x" * 256):
+        code, shown, err = call(*SEARCH[:-1], out)
+        assert (code, shown, err.count("\n")) == (2, "", 1), out
+        assert "cannot write" in err
+    assert sorted(home.rglob("*")) == before
+
+
 def test_wrong_words_are_refused_in_one_line(call, home: Path):
     for words in (["store"], ["store", "check", "nowhere"], ["store", "chek"]):
         code, out, err = call("floss-plan", *words)

@@ -19,6 +19,7 @@ from floss_sim.errors import RecordError
 from floss_sim.protocol import Snapshot
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileSum
+from floss_sim.records.host_notes import note_host
 from floss_sim.records.manifest import Manifest, manifest_text, read_manifest
 
 
@@ -222,6 +223,30 @@ def refuse_quickly(path: Path) -> str:
     with pytest.raises(RecordError) as error:
         read_all(path)
     return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["run.json", "manifest.json", "test.json", "diverged.json"])
+def test_links_of_json_files_that_leave_the_folder_are_refused(home: Path, name: str):
+    RunFolder.read(home / "run").note_divergence("the update of client 3 is not finite")
+    path = home / "run" / name
+    path.rename(home / "run" / "kept")
+    path.symlink_to("kept")
+    read_all(home / "run")
+    (home / "run" / "kept").rename(home / "moved")
+    path.unlink()
+    path.symlink_to(home / "moved")
+    assert f"{name} links to a file outside the folder" in refuse(home / "run")
+    if name != "manifest.json":  # without one, the tables are what is refused
+        path.unlink()
+        path.symlink_to(path)
+        assert name in refuse(home / "run")
+
+
+def test_a_note_is_not_written_through_a_link(home: Path):
+    (home / "victim").write_text("mine")
+    (home / "run" / "host.jsonl").symlink_to(home / "victim")
+    note_host(home / "run", 0, 1, 1.0)
+    assert (home / "victim").read_text() == "mine"
 
 
 def test_a_link_is_replaced_and_never_written_through(home: Path):
