@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -108,6 +108,20 @@ def check_folder(path: Path) -> None:
         raise RecordError(f"cannot write {path}: {place} is not a folder")
     with _replacement(place / "check", path) as temporary:
         (temporary / whole.relative_to(place)).mkdir(parents=True)
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Return a folder and those above it that do not exist, innermost first."""
+    whole = path.absolute()
+    return [folder for folder in (whole, *whole.parents) if not folder.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders in the given order, up to the first that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                folder.rmdir()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from floss_sim.files import missing_folders, remove_empty
 from planner.execution.cpu_parallelism import (
+    FOLDER,
     Parallelism,
     decide_parallelism,
     known_parallelism,
@@ -61,6 +63,8 @@ def open_session(
 ) -> Iterator[Session]:
     """Yield the store and the processes that train.
 
+    Folders that are created and stay empty because of an error are removed.
+
     Args:
         root: The store's folder; None is the default one.
         device: Its name after ``auto`` was resolved.
@@ -74,7 +78,25 @@ def open_session(
         BudgetError: The request would be refused.
         RecordError: The store cannot be written.
     """
-    place, cores, model = root or default_root(), _cores(), request.reference()
+    place = root or default_root()
+    missing = missing_folders(place / FOLDER)
+    try:
+        with _open_session(place, device, request, workers, say) as session:
+            yield session
+    except BaseException:
+        remove_empty(missing)
+        raise
+
+
+@contextmanager
+def _open_session(
+    place: Path,
+    device: str,
+    request: Request,
+    workers: int | None,
+    say: Callable[[str], object],
+) -> Iterator[Session]:
+    cores, model = _cores(), request.reference()
     chosen = known_parallelism(place, model, cores) if device == "cpu" else None
     with ExitStack() as opened:
         pool = None

@@ -90,7 +90,7 @@ class FileChecks:
                 self._remember(folder.name, "")
             raise
         newest = max((found.st_mtime_ns for found in stats.values()), default=0)
-        if None not in sums.values() and is_settled(newest):
+        if sums and None not in sums.values() and is_settled(newest):
             self._remember(folder.name, state)
 
     def verify_file(self, folder: Path, name: str, expected: FileSum | None) -> None:

@@ -14,6 +14,7 @@ from floss_sim.files import is_running, split_temporary
 
 DESCRIPTION, MANIFEST = "run.json", "manifest.json"
 TEST, DIVERGED = "test.json", "diverged.json"
+LOCK = "run.lock"
 _STEM = r"[0-9]{6,9}-[0-9a-f]{8}"  # last round, and the begin of the timing fingerprint
 _DATA = (
     rf"(?:rounds|transfers)-{_STEM}\.parquet|checkpoint-{_STEM}\.safetensors"

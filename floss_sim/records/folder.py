@@ -36,6 +36,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from floss_sim.errors import RecordError, RecordLockedError
+from floss_sim.files import missing_folders, remove_empty
 from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import Snapshot
 from floss_sim.records import file_names, side_files
@@ -80,12 +81,15 @@ class RunFolder:
         self._sealed = sealed
         self._read_manifest: tuple[tuple[int, int, int], Manifest] | None = None
         self._tables_in_lock: tuple[Manifest, dict[str, pa.Table]] | None = None
+        self._created: list[Path] | None = None  # folders made by this object, with its run.json
 
     @classmethod
     def open(
         cls, path: Path, description: Mapping[str, Any], checks: FileChecks | None = None
     ) -> RunFolder:
         """Create the folder of a run, or open the existing folder of the same trajectory.
+
+        A new folder is removed again if an error ends :meth:`lock` before the first commit.
 
         Args:
             path: Path of the folder; its parents are created.
@@ -97,17 +101,20 @@ class RunFolder:
             RecordError: The folder cannot be written, is damaged, or contains another run or other
                 files.
         """
+        missing = missing_folders(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(f"cannot create {path}: {error.strerror}") from None
         if not (path / file_names.DESCRIPTION).exists():
-            strangers = [p for p in path.iterdir() if not p.name.startswith((".", "run.lock"))]
+            ignored = (".", file_names.LOCK)
+            strangers = [p for p in path.iterdir() if not p.name.startswith(ignored)]
             # checked again, because another process may have created the run meanwhile
             if strangers and not (path / file_names.DESCRIPTION).exists():
                 raise RecordError(f"{path} is not empty and contains no run; choose another folder")
-            write_sealed(path / file_names.DESCRIPTION, description)
-            return cls(path, description, checks)
+            made = cls(path, description, checks)
+            made._describe(missing)
+            return made
         found = cls.read(path, checks)
         differing = _differences(found.description["trajectory"], description["trajectory"])
         if differing:
@@ -170,10 +177,36 @@ class RunFolder:
             RecordError: The folder is damaged; nothing was deleted.
         """
         with lock_folder(self.path, wait_s):
+            if not self.manifest().rounds and not (self.path / file_names.DESCRIPTION).exists():
+                self._describe([])  # another process has created the run and removed it again
             # tables are read first, so that damage is refused before anything is deleted
             self._tables_in_lock = self._read_steadily(lambda m: (m, self._tables(m)))
             delete_leftovers(self.path, self.manifest().names())
-            yield
+            try:
+                yield
+            except BaseException:
+                self._withdraw()
+                raise
+
+    def _describe(self, created: list[Path]) -> None:
+        """Write ``run.json`` of a new run, and note which folders were created for it."""
+        write_sealed(self.path / file_names.DESCRIPTION, self.description)
+        self._created = created
+
+    def _withdraw(self) -> None:
+        """Remove a run that this object created, unless its folder holds anything else by now.
+
+        The caller must hold the lock.
+        """
+        own = {file_names.DESCRIPTION, file_names.LOCK}
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
+        if self._created is None or names != own:
+            return
+        with suppress(OSError):
+            for name in sorted(own):
+                (self.path / name).unlink()
+        remove_empty(self._created)
+        self._created = None
 
     def manifest(self) -> Manifest:
         """Return the committed state; an empty manifest before the first commit.
@@ -409,7 +442,7 @@ def lock_folder(path: Path, wait_s: float = 0) -> Iterator[None]:
         RecordLockedError: Another process still holds the lock after ``wait_s`` seconds.
     """
     try:
-        with FileLock(path / "run.lock", timeout=wait_s):
+        with FileLock(path / file_names.LOCK, timeout=wait_s):
             yield
     except Timeout:
         raise RecordLockedError(f"{path} is being written by another process") from None

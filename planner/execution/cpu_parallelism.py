@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import Field, TypeAdapter, ValidationError
 
 from floss_sim.errors import RecordError
-from floss_sim.files import remove_leftovers, write_atomically
+from floss_sim.files import remove, remove_leftovers, write_atomically
 from floss_sim.fingerprints import fingerprint
 from floss_sim.protocol import NO_STATE
 from floss_sim.runs.config import RunConfig
@@ -95,8 +95,15 @@ def decide_parallelism(
     """
     prepare_folder(root)
     path = _decision_path(root, config, cores)
-    with FileLock(path.with_suffix(".lock")):
-        return known_parallelism(root, config, cores) or _save_faster(path, measure(config, cores))
+    lock = path.with_suffix(".lock")
+    with FileLock(lock):
+        if known := known_parallelism(root, config, cores):
+            return known
+        try:
+            return _save_faster(path, measure(config, cores))
+        except BaseException:
+            remove(lock)  # nothing stays of a request that is refused
+            raise
 
 
 def _save_faster(path: Path, speeds: Speeds) -> Parallelism:

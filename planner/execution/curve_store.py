@@ -94,7 +94,20 @@ class CurveStore:
     threads: int = 1
 
     def folder(self, config: RunConfig) -> RunFolder:
-        """Return the folder of a run, created if it is new.
+        """Return the folder of a run; it does not exist before the run is trained.
+
+        Raises:
+            RecordError: The folder cannot be read, is damaged, or holds another run.
+            TaskError: The backbone's weight files are damaged or do not fit its config.
+        """
+        config.task.check_weights()
+        if found := self.find(config):
+            return found
+        description = self._describe(config)
+        return RunFolder(self._path(description), description, store_checks(self.root))
+
+    def create(self, config: RunConfig) -> RunFolder:
+        """Return the folder of a run for training, created if it is new.
 
         Raises:
             RecordError: The store cannot be written, or the path holds something else.
@@ -164,7 +177,7 @@ class CurveStore:
         self, config: RunConfig, rounds: int, loop: SideBySide, clock: Callable[[], float]
     ) -> Generator[protocol.Job | None, None, int]:
         """Yield the jobs of one run, and None while another process is writing it."""
-        folder = self.folder(config)
+        folder = self.create(config)
         with ExitStack() as held:
             while not _lock(folder, held):
                 yield None

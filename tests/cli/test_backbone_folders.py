@@ -10,6 +10,7 @@ import commands
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import floss_sim.cli
 import floss_sim.tasks
@@ -108,3 +109,38 @@ def test_damaged_weights_are_refused_before_anything_is_created(
         assert says in err
         assert err.count("\n") == 1
     assert {path for path in photos.rglob("*") if path.is_file()} <= before
+
+
+def nan_weights(backbone: Path) -> None:
+    tensors = load_file(backbone / "model.safetensors")
+    first = min(tensors)
+    tensors[first] = np.full_like(tensors[first], np.nan)
+    save_file(tensors, backbone / "model.safetensors", {"format": "pt"})
+
+
+def wrong_dropout(backbone: Path) -> None:
+    config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
+    text = json.dumps({**config, "hidden_dropout_prob": 2})
+    (backbone / "config.json").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", [nan_weights, wrong_dropout])
+def test_what_is_refused_while_a_run_begins_leaves_nothing(
+    monkeypatch, capfd, photos: Path, damage
+):
+    monkeypatch.chdir(photos)
+    damage(photos / "digits_backbone")
+    before = {*photos.rglob("*")}
+    plan = (
+        "--task", "mine.toml", "--budget", "2-dense-rounds", "--ranks", "1,2", "--down-densities",
+        "1", "--up-densities", "1", "--reference-rank", "2", "--max-rounds", "2", "--workers", "2",
+        "--effort", "1", "--store", "deep/store", "--out", "plans/one",
+    )  # fmt: skip
+    for command, arguments in (
+        ("floss-sim", ("run", "--task", "mine.toml", "--rank", "2", "--out", "deep/run")),
+        ("floss-plan", plan),
+    ):
+        code, out, err = call(monkeypatch, capfd, *arguments, command=command)
+        assert (code, out) == (2, "")
+        assert "cannot load backbone" in err
+        assert {*photos.rglob("*")} == before, command

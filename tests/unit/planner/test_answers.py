@@ -46,7 +46,7 @@ def stored(asked: Request, root: Path, rounds: dict[Candidate, int]) -> CurveSto
     for candidate, count in rounds.items():
         config, learner = asked.config(candidate), CountingLearner()
         learner.identity = learner_identity(config)  # it stands for the store's
-        folder = store.folder(config)
+        folder = store.create(config)
         with folder.lock():
             run(config, asked.profile, learner, rounds=count, folder=folder, eval_every=1)
     return store

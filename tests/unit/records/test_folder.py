@@ -166,3 +166,49 @@ def test_a_folder_without_a_run_names_those_below(tmp_path: Path):
     for above in (tmp_path, tmp_path / "runs"):
         with pytest.raises(RecordError, match=r"runs/a is a run folder, and 2 more$"):
             RunFolder.read(above)
+
+
+def test_a_run_that_is_refused_before_its_first_commit_leaves_nothing(tmp_path: Path):
+    path = tmp_path / "new" / "deep" / "run"
+    with pytest.raises(RecordError, match="refused"), RunFolder.open(path, DESCRIPTION).lock():
+        raise RecordError("refused")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "host.jsonl", "diverged.json"])
+def test_what_holds_more_than_a_refused_run_stays(tmp_path: Path, name: str):
+    path = tmp_path / "new" / "run"
+    with pytest.raises(RecordError, match="refused"), RunFolder.open(path, DESCRIPTION).lock():
+        (path / name).touch()
+        raise RecordError("refused")
+    assert {p.name for p in path.iterdir()} == {name, "run.json", "run.lock"}
+
+
+def test_a_refused_run_that_was_there_before_stays(tmp_path: Path):
+    path = tmp_path / "run"
+    RunFolder.open(path, DESCRIPTION)
+    with pytest.raises(RecordError, match="refused"), RunFolder.open(path, DESCRIPTION).lock():
+        raise RecordError("refused")
+    assert (path / "run.json").exists()
+    folder = RunFolder.open(tmp_path / "other", DESCRIPTION)
+    with pytest.raises(RecordError, match="refused"), folder.lock():
+        commit(folder, range(1, 3))
+        raise RecordError("refused")
+    assert RunFolder.read(tmp_path / "other").record().rounds.num_rows == 2
+
+
+def test_an_own_folder_stays_when_its_run_is_refused(tmp_path: Path):
+    (tmp_path / ".notes").touch()
+    with pytest.raises(RecordError, match="refused"), RunFolder.open(tmp_path, DESCRIPTION).lock():
+        raise RecordError("refused")
+    assert [p.name for p in tmp_path.iterdir()] == [".notes"]
+
+
+def test_a_run_that_another_process_removed_again_begins_anew(tmp_path: Path):
+    first = RunFolder.open(tmp_path / "run", DESCRIPTION)
+    second = RunFolder.open(tmp_path / "run", DESCRIPTION)
+    with pytest.raises(RecordError, match="refused"), first.lock():
+        raise RecordError("refused")
+    with second.lock():
+        commit(second, range(1, 3))
+    assert RunFolder.read(tmp_path / "run").record().rounds.num_rows == 2

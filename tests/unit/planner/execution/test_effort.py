@@ -28,7 +28,7 @@ def request(profile: NetworkProfile, **changes) -> Request:
 
 def note(store: CurveStore, asked: Request, *lines: str) -> None:
     """Write notes of host seconds into the run of the first candidate."""
-    folder = store.folder(asked.config(asked.candidates[0]))
+    folder = store.create(asked.config(asked.candidates[0]))
     (folder.path / "host.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

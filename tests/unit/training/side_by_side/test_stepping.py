@@ -364,7 +364,7 @@ def test_a_run_whose_folder_is_locked_waits_alone(tmp_path: Path, monkeypatch: p
     store = CurveStore(tmp_path, "cpu")
     one, other = some_runs()[:2]
     held = ExitStack()
-    held.enter_context(store.folder(one).lock())
+    held.enter_context(store.create(one).lock())
 
     def let_go(folder: Path, *_) -> None:
         if folder == store.folder(other).path:
