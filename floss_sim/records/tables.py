@@ -14,14 +14,24 @@ import pyarrow.parquet as pq
 from floss_sim.errors import RecordError
 from floss_sim.records.file_checks import FileSum
 from floss_sim.records.manifest import Manifest
+from floss_sim.records.row_checks import check_rows
 from floss_sim.records.schema import SCHEMAS
 
 
-def read_tables(folder: Path, committed: Manifest, remedy: str) -> dict[str, pa.Table]:
+def read_tables(
+    folder: Path, committed: Manifest, remedy: str, fleet: int | None = None
+) -> dict[str, pa.Table]:
     """Return the committed tables of a run folder, by kind.
 
+    Args:
+        folder: Run folder.
+        committed: Its manifest.
+        remedy: Advice at the end of an error message.
+        fleet: Number of clients, if it is known.
+
     Raises:
-        RecordError: A file is missing or damaged, or does not agree with the manifest.
+        RecordError: A file is missing or damaged, or the tables do not agree with the manifest or
+            with each other.
     """
     try:
         tables = {
@@ -30,6 +40,8 @@ def read_tables(folder: Path, committed: Manifest, remedy: str) -> dict[str, pa.
         }
         _check_rounds(tables["rounds"], committed)
         _check_transfers(tables["transfers"], committed)
+        if committed.rounds:
+            check_rows(tables["rounds"], tables["transfers"], fleet)
     except ValueError as error:
         raise RecordError(f"{folder} is damaged ({error}); {remedy}") from None
     return tables

@@ -23,8 +23,8 @@ def describe(**trajectory: object) -> dict[str, object]:
 def round_row(number: int, accuracy: float | None = None) -> dict[str, object]:
     row: dict[str, object] = {
         "round": number, "version": number, "opened_at_s": number - 1.0,
-        "closed_at_s": float(number), "reports": 1, "down_bytes": 10, "up_bytes": 1,
-        "wasted_bytes": 0, "wire_bytes": 11,
+        "closed_at_s": float(number), "reports": 1, "down_bytes": 0, "up_bytes": 11,
+        "wasted_bytes": 0, "wire_bytes": 12,
     }  # fmt: skip
     names = ("accuracy", "loss", "dense_accuracy", "dense_loss")
     return {**row, **dict.fromkeys(names, accuracy)}
@@ -33,8 +33,8 @@ def round_row(number: int, accuracy: float | None = None) -> dict[str, object]:
 def transfer_row(sequence: int) -> dict[str, object]:
     return {
         "sequence": sequence, "round": sequence + 1, "client": 3, "direction": "up", "version": 0,
-        "nbytes": 5, "entries": 1, "examples": 2, "started_at_s": 0.0, "ended_at_s": 0.5,
-        "sent_bytes": 5, "wire_bytes": 5, "alone_s": 0.5, "fate": "aggregated",
+        "nbytes": 11, "entries": 1, "examples": 2, "started_at_s": 0.0, "ended_at_s": 0.5,
+        "sent_bytes": 11, "wire_bytes": 12, "alone_s": 0.5, "fate": "aggregated",
     }  # fmt: skip
 
 

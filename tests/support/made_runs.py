@@ -77,12 +77,18 @@ def timed(rows: Sequence[Row], profile: NetworkProfile) -> list[Row]:
     for accuracy, down, up, _ in rows:
         now += max(
             link.rtt_s + link.compute_s_per_example
-            + 8 * (down * share // 4) / link.down_bits_per_s
-            + 8 * (up * share // 4) / link.up_bits_per_s
+            + 8 * _part(down, share) / link.down_bits_per_s
+            + 8 * _part(up, share) / link.up_bits_per_s
             for link, share in zip(links, (1, 3), strict=True)
         )  # fmt: skip
         made.append((accuracy, down, up, now))
     return made
+
+
+def _part(nbytes: int, share: int) -> int:
+    """Return one client's bytes, a quarter or (with share 3) what it leaves."""
+    quarter = nbytes // 4
+    return quarter if share == 1 else nbytes - quarter
 
 
 def _round(number: int, row: Row) -> dict[str, Any]:
@@ -100,9 +106,9 @@ def _transfers(number: int, row: Row) -> list[dict[str, Any]]:
     return [
         {
             "sequence": 2 * (number - 1) + client, "round": number, "client": client,
-            "direction": direction, "version": number - 1, "nbytes": both * share // 4,
+            "direction": direction, "version": number - 1, "nbytes": _part(both, share),
             "entries": 1, "examples": 1, "started_at_s": 0.0, "ended_at_s": row[3],
-            "sent_bytes": both * share // 4, "wire_bytes": both * share // 4,
+            "sent_bytes": _part(both, share), "wire_bytes": _part(both, share),
             "alone_s": row[3], "fate": "aggregated",
         }
         for direction, both in (("down", row[1]), ("up", row[2]))

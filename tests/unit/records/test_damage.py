@@ -199,6 +199,51 @@ def test_rows_and_rounds_must_be_those_of_the_tables(home: Path, kind: str):
     assert "rows instead of 17" in refuse(home / "run")
 
 
+ROUND_CHANGES: list[dict[str, object]] = [
+    {"version": 77}, {"version": 0}, {"reports": 2}, {"reports": 0}, {"down_bytes": 1},
+    {"up_bytes": 12}, {"up_bytes": 0}, {"wasted_bytes": 11}, {"wire_bytes": 11},
+    {"accuracy": float("nan")}, {"accuracy": 5.0}, {"accuracy": -3.0}, {"dense_accuracy": 1.5},
+]  # fmt: skip
+TRANSFER_CHANGES: list[dict[str, object]] = [
+    {"client": -5}, {"client": 4}, {"version": 2}, {"version": -1}, {"sent_bytes": 10},
+    {"sent_bytes": -11}, {"wire_bytes": 13}, {"nbytes": -1}, {"entries": -1}, {"examples": -1},
+    {"sequence": -1}, {"direction": "down"}, {"direction": "sideways"}, {"fate": "late"},
+    {"fate": "eaten"}, {"round": 1}, {"round": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("rounds", one) for one in ROUND_CHANGES] + [("transfers", one) for one in TRANSFER_CHANGES],
+    ids=str,
+)
+def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, kind: str, changes):
+    """A writer's mistake, with valid checksums, in the second of three rounds."""
+    folder = RunFolder.open(tmp_path / "wrong", describe(seed=5, fleet={"clients": 4}))
+    rows = {
+        "rounds": [round_row(n, 0.5) for n in (1, 2, 3)],
+        "transfers": [transfer_row(n) for n in (0, 1, 2)],
+    }
+    rows[kind][1] |= changes
+    state = Snapshot(3, {"P": np.zeros(1, np.float32)})
+    folder.commit(**rows, timing=ONE, snapshot=state, models={})
+    assert "is damaged (" in refuse(tmp_path / "wrong")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 6])
+def test_each_round_has_its_transfers_once(tmp_path: Path, count: int):
+    folder = RunFolder.open(tmp_path / "wrong", describe(seed=5))
+    transfers = [transfer_row(n) for n in (0, 1, 2)] * 2
+    folder.commit(
+        [round_row(n) for n in (1, 2, 3)],
+        sorted(transfers[:count], key=lambda row: row["sequence"]),
+        timing=ONE,
+        snapshot=Snapshot(3, {"P": np.zeros(1, np.float32)}),
+        models={},
+    )
+    assert "transfers" in refuse(tmp_path / "wrong")
+
+
 def test_links_that_leave_the_folder_are_refused(home: Path):
     (part,) = (home / "run").glob("rounds-000003-*")
     part.rename(home / "moved")
