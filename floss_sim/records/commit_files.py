@@ -50,7 +50,8 @@ class CommitFiles:
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write a table as a Parquet file."""
-        pq.write_table(table, self._begin(name))
+        with self._begin(name).open("wb") as file:
+            pq.write_table(table, file)
         self.sums[name] = FileSum.of(self._temporary(name), table.num_rows)
 
     def write_bytes(self, name: str, content: bytes) -> None:

@@ -66,7 +66,7 @@ def _read_part(path: Path, kind: str) -> pa.Table:
     """
     schema = SCHEMAS[kind]
     try:
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:  # a name need not be UTF-8
             if not file.schema_arrow.equals(schema, check_metadata=False):
                 raise ValueError(f"{path.name} has other columns than the {kind} table")
             found = file.read(use_threads=False)
@@ -116,4 +116,7 @@ def sum_on_disk(path: Path) -> FileSum:
         OSError: The file cannot be read.
         pa.ArrowException: The file should be Parquet and is not.
     """
-    return FileSum.of(path, pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None)
+    if path.suffix != ".parquet":
+        return FileSum.of(path)
+    with path.open("rb") as file:
+        return FileSum.of(path, pq.read_metadata(file).num_rows)

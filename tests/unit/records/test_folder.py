@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +213,18 @@ def test_a_run_that_another_process_removed_again_begins_anew(tmp_path: Path):
     with second.lock():
         commit(second, range(1, 3))
     assert RunFolder.read(tmp_path / "run").record().rounds.num_rows == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_folder_name_need_not_be_utf_8(tmp_path: Path):
+    path = tmp_path / os.fsdecode(b"r\xff")
+    folder = RunFolder.open(path, DESCRIPTION)
+    with folder.lock():
+        commit(folder, range(1, 3))
+        commit(folder, range(3, 5))
+        folder.cache_test_metrics(4, {"accuracy": 0.5})
+    again = RunFolder.read(path)
+    assert again.check(anew=True).rounds == 4
+    assert again.record().rounds.num_rows == 4
+    assert again.snapshot().version == 4
+    assert again.model(4) == b"model4"
