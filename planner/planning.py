@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.errors import BudgetError, DivergedError
 from planner.candidates import Candidate
+from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.recommend import (
     choose,
@@ -19,7 +20,8 @@ from planner.decisions.target_search import PassStarter, UntilTarget, seek_cheap
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.effort import Effort, allot, effort_of_fraction
-from planner.forecasts.intervals import intervals, seed_deviation
+from planner.forecasts.intervals import Interval, intervals, seed_deviation
+from planner.plans.cheaper_way import CheaperWay
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.progress import OnProgress, Progress
@@ -241,7 +243,32 @@ def _plan(
         explanation=said.target_part() if reaching else said,
         reached=None if request.objective.target is None else bool(reaching),
         front=_front(request, costs, runs) if request.objective.pareto else (),
+        chance=request.chance_accuracy(),
+        cheaper=() if reaching else _cheaper(best, request, costs, runs),
     )
+
+
+def _cheaper(
+    best: Outcome, request: Request, costs: Costs, runs: CandidateRuns
+) -> tuple[CheaperWay, ...]:
+    """Return what shares of the recommended run's bytes would reach."""
+    history = runs.history()
+
+    def made(asked: Mapping[Candidate, int]) -> Mapping[Candidate, Interval]:
+        examples = request.prediction_counts()["validation"]
+        return intervals(history, asked, examples, _longest_horizon(costs), again=runs.again)
+
+    return cheaper_ways(best.total_bytes, dict(_measured_runs(costs, runs)), made)
+
+
+def _measured_runs(costs: Costs, runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun]]:
+    for candidate in runs.history():
+        outcome = runs.outcome(candidate) if candidate in costs.searched else None
+        if outcome:
+            evaluated, _, accuracies = zip(*outcome.curve, strict=True)
+            total_R = runs.total_bytes(candidate)
+            nbytes = [total_R[round_ - 1] for round_ in evaluated]
+            yield candidate, MeasuredRun(evaluated, accuracies, nbytes)
 
 
 def _front(request: Request, costs: Costs, runs: CandidateRuns) -> tuple[FrontPoint, ...]:

@@ -211,7 +211,7 @@ def plan(
         print(f"Saved plan.json{pictures} in\n{folder}")
     if made.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
-    if made.reached is False:
+    if made.reached is False or not made.learned:
         raise typer.Exit(ExitCode.NO_ANSWER)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from itertools import accumulate
 from statistics import median
 
 from floss_sim.records import RunFolder, RunRecord
@@ -270,6 +271,12 @@ class CandidateRuns:
     def timed_record(self, candidate: Candidate) -> RunRecord:
         """Return a candidate's run, re-timed on the plan's network, with all stored rounds."""
         return retime(self._folder(candidate).record(), self._request.profile)
+
+    def total_bytes(self, candidate: Candidate) -> list[int]:
+        """Return the bytes of all transfers of a run up to rounds 1, 2, ... on this network."""
+        rounds = self.timed_record(candidate).rounds
+        columns = (rounds[name].to_pylist() for name in ("down_bytes", "up_bytes"))
+        return list(accumulate(down + up for down, up in zip(*columns, strict=True)))
 
     def history(self) -> History:
         """Return the curves of all runs, baselines included, up to the rounds asked for."""

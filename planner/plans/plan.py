@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from planner.plans.answer import Answer
+from planner.plans.cheaper_way import CheaperWay
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 
+CHANCE_ERRORS = 2.0  # standard errors by which a plan must beat chance
 PLAN_VERSION = 2  # version of plan.json, which planner.plans.plan_file reads
 
 
@@ -37,6 +40,9 @@ class Plan:
         interrupted: Whether the search was stopped before its end.
         reached: Whether a run reached the target; None without a target.
         front: Pareto front of accuracy against cost, cheapest first; empty if not asked for.
+        chance: Validation accuracy of always predicting the most frequent class, 0 to 1; None if
+            unknown.
+        cheaper: Measured runs with a share of the recommended run's bytes, most bytes first.
     """
 
     request: Mapping[str, Any]
@@ -53,6 +59,8 @@ class Plan:
     interrupted: bool = False
     reached: bool | None = None
     front: tuple[FrontPoint, ...] = ()
+    cheaper: tuple[CheaperWay, ...] = ()
+    chance: float | None = None
 
     @property
     def target(self) -> float | None:
@@ -60,6 +68,15 @@ class Plan:
         objective = self.request.get("objective") or {}
         target: float | None = objective.get("target")
         return target
+
+    @property
+    def learned(self) -> bool:
+        """Whether the best run beats chance by ``CHANCE_ERRORS`` standard errors."""
+        if self.chance is None:
+            return True
+        examples = self.request["judged"]["validation"]
+        error = math.sqrt(self.chance * (1 - self.chance) / examples)
+        return self.best_accuracy > self.chance + CHANCE_ERRORS * error
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""
@@ -86,6 +103,8 @@ class Plan:
             "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
             "best_accuracy": self.best_accuracy,
+            "chance_accuracy": self.chance,
+            "learned": self.learned,
             "tie_margin": self.margin,
             "runners_up": [one(outcome) for outcome in self.runners_up],
             "baselines": {
@@ -97,4 +116,5 @@ class Plan:
             "also": [answer.to_json() for answer in self.also],
             "reached": self.reached,
             "front": [point.to_json(self.limit.amount, unit) for point in self.front],
+            "cheaper": [way.to_json() for way in self.cheaper],
         }

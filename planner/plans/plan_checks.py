@@ -36,6 +36,7 @@ def first_contradiction(plan: Plan) -> str:
         _choice(plan),
         _target(plan),
         _front(plan, [*named.values(), *trained.values()]),
+        _cheaper(plan),
         _request(plan),
         evidence_contradictions(plan),
     )
@@ -83,6 +84,7 @@ def _rounds(plan: Plan) -> Iterator[str]:
     named |= {f"runners_up.{i}.rounds": made.rounds for i, made in enumerate(plan.runners_up)}
     named |= {f"baselines.{n}.rounds": made.rounds for n, made in plan.baselines.items() if made}
     named |= {f"front.{i}.rounds": point.rounds for i, point in enumerate(plan.front)}
+    named |= {f"cheaper.{i}.rounds": way.rounds for i, way in enumerate(plan.cheaper)}
     named |= {
         f"costs.{i}.affordable_rounds": c["affordable_rounds"] for i, c in enumerate(plan.costs)
     }
@@ -137,6 +139,19 @@ def _outcome(name: str, made: Outcome) -> Iterator[str]:
         yield f"{name}.cohort: {made.cohort} differs from cohort_size {made.candidate.cohort_size}"
     if made.interval and not made.interval.low <= made.interval.mean <= made.interval.high:
         yield f"{name}.interval: low, mean and high must ascend"
+
+
+def _cheaper(plan: Plan) -> Iterator[str]:
+    """Yield that a cheaper way is none, or is not in the order of its share."""
+    shares = [way.share for way in plan.cheaper]
+    if shares != sorted(set(shares), reverse=True):
+        yield "cheaper: the shares of the bytes must fall from way to way"
+    for i, way in enumerate(plan.cheaper):
+        yield from outside_space(f"cheaper.{i}", way.candidate, plan.request)
+        if not way.nbytes <= way.share * plan.recommendation.total_bytes * (1 + _SAME):
+            yield f"cheaper.{i}.bytes: {way.nbytes} are more than the share {way.share:g}"
+        if not way.interval.low <= way.interval.mean <= way.interval.high:
+            yield f"cheaper.{i}.interval: low, mean and high must ascend"
 
 
 def _spending(plan: Plan, name: str, made: Outcome) -> Iterator[str]:

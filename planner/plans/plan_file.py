@@ -16,6 +16,7 @@ from floss_sim.toml_json import read_json, shorten, shorten_line
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
+from planner.plans.cheaper_way import CheaperWay
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
@@ -120,6 +121,10 @@ class IntervalSection(Section):
     level: Accuracy
     kind: Literal["measured", "forecast"]
 
+    def interval(self) -> Interval:
+        """Return the interval that this table describes."""
+        return Interval(self.low, self.mean, self.high, self.kind)
+
 
 class OutcomeSection(_CandidateSection):
     """A finished run. ``curve`` holds (round, share of the budget, accuracy)."""
@@ -157,12 +162,8 @@ class OutcomeSection(_CandidateSection):
             cohort=self.cohort,
             curve=self.curve,
             test_accuracy=self.test_accuracy,
-            interval=self._interval(),
+            interval=self.interval.interval() if self.interval else None,
         )
-
-    def _interval(self) -> Interval | None:
-        read = self.interval
-        return Interval(read.low, read.mean, read.high, read.kind) if read else None
 
 
 class PointSection(_CandidateSection):
@@ -179,6 +180,20 @@ class PointSection(_CandidateSection):
         """Return the point that this table describes."""
         accuracy, spent = self.validation_accuracy, self.budget_spent
         return FrontPoint(self.candidate, self.rounds, spent, accuracy, *self.band)
+
+
+class CheaperSection(_CandidateSection):
+    """A measured run within a ``share`` of the recommended run's bytes."""
+
+    share: Accuracy
+    rounds: PositiveInt
+    bytes: PositiveInt
+    interval: IntervalSection
+
+    def way(self) -> CheaperWay:
+        """Return the cheaper way that this table describes."""
+        made = self.interval.interval()
+        return CheaperWay(self.share, self.candidate, self.rounds, self.bytes, made)
 
 
 class EffortSection(_OpenSection):
@@ -220,6 +235,8 @@ class PlanDocument(Section):
     interrupted: bool
     recommendation: OutcomeSection
     best_accuracy: Accuracy
+    chance_accuracy: Accuracy | None = None
+    learned: bool = True
     tie_margin: Amount
     runners_up: tuple[OutcomeSection, ...]
     baselines: dict[Literal["dense", "thesis_rule"], OutcomeSection | None] = Field(
@@ -231,6 +248,7 @@ class PlanDocument(Section):
     also: tuple[Answer, ...]
     reached: bool | None = None
     front: tuple[PointSection, ...] = ()
+    cheaper: tuple[CheaperSection, ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -281,6 +299,8 @@ def plan_of(content: Any, where: str) -> Plan:
         interrupted=read.interrupted,
         reached=read.reached,
         front=tuple(one.point() for one in read.front),
+        cheaper=tuple(one.way() for one in read.cheaper),
+        chance=read.chance_accuracy,
     )
     _check_figures(plan, content, where)
     return plan

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from floss_sim.errors import ConfigError
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
@@ -256,3 +258,9 @@ class Request:
             return {"what": "examples", **{name: len(y) for name, (_, y) in splits.items()}}
         tokens = {name: int((x[:, 1:] >= 0).sum()) for name, (x, _) in splits.items()}
         return {"what": "next tokens", **tokens}
+
+    def chance_accuracy(self) -> float:
+        """Return the validation accuracy of always predicting the most frequent class or token."""
+        x, y = self.task.content.validation
+        targets = x[:, 1:][x[:, 1:] >= 0] if self.task.kind == NEXT_TOKEN else y
+        return float(np.unique(targets, return_counts=True)[1].max() / len(targets))

@@ -30,6 +30,7 @@ def sentences(plan: Plan) -> list[str]:
     participations = best.rounds * best.cohort
     test = "not measured" if best.test_accuracy is None else f"{best.test_accuracy:.3f}"
     lines = [
+        *_chance_sentence(plan),
         *target_sentence(plan),
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
         f"{best.expected_accuracy:.3f}{_interval_clause(best)}, test accuracy {test}.",
@@ -39,6 +40,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{format_duration(best.simulated_s)} of simulated time.",
         _binding_sentence(plan),
         *explanation_sentences(plan),
+        *_cheaper_sentences(plan),
         *_baseline_sentences(plan),
         *_ties_sentence(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
@@ -50,6 +52,17 @@ def sentences(plan: Plan) -> list[str]:
     if plan.interrupted:
         lines.insert(0, "Interrupted: best run finished so far. Repeat the command to continue.")
     return [*lines, *effort_sentence(plan), *left_out_sentence(plan)]
+
+
+def _chance_sentence(plan: Plan) -> list[str]:
+    """Return the warning that no run has learned anything; empty if one has."""
+    if plan.learned or plan.chance is None:
+        return []
+    return [
+        f"Nothing was learned: the best validation accuracy, {plan.best_accuracy:.3f}, is not "
+        f"above that of always predicting the most frequent class ({plan.chance:.3f}) by two "
+        "standard errors. Raise --max-rounds, the task's learning rates or the budget."
+    ]
 
 
 def _interval_clause(best: Outcome) -> str:
@@ -69,6 +82,19 @@ def _binding_sentence(plan: Plan) -> str:
     what = "" if uploads is None else f", {100 * uploads:.0f} % of it for uploads"
     limit = _LIMITS.get(best.binds, best.binds).format(rounds=best.rounds)
     return f"Limited by {limit}: {100 * best.spent:.1f} % of the budget is used{what}."
+
+
+def _cheaper_sentences(plan: Plan) -> list[str]:
+    """Return a sentence for each cheaper way: its share of the bytes, and what it reaches."""
+    lines = []
+    for way in plan.cheaper:
+        told, share = way.interval, way.nbytes / plan.recommendation.total_bytes
+        lines.append(
+            f"With {100 * share:.0f} % of these bytes ({format_bytes(way.nbytes)}): "
+            f"{told.mean:.3f} ({told.low:.3f} to {told.high:.3f}) by {way.candidate}, "
+            f"{way.rounds} rounds."
+        )
+    return lines
 
 
 def _ties_sentence(plan: Plan) -> list[str]:

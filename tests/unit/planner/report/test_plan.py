@@ -15,6 +15,7 @@ from planner.apply import AppliedPlan
 from planner.candidates import Candidate
 from planner.decisions.recommend import choose
 from planner.forecasts.intervals import Interval
+from planner.plans.cheaper_way import CheaperWay
 from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
@@ -209,3 +210,23 @@ def test_the_plot_of_what_was_realised_has_both_runs_and_the_interval():
     (bars,) = axes.containers
     ends = bars.lines[2][0].get_segments()[0].ravel().tolist()
     assert ends == pytest.approx([5, 85, 5, 95])
+
+
+def test_a_plan_at_chance_says_that_nothing_was_learned(paper: NetworkProfile):
+    made = replace(plan(paper), best_accuracy=0.14, chance=0.11)
+    assert not made.learned  # two standard errors of 350 examples are 0.033
+    assert plan_text.sentences(made)[0].startswith("Nothing was learned: the best validation")
+    assert replace(made, best_accuracy=0.15).learned
+    assert replace(made, chance=None).learned
+    assert made.to_json()["learned"] is False
+
+
+def test_cheaper_ways_are_told_with_their_share_and_interval(paper: NetworkProfile):
+    way = CheaperWay(0.5, Candidate(1, 1.0, 1.0), 10, 250, Interval(0.8, 0.85, 0.9, "measured"))
+    made = replace(plan(paper), cheaper=(way,))
+    share = 250 / made.recommendation.total_bytes
+    line = (
+        f"With {100 * share:.0f} % of these bytes (250 B): 0.850 (0.800 to 0.900) by "
+        "rank 1, down 1, up 1, 10 rounds."
+    )
+    assert line in plan_text.sentences(made)
