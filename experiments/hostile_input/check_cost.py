@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, train
-from floss_sim.records import file_checks, folder, manifest, sealed_json
+from floss_sim.records import file_checks, folder, manifest, sealed_json, tables
 from planner import Request, grid, plan
 
 spent: dict[str, float] = {}
@@ -62,7 +62,7 @@ def resume(home: Path, rounds: int) -> Path:
         whole_s.append(
             seconds(lambda more=more: train(config, network, rounds=rounds + more, out=path))
         )
-        checks_s.append(spent.get("verify", 0) + spent.get("read_sealed", 0))
+        checks_s.append(sum(spent.get(name, 0) for name in ("verify", "read_sealed", "check_rows")))
     share = median(checks_s) / median(whole_s)
     print(
         f"resume of {rounds} rounds: {median(whole_s):.2f} s, of these checks "
@@ -126,6 +126,7 @@ def main() -> None:
     chosen = parser.parse_args()
     timed(file_checks.FileChecks, "verify")
     timed(sealed_json, "read_sealed")
+    timed(tables, "check_rows")
     for module in (folder, manifest):
         module.read_sealed = sealed_json.read_sealed  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as place:
