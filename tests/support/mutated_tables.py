@@ -143,7 +143,7 @@ def outcome(mutant: Mutant, folder: Path) -> str:
     reading = Reading(frozenset(WANTED), CsvForm())
     try:
         splits = open_splits(path.name, folder, reading, config=None, revision=None, fetch=False)
-        table = select_rows(splits, "train", None, "task")
+        table = select_rows(splits, ["train"], "task")[0]
         blank_rows(table, "text")
         texts = [cell for batch in table.cells("text", np.arange(len(table))) for cell in batch]
         try:
