@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ import typer
 from floss_sim.analysis.comparison import Axis, Comparison, ComparisonRow, CurveLimit, parse_limit
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
-from floss_sim.cli.console import plain_table, show_whole
+from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.shared_options import (
     JsonOption,
@@ -81,7 +80,7 @@ def compare(
     if csv_:
         write_atomically(csv_, _csv(readings))
     if json_:
-        print(json.dumps(_to_json(comparison, readings, at, target, out), indent=2))
+        print_json(_to_json(comparison, readings, at, target, out))
     else:
         _print(comparison, readings, at, target, out)
 
@@ -122,13 +121,13 @@ def _print(
     for reading in readings:
         table.add_row(*_row(reading), *([] if target is None else _target_cells(reading, target)))
     show_whole(table, [reading.configuration.label for reading in readings])
-    print(
+    print_text(
         "down, up: bytes of one client in one round; bytes: all clients, both directions; "
         "sd: standard deviation over seeds"
     )
     for note in comparison.notes:
-        print(note)
-    print(f"picture: {out}")
+        print_text(note)
+    print_text(f"picture: {out}")
 
 
 def _row(reading: ComparisonRow) -> list[str]:

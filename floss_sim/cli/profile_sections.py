@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from floss_sim.cli.console import print_text
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.units import format_bytes, format_duration, format_rate
 
@@ -54,9 +55,9 @@ def words(values: Mapping[str, Any]) -> str:
 def print_transport(profile: NetworkProfile) -> None:
     """Print the transport settings of a profile, which add bytes to a framed message."""
     transport = words(profile.transport.model_dump(exclude_defaults=True))
-    print(f"{profile.name}: {transport or 'no [transport], so nothing is added to our frame'}")
+    print_text(f"{profile.name}: {transport or 'no [transport], so nothing is added to our frame'}")
     if setup := profile.transport.setup_bytes:
-        print(f"Setting up a connection takes {setup:,} bytes more.")
+        print_text(f"Setting up a connection takes {setup:,} bytes more.")
 
 
 def _rates(**bits_per_s: float) -> dict[str, float]:

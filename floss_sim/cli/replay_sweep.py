@@ -51,7 +51,7 @@ def show_crossovers(
     for crossover in crossovers:
         _print(crossover, f"{title} on {crossover.network}")
     if not given:
-        print(f"accuracy {target:.4g}: the highest that every configuration reaches")
+        print_text(f"accuracy {target:.4g}: the highest that every configuration reaches")
     for note in comparison.notes:
         print_text(note)
     print_text(f"picture: {picture or 'none, because no configuration reaches the target'}")

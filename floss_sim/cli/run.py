@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from floss_sim.cli.console import alternatives, progress_bar
+from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text, progress_bar
 from floss_sim.cli.progress_log import ProgressLog
 from floss_sim.cli.run_summary import summary_of, summary_table
 from floss_sim.cli.shared_options import (
@@ -217,10 +216,10 @@ def run(
         learner=learner,
     )
     if json_:
-        print(json.dumps(summary_of(saved), indent=2))
+        print_json(summary_of(saved))
     else:
-        Console().print(summary_table(summary_of(saved)))
-        print(f"record, plot and {saved.adapter.name}: {saved.folder.path}")
+        PlainConsole().print(summary_table(summary_of(saved)))
+        print_text(f"record, plot and {saved.adapter.name}: {saved.folder.path}")
 
 
 def _density(option: str, text: str) -> float:

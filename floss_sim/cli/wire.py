@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.table import Table
 
 from floss_sim.cli import wire_table
-from floss_sim.cli.console import command_app, plain_table, show_whole
+from floss_sim.cli.console import command_app, plain_table, print_json, print_text, show_whole
 from floss_sim.cli.profile_sections import print_transport
 from floss_sim.cli.shared_options import JsonOption, NetworkOption
 from floss_sim.cli.wire_layout import layout_of_message
@@ -95,7 +94,7 @@ def inspect(
         raise ConfigError(f"{path}: {error}") from None
     found = _findings(path, message, layout, unknown, listed, profile)
     if json_:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print(found, profile)
 
@@ -207,17 +206,17 @@ def _print(found: Mapping[str, Any], profile: NetworkProfile) -> None:
     masks = " and ".join(f"a {name} mask" for name in found["needs"]) or "no mask"
     universe = found["universe"]
     among = f" of {universe:,} (density {found['density']:.4g})" if universe else ""
-    print(f"{found['file']}: format {found['format_version']}, layout {found['layout']}")
-    print(
+    print_text(f"{found['file']}: format {found['format_version']}, layout {found['layout']}")
+    print_text(
         f"{_POSITIONS[found['index_code']]}, values {found['value_code']} "
         f"({found['value_kind']}, {packed}), needs {masks}"
     )
-    print(f"{found['entries']:,} entries{among}")
+    print_text(f"{found['entries']:,} entries{among}")
     show_whole(_sizes_table(found))
     if found["parts"]:
         show_whole(_parts_table(found["parts"]))
     else:
-        print(f"This message can be decoded {found['not_decoded']}.")
+        print_text(f"This message can be decoded {found['not_decoded']}.")
     print_transport(profile)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from floss_sim.cli.console import FRAMED_LEGEND, SIZES_LEGEND, note, plain_table, show_whole
+from floss_sim.cli.console import (
+    FRAMED_LEGEND,
+    SIZES_LEGEND,
+    note,
+    plain_table,
+    print_json,
+    print_text,
+    show_whole,
+)
 from floss_sim.cli.profile_sections import print_transport
 from floss_sim.cli.shared_options import JsonOption, SeedOption, check_picture, check_value_code
 from floss_sim.errors import ConfigError, DensityError
@@ -98,13 +105,13 @@ def table(
 
         save(draw_formats(formats_frame(sizes, codes), _title(layout)), out)
     if json_:
-        print(json.dumps(_findings(layout, sizes, codes, seed, out, profile), indent=2))
+        print_json(_findings(layout, sizes, codes, seed, out, profile))
         return
     _print(layout, sizes, seed)
     note(_LEGEND.format(cells=_cells_phrase(layout)))
     _print_messages(sizes, codes, profile)
     if out is not None:
-        print(f"picture: {out}")
+        print_text(f"picture: {out}")
 
 
 def _densities(texts: Iterable[str]) -> list[float]:
@@ -213,7 +220,7 @@ def _message_sizes(message: Contents, profile: NetworkProfile | None) -> dict[st
 
 
 def _print(layout: Layout, sizes: Sequence[Sizes], seed: int) -> None:
-    print(f"{_title(layout)}, seed {seed}")
+    print_text(f"{_title(layout)}, seed {seed}")
     table = _density_table("bytes", sizes)
     _add(table, "entries kept", (one.kept for one in sizes))
     table.add_section()

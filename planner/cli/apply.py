@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from floss_sim.cli.console import note, plain_table, progress_bar, show_whole
+from floss_sim.cli.console import (
+    note,
+    plain_table,
+    print_json,
+    print_text,
+    progress_bar,
+    show_whole,
+)
 from floss_sim.cli.shared_options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
 from planner.apply import AppliedPlan
@@ -53,7 +59,7 @@ def apply(
         made, out=folder, seed=seed, store=store, device=device, fetch=fetch
     )
     if json_:
-        print(json.dumps({**applied.to_json(), "out": str(folder)}, indent=2))
+        print_json({**applied.to_json(), "out": str(folder)})
     else:
         _print_applied(applied, folder)
 
@@ -83,4 +89,4 @@ def _print_applied(applied: AppliedPlan, folder: Path) -> None:
     show_whole(table)
     for line in applied_text.sentences(applied):
         note(line)
-    print(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")
+    print_text(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")

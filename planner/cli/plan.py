@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from floss_sim.cli.console import print_json, print_text
 from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.shared_options import (
     BackboneOption,
@@ -204,11 +204,11 @@ def plan(
     made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
     made.save(folder)
     if json_:
-        print(json.dumps(made.to_json(), indent=2))
+        print_json(made.to_json())
     else:
         print_plan(made)
         pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
-        print(f"Saved plan.json{pictures} in\n{folder}")
+        print_text(f"Saved plan.json{pictures} in\n{folder}")
     if made.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if made.reached is False or not made.learned:
@@ -218,7 +218,7 @@ def plan(
 def _print_answers(answers: Sequence[Answer], network: str, as_json: bool) -> None:
     """Print stored answers; exit with 3 where none of them is known."""
     if as_json:
-        print(json.dumps({"answers": [answer.to_json() for answer in answers]}, indent=2))
+        print_json({"answers": [answer.to_json() for answer in answers]})
     else:
         print_answers(answers, network)
     if all(answer.kind == "unknown" for answer in answers):

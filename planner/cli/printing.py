@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from floss_sim.cli.console import note, plain_table, show_whole
+from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
 from planner.plans.answer import Answer
 from planner.plans.plan import Plan
 from planner.report import plan_table, plan_text
@@ -19,7 +18,7 @@ from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 
 def print_plan(made: Plan) -> None:
     """Print a plan for people."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = PlainConsole()
     show_whole(
         _table(plan_table.plan_title(made), plan_table.columns(made), plan_table.table_rows(made))
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from floss_sim.cli.console import print_json
 from floss_sim.cli.shared_options import JsonOption
 from planner.calls import read_plan
 from planner.cli.printing import print_plan
@@ -29,6 +29,6 @@ def show(
     """Print a plan again, from its file alone."""
     made = read_plan(plan)
     if json_:
-        print(json.dumps(made.to_json(), indent=2))
+        print_json(made.to_json())
     else:
         print_plan(made)

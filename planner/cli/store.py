@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from floss_sim.cli.console import command_app
+from floss_sim.cli.console import command_app, print_json, print_text
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import RecordError
 from planner.execution.curve_store import default_root
@@ -64,9 +63,9 @@ def check(
     if json_:
         counts = {str(state): _count(runs, state) for state in State}
         listed = [run.to_json() for run in runs]
-        print(json.dumps({"store": str(root), **counts, "runs": listed}, indent=2))
+        print_json({"store": str(root), **counts, "runs": listed})
     else:
-        print(_summary(root, runs))
+        print_text(_summary(root, runs))
     left = sum(run.state is State.DAMAGED and run.moved_to is None for run in runs)
     if left:
         advice = "they are in use" if quarantine else "--quarantine sets them aside"
@@ -75,13 +74,13 @@ def check(
 
 def _print_problem(run: CheckedRun) -> None:
     if run.state is State.DOUBTFUL:
-        print(f"{run.path.name}: doubtful from round {run.doubtful_from} on: {run.problem}")
+        print_text(f"{run.path.name}: doubtful from round {run.doubtful_from} on: {run.problem}")
     if run.state is State.DAMAGED:
-        print(f"{run.path.name}: {run.problem}")
+        print_text(f"{run.path.name}: {run.problem}")
         if run.moved_to:
-            print(f"  moved to {run.moved_to}")
+            print_text(f"  moved to {run.moved_to}")
         elif run.kept:
-            print(f"  not moved: {run.kept}")
+            print_text(f"  not moved: {run.kept}")
 
 
 def _summary(root: Path, runs: Sequence[CheckedRun]) -> str:
