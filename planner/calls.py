@@ -39,7 +39,6 @@ def plan(
     device: str = "auto",
     workers: int | None = None,
     on_progress: OnProgress = lambda progress: None,
-    say: Callable[[str], object] = lambda line: None,
 ) -> ReportedPlan:
     """Search by training, and recommend a rank and two densities for a budget.
 
@@ -51,10 +50,8 @@ def plan(
         also: Further budgets to answer from the store: a text such as ``"2GB,lte:1h"``, or values.
         store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        workers: Training processes; by default the faster of one process per core and one process
-            of many threads, measured once. On a GPU one process.
+        workers: Training processes, of one thread each; by default one for each core, on a GPU one.
         on_progress: Called a few times a second with the progress of the search.
-        say: Called with each sentence that a person should read.
 
     Returns:
         The plan: ``summary()`` is its text, ``save(folder)`` writes its files.
@@ -82,12 +79,12 @@ def plan(
     root = _path(store)
     cells = _cells(also, request)
     try:
-        with open_session(root, place, request, workers, say) as session:
+        with open_session(root, place, workers) as session:
             made = make_plan(request, session.store, session.executor, on_progress, session.workers)
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)
     if cells:
-        made = replace(made, also=answer_all(request, cells, open_store(root, place, request)))
+        made = replace(made, also=answer_all(request, cells, open_store(root, place)))
     return ReportedPlan.of(made)
 
 
@@ -121,7 +118,7 @@ def answer(
     place = resolve_device(device)
     cells = _cells(also, request)
     asked = (BudgetOnNetwork(request.profile, request.budget), *cells)
-    return answer_all(request, asked, open_store(_path(store), place, request))
+    return answer_all(request, asked, open_store(_path(store), place))
 
 
 def apply_plan(
@@ -162,7 +159,7 @@ def apply_plan(
         True
     """
     request = plan_request(made, fetch=fetch)
-    curves = open_store(_path(store), resolve_device(device), request)
+    curves = open_store(_path(store), resolve_device(device))
     chosen = made.request["seed"] if seed is None else seed
     if not isinstance(chosen, int) or chosen < 0:
         raise ConfigError(f"seed {chosen!r} is no whole number from 0")

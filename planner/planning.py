@@ -19,7 +19,7 @@ from planner.decisions.recommend import (
 from planner.decisions.target_search import PassStarter, UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.effort import Effort, allot, effort_of_fraction
+from planner.execution.effort import Effort, allot
 from planner.forecasts.intervals import Interval, intervals, seed_deviation
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.outcome import Outcome
@@ -100,19 +100,6 @@ def make_plan(
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
-
-
-def check_feasible(request: Request) -> None:
-    """Check a request as far as possible before training.
-
-    Raises:
-        BudgetError: No candidate can afford two rounds, or the effort finishes no run.
-        ConfigError: There is no such search, or it lacks a library.
-    """
-    costs = price(request.checked())
-    if request.training_s is None:
-        effort = effort_of_fraction(request, costs).rounds
-        _strategy(request, request.search, costs, effort - _reserved_rounds(request, costs, effort))
 
 
 def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> BoundedStrategy:

@@ -23,9 +23,7 @@ from typing import Any
 
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.training import MAX_RUNS, learner_identity, open_learner
-from planner import session
 from planner.execution import curve_store, workers
-from planner.execution.cpu_parallelism import Parallelism
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -46,9 +44,6 @@ def as_before() -> None:
 
     vars(curve_store).update(open_learner=opened, learner_identity=identity)
     vars(workers).update(MAX_RUNS=dict.fromkeys(MAX_RUNS, 1), keep_freed_memory=lambda: False)
-    vars(session).update(
-        decide=lambda root, config, cores, measure: Parallelism(cores, 1)
-    )  # unmeasured
 
 
 if SEQUENTIAL in os.environ:

@@ -45,5 +45,4 @@ def plan_with_progress(
             device=device,
             workers=workers,
             on_progress=show,
-            say=console.print,
         )

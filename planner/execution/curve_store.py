@@ -85,13 +85,11 @@ class CurveStore:
         device: Torch device that trains, such as ``"cpu"`` or ``"cuda"``.
         diagnose: Whether rounds trained from now on also measure the accuracy of the server's
             dense P, which plans do not need.
-        threads: Number of torch threads in each training process.
     """
 
     root: Path
     device: str
     diagnose: bool = False
-    threads: int = 1
 
     def folder(self, config: RunConfig) -> RunFolder:
         """Return the folder of a run; it does not exist before the run is trained.
@@ -133,7 +131,7 @@ class CurveStore:
         return found
 
     def _describe(self, config: RunConfig) -> dict[str, Any]:
-        learner = learner_identity(config, device=self.device, threads=self.threads)
+        learner = learner_identity(config, device=self.device)
         return config.description(learner)
 
     def _path(self, description: Mapping[str, Any]) -> Path:
@@ -184,9 +182,7 @@ class CurveStore:
             before = folder.manifest().rounds
             if before >= rounds:
                 return 0
-            learner = open_learner(
-                config, self.device, self.threads, beside=loop, diagnose=self.diagnose
-            )
+            learner = open_learner(config, self.device, beside=loop, diagnose=self.diagnose)
             yield from run_steps(
                 config,
                 load_profile(_RECORDING_NETWORK),

@@ -19,10 +19,9 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
-from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
@@ -33,9 +32,6 @@ from planner.execution.curve_store import CurveStore, Job
 from planner.execution.spawned import WatchedContext, owned_semaphores
 
 _TICK_S = 0.3  # seconds between calls of ``on_tick``
-_START_S = 120.0  # seconds that the workers of a pool may take to start
-
-_gate: Barrier | None = None  # in a worker: the barrier of its pool
 
 
 @contextmanager
@@ -48,11 +44,8 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     most = most_workers()
     if workers > most:
         raise ConfigError(f"{workers} workers; valid: 1 to {most}, four for each core")
-    context = WatchedContext()
     with owned_semaphores():
-        pool = ProcessPoolExecutor(
-            workers, context, initializer=_begin_worker, initargs=(context.Barrier(workers),)
-        )
+        pool = ProcessPoolExecutor(workers, WatchedContext(), initializer=_begin_worker)
     try:
         yield pool
     except BrokenExecutor:
@@ -73,19 +66,10 @@ def most_workers() -> int:
     return max(8, 4 * (os.cpu_count() or 1))
 
 
-def _begin_worker(gate: Barrier) -> None:
-    global _gate
-    _gate = gate
+def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
     keep_freed_memory()
     _die_with_parent()  # where spawned.WatchedContext does not
-
-
-def wait_for_pool() -> None:
-    """Wait in a worker until all workers of its pool wait here, ``_START_S`` seconds at most."""
-    if _gate is not None:
-        with suppress(threading.BrokenBarrierError):
-            _gate.wait(_START_S)
 
 
 def _die_with_parent() -> None:

@@ -55,6 +55,5 @@ def test_the_library_leaves_malloc_alone_and_commands_and_workers_do_not(
         main()
     assert calls == ["command"]
     monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(workers, "_gate", None)
-    workers._begin_worker(None)
+    workers._begin_worker()
     assert calls == ["command", "worker"]
