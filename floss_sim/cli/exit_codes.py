@@ -6,7 +6,7 @@ code  meaning
 0     done
 1     a fault of floss-sim: the line names a file with the traceback, to attach to a report
 2     bad input, or an environment that lacks something (a file, a device, a library, memory)
-3     no acceptable answer: a target was missed, or no stored curve answers; the JSON says which
+3     no acceptable answer: a target was missed, nothing was learned, or no stored curve answers
 4     training diverged
 130   interrupted by Ctrl-C; the same command continues
 ====  =====================================================================================
