@@ -20,6 +20,8 @@ from planner.question.field_types import (
 EvidenceKind = Literal["measured", "forecast", "unknown"]
 Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method"]
 
+_VAGUE = 0.2  # half width of an interval, 0 to 1; wider forecasts are shown as unknown
+
 
 class Range(Section):
     """Forecast of an accuracy: the mean, and the ends of the interval, 0 to 1."""
@@ -33,6 +35,11 @@ class Range(Section):
         if not self.low <= self.mean <= self.high:
             raise ValueError("an interval's low, mean and high must ascend")
         return self
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether the interval is too wide to say anything: more than +-20 points."""
+        return self.high - self.low > 2 * _VAGUE
 
     @classmethod
     def of(cls, interval: Interval) -> Range:

@@ -34,11 +34,17 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         format_density(best.down_density),
         format_density(best.up_density),
         str(answer.rounds),
-        f"{'~' if answer.interval else ''}{answer.accuracy:.3f}",
+        _accuracy_text(answer),
         answer.kind,
         confirm,
         best.other_settings,
     )
+
+
+def _accuracy_text(answer: Answer) -> str:
+    if answer.interval and answer.interval.is_vague:
+        return "unknown"
+    return f"{'~' if answer.interval else ''}{answer.accuracy:.3f}"
 
 
 def _confirmation_text(answer: Answer) -> str:
@@ -56,7 +62,7 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         f"{interval_text(a.interval)}; {a.measured} of {a.searched} candidates are measured up to "
         "the end of this budget."
         for a in answers
-        if a.interval
+        if a.interval and not a.interval.is_vague
     ]
     lines += [
         f"{answer.budget}: stop after round {answer.rounds} of {answer.affords} affordable rounds: "

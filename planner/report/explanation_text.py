@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
-from planner.plans.explanation import MoreBudget, Neighbour, Range, RoundTime, StopRule
+from planner.plans.explanation import (
+    Explanation,
+    MoreBudget,
+    Neighbour,
+    Range,
+    RoundTime,
+    StopRule,
+)
 from planner.plans.plan import Plan
 
 _WORDS = {
@@ -30,8 +39,8 @@ def explanation_sentences(plan: Plan) -> list[str]:
     if said.tenth:
         lines.append(_tenth_sentence(said.tenth))
     if said.stop:
-        lines.append(_stop_sentence(said.stop))
-    if any(one.interval for one in said.neighbours) or (said.tenth and said.tenth.accuracy):
+        lines.append(_stop_sentence(said.stop, _promising(said, best)))
+    if any("~" in line for line in lines):
         lines.append(f"~ marks a forecast, with its {100 * LEVEL:.0f} % interval in parentheses.")
     return lines
 
@@ -56,7 +65,7 @@ def _neighbour_text(one: Neighbour, best: float) -> str:
     value = getattr(one.candidate, one.axis)
     said = format_density(value) if one.axis.endswith("density") else value
     name = f"{_WORDS[one.axis]} {said}".strip()
-    if one.accuracy is None:
+    if one.accuracy is None or (one.interval and one.interval.is_vague):
         return f"{name} unknown"
     points = f"{100 * (one.accuracy - best):+.1f}"
     if one.interval is None:
@@ -71,14 +80,27 @@ def _tenth_sentence(more: MoreBudget) -> str:
             f"10 % more budget would not help: the run would still end after {more.rounds} rounds."
         )
     made = more.accuracy
+    if made.is_vague:
+        return f"10 % more budget affords {more.rounds} rounds; what they gain is unknown."
     return (
         f"10 % more budget affords {more.rounds} rounds: validation accuracy ~{made.mean:.3f} "
         f"{interval_text(made)}."
     )
 
 
-def _stop_sentence(stop: StopRule) -> str:
+def _promising(said: Explanation, best: float) -> list[str]:
+    """Return the neighbours whose whole forecast is better than the recommended run."""
+    return [
+        _neighbour_text(one, best)
+        for one in said.neighbours
+        if one.interval and one.interval.low > best and not one.interval.is_vague
+    ]
+
+
+def _stop_sentence(stop: StopRule, promising: Sequence[str]) -> str:
     gain, noise = f"{100 * stop.gain:.1f} points", f"{100 * stop.noise:.1f} points"
+    if promising:
+        return f"More search may be worth it: {'; '.join(promising)}."
     said = (
         f"less than the noise of one evaluation ({noise}): more search is not worth it"
         if stop.is_reached

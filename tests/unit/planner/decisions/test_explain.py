@@ -15,9 +15,10 @@ from planner.curves import Curve
 from planner.decisions.explain import SearchResult, axis_neighbours, expected_improvement, explain
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
-from planner.plans.explanation import Axis, Explanation
+from planner.plans.explanation import Axis, Explanation, MoreBudget, Neighbour, Range
 from planner.plans.outcome import CLIENT_LIMIT
 from planner.question.budget import Limit, parse_budget
+from planner.report.answer_text import answer_row, answer_sentences
 from planner.report.explanation_text import explanation_sentences
 
 SPACE = grid([1, 4, 16], [1, 1 / 4], [1, 1 / 16])
@@ -135,6 +136,38 @@ def test_a_forecast_is_marked_in_every_sentence():
     assert "~" not in "\n".join(
         explanation_sentences(replace(whole_plan(), explanation=measured_only))
     )
+
+
+def lines_with(*neighbours: Neighbour, **changes) -> str:
+    said = whole_plan().explanation.model_copy(update={"neighbours": neighbours, **changes})
+    return "\n".join(explanation_sentences(replace(whole_plan(), explanation=said)))
+
+
+def test_more_search_is_worth_it_where_a_whole_forecast_is_better():
+    better = (
+        whole_plan()
+        .explanation.neighbours[1]
+        .model_copy(update={"accuracy": 0.97, "interval": Range(low=0.955, mean=0.97, high=0.98)})
+    )
+    lines = lines_with(better)
+    assert "More search may be worth it: up 1/4 ~+2.0 (+0.5 to +3.0)." in lines
+    assert "not worth it" not in lines
+
+
+def test_a_forecast_of_more_than_twenty_points_is_unknown():
+    wide = Range(low=0.5, mean=0.8, high=0.95)
+    vague = (
+        whole_plan()
+        .explanation.neighbours[1]
+        .model_copy(update={"accuracy": 0.8, "interval": wide})
+    )
+    lines = lines_with(vague, tenth=MoreBudget(rounds=25, accuracy=wide))
+    assert "up 1/4 unknown." in lines
+    assert "10 % more budget affords 25 rounds; what they gain is unknown." in lines
+    assert "~" not in lines
+    answer = whole_plan().also[1].model_copy(update={"interval": wide})
+    assert "unknown" in answer_row(answer, "paper")
+    assert "is a forecast" not in "\n".join(answer_sentences([answer]))
 
 
 def test_neighbours_differ_in_what_candidates_are_made_of():
