@@ -185,10 +185,9 @@ def _plan(
     effort: Effort,
 ) -> Plan:
     """Choose by validation accuracy, then measure the test accuracy of the reported runs."""
-    eligible = [outcomes[c] for c in outcomes if c in costs.searched] or list(outcomes.values())
     examples = request.prediction_counts()["validation"]
-    reaching = [found[c] for c in costs.searched if c in found]
-    choice = choose_cheapest(reaching) if reaching else choose(eligible, examples)
+    reaching = list(found.values())
+    choice = choose_cheapest(reaching) if reaching else choose(list(outcomes.values()), examples)
     baselines = request.baselines()
     best = choice.recommendation
     shown = {**outcomes, **found}

@@ -69,7 +69,8 @@ class Costs:
 
     Attributes:
         limit: The budget on the network, and the limit for each client.
-        of: Cost of every searched candidate, and of every baseline that affords a round.
+        of: Cost of every searched candidate, and of every baseline that affords a round and keeps
+            to the limits.
         searched: The candidates in ``of`` that a search may train.
         left_out: Number of excluded candidates, by the first cause that holds.
         courses: For every candidate and baseline: the predicted messages of a run up to the cap
@@ -133,7 +134,8 @@ def _costs(
     searched = tuple(c for c in sorted(candidates) if not causes[c])
     if not searched:
         raise _nothing_left_error(request, limit, costs)
-    shown = {c for c in baselines if costs[c].horizon} | set(searched)
+    allowed = {c for c in baselines if costs[c].horizon and _is_quick(request, costs[c])}
+    shown = allowed | set(searched)
     left_out = Counter(cause for cause in causes.values() if cause)
     affordable = {c: cost for c, cost in costs.items() if c in shown}
     return Costs(limit, affordable, searched, dict(sorted(left_out.items())), courses)
@@ -187,7 +189,7 @@ def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
 
 def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Cause | None:
     """Return the first cause that excludes a candidate, or None if it may be searched."""
-    if cost.round_s > request.max_round_s:
+    if not _is_quick(request, cost):
         return "round_s"
     fewest = min(MIN_ROUNDS, request.max_rounds)
     if cost.horizon >= fewest:
@@ -196,11 +198,16 @@ def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Caus
     return "client_bytes" if too_much else "budget"
 
 
+def _is_quick(request: Request, cost: Cost) -> bool:
+    """Return whether a candidate's mean round takes no longer than the request allows."""
+    return cost.round_s <= request.max_round_s
+
+
 def _nothing_left_error(
     request: Request, limit: Limit, costs: Mapping[Candidate, Cost]
 ) -> BudgetError:
     """Return the error to raise if every candidate is excluded."""
-    quick = [c for c in request.candidates if costs[c].round_s <= request.max_round_s]
+    quick = [c for c in request.candidates if _is_quick(request, costs[c])]
     if not quick:
         fastest = min(request.candidates, key=lambda c: costs[c].round_s)
         return BudgetError(

@@ -123,11 +123,4 @@ def _baseline_sentences(plan: Plan) -> list[str]:
                 f"on {judged['test']} test {judged['what']}, "
                 f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
             )
-        if baseline and baseline.expected_accuracy > plan.best_accuracy:  # it was not searched
-            more = 100 * (baseline.expected_accuracy - plan.recommendation.expected_accuracy)
-            lines.append(
-                f"On validation {title} is expected to be {more:.1f} points better, but it is "
-                "outside the searched space; include it with --ranks, --down-densities and "
-                "--up-densities."
-            )
     return lines

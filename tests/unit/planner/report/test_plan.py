@@ -168,19 +168,6 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
     assert not any("=" in row[5] for row in plan_table.table_rows(lonely))
 
 
-def test_a_baseline_that_is_better_than_all_that_was_searched_is_said(paper: NetworkProfile):
-    made = plan(paper)
-    said = " ".join(plan_text.sentences(made))
-    assert "outside the searched space" not in said
-    better = outcome(16, 0.97, 100, test_accuracy=0.91)
-    told = plan_text.sentences(replace(made, baselines={**made.baselines, "thesis_rule": better}))
-    (line,) = (line for line in told if "outside the searched space" in line)
-    points = 100 * (0.97 - made.recommendation.expected_accuracy)
-    assert line.startswith(
-        f"On validation the thesis' rule is expected to be {points:.1f} points better"
-    )
-
-
 def test_what_was_realised_is_judged_as_the_plan_judges():
     """By the last 15 % of rounds, 86 to 100, and not by a last evaluation that was unlucky."""
     curve = ((50, 0.5, 0.2), (90, 0.9, 0.94), (95, 0.95, 0.95), (100, 1.0, 0.90))
