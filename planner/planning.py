@@ -9,6 +9,7 @@ from dataclasses import replace
 from floss_sim.errors import BudgetError, DivergedError
 from planner.candidates import Candidate
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
+from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.recommend import (
     choose,
@@ -22,12 +23,14 @@ from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.effort import Effort, allot
 from planner.forecasts.intervals import Interval, intervals, seed_deviation
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
+from planner.question.traffic import Traffic
 from planner.search import DEFAULT_SEARCH, BoundedStrategy, check_search, strategy_maker
 from planner.search.strategy import Strategy, search
 
@@ -230,8 +233,26 @@ def _plan(
         reached=None if request.objective.target is None else bool(reaching),
         front=_front(request, costs, runs) if request.objective.pareto else (),
         chance=request.chance_accuracy(),
+        elsewhere=_elsewhere(request, best, {n: shown.get(c) for n, c in baselines.items()}, runs),
+        traffic_alone=is_traffic_alone(request.profile, request.task.partition.clients),
         cheaper=() if reaching else _cheaper(best, request, costs, runs),
     )
+
+
+def _elsewhere(
+    request: Request,
+    best: Outcome,
+    baselines: Mapping[str, Outcome | None],
+    runs: CandidateRuns,
+) -> tuple[TimesElsewhere, ...]:
+    """Return the times of the recommendation and the baselines on other networks."""
+    made = {PLAN: best, **{name: outcome for name, outcome in baselines.items() if outcome}}
+    traffic = {
+        name: Traffic.of(runs.timed_record(outcome.candidate)).until(outcome.rounds)
+        for name, outcome in made.items()
+    }
+    clients = request.task.partition.clients
+    return tuple(times_elsewhere(traffic, request.profile, clients))
 
 
 def _cheaper(

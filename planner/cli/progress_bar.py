@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +29,7 @@ def plan_with_progress(
     console = Console(stderr=True, highlight=False)
     with progress_bar(console, "{task.fields[note]}") as bar:
         work = bar.add_task("predicting costs", total=None, note="")
-        log = ProgressLog(console.print)
+        log = ProgressLog(partial(console.print, soft_wrap=True))
 
         def show(now: Progress) -> None:
             bar.update(

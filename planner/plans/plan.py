@@ -9,6 +9,7 @@ from typing import Any
 
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.question.budget import Limit
@@ -40,6 +41,8 @@ class Plan:
         interrupted: Whether the search was stopped before its end.
         reached: Whether a run reached the target; None without a target.
         front: Pareto front of accuracy against cost, cheapest first; empty if not asked for.
+        elsewhere: Simulated times of the recommendation and the baselines on other networks.
+        traffic_alone: Whether the plan's network has no round trip and no compute.
         chance: Validation accuracy of always predicting the most frequent class, 0 to 1; None if
             unknown.
         cheaper: Measured runs with a share of the recommended run's bytes, most bytes first.
@@ -61,6 +64,8 @@ class Plan:
     front: tuple[FrontPoint, ...] = ()
     cheaper: tuple[CheaperWay, ...] = ()
     chance: float | None = None
+    elsewhere: tuple[TimesElsewhere, ...] = ()
+    traffic_alone: bool = False
 
     @property
     def target(self) -> float | None:
@@ -116,5 +121,7 @@ class Plan:
             "also": [answer.to_json() for answer in self.also],
             "reached": self.reached,
             "front": [point.to_json(self.limit.amount, unit) for point in self.front],
+            "traffic_alone": self.traffic_alone,
+            "elsewhere": [times.to_json() for times in self.elsewhere],
             "cheaper": [way.to_json() for way in self.cheaper],
         }

@@ -17,6 +17,7 @@ from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
@@ -196,6 +197,17 @@ class CheaperSection(_CandidateSection):
         return CheaperWay(self.share, self.candidate, self.rounds, self.bytes, made)
 
 
+class ElsewhereSection(Section):
+    """``seconds`` of the plan and of the baselines on another network."""
+
+    network: OneLine
+    seconds: dict[Literal["plan", "dense", "thesis_rule"], Amount]
+
+    def times(self) -> TimesElsewhere:
+        """Return the times that this table describes."""
+        return TimesElsewhere(self.network, {str(name): s for name, s in self.seconds.items()})
+
+
 class EffortSection(_OpenSection):
     """``effort``: size of the search, and the rounds that it asked for and trained."""
 
@@ -249,6 +261,8 @@ class PlanDocument(Section):
     reached: bool | None = None
     front: tuple[PointSection, ...] = ()
     cheaper: tuple[CheaperSection, ...] = ()
+    traffic_alone: bool = False
+    elsewhere: tuple[ElsewhereSection, ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -301,6 +315,8 @@ def plan_of(content: Any, where: str) -> Plan:
         front=tuple(one.point() for one in read.front),
         cheaper=tuple(one.way() for one in read.cheaper),
         chance=read.chance_accuracy,
+        elsewhere=tuple(one.times() for one in read.elsewhere),
+        traffic_alone=read.traffic_alone,
     )
     _check_figures(plan, content, where)
     return plan

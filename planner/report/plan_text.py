@@ -5,6 +5,7 @@ from __future__ import annotations
 from floss_sim.units import format_bytes, format_duration
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
+from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import explanation_sentences
@@ -41,6 +42,7 @@ def sentences(plan: Plan) -> list[str]:
         _binding_sentence(plan),
         *explanation_sentences(plan),
         *_cheaper_sentences(plan),
+        *_elsewhere_sentences(plan),
         *_baseline_sentences(plan),
         *_ties_sentence(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
@@ -95,6 +97,30 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
             f"{way.rounds} rounds."
         )
     return lines
+
+
+def _elsewhere_sentences(plan: Plan) -> list[str]:
+    """Return what the seconds leave out, and the times on other networks."""
+    lines = []
+    if plan.traffic_alone:
+        lines.append(
+            f"{plan.request['network']} has no round trip and no compute: its seconds are those of "
+            "traffic alone."
+        )
+    if plan.elsewhere:
+        told = "; ".join(_times_text(times) for times in plan.elsewhere)
+        lines.append(f"The same runs on other networks (simulated time, median fleet): {told}.")
+    return lines
+
+
+def _times_text(times: TimesElsewhere) -> str:
+    plan_s = format_duration(times.seconds[PLAN])
+    others = ", ".join(
+        f"{BASELINE_TITLES[name]} {format_duration(seconds)}"
+        for name, seconds in times.seconds.items()
+        if name != PLAN
+    )
+    return f"{times.network} {plan_s}" + (f" ({others})" if others else "")
 
 
 def _ties_sentence(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
@@ -64,6 +65,8 @@ def whole_plan() -> Plan:
         explanation=explanation(best.candidate),
         also=answers(best.candidate),
         chance=0.11,
+        traffic_alone=True,
+        elsewhere=(TimesElsewhere("lte", {"plan": 8.0, "dense": 9.5}),),
         cheaper=(
             CheaperWay(0.5, Candidate(1, 1.0, 1 / 16), 10, 90_000,
                        Interval(0.8, 0.85, 0.9, "measured")),

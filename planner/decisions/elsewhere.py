@@ -1,0 +1,37 @@
+"""Times of a plan's runs on other packaged networks, re-timed from their recorded messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from floss_sim.network import NetworkProfile, load_profile
+from planner.plans.elsewhere import TimesElsewhere
+from planner.question.round_times import Fleets
+from planner.question.traffic import Traffic
+
+NETWORKS = ("lte", "mobile-mixed", "wifi")
+_MEDIAN = 0.5
+
+
+def times_elsewhere(
+    runs: Mapping[str, Traffic], asked: NetworkProfile, clients: int
+) -> Iterator[TimesElsewhere]:
+    """Yield the times of runs on each packaged network but the one that was asked for.
+
+    Args:
+        runs: The messages of each run, by its key.
+        asked: The plan's network; its first download counts elsewhere, too.
+        clients: Clients of the fleet.
+    """
+    for name in NETWORKS:
+        if name != asked.name:
+            profile = load_profile(name).model_copy(update={"first_download": asked.first_download})
+            fleets = Fleets.of(profile, clients, _MEDIAN)
+            yield TimesElsewhere(
+                name, {key: float(fleets.closing_times(t)[-1]) for key, t in runs.items()}
+            )
+
+
+def is_traffic_alone(profile: NetworkProfile, clients: int) -> bool:
+    """Return whether a network has no round trip and no compute, so that seconds are traffic."""
+    return not any(link.rtt_s or link.compute_s_per_example for link in set(profile.links(clients)))

@@ -1,0 +1,48 @@
+"""Times elsewhere: those of the same messages, re-timed on other packaged networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from made_plans import whole_plan
+
+from floss_sim import RunConfig, load_profile, retime, size_only
+from planner.decisions.elsewhere import NETWORKS, is_traffic_alone, times_elsewhere
+from planner.plans.elsewhere import TimesElsewhere
+from planner.question.traffic import Traffic
+from planner.report import plan_text
+
+
+@pytest.fixture
+def traffic(digits: RunConfig) -> tuple[object, Traffic]:
+    record = size_only(digits, load_profile("paper-200-20"), rounds=7)
+    return record, Traffic.of(record)
+
+
+def test_times_are_those_of_a_run_that_is_timed_there(traffic, digits: RunConfig):
+    record, messages = traffic
+    runs = {"plan": messages, "dense": messages.until(3)}
+    found = list(times_elsewhere(runs, load_profile("paper-200-20"), digits.fleet.clients))
+    assert [times.network for times in found] == list(NETWORKS)
+    for times in found:
+        closed = retime(record, load_profile(times.network)).rounds["closed_at_s"].to_pylist()
+        assert times.seconds == pytest.approx({"plan": closed[6], "dense": closed[2]})
+
+
+def test_the_network_that_was_asked_for_is_not_repeated(traffic, digits: RunConfig):
+    found = times_elsewhere({"plan": traffic[1]}, load_profile("lte"), digits.fleet.clients)
+    assert "lte" not in [times.network for times in found]
+
+
+def test_seconds_of_traffic_alone_are_known_and_said(paper):
+    assert is_traffic_alone(load_profile("paper-200-20"), 50)
+    assert not is_traffic_alone(load_profile("lte"), 50)
+
+
+def test_a_plan_names_the_times_of_its_baselines():
+    lines = "\n".join(plan_text.sentences(whole_plan()))
+    assert "paper has no round trip and no compute: its seconds are those of traffic" in lines
+    assert "networks (simulated time, median fleet): lte 8 s (dense LoRA 9.5 s).\n" in lines
+    alone = replace(whole_plan(), elsewhere=(TimesElsewhere("wifi", {"plan": 3.0}),))
+    assert any(line.endswith("wifi 3 s.") for line in plan_text.sentences(alone))
