@@ -1,6 +1,15 @@
-from .calls import answer, apply_plan, plan, read_plan
+from .calls import answer, apply_plan, dry_run, plan, read_plan
 from .candidates import grid
 from .question.budget import parse_budget
 from .question.request import Request
 
-__all__ = ["Request", "answer", "apply_plan", "grid", "parse_budget", "plan", "read_plan"]
+__all__ = [
+    "Request",
+    "answer",
+    "apply_plan",
+    "dry_run",
+    "grid",
+    "parse_budget",
+    "plan",
+    "read_plan",
+]

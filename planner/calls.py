@@ -3,6 +3,7 @@
 ::
 
     plan        search by training, and recommend            floss-plan
+    dry_run     what a search would train, and how long      floss-plan --dry-run
     answer      the best of what is stored, without training  floss-plan --effort 0, --also
     apply_plan  train a plan's recommendation                 floss-plan apply
     read_plan   a plan from its file                          floss-plan show
@@ -19,6 +20,7 @@ from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
+from planner.execution.dry_run import DryRun, dry_run_of
 from planner.execution.workers import worker_pool
 from planner.planning import StoppedError, make_plan
 from planner.plans import plan_file
@@ -28,7 +30,7 @@ from planner.progress import OnProgress
 from planner.question.request import Request
 from planner.report import applied_text, plan_folder
 from planner.report.reported_plan import ReportedPlan
-from planner.session import open_session, open_store
+from planner.session import open_session, open_store, worker_count
 
 
 def plan(
@@ -86,6 +88,37 @@ def plan(
     if cells:
         made = replace(made, also=answer_all(request, cells, open_store(root, place)))
     return ReportedPlan.of(made)
+
+
+def dry_run(
+    request: Request,
+    *,
+    store: str | Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+) -> DryRun:
+    """Return what a search would train and how long that takes here; nothing is stored.
+
+    Some steps of the reference configuration are really trained, to time them.
+
+    Args:
+        request: The question.
+        store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        workers: Training processes; by default one for each core, on a GPU one.
+
+    Raises:
+        ConfigError: The request contradicts itself.
+        BudgetError: No candidate affords two rounds, or the effort finishes no run.
+
+    Example:
+        >>> from planner import Request, dry_run
+        >>> found = dry_run(Request.of("digits", "lte", budget="20MB"), store="new", workers=1)
+        >>> found.wall_low_s < found.wall_s < found.wall_high_s
+        True
+    """
+    place = resolve_device(device)
+    return dry_run_of(request, open_store(_path(store), place), worker_count(place, workers))
 
 
 def answer(

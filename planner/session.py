@@ -44,6 +44,11 @@ def open_store(root: Path | None, device: str) -> CurveStore:
     return CurveStore(root or default_root(), device)
 
 
+def worker_count(device: str, workers: int | None) -> int:
+    """Return how many processes train: as many as were asked for, else the default of a device."""
+    return workers or ((os.cpu_count() or 1) if device == "cpu" else 1)
+
+
 @contextmanager
 def open_session(root: Path | None, device: str, workers: int | None) -> Iterator[Session]:
     """Yield the store and the processes that train.
@@ -56,9 +61,8 @@ def open_session(root: Path | None, device: str, workers: int | None) -> Iterato
         workers: How many processes there shall be. None takes one for each core; on a GPU one,
             whose runs share the device.
     """
-    store = open_store(root, device)
+    store, count = open_store(root, device), worker_count(device, workers)
     missing = missing_folders(store.root)
-    count = workers or ((os.cpu_count() or 1) if device == "cpu" else 1)
     try:
         with worker_pool(count) as pool:
             yield Session(store, pool, count)

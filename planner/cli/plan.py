@@ -33,9 +33,9 @@ from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import parse_density
 from planner.answers import parse_cells
-from planner.calls import answer
+from planner.calls import answer, dry_run
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
-from planner.cli.printing import print_answers, print_plan
+from planner.cli.printing import print_answers, print_dry_run, print_plan
 from planner.cli.progress_bar import plan_with_progress
 from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
 from planner.execution.effort import parse_effort
@@ -71,6 +71,8 @@ Examples:
   floss-plan --budget 20MB --also "10-dense-rounds,2GB,lte:1h"
 
   floss-plan --budget 2GB --network cable --effort 0
+
+  floss-plan --budget 20MB --dry-run
 """
 
 
@@ -119,6 +121,10 @@ def plan(
             "10min; 0 trains nothing and answers from the store."
         ),
     ] = "0.2",
+    dry_run_: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Train nothing: say what would be trained, and how long."),
+    ] = False,
     also: Annotated[
         str | None,
         typer.Option(
@@ -194,6 +200,9 @@ def plan(
         ),
     ).checked()
     place = resolve_device(device)
+    if dry_run_:
+        print_dry_run(dry_run(request, store=store, device=place, workers=workers), json_)
+        return
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
         found = answer(request, also=cells, store=store, device=place)

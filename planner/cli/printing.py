@@ -8,7 +8,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
+from floss_sim.cli.console import (
+    PlainConsole,
+    note,
+    plain_table,
+    print_json,
+    print_text,
+    show_whole,
+)
+from floss_sim.units import format_bytes, format_duration
+from planner.execution.dry_run import DryRun
 from planner.plans.answer import Answer
 from planner.plans.plan import Plan
 from planner.report import plan_table, plan_text
@@ -29,6 +38,22 @@ def print_plan(made: Plan) -> None:
     if made.also:
         print()
         print_answers(made.also, made.request["network"])
+
+
+def print_dry_run(found: DryRun, as_json: bool) -> None:
+    """Print what a search would train, and how long that takes."""
+    if as_json:
+        print_json(found.to_json())
+        return
+    wall, low, high = map(format_duration, (found.wall_s, found.wall_low_s, found.wall_high_s))
+    print_text(
+        f"{found.candidates} candidates, at most {found.search_rounds} rounds, and "
+        f"{found.baseline_rounds} rounds of baselines, in {found.workers} processes.\n"
+        f"About {wall} ({low} to {high}) on this machine: a local step of one client takes "
+        f"{format_duration(found.step_s)}.\n"
+        f"About {format_bytes(found.memory_bytes)} of memory, and at most "
+        f"{format_bytes(found.disk_bytes)} of the store's disk."
+    )
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

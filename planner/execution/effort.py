@@ -124,7 +124,7 @@ def allot(
     )
     left_s = max(0.0, request.training_s - (time.monotonic() - began))
     round_s = per_epoch_s * max(_epochs(request, c) for c in costs.searched)
-    beside = _baseline_rounds(request, costs, store)
+    beside = baseline_rounds(request, costs, store)
     rounds = int(left_s * workers * BUSY_SHARE / round_s) - beside
     most = min(max(0, rounds), costs.grid_rounds)
     return Effort(most, request.training_s, round_s, workers, beside).checked(costs)
@@ -175,7 +175,7 @@ def _epochs(request: Request, candidate: Candidate) -> int:
     return config.server.cohort * config.client.epochs
 
 
-def _baseline_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
+def baseline_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
     """Return the rounds that the baselines still lack, which take time from the search."""
     lacking = 0
     for candidate in set(request.baselines().values()) & costs.of.keys():
