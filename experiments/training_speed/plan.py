@@ -30,7 +30,7 @@ COLUMNS = (
     "learner", "effort", "wall_s", "cpu_s", "again_wall_s", "again_cpu_s",
     "trained_rounds", "search_rounds", "runs", "recommended",
 )  # fmt: skip
-SEQUENTIAL = "FLOSS_SIM_PLAN_BEFORE"  # set: as before the bank and the grid, in workers too
+SEQUENTIAL = "FLOSS_SIM_PLAN_BEFORE"  # set: as before the bank and shared passes, in workers too
 
 
 def as_before() -> None:

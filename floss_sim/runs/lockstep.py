@@ -2,9 +2,7 @@
 
 A run is a generator (:func:`run_steps`): it yields each training that it needs as a job, and its
 value is the record. :func:`run` computes the jobs at once. ``training/side_by_side`` steps several
-runs, and computes in one pass what they wait for. The first design gave each run a thread, whose
-learner waited for the others within ``train``; it needed a lock that was handed round, a condition
-and a shared clock.
+runs, and computes in one pass what they wait for.
 
 A resumed run is simulated again from time zero. Up to the last committed round the learner's
 results come from the record, afterwards from live training. The simulator's state is never stored.
@@ -106,8 +104,9 @@ def run_steps(
 ) -> Generator[Job, None, RunRecord]:
     """Yield the jobs of a run, and return its record; the caller computes each job.
 
-    Arguments and errors are those of :func:`run`, and ``clock``: a function that returns the host
-    seconds of this run, which the folder records.
+    A caller may throw a job's error into the generator, which then ends as if the run had raised
+    it. Arguments and errors are those of :func:`run`, and ``clock``: a function that returns the
+    host seconds of this run, which the folder records.
     """
     policy = (policy or wait_all()).checked(config.server.cohort)
     if folder:

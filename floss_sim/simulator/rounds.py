@@ -88,7 +88,7 @@ def simulate(
     rounds: int,
     weighting: str = "uniform",
 ) -> Iterator[Job | RoundOutcome]:
-    """Yield the outcome of each round, from round 1 at time zero, and before it the jobs it needs.
+    """Yield the jobs and the outcome of each round, from round 1 at time zero.
 
     The caller computes a job before it takes the next value.
 
@@ -145,8 +145,8 @@ def _advance(world: _SimulatedWorld, server: simpy.Process) -> _JobEvent | None:
 class _JobEvent(simpy.Event):
     """Event for which a client waits while its job is computed; simulated time stands still.
 
-    It is scheduled before all other events of its instant, so that the client goes on as if it had
-    never waited.
+    It is scheduled before all other events of its instant. Nothing else is urgent when a download
+    has ended, so the client goes on as if it had never waited.
     """
 
     def __init__(self, env: simpy.Environment, dispatch: Dispatch, job: Job) -> None:
@@ -162,7 +162,7 @@ class _JobEvent(simpy.Event):
 
 @contextmanager
 def _pause_collector() -> Iterator[None]:
-    """Pause Python's cyclic garbage collector for the block, which simulates one round.
+    """Pause Python's cyclic garbage collector for the block, which simulates at most one round.
 
     A round leaves no reference cycles. A large round keeps millions of objects alive; the collector
     would scan them repeatedly and take twice as long as the round itself.

@@ -12,7 +12,7 @@ _ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
 MAX_CLIENTS = {"cpu": 32, "cuda": 512, "mps": 64}
 # clients of several runs in one pass, at most
 MAX_SHARED_CLIENTS = {**MAX_CLIENTS, "cpu": 24}
-# runs that train side by side in a process, at most; on a CPU more of 5 clients gain nothing
+# runs that train side by side in a process, at most; on a CPU four of 5 clients fill a pass
 MAX_RUNS = {"cpu": 4, "cuda": 64, "mps": 4}
 
 

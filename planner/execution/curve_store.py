@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from floss_sim.runs.lockstep import run_steps
 from floss_sim.training import learner_identity, open_learner, open_side_by_side, test_metrics
 
 if TYPE_CHECKING:
+    from floss_sim.training.side_by_side.bit_checks import Doubt
     from floss_sim.training.side_by_side.stepping import SideBySide
 
 Job = tuple[RunConfig, int]  # a run, and the round to reach
@@ -169,7 +170,7 @@ class CurveStore:
             (self._path(self._describe(config)), partial(self._steps, config, rounds, loop))
             for config, rounds in jobs
         ]
-        return loop.finish(runs, lambda doubt: note_doubt(*doubt))
+        return loop.finish(runs, _note)
 
     def _steps(
         self, config: RunConfig, rounds: int, loop: SideBySide, clock: Callable[[], float]
@@ -211,6 +212,12 @@ class CurveStore:
             return folder.ensure_test_metrics(
                 round_, lambda: test_metrics(config, model, self.device)
             )
+
+
+def _note(doubt: Doubt) -> None:
+    """Note a doubt in the folder of its run, if the folder is still there."""
+    with suppress(OSError):
+        note_doubt(*doubt)
 
 
 def _lock(folder: RunFolder, held: ExitStack) -> bool:

@@ -144,8 +144,8 @@ def submit(executor: Executor, function: Callable[..., Any], *arguments: object)
 
 def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequence[int]]:
     """Yield slices of about equal length, at most ``most``, spread evenly over the workers."""
-    turns = math.ceil(len(indices) / (workers * most))
-    size = max(1, math.ceil(len(indices) / max(1, workers * turns)))
+    each = math.ceil(len(indices) / (workers * most))  # groups of a worker
+    size = max(1, math.ceil(len(indices) / max(1, workers * each)))
     for first in range(0, len(indices), size):
         yield indices[first : first + size]
 

@@ -29,7 +29,7 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
             "validation accuracy",
             f"{planned.expected_accuracy:.3f}",
             "-",
-            f"{_final_accuracy(made):.3f}",
+            f"{planned.expected_accuracy if _is_own_run(applied) else _final_accuracy(made):.3f}",
         ),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
         ("bytes", format_bytes(planned.total_bytes), cells[0], format_bytes(made.total_bytes)),
@@ -42,14 +42,12 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
 
 def sentences(applied: AppliedPlan) -> list[str]:
     """Return the sentences on the difference between the plan and the result."""
-    planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
-    own = applied.seed == applied.plan.request["seed"]
+    predicted, made = applied.prediction, applied.outcome
+    own = _is_own_run(applied)
     lines = [
         f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
         f"{applied.trained} rounds were trained now.",
-        f"Validation accuracy, averaged over the last {100 * SMOOTHED_SHARE:.0f} % of rounds, "
-        f"differs by {100 * (_final_accuracy(made) - planned.expected_accuracy):+.1f} points from "
-        f"the plan's{_interval_clause(planned, made)}.",
+        _own_run_sentence(applied) if own else _other_seed_sentence(applied),
     ]
     if predicted:
         errors = (
@@ -64,6 +62,30 @@ def sentences(applied: AppliedPlan) -> list[str]:
     return lines
 
 
+def _is_own_run(applied: AppliedPlan) -> bool:
+    """Return whether the run is the one by which the plan was chosen."""
+    same: bool = applied.seed == applied.plan.request["seed"]
+    return same
+
+
+def _own_run_sentence(applied: AppliedPlan) -> str:
+    return (
+        "This is the run by which the plan was chosen: nothing new was measured. "
+        f"`--seed {applied.seed + 1}` trains it with another seed, and compares both."
+    )
+
+
+def _other_seed_sentence(applied: AppliedPlan) -> str:
+    planned, made = applied.plan.recommendation, applied.outcome
+    ours, theirs = _final_accuracy(made), _final_accuracy(planned)
+    return (
+        f"Validation accuracy, averaged over the last {100 * SMOOTHED_SHARE:.0f} % of rounds: "
+        f"{ours:.3f} with seed {applied.seed}, {theirs:.3f} with the plan's seed "
+        f"{applied.plan.request['seed']}: {100 * (ours - theirs):+.1f} points. Expected were "
+        f"{planned.expected_accuracy:.3f}{_interval_clause(planned, made)}."
+    )
+
+
 def _final_accuracy(made: Outcome) -> float:
     """Return the smoothed accuracy at the end, computed as for the plan."""
     rounds, _, accuracies = zip(*made.curve, strict=True)
@@ -75,7 +97,7 @@ def _interval_clause(planned: Outcome, made: Outcome) -> str:
         return ""
     low, high = planned.interval.low, planned.interval.high
     where = "within" if low <= _final_accuracy(made) <= high else "outside"
-    return f", and is {where} the plan's {100 * LEVEL:.0f} % interval ({low:.3f} to {high:.3f})"
+    return f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f}); the new seed is {where} it"
 
 
 def save(applied: AppliedPlan, folder: Path) -> None:

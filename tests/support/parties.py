@@ -61,14 +61,14 @@ def values_of(parties: Sequence[Party]) -> list[list[np.ndarray]]:
 
 
 def trained_side_by_side(
-    parties: Sequence[Party], checks: BitChecks | None = None, chunk: int = 32, rounds: int = 1
+    parties: Sequence[Party], checks: BitChecks | None = None, rounds: int = 1
 ) -> list[object]:
     """Return what each party gets in the last of so many rounds beside the others, or its error."""
 
     def steps(party: Party, clock: object) -> Iterator[TrainingJob]:
         found: list[torch.Tensor] = []
         for number in range(1, rounds + 1):
-            yield TrainingJob(party, number, chunk, found.append, lambda: None)
+            yield TrainingJob(party, number, 32, found.append, lambda: None)
         return list(found[-1].numpy())
 
     loop = SideBySide(checks or BitChecks(24), lambda config: None)

@@ -96,12 +96,12 @@ class CudaRecorder:
         return torch.cuda.graph_pool_handle()
 
     def record(self, play: Replay) -> Replay:
-        """Return the replay function of a new graph; other threads may use the device meanwhile."""
+        """Return the replay function of a new graph."""
         graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):  # torch.cuda.graph does not leave it after an error
             play()  # so that libraries allocate their workspaces outside the graph's memory pool
-            with torch.cuda.graph(graph, self._pool, self._stream, "thread_local"):
+            with torch.cuda.graph(graph, self._pool, self._stream):
                 play()
         torch.cuda.current_stream().wait_stream(self._stream)
         return graph.replay

@@ -1,7 +1,7 @@
 """Batched learner: trains several clients of a run in one forward/backward pass.
 
-When the upload of one dispatch is requested, other dispatches in flight are trained in the same
-pass: ``train`` is a pure function of each dispatch. Updates are kept until their dispatch is
+When a client is about to train, the other clients in flight are trained in the same pass: ``train``
+is a pure function of each dispatch. Updates are kept until their dispatch is
 finished. Checkpoints contain them, so that a resumed run repeats the same passes: the clients that
 share a pass influence each other's last bits.
 """

@@ -68,11 +68,15 @@ class BitChecks:
 
     Args:
         max_clients: Largest number of clients of all runs in one pass.
+
+    Attributes:
+        where: Where batching fails, if a first check fails; for messages.
     """
+
+    where = "on this machine"
 
     def __init__(self, max_clients: int) -> None:
         self.batched: Counter[Bank] = Counter()  # passes of a bank after its checks succeeded
-        self.checks_run: Counter[Bank] = Counter()  # checks of a bank, repeated checks not counted
         self._max_clients = max_clients
         self._exact: dict[Bank, bool] = {}
         self._passed_checks: Counter[Key] = Counter()
@@ -109,7 +113,9 @@ class BitChecks:
                 self._unchecked[key].setdefault(folder, job.round)
             return list(together)
         alone = [job.result() for job in jobs]
-        if failed and not any(isinstance(result, Exception) for result in alone):
+        if any(isinstance(result, Exception) for result in alone):
+            return alone  # an error says nothing about bits
+        if failed:
             self._narrow(jobs, failed)
         elif together:
             self._judge(key, all(map(_has_same_bits, together, alone)))
@@ -142,9 +148,9 @@ class BitChecks:
         """Return whether a pass that is not yet trusted is checked, rather than computed alone."""
         return True
 
-    def stops_with(self, key: Key) -> tuple[Key | Bank, str]:
-        """Return what is no longer batched after a failed first check, and where that holds."""
-        return key[0], "on this machine"
+    def stopped_by(self, key: Key) -> Key | Bank:
+        """Return what is no longer batched after a failed first check: a bank, or one shape."""
+        return key[0]
 
     def _way(self, jobs: Pass, key: Key) -> int:
         bank = key[0]
@@ -153,10 +159,7 @@ class BitChecks:
         if self._is_proved(key):
             self.batched[bank] += 1
             return _TOGETHER if self.batched[bank] % _RECHECK_EVERY else _BOTH
-        if not self.affords_check(key):
-            return _ALONE
-        self.checks_run[bank] += 1
-        return _BOTH
+        return _BOTH if self.affords_check(key) else _ALONE
 
     def _is_proved(self, key: Key) -> bool:
         return self._passed_checks[key] >= self.checks_needed(key)
@@ -177,8 +180,8 @@ class BitChecks:
                 rounds = self._unchecked.pop(own)
                 self._doubts += [Doubt(run, first, why) for run, first in rounds.items()]
         else:
-            what, where = self.stops_with(key)
-            self._stop_sharing(what, bank, f"batching changes the last bits of a result {where}")
+            why = f"batching changes the last bits of a result {self.where}"
+            self._stop_sharing(self.stopped_by(key), bank, why)
 
     def _stop_sharing(self, what: Key | Bank, bank: Bank, why: str) -> None:
         self._failed.add(what)
@@ -216,7 +219,7 @@ def _pass_results(jobs: Pass) -> tuple[list[torch.Tensor], str]:
 
 def _has_same_bits(one: torch.Tensor, other: Result) -> bool:
     if isinstance(other, Exception):
-        return False
+        raise TypeError("an error has no bits")
     return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 

@@ -1,8 +1,8 @@
 """One loop for several runs of a process: it steps them, and trains together what they wait for.
 
 A run is a generator (:func:`floss_sim.runs.lockstep.run_steps`) with a simulator, a learner and a
-record of its own. It yields a job when a cohort is ready to train. When every run has yielded one,
-jobs that can be batched are computed in one pass, and every run goes on::
+record of its own. It yields a job when a cohort is ready to train. When every run that can go on
+has yielded one, jobs that can be batched are computed in one pass, and these runs go on::
 
     run A   ... dispatch, job |                   | encode, aggregate, dispatch, job |
     run B                     | ... dispatch, job |                                  | encode, ...
@@ -80,17 +80,25 @@ class SideBySide:
                 earlier calls.
         """
         every = [_Run(folder, begin) for folder, begin in runs]
-        while going := [run for run in every if not run.ended]:
-            for run in going:
-                run.advance()
-            waiting = {run.job: run for run in going if run.job}
-            for jobs in self._checks.passes(waiting):
-                self._compute([waiting[job] for job in jobs], jobs)
-            for doubt in self._checks.take_doubts():
-                on_doubt(doubt)
-            if not waiting and any(not run.ended for run in going):
-                time.sleep(_ASK_AGAIN_S)
+        try:
+            while going := [run for run in every if not run.ended]:
+                self._step(going, on_doubt)
+        finally:
+            for run in every:
+                run.close()
         return [run.result for run in every]
+
+    def _step(self, going: Sequence[_Run[T]], on_doubt: Callable[[Doubt], object]) -> None:
+        """Step each run to its next job, and compute the jobs."""
+        for run in going:
+            run.advance()
+        waiting = {run.job: run for run in going if run.job}
+        for jobs in self._checks.passes(waiting):
+            self._compute([waiting[job] for job in jobs], jobs)
+        for doubt in self._checks.take_doubts():
+            on_doubt(doubt)
+        if not waiting and any(not run.ended for run in going):
+            time.sleep(_ASK_AGAIN_S)
 
     def _compute(self, runs: Sequence[_Run[T]], jobs: Sequence[TrainingJob]) -> None:
         began_s = time.monotonic()
@@ -129,7 +137,7 @@ class _Run(Generic[T]):
     Attributes:
         folder: The run's folder, which names it.
         clock: The run's host seconds.
-        job: The job for which it stands still; None: it cannot go on yet, or has ended.
+        job: The job for which it stands still; None if it waits for its folder, or has ended.
         ended: Whether it has ended.
         result: Its value, or the error that ended it.
     """
@@ -148,19 +156,22 @@ class _Run(Generic[T]):
         self.job = None
         with self.clock.running():
             try:
-                job = self._step()
-                while not (job is None or isinstance(job, TrainingJob)):
-                    job.compute()
-                    job = self._step()
-                self.job = job
+                self.job = self._step()
             except StopIteration as end:
                 self.ended, self.result = True, end.value
             except Exception as error:
                 self.ended, self.result = True, error
 
-    def _step(self) -> Job | None:
+    def _step(self) -> TrainingJob | None:
         error, self._error = self._error, None
-        return self._steps.throw(error) if error else next(self._steps)
+        job = self._steps.throw(error) if error else next(self._steps)
+        if job is not None and not isinstance(job, TrainingJob):
+            raise TypeError(f"{type(job).__name__} cannot be computed in a shared pass")
+        return job
+
+    def close(self) -> None:
+        """End the run where it stands, so that it lets go of its folder."""
+        self._steps.close()
 
     def settle(self, job: TrainingJob, result: torch.Tensor | Exception) -> None:
         """Hand the result of its job to the run; an error is raised in it at its next step."""

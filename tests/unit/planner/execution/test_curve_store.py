@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from grid_runs import Inline
+from some_runs import Inline
 
 from floss_sim import RunConfig
 from floss_sim.errors import FlossError

@@ -178,9 +178,15 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
     )  # fmt: skip
     assert applied_text.rows(told)[1][-1] == "0.930"
-    assert (
-        "+0.0 points from the plan's, and is within the plan's 90 % interval"
-        in applied_text.sentences(told)[1]
+    assert applied_text.sentences(told)[1].startswith(
+        "This is the run by which the plan was chosen: nothing new was measured. `--seed 1`"
+    )
+    other = replace(told, seed=7, outcome=replace(made, curve=(*curve[:3], (100, 1.0, 0.99))))
+    assert applied_text.rows(other)[1][-1] == "0.960"
+    assert applied_text.sentences(other)[1] == (
+        "Validation accuracy, averaged over the last 15 % of rounds: 0.960 with seed 7, 0.930 with "
+        "the plan's seed 0: +3.0 points. Expected were 0.930 (90 % interval 0.910 to 0.950); the "
+        "new seed is outside it."
     )
 
 

@@ -64,6 +64,18 @@ def test_a_pass_in_which_a_run_fails_proves_nothing(play: Play):
     assert [play.pair(5) for _ in range(4)] == [BOTH] * 3 + [TOGETHER]
 
 
+def test_an_error_in_a_repeated_check_is_no_difference(play: Play, monkeypatch: pytest.MonkeyPatch):
+    every = bit_checks._RECHECK_EVERY
+    for _ in range(3 + every - 1):
+        play.pair(5)
+    with monkeypatch.context() as patch:  # the shared pass succeeds, a job alone does not
+        patch.setattr(Small, "result", lambda self: MemoryError())
+        assert play.pair(5) == TOGETHER
+    assert not play.said
+    assert not play.checks.take_doubts()
+    assert play.pair(5) == TOGETHER
+
+
 def test_where_a_pass_does_not_fit_fewer_clients_share_the_next(play: Play):
     jobs = [Small(5, play.bank, 2, error=MemoryError()) for _ in range(3)]
     (whole,) = play.checks.passes(jobs)

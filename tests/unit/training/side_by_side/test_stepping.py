@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from grid_runs import Inline, some_runs
 from parties import (
     CPU,
     SIZES,
@@ -27,6 +27,7 @@ from parties import (
     trained_side_by_side,
     values_of,
 )
+from some_runs import Inline, some_runs
 from tiny_models import CASES, NEXT_TOKEN, TEXTS, TinyRun, tiny_model
 
 from floss_sim import RunConfig, load_task
@@ -184,7 +185,7 @@ import sys
 sys.path[:0] = {paths!r}
 from functools import partial
 from pathlib import Path
-from grid_runs import some_runs
+from some_runs import some_runs
 from planner.execution import curve_store
 from planner.execution.curve_store import CurveStore
 from planner.execution.store_check import State, check_store
@@ -265,6 +266,38 @@ def test_runs_that_were_batched_before_a_check_failed_are_named_in_the_store(
     found = {run.path: run for run in check_store(tmp_path)}
     listed = found[store.folder(first).path]
     assert (listed.state, listed.doubtful_from) == (State.DOUBTFUL, 4)
+
+
+def test_a_doubt_about_a_run_that_is_gone_ends_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bit_checks, "_RECHECK_EVERY", 6)
+    store = CurveStore(tmp_path, "cpu")
+    first, second, third = some_runs()[:3]
+    _extend_all(store, [(first, 5), (second, 5)])
+    shutil.rmtree(store.folder(second).path)
+    shift_shared_passes(monkeypatch)
+    assert _extend_all(store, [(first, 10), (third, 5)]) == [5, 5]
+    assert doubts(store.folder(first).path)
+
+
+def test_an_interrupt_in_a_pass_lets_go_of_all_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store, jobs = CurveStore(tmp_path, "cpu"), [(config, 3) for config in some_runs()[:2]]
+    with monkeypatch.context() as patch:
+
+        def interrupted(parties):
+            raise KeyboardInterrupt
+
+        patch.setattr(bit_checks, "train_together", interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:  # the exception stays alive meanwhile
+            _extend_all(store, jobs)
+        for config, _ in jobs:
+            with store.folder(config).lock():
+                pass
+    assert _extend_all(store, jobs) == [3, 3]
+    assert caught.value is not None
 
 
 @pytest.mark.parametrize(("whole", "largest"), [(True, 3), (False, 1)])
