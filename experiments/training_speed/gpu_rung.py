@@ -31,8 +31,12 @@ def rung_players(
     network, loop = load_profile("paper-200-20"), open_side_by_side(device)
     together = [open_learner(c, device, beside=loop, diagnose=False) for c in configs]
     ranked = {config.rank: config for config in configs}.values()
-    in_turn = [open_learner(c, device, learner="sequential", diagnose=False) for c in ranked]
-    begin = {learner: learner.snapshot() for learner in (*together, *in_turn)}
+    in_turn = {
+        kind: [open_learner(c, device, learner=kind, diagnose=False) for c in ranked]
+        for kind in ("bank", "sequential")
+    }
+    every = (*together, *in_turn["bank"], *in_turn["sequential"])
+    begin = {learner: learner.snapshot() for learner in every}
 
     def steps(
         config: RunConfig, learner: TorchLearner, clock: Callable[[], float]
@@ -47,9 +51,13 @@ def rung_players(
             if isinstance(result, Exception):
                 raise result
 
-    def play_in_turn() -> None:
-        for config, learner in zip(ranked, in_turn, strict=True):
+    def play_in_turn(kind: str) -> None:
+        for config, learner in zip(ranked, in_turn[kind], strict=True):
             learner.restore(begin[learner])
             run(config, network, learner, rounds=rounds, eval_every=rounds)
 
-    return {"bank": play_together, "sequential": play_in_turn}
+    return {
+        "bank": play_together,
+        "bank in turn": partial(play_in_turn, "bank"),
+        "sequential": partial(play_in_turn, "sequential"),
+    }

@@ -41,7 +41,8 @@ def test_the_gpus_dry_run_measures_every_case(script, tmp_path: Path, capsys):
         rows = list(csv.DictReader(file))
     peers = [("bank", "on"), ("bank", "off"), ("sequential", ""), ("published style", "")]
     wanted = [(c, *p) for c in ("vit", "gpt2", "digits-2", "digits-5") for p in peers]
-    wanted += [("rung-4", *peer) for peer in peers[:3]]
+    rung = [*peers[:2], ("bank in turn", ""), peers[2]]
+    wanted += [("rung-4", *peer) for peer in rung]
     assert [(row["case"], row["learner"], row["graphs"]) for row in rows] == wanted
     for row in rows:
         assert float(row["seconds"]) > 0
@@ -56,8 +57,8 @@ def test_the_gpus_dry_run_measures_every_case(script, tmp_path: Path, capsys):
         shares = [float(row[phase]) for phase in ("forward", "backward", "optimizer", "other")]
         assert min(shares) > 0
         assert sum(shares) == pytest.approx(1, abs=1e-2)
-    assert float(rows[-3]["replayed"]) > 0
-    assert [row["runs"] for row in rows[-3:]] == ["4", "4", "4"]
+    assert float(rows[-4]["replayed"]) > 0
+    assert [row["runs"] for row in rows[-4:]] == ["4", "4", "4", "4"]
     assert "accuracy of digits" in capsys.readouterr().out
 
 
