@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from floss_sim.errors import RecordError
 from floss_sim.files import missing_folders, remove_empty
 from planner.execution.curve_store import CurveStore, default_root
 from planner.execution.workers import worker_pool
@@ -60,12 +61,23 @@ def open_session(root: Path | None, device: str, workers: int | None) -> Iterato
         device: Its name after ``auto`` was resolved.
         workers: How many processes there shall be. None takes one for each core; on a GPU one,
             whose runs share the device.
+
+    Raises:
+        RecordError: The store's folder cannot be created.
     """
     store, count = open_store(root, device), worker_count(device, workers)
     missing = missing_folders(store.root)
     try:
+        _create(store.root)
         with worker_pool(count) as pool:
             yield Session(store, pool, count)
     except BaseException:
         remove_empty(missing)
         raise
+
+
+def _create(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot create {root}: {error.strerror}") from None

@@ -17,7 +17,7 @@ from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
-from planner.plans.elsewhere import TimesElsewhere
+from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
@@ -202,6 +202,12 @@ class ElsewhereSection(Section):
 
     network: OneLine
     seconds: dict[Literal["plan", "dense", "thesis_rule"], Amount]
+
+    @model_validator(mode="after")
+    def _check_plan(self) -> ElsewhereSection:
+        if PLAN not in self.seconds:
+            raise ValueError("seconds: the plan's own are missing")
+        return self
 
     def times(self) -> TimesElsewhere:
         """Return the times that this table describes."""

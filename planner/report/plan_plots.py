@@ -58,6 +58,7 @@ def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None
         axes.set_xscale("log")
         axes.set_xlim(100 * frame["spent"].min(), 110 * frame["spent"].max())
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(bottom=max(0.0, min(axes.get_ylim()[0], 100 * target - 3)))
         mark_target(axes, target)
     axes.set_title(title)
     return figure

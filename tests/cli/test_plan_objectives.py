@@ -45,6 +45,7 @@ def test_objectives_share_one_store(
     target = str(min(accuracies) / 2)
 
     code, out, err = call("--target", target, "--json")
+    assert out, err
     reached = json.loads(out)
     best = reached["recommendation"]
     assert (code, reached["reached"], best["binds"]) == (0, True, "target"), err

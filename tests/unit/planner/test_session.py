@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from floss_sim.errors import RecordError
 from planner.session import open_session
 
 
@@ -18,6 +19,15 @@ def test_runs_share_a_gpu_in_one_process(tmp_path: Path, device: str):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_store_that_cannot_be_created_is_said(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(RecordError, match="cannot create"),
+        open_session(tmp_path / "file", "cpu", 1),
+    ):
+        pass
+
+
 def test_a_cpu_has_a_process_for_each_core(tmp_path: Path):
     for asked, given in ((None, os.cpu_count() or 1), (1, 1)):
         with open_session(tmp_path, "cpu", asked) as trains:
@@ -26,8 +36,7 @@ def test_a_cpu_has_a_process_for_each_core(tmp_path: Path):
 
 def test_a_store_that_stays_empty_because_of_an_error_is_removed(tmp_path: Path):
     def fail() -> None:
-        with open_session(tmp_path / "new" / "store", "cpu", 1) as trains:
-            trains.store.root.mkdir(parents=True)
+        with open_session(tmp_path / "new" / "store", "cpu", 1):
             raise ValueError
 
     with pytest.raises(ValueError):

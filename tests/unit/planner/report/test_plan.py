@@ -223,3 +223,12 @@ def test_cheaper_ways_are_told_with_their_share_and_interval(paper: NetworkProfi
         "rank 1, down 1, up 1, 10 rounds."
     )
     assert line in plan_text.sentences(made)
+
+
+def test_a_target_below_all_that_was_reached_is_in_the_picture(tmp_path: Path):
+    """The cheapest run reaches it at once; dense LoRA costs many times as much."""
+    frame = curves_frame({"plan": ((1, 0.003, 0.16),), "baseline": ((1, 0.12, 0.33),)})
+    figure = draw_plan(frame, "made", "spent", target=0.11)
+    figure.savefig(tmp_path / "plan.png")  # a layout that does not fit is a warning, and an error
+    low, high = figure.axes[0].get_ylim()
+    assert low <= 11 <= high
