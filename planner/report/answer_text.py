@@ -25,8 +25,8 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
     """
     where = answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
     confirm = _confirmation_text(answer)
-    if answer.candidate is None or answer.accuracy is None:
-        return (where, *["-"] * 5, answer.kind, confirm, "")
+    if answer.candidate is None or answer.accuracy is None or _is_vague(answer):
+        return (where, *["-"] * 5, "unknown", confirm, "")
     best = answer.candidate
     return (
         where,
@@ -34,17 +34,15 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         format_density(best.down_density),
         format_density(best.up_density),
         str(answer.rounds),
-        _accuracy_text(answer),
+        f"{'~' if answer.interval else ''}{answer.accuracy:.3f}",
         answer.kind,
         confirm,
         best.other_settings,
     )
 
 
-def _accuracy_text(answer: Answer) -> str:
-    if answer.interval and answer.interval.is_vague:
-        return "unknown"
-    return f"{'~' if answer.interval else ''}{answer.accuracy:.3f}"
+def _is_vague(answer: Answer) -> bool:
+    return answer.interval is not None and answer.interval.is_vague
 
 
 def _confirmation_text(answer: Answer) -> str:
@@ -70,9 +68,10 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         for answer in answers
         if answer.rounds < answer.affords
     ]
-    if any(answer.kind == "unknown" for answer in answers):
+    if any(answer.kind == "unknown" or _is_vague(answer) for answer in answers):
         lines.append(
-            "unknown: the store holds no curve of this task and seed that is within the limits."
+            "unknown: the store holds no curve of this task and seed that is within the limits, or "
+            "its forecasts are wider than +-20 points."
         )
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")

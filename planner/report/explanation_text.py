@@ -107,6 +107,6 @@ def _stop_sentence(stop: StopRule, promising: Sequence[str]) -> str:
         else f"at least the noise of one evaluation ({noise}): more search may be worth it"
     )
     return (
-        f"Finishing {stop.candidate} ({stop.rounds} more rounds) is expected to gain {gain}, "
-        f"{said} (stop rule after Makarova et al., AutoML 2022)."
+        f"The most promising unfinished candidate is {stop.candidate}: {stop.rounds} more rounds "
+        f"are expected to gain {gain}, {said} (stop rule after Makarova et al., AutoML 2022)."
     )

@@ -46,7 +46,7 @@ def sentences(plan: Plan) -> list[str]:
         *_baseline_sentences(plan),
         *_ties_sentence(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
-        f"candidates were trained, in {effort['search_rounds']} rounds (the full grid takes "
+        f"candidates were begun, in {effort['search_rounds']} rounds (the full grid takes "
         f"{effort['grid_rounds']}). {effort['trained_now_rounds']} rounds were trained now, "
         f"baselines included. The search uses seed {request['seed']}. The intervals include an "
         "estimate of seed-to-seed variation.",
@@ -92,7 +92,7 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
     for way in plan.cheaper:
         told, share = way.interval, way.nbytes / plan.recommendation.total_bytes
         lines.append(
-            f"With {100 * share:.0f} % of these bytes ({format_bytes(way.nbytes)}): "
+            f"Cheaper, with {100 * share:.0f} % of the plan's bytes ({format_bytes(way.nbytes)}): "
             f"{told.mean:.3f} ({told.low:.3f} to {told.high:.3f}) by {way.candidate}, "
             f"{way.rounds} rounds."
         )
@@ -105,12 +105,23 @@ def _elsewhere_sentences(plan: Plan) -> list[str]:
     if plan.traffic_alone:
         lines.append(
             f"{plan.request['network']} has no round trip and no compute: its seconds are those of "
-            "traffic alone."
+            "traffic alone, and real rounds take longer."
         )
     if plan.elsewhere:
         told = "; ".join(_times_text(times) for times in plan.elsewhere)
-        lines.append(f"The same runs on other networks (simulated time, median fleet): {told}.")
+        lines.append(
+            f"The same runs on other networks, {_rounds_text(plan)} (simulated time, median of "
+            f"fleets): {told}."
+        )
     return lines
+
+
+def _rounds_text(plan: Plan) -> str:
+    """Return the rounds of the plan and of its baselines."""
+    others = (
+        f"{BASELINE_TITLES[name]} {made.rounds}" for name, made in plan.baselines.items() if made
+    )
+    return ", ".join([f"{plan.recommendation.rounds} rounds", *others])
 
 
 def _times_text(times: TimesElsewhere) -> str:
@@ -129,7 +140,7 @@ def _ties_sentence(plan: Plan) -> list[str]:
     if not has_ties(plan):
         return []
     return [
-        f"= statistically tied with the best (expected {100 * plan.best_accuracy:.1f} %, within "
+        f"= not clearly worse than the best (expected {100 * plan.best_accuracy:.1f} %, within "
         f"{100 * plan.margin:.1f} points: at least a one-in-three chance of being as good). Among "
         f"tied runs, halving the bytes counts as much as {100 * HALF_BYTES_WORTH:g} points of "
         f"accuracy. Accuracy is measured on {judged['validation']} validation {judged['what']}."

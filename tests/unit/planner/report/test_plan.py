@@ -219,7 +219,7 @@ def test_cheaper_ways_are_told_with_their_share_and_interval(paper: NetworkProfi
     made = replace(plan(paper), cheaper=(way,))
     share = 250 / made.recommendation.total_bytes
     line = (
-        f"With {100 * share:.0f} % of these bytes (250 B): 0.850 (0.800 to 0.900) by "
+        f"Cheaper, with {100 * share:.0f} % of the plan's bytes (250 B): 0.850 (0.800 to 0.900) by "
         "rank 1, down 1, up 1, 10 rounds."
     )
     assert line in plan_text.sentences(made)
