@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from transformers import (
     ViTForImageClassification,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+
+from small_tasks import TASK
+
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 PROCESSOR = "preprocessor_config.json"
@@ -35,36 +40,6 @@ FILES = {  # the files that are damaged in each folder
     "shards": (INDEX, SHARD),
 }
 WORDS = 40
-TASK = """\
-name = "{name}"
-kind = "{kind}"
-[data]
-dataset = "rows.parquet"
-input = "x"
-label = "y"
-classes = 3
-validation = 2
-test = 2
-[backbone]
-model = "backbone"
-[preprocess]
-{preprocess}
-[partition]
-clients = 2
-law = "iid"
-[lora]
-targets = ["all"]
-alpha = 16
-[client]
-learning_rate = 0.05
-momentum = 0.9
-batch_size = 4
-epochs = 1
-[server]
-optimizer = "fedadam"
-learning_rate = 5e-3
-cohort = 2
-"""
 HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 41, 2**31, 2**63, 10**30, 1e308, -1e308, 0.5, 1e-320,
     float("nan"), float("inf"), "", "left", "right", "w1", "x" * 2000, "\0", "../../etc/passwd",
@@ -97,9 +72,11 @@ def _write(folder: Path, family: str, model: Any, shard: str) -> None:
     images = family == "vit"
     kind = "image-classification" if images else "text-classification"
     preprocess = "image_size = 8" if images else "max_length = 8"
-    (folder / "task.toml").write_text(
-        TASK.format(name=folder.name, kind=kind, preprocess=preprocess), encoding="utf-8"
-    )
+    text = TASK.format(
+        kind=kind, dataset="rows.parquet", input="x", labels='label = "y"\nclasses = 3',
+        validation=2, test=2, preprocess=preprocess,
+    )  # fmt: skip
+    (folder / "task.toml").write_text(text, encoding="utf-8")
     if images:
         stated = {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.2, 1.0],
                   "do_rescale": True, "rescale_factor": 1 / 255, "size": 8}  # fmt: skip

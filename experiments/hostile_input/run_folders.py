@@ -23,6 +23,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+
+from damage import KINDS, flip_bit
+
 import floss_sim.cli
 import planner.cli
 from floss_sim import RunFolder
@@ -44,15 +48,6 @@ COMMANDS = {
     "floss-plan": (*PLAN, "--effort", "1", "--out", "plan"),
     "floss-plan --effort 0": (*PLAN, "--effort", "0"),
     "apply": ("floss-plan", "apply", "plan", "--store", "store", "--out", "applied", "--json"),
-}
-KINDS = {
-    "checkpoint": "checkpoint-*.safetensors",
-    "run.json": "run.json",
-    "manifest": "manifest.json",
-    "rounds": "rounds-*.parquet",
-    "transfers": "transfers-*.parquet",
-    "models": "model-*.floss",
-    "test.json": "test.json",
 }
 RESULTS = ("refused", "said", "measured again", "silent", "traceback", "changed")
 MAINS = {"floss-sim": floss_sim.cli.main, "floss-plan": planner.cli.main}
@@ -110,10 +105,7 @@ def flip_bits(folder: Path, count: int, draw: random.Random) -> dict[str, Counte
         for _ in range(count):
             path = draw.choice(files)
             whole = path.read_bytes()
-            broken = bytearray(whole)
-            at = draw.randrange(8 * len(whole))
-            broken[at // 8] ^= 1 << at % 8
-            path.write_bytes(broken)
+            flip_bit(path, draw)
             before = digest(folder)
             results[reading_result(folder)] += 1
             results["changed"] += digest(folder) != before

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from floss_sim.cli.console import (
-    PlainConsole,
     note,
     plain_table,
     print_json,
@@ -27,12 +26,11 @@ from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 
 def print_plan(made: Plan) -> None:
     """Print a plan for people."""
-    console = PlainConsole()
     show_whole(
         _table(plan_table.plan_title(made), plan_table.columns(made), plan_table.table_rows(made))
     )
     for line in plan_text.sentences(made):
-        console.print(line)
+        note(line)
     if made.front:
         show_whole(_table(front_title(made), FRONT_COLUMNS, front_rows(made)))
     if made.also:

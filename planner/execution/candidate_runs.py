@@ -70,6 +70,7 @@ class CandidateRuns:
         self.targets: dict[Candidate, int] = {}
         self._folders: dict[Candidate, RunFolder] = {}
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
+        self._timed: dict[Candidate, RunRecord] = {}
         self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that reached the round
         self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
         self._stages = 0
@@ -270,7 +271,11 @@ class CandidateRuns:
 
     def timed_record(self, candidate: Candidate) -> RunRecord:
         """Return a candidate's run, re-timed on the plan's network, with all stored rounds."""
-        return retime(self._folder(candidate).record(), self._request.profile)
+        folder = self._folder(candidate)
+        known = self._timed.get(candidate)
+        if known is None or known.rounds.num_rows != folder.manifest().rounds:
+            known = self._timed[candidate] = retime(folder.record(), self._request.profile)
+        return known
 
     def total_bytes(self, candidate: Candidate) -> list[int]:
         """Return the bytes of all transfers of a run up to rounds 1, 2, ... on this network."""

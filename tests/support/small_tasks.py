@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from floss_sim.tasks import Task, load_task
 
-_TASK = """\
+TASK = """\
 name = "small"
 kind = "{kind}"
 [data]
@@ -79,7 +79,7 @@ def _write(folder: Path, config: dict[str, Any], **values: Any) -> Path:
     (folder / "backbone").mkdir(exist_ok=True, parents=True)
     (folder / "backbone" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     path = folder / "small.toml"
-    path.write_text(_TASK.format(**values), encoding="utf-8")
+    path.write_text(TASK.format(**values), encoding="utf-8")
     return path
 
 
