@@ -56,7 +56,7 @@ def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None
     draw_curves(axes, frame, xlabel)
     if target is not None:  # runs reach the target at very different costs
         axes.set_xscale("log")
-        axes.set_xlim(100 * frame["spent"].min(), 110 * frame["spent"].max())
+        axes.set_xlim(90 * frame["spent"].min(), 110 * frame["spent"].max())
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_ylim(bottom=max(0.0, min(axes.get_ylim()[0], 100 * target - 3)))
         mark_target(axes, target)
