@@ -1,3 +1,5 @@
+from .analysis.run_times import time_spread
+from .analysis.time_spread import TimeSpread
 from .errors import FlossError
 from .methods import dense, floss, method_from_name
 from .network import load_profile
@@ -17,6 +19,7 @@ __all__ = [
     "RunFolder",
     "RunRecord",
     "SavedRun",
+    "TimeSpread",
     "__version__",
     "buffered",
     "deadline",
@@ -30,6 +33,7 @@ __all__ = [
     "retime",
     "run",
     "size_only",
+    "time_spread",
     "train",
     "wait_all",
 ]

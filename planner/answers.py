@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
@@ -28,7 +29,6 @@ from planner.plans.explanation import Range
 from planner.question.budget import Budget, Limit, parse_budget
 from planner.question.cost import resolve_limit
 from planner.question.request import Request
-from planner.question.traffic import Traffic
 
 MAX_CELLS = 50  # of one question; each takes some hundredths of a second
 TELLING_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds

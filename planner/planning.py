@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError
 from planner.candidates import Candidate
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
@@ -30,7 +31,6 @@ from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
-from planner.question.traffic import Traffic
 from planner.search import DEFAULT_SEARCH, BoundedStrategy, check_search, strategy_maker
 from planner.search.strategy import Strategy, search
 

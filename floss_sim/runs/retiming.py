@@ -44,17 +44,11 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
         >>> slow.rounds["closed_at_s"][0].as_py() > fast.rounds["closed_at_s"][0].as_py()
         True
     """
-    check_replayable(record.description, profile.name)
-    if profile.shapes_training:
-        raise ConfigError(
-            f"on {profile.name} clients can be lost or offline, which changes training; train "
-            "there, with the run's other options: "
-            f"{_command(record.description, profile.name)}"
-        )
-    profile = _with_first_download(record, profile)
+    check_retimable(record.description, profile)
+    profile = with_first_download(record, profile)
     cohorts = _cohorts(record.transfers)
     size = len(cohorts.get(1, ()))
-    links = profile.links(_fleet_size(record.description))
+    links = profile.links(fleet_size(record.description))
     rounds = record.rounds.to_pylist()
     transfers = TransferTable()
     learner = ReplayLearner(record)
@@ -74,6 +68,21 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
         rounds=pa.Table.from_pylist(rounds, ROUNDS),
         transfers=transfers.table(),
     )
+
+
+def check_retimable(description: Mapping[str, Any], profile: NetworkProfile) -> None:
+    """Raise ConfigError if simulated time affected a run's training, or would on a network.
+
+    Args:
+        description: Description of the run, the content of ``run.json``.
+        profile: The network on which the run is to be re-timed.
+    """
+    check_replayable(description, profile.name)
+    if profile.shapes_training:
+        raise ConfigError(
+            f"on {profile.name} clients can be lost or offline, which changes training; train "
+            f"there, with the run's other options: {_command(description, profile.name)}"
+        )
 
 
 def check_replayable(description: Mapping[str, Any], network: str) -> None:
@@ -103,7 +112,12 @@ def _command(description: Mapping[str, Any], network: str) -> str:
     return f"floss-sim run {' '.join(said)} --network {name}{by_hand}"
 
 
-def _fleet_size(description: Mapping[str, Any]) -> int:
+def fleet_size(description: Mapping[str, Any]) -> int:
+    """Return the number of clients in the fleet of a run.
+
+    Raises:
+        RecordError: The description has no fleet size.
+    """
     try:
         return int(description["trajectory"]["fleet"]["clients"])
     except (KeyError, TypeError, ValueError):
@@ -112,7 +126,7 @@ def _fleet_size(description: Mapping[str, Any]) -> int:
         ) from None
 
 
-def _with_first_download(record: RunRecord, profile: NetworkProfile) -> NetworkProfile:
+def with_first_download(record: RunRecord, profile: NetworkProfile) -> NetworkProfile:
     """Return the profile with the record's first download, unless the profile sets its own."""
     firsts = record.transfers.filter(pc.equal(record.transfers["direction"], "first"))
     if profile.first_download or not firsts.num_rows:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.network import NetworkProfile, load_profile
 from planner.plans.elsewhere import TimesElsewhere
-from planner.question.round_times import Fleets
-from planner.question.traffic import Traffic
 
 NETWORKS = ("lte", "mobile-mixed", "wifi")
 _MEDIAN = 0.5

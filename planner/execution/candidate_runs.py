@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 from statistics import median
 
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.calibration import Calibration, calibration_rounds
 from floss_sim.runs.retiming import retime
@@ -21,7 +22,6 @@ from planner.plans.outcome import Outcome, outcome_within
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import Request
-from planner.question.traffic import Traffic
 from planner.search.strategy import Extension
 
 _MIN_CALIBRATION_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds

@@ -11,7 +11,7 @@ text                   limited quantity
 ``2GB``                encoded bytes of all clients, both directions
 ``500MB/client``       encoded bytes of each slot of the cohort, both directions
 ``90s``, ``36h``       simulated wall clock, including latency, compute and queueing
-``36h@95%``            the same, in at least 95 % of simulated fleets (see round_times.py)
+``36h@95%``            the same, in at least 95 % of simulated fleets (see drawn_fleets.py)
 =====================  ======================================================================
 
 A plan may also limit the bytes that the busiest client transfers in a whole run. A
@@ -29,13 +29,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
 from floss_sim.records import RunRecord
 from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
 from planner.question.limits import MAX_ROUNDS
-from planner.question.round_times import Fleets
-from planner.question.traffic import Traffic
 
 BudgetKind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
 _GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h or 36h@95%"

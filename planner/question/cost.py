@@ -13,6 +13,8 @@ from typing import Literal
 
 import numpy as np
 
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.traffic import Floats, Traffic
 from floss_sim.errors import BudgetError
 from floss_sim.runs.calibration import Calibration
 from floss_sim.units import format_bytes, format_duration
@@ -20,8 +22,6 @@ from floss_sim.wire import plain_nbytes
 from planner.candidates import Candidate
 from planner.question.budget import Limit
 from planner.question.request import Request
-from planner.question.round_times import Fleets
-from planner.question.traffic import Floats, Traffic
 
 MIN_ROUNDS = 2  # rounds that the limit must afford a candidate
 Cause = Literal["round_s", "client_bytes", "budget"]

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from networks import DRAWN
 
 from floss_sim import RunConfig, floss, load_profile, load_task
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.round_times import Clock
+from floss_sim.analysis.traffic import Traffic
 from planner.candidates import Candidate
 from planner.question.budget import Limit, parse_budget
 from planner.question.objective import front
-from planner.question.round_times import Clock, Fleets
-from planner.question.traffic import Traffic
 
 ROUNDS = 40
 shares = st.floats(0.01, 0.99)

@@ -8,9 +8,9 @@ import pytest
 from made_plans import whole_plan
 
 from floss_sim import RunConfig, load_profile, retime, size_only
+from floss_sim.analysis.traffic import Traffic
 from planner.decisions.elsewhere import NETWORKS, is_traffic_alone, times_elsewhere
 from planner.plans.elsewhere import TimesElsewhere
-from planner.question.traffic import Traffic
 from planner.report import plan_text
 
 

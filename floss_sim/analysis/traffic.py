@@ -1,7 +1,7 @@
 """Traffic of a run: the cohorts and the payload bytes of every message, predicted or recorded.
 
 These are the arrays of a size-only run without instants. Sizes need no simulation, and the same
-messages can be timed on many fleets (see :mod:`planner.question.round_times`).
+messages can be timed on many fleets (see :mod:`floss_sim.analysis.drawn_fleets`).
 
 Shapes: R rounds, C clients of a round.
 """

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, load_profile, size_only
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.calibration import Calibration
 from planner.candidates import Candidate
-from planner.question.traffic import Traffic
 
 FIELDS = ("clients", "down", "up", "first", "examples")
 

@@ -1,0 +1,115 @@
+"""Fleets drawn from a network profile, and the times of given traffic on them.
+
+The seed of a profile determines its randomness: links drawn from laws or rows, the class of each
+client, random starts of traces, and jitter. The drawn fleets are the profile with consecutive
+seeds; the cohorts remain those of the run. So two runs on one profile are timed on common fleets.
+
+``FLEETS`` fleets are timed where a closed form holds, else ``SIMULATED_FLEETS``. All rounds of
+each fleet are timed exactly if that draws jitter for, or simulates, at most ``MOST_DISPATCHES``
+dispatches. Otherwise fleets are *probed*: the first rounds of each are timed exactly, and the ratio
+of their duration to their nominal duration (closed form, without jitter and shared capacity, at
+mean rates) scales the fleet's nominal times of all rounds.
+
+Shapes: F fleets, R rounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from floss_sim.analysis.round_times import Clock
+from floss_sim.analysis.time_spread import MEDIAN, Method, TimeSpread, fleet_quantile
+from floss_sim.analysis.traffic import Floats, Traffic
+from floss_sim.network import NetworkProfile
+
+FLEETS = 40  # fleets timed where a closed form holds
+SIMULATED_FLEETS = 20  # fleets timed if rounds must be simulated
+MOST_DISPATCHES = 40_000  # of all fleets together, timed exactly: 1 to 4 s of one core
+LEAST_PROBED_ROUNDS = 2
+_COMPARED_CLIENTS = 1_024  # whose links tell whether the seed changes anything
+
+
+@dataclass(frozen=True)
+class Fleets:
+    """Fleets drawn from a profile, and the fraction of them that must finish in time.
+
+    Attributes:
+        clocks: The clock of each fleet, that of the profile's own seed first.
+        confidence: Fraction of fleets that must finish in time, for :meth:`closing_times`.
+    """
+
+    clocks: tuple[Clock, ...]
+    confidence: float = MEDIAN
+
+    @classmethod
+    def of(cls, profile: NetworkProfile, clients: int, confidence: float | None = MEDIAN) -> Fleets:
+        """Return the fleets of a profile: first its own seed's, then those of other seeds.
+
+        Only its own fleet is returned if there is no confidence, or if the seed changes nothing.
+
+        Args:
+            profile: The network; dropout and availability must not be set.
+            clients: Clients of the fleet.
+            confidence: Fraction of fleets that must finish in time; None for the own fleet alone.
+        """
+        if confidence is None or not draws_fleets(profile, clients):
+            return cls((Clock(profile, clients),), 1.0)
+        seeds = range(profile.seed, profile.seed + FLEETS)
+        drawn = (profile.model_copy(update={"seed": seed}) for seed in seeds)
+        return cls(tuple(Clock(fleet, clients) for fleet in drawn), confidence)
+
+    def closing_times(self, traffic: Traffic) -> Floats:
+        """Return the instants by which rounds have closed in ``confidence`` of the fleets (R).
+
+        Each round has its own quantile, by the convention of ``time_spread``.
+        """
+        closed_FR, _ = self.times_by_fleet(traffic)
+        return fleet_quantile(closed_FR, self.confidence)
+
+    def spread(self, traffic: Traffic, rounds: int | None = None) -> TimeSpread:
+        """Return the spread of the time of given traffic.
+
+        Args:
+            traffic: The messages of the run.
+            rounds: Number of the round that ends the run; by default the last one.
+        """
+        return self.spreads(traffic, (rounds or traffic.shape[0],))[0]
+
+    def spreads(self, traffic: Traffic, rounds: tuple[int, ...]) -> list[TimeSpread]:
+        """Return the spread of the time at which each of some rounds closes."""
+        closed_FR, method = self.times_by_fleet(traffic)
+        columns = closed_FR[:, np.array(rounds, dtype=np.int64) - 1].T.tolist()
+        return [TimeSpread(tuple(seconds), method) for seconds in columns]
+
+    def times_by_fleet(self, traffic: Traffic) -> tuple[Floats, Method]:
+        """Return the instants at which rounds close on each fleet (F x R), and the method."""
+        own, rounds, cohort = self.clocks[0], *traffic.shape
+        steady = own.is_steady(traffic)
+        method: Method = "closed form" if steady else "simulated"
+        drawn = self.clocks if steady else self.clocks[:SIMULATED_FLEETS]
+        most = max(LEAST_PROBED_ROUNDS, MOST_DISPATCHES // (len(drawn) * cohort))
+        is_cheap = steady and not own.has_jitter(traffic)
+        if len(drawn) == 1 or is_cheap or rounds <= most:
+            return np.array([clock.closing_times(traffic) for clock in drawn]), method
+        early = traffic.until(most)
+        return np.array([_probed_times(clock, traffic, early) for clock in drawn]), "probed"
+
+
+def draws_fleets(profile: NetworkProfile, clients: int) -> bool:
+    """Return whether a different seed of a profile changes the links or the jitter.
+
+    Only the first clients of a large fleet are looked at.
+    """
+    other = profile.model_copy(update={"seed": profile.seed + 1})
+    compared = slice(min(clients, _COMPARED_CLIENTS))
+    links = profile.links(clients)[compared]
+    return any(link.jitter_s for link in links) or links != other.links(clients)[compared]
+
+
+def _probed_times(clock: Clock, traffic: Traffic, early: Traffic) -> Floats:
+    """Return the closing times (R): exact in the first rounds, ``early``, then scaled."""
+    nominal_R, exact_R = clock.nominal_times(traffic), clock.closing_times(early)
+    ratio = exact_R[-1] / nominal_R[len(exact_R) - 1]
+    return np.concatenate([exact_R, nominal_R[len(exact_R) :] * ratio])

@@ -1,0 +1,78 @@
+"""Time of a recorded run, as a spread over the fleets that a network profile may draw."""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.traffic import Traffic
+from floss_sim.errors import ConfigError, RecordError
+from floss_sim.network import NetworkProfile
+from floss_sim.records import RunRecord
+from floss_sim.runs.retiming import check_retimable, fleet_size, with_first_download
+
+
+def time_spread(
+    record: RunRecord, profile: NetworkProfile, rounds: int | None = None
+) -> TimeSpread:
+    """Return the simulated time of a recorded run on the fleets that a profile may draw.
+
+    Messages and cohorts are those of the record. The links, their jitter and the starts of their
+    traces are drawn anew for each fleet. Where nothing is drawn, the spread has one time.
+
+    Args:
+        record: Record of a run whose rounds wait for all their clients; trained or size-only.
+        profile: The network, which may differ from the recorded one.
+        rounds: Number of the round that ends the run; by default the last recorded one.
+
+    Raises:
+        ConfigError: Simulated time affected the run's training, or would on the network; or there
+            is no such round.
+        RecordError: The record has no rounds, or no fleet size.
+
+    Example:
+        >>> from floss_sim import RunConfig, floss, load_profile, load_task, size_only, time_spread
+        >>> config = RunConfig.of(load_task("digits"), floss(1 / 4, 1 / 16), rank=4)
+        >>> profile = load_profile("paper-200-20")
+        >>> spread = time_spread(size_only(config, profile, rounds=3), profile)
+        >>> spread.draws, spread.method  # every client of this profile has the same link
+        (1, 'closed form')
+        >>> spread.low_s == spread.median_s == spread.high_s
+        True
+    """
+    return time_spreads(record, profile, (_round(record, rounds),))[0]
+
+
+def time_spreads(
+    record: RunRecord, profile: NetworkProfile, rounds: tuple[int, ...]
+) -> list[TimeSpread]:
+    """Return the spread of the instants at which some rounds of a run close.
+
+    Arguments and errors are those of :func:`time_spread`.
+    """
+    check_retimable(record.description, profile)
+    profile = with_first_download(record, profile)
+    traffic = Traffic.of(record).with_first(profile.first_download)
+    return Fleets.of(profile, fleet_size(record.description)).spreads(traffic, rounds)
+
+
+def recorded_time(record: RunRecord, rounds: int | None = None) -> TimeSpread:
+    """Return the one recorded time of a run, for runs whose training time shaped.
+
+    Raises:
+        ConfigError: There is no such round.
+        RecordError: The record has no rounds.
+    """
+    closed_at_s = record.rounds["closed_at_s"][_round(record, rounds) - 1].as_py()
+    return TimeSpread((closed_at_s,), "recorded")
+
+
+def _round(record: RunRecord, rounds: int | None) -> int:
+    """Return the number of the round that ends a run."""
+    last = int(pc.max(record.rounds["round"]).as_py() or 0)
+    if not last:
+        raise RecordError("the record has no rounds, so it has no time")
+    if rounds is not None and not 1 <= rounds <= last:
+        raise ConfigError(f"round {rounds} of a run of {last} rounds; valid: 1 to {last}")
+    return last if rounds is None else rounds
