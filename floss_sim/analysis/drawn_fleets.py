@@ -26,7 +26,7 @@ from floss_sim.network import NetworkProfile
 
 FLEETS = 40  # fleets timed where a closed form holds
 SIMULATED_FLEETS = 20  # fleets timed if rounds must be simulated
-MOST_DISPATCHES = 40_000  # of all fleets together, timed exactly: 1 to 4 s of one core
+MOST_DISPATCHES = 20_000  # of all fleets together, timed exactly: 0.5 to 1.5 s of one core
 LEAST_PROBED_ROUNDS = 2
 _COMPARED_CLIENTS = 1_024  # whose links tell whether the seed changes anything
 

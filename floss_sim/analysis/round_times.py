@@ -111,16 +111,17 @@ class Clock:
         self, way: str, nbytes_RC: Ints, links: Sequence[ClientLink], place_RC: Ints
     ) -> Floats:
         """Return the seconds of each message (R x C), by the formula of ``transfer_s``."""
-        profile, transport = self._profile, self._profile.transport
-        limit = profile.alone_bits_per_s(way)
-        if transport.slow_start:
-            return _seconds_by_pair(way, nbytes_RC, links, place_RC, transport, limit)
-        rate_N = [link.steady_bits_per_s(way, transport, link.rtt_s, limit) for link in links]
+        transport, limit = self._profile.transport, self._profile.alone_bits_per_s(way)
+        steady = transport.model_copy(update={"slow_start": False})
+        rates = [link.steady_bits_per_s(way, steady, link.rtt_s, limit) for link in links]
+        rate_RC = np.array(rates, dtype=np.float64)[place_RC]
         rtt_RC = np.array([link.rtt_s for link in links])[place_RC]
         bits_RC = BITS_PER_BYTE * _wire_bytes_of(nbytes_RC, links, place_RC, transport)
-        rate_RC = np.array(rate_N, dtype=np.float64)[place_RC]
-        seconds_RC: Floats = transport.setup_rtts * rtt_RC + bits_RC / rate_RC + rtt_RC / 2
-        return seconds_RC
+        seconds_RC: Floats = transport.setup_rtts * rtt_RC + rtt_RC / 2
+        if transport.slow_start:
+            window_N = np.array([transport.window_bits_per_s(link.rtt_s) for link in links])
+            return seconds_RC + _slow_start_s(bits_RC, rate_RC, rtt_RC, window_N[place_RC])
+        return seconds_RC + bits_RC / rate_RC
 
     def _unit_jitter_s(self, traffic: Traffic) -> Floats:
         """Return what jitter adds to a client's round (R x C), in units of the mean jitter.
@@ -145,27 +146,25 @@ class Clock:
         return np.array([outcome.closed_at_s for outcome in outcomes(steps)])
 
 
-def _seconds_by_pair(
-    way: str,
-    nbytes_RC: Ints,
-    links: Sequence[ClientLink],
-    place_RC: Ints,
-    transport: Transport,
-    limit_bits_per_s: float,
-) -> Floats:
-    """Return the seconds of each message (R x C), computed once for each link and size."""
-    numbers = {link: number for number, link in enumerate(dict.fromkeys(links))}
-    kinds, kind_N = list(numbers), np.array([numbers[link] for link in links])
-    sizes, size_RC = np.unique(nbytes_RC, return_inverse=True)
-    pair_RC = kind_N[place_RC] * len(sizes) + size_RC.reshape(place_RC.shape)
-    pairs, place = np.unique(pair_RC, return_inverse=True)
-    seconds = [
-        kinds[pair // len(sizes)].transfer_s(
-            way, int(sizes[pair % len(sizes)]), transport, limit_bits_per_s=limit_bits_per_s
-        )
-        for pair in pairs.tolist()
-    ]
-    return np.array(seconds)[place].reshape(place_RC.shape)
+def _slow_start_s(bits: Ints, rate: Floats, rtt_s: Floats, window: Floats) -> Floats:
+    """Return the seconds from first to last byte of messages that begin in slow start.
+
+    The rate is ``window`` in the first round trip and doubles after each, up to ``rate``. After i
+    doublings window (2^i - 1) rtt bits have been sent.
+
+    Args:
+        bits: Bits on the wire; all arguments have the same shape.
+        rate: Highest rate in bits per second.
+        rtt_s: Round trips in seconds.
+        window: Rate in the first round trip, in bits per second; infinite without a round trip.
+    """
+    window = np.minimum(window, rate)
+    first_bits = window * np.where(rtt_s > 0, rtt_s, 1.0)
+    most = np.ceil(np.log2(rate / window))
+    doublings = np.minimum(most, np.floor(np.log2(1 + bits / first_bits)))
+    sent = first_bits * (2**doublings - 1)
+    seconds: Floats = doublings * rtt_s + (bits - sent) / np.minimum(rate, window * 2**doublings)
+    return seconds
 
 
 def _wire_bytes_of(
