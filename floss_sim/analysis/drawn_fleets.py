@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from floss_sim.analysis.round_times import Clock
-from floss_sim.analysis.time_spread import MEDIAN, Method, TimeSpread, fleet_quantile
+from floss_sim.analysis.time_spread import MEDIAN, FleetTimes, TimeSpread, fleet_quantile
 from floss_sim.analysis.traffic import Floats, Traffic
 from floss_sim.network import NetworkProfile
 
@@ -65,8 +65,7 @@ class Fleets:
 
         Each round has its own quantile, by the convention of ``time_spread``.
         """
-        closed_FR, _ = self.times_by_fleet(traffic)
-        return fleet_quantile(closed_FR, self.confidence)
+        return fleet_quantile(self.times(traffic).closed_at_s, self.confidence)
 
     def spread(self, traffic: Traffic, rounds: int | None = None) -> TimeSpread:
         """Return the spread of the time of given traffic.
@@ -75,26 +74,21 @@ class Fleets:
             traffic: The messages of the run.
             rounds: Number of the round that ends the run; by default the last one.
         """
-        return self.spreads(traffic, (rounds or traffic.shape[0],))[0]
+        return self.times(traffic).at(rounds or traffic.shape[0])
 
-    def spreads(self, traffic: Traffic, rounds: tuple[int, ...]) -> list[TimeSpread]:
-        """Return the spread of the time at which each of some rounds closes."""
-        closed_FR, method = self.times_by_fleet(traffic)
-        columns = closed_FR[:, np.array(rounds, dtype=np.int64) - 1].T.tolist()
-        return [TimeSpread(tuple(seconds), method) for seconds in columns]
-
-    def times_by_fleet(self, traffic: Traffic) -> tuple[Floats, Method]:
-        """Return the instants at which rounds close on each fleet (F x R), and the method."""
+    def times(self, traffic: Traffic) -> FleetTimes:
+        """Return the instants at which the rounds of given traffic close on each fleet."""
         own, rounds, cohort = self.clocks[0], *traffic.shape
         steady = own.is_steady(traffic)
-        method: Method = "closed form" if steady else "simulated"
         drawn = self.clocks if steady else self.clocks[:SIMULATED_FLEETS]
         most = max(LEAST_PROBED_ROUNDS, MOST_DISPATCHES // (len(drawn) * cohort))
         is_cheap = steady and not own.has_jitter(traffic)
-        if len(drawn) == 1 or is_cheap or rounds <= most:
-            return np.array([clock.closing_times(traffic) for clock in drawn]), method
-        early = traffic.until(most)
-        return np.array([_probed_times(clock, traffic, early) for clock in drawn]), "probed"
+        if len(drawn) > 1 and not is_cheap and rounds > most:
+            early = traffic.until(most)
+            probed_FR = np.array([_probed_times(clock, traffic, early) for clock in drawn])
+            return FleetTimes(probed_FR, "probed")
+        closed_FR = np.array([clock.closing_times(traffic) for clock in drawn])
+        return FleetTimes(closed_FR, "closed form" if steady else "simulated")
 
 
 def draws_fleets(profile: NetworkProfile, clients: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from floss_sim.analysis.drawn_fleets import Fleets
-from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.time_spread import FleetTimes, TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile
@@ -41,31 +41,23 @@ def time_spread(
         >>> spread.low_s == spread.median_s == spread.high_s
         True
     """
-    return time_spreads(record, profile, (_round(record, rounds),))[0]
+    return fleet_times(record, profile).at(_round(record, rounds))
 
 
-def time_spreads(
-    record: RunRecord, profile: NetworkProfile, rounds: tuple[int, ...]
-) -> list[TimeSpread]:
-    """Return the spread of the instants at which some rounds of a run close.
+def fleet_times(record: RunRecord, profile: NetworkProfile) -> FleetTimes:
+    """Return the instants at which a run's rounds close, on the fleets that a profile may draw.
 
     Arguments and errors are those of :func:`time_spread`.
     """
     check_retimable(record.description, profile)
     profile = with_first_download(record, profile)
     traffic = Traffic.of(record).with_first(profile.first_download)
-    return Fleets.of(profile, fleet_size(record.description)).spreads(traffic, rounds)
+    return Fleets.of(profile, fleet_size(record.description)).times(traffic)
 
 
-def recorded_time(record: RunRecord, rounds: int | None = None) -> TimeSpread:
-    """Return the one recorded time of a run, for runs whose training time shaped.
-
-    Raises:
-        ConfigError: There is no such round.
-        RecordError: The record has no rounds.
-    """
-    closed_at_s = record.rounds["closed_at_s"][_round(record, rounds) - 1].as_py()
-    return TimeSpread((closed_at_s,), "recorded")
+def recorded_times(record: RunRecord) -> FleetTimes:
+    """Return the recorded instants at which a run's rounds close: those of one fleet."""
+    return FleetTimes(record.rounds["closed_at_s"].to_numpy()[None], "recorded")
 
 
 def _round(record: RunRecord, rounds: int | None) -> int:

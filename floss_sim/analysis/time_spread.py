@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from floss_sim.units import format_duration
 
 LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95  # the quantiles that are shown
-SPREAD_LEGEND = "median (5 to 95 % of fleets)"
+SPREAD_LEGEND = "median (5 to 95 %) over fleets that the network may draw, same cohorts"
+PROBED_LEGEND = "≈: the first rounds of each fleet are exact, the others are scaled"
 Method = Literal["closed form", "simulated", "probed", "recorded"]
 
 
@@ -84,8 +85,11 @@ class TimeSpread:
 
     @property
     def text(self) -> str:
-        """The median with its interval: ``20 s (12 s to 3.7 min)``; one fleet has no interval."""
-        middle = format_duration(self.median_s)
+        """The median with its interval: ``20 s (12 s to 3.7 min)``; one fleet has no interval.
+
+        The sign ≈ in front marks probed times.
+        """
+        middle = ("≈" if self.method == "probed" else "") + format_duration(self.median_s)
         if self.draws == 1:
             return middle
         return f"{middle} ({format_duration(self.low_s)} to {format_duration(self.high_s)})"
@@ -115,6 +119,23 @@ class TimeSpread:
     def per_round(self, rounds: int) -> TimeSpread:
         """Return the spread of the mean seconds of a round, given the number of rounds."""
         return TimeSpread(tuple(s / rounds for s in self.seconds), self.method)
+
+
+@dataclass(frozen=True, eq=False)
+class FleetTimes:
+    """Instants at which the rounds of a run close, on each of some fleets.
+
+    Attributes:
+        closed_at_s: The instants in seconds (F fleets x R rounds), as in :class:`TimeSpread`.
+        method: How they were found.
+    """
+
+    closed_at_s: NDArray[np.float64]
+    method: Method
+
+    def at(self, round_: int) -> TimeSpread:
+        """Return the spread of the instant at which a round closes; the first round is 1."""
+        return TimeSpread(tuple(self.closed_at_s[:, round_ - 1].tolist()), self.method)
 
 
 def mean_spread(spreads: Sequence[TimeSpread]) -> TimeSpread:

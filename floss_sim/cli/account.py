@@ -12,6 +12,11 @@ import pyarrow.csv
 import typer
 
 from floss_sim.analysis.costs import COSTS, SECONDS, Account, MessageBytes, account, message_bytes
+from floss_sim.analysis.recorded_networks import (
+    find_recorded_network,
+    is_timed_on,
+    unknown_reason,
+)
 from floss_sim.cli.console import (
     SIZES_LEGEND,
     note,
@@ -23,12 +28,9 @@ from floss_sim.cli.console import (
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import replace_file
-from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.named_changes import profile_of_name
+from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
-from floss_sim.runs.conditions import timing_of
 from floss_sim.runs.retiming import retime
-from floss_sim.simulator import wait_all
 from floss_sim.units import format_bytes, format_duration
 
 HELP = """Show the costs of a recorded run: seconds, bytes, energy and money.
@@ -65,8 +67,8 @@ def show_account(
     record = folder.record()
     if not record.rounds.num_rows:
         raise RecordError(f"{run} holds no committed round")
-    profile = load_profile(network) if network else _recorded_network(folder)
-    if profile and not _is_timed_on(folder, profile):
+    profile = load_profile(network) if network else find_recorded_network(folder)
+    if profile and not is_timed_on(folder, profile):
         record = retime(record, profile)
     made = account(record, profile)
     name = profile.name if profile else folder.manifest().network
@@ -104,22 +106,6 @@ def _row_kind(by: str | None, listed: bool) -> str:
 def _write(rows: pa.Table, path: Path) -> None:
     with replace_file(path) as temporary, temporary.open("wb") as file:
         pyarrow.csv.write_csv(rows, file)
-
-
-def _recorded_network(folder: RunFolder) -> NetworkProfile | None:
-    """Return the packaged network on which a run was recorded, or None for another network."""
-    try:
-        profile = profile_of_name(folder.manifest().network)
-    except ConfigError:
-        return None
-    return profile if _is_timed_on(folder, profile) else None
-
-
-def _is_timed_on(folder: RunFolder, profile: NetworkProfile) -> bool:
-    """Return whether a run's recorded seconds were simulated on this network."""
-    conditions = folder.description["trajectory"].get("conditions", {})
-    policy = {"policy": conditions.get("policy", wait_all().settings()["policy"])}
-    return folder.manifest().timing == timing_of(profile, policy)
 
 
 def _print(made: Account, rounds: int, network: str) -> None:
@@ -166,16 +152,7 @@ def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:
     show_whole(table)
     note(f"{SIZES_LEGEND}, retransmissions included")
     if any(found.message is None for found in messages.values()):
-        note(f"?: not known: {_unknown_reason(network)}; pass --network FILE")
-
-
-def _unknown_reason(network: str) -> str:
-    """Return the reason, in words, that the network of a run is not known."""
-    try:
-        profile_of_name(network)
-    except ConfigError:
-        return f"{network} is not packaged"
-    return f"the run was recorded on a {network} that differs from the packaged one"
+        note(f"?: not known: {unknown_reason(network)}; pass --network FILE")
 
 
 def _sort_fates(fates: Any) -> list[str]:

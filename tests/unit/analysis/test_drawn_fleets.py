@@ -91,11 +91,13 @@ def test_probed_fleets_are_scaled_by_their_first_rounds(
     error: float,
 ):
     network, traffic = profile(tmp_path, more), Traffic.predict(sparse_digits, 40)
-    exact_FR, exactly = Fleets.of(network, 50).times_by_fleet(traffic)
-    assert exactly != "probed"
+    exact = Fleets.of(network, 50).times(traffic)
+    exact_FR = exact.closed_at_s
+    assert exact.method != "probed"
     monkeypatch.setattr(drawn_fleets, "MOST_DISPATCHES", 50 * len(exact_FR))  # 10 rounds of 5
-    probed_FR, method = Fleets.of(network, 50).times_by_fleet(traffic)
-    assert method == "probed"
+    probed = Fleets.of(network, 50).times(traffic)
+    probed_FR = probed.closed_at_s
+    assert probed.method == "probed"
     assert probed_FR.shape == exact_FR.shape
     assert probed_FR == pytest.approx(exact_FR, rel=error)
     assert np.array_equal(probed_FR[:, :10], exact_FR[:, :10])
@@ -104,7 +106,8 @@ def test_probed_fleets_are_scaled_by_their_first_rounds(
 
 def test_a_spread_is_read_at_any_round(tmp_path: Path, sparse_digits: RunConfig):
     fleets, traffic = Fleets.of(profile(tmp_path), 50), Traffic.predict(sparse_digits, 9)
-    early, late = fleets.spreads(traffic, (4, 9))
+    times = fleets.times(traffic)
+    early, late = times.at(4), times.at(9)
     assert early == fleets.spread(traffic.until(4)) == fleets.spread(traffic, 4)
     assert late == fleets.spread(traffic)
 

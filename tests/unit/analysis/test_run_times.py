@@ -9,7 +9,7 @@ from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile, retime, size_only, time_spread
 from floss_sim.analysis.drawn_fleets import FLEETS
-from floss_sim.analysis.run_times import recorded_time, time_spreads
+from floss_sim.analysis.run_times import fleet_times, recorded_times
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
 
@@ -25,7 +25,8 @@ def test_each_time_is_that_of_the_run_on_the_network_of_its_seed(
     drawn: NetworkProfile, sparse_digits: RunConfig
 ):
     record = size_only(sparse_digits, drawn, 7)
-    early, whole = time_spreads(record, drawn, (3, 7))
+    times = fleet_times(record, drawn)
+    early, whole = times.at(3), times.at(7)
     assert whole == time_spread(record, drawn)
     assert early == time_spread(record, drawn, rounds=3)
     assert (whole.draws, whole.method) == (FLEETS, "closed form")
@@ -48,8 +49,7 @@ def test_the_first_download_of_a_record_counts_on_other_networks(
 def test_the_recorded_time_is_one_time(drawn: NetworkProfile, sparse_digits: RunConfig):
     record = size_only(sparse_digits, drawn, 4)
     closed_at_s = np.array(record.rounds["closed_at_s"])
-    assert recorded_time(record).seconds == (closed_at_s[-1],)
-    one = recorded_time(record, 2)
+    one = recorded_times(record).at(2)
     assert (one.seconds, one.method, one.draws) == ((closed_at_s[1],), "recorded", 1)
 
 

@@ -42,7 +42,8 @@ def test_the_interval_lies_among_the_draws(drawn: list[float]):
 
 def test_texts():
     assert TimeSpread((20.0,), "closed form").text == "20 s"
-    assert TimeSpread((12.0, 20.0, 222.0), "probed").text == "20 s (12 s to 3.7 min)"
+    assert TimeSpread((12.0, 20.0, 222.0), "simulated").text == "20 s (12 s to 3.7 min)"
+    assert TimeSpread((12.0, 20.0, 222.0), "probed").text == "≈20 s (12 s to 3.7 min)"
     assert TimeSpread((12.0, 20.0, 222.0), "probed").to_json() == {
         "median_s": 20, "low_s": 12, "high_s": 222, "draws": 3, "method": "probed",
     }  # fmt: skip
