@@ -24,6 +24,7 @@ from floss_sim.analysis.costs import account
 from floss_sim.analysis.what_if import replay_comparison, scenario
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
+from floss_sim.network.fleets.lognormal import LogDuration
 from floss_sim.network.named_changes import with_changes
 from floss_sim.network.transport import Transport
 from floss_sim.runs.conditions import check_conditions, conditions
@@ -136,11 +137,9 @@ def transports(configurations: Sequence[Configuration], target: float) -> list[R
     """Return the time to the target on LTE by how much of the transport is simulated."""
     lte = load_profile("lte")
     instant = lte.with_changes("no delay", rtt=0.0)
-    instant = instant.model_copy(
-        update={
-            "clients": tuple(c.model_copy(update={"compute_per_example": 0.0}) for c in lte.clients)
-        }
-    )
+    none = {"compute_per_example": LogDuration(median="0 s")}
+    clients = tuple(group.model_copy(update=none) for group in lte.clients)
+    instant = instant.model_copy(update={"clients": clients})
     stages = {
         "bytes / rate": instant,
         "+ round trip and compute": lte,

@@ -28,7 +28,6 @@ FLEETS = 40  # fleets timed where a closed form holds
 SIMULATED_FLEETS = 20  # fleets timed if rounds must be simulated
 MOST_DISPATCHES = 20_000  # of all fleets together, timed exactly: 0.5 to 1.5 s of one core
 LEAST_PROBED_ROUNDS = 2
-_COMPARED_CLIENTS = 1_024  # whose links tell whether the seed changes anything
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Fleets:
             clients: Clients of the fleet.
             confidence: Fraction of fleets that must finish in time; None for the own fleet alone.
         """
-        if confidence is None or not draws_fleets(profile, clients):
+        if confidence is None or not profile.draws:
             return cls((Clock(profile, clients),), 1.0)
         seeds = range(profile.seed, profile.seed + FLEETS)
         drawn = (profile.model_copy(update={"seed": seed}) for seed in seeds)
@@ -89,17 +88,6 @@ class Fleets:
             return FleetTimes(probed_FR, "probed")
         closed_FR = np.array([clock.closing_times(traffic) for clock in drawn])
         return FleetTimes(closed_FR, "closed form" if steady else "simulated")
-
-
-def draws_fleets(profile: NetworkProfile, clients: int) -> bool:
-    """Return whether a different seed of a profile changes the links or the jitter.
-
-    Only the first clients of a large fleet are looked at.
-    """
-    other = profile.model_copy(update={"seed": profile.seed + 1})
-    compared = slice(min(clients, _COMPARED_CLIENTS))
-    links = profile.links(clients)[compared]
-    return any(link.jitter_s for link in links) or links != other.links(clients)[compared]
 
 
 def _probed_times(clock: Clock, traffic: Traffic, early: Traffic) -> Floats:

@@ -11,6 +11,7 @@ from typing import Any
 
 from floss_sim.cli.console import print_text
 from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.network.fleets.lognormal import LinkLaw
 from floss_sim.units import format_bytes, format_duration, format_rate
 
 _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
@@ -18,6 +19,14 @@ _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
     ("_bytes", format_bytes),
     ("_s", format_duration),
 )
+_DRAWN = {
+    "classes": "the class of each client",
+    "links": "the link of each client",
+    "trace starts": "the start of each client's trace",
+    "jitter": "the jitter of each transfer",
+    "dropout": "which clients drop out",
+    "availability": "when clients are on",
+}
 
 
 def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, dict[str, Any]]:
@@ -33,6 +42,7 @@ def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, 
         "cells": {"count": cells.count, **_rates(down=cells.down, up=cells.up)} if cells else {},
         "transport": profile.transport.model_dump(exclude_defaults=True),
         "links": _link_ranges(links),
+        "spread": _spreads(profile),
         "traces": _traces(profile),
         "first_download": {"size_bytes": profile.first_download} if profile.first_download else {},
         "availability": vars(law.law()) if law else {},
@@ -50,6 +60,14 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def words(values: Mapping[str, Any]) -> str:
     """Return the values of a section in words, such as ``egress 1 Gbit/s, ingress 1 Gbit/s``."""
     return ", ".join(_phrase(name, value) for name, value in values.items())
+
+
+def drawn_words(profile: NetworkProfile) -> str:
+    """Return in words what the seed of a profile draws."""
+    *first, last = [_DRAWN[name] for name in profile.draws] or ["nothing"]
+    drawn = f"{', '.join(first)} and {last}" if first else last
+    same = "" if profile.draws else "; all seeds give the same seconds"
+    return f"drawn by the seed: {drawn}{same}"
 
 
 def print_transport(profile: NetworkProfile) -> None:
@@ -74,6 +92,18 @@ def _link_ranges(links: Sequence[ClientLink]) -> dict[str, list[float]]:
         if any(values):
             found[name] = [min(values), max(values)]
     return found
+
+
+def _spreads(profile: NetworkProfile) -> dict[str, str]:
+    """Return the standard deviations of the logarithms that are not zero, by class."""
+    laws = {f"class_{i}": group.law() for i, group in enumerate(profile.clients)}
+    return {name: _spread_words(law) for name, law in laws.items() if law.is_drawn}
+
+
+def _spread_words(law: LinkLaw) -> str:
+    names = ("down", "up", "round trip", "compute", "correlation")
+    values = zip(names, (*law.sigmas, law.correlation), strict=True)
+    return " ".join(f"{name} {value:.3g}" for name, value in values if value)
 
 
 def _traces(profile: NetworkProfile) -> dict[str, str]:

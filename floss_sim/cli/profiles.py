@@ -15,7 +15,7 @@ from floss_sim.cli.console import (
     print_text,
     show_whole,
 )
-from floss_sim.cli.profile_sections import lines, sections, words
+from floss_sim.cli.profile_sections import drawn_words, lines, sections, words
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.network import ClientLink, NetworkProfile, load_profile, packaged_profiles
 from floss_sim.network.fleets.laws import RowsFleet
@@ -33,7 +33,9 @@ SHOW_HELP = """Show every class of a profile, times of sample transfers, and all
 
 If the profile has a law instead of classes, some clients are shown from slow to fast downloads: 5 %
 of the fleet is slower than the first one. `compute` is the training time of one example. Transfer
-times are for a transfer alone on the network, without jitter.
+times are for a transfer alone on the network, without jitter. Figures of a class with a spread are
+medians; a spread is the standard deviation of the natural logarithm. The last lines say what the
+seed draws.
 
 Examples:
 
@@ -90,7 +92,8 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
         times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
         table.add_row(group["share"], *rates, *(format_duration(time) for time in times))
     show_whole(table)
-    print_text("\n".join([*lines(_sections(loaded)), f"source: {loaded.source}"]))
+    said = [*lines(_sections(loaded)), drawn_words(loaded), f"source: {loaded.source}"]
+    print_text("\n".join(said))
 
 
 @app.command(help=CHECK_HELP)
@@ -103,7 +106,7 @@ def check(profile: ProfileArgument) -> None:
     others = f"; also {', '.join(found).replace('_', ' ')}" if found else ""
     print_text(
         f"{profile}: {loaded.name!r} is a profile of {_kind(loaded)}: "
-        f"down {down}, up {up}, round trip {rtt}{server}{others}"
+        f"down {down}, up {up}, round trip {rtt}{server}{others}; {drawn_words(loaded)}"
     )
 
 
@@ -139,6 +142,7 @@ def _summary(profile: NetworkProfile) -> dict[str, Any]:
         "down_bits_per_s": _span(link.down_bits_per_s for link in links),
         "up_bits_per_s": _span(link.up_bits_per_s for link in links),
         "rtt_s": _span(link.rtt_s for link in links),
+        "draws": list(profile.draws),
     }
 
 

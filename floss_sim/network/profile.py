@@ -6,12 +6,13 @@
     source = "who measured it, or which paper states it"
     date = "2024"
     seed = 0                          # seed of all random draws of the network
+    class_order = "drawn"             # the seed draws each client's class; or "by-number"
     first_download = "88 MB"          # once per client, such as the backbone or an app
 
     [[clients]]                       # one or more classes; shares add up to 1
     share = 1.0
     down = "200 Mbit/s"               # or down_trace = { file = "down.csv", at_end = "repeat" }
-    up = "20 Mbit/s"
+    up = { median = "20 Mbit/s", sigma = 0.5 }    # drawn for each client, lognormal
     rtt = "36 ms"
     compute_per_example = "2 ms"
     jitter = "5 ms"                   # this key and all keys below are optional
@@ -50,7 +51,8 @@ from floss_sim.documents import ByteCount, Duration, Fraction, OneFullLine, OneL
 from floss_sim.errors import ProfileError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network.availability import Availability
-from floss_sim.network.fleets.classes import ClientClass, Fleet, fleet_of_classes
+from floss_sim.network.fleets.classes import ClassOrder, ClientClass, Fleet, fleet_of_classes
+from floss_sim.network.fleets.draws import draws_of
 from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
 from floss_sim.network.link import ClientLink
 from floss_sim.network.transport import IDEAL, Transport
@@ -150,6 +152,7 @@ class NetworkProfile(Section):
     source: OneLine
     date: OneLine
     seed: int = 0
+    class_order: ClassOrder = "drawn"
     first_download: Annotated[ByteCount, Field(le=_MOST_FIRST_BYTES)] = 0
     clients: Annotated[tuple[ClientClass, ...], BeforeValidator(_check_number)] = ()
     fleet: Annotated[LognormalFleet | RowsFleet, Field(discriminator="law")] | None = None
@@ -167,6 +170,8 @@ class NetworkProfile(Section):
             raise ValueError(
                 "clients: give classes ([[clients]]) or a law ([fleet]), one of the two"
             )
+        if self.fleet and "class_order" in self.model_fields_set:
+            raise ValueError("class_order: not with a law ([fleet]); valid: with classes")
         total = sum(group.share for group in self.clients)
         if self.clients and not math.isclose(total, 1, abs_tol=1e-6):
             raise ValueError(f"the shares of the client classes add up to {total:g}, not 1")
@@ -188,7 +193,7 @@ class NetworkProfile(Section):
         """
         cells = self.cells.count if self.cells else 0
         if self.fleet is None:
-            fleet = fleet_of_classes(self.clients, size, cells, self.seed)
+            fleet = fleet_of_classes(self.clients, size, cells, self.seed, self.class_order)
         else:
             fleet = self.fleet.fleet(size, cells, self.seed)
         if self._overrides == Overrides():
@@ -196,16 +201,20 @@ class NetworkProfile(Section):
         return Fleet(size, lambda client: self._overrides(fleet[client]))
 
     def class_links(self) -> tuple[ClientLink, ...]:
-        """Return the link of each class, in the profile's order; empty for a fleet by law."""
+        """Return the link of each class, in the profile's order; empty for a fleet by law.
+
+        Figures of classes with a spread are the medians of their clients.
+        """
         return tuple(self._overrides(group.link()) for group in self.clients)
 
     def mean_rates(self, size: int) -> tuple[float, float]:
         """Return the mean nominal rates (down, up) in bits per second, weighted by class shares.
 
-        For a fleet by law the rates are the means over its first ``size`` clients.
+        A class with a spread counts with the expected rates of its clients. For a fleet by law the
+        rates are the means over its first ``size`` clients.
         """
         if self.fleet is None:
-            pairs = list(zip(self.clients, self.class_links(), strict=True))
+            pairs = [(group, self._overrides(group.mean_link())) for group in self.clients]
             down = sum(group.share * link.down_bits_per_s for group, link in pairs)
             return down, sum(group.share * link.up_bits_per_s for group, link in pairs)
         links = self.links(size)
@@ -227,6 +236,22 @@ class NetworkProfile(Section):
         """Return the rate, in bits per second, that server and cell allow a single transfer."""
         server, cells = self.capacities(direction)
         return min((server, *cells[:1]))
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """What another seed of the profile changes; empty if nothing.
+
+        Of ``"classes"`` (which client is of which class), ``"links"``, ``"trace starts"``,
+        ``"jitter"``, ``"dropout"`` and ``"availability"``.
+
+        Example:
+            >>> load_profile("mobile-mixed").draws
+            ('classes',)
+            >>> load_profile("paper-200-20").draws
+            ()
+        """
+        found = draws_of(self.clients, self.class_order, self.fleet, self._overrides)
+        return (*found, "availability") if self.availability else found
 
     @property
     def shapes_training(self) -> bool:
@@ -279,9 +304,14 @@ class NetworkProfile(Section):
         """
         said = self.model_dump(
             mode="json",
-            exclude={"name", "source", "date", "clients", "fleet", "prices", "energy"},
+            exclude={
+                *("name", "source", "date", "clients", "class_order", "fleet"),
+                *("prices", "energy"),
+            },
             exclude_defaults=True,
         )
+        if self.clients and "classes" in self.draws:
+            said["class_order"] = "drawn"
         return {**said, "clients": self._client_settings()}
 
     def _client_settings(self) -> list[Any]:
@@ -293,10 +323,14 @@ class NetworkProfile(Section):
             links = [vars(self._overrides(link)) for link in rows.links]
             said = {"rows": links, "weights": rows.weights, "cells": rows.have_cells}
             return [self.fleet.law, fingerprint(said)]
-        return [
+        groups = [
             {**_link_settings(link), "share": group.share, "start": group.trace_start}
             for link, group in zip(self.class_links(), self.clients, strict=True)
         ]
+        laws = [group.law() for group in self.clients]
+        if not any(law.is_drawn for law in laws):
+            return groups
+        return [groups, [vars(law) for law in laws], self._overrides.model_dump()]
 
 
 def check_upload_ratio(ratio: float) -> None:

@@ -27,7 +27,7 @@ from floss_sim.simulator.rounds import ASK_AGAIN_S
 GUIDE = Path(floss_sim.network.__file__).with_name("GUIDE.md").read_text(encoding="utf-8")
 EXAMPLE, TRACE, MAHIMAHI, LAW, ROWS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 COMMANDS = [line.strip() for line in GUIDE.splitlines() if line.startswith("    floss-sim")]
-HEAD = EXAMPLE.split("[[clients]]")[0]
+HEAD = re.sub("class_order.*\n", "", EXAMPLE.split("[[clients]]")[0])
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: P
     code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
     assert (code, err) == (0, "")
     says = "'n' is a profile of 1 class: down 16 Mbit/s, up 300 kbit/s, round trip 500 ms"
-    assert out == f"mine.toml: {says}\n"
+    drawn = "drawn by the seed: nothing; all seeds give the same seconds"
+    assert out == f"mine.toml: {says}; {drawn}\n"
     (home / "mine.toml").write_text(text.replace("MB/s", "MB"), encoding="utf-8")
     code, out, err = call(monkeypatch, capfd, "check", "mine.toml")
     assert (code, out) == (2, "")
@@ -134,7 +135,7 @@ def test_show_says_what_else_a_profile_sets_and_nothing_that_it_does_not(
     (home / "mine.toml").write_text(whole, encoding="utf-8")
     code, out, err = call(monkeypatch, capfd, "show", "mine.toml")
     assert (code, err) == (0, "")
-    assert out.splitlines()[-9:] == [
+    assert out.splitlines()[-10:] == [
         "server: egress 1 Gbit/s",
         "cells: count 20, down 150 Mbit/s",
         "transport: framing grpc, tls, slow start",
@@ -143,6 +144,7 @@ def test_show_says_what_else_a_profile_sets_and_nothing_that_it_does_not(
         "availability: on 8 h, off 16 h, swing 0.5, peak hour 0, start hour 0",
         "energy: joules per MB up 5",
         "prices: currency EUR, per GB down 0.02",
+        "drawn by the seed: the jitter of each transfer and when clients are on",
         "source: s",
     ]
     code, out, _ = call(monkeypatch, capfd, "show", "mine.toml", "--json")
@@ -159,7 +161,8 @@ def test_show_says_what_else_a_profile_sets_and_nothing_that_it_does_not(
     assert out.count("\n") == 1
     assert out.endswith(
         "round trip 500 ms; server egress 1 Gbit/s; also cells, transport, links, first download, "
-        "availability, energy, prices\n"
+        "availability, energy, prices; "
+        "drawn by the seed: the jitter of each transfer and when clients are on\n"
     )
     assert (
         not {"server", "cells", "prices", "links"}
@@ -190,7 +193,8 @@ def test_show_of_a_law_goes_from_slow_to_fast(monkeypatch, capfd, home: Path):
     assert "links: dropout 0.02\n" in out
     code, out, _ = call(monkeypatch, capfd, "check", "mine.toml")
     assert out.startswith("mine.toml: 'n' is a profile of a fleet by lognormal: down ")
-    assert out.endswith("; also links\n")
+    said = "; drawn by the seed: the link of each client and which clients drop out\n"
+    assert out.endswith(f"; also links{said}")
 
 
 def test_show_of_a_table_shows_its_own_clients(monkeypatch, capfd, home: Path):
@@ -213,9 +217,10 @@ def test_fit_writes_a_profile_and_a_picture_and_reports(monkeypatch, capfd, home
     assert (code, err) == (0, "")
     profile = load_profile("mine.toml")
     assert (profile.name, profile.source, profile.date) == ("ours", "us", "2024-03")
-    assert [(g.share, g.down, g.up, g.rtt) for g in profile.clients] == [
-        (0.5, 10e6, 1e6, 0.04),
-        (0.5, 100e6, 20e6, 0.02),
+    assert [group.share for group in profile.clients] == [0.5, 0.5]
+    assert [(k.down_bits_per_s, k.up_bits_per_s, k.rtt_s) for k in profile.class_links()] == [
+        (10e6, 1e6, 0.04),
+        (100e6, 20e6, 0.02),
     ]
     assert (home / "mine.png").read_bytes().startswith(b"\x89PNG")
     assert "40 rows used, 1 left out" in out
@@ -272,7 +277,7 @@ def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
     assert found["rank_correlation"] == {"data": None, "fit": None}
     profile = load_profile(found["profile"])
     assert profile.name == "mine"
-    assert profile.clients[0].compute_per_example == pytest.approx(0.009)
+    assert profile.clients[0].compute_per_example.median == pytest.approx(0.009)
 
 
 def test_fit_of_rows_writes_them_beside_the_profile(monkeypatch, capfd, home: Path):

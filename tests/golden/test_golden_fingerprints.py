@@ -72,6 +72,8 @@ def trajectories() -> dict[str, str]:
 def timings() -> dict[str, str]:
     profiles: dict[str, NetworkProfile] = {name: load_profile(name) for name in packaged_profiles()}
     marks = {name: timing_of(profile, wait_all().settings()) for name, profile in profiles.items()}
+    ordered = load_profile("broadband").model_copy(update={"class_order": "by-number"})
+    marks["broadband by-number"] = timing_of(ordered, wait_all().settings())
     policies = (first_k(3), deadline(10.0), buffered(2))
     return marks | {
         f"lte {policy.name}": timing_of(profiles["lte"], policy.settings()) for policy in policies

@@ -196,6 +196,7 @@ def test_a_client_on_the_border_of_two_classes_stays_on_its_side(split: int):
     half = classes[split].model_copy(update={"share": shares[split] / 2})
     halves = [*classes[:split], half, half, *classes[split + 1 :]]
     for given_classes in (classes, halves):
-        profile = network().model_copy(update={"clients": tuple(given_classes)})
+        changes = {"clients": tuple(given_classes), "class_order": "by-number"}
+        profile = network().model_copy(update=changes)
         rates = [link.down_bits_per_s for link in profile.links(5)]
         assert rates == [1e6, 2e6, 2e6, 2e6, 3e6]

@@ -5,41 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
-from floss_sim.documents import Duration, Fraction, Rate, Section
+from floss_sim.documents import Duration, Fraction, Section
 from floss_sim.errors import ProfileError
-from floss_sim.network.fleets.classes import Fleet
+from floss_sim.network.fleets.classes import ClientClass, Fleet, fleet_of_classes
+from floss_sim.network.fleets.lognormal import BLOCK, LogDuration, LogRate, client_draws
 from floss_sim.network.fleets.rows import LinkRows, read_rows
 from floss_sim.network.link import ClientLink
 from floss_sim.rng import stream
 
-_BLOCK = 1024  # clients per block; the links of a block are drawn together
-_BLOCKS = 4096  # blocks in the cache, 32 kB each: a fleet of four million is drawn only once
-
-
-class LogRate(Section):
-    """Lognormal rate: median in bits per second, standard deviation of the natural logarithm."""
-
-    median: Rate
-    sigma: Annotated[float, Field(ge=0, le=5)] = 0.0
-
-
-class LogDuration(Section):
-    """Lognormal duration: median in seconds, standard deviation of the natural logarithm."""
-
-    median: Duration
-    sigma: Annotated[float, Field(ge=0, le=5)] = 0.0
-
 
 class LognormalFleet(Section):
-    """Fleet whose links are drawn from lognormal laws.
+    """Fleet whose links are drawn from lognormal laws: one class of clients.
 
     ``correlation`` is the correlation of log down and log up. Jitter, loss and dropout are equal
     for all clients.
@@ -63,30 +45,12 @@ class LognormalFleet(Section):
             cells: Number of cells in the middle tier; 0 if there is none.
             seed: Seed of the network.
         """
-        drawn_of = _client_draws(lambda block: self._draw(seed, block))
+        return fleet_of_classes([self.as_class()], size, cells, seed)
 
-        def link_of(client: int) -> ClientLink:
-            down, up, rtt, compute = drawn_of(client).tolist()
-            cell = client % cells if cells else 0
-            return ClientLink(down, up, rtt, compute, self.jitter, self.loss, self.dropout, cell)
-
-        return Fleet(size, link_of)
-
-    def _draw(self, seed: int, block: int) -> NDArray[np.float64]:
-        """Return (down, up, rtt, compute) of each client of a block, shape (1024, 4)."""
-        normal = stream(seed, "fleet", block).standard_normal((_BLOCK, 4))
-        mix = self.correlation
-        normal[:, 1] = mix * normal[:, 0] + math.sqrt(1 - mix**2) * normal[:, 1]
-        laws = (self.down, self.up, self.rtt, self.compute_per_example)
-        medians, sigmas = ([getattr(law, of) for law in laws] for of in ("median", "sigma"))
-        drawn: NDArray[np.float64] = medians * np.exp(normal * sigmas)
-        return drawn
-
-
-def _client_draws(draw: Callable[[int], NDArray[Any]]) -> Callable[[int], Any]:
-    """Return a function from a client number to its draw, given a function that draws a block."""
-    block_of = lru_cache(maxsize=_BLOCKS)(draw)
-    return lambda client: block_of(client // _BLOCK)[client % _BLOCK]
+    def as_class(self) -> ClientClass:
+        """Return the law as the only class of a fleet."""
+        figures = {name: getattr(self, name) for name in type(self).model_fields.keys() - {"law"}}
+        return ClientClass.model_construct(share=1.0, **figures)
 
 
 class RowsFleet(Section):
@@ -146,6 +110,6 @@ class RowsFleet(Section):
 def _drawn_rows(weights: Sequence[float], seed: int) -> Callable[[int], int]:
     """Return a function from a client number to the number of the row that it draws."""
     shares = np.array(weights) / math.fsum(weights)
-    return _client_draws(
-        lambda block: stream(seed, "fleet", block).choice(len(shares), size=_BLOCK, p=shares)
+    return client_draws(
+        lambda block: stream(seed, "fleet", block).choice(len(shares), size=BLOCK, p=shares)
     )

@@ -8,7 +8,7 @@ from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile
 from floss_sim.analysis import drawn_fleets
-from floss_sim.analysis.drawn_fleets import FLEETS, SIMULATED_FLEETS, Fleets, draws_fleets
+from floss_sim.analysis.drawn_fleets import FLEETS, SIMULATED_FLEETS, Fleets
 from floss_sim.analysis.round_times import Clock
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.network import NetworkProfile
@@ -47,13 +47,11 @@ def test_a_network_that_draws_nothing_has_one_time(tmp_path: Path, sparse_digits
     paper = load_profile("paper-200-20")
     traffic = Traffic.predict(sparse_digits, 5)
     sure = Fleets.of(paper, 50, 0.95)
-    assert not draws_fleets(paper, 50)
     assert len(sure.clocks) == 1
     closed_R = Clock(paper, 50).closing_times(traffic)
     assert np.array_equal(sure.closing_times(traffic), closed_R)
     spread = sure.spread(traffic)
     assert (spread.seconds, spread.method) == ((closed_R[-1],), "closed form")
-    assert draws_fleets(profile(tmp_path), 50)
     assert len(Fleets.of(profile(tmp_path), 50, None).clocks) == 1
     assert len(Fleets.of(profile(tmp_path), 50).clocks) == FLEETS
 
@@ -70,7 +68,8 @@ def test_jitter_and_starts_of_traces_are_drawn(tmp_path: Path):
         ('up_trace = { file = "up.csv" }\ntrace_start = "random"\n', True),
     ):
         (tmp_path / "n.toml").write_text(head + link + more, encoding="utf-8")
-        assert draws_fleets(load_profile(str(tmp_path / "n.toml")), 50) is drawn
+        fleets = Fleets.of(load_profile(str(tmp_path / "n.toml")), 50)
+        assert len(fleets.clocks) == (FLEETS if drawn else 1)
 
 
 def test_simulated_fleets_agree_with_the_closed_form(tmp_path: Path, sparse_digits: RunConfig):

@@ -92,7 +92,7 @@ def test_weights_by_device_move_the_fit_of_speed_tests_with_the_data():
 def test_shipped_mobile_classes_are_the_quarters_of_their_speed_tests(name, where, part: int):
     path = SHARED / "network_traces" / "errant_monroe_speedtests.csv.gz"
     fit = fit_classes(read_speed_tests(path, ReadOptions(where=where)), part)
-    shipped = load_profile(name).clients[:part]
-    assert [group.down for group in shipped] == pytest.approx(fit.down_bits_per_s, rel=0.01)
-    assert [group.up for group in shipped] == pytest.approx(fit.up_bits_per_s, rel=0.02)
-    assert [group.rtt for group in shipped] == pytest.approx(fit.rtt_s, rel=0.01)
+    shipped = load_profile(name).class_links()[:part]
+    assert [k.down_bits_per_s for k in shipped] == pytest.approx(fit.down_bits_per_s, rel=0.01)
+    assert [k.up_bits_per_s for k in shipped] == pytest.approx(fit.up_bits_per_s, rel=0.02)
+    assert [k.rtt_s for k in shipped] == pytest.approx(fit.rtt_s, rel=0.01)

@@ -35,7 +35,7 @@ def test_a_fleet_of_a_million_takes_memory_for_its_cohort_alone():
     finally:
         tracemalloc.stop()
     assert max(record.transfers["client"].to_pylist()) > 1000
-    assert peak < MANY
+    assert peak < 2 * MANY  # a byte a client for the number of its class
 
 
 def play(learner: FakeLearner) -> None:

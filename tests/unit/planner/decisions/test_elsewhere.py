@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_plans import whole_plan
 
 from floss_sim import RunConfig, load_profile, retime, size_only
+from floss_sim.analysis.drawn_fleets import FLEETS
 from floss_sim.analysis.traffic import Traffic
 from planner.decisions.elsewhere import NETWORKS, is_traffic_alone, times_elsewhere
 from planner.plans.elsewhere import TimesElsewhere
@@ -26,8 +28,11 @@ def test_times_are_those_of_a_run_that_is_timed_there(traffic, digits: RunConfig
     found = list(times_elsewhere(runs, load_profile("paper-200-20"), digits.fleet.clients))
     assert [times.network for times in found] == list(NETWORKS)
     for times in found:
-        closed = retime(record, load_profile(times.network)).rounds["closed_at_s"].to_pylist()
-        assert times.seconds == pytest.approx({"plan": closed[6], "dense": closed[2]})
+        profile = load_profile(times.network)
+        fleets = [profile.model_copy(update={"seed": seed}) for seed in range(FLEETS)]
+        closed = [retime(record, fleet).rounds["closed_at_s"].to_pylist() for fleet in fleets]
+        median_R = np.median(closed, axis=0)
+        assert times.seconds == pytest.approx({"plan": median_R[6], "dense": median_R[2]})
 
 
 def test_the_network_that_was_asked_for_is_not_repeated(traffic, digits: RunConfig):
