@@ -100,6 +100,7 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "train_examples": len(content.train[1]),
         "validation_examples": len(content.validation[1]),
         "test_examples": len(content.test[1]),
+        "split": {"kind": task.data.split, "seed": task.data.split_seed},
         "files": {
             "rows": dict(content.files.rows),
             "csv": {name: asdict(form) for name, form in content.files.csv.items()},
@@ -169,6 +170,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         ("training examples", str(found["train_examples"])),
         ("validation examples", str(found["validation_examples"])),
         ("test examples", str(found["test_examples"])),
+        ("split", "{kind}, seed {seed}".format(**found["split"])),
         *_file_rows(found["files"]),
         *(("rows not used", f"{n} of {name}") for name, n in found["unused_rows"].items()),
         ("equal content", _duplicates(found["duplicates"])),

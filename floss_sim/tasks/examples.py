@@ -1,7 +1,7 @@
 """Examples of a task: reading, the fixed split, and conversion to arrays.
 
-The split depends on the data alone, never on a seed. Where validation and test are counts, their
-rows are the last ones of one fixed permutation of the training rows.
+The split does not depend on a run's seed. Where validation and test are counts, they are training
+rows that :mod:`floss_sim.tasks.fixed_split` draws.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from floss_sim.tasks.columns import (
     select_rows,
 )
 from floss_sim.tasks.dataset_files import Reading, open_splits
+from floss_sim.tasks.fixed_split import split_rows
 from floss_sim.tasks.inputs import read_inputs, refuse_empty
 from floss_sim.tasks.labels import check_classes, class_numbers
 from floss_sim.tasks.preprocess_checks import check_fit
@@ -76,17 +77,32 @@ def _from_arrays(
                 f"{where}: {task.data.dataset} has no columns, so data.{key} names none"
             )
     check_fit(task, backbone.config)
-    parts = _split(task, len(y))
+    _check_rows(task, len(y))
     check_classes(y, task.labels, where)
     y = y.astype(np.int64)
-    parts[0] = parts[0][: task.data.limit]
-    train, validation, test = ((x[part], y[part]) for part in parts)
+    fit, checked, tested = _split(task, y)
+    train, validation, test = (
+        (x[part], y[part]) for part in (fit[: task.data.limit], checked, tested)
+    )
     return TaskData(train, validation, test)
 
 
-def _split(task: TaskFile, rows: int) -> list[RowNumbers]:
+def _split(
+    task: TaskFile, labels_E: NDArray[np.int64]
+) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
     """Return the row numbers of training, validation and test; no test rows for a named split."""
-    test = task.data.test if isinstance(task.data.test, int) else 0
+    data = task.data
+    return split_rows(labels_E, data.validation, _counted_test(task), data.split, data.split_seed)
+
+
+def _counted_test(task: TaskFile) -> int:
+    """Return the number of test rows that are training rows; 0 for a named split."""
+    return task.data.test if isinstance(task.data.test, int) else 0
+
+
+def _check_rows(task: TaskFile, rows: int) -> None:
+    """Raise TaskError if validation and test leave no row to train on."""
+    test = _counted_test(task)
     held_out = task.data.validation + test
     if rows <= held_out:
         counts = f"{task.data.validation} for validation" + (
@@ -95,10 +111,6 @@ def _split(task: TaskFile, rows: int) -> list[RowNumbers]:
         raise TaskError(
             f"task {task.name!r}: {rows} examples are too few: {counts} leave none to train on"
         )
-    # The seed must stay 0: the last 350 rows of this order were not used to choose the digits
-    # backbone.
-    order = np.random.default_rng(0).permutation(rows)
-    return np.split(order, [rows - held_out, rows - test])
 
 
 def _from_library(
@@ -127,12 +139,13 @@ def _from_library(
         )
     pool, held = parts[0], parts[-1]
     kept = [_rows_with_input(task, rows) for rows in parts]
-    train, validation, counted = (kept[0][part] for part in _split(task, len(kept[0])))
-    test = counted if isinstance(data.test, int) else kept[1]
+    _check_rows(task, len(kept[0]))
     labels = [np.zeros(len(rows), dtype=np.int64) for rows in parts]
     names: tuple[str, ...] = ()
     if task.labels:
         labels, names = class_numbers(parts, data.label, task.labels)
+    train, validation, counted = (kept[0][part] for part in _split(task, labels[0][kept[0]]))
+    test = counted if isinstance(data.test, int) else kept[1]
     groups = None if data.group is None else group_numbers(pool, data.group)
     train = _apply_limit(task, train, groups)
     parts_read = [

@@ -16,6 +16,7 @@ from pydantic import (
 from floss_sim.documents import OneLine, Section
 from floss_sim.errors import ConfigError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN
+from floss_sim.tasks.fixed_split import RANDOM, SPLITS
 from floss_sim.tasks.partition import PARTITIONS, check_law
 
 # Training computes in float32, up to 3.4e38. Optimisers divide a learning rate by 0.1, multiply it
@@ -55,8 +56,10 @@ class DataSection(Section):
 
     ``dataset`` is ``sklearn-digits``, a local path (npz, CSV, JSON lines, Parquet, a folder of
     such files or of images), or a hub id with its ``config`` and ``revision``. ``validation`` is a
-    number of training rows; ``test`` is a number of training rows or the name of a split. With a
-    ``split_column``, names of splits are values of that column.
+    number of training rows; ``test`` is a number of training rows or the name of a split. Such
+    rows are drawn by the kind ``split`` with the seed ``split_seed``, as
+    :mod:`floss_sim.tasks.fixed_split` describes. With a ``split_column``, names of splits are
+    values of that column.
 
     ``duplicates`` tells whether training examples whose content is also in another split are kept
     or dropped. ``delimiter`` and ``decimal`` are the signs of CSV files; they are found by default.
@@ -72,6 +75,8 @@ class DataSection(Section):
     train: Name = "train"
     validation: Count
     test: Annotated[int | str, PlainValidator(_count_or_name)]
+    split: Annotated[str, _member_validator("kind of split", SPLITS)] = RANDOM
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     split_column: str | None = None
     limit: Count | None = None
     drop_empty: bool = False

@@ -351,6 +351,51 @@ def test_a_row_of_nobody_is_refused(write):
 # the split
 
 
+STRATIFIED = ("validation = 6", 'validation = 6\nsplit = "stratified"')
+
+
+def test_texts_are_stratified_by_their_classes_and_their_order(write):
+    """36 texts of three classes in turn; a sixth of each class is two texts."""
+    task = load_task(write(STRATIFIED, ("test = 4", "test = 6"), content=rows(36)))
+    found = task.content
+    parts = (found.train, found.validation, found.test)
+    assert [np.bincount(y).tolist() for _, y in parts] == [[8] * 3, [2] * 3, [2] * 3]
+    numbers = [row_numbers(x) for x, _ in parts]
+    assert sorted(row for part in numbers for row in part) == list(range(36))
+    assert [sum(row < 18 for row in part) for part in numbers] == [12, 3, 3]
+
+
+def test_the_classes_of_a_stratified_split_are_those_of_the_texts_that_are_not_empty(write):
+    content = rows(36)
+    for row in range(0, 36, 3):
+        content[row]["words"] = ""
+    drop = ("test = 4", "test = 4\ndrop_empty = true")
+    found = load_task(write(STRATIFIED, drop, content=content)).content
+    parts = (found.train, found.validation, found.test)
+    assert [np.bincount(y).tolist() for _, y in parts] == [[0, 7, 7], [0, 3, 3], [0, 2, 2]]
+
+
+def test_texts_without_classes_are_stratified_by_their_order(write):
+    changes = [
+        ("text-classification", "next-token"),
+        ('label = "mood"\n', ""),
+        ("classes = 3\n", ""),
+        ("test = 4", "test = 6"),
+    ]
+    found = load_task(write(STRATIFIED, *changes, content=rows(36))).content
+    assert np.diff(np.sort(row_numbers(found.test[0]))).tolist() == [6] * 5
+
+
+def test_beside_a_named_test_split_validation_alone_is_stratified(write):
+    content = [{**row, "part": "fit"} for row in rows(36)]
+    content += [{**row, "part": "held"} for row in rows(4)]
+    changes = [("classes = 3", 'classes = 3\nsplit_column = "part"\ntrain = "fit"')]
+    changes.append(("test = 4", 'test = "held"'))
+    found = load_task(write(STRATIFIED, *changes, content=content)).content
+    assert np.bincount(found.validation[1]).tolist() == [2, 2, 2]
+    assert row_numbers(found.test[0]) == [0, 1, 2, 3]
+
+
 def test_a_column_divides_into_splits(write):
     content = [{**row, "part": "held out" if i % 4 == 0 else "fit"} for i, row in enumerate(rows())]
     change = ("test = 4", 'test = "held out"\ntrain = "fit"\nsplit_column = "part"')
