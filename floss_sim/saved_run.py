@@ -9,9 +9,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from floss_sim.analysis.run_times import recorded_times, time_spread
+from floss_sim.analysis.stragglers import Straggler, straggler_of
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.notebook import html_table
@@ -28,7 +32,7 @@ from floss_sim.training import (
     resolve_device,
     test_metrics,
 )
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 
@@ -70,6 +74,22 @@ class SavedRun:
         row: Mapping[str, Any] = self.record.evaluated().to_pylist()[-1]
         return row
 
+    @cached_property
+    def time(self) -> TimeSpread:
+        """Simulated time until the last evaluated round, over fleets that the network may draw.
+
+        Where time shapes training, it is the one recorded time: another fleet is another run.
+        """
+        last = self.last_evaluated["round"]
+        if conditions(self.profile, self.policy):
+            return recorded_times(self.record).at(last)
+        return time_spread(self.record, self.profile, last)
+
+    @cached_property
+    def straggler(self) -> Straggler | None:
+        """The client of the recorded fleet that decides how long the run takes, or None."""
+        return straggler_of(self.record, self.last_evaluated["round"])
+
     @property
     def plot(self) -> Path:
         """The picture of accuracy against simulated time and against bytes."""
@@ -93,7 +113,7 @@ class SavedRun:
             "validation accuracy": f"{last['accuracy']:.3f}",
             "test accuracy": f"{self.test_accuracy:.3f}",
             "bytes": format_bytes(last["total_bytes"]),
-            "simulated time": format_duration(last["closed_at_s"]),
+            "simulated time": self.time.text,
             "folder": str(self.folder.path),
         }
 

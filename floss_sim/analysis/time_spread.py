@@ -22,7 +22,13 @@ from floss_sim.units import format_duration
 LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95  # the quantiles that are shown
 SPREAD_LEGEND = "median (5 to 95 %) over fleets that the network may draw, same cohorts"
 PROBED_LEGEND = "≈: the first rounds of each fleet are exact, the others are scaled"
+SHAPED_NOTE = "time shaped its training, so another fleet is another run with another model"
 Method = Literal["closed form", "simulated", "probed", "recorded"]
+
+
+def nothing_drawn_note(network: str) -> str:
+    """Return the sentence on a network of which every seed is the same."""
+    return f"{network} draws nothing: one time"
 
 
 def fleet_quantile(seconds: ArrayLike, fraction: float) -> NDArray[np.float64]:

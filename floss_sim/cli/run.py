@@ -218,7 +218,7 @@ def run(
     if json_:
         print_json(summary_of(saved))
     else:
-        PlainConsole().print(summary_table(summary_of(saved)))
+        PlainConsole().print(summary_table(summary_of(saved), saved))
         print_text(f"record, plot and {saved.adapter.name}: {saved.folder.path}")
 
 

@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from floss_sim.analysis.time_spread import (
+    PROBED_LEGEND,
+    SHAPED_NOTE,
+    SPREAD_LEGEND,
+    nothing_drawn_note,
+)
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
 from floss_sim.runs.calibration import calibrate, calibration_rounds
@@ -50,6 +56,8 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "participations": len(set(record.transfers["sequence"].to_pylist())),
         **{name: sum(rounds[name]) for name in _SUMS},
         "simulated_s": last["closed_at_s"],
+        "time": saved.time.to_json(),
+        "straggler": saved.straggler and saved.straggler.to_json(),
         "fingerprint": saved.folder.description["fingerprint"],
         "out": str(saved.folder.path),
     }
@@ -97,8 +105,8 @@ def _mask(config: RunConfig, saved: SavedRun) -> dict[str, dict[str, float]]:
     return {"mask_keeps": {k: float(np.concatenate(part).mean()) for k, part in parts.items()}}
 
 
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Return a summary as a table for people."""
+def summary_table(summary: Mapping[str, Any], saved: SavedRun) -> Table:
+    """Return a summary of a saved run as a table for people."""
     table = Table(show_header=False)
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
     transfers = summary["participations"]
@@ -117,10 +125,31 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
         *([("predicted bytes", _prediction_text(seen))] if seen else []),
         *([("wasted", f"{format_bytes(wasted)} of these")] if wasted else []),
-        ("simulated time", format_duration(summary["simulated_s"])),
+        *_time_rows(saved),
     ):
         table.add_row(name, value)
     return table
+
+
+def _time_rows(saved: SavedRun) -> list[tuple[str, str]]:
+    """Return the rows on simulated time: its spread, the recorded fleet and its straggler."""
+    time, recorded_s = saved.time, saved.last_evaluated["closed_at_s"]
+    if time.method == "recorded":
+        return [("simulated time", f"{time.text} on the recorded fleet; {SHAPED_NOTE}")]
+    if time.draws == 1:
+        rows = [("simulated time", f"{time.text}; {nothing_drawn_note(saved.profile.name)}")]
+    else:
+        legend = SPREAD_LEGEND + (f"; {PROBED_LEGEND}" if time.method == "probed" else "")
+        slower = sum(other < recorded_s for other in time.seconds)
+        own = (
+            f"{format_duration(recorded_s)} on the profile's own fleet (seed {saved.profile.seed}),"
+            f" slower than {slower} of {time.draws} fleets"
+        )
+        rows = [("simulated time", f"{time.text}: {legend}"), ("recorded time", own)]
+    if (straggler := saved.straggler) is None:
+        return rows
+    link = saved.profile.links(saved.config.fleet.clients)[straggler.client]
+    return [*rows, ("straggler", "; ".join(straggler.sentences(link)))]
 
 
 def _prediction_text(made: Mapping[str, float]) -> str:
