@@ -5,7 +5,8 @@ another configuration, because it changes the seconds. The seeds of a configurat
 the rounds that all of them have evaluated. Each such round is one point: its seconds, bytes and
 accuracy are means over the seeds, and its range goes from the lowest to the highest accuracy of a
 seed. Seconds and bytes of a round differ a little between seeds; they are averaged, not
-interpolated.
+interpolated. Where the network is known, seconds are a spread over the fleets that it may draw: on
+each fleet the mean over the seeds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from floss_sim.analysis.configuration_labels import labels
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
+from floss_sim.analysis.time_spread import TimeSpread, mean_spread
 from floss_sim.errors import ConfigError, RecordError, UnitError
 from floss_sim.units import parse_bytes, parse_duration
 
@@ -34,7 +36,7 @@ class Axis(StrEnum):
 
     @property
     def column(self) -> str:
-        """The column of ``RunRecord.evaluated()`` and the field of :class:`CurvePoint`."""
+        """The column of ``plots.accuracy.comparison_frame``."""
         return {"bytes": "total_bytes", "seconds": "closed_at_s"}.get(self.value, self.value)
 
 
@@ -50,8 +52,9 @@ class CurveLimit:
 class CurvePoint:
     """A configuration at one evaluated round: means over its seeds, and the range of accuracies.
 
-    ``accuracy_sd`` is the sample standard deviation over the seeds, None for one seed.
-    ``total_bytes`` sums all clients, both directions and all rounds up to this one.
+    ``closed_at_s`` is the recorded instant, ``time`` that over fleets. ``accuracy_sd`` is the
+    sample standard deviation over the seeds, None for one seed. ``total_bytes`` sums all clients,
+    both directions and all rounds up to this one.
     """
 
     round: int
@@ -61,10 +64,17 @@ class CurvePoint:
     accuracy_sd: float | None
     lowest: float
     highest: float
+    time: TimeSpread
 
     def is_within(self, limit: CurveLimit | None) -> bool:
-        """Return whether the point is at or below a limit; None is no limit."""
-        return limit is None or getattr(self, limit.axis.column) <= limit.amount
+        """Return whether the point is at or below a limit; None is no limit.
+
+        A limit of seconds is compared with the median over fleets.
+        """
+        if limit is None:
+            return True
+        reached = {Axis.ROUND: self.round, Axis.BYTES: self.total_bytes}
+        return reached.get(limit.axis, self.time.median_s) <= limit.amount
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,25 @@ class Configuration:
     def points(self) -> tuple[CurvePoint, ...]:
         """The points of the rounds that all seeds have evaluated, in order."""
         shared = set.intersection(*(set(run.curve) for run in self.runs))
-        return tuple(_point([run.curve[number] for run in self.runs]) for number in sorted(shared))
+        return tuple(self._point(number) for number in sorted(shared))
+
+    def _point(self, number: int) -> CurvePoint:
+        rows = [run.curve[number] for run in self.runs]
+        accuracies = [row["accuracy"] for row in rows]
+        return CurvePoint(
+            round=number,
+            closed_at_s=fmean(row["closed_at_s"] for row in rows),
+            total_bytes=fmean(row["total_bytes"] for row in rows),
+            accuracy=fmean(accuracies),
+            accuracy_sd=stdev(accuracies) if len(rows) > 1 else None,
+            lowest=min(accuracies),
+            highest=max(accuracies),
+            time=self.time(number),
+        )
+
+    def time(self, round_: int) -> TimeSpread:
+        """Return the time until the end of a round: on each fleet the mean over the seeds."""
+        return mean_spread([run.fleet_times.at(round_) for run in self.runs])
 
     def target_point(self, accuracy: float) -> CurvePoint | None:
         """Return the first point whose mean accuracy is at least ``accuracy``, or None."""
@@ -268,19 +296,6 @@ def _timing_notes(configurations: Sequence[Configuration]) -> list[str]:
     return [
         "seconds: on the network and round policy of each configuration (timing: its fingerprint)"
     ]
-
-
-def _point(rows: Sequence[Mapping[str, Any]]) -> CurvePoint:
-    accuracies = [row["accuracy"] for row in rows]
-    return CurvePoint(
-        round=rows[0]["round"],
-        closed_at_s=fmean(row["closed_at_s"] for row in rows),
-        total_bytes=fmean(row["total_bytes"] for row in rows),
-        accuracy=fmean(accuracies),
-        accuracy_sd=stdev(accuracies) if len(rows) > 1 else None,
-        lowest=min(accuracies),
-        highest=max(accuracies),
-    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from floss_sim.analysis.comparison import Configuration
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import scenario
 from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
@@ -42,14 +43,14 @@ def parse_sweep(text: str) -> Sweep:
 
 @dataclass(frozen=True)
 class Crossover:
-    """Simulated seconds to a target accuracy on one network, for each value of a sweep.
+    """Simulated time to a target accuracy on one network, for each value of a sweep.
 
     Attributes:
         network: Name of the network that is changed.
         sweep: The swept property and its values.
         target: The target validation accuracy, 0 to 1.
         labels: Labels of the configurations.
-        seconds: Seconds to the target, one row for each value and one column for each
+        times: Time to the target over fleets, one row for each value and one column for each
             configuration; None where the target is not reached.
     """
 
@@ -57,10 +58,32 @@ class Crossover:
     sweep: Sweep
     target: float
     labels: tuple[str, ...]
-    seconds: tuple[tuple[float | None, ...], ...]
+    times: tuple[tuple[TimeSpread | None, ...], ...]
+
+    @property
+    def seconds(self) -> list[list[float | None]]:
+        """The median seconds over fleets, in the rows and columns of ``times``."""
+        return [[time.median_s if time else None for time in row] for row in self.times]
+
+    def sureness(self) -> list[float | None]:
+        """Return the fraction of fleets on which the fastest is faster than the second, by value.
+
+        The two are those of the lowest medians. None where fewer than two configurations reach the
+        target, or where the network draws nothing.
+        """
+        return [self._row_sureness(row) for row in self.times]
+
+    def _row_sureness(self, row: Sequence[TimeSpread | None]) -> float | None:
+        reached = sorted((time for time in row if time), key=lambda time: time.median_s)
+        if len(reached) < 2 or reached[0].draws == 1:
+            return None
+        return reached[0].fraction_faster(reached[1])
 
     def winners(self) -> list[tuple[str, ...]]:
-        """Return the fastest configurations at each value; empty where none reaches the target."""
+        """Return the fastest configurations at each value; empty where none reaches the target.
+
+        The fastest have the lowest median.
+        """
         return [self._row_winners(row) for row in self.seconds]
 
     def _row_winners(self, row: Sequence[float | None]) -> tuple[str, ...]:
@@ -98,7 +121,7 @@ def crossover(
     target: float,
     changes: Mapping[str, str],
 ) -> Crossover:
-    """Return the seconds that configurations need to a target, for each value of a sweep.
+    """Return the time that configurations need to a target, for each value of a sweep.
 
     Args:
         configurations: The configurations to re-time.
@@ -113,14 +136,16 @@ def crossover(
     if sweep.name in changes:
         raise ConfigError(f"{sweep.name!r} is both swept and set; give one of them")
     networks = [with_changes(profile, {**changes, sweep.name: value}) for value in sweep.values]
-    seconds = tuple(
-        tuple(_seconds(configuration, network, target) for configuration in configurations)
+    times = tuple(
+        tuple(_time(configuration, network, target) for configuration in configurations)
         for network in networks
     )
     labels = tuple(configuration.label for configuration in configurations)
-    return Crossover(with_changes(profile, changes).name, sweep, target, labels, seconds)
+    return Crossover(with_changes(profile, changes).name, sweep, target, labels, times)
 
 
-def _seconds(configuration: Configuration, network: NetworkProfile, target: float) -> float | None:
+def _time(
+    configuration: Configuration, network: NetworkProfile, target: float
+) -> TimeSpread | None:
     point = scenario(configuration, network).configuration.target_point(target)
-    return None if point is None else point.closed_at_s
+    return None if point is None else point.time

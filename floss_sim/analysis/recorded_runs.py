@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
+from floss_sim.analysis.recorded_networks import find_recorded_network
+from floss_sim.analysis.run_times import fleet_times, recorded_times
+from floss_sim.analysis.stragglers import Straggler, straggler_of
+from floss_sim.analysis.time_spread import FleetTimes
 from floss_sim.errors import RecordError
 from floss_sim.fingerprints import fingerprint
+from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.records.file_names import is_data
 
@@ -30,12 +35,14 @@ class RecordedRun:
             ``timing``, the fingerprint of network and round policy. Runs with equal settings are
             one configuration.
         record: The committed tables of the run.
+        profile: The network on which the record's seconds were simulated; None if it is unknown.
     """
 
     folder: RunFolder
     seed: int
     settings: Mapping[str, Any]
     record: RunRecord
+    profile: NetworkProfile | None = field(default=None, repr=False, compare=False)
 
     @property
     def path(self) -> Path:
@@ -57,6 +64,26 @@ class RecordedRun:
     def curve(self) -> Mapping[int, Mapping[str, Any]]:
         """The rows of the evaluated rounds (``RunRecord.evaluated()``) by round number."""
         return {row["round"]: row for row in self.record.evaluated().to_pylist()}
+
+    @property
+    def waits_for_all(self) -> bool:
+        """Whether time did not shape training, so that the run has a time on any fleet."""
+        return "conditions" not in self.settings
+
+    @cached_property
+    def fleet_times(self) -> FleetTimes:
+        """The instants at which rounds close, over fleets that the network may draw.
+
+        They are those of the record where the network is unknown or time shaped training.
+        """
+        if self.profile is None or not self.waits_for_all:
+            return recorded_times(self.record)
+        return fleet_times(self.record, self.profile)
+
+    @cached_property
+    def straggler(self) -> Straggler | None:
+        """The client of the recorded fleet that decides how long the run takes, or None."""
+        return straggler_of(self.record)
 
     @property
     def last_round(self) -> int:
@@ -140,4 +167,5 @@ def read_run(path: Path) -> RecordedRun:
     settings = {key: value for key, value in trajectory.items() if key != "seed"}
     committed = folder.manifest()
     settings |= {"network": committed.network, "timing": committed.timing}
-    return RecordedRun(folder, trajectory["seed"], settings, folder.record())
+    profile = find_recorded_network(folder) if committed.network else None
+    return RecordedRun(folder, trajectory["seed"], settings, folder.record(), profile)

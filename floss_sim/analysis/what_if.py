@@ -23,11 +23,13 @@ from floss_sim.analysis.comparison import (
     group_runs,
 )
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
+from floss_sim.analysis.stragglers import Straggler
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import ConfigError, ProfileError, RecordError
-from floss_sim.network import NetworkProfile
+from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.named_changes import profile_of_name
 from floss_sim.records import RunRecord
-from floss_sim.runs.retiming import check_replayable, retime
+from floss_sim.runs.retiming import check_replayable, fleet_size, retime
 
 _UNNAMED = "unnamed network"
 _TOLERANCE = 1e-9  # relative difference up to which seconds are equal
@@ -106,10 +108,28 @@ class Scenario:
         return min(run.rounds for run in self.runs)
 
     @property
+    def time(self) -> TimeSpread:
+        """Time until the end of round ``rounds``, over fleets that the network may draw."""
+        return self.configuration.time(self.rounds)
+
+    @property
     def simulated_s(self) -> float:
-        """Simulated seconds until the end of round ``rounds``, as the mean over the seeds."""
+        """Seconds until the end of round ``rounds`` on the network's own fleet, mean of seeds."""
         last = self.rounds - 1
         return fmean(run.record.rounds["closed_at_s"][last].as_py() for run in self.runs)
+
+    @property
+    def straggler(self) -> Straggler | None:
+        """The client that decides the time of the first seed's run, on the network's own fleet."""
+        return self.runs[0].straggler
+
+    @property
+    def straggler_link(self) -> ClientLink | None:
+        """The link of the straggler; None if there is none or the network is unknown."""
+        run = self.runs[0]
+        if run.profile is None or run.straggler is None:
+            return None
+        return run.profile.links(fleet_size(run.folder.description))[run.straggler.client]
 
     @property
     def last_point(self) -> CurvePoint | None:
@@ -123,7 +143,10 @@ def scenario(configuration: Configuration, profile: NetworkProfile) -> Scenario:
     Raises:
         RecordError: A run's description lacks the number of clients in the fleet.
     """
-    runs = tuple(replace(run, record=retime(run.record, profile)) for run in configuration.runs)
+    runs = tuple(
+        replace(run, record=retime(run.record, profile), profile=profile)
+        for run in configuration.runs
+    )
     return Scenario(replace(configuration, runs=runs), profile.name)
 
 
@@ -139,10 +162,13 @@ def scenarios(
     committed = [run.folder.manifest() for run in configuration.runs]
     if len({one.timing for one in committed}) > 1:
         return tuple(others)
-    recorded = Scenario(configuration, committed[0].network or _UNNAMED, recorded=True)
     name = committed[0].network
-    again = (one.network == name and _scenarios_agree(one, recorded) for one in others)
-    return (recorded, *(one for one, same in zip(others, again, strict=True) if not same))
+    recorded = Scenario(configuration, name or _UNNAMED, recorded=True)
+    again = [one.network == name and _scenarios_agree(one, recorded) for one in others]
+    same = [one.configuration for one, is_same in zip(others, again, strict=True) if is_same]
+    if same:  # a network that is not packaged is known now
+        recorded = replace(recorded, configuration=same[0])
+    return (recorded, *(one for one, is_same in zip(others, again, strict=True) if not is_same))
 
 
 def _scenarios_agree(one: Scenario, other: Scenario) -> bool:

@@ -13,6 +13,8 @@ import typer
 from floss_sim.analysis.comparison import Axis, Comparison, ComparisonRow, CurveLimit, parse_limit
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
+from floss_sim.analysis.time_notes import faster_sentence, time_notes
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.shared_options import (
@@ -22,7 +24,7 @@ from floss_sim.cli.shared_options import (
     check_target,
 )
 from floss_sim.files import write_atomically
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes
 
 HELP = """Compare recorded runs: one table, one picture.
 
@@ -50,7 +52,7 @@ def compare(
         str | None,
         typer.Option(
             help="Show every configuration at its last round within a limit: 100 (rounds), 20MB or "
-            "30s; default: the last round that all its seeds share."
+            "30s (median over fleets); default: the last round that all its seeds share."
         ),
     ] = None,
     target: Annotated[
@@ -125,7 +127,7 @@ def _print(
         "down, up: bytes of one client in one round; bytes: all clients, both directions; "
         "sd: standard deviation over seeds"
     )
-    for note in comparison.notes:
+    for note in [*comparison_notes(readings, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {out}")
 
@@ -144,7 +146,7 @@ def _row(reading: ComparisonRow) -> list[str]:
         _bytes(reading.down_bytes),
         _bytes(reading.up_bytes),
         _bytes(point.total_bytes),
-        format_duration(point.closed_at_s),
+        point.time.text,
     ]
 
 
@@ -165,7 +167,23 @@ def _target_cells(reading: ComparisonRow, target: float) -> list[str]:
     point = reading.configuration.target_point(target)
     if point is None:
         return ["-"] * 3
-    return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]
+    return [str(point.round), format_bytes(point.total_bytes), point.time.text]
+
+
+def comparison_notes(readings: Sequence[ComparisonRow], target: float | None) -> list[str]:
+    """Return which configuration is faster on common fleets, and a legend of the times."""
+    by_network: dict[str, dict[str, TimeSpread]] = {}
+    for reading in readings:
+        configuration, point = reading.configuration, reading.point
+        if target is not None:
+            point = configuration.target_point(target)
+        if point and point.time.draws > 1:
+            timing = by_network.setdefault(configuration.settings["timing"], {})
+            timing[configuration.label] = point.time
+    what = "until the rounds shown: " if target is None else f"to accuracy {target:g}: "
+    pairs = [f"{what}{text}" for some in by_network.values() if (text := faster_sentence(some))]
+    runs = (run for reading in readings for run in reading.configuration.runs)
+    return [*pairs, *time_notes(runs)]
 
 
 def _csv(readings: Iterable[ComparisonRow]) -> str:
@@ -183,7 +201,7 @@ def _csv(readings: Iterable[ComparisonRow]) -> str:
 
 def _to_json(
     comparison: Comparison,
-    readings: Iterable[ComparisonRow],
+    readings: Sequence[ComparisonRow],
     at: str | None,
     target: float | None,
     out: Path,
@@ -193,7 +211,7 @@ def _to_json(
         "at": at,
         "target": target,
         "configurations": [_reading_json(reading, target) for reading in readings],
-        "notes": list(comparison.notes),
+        "notes": [*comparison_notes(readings, target), *comparison.notes],
         "picture": str(out),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from floss_sim.analysis.comparison import Configuration, CurvePoint
@@ -30,4 +29,7 @@ def curve_json(configuration: Configuration, target: float | None) -> dict[str, 
 
 def point_json(point: CurvePoint | None) -> dict[str, Any] | None:
     """Return a point as plain values."""
-    return None if point is None else asdict(point)
+    if point is None:
+        return None
+    plain = {key: value for key, value in vars(point).items() if key != "time"}
+    return {**plain, "time": point.time.to_json()}

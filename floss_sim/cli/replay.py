@@ -11,6 +11,8 @@ import typer
 from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
 from floss_sim.analysis.recorded_runs import find_runs
+from floss_sim.analysis.time_notes import faster_sentence, time_notes
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import Scenario, recorded_network, replay_comparison, scenarios
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
@@ -154,7 +156,7 @@ def _print(
     for line in lines:
         table.add_row(*_row(line), *([] if target is None else _target_cells(line, target)))
     show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
-    for note in comparison.notes:
+    for note in [*replay_notes(lines, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {picture or 'none, because no round was evaluated'}")
 
@@ -165,8 +167,8 @@ def _row(line: Scenario) -> list[str]:
         line.title,
         str(len(line.runs)),
         str(line.rounds),
-        format_duration(line.simulated_s),
-        format_duration(line.simulated_s / line.rounds),
+        line.time.text,
+        format_duration(line.time.median_s / line.rounds),
         "-" if line.last_point is None else f"{line.last_point.accuracy:.3f}",
     ]
 
@@ -175,17 +177,49 @@ def _target_cells(line: Scenario, target: float) -> list[str]:
     point = line.configuration.target_point(target)
     if point is None:
         return ["not reached", "-", "-"]
-    return [str(point.round), format_bytes(point.total_bytes), format_duration(point.closed_at_s)]
+    return [str(point.round), format_bytes(point.total_bytes), point.time.text]
+
+
+def replay_notes(lines: Sequence[Scenario], target: float | None) -> list[str]:
+    """Return the sentences below the table: pairs of runs, stragglers and a legend of the times."""
+    by_network: dict[str, list[Scenario]] = {}
+    for line in lines:
+        by_network.setdefault(line.network, []).append(line)
+    what = "all rounds" if target is None else f"to accuracy {target:g}"
+    pairs = [
+        f"{network}, {what}: {sentence}"
+        for network, some in by_network.items()
+        if (sentence := faster_sentence(_times(some, target)))
+    ]
+    stragglers = [text for some in by_network.values() for text in _straggler_notes(some)]
+    return [*pairs, *stragglers, *time_notes(run for line in lines for run in line.runs)]
+
+
+def _times(lines: Iterable[Scenario], target: float | None) -> dict[str, TimeSpread]:
+    """Return the time of each configuration on one network: of all rounds, or to a target."""
+    if target is None:
+        return {line.configuration.label: line.time for line in lines}
+    reached = {line.configuration.label: line.configuration.target_point(target) for line in lines}
+    return {label: point.time for label, point in reached.items() if point}
+
+
+def _straggler_notes(lines: Iterable[Scenario]) -> list[str]:
+    """Return the sentences on the straggler of the first run on a network that has one."""
+    for line in lines:
+        if straggler := line.straggler:
+            where = f"{line.configuration.label} on {line.network}"
+            return [f"{where}: {text}" for text in straggler.sentences(line.straggler_link)]
+    return []
 
 
 def _to_json(
-    comparison: Comparison, lines: Iterable[Scenario], target: float | None, picture: Path | None
+    comparison: Comparison, lines: Sequence[Scenario], target: float | None, picture: Path | None
 ) -> dict[str, Any]:
     return {
         "task": comparison.task,
         "target": target,
         "scenarios": [_line_json(line, target) for line in lines],
-        "notes": list(comparison.notes),
+        "notes": [*replay_notes(lines, target), *comparison.notes],
         "picture": None if picture is None else str(picture),
     }
 
@@ -198,6 +232,8 @@ def _line_json(line: Scenario, target: float | None) -> dict[str, Any]:
         "rounds": line.rounds,
         "simulated_s": line.simulated_s,
         "seconds_per_round": line.simulated_s / line.rounds,
+        "time": line.time.to_json(),
+        "straggler": line.straggler and line.straggler.to_json(),
         "last": point_json(line.last_point),
         **curve_json(line.configuration, target),
     }

@@ -8,8 +8,13 @@ from typing import Any
 
 from floss_sim.analysis.comparison import Comparison
 from floss_sim.analysis.crossover import Crossover
+from floss_sim.analysis.time_spread import (
+    PROBED_LEGEND,
+    SPREAD_LEGEND,
+    TimeSpread,
+    nothing_drawn_note,
+)
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
-from floss_sim.units import format_duration
 
 
 def show_crossovers(
@@ -43,7 +48,7 @@ def show_crossovers(
             "target": target,
             "sweep": name,
             "networks": [_to_json(crossover) for crossover in crossovers],
-            "notes": list(comparison.notes),
+            "notes": [*sweep_notes(crossovers), *comparison.notes],
             "picture": picture,
         }
         print_json(answer)
@@ -52,7 +57,7 @@ def show_crossovers(
         _print(crossover, f"{title} on {crossover.network}")
     if not given:
         print_text(f"accuracy {target:.4g}: the highest that every configuration reaches")
-    for note in comparison.notes:
+    for note in [*sweep_notes(crossovers), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {picture or 'none, because no configuration reaches the target'}")
 
@@ -62,33 +67,61 @@ def _print(crossover: Crossover, title: str) -> None:
     table.add_column(crossover.sweep.name)
     for label in crossover.labels:
         table.add_column(label, justify="right", overflow="fold")
-    rows = zip(crossover.sweep.values, crossover.seconds, crossover.winners(), strict=True)
-    for value, seconds, fastest in rows:
-        cells = zip(crossover.labels, seconds, strict=True)
-        table.add_row(value, *(_cell(s, several and label in fastest) for label, s in cells))
+    sureness = crossover.sureness()
+    if any(sureness):
+        table.add_column("before the second", justify="right")
+    rows = zip(crossover.sweep.values, crossover.times, crossover.winners(), strict=True)
+    for (value, times, fastest), sure in zip(rows, sureness, strict=True):
+        cells = zip(crossover.labels, times, strict=True)
+        row = [_cell(time, several and label in fastest) for label, time in cells]
+        table.add_row(value, *row, *([_sure_cell(sure)] if any(sureness) else []))
     print_text(f"{title}; * marks the fastest" if several else title)
     show_whole(table, *([label] for label in crossover.labels))
     if several:
         print_text(f"{crossover.verdict()}\n")
 
 
-def _cell(seconds: float | None, fastest: bool) -> str:
-    if seconds is None:
+def _cell(time: TimeSpread | None, fastest: bool) -> str:
+    if time is None:
         return "not reached"
-    return f"{'* ' if fastest else ''}{format_duration(seconds)}"
+    return f"{'* ' if fastest else ''}{time.text}"
+
+
+def _sure_cell(sure: float | None) -> str:
+    return "-" if sure is None else f"{100 * sure:.0f} % of fleets"
+
+
+def sweep_notes(crossovers: Sequence[Crossover]) -> list[str]:
+    """Return the legend of the times of a sweep, and the networks that draw nothing."""
+    times = [time for one in crossovers for row in one.times for time in row if time]
+    notes = [f"time: {SPREAD_LEGEND}"] if any(time.draws > 1 for time in times) else []
+    if any(time.method == "probed" for time in times):
+        notes.append(PROBED_LEGEND)
+    single = [
+        one for one in crossovers if any(t and t.draws == 1 for row in one.times for t in row)
+    ]
+    return [*notes, *(nothing_drawn_note(one.network) for one in single)]
 
 
 def _to_json(crossover: Crossover) -> dict[str, Any]:
-    rows = zip(crossover.sweep.values, crossover.seconds, crossover.winners(), strict=True)
+    columns = (crossover.sweep.values, crossover.times, crossover.winners(), crossover.sureness())
     return {
         "network": crossover.network,
         "rows": [
             {
                 "value": value,
-                "seconds": dict(zip(crossover.labels, seconds, strict=True)),
+                "seconds": {
+                    label: time and time.median_s
+                    for label, time in zip(crossover.labels, times, strict=True)
+                },
+                "times": {
+                    label: time and time.to_json()
+                    for label, time in zip(crossover.labels, times, strict=True)
+                },
                 "fastest": list(fastest),
+                "fraction_of_fleets_before_second": sure,
             }
-            for value, seconds, fastest in rows
+            for value, times, fastest, sure in zip(*columns, strict=True)
         ],
         "verdict": crossover.verdict(),
     }

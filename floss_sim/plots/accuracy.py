@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from floss_sim.analysis.comparison import Configuration
+from floss_sim.analysis.comparison import Configuration, CurvePoint
 from floss_sim.plots.figure import (
     LEGEND_WIDTH,
     LineStyle,
@@ -60,15 +59,29 @@ def draw_run(curve: pd.DataFrame, title: str, label: str) -> Figure:
 def comparison_frame(configurations: Iterable[Configuration]) -> pd.DataFrame:
     """Return one row for each point of each configuration, in the given order.
 
-    Columns: ``label``, ``seeds`` (the number of seeds), and the fields of
+    Columns: ``label``, ``seeds`` (the number of seeds), ``round``, ``closed_at_s`` (the median over
+    fleets), ``low_s`` and ``high_s`` (5 and 95 %), ``total_bytes``, and the accuracies of
     ``comparison.CurvePoint``.
     """
     rows = [
-        {"label": configuration.label, "seeds": len(configuration.runs), **asdict(point)}
+        {"label": configuration.label, "seeds": len(configuration.runs), **_columns(point)}
         for configuration in configurations
         for point in configuration.points
     ]
     return pd.DataFrame(rows)
+
+
+def _columns(point: CurvePoint) -> dict[str, float]:
+    return {
+        "round": point.round,
+        "closed_at_s": point.time.median_s,
+        "low_s": point.time.low_s,
+        "high_s": point.time.high_s,
+        "total_bytes": point.total_bytes,
+        "accuracy": point.accuracy,
+        "lowest": point.lowest,
+        "highest": point.highest,
+    }
 
 
 def draw_comparison(
@@ -94,11 +107,14 @@ def draw_comparison(
     name, unit, unit_name = axis_unit(x, frame[x].max())
     for (label, curve), look in zip(curves, line_styles(), strict=False):
         draw_configuration(axes, curve, curve[x] / unit, label, look)
+        if x == "closed_at_s":
+            draw_time_interval(axes, curve, unit, look)
     mark_target(axes, target)
     if at is not None:
         axes.axvline(at / unit, color="0.4", linewidth=0.8)
     scale = scale_x(axes, [float(curve[x].max()) for _, curve in curves])
-    axes.set_xlabel((f"{name} ({unit_name})" if unit_name else name) + scale)
+    spread = fleets_phrase(frame) if x == "closed_at_s" else ""
+    axes.set_xlabel((f"{name} ({unit_name})" if unit_name else name) + scale + spread)
     axes.set_ylabel("validation accuracy of P·M (%)")
     axes.grid(alpha=0.3)
     axes.set_title(f"{task}: {seeds_phrase(frame)}")
@@ -114,6 +130,27 @@ def draw_configuration(
     if curve["seeds"].iloc[0] > 1:
         low, high = 100 * curve["lowest"], 100 * curve["highest"]
         axes.fill_between(place, low, high, color=look[0], alpha=0.13, linewidth=0)
+
+
+def draw_time_interval(axes: Axes, curve: pd.DataFrame, unit: float, look: LineStyle) -> None:
+    """Draw a bar from 5 to 95 % of the fleets at the end of a curve over time.
+
+    Args:
+        axes: The axes to draw on.
+        curve: The points of one configuration; nothing is drawn if they have one time each.
+        unit: Seconds of one unit of the x axis.
+        look: Style of the configuration; the bar has its colour.
+    """
+    last = curve.iloc[-1]
+    if last["high_s"] > last["low_s"]:
+        ends = (last["low_s"] / unit, last["high_s"] / unit)
+        axes.hlines(100 * last["accuracy"], *ends, color=look[0], linewidth=3, alpha=0.4)
+
+
+def fleets_phrase(frame: pd.DataFrame) -> str:
+    """Return the addition to a time axis' label that explains its bars; empty without bars."""
+    drawn = (frame["high_s"] > frame["low_s"]).any()
+    return ", median over fleets, bar from 5 to 95 % at the end" if drawn else ""
 
 
 def seeds_phrase(frame: pd.DataFrame) -> str:

@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 
 from floss_sim.analysis.crossover import Crossover
 from floss_sim.analysis.what_if import Scenario
-from floss_sim.plots.accuracy import comparison_frame, draw_configuration, seeds_phrase
+from floss_sim.plots.accuracy import (
+    comparison_frame,
+    draw_configuration,
+    draw_time_interval,
+    fleets_phrase,
+    seeds_phrase,
+)
 from floss_sim.plots.figure import (
     LOG_SCALE_RATIO,
     axis_unit,
@@ -60,11 +66,13 @@ def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) 
         for network, curve in lines.groupby("network", sort=False):
             place = curve["closed_at_s"] / unit
             draw_configuration(axes, curve, place, str(network), looks[network])
+            draw_time_interval(axes, curve, unit, looks[network])
         mark_target(axes, target)
         axes.set_title(textwrap.fill(str(label), 44), fontsize="medium")
     scale = scale_x(panels[0], list(frame.groupby(["label", "network"])["closed_at_s"].max()))
     figure.suptitle(f"{task}: {seeds_phrase(frame)}", fontsize="medium")
-    figure.supxlabel(f"{name} ({unit_name}){scale}", fontsize="medium")
+    label = f"{name} ({unit_name}){scale}{fleets_phrase(frame)}"
+    figure.supxlabel(label, fontsize="medium")
     figure.supylabel("validation accuracy of P·M (%)", fontsize="medium")
     draw_legend(figure, panels)
     return figure
@@ -73,16 +81,19 @@ def draw_replay(frame: pd.DataFrame, task: str, *, target: float | None = None) 
 def crossover_frame(crossovers: Iterable[Crossover]) -> pd.DataFrame:
     """Return one row for each configuration and value of the sweep where the target is reached.
 
-    Columns: ``network``, ``position`` and ``value`` of the sweep, ``label``, ``seconds``.
+    Columns: ``network``, ``position`` and ``value`` of the sweep, ``label``, ``seconds`` (median
+    over fleets), ``low_s`` and ``high_s`` (5 and 95 %).
     """
     rows = [
-        (crossover.network, position, value, label, one)
+        (crossover.network, position, value, label, time.median_s, time.low_s, time.high_s)
         for crossover in crossovers
         for position, value in enumerate(crossover.sweep.values)
-        for label, one in zip(crossover.labels, crossover.seconds[position], strict=True)
-        if one is not None
+        for label, time in zip(crossover.labels, crossover.times[position], strict=True)
+        if time is not None
     ]
-    return pd.DataFrame(rows, columns=["network", "position", "value", "label", "seconds"])
+    return pd.DataFrame(
+        rows, columns=["network", "position", "value", "label", "seconds", "low_s", "high_s"]
+    )
 
 
 def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
@@ -101,11 +112,17 @@ def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
     for axes, (network, lines) in zip(panels, groups, strict=True):
         for label, line in lines.groupby("label", sort=False):
             draw_line(axes, line["position"], line["seconds"] / unit, str(label), looks[label])
+            low, high = line["low_s"] / unit, line["high_s"] / unit
+            axes.fill_between(line["position"], low, high, color=looks[label][0], alpha=0.13)
         axes.set_title(textwrap.fill(str(network), 44), fontsize="medium")
         axes.set_xticks(lines["position"].unique(), lines["value"].unique())
     scale = _scale_y(panels[0], frame["seconds"].min(), frame["seconds"].max())
     figure.suptitle(title, fontsize="medium")
     figure.supxlabel(swept, fontsize="medium")
-    figure.supylabel(f"simulated time to the target ({unit_name}){scale}", fontsize="medium")
+    drawn = (frame["high_s"] > frame["low_s"]).any()
+    spread = ", median and 5 to 95 % of fleets" if drawn else ""
+    figure.supylabel(
+        f"simulated time to the target ({unit_name}){scale}{spread}", fontsize="medium"
+    )
     draw_legend(figure, panels)
     return figure

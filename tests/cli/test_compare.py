@@ -67,6 +67,9 @@ def test_the_answer_for_machines_holds_everything(monkeypatch, capfd, home: Path
     assert dense["read_at"] == {
         "round": 2, "closed_at_s": 2.5, "total_bytes": 25000.0, "accuracy": 0.875,
         "accuracy_sd": pytest.approx(0.25 / 2**0.5), "lowest": 0.75, "highest": 1.0,
+        "time": {
+            "median_s": 2.5, "low_s": 2.5, "high_s": 2.5, "draws": 1, "method": "recorded",
+        },
     }  # fmt: skip
     assert (dense["test_accuracy"], dense["test_seeds"]) == (0.5, 1)
     assert dense["down_bytes_per_client_round"] == 5000

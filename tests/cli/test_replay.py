@@ -8,10 +8,16 @@ import sys
 from pathlib import Path
 
 import commands
+import numpy as np
 import pytest
 from made_runs import make_run, timed
+from networks import DRAWN
 
-from floss_sim import load_profile
+from floss_sim import RunFolder, load_profile, retime
+from floss_sim.analysis.time_spread import SPREAD_LEGEND
+from floss_sim.network import NetworkProfile
+from floss_sim.network.named_changes import with_changes
+from floss_sim.units import format_duration
 
 DENSE = [(0.5, 40_000, 40_000, 0.0), (0.75, 40_000, 40_000, 0.0)]
 FLOSS = [(0.5, 40_000, 4000, 0.0), (None, 40_000, 4000, 0.0), (0.75, 40_000, 4000, 0.0)]
@@ -55,7 +61,9 @@ def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Pat
     assert "dense r4 mine 1 2 14 s 7 s 0.750 2 160 kB 14 s" in rows
     assert "floss r8 mine 1 3 12.9 s 4.3 s 0.750 3 132 kB 12.9 s" in rows
     assert "dense r4 paper-200-20 (recorded) 1 2 26.4 ms 13.2 ms 0.750 2 160 kB 26.4 ms" in rows
-    assert sum("paper-200-20" in row for row in rows) == 2  # not once more as re-timed
+    assert sum("paper-200-20 (recorded)" in row for row in rows) == 2
+    assert not [row for row in rows if "paper-200-20 1" in row]  # not once more as re-timed
+    assert "paper-200-20 draws nothing: one time" in rows
     assert rows[-1] == "picture: replay.png"
     assert (home / "replay.png").read_bytes().startswith(b"\x89PNG")
 
@@ -126,6 +134,14 @@ def test_a_sweep_for_machines(monkeypatch, capfd, home: Path):
     assert mine["rows"][0] == {
         "value": "2s", "fastest": ["floss r8"],
         "seconds": {"dense r4": pytest.approx(8), "floss r8": pytest.approx(5.3)},
+        "times": {
+            label: {
+                "median_s": pytest.approx(s), "low_s": pytest.approx(s),
+                "high_s": pytest.approx(s), "draws": 1, "method": "closed form",
+            }
+            for label, s in (("dense r4", 8), ("floss r8", 5.3))
+        },
+        "fraction_of_fleets_before_second": None,
     }  # fmt: skip
     assert mine["verdict"] == "floss r8 is the fastest at every value"
 
@@ -222,3 +238,103 @@ def test_help_has_examples():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Examples:" in done.stdout
     assert "--sweep upload-ratio=1,2,4,8,16,32" in done.stdout
+
+
+@pytest.fixture
+def drawn(home: Path) -> Path:
+    (home / "drawn.toml").write_text(DRAWN, encoding="utf-8")
+    return home / "drawn.toml"
+
+
+def fleets_s(path: Path, profile: NetworkProfile, rounds: int) -> np.ndarray:
+    """Return the seconds of a recorded run on 40 fleets, re-timed one after the other."""
+    record = RunFolder.read(path).record()
+    fleets = [profile.model_copy(update={"seed": seed}) for seed in range(40)]
+    return np.array([retime(record, f).rounds["closed_at_s"][rounds - 1].as_py() for f in fleets])
+
+
+def interval(seconds: np.ndarray) -> str:
+    low, middle, high = np.quantile(seconds, [0.05, 0.5, 0.95], method="weibull")
+    return f"{format_duration(middle)} ({format_duration(low)} to {format_duration(high)})"
+
+
+def test_times_are_intervals_and_pairs_over_common_fleets(
+    monkeypatch, capfd, home: Path, drawn: Path
+):
+    options = ["--network", str(drawn), "--target", "0.7"]
+    code, out, err = call(monkeypatch, capfd, "runs", *options)
+    assert (code, err) == (0, "")
+    rows, profile = lines_of(out), load_profile(str(drawn))
+    dense_s = fleets_s(home / "runs" / "dense", profile, 2)
+    floss_s = fleets_s(home / "runs" / "floss", profile, 3)
+    (row,) = (row for row in rows if row.startswith("dense r4 drawn"))
+    a_round = format_duration(np.median(dense_s) / 2)
+    assert row == (
+        f"dense r4 drawn 1 2 {interval(dense_s)} {a_round} 0.750 2 160 kB {interval(dense_s)}"
+    )
+    first, second = ("dense r4", "floss r8")
+    wins = 100 * (dense_s < floss_s).mean()
+    if np.median(floss_s) < np.median(dense_s):
+        first, second, wins = second, first, 100 - wins
+    sentence = f"{first} is faster than {second} in {wins:.0f} % of fleets"
+    assert f"drawn, to accuracy 0.7: {sentence}" in rows
+    assert f"time: {SPREAD_LEGEND}" in rows
+    assert "paper-200-20 draws nothing: one time" in rows
+    _, out, _ = call(monkeypatch, capfd, "runs", *options, "--json")
+    answer = json.loads(out)
+    (line,) = (
+        x for x in answer["scenarios"] if (x["label"], x["network"]) == ("dense r4", "drawn")
+    )
+    assert line["simulated_s"] == dense_s[0]
+    assert line["time"]["median_s"] == line["reached_at"]["time"]["median_s"]
+    assert line["time"]["median_s"] == pytest.approx(np.median(dense_s))
+    assert f"drawn, to accuracy 0.7: {sentence}" in answer["notes"]
+
+
+def test_a_sweep_says_on_how_many_fleets_the_fastest_wins(
+    monkeypatch, capfd, home: Path, drawn: Path
+):
+    sweep = ["--network", str(drawn), "--sweep", "rtt=0ms,1s", "--target", "0.7"]
+    code, out, err = call(monkeypatch, capfd, "runs", *sweep)
+    assert (code, err) == (0, "")
+    profile = with_changes(load_profile(str(drawn)), {"rtt": "1s"})
+    dense_s = fleets_s(home / "runs" / "dense", profile, 2)
+    floss_s = fleets_s(home / "runs" / "floss", profile, 3)
+    assert (dense_s < floss_s).all()  # a round of a second fewer
+    row = f"1s * {interval(dense_s)} {interval(floss_s)} 100 % of fleets"
+    assert row in lines_of(out)
+    assert "before the second" in out
+
+
+def test_the_network_that_is_given_makes_a_recorded_run_known(
+    monkeypatch, capfd, home: Path, drawn: Path
+):
+    profile = load_profile(str(drawn))
+    make_run(home / "own", DENSE, on=profile)
+    code, out, _ = call(monkeypatch, capfd, "own")
+    assert code == 0
+    assert "one recorded time: drawn is not packaged; floss-sim replay RUNS --network" in out
+    code, out, _ = call(monkeypatch, capfd, "own", "--network", str(drawn))
+    assert code == 0
+    dense_s = fleets_s(home / "own", profile, 2)
+    (row,) = (row for row in lines_of(out) if row.startswith("floss drawn (recorded)"))
+    assert interval(dense_s) in row
+    assert "one recorded time" not in out
+
+
+def test_a_client_that_decides_is_named_once_on_each_network(monkeypatch, capfd, home: Path):
+    """Client 1 sends three quarters of all bytes, and no rate of mine.toml differs."""
+    code, out, _ = call(monkeypatch, capfd, "runs", "--network", "mine.toml")
+    assert code == 0
+    rows = lines_of(out)
+    assert (
+        "dense r4 on mine: client 1 (80 kbit/s down, 80 kbit/s up, round trip 1 s) decides the "
+        "time: its 2 of 2 rounds take 7 s in the median, and 3 s without it; without it the run "
+        "takes 6 s instead of 14 s"
+    ) in rows
+    assert sum(" on mine: client 1 (" in row for row in rows) == 1
+    removed = [row for row in rows if row.startswith("dense r4 on mine: removed by")]
+    assert removed == [
+        "dense r4 on mine: removed by --policy deadline:3s (about 6 s, 50 % of the updates lost); "
+        "this changes what is learned"
+    ]  # the fleet has no third client to select

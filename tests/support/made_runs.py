@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import Snapshot
 from floss_sim.records import RunFolder
 from floss_sim.records.schema import RECORD_VERSION
+from floss_sim.runs.conditions import timing_of
+from floss_sim.simulator import wait_all
 
 Row = tuple[float | None, int, int, float]  # accuracy, bytes down, bytes up, closed at second
 
@@ -61,7 +64,7 @@ def make_run(
         folder.commit(
             [_round(number, row) for number, row in enumerate(rows, start=1)],
             [t for number, row in enumerate(rows, start=1) for t in _transfers(number, row)],
-            timing=timing if on is None else fingerprint(on.settings()),
+            timing=timing if on is None else timing_of(on, wait_all().settings()),
             network="" if on is None else on.name,
             snapshot=Snapshot(len(rows), {"P": np.zeros(1, np.float32)}),
             models={},
@@ -114,3 +117,8 @@ def _transfers(number: int, row: Row) -> list[dict[str, Any]]:
         for direction, both in (("down", row[1]), ("up", row[2]))
         for client, share in ((0, 1), (1, 3))
     ]  # fmt: skip
+
+
+def one_time(seconds: float) -> TimeSpread:
+    """Return a time that nothing is drawn for."""
+    return TimeSpread((seconds,), "closed form")

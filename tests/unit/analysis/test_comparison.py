@@ -15,11 +15,16 @@ from floss_sim.analysis.comparison import (
     compare,
     parse_limit,
 )
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.records import RunFolder
 
 LOW = [(0.5, 100, 20, 1.0), (None, 100, 20, 2.0), (0.75, 100, 20, 3.0)]
 HIGH = [(0.625, 100, 28, 2.0), (0.7, 100, 20, 3.0), (1.0, 100, 20, 4.0)]
+
+
+def recorded(seconds: float) -> TimeSpread:
+    return TimeSpread((seconds,), "recorded")
 
 
 def made(tmp_path: Path, *runs: dict) -> Comparison:
@@ -34,8 +39,8 @@ def test_seeds_become_one_configuration_of_means_and_ranges(tmp_path: Path):
     assert configuration.label == "floss"
     sd = pytest.approx(0.125 / 2**0.5), pytest.approx(0.25 / 2**0.5)
     assert configuration.points == (  # round 2, which one seed alone has evaluated, is no point
-        CurvePoint(1, 1.5, 124.0, 0.5625, sd[0], 0.5, 0.625),
-        CurvePoint(3, 3.5, 364.0, 0.875, sd[1], 0.75, 1.0),
+        CurvePoint(1, 1.5, 124.0, 0.5625, sd[0], 0.5, 0.625, recorded(1.5)),
+        CurvePoint(3, 3.5, 364.0, 0.875, sd[1], 0.75, 1.0, recorded(3.5)),
     )
     assert comparison.notes == ()
     assert comparison.task == "made"
@@ -43,7 +48,9 @@ def test_seeds_become_one_configuration_of_means_and_ranges(tmp_path: Path):
 
 def test_one_seed_has_no_deviation(tmp_path: Path):
     (configuration,) = made(tmp_path, {"rows": LOW}).configurations
-    assert configuration.points[-1] == CurvePoint(3, 3.0, 360.0, 0.75, None, 0.75, 0.75)
+    assert configuration.points[-1] == CurvePoint(
+        3, 3.0, 360.0, 0.75, None, 0.75, 0.75, recorded(3.0)
+    )
 
 
 def test_a_reading_holds_bytes_of_a_client_and_round_and_the_known_test_accuracies(tmp_path: Path):

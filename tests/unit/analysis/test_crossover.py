@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_runs import make_run
+from made_runs import make_run, one_time
 
 from floss_sim import load_profile
 from floss_sim.analysis.comparison import Configuration
 from floss_sim.analysis.crossover import Crossover, Sweep, common_target, crossover, parse_sweep
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import replay_comparison
 from floss_sim.errors import ConfigError
 
@@ -93,8 +94,19 @@ def test_a_target_that_is_not_reached_has_no_time_and_does_not_win(pair, paper):
 
 def test_ties_and_several_changes_are_said():
     sweep = Sweep("up", ("1", "2", "3"))
-    table = Crossover("x", sweep, 0.5, ("a", "b"), ((1.0, 2.0), (1.0, 1.0), (2.0, 1.0)))
+    rows = ((1.0, 2.0), (1.0, 1.0), (2.0, 1.0))
+    times = tuple(tuple(map(one_time, row)) for row in rows)
+    table = Crossover("x", sweep, 0.5, ("a", "b"), times)
+    assert table.seconds == [list(row) for row in rows]
+    assert table.sureness() == [None, None, None]  # nothing is drawn
     assert table.winners() == [("a",), ("a", "b"), ("b",)]
     assert table.verdict() == (
         "the fastest changes from a to a = b between up 1 and 2; from a = b to b between up 2 and 3"
     )
+
+
+def test_the_fastest_has_the_lowest_median_and_wins_on_some_fleets():
+    slow, fast = TimeSpread((2.0, 4.0, 6.0), "simulated"), TimeSpread((3.0, 3.0, 3.5), "simulated")
+    table = Crossover("x", Sweep("up", ("1", "2")), 0.5, ("a", "b"), ((slow, fast), (None, fast)))
+    assert table.winners() == [("b",), ("b",)]
+    assert table.sureness() == [pytest.approx(2 / 3), None]

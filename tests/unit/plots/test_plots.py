@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import make_run
+from made_runs import make_run, one_time
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from floss_sim import load_profile
 from floss_sim.analysis.comparison import compare
 from floss_sim.analysis.crossover import Crossover, Sweep
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import replay_comparison, scenarios
 from floss_sim.network.measured.fitting import fit_classes
 from floss_sim.network.measured.speed_tests import SpeedTests
@@ -37,7 +38,8 @@ def frame(
     rows = [
         {
             "label": label, "seeds": seeds, "round": i, "closed_at_s": 1.0, "total_bytes": 1.0,
-            "accuracy": 0.5 + i / 100, "lowest": 0.5, "highest": 0.75, x: end * i / points,
+            "accuracy": 0.5 + i / 100, "lowest": 0.5, "highest": 0.75, "low_s": 1.0, "high_s": 1.0,
+            x: end * i / points,
         }
         for label, end in ends.items()
         for i in range(1, points + 1)
@@ -99,6 +101,20 @@ def test_one_seed_has_no_band():
     figure = draw_comparison(frame({"a": 1.0}, seeds=1), "total_bytes", "digits")
     assert len(figure.axes[0].collections) == 0
     assert figure.axes[0].get_title() == "digits: one seed each"
+
+
+def test_a_time_axis_has_the_interval_over_fleets_at_the_end():
+    curves = frame({"a": 4.0}, "closed_at_s", seeds=1)
+    wide = curves.assign(low_s=0.5 * curves["closed_at_s"], high_s=2 * curves["closed_at_s"])
+    (axes,) = draw_comparison(wide, "closed_at_s", "digits").axes
+    (bar,) = axes.collections
+    assert bar.get_segments()[0].ravel().tolist() == pytest.approx([2, 54, 8, 54])
+    assert axes.get_xlim()[1] >= 8
+    assert axes.get_xlabel() == (
+        "simulated time (s), median over fleets, bar from 5 to 95 % at the end"
+    )
+    (plain,) = draw_comparison(wide, "round", "digits").axes
+    assert not plain.collections
 
 
 def test_the_title_counts_the_seeds():
@@ -205,7 +221,13 @@ def test_a_replay_on_one_network_starts_at_zero(tmp_path: Path):
 def test_crossovers_have_axes_for_each_network_and_a_line_for_each_configuration():
     sweep = Sweep("up", ("1Mbit/s", "2Mbit/s"))
     made = [
-        Crossover(name, sweep, 0.9, ("a", "b", "c"), ((2 * s, s, None), (s, 3 * s, None)))
+        Crossover(
+            name,
+            sweep,
+            0.9,
+            ("a", "b", "c"),
+            ((one_time(2 * s), one_time(s), None), (one_time(s), one_time(3 * s), None)),
+        )
         for name, s in (("near", 1.0), ("far", 20.0))
     ]
     frame = crossover_frame(made)
@@ -218,6 +240,19 @@ def test_crossovers_have_axes_for_each_network_and_a_line_for_each_configuration
     assert second.get_xdata().tolist() == [0, 1]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1Mbit/s", "2Mbit/s"]
     assert figure.get_supylabel() == "simulated time to the target (min), logarithmic"
+
+
+def test_a_sweep_has_a_band_from_5_to_95_percent():
+    sweep = Sweep("up", ("1Mbit/s", "2Mbit/s"))
+    times = tuple((TimeSpread((s, 2 * s, 3 * s), "simulated"),) for s in (2.0, 1.0))
+    figure = draw_crossovers(
+        crossover_frame([Crossover("n", sweep, 0.9, ("a",), times)]), "digits", "up"
+    )
+    (axes,) = figure.axes
+    assert axes.lines[0].get_ydata().tolist() == pytest.approx([4, 2])
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((1, 6))
+    assert figure.get_supylabel().endswith(", median and 5 to 95 % of fleets")
 
 
 @pytest.mark.parametrize("lines", [1, 4, 7])

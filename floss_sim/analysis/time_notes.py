@@ -1,0 +1,61 @@
+"""Sentences about times: which of several runs is faster, and why a run has one time alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from floss_sim.analysis.recorded_networks import unknown_reason
+from floss_sim.analysis.recorded_runs import RecordedRun
+from floss_sim.analysis.time_spread import (
+    PROBED_LEGEND,
+    SHAPED_NOTE,
+    SPREAD_LEGEND,
+    TimeSpread,
+    nothing_drawn_note,
+)
+
+_MOST_PAIRS = 3  # of a sentence
+
+
+def faster_sentence(times: Mapping[str, TimeSpread]) -> str | None:
+    """Return in which fraction of fleets the fastest of some runs is faster than the next ones.
+
+    The fastest has the lowest median. None where there is nothing to compare: fewer than two runs,
+    or one fleet.
+
+    Args:
+        times: Time of each run by its name, all on the same network.
+    """
+    ordered = sorted(times, key=lambda name: times[name].median_s)
+    if len(ordered) < 2 or min(time.draws for time in times.values()) == 1:
+        return None
+    first, *others = ordered
+    parts = [
+        f"than {other} in {100 * times[first].fraction_faster(times[other]):.0f} % of fleets"
+        for other in others[:_MOST_PAIRS]
+    ]
+    return f"{first} is faster {', '.join(parts)}"
+
+
+def time_notes(runs: Iterable[RecordedRun]) -> list[str]:
+    """Return the legend of the times of some runs, and why some of them have one time alone."""
+    runs = list(runs)
+    spread = [run for run in runs if len(run.fleet_times.closed_at_s) > 1]
+    notes = [f"time: {SPREAD_LEGEND}"] if spread else []
+    if any(run.fleet_times.method == "probed" for run in spread):
+        notes.append(PROBED_LEGEND)
+    single = [run for run in runs if len(run.fleet_times.closed_at_s) == 1]
+    return [*notes, *dict.fromkeys(_single_reason(run) for run in single)]
+
+
+def _single_reason(run: RecordedRun) -> str:
+    """Return why a run has one time alone."""
+    network = run.folder.manifest().network or "the recorded network"
+    if not run.waits_for_all:
+        return f"one recorded time on {network}: {SHAPED_NOTE}"
+    if run.profile is None:
+        return (
+            f"one recorded time: {unknown_reason(network)}; "
+            "floss-sim replay RUNS --network FILE times other fleets"
+        )
+    return nothing_drawn_note(run.profile.name)
