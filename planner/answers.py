@@ -2,7 +2,9 @@
 
 A plan uses only the rounds that its own search asked for, so that it does not depend on the other
 contents of the store. An answer uses every stored curve of the task and seed, whichever search
-trained it, so that answers improve as the store grows.
+trained it, so that answers improve as the store grows. Both take accuracies from
+:class:`planner.forecasts.intervals.KnownCurves`: where the store holds the curves of one search
+alone, its plan and an answer give the same run the same interval.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from planner.candidates import Candidate
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.stored_curves import StoredCurves
-from planner.forecasts.intervals import Interval, intervals
-from planner.forecasts.smoothing import smoothed_accuracy
+from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
 from planner.question.budget import Budget, Limit, parse_budget
@@ -127,8 +128,7 @@ def _mark(cell: BudgetOnNetwork) -> str:
 
 def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]) -> Answer:
     """Return a cell's answer; ``rounds`` holds the horizons of candidates that afford a round."""
-    stored, request = view.stored, view.stored.request
-    examples, longest = request.prediction_counts()["validation"], request.max_rounds
+    stored = view.stored
     curves = {c: curve for c, curve in stored.curves.items() if c in rounds}
     failed = {c for c, curve in curves.items() if curve.failed}
     ends = {
@@ -137,13 +137,11 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
     seen = {c for c, end in ends.items() if end >= rounds[c]}
     nbytes = {c: float(view.stored_traffic[c].nbytes()[end - 1]) for c, end in ends.items()}
     asked = {c: n for c, n in rounds.items() if c not in failed}
-    known = intervals(stored.curves, asked, examples, longest)
+    known = stored.known.intervals(asked)
     gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
     best = best_stored_candidate(known, nbytes, gone)
-    early = {c: end for c, end in ends.items() if c not in seen}
-    stopped = best_early_stop(
-        intervals(stored.curves, early, examples, longest), nbytes, known[best] if best else None
-    )
+    early = stored.known.intervals({c: end for c, end in ends.items() if c not in seen})
+    stopped = best_early_stop(early, nbytes, known[best] if best else None)
     cell = Answer(
         network=view.profile.name,
         budget=limit.budget.text,
@@ -159,17 +157,17 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
         return cell
     cell = cell.model_copy(update={"affords": rounds[answer]})
     if stopped or answer in seen:
-        return _measured_answer(cell, view, limit, answer, ends[answer])
+        made = early[answer] if stopped else known[answer]
+        return _measured_answer(cell, view, limit, answer, ends[answer], made)
     return _forecast_answer(cell, view, limit, answer, rounds[answer], known[answer])
 
 
 def _measured_answer(
-    cell: Answer, view: NetworkView, limit: Limit, best: Candidate, end: int
+    cell: Answer, view: NetworkView, limit: Limit, best: Candidate, end: int, known: Interval
 ) -> Answer:
-    curve = view.stored.curves[best]
-    accuracy = smoothed_accuracy(curve.evaluated, curve.accuracies, end)
     told = _bare_answer(cell, limit, best, view.stored_traffic[best], end)
-    return told.model_copy(update={"kind": "measured", "accuracy": accuracy})
+    update = {"kind": "measured", "accuracy": known.mean, "interval": Range.of(known)}
+    return told.model_copy(update=update)
 
 
 def _forecast_answer(

@@ -86,7 +86,7 @@ class AppliedPlan:
             "planned": {
                 "seed": self.plan.request["seed"],
                 "rounds": planned.rounds,
-                "validation_accuracy": planned.accuracy,
+                "validation_accuracy": planned.expected_accuracy,
                 "interval": told,
                 "total_bytes": planned.total_bytes,
                 "simulated_s": planned.simulated_s,
@@ -182,7 +182,8 @@ def train_recommendation(
     record = retime(folder.record(), request.profile)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     (test,) = test_all(executor, store, [(config, outcome.rounds)])
-    outcome = replace(outcome, test_accuracy=test)
+    own = seed == request.seed and outcome.rounds == planned.rounds
+    outcome = replace(outcome, test_accuracy=test, interval=planned.interval if own else None)
     return AppliedPlan(plan, seed, config, outcome, record, folder, limit, trained)
 
 

@@ -22,7 +22,7 @@ from planner.decisions.target_search import PassStarter, UntilTarget, seek_cheap
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.effort import Effort, allot
-from planner.forecasts.intervals import Interval, intervals, seed_deviation
+from planner.forecasts.intervals import KnownCurves
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import Outcome
@@ -89,8 +89,9 @@ def make_plan(
     except KeyboardInterrupt:
         runs.stop()
         interrupted = True
-    outcomes = _with_intervals(request, costs, runs, _outcomes(runs))
-    found = _with_intervals(request, costs, runs, _target_outcomes(request, runs))
+    known = runs.known_curves()
+    outcomes = _with_intervals(known, _outcomes(runs))
+    found = _with_intervals(known, _target_outcomes(request, runs, known))
     if not outcomes and not found:
         if interrupted:
             raise KeyboardInterrupt
@@ -99,7 +100,7 @@ def make_plan(
         raise BudgetError(
             "no run finished a round within the budget: real bytes exceed the predicted ones"
         )
-    plan = _plan(request, costs, runs, outcomes, found, effort)
+    plan = _plan(request, costs, runs, known, outcomes, found, effort)
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
@@ -134,7 +135,8 @@ def _train(
     """Search for the best accuracy, or for a target and then for cheaper runs that reach it."""
     target = request.objective.target
     search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
-    if _target_outcomes(request, runs).keys() & set(costs.searched):
+    reached = _target_outcomes(request, runs, runs.known_curves())
+    if reached.keys() & set(costs.searched):
         seek_cheaper(request, costs, runs, effort, start)
     else:
         runs.finish(runs.finished_candidates(), effort)
@@ -144,7 +146,7 @@ def _replicate_finalists(request: Request, costs: Costs, runs: CandidateRuns, ef
     """Train the finalists with another seed, as far as the effort allows."""
     known = {
         c: outcome.interval
-        for c, outcome in _with_intervals(request, costs, runs, _outcomes(runs)).items()
+        for c, outcome in _with_intervals(runs.known_curves(), _outcomes(runs)).items()
         if outcome.interval and c in costs.searched
     }
     left = effort - sum(runs.asked.values())
@@ -153,25 +155,19 @@ def _replicate_finalists(request: Request, costs: Costs, runs: CandidateRuns, ef
 
 
 def _with_intervals(
-    request: Request, costs: Costs, runs: CandidateRuns, outcomes: Mapping[Candidate, Outcome]
+    known: KnownCurves, outcomes: Mapping[Candidate, Outcome]
 ) -> dict[Candidate, Outcome]:
     """Return outcomes with the intervals of their accuracy, given all known curves."""
-    if not outcomes:
-        return {}
-    known = intervals(
-        runs.history(),
-        {c: outcome.rounds for c, outcome in outcomes.items()},
-        request.prediction_counts()["validation"],
-        _longest_horizon(costs),
-        again=runs.again,
-    )
-    return {c: replace(outcome, interval=known[c]) for c, outcome in outcomes.items()}
+    made = known.intervals({c: outcome.rounds for c, outcome in outcomes.items()})
+    return {c: replace(outcome, interval=made[c]) for c, outcome in outcomes.items()}
 
 
-def _target_outcomes(request: Request, runs: CandidateRuns) -> dict[Candidate, Outcome]:
+def _target_outcomes(
+    request: Request, runs: CandidateRuns, known: KnownCurves
+) -> dict[Candidate, Outcome]:
     """Return the runs that reached the target, cut where they did; empty without a target."""
     target = request.objective.target
-    return {} if target is None else target_outcomes(runs, runs.history(), target)
+    return {} if target is None else target_outcomes(runs, known.history, known, target)
 
 
 def _outcomes(runs: CandidateRuns) -> dict[Candidate, Outcome]:
@@ -183,6 +179,7 @@ def _plan(
     request: Request,
     costs: Costs,
     runs: CandidateRuns,
+    known: KnownCurves,
     outcomes: Mapping[Candidate, Outcome],
     found: Mapping[Candidate, Outcome],
     effort: Effort,
@@ -194,16 +191,11 @@ def _plan(
     baselines = request.baselines()
     best = choice.recommendation
     shown = {**outcomes, **found}
-    known = SearchResult(
-        shown,
-        runs.history(),
-        {c: runs.horizon(c) for c in costs.searched},
-        examples,
-        request.max_rounds,
-    )
+    horizons = {c: runs.horizon(c) for c in costs.searched}
+    result = SearchResult(shown, known, horizons, request.max_rounds)
     reported = {best.candidate, *baselines.values()} & shown.keys()
     tested = {o.candidate: o for o in runs.with_test_accuracy([shown[c] for c in sorted(reported)])}
-    said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, known)
+    said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
     return Plan(
         request=request.to_json(),
         limit=costs.limit,
@@ -231,11 +223,11 @@ def _plan(
         ),
         explanation=said.target_part() if reaching else said,
         reached=None if request.objective.target is None else bool(reaching),
-        front=_front(request, costs, runs) if request.objective.pareto else (),
+        front=_front(costs, runs, known) if request.objective.pareto else (),
         chance=request.chance_accuracy(),
         elsewhere=_elsewhere(request, best, {n: shown.get(c) for n, c in baselines.items()}, runs),
         traffic_alone=is_traffic_alone(request.profile, request.task.partition.clients),
-        cheaper=() if reaching else _cheaper(best, request, costs, runs),
+        cheaper=() if reaching else _cheaper(best, costs, runs, known),
     )
 
 
@@ -256,36 +248,22 @@ def _elsewhere(
 
 
 def _cheaper(
-    best: Outcome, request: Request, costs: Costs, runs: CandidateRuns
+    best: Outcome, costs: Costs, runs: CandidateRuns, known: KnownCurves
 ) -> tuple[CheaperWay, ...]:
     """Return what shares of the recommended run's bytes would reach."""
-    history = runs.history()
-
-    def made(asked: Mapping[Candidate, int]) -> Mapping[Candidate, Interval]:
-        examples = request.prediction_counts()["validation"]
-        return intervals(history, asked, examples, _longest_horizon(costs), again=runs.again)
-
-    return cheaper_ways(best.total_bytes, dict(_measured_runs(costs, runs)), made)
+    return cheaper_ways(best.total_bytes, dict(_measured_runs(costs, runs)), known.intervals_at)
 
 
 def _measured_runs(costs: Costs, runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun]]:
     for candidate in runs.history():
         outcome = runs.outcome(candidate) if candidate in costs.searched else None
         if outcome:
-            evaluated, _, accuracies = zip(*outcome.curve, strict=True)
+            evaluated = [round_ for round_, _, _ in outcome.curve]
             total_R = runs.total_bytes(candidate)
-            nbytes = [total_R[round_ - 1] for round_ in evaluated]
-            yield candidate, MeasuredRun(evaluated, accuracies, nbytes)
+            yield candidate, MeasuredRun(evaluated, [total_R[round_ - 1] for round_ in evaluated])
 
 
-def _front(request: Request, costs: Costs, runs: CandidateRuns) -> tuple[FrontPoint, ...]:
-    cuts = {c: runs.outcome(c) for c in runs.history() if c in costs.searched}
+def _front(costs: Costs, runs: CandidateRuns, known: KnownCurves) -> tuple[FrontPoint, ...]:
+    cuts = {c: runs.outcome(c) for c in known.history if c in costs.searched}
     curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
-    examples = request.prediction_counts()["validation"]
-    return front(
-        curves, examples, seed_deviation(runs.history(), examples, _longest_horizon(costs))
-    )
-
-
-def _longest_horizon(costs: Costs) -> int:
-    return max(cost.horizon for cost in costs.of.values())
+    return front(curves, known.intervals_at)

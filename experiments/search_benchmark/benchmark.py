@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -29,7 +30,7 @@ from worlds import FAMILIES, World
 from floss_sim.errors import ConfigError
 from planner.curves import History
 from planner.decisions.recommend import near_best_candidates, rank, rounds_for_second_seeds
-from planner.forecasts.intervals import Interval, intervals
+from planner.forecasts.intervals import Interval, KnownCurves
 from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms, StrategyMaker
 from planner.search.strategy import Extension, search
 
@@ -85,12 +86,13 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
     finished = whole.finished_candidates(history)
     asked |= {c: min(history[c].rounds, asked[c]) for c in finished}
     spent = sum(curve.rounds for curve in history.values())
-    known = intervals(history, asked, world.examples, world.longest)
+    door = KnownCurves(history, world.examples, world.longest)
+    known = door.intervals(asked)
     done = {c: known[c] for c in finished}
     told = near_best_candidates(done, {c: asked[c] for c in finished}, whole.effort - spent)
     if told:
         other = {c: [world.again(1).curve(c, asked[c])] for c in told}
-        known = intervals(history, asked, world.examples, world.longest, again=other)
+        known = replace(door, again=other).intervals(asked)
         done = {c: known[c] for c in finished}
     first, *others = rank(done, whole.nbytes).order
     shown = [first, *others[:SHOWN]]

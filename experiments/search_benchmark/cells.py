@@ -27,7 +27,7 @@ from planner.answers import TELLING_ROUNDS
 from planner.curves import History
 from planner.decisions.recommend import rounds_for_second_seeds
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
-from planner.forecasts.intervals import intervals
+from planner.forecasts.intervals import KnownCurves
 from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms
 from planner.search.strategy import search
 
@@ -58,11 +58,12 @@ def answered(history: History, world: Any) -> Row:
     real = {c: world.curve(c, curve.rounds).horizon for c, curve in history.items()}
     told = {c: real[c] for c, curve in history.items() if curve.rounds >= TELLING_ROUNDS}
     asked = {c: terms.snap(told.get(c, predicted)) for c, predicted in terms.horizons.items()}
-    known = intervals(history, asked, world.examples, world.longest)
+    door = KnownCurves(history, world.examples, world.longest)
+    known = door.intervals(asked)
     gone = {c: curve.rounds / asked[c] for c, curve in history.items() if c in asked}
     best = best_stored_candidate(known, terms.nbytes, gone)
     early = {c: terms.snap(curve.rounds) for c, curve in history.items() if gone.get(c, 1) < 1}
-    ends = intervals(history, early, world.examples, world.longest)
+    ends = door.intervals(early)
     nbytes = {c: terms.nbytes[c] * end / terms.horizons[c] for c, end in early.items()}
     stopped = best_early_stop(ends, nbytes, known[best])
     answer = stopped or best

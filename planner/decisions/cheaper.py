@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from planner.candidates import Candidate
-from planner.forecasts.intervals import Interval
-from planner.forecasts.smoothing import smoothed_accuracy
+from planner.forecasts.intervals import Interval, Point
 from planner.plans.cheaper_way import SHARES, CheaperWay
-
-Intervals = Callable[[Mapping[Candidate, int]], Mapping[Candidate, Interval]]
+from planner.question.objective import IntervalsAt
 
 
 @dataclass(frozen=True)
@@ -20,27 +18,15 @@ class MeasuredRun:
 
     Attributes:
         evaluated: Evaluated rounds within the budget, ascending.
-        accuracies: Validation accuracy at these rounds, 0 to 1.
         nbytes: Bytes of all transfers up to these rounds.
     """
 
     evaluated: Sequence[int]
-    accuracies: Sequence[float]
     nbytes: Sequence[int]
-
-    def best_within(self, nbytes: float) -> int | None:
-        """Return the round of the best smoothed accuracy within some bytes, or None."""
-        affordable = [
-            r for r, spent in zip(self.evaluated, self.nbytes, strict=True) if spent <= nbytes
-        ]
-        return max(affordable, key=self._smoothed, default=None)
-
-    def _smoothed(self, round_: int) -> float:
-        return smoothed_accuracy(self.evaluated, self.accuracies, round_)
 
 
 def cheaper_ways(
-    total_bytes: int, runs: Mapping[Candidate, MeasuredRun], intervals: Intervals
+    total_bytes: int, runs: Mapping[Candidate, MeasuredRun], intervals_at: IntervalsAt
 ) -> tuple[CheaperWay, ...]:
     """Return the run with the best expected accuracy within each share of the plan's bytes.
 
@@ -50,23 +36,33 @@ def cheaper_ways(
     Args:
         total_bytes: Bytes of the recommended plan.
         runs: The runs of the search.
-        intervals: Returns the interval of each candidate's accuracy at a measured round.
+        intervals_at: Returns the interval of each candidate's accuracy at a measured round.
     """
-    found = (_best_within(share, total_bytes, runs, intervals) for share in SHARES)
+    points = dict(_points(SHARES[0] * total_bytes, runs))
+    made = intervals_at(points)
+    found = (_best_within(share, share * total_bytes, points, made) for share in SHARES)
     ways = [way for way in found if way]
     kept = [a for a, b in pairwise(ways) if (a.candidate, a.rounds) != (b.candidate, b.rounds)]
     return (*kept, *ways[-1:])
 
 
+def _points(nbytes: float, runs: Mapping[Candidate, MeasuredRun]) -> Iterator[tuple[Point, int]]:
+    """Yield the evaluated rounds of all runs within some bytes, each with its bytes."""
+    for candidate, run in runs.items():
+        for round_, spent in zip(run.evaluated, run.nbytes, strict=True):
+            if spent <= nbytes:
+                yield (candidate, round_), spent
+
+
 def _best_within(
-    share: float, total_bytes: int, runs: Mapping[Candidate, MeasuredRun], intervals: Intervals
+    share: float, nbytes: float, points: Mapping[Point, int], made: Mapping[Point, Interval]
 ) -> CheaperWay | None:
-    rounds = {c: run.best_within(share * total_bytes) for c, run in runs.items()}
-    asked = {c: round_ for c, round_ in rounds.items() if round_}
-    if not asked:
+    """Return the point of the best expected accuracy within some bytes; of equal ones the cheapest.
+
+    None if nothing is affordable.
+    """
+    affordable = [point for point, spent in points.items() if spent <= nbytes and point in made]
+    if not affordable:
         return None
-    made = intervals(asked)
-    best = max(sorted(asked), key=lambda c: made[c].mean)
-    run = runs[best]
-    nbytes = run.nbytes[run.evaluated.index(asked[best])]
-    return CheaperWay(share, best, asked[best], nbytes, made[best])
+    best = min(affordable, key=lambda point: (-made[point].mean, points[point], point))
+    return CheaperWay(share, *best, points[best], made[best])

@@ -13,8 +13,8 @@ from floss_sim.records import RunRecord
 from planner.candidates import Candidate
 from planner.curves import History
 from planner.execution.curve_store import last_evaluated_round
-from planner.forecasts.forecast import Forecast, forecast
-from planner.forecasts.intervals import intervals
+from planner.forecasts.forecast import Forecast
+from planner.forecasts.intervals import KnownCurves
 from planner.plans.explanation import (
     Axis,
     EvidenceKind,
@@ -38,26 +38,29 @@ class SearchResult:
 
     Attributes:
         outcomes: Outcomes of the finished runs, baselines included.
-        history: Curves of all runs, up to the rounds that this search has asked for.
+        known: Curves of all runs, up to the rounds that this search has asked for.
         horizons: Rounds that the budget affords every candidate, by real bytes where known.
-        examples: Validation examples behind every accuracy.
         cap: Most rounds of any run.
     """
 
     outcomes: Mapping[Candidate, Outcome]
-    history: History
+    known: KnownCurves
     horizons: Mapping[Candidate, int]
-    examples: int
     cap: int
 
-    def forecasts(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Forecast]:
-        """Return accuracy forecasts of candidates at given rounds; empty without any curve."""
-        return forecast(self.history, asked, self.examples, self.cap)
+    @property
+    def history(self) -> History:
+        """The known curves by candidate."""
+        return self.known.history
+
+    @property
+    def examples(self) -> int:
+        """Validation examples behind every accuracy."""
+        return self.known.examples
 
     def ranges(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Range]:
         """Return accuracy intervals of candidates at given rounds; empty without any curve."""
-        made = intervals(self.history, asked, self.examples, self.cap)
-        return {c: Range.of(interval) for c, interval in made.items()}
+        return {c: Range.of(interval) for c, interval in self.known.intervals(asked).items()}
 
     def unfinished_horizons(self) -> dict[Candidate, int]:
         """Return the last evaluated round within the horizon of each unfinished candidate.
@@ -130,7 +133,7 @@ def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
 
 
 def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule | None:
-    made = known.forecasts(unfinished)
+    made = known.known.forecasts(unfinished)
     if not made:
         return None
     best = max(outcome.expected_accuracy for outcome in known.outcomes.values())

@@ -85,7 +85,8 @@ def choose(outcomes: Sequence[Outcome], validation_examples: int) -> Recommendat
     """
     by = {outcome.candidate: outcome for outcome in outcomes}
     known = {
-        c: o.interval or _measured_interval(o.accuracy, validation_examples) for c, o in by.items()
+        c: o.interval or _measured_interval(o.expected_accuracy, validation_examples)
+        for c, o in by.items()
     }
     ranking = rank(known, {c: o.total_bytes for c, o in by.items()})
     first, *others = (by[c] for c in ranking.order)

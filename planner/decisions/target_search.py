@@ -1,5 +1,9 @@
 """Target search: the cheapest plan that reaches a target accuracy.
 
+A run reaches the target at the first evaluated round whose expected accuracy, given all known
+curves, is the target or more. One lucky evaluation does not reach it. What is learned later may
+lower the expected accuracy of a run; the search then goes on until a run reaches the target again.
+
 The search is repeated in passes. A pass ends as soon as a run has reached the target. The next pass
 searches again within 98 % of the lowest cost so far, with the remaining effort, until nothing
 cheaper is found or the effort is spent. A smaller budget shortens horizons, so more candidates can
@@ -9,16 +13,16 @@ evaluated rounds count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from floss_sim.errors import BudgetError
 from planner.candidates import Candidate
 from planner.curves import History
 from planner.execution.candidate_runs import CandidateRuns
+from planner.forecasts.intervals import KnownCurves
 from planner.plans.outcome import Outcome
 from planner.question.cost import Costs, costs_within
-from planner.question.objective import first_round_at
 from planner.question.request import Request
 from planner.search.strategy import Extension, Strategy, search
 
@@ -29,13 +33,19 @@ PassStarter = Callable[[str, Costs, int], tuple[Strategy, CandidateRuns]]
 
 
 def target_outcomes(
-    runs: CandidateRuns, history: History, target: float
+    runs: CandidateRuns, among: Iterable[Candidate], known: KnownCurves, target: float
 ) -> dict[Candidate, Outcome]:
-    """Return the runs that reached a target within their limit, cut at the round of reaching it."""
+    """Return the runs that reached a target within their limit, cut at the round of reaching it.
+
+    Args:
+        runs: The runs.
+        among: The candidates to look at.
+        known: All known curves, those of ``among`` included.
+        target: The accuracy to reach, 0 to 1.
+    """
     found = {}
-    for candidate, curve in history.items():
-        rounds = first_round_at(curve.evaluated, curve.accuracies, target)
-        outcome = runs.cut(candidate, rounds) if rounds and not curve.failed else None
+    for candidate, rounds in known.first_rounds_at(target, among).items():
+        outcome = runs.cut(candidate, rounds)
         if outcome and outcome.rounds == rounds:
             found[candidate] = replace(outcome, binds="target")
     return found
@@ -43,19 +53,25 @@ def target_outcomes(
 
 @dataclass(frozen=True)
 class UntilTarget:
-    """A strategy that stops when a run has reached a target within the limit."""
+    """A strategy that stops when a run has reached a target within the limit.
+
+    Attributes:
+        strategy: The strategy.
+        runs: Its runs.
+        target: The accuracy to reach, 0 to 1.
+        before: Runs of earlier searches, whose curves are known, too.
+    """
 
     strategy: Strategy
     runs: CandidateRuns
     target: float
+    before: CandidateRuns | None = None
 
     def propose(self, history: History) -> Sequence[Extension]:
         """Return the proposals of the wrapped strategy; empty once the target was reached."""
-        return (
-            []
-            if target_outcomes(self.runs, history, self.target)
-            else self.strategy.propose(history)
-        )
+        known = self.runs.known_curves(self.before.history() if self.before else {})
+        found = target_outcomes(self.runs, history, known, self.target)
+        return [] if found else self.strategy.propose(history)
 
 
 def seek_cheaper(
@@ -77,19 +93,20 @@ def seek_cheaper(
     target = request.objective.target or 0.0
     best: float | None = None
     for _ in range(_PASSES):
-        found = target_outcomes(runs, runs.history(), target)
+        found = target_outcomes(runs, runs.history(), runs.known_curves(), target)
         least = min((found[c].spent for c in costs.searched if c in found), default=None)
-        if least is None or (best is not None and least >= best):
+        if best is None if least is None else best is not None and least >= best:
             return
         best, left = least, effort - sum(runs.asked.values())
+        share = 1.0 if least is None else _CHEAPER_SHARE * least
         try:
-            cheaper = costs_within(request, costs, _CHEAPER_SHARE * least * costs.limit.amount)
+            cheaper = costs_within(request, costs, share * costs.limit.amount)
             name = "grid" if left >= cheaper.grid_rounds else request.search
             strategy, more = start(name, cheaper, left)
         except BudgetError:
             return  # the smaller budget or the remaining effort suffices for no candidate
         try:
-            search(UntilTarget(strategy, more, target), more.extend)
+            search(UntilTarget(strategy, more, target, runs), more.extend)
         except KeyboardInterrupt:
             more.stop()
             raise

@@ -17,6 +17,7 @@ from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
 from planner.execution.workers import test_all, train_all
+from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.outcome import Outcome, outcome_within
 from planner.progress import OnProgress, Progress
@@ -286,6 +287,17 @@ class CandidateRuns:
     def history(self) -> History:
         """Return the curves of all runs, baselines included, up to the rounds asked for."""
         return {c: self.curve(c, rounds) for c, rounds in self.targets.items()}
+
+    def known_curves(self, more: History | None = None) -> KnownCurves:
+        """Return all curves that this search knows, other seeds included.
+
+        Args:
+            more: Curves of earlier searches of the same request.
+        """
+        curves = dict(more or {})
+        for candidate, curve in self.history().items():
+            curves[candidate] = max(curve, curves.get(candidate, curve), key=lambda c: c.rounds)
+        return self._request.known_curves(curves, self.again)
 
     def cut(self, candidate: Candidate, last: int) -> Outcome | None:
         """Return a run's outcome within the budget, up to round ``last``, on the plan's network.

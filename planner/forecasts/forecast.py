@@ -20,7 +20,7 @@ from planner.candidates import Candidate
 from planner.curves import Curve
 from planner.forecasts.features import features, varying_columns
 from planner.forecasts.gaussian_process import Points, Process, use_one_thread
-from planner.forecasts.smoothing import difference_error, smoothed_accuracy
+from planner.forecasts.smoothing import difference_error, smoothed_accuracy, standard_error
 
 BINS = 9  # bins of rounds for each curve, at most
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # weights of forecasts that a backtest chooses from
@@ -86,10 +86,11 @@ def forecast(
     The arguments are those of :func:`log_odds`.
     """
     made = log_odds(history, asked, examples, longest, learned)
-    return {c: _accuracy_forecast(mean, sd) for c, (mean, sd) in made.items()}
+    return {c: accuracy_forecast(mean, sd) for c, (mean, sd) in made.items()}
 
 
-def _accuracy_forecast(mean: float, sd: float) -> Forecast:
+def accuracy_forecast(mean: float, sd: float) -> Forecast:
+    """Return the forecast of an accuracy whose log-odds have this mean and deviation."""
     low, middle, high = (expit(mean + k * sd) for k in (-1, 0, 1))
     return Forecast(middle, max((high - low) / 2, _SMALLEST_SD))
 
@@ -130,39 +131,82 @@ def log_odds(
         learned: Curves on which the hyper-parameters are fitted; by default ``history``. Fitting
             takes a hundred times as long as conditioning on some other points.
     """
+    made = log_odds_at(history, list(asked.items()), examples, longest, learned)
+    return {c: told for c, told in zip(asked, made, strict=True) if told is not None}
+
+
+def log_odds_at(
+    history: Mapping[Candidate, Curve],
+    points: Sequence[tuple[Candidate, int]],
+    examples: int,
+    longest: int,
+    learned: Mapping[Candidate, Curve] | None = None,
+    space: Sequence[Candidate] = (),
+) -> list[tuple[float, float] | None]:
+    """Return mean and standard deviation of the log-odds of each point's accuracy.
+
+    A point is a candidate at a round. A point of which nothing is known gives None.
+
+    Args:
+        history: Known learning curves; diverged and empty curves are ignored.
+        points: The candidates and rounds; a candidate may have several.
+        examples: Validation examples of every accuracy.
+        longest: The most rounds of any candidate; sets the bins and the scale of time.
+        learned: Curves on which the hyper-parameters are fitted; by default ``history``.
+        space: Candidates whose features count besides those of the curves and points: with the
+            same ones, the result for a point does not depend on the other points.
+    """
     rows = _rows(history, examples, longest)
-    fell = {c for c in asked.keys() & history.keys() if curve_fall(history[c], examples)}
-    made: dict[Candidate, tuple[float, float]] = {}
-    if rows and asked:
+    made: list[tuple[float, float] | None] = [None] * len(points)
+    if rows and points:
         learned_rows = _rows(learned, examples, longest) if learned else rows
-        columns = varying_columns([*(c for c, _ in (*rows, *learned_rows)), *asked])
-        x_MD = np.array([features(c) for c in asked])[:, columns]
-        time_M = np.log([max(1, rounds) for rounds in asked.values()])
+        candidates = [c for c, _ in points]
+        known = (c for c, _ in (*rows, *learned_rows))
+        columns = varying_columns([*known, *candidates, *space])
+        x_MD = np.array([features(c) for c in candidates])[:, columns]
+        time_M = np.log([max(1, rounds) for _, rounds in points])
         with use_one_thread():
             process = _fit_process(learned_rows or rows, columns, examples, longest)
             if learned_rows != rows:
                 process = process.conditioned_on(_points(rows, columns, examples))
             mean_M, sd_M = process.predict(x_MD, time_M)
-        made = dict(zip(asked, zip(mean_M.tolist(), sd_M.tolist(), strict=True), strict=True))
-    return made | {c: _fallen_log_odds(history[c], examples) for c in fell}
+        made = list(zip(mean_M.tolist(), sd_M.tolist(), strict=True))
+    fell = {c for c, _ in points if c in history and curve_fall(history[c], examples)}
+    return [
+        _fallen_log_odds(history[c], rounds, examples) if c in fell else told
+        for (c, rounds), told in zip(points, made, strict=True)
+    ]
 
 
-def own_deviation(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float | None:
+def own_deviation(
+    history: Mapping[Candidate, Curve],
+    examples: int,
+    longest: int,
+    space: Sequence[Candidate] = (),
+) -> float | None:
     """Return the standard deviation of a candidate's log-odds about those of similar candidates.
 
-    The result is None without a usable curve. The arguments are those of :func:`log_odds`.
+    The result is None without a usable curve. The arguments are those of :func:`log_odds_at`.
     """
     if not (rows := _rows(history, examples, longest)):
         return None
+    columns = varying_columns([*(c for c, _ in rows), *space])
     with use_one_thread():
-        return _fit_process(rows, varying_columns(c for c, _ in rows), examples, longest).own_sd
+        return _fit_process(rows, columns, examples, longest).own_sd
 
 
-def _fallen_log_odds(curve: Curve, examples: int) -> tuple[float, float]:
-    """Return mean and deviation in log-odds for a fallen curve: its end, and half of its fall."""
-    end = smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)
+def _fallen_log_odds(curve: Curve, rounds: int, examples: int) -> tuple[float, float]:
+    """Return mean and deviation in log-odds for a fallen curve at a round.
+
+    They are the smoothed accuracy there, and half of the fall by then; the standard error of the
+    accuracy where the curve had not fallen yet.
+    """
+    part = curve.until(max(rounds, curve.evaluated[0]))
+    end = smoothed_accuracy(part.evaluated, part.accuracies, part.rounds)
     right = (end * examples + 0.5) / (examples + 1)
-    return math.log(right / (1 - right)), curve_fall(curve, examples) / (right * (1 - right)) / 2
+    error = standard_error(part.evaluated, end, part.rounds, examples)
+    half = max(curve_fall(part, examples) / 2, error)
+    return math.log(right / (1 - right)), half / (right * (1 - right))
 
 
 def _rows(history: Mapping[Candidate, Curve], examples: int, longest: int) -> Rows:

@@ -22,14 +22,22 @@ bound is close if similar candidates have similar curves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
 from planner.candidates import Candidate
 from planner.curves import Curve
-from planner.forecasts.forecast import curve_fall, expit, log_odds, own_deviation
+from planner.forecasts.forecast import (
+    Forecast,
+    accuracy_forecast,
+    curve_fall,
+    expit,
+    log_odds_at,
+    own_deviation,
+)
 from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy, standard_error
 
 LEVEL = 0.9  # fraction of intervals that are meant to contain the accuracy
@@ -37,7 +45,7 @@ CLOSE_ERRORS = 1.5  # standard errors: largest distance of a mean from the run's
 SEED_LUCK = 0.13  # log-odds: standard deviation over seeds, if no curve gives an estimate
 _MIN_EVALUATIONS = 8  # evaluations of a run, at least, whose end is held out
 _PRIOR_SCORES = 10  # scores of a normal distribution, added to the measured ones
-_NO_REPLICAS: Mapping[Candidate, Sequence[Curve]] = {}
+Point = tuple[Candidate, int]  # a candidate at a round
 
 
 @dataclass(frozen=True)
@@ -62,43 +70,105 @@ class Interval:
         return {**ends, "level": level, "kind": self.kind}
 
 
-def seed_deviation(history: Mapping[Candidate, Curve], examples: int, longest: int) -> float:
-    """Return the standard deviation of log-odds over seeds, estimated from similar candidates."""
-    return own_deviation(history, examples, longest) or SEED_LUCK
+@dataclass(frozen=True)
+class KnownCurves:
+    """The known learning curves: the one source of expected accuracies and their intervals.
 
+    The same curves give the same interval of a candidate at a round, whatever else is asked.
 
-def intervals(
-    history: Mapping[Candidate, Curve],
-    asked: Mapping[Candidate, int],
-    examples: int,
-    longest: int,
-    level: float = LEVEL,
-    again: Mapping[Candidate, Sequence[Curve]] = _NO_REPLICAS,
-) -> dict[Candidate, Interval]:
-    """Return the interval of each candidate's accuracy at its requested round.
-
-    Args:
-        history: Known learning curves; diverged and empty curves are ignored.
-        asked: The requested round of each candidate, with or without a known curve.
+    Attributes:
+        history: Curves of one seed; diverged and empty curves are ignored.
         examples: Validation examples of every accuracy.
         longest: The most rounds of any candidate.
+        again: Curves of other seeds.
+        space: Candidates that may be asked for; they set the features that count.
         level: Probability that an interval contains the accuracy, above 0 and below 1.
-        again: Curves of other seeds, which reached the requested rounds.
     """
-    wide = stretch_factor(history, examples, longest, level) / _normal_quantile(level)
-    seed_sd = seed_deviation(history, examples, longest)
-    made = {}
-    for c, (mean, sd) in log_odds(history, asked, examples, longest).items():
-        curve, rounds = history.get(c, Curve()), asked[c]
+
+    history: Mapping[Candidate, Curve]
+    examples: int
+    longest: int
+    again: Mapping[Candidate, Sequence[Curve]] = field(default_factory=dict)
+    space: Sequence[Candidate] = ()
+    level: float = LEVEL
+
+    def intervals(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Interval]:
+        """Return the interval of each candidate's accuracy at its requested round.
+
+        Candidates of which nothing is known are left out.
+        """
+        return {c: made for (c, _), made in self.intervals_at(asked.items()).items()}
+
+    def intervals_at(self, points: Iterable[Point]) -> dict[Point, Interval]:
+        """Return the interval of the accuracy at each point, a candidate at a round.
+
+        Points of which nothing is known are left out.
+        """
+        wanted = list(dict.fromkeys(points))
+        return {
+            point: self._interval(point, *told)
+            for point, told in zip(wanted, self._log_odds(wanted), strict=True)
+            if told is not None
+        }
+
+    def forecasts(self, asked: Mapping[Candidate, int]) -> dict[Candidate, Forecast]:
+        """Return the forecast of each candidate's accuracy at its requested round.
+
+        It has the expected accuracy of :meth:`intervals` for runs that end before that round, and
+        the deviation of the posterior alone, without variation between seeds.
+        """
+        made = zip(asked, self._log_odds(list(asked.items())), strict=True)
+        return {c: accuracy_forecast(*told) for c, told in made if told is not None}
+
+    def first_rounds_at(self, target: float, among: Iterable[Candidate]) -> dict[Candidate, int]:
+        """Return the first evaluated round at which each run's expected accuracy reaches a target.
+
+        Candidates without a curve, with a diverged one, or below the target are left out.
+        """
+        curves = {c: self.history[c] for c in among if not self.history[c].failed}
+        points = [(c, r) for c, curve in curves.items() for r in self._plausible(c, curve, target)]
+        made = self.intervals_at(points) if points else {}
+        reached = [point for point in points if point in made and made[point].mean >= target]
+        return dict(reversed(reached))
+
+    def _plausible(self, candidate: Candidate, curve: Curve, target: float) -> list[int]:
+        """Return the rounds at which the run's own accuracy is not clearly below a target."""
+        if candidate in self.again:
+            return list(curve.evaluated)
+        return [
+            r
+            for r in curve.evaluated
+            if expit(_believed_ends(curve, r, self.examples)[1]) >= target
+        ]
+
+    @cached_property
+    def seed_deviation(self) -> float:
+        """Standard deviation of log-odds over seeds, estimated from similar candidates."""
+        return own_deviation(self.history, self.examples, self.longest, self.space) or SEED_LUCK
+
+    @cached_property
+    def _stretch(self) -> float:
+        """Factor of posterior standard deviations."""
+        factor = stretch_factor(self.history, self.examples, self.longest, self.level, self.space)
+        return factor / _normal_quantile(self.level)
+
+    def _log_odds(self, points: Sequence[Point]) -> list[tuple[float, float] | None]:
+        return log_odds_at(self.history, points, self.examples, self.longest, space=self.space)
+
+    def _interval(self, point: Point, mean: float, sd: float) -> Interval:
+        candidate, rounds = point
+        curve, seed_sd = self.history.get(candidate, Curve()), self.seed_deviation
         reached = curve.rounds >= rounds and not curve.failed
         if reached:
-            mean = _believed_log_odds(mean, curve, rounds, examples)
-        estimates = [(mean, math.hypot(wide * sd, seed_sd))]
-        estimates += [_run_estimate(other, rounds, examples, seed_sd) for other in again.get(c, ())]
+            low, high = _believed_ends(curve, rounds, self.examples)
+            mean = min(max(mean, low), high)
+        estimates = [(mean, math.hypot(self._stretch * sd, seed_sd))]
+        others = (other for other in self.again.get(candidate, ()) if other.rounds >= rounds)
+        estimates += [_run_estimate(other, rounds, self.examples, seed_sd) for other in others]
         middle, half = _weighted_mean(estimates)
-        low, middle, high = (expit(middle + k * _normal_quantile(level) * half) for k in (-1, 0, 1))
-        made[c] = Interval(low, middle, high, "measured" if reached else "forecast")
-    return made
+        reach = _normal_quantile(self.level) * half
+        low, middle, high = (expit(middle + k * reach) for k in (-1, 0, 1))
+        return Interval(low, middle, high, "measured" if reached else "forecast")
 
 
 def _normal_quantile(level: float) -> float:
@@ -116,11 +186,11 @@ def _logit(accuracy: float, examples: int) -> float:
     return math.log(inside / (1 - inside))
 
 
-def _believed_log_odds(mean: float, curve: Curve, rounds: int, examples: int) -> float:
-    """Return the mean, clipped to ``CLOSE_ERRORS`` standard errors about a run's measured end."""
+def _believed_ends(curve: Curve, rounds: int, examples: int) -> tuple[float, float]:
+    """Return the log-odds ``CLOSE_ERRORS`` standard errors below and above a measured accuracy."""
     end = smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
     error = CLOSE_ERRORS * standard_error(curve.evaluated, end, rounds, examples)
-    return min(max(mean, _logit(end - error, examples)), _logit(end + error, examples))
+    return _logit(end - error, examples), _logit(end + error, examples)
 
 
 def _run_estimate(curve: Curve, rounds: int, examples: int, seed_sd: float) -> tuple[float, float]:
@@ -139,7 +209,11 @@ def _weighted_mean(estimates: Sequence[tuple[float, float]]) -> tuple[float, flo
 
 
 def stretch_factor(
-    history: Mapping[Candidate, Curve], examples: int, longest: int, level: float = LEVEL
+    history: Mapping[Candidate, Curve],
+    examples: int,
+    longest: int,
+    level: float = LEVEL,
+    space: Sequence[Candidate] = (),
 ) -> float:
     """Return the number of posterior standard deviations that covers ``level`` of held-out ends.
 
@@ -151,6 +225,7 @@ def stretch_factor(
         examples: Validation examples of every accuracy.
         longest: The most rounds of any candidate.
         level: Fraction of held-out ends to cover, above 0 and below 1.
+        space: Candidates whose features count besides those of the curves.
     """
     far = {
         c: curve
@@ -161,7 +236,9 @@ def stretch_factor(
     }
     before = {c: curve.until(int((1 - SMOOTHED_SHARE) * curve.rounds)) for c, curve in far.items()}
     ends = {c: curve.rounds for c, curve in far.items()}
-    estimates = log_odds({**history, **before}, ends, examples, longest, learned=history)
+    points = list(ends.items())
+    made = log_odds_at({**history, **before}, points, examples, longest, history, space)
+    estimates = {c: told for c, told in zip(ends, made, strict=True) if told is not None}
     scores = [_normal_quantile((k + 0.5) / _PRIOR_SCORES) for k in range(_PRIOR_SCORES)]
     for c, (mean, sd) in estimates.items():
         end = smoothed_accuracy(far[c].evaluated, far[c].accuracies, ends[c])

@@ -25,9 +25,8 @@ class Answer(Section):
         rounds: Number of rounds to train the best candidate.
         affords: Number of rounds that the budget affords the best candidate; larger than
             ``rounds`` if it is best stopped earlier.
-        accuracy: Validation accuracy, 0 to 1: measured, or the mean of the forecast; None if
-            unknown.
-        interval: Interval of a forecast; otherwise None.
+        accuracy: Expected validation accuracy, 0 to 1, the mean of ``interval``; None if unknown.
+        interval: Interval of the accuracy, measured or forecast; None if unknown.
         simulated_s: Simulated seconds of ``rounds`` rounds; None if unknown.
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
         confirm_rounds: Rounds of training that would turn a forecast into a measurement; if
@@ -59,13 +58,14 @@ class Answer(Section):
     @model_validator(mode="after")
     def _check_kind(self) -> Answer:
         known = self.kind != "unknown"
-        told = (self.candidate, self.accuracy, self.simulated_s, self.total_bytes)
+        told = (
+            self.candidate, self.accuracy, self.interval, self.simulated_s, self.total_bytes
+        )  # fmt: skip
         if known != all(value is not None for value in told):
             raise ValueError(
-                "candidate, accuracy, simulated_s and total_bytes belong to all kinds but 'unknown'"
+                "candidate, accuracy, interval, simulated_s and total_bytes belong to all kinds "
+                "but 'unknown'"
             )
-        if (self.kind == "forecast") != (self.interval is not None):
-            raise ValueError("an interval belongs to kind 'forecast' and to no other kind")
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from floss_sim.records import RunRecord
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
+from planner.forecasts.smoothing import smoothed_accuracy
 from planner.question.budget import Limit
 
 CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
@@ -23,8 +24,8 @@ class Outcome:
     Attributes:
         candidate: The candidate that was trained.
         rounds: Number of rounds within the budget, up to the last evaluated one.
-        accuracy: Validation accuracy after these rounds, 0 to 1.
-        loss: Validation cross-entropy after these rounds, nats.
+        accuracy: Validation accuracy at the last evaluation, 0 to 1.
+        loss: Validation cross-entropy at the last evaluation, nats.
         down_bytes: Bytes of all downloads in these rounds.
         up_bytes: Bytes of all uploads in these rounds.
         simulated_s: Simulated wall clock on the plan's network, seconds.
@@ -57,8 +58,16 @@ class Outcome:
 
     @property
     def expected_accuracy(self) -> float:
-        """The expected accuracy given all known curves, 0 to 1."""
-        return self.interval.mean if self.interval else self.accuracy
+        """The expected accuracy, 0 to 1: given all known curves, or before a choice smoothed."""
+        return self.interval.mean if self.interval else self.smoothed_accuracy
+
+    @property
+    def smoothed_accuracy(self) -> float:
+        """Validation accuracy of this run alone, averaged over the last part of its curve."""
+        if not self.curve:
+            return self.accuracy
+        evaluated, _, accuracies = zip(*self.curve, strict=True)
+        return smoothed_accuracy(evaluated, accuracies, self.rounds)
 
     @property
     def total_bytes(self) -> int:
@@ -71,8 +80,8 @@ class Outcome:
         return {
             **self.candidate.settings(),
             "rounds": self.rounds,
-            "validation_accuracy": self.accuracy,
-            "validation_loss": self.loss,
+            "validation_accuracy": self.expected_accuracy,
+            "last_evaluation": {"accuracy": self.accuracy, "loss": self.loss},
             "test_accuracy": self.test_accuracy,
             "interval": self.interval and self.interval.to_json(),
             "down_bytes": self.down_bytes,

@@ -16,7 +16,7 @@ from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 
 CHANCE_ERRORS = 2.0  # standard errors by which a plan must beat chance
-PLAN_VERSION = 2  # version of plan.json, which planner.plans.plan_file reads
+PLAN_VERSION = 3  # version of plan.json, which planner.plans.plan_file reads
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.plan import Plan
 from planner.question.limits import MAX_ROUNDS
-from planner.question.objective import FrontPoint, smooth
+from planner.question.objective import FrontPoint
 
 BINDS = ("budget", CLIENT_LIMIT, "round cap", "target")  # valid values of ``Outcome.binds``
 _SAME = 1e-9  # relative difference of equal figures
@@ -123,8 +123,8 @@ def _outcome(name: str, made: Outcome) -> Iterator[str]:
         yield f"{name}.budget_spent: {made.spent:g} differs from {shares[-1]:g} in the curve"
     if not _same(made.curve[-1][2], made.accuracy):
         yield (
-            f"{name}.validation_accuracy: {made.accuracy:g} differs from {made.curve[-1][2]:g} in "
-            "the curve"
+            f"{name}.last_evaluation.accuracy: {made.accuracy:g} differs from "
+            f"{made.curve[-1][2]:g} in the curve"
         )
     if made.spent > 1 + _SAME or made.most > 1 + _SAME:
         yield f"{name}.budget_spent: a run spends at most the whole budget"
@@ -246,7 +246,7 @@ def _target(plan: Plan) -> Iterator[str]:
         return
     if any(made.binds != "target" for made in (plan.recommendation, *plan.runners_up)):
         yield "reached: every run of a plan that reached its target ends there (binds)"
-    *_, (_, _, accuracy) = smooth(plan.recommendation.curve)
+    accuracy = plan.recommendation.expected_accuracy
     if accuracy < plan.target * (1 - _NEAR):
         yield f"reached: the run's accuracy {accuracy:g} is below the target {plan.target:g}"
 
@@ -259,25 +259,35 @@ def _front(plan: Plan, runs: Iterable[Outcome]) -> Iterator[str]:
     for (i, one), other in zip(enumerate(plan.front), plan.front[1:], strict=False):
         if other.spent < one.spent or other.accuracy <= one.accuracy:
             yield f"front.{i + 1}: its cost and accuracy must exceed those of the point before"
-    curves = {made.candidate: {row[0]: row for row in smooth(made.curve)} for made in runs}
+    made = {outcome.candidate: outcome for outcome in runs}
     for i, point in enumerate(plan.front):
-        yield from _point(f"front.{i}", point, curves.get(point.candidate))
+        yield from _point(f"front.{i}", point, made.get(point.candidate))
 
 
-def _point(
-    name: str, point: FrontPoint, curve: Mapping[int, tuple[int, float, float]] | None
-) -> Iterator[str]:
-    """Yield that a point contradicts its band, or its run if the plan has it."""
+def _point(name: str, point: FrontPoint, made: Outcome | None) -> Iterator[str]:
+    """Yield that a point contradicts its interval, or its run if the plan has it."""
     if not point.low <= point.accuracy <= point.high:
-        yield f"{name}.band: it must hold the accuracy {point.accuracy:g}"
-    if curve is None:
+        yield f"{name}.interval: it must hold the accuracy {point.accuracy:g}"
+    if made is None:
         return
-    if point.rounds not in curve:
+    shares = {number: share for number, share, _ in made.curve}
+    if point.rounds not in shares:
         yield f"{name}.rounds: round {point.rounds} is none of the measured ones"
-        return
-    _, spent, accuracy = curve[point.rounds]
-    if not (_same(spent, point.spent) and _same(accuracy, point.accuracy)):
-        yield f"{name}: its run has spent {spent:g} for an accuracy of {accuracy:g} by this round"
+    elif not _same(shares[point.rounds], point.spent):
+        yield f"{name}.budget_spent: its run has spent {shares[point.rounds]:g} by this round"
+    elif point.rounds == made.rounds and made.interval and not _is_same_interval(point, made):
+        yield f"{name}.interval: it differs from that of the same run in the plan"
+
+
+def _is_same_interval(point: FrontPoint, made: Outcome) -> bool:
+    """Return whether a point's interval is that of a run which ends there."""
+    told = made.interval
+    return told is None or all(
+        _same(*ends)
+        for ends in (
+            (point.low, told.low), (point.accuracy, told.mean), (point.high, told.high)
+        )
+    )  # fmt: skip
 
 
 def _budget(plan: Plan) -> Iterator[str]:

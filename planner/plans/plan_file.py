@@ -127,12 +127,22 @@ class IntervalSection(Section):
         return Interval(self.low, self.mean, self.high, self.kind)
 
 
+class EvaluationSection(Section):
+    """``last_evaluation``: accuracy and loss of the last evaluated round alone."""
+
+    accuracy: Accuracy
+    loss: Amount
+
+
 class OutcomeSection(_CandidateSection):
-    """A finished run. ``curve`` holds (round, share of the budget, accuracy)."""
+    """A finished run. ``curve`` holds (round, share of the budget, accuracy).
+
+    ``validation_accuracy`` is the expected one, the mean of ``interval``.
+    """
 
     rounds: PositiveInt
     validation_accuracy: Accuracy
-    validation_loss: Amount
+    last_evaluation: EvaluationSection
     test_accuracy: Accuracy | None
     interval: IntervalSection | None
     down_bytes: PositiveInt
@@ -152,8 +162,8 @@ class OutcomeSection(_CandidateSection):
         return Outcome(
             candidate=self.candidate,
             rounds=self.rounds,
-            accuracy=self.validation_accuracy,
-            loss=self.validation_loss,
+            accuracy=self.last_evaluation.accuracy,
+            loss=self.last_evaluation.loss,
             down_bytes=self.down_bytes,
             up_bytes=self.up_bytes,
             simulated_s=self.simulated_s,
@@ -168,19 +178,19 @@ class OutcomeSection(_CandidateSection):
 
 
 class PointSection(_CandidateSection):
-    """A point of the Pareto front: ``cost`` in ``cost_unit``, ``band`` from low to high."""
+    """A point of the Pareto front: ``cost`` in ``cost_unit``."""
 
     rounds: PositiveInt
     validation_accuracy: Accuracy
-    band: tuple[Accuracy, Accuracy]
+    interval: IntervalSection
     cost: Positive
     cost_unit: Literal["s", "bytes"]
     budget_spent: Positive
 
     def point(self) -> FrontPoint:
         """Return the point that this table describes."""
-        accuracy, spent = self.validation_accuracy, self.budget_spent
-        return FrontPoint(self.candidate, self.rounds, spent, accuracy, *self.band)
+        told, spent = self.interval, self.budget_spent
+        return FrontPoint(self.candidate, self.rounds, spent, told.mean, told.low, told.high)
 
 
 class CheaperSection(_CandidateSection):
@@ -247,7 +257,7 @@ class CostSection(_CandidateSection):
 class PlanDocument(Section):
     """The whole of ``plan.json``."""
 
-    plan_version: Literal[2]
+    plan_version: Literal[3]
     request: RequestSection
     budget: BudgetSection
     interrupted: bool

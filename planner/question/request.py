@@ -17,6 +17,8 @@ from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task, load_task
 from planner.candidates import DEFAULTS, Candidate, grid
+from planner.curves import Curve
+from planner.forecasts.intervals import KnownCurves
 from planner.question.budget import Budget, parse_budget
 from planner.question.limits import MAX_ROUNDS, MAX_TRANSFERS
 from planner.question.objective import BEST, Objective
@@ -258,6 +260,27 @@ class Request:
             return {"what": "examples", **{name: len(y) for name, (_, y) in splits.items()}}
         tokens = {name: int((x[:, 1:] >= 0).sum()) for name, (x, _) in splits.items()}
         return {"what": "next tokens", **tokens}
+
+    def known_curves(
+        self,
+        history: Mapping[Candidate, Curve],
+        again: Mapping[Candidate, Sequence[Curve]] | None = None,
+    ) -> KnownCurves:
+        """Return curves of this task as the one source of expected accuracies.
+
+        Plans and answers take all accuracies from here. They differ where they know other curves.
+
+        Args:
+            history: Curves of the request's seed, by candidate.
+            again: Curves of another seed.
+        """
+        return KnownCurves(
+            history,
+            self.prediction_counts()["validation"],
+            self.max_rounds,
+            again or {},
+            sorted({*self.candidates, *self.baselines().values()}),
+        )
 
     def chance_accuracy(self) -> float:
         """Return the validation accuracy of always predicting the most frequent class or token."""

@@ -11,7 +11,7 @@ from planner.plans.answer import Answer
 from planner.report.explanation_text import interval_text
 
 ANSWERS_TITLE = "from stored curves; no training"
-ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid.", "source", "to confirm", "other")
+ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "source", "to confirm", "other")
 
 
 def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
@@ -34,11 +34,20 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         format_density(best.down_density),
         format_density(best.up_density),
         str(answer.rounds),
-        f"{'~' if answer.interval else ''}{answer.accuracy:.3f}",
+        _accuracy_text(answer),
         answer.kind,
         confirm,
         best.other_settings,
     )
+
+
+def _accuracy_text(answer: Answer) -> str:
+    """Return an accuracy in percent with half its interval; ``~`` marks a forecast."""
+    if answer.accuracy is None or answer.interval is None:
+        return "-"
+    half = 50 * (answer.interval.high - answer.interval.low)
+    mark = "~" if answer.kind == "forecast" else ""
+    return f"{mark}{100 * answer.accuracy:.1f}±{half:.1f}"
 
 
 def _is_vague(answer: Answer) -> bool:
@@ -56,15 +65,15 @@ def _confirmation_text(answer: Answer) -> str:
 def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     """Return the sentences printed below a table of answers."""
     lines = [
-        f"~{a.accuracy:.3f} is a forecast, {100 * LEVEL:.0f} % interval "
+        f"{_accuracy_text(a)} is a forecast, {100 * LEVEL:.0f} % interval "
         f"{interval_text(a.interval)}; {a.measured} of {a.searched} candidates are measured up to "
         "the end of this budget."
         for a in answers
-        if a.interval and not a.interval.is_vague
+        if a.kind == "forecast" and a.interval and not a.interval.is_vague
     ]
     lines += [
         f"{answer.budget}: stop after round {answer.rounds} of {answer.affords} affordable rounds: "
-        "the accuracy measured there exceeds the forecast of every longer run."
+        "the accuracy expected there exceeds the forecast of every longer run."
         for answer in answers
         if answer.rounds < answer.affords
     ]

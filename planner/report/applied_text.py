@@ -9,7 +9,7 @@ from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
-from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy
+from planner.forecasts.smoothing import SMOOTHED_SHARE
 from planner.plans.outcome import Outcome
 from planner.report.plan_folder import create_folder
 
@@ -29,7 +29,7 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
             "validation accuracy",
             f"{planned.expected_accuracy:.3f}",
             "-",
-            f"{planned.expected_accuracy if _is_own_run(applied) else _final_accuracy(made):.3f}",
+            f"{made.expected_accuracy:.3f}",
         ),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
         ("bytes", format_bytes(planned.total_bytes), cells[0], format_bytes(made.total_bytes)),
@@ -77,7 +77,7 @@ def _own_run_sentence(applied: AppliedPlan) -> str:
 
 def _other_seed_sentence(applied: AppliedPlan) -> str:
     planned, made = applied.plan.recommendation, applied.outcome
-    ours, theirs = _final_accuracy(made), _final_accuracy(planned)
+    ours, theirs = made.smoothed_accuracy, planned.smoothed_accuracy
     return (
         f"Validation accuracy, averaged over the last {100 * SMOOTHED_SHARE:.0f} % of rounds: "
         f"{ours:.3f} with seed {applied.seed}, {theirs:.3f} with the plan's seed "
@@ -86,17 +86,11 @@ def _other_seed_sentence(applied: AppliedPlan) -> str:
     )
 
 
-def _final_accuracy(made: Outcome) -> float:
-    """Return the smoothed accuracy at the end, computed as for the plan."""
-    rounds, _, accuracies = zip(*made.curve, strict=True)
-    return smoothed_accuracy(rounds, accuracies, made.rounds)
-
-
 def _interval_clause(planned: Outcome, made: Outcome) -> str:
     if planned.interval is None:
         return ""
     low, high = planned.interval.low, planned.interval.high
-    where = "within" if low <= _final_accuracy(made) <= high else "outside"
+    where = "within" if low <= made.smoothed_accuracy <= high else "outside"
     return f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f}); the new seed is {where} it"
 
 
@@ -114,7 +108,7 @@ def save(applied: AppliedPlan, folder: Path) -> None:
     planned, request = applied.plan.recommendation, applied.plan.request
     frame = applied_frame(applied.outcome.curve, planned.curve, applied.seed, request["seed"])
     told = planned.interval
-    ends = (planned.rounds, told.low, told.high) if told else None
+    ends = (planned.rounds, told.low, told.mean, told.high) if told else None
     title = f"{request['task']} on {request['network']}: {planned.candidate}"
     base.save(draw_applied(frame, title, ends), folder / "curve.png")
     write_atomically(folder / "applied.json", json.dumps(applied.to_json(), indent=2) + "\n")

@@ -8,7 +8,17 @@ from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.question.objective import FrontPoint
 
-FRONT_COLUMNS = ("rank", "down", "up", "rounds", "cost", "spent", "valid.", "90 % band", "other")
+FRONT_COLUMNS = (
+    "rank",
+    "down",
+    "up",
+    "rounds",
+    "cost",
+    "spent",
+    "valid.",
+    "90 % interval",
+    "other",
+)
 
 
 def target_sentence(plan: Plan) -> list[str]:
@@ -36,7 +46,7 @@ def baseline_clause(plan: Plan, baseline: Outcome) -> str:
 def front_title(plan: Plan) -> str:
     """Return the title of the Pareto front's table."""
     cohort = " per cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
-    return f"Best measured accuracy within each cost{cohort}"
+    return f"Best expected accuracy of a measured run within each cost{cohort}"
 
 
 def front_rows(plan: Plan) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from floss_sim.errors import RecordError
 from floss_sim.files import check_file, check_folder, write_atomically
+from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.report.plan_table import BASELINE_TITLES, runners_up
 
@@ -15,16 +16,14 @@ PLAN_FILES = ("plan.json", "accuracy.png", "front.png")
 APPLIED_FILES = ("curve.csv", "curve.png", "applied.json")  # beside adapter/
 
 
-def labelled_curves(plan: Plan) -> dict[str, tuple[tuple[int, float, float], ...]]:
-    """Return the curves to draw, by label; the recommendation first."""
-    curves = {f"plan: {plan.recommendation.candidate}": plan.recommendation.curve}
-    for outcome in runners_up(plan)[:3]:
-        curves[f"runner-up: {outcome.candidate}"] = outcome.curve
+def labelled_runs(plan: Plan) -> dict[str, Outcome]:
+    """Return the runs to draw, by label; the recommendation first."""
+    runs = {f"plan: {plan.recommendation.candidate}": plan.recommendation}
+    runs |= {f"runner-up: {outcome.candidate}": outcome for outcome in runners_up(plan)[:3]}
     for name, title in BASELINE_TITLES.items():
-        baseline = plan.baselines[name]
-        if baseline:
-            curves[f"baseline, {title}: {baseline.candidate}"] = baseline.curve
-    return curves
+        if baseline := plan.baselines[name]:
+            runs[f"baseline, {title}: {baseline.candidate}"] = baseline
+    return runs
 
 
 def save(plan: Plan, folder: Path) -> None:
@@ -40,8 +39,10 @@ def save(plan: Plan, folder: Path) -> None:
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()})"
-    frame = curves_frame(labelled_curves(plan))
-    base.save(draw_plan(frame, title, xlabel, plan.target), folder / "accuracy.png")
+    runs = labelled_runs(plan)
+    frame = curves_frame({label: outcome.curve for label, outcome in runs.items()})
+    ends = {label: outcome.interval for label, outcome in runs.items() if outcome.interval}
+    base.save(draw_plan(frame, title, xlabel, plan.target, ends), folder / "accuracy.png")
     if plan.front:
         base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
 

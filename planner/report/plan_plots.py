@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from floss_sim.plots.figure import mark_target
-from planner.forecasts.intervals import LEVEL
+from planner.forecasts.intervals import LEVEL, Interval
 from planner.question.objective import FrontPoint
 
 CurvePoints = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
+_NO_ENDS: Mapping[str, Interval] = {}
 _START_UP = 0.1  # fraction of the spent budget whose accuracies do not set the scale
 
 
@@ -26,11 +28,20 @@ def curves_frame(curves: dict[str, CurvePoints]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "round", "spent", "accuracy"])
 
 
-def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
-    """Draw validation accuracy in percent against percent of the budget, one line a run."""
+def draw_curves(
+    ax: Axes, frame: pd.DataFrame, xlabel: str, ends: Mapping[str, Interval] = _NO_ENDS
+) -> None:
+    """Draw validation accuracy in percent against percent of the budget, one line a run.
+
+    Args:
+        ax: Axes to draw on.
+        frame: Rows as :func:`curves_frame` returns them.
+        xlabel: Label of the horizontal axis.
+        ends: Interval of the accuracy at the end of a run, by its label.
+    """
     for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
         first = position == 0
-        ax.plot(
+        (line,) = ax.plot(
             100 * run["spent"],
             100 * run["accuracy"],
             label=label,
@@ -39,21 +50,39 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, xlabel: str) -> None:
             markersize=4 if first else 2.5,
             linestyle="--" if str(label).startswith("baseline") else "-",
         )
+        if told := ends.get(str(label)):
+            at = 100 * float(run["spent"].iloc[-1])
+            _draw_interval(ax, at, told.low, told.mean, told.high, color=line.get_color())
     ax.set_xlabel(xlabel)
-    ax.set_ylabel("validation accuracy of P·M (%)")
+    ax.set_ylabel("validation accuracy of P·M, single evaluations (%)")
     ax.set_xlim(0, 102)
     late = frame[frame["spent"] >= _START_UP * frame["spent"].max()]
     if len(late):  # the steep start would flatten the differences to compare
         ax.set_ylim(bottom=max(0.0, 100 * late["accuracy"].min() - 3))
     ax.grid(alpha=0.3)
-    ax.legend(loc="lower right", fontsize="small")
+    title = f"diamonds: expected accuracy, {100 * LEVEL:.0f} % interval" if ends else None
+    ax.legend(loc="lower right", fontsize="small", title=title, title_fontsize="small")
 
 
-def draw_plan(frame: pd.DataFrame, title: str, xlabel: str, target: float | None = None) -> Figure:
-    """Return a figure of a plan's curves, with a line at the target accuracy if there is one."""
+def draw_plan(
+    frame: pd.DataFrame,
+    title: str,
+    xlabel: str,
+    target: float | None = None,
+    ends: Mapping[str, Interval] = _NO_ENDS,
+) -> Figure:
+    """Return a figure of a plan's curves, with a line at the target accuracy if there is one.
+
+    Args:
+        frame: Rows as :func:`curves_frame` returns them.
+        title: Title of the figure.
+        xlabel: Label of the horizontal axis.
+        target: Accuracy to mark, 0 to 1.
+        ends: Interval of the accuracy at the end of a run, by its label.
+    """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    draw_curves(axes, frame, xlabel)
+    draw_curves(axes, frame, xlabel, ends)
     if target is not None:  # runs reach the target at very different costs
         axes.set_xscale("log")
         axes.set_xlim(90 * frame["spent"].min(), 110 * frame["spent"].max())
@@ -80,14 +109,15 @@ def applied_frame(
 
 
 def draw_applied(
-    frame: pd.DataFrame, title: str, interval: tuple[int, float, float] | None
+    frame: pd.DataFrame, title: str, interval: tuple[int, float, float, float] | None
 ) -> Figure:
     """Return a figure of validation accuracy in percent against rounds.
 
     Args:
         frame: Rows as :func:`applied_frame` returns them.
         title: Title of the figure.
-        interval: Interval of the plan: round, lower and upper end, 0 to 1; None if it has none.
+        interval: Interval of the plan: round, lower end, expected accuracy and upper end, 0 to 1;
+            None if it has none.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -95,24 +125,23 @@ def draw_applied(
         style = "--" if position else "-"
         axes.plot(run["round"], 100 * run["accuracy"], style, marker="o", markersize=3, label=label)
     if interval:
-        round_, low, high = interval
-        label = f"{100 * LEVEL:.0f} % interval of the plan"
-        axes.errorbar(
-            [round_],
-            [50 * (low + high)],
-            yerr=[[50 * (high - low)]] * 2,
-            color="black",
-            capsize=4,
-            linestyle="none",
-            label=label,
-        )
+        label = f"expected by the plan, with its {100 * LEVEL:.0f} % interval"
+        _draw_interval(axes, *interval, color="black", label=label)
     axes.set_xlabel("round")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.set_ylabel("validation accuracy of P·M, single evaluations (%)")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")
     return figure
+
+
+def _draw_interval(
+    axes: Axes, x: float, low: float, mean: float, high: float, **style: Any
+) -> None:
+    """Draw an accuracy with its interval at one place, in percent."""
+    ends = [[100 * (mean - low)], [100 * (high - mean)]]
+    axes.errorbar([x], [100 * mean], yerr=ends, marker="D", capsize=4, linestyle="none", **style)
 
 
 def front_frame(front: Sequence[FrontPoint]) -> pd.DataFrame:
@@ -136,7 +165,7 @@ def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks("{x:g}")  # percent, not powers of ten
     axes.set_xlabel(xlabel)
-    axes.set_ylabel("validation accuracy of P·M (%)")
+    axes.set_ylabel("expected validation accuracy of P·M (%)")
     axes.grid(alpha=0.3)
     axes.set_title(title)
     return figure

@@ -155,7 +155,7 @@ def test_what_cannot_be_shown_or_applied_is_said(call, tmp_path: Path):
     for command in ("show", "apply"):
         code, _, err = call("floss-plan", command, "old.json")
         assert code == 2
-        assert err.startswith("floss-plan: old.json has plan version 1, not 2; plan again")
+        assert err.startswith("floss-plan: old.json has plan version 1, not 3; plan again")
     (tmp_path / "made.json").write_text(json.dumps(whole_plan().to_json()), encoding="utf-8")
     assert call("floss-plan", "show", "made.json")[0] == 0
     code, _, err = call("floss-plan", "apply", "made.json")

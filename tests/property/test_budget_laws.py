@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.round_times import Clock
 from floss_sim.analysis.traffic import Traffic
 from planner.candidates import Candidate
+from planner.forecasts.intervals import Interval, Point
 from planner.question.budget import Limit, parse_budget
 from planner.question.objective import front
 
@@ -89,8 +91,13 @@ def test_no_point_of_a_front_is_beaten(worlds: list[list[tuple[float, float]]]):
         ]
         for rank, world in enumerate(worlds, start=1)
     }
-    made = front(curves, 350)
+    accuracies = {(c, r): accuracy for c, curve in curves.items() for r, _, accuracy in curve}
+
+    def intervals_at(asked: Iterable[Point]) -> dict[Point, Interval]:
+        return {at: Interval(0.0, accuracies[at], 1.0, "measured") for at in asked}
+
+    made = front(curves, intervals_at)
     assert made
-    costs, accuracies = [p.spent for p in made], [p.accuracy for p in made]
+    costs, best = [p.spent for p in made], [p.accuracy for p in made]
     assert costs == sorted(set(costs))
-    assert accuracies == sorted(set(accuracies))
+    assert best == sorted(set(best))

@@ -116,6 +116,7 @@ def answers(best: Candidate) -> tuple[Answer, ...]:
     counts = {"measured": 2, "searched": 8}
     return (
         Answer(network="paper", budget="2MB", limit="2 MB in all", kind="measured", accuracy=0.95,
+               interval=Range(low=0.93, mean=0.95, high=0.965),
                **told, **counts),
         Answer(network="lte", budget="1h", limit="1 h of simulated time", kind="forecast",
                accuracy=0.96, interval=Range(low=0.95, mean=0.96, high=0.97), confirm_rounds=130,

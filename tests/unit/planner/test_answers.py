@@ -8,7 +8,6 @@ import pytest
 from made_plans import whole_plan
 from stand_in_learners import CountingLearner
 
-import planner.answers
 from floss_sim import load_profile, load_task, run
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
@@ -17,7 +16,7 @@ from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.candidates import Candidate, grid
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore
-from planner.forecasts.intervals import Interval
+from planner.forecasts.intervals import Interval, KnownCurves
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
@@ -137,13 +136,13 @@ def test_damaged_runs_are_left_out_and_counted(paper: NetworkProfile, tmp_path: 
 def test_an_answer_stops_early_where_forecasts_fall(
     paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def falling(curves, asked, *_):
+    def falling(self, asked):
         return {
             c: told(1 - n / 20, 0.01, "measured" if n == 5 else "forecast")
             for c, n in asked.items()
         }
 
-    monkeypatch.setattr(planner.answers, "intervals", falling)
+    monkeypatch.setattr(KnownCurves, "intervals", falling)
     asked = request(paper)
     store = stored(asked, tmp_path, {A: 5})
     small, large = one(asked, store, "35kB"), one(asked, store, "1GB")
@@ -188,18 +187,18 @@ def test_a_forecast_from_a_short_beginning_has_to_promise_more():
 
 def test_rows_mark_what_is_forecast():
     sure, likely, unknown = (answer_row(answer, "paper") for answer in whole_plan().also)
-    assert sure == ("2MB", "4", "1", "1/16", "9", "0.950", "measured", "-", "")
+    assert sure == ("2MB", "4", "1", "1/16", "9", "95.0±1.7", "measured", "-", "")
     assert likely == (
         "lte: 1h",
         "4",
         "1",
         "1/16",
         "9",
-        "~0.960",
+        "~96.0±1.0",
         "forecast",
         "130 rounds, 40 s",
         "",
     )
     assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds", "")
     first = answer_sentences(whole_plan().also)[0]
-    assert "~0.960 is a forecast, 90 % interval (0.950 to 0.970)" in first
+    assert "~96.0±1.0 is a forecast, 90 % interval (0.950 to 0.970)" in first

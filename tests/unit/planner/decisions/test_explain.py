@@ -15,6 +15,7 @@ from planner.curves import Curve
 from planner.decisions.explain import SearchResult, axis_neighbours, expected_improvement, explain
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
+from planner.forecasts.intervals import KnownCurves
 from planner.plans.explanation import Axis, Explanation, MoreBudget, Neighbour, Range
 from planner.plans.outcome import CLIENT_LIMIT
 from planner.question.budget import Limit, parse_budget
@@ -44,7 +45,8 @@ def known(
         )
         for c in finished
     }
-    return SearchResult(outcomes, history, dict.fromkeys(SPACE, horizon), 350, CAP)
+    door = KnownCurves(history, 350, CAP)
+    return SearchResult(outcomes, door, dict.fromkeys(SPACE, horizon), CAP)
 
 
 def explained_by(digits: RunConfig, paper: NetworkProfile, knows: SearchResult) -> Explanation:

@@ -10,10 +10,14 @@ import pytest
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
 from planner.forecasts.forecast import own_deviation
-from planner.forecasts.intervals import intervals, stretch_factor
+from planner.forecasts.intervals import Interval, KnownCurves, stretch_factor
 
 GRID = grid((1, 4, 16), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 EVALUATED = (1, 2, 3, 5, 7, *range(10, 201, 5))
+
+
+def intervals(history, asked, level=0.9, **again) -> dict[Candidate, Interval]:
+    return KnownCurves(history, 350, 200, level=level, **again).intervals(asked)
 
 
 def truth(candidate: Candidate, rounds: int) -> float:
@@ -43,7 +47,7 @@ def known(seed: int, luck: float = 0.0) -> dict[Candidate, Curve]:
 def test_nine_of_ten_hold_what_is_true(luck: float):
     held = []
     for seed in range(6):
-        made = intervals(known(seed, luck), dict.fromkeys(GRID, 200), 350, 200)
+        made = intervals(known(seed, luck), dict.fromkeys(GRID, 200))
         held += [i.low <= truth(c, 200) <= i.high for c, i in made.items()]
     assert 0.82 <= np.mean(held) <= 1
 
@@ -58,7 +62,7 @@ def test_luck_is_learned_from_what_near_runs_do_not_share():
 
 
 def test_what_ends_earlier_is_a_forecast_and_wider():
-    made = intervals(known(0), dict.fromkeys(GRID, 200), 350, 200)
+    made = intervals(known(0), dict.fromkeys(GRID, 200))
     kinds = {c: i.kind for c, i in made.items()}
     assert [kinds[c] for c in GRID[:4]] == ["measured", "forecast", "forecast", "measured"]
     measured, forecast = (
@@ -73,9 +77,7 @@ def test_what_ends_earlier_is_a_forecast_and_wider():
 
 
 def test_a_higher_level_is_wider():
-    narrow, wide = (
-        intervals(known(0), {GRID[0]: 200}, 350, 200, level)[GRID[0]] for level in (0.8, 0.99)
-    )
+    narrow, wide = (intervals(known(0), {GRID[0]: 200}, level)[GRID[0]] for level in (0.8, 0.99))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
@@ -85,28 +87,28 @@ def test_a_curve_of_another_shape_than_the_others_is_believed():
     history = {c: curve(c, 200, 1) for c in GRID}
     low = tuple(a - 0.1 for a in history[odd].accuracies)
     history[odd] = Curve(history[odd].evaluated, tuple(max(0.0, a) for a in low), 200)
-    assert intervals(history, {odd: 200}, 350, 200)[odd].mean < truth(odd, 200) - 0.07
+    assert intervals(history, {odd: 200})[odd].mean < truth(odd, 200) - 0.07
 
 
 def test_a_fallen_curve_stays_down_and_teaches_nothing():
     history = {c: curve(c, 200, 2) for c in GRID}
-    before = intervals(history, {GRID[0]: 200}, 350, 200)[GRID[0]]
+    before = intervals(history, {GRID[0]: 200})[GRID[0]]
     fallen = tuple(
         a if r < 150 else 0.1 for r, a in zip(EVALUATED, history[GRID[1]].accuracies, strict=False)
     )
     history[GRID[1]] = Curve(EVALUATED, fallen, 200)
-    made = intervals(history, {GRID[0]: 200, GRID[1]: 200}, 350, 200)
+    made = intervals(history, {GRID[0]: 200, GRID[1]: 200})
     assert made[GRID[1]].mean < 0.2
     assert made[GRID[0]].mean == pytest.approx(before.mean, abs=0.01)
     alone = {GRID[1]: history[GRID[1]]}
-    assert intervals(alone, {GRID[1]: 200}, 350, 200)[GRID[1]].mean < 0.2
+    assert intervals(alone, {GRID[1]: 200})[GRID[1]].mean < 0.2
 
 
 def test_another_seed_moves_and_narrows():
     history = known(3)
-    first = intervals(history, {GRID[0]: 200}, 350, 200)[GRID[0]]
+    first = intervals(history, {GRID[0]: 200})[GRID[0]]
     other = Curve(EVALUATED, (first.mean - 0.02,) * len(EVALUATED), 200)
-    again = intervals(history, {GRID[0]: 200}, 350, 200, again={GRID[0]: [other]})[GRID[0]]
+    again = intervals(history, {GRID[0]: 200}, again={GRID[0]: [other]})[GRID[0]]
     assert first.mean - 0.02 < again.mean < first.mean
     assert again.high - again.low < first.high - first.low
     luck = own_deviation(history, 350, 200) * first.mean * (1 - first.mean)
@@ -126,4 +128,57 @@ def test_deviations_are_stretched_where_ends_are_foretold_badly():
 
 
 def test_nothing_known_has_no_interval():
-    assert intervals({}, {GRID[0]: 200}, 350, 200) == {}
+    assert intervals({}, {GRID[0]: 200}) == {}
+
+
+def test_an_interval_does_not_depend_on_what_else_is_asked():
+    space = [*GRID, *(Candidate(c.rank, c.down_density, c.up_density, epochs=2) for c in GRID)]
+    door = KnownCurves(known(5), 350, 200, space=space)
+    alone = door.intervals({GRID[0]: 120})[GRID[0]]
+    points = [(c, r) for c in space for r in (10, 120, 200)]
+    made = door.intervals_at([*points, *points])
+    assert list(made) == points
+    assert made[GRID[0], 120].mean == pytest.approx(alone.mean, abs=1e-12)
+    assert made[GRID[0], 120].low == pytest.approx(alone.low, abs=1e-12)
+    forecast = door.forecasts({GRID[1]: 200})[GRID[1]]
+    assert forecast.mean == pytest.approx(made[GRID[1], 200].mean, abs=1e-12)
+
+
+def test_another_seed_that_ends_earlier_says_nothing_of_the_end():
+    history = known(3)
+    short = {GRID[0]: [Curve((10,), (0.1,), 10)]}
+    assert intervals(history, {GRID[0]: 200}, again=short) == intervals(history, {GRID[0]: 200})
+
+
+def test_a_target_is_reached_where_the_expected_accuracy_reaches_it():
+    door = KnownCurves(known(6), 350, 200)
+    target = 0.85
+    reached = door.first_rounds_at(target, GRID)
+    for c in GRID:
+        rounds = door.history[c].evaluated
+        made = door.intervals_at((c, r) for r in rounds)
+        first = next((r for r in rounds if made[c, r].mean >= target), None)
+        assert reached.get(c) == first
+    assert len(reached) > 1
+    assert door.first_rounds_at(0.999, GRID) == {}
+
+
+def test_one_lucky_evaluation_reaches_no_target():
+    history = {c: curve(c, 200, 7) for c in GRID}
+    lucky = history[GRID[0]]
+    at = EVALUATED.index(30)
+    high = (*lucky.accuracies[:at], 0.95, *lucky.accuracies[at + 1 :])
+    history[GRID[0]] = Curve(EVALUATED, high, 200)
+    assert KnownCurves(history, 350, 200).first_rounds_at(0.92, GRID).get(GRID[0], 400) > 30
+    failed = Curve(lucky.evaluated, lucky.accuracies, 200, failed=True)
+    assert KnownCurves({GRID[0]: failed}, 350, 200).first_rounds_at(0.1, GRID[:1]) == {}
+
+
+def test_a_fallen_curve_had_not_fallen_before():
+    history = {c: curve(c, 200, 2) for c in GRID}
+    fallen = tuple(
+        a if r < 150 else 0.1 for r, a in zip(EVALUATED, history[GRID[1]].accuracies, strict=True)
+    )
+    history[GRID[1]] = Curve(EVALUATED, fallen, 200)
+    early = intervals(history, {GRID[1]: 140})[GRID[1]]
+    assert early.low <= truth(GRID[1], 140) <= early.high

@@ -12,12 +12,17 @@ import pytest
 from made_plans import whole_plan
 
 from floss_sim.errors import PlanError
+from planner.forecasts.intervals import Interval
 from planner.plans.plan_checks import first_difference
 from planner.plans.plan_file import plan_of, read_plan
 
 DEFAULT = Path(__file__).parents[4] / "experiments" / "default_plan" / "plan.json"
 CONTENT = json.loads(DEFAULT.read_text(encoding="utf-8"))
 MADE = json.loads(json.dumps(whole_plan().to_json()))
+
+
+def told(low: float, mean: float, high: float) -> dict[str, Any]:
+    return {"low": low, "mean": mean, "high": high, "level": 0.9, "kind": "measured"}
 
 
 def changed(path: str, value: Any, content: Any = CONTENT) -> Any:
@@ -57,7 +62,8 @@ def test_a_real_plan_agrees_with_itself():
         ("recommendation.method", "ffa", "method: ffa is outside the searched space"),
         ("baselines.dense.rank", 4, "is not this baseline"),
         ("baselines.thesis_rule.down_density", 1.0, "is not this baseline"),
-        ("recommendation.validation_accuracy", 0.97, "differs from 0.98 in the curve"),
+        ("recommendation.last_evaluation.accuracy", 0.97, "differs from 0.98 in the curve"),
+        ("recommendation.validation_accuracy", 0.91, "recommendation.validation_accuracy"),
         ("recommendation.budget_spent", 0.5, "recommendation.budget_spent"),
         ("recommendation.largest_round", 1e-6, "do not spend"),
         ("recommendation.down_bytes", lambda old: old + 5, "down_bytes_per_client_round"),
@@ -147,7 +153,8 @@ def test_evidence_that_contradicts_the_runs_is_named(path: str, value: Any, said
         ("also.0.measured", 9, "also.0.measured: 9 exceed also.0.searched"),
         ("also.1.accuracy", 0.99, "also.1.accuracy: 0.99 is not the mean"),
         ("front", [{"rank": 1, "down_density": 1, "up_density": 1, "rounds": 1, "cost": 1e5,
-                    "validation_accuracy": 0.5, "band": [0.4, 0.6], "cost_unit": "bytes",
+                    "validation_accuracy": 0.5, "cost_unit": "bytes",
+                    "interval": told(0.4, 0.5, 0.6),
                     "budget_spent": 0.1}], "belongs to a plan with the objective 'pareto'"),
     ],
 )  # fmt: skip
@@ -191,18 +198,37 @@ def test_points_of_a_front_ascend_and_are_those_of_their_runs():
     content = changed("request.objective", {"kind": "pareto", "target": None}, MADE)
     dense = {"rank": 16, "down_density": 1.0, "up_density": 1.0, "cost_unit": "bytes"}
     content["front"] = [
-        {**dense, "rounds": 10, "validation_accuracy": 0.8, "band": [0.7, 0.85], "cost": 450_000.0,
-         "budget_spent": 0.45},
-        {**dense, "rounds": 20, "validation_accuracy": 0.9, "band": [0.8, 0.95], "cost": 900_000.0,
-         "budget_spent": 0.9},
+        {**dense, "rounds": 10, "validation_accuracy": 0.8, "cost": 450_000.0,
+         "budget_spent": 0.45, "interval": told(0.7, 0.8, 0.85)},
+        {**dense, "rounds": 20, "validation_accuracy": 0.9, "cost": 900_000.0,
+         "budget_spent": 0.9, "interval": told(0.8, 0.9, 0.95)},
     ]  # fmt: skip
     assert len(plan_of(content, "plan.json").front) == 2
     assert "must exceed those of the point before" in refusal(
         changed("front", content["front"][::-1], content)
     )
-    assert "front.0: its run has spent 0.45" in refusal(
+    spent = changed("front.0.budget_spent", 0.5, content)
+    assert "front.0.budget_spent: its run has spent 0.45" in refusal(spent)
+    assert "front.0.validation_accuracy: it contradicts" in refusal(
         changed("front.0.validation_accuracy", 0.75, content)
     )
+    content["front"][1]["rounds"] = 15
+    assert "front.1.rounds: round 15 is none of the measured ones" in refusal(content)
+
+
+def test_a_point_of_the_front_has_the_interval_of_its_run_in_the_plan():
+    content = changed("request.objective", {"kind": "pareto", "target": None}, MADE)
+    best = content["recommendation"]
+    content["front"] = [
+        {"rank": 4, "down_density": 1.0, "up_density": 1 / 16, "cost_unit": "bytes", "rounds": 20,
+         "validation_accuracy": 0.95, "cost": 800_000.0, "budget_spent": 0.8,
+         "interval": best["interval"]},
+    ]  # fmt: skip
+    assert plan_of(content, "plan.json").front[0].interval == Interval(
+        0.93, 0.95, 0.965, "measured"
+    )
+    content["front"][0]["interval"] = told(0.9, 0.95, 0.965)
+    assert "front.0.interval: it differs from that of the same run" in refusal(content)
 
 
 def test_a_changed_count_of_rounds_is_never_silent():

@@ -45,7 +45,7 @@ def test_an_interrupted_plan_without_explanation_is_read_too():
         ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "is not JSON"),
         ([], "is no plan: it has no plan_version"),
         ({"task": "digits"}, "is no plan: it has no plan_version"),
-        ({**whole_plan().to_json(), "plan_version": 1}, "has plan version 1, not 2; plan again"),
+        ({**whole_plan().to_json(), "plan_version": 1}, "has plan version 1, not 3; plan again"),
         ({**whole_plan().to_json(), "runners": []}, "runners: unknown key; valid: plan_version"),
     ],
 )

@@ -125,7 +125,9 @@ def test_the_table_shows_baselines_once_and_marks_ties(paper: NetworkProfile):
 
 
 def test_the_plot_draws_every_curve_once_with_units(paper: NetworkProfile):
-    frame = curves_frame(plan_folder.labelled_curves(plan(paper)))
+    frame = curves_frame(
+        {label: run.curve for label, run in plan_folder.labelled_runs(plan(paper)).items()}
+    )
     assert sorted(frame.run.unique()) == [
         "baseline, dense LoRA: rank 16, down 1, up 1/16",
         "plan: rank 1, down 1, up 1/16",
@@ -177,7 +179,8 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
         plan=SimpleNamespace(recommendation=planned, request={"seed": 0}, costs=()),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
     )  # fmt: skip
-    assert applied_text.rows(told)[1][-1] == "0.930"
+    own = replace(told, outcome=replace(made, interval=planned.interval))
+    assert applied_text.rows(own)[1][-1] == "0.930"
     assert applied_text.sentences(told)[1].startswith(
         "This is the run by which the plan was chosen: nothing new was measured. `--seed 1`"
     )
@@ -196,10 +199,10 @@ def test_the_plot_of_what_was_realised_has_both_runs_and_the_interval():
     assert own.run.unique().tolist() == ["realised, seed 0"]
     both = applied_frame(made, planned, 3, 0)
     assert both.run.unique().tolist() == ["realised, seed 3", "planned, seed 0"]
-    (axes,) = draw_applied(both, "title", (5, 0.85, 0.95)).axes
+    (axes,) = draw_applied(both, "title", (5, 0.85, 0.92, 0.95)).axes
     assert list(axes.lines[0].get_ydata()) == pytest.approx([50, 80])
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels[-1] == "90 % interval of the plan"
+    assert labels[-1] == "expected by the plan, with its 90 % interval"
     (bars,) = axes.containers
     ends = bars.lines[2][0].get_segments()[0].ravel().tolist()
     assert ends == pytest.approx([5, 85, 5, 95])

@@ -15,7 +15,7 @@ from planner.candidates import Candidate, grid
 from planner.curves import Curve
 from planner.decisions.recommend import rank
 from planner.forecasts.features import features, space_filling_order
-from planner.forecasts.intervals import intervals
+from planner.forecasts.intervals import KnownCurves
 from planner.search.race import Race
 from planner.search.strategy import Extension, search
 
@@ -127,7 +127,7 @@ def test_the_race_finds_a_good_candidate_of_many():
     strategy = race(HORIZONS, effort)
     history = search(strategy, World(HORIZONS, effort))
     finished = {c: HORIZONS[c] for c in strategy.finished_candidates(history)}
-    best = rank(intervals(history, finished, 350, 200), strategy.nbytes).order
+    best = rank(KnownCurves(history, 350, 200).intervals(finished), strategy.nbytes).order
     ends = {c: ACCURACY[c] * (1 - math.exp(-h / 20)) for c, h in HORIZONS.items()}
     assert ends[best[0]] > max(ends.values()) - 0.02
 
