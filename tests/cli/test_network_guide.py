@@ -107,13 +107,13 @@ def test_the_guides_commands_for_a_profile(monkeypatch, capfd, home: Path):
     assert "server: egress 1 Gbit/s, ingress 500 Mbit/s" in out
 
 
-@pytest.mark.parametrize("law", ["--classes 5", "--law rows"])
+@pytest.mark.parametrize("law", ["--classes 5", "--law rows", "# the simplest"])
 def test_the_guides_commands_for_speed_tests(monkeypatch, capfd, home: Path, law: str):
     (home / "mine.toml").unlink()
     code, _, err = call(monkeypatch, capfd, command_of("profiles fit", law))
     assert (code, err) == (0, "")
-    assert (home / "mine.csv").exists() is ("rows" in law)
-    assert len(load_profile("mine.toml").clients) == (0 if "rows" in law else 5)
+    assert (home / "mine.rows.csv").exists() is ("classes" not in law)
+    assert len(load_profile("mine.toml").clients) == (5 if "classes" in law else 0)
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_the_guides_replay_is_refused_where_clients_are_lost_and_works_elsewhere
 
 
 def test_every_command_of_the_guide_is_tried_here():
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
     assert f"asks again {ASK_AGAIN_S:.0f} s later" in " ".join(GUIDE.split())

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import commands
+import numpy as np
 import pytest
+from made_speed_tests import heavy_tail
 
 from floss_sim.cli import profile_fit
 from floss_sim.errors import ProfileError
@@ -185,28 +187,63 @@ def test_show_of_a_law_goes_from_slow_to_fast(monkeypatch, capfd, home: Path):
     code, out, err = call(monkeypatch, capfd, "show", "mine.toml")
     assert (code, err) == (0, "")
     table = [line.split() for line in rows(out) if "%" in line]
-    assert [line[0] for line in table] == ["5%", "25%", "50%", "75%", "95%"]
+    assert [line[0] for line in table] == ["1%", "5%", "25%", "50%", "75%", "95%", "99%"]
     downs = [float(line[1]) for line in table]
     assert downs == sorted(downs)
-    assert 18 < downs[2] < 22
+    assert 18 < downs[3] < 22
     assert {line[3] for line in table} == {"5"}
     assert "links: dropout 0.02\n" in out
     code, out, _ = call(monkeypatch, capfd, "check", "mine.toml")
-    assert out.startswith("mine.toml: 'n' is a profile of a fleet by lognormal: down ")
+    assert out.startswith(
+        "mine.toml: 'n' is a profile of a fleet by lognormal (5, 50 and 95 % of 1,000 clients "
+        "drawn, each on its own): down "
+    )
     said = "; drawn by the seed: the link of each client and which clients drop out\n"
     assert out.endswith(f"; also links{said}")
 
 
-def test_show_of_a_table_shows_its_own_clients(monkeypatch, capfd, home: Path):
-    lines = ["down_bits_per_s,up_bits_per_s,rtt_s,compute_s_per_example"]
-    lines += [f"{n}e6,1e6,0.01,0" for n in (5, 1, 3, 2, 4)]
+@pytest.mark.parametrize("law", ["rows", "table"])
+def test_show_and_check_describe_rows_by_each_column_on_its_own(
+    monkeypatch, capfd, home: Path, law: str
+):
+    """The row with the median download rate has the highest upload rate and the longest trip."""
+    lines = ["down_bits_per_s,up_bits_per_s,rtt_s,compute_s_per_example,weight"]
+    lines += [
+        f"{down}e6,{up}e6,{rtt},0,{weight}"
+        for down, up, rtt, weight in (
+            (5, 1, 0.02, 1), (1, 2, 0.01, 1), (3, 9, 0.5, 1), (2, 3, 0.03, 1), (4, 4, 0.04, 96),
+        )
+    ]  # fmt: skip
     (home / "mine.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    table = HEAD + '[fleet]\nlaw = "table"\nfile = "mine.csv"\n'
-    (home / "mine.toml").write_text(table, encoding="utf-8")
+    (home / "mine.toml").write_text(
+        f'{HEAD}[fleet]\nlaw = "{law}"\nfile = "mine.csv"\n', encoding="utf-8"
+    )
     code, out, _ = call(monkeypatch, capfd, "show", "mine.toml", "--json")
     found = json.loads(out)
-    assert (code, found["clients"]) == (0, "a fleet by table")
-    assert [one["down_bits_per_s"] for one in found["class_list"]] == [1e6, 2e6, 3e6, 4e6, 4e6]
+    assert (code, found["clients"]) == (0, f"a fleet by {law}")
+    columns = {
+        name: [one[name] for one in found["class_list"]]
+        for name in ("share", "down_bits_per_s", "up_bits_per_s", "rtt_s")
+    }
+    assert columns["share"] == ["1%", "5%", "25%", "50%", "75%", "95%", "99%"]
+    uploads = [one["transfer_s"]["up_1000000"] for one in found["class_list"]]
+    code, out, _ = call(monkeypatch, capfd, "check", "mine.toml")
+    if law == "table":  # client i has row i: weights do not count
+        assert columns["down_bits_per_s"] == [1e6, 1e6, 2e6, 3e6, 4e6, 5e6, 5e6]
+        assert columns["up_bits_per_s"] == [1e6, 1e6, 2e6, 3e6, 4e6, 9e6, 9e6]
+        assert columns["rtt_s"] == [0.01, 0.01, 0.02, 0.03, 0.04, 0.5, 0.5]
+        assert uploads[3] == pytest.approx(8 / 3 + 0.015)
+        assert out == (
+            "mine.toml: 'n' is a profile of a fleet by table (5, 50 and 95 % of 5 rows, each on "
+            "its own): down 1, 3, 5 Mbit/s, up 1, 3, 9 Mbit/s, round trip 10, 30, 500 ms; "
+            "drawn by the seed: nothing; all seeds give the same seconds\n"
+        )
+    else:
+        assert columns["down_bits_per_s"] == [1.5e6, 4e6, 4e6, 4e6, 4e6, 4e6, 4.5e6]
+        assert columns["rtt_s"] == pytest.approx([0.015, *[0.04] * 5, 0.27])
+        assert "(5, 50 and 95 % of 5 rows by weight, each on its own): down 4, 4, 4 Mbit/s" in out
+    _, out, _ = call(monkeypatch, capfd, "show", "mine.toml")
+    assert "each column on its own" in " ".join(out.split())
 
 
 def test_fit_writes_a_profile_and_a_picture_and_reports(monkeypatch, capfd, home: Path):
@@ -223,14 +260,14 @@ def test_fit_writes_a_profile_and_a_picture_and_reports(monkeypatch, capfd, home
         (100e6, 20e6, 0.02),
     ]
     assert (home / "mine.png").read_bytes().startswith(b"\x89PNG")
-    assert "40 rows used, 1 left out" in out
-    assert "0 unreadable, 0 filtered" in out
-    assert "delimiter comma, decimal point" in out
-    assert "rank correlation of down and up: 1.00 in the data, 1.00 in the fit" in out
-    assert "down 0.000, up 0.000" in out
-    assert any(
-        line.startswith("download 10 Mbit/s 10 Mbit/s 55 Mbit/s 55 Mbit/s") for line in rows(out)
-    )
+    said = " ".join(out.split())
+    assert "40 rows used, 1 left out" in said
+    assert "0 unreadable, 0 filtered" in said
+    assert "delimiter comma, decimal point" in said
+    assert "download and upload: 1.00 in the tests, 1.00 in the fit" in said
+    assert "download 0.000, upload 0.000" in said
+    assert "download, Mbit/s tests 10 10 55 100 100 fit 10 10 55 100 100 +0 %" in said
+    assert "The law is 2 classes and keeps all figures within 10 %" in said
     assert sorted(path.name for path in home.iterdir()) == ["mine.png", "mine.toml", "tests.csv"]
 
 
@@ -273,6 +310,7 @@ def test_fit_for_machines_and_with_conditions(monkeypatch, capfd, home: Path):
     assert (code, found["rows_used"], found["rows_filtered"]) == (0, 20, 21)
     assert found["classes"] == [
         {"share": 1.0, "down_bits_per_s": 100e6, "up_bits_per_s": 20e6, "rtt_s": 0.02}
+        | dict.fromkeys(("down_sigma", "up_sigma", "rtt_sigma", "correlation"), 0.0)
     ]
     assert found["rank_correlation"] == {"data": None, "fit": None}
     profile = load_profile(found["profile"])
@@ -285,8 +323,8 @@ def test_fit_of_rows_writes_them_beside_the_profile(monkeypatch, capfd, home: Pa
     code, out, err = call(monkeypatch, capfd, *command)
     assert (code, err) == (0, "")
     names = sorted(path.name for path in home.iterdir())
-    assert names == ["mine.csv", "mine.png", "mine.toml", "tests.csv"]
-    lines = (home / "mine.csv").read_text(encoding="utf-8").splitlines()
+    assert names == ["mine.png", "mine.rows.csv", "mine.toml", "tests.csv"]
+    lines = (home / "mine.rows.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "down_bits_per_s,up_bits_per_s,rtt_s,weight"
     assert [float(cell) for cell in lines[1].split(",")] == [10e6, 1e6, 0.04, 1]
     assert len(lines) == 41
@@ -294,19 +332,98 @@ def test_fit_of_rows_writes_them_beside_the_profile(monkeypatch, capfd, home: Pa
     assert {(link.down_bits_per_s, link.up_bits_per_s, link.rtt_s) for link in links} == {
         (10e6, 1e6, 0.04), (100e6, 20e6, 0.02),
     }  # fmt: skip
-    assert (
-        "down 0.000, up 0.000; the fit consists of the tests themselves, so nothing is lost" in out
-    )
-    assert out.endswith("profile: mine.toml, rows: mine.csv, picture: mine.png\n")
+    assert "The law is rows, the tests themselves." in out
+    assert out.endswith("profile: mine.toml, rows: mine.rows.csv, picture: mine.png\n")
     (home / "mine.toml").unlink()
     (home / "mine.png").unlink()
     code, out, err = call(monkeypatch, capfd, *command)
     assert (code, out) == (2, "")
-    assert "mine.csv would be overwritten; add --force" in err
+    assert "mine.rows.csv would be overwritten; add --force" in err
     code, out, _ = call(monkeypatch, capfd, *command, "--force", "--json")
     found = json.loads(out)
     assert (code, found["law"], found["classes"]) == (0, "rows", [])
-    assert (found["rows"], found["ks_down"]) == ("mine.csv", pytest.approx(0, abs=1e-12))
+    assert (found["rows"], found["ks_down"]) == ("mine.rows.csv", pytest.approx(0, abs=1e-12))
+
+
+def write_heavy_tests(path: Path) -> None:
+    """Write tests with a heavy tail, line 9 of which uploads 0.01 Mbit/s."""
+    tests = heavy_tail(300)
+    columns = (tests.down_bits_per_s / 1e6, tests.up_bits_per_s / 1e6, tests.rtt_s * 1e3)
+    cells = [[repr(value) for value in row] for row in np.transpose(columns).tolist()]
+    cells[7][1] = "0.01"
+    lines = ["download_mbps,upload_mbps,rtt_ms", *map(",".join, cells)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_the_default_fit_of_a_heavy_tail_writes_rows(monkeypatch, capfd, home: Path):
+    write_heavy_tests(home / "tests.csv")
+    command = ("fit", "tests.csv", "--out", "tests.toml", *SOURCE)
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, err) == (0, "")
+    names = sorted(path.name for path in home.iterdir())
+    assert names == ["tests.csv", "tests.png", "tests.rows.csv", "tests.toml"]
+    said = " ".join(out.split())
+    assert "The law is rows, the tests themselves: 1 to 8 classes and a lognormal law do" in said
+    assert "line 9 " in said
+    assert len(load_profile("tests.toml").fleet.rows.links) == 300
+
+
+def test_the_table_of_a_fit_has_the_numbers_of_its_json(monkeypatch, capfd, home: Path):
+    write_heavy_tests(home / "tests.csv")
+    command = ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--classes", "3")
+    _, out, _ = call(monkeypatch, capfd, *command)
+    _, json_out, _ = call(monkeypatch, capfd, *command, "--force", "--json")
+    found = json.loads(json_out)
+    pairs = [line.split() for line in out.splitlines() if " tests " in line or " fit " in line]
+    table = [line for line in pairs if {"tests", "fit"} & set(line)][:14]
+    units = {"Mbit/s": 1e6, "ms": 1e-3, "s": 1.0}
+    for i, (quantity, deviation) in enumerate(found["largest_deviations"].items()):
+        tests, fitted = table[2 * i], table[2 * i + 1]
+        at = tests.index("tests")
+        size = units[tests[at - 1]]
+        for kind, cells in (("data", tests[at + 1 :]), ("fit", fitted[1:6])):
+            shown = [float(cell.rstrip("*").replace(",", "")) * size for cell in cells]
+            values = list(found["percentiles"][quantity][kind].values())
+            assert shown == pytest.approx(values, rel=6e-3)
+        marked = [cell.endswith("*") for cell in fitted[1:6]]
+        place = [1, 5, 50, 95, 99].index(deviation["percent"])
+        assert marked == [i == place and abs(deviation["relative"]) > 0.1 for i in range(5)]
+        assert fitted[6] == f"{100 * deviation['relative']:+.0f}"
+    assert found["verdict"] in " ".join(out.split())
+    slowest = found["slow_tests"]["tests"][0]
+    assert slowest["line"] == 9
+    part = slowest["parts"]["round_50_clients_5000000_bytes_s"]
+    (line,) = (line for line in rows(out) if line.startswith("line 9 "))
+    assert line.endswith(f"{100 * part['rounds']:.0f} % {100 * part['time']:.0f} %")
+    assert f"{found['slow_tests']['count']} of 300 tests are slow" in " ".join(out.split())
+
+
+def test_fit_says_when_few_tests_show_the_tail(monkeypatch, capfd, home: Path):
+    lines = ["download_mbps,upload_mbps,rtt_ms", *(f"{n},{n},9" for n in range(20, 60))]
+    (home / "tests.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _, out, _ = call(monkeypatch, capfd, "fit", "tests.csv", "--out", "x.toml", *SOURCE)
+    part = 1 - (1 - 1 / 40) ** 50
+    assert (
+        "40 tests show little of the tail: the slowest one decides "
+        f"{100 * part:.0f} % of the rounds of 50 clients." in " ".join(out.split())
+    )
+    assert "are slow" not in out
+
+
+def test_fit_never_overwrites_the_tests_or_another_file(monkeypatch, capfd, home: Path):
+    write_heavy_tests(home / "x.rows.csv")
+    before = (home / "x.rows.csv").read_bytes()
+    command = ("--out", "x.toml", *SOURCE, "--force")
+    code, out, err = call(monkeypatch, capfd, "fit", "x.rows.csv", *command)
+    assert (code, out) == (2, "")
+    assert err == "floss-sim: x.rows.csv would overwrite the speed tests; give another --out\n"
+    write_heavy_tests(home / "tests.csv")
+    code, out, err = call(monkeypatch, capfd, "fit", "tests.csv", *command)
+    assert (code, out) == (2, "")
+    assert err.startswith("floss-sim: x.rows.csv was not written by profiles fit; ")
+    assert (home / "x.rows.csv").read_bytes() == before
+    assert sorted(path.name for path in home.iterdir()) == ["tests.csv", "x.rows.csv"]
+    assert call(monkeypatch, capfd, "fit", "tests.csv", *command, "--classes", "2")[0] == 0
 
 
 def test_fit_takes_a_file_of_any_name(monkeypatch, capfd, home: Path):
@@ -347,14 +464,27 @@ def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
         ),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--delimiter", "ab"), "--delimiter"),
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--decimal", "x"), "valid: . or ,"),
-        (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"), "valid: classes, rows"),
+        (
+            ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"),
+            "valid: classes, lognormal, rows",
+        ),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "rows", "--classes", "2"),
             "--classes requires --law classes",
         ),
         (
-            ("fit", "tests.csv", "--out", "tests.toml", *SOURCE, "--law", "rows", "--force"),
-            "the rows would overwrite tests.csv itself; give another --out",
+            (
+                "fit",
+                "tests.csv",
+                "--out",
+                "x.toml",
+                *SOURCE,
+                "--law",
+                "lognormal",
+                "--classes",
+                "2",
+            ),
+            "--law lognormal has no classes",
         ),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--compute-per-example", "5"),

@@ -1,192 +1,171 @@
-"""Fleet fitting: a few client classes from many speed tests, with measures of the fit's error.
+"""Fleet fitting: the simplest law that keeps the rates, round trips and round times of speed tests.
 
-Rows are sorted by download rate and cut into K groups of equal weight. The weight of a row at a cut
-is split between both groups. Each class has the median download rate, upload rate and latency of
-one group, so that download and upload stay related. Alternatively the fleet is the rows
-themselves, which has no error.
+The laws, in the order of simplicity:
+
+``classes``
+    Rows are sorted by download rate and cut into K groups of equal weight. The weight of a row at a
+    cut is split between both groups. Each class has the median download rate, upload rate and
+    round trip of one group, so that download and upload stay related.
+``lognormal``
+    Mean, standard deviation and correlation of the logarithms of all tests.
+``rows``
+    The tests themselves, each with a probability proportional to its weight. It has no error.
+
+Classes lose the slow tail, which decides the time of a round that waits for all its clients. So a
+law is accepted only if its figures (see fit_figures.py) are those of the tests within 10 %.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
-from floss_sim.network.measured.speed_tests import FloatArray, SpeedTests
+from floss_sim.errors import ProfileError
+from floss_sim.network.measured.fit_figures import TOLERANCE, figures_of, largest_deviations
+from floss_sim.network.measured.fitted_classes import FittedClass, links_of_classes
+from floss_sim.network.measured.speed_tests import SpeedTests
+from floss_sim.network.measured.weighted_links import WeightedLinks
+from floss_sim.network.measured.weighted_statistics import FloatArray, quantile
 from floss_sim.units import format_duration, format_rate, parse_duration, parse_rate
 
-PERCENTS = (5, 50, 95)
-_SAME = 1e-12  # fraction of the total weight: smaller differences count as rounding errors
+FitLaw = Literal["classes", "lognormal", "rows"]
+LAWS: tuple[FitLaw, ...] = get_args(FitLaw)
+_DEFAULT_CLASSES = 4
+MOST_TRIED = 8  # classes of an automatic fit; more would be the tests by another name
 _SHARE_DIGITS = 4  # decimal places of a class's share
+_SIGMA_DIGITS = 4
+_HIGHEST_SIGMA = 5.0  # that a profile may have
 
 
 @dataclass(frozen=True)
 class Fit:
-    """K classes fitted to speed tests, slowest download first; or the tests themselves as classes.
+    """A law fitted to speed tests.
 
     Attributes:
-        law: ``"classes"``, with rates and round trips rounded to three significant digits; or
-            ``"rows"``: each test is a class, in the order of the tests, with unrounded numbers.
+        law: ``"classes"``, ``"lognormal"`` (one class with spread) or ``"rows"``.
         tests: Speed tests behind the fit.
-        shares: Shares of the fleet (K,); they add up to 1.
-        down_bits_per_s: Download rates (K,).
-        up_bits_per_s: Upload rates (K,).
-        rtt_s: Round trips in seconds (K,).
+        classes: The classes, slowest download first, with rates and round trips rounded to three
+            significant digits; empty for rows.
+        links: Links with the distribution of the law; for rows the tests themselves, in their order
+            and unrounded.
+        is_chosen: Whether the law was chosen as the simplest acceptable one.
     """
 
-    law: Literal["classes", "rows"]
+    law: FitLaw
     tests: SpeedTests
-    shares: FloatArray
-    down_bits_per_s: FloatArray
-    up_bits_per_s: FloatArray
-    rtt_s: FloatArray
+    classes: tuple[FittedClass, ...]
+    links: WeightedLinks
+    is_chosen: bool = False
+
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether all figures of the fit are those of the tests within 10 %."""
+        deviations = largest_deviations(figures_of(self.tests.links), figures_of(self.links))
+        return all(abs(each.relative) <= TOLERANCE for each in deviations.values())
+
+
+def fit_law(tests: SpeedTests, law: str | None = None, classes: int | None = None) -> Fit:
+    """Return the fit of a law, or of the simplest law that keeps the figures of the tests.
+
+    Args:
+        tests: The speed tests.
+        law: ``"classes"``, ``"lognormal"`` or ``"rows"``; None to choose.
+        classes: Number of classes, which implies that law; None to choose, or 4.
+
+    Raises:
+        ProfileError: An unknown law, or a number of classes for another law.
+    """
+    if law not in (None, *LAWS):
+        raise ProfileError(f"--law {law!r} is unknown; valid: {', '.join(LAWS)}")
+    if classes is not None and law not in (None, "classes"):
+        raise ProfileError(f"--classes requires --law classes; --law {law} has no classes")
+    if law == "classes" or classes is not None:
+        return fit_classes(tests, classes or _DEFAULT_CLASSES)
+    if law == "lognormal":
+        return fit_lognormal(tests)
+    return fit_rows(tests) if law == "rows" else simplest_fit(tests)
+
+
+def simplest_fit(tests: SpeedTests) -> Fit:
+    """Return the simplest fit whose figures are those of the tests within 10 %."""
+    found = next(fit for fit in _candidates(tests) if fit.is_acceptable)
+    return replace(found, is_chosen=True)
+
+
+def _candidates(tests: SpeedTests) -> Iterator[Fit]:
+    """Yield fits in the order of simplicity; the last one is always acceptable."""
+    for classes in range(1, MOST_TRIED + 1):
+        yield fit_classes(tests, classes)
+    yield fit_lognormal(tests)
+    yield fit_rows(tests)
 
 
 def fit_classes(tests: SpeedTests, classes: int) -> Fit:
-    """Return ``classes`` classes of equal share, fitted to the tests."""
-    order = np.lexsort((tests.rtt_s, tests.up_bits_per_s, tests.down_bits_per_s))
-    end_N = np.cumsum(tests.weights[order]) / tests.weights.sum()
-    start_N = np.concatenate([[0.0], end_N[:-1]])
-    medians: dict[str, list[float]] = {"down": [], "up": [], "rtt": []}
-    for k in range(classes):
-        part_N = np.minimum(end_N, (k + 1) / classes) - np.maximum(start_N, k / classes)
-        inside = part_N > 0
-        rows, weights = order[inside], part_N[inside]
-        for name, values in (
-            ("down", tests.down_bits_per_s),
-            ("up", tests.up_bits_per_s),
-            ("rtt", tests.rtt_s),
-        ):
-            medians[name].append(quantile(values[rows], weights, 0.5))
+    """Return ``classes`` classes of equal share without spread, fitted to the tests."""
     share_K = np.full(classes, round(1 / classes, _SHARE_DIGITS))
     share_K[-1] = round(1 - share_K[:-1].sum(), _SHARE_DIGITS)
-    return Fit(
-        "classes",
-        tests,
-        share_K,
-        np.array([parse_rate(format_rate(rate)) for rate in medians["down"]]),
-        np.array([parse_rate(format_rate(rate)) for rate in medians["up"]]),
-        np.array([parse_duration(format_duration(rtt)) for rtt in medians["rtt"]]),
+    fitted = tuple(
+        FittedClass(
+            share,
+            _rounded_rate(quantile(links.down_bits_per_s, links.weights, 0.5)),
+            _rounded_rate(quantile(links.up_bits_per_s, links.weights, 0.5)),
+            _rounded_duration(quantile(links.rtt_s, links.weights, 0.5)),
+        )
+        for share, links in zip(share_K.tolist(), _groups(tests.links, classes), strict=True)
     )
+    return Fit("classes", tests, fitted, links_of_classes(fitted))
+
+
+def fit_lognormal(tests: SpeedTests) -> Fit:
+    """Return the lognormal law whose logarithms have the moments of the tests' logarithms."""
+    links = tests.links
+    logs = np.log([links.down_bits_per_s, links.up_bits_per_s, links.rtt_s])
+    means = np.average(logs, axis=1, weights=links.weights)
+    covariance = np.cov(logs, aweights=links.weights, ddof=0)
+    sigmas = np.minimum(np.sqrt(np.diag(covariance)), _HIGHEST_SIGMA).round(_SIGMA_DIGITS)
+    product = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+    correlation = covariance[0, 1] / product if sigmas[:2].all() else 0.0
+    down, up, rtt = np.exp(means).tolist()
+    down_sigma, up_sigma, rtt_sigma = sigmas.tolist()
+    one = FittedClass(
+        share=1.0,
+        down_bits_per_s=_rounded_rate(down),
+        up_bits_per_s=_rounded_rate(up),
+        rtt_s=_rounded_duration(rtt),
+        down_sigma=down_sigma,
+        up_sigma=up_sigma,
+        rtt_sigma=rtt_sigma,
+        correlation=round(float(np.clip(correlation, -1, 1)), _SIGMA_DIGITS),
+    )
+    return Fit("lognormal", tests, (one,), links_of_classes([one]))
 
 
 def fit_rows(tests: SpeedTests) -> Fit:
     """Return the tests as a fleet of rows, each with a share proportional to its weight."""
-    shares = tests.weights / tests.weights.sum()
-    return Fit("rows", tests, shares, tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
+    return Fit("rows", tests, (), tests.links)
 
 
-def quantile(values_N: FloatArray, weight_N: FloatArray, q: float) -> float:
-    """Return the weighted quantile: a share ``q`` of the weight is below it.
-
-    If the cumulative weight of a value is exactly ``q``, the result is the mean of that value and
-    the next one, so that equal weights give the ordinary median.
-    """
-    order = np.argsort(values_N, kind="stable")
-    cumulative_N = np.cumsum(weight_N[order])
-    total = cumulative_N[-1]
-    edges = np.searchsorted(cumulative_N, [(q - _SAME) * total, (q + _SAME) * total])
-    low, high = np.minimum(edges, values_N.size - 1)
-    return float(values_N[order[low]] + values_N[order[high]]) / 2
-
-
-def distribution(values_N: FloatArray, weight_N: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the distinct values in ascending order, and the share of weight at or below each."""
-    value_M, inverse_N = np.unique(values_N, return_inverse=True)
-    weight_M = np.bincount(inverse_N, weights=weight_N)
-    return value_M, np.cumsum(weight_M) / weight_M.sum()
+def _groups(links: WeightedLinks, count: int) -> Iterator[WeightedLinks]:
+    """Yield groups of equal weight, by download rate; a link at a cut is in both, by parts."""
+    order = np.lexsort((links.rtt_s, links.up_bits_per_s, links.down_bits_per_s))
+    end_N = np.cumsum(links.weights[order]) / links.weights.sum()
+    start_N: FloatArray = np.concatenate([[0.0], end_N[:-1]])
+    for k in range(count):
+        part_N = np.minimum(end_N, (k + 1) / count) - np.maximum(start_N, k / count)
+        inside = part_N > 0
+        rows = order[inside]
+        yield WeightedLinks(
+            links.down_bits_per_s[rows], links.up_bits_per_s[rows], links.rtt_s[rows],
+            part_N[inside],
+        )  # fmt: skip
 
 
-def kolmogorov_smirnov(
-    a_N: FloatArray, a_weight_N: FloatArray, b_M: FloatArray, b_weight_M: FloatArray
-) -> float:
-    """Return the Kolmogorov-Smirnov distance of two weighted distributions, 0 to 1."""
-    at = np.union1d(a_N, b_M)
-    shares = []
-    for values, weights in ((a_N, a_weight_N), (b_M, b_weight_M)):
-        value, share = distribution(values, weights)
-        shares.append(np.concatenate([[0.0], share])[np.searchsorted(value, at, side="right")])
-    return float(np.abs(shares[0] - shares[1]).max())
+def _rounded_rate(bits_per_s: float) -> float:
+    return parse_rate(format_rate(bits_per_s))
 
 
-def rank_correlation(x_N: FloatArray, y_N: FloatArray, weight_N: FloatArray) -> float | None:
-    """Return Spearman's weighted rank correlation; None if ``x_N`` or ``y_N`` is constant.
-
-    Tied values get the mean of their ranks.
-    """
-    ranks = [_mid_ranks(values, weight_N) for values in (x_N, y_N)]
-    (xx, xy), (_, yy) = np.cov(ranks, aweights=weight_N, ddof=0)
-    return float(xy / math.sqrt(xx * yy)) if min(xx, yy) > _SAME else None
-
-
-def _mid_ranks(values_N: FloatArray, weight_N: FloatArray) -> FloatArray:
-    _, inverse_N = np.unique(values_N, return_inverse=True)
-    weight_M = np.bincount(inverse_N, weights=weight_N) / weight_N.sum()
-    return np.asarray((np.cumsum(weight_M) - weight_M / 2)[inverse_N])
-
-
-def report(fit: Fit) -> dict[str, Any]:
-    """Return the fit's quality as plain values, in bits per second and seconds.
-
-    ``percentiles`` has the percentiles of data and fit. ``ks_down`` and ``ks_up`` are
-    Kolmogorov-Smirnov distances; if all rates differ, K classes cannot bring them below 1 / (2 K).
-    ``classes`` is empty for a fit by rows.
-    """
-    tests = fit.tests
-    data = _quantities(tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
-    fitted = _quantities(fit.down_bits_per_s, fit.up_bits_per_s, fit.rtt_s)
-    return {
-        "law": fit.law,
-        "rows_used": tests.weights.size,
-        "rows_left_out": tests.left_out,
-        "rows_unreadable": tests.unreadable,
-        "rows_filtered": tests.filtered,
-        "delimiter": tests.delimiter,
-        "decimal": tests.decimal,
-        "columns": dict(tests.columns),
-        "units": dict(tests.units),
-        "classes": [
-            {"share": share, "down_bits_per_s": down, "up_bits_per_s": up, "rtt_s": rtt}
-            for share, down, up, rtt in classes_of(fit)
-            if fit.law == "classes"
-        ],
-        "percentiles": {
-            name: {
-                "data": _percentiles(data[name], tests.weights),
-                "fit": _percentiles(fitted[name], fit.shares),
-            }
-            for name in data
-        },
-        "rank_correlation": {
-            "data": rank_correlation(tests.down_bits_per_s, tests.up_bits_per_s, tests.weights),
-            "fit": rank_correlation(fit.down_bits_per_s, fit.up_bits_per_s, fit.shares),
-        },
-        "ks_down": kolmogorov_smirnov(
-            tests.down_bits_per_s, tests.weights, fit.down_bits_per_s, fit.shares
-        ),
-        "ks_up": kolmogorov_smirnov(
-            tests.up_bits_per_s, tests.weights, fit.up_bits_per_s, fit.shares
-        ),
-    }
-
-
-def classes_of(fit: Fit) -> Iterator[tuple[float, float, float, float]]:
-    """Yield the share, download rate, upload rate and round trip of each class."""
-    columns = (fit.shares, fit.down_bits_per_s, fit.up_bits_per_s, fit.rtt_s)
-    return zip(*(column.tolist() for column in columns), strict=True)
-
-
-def _quantities(down_N: FloatArray, up_N: FloatArray, rtt_N: FloatArray) -> dict[str, FloatArray]:
-    return {
-        "down_bits_per_s": down_N,
-        "up_bits_per_s": up_N,
-        "rtt_s": rtt_N,
-        "down_up_ratio": down_N / up_N,
-    }
-
-
-def _percentiles(values_N: FloatArray, weight_N: FloatArray) -> dict[str, float]:
-    return {str(percent): quantile(values_N, weight_N, percent / 100) for percent in PERCENTS}
+def _rounded_duration(seconds: float) -> float:
+    return parse_duration(format_duration(seconds))

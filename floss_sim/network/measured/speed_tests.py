@@ -21,8 +21,9 @@ from floss_sim.network.measured.column_units import rate_unit, time_unit
 from floss_sim.network.measured.columns import ROLES, role_column
 from floss_sim.network.measured.conditions import Conditions
 from floss_sim.network.measured.csv_table import CsvTable, open_table
+from floss_sim.network.measured.weighted_links import WeightedLinks
+from floss_sim.network.measured.weighted_statistics import FloatArray
 
-FloatArray = NDArray[np.float64]
 FEWEST_ROWS = 20  # usable rows that a fit needs at least
 MOST_UNREADABLE = 0.01  # share of the rows that may be unreadable without --skip-bad
 _RATES_BITS_PER_S = (1e-3, 1e15)  # lowest and highest rate that a row may have
@@ -43,6 +44,7 @@ class SpeedTests:
         up_bits_per_s: Upload rates (N,), above zero.
         rtt_s: Latencies in seconds (N,), above zero.
         weights: Weights (N,), above zero; all 1 without a weight column.
+        lines: Line of the file in which each row ends (N,); the header is line 1.
         left_out: Number of rows that met the conditions but had a value that is missing or not
             above zero.
         filtered: Number of rows that did not meet the conditions.
@@ -60,11 +62,17 @@ class SpeedTests:
     up_bits_per_s: FloatArray
     rtt_s: FloatArray
     weights: FloatArray
+    lines: NDArray[np.int64]
     left_out: int
     filtered: int
     unreadable: int = 0
     delimiter: str = ","
     decimal: Decimal = "."
+
+    @property
+    def links(self) -> WeightedLinks:
+        """The links without what else is known of the file."""
+        return WeightedLinks(self.down_bits_per_s, self.up_bits_per_s, self.rtt_s, self.weights)
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,7 @@ def read_speed_tests(path: Path, reading: ReadOptions) -> SpeedTests:
         up_bits_per_s=up_N,
         rtt_s=rtt_N,
         weights=weights[0] if weights else np.ones(down_N.size),
+        lines=rows.cells.lines()[usable],
         left_out=left_out,
         filtered=rows.filtered,
         unreadable=bad,

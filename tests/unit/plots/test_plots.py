@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import made_speed_tests
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,8 +18,7 @@ from floss_sim.analysis.comparison import compare
 from floss_sim.analysis.crossover import Crossover, Sweep
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import replay_comparison, scenarios
-from floss_sim.network.measured.fitting import fit_classes
-from floss_sim.network.measured.speed_tests import SpeedTests
+from floss_sim.network.measured.fitting import fit_classes, fit_law
 from floss_sim.plots.accuracy import comparison_frame, draw_comparison
 from floss_sim.plots.network_fit import draw_fit, fit_frame
 from floss_sim.plots.replayed_runs import (
@@ -161,17 +161,20 @@ def test_the_legend_covers_no_axes_and_fits_the_figure(lines: int):
     assert [text.replace("\n", " ") for text in legend(figure)] == list(ends)
 
 
-def test_a_fit_is_drawn_as_two_distributions_a_direction():
-    down = np.arange(1.0, 41.0) * 1e6
-    tests = SpeedTests(
-        "x.csv", {}, {}, (), down, down[::-1] / 10, np.ones(40), np.ones(40), left_out=0, filtered=0
-    )
-    made = fit_frame(fit_classes(tests, 4))
-    assert made.groupby(["direction", "kind"], sort=False).size().tolist() == [40, 4, 40, 4]
-    figure = draw_fit(made, "title")
-    for axes, direction, scale in zip(figure.axes, ("down", "up"), (1, 0.1), strict=True):
+def test_a_fit_is_drawn_as_two_distributions_of_each_quantity():
+    down = np.arange(1.0, 41.0)
+    tests = made_speed_tests.made(down, up=down[::-1] / 10, rtt=np.full(40, 1000.0))
+    fit = fit_classes(tests, 4)
+    made = fit_frame(fit)
+    sizes = made.groupby(["kind", "quantity"], sort=False).size()
+    assert sizes.to_dict() == {
+        ("tests", "down"): 40, ("tests", "up"): 40, ("tests", "rtt"): 1, ("tests", "round"): 40,
+        ("fit", "down"): 4, ("fit", "up"): 4, ("fit", "rtt"): 1, ("fit", "round"): 4,
+    }  # fmt: skip
+    figure = draw_fit(made, fit)
+    for axes, title, scale in zip(figure.axes, ("down", "up"), (1, 0.1), strict=False):
         data, classes = axes.lines
-        assert axes.get_xlabel().startswith(f"{direction}load rate (Mbit/s)")
+        assert axes.get_xlabel().startswith(f"{title}load rate (Mbit/s)")
         assert axes.get_xscale() == "log"
         assert classes.get_drawstyle() == "steps-post"
         assert data.get_xdata()[1:-1] == pytest.approx(np.arange(1, 41) * scale)
@@ -179,10 +182,27 @@ def test_a_fit_is_drawn_as_two_distributions_a_direction():
         rates = np.array([1, 5.5, 15.5, 25.5, 35.5, 40]) * scale
         assert classes.get_xdata() == pytest.approx(rates)
         assert classes.get_ydata().tolist() == [0, 25, 50, 75, 100, 100]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
-        "tests",
-        "classes",
-    ]
+    rounds = figure.axes[3]
+    assert rounds.get_xlabel().startswith("round of 50 clients, 5 MB each way (s)")
+    seconds = np.sort(40 / down + 40 / (down[::-1] / 10) + 1)
+    assert rounds.lines[0].get_xdata()[1:-1] == pytest.approx(seconds)
+    assert rounds.lines[0].get_ydata()[1:-1] == pytest.approx(100 * (np.arange(1, 41) / 40) ** 50)
+
+
+@pytest.mark.parametrize(
+    ("law", "says"),
+    [
+        ("classes", "fit: 4 classes"),
+        ("lognormal", "fit: a lognormal law"),
+        ("rows", "fit: rows, a test drawn for each client"),
+    ],
+)
+def test_the_legend_of_a_fit_names_the_law_that_is_drawn(law: str, says: str):
+    fit = fit_law(made_speed_tests.wide_lognormal(2000), law)
+    figure = draw_fit(fit_frame(fit), fit)
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts == ["the 2,000 speed tests", says]
+    assert figure.get_suptitle() == "Network fitted to made.csv"
 
 
 def replayed(tmp_path: Path, *networks: str) -> pd.DataFrame:

@@ -9,7 +9,8 @@ import pytest
 from places import SHARED
 
 from floss_sim.network import load_profile
-from floss_sim.network.measured.fitting import fit_classes, report
+from floss_sim.network.measured.fit_report import report
+from floss_sim.network.measured.fitting import fit_classes, fit_law
 from floss_sim.network.measured.speed_tests import ReadOptions, read_speed_tests
 from floss_sim.tasks import load_task, partition
 
@@ -93,6 +94,22 @@ def test_shipped_mobile_classes_are_the_quarters_of_their_speed_tests(name, wher
     path = SHARED / "network_traces" / "errant_monroe_speedtests.csv.gz"
     fit = fit_classes(read_speed_tests(path, ReadOptions(where=where)), part)
     shipped = load_profile(name).class_links()[:part]
-    assert [k.down_bits_per_s for k in shipped] == pytest.approx(fit.down_bits_per_s, rel=0.01)
-    assert [k.up_bits_per_s for k in shipped] == pytest.approx(fit.up_bits_per_s, rel=0.02)
-    assert [k.rtt_s for k in shipped] == pytest.approx(fit.rtt_s, rel=0.01)
+    for figure, error in (("down_bits_per_s", 0.01), ("up_bits_per_s", 0.02), ("rtt_s", 0.01)):
+        values = [getattr(each, figure) for each in fit.classes]
+        assert [getattr(link, figure) for link in shipped] == pytest.approx(values, rel=error)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("where", "slow_lines"),
+    [((), [447, 472, 110, 441, 232]), (("rat=3G",), [232])],
+)
+def test_the_default_fit_keeps_the_tail_of_mobile_speed_tests(where, slow_lines):
+    path = SHARED / "network_traces" / "errant_monroe_speedtests.csv.gz"
+    tests = read_speed_tests(path, ReadOptions(where=where))
+    found, classes = (report(fit_law(tests, law)) for law in (None, "classes"))
+    assert (found["law"], found["is_acceptable"], classes["is_acceptable"]) == ("rows", True, False)
+    assert [each["line"] for each in found["slow_tests"]["tests"]] == slow_lines
+    name = "round_50_clients_5000000_bytes_s"
+    rounds = classes["percentiles"][name]
+    assert rounds["fit"]["50"] < rounds["data"]["50"] / 6  # what four classes lose

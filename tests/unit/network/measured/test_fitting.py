@@ -1,72 +1,32 @@
-"""Classes fitted to speed tests: exact on known groups, and honest about what they lose."""
+"""Fits to speed tests: exact on known groups, and a default that keeps the tail of known laws."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from floss_sim.errors import UnitError
-from floss_sim.network import load_profile
-from floss_sim.network.measured.fitting import (
-    Fit,
-    distribution,
-    fit_classes,
-    fit_rows,
-    kolmogorov_smirnov,
-    quantile,
-    rank_correlation,
-    report,
+from made_speed_tests import (
+    bimodal,
+    drawn,
+    heavy_tail,
+    made,
+    narrow_lognormal,
+    wide_lognormal,
+    with_absurd,
 )
-from floss_sim.network.measured.profile_files import profile_text, rows_text
-from floss_sim.network.measured.speed_tests import SpeedTests
+
+from floss_sim.errors import ProfileError
+from floss_sim.network.measured.fitting import Fit, fit_classes, fit_law, fit_lognormal, fit_rows
 
 
-def made(down, up=None, rtt=None, weights=None, **changes) -> SpeedTests:
-    """Return speed tests in Mbit/s and ms; uploads are a tenth, round trips 30 ms."""
-    down = np.asarray(down, float)
-    settings = {
-        "source": "made.csv",
-        "columns": {"down": "d", "up": "u", "latency": "l"},
-        "units": {"down": "Mbps", "up": "Mbps", "latency": "ms"},
-        "where": (),
-        "down_bits_per_s": down * 1e6,
-        "up_bits_per_s": (down / 10 if up is None else np.asarray(up, float)) * 1e6,
-        "rtt_s": (np.full(down.size, 30.0) if rtt is None else np.asarray(rtt, float)) / 1e3,
-        "weights": np.ones(down.size) if weights is None else np.asarray(weights, float),
-        "left_out": 0,
-        "filtered": 0,
-    }
-    return SpeedTests(**settings | changes)
+def rates_of(fit: Fit) -> list[float]:
+    """Return the download rates of the classes."""
+    return [each.down_bits_per_s for each in fit.classes]
 
 
-def text(fit: Fit, **changes) -> str:
-    settings = {
-        "name": "mine",
-        "source": "us",
-        "date": "2024",
-        "fitted_on": "2025-01-02",
-        "compute_per_example": "5 ms",
-        "rows_file": "mine.csv",
-    }
-    return profile_text(fit, **settings | changes)
-
-
-def drawn(rows: int = 500) -> SpeedTests:
-    """Return log-normal tests whose directions go together, with uneven weights."""
-    draw = np.random.default_rng(0)
-    base = draw.normal(size=rows)
-    return made(
-        np.exp(3 + base),
-        up=np.exp(1 + 0.6 * base + 0.8 * draw.normal(size=rows)),
-        rtt=np.exp(4 - 0.2 * base + 0.5 * draw.normal(size=rows)),
-        weights=draw.integers(1, 9, rows),
-    )
-
-
-# the fit
+# classes
 
 
 def test_known_groups_are_found_exactly_and_directions_stay_together():
@@ -75,17 +35,17 @@ def test_known_groups_are_found_exactly_and_directions_stay_together():
     rtt = np.repeat([90.0, 20.0, 50.0, 10.0], 10)
     order = np.random.default_rng(1).permutation(40)
     fit = fit_classes(made(down[order], up[order], rtt[order]), 4)
-    assert fit.shares.tolist() == [0.25] * 4
-    assert fit.down_bits_per_s == pytest.approx([1e6, 1e7, 1e8, 1e9])
-    assert fit.up_bits_per_s == pytest.approx([8e6, 4e6, 2e6, 1e6])
-    assert fit.rtt_s == pytest.approx([0.09, 0.02, 0.05, 0.01])
+    assert [each.share for each in fit.classes] == [0.25] * 4
+    assert rates_of(fit) == pytest.approx([1e6, 1e7, 1e8, 1e9])
+    assert [each.up_bits_per_s for each in fit.classes] == pytest.approx([8e6, 4e6, 2e6, 1e6])
+    assert [each.rtt_s for each in fit.classes] == pytest.approx([0.09, 0.02, 0.05, 0.01])
 
 
 def test_a_class_is_the_medians_of_its_rows():
     down, up = np.arange(1, 21), np.arange(20, 0, -1)
     fit = fit_classes(made(down, up), 2)
-    assert fit.down_bits_per_s == pytest.approx([5.5e6, 15.5e6])
-    assert fit.up_bits_per_s == pytest.approx([15.5e6, 5.5e6])
+    assert rates_of(fit) == pytest.approx([5.5e6, 15.5e6])
+    assert [each.up_bits_per_s for each in fit.classes] == pytest.approx([15.5e6, 5.5e6])
 
 
 def test_a_weight_counts_as_so_many_rows():
@@ -93,208 +53,137 @@ def test_a_weight_counts_as_so_many_rows():
     weighted = made(range(1, 11), rtt=range(20, 10, -1), weights=weights)
     repeated = made(np.repeat(range(1, 11), weights), rtt=np.repeat(range(20, 10, -1), weights))
     for classes in (1, 2, 3, 4, 8):
-        a, b = fit_classes(weighted, classes), fit_classes(repeated, classes)
-        assert a.down_bits_per_s.tolist() == b.down_bits_per_s.tolist()
-        assert a.rtt_s.tolist() == b.rtt_s.tolist()
+        assert fit_classes(weighted, classes).classes == fit_classes(repeated, classes).classes
 
 
 def test_the_scale_of_the_weights_does_not_matter():
     tests = drawn()
-    thousandth = made(
-        tests.down_bits_per_s / 1e6, tests.up_bits_per_s / 1e6, tests.rtt_s * 1e3,
-        tests.weights / 1000,
-    )  # fmt: skip
-    a, b = fit_classes(tests, 5), fit_classes(thousandth, 5)
-    assert a.down_bits_per_s.tolist() == b.down_bits_per_s.tolist()
+    thousandth = replace(tests, weights=tests.weights / 1000)
+    assert fit_classes(tests, 5).classes == fit_classes(thousandth, 5).classes
+    assert fit_lognormal(tests).classes == fit_lognormal(thousandth).classes
 
 
 def test_a_row_heavier_than_a_class_fills_several():
     fit = fit_classes(made([1, 2, 3], weights=[1, 18, 1]), 4)
-    assert fit.down_bits_per_s.tolist() == [2e6] * 4
+    assert rates_of(fit) == [2e6] * 4
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 6, 7, 9, 64, 100])
 def test_shares_are_equal_and_add_up_to_one(classes: int):
     fit = fit_classes(drawn(), classes)
-    assert math.isclose(fit.shares.sum(), 1, abs_tol=1e-12)
-    assert fit.shares == pytest.approx(1 / classes, abs=2e-3)
-    assert sorted(fit.down_bits_per_s) == fit.down_bits_per_s.tolist()
+    shares = [each.share for each in fit.classes]
+    assert math.isclose(math.fsum(shares), 1, abs_tol=1e-12)
+    assert shares == pytest.approx([1 / classes] * classes, abs=2e-3)
+    assert sorted(rates_of(fit)) == rates_of(fit)
 
 
-# statistics
+# the lognormal law
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 20, 101])
-@pytest.mark.parametrize("q", [0.05, 0.25, 0.5, 0.9, 0.95])
-def test_quantiles_of_equal_weights_are_numpys(size: int, q: float):
-    values = np.random.default_rng(size).normal(size=size)
-    expected = np.quantile(values, q, method="averaged_inverted_cdf")
-    assert quantile(values, np.ones(size), q) == pytest.approx(expected, rel=1e-12)
-    assert quantile(values, np.full(size, 0.1), q) == pytest.approx(expected, rel=1e-12)
+def test_a_lognormal_law_has_the_weighted_moments_of_the_logarithms():
+    tests = drawn()
+    (one,) = fit_lognormal(tests).classes
+    repeats = tests.weights.astype(int)
+    logs = [
+        np.log(np.repeat(values, repeats))
+        for values in (tests.down_bits_per_s, tests.up_bits_per_s, tests.rtt_s)
+    ]
+    medians = (one.down_bits_per_s, one.up_bits_per_s, one.rtt_s)
+    assert medians == pytest.approx([math.exp(log.mean()) for log in logs], rel=0.005)
+    sigmas = (one.down_sigma, one.up_sigma, one.rtt_sigma)
+    assert sigmas == pytest.approx([log.std() for log in logs], abs=1e-4)
+    assert one.correlation == pytest.approx(np.corrcoef(logs[0], logs[1])[0, 1], abs=1e-4)
 
 
-def test_the_distance_of_distributions_is_that_of_a_brute_force():
-    draw = np.random.default_rng(3)
-    for _ in range(20):
-        a, b = draw.integers(0, 9, 12).astype(float), draw.integers(0, 9, 5).astype(float)
-        wa, wb = draw.random(12) + 0.1, draw.random(5) + 0.1
-        brute = max(
-            abs(wa[a <= x].sum() / wa.sum() - wb[b <= x].sum() / wb.sum()) for x in range(9)
-        )
-        assert kolmogorov_smirnov(a, wa, b, wb) == pytest.approx(brute, abs=1e-12)
-    assert kolmogorov_smirnov(a, wa, a, 3 * wa) == pytest.approx(0, abs=1e-12)
-    assert kolmogorov_smirnov(a, wa, a + 100, wa) == pytest.approx(1)
+def test_equal_tests_are_a_law_without_spread():
+    (one,) = fit_lognormal(made(np.full(30, 7.0))).classes
+    assert (one.down_bits_per_s, one.has_spread, one.correlation) == (7e6, False, 0.0)
 
 
-def test_the_rank_correlation_is_spearmans():
-    from scipy.stats import spearmanr
-
-    draw = np.random.default_rng(4)
-    x = draw.integers(0, 20, 60).astype(float)
-    y = x + draw.integers(0, 30, 60)
-    weights = draw.integers(1, 5, 60)
-    expected = spearmanr(np.repeat(x, weights), np.repeat(y, weights)).statistic
-    assert rank_correlation(x, y, weights) == pytest.approx(expected, rel=1e-9)
-    assert rank_correlation(x, np.exp(x), np.ones(60)) == pytest.approx(1)
-    assert rank_correlation(x, -x, np.ones(60)) == pytest.approx(-1)
-    assert rank_correlation(x, np.ones(60), np.ones(60)) is None
-    assert rank_correlation(x[:1], x[:1], np.ones(1)) is None
+# the choice
 
 
-def test_a_distribution_joins_equal_values():
-    values, shares = distribution(np.array([2.0, 1.0, 2.0]), np.array([1.0, 2.0, 1.0]))
-    assert (values.tolist(), shares.tolist()) == ([1.0, 2.0], [0.5, 1.0])
+def independent_figures(rows: np.ndarray, weights: np.ndarray) -> dict[str, list[float]]:
+    """Return the figures of links (3, N) by repeated draws of whole cohorts, by plain arithmetic.
 
-
-# the report
-
-
-def test_the_report_puts_percentiles_of_data_and_fit_side_by_side():
-    tests = made(np.arange(1, 101), left_out=3, filtered=7)
-    found = report(fit_classes(tests, 4))
-    assert (found["rows_used"], found["rows_left_out"], found["rows_filtered"]) == (100, 3, 7)
-    down = found["percentiles"]["down_bits_per_s"]
-    assert down["data"] == pytest.approx({"5": 5.5e6, "50": 50.5e6, "95": 95.5e6})
-    assert down["fit"] == pytest.approx({"5": 13e6, "50": 50.5e6, "95": 88e6})
-    ratio = found["percentiles"]["down_up_ratio"]
-    assert ratio["data"] == pytest.approx({"5": 10, "50": 10, "95": 10})
-    assert found["rank_correlation"] == pytest.approx({"data": 1, "fit": 1})
-    assert len(found["classes"]) == 4
-
-
-@pytest.mark.parametrize("classes", [1, 2, 4, 10])
-def test_the_distances_are_never_below_half_a_class(classes: int):
-    found = report(fit_classes(drawn(), classes))
-    assert found["ks_down"] == pytest.approx(1 / (2 * classes), abs=0.02)
-    assert found["ks_up"] >= 1 / (2 * classes) - 1e-9
-
-
-def test_more_classes_lose_less():
-    losses = [report(fit_classes(drawn(), classes))["ks_down"] for classes in (1, 2, 4, 8, 16)]
-    assert losses == sorted(losses, reverse=True)
-
-
-# the profile
-
-
-def test_a_written_profile_is_the_fit_bit_for_bit(tmp_path: Path):
-    fit = fit_classes(drawn(), 7)
-    path = tmp_path / "mine.toml"
-    path.write_text(text(fit), encoding="utf-8")
-    profile = load_profile(str(path))
-    assert (profile.name, profile.source, profile.date) == ("mine", "us", "2024")
-    assert [group.share for group in profile.clients] == fit.shares.tolist()
-    assert [group.down.median for group in profile.clients] == fit.down_bits_per_s.tolist()
-    assert [group.up.median for group in profile.clients] == fit.up_bits_per_s.tolist()
-    assert [group.rtt.median for group in profile.clients] == fit.rtt_s.tolist()
-    assert {group.compute_per_example.median for group in profile.clients} == {0.005}
-
-
-def test_extreme_numbers_survive_with_three_digits(tmp_path: Path):
-    down = np.repeat([1.2345e-4, 0.98765, 12345.6], 10)
-    fit = fit_classes(made(down, rtt=np.repeat([0.012345, 12.345, 98765.4], 10)), 3)
-    path = tmp_path / "mine.toml"
-    path.write_text(text(fit), encoding="utf-8")
-    groups = load_profile(str(path)).clients
-    assert [group.down.median for group in groups] == pytest.approx([123, 988e3, 12.3e9], rel=1e-9)
-    assert [group.rtt.median for group in groups] == pytest.approx(
-        [12.3e-6, 12.3e-3, 98.8], rel=5e-3
-    )
-
-
-def test_the_header_says_what_was_read_and_what_is_assumed():
-    columns = {"down": "dl_mbps", "up": "ul_mbps", "latency": "rtt_ms", "weight": "devices"}
-    tests = made(range(1, 31), columns=columns, where=("rat=4G",), left_out=2)
-    written = text(fit_classes(tests, 4), compute_per_example="7 ms")
-    header = "".join(line for line in written.splitlines(True) if line.startswith("#"))
-    for said in (
-        "2025-01-02", "30 speed tests", "made.csv with rat=4G", "weighted by devices",
-        "dl_mbps in Mbps", "rtt_ms in ms", "2 rows were left out", "4 groups", "is an assumption",
-        "10^6 bit/s",
-    ):  # fmt: skip
-        assert said in header
-    assert written.count('compute_per_example = "7 ms"') == 4
+    Cohorts are drawn by common random numbers: one uniform number a client, at its place in the
+    order of times, so that laws that are alike give figures that are alike.
+    """
+    found = {}
+    percents = np.array([1, 5, 50, 95, 99])
+    for name, values in zip(("down", "up", "rtt"), rows, strict=True):
+        order = np.argsort(values)
+        share = np.cumsum(weights[order]) / weights.sum()
+        found[name] = values[order][np.searchsorted(share, percents / 100 - 1e-9)].tolist()
+    draw = np.random.default_rng(11)
+    for clients in (5, 50):
+        uniform = draw.random((40_000, clients)).max(axis=1)  # place of the slowest of a cohort
+        for nbytes in (5e4, 5e6):
+            seconds = 8 * nbytes / rows[0] + 8 * nbytes / rows[1] + rows[2]
+            order = np.argsort(seconds)
+            share = np.cumsum(weights[order]) / weights.sum()
+            slowest = seconds[order][np.minimum(np.searchsorted(share, uniform), share.size - 1)]
+            found[f"{clients} {nbytes}"] = np.percentile(slowest, percents).tolist()
+    return found
 
 
 @pytest.mark.parametrize(
-    "words", ['a "quoted" \\ text', "two\nlines", "dél\x7f\x01 \U0001f4f6", "\udcff"]
+    ("tests", "law"),
+    [
+        (made(np.repeat([10.0, 100.0], 20), rtt=np.repeat([40.0, 20.0], 20)), "classes"),
+        (made(20 * np.exp(np.linspace(-0.05, 0.05, 50))), "classes"),
+        (narrow_lognormal(), "lognormal"),
+        (wide_lognormal(), "rows"),
+        (bimodal(), "rows"),
+        (heavy_tail(), "rows"),
+        (with_absurd(), "rows"),
+        (drawn(40), "rows"),
+    ],
+    ids=["two groups", "alike", "narrow", "wide", "bimodal", "Pareto", "absurd", "few"],
 )
-def test_any_words_make_a_profile_that_loads(tmp_path: Path, words: str):
-    fit = fit_classes(made(range(1, 31), source=f"{words}.csv", where=(f"a={words}",)), 2)
-    path = tmp_path / "mine.toml"
-    path.write_text(text(fit, name=words, source=words, date=words), encoding="utf-8")
-    profile = load_profile(str(path))
-    said = {"\udcff": "?", "\n": " ", "\x7f": " ", "\x01": " "}
-    assert profile.name == profile.source == "".join(said.get(c, c) for c in words)
+def test_the_default_keeps_all_figures_within_a_tenth(tests, law):
+    fit = fit_law(tests)
+    assert (fit.law, fit.is_chosen, fit.is_acceptable) == (law, True, True)
+    data, fitted = (
+        independent_figures(
+            np.array([links.down_bits_per_s, links.up_bits_per_s, links.rtt_s]), links.weights
+        )
+        for links in (tests.links, fit.links)
+    )
+    for name, values in data.items():
+        assert fitted[name] == pytest.approx(values, rel=0.11), name
 
 
-def test_a_compute_time_without_a_unit_is_refused():
-    with pytest.raises(UnitError, match="36 ms"):
-        text(fit_classes(made(range(1, 31)), 2), compute_per_example="5")
+def test_the_default_takes_no_more_classes_than_needed():
+    three = made(np.repeat([1.0, 10.0, 100.0], 20), rtt=np.repeat([9.0, 5.0, 1.0], 20))
+    fit = fit_law(three)
+    assert rates_of(fit) == [1e6, 1e7, 1e8]
 
 
-# rows
+@pytest.mark.parametrize("tests", [wide_lognormal(), bimodal(), heavy_tail(), with_absurd()])
+def test_four_classes_lose_the_tail_and_say_so(tests):
+    assert fit_law(tests, "classes").is_acceptable is False
+    assert fit_law(tests, "rows").is_acceptable is True
 
 
-def test_rows_are_the_data_and_lose_nothing():
-    tests = drawn()
-    found = report(fit_rows(tests))
-    assert (found["law"], found["classes"]) == ("rows", [])
-    assert found["ks_down"] == pytest.approx(0, abs=1e-12)
-    assert found["ks_up"] == pytest.approx(0, abs=1e-12)
-    for values in found["percentiles"].values():
-        assert values["fit"] == values["data"]
-    assert found["rank_correlation"]["fit"] == pytest.approx(found["rank_correlation"]["data"])
+def test_a_law_can_be_forced():
+    tests = made(np.repeat([10.0, 100.0], 20))
+    assert len(fit_law(tests, "classes").classes) == 4
+    assert len(fit_law(tests, None, 3).classes) == 3
+    assert len(fit_law(tests, "classes", 5).classes) == 5
+    assert fit_law(tests, "lognormal").law == "lognormal"
+    assert fit_law(tests, "rows") == fit_rows(tests)
+    assert not any(fit_law(tests, law).is_chosen for law in ("classes", "lognormal", "rows"))
 
 
-def test_a_profile_of_rows_has_every_test_bit_for_bit(tmp_path: Path):
-    tests = drawn()
-    fit = fit_rows(tests)
-    (tmp_path / "mine.csv").write_text(rows_text(fit), encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(text(fit, compute_per_example="7 ms"), encoding="utf-8")
-    rows = load_profile(str(tmp_path / "mine.toml")).fleet.rows
-    assert [link.down_bits_per_s for link in rows.links] == tests.down_bits_per_s.tolist()
-    assert [link.up_bits_per_s for link in rows.links] == tests.up_bits_per_s.tolist()
-    assert [link.rtt_s for link in rows.links] == tests.rtt_s.tolist()
-    assert list(rows.weights) == tests.weights.tolist()
-    assert {link.compute_s_per_example for link in rows.links} == {0.007}
-
-
-def test_a_fleet_drawn_from_rows_has_the_quantiles_of_the_data(tmp_path: Path):
-    tests = drawn()
-    fit = fit_rows(tests)
-    (tmp_path / "mine.csv").write_text(rows_text(fit), encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(text(fit), encoding="utf-8")
-    size = 20_000
-    down = [link.down_bits_per_s for link in load_profile(str(tmp_path / "mine.toml")).links(size)]
-    for q in (0.05, 0.25, 0.5, 0.75, 0.95):
-        at = quantile(tests.down_bits_per_s, tests.weights, q)
-        share = tests.weights[tests.down_bits_per_s <= at].sum() / tests.weights.sum()
-        z = (np.mean(np.array(down) <= at) - share) / math.sqrt(share * (1 - share) / size)
-        assert abs(z) < 4
-
-
-def test_a_profile_of_rows_says_so_in_its_header():
-    written = text(fit_rows(made(range(1, 31))))
-    assert "# Each client draws one row by weight: its rates and round trip are" in written
-    assert "groups of equal weight" not in written
+@pytest.mark.parametrize(
+    ("law", "classes", "says"),
+    [
+        ("x", None, "--law 'x' is unknown; valid: classes, lognormal, rows"),
+        ("rows", 2, "--classes requires --law classes; --law rows has no classes"),
+        ("lognormal", 2, "--law lognormal has no classes"),
+    ],
+)
+def test_laws_that_do_not_exist_are_refused(law, classes, says):
+    with pytest.raises(ProfileError, match=says):
+        fit_law(drawn(30), law, classes)

@@ -1,0 +1,98 @@
+"""Links of a profile as figures: those of each class, or quantiles of the links of a fleet by law.
+
+A quantile is one of a column: the line of 5 % has the download rate that 5 % of the clients do not
+reach, the upload rate that 5 % do not reach, and so on. It is not the link of one client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
+from floss_sim.network.measured.weighted_statistics import FloatArray, quantiles
+
+SAMPLES = (100_000, 1_000_000)  # bytes of the sample transfers
+SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # of the clients of a fleet by law
+RANGE = (0.05, 0.5, 0.95)  # shares that say in short how wide a column is
+_DRAWN = 1000  # clients drawn from a lognormal law for its quantiles
+_FIGURES = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "compute_s_per_example")
+
+
+def links_of(profile: NetworkProfile) -> Sequence[ClientLink]:
+    """Return the link of each class; for a fleet by law its rows, or clients drawn from it."""
+    if profile.fleet is None:
+        return profile.class_links()
+    if isinstance(profile.fleet, RowsFleet):
+        return profile.fleet.rows.links
+    return profile.links(_DRAWN)
+
+
+def quantiles_of(profile: NetworkProfile, figure: str, shares: Sequence[float]) -> list[float]:
+    """Return the quantiles of a figure of the links of a fleet by law."""
+    values = [getattr(link, figure) for link in links_of(profile)]
+    return _quantiles(profile, values, shares)
+
+
+def link_table(profile: NetworkProfile) -> list[dict[str, Any]]:
+    """Return figures with the seconds of sample transfers alone on the network.
+
+    There is one entry for each class, with its share, or one for each of :data:`SHARES`.
+    """
+    if profile.fleet is None:
+        pairs = zip(profile.clients, profile.class_links(), strict=True)
+        return [{"share": f"{group.share:.3g}"} | _figures(profile, link) for group, link in pairs]
+    figures = [_figures(profile, link) for link in links_of(profile)]
+    columns = {
+        name: _quantiles(profile, [each[name] for each in figures], SHARES) for name in _FIGURES
+    }
+    transfers = {
+        name: _quantiles(profile, [each["transfer_s"][name] for each in figures], SHARES)
+        for name in figures[0]["transfer_s"]
+    }
+    return list(_lines(columns, transfers))
+
+
+def fleet_text(profile: NetworkProfile) -> str:
+    """Return in words of which links the quantiles of a fleet by law are."""
+    fleet = profile.fleet
+    if isinstance(fleet, RowsFleet):
+        weighted = fleet.law == "rows" and len(set(fleet.rows.weights)) > 1
+        return f"{len(fleet.rows.links):,} rows{' by weight' if weighted else ''}"
+    return f"{_DRAWN:,} clients drawn"
+
+
+def _quantiles(
+    profile: NetworkProfile, values: Sequence[float], shares: Sequence[float]
+) -> list[float]:
+    return quantiles(np.array(values), _weights(profile.fleet, len(values)), shares)
+
+
+def _weights(fleet: LognormalFleet | RowsFleet | None, size: int) -> FloatArray:
+    """Return the weights of the links of a fleet by law: those of drawn rows, or equal ones."""
+    if isinstance(fleet, RowsFleet) and fleet.law == "rows":
+        return np.array(fleet.rows.weights)
+    return np.ones(size)
+
+
+def _figures(profile: NetworkProfile, link: ClientLink) -> dict[str, Any]:
+    times = {
+        f"{way}_{size}": link.transfer_s(
+            way, size, profile.transport, limit_bits_per_s=profile.alone_bits_per_s(way)
+        )
+        for way in ("down", "up")
+        for size in SAMPLES
+    }
+    return {name: getattr(link, name) for name in _FIGURES} | {"transfer_s": times}
+
+
+def _lines(
+    columns: Mapping[str, Sequence[float]], transfers: Mapping[str, Sequence[float]]
+) -> Iterator[dict[str, Any]]:
+    for i, share in enumerate(SHARES):
+        times = {name: values[i] for name, values in transfers.items()}
+        figures = {name: values[i] for name, values in columns.items()}
+        yield {"share": f"{share:.0%}"} | figures | {"transfer_s": times}
