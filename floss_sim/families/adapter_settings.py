@@ -1,0 +1,110 @@
+"""Adapter settings: PEFT's options that decide which tensors train, and their shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from floss_sim.errors import LayoutError
+
+ALL = "all"  # every module of the layers that has a role
+ALL_LINEAR = "all-linear"  # every linear module, as PEFT understands it
+REGEX = "re:"  # begins a target that is a regular expression over whole module paths
+BIASES = ("none", "all", "lora_only")
+_MOST_RANK = 2**20
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """Settings of LoRA or DoRA adapters, as PEFT understands them.
+
+    Args:
+        rank: Rank r of A (r, in) and B (out, r).
+        targets: What gets an adapter: roles (``q``), module names (``q_proj``, ``mlp.down_proj``),
+            one ``re:`` expression that matches whole module paths, ``all`` (every role), or
+            ``all-linear``.
+        alpha: LoRA's alpha; an update is scaled by alpha / r.
+        rslora: Whether the scale is alpha / sqrt(r) (Kalajdzievski, arXiv 2312.03732).
+        dora: Whether each adapted module also trains a magnitude vector (Liu et al., DoRA, ICML
+            2024, equation 5).
+        rank_pattern: Ranks of some modules: expressions over the end of a path, and the rank.
+        alpha_pattern: Alphas of some modules, in the same form.
+        modules_to_save: Modules that train whole, by name, besides the new head.
+        layers: Numbers of the layers that get adapters; None: all.
+        depth: Number of layers, counted from the last, that get adapters; None: all.
+        bias: Which biases of the model train: ``none``, ``all`` or ``lora_only`` (those of adapted
+            modules).
+        lora_bias: Whether B has a bias.
+
+    Raises:
+        LayoutError: A setting is out of range, or two settings contradict each other.
+    """
+
+    rank: int = 16
+    targets: tuple[str, ...] = ("q", "v")
+    alpha: float = 16.0
+    rslora: bool = False
+    dora: bool = False
+    rank_pattern: Mapping[str, int] = field(default_factory=dict)
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+    modules_to_save: tuple[str, ...] = ()
+    layers: tuple[int, ...] | None = None
+    depth: int | None = None
+    bias: str = "none"
+    lora_bias: bool = False
+
+    def __post_init__(self) -> None:
+        _check_targets(self.targets)
+        for rank in (self.rank, *self.rank_pattern.values()):
+            if not 1 <= rank <= _MOST_RANK:
+                raise LayoutError(f"rank {rank} is out of range; valid: 1 to {_MOST_RANK}")
+        for pattern in (*self.rank_pattern, *self.alpha_pattern):
+            compile_pattern(pattern)
+        if self.bias not in BIASES:
+            raise LayoutError(f"unknown bias {self.bias!r}; valid: {', '.join(BIASES)}")
+        if self.layers is not None and self.depth is not None:
+            raise LayoutError("give layers or a depth, not both")
+        if self.depth is not None and self.depth < 1:
+            raise LayoutError(f"depth {self.depth} is out of range; valid: 1 or more layers")
+
+    def rank_of(self, path: str) -> int:
+        """Return the rank of a module: that of the first pattern that matches, else ``rank``."""
+        found = (rank for end, rank in self.rank_pattern.items() if _matches_end(end, path))
+        return next(found, self.rank)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return {
+            name: dict(value) if isinstance(value, Mapping) else
+            list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }  # fmt: skip
+
+
+def _check_targets(targets: Sequence[str]) -> None:
+    if not targets or len(set(targets)) != len(targets):
+        raise LayoutError(f"LoRA targets {list(targets)} must be one or more different names")
+    alone = [t for t in targets if t in (ALL, ALL_LINEAR) or t.startswith(REGEX)]
+    if alone and len(targets) > 1:
+        raise LayoutError(f"LoRA target {alone[0]!r} must be the only one")
+    if alone and alone[0].startswith(REGEX):
+        compile_pattern(alone[0].removeprefix(REGEX))
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return a compiled regular expression.
+
+    Raises:
+        LayoutError: It is not a regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise LayoutError(f"{pattern!r} is not a regular expression: {error}") from None
+
+
+def _matches_end(pattern: str, path: str) -> bool:
+    """Return whether a pattern matches a path or its last parts, as PEFT matches them."""
+    return re.match(rf"(.*\.)?({pattern})$", path) is not None

@@ -1,0 +1,223 @@
+"""Model tables and trained tensors from the model library and PEFT, on the meta device.
+
+The one module of this package that imports torch, transformers and PEFT. No weights are loaded
+and none are allocated: a model of 7 billion parameters takes 0.1 to 0.4 s. Code that a config names
+(``auto_map``) is never run: the library's own class of this ``model_type`` is used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers import logging as transformers_logging
+from transformers.pytorch_utils import Conv1D
+
+from floss_sim.errors import LayoutError
+from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings
+from floss_sim.families.family import IMAGES, NEXT_TOKEN, TEXTS, Config
+from floss_sim.families.model_table import (
+    CONV1D,
+    CONV2D,
+    EMBEDDING,
+    LABELS,
+    LINEAR,
+    ModelTable,
+    Shape,
+)
+from floss_sim.families.module_roles import resolve_modules
+from floss_sim.families.trained_tensors import (
+    LORA_A,
+    LORA_B,
+    LORA_B_BIAS,
+    MAGNITUDE,
+    WHOLE,
+    TrainedModel,
+    TrainedTensor,
+)
+
+_MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
+    IMAGES: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    TEXTS: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    NEXT_TOKEN: MODEL_FOR_CAUSAL_LM_MAPPING,
+}
+_ADAPTABLE = ((Conv1D, CONV1D), (nn.Linear, LINEAR), (nn.Conv2d, CONV2D), (nn.Embedding, EMBEDDING))
+_OWN_KEYS = ("model_type", "dtype", "torch_dtype", "num_labels", "auto_map", "return_dict",
+             "quantization_config", "architectures", "id2label", "label2id")  # fmt: skip
+_PARTS = {  # ends of PEFT's parameter names, by part
+    ".lora_A.default.weight": LORA_A,
+    ".lora_B.default.weight": LORA_B,
+    ".lora_embedding_A.default": LORA_A,
+    ".lora_embedding_B.default": LORA_B,
+    ".lora_B.default.bias": LORA_B_BIAS,
+    ".lora_magnitude_vector.default.weight": MAGNITUDE,
+}
+_BASE = "base_model.model."
+_SAVED = ".modules_to_save.default"
+_MARK = 100_003  # classes of a model that is built for its table; no side of a model is as long
+_MOST_CHARACTERS = 200  # of the library's own message
+
+
+def model_table(config: Config, kind: str) -> ModelTable:
+    """Return the table of a model, built on the meta device from its ``config.json``.
+
+    Args:
+        config: The content of ``config.json``.
+        kind: The task kind, one of :data:`floss_sim.families.KINDS`.
+
+    Raises:
+        LayoutError: The library does not know the model type or has no model of this kind for it,
+            or it cannot build the model.
+    """
+    model = _build(config, kind, 0 if kind == NEXT_TOKEN else _MARK)
+    head = () if kind == NEXT_TOKEN else _new_modules(model)
+    output = model.get_output_embeddings() if kind == NEXT_TOKEN else None
+    paths = {id(module): path for path, module in model.named_modules()}
+    return ModelTable(
+        model_type=str(config["model_type"]),
+        parameters={
+            name: _marked(p.shape, name.partition(".")[0] in head)
+            for name, p in model.named_parameters()
+        },
+        modules=dict(_adaptable(model)),
+        head=head,
+        output=paths.get(id(output), ""),
+    )
+
+
+def _marked(shape: Sequence[int], in_head: bool) -> Shape:
+    """Return a shape; in a new head, the side of the classes is ``LABELS``."""
+    return tuple(LABELS if in_head and side == _MARK else side for side in shape)
+
+
+def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings) -> TrainedModel:
+    """Return a model with the tensors that PEFT trains, in PEFT's order.
+
+    Args:
+        config: The content of ``config.json``.
+        kind: The task kind.
+        labels: Number of classes of the new head; 0 for next-token prediction.
+        settings: The adapters.
+
+    Raises:
+        LayoutError: As for :func:`model_table`, a target matches nothing, or PEFT refuses the
+            settings.
+    """
+    table = model_table(config, kind)
+    paths = resolve_modules(table, settings)
+    whole = settings.layers is None and settings.depth is None
+    targets: Any = ALL_LINEAR if whole and settings.targets == (ALL_LINEAR,) else list(paths)
+    model = _build(config, kind, labels)
+    options = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
+        target_modules=targets,
+        rank_pattern=dict(settings.rank_pattern),
+        alpha_pattern=dict(settings.alpha_pattern),
+        modules_to_save=[*table.head, *settings.modules_to_save] or None,
+        bias=settings.bias,
+        lora_bias=settings.lora_bias,
+        fan_in_fan_out=any(table.modules[path] == CONV1D for path in paths),
+    )
+    with _refusals(config, "adapters on"), torch.device("meta"):
+        adapted = get_peft_model(model, options)
+    tensors = tuple(
+        _trained(name, tuple(parameter.shape))
+        for name, parameter in adapted.named_parameters()
+        if parameter.requires_grad
+    )
+    entries = table.with_labels(labels).entries
+    return TrainedModel(table.model_type, entries, table.head, tensors)
+
+
+def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
+    """Return a model without weights."""
+    model_type = config.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        custom = " and comes with its own code" if config.get("auto_map") else ""
+        raise LayoutError(
+            f"the installed model library has no model type {str(model_type)[:60]!r}: "
+            f"the config is of a newer model{custom}; code of a model is never run here"
+        )
+    with _refusals(config, f"a {kind} model of"):
+        library_config = _library_config(config, labels)
+        found = _MODEL_CLASSES[kind].get(type(library_config), None)
+        if found is None:
+            raise LayoutError(f"a {model_type} backbone does not support {kind}")
+        chosen = found[0] if isinstance(found, tuple | list) else found
+        with torch.device("meta"):
+            model: PreTrainedModel = chosen(library_config)
+    return model
+
+
+def _library_config(config: Config, labels: int) -> PretrainedConfig:
+    stated = {key: value for key, value in config.items() if key not in _OWN_KEYS}
+    if labels:
+        stated["num_labels"] = labels
+    return AutoConfig.for_model(str(config["model_type"]), **stated)
+
+
+def _adaptable(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield path and class of the modules that PEFT can adapt and that own their weight."""
+    own = {name for name, _ in model.named_parameters()}
+    for path, module in model.named_modules():
+        kind = next((kind for classes, kind in _ADAPTABLE if isinstance(module, classes)), None)
+        if kind and f"{path}.weight" in own:
+            yield path, kind
+
+
+def _new_modules(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return the modules outside the backbone that hold parameters: the new head."""
+    heads = ("classifier", "score", "pre_classifier", "pooler", "head")
+    return tuple(
+        name for name, child in model.named_children()
+        if name in heads and any(True for _ in child.parameters())
+    )  # fmt: skip
+
+
+def _trained(name: str, shape: tuple[int, ...]) -> TrainedTensor:
+    plain = name.removeprefix(_BASE)
+    for end, part in _PARTS.items():
+        if plain.endswith(end):
+            return TrainedTensor(plain.removesuffix(end), part, shape)
+    return TrainedTensor(plain.replace(_SAVED, "").replace(".base_layer", ""), WHOLE, shape)
+
+
+@contextmanager
+def _refusals(config: Config, what: str) -> Iterator[None]:
+    """Turn an error of the libraries into one line, and silence their warnings.
+
+    Raises:
+        LayoutError: The libraries raised an error.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except LayoutError:
+        raise
+    except Exception as error:  # a config may hold anything, and the libraries raise anything
+        said = " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
+        raise LayoutError(
+            f"the model library cannot build {what} {config.get('model_type')}: {said}"
+        ) from None
+    finally:
+        transformers_logging.set_verbosity(verbosity)

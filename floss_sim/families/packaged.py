@@ -1,0 +1,79 @@
+"""Packaged backbones: public sizes and model tables of well-known models, without weights.
+
+Each file of ``backbones/`` holds a backbone's hub id, the sizes in its public config, and the
+table of each task kind. ``experiments/backbones/make.py`` writes the tables; a test compares them
+with the installed model library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from floss_sim.errors import LayoutError
+from floss_sim.families.family import Config
+from floss_sim.families.model_table import ModelTable
+
+_FOLDER = resources.files(__package__) / "backbones"
+
+
+@dataclass(frozen=True)
+class PackagedBackbone:
+    """Public facts of a backbone.
+
+    Attributes:
+        name: Name by which commands refer to it.
+        hub_id: Id on the model hub.
+        parameters: Published number of parameters of the backbone, without a new head.
+        config: The sizes in its public ``config.json``.
+        tables: Model table by task kind; the first kind is the usual one.
+    """
+
+    name: str
+    hub_id: str
+    parameters: int
+    config: Config
+    tables: Mapping[str, ModelTable]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Task kinds of the backbone, the usual one first."""
+        return tuple(self.tables)
+
+
+@cache
+def packaged_backbones() -> tuple[str, ...]:
+    """Return the names of the packaged backbones, sorted."""
+    names = (entry.name for entry in _FOLDER.iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+
+@cache
+def packaged_backbone(name: str) -> PackagedBackbone:
+    """Return a packaged backbone, by its name or its hub id.
+
+    Raises:
+        LayoutError: There is none of this name.
+    """
+    known = name.lower()
+    if known not in packaged_backbones():
+        by_id = {_content(one)["hub_id"].lower(): one for one in packaged_backbones()}
+        if known not in by_id:
+            raise LayoutError(
+                f"unknown backbone {name!r}; packaged: {', '.join(packaged_backbones())}"
+            )
+        known = by_id[known]
+    content = _content(known)
+    tables = {kind: ModelTable.from_json(table) for kind, table in content["tables"].items()}
+    return PackagedBackbone(
+        known, content["hub_id"], content["parameters"], content["config"], tables
+    )
+
+
+def _content(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return content

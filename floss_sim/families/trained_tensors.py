@@ -1,0 +1,121 @@
+"""Trained tensors of adapters on a model table: what PEFT attaches, by arithmetic.
+
+The result equals what PEFT itself attaches (:func:`floss_sim.families.from_library.peft_model`);
+tests compare both for every packaged backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from floss_sim.errors import LayoutError
+from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
+from floss_sim.families.module_roles import resolve_modules
+
+LORA_A, LORA_B, LORA_B_BIAS, MAGNITUDE = "lora_A", "lora_B", "lora_B_bias", "lora_magnitude"
+WHOLE = "whole"  # part of a tensor that the model itself holds
+
+
+@dataclass(frozen=True)
+class TrainedTensor:
+    """A tensor that trains.
+
+    Attributes:
+        module: Path of the adapted module; or the parameter's own name where it trains whole.
+        part: ``lora_A``, ``lora_B``, ``lora_B_bias``, ``lora_magnitude`` or ``whole``.
+        shape: Its shape in PEFT.
+    """
+
+    module: str
+    part: str
+    shape: Shape
+
+    @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model and the tensors of it that train.
+
+    Attributes:
+        model_type: The model library's name of the family.
+        parameters: Number of entries of all parameters, a new head included.
+        head: Paths of the modules that are new for the task.
+        tensors: The tensors that train.
+    """
+
+    model_type: str
+    parameters: int
+    head: tuple[str, ...]
+    tensors: tuple[TrainedTensor, ...]
+
+    @property
+    def entries(self) -> int:
+        """Number of entries that train."""
+        return sum(tensor.entries for tensor in self.tensors)
+
+
+def trained_tensors(table: ModelTable, settings: AdapterSettings) -> tuple[TrainedTensor, ...]:
+    """Return the tensors that train: adapters, the new head, modules to save and biases.
+
+    Args:
+        table: The model.
+        settings: The adapters.
+
+    Raises:
+        LayoutError: A target or a module to save matches nothing, a rank is larger than a side of
+            its module, or DoRA is asked for on a module that cannot hold it.
+    """
+    paths = resolve_modules(table, settings)
+    found = [tensor for path in paths for tensor in _adapter(table, settings, path)]
+    whole = list(
+        dict.fromkeys(name for path in _whole(table, settings) for name in table.below(path))
+    )
+    whole += [name for name in _biases(table, settings, paths) if name not in whole]
+    return (*found, *(TrainedTensor(name, WHOLE, table.parameters[name]) for name in whole))
+
+
+def _adapter(table: ModelTable, settings: AdapterSettings, path: str) -> Iterator[TrainedTensor]:
+    kind, shape = table.modules[path], table.parameters[f"{path}.weight"]
+    rank = settings.rank_of(path)
+    out, in_, *kernel = shape
+    if kind in (CONV1D, EMBEDDING):
+        out, in_ = in_, out
+    if rank > min(out, in_):
+        raise LayoutError(
+            f"rank {rank} does not fit module {path!r} of shape {out} x {in_}; "
+            f"valid: 1 to {min(out, in_)}"
+        )
+    # PEFT's B of a convolution has a kernel of one pixel.
+    pixel = (1, 1) if kind == CONV2D else ()
+    yield TrainedTensor(path, LORA_A, (rank, in_, *kernel))
+    yield TrainedTensor(path, LORA_B, (out, rank, *pixel))
+    if settings.lora_bias and kind != EMBEDDING:
+        yield TrainedTensor(path, LORA_B_BIAS, (out,))
+    if settings.dora:
+        yield TrainedTensor(path, MAGNITUDE, (1, out, *pixel) if pixel else (out,))
+
+
+def _whole(table: ModelTable, settings: AdapterSettings) -> Iterator[str]:
+    """Yield the paths of the modules that train whole: the new head and the modules to save."""
+    yield from table.head
+    paths = {name.rpartition(".")[0] for name in table.parameters}
+    paths |= {path.rpartition(".")[0] for path in paths}
+    for name in settings.modules_to_save:
+        found = sorted(path for path in paths if path == name or path.endswith(f".{name}"))
+        if not found:
+            raise LayoutError(f"module to save {name!r} matches no module of the model")
+        yield from found
+
+
+def _biases(table: ModelTable, settings: AdapterSettings, paths: tuple[str, ...]) -> Iterator[str]:
+    if settings.bias == "all":
+        yield from (name for name in table.parameters if name.endswith(".bias"))
+    elif settings.bias == "lora_only":
+        yield from (f"{path}.bias" for path in paths if f"{path}.bias" in table.parameters)

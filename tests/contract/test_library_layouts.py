@@ -1,0 +1,175 @@
+"""Trained tensors by arithmetic, compared with those of PEFT on the model library's own models."""
+
+import warnings
+
+import pytest
+
+from floss_sim.errors import LayoutError
+from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS
+from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.families.packaged import packaged_backbone, packaged_backbones
+from floss_sim.families.trained_model import model_of_table
+from floss_sim.families.trained_tensors import trained_tensors
+from floss_sim.vectors.adapter_layout import adapter_layout
+from floss_sim.vectors.layout import build_layout
+
+FAMILIES = {
+    NEXT_TOKEN: "mistral qwen2 qwen3 gemma gemma2 gemma3_text phi phi3 olmo2 smollm3 gpt_neox opt "
+    "bloom falcon gpt2 llama",
+    TEXTS: "roberta distilbert deberta-v2 modernbert albert electra bert mpnet qwen2 gpt2",
+    IMAGES: "deit dinov2 swin clip siglip vit beit convnext",
+}
+SETTINGS = (
+    {"targets": ("all-linear",), "dora": True, "rank": 4},
+    {"targets": ("all-linear",), "bias": "all", "rank": 4},
+    {"targets": ("mlp_out",), "rank_pattern": {"mlp_out": 2, r"layers\.1\..*": 3}, "rank": 8},
+    {"targets": ("qkv",), "depth": 2, "bias": "lora_only", "dora": True},
+    {"targets": ("q", "v"), "layers": (0, 1), "lora_bias": True},
+)
+
+
+def sorted_rows(tensors):
+    return sorted((tensor.module, tensor.part, tensor.shape) for tensor in tensors)
+
+
+@pytest.mark.parametrize(
+    ("kind", "family"), [(kind, name) for kind, names in FAMILIES.items() for name in names.split()]
+)
+def test_arithmetic_equals_peft_in_every_family(kind, family):
+    from floss_sim.families.from_library import model_table, peft_model
+
+    config, labels = {"model_type": family}, 0 if kind == NEXT_TOKEN else 5
+    table = model_table(config, kind).with_labels(labels)
+    compared = 0
+    for settings in (AdapterSettings(**given) for given in SETTINGS):
+        try:
+            ours = trained_tensors(table, settings)
+        except LayoutError as error:
+            assert "matches no module" in str(error) or "layer" in str(error)
+            continue
+        assert sorted_rows(ours) == sorted_rows(peft_model(config, kind, labels, settings).tensors)
+        compared += 1
+    assert compared >= 2
+
+
+@pytest.mark.parametrize("name", packaged_backbones())
+def test_packaged_tables_are_those_of_the_library(name):
+    from floss_sim.families.from_library import model_table
+
+    backbone = packaged_backbone(name)
+    for kind, table in backbone.tables.items():
+        assert model_table(backbone.config, kind) == table
+
+
+@pytest.mark.parametrize("name", packaged_backbones())
+def test_packaged_tables_have_the_published_number_of_parameters(name):
+    backbone = packaged_backbone(name)
+    table = next(iter(backbone.tables.values())).with_labels(3)
+    head = {parameter for path in table.head for parameter in table.below(path)}
+    without = {n: shape for n, shape in table.parameters.items() if n not in head}
+    entries = 0
+    for shape in without.values():
+        size = 1
+        for side in shape:
+            size *= side
+        entries += size
+    assert entries == backbone.parameters
+
+
+ROLES = {"vit": "q k v o mlp_in mlp_out", "bert": "q k v o mlp_in mlp_out",
+         "gpt2": "qkv o mlp_in mlp_out", "llama": "q k v o mlp_gate mlp_in mlp_out"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["vit-base-16", "minilm-l6", "gpt2", "smollm2-135m"])
+def test_known_families_keep_their_layouts(name):
+    backbone = packaged_backbone(name)
+    for kind, table in backbone.tables.items():
+        labels = 0 if kind == NEXT_TOKEN else 6
+        for targets in (*((role,) for role in ROLES[table.model_type].split()), ("all",)):
+            old = build_layout(
+                backbone.config, trains="lora", targets=targets, rank=8, labels=labels
+            )
+            new = model_of_table(table, labels, AdapterSettings(rank=8, targets=targets))
+            assert adapter_layout(new) == old
+
+
+# Published logs of federated fine-tuning: MiB of all messages, 4 bytes an entry and 128 a tensor.
+LOGS = [
+    ("smollm2-135m", 8, True, "q,v", 2, 100, 747.07),
+    ("smollm2-360m", 8, True, "q,v", 2, 100, 1321.88),
+    ("smollm2-360m", 8, True, "q,v", 2, 300, 3965.62),
+    ("phi-4-mini", 16, True, "qkv_proj,gate_up_proj,o_proj,down_proj", 2, 10, 3656.88),
+    ("qwen2.5-0.5b", 16, True, "down_proj,o_proj", 6, 30, 4047.89),
+    ("qwen2.5-1.5b", 16, True, "down_proj,o_proj", 4, 20, 3765.78),
+    ("qwen2.5-7b", 16, True, "down_proj,o_proj", 2, 10, 2061.45),
+    ("qwen3-0.6b", 8, True, "all-linear", 4, 50, 8253.71),
+    ("qwen3-4b", 8, True, "all-linear", 2, 20, 5384.88),
+    ("qwen3-8b", 8, True, "all-linear", 2, 10, 3547.44),
+    ("smollm2-1.7b", 16, True, "down_proj,o_proj", 4, 100, 17114.06),
+    ("mistral-7b", 32, False, "q,v", 2, 200, 40.64 * 1024),
+    ("llama-3.2-3b", 32, False, "q,v", 2, 200, 27.35 * 1024),
+]
+
+
+@pytest.mark.parametrize(("name", "rank", "dora", "targets", "clients", "rounds", "mib"), LOGS)
+def test_bytes_of_published_runs(name, rank, dora, targets, clients, rounds, mib):
+    settings = AdapterSettings(rank=rank, dora=dora, targets=tuple(targets.split(",")))
+    tensors = trained_tensors(packaged_backbone(name).tables[NEXT_TOKEN], settings)
+    message = 4 * sum(tensor.entries for tensor in tensors) + 128 * len(tensors)
+
+    found, digits = 2 * clients * rounds * message / 2**20, 2
+    if mib > 20_000:  # published in GiB
+        found, mib = found / 1024, mib / 1024
+    assert round(found, digits) == round(mib, digits)
+
+
+@pytest.mark.parametrize(("rank", "nbytes"), [(4, 1_486_080), (8, 2_960_640), (16, 5_909_760)])
+def test_bytes_of_uploads_of_real_phones(rank, nbytes):
+    settings = AdapterSettings(rank=rank, targets=("q", "k", "v", "o"))
+    tensors = trained_tensors(packaged_backbone("gemma-3-270m").tables[NEXT_TOKEN], settings)
+
+    assert len(tensors) == 144
+    assert 4 * sum(tensor.entries for tensor in tensors) + 80 * len(tensors) == nbytes
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "said"),
+    [
+        ({"model_type": "nothing"}, NEXT_TOKEN, "no model type 'nothing'"),
+        ({"model_type": "x", "auto_map": {}}, NEXT_TOKEN, "no model type 'x'"),
+        ({"model_type": "x", "auto_map": {"a": "b"}}, NEXT_TOKEN, "with its own code"),
+        ({}, NEXT_TOKEN, "no model type 'None'"),
+        ({"model_type": "vit"}, TEXTS, "a vit backbone does not support text-classification"),
+        ({"model_type": "llama", "hidden_size": "x"}, NEXT_TOKEN, "cannot build a next-token mod"),
+        ({"model_type": "llama", "hidden_size": -1}, NEXT_TOKEN, "cannot build a next-token mod"),
+    ],
+)
+def test_a_config_that_the_library_cannot_build_is_refused(config, kind, said):
+    from floss_sim.families.from_library import model_table
+
+    with warnings.catch_warnings(), pytest.raises(LayoutError, match=said) as raised:
+        model_table(config, kind)
+    assert "\n" not in str(raised.value)
+
+
+def test_dora_on_experts_is_refused_in_one_line():
+    from floss_sim.families.from_library import peft_model
+
+    small = {"model_type": "mixtral", "num_hidden_layers": 1, "hidden_size": 64}
+    settings = AdapterSettings(targets=("all-linear",), dora=True, rank=2)
+    with pytest.raises(LayoutError, match="cannot build adapters on mixtral"):
+        peft_model(small, NEXT_TOKEN, 0, settings)
+
+
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize(
+    ("family", "kind", "target"),
+    [("qwen2", NEXT_TOKEN, "embed_tokens"), ("convnext", IMAGES, "patch_embeddings")],
+)
+def test_arithmetic_equals_peft_on_embeddings_and_convolutions(family, kind, target, dora):
+    from floss_sim.families.from_library import model_table, peft_model
+
+    config, labels = {"model_type": family}, 0 if kind == NEXT_TOKEN else 5
+    settings = AdapterSettings(rank=2, targets=(target,), dora=dora)
+    ours = trained_tensors(model_table(config, kind).with_labels(labels), settings)
+    assert sorted_rows(ours) == sorted_rows(peft_model(config, kind, labels, settings).tensors)

@@ -1,0 +1,40 @@
+import pytest
+
+from floss_sim.errors import LayoutError
+from floss_sim.families.adapter_settings import AdapterSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rank": 0}, "rank 0 is out of range"),
+        ({"rank_pattern": {"q": 0}}, "rank 0 is out of range"),
+        ({"targets": ()}, "one or more different names"),
+        ({"targets": ("q", "q")}, "one or more different names"),
+        ({"targets": ("all-linear", "q")}, "'all-linear' must be the only one"),
+        ({"targets": ("re:.*q", "v")}, "'re:.*q' must be the only one"),
+        ({"targets": ("re:(",)}, "'\\(' is not a regular expression"),
+        ({"alpha_pattern": {"[": 1.0}}, "is not a regular expression"),
+        ({"bias": "some"}, "valid: none, all, lora_only"),
+        ({"layers": (0,), "depth": 1}, "layers or a depth, not both"),
+        ({"depth": 0}, "valid: 1 or more layers"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, said):
+    with pytest.raises(LayoutError, match=said):
+        AdapterSettings(**settings)
+
+
+def test_the_first_rank_pattern_that_matches_the_end_of_a_path_counts():
+    settings = AdapterSettings(rank=8, rank_pattern={r"layers\.1\..*": 3, "mlp.fc1": 2})
+
+    paths = ("m.layers.1.mlp.fc1", "m.layers.0.mlp.fc1", "m.layers.11.q_proj")
+    assert [settings.rank_of(path) for path in paths] == [3, 2, 8]
+
+
+def test_settings_are_plain_values_in_json():
+    told = AdapterSettings(targets=("q",), rank_pattern={"v": 4}, layers=(1, 2)).to_json()
+
+    assert told["targets"] == ["q"]
+    assert told["rank_pattern"] == {"v": 4}
+    assert told["layers"] == [1, 2]
