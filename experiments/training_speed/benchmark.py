@@ -21,11 +21,11 @@ import torch
 from published import Published
 
 from floss_sim import RunConfig, floss, load_profile, load_task, open_learner, run
+from floss_sim.malloc import keep_freed_memory
 from floss_sim.training import local_sgd
 from floss_sim.training.bank import step
 from floss_sim.training.bank.model import Bank
 from floss_sim.training.learners.torch_learner import TorchLearner
-from floss_sim.training.malloc import keep_freed_memory
 from floss_sim.training.models import flat_model
 
 HERE = Path(__file__).parent

@@ -22,9 +22,9 @@ import torch
 from benchmark import PLACES, players
 
 from floss_sim import RunConfig, floss, load_task
+from floss_sim.malloc import keep_freed_memory
 from floss_sim.methods import exchange, top_k_selectors
 from floss_sim.training.learners import torch_learner as learners
-from floss_sim.training.malloc import keep_freed_memory
 from floss_sim.training.server_optimizer import ServerOptimizer
 
 HERE = Path(__file__).parent

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open_learner, run
+from floss_sim.malloc import keep_freed_memory
 from floss_sim.training import learner_identity
-from floss_sim.training.malloc import keep_freed_memory
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import train_all
 

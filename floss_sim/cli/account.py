@@ -18,7 +18,6 @@ from floss_sim.analysis.recorded_networks import (
     unknown_reason,
 )
 from floss_sim.cli.console import (
-    SIZES_LEGEND,
     note,
     plain_table,
     print_json,
@@ -26,6 +25,7 @@ from floss_sim.cli.console import (
     show_whole,
 )
 from floss_sim.cli.shared_options import JsonOption
+from floss_sim.cli.size_legends import SIZES_LEGEND
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import replace_file
 from floss_sim.network import load_profile

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from floss_sim.cli import account, compare, profiles, replay, run, task, wire
-from floss_sim.cli.console import command_app
+from typing import ClassVar
 
-app = command_app("Simulate federated LoRA fine-tuning: encoded messages, simulated seconds.")
-app.command("run", help=run.HELP)(run.run)
-app.command("compare", help=compare.HELP)(compare.compare)
-app.command("replay", help=replay.HELP)(replay.replay)
-app.command("account", help=account.HELP)(account.show_account)
-app.add_typer(profiles.app, name="profiles")
-app.add_typer(task.app, name="task")
-app.add_typer(wire.app, name="wire")
+from floss_sim.cli.console import command_app
+from floss_sim.cli.lazy_commands import LazyCommands
+
+HELP = "Simulate federated LoRA fine-tuning: encoded messages, simulated seconds."
+
+
+class Commands(LazyCommands):
+    """The sub-commands of ``floss-sim``."""
+
+    modules: ClassVar = {
+        "run": ("floss_sim.cli.run", "Train one configuration in lockstep with simulated time."),
+        "compare": ("floss_sim.cli.compare", "Compare recorded runs: one table, one picture."),
+        "replay": (
+            "floss_sim.cli.replay",
+            "Re-time recorded runs on other networks, without training: one table, one picture.",
+        ),
+        "account": (
+            "floss_sim.cli.account",
+            "Show the costs of a recorded run: seconds, bytes, energy and money.",
+        ),
+        "profiles": ("floss_sim.cli.profiles", "Network profiles."),
+        "task": ("floss_sim.cli.task", "Check tasks."),
+        "wire": (
+            "floss_sim.cli.wire",
+            "Show sizes of messages, and the contents of one message.",
+        ),
+    }
+
+
+app = command_app(HELP, Commands)

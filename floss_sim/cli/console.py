@@ -24,20 +24,18 @@ from typer.core import TyperGroup
 
 from floss_sim.errors import ConfigError
 from floss_sim.plain_text import printable
-from floss_sim.wire.framing import OVERHEAD_BYTES
 
-FRAMED_LEGEND = f"payload: positions and values; framed: with our frame of {OVERHEAD_BYTES} bytes"
-SIZES_LEGEND = (
-    f"{FRAMED_LEGEND}; message: framed, with the call's RPC framing; link: message, with TLS "
-    "records and TCP/IP headers"
-)
 _FOLDED_WIDTH = 28  # characters of a line of a folded name on a narrow terminal
 
 
-def command_app(help_: str) -> typer.Typer:
+def command_app(help_: str, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """Return a typer app for sub-commands; the app without a sub-command raises ConfigError."""
     app = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=help_
+        cls=group,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=help_,
     )
 
     @app.callback(invoke_without_command=True, help=help_)

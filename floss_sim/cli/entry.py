@@ -24,7 +24,7 @@ def run_command(name: str, module: str) -> None:
     """
     _open_closed_streams()
     try:
-        import_module("floss_sim.training.malloc").keep_freed_memory()
+        import_module("floss_sim.malloc").keep_freed_memory()
         guard = import_module("floss_sim.cli.exit_codes").guard
         sys.exit(guard(import_module(module).app, name))
     except KeyboardInterrupt:

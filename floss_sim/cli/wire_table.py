@@ -10,8 +10,6 @@ import typer
 from rich.table import Table
 
 from floss_sim.cli.console import (
-    FRAMED_LEGEND,
-    SIZES_LEGEND,
     note,
     plain_table,
     print_json,
@@ -20,6 +18,7 @@ from floss_sim.cli.console import (
 )
 from floss_sim.cli.profile_sections import print_transport
 from floss_sim.cli.shared_options import JsonOption, SeedOption, check_picture, check_value_code
+from floss_sim.cli.size_legends import FRAMED_LEGEND, SIZES_LEGEND
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.units import BITS_PER_BYTE

@@ -25,9 +25,9 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
+from floss_sim.malloc import keep_freed_memory
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import MAX_RUNS
-from floss_sim.training.malloc import keep_freed_memory
 from planner.execution.curve_store import CurveStore, Job
 from planner.execution.spawned import WatchedContext, owned_semaphores
 

@@ -8,15 +8,14 @@ import sys
 
 import pytest
 
-from floss_sim import RunConfig, dense, load_profile, load_task, open_learner, run
+from floss_sim import RunConfig, dense, load_profile, load_task, malloc, open_learner, run
 from floss_sim.cli import main
-from floss_sim.training import malloc
 from planner.execution import workers
 
 PASSES = """
 import json, resource
 import numpy as np
-from floss_sim.training.malloc import keep_freed_memory
+from floss_sim.malloc import keep_freed_memory
 
 def faults() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
