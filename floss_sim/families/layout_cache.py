@@ -1,4 +1,4 @@
-"""Cache of trained models: what the model library answered, as JSON by the hash of the question.
+"""Cache of the model library's answers, as JSON by the hash of the question.
 
 The question holds all that decides the answer: config, task kind, number of classes, settings, and
 the versions of the libraries. A file that cannot be read is no answer, and is written again.
@@ -17,7 +17,6 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from floss_sim.errors import RecordError
-from floss_sim.families.trained_tensors import TrainedModel, TrainedTensor
 from floss_sim.files import write_atomically
 from floss_sim.fingerprints import fingerprint
 
@@ -37,27 +36,16 @@ def cache_key(question: Mapping[str, Any]) -> str:
     return fingerprint({**question, "versions": versions, "schema": _SCHEMA})
 
 
-def read_trained_model(key: str) -> TrainedModel | None:
-    """Return the cached answer to a question; None if there is none that can be read."""
+def read_answer(key: str) -> Any:
+    """Return the cached answer to a question, as plain values; None if none can be read."""
     try:
-        content = json.loads((cache_folder() / f"{key}.json").read_text(encoding="utf-8"))
-        return TrainedModel(
-            str(content["model_type"]),
-            int(content["parameters"]),
-            tuple(str(path) for path in content["head"]),
-            tuple(
-                TrainedTensor(str(module), str(part), tuple(int(side) for side in shape))
-                for module, part, shape in content["tensors"]
-            ),
-        )
-    except (OSError, ValueError, TypeError, KeyError):
+        return json.loads((cache_folder() / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
 
 
-def write_trained_model(key: str, answer: TrainedModel) -> None:
+def write_answer(key: str, answer: Mapping[str, Any]) -> None:
     """Write the answer to a question; a folder that cannot be written is left alone."""
-    rows = [[tensor.module, tensor.part, tensor.shape] for tensor in answer.tensors]
-    content = {**vars(answer), "tensors": rows}
     with suppress(OSError, RecordError):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_folder() / f"{key}.json", json.dumps(content))
+        write_atomically(cache_folder() / f"{key}.json", json.dumps(answer))

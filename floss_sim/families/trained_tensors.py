@@ -6,9 +6,10 @@ tests compare both for every packaged backbone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from floss_sim.errors import LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
@@ -59,6 +60,30 @@ class TrainedModel:
     def entries(self) -> int:
         """Number of entries that train."""
         return sum(tensor.entries for tensor in self.tensors)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the model as plain values."""
+        rows = [[tensor.module, tensor.part, list(tensor.shape)] for tensor in self.tensors]
+        return {**vars(self), "head": list(self.head), "tensors": rows}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrainedModel:
+        """Return the model of plain values, as :meth:`to_json` returns them.
+
+        Raises:
+            KeyError: A key is missing.
+            TypeError: A value has another type than :meth:`to_json` writes.
+            ValueError: A value is no number where one is written.
+        """
+        return cls(
+            str(content["model_type"]),
+            int(content["parameters"]),
+            tuple(str(path) for path in content["head"]),
+            tuple(
+                TrainedTensor(str(module), str(part), tuple(int(side) for side in shape))
+                for module, part, shape in content["tensors"]
+            ),
+        )
 
 
 def trained_tensors(table: ModelTable, settings: AdapterSettings) -> tuple[TrainedTensor, ...]:
