@@ -13,21 +13,27 @@ HELP = "Simulate federated LoRA fine-tuning: encoded messages, simulated seconds
 class Commands(LazyCommands):
     """The sub-commands of ``floss-sim``."""
 
-    modules: ClassVar = {
-        "run": ("floss_sim.cli.run", "Train one configuration in lockstep with simulated time."),
-        "compare": ("floss_sim.cli.compare", "Compare recorded runs: one table, one picture."),
+    places: ClassVar = {
+        "run": (
+            "floss_sim.cli.run:run",
+            "Train one configuration in lockstep with simulated time.",
+        ),
+        "compare": (
+            "floss_sim.cli.compare:compare",
+            "Compare recorded runs: one table, one picture.",
+        ),
         "replay": (
-            "floss_sim.cli.replay",
+            "floss_sim.cli.replay:replay",
             "Re-time recorded runs on other networks, without training: one table, one picture.",
         ),
         "account": (
-            "floss_sim.cli.account",
+            "floss_sim.cli.account:show_account",
             "Show the costs of a recorded run: seconds, bytes, energy and money.",
         ),
-        "profiles": ("floss_sim.cli.profiles", "Network profiles."),
-        "task": ("floss_sim.cli.task", "Check tasks."),
+        "profiles": ("floss_sim.cli.profiles:app", "Network profiles."),
+        "task": ("floss_sim.cli.task:app", "Check tasks."),
         "wire": (
-            "floss_sim.cli.wire",
+            "floss_sim.cli.wire:app",
             "Show sizes of messages, and the contents of one message.",
         ),
     }

@@ -14,32 +14,35 @@ from typer.main import get_command
 class LazyCommands(TyperGroup):
     """Group of commands, each in a module of its own.
 
-    A module has an ``app`` with sub-commands, or else a function of the command's name and its
-    ``HELP``.
+    Attributes:
+        places: Place and first line of help of each command. A place is a module and, after a
+            colon, a typer app or a function of the module; a function has the module's ``HELP``.
     """
 
-    modules: ClassVar[Mapping[str, tuple[str, str]]]  # module and first line of help, by command
+    places: ClassVar[Mapping[str, tuple[str, str]]]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands, in the order of help."""
-        return list(self.modules)
+        return list(self.places)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, imported now; None if there is none of this name."""
-        if cmd_name not in self.modules:
+        if cmd_name not in self.places:
             return None
-        module = import_module(self.modules[cmd_name][0])
-        app = getattr(module, "app", None) or _app_of(getattr(module, cmd_name), module.HELP)
+        path, _, name = self.places[cmd_name][0].partition(":")
+        module = import_module(path)
+        found = getattr(module, name)
+        app = found if isinstance(found, typer.Typer) else _app_of(found, module.HELP)
         command = get_command(app)
         command.name = cmd_name
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands with the first line of their help."""
-        width = formatter.width - 6 - max(map(len, self.modules))
+        width = formatter.width - 6 - max(map(len, self.places))
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(name, _shorten(line, width)) for name, (_, line) in self.modules.items()]
+                [(name, _shorten(line, width)) for name, (_, line) in self.places.items()]
             )
 
 

@@ -221,6 +221,7 @@ def test_ctrl_c_while_a_command_is_imported_is_one_line(command: str, module: st
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.meta_path.insert(0, Hook())\n"
+        f"sys.argv[1:] = {['run', '--help'] if command == 'floss_sim' else []}\n"
         f"runpy.run_module({command!r}, run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", interrupt], capture_output=True, text=True)
