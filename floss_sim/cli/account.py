@@ -17,6 +17,7 @@ from floss_sim.analysis.recorded_networks import (
     is_timed_on,
     unknown_reason,
 )
+from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.cli.console import (
     note,
     plain_table,
@@ -28,9 +29,9 @@ from floss_sim.cli.shared_options import JsonOption
 from floss_sim.cli.size_legends import SIZES_LEGEND
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import replace_file
-from floss_sim.network import load_profile
-from floss_sim.records import RunFolder
-from floss_sim.runs.retiming import retime
+from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.runs.retiming import fleet_size, retime
 from floss_sim.units import format_bytes, format_duration
 
 HELP = """Show the costs of a recorded run: seconds, bytes, energy and money.
@@ -76,14 +77,17 @@ def show_account(
     if csv:
         _write(rows, csv)
     total, messages = made.total(), message_bytes(record, profile)
+    straggler = straggler_of(record)
     if json_:
-        said = {"network": name, "currency": made.currency, "total": total}
+        said: dict[str, Any] = {"network": name, "currency": made.currency, "total": total}
+        said["straggler"] = straggler and straggler.to_json()
         said["messages"] = {way: asdict(found) for way, found in messages.items()}
         print_json({**said, "by": by, "rows": rows.to_pylist()})
     else:
         _print(made, record.rounds.num_rows, name)
         _print_legend("first" in record.transfers["direction"].to_pylist())
         _print_messages(messages, name)
+        _print_fleet(straggler, record, profile)
         if csv:
             print_text(f"by {by}: {csv}")
 
@@ -138,6 +142,22 @@ def _print_legend(first_downloads: bool) -> None:
         f"encoded: both directions ({included} included); on the wire: with RPC framing, TLS, "
         "headers and the set-up of connections"
     )
+
+
+def _print_fleet(
+    straggler: Straggler | None, record: RunRecord, profile: NetworkProfile | None
+) -> None:
+    """Print the client that decides the time, and that the seconds are those of one fleet."""
+    clients = fleet_size(record.description)
+    links = profile.links(clients) if profile else None
+    if straggler:
+        for sentence in straggler.sentences(links[straggler.client] if links else None):
+            note(sentence)
+    if profile and profile.draws:
+        note(
+            f"seconds: of one fleet (seed {profile.seed}); floss-sim replay shows how far others "
+            "differ"
+        )
 
 
 def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:

@@ -117,12 +117,10 @@ def draw_crossovers(frame: pd.DataFrame, title: str, swept: str) -> Figure:
         axes.set_title(textwrap.fill(str(network), 44), fontsize="medium")
         axes.set_xticks(lines["position"].unique(), lines["value"].unique())
     scale = _scale_y(panels[0], frame["seconds"].min(), frame["seconds"].max())
-    figure.suptitle(title, fontsize="medium")
-    figure.supxlabel(swept, fontsize="medium")
     drawn = (frame["high_s"] > frame["low_s"]).any()
-    spread = ", median and 5 to 95 % of fleets" if drawn else ""
-    figure.supylabel(
-        f"simulated time to the target ({unit_name}){scale}{spread}", fontsize="medium"
-    )
+    spread = "\nmedian over fleets, band from 5 to 95 %" if drawn else ""
+    figure.suptitle(title + spread, fontsize="medium")
+    figure.supxlabel(swept, fontsize="medium")
+    figure.supylabel(f"simulated time to the target ({unit_name}){scale}", fontsize="medium")
     draw_legend(figure, panels)
     return figure

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import commands
 import pytest
+from networks import DRAWN
 from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
+from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.records import RunFolder
 
 OWN = commands.OWN.replace('date = "2026"', 'date = "2026"\nfirst_download = "1MB"')
@@ -162,3 +164,31 @@ def test_what_cannot_be_done_is_said_in_one_line(
     code, out, err = account(*words)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
+
+
+def test_seconds_of_a_network_that_draws_are_those_of_one_fleet(account, sparse_digits: RunConfig):
+    Path("drawn.toml").write_text(DRAWN, encoding="utf-8")
+    record(sparse_digits, "drawn.toml")
+    drawn, plain = (
+        account("runs/made", "--network", name)[1] for name in ("drawn.toml", "own.toml")
+    )
+    line = "seconds: of one fleet (seed 0); floss-sim replay shows how far others differ"
+    assert line in " ".join(drawn.split())
+    assert "seconds: of one fleet" not in plain
+
+
+def test_a_client_that_decides_the_time_is_named(account, sparse_digits: RunConfig):
+    slowest = draw_cohort(0, 2, 50, 5).clients[0]
+    rates = "".join(f"{1e3 if client == slowest else 1e7:g},1e6\n" for client in range(50))
+    Path("rows.csv").write_text("down_bits_per_s,up_bits_per_s\n" + rates, encoding="utf-8")
+    head = 'name = "rows"\nsource = "made"\ndate = "2026"\n[fleet]\nlaw = "table"\n'
+    rest = 'file = "rows.csv"\nrtt = "9 ms"\ncompute_per_example = "1 ms"\n'
+    Path("rows.toml").write_text(head + rest, encoding="utf-8")
+    record(sparse_digits, "rows.toml")
+    code, out, err = account("runs/made", "--network", "rows.toml")
+    assert code == 0, err
+    assert f"client {slowest} (1 kbit/s down, 1 Mbit/s up, round trip 9 ms, 1 ms an" in out
+    code, out, err = account("runs/made", "--network", "rows.toml", "--json")
+    assert json.loads(out)["straggler"]["client"] == slowest
+    _, out, _ = account("runs/made", "--network", "paper-200-20", "--json")
+    assert json.loads(out)["straggler"] is None
