@@ -38,6 +38,7 @@ from planner.execution.workers import train_all, worker_pool
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name
 TELL_S = 10
+SPLIT = {"split", "split_seed"}  # keys of a task's data that make another table
 Row = dict[str, Any]
 
 
@@ -64,7 +65,7 @@ def bring_up_to_date(grid: Row, table: Path) -> None:
     task = load_task(str(place) if place.exists() else grid["task"])
     store = CurveStore(RUNS, "cpu", diagnose=True)
     runs = [run for seed in grid["seeds"] for run in runs_of(grid, task, seed)]
-    mark = fingerprint(grid)
+    mark = fingerprint(grid | task.data.model_dump(include=SPLIT, exclude_defaults=True))
     if table.exists() and (pq.read_schema(table).metadata or {}).get(b"mark") == mark.encode():
         print(f"{table.name} is up to date", file=sys.stderr)
         return
