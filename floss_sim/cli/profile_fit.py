@@ -33,10 +33,11 @@ download_mbps, upload_mbps and rtt_ms; otherwise name them with options. Delimit
 are recognised from the whole file, or stated. Rows that cannot be read are counted; above 1 % they
 are an error unless --skip-bad.
 
-The law is the simplest one of a few classes, a lognormal law and rows that keeps 1, 5, 50, 95 and
-99 % of rates, round trips and times of rounds within 10 %. Rows always do: the tests are written to
-a CSV file beside the profile, and every client draws one of them. --law forces a law. Report and
-picture show tests and fit side by side; single tests that decide the time of rounds are named.
+The law is the simplest one of a few classes, a lognormal law, classes with a spread and rows that
+keeps 1, 5, 50, 95 and 99 % of rates, round trips and times of rounds within 10 %. Rows always do:
+the tests are written to a CSV file beside the profile, and every client draws one of them. --law
+forces a law. Report and picture show tests and fit side by side; single tests that decide the time
+of rounds are named.
 
 Examples:
 
@@ -72,7 +73,9 @@ def fit(
     ] = None,
     law: Annotated[
         str | None,
-        typer.Option(help="classes, lognormal, or rows; default: the simplest that fits."),
+        typer.Option(
+            help="classes, lognormal, spread-classes or rows; default: the simplest that fits."
+        ),
     ] = None,
     classes: Annotated[
         int | None,

@@ -363,7 +363,7 @@ def test_the_default_fit_of_a_heavy_tail_writes_rows(monkeypatch, capfd, home: P
     names = sorted(path.name for path in home.iterdir())
     assert names == ["tests.csv", "tests.png", "tests.rows.csv", "tests.toml"]
     said = " ".join(out.split())
-    assert "The law is rows, the tests themselves: 1 to 8 classes and a lognormal law do" in said
+    assert "The law is rows, the tests themselves: neither classes nor lognormal laws" in said
     assert "line 9 " in said
     assert len(load_profile("tests.toml").fleet.rows.links) == 300
 
@@ -466,7 +466,7 @@ def test_fit_overwrites_only_by_force(monkeypatch, capfd, home: Path):
         (("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--decimal", "x"), "valid: . or ,"),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "x"),
-            "valid: classes, lognormal, rows",
+            "valid: classes, lognormal, spread-classes",
         ),
         (
             ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--law", "rows", "--classes", "2"),

@@ -72,6 +72,17 @@ def bimodal(rows: int = 1000) -> SpeedTests:
     )
 
 
+def three_kinds(rows: int = 3000) -> SpeedTests:
+    """Return tests of three kinds of lines in equal number, each with a little spread."""
+    draw = np.random.default_rng(6)
+    kind = np.arange(rows) % 3
+    columns = ((200.0, 20.0, 4.0), (30.0, 5.0, 1.0), (15.0, 30.0, 60.0))
+    down, up, rtt = (
+        np.array(medians)[kind] * np.exp(0.15 * draw.normal(size=rows)) for medians in columns
+    )
+    return made(down, up=up, rtt=rtt)
+
+
 def heavy_tail(rows: int = 1000) -> SpeedTests:
     """Return tests whose times have a Pareto tail of index 1.2: rates 60 and 20 over Pareto."""
     draw = np.random.default_rng(4)

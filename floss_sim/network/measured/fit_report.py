@@ -13,7 +13,7 @@ from floss_sim.network.measured.fit_figures import (
     largest,
     largest_deviations,
 )
-from floss_sim.network.measured.fitting import MOST_TRIED, Fit
+from floss_sim.network.measured.fitting import Fit
 from floss_sim.network.measured.slow_tests import slow_tests
 from floss_sim.network.measured.weighted_links import WeightedLinks
 from floss_sim.network.measured.weighted_statistics import (
@@ -79,16 +79,17 @@ def quantity_text(quantity: str) -> str:
 
 def law_text(fit: Fit) -> str:
     """Return the law of a fit in words."""
-    if fit.law != "classes":
+    if fit.law in ("rows", "lognormal"):
         return {"rows": "rows", "lognormal": "a lognormal law"}[fit.law]
-    return f"{len(fit.classes)} class{'es' if len(fit.classes) > 1 else ''}"
+    spread = " with a spread" if fit.law == "spread-classes" else ""
+    return f"{len(fit.classes)} class{'es' if len(fit.classes) > 1 else ''}{spread}"
 
 
 def verdict(fit: Fit) -> str:
     """Return a sentence on the fit's largest deviation, and on what to do about it."""
     within = f"within {100 * TOLERANCE:.0f} %"
     if fit.law == "rows":
-        others = f": 1 to {MOST_TRIED} classes and a lognormal law do not keep all figures {within}"
+        others = f": neither classes nor lognormal laws keep all figures {within}"
         return f"The law is rows, the tests themselves{others if fit.is_chosen else ''}."
     off = f"the largest deviation is {_deviation_text(fit)}"
     if fit.is_acceptable:

@@ -8,6 +8,8 @@ The laws, in the order of simplicity:
     round trip of one group, so that download and upload stay related.
 ``lognormal``
     Mean, standard deviation and correlation of the logarithms of all tests.
+``spread-classes``
+    Groups as for classes, with mean, standard deviation and correlation of the logarithms of each.
 ``rows``
     The tests themselves, each with a probability proportional to its weight. It has no error.
 
@@ -31,10 +33,11 @@ from floss_sim.network.measured.weighted_links import WeightedLinks
 from floss_sim.network.measured.weighted_statistics import FloatArray, quantile
 from floss_sim.units import format_duration, format_rate, parse_duration, parse_rate
 
-FitLaw = Literal["classes", "lognormal", "rows"]
+FitLaw = Literal["classes", "lognormal", "spread-classes", "rows"]
 LAWS: tuple[FitLaw, ...] = get_args(FitLaw)
 _DEFAULT_CLASSES = 4
 MOST_TRIED = 8  # classes of an automatic fit; more would be the tests by another name
+MOST_SPREAD_TRIED = 4  # classes with a spread of an automatic fit
 _SHARE_DIGITS = 4  # decimal places of a class's share
 _SIGMA_DIGITS = 4
 _HIGHEST_SIGMA = 5.0  # that a profile may have
@@ -45,7 +48,8 @@ class Fit:
     """A law fitted to speed tests.
 
     Attributes:
-        law: ``"classes"``, ``"lognormal"`` (one class with spread) or ``"rows"``.
+        law: ``"classes"``, ``"lognormal"`` (one class with spread), ``"spread-classes"`` or
+            ``"rows"``.
         tests: Speed tests behind the fit.
         classes: The classes, slowest download first, with rates and round trips rounded to three
             significant digits; empty for rows.
@@ -72,16 +76,18 @@ def fit_law(tests: SpeedTests, law: str | None = None, classes: int | None = Non
 
     Args:
         tests: The speed tests.
-        law: ``"classes"``, ``"lognormal"`` or ``"rows"``; None to choose.
-        classes: Number of classes, which implies that law; None to choose, or 4.
+        law: ``"classes"``, ``"lognormal"``, ``"spread-classes"`` or ``"rows"``; None to choose.
+        classes: Number of classes, without spread unless the law says so; None to choose, or 4.
 
     Raises:
         ProfileError: An unknown law, or a number of classes for another law.
     """
     if law not in (None, *LAWS):
         raise ProfileError(f"--law {law!r} is unknown; valid: {', '.join(LAWS)}")
-    if classes is not None and law not in (None, "classes"):
+    if classes is not None and law in ("lognormal", "rows"):
         raise ProfileError(f"--classes requires --law classes; --law {law} has no classes")
+    if law == "spread-classes":
+        return fit_spread_classes(tests, classes or _DEFAULT_CLASSES)
     if law == "classes" or classes is not None:
         return fit_classes(tests, classes or _DEFAULT_CLASSES)
     if law == "lognormal":
@@ -100,13 +106,13 @@ def _candidates(tests: SpeedTests) -> Iterator[Fit]:
     for classes in range(1, MOST_TRIED + 1):
         yield fit_classes(tests, classes)
     yield fit_lognormal(tests)
+    for classes in range(2, MOST_SPREAD_TRIED + 1):
+        yield fit_spread_classes(tests, classes)
     yield fit_rows(tests)
 
 
 def fit_classes(tests: SpeedTests, classes: int) -> Fit:
     """Return ``classes`` classes of equal share without spread, fitted to the tests."""
-    share_K = np.full(classes, round(1 / classes, _SHARE_DIGITS))
-    share_K[-1] = round(1 - share_K[:-1].sum(), _SHARE_DIGITS)
     fitted = tuple(
         FittedClass(
             share,
@@ -114,33 +120,21 @@ def fit_classes(tests: SpeedTests, classes: int) -> Fit:
             _rounded_rate(quantile(links.up_bits_per_s, links.weights, 0.5)),
             _rounded_duration(quantile(links.rtt_s, links.weights, 0.5)),
         )
-        for share, links in zip(share_K.tolist(), _groups(tests.links, classes), strict=True)
+        for share, links in _groups(tests.links, classes)
     )
     return Fit("classes", tests, fitted, links_of_classes(fitted))
 
 
 def fit_lognormal(tests: SpeedTests) -> Fit:
     """Return the lognormal law whose logarithms have the moments of the tests' logarithms."""
-    links = tests.links
-    logs = np.log([links.down_bits_per_s, links.up_bits_per_s, links.rtt_s])
-    means = np.average(logs, axis=1, weights=links.weights)
-    covariance = np.cov(logs, aweights=links.weights, ddof=0)
-    sigmas = np.minimum(np.sqrt(np.diag(covariance)), _HIGHEST_SIGMA).round(_SIGMA_DIGITS)
-    product = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
-    correlation = covariance[0, 1] / product if sigmas[:2].all() else 0.0
-    down, up, rtt = np.exp(means).tolist()
-    down_sigma, up_sigma, rtt_sigma = sigmas.tolist()
-    one = FittedClass(
-        share=1.0,
-        down_bits_per_s=_rounded_rate(down),
-        up_bits_per_s=_rounded_rate(up),
-        rtt_s=_rounded_duration(rtt),
-        down_sigma=down_sigma,
-        up_sigma=up_sigma,
-        rtt_sigma=rtt_sigma,
-        correlation=round(float(np.clip(correlation, -1, 1)), _SIGMA_DIGITS),
-    )
+    one = _lognormal_class(1.0, tests.links)
     return Fit("lognormal", tests, (one,), links_of_classes([one]))
+
+
+def fit_spread_classes(tests: SpeedTests, classes: int) -> Fit:
+    """Return ``classes`` classes of equal share, each with a lognormal law of its group."""
+    fitted = tuple(_lognormal_class(*group) for group in _groups(tests.links, classes))
+    return Fit("spread-classes", tests, fitted, links_of_classes(fitted))
 
 
 def fit_rows(tests: SpeedTests) -> Fit:
@@ -148,18 +142,47 @@ def fit_rows(tests: SpeedTests) -> Fit:
     return Fit("rows", tests, (), tests.links)
 
 
-def _groups(links: WeightedLinks, count: int) -> Iterator[WeightedLinks]:
-    """Yield groups of equal weight, by download rate; a link at a cut is in both, by parts."""
+def _lognormal_class(share: float, links: WeightedLinks) -> FittedClass:
+    """Return the class whose logarithms have the moments of the links' logarithms."""
+    logs = np.log([links.down_bits_per_s, links.up_bits_per_s, links.rtt_s])
+    down, up, rtt = np.exp(np.average(logs, axis=1, weights=links.weights)).tolist()
+    covariance = np.cov(logs, aweights=links.weights, ddof=0)
+    sigmas = np.minimum(np.sqrt(np.diag(covariance)), _HIGHEST_SIGMA).round(_SIGMA_DIGITS)
+    product = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+    correlation = float(covariance[0, 1]) / product if sigmas[:2].all() else 0.0
+    down_sigma, up_sigma, rtt_sigma = sigmas.tolist()
+    return FittedClass(
+        share=share,
+        down_bits_per_s=_rounded_rate(down),
+        up_bits_per_s=_rounded_rate(up),
+        rtt_s=_rounded_duration(rtt),
+        down_sigma=down_sigma,
+        up_sigma=up_sigma,
+        rtt_sigma=rtt_sigma,
+        correlation=round(min(1.0, max(-1.0, correlation)), _SIGMA_DIGITS),
+    )
+
+
+def _groups(links: WeightedLinks, count: int) -> Iterator[tuple[float, WeightedLinks]]:
+    """Yield share and links of groups of equal weight, by download rate.
+
+    A link at a cut is in both groups, with a part of its weight. Shares add up to 1.
+    """
     order = np.lexsort((links.rtt_s, links.up_bits_per_s, links.down_bits_per_s))
     end_N = np.cumsum(links.weights[order]) / links.weights.sum()
     start_N: FloatArray = np.concatenate([[0.0], end_N[:-1]])
+    share = round(1 / count, _SHARE_DIGITS)
     for k in range(count):
         part_N = np.minimum(end_N, (k + 1) / count) - np.maximum(start_N, k / count)
         inside = part_N > 0
         rows = order[inside]
-        yield WeightedLinks(
-            links.down_bits_per_s[rows], links.up_bits_per_s[rows], links.rtt_s[rows],
-            part_N[inside],
+        last = k == count - 1
+        yield (
+            round(1 - share * k, _SHARE_DIGITS) if last else share,
+            WeightedLinks(
+                links.down_bits_per_s[rows], links.up_bits_per_s[rows], links.rtt_s[rows],
+                part_N[inside],
+            ),
         )  # fmt: skip
 
 

@@ -66,8 +66,6 @@ def profile_text(
     if fit.law == "rows":
         head += ["", "[fleet]", 'law = "rows"', f"file = {_toml_string(rows_file)}"]
         head += [f"compute_per_example = {_toml_string(compute_per_example)}"]
-    elif fit.law == "lognormal":
-        head += _lognormal_lines(fit.classes[0], compute_per_example)
     else:
         head += _class_lines(fit, compute_per_example)
     return "\n".join(head) + "\n"
@@ -106,9 +104,12 @@ def _method(fit: Fit) -> str:
         return "Each client draws one row by weight: its rates and round trip are from one test."
     if fit.law == "lognormal":
         return "Medians, sigmas and correlation follow from the logarithms of all tests."
+    has = "the median download rate, upload rate and latency"
+    if fit.law == "spread-classes":
+        has = "medians, sigmas and correlation from the logarithms"
     return (
         f"The tests are sorted by download rate and cut into {len(fit.classes)} groups of equal "
-        "weight; each class has the median download rate, upload rate and latency of one group."
+        f"weight; each class has {has} of one group."
     )
 
 
@@ -127,27 +128,20 @@ def _toml_string(text: str) -> str:
 def _class_lines(fit: Fit, compute_per_example: str) -> list[str]:
     lines = []
     for each in fit.classes:
-        lines += [
-            "",
-            "[[clients]]",
-            f"share = {each.share}",
-            f'down = "{format_rate(each.down_bits_per_s)}"',
-            f'up = "{format_rate(each.up_bits_per_s)}"',
-            f'rtt = "{format_duration(each.rtt_s)}"',
-            f"compute_per_example = {_toml_string(compute_per_example)}",
-        ]
+        lines += ["", "[[clients]]", f"share = {each.share}", *_law_lines(each)]
+        lines += [f"compute_per_example = {_toml_string(compute_per_example)}"]
     return lines
 
 
-def _lognormal_lines(one: FittedClass, compute_per_example: str) -> list[str]:
+def _law_lines(one: FittedClass) -> list[str]:
+    """Return the lines of rates, round trip and correlation, with the spreads that are not zero."""
     values = {
         "down": (format_rate(one.down_bits_per_s), one.down_sigma),
         "up": (format_rate(one.up_bits_per_s), one.up_sigma),
         "rtt": (format_duration(one.rtt_s), one.rtt_sigma),
     }
-    return [
-        *("", "[fleet]", 'law = "lognormal"'),
-        *(f'{key} = {{ median = "{m}", sigma = {sigma} }}' for key, (m, sigma) in values.items()),
-        f"compute_per_example = {{ median = {_toml_string(compute_per_example)} }}",
-        f"correlation = {one.correlation}",
+    lines = [
+        f'{key} = {{ median = "{median}", sigma = {sigma} }}' if sigma else f'{key} = "{median}"'
+        for key, (median, sigma) in values.items()
     ]
+    return [*lines, f"correlation = {one.correlation}"] if one.correlation else lines

@@ -194,6 +194,7 @@ def test_a_fit_is_drawn_as_two_distributions_of_each_quantity():
     [
         ("classes", "fit: 4 classes"),
         ("lognormal", "fit: a lognormal law"),
+        ("spread-classes", "fit: 4 classes with a spread"),
         ("rows", "fit: rows, a test drawn for each client"),
     ],
 )

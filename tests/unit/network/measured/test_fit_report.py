@@ -6,11 +6,18 @@ import json
 
 import numpy as np
 import pytest
-from made_speed_tests import drawn, made, narrow_lognormal, wide_lognormal, with_absurd
+from made_speed_tests import (
+    drawn,
+    made,
+    narrow_lognormal,
+    three_kinds,
+    wide_lognormal,
+    with_absurd,
+)
 
 from floss_sim.network.measured.fit_figures import ROUNDS
 from floss_sim.network.measured.fit_report import MOST_SLOW_TESTS, quantity_text, report
-from floss_sim.network.measured.fitting import fit_classes, fit_law, fit_lognormal, fit_rows
+from floss_sim.network.measured.fitting import LAWS, fit_classes, fit_law, fit_lognormal, fit_rows
 
 
 def test_the_report_puts_percentiles_of_data_and_fit_side_by_side():
@@ -55,7 +62,7 @@ def test_rows_are_the_data_and_lose_nothing():
     assert found["verdict"] == "The law is rows, the tests themselves."
 
 
-@pytest.mark.parametrize("law", ["classes", "lognormal", "rows"])
+@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("tests", [wide_lognormal(200), narrow_lognormal(400)])
 def test_deviations_follow_from_the_figures(tests, law: str):
     found = report(fit_law(tests, law))
@@ -94,8 +101,11 @@ def test_a_chosen_law_is_called_the_simplest():
     )
     assert report(fit_law(narrow_lognormal()))["verdict"].startswith("The law is a lognormal law,")
     assert report(fit_law(wide_lognormal()))["verdict"] == (
-        "The law is rows, the tests themselves: 1 to 8 classes and a lognormal law do not keep all "
+        "The law is rows, the tests themselves: neither classes nor lognormal laws keep all "
         "figures within 10 %."
+    )
+    assert report(fit_law(three_kinds()))["verdict"].startswith(
+        "The law is 3 classes with a spread,"
     )
     assert " and keeps all" in report(fit_lognormal(narrow_lognormal()))["verdict"]
 

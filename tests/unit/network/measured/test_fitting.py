@@ -13,12 +13,21 @@ from made_speed_tests import (
     heavy_tail,
     made,
     narrow_lognormal,
+    three_kinds,
     wide_lognormal,
     with_absurd,
 )
 
 from floss_sim.errors import ProfileError
-from floss_sim.network.measured.fitting import Fit, fit_classes, fit_law, fit_lognormal, fit_rows
+from floss_sim.network.measured.fitting import (
+    LAWS,
+    Fit,
+    fit_classes,
+    fit_law,
+    fit_lognormal,
+    fit_rows,
+    fit_spread_classes,
+)
 
 
 def rates_of(fit: Fit) -> list[float]:
@@ -100,6 +109,18 @@ def test_equal_tests_are_a_law_without_spread():
     assert (one.down_bits_per_s, one.has_spread, one.correlation) == (7e6, False, 0.0)
 
 
+def test_classes_with_a_spread_have_the_moments_of_their_groups():
+    fit = fit_spread_classes(three_kinds(), 3)
+    assert [each.share for each in fit.classes] == [0.3333, 0.3333, 0.3334]
+    assert rates_of(fit) == pytest.approx([4e6, 20e6, 200e6], rel=0.02)
+    assert [each.rtt_s for each in fit.classes] == pytest.approx([0.06, 0.03, 0.015], rel=0.02)
+    for each in fit.classes:
+        sigmas = (each.down_sigma, each.up_sigma, each.rtt_sigma)
+        assert sigmas == pytest.approx([0.15] * 3, rel=0.08)
+        assert abs(each.correlation) < 0.1
+    assert fit_spread_classes(drawn(), 1).classes == fit_lognormal(drawn()).classes
+
+
 # the choice
 
 
@@ -133,13 +154,14 @@ def independent_figures(rows: np.ndarray, weights: np.ndarray) -> dict[str, list
         (made(np.repeat([10.0, 100.0], 20), rtt=np.repeat([40.0, 20.0], 20)), "classes"),
         (made(20 * np.exp(np.linspace(-0.05, 0.05, 50))), "classes"),
         (narrow_lognormal(), "lognormal"),
+        (three_kinds(), "spread-classes"),
         (wide_lognormal(), "rows"),
         (bimodal(), "rows"),
         (heavy_tail(), "rows"),
         (with_absurd(), "rows"),
         (drawn(40), "rows"),
     ],
-    ids=["two groups", "alike", "narrow", "wide", "bimodal", "Pareto", "absurd", "few"],
+    ids=["two groups", "alike", "narrow", "kinds", "wide", "bimodal", "Pareto", "absurd", "few"],
 )
 def test_the_default_keeps_all_figures_within_a_tenth(tests, law):
     fit = fit_law(tests)
@@ -173,13 +195,15 @@ def test_a_law_can_be_forced():
     assert len(fit_law(tests, "classes", 5).classes) == 5
     assert fit_law(tests, "lognormal").law == "lognormal"
     assert fit_law(tests, "rows") == fit_rows(tests)
-    assert not any(fit_law(tests, law).is_chosen for law in ("classes", "lognormal", "rows"))
+    assert fit_law(tests, "spread-classes", 2).classes == fit_spread_classes(tests, 2).classes
+    assert len(fit_law(tests, "spread-classes").classes) == 4
+    assert not any(fit_law(tests, law).is_chosen for law in LAWS)
 
 
 @pytest.mark.parametrize(
     ("law", "classes", "says"),
     [
-        ("x", None, "--law 'x' is unknown; valid: classes, lognormal, rows"),
+        ("x", None, "--law 'x' is unknown; valid: classes, lognormal, spread-classes, rows"),
         ("rows", 2, "--classes requires --law classes; --law rows has no classes"),
         ("lognormal", 2, "--law lognormal has no classes"),
     ],

@@ -7,19 +7,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_speed_tests import drawn, made, narrow_lognormal, wide_lognormal, with_absurd
+from made_speed_tests import (
+    drawn,
+    made,
+    narrow_lognormal,
+    three_kinds,
+    wide_lognormal,
+    with_absurd,
+)
 from networks import play
 from stand_in_learners import FakeLearner
 
 from floss_sim.errors import UnitError
-from floss_sim.network import load_profile
+from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.measured.fit_figures import figures_of
 from floss_sim.network.measured.fitting import (
+    LAWS,
     Fit,
     fit_classes,
     fit_law,
     fit_lognormal,
     fit_rows,
+    fit_spread_classes,
 )
 from floss_sim.network.measured.profile_files import (
     is_rows_file,
@@ -67,14 +76,31 @@ def test_a_written_profile_is_the_fit_bit_for_bit(tmp_path: Path):
 
 def test_a_written_lognormal_law_is_the_fit(tmp_path: Path):
     fit = fit_lognormal(drawn())
-    (one,) = fit.classes
-    fleet = load(tmp_path, fit, compute_per_example="7 ms").fleet
-    assert fleet.law == "lognormal"
-    assert (fleet.down.median, fleet.down.sigma) == (one.down_bits_per_s, one.down_sigma)
-    assert (fleet.up.median, fleet.up.sigma) == (one.up_bits_per_s, one.up_sigma)
-    assert (fleet.rtt.median, fleet.rtt.sigma) == (one.rtt_s, one.rtt_sigma)
-    assert fleet.correlation == one.correlation
-    assert fleet.compute_per_example.median == 0.007
+    assert len(fit.classes) == 1
+    check_classes(load(tmp_path, fit, compute_per_example="7 ms"), fit)
+
+
+def check_classes(profile: NetworkProfile, fit: Fit) -> None:
+    """Check that a profile has the classes of a fit, spreads included."""
+    for group, one in zip(profile.clients, fit.classes, strict=True):
+        assert group.share == one.share
+        assert (group.down.median, group.down.sigma) == (one.down_bits_per_s, one.down_sigma)
+        assert (group.up.median, group.up.sigma) == (one.up_bits_per_s, one.up_sigma)
+        assert (group.rtt.median, group.rtt.sigma) == (one.rtt_s, one.rtt_sigma)
+        assert group.correlation == one.correlation
+        assert (group.compute_per_example.median, group.compute_per_example.sigma) == (0.007, 0)
+
+
+def test_written_classes_with_a_spread_are_the_fit(tmp_path: Path):
+    fit = fit_spread_classes(drawn(), 3)
+    check_classes(load(tmp_path, fit, compute_per_example="7 ms"), fit)
+    text_ = (tmp_path / "mine.toml").read_text(encoding="utf-8")
+    assert "3 groups of equal weight; each class has medians, sigmas and correlation" in " ".join(
+        text_.replace("# ", "").split()
+    )
+    equal = load(tmp_path, fit_spread_classes(made(np.full(30, 7.0)), 2))
+    assert equal.draws == ()
+    assert {group.down.sigma for group in equal.clients} == {0}
 
 
 def test_extreme_numbers_survive_with_three_digits(tmp_path: Path):
@@ -104,7 +130,7 @@ def test_the_header_says_what_was_read_and_what_is_assumed():
 @pytest.mark.parametrize(
     "words", ['a "quoted" \\ text', "two\nlines", "dél\x7f\x01 \U0001f4f6", "\udcff"]
 )
-@pytest.mark.parametrize("law", ["classes", "lognormal", "rows"])
+@pytest.mark.parametrize("law", LAWS)
 def test_any_words_make_a_profile_that_loads(tmp_path: Path, words: str, law: str):
     tests = made(range(1, 31), source=f"{words}.csv", where=(f"a={words}",))
     profile = load(tmp_path, fit_law(tests, law), name=words, source=words, date=words)
@@ -112,7 +138,7 @@ def test_any_words_make_a_profile_that_loads(tmp_path: Path, words: str, law: st
     assert profile.name == profile.source == "".join(said.get(c, c) for c in words)
 
 
-@pytest.mark.parametrize("law", ["classes", "lognormal", "rows"])
+@pytest.mark.parametrize("law", LAWS)
 def test_a_compute_time_without_a_unit_is_refused(law: str):
     with pytest.raises(UnitError, match="36 ms"):
         text(fit_law(made(range(1, 31)), law), compute_per_example="5")
@@ -172,15 +198,17 @@ ROUNDS = 300
         (wide_lognormal(), "rows"),
         (with_absurd(), "rows"),
         (narrow_lognormal(), "lognormal"),
+        (three_kinds(), "spread-classes"),
         (made(np.repeat([10.0, 100.0], 20), rtt=np.repeat([40.0, 20.0], 20)), "classes"),
     ],
-    ids=["wide", "absurd", "narrow", "two groups"],
+    ids=["wide", "absurd", "narrow", "kinds", "two groups"],
 )
 @pytest.mark.parametrize(("clients", "nbytes"), [(5, 50_000), (50, 5_000_000)])
 def test_simulated_rounds_take_the_time_of_the_tests(tmp_path, tests, law, clients, nbytes):
     """The profile of the default fit, in the simulator, against the figures of the tests."""
-    profile = load(tmp_path, fit_law(tests), compute_per_example="0 ms")
-    assert (profile.fleet.law if profile.fleet else "classes") == law
+    fit = fit_law(tests)
+    assert fit.law == law
+    profile = load(tmp_path, fit, compute_per_example="0 ms")
     links = profile.links(ROUNDS * clients)
     order = np.random.default_rng(0).permutation(len(links)).reshape(ROUNDS, clients)
     cohorts = {number + 1: cohort.tolist() for number, cohort in enumerate(order)}
