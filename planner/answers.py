@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError
 from floss_sim.fingerprints import fingerprint
@@ -27,6 +28,7 @@ from planner.execution.stored_curves import StoredCurves
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
+from planner.plans.time_section import TimeSection
 from planner.question.budget import Budget, Limit, parse_budget
 from planner.question.cost import resolve_limit
 from planner.question.request import Request
@@ -89,6 +91,11 @@ class NetworkView:
         records = self.stored.records
         return {c: Traffic.of(record).with_first(first_bytes) for c, record in records.items()}
 
+    @cached_property
+    def fleets(self) -> Fleets:
+        """The fleets that the network may draw."""
+        return Fleets.of(self.profile, self.stored.request.task.partition.clients)
+
     def answer(self, budget: Budget) -> Answer:
         """Return the answer for a budget on this network."""
         request = replace(self.stored.request, budget=budget, profile=self.profile)
@@ -97,7 +104,16 @@ class NetworkView:
         affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
         if request.max_round_s < math.inf:
             affordable = {c: n for c, n in affordable.items() if self._is_quick(c, limit)}
-        return _cell_answer(self, limit, affordable)
+        return self._with_time(_cell_answer(self, limit, affordable))
+
+    def _with_time(self, told: Answer) -> Answer:
+        """Return an answer with the time of its rounds over the fleets of the network."""
+        if told.candidate is None:
+            return told
+        measured = told.kind == "measured"
+        traffic = (self.stored_traffic if measured else self.predicted_traffic)[told.candidate]
+        time = TimeSection.of(self.fleets.spread(traffic, told.rounds))
+        return told.model_copy(update={"time": time})
 
     def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
         """Return whether a candidate's mean predicted round is within ``max_round_s``."""

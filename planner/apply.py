@@ -13,6 +13,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError, PlanError
 from floss_sim.files import replace_file
 from floss_sim.records import RunFolder, RunRecord
@@ -25,6 +28,7 @@ from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
 from planner.plans.plan_checks import first_difference
+from planner.plans.time_section import TimeSection
 from planner.question.budget import Limit, parse_budget
 from planner.question.cost import resolve_limit
 from planner.question.origin import Origin
@@ -47,6 +51,8 @@ class AppliedPlan:
         folder: The run's folder in the store.
         limit: The plan's budget.
         trained: Rounds that were trained now.
+        predicted_time: Simulated time of these rounds over the fleets that the network may draw, as
+            predicted without training for the cohorts of this run; None if unknown.
     """
 
     plan: Plan
@@ -57,17 +63,22 @@ class AppliedPlan:
     folder: RunFolder
     limit: Limit
     trained: int
+    predicted_time: TimeSpread | None = None
 
     @property
-    def prediction(self) -> dict[str, float] | None:
+    def prediction(self) -> dict[str, Any] | None:
         """Bytes and seconds of these rounds as predicted without training, if the plan says so."""
         settings = self.outcome.candidate.settings()
         for cost in self.plan.costs:
             if settings.items() <= dict(cost).items():
                 messages = self.outcome.rounds * self.outcome.cohort
+                time = self.predicted_time
                 return {
                     "total_bytes": messages * (cost["down_bytes"] + cost["up_bytes"]),
-                    "simulated_s": self.outcome.rounds * cost["round_s"],
+                    "simulated_s": time.seconds[0]
+                    if time
+                    else self.outcome.rounds * cost["round_s"],
+                    "time": time and TimeSection.of(time).to_json(),
                 }
         return None
 
@@ -90,6 +101,7 @@ class AppliedPlan:
                 "interval": told,
                 "total_bytes": planned.total_bytes,
                 "simulated_s": planned.simulated_s,
+                "time": planned.time and TimeSection.of(planned.time).to_json(),
             },
             "predicted": self.prediction,
         }
@@ -182,9 +194,16 @@ def train_recommendation(
     record = retime(folder.record(), request.profile)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     (test,) = test_all(executor, store, [(config, outcome.rounds)])
+    fleets = Fleets.of(request.profile, request.task.partition.clients)
+    time = fleets.spread(Traffic.of(record), outcome.rounds)
     own = seed == request.seed and outcome.rounds == planned.rounds
-    outcome = replace(outcome, test_accuracy=test, interval=planned.interval if own else None)
-    return AppliedPlan(plan, seed, config, outcome, record, folder, limit, trained)
+    outcome = replace(
+        outcome, test_accuracy=test, interval=planned.interval if own else None, time=time
+    )
+    predicted = Traffic.predict(config, outcome.rounds, request.profile.first_download)
+    return AppliedPlan(
+        plan, seed, config, outcome, record, folder, limit, trained, fleets.spread(predicted)
+    )
 
 
 def _outcome(

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.stragglers import straggler_of
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError
 from planner.candidates import Candidate
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
+from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.recommend import (
@@ -27,6 +30,7 @@ from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
+from planner.plans.straggler_section import StragglerSection
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
@@ -101,6 +105,7 @@ def make_plan(
             "no run finished a round within the budget: real bytes exceed the predicted ones"
         )
     plan = _plan(request, costs, runs, known, outcomes, found, effort)
+    plan = _with_times(request, runs, plan)
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
@@ -227,8 +232,21 @@ def _plan(
         chance=request.chance_accuracy(),
         elsewhere=_elsewhere(request, best, {n: shown.get(c) for n, c in baselines.items()}, runs),
         traffic_alone=is_traffic_alone(request.profile, request.task.partition.clients),
+        straggler=_straggler(best, costs, runs),
         cheaper=() if reaching else _cheaper(best, costs, runs, known),
     )
+
+
+def _with_times(request: Request, runs: CandidateRuns, plan: Plan) -> Plan:
+    """Return a plan whose runs have their times over the fleets that the network may draw."""
+    fleets = Fleets.of(request.profile, request.task.partition.clients)
+    return with_times(plan, lambda c: Traffic.of(runs.timed_record(c)), fleets)
+
+
+def _straggler(best: Outcome, costs: Costs, runs: CandidateRuns) -> StragglerSection | None:
+    """Return the client that decides how long the recommended run takes, or None."""
+    found = straggler_of(runs.timed_record(best.candidate), best.rounds)
+    return StragglerSection.of(found, costs.limit.links[found.client]) if found else None
 
 
 def _elsewhere(

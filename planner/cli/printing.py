@@ -22,13 +22,16 @@ from planner.plans.plan import Plan
 from planner.report import plan_table, plan_text
 from planner.report.answer_text import ANSWER_COLUMNS, ANSWERS_TITLE, answer_row, answer_sentences
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
+from planner.report.time_text import time_columns, time_rows
 
 
 def print_plan(made: Plan) -> None:
     """Print a plan for people."""
-    show_whole(
-        _table(plan_table.plan_title(made), plan_table.columns(made), plan_table.table_rows(made))
-    )
+    note(f"{plan_table.plan_title(made)}\n")
+    show_whole(_table(None, plan_table.columns(made), plan_table.table_rows(made)))
+    print()
+    show_whole(_table(None, time_columns(made), time_rows(made)))
+    print()
     for line in plan_text.sentences(made):
         note(line)
     if made.front:
@@ -54,9 +57,13 @@ def print_dry_run(found: DryRun, as_json: bool) -> None:
     )
 
 
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(
-        title=Text(title, "table.title"), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+        title=title and Text(title, "table.title"),
+        box=SIMPLE_HEAD,
+        show_edge=title is not None,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for position, column in enumerate(columns):
         words = column == "other"

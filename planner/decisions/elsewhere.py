@@ -10,7 +10,6 @@ from floss_sim.network import NetworkProfile, load_profile
 from planner.plans.elsewhere import TimesElsewhere
 
 NETWORKS = ("lte", "mobile-mixed", "wifi")
-_MEDIAN = 0.5
 
 
 def times_elsewhere(
@@ -26,10 +25,8 @@ def times_elsewhere(
     for name in NETWORKS:
         if name != asked.name:
             profile = load_profile(name).model_copy(update={"first_download": asked.first_download})
-            fleets = Fleets.of(profile, clients, _MEDIAN)
-            yield TimesElsewhere(
-                name, {key: float(fleets.closing_times(t)[-1]) for key, t in runs.items()}
-            )
+            fleets = Fleets.of(profile, clients)
+            yield TimesElsewhere(name, {key: fleets.spread(t) for key, t in runs.items()})
 
 
 def is_traffic_alone(profile: NetworkProfile, clients: int) -> bool:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from floss_sim.documents import Section
 from planner.plans.explanation import EvidenceKind, Range
+from planner.plans.time_section import TimeSection
 from planner.question.field_types import Accuracy, Amount, Configuration, Count, OneLine
 
 
@@ -27,7 +28,10 @@ class Answer(Section):
             ``rounds`` if it is best stopped earlier.
         accuracy: Expected validation accuracy, 0 to 1, the mean of ``interval``; None if unknown.
         interval: Interval of the accuracy, measured or forecast; None if unknown.
-        simulated_s: Simulated seconds of ``rounds`` rounds; None if unknown.
+        simulated_s: Simulated seconds of ``rounds`` rounds on the network's own fleet, or within
+            which they end with the budget's confidence; None if unknown.
+        time: Simulated time of these rounds over the fleets that the network may draw; None if
+            unknown.
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
         confirm_rounds: Rounds of training that would turn a forecast into a measurement; if
             unknown, the fewest that would finish any candidate.
@@ -48,6 +52,7 @@ class Answer(Section):
     accuracy: Accuracy | None = None
     interval: Range | None = None
     simulated_s: Amount | None = None
+    time: TimeSection | None = None
     total_bytes: Amount | None = None
     confirm_rounds: Count = 0
     confirm_s: Amount | None = None
@@ -66,6 +71,8 @@ class Answer(Section):
                 "candidate, accuracy, interval, simulated_s and total_bytes belong to all kinds "
                 "but 'unknown'"
             )
+        if self.time and not known:
+            raise ValueError("a time belongs to all kinds but 'unknown'")
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -6,21 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from floss_sim.analysis.time_spread import TimeSpread
+from planner.plans.time_section import TimeSection
+
 PLAN = "plan"  # key of the recommended run, beside the names of baselines
 
 
 @dataclass(frozen=True)
 class TimesElsewhere:
-    """Simulated seconds of a plan's runs on another network.
+    """Simulated times of a plan's runs on another network.
 
     Attributes:
         network: Name of the network profile.
-        seconds: Median over fleets of the simulated seconds, for ``"plan"`` and each baseline.
+        times: Simulated time over the network's fleets, for ``"plan"`` and each baseline.
     """
 
     network: str
-    seconds: Mapping[str, float]
+    times: Mapping[str, TimeSpread]
 
     def to_json(self) -> dict[str, Any]:
         """Return the times as plain values."""
-        return {"network": self.network, "seconds": dict(self.seconds)}
+        times = {name: TimeSection.of(spread).to_json() for name, spread in self.times.items()}
+        return {"network": self.network, "times": times}

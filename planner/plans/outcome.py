@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.records import RunRecord
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.forecasts.smoothing import smoothed_accuracy
+from planner.plans.time_section import TimeSection
 from planner.question.budget import Limit
 
 CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
@@ -28,7 +30,8 @@ class Outcome:
         loss: Validation cross-entropy at the last evaluation, nats.
         down_bytes: Bytes of all downloads in these rounds.
         up_bytes: Bytes of all uploads in these rounds.
-        simulated_s: Simulated wall clock on the plan's network, seconds.
+        simulated_s: Simulated wall clock on the plan's network, seconds: that of the fleet drawn
+            by the profile's own seed, on which a budget of seconds without a confidence is spent.
         spent: Fraction of the budget spent.
         most: Largest fraction that one round took of the budget or of the limit of a client.
         binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"`` or
@@ -37,6 +40,7 @@ class Outcome:
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test_accuracy: Accuracy on the test split, 0 to 1; None if not measured.
         interval: Interval of the true accuracy, given all known curves; None before a choice.
+        time: Simulated wall clock over the fleets that the network may draw; None before a choice.
         left: Unspent fraction of the budget or of the limit of a client; only while searching.
     """
 
@@ -54,6 +58,7 @@ class Outcome:
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
     test_accuracy: float | None = None
     interval: Interval | None = None
+    time: TimeSpread | None = None
     left: float = 0.0
 
     @property
@@ -89,6 +94,7 @@ class Outcome:
             "down_bytes_per_client_round": self.down_bytes / participations,
             "up_bytes_per_client_round": self.up_bytes / participations,
             "simulated_s": self.simulated_s,
+            "time": self.time and TimeSection.of(self.time).to_json(),
             "budget_spent": self.spent,
             "largest_round": self.most,
             "binds": self.binds,

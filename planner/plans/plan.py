@@ -12,10 +12,12 @@ from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
+from planner.plans.straggler_section import StragglerSection
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 
 CHANCE_ERRORS = 2.0  # standard errors by which a plan must beat chance
+_SAME = 1e-9  # relative difference of equal figures
 PLAN_VERSION = 3  # version of plan.json, which planner.plans.plan_file reads
 
 
@@ -42,6 +44,7 @@ class Plan:
         reached: Whether a run reached the target; None without a target.
         front: Pareto front of accuracy against cost, cheapest first; empty if not asked for.
         elsewhere: Simulated times of the recommendation and the baselines on other networks.
+        straggler: The client that decides how long the recommended run takes; None if none does.
         traffic_alone: Whether the plan's network has no round trip and no compute.
         chance: Validation accuracy of always predicting the most frequent class, 0 to 1; None if
             unknown.
@@ -66,6 +69,7 @@ class Plan:
     chance: float | None = None
     elsewhere: tuple[TimesElsewhere, ...] = ()
     traffic_alone: bool = False
+    straggler: StragglerSection | None = None
 
     @property
     def target(self) -> float | None:
@@ -87,11 +91,33 @@ class Plan:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""
         return outcome.expected_accuracy >= self.best_accuracy - self.margin
 
+    def faster_than(self, outcome: Outcome) -> float | None:
+        """Return the fraction of common fleets on which the recommendation ends before a run.
+
+        A tie counts as a half. None for the recommendation itself, and if a time is unknown.
+        """
+        mine = self.recommendation
+        if outcome.candidate == mine.candidate or not (mine.time and outcome.time):
+            return None
+        return mine.time.fraction_faster(outcome.time)
+
+    @property
+    def in_time(self) -> float | None:
+        """The fraction of fleets on which the recommendation ends within a budget of seconds.
+
+        None for other budgets, and if the time is unknown.
+        """
+        made = self.recommendation.time
+        if self.limit.budget.kind != "seconds" or made is None:
+            return None
+        return sum(s <= self.limit.amount * (1 + _SAME) for s in made.seconds) / made.draws
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
 
         def one(outcome: Outcome) -> dict[str, Any]:
-            return {**outcome.to_json(), "tie": self.ties(outcome)}
+            faster = self.faster_than(outcome)
+            return {**outcome.to_json(), "plan_faster": faster, "tie": self.ties(outcome)}
 
         budget = self.limit.budget
         unit = "s" if budget.kind in ("dense-rounds", "seconds") else "bytes"
@@ -107,6 +133,7 @@ class Plan:
             },
             "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),
+            "in_time": self.in_time,
             "best_accuracy": self.best_accuracy,
             "chance_accuracy": self.chance,
             "learned": self.learned,
@@ -122,6 +149,7 @@ class Plan:
             "reached": self.reached,
             "front": [point.to_json(self.limit.amount, unit) for point in self.front],
             "traffic_alone": self.traffic_alone,
+            "straggler": self.straggler and self.straggler.to_json(),
             "elsewhere": [times.to_json() for times in self.elsewhere],
             "cheaper": [way.to_json() for way in self.cheaper],
         }

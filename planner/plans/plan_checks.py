@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from floss_sim.analysis.time_spread import fleet_quantile
 from planner.candidates import Candidate
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.outcome import CLIENT_LIMIT, Outcome
@@ -37,6 +38,8 @@ def first_contradiction(plan: Plan) -> str:
         _target(plan),
         _front(plan, [*named.values(), *trained.values()]),
         _cheaper(plan),
+        _times(plan, {**named, **trained}),
+        _straggler(plan),
         _request(plan),
         evidence_contradictions(plan),
     )
@@ -73,6 +76,10 @@ def _same(given: Any, told: Any) -> bool:
     if isinstance(given, int | float) and isinstance(told, int | float):
         return math.isclose(given, told, rel_tol=_SAME, abs_tol=1e-12)
     return bool(given == told)
+
+
+def _near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_NEAR, abs_tol=1e-12)
 
 
 def _rounds(plan: Plan) -> Iterator[str]:
@@ -154,12 +161,42 @@ def _cheaper(plan: Plan) -> Iterator[str]:
             yield f"cheaper.{i}.interval: low, mean and high must ascend"
 
 
+def _times(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
+    """Yield a run whose recorded seconds are not those of the network's own fleet."""
+    for name, made in runs.items():
+        exact = made.time and made.time.method != "probed"
+        if made.time and exact and not _near(made.time.seconds[0], made.simulated_s):
+            yield (
+                f"{name}.simulated_s: {made.simulated_s:g} differs from {made.time.seconds[0]:g}, "
+                f"the time of the first fleet ({name}.time.seconds)"
+            )
+
+
+def _straggler(plan: Plan) -> Iterator[str]:
+    """Yield the figures of a straggler that are not those of the recommended run."""
+    found, made = plan.straggler, plan.recommendation
+    if found is None:
+        return
+    if (found.all_rounds, found.cohort) != (made.rounds, made.cohort):
+        yield f"straggler.all_rounds: the plan has {made.rounds} rounds of {made.cohort} clients"
+    if not _near(found.run_s, made.simulated_s):
+        yield f"straggler.run_s: {found.run_s:g} differs from {made.simulated_s:g} of the plan"
+    shorter = found.run_without_s <= found.run_s and found.round_without_s <= found.round_s
+    if found.rounds > found.all_rounds or not shorter:
+        yield "straggler.run_without_s: a run without a straggler takes no longer"
+    deadline = (found.deadline_s, found.deadline_run_s, found.deadline_lost)
+    if 0 < deadline.count(None) < len(deadline):
+        yield "straggler.deadline_s: its time and its losses belong together; give all or none"
+
+
 def _spending(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
     """Yield that a run's bytes, seconds or largest round are not what it spent."""
     budget, spent = plan.limit.budget, made.spent * plan.limit.amount
     totals = {"bytes": made.total_bytes, "client-bytes": made.total_bytes / made.cohort}
     if budget.confidence is None:
         totals["seconds"] = made.simulated_s
+    elif made.time:
+        totals["seconds"] = float(fleet_quantile(made.time.seconds, budget.confidence))
     total = totals.get(budget.kind, spent)
     if not math.isclose(total, spent, rel_tol=_NEAR):
         yield f"{name}.budget_spent: {made.spent:g} is not the share of {total:g} in the budget"

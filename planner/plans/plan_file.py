@@ -22,6 +22,8 @@ from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction, first_difference
+from planner.plans.straggler_section import StragglerSection
+from planner.plans.time_section import TimeSection
 from planner.question.budget import Budget, BudgetKind, Limit, parse_budget
 from planner.question.field_types import (
     Accuracy,
@@ -150,6 +152,8 @@ class OutcomeSection(_CandidateSection):
     down_bytes_per_client_round: Positive
     up_bytes_per_client_round: Positive
     simulated_s: Amount
+    time: TimeSection | None = None
+    plan_faster: Accuracy | None = None
     budget_spent: Positive
     largest_round: Amount
     binds: OneLine
@@ -174,6 +178,7 @@ class OutcomeSection(_CandidateSection):
             curve=self.curve,
             test_accuracy=self.test_accuracy,
             interval=self.interval.interval() if self.interval else None,
+            time=self.time.spread if self.time else None,
         )
 
 
@@ -208,20 +213,21 @@ class CheaperSection(_CandidateSection):
 
 
 class ElsewhereSection(Section):
-    """``seconds`` of the plan and of the baselines on another network."""
+    """``times`` of the plan and of the baselines on another network."""
 
     network: OneLine
-    seconds: dict[Literal["plan", "dense", "thesis_rule"], Amount]
+    times: dict[Literal["plan", "dense", "thesis_rule"], TimeSection]
 
     @model_validator(mode="after")
     def _check_plan(self) -> ElsewhereSection:
-        if PLAN not in self.seconds:
-            raise ValueError("seconds: the plan's own are missing")
+        if PLAN not in self.times:
+            raise ValueError("times: the plan's own are missing")
         return self
 
-    def times(self) -> TimesElsewhere:
+    def times_elsewhere(self) -> TimesElsewhere:
         """Return the times that this table describes."""
-        return TimesElsewhere(self.network, {str(name): s for name, s in self.seconds.items()})
+        made = {str(name): section.spread for name, section in self.times.items()}
+        return TimesElsewhere(self.network, made)
 
 
 class EffortSection(_OpenSection):
@@ -262,6 +268,7 @@ class PlanDocument(Section):
     budget: BudgetSection
     interrupted: bool
     recommendation: OutcomeSection
+    in_time: Accuracy | None = None
     best_accuracy: Accuracy
     chance_accuracy: Accuracy | None = None
     learned: bool = True
@@ -278,6 +285,7 @@ class PlanDocument(Section):
     front: tuple[PointSection, ...] = ()
     cheaper: tuple[CheaperSection, ...] = ()
     traffic_alone: bool = False
+    straggler: StragglerSection | None = None
     elsewhere: tuple[ElsewhereSection, ...] = ()
 
 
@@ -331,8 +339,9 @@ def plan_of(content: Any, where: str) -> Plan:
         front=tuple(one.point() for one in read.front),
         cheaper=tuple(one.way() for one in read.cheaper),
         chance=read.chance_accuracy,
-        elsewhere=tuple(one.times() for one in read.elsewhere),
+        elsewhere=tuple(one.times_elsewhere() for one in read.elsewhere),
         traffic_alone=read.traffic_alone,
+        straggler=read.straggler,
     )
     _check_figures(plan, content, where)
     return plan

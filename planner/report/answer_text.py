@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from floss_sim.analysis.time_spread import SPREAD_LEGEND
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
@@ -77,6 +78,7 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         for answer in answers
         if answer.rounds < answer.affords
     ]
+    lines += _time_sentence(answers)
     if any(answer.kind == "unknown" or _is_vague(answer) for answer in answers):
         lines.append(
             "unknown: the store holds no curve of this task and seed that is within the limits, or "
@@ -85,3 +87,13 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")
     return lines
+
+
+def _time_sentence(answers: Sequence[Answer]) -> list[str]:
+    """Return the simulated times of all known answers; empty if there is none."""
+    told = [
+        f"{answer.network}: {answer.budget} {answer.time.spread.text}"
+        for answer in answers
+        if answer.time and not _is_vague(answer)
+    ]
+    return [f"Simulated time, {SPREAD_LEGEND}: {'; '.join(told)}."] if told else []

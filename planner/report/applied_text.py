@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 from planner.apply import AppliedPlan, write_model
@@ -12,17 +13,14 @@ from planner.forecasts.intervals import LEVEL
 from planner.forecasts.smoothing import SMOOTHED_SHARE
 from planner.plans.outcome import Outcome
 from planner.report.plan_folder import create_folder
+from planner.report.time_text import budget_s, median_s, time_words
 
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return the table rows: planned, predicted without training, and realised values."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     test = planned.test_accuracy
-    cells = ("-", "-")
-    if predicted:
-        cells = (
-            format_bytes(predicted["total_bytes"]), format_duration(predicted["simulated_s"])
-        )  # fmt: skip
+    nbytes = format_bytes(predicted["total_bytes"]) if predicted else "-"
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
         (
@@ -32,12 +30,45 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
             f"{made.expected_accuracy:.3f}",
         ),
         ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
-        ("bytes", format_bytes(planned.total_bytes), cells[0], format_bytes(made.total_bytes)),
-        (
-            "simulated time", format_duration(planned.simulated_s), cells[1],
-            format_duration(made.simulated_s),
-        ),
-    ]  # fmt: skip
+        ("bytes", format_bytes(planned.total_bytes), nbytes, format_bytes(made.total_bytes)),
+        *_time_rows(applied),
+    ]
+
+
+def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
+    """Return the rows of simulated times: what the budget counts and, if drawn, the medians."""
+    confidence, pairs = applied.plan.limit.budget.confidence, _times(applied)
+    counted = tuple(_duration_text(budget_s(*pair, confidence)) for pair in pairs)
+    if not _is_drawn(applied):
+        return [("simulated time", *counted)]
+    medians = tuple(_duration_text(time.median_s if time else None) for _, time in pairs)
+    of_budget = "fleet of the seed" if confidence is None else f"{100 * confidence:.4g} % of fleets"
+    return [
+        ("simulated time, median of fleets", *medians),
+        (f"simulated time, {of_budget}", *counted),
+    ]
+
+
+def _times(applied: AppliedPlan) -> list[tuple[float | None, TimeSpread | None]]:
+    """Return the seconds on the fleet of the network's seed, and on all fleets.
+
+    One pair each for the planned run, the prediction and the realised run.
+    """
+    predicted = applied.prediction
+    return [
+        (applied.plan.recommendation.simulated_s, applied.plan.recommendation.time),
+        (predicted["simulated_s"] if predicted else None, applied.predicted_time),
+        (applied.outcome.simulated_s, applied.outcome.time),
+    ]
+
+
+def _is_drawn(applied: AppliedPlan) -> bool:
+    made = applied.outcome.time
+    return made is not None and made.draws > 1
+
+
+def _duration_text(seconds: float | None) -> str:
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def sentences(applied: AppliedPlan) -> list[str]:
@@ -50,15 +81,17 @@ def sentences(applied: AppliedPlan) -> list[str]:
         _own_run_sentence(applied) if own else _other_seed_sentence(applied),
     ]
     if predicted:
-        errors = (
-            f"{100 * (predicted[key] / real - 1):+.1f} %" if real else "n/a"
-            for key, real in (
-                ("total_bytes", made.total_bytes), ("simulated_s", made.simulated_s)
-            )
-        )  # fmt: skip
+        told = applied.predicted_time
+        pairs = (
+            (predicted["total_bytes"], made.total_bytes),
+            (told.median_s if told else predicted["simulated_s"], median_s(made)),
+        )
+        errors = (f"{100 * (one / other - 1):+.1f} %" if other else "n/a" for one, other in pairs)
         lines.append(
             "The prediction without training is off by {} in bytes, {} in seconds.".format(*errors)
         )
+    if _is_drawn(applied):
+        lines.append(f"The realised run takes {time_words(made)}.")
     return lines
 
 

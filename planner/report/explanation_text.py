@@ -16,11 +16,13 @@ from planner.plans.explanation import (
     StopRule,
 )
 from planner.plans.plan import Plan
+from planner.report.time_text import is_drawn, median_s
 
 _WORDS = {
     "rank": "rank", "down_density": "down", "up_density": "up", "cohort_size": "cohort",
     "epochs": "epochs", "values": "", "method": "",
 }  # fmt: skip
+_MEDIAN_ROUND = " in the median of fleets; its shares on the fleet of the network's seed"
 _PARTS = ("download", "upload", "latency", "compute", "queueing")
 
 
@@ -30,7 +32,7 @@ def explanation_sentences(plan: Plan) -> list[str]:
     if said is None:
         return []
     best = plan.recommendation.expected_accuracy
-    lines = [_time_sentence(said.time)]
+    lines = [_time_sentence(plan, said.time)]
     if said.neighbours:
         near = "; ".join(_neighbour_text(one, best) for one in said.neighbours)
         lines.append(
@@ -50,15 +52,16 @@ def interval_text(range_: Range) -> str:
     return f"({range_.low:.3f} to {range_.high:.3f})"
 
 
-def _time_sentence(time: RoundTime) -> str:
+def _time_sentence(plan: Plan, time: RoundTime) -> str:
+    """Return the mean duration of a round, and its shares on the network's own fleet."""
     shares = {name: getattr(time, name) for name in _PARTS}
     large = sorted((n for n in _PARTS if shares[n] >= 0.005), key=lambda n: -shares[n])
     parts = ", ".join(f"{100 * shares[name]:.0f} % {name}" for name in large)
     waits = f"; a client waits for the others during {100 * time.waiting:.0f} % of a round"
-    return (
-        f"A round takes {format_duration(time.round_s)}: {parts}"
-        f"{waits if time.waiting >= 0.005 else ''}."
-    )
+    round_s = median_s(plan.recommendation) / plan.recommendation.rounds
+    where = _MEDIAN_ROUND if is_drawn(plan) else ""
+    waits = waits if time.waiting >= 0.005 else ""
+    return f"A round takes {format_duration(round_s)}{where}: {parts}{waits}."
 
 
 def _neighbour_text(one: Neighbour, best: float) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes
 from floss_sim.vectors.density import format_density
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
 BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "the thesis' rule"}
-_SHORT = BASELINE_TITLES | {"thesis_rule": "rule"}
-COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "time", "spent")
+SHORT_TITLES = BASELINE_TITLES | {"thesis_rule": "rule"}
+COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "spent")
 
 
 def plan_title(plan: Plan) -> str:
@@ -27,7 +27,7 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
     """Return the rows of the plan's table, with cells as in ``columns``."""
     rows = [_row(plan, "plan", plan.recommendation)]
     rows += [_row(plan, f"#{i}", o) for i, o in enumerate(runners_up(plan), start=2)]
-    for name, title in _SHORT.items():
+    for name, title in SHORT_TITLES.items():
         outcome = plan.baselines[name]
         empty = (title, *["-"] * len(COLUMNS))
         rows.append(_row(plan, title, outcome) if outcome else empty)
@@ -57,7 +57,6 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
         f"{100 * outcome.expected_accuracy:.1f}{_half_width(outcome)}{'=' if tied else ' '}",
         "" if test is None else f"{100 * test:.1f}",
         format_bytes(outcome.total_bytes),
-        format_duration(outcome.simulated_s),
         f"{100 * outcome.spent:.0f} %",
         candidate.other_settings,
     )

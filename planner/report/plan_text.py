@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
-from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import explanation_sentences
@@ -16,6 +15,7 @@ from planner.report.objective_text import (
     target_sentence,
 )
 from planner.report.plan_table import BASELINE_TITLES, has_ties
+from planner.report.time_text import time_sentences, time_words
 
 _LIMITS = {
     "budget": "the budget",
@@ -38,11 +38,11 @@ def sentences(plan: Plan) -> list[str]:
         f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)} a round; in total "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
-        f"{format_duration(best.simulated_s)} of simulated time.",
+        f"{time_words(best)}.",
         _binding_sentence(plan),
         *explanation_sentences(plan),
         *_cheaper_sentences(plan),
-        *_elsewhere_sentences(plan),
+        *time_sentences(plan),
         *_baseline_sentences(plan),
         *_ties_sentence(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
@@ -97,41 +97,6 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
             f"{way.rounds} rounds."
         )
     return lines
-
-
-def _elsewhere_sentences(plan: Plan) -> list[str]:
-    """Return what the seconds leave out, and the times on other networks."""
-    lines = []
-    if plan.traffic_alone:
-        lines.append(
-            f"{plan.request['network']} has no round trip and no compute: its seconds are those of "
-            "traffic alone, and real rounds take longer."
-        )
-    if plan.elsewhere:
-        told = "; ".join(_times_text(times) for times in plan.elsewhere)
-        lines.append(
-            f"The same runs on other networks, {_rounds_text(plan)} (simulated time, median of "
-            f"fleets): {told}."
-        )
-    return lines
-
-
-def _rounds_text(plan: Plan) -> str:
-    """Return the rounds of the plan and of its baselines."""
-    others = (
-        f"{BASELINE_TITLES[name]} {made.rounds}" for name, made in plan.baselines.items() if made
-    )
-    return ", ".join([f"{plan.recommendation.rounds} rounds", *others])
-
-
-def _times_text(times: TimesElsewhere) -> str:
-    plan_s = format_duration(times.seconds[PLAN])
-    others = ", ".join(
-        f"{BASELINE_TITLES[name]} {format_duration(seconds)}"
-        for name, seconds in times.seconds.items()
-        if name != PLAN
-    )
-    return f"{times.network} {plan_s}" + (f" ({others})" if others else "")
 
 
 def _ties_sentence(plan: Plan) -> list[str]:

@@ -17,6 +17,7 @@ from planner.report.answer_text import (
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.plan_table import columns, plan_title, table_rows
 from planner.report.plan_text import sentences
+from planner.report.time_text import TIME_TITLE, time_columns, time_rows
 
 
 class ReportedPlan(Plan):
@@ -30,6 +31,7 @@ class ReportedPlan(Plan):
     def summary(self) -> str:
         """Return the table and the sentences as plain text."""
         lines = [plan_title(self), "", *_aligned_lines([columns(self), *table_rows(self)]), ""]
+        lines += [TIME_TITLE, *_aligned_lines([time_columns(self), *time_rows(self)]), ""]
         lines += sentences(self)
         if self.front:
             lines += ["", front_title(self), *_aligned_lines([FRONT_COLUMNS, *front_rows(self)])]
@@ -58,6 +60,7 @@ class ReportedPlan(Plan):
         """Return the table and the sentences, for notebooks."""
         parts = [
             html_table(table_rows(self), columns(self), plan_title(self)),
+            html_table(time_rows(self), time_columns(self), TIME_TITLE),
             html_table([line] for line in sentences(self)),
         ]
         if self.front:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from floss_sim.analysis.time_spread import TimeSpread
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
@@ -14,6 +15,8 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
+from planner.plans.straggler_section import LinkSection, StragglerSection
+from planner.plans.time_section import TimeSection
 from planner.question.budget import Limit, parse_budget
 
 
@@ -29,6 +32,7 @@ def outcome(rank: int, accuracy: float, nbytes: int = 400_000, **changes: Any) -
         down_bytes=nbytes,
         up_bytes=nbytes,
         simulated_s=3.4,
+        time=TimeSpread((3.4, 3.0, 5.0), "closed form"),
         spent=spent,
         most=spent / 20,
         binds="budget",
@@ -66,7 +70,11 @@ def whole_plan() -> Plan:
         also=answers(best.candidate),
         chance=0.11,
         traffic_alone=True,
-        elsewhere=(TimesElsewhere("lte", {"plan": 8.0, "dense": 9.5}),),
+        straggler=straggler(),
+        elsewhere=(TimesElsewhere("lte", {
+            "plan": TimeSpread((8.0, 7.0, 12.0), "closed form"),
+            "dense": TimeSpread((9.5,), "probed"),
+        }),),
         cheaper=(
             CheaperWay(0.5, Candidate(1, 1.0, 1 / 16), 10, 90_000,
                        Interval(0.8, 0.85, 0.9, "measured")),
@@ -110,9 +118,27 @@ def explanation(best: Candidate) -> Explanation:
     )  # fmt: skip
 
 
+def straggler() -> StragglerSection:
+    """Return the client that decides the time of the recommended run."""
+    return StragglerSection(
+        client=7, rounds=4, all_rounds=20, round_s=0.4, round_without_s=0.15, run_s=3.4,
+        run_without_s=2.4, deadline_s=0.2, deadline_run_s=2.6, deadline_lost=0.04, cohort=5,
+        selection_run_s=2.5,
+        link=LinkSection(down_bits_per_s=1e6, up_bits_per_s=5e5, rtt_s=0.08,
+                         compute_s_per_example=0.0),
+    )  # fmt: skip
+
+
 def answers(best: Candidate) -> tuple[Answer, ...]:
     """Return an answer of each kind."""
-    told = {"candidate": best, "rounds": 9, "affords": 9, "simulated_s": 4.0, "total_bytes": 1e4}
+    told = {
+        "candidate": best,
+        "rounds": 9,
+        "affords": 9,
+        "simulated_s": 4.0,
+        "total_bytes": 1e4,
+        "time": TimeSection.of(TimeSpread((4.0, 6.0, 3.0), "closed form")),
+    }
     counts = {"measured": 2, "searched": 8}
     return (
         Answer(network="paper", budget="2MB", limit="2 MB in all", kind="measured", accuracy=0.95,

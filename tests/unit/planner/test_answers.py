@@ -202,3 +202,7 @@ def test_rows_mark_what_is_forecast():
     assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds", "")
     first = answer_sentences(whole_plan().also)[0]
     assert "~96.0±1.0 is a forecast, 90 % interval (0.950 to 0.970)" in first
+    assert (
+        "Simulated time, median (5 to 95 %) over fleets that the network may draw, same cohorts: "
+        "paper: 2MB 4 s (3 s to 6 s); lte: 1h 4 s (3 s to 6 s)."
+    ) in answer_sentences(whole_plan().also)

@@ -127,7 +127,7 @@ def test_a_forecast_is_marked_in_every_sentence():
     assert "rank 1 -0.5;" in lines
     assert "up 1/4 ~-3.0 (-5.0 to -1.0); up 1/64 unknown." in lines
     assert "25 rounds: validation accuracy ~0.955 (0.940 to 0.970)" in lines
-    assert "A round takes 170 ms: 50 % upload, 20 % download" in lines
+    assert "network's seed: 50 % upload, 20 % download" in lines
     assert "a client waits for the others during 25 % of a round" in lines
     gain = "0.1 points, less than the noise of one evaluation (1.2 points)"
     assert f"{gain}: more search is not worth it" in lines

@@ -176,7 +176,10 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     planned = outcome(4, 0.93, test_accuracy=0.9, interval=Interval(0.91, 0.93, 0.95, "measured"))
     made = outcome(4, 0.90, rounds=100, curve=curve, test_accuracy=0.9)
     told = AppliedPlan(
-        plan=SimpleNamespace(recommendation=planned, request={"seed": 0}, costs=()),
+        plan=SimpleNamespace(
+            recommendation=planned, request={"seed": 0}, costs=(),
+            limit=Limit(parse_budget("1MB"), 1e6, (), 5),
+        ),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
     )  # fmt: skip
     own = replace(told, outcome=replace(made, interval=planned.interval))

@@ -1,0 +1,35 @@
+"""Simulated times of a plan's runs over the fleets that its network may draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.traffic import Traffic
+from planner.candidates import Candidate
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+
+
+def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: Fleets) -> Plan:
+    """Return a plan whose runs have their times; all are timed on the same fleets.
+
+    Args:
+        plan: The plan.
+        traffic_of: Returns the recorded messages of a candidate's run.
+        fleets: The fleets that the plan's network may draw.
+    """
+    trained = [outcome for outcome in plan.baselines.values() if outcome]
+    ends = {o.candidate: o.rounds for o in (plan.recommendation, *plan.runners_up, *trained)}
+    times = {c: fleets.spread(traffic_of(c), rounds) for c, rounds in ends.items()}
+
+    def timed(outcome: Outcome) -> Outcome:
+        return replace(outcome, time=times[outcome.candidate])
+
+    return replace(
+        plan,
+        recommendation=timed(plan.recommendation),
+        runners_up=tuple(map(timed, plan.runners_up)),
+        baselines={name: made and timed(made) for name, made in plan.baselines.items()},
+    )

@@ -1,0 +1,178 @@
+"""Simulated times of a plan as table rows and sentences: medians over fleets, with intervals."""
+
+from __future__ import annotations
+
+from floss_sim.analysis.time_spread import PROBED_LEGEND, TimeSpread, fleet_quantile
+from floss_sim.units import format_duration
+from planner.plans.elsewhere import PLAN
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+from planner.report.plan_table import BASELINE_TITLES, SHORT_TITLES, runners_up
+
+TIME_TITLE = "Simulated time"
+INTERVAL_COLUMN = "5-95 %"
+_FLEETS = "fleets that the network may draw, with the same cohorts"
+
+
+def time_columns(plan: Plan) -> tuple[str, ...]:
+    """Return the columns of the table of times; two are left out if the network draws nothing."""
+    drawn = (INTERVAL_COLUMN, "slower") if is_drawn(plan) else ()
+    return ("", "time", *drawn, *(times.network for times in plan.elsewhere))
+
+
+def time_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the rows of the table of times, with cells as in ``time_columns``."""
+    rows = [_row(plan, "plan", PLAN, plan.recommendation)]
+    rows += [_row(plan, f"#{i}", "", o) for i, o in enumerate(runners_up(plan), start=2)]
+    trained = {name: plan.baselines[name] for name in SHORT_TITLES}
+    rows += [_row(plan, SHORT_TITLES[name], name, o) for name, o in trained.items() if o]
+    return rows
+
+
+def _row(plan: Plan, title: str, key: str, outcome: Outcome) -> tuple[str, ...]:
+    faster = plan.faster_than(outcome)
+    drawn = (_interval_cell(outcome), "" if faster is None else f"{100 * faster:.0f} %")
+    return (
+        title,
+        median_text(outcome),
+        *(drawn if is_drawn(plan) else ()),
+        *(_cell(times.times.get(key)) for times in plan.elsewhere),
+    )
+
+
+def is_drawn(plan: Plan) -> bool:
+    """Return whether the plan's network draws its fleets, so that times have an interval."""
+    made = plan.recommendation.time
+    return made is not None and made.draws > 1
+
+
+def median_s(outcome: Outcome) -> float:
+    """Return the median of a run's simulated seconds over fleets, or those of its own fleet."""
+    return outcome.time.median_s if outcome.time else outcome.simulated_s
+
+
+def budget_s(
+    own_s: float | None, time: TimeSpread | None, confidence: float | None
+) -> float | None:
+    """Return the seconds that a budget counts: those of its own fleet, or by a confidence."""
+    if confidence is None or time is None:
+        return own_s
+    return float(fleet_quantile(time.seconds, confidence))
+
+
+def median_text(outcome: Outcome) -> str:
+    """Return the median of a run's simulated time as text, with a mark if fleets were probed."""
+    return _mark(outcome.time) + format_duration(median_s(outcome))
+
+
+def _mark(time: TimeSpread | None) -> str:
+    return "≈" if time and time.method == "probed" else ""
+
+
+def _cell(time: TimeSpread | None) -> str:
+    return _mark(time) + format_duration(time.median_s) if time else ""
+
+
+def time_words(outcome: Outcome) -> str:
+    """Return a run's simulated time in words, with its interval if there is one."""
+    told, time = f"{median_text(outcome)} of simulated time", outcome.time
+    if time is None or time.draws == 1:
+        return told
+    low, high = format_duration(time.low_s), format_duration(time.high_s)
+    return f"{told} in the median of fleets (5 to 95 %: {low} to {high})"
+
+
+def _interval_cell(outcome: Outcome) -> str:
+    """Return an interval with a dash, such as ``12-20 s`` or ``12 s-3.7 min``."""
+    if outcome.time is None:
+        return ""
+    low, high = format_duration(outcome.time.low_s), format_duration(outcome.time.high_s)
+    number, unit = low.split(" ")
+    return f"{number if high.endswith(f' {unit}') else low}-{high}"
+
+
+def time_sentences(plan: Plan) -> list[str]:
+    """Return the sentences on times: their fleets, comparisons on these, and other networks."""
+    return [
+        *_fleets_sentences(plan),
+        *_faster_sentence(plan),
+        *_budget_sentence(plan),
+        *_straggler_sentences(plan),
+        *_traffic_sentence(plan),
+    ]
+
+
+def _fleets_sentences(plan: Plan) -> list[str]:
+    """Return what the times are over: fleets of the plan's network, and of the other ones."""
+    network, made = plan.request["network"], plan.recommendation.time
+    others = [time for times in plan.elsewhere for time in times.times.values()]
+    fleets = max((time.draws for time in others), default=1)
+    if made is None:
+        return []
+    if made.draws > 1:
+        lines = [
+            f"Times are medians over {made.draws} {_FLEETS}. {INTERVAL_COLUMN} holds nine in "
+            "ten of them; slower: the share of them on which a run takes longer than the plan."
+        ]
+    else:
+        others_text = f"; times on other networks are medians over {fleets} {_FLEETS}"
+        lines = [f"{network} draws nothing{others_text if fleets > 1 else ''}."]
+    return [*lines, f"{PROBED_LEGEND}."] if "≈" in _marks(plan) else lines
+
+
+def _marks(plan: Plan) -> str:
+    """Return the marks of all shown times."""
+    shown = [plan.recommendation, *plan.runners_up, *filter(None, plan.baselines.values())]
+    here = [outcome.time for outcome in shown]
+    there = [time for times in plan.elsewhere for time in times.times.values()]
+    return "".join(_mark(time) for time in (*here, *there))
+
+
+def _faster_sentence(plan: Plan) -> list[str]:
+    """Return on how many fleets the plan is faster than baselines; empty if nothing is drawn."""
+    told = []
+    for name, title in BASELINE_TITLES.items():
+        outcome = plan.baselines[name]
+        faster = plan.faster_than(outcome) if outcome else None
+        if faster is not None:
+            told.append(f"than {title} on {100 * faster:.0f} %")
+    return (
+        [f"The plan is faster {' and '.join(told)} of fleets."] if told and is_drawn(plan) else []
+    )
+
+
+def _budget_sentence(plan: Plan) -> list[str]:
+    """Return what a budget of seconds says of other fleets; empty for other budgets."""
+    budget, share = plan.limit.budget, plan.in_time
+    if share is None or not is_drawn(plan):
+        return []
+    amount, done = format_duration(plan.limit.amount), f"{100 * share:.0f} %"
+    if budget.confidence is not None:
+        return [
+            f"The budget is planned for {100 * budget.confidence:.4g} % of fleets: the plan ends "
+            f"within {amount} on {done} of these."
+        ]
+    return [
+        f"The budget is spent on the fleet of the network's seed. On {done} of all fleets the plan "
+        f"ends within {amount}; {budget.text}@95% plans for 95 % of them."
+    ]
+
+
+def _straggler_sentences(plan: Plan) -> list[str]:
+    """Return the client that decides the time, and what would remove it; empty if none does."""
+    if plan.straggler is None:
+        return []
+    decides, *removed = plan.straggler.sentences()
+    where = "On the fleet of the network's seed, " if is_drawn(plan) else ""
+    told = where + decides if where else decides[0].upper() + decides[1:]
+    return [f"{told}.", *(f"In floss-sim run it is {said}." for said in removed)]
+
+
+def _traffic_sentence(plan: Plan) -> list[str]:
+    """Return that seconds are those of traffic alone, where they are."""
+    if not plan.traffic_alone:
+        return []
+    return [
+        f"{plan.request['network']} has no round trip and no compute: its seconds are those of "
+        "traffic alone, and real rounds take longer."
+    ]

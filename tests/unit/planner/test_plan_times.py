@@ -1,0 +1,208 @@
+"""Every simulated time of a plan's page, computed again from the records by other code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import DRAWN
+from numpy.typing import NDArray
+
+import planner.session
+from floss_sim import RunRecord, load_profile, retime
+from floss_sim.network import NetworkProfile
+from floss_sim.units import format_duration
+from planner import Request, grid, plan
+from planner.execution.curve_store import CurveStore
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+from planner.plans.plan_file import plan_of
+from planner.report.reported_plan import ReportedPlan
+from planner.report.time_text import time_columns, time_rows
+
+SHARED = '[server]\negress = "4 Mbit/s"\n'
+SETTINGS = {
+    "candidates": grid([1, 2], [1.0], [1.0, 1 / 4]),
+    "reference_rank": 2,
+    "max_rounds": 5,
+    "effort": 1,
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A plan, its request, and the store of its runs."""
+
+    plan: ReportedPlan
+    request: Request
+    store: CurveStore
+
+    def record(self, outcome: Outcome) -> RunRecord:
+        return self.store.folder(self.request.config(outcome.candidate)).record()
+
+    def runs(self) -> dict[str, Outcome]:
+        others = {f"#{i}": made for i, made in enumerate(self.plan.runners_up)}
+        trained = {name: made for name, made in self.plan.baselines.items() if made}
+        return {"plan": self.plan.recommendation, **others, **trained}
+
+
+@contextmanager
+def in_this_process(workers: int) -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module", params=["lte", "shared"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp(request.param)
+    network, budget = "lte", "1.5s"
+    if request.param == "shared":
+        network, budget = str(folder / "shared.toml"), "1.6s@80%"
+        Path(network).write_text(DRAWN + SHARED, encoding="utf-8")
+    asked = Request.of("digits", network, budget=budget, **SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner.session, "worker_pool", in_this_process)
+        found = plan(asked, store=folder / "store", device="cpu", workers=1)
+    return Made(found, asked, CurveStore(folder / "store", "cpu"))
+
+
+def seconds_by_fleet(record: RunRecord, profile: NetworkProfile, rounds: int) -> list[float]:
+    """Return the seconds of a run on each fleet, computed from its table of transfers."""
+    if np.isinf(profile.alone_bits_per_s("down")):
+        fleets = [profile.model_copy(update={"seed": profile.seed + s}) for s in range(40)]
+        return [alone_s(record, fleet, rounds) for fleet in fleets]
+    fleets = [profile.model_copy(update={"seed": profile.seed + s}) for s in range(20)]
+    closed = (retime(record, fleet).rounds["closed_at_s"] for fleet in fleets)
+    return [column[rounds - 1].as_py() for column in closed]
+
+
+def alone_s(record: RunRecord, fleet: NetworkProfile, rounds: int) -> float:
+    """Return the seconds of rounds whose clients share nothing: each waits for its slowest one."""
+    links, slowest = fleet.links(50), np.zeros(rounds)
+    seconds: dict[int, float] = {}
+    for row in record.transfers.to_pylist():
+        link, up = links[row["client"]], row["direction"] == "up"
+        assert (link.jitter_s, link.loss) == (0, 0)
+        took = link.rtt_s / 2 + 8 * row["nbytes"] / (link.up_bits_per_s if up else
+                                                     link.down_bits_per_s)  # fmt: skip
+        if up:
+            took += row["examples"] * link.compute_s_per_example
+        seconds[row["sequence"]] = seconds.get(row["sequence"], 0.0) + took
+        if up and row["round"] <= rounds:
+            at = row["round"] - 1
+            slowest[at] = max(slowest[at], seconds[row["sequence"]])
+    return float(slowest.sum())
+
+
+def quantile(seconds: list[float], fraction: float) -> float:
+    """Return the value at place ``fraction`` (F + 1) of F sorted ones, linear between two."""
+    ordered = sorted(seconds)
+    place = min(max(fraction * (len(ordered) + 1), 1), len(ordered))
+    below = int(place)
+    above = min(below + 1, len(ordered))
+    return ordered[below - 1] + (place - below) * (ordered[above - 1] - ordered[below - 1])
+
+
+def draws_of(made: Made, outcome: Outcome) -> NDArray[np.float64]:
+    profile = made.request.profile
+    return np.array(seconds_by_fleet(made.record(outcome), profile, outcome.rounds))
+
+
+def test_times_are_those_of_forty_or_twenty_fleets_with_the_cohorts_of_the_run(made: Made):
+    method, draws = ("simulated", 20) if made.request.budget.confidence else ("closed form", 40)
+    for outcome in made.runs().values():
+        own, told = draws_of(made, outcome), outcome.to_json()["time"]
+        assert outcome.time.seconds == pytest.approx(own, rel=1e-9)
+        assert len(own) == draws
+        assert len(np.unique(own)) > draws // 2
+        assert (told["method"], told["draws"]) == (method, draws)
+        assert told["seconds"][0] == pytest.approx(outcome.simulated_s)
+        for name, fraction in (("low_s", 0.05), ("median_s", 0.5), ("high_s", 0.95)):
+            assert told[name] == pytest.approx(quantile(own, fraction), rel=1e-9)
+
+
+def test_runs_are_compared_on_the_same_fleets(made: Made):
+    content, mine = made.plan.to_json(), draws_of(made, made.plan.recommendation)
+    pairs = list(zip(made.plan.runners_up, content["runners_up"], strict=True))
+    pairs += [(o, content["baselines"][name]) for name, o in made.plan.baselines.items() if o]
+    shares = set()
+    for outcome, told in pairs:
+        share = float((mine < draws_of(made, outcome)).mean())
+        if outcome.candidate == made.plan.recommendation.candidate:
+            share = None
+        assert told["plan_faster"] == (share if share is None else pytest.approx(share))
+        shares.add(share)
+    assert shares - {None, 0.0, 1.0} or len(shares) > 1
+    assert content["recommendation"]["plan_faster"] is None
+
+
+def test_the_share_of_fleets_in_time_is_that_of_the_budget(made: Made):
+    own, amount = draws_of(made, made.plan.recommendation), made.request.budget.amount
+    confidence = made.request.budget.confidence
+    assert made.plan.to_json()["in_time"] == pytest.approx(float((own <= amount).mean()))
+    counted = own[0] if confidence is None else quantile(own, confidence)
+    assert made.plan.recommendation.spent == pytest.approx(counted / amount)
+    (said,) = (line for line in made.plan.summary().splitlines() if line.startswith("The budget "))
+    share = f"{100 * float((own <= amount).mean()):.0f} %"
+    if confidence is None:
+        assert said == (
+            f"The budget is spent on the fleet of the network's seed. On {share} of all fleets the "
+            "plan ends within 1.5 s; 1.5s@95% plans for 95 % of them."
+        )
+    else:
+        assert said == (
+            f"The budget is planned for 80 % of fleets: the plan ends within 1.6 s on {share} of "
+            "these."
+        )
+
+
+def test_times_on_other_networks_are_medians_of_their_fleets(made: Made):
+    found = {times.network: times.times for times in made.plan.elsewhere}
+    assert made.request.profile.name not in found
+    assert found.keys() | {made.request.profile.name} >= {"lte", "mobile-mixed", "wifi"}
+    trained = {name: o for name, o in made.plan.baselines.items() if o}
+    for network, times in found.items():
+        assert times.keys() == {"plan", *trained}
+        for name, outcome in {"plan": made.plan.recommendation, **trained}.items():
+            own = seconds_by_fleet(made.record(outcome), load_profile(network), outcome.rounds)
+            assert times[name].median_s == pytest.approx(quantile(own, 0.5), rel=1e-9)
+            assert times[name].low_s == pytest.approx(quantile(own, 0.05), rel=1e-9)
+            assert times[name].high_s == pytest.approx(quantile(own, 0.95), rel=1e-9)
+
+
+def test_the_page_shows_these_figures(made: Made):
+    page, best = made.plan.summary(), made.plan.recommendation
+    own = draws_of(made, best)
+    middle, low, high = (format_duration(quantile(own, q)) for q in (0.5, 0.05, 0.95))
+    assert (
+        f"{middle} of simulated time in the median of fleets (5 to 95 %: {low} to {high})." in page
+    )
+    assert (
+        f"A round takes {format_duration(quantile(own, 0.5) / best.rounds)} in the median" in page
+    )
+    assert f"Times are medians over {len(own)} fleets that the network" in page
+    assert time_columns(made.plan)[:4] == ("", "time", "5-95 %", "slower")
+    rows = {row[0]: row for row in time_rows(made.plan)}
+    dense = made.plan.baselines["dense"]
+    others = draws_of(made, dense)
+    share = f"{100 * float((own < others).mean()):.0f} %"
+    assert rows["plan"][1] == middle
+    assert rows["plan"][3] == ""
+    assert rows["dense LoRA"][1] == format_duration(quantile(others, 0.5))
+    assert rows["dense LoRA"][3] == share
+    assert f"The plan is faster than dense LoRA on {share}" in page
+    for row in rows.values():
+        assert row[1] in page
+
+
+def test_a_plan_is_read_with_its_times(made: Made):
+    content = json.loads(json.dumps(made.plan.to_json()))
+    again: Plan = plan_of(content, "plan.json")
+    assert ReportedPlan.of(again).summary() == made.plan.summary()
+    assert again.to_json() == made.plan.to_json()
