@@ -9,10 +9,17 @@ import sys
 from pathlib import Path
 
 import commands
+import numpy as np
 import pytest
 from made_runs import make_run
+from networks import DRAWN
 
+from floss_sim import RunFolder, load_profile, retime
+from floss_sim.analysis import recorded_networks
+from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND
+from floss_sim.network import NetworkProfile
 from floss_sim.plots import accuracy
+from floss_sim.units import format_duration
 
 LOW = [(0.5, 10_000, 2000, 1.0), (0.75, 10_000, 2000, 2.0)]
 HIGH = [(0.75, 10_000, 4000, 2.0), (1.0, 10_000, 2000, 3.0)]
@@ -197,3 +204,62 @@ def test_what_killed_commands_left_is_removed(monkeypatch, capfd, home: Path):
         path.touch()
     assert call(monkeypatch, capfd, "runs", "--out", "d.png")[0] == 0
     assert [path for path in left if path.exists()] == []
+
+
+@pytest.fixture
+def drawn(home: Path, monkeypatch) -> NetworkProfile:
+    """A network that is packaged, as far as the command knows, and draws its links."""
+    (home / "drawn.toml").write_text(DRAWN, encoding="utf-8")
+    profile = load_profile(str(home / "drawn.toml"))
+    monkeypatch.setattr(recorded_networks, "profile_of_name", {"drawn": profile}.__getitem__)
+    for name, seed, rank in (("a0", 0, 4), ("a1", 1, 4), ("b", 0, 8)):
+        rows = LOW if rank == 4 else HIGH
+        make_run(home / "drawn" / name, rows, seed=seed, rank=rank, on=profile)
+    return profile
+
+
+def fleets_s(paths: list[Path], profile: NetworkProfile, rounds: int) -> np.ndarray:
+    """Return mean seconds of recorded runs on 40 fleets, re-timed one after the other."""
+    fleets = [profile.model_copy(update={"seed": seed}) for seed in range(40)]
+    records = [RunFolder.read(path).record() for path in paths]
+    return np.array(
+        [
+            np.mean([retime(r, f).rounds["closed_at_s"][rounds - 1].as_py() for r in records])
+            for f in fleets
+        ]
+    )
+
+
+def test_times_are_intervals_and_pairs_over_common_fleets(
+    monkeypatch, capfd, home: Path, drawn: NetworkProfile
+):
+    code, out, err = call(monkeypatch, capfd, "drawn", "--target", "0.75")
+    assert (code, err) == (0, "")
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    slow_s = fleets_s([home / "drawn" / "a0", home / "drawn" / "a1"], drawn, 2)
+    fast_s = fleets_s([home / "drawn" / "b"], drawn, 1)
+    low, middle, high = np.quantile(slow_s, [0.05, 0.5, 0.95], method="weibull")
+    text = f"{format_duration(middle)} ({format_duration(low)} to {format_duration(high)})"
+    assert f"floss r4 2 2 0.750 0.000 - 5 kB 1 kB 24 kB {text} 2 24 kB {text}" in rows
+    assert (fast_s < slow_s).all()
+    assert "to accuracy 0.75: floss r8 is faster than floss r4 in 100 % of fleets" in rows
+    assert f"time: {SPREAD_LEGEND}" in rows
+
+
+def test_a_limit_of_seconds_holds_for_the_median(
+    monkeypatch, capfd, home: Path, drawn: NetworkProfile
+):
+    middle_s = float(np.median(fleets_s([home / "drawn" / "b"], drawn, 1)))
+    for limit_s, round_ in ((0.999 * middle_s, None), (1.001 * middle_s, 1)):
+        code, out, _ = call(monkeypatch, capfd, "drawn/b", "--at", f"{limit_s:.9f}s", "--json")
+        (read,) = json.loads(out)["configurations"]
+        assert code == 0
+        assert (read["read_at"] and read["read_at"]["round"]) == round_
+
+
+def test_a_run_whose_training_time_shaped_has_one_time(monkeypatch, capfd, home: Path):
+    make_run(home / "late", LOW, conditions={"policy": {"name": "deadline"}})
+    code, out, _ = call(monkeypatch, capfd, "late")
+    assert code == 0
+    assert f"one recorded time on the recorded network: {SHAPED_NOTE}" in out
+    assert "is faster" not in out
