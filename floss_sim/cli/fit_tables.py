@@ -92,12 +92,12 @@ def _print_slow_tests(found: Mapping[str, Any]) -> None:
     if slow["count"]:
         part = slow["parts"][of.name]
         note(
-            f"{slow['count']} of {found['rows_used']} tests are slow: they take more than "
-            f"{SLOW_RATIO} times as long as nine in ten. They decide {_share(part['rounds'])} of "
-            f"the rounds of {of.clients} clients with {format_bytes(of.nbytes)}, which take "
+            f"Slow tests, over {SLOW_RATIO} times the time of nine in ten: {slow['count']} of "
+            f"{found['rows_used']}. They decide {_share(part['rounds'])} of the rounds of "
+            f"{of.clients} clients with {format_bytes(of.nbytes)}, and these take "
             f"{_share(part['time'])} of the time: {format_duration(slow['expected_s'][of.name])} "
             f"a round on average, {format_duration(slow['expected_without_s'][of.name])} without "
-            "them. If such clients will not take part, delete the lines and fit again."
+            "such clients. If they will not take part, delete the lines and fit again."
         )
         show_whole(_slow_table(slow, of.name))
     slowest = slow["slowest"][of.name]["rounds"]

@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from statistics import fmean
 from typing import Annotated, Any
 
@@ -54,6 +55,7 @@ from floss_sim.network.availability import Availability
 from floss_sim.network.fleets.classes import ClassOrder, ClientClass, Fleet, fleet_of_classes
 from floss_sim.network.fleets.draws import draws_of
 from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
+from floss_sim.network.fleets.rows import LinkRows
 from floss_sim.network.link import ClientLink
 from floss_sim.network.transport import IDEAL, Transport
 
@@ -319,10 +321,7 @@ class NetworkProfile(Section):
         if isinstance(self.fleet, LognormalFleet):
             return [self.fleet.model_dump(mode="json"), self._overrides.model_dump()]
         if isinstance(self.fleet, RowsFleet):
-            rows = self.fleet.rows
-            links = [vars(self._overrides(link)) for link in rows.links]
-            said = {"rows": links, "weights": rows.weights, "cells": rows.have_cells}
-            return [self.fleet.law, fingerprint(said)]
+            return [self.fleet.law, _rows_fingerprint(self.fleet.rows, self._overrides)]
         groups = [
             {**_link_settings(link), "share": group.share, "start": group.trace_start}
             for link, group in zip(self.class_links(), self.clients, strict=True)
@@ -331,6 +330,13 @@ class NetworkProfile(Section):
         if not any(law.is_drawn for law in laws):
             return groups
         return [groups, [vars(law) for law in laws], self._overrides.model_dump()]
+
+
+@lru_cache(maxsize=8)
+def _rows_fingerprint(rows: LinkRows, overrides: Overrides) -> str:
+    """Return the fingerprint of all rows by value; it takes a second for 40,000 rows."""
+    links = [vars(overrides(link)) for link in rows.links]
+    return fingerprint({"rows": links, "weights": rows.weights, "cells": rows.have_cells})
 
 
 def check_upload_ratio(ratio: float) -> None:

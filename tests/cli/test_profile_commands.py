@@ -395,7 +395,7 @@ def test_the_table_of_a_fit_has_the_numbers_of_its_json(monkeypatch, capfd, home
     part = slowest["parts"]["round_50_clients_5000000_bytes_s"]
     (line,) = (line for line in rows(out) if line.startswith("line 9 "))
     assert line.endswith(f"{100 * part['rounds']:.0f} % {100 * part['time']:.0f} %")
-    assert f"{found['slow_tests']['count']} of 300 tests are slow" in " ".join(out.split())
+    assert f"nine in ten: {found['slow_tests']['count']} of 300." in " ".join(out.split())
 
 
 def test_fit_says_when_few_tests_show_the_tail(monkeypatch, capfd, home: Path):
@@ -407,7 +407,7 @@ def test_fit_says_when_few_tests_show_the_tail(monkeypatch, capfd, home: Path):
         "40 tests show little of the tail: the slowest one decides "
         f"{100 * part:.0f} % of the rounds of 50 clients." in " ".join(out.split())
     )
-    assert "are slow" not in out
+    assert "Slow tests" not in out
 
 
 def test_fit_never_overwrites_the_tests_or_another_file(monkeypatch, capfd, home: Path):
