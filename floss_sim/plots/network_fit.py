@@ -23,6 +23,7 @@ _PANELS = {
     "rtt": "round trip (ms)",
     "round": f"round of {_ROUND.clients} clients, {format_bytes(_ROUND.nbytes)} each way (s)",
 }
+_HIDDEN_SHARE = 5e-4  # share at each end of a distribution that may lie outside of the axis
 _STYLES = ((COLOURS[0], 3.5, "-"), (COLOURS[1], 1.4, "--"))  # the fit lies above the tests
 
 
@@ -69,6 +70,7 @@ def draw_fit(frame: pd.DataFrame, fit: Fit) -> Figure:
         for (kind, label), style in zip(labels.items(), _STYLES, strict=True):
             _draw_distribution(axes, part[part["kind"] == kind], part["value"], label, style)
         axes.set_xscale("log", subs=[2, 5])
+        _show_shares(axes, part)
         axes.set_xlabel(f"{title}{write_plainly(axes.xaxis)}")
         axes.grid(alpha=0.3)
     for axes in panels[:, 0]:
@@ -77,6 +79,15 @@ def draw_fit(frame: pd.DataFrame, fit: Fit) -> Figure:
     # Without parse_math, a dollar sign in a file name would start a formula.
     figure.suptitle(f"Network fitted to {source}", fontsize="medium", parse_math=False)
     return figure
+
+
+def _show_shares(axes: Axes, curves: pd.DataFrame) -> None:
+    """Set the axis to the values between the lowest and the highest 0.05 % of both curves."""
+    begun = curves.loc[curves["share"] >= _HIDDEN_SHARE, "value"]
+    ends = curves[curves["share"] >= 1 - _HIDDEN_SHARE].groupby("kind")["value"].min()
+    low, high = begun.min(), max(ends.max(), begun.min())
+    margin = (high / low) ** 0.05 if high > low else 2.0
+    axes.set_xlim(low / margin, high * margin)
 
 
 def _draw_distribution(

@@ -186,7 +186,11 @@ def test_a_fit_is_drawn_as_two_distributions_of_each_quantity():
     assert rounds.get_xlabel().startswith("round of 50 clients, 5 MB each way (s)")
     seconds = np.sort(40 / down + 40 / (down[::-1] / 10) + 1)
     assert rounds.lines[0].get_xdata()[1:-1] == pytest.approx(seconds)
-    assert rounds.lines[0].get_ydata()[1:-1] == pytest.approx(100 * (np.arange(1, 41) / 40) ** 50)
+    shares = (np.arange(1, 41) / 40) ** 50
+    assert rounds.lines[0].get_ydata()[1:-1] == pytest.approx(100 * shares)
+    low, high = rounds.get_xlim()
+    assert seconds[0] < low < seconds[shares >= 5e-4][0]  # nearly no round is that short
+    assert high > seconds[-1]
 
 
 @pytest.mark.parametrize(
