@@ -37,10 +37,13 @@ class Fleets:
     Attributes:
         clocks: The clock of each fleet, that of the profile's own seed first.
         confidence: Fraction of fleets that must finish in time, for :meth:`closing_times`.
+        most_dispatches: Dispatches of a run on all fleets together that are timed exactly if they
+            must be simulated or have jitter; longer runs are probed.
     """
 
     clocks: tuple[Clock, ...]
     confidence: float = MEDIAN
+    most_dispatches: int = MOST_DISPATCHES
 
     @classmethod
     def of(cls, profile: NetworkProfile, clients: int, confidence: float | None = MEDIAN) -> Fleets:
@@ -80,7 +83,7 @@ class Fleets:
         own, rounds, cohort = self.clocks[0], *traffic.shape
         steady = own.is_steady(traffic)
         drawn = self.clocks if steady else self.clocks[:SIMULATED_FLEETS]
-        most = max(LEAST_PROBED_ROUNDS, MOST_DISPATCHES // (len(drawn) * cohort))
+        most = max(LEAST_PROBED_ROUNDS, self.most_dispatches // (len(drawn) * cohort))
         is_cheap = steady and not own.has_jitter(traffic)
         if len(drawn) > 1 and not is_cheap and rounds > most:
             early = traffic.until(most)

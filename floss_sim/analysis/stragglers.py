@@ -7,7 +7,7 @@ that delays the run most is named.
 Two remedies are computed from the same arrival times; both change what is learned:
 
 - a deadline, at which 95 % of the rounds have closed without the straggler; the updates that arrive
-  later are lost;
+  later are lost. It is named if it makes the run at least a tenth shorter;
 - over-selection: one client more in each cohort, whose last report is not awaited. The additional
   client is taken from the next round: the first one, counted from another place in each round, that
   is not in the cohort already.
@@ -156,8 +156,9 @@ def _straggler(
     rounds, cohort = seconds_RC.shape
     round_s = float(np.median(longest_R[takes_part_R]))
     deadline_s = _round_up(float(np.quantile(without_R, _IN_TIME, method="inverted_cdf")))
-    removes = deadline_s < round_s
     ends_R = np.maximum(fastest_R, np.minimum(longest_R, deadline_s))  # at least one report
+    saved_s = float((longest_R - ends_R).sum())
+    removes = deadline_s < round_s and saved_s >= SHARE_OF_RUN * longest_R.sum()
     return Straggler(
         client=client,
         rounds=int(takes_part_R.sum()),

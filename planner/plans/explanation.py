@@ -51,7 +51,7 @@ class RoundTime(Section):
     """Mean duration of a round, and its breakdown for the client that reports last.
 
     Attributes:
-        round_s: Mean simulated seconds of a round.
+        round_s: Mean simulated seconds of a round on the fleet of the network's seed.
         download: Share of the round in which the last client downloads bytes, 0 to 1.
         upload: Share of the round in which the last client uploads bytes, 0 to 1.
         latency: Share of the last client's round trips and connection setup, 0 to 1.

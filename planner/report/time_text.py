@@ -46,6 +46,13 @@ def is_drawn(plan: Plan) -> bool:
     return made is not None and made.draws > 1
 
 
+def own_fleet_clause(plan: Plan) -> str:
+    """Return where a budget of seconds is spent; empty for other budgets and without draws."""
+    budget = plan.limit.budget
+    is_own = budget.kind == "seconds" and budget.confidence is None
+    return ", fleet of the network's seed" if is_own and is_drawn(plan) else ""
+
+
 def median_s(outcome: Outcome) -> float:
     """Return the median of a run's simulated seconds over fleets, or those of its own fleet."""
     return outcome.time.median_s if outcome.time else outcome.simulated_s

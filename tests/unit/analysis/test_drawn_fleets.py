@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile
-from floss_sim.analysis import drawn_fleets
 from floss_sim.analysis.drawn_fleets import FLEETS, SIMULATED_FLEETS, Fleets
 from floss_sim.analysis.round_times import Clock
 from floss_sim.analysis.traffic import Traffic
@@ -85,7 +85,6 @@ def test_simulated_fleets_agree_with_the_closed_form(tmp_path: Path, sparse_digi
 def test_probed_fleets_are_scaled_by_their_first_rounds(
     tmp_path: Path,
     sparse_digits: RunConfig,
-    monkeypatch: pytest.MonkeyPatch,
     more: str,
     error: float,
 ):
@@ -93,8 +92,8 @@ def test_probed_fleets_are_scaled_by_their_first_rounds(
     exact = Fleets.of(network, 50).times(traffic)
     exact_FR = exact.closed_at_s
     assert exact.method != "probed"
-    monkeypatch.setattr(drawn_fleets, "MOST_DISPATCHES", 50 * len(exact_FR))  # 10 rounds of 5
-    probed = Fleets.of(network, 50).times(traffic)
+    most = 50 * len(exact_FR)  # 10 rounds of 5
+    probed = replace(Fleets.of(network, 50), most_dispatches=most).times(traffic)
     probed_FR = probed.closed_at_s
     assert probed.method == "probed"
     assert probed_FR.shape == exact_FR.shape

@@ -61,6 +61,16 @@ def test_no_deadline_removes_a_client_that_others_are_as_slow_as():
     assert "deadline" not in found.sentences()[1]
 
 
+def test_a_deadline_that_saves_nothing_is_not_named():
+    """Client 8 is as slow in other rounds, so that the deadline is just below its time."""
+    clients, seconds = np.array([[0, 1]] * 40), np.ones((40, 2))
+    for slow, rounds, took in ((9, slice(0, 6), 10.0), (8, slice(6, 10), 9.9)):
+        clients[rounds, 0], seconds[rounds, 0] = slow, took
+    found = find_straggler(seconds, clients, 20)
+    assert found is not None
+    assert (found.client, found.deadline_s) == (9, None)
+
+
 @pytest.fixture
 def slow_link(tmp_path: Path) -> NetworkProfile:
     """Fifty clients: client 7 has a thousandth of the others' rates."""

@@ -11,7 +11,13 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
 from planner.report.explanation_text import explanation_sentences
-from planner.report.time_text import time_columns, time_rows, time_sentences, time_words
+from planner.report.time_text import (
+    own_fleet_clause,
+    time_columns,
+    time_rows,
+    time_sentences,
+    time_words,
+)
 
 
 def drawn_plan(*seconds: float, **changes: object) -> Plan:
@@ -68,6 +74,9 @@ def test_drawn_times_are_explained_once():
 def test_a_budget_of_seconds_says_on_how_many_fleets_it_suffices():
     limit = Limit(parse_budget("90s"), 90.0, (), 5)
     assert drawn_plan().in_time is None
+    assert own_fleet_clause(drawn_plan()) == ""
+    assert own_fleet_clause(drawn_plan(limit=limit)) == ", fleet of the network's seed"
+    assert own_fleet_clause(drawn_plan(60.0, limit=limit)) == ""
     assert (
         "The budget is spent on the fleet of the network's seed. On 67 % of all fleets the plan "
         "ends within 1.5 min; 90s@95% plans for 95 % of them."

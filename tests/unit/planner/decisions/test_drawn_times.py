@@ -1,0 +1,48 @@
+"""Times of a plan's runs: all on the same fleets, within what a page may simulate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_plans import outcome, whole_plan
+from networks import DRAWN
+
+from floss_sim import RunConfig, load_profile
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.traffic import Traffic
+from planner.decisions import drawn_times
+from planner.decisions.drawn_times import with_times
+
+SHARED = '[server]\negress = "20 Mbit/s"\n'
+
+
+@pytest.fixture
+def fleets(tmp_path: Path) -> Fleets:
+    (tmp_path / "shared.toml").write_text(DRAWN + SHARED, encoding="utf-8")
+    return Fleets.of(load_profile(str(tmp_path / "shared.toml")), 50)
+
+
+def test_every_run_is_timed_to_its_own_last_round(fleets: Fleets, sparse_digits: RunConfig):
+    traffic, made = Traffic.predict(sparse_digits, 20), whole_plan()
+    short = outcome(1, 0.9, rounds=10)
+    timed = with_times(replace(made, runners_up=(short,)), lambda candidate: traffic, fleets)
+    assert timed.recommendation.time == fleets.spread(traffic)
+    assert timed.runners_up[0].time == fleets.spread(traffic, 10)
+    assert timed.baselines["dense"].time == timed.recommendation.time
+    assert timed.baselines["thesis_rule"] is None
+    assert timed.recommendation.time.method == "simulated"
+
+
+def test_many_runs_share_the_rounds_that_are_simulated(
+    fleets: Fleets, sparse_digits: RunConfig, monkeypatch: pytest.MonkeyPatch
+):
+    """Three runs, of which each has 12 rounds of 5 clients on 20 fleets."""
+    monkeypatch.setattr(drawn_times, "_PAGE_DISPATCHES", 3 * 12 * 5 * 20)
+    traffic, made = Traffic.predict(sparse_digits, 20), whole_plan()
+    timed = with_times(made, lambda candidate: traffic, fleets)
+    assert len({made.recommendation.candidate, *(o.candidate for o in made.runners_up)}) == 3
+    assert timed.recommendation.time.method == "probed"
+    exact = replace(fleets, most_dispatches=12 * 5 * 20).spread(traffic)
+    assert timed.recommendation.time == exact
