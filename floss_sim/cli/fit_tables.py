@@ -14,6 +14,7 @@ from floss_sim.units import format_bytes, format_duration, format_rate
 
 _LISTED = 5  # slow tests of the table
 _FEW_TESTS_SHARE = 0.1  # of the rounds of 50 clients that one test decides
+_NAMED_SHARE = 0.05  # of the expected time, from which slow tests are named
 _MARK = "*"
 _RATE_UNITS = (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0))
 
@@ -89,8 +90,8 @@ def _print_slow_tests(found: Mapping[str, Any]) -> None:
     slow = found["slow_tests"]
     rounds = [each for each in ROUNDS if each.clients == max(one.clients for one in ROUNDS)]
     of = max(rounds, key=lambda each: slow["parts"][each.name]["time"])
-    if slow["count"]:
-        part = slow["parts"][of.name]
+    part = slow["parts"][of.name]
+    if part["time"] >= _NAMED_SHARE:
         note(
             f"Slow tests, over {SLOW_RATIO} times the time of nine in ten: {slow['count']} of "
             f"{found['rows_used']}. They decide {_share(part['rounds'])} of the rounds of "

@@ -410,6 +410,16 @@ def test_fit_says_when_few_tests_show_the_tail(monkeypatch, capfd, home: Path):
     assert "Slow tests" not in out
 
 
+def test_slow_tests_that_hardly_count_are_in_the_json_only(monkeypatch, capfd, home: Path):
+    lines = ["download_mbps,upload_mbps,rtt_ms,devices", *["20,10,9,1000"] * 99, "20,0.1,9,0.001"]
+    (home / "tests.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = ("fit", "tests.csv", "--out", "x.toml", *SOURCE, "--weight", "devices", "--force")
+    assert "Slow tests" not in call(monkeypatch, capfd, *command)[1]
+    found = json.loads(call(monkeypatch, capfd, *command, "--json")[1])
+    assert [each["line"] for each in found["slow_tests"]["tests"]] == [101]
+    assert found["slow_tests"]["weight"] == pytest.approx(1e-3 / 99e3, rel=1e-3)
+
+
 def test_fit_never_overwrites_the_tests_or_another_file(monkeypatch, capfd, home: Path):
     write_heavy_tests(home / "x.rows.csv")
     before = (home / "x.rows.csv").read_bytes()

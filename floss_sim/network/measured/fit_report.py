@@ -9,9 +9,7 @@ from floss_sim.network.measured.fit_figures import (
     PERCENTS,
     ROUNDS,
     TOLERANCE,
-    figures_of,
     largest,
-    largest_deviations,
 )
 from floss_sim.network.measured.fitting import Fit
 from floss_sim.network.measured.slow_tests import slow_tests
@@ -37,8 +35,7 @@ def report(fit: Fit) -> dict[str, Any]:
     ``classes`` is empty for a fit by rows.
     """
     tests = fit.tests
-    data, fitted = figures_of(tests.links), figures_of(fit.links)
-    deviations = largest_deviations(data, fitted)
+    data, fitted, deviations = tests.figures, fit.figures, fit.deviations
     ratios = {kind: _ratios(links) for kind, links in _pair(fit).items()}
     return {
         "law": fit.law,
@@ -102,8 +99,8 @@ def verdict(fit: Fit) -> str:
 
 
 def _deviation_text(fit: Fit) -> str:
-    data, fitted = figures_of(fit.tests.links), figures_of(fit.links)
-    most = largest(largest_deviations(data, fitted).values())
+    data, fitted = fit.tests.figures, fit.figures
+    most = largest(fit.deviations.values())
     quantity, percent = most.quantity, str(most.percent)
     text = format_rate if quantity in _RATES else format_duration
     both = f"{text(fitted[quantity][percent])} instead of {text(data[quantity][percent])}"

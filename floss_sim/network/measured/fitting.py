@@ -21,12 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 
 from floss_sim.errors import ProfileError
-from floss_sim.network.measured.fit_figures import TOLERANCE, figures_of, largest_deviations
+from floss_sim.network.measured.fit_figures import (
+    TOLERANCE,
+    Deviation,
+    Figures,
+    figures_of,
+    largest_deviations,
+)
 from floss_sim.network.measured.fitted_classes import FittedClass, links_of_classes
 from floss_sim.network.measured.speed_tests import SpeedTests
 from floss_sim.network.measured.weighted_links import WeightedLinks
@@ -64,11 +71,20 @@ class Fit:
     links: WeightedLinks
     is_chosen: bool = False
 
+    @cached_property
+    def figures(self) -> Figures:
+        """The figures of the law, beside those of the tests."""
+        return self.tests.figures if self.law == "rows" else figures_of(self.links)
+
+    @property
+    def deviations(self) -> dict[str, Deviation]:
+        """Largest deviation of each quantity of the fit from that of the tests."""
+        return largest_deviations(self.tests.figures, self.figures)
+
     @property
     def is_acceptable(self) -> bool:
         """Whether all figures of the fit are those of the tests within 10 %."""
-        deviations = largest_deviations(figures_of(self.tests.links), figures_of(self.links))
-        return all(abs(each.relative) <= TOLERANCE for each in deviations.values())
+        return all(abs(each.relative) <= TOLERANCE for each in self.deviations.values())
 
 
 def fit_law(tests: SpeedTests, law: str | None = None, classes: int | None = None) -> Fit:

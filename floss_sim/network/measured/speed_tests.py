@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from floss_sim.network.measured.column_units import rate_unit, time_unit
 from floss_sim.network.measured.columns import ROLES, role_column
 from floss_sim.network.measured.conditions import Conditions
 from floss_sim.network.measured.csv_table import CsvTable, open_table
+from floss_sim.network.measured.fit_figures import Figures, figures_of
 from floss_sim.network.measured.weighted_links import WeightedLinks
 from floss_sim.network.measured.weighted_statistics import FloatArray
 
@@ -73,6 +75,11 @@ class SpeedTests:
     def links(self) -> WeightedLinks:
         """The links without what else is known of the file."""
         return WeightedLinks(self.down_bits_per_s, self.up_bits_per_s, self.rtt_s, self.weights)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The figures by which a fit is judged (see fit_figures.py)."""
+        return figures_of(self.links)
 
 
 @dataclass(frozen=True)
