@@ -11,8 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from floss_sim.analysis.last_part import last_part
+from floss_sim.analysis.on_test import (
+    AccuracyOnTest,
+    HitsOnTest,
+    accuracy_on_test,
+    predictions_by_example,
+)
 from floss_sim.analysis.run_times import recorded_times, time_spread
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import TimeSpread
@@ -27,10 +35,10 @@ from floss_sim.runs.lockstep import OnRound, run
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import (
     choose_learner,
+    measure_on_test,
     open_learner,
     replace_adapter,
     resolve_device,
-    test_metrics,
 )
 from floss_sim.units import format_bytes
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
@@ -46,7 +54,8 @@ class SavedRun:
         policy: The rule that closed rounds.
         folder: The run folder, with ``accuracy.png`` and ``adapter/`` (or ``model/``) in it.
         record: The tables of rounds and transfers.
-        test: Test ``accuracy`` (0 to 1) and ``loss`` (nats) of the last evaluated round's model.
+        test: Test accuracy with its interval: the mean over the models of the last 15 % of rounds.
+            The interval is over test examples; another seed varies in addition.
 
     Example:
         >>> from floss_sim import RunConfig, dense, load_profile, load_task, train
@@ -61,12 +70,18 @@ class SavedRun:
     policy: RoundPolicy
     folder: RunFolder
     record: RunRecord = field(repr=False)
-    test: Mapping[str, float]
+    test: AccuracyOnTest
 
     @property
     def test_accuracy(self) -> float:
-        """Test accuracy of the last evaluated round's model, 0 to 1."""
-        return self.test["accuracy"]
+        """Test accuracy, 0 to 1: the mean over the models of the last 15 % of rounds."""
+        return self.test.mean
+
+    @property
+    def validation_accuracy(self) -> float:
+        """Validation accuracy, 0 to 1: the mean over the models of the last 15 % of rounds."""
+        curve = {row["round"]: row["accuracy"] for row in self.record.evaluated().to_pylist()}
+        return fmean(curve[number] for number in last_part(list(curve), max(curve)))
 
     @property
     def last_evaluated(self) -> Mapping[str, Any]:
@@ -110,8 +125,10 @@ class SavedRun:
             "configuration": self.config.describe(),
             "network": self.profile.name,
             "rounds": str(last["round"]),
-            "validation accuracy": f"{last['accuracy']:.3f}",
-            "test accuracy": f"{self.test_accuracy:.3f}",
+            "validation accuracy": (
+                f"{self.validation_accuracy:.3f} ({last['accuracy']:.3f} at the last evaluation)"
+            ),
+            "test accuracy": self.test.describe(),
             "bytes": format_bytes(last["total_bytes"]),
             "simulated time": self.time.text,
             "folder": str(self.folder.path),
@@ -206,7 +223,7 @@ def train(
             eval_every=eval_every,
             on_round=on_round,
         )
-        test = _measure_test(folder, record, config, place)
+        test = _test_accuracy(folder, record, config, place)
         saved = SavedRun(config, profile, policy, folder, record, test)
         _write_results(saved)
     return saved
@@ -237,22 +254,24 @@ def _policy_text(policy: RoundPolicy) -> str:
     return ":".join(part for part in parts if part) + late
 
 
-def _measure_test(
+def _test_accuracy(
     folder: RunFolder, record: RunRecord, config: RunConfig, device: str
-) -> dict[str, float]:
-    """Return the test metrics of the last evaluated round's model, measured once."""
+) -> AccuracyOnTest:
+    """Return the test accuracy of the models of the run's last part, measured once."""
     evaluated = record.evaluated()["round"].to_pylist()
     if not evaluated:
         raise RecordError(
             f"{folder.path} has no evaluated round; train more than its "
             f"{record.rounds.num_rows} rounds"
         )
-    last = evaluated[-1]
-    model = folder.model(last)
+    part = last_part(evaluated, evaluated[-1])
     try:
-        return folder.ensure_test_metrics(last, lambda: test_metrics(config, model, device))
+        models = folder.ensure_on_test(part, lambda blobs: measure_on_test(config, blobs, device))
     except PayloadError as error:
-        raise RecordError(f"{folder.path}: the model of round {last}: {error}") from None
+        rounds = ", ".join(map(str, part))
+        raise RecordError(f"{folder.path}: a model of rounds {rounds}: {error}") from None
+    predictions_E = predictions_by_example(config.task)
+    return accuracy_on_test([HitsOnTest.of(models, predictions_E)], predictions_E)
 
 
 def _write_results(saved: SavedRun) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.on_test import accuracy_on_test, predictions_by_example
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError, PlanError
@@ -99,6 +100,7 @@ class AppliedPlan:
                 "rounds": planned.rounds,
                 "validation_accuracy": planned.expected_accuracy,
                 "interval": told,
+                "test": planned.test and planned.test.to_json(),
                 "total_bytes": planned.total_bytes,
                 "simulated_s": planned.simulated_s,
                 "time": planned.time and TimeSection.of(planned.time).to_json(),
@@ -193,17 +195,32 @@ def train_recommendation(
         raise DivergedError(f"with seed {seed} the run diverged: {folder.divergence()}")
     record = retime(folder.record(), request.profile)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
-    (test,) = test_all(executor, store, [(config, outcome.rounds)])
+    outcome = _measured(planned, outcome, config, seed == request.seed, store, executor)
     fleets = Fleets.of(request.profile, request.task.partition.clients)
-    time = fleets.spread(Traffic.of(record), outcome.rounds)
-    own = seed == request.seed and outcome.rounds == planned.rounds
-    outcome = replace(
-        outcome, test_accuracy=test, interval=planned.interval if own else None, time=time
-    )
+    outcome = replace(outcome, time=fleets.spread(Traffic.of(record), outcome.rounds))
     predicted = Traffic.predict(config, outcome.rounds, request.profile.first_download)
     return AppliedPlan(
         plan, seed, config, outcome, record, folder, limit, trained, fleets.spread(predicted)
     )
+
+
+def _measured(
+    planned: Outcome,
+    outcome: Outcome,
+    config: RunConfig,
+    own_seed: bool,
+    store: CurveStore,
+    executor: Executor,
+) -> Outcome:
+    """Return an outcome with its accuracies: the plan's, if it is the plan's own run.
+
+    Another seed is judged by its own run alone.
+    """
+    (hits,) = test_all(executor, store, [(config, outcome.rounds)])
+    test = accuracy_on_test([hits], predictions_by_example(config.task))
+    if own_seed and outcome.rounds == planned.rounds:
+        return replace(outcome, test=planned.test or test, interval=planned.interval)
+    return replace(outcome, test=test)
 
 
 def _outcome(

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.on_test import predictions_by_example
 from floss_sim.analysis.stragglers import straggler_of
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError
@@ -15,6 +16,7 @@ from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
 from planner.decisions.explain import SearchResult, explain
+from planner.decisions.on_test import ReportedOnTest
 from planner.decisions.recommend import (
     choose,
     choose_cheapest,
@@ -199,7 +201,9 @@ def _plan(
     horizons = {c: runs.horizon(c) for c in costs.searched}
     result = SearchResult(shown, known, horizons, request.max_rounds)
     reported = {best.candidate, *baselines.values()} & shown.keys()
-    tested = {o.candidate: o for o in runs.with_test_accuracy([shown[c] for c in sorted(reported)])}
+    hits = runs.hits_on_test([shown[c] for c in sorted(reported)])
+    on_test = ReportedOnTest(hits, predictions_by_example(request.task), known.seed_deviation)
+    tested = {c: on_test.outcome(shown[c]) for c in reported}
     said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
     return Plan(
         request=request.to_json(),
@@ -209,6 +213,7 @@ def _plan(
         margin=choice.margin,
         best_accuracy=choice.best_accuracy,
         baselines={name: tested.get(candidate) for name, candidate in baselines.items()},
+        test_differences=on_test.differences(best.candidate, baselines),
         effort={
             "search": request.search,
             "searched": len(costs.searched),

@@ -35,7 +35,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.protocol import NO_STATE, Arrival, Learner
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.tasks import Task
-from floss_sim.training import learner_identity, test_metrics
+from floss_sim.training import learner_identity, measure_on_test
 from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
@@ -236,11 +236,10 @@ def measure_test(job: Job) -> float | None:
         return None
     folder = RunFolder.read(job.path)
     with folder.lock():
-        model = folder.model(job.rounds)
-        metrics = folder.ensure_test_metrics(
-            job.rounds, lambda: test_metrics(job.config, model, "cpu")
+        (made,) = folder.ensure_on_test(
+            [job.rounds], lambda blobs: measure_on_test(job.config, blobs, "cpu")
         )
-    return metrics["accuracy"]
+    return made.accuracy
 
 
 def curve(job: Job) -> list[Row]:

@@ -12,7 +12,7 @@ each fleet the mean over the seeds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -201,7 +201,10 @@ def compare(paths: Iterable[Path]) -> Comparison:
     runs, left_out = _usable_runs(read)
     configurations, unsaid = group_runs(runs)
     check_evaluated(configurations)
-    notes = (*left_out, *_uneven_notes(configurations), *unsaid, *_timing_notes(configurations))
+    notes = (
+        *left_out, *_uneven_notes(configurations), *unsaid, *_timing_notes(configurations),
+        *_test_notes(configurations),
+    )  # fmt: skip
     return Comparison(runs[0].settings["task"], configurations, notes)
 
 
@@ -288,6 +291,22 @@ def _uneven_notes(configurations: Iterable[Configuration]) -> list[str]:
 
 def _unsaid_notes(unsaid: Sequence[str]) -> list[str]:
     return [f"unless a label says otherwise: {', '.join(unsaid)}"] if unsaid else []
+
+
+def _test_notes(configurations: Sequence[Configuration]) -> Iterator[str]:
+    """Yield a note on the runs whose test accuracy is that of one model of several."""
+    runs = [run for configuration in configurations for run in configuration.runs]
+    alone = [run for run in runs if 0 < run.tested_models(run.last_round)[0] < _part(run)]
+    if alone:
+        others = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
+        yield (
+            f"{alone[0].path}{others}: test accuracy of the last model alone, not of the last "
+            f"{_part(alone[0])}; `floss-sim run` with the same settings measures the others"
+        )
+
+
+def _part(run: RecordedRun) -> int:
+    return run.tested_models(run.last_round)[1]
 
 
 def _timing_notes(configurations: Sequence[Configuration]) -> list[str]:

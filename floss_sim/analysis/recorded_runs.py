@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow.compute as pc
 
+from floss_sim.analysis.last_part import last_part
 from floss_sim.analysis.recorded_networks import find_recorded_network
 from floss_sim.analysis.run_times import fleet_times, recorded_times
 from floss_sim.analysis.stragglers import Straggler, straggler_of
@@ -109,9 +111,24 @@ class RecordedRun:
         return mean
 
     def test_accuracy(self, round_: int) -> float | None:
-        """Return the test accuracy after a round, or None if it was not measured."""
-        metrics = self.folder.test_metrics(round_)
-        return None if metrics is None else metrics.get("accuracy")
+        """Return the test accuracy of a run of some rounds, or None if it was not measured.
+
+        It is the mean over the models of the last part of these rounds. Where only the last of them
+        was measured, by an earlier version, it is that of this model (:meth:`tested_models`).
+        """
+        found = self._tested(round_)
+        return fmean(found.values()) if round_ in found else None
+
+    def tested_models(self, round_: int) -> tuple[int, int]:
+        """Return how many models of the last part of a run are tested, and how many there are."""
+        return len(self._tested(round_)), len(last_part(sorted(self.curve), round_))
+
+    def _tested(self, round_: int) -> dict[int, float]:
+        """Return the known test accuracies of the last part by round; all, or that of the end."""
+        part = last_part(sorted(self.curve), round_)
+        metrics = {number: self.folder.test_metrics(number) for number in part}
+        known = {number: found["accuracy"] for number, found in metrics.items() if found}
+        return known if len(known) == len(part) else {r: a for r, a in known.items() if r == round_}
 
 
 def find_runs(arguments: Iterable[str]) -> list[Path]:

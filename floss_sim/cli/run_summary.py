@@ -48,10 +48,11 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         **(_prediction(config, saved.profile, record) if predicted else {}),
         "network": saved.profile.name,
         "rounds": last["round"],
-        "validation_accuracy": last["accuracy"],
-        "validation_loss": last["loss"],
+        "validation_accuracy": saved.validation_accuracy,
+        "last_evaluation": {"accuracy": last["accuracy"], "loss": last["loss"]},
         "dense_accuracy": last["dense_accuracy"],
         "test_accuracy": saved.test_accuracy,
+        "test": saved.test.to_json(),
         "policy": saved.policy.name,
         "participations": len(set(record.transfers["sequence"].to_pylist())),
         **{name: sum(rounds[name]) for name in _SUMS},
@@ -61,6 +62,12 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "fingerprint": saved.folder.description["fingerprint"],
         "out": str(saved.folder.path),
     }
+
+
+def _test_interval(told: Mapping[str, Any]) -> str:
+    """Return the interval of a test accuracy, and of how many models it is the mean."""
+    models = "the last model" if told["models"] == 1 else f"the last {told['models']} models"
+    return f"({told['low']:.3f} to {told['high']:.3f}; {models})"
 
 
 def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
@@ -120,7 +127,8 @@ def summary_table(summary: Mapping[str, Any], saved: SavedRun) -> Table:
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),
         ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),
-        ("test accuracy", f"{summary['test_accuracy']:.3f}"),
+        ("at the last evaluation", f"{summary['last_evaluation']['accuracy']:.3f}"),
+        ("test accuracy", f"{summary['test_accuracy']:.3f} {_test_interval(summary['test'])}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
         *([("predicted bytes", _prediction_text(seen))] if seen else []),

@@ -8,7 +8,7 @@ A run folder contains::
     transfers-*.parquet       one row per transfer     (schema.TRANSFERS)
     model-*.floss             P * M at each evaluated round, encoded as a download
     checkpoint-*.safetensors  the learner's state after the last committed round
-    test.json                 test metrics by round, for the rounds that were tested
+    test.json                 test metrics by round, with a bit for each prediction
     diverged.json             reason why training diverged (an update was not finite), if it did
     host.jsonl                host seconds and memory: not part of the data, never compared
 
@@ -26,7 +26,7 @@ by an earlier version has no checksums: it is read as it is, and its next commit
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +49,7 @@ from floss_sim.records.leftovers import (
     holds_leftovers,
 )
 from floss_sim.records.manifest import Manifest, manifest_text, read_manifest
+from floss_sim.records.on_test import COUNT, RIGHT, ModelOnTest, read_model
 from floss_sim.records.schema import RECORD_VERSION, RunRecord
 from floss_sim.records.sealed_json import read_sealed, write_sealed
 from floss_sim.records.tables import as_table, read_tables, sum_on_disk
@@ -403,37 +404,61 @@ class RunFolder:
         return side_files.read_divergence(self.path, self._run, self._checks.remedy)
 
     def test_metrics(self, round_: int) -> dict[str, float] | None:
-        """Return the cached test metrics of a round's model, or None.
+        """Return the cached test accuracy and loss of a round's model, or None.
 
         Raises:
             RecordError: The stored metrics are damaged.
         """
-        return self._test_metrics().get(str(round_))
+        found = self._test_metrics().get(str(round_))
+        return found and {k: v for k, v in found.items() if k not in (RIGHT, COUNT)}
 
-    def _test_metrics(self) -> dict[str, dict[str, float]]:
+    def models_on_test(self, rounds: Iterable[int]) -> dict[int, ModelOnTest]:
+        """Return what is cached of rounds' models on the test split, with the single predictions.
+
+        Raises:
+            RecordError: The stored results are damaged.
+        """
+        known = self._test_metrics()
+        found = {number: read_model(known.get(str(number), {})) for number in rounds}
+        return {number: made for number, made in found.items() if made is not None}
+
+    def _test_metrics(self) -> dict[str, dict[str, Any]]:
         return side_files.read_test(self.path, self._run, self._checks.remedy)
 
     @property
     def _run(self) -> str:
         return str(self.description.get("fingerprint"))
 
-    def ensure_test_metrics(
-        self, round_: int, measure: Callable[[], dict[str, float]]
-    ) -> dict[str, float]:
-        """Return the test metrics of a round's model, measured and stored if not yet known.
+    def ensure_on_test(
+        self, rounds: Sequence[int], measure: Callable[[Sequence[bytes]], Sequence[ModelOnTest]]
+    ) -> list[ModelOnTest]:
+        """Return rounds' models on the test split; what is not known is measured and stored.
 
         The caller must hold the lock.
+
+        Args:
+            rounds: Evaluated rounds.
+            measure: Measures encoded models, all in one call.
+
+        Raises:
+            RecordError: A round was not evaluated, or its model or the stored results are damaged.
         """
-        metrics = self.test_metrics(round_)
-        if metrics is None:
-            metrics = measure()
-            self.cache_test_metrics(round_, metrics)
-        return metrics
+        found = self.models_on_test(rounds)
+        if missing := [number for number in rounds if number not in found]:
+            made = measure([self.model(number) for number in missing])
+            new = dict(zip(missing, made, strict=True))
+            self._cache({number: model.to_json() for number, model in new.items()})
+            found |= new
+        return [found[number] for number in rounds]
 
     def cache_test_metrics(self, round_: int, metrics: Mapping[str, float]) -> None:
-        """Store the test metrics of a round's model."""
+        """Store the test metrics of a round's model, without single predictions."""
+        self._cache({round_: metrics})
+
+    def _cache(self, metrics: Mapping[int, Mapping[str, Any]]) -> None:
         known = self._test_metrics()
-        side_files.write_test(self.path, self._run, {**known, str(round_): metrics})
+        new = {str(number): values for number, values in metrics.items()}
+        side_files.write_test(self.path, self._run, {**known, **new})
 
 
 @contextmanager

@@ -14,19 +14,22 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from floss_sim.errors import RecordError
 from floss_sim.records import file_names
+from floss_sim.records.on_test import read_model
 from floss_sim.records.sealed_json import read_sealed, write_sealed
 
 _RUN = "run"  # key of the run's fingerprint
-_TEST: TypeAdapter[dict[str, dict[str, float]]] = TypeAdapter(
-    dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], dict[str, float]]
+_TEST: TypeAdapter[dict[str, dict[str, float | str]]] = TypeAdapter(
+    dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], dict[str, float | str]]
 )
 _DIVERGED: TypeAdapter[dict[str, str]] = TypeAdapter(
     dict[Annotated[str, Field(pattern=r"^reason$")], str]
 )
 
 
-def read_test(folder: Path, run: str, remedy: str) -> dict[str, dict[str, float]]:
+def read_test(folder: Path, run: str, remedy: str) -> dict[str, dict[str, Any]]:
     """Return the test metrics of a run folder by round (as text); empty if there are none.
+
+    Those of earlier versions lack the single predictions.
 
     Args:
         folder: Run folder.
@@ -36,7 +39,14 @@ def read_test(folder: Path, run: str, remedy: str) -> dict[str, dict[str, float]
     Raises:
         RecordError: The file is damaged, or is that of another run.
     """
-    return _read(folder / file_names.TEST, run, remedy, _TEST)
+    path = folder / file_names.TEST
+    found = _read(path, run, remedy, _TEST)
+    for number, content in found.items():
+        try:
+            read_model(content)
+        except (ValueError, TypeError, KeyError) as error:
+            raise RecordError(f"{path} is damaged (round {number}: {error}); {remedy}") from None
+    return found
 
 
 def read_divergence(folder: Path, run: str, remedy: str) -> str | None:
@@ -44,7 +54,7 @@ def read_divergence(folder: Path, run: str, remedy: str) -> str | None:
     return _read(folder / file_names.DIVERGED, run, remedy, _DIVERGED).get("reason")
 
 
-def write_test(folder: Path, run: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
+def write_test(folder: Path, run: str, metrics: Mapping[str, Mapping[str, Any]]) -> None:
     """Replace the test metrics of a run folder, given by round (as text)."""
     ordered = {key: dict(metrics[key]) for key in sorted(metrics, key=int)}
     write_sealed(folder / file_names.TEST, {**ordered, _RUN: run})

@@ -1,11 +1,13 @@
 """Public interface of real training; only this package imports torch, transformers and peft.
 
 Importing it does not load these frameworks: ``open_learner``, ``open_side_by_side``,
-``test_metrics``, ``export_adapter`` and ``replace_adapter`` load them when they are called.
+``measure_on_test``, ``test_metrics``, ``export_adapter`` and ``replace_adapter`` load them when
+they are called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learn
 from floss_sim.training.memory_bounds import MAX_RUNS
 
 if TYPE_CHECKING:
+    from floss_sim.records.on_test import ModelOnTest
     from floss_sim.runs.config import RunConfig
     from floss_sim.training.learners.torch_learner import TorchLearner
     from floss_sim.training.side_by_side.stepping import SideBySide
@@ -26,6 +29,7 @@ __all__ = [
     "choose_learner",
     "export_adapter",
     "learner_identity",
+    "measure_on_test",
     "open_learner",
     "open_side_by_side",
     "replace_adapter",
@@ -96,9 +100,26 @@ def test_metrics(config: RunConfig, model: bytes, device: str = "auto") -> dict[
     Raises:
         PayloadError: The message does not match the run's layout.
     """
+    (made,) = measure_on_test(config, [model], device)
+    return {"accuracy": made.accuracy, "loss": made.loss}
+
+
+def measure_on_test(
+    config: RunConfig, models: Sequence[bytes], device: str = "auto"
+) -> list[ModelOnTest]:
+    """Return accuracy, loss and single predictions of model messages on the test split.
+
+    Args:
+        config: The run's configuration.
+        models: The encoded model messages.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises:
+        PayloadError: A message does not match the run's layout.
+    """
     from floss_sim.training import export
 
-    return export.measure_on_test(config, model, resolve_device(device))
+    return export.measure_on_test(config, models, resolve_device(device))
 
 
 def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:

@@ -60,6 +60,23 @@ def measure(
         )
 
 
+def right_predictions(
+    model: EvaluableModel, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """Return (mean cross-entropy in nats, whether each prediction is right) on a split.
+
+    The predictions are in the order of the split's targets, bool of shape (M,). Arguments and
+    errors are those of :func:`measure`.
+    """
+    model.load(model.base + vector_N)
+    model.set_training(False)
+    with torch.no_grad():
+        made = [model.outputs(*batch) for batch in split_batches(x, y, model.inputs)]
+        _, loss = mean_metrics([batch_sums(*each) for each in made])
+        right = [logits.argmax(dim=1) == targets for logits, targets in made]
+    return loss, torch.cat(right)
+
+
 def split_batches(x: torch.Tensor, y: torch.Tensor, inputs: Reader) -> Iterable[Tensors]:
     """Return (inputs, classes) in batches of at most ``inputs.rows`` examples."""
     return zip(torch.split(x, inputs.rows), torch.split(y, inputs.rows), strict=True)

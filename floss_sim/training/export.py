@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from transformers import PretrainedConfig
 from floss_sim.families import IMAGES
 from floss_sim.families.sizes import side_reader
 from floss_sim.files import replace_folder
+from floss_sim.records.on_test import ModelOnTest
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task
 from floss_sim.tasks.normalisation import processor_file
 from floss_sim.tasks.text import TOKENIZER, TOKENIZER_CONFIG, export_tokenizer_config
 from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.device_data import device_tensors
-from floss_sim.training.evaluation import measure
+from floss_sim.training.evaluation import right_predictions
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
 
@@ -28,24 +29,29 @@ _NOTES = "floss_sim.json"
 _FILES = "files"  # key of the names of an export's files
 
 
-def measure_on_test(config: RunConfig, blob: bytes, device: str) -> dict[str, float]:
-    """Return ``accuracy`` (0 to 1) and ``loss`` (nats) of a model message on the test split.
+def measure_on_test(config: RunConfig, blobs: Sequence[bytes], device: str) -> list[ModelOnTest]:
+    """Return what model messages get right on the test split; the backbone is loaded once.
 
     Args:
         config: The run's configuration.
-        blob: The encoded model message.
+        blobs: The encoded model messages.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
-        PayloadError: The message does not match the run's layout.
+        PayloadError: A message does not match the run's layout.
     """
     torch.set_num_threads(1)
     place = torch.device(device)
     make_deterministic(place)
-    vector_N, _ = decode(config.layout, blob)
+    vectors = [decode(config.layout, blob)[0] for blob in blobs]
     split = device_tensors(config.task.content.test, place)
-    accuracy, loss = measure(build_flat_model(config, place), vector_N, *split)
-    return {"accuracy": accuracy, "loss": loss}
+    model = build_flat_model(config, place)
+    made = []
+    for vector_N in vectors:
+        loss, right_M = right_predictions(model, vector_N, *split)
+        right = right_M.cpu().numpy()
+        made.append(ModelOnTest(int(right.sum()) / len(right), loss, right))
+    return made
 
 
 def write_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 from statistics import median
 
+from floss_sim.analysis.on_test import HitsOnTest
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.calibration import Calibration, calibration_rounds
@@ -328,22 +329,29 @@ class CandidateRuns:
         reached = self.targets[candidate] >= last_evaluated_round(max(1, shorter))
         return reached and candidate not in self._failed
 
-    def with_test_accuracy(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return outcomes with their test accuracy, measured once and cached in the store.
+    def hits_on_test(self, outcomes: Sequence[Outcome]) -> dict[Candidate, list[HitsOnTest]]:
+        """Return what runs get right on the test split, measured once and cached in the store.
 
-        After :meth:`stop`, only cached values are used, and the others are None.
+        The first is that of the request's seed, the next that of another seed, if it was trained.
+        After :meth:`stop`, only cached results are used, and runs without one are left out.
         """
-        jobs = [(self._request.config(o.candidate), o.rounds) for o in outcomes]
-        accuracies: Sequence[float | None]
-        if self._stopped:
-            cached = [self._store.cached_test(*job) for job in jobs]
-            accuracies = [metrics["accuracy"] if metrics else None for metrics in cached]
-        else:
-            accuracies = test_all(self._executor, self._store, jobs)
-        return [
-            replace(outcome, test_accuracy=accuracy)
-            for outcome, accuracy in zip(outcomes, accuracies, strict=True)
+        seeds = (self._request, replace(self._request, seed=self._request.seed + 1))
+        runs = [
+            (outcome.candidate, request.config(outcome.candidate), outcome.rounds)
+            for outcome in outcomes
+            for request in seeds[: 2 if outcome.candidate in self.again else 1]
         ]
+        jobs = [(config, rounds) for _, config, rounds in runs]
+        hits: Sequence[HitsOnTest | None]
+        if self._stopped:
+            hits = [self._store.cached_on_test(*job) for job in jobs]
+        else:
+            hits = test_all(self._executor, self._store, jobs)
+        found: dict[Candidate, list[HitsOnTest]] = {}
+        for (candidate, _, _), made in zip(runs, hits, strict=True):
+            if made is not None:
+                found.setdefault(candidate, []).append(made)
+        return found
 
 
 def _curve(folder: RunFolder, rounds: int) -> Curve:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_dir
 
 from floss_sim import protocol
+from floss_sim.analysis.last_part import last_part
+from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
 from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.files import remove_leftovers
 from floss_sim.network import load_profile
@@ -26,7 +28,7 @@ from floss_sim.records.file_checks import FileChecks
 from floss_sim.records.host_notes import note_doubt
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run_steps
-from floss_sim.training import learner_identity, open_learner, open_side_by_side, test_metrics
+from floss_sim.training import learner_identity, measure_on_test, open_learner, open_side_by_side
 
 if TYPE_CHECKING:
     from floss_sim.training.side_by_side.bit_checks import Doubt
@@ -196,22 +198,45 @@ class CurveStore:
             )
         return rounds - before
 
-    def cached_test(self, config: RunConfig, round_: int) -> dict[str, float] | None:
-        """Return the test metrics of a round, or None if they have not been measured."""
-        return self.folder(config).test_metrics(round_)
+    def cached_on_test(self, config: RunConfig, rounds: int) -> HitsOnTest | None:
+        """Return what a run's last models get right on the test split, if all are measured."""
+        folder = self.folder(config)
+        part = _last_models(folder, rounds)
+        found = folder.models_on_test(part)
+        if len(found) < len(part):
+            return None
+        models = [found[number] for number in part]
+        return HitsOnTest.of(models, predictions_by_example(config.task))
 
-    def test(self, config: RunConfig, round_: int) -> dict[str, float]:
-        """Return the test ``accuracy`` and ``loss`` of an evaluated round; measured only once.
+    def on_test(self, config: RunConfig, rounds: int) -> HitsOnTest:
+        """Return what a run's last models get right on the test split; measured only once.
+
+        Args:
+            config: The run.
+            rounds: Its length; the models are those of the last part of these rounds.
 
         Raises:
-            RecordError: The round was not evaluated.
+            RecordError: A model is damaged, or no round was evaluated by then.
         """
         folder = self.folder(config)
         with folder.lock(_WAIT_FOREVER):
-            model = folder.model(round_)
-            return folder.ensure_test_metrics(
-                round_, lambda: test_metrics(config, model, self.device)
+            models = folder.ensure_on_test(
+                _last_models(folder, rounds),
+                lambda blobs: measure_on_test(config, blobs, self.device),
             )
+        return HitsOnTest.of(models, predictions_by_example(config.task))
+
+
+def _last_models(folder: RunFolder, rounds: int) -> Sequence[int]:
+    """Return the rounds of the last part of a run that have a model, as all evaluated ones do.
+
+    Raises:
+        RecordError: There is none.
+    """
+    try:
+        return last_part(list(folder.manifest().models), rounds)
+    except ValueError as error:
+        raise RecordError(f"{folder.path} has no model to test: {error}") from None
 
 
 def _note(doubt: Doubt) -> None:

@@ -24,6 +24,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
+from floss_sim.analysis.on_test import HitsOnTest
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
 from floss_sim.malloc import keep_freed_memory
 from floss_sim.runs.config import RunConfig
@@ -162,13 +163,16 @@ def _extend_all(store: CurveStore, jobs: Sequence[Job]) -> list[int | None]:
 
 def test_all(
     executor: Executor, store: CurveStore, jobs: Sequence[tuple[RunConfig, int]]
-) -> list[float]:
-    """Return the test accuracy of each run at its round; cached values start no worker."""
-    known = [store.cached_test(config, round_) for config, round_ in jobs]
+) -> list[HitsOnTest]:
+    """Return what each run's last models get right on the test split, given its rounds.
+
+    Cached results start no worker.
+    """
+    known = [store.cached_on_test(config, rounds) for config, rounds in jobs]
     futures = {
-        index: submit(executor, store.test, *jobs[index])
-        for index, metrics in enumerate(known)
-        if metrics is None
+        index: submit(executor, store.on_test, *jobs[index])
+        for index, hits in enumerate(known)
+        if hits is None
     }
-    measured = {index: future.result() for index, future in futures.items()}
-    return [(metrics or measured[index])["accuracy"] for index, metrics in enumerate(known)]
+    measured: dict[int, HitsOnTest] = {i: future.result() for i, future in futures.items()}
+    return [hits or measured[index] for index, hits in enumerate(known)]

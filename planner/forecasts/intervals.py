@@ -28,6 +28,7 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
+from floss_sim.analysis.last_part import SMOOTHED_SHARE
 from planner.candidates import Candidate
 from planner.curves import Curve
 from planner.forecasts.forecast import (
@@ -38,7 +39,7 @@ from planner.forecasts.forecast import (
     log_odds_at,
     own_deviation,
 )
-from planner.forecasts.smoothing import SMOOTHED_SHARE, smoothed_accuracy, standard_error
+from planner.forecasts.smoothing import smoothed_accuracy, standard_error
 
 LEVEL = 0.9  # fraction of intervals that are meant to contain the accuracy
 CLOSE_ERRORS = 1.5  # standard errors: largest distance of a mean from the run's measured end

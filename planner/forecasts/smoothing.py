@@ -7,27 +7,21 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
-SMOOTHED_SHARE = 0.15  # fraction of a curve's rounds: the last ones are averaged
+from floss_sim.analysis.last_part import SMOOTHED_SHARE, last_part
 
 
 def smoothed_accuracy(evaluated: Sequence[int], accuracies: Sequence[float], rounds: int) -> float:
-    """Return the mean accuracy over the last ``SMOOTHED_SHARE`` of the first ``rounds`` rounds.
+    """Return the mean accuracy over the last part of the first ``rounds`` rounds.
 
-    If that part has no evaluation, the last one before it is used, for short curves.
+    Arguments and errors are those of :func:`floss_sim.analysis.last_part.last_part`.
 
     Args:
         evaluated: Evaluated rounds, ascending.
         accuracies: Accuracy at each evaluated round, 0 to 1.
         rounds: Length of the curve in rounds; later evaluations are ignored.
-
-    Raises:
-        ValueError: There is no evaluation in the first ``rounds`` rounds.
     """
     end = bisect_right(evaluated, rounds)
-    if not end:
-        raise ValueError(f"no evaluation in the first {rounds} rounds")
-    start = bisect_right(evaluated, (1 - SMOOTHED_SHARE) * rounds)
-    return fmean(accuracies[min(start, end - 1) : end])
+    return fmean(accuracies[end - len(last_part(evaluated, rounds)) : end])
 
 
 def difference_error(accuracy: float, examples: int) -> float:

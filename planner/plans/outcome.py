@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.records import RunRecord
 from planner.candidates import Candidate
@@ -38,7 +39,8 @@ class Outcome:
             ``"target"``.
         cohort: Number of clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
-        test_accuracy: Accuracy on the test split, 0 to 1; None if not measured.
+        test: Accuracy on the test split, of the models of the run's last part; None if it was not
+            measured.
         interval: Interval of the true accuracy, given all known curves; None before a choice.
         time: Simulated wall clock over the fleets that the network may draw; None before a choice.
         left: Unspent fraction of the budget or of the limit of a client; only while searching.
@@ -56,7 +58,7 @@ class Outcome:
     binds: str
     cohort: int
     curve: tuple[tuple[int, float, float], ...] = field(repr=False)
-    test_accuracy: float | None = None
+    test: AccuracyOnTest | None = None
     interval: Interval | None = None
     time: TimeSpread | None = None
     left: float = 0.0
@@ -75,6 +77,11 @@ class Outcome:
         return smoothed_accuracy(evaluated, accuracies, self.rounds)
 
     @property
+    def test_accuracy(self) -> float | None:
+        """Accuracy on the test split, 0 to 1; None if not measured."""
+        return self.test.mean if self.test else None
+
+    @property
     def total_bytes(self) -> int:
         """Bytes of all transfers."""
         return self.down_bytes + self.up_bytes
@@ -88,6 +95,7 @@ class Outcome:
             "validation_accuracy": self.expected_accuracy,
             "last_evaluation": {"accuracy": self.accuracy, "loss": self.loss},
             "test_accuracy": self.test_accuracy,
+            "test": self.test and self.test.to_json(),
             "interval": self.interval and self.interval.to_json(),
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from floss_sim.analysis.on_test import DifferenceOnTest
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import TimesElsewhere
@@ -33,6 +34,8 @@ class Plan:
         best_accuracy: The best expected accuracy of a finished run.
         margin: Largest difference of expected accuracies at which a run ties with the best.
         baselines: Trained baselines at the same budget, by name; None if it affords no round.
+        test_differences: Test accuracy of the recommendation less that of each other baseline,
+            paired by example and seed, by the baseline's name.
         effort: The search's name, the rounds that it asked for and the rounds really trained.
         costs: Cost of each affordable candidate, predicted without training: bytes of a download
             and of an upload, seconds of a round, affordable rounds. A trained candidate also has
@@ -59,6 +62,7 @@ class Plan:
     margin: float
     baselines: Mapping[str, Outcome | None]
     effort: Mapping[str, Any]
+    test_differences: Mapping[str, DifferenceOnTest] = field(default_factory=dict)
     costs: tuple[Mapping[str, Any], ...] = ()
     explanation: Explanation | None = None
     also: tuple[Answer, ...] = ()
@@ -141,6 +145,9 @@ class Plan:
             "runners_up": [one(outcome) for outcome in self.runners_up],
             "baselines": {
                 name: outcome and one(outcome) for name, outcome in self.baselines.items()
+            },
+            "test_differences": {
+                name: made.to_json() for name, made in self.test_differences.items()
             },
             "effort": dict(self.effort),
             "costs": [dict(cost) for cost in self.costs],

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.analysis.time_spread import fleet_quantile
 from planner.candidates import Candidate
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
@@ -40,6 +41,7 @@ def first_contradiction(plan: Plan) -> str:
         _cheaper(plan),
         _times(plan, {**named, **trained}),
         _straggler(plan),
+        _test(plan, {**named, **trained}),
         _request(plan),
         evidence_contradictions(plan),
     )
@@ -146,6 +148,28 @@ def _outcome(name: str, made: Outcome) -> Iterator[str]:
         yield f"{name}.cohort: {made.cohort} differs from cohort_size {made.candidate.cohort_size}"
     if made.interval and not made.interval.low <= made.interval.mean <= made.interval.high:
         yield f"{name}.interval: low, mean and high must ascend"
+
+
+def _test(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
+    """Yield the test figures that contradict each other or the size of the split."""
+    tested: dict[str, AccuracyOnTest | DifferenceOnTest] = {
+        f"{name}.test": made.test for name, made in runs.items() if made.test
+    }
+    tested |= {f"test_differences.{name}": made for name, made in plan.test_differences.items()}
+    judged = plan.request["judged"]
+    for name, told in tested.items():
+        if not told.low <= told.mean <= told.high:
+            yield f"{name}: low, mean and high must ascend"
+        if judged["what"] == "examples" and told.examples != judged["test"]:
+            yield f"{name}.examples: {told.examples} differs from request.judged.test"
+    ours = plan.recommendation.test
+    for name, made in plan.test_differences.items():
+        baseline = plan.baselines.get(name)
+        theirs = baseline.test if baseline else None
+        if ours is None or theirs is None or made.seeds != min(ours.seeds, theirs.seeds):
+            yield f"test_differences.{name}: it is not of the seeds that both runs have"
+        elif ours.seeds == theirs.seeds and not _same(made.mean, ours.mean - theirs.mean):
+            yield f"test_differences.{name}.mean: it differs from {ours.mean - theirs.mean:g}"
 
 
 def _cheaper(plan: Plan) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from floss_sim import documents
+from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.documents import Section
 from floss_sim.errors import BudgetError, PlanError
 from floss_sim.toml_json import read_json, shorten, shorten_line
@@ -27,6 +28,7 @@ from planner.plans.time_section import TimeSection
 from planner.question.budget import Budget, BudgetKind, Limit, parse_budget
 from planner.question.field_types import (
     Accuracy,
+    AccuracyChange,
     Amount,
     Configuration,
     Count,
@@ -136,6 +138,38 @@ class EvaluationSection(Section):
     loss: Amount
 
 
+class TestSection(Section):
+    """``test``: a test accuracy, and what it is the mean of."""
+
+    low: Accuracy
+    mean: Accuracy
+    high: Accuracy
+    level: Accuracy
+    examples: PositiveInt
+    models: PositiveInt
+    seeds: PositiveInt
+
+    def accuracy(self) -> AccuracyOnTest:
+        """Return the test accuracy that this table describes."""
+        counts = self.examples, self.models, self.seeds
+        return AccuracyOnTest(self.low, self.mean, self.high, *counts)
+
+
+class DifferenceSection(Section):
+    """A paired difference of two test accuracies."""
+
+    low: AccuracyChange
+    mean: AccuracyChange
+    high: AccuracyChange
+    level: Accuracy
+    examples: PositiveInt
+    seeds: PositiveInt
+
+    def difference(self) -> DifferenceOnTest:
+        """Return the difference that this table describes."""
+        return DifferenceOnTest(self.low, self.mean, self.high, self.examples, self.seeds)
+
+
 class OutcomeSection(_CandidateSection):
     """A finished run. ``curve`` holds (round, share of the budget, accuracy).
 
@@ -146,6 +180,7 @@ class OutcomeSection(_CandidateSection):
     validation_accuracy: Accuracy
     last_evaluation: EvaluationSection
     test_accuracy: Accuracy | None
+    test: TestSection | None
     interval: IntervalSection | None
     down_bytes: PositiveInt
     up_bytes: PositiveInt
@@ -176,7 +211,7 @@ class OutcomeSection(_CandidateSection):
             binds=self.binds,
             cohort=self.cohort,
             curve=self.curve,
-            test_accuracy=self.test_accuracy,
+            test=self.test.accuracy() if self.test else None,
             interval=self.interval.interval() if self.interval else None,
             time=self.time.spread if self.time else None,
         )
@@ -277,6 +312,7 @@ class PlanDocument(Section):
     baselines: dict[Literal["dense", "thesis_rule"], OutcomeSection | None] = Field(
         min_length=2, max_length=2
     )
+    test_differences: dict[Literal["dense", "thesis_rule"], DifferenceSection]
     effort: EffortSection
     costs: tuple[CostSection, ...]
     explanation: Explanation | None
@@ -330,6 +366,9 @@ def plan_of(content: Any, where: str) -> Plan:
         best_accuracy=read.best_accuracy,
         margin=read.tie_margin,
         baselines={name: one.outcome() if one else None for name, one in read.baselines.items()},
+        test_differences={
+            str(name): one.difference() for name, one in read.test_differences.items()
+        },
         effort={**content["effort"], **read.effort.model_dump(exclude_unset=True)},
         costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
         explanation=read.explanation,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from floss_sim.analysis.last_part import SMOOTHED_SHARE
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration
 from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
-from planner.forecasts.smoothing import SMOOTHED_SHARE
 from planner.plans.outcome import Outcome
 from planner.report.plan_folder import create_folder
 from planner.report.time_text import budget_s, median_s, time_words
@@ -19,7 +19,6 @@ from planner.report.time_text import budget_s, median_s, time_words
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return the table rows: planned, predicted without training, and realised values."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
-    test = planned.test_accuracy
     nbytes = format_bytes(predicted["total_bytes"]) if predicted else "-"
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
@@ -29,7 +28,7 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
             "-",
             f"{made.expected_accuracy:.3f}",
         ),
-        ("test accuracy", "-" if test is None else f"{test:.3f}", "-", f"{made.test_accuracy:.3f}"),
+        ("test accuracy", _test_text(planned), "-", _test_text(made)),
         ("bytes", format_bytes(planned.total_bytes), nbytes, format_bytes(made.total_bytes)),
         *_time_rows(applied),
     ]
@@ -69,6 +68,11 @@ def _is_drawn(applied: AppliedPlan) -> bool:
 
 def _duration_text(seconds: float | None) -> str:
     return "-" if seconds is None else format_duration(seconds)
+
+
+def _test_text(made: Outcome) -> str:
+    told = made.test
+    return "-" if told is None else f"{told.mean:.3f}±{(told.high - told.low) / 2:.3f}"
 
 
 def sentences(applied: AppliedPlan) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.units import format_bytes
 from floss_sim.vectors.density import format_density
+from planner.forecasts.intervals import Interval
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
 BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "the thesis' rule"}
 SHORT_TITLES = BASELINE_TITLES | {"thesis_rule": "rule"}
-COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test", "bytes", "spent")
+COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test %", "bytes", "spent")
 
 
 def plan_title(plan: Plan) -> str:
@@ -46,7 +48,7 @@ def runners_up(plan: Plan) -> list[Outcome]:
 
 
 def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
-    candidate, test = outcome.candidate, outcome.test_accuracy
+    candidate = outcome.candidate
     tied = has_ties(plan) and plan.ties(outcome) and outcome.expected_accuracy <= plan.best_accuracy
     return (
         title,
@@ -54,14 +56,20 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
         format_density(candidate.down_density),
         format_density(candidate.up_density),
         str(outcome.rounds),
-        f"{100 * outcome.expected_accuracy:.1f}{_half_width(outcome)}{'=' if tied else ' '}",
-        "" if test is None else f"{100 * test:.1f}",
+        f"{_percent(outcome.expected_accuracy, outcome.interval)}{_tie_mark(plan, tied)}",
+        "" if outcome.test is None else _percent(outcome.test.mean, outcome.test),
         format_bytes(outcome.total_bytes),
         f"{100 * outcome.spent:.0f} %",
         candidate.other_settings,
     )
 
 
-def _half_width(outcome: Outcome) -> str:
-    told = outcome.interval
-    return "" if told is None else f"±{50 * (told.high - told.low):.1f}"
+def _tie_mark(plan: Plan, tied: bool) -> str:
+    """Return the mark of a tie; blank in its column, and nothing where no run ties."""
+    return ("=" if tied else " ") if has_ties(plan) else ""
+
+
+def _percent(accuracy: float, told: Interval | AccuracyOnTest | None) -> str:
+    """Return an accuracy in percent, with half of its interval."""
+    half = "" if told is None else f"±{50 * (told.high - told.low):.1f}"
+    return f"{100 * accuracy:.1f}{half}"

@@ -9,12 +9,16 @@ from planner.plans.outcome import CLIENT_LIMIT, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import explanation_sentences
 from planner.report.objective_text import (
-    baseline_clause,
     effort_sentence,
     left_out_sentence,
     target_sentence,
 )
-from planner.report.plan_table import BASELINE_TITLES, has_ties
+from planner.report.on_test_text import (
+    accuracy_clause,
+    baseline_sentences,
+    disagreement_sentence,
+)
+from planner.report.plan_table import has_ties
 from planner.report.time_text import time_sentences, time_words
 
 _LIMITS = {
@@ -29,12 +33,11 @@ def sentences(plan: Plan) -> list[str]:
     """Return the sentences printed below the plan's table."""
     effort, request, best = plan.effort, plan.request, plan.recommendation
     participations = best.rounds * best.cohort
-    test = "not measured" if best.test_accuracy is None else f"{best.test_accuracy:.3f}"
     lines = [
         *_chance_sentence(plan),
         *target_sentence(plan),
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
-        f"{best.expected_accuracy:.3f}{_interval_clause(best)}, test accuracy {test}.",
+        f"{best.expected_accuracy:.3f}{_interval_clause(best)}, {accuracy_clause(best.test)}.",
         f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)} a round; in total "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
@@ -43,7 +46,8 @@ def sentences(plan: Plan) -> list[str]:
         *explanation_sentences(plan),
         *_cheaper_sentences(plan),
         *time_sentences(plan),
-        *_baseline_sentences(plan),
+        *baseline_sentences(plan),
+        *disagreement_sentence(plan),
         *_ties_sentence(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
         f"candidates were begun, in {effort['search_rounds']} rounds (the full grid takes "
@@ -110,19 +114,3 @@ def _ties_sentence(plan: Plan) -> list[str]:
         f"tied runs, halving the bytes counts as much as {100 * HALF_BYTES_WORTH:g} points of "
         f"accuracy. Accuracy is measured on {judged['validation']} validation {judged['what']}."
     ]
-
-
-def _baseline_sentences(plan: Plan) -> list[str]:
-    lines = []
-    best, judged = plan.recommendation.test_accuracy or 0.0, plan.request["judged"]
-    for name, title in BASELINE_TITLES.items():
-        baseline = plan.baselines[name]
-        if baseline and baseline.test_accuracy is not None:
-            points = 100 * (best - baseline.test_accuracy)
-            where = baseline_clause(plan, baseline)
-            lines.append(
-                f"Compared with {title}{where} ({baseline.candidate}): {points:+.1f} points "
-                f"on {judged['test']} test {judged['what']}, "
-                f"{plan.recommendation.total_bytes / baseline.total_bytes:.2f} times the bytes."
-            )
-    return lines

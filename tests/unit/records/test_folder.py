@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_commits import ONE, OTHER, commit, describe
 
 from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.records import ROUNDS, TRANSFERS, RunFolder
+from floss_sim.records.on_test import ModelOnTest
 
 DESCRIPTION = describe(seed=0, rank=4)
 
@@ -157,6 +159,56 @@ def test_test_metrics_are_cached_by_round(folder: RunFolder):
     folder.cache_test_metrics(4, {"accuracy": 0.5})
     assert folder.test_metrics(3) == {"accuracy": 0.25}
     assert folder.test_metrics(4) == {"accuracy": 0.5}
+
+
+def on_test(right: list[bool]) -> ModelOnTest:
+    return ModelOnTest(sum(right) / len(right), 1.0, np.array(right))
+
+
+def test_models_are_measured_on_test_once_all_in_one_call(folder: RunFolder):
+    for number in range(1, 6):
+        commit(folder, range(number, number + 1))
+    calls: list[list[bytes]] = []
+
+    def measure(blobs):
+        calls.append(list(blobs))
+        return [on_test([True, True, blob == b"model3"]) for blob in blobs]
+
+    assert [m.right.tolist() for m in folder.ensure_on_test([2, 3], measure)] == [
+        [True, True, False],
+        [True, True, True],
+    ]
+    again = RunFolder.read(folder.path).ensure_on_test([2, 3, 5], measure)
+    assert [m.right.tolist()[2] for m in again] == [False, True, False]
+    assert calls == [[b"model2", b"model3"], [b"model5"]]
+    assert folder.test_metrics(2) == {"accuracy": 2 / 3, "loss": 1.0}
+    assert sorted(folder.models_on_test([1, 2, 3, 5])) == [2, 3, 5]
+
+
+def test_metrics_without_single_predictions_are_measured_again(folder: RunFolder):
+    for number in (1, 2):
+        commit(folder, range(number, number + 1))
+    folder.cache_test_metrics(2, {"accuracy": 0.5, "loss": 1.0})
+    assert folder.models_on_test([2]) == {}
+    (made,) = folder.ensure_on_test([2], lambda blobs: [on_test([True, False])])
+    assert made.right.tolist() == [True, False]
+    assert folder.models_on_test([2])[2].accuracy == 0.5
+
+
+def test_a_damaged_model_is_not_tested(folder: RunFolder):
+    for number in (1, 2):
+        commit(folder, range(number, number + 1))
+    (folder.path / "model-000002.floss").write_bytes(b"modelX")
+    with pytest.raises(RecordError) as error:
+        RunFolder.read(folder.path).ensure_on_test([1, 2], lambda blobs: [])
+    assert "model-000002.floss is damaged (its SHA-256 differs)" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_single_predictions_that_contradict_their_accuracy_are_refused(folder: RunFolder):
+    folder.cache_test_metrics(3, {**on_test([True, False]).to_json(), "accuracy": 0.9})
+    with pytest.raises(RecordError, match=r"test.json is damaged \(round 3: the accuracy 0.9"):
+        folder.test_metrics(3)
 
 
 def test_a_folder_without_a_run_names_those_below(tmp_path: Path):

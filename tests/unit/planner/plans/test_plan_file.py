@@ -29,8 +29,11 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path):
 
 
 def test_an_interrupted_plan_without_explanation_is_read_too():
-    best = replace(whole_plan().recommendation, test_accuracy=None, interval=None)
-    made = replace(whole_plan(), interrupted=True, explanation=None, also=(), recommendation=best)
+    best = replace(whole_plan().recommendation, test=None, interval=None)
+    made = replace(
+        whole_plan(), interrupted=True, explanation=None, also=(), recommendation=best,
+        test_differences={},
+    )  # fmt: skip
     read = plan_of(json.loads(json.dumps(made.to_json())), "here")
     assert read == made
     assert plan_text.sentences(read)[0].startswith("Interrupted: best run finished so far. Repeat")

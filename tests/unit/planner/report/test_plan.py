@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_plans import on_test
 from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, run
@@ -46,9 +47,9 @@ def outcome(rank: int, accuracy: float, nbytes: int = 1000, **changes) -> Outcom
 def plan(paper: NetworkProfile) -> Plan:
     limit = Limit(parse_budget("1MB"), 1e6, paper.links(50), 5)
     outcomes = [
-        outcome(1, 0.95, 500, test_accuracy=0.94),
+        outcome(1, 0.95, 500, test=on_test(0.94)),
         outcome(4, 0.951, 900),
-        outcome(16, 0.90, 100, test_accuracy=0.91),
+        outcome(16, 0.90, 100, test=on_test(0.91)),
     ]
     choice = choose(outcomes, 350)
     effort = dict.fromkeys(
@@ -164,7 +165,7 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
     tied = plan(paper)
     assert sum(line.startswith("=") for line in plan_text.sentences(tied)) == 1
     assert sum("=" in row[5] for row in plan_table.table_rows(tied)) == 2
-    best = replace(tied.runners_up[0], test_accuracy=0.9)
+    best = replace(tied.runners_up[0], test=on_test(0.9))
     lonely = replace(tied, margin=0.0, recommendation=best, runners_up=())
     assert not any(line.startswith("=") for line in plan_text.sentences(lonely))
     assert not any("=" in row[5] for row in plan_table.table_rows(lonely))
@@ -173,8 +174,8 @@ def test_ties_are_explained_where_there_are_any(paper: NetworkProfile):
 def test_what_was_realised_is_judged_as_the_plan_judges():
     """By the last 15 % of rounds, 86 to 100, and not by a last evaluation that was unlucky."""
     curve = ((50, 0.5, 0.2), (90, 0.9, 0.94), (95, 0.95, 0.95), (100, 1.0, 0.90))
-    planned = outcome(4, 0.93, test_accuracy=0.9, interval=Interval(0.91, 0.93, 0.95, "measured"))
-    made = outcome(4, 0.90, rounds=100, curve=curve, test_accuracy=0.9)
+    planned = outcome(4, 0.93, test=on_test(0.9), interval=Interval(0.91, 0.93, 0.95, "measured"))
+    made = outcome(4, 0.90, rounds=100, curve=curve, test=on_test(0.9))
     told = AppliedPlan(
         plan=SimpleNamespace(
             recommendation=planned, request={"seed": 0}, costs=(),

@@ -1,0 +1,110 @@
+"""Sentences on test accuracies: what they are the mean of, and where validation disagrees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
+from planner.forecasts.intervals import Interval
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+from planner.report.objective_text import baseline_clause
+from planner.report.plan_table import BASELINE_TITLES
+
+
+def accuracy_clause(told: AccuracyOnTest | None) -> str:
+    """Return a test accuracy with its interval, and what it is the mean of."""
+    return f"test accuracy {told.describe() if told else 'not measured'}"
+
+
+def baseline_sentences(plan: Plan) -> list[str]:
+    """Return for each baseline how far the plan is ahead, on validation and on test."""
+    lines = []
+    for name, title in BASELINE_TITLES.items():
+        baseline = plan.baselines[name]
+        if baseline is None:
+            continue
+        where = f"{title}{baseline_clause(plan, baseline)} ({baseline.candidate})"
+        if baseline.candidate == plan.recommendation.candidate:
+            lines.append(f"The plan is {where}.")
+        elif parts := list(_difference_parts(plan, name, baseline)):
+            times = plan.recommendation.total_bytes / baseline.total_bytes
+            lines.append(f"Compared with {where}: {', '.join(parts)}; {times:.2f} times the bytes.")
+    return lines
+
+
+def _difference_parts(plan: Plan, name: str, baseline: Outcome) -> Iterator[str]:
+    """Yield the plan's lead over a baseline: on validation, and if measured on test."""
+    if made := validation_difference(plan.recommendation, baseline):
+        yield f"validation {_points_text(*made)}"
+    if told := plan.test_differences.get(name):
+        yield (
+            f"test {_points_text(told.low, told.mean, told.high)}, paired on {told.examples} test "
+            f"examples, {_seeds_text(told.seeds)}"
+        )
+
+
+def validation_difference(ours: Outcome, theirs: Outcome) -> tuple[float, float, float] | None:
+    """Return low, mean and high of a difference of expected accuracies, -1 to 1.
+
+    Half of its interval is the root of the sum of squares of both half intervals. None if a run
+    has no interval.
+    """
+    if ours.interval is None or theirs.interval is None:
+        return None
+    mean = ours.interval.mean - theirs.interval.mean
+    half = math.hypot(_half(ours.interval), _half(theirs.interval))
+    return mean - half, mean, mean + half
+
+
+def disagreement_sentence(plan: Plan) -> list[str]:
+    """Return the sentence that names where validation and test disagree beyond chance.
+
+    They disagree where both figures are farther apart than the root of the sum of squares of their
+    half intervals. Empty if they do not disagree.
+    """
+    found = [*_accuracies_that_disagree(plan), *_differences_that_disagree(plan)]
+    if not found:
+        return []
+    return [
+        f"Validation and test disagree beyond chance: {'; '.join(found)}. One split is harder, or "
+        "the choice was lucky; choices use validation alone."
+    ]
+
+
+def _accuracies_that_disagree(plan: Plan) -> Iterator[str]:
+    runs: dict[str, Outcome | None] = {"the plan": plan.recommendation}
+    runs |= {title: plan.baselines[name] for name, title in BASELINE_TITLES.items()}
+    for title, made in runs.items():
+        told, tested = (made.interval, made.test) if made else (None, None)
+        own = title != "the plan" and made and made.candidate == plan.recommendation.candidate
+        if told and tested and not own and _disagree(told, tested):
+            yield f"{title} {told.mean:.3f} and {tested.mean:.3f}"
+
+
+def _differences_that_disagree(plan: Plan) -> Iterator[str]:
+    for name, told in plan.test_differences.items():
+        baseline = plan.baselines[name]
+        made = validation_difference(plan.recommendation, baseline) if baseline else None
+        if made and _disagree(Interval(*made, "measured"), told):
+            yield (
+                f"the lead over {BASELINE_TITLES[name]} {100 * made[1]:+.1f} and "
+                f"{100 * told.mean:+.1f} points"
+            )
+
+
+def _disagree(one: Interval, other: AccuracyOnTest | DifferenceOnTest) -> bool:
+    return abs(one.mean - other.mean) > math.hypot(_half(one), _half(other))
+
+
+def _half(told: Interval | AccuracyOnTest | DifferenceOnTest) -> float:
+    return (told.high - told.low) / 2
+
+
+def _points_text(low: float, mean: float, high: float) -> str:
+    return f"{100 * mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _seeds_text(seeds: int) -> str:
+    return "1 seed" if seeds == 1 else f"{seeds} seeds"
