@@ -50,7 +50,7 @@ def own_fleet_clause(plan: Plan) -> str:
     """Return where a budget of seconds is spent; empty for other budgets and without draws."""
     budget = plan.limit.budget
     is_own = budget.kind == "seconds" and budget.confidence is None
-    return ", fleet of the network's seed" if is_own and is_drawn(plan) else ""
+    return " on the fleet of the network's seed" if is_own and is_drawn(plan) else ""
 
 
 def median_s(outcome: Outcome) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import planner.session
 from floss_sim import RunRecord, load_profile, retime
 from floss_sim.network import NetworkProfile
+from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.units import format_duration
 from planner import Request, grid, plan
 from planner.execution.curve_store import CurveStore
@@ -27,6 +28,16 @@ from planner.report.reported_plan import ReportedPlan
 from planner.report.time_text import time_columns, time_rows
 
 SHARED = '[server]\negress = "4 Mbit/s"\n'
+ONE_SLOW = """
+name = "slow"
+source = "made"
+date = "2026"
+[fleet]
+law = "table"
+file = "rows.csv"
+rtt = "20 ms"
+compute_per_example = "1 ms"
+"""
 SETTINGS = {
     "candidates": grid([1, 2], [1.0], [1.0, 1 / 4]),
     "reference_rank": 2,
@@ -206,3 +217,31 @@ def test_a_plan_is_read_with_its_times(made: Made):
     again: Plan = plan_of(content, "plan.json")
     assert ReportedPlan.of(again).summary() == made.plan.summary()
     assert again.to_json() == made.plan.to_json()
+
+
+def test_a_client_that_decides_the_time_is_named(tmp_path: Path):
+    """All clients have the same link, but one of the first cohort has a thousandth of the rates."""
+    asked = Request.of("digits", "paper-200-20", budget="1GB", **SETTINGS)
+    slow = draw_cohort(asked.seed, 1, 50, 5).clients[2]
+    rows = [f"{1e4:g},{1e3:g}" if client == slow else "1e7,1e6" for client in range(50)]
+    table = "\n".join(["down_bits_per_s,up_bits_per_s", *rows])
+    (tmp_path / "rows.csv").write_text(table + "\n", encoding="utf-8")
+    (tmp_path / "slow.toml").write_text(ONE_SLOW, encoding="utf-8")
+    asked = Request.of("digits", str(tmp_path / "slow.toml"), budget="1GB", **SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner.session, "worker_pool", in_this_process)
+        found = plan(asked, store=tmp_path / "store", device="cpu", workers=1)
+    named, best = found.straggler, found.recommendation
+    record = CurveStore(tmp_path / "store", "cpu").folder(asked.config(best.candidate)).record()
+    closed_R = np.array(retime(record, asked.profile).rounds["closed_at_s"])[: best.rounds]
+    without_R = np.array(retime(record, load_profile("paper-200-20")).rounds["closed_at_s"])
+    assert (named.client, named.all_rounds, named.cohort) == (slow, best.rounds, 5)
+    assert named.run_s == pytest.approx(closed_R[-1])
+    assert without_R[-1] < named.run_without_s < closed_R[-1] / 2
+    page = found.summary()
+    assert f"Client {slow} (10 kbit/s down, 1 kbit/s up, round trip 20 ms, 1 ms an example)" in page
+    assert f"instead of {format_duration(best.simulated_s)}." in page
+    assert "In floss-sim run it is removed by --" in page
+    assert (
+        ReportedPlan.of(plan_of(json.loads(json.dumps(found.to_json())), "plan")).summary() == page
+    )

@@ -11,6 +11,7 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
 from planner.report.explanation_text import explanation_sentences
+from planner.report.objective_text import front_title, target_sentence
 from planner.report.time_text import (
     own_fleet_clause,
     time_columns,
@@ -75,8 +76,15 @@ def test_a_budget_of_seconds_says_on_how_many_fleets_it_suffices():
     limit = Limit(parse_budget("90s"), 90.0, (), 5)
     assert drawn_plan().in_time is None
     assert own_fleet_clause(drawn_plan()) == ""
-    assert own_fleet_clause(drawn_plan(limit=limit)) == ", fleet of the network's seed"
+    assert own_fleet_clause(drawn_plan(limit=limit)) == " on the fleet of the network's seed"
     assert own_fleet_clause(drawn_plan(60.0, limit=limit)) == ""
+    assert front_title(drawn_plan(limit=limit)).endswith("cost on the fleet of the network's seed")
+    objective = {**whole_plan().request, "objective": {"kind": "target", "target": 0.9}}
+    (reached,) = target_sentence(drawn_plan(limit=limit, request=objective, reached=True))
+    assert reached == (
+        "The cheapest run found that reaches 0.9 costs 1.2 min on the fleet of the network's seed: "
+        "80 % of the budget."
+    )
     assert (
         "The budget is spent on the fleet of the network's seed. On 67 % of all fleets the plan "
         "ends within 1.5 min; 90s@95% plans for 95 % of them."
