@@ -22,6 +22,7 @@ from floss_sim.errors import BudgetError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
 from planner.candidates import Candidate
+from planner.decisions.drawn_times import fleets_for
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.stored_curves import StoredCurves
@@ -70,10 +71,17 @@ def parse_cells(text: str, profile: NetworkProfile) -> tuple[BudgetOnNetwork, ..
 
 @dataclass(frozen=True)
 class NetworkView:
-    """Stored curves on one network: predicted traffic of candidates, recorded traffic of runs."""
+    """Stored curves on one network: predicted traffic of candidates, recorded traffic of runs.
+
+    Attributes:
+        stored: The stored curves.
+        profile: The network.
+        cells: Number of answers, which share what may be simulated to time them.
+    """
 
     stored: StoredCurves
     profile: NetworkProfile
+    cells: int = 1
 
     @cached_property
     def predicted_traffic(self) -> dict[Candidate, Traffic]:
@@ -94,7 +102,8 @@ class NetworkView:
     @cached_property
     def fleets(self) -> Fleets:
         """The fleets that the network may draw."""
-        return Fleets.of(self.profile, self.stored.request.task.partition.clients)
+        clients = self.stored.request.task.partition.clients
+        return fleets_for(self.cells, Fleets.of(self.profile, clients))
 
     def answer(self, budget: Budget) -> Answer:
         """Return the answer for a budget on this network."""
@@ -134,7 +143,7 @@ def answer_all(
     stored = StoredCurves.of(request, store)
     views: dict[str, NetworkView] = {}
     for cell in cells:
-        views.setdefault(_mark(cell), NetworkView(stored, cell.profile))
+        views.setdefault(_mark(cell), NetworkView(stored, cell.profile, len(cells)))
     return tuple(views[_mark(cell)].answer(cell.budget) for cell in cells)
 
 

@@ -11,7 +11,13 @@ from planner.candidates import Candidate
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
-_PAGE_DISPATCHES = 140_000  # of all runs of a plan together, timed exactly: 4 to 10 s of one core
+_PAGE_DISPATCHES = 140_000  # of all runs together, timed exactly: 4 to 10 s of one core
+
+
+def fleets_for(runs: int, fleets: Fleets) -> Fleets:
+    """Return the fleets that time some number of runs, which share what may be simulated."""
+    most = min(fleets.most_dispatches, _PAGE_DISPATCHES // runs)
+    return replace(fleets, most_dispatches=most)
 
 
 def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: Fleets) -> Plan:
@@ -24,8 +30,7 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
     """
     trained = [outcome for outcome in plan.baselines.values() if outcome]
     ends = {o.candidate: o.rounds for o in (plan.recommendation, *plan.runners_up, *trained)}
-    most = min(fleets.most_dispatches, _PAGE_DISPATCHES // len(ends))
-    fleets = replace(fleets, most_dispatches=most)
+    fleets = fleets_for(len(ends), fleets)
     times = {c: fleets.spread(traffic_of(c), rounds) for c, rounds in ends.items()}
 
     def timed(outcome: Outcome) -> Outcome:

@@ -4,11 +4,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_plans import whole_plan
 from stand_in_learners import CountingLearner
 
-from floss_sim import load_profile, load_task, run
+from floss_sim import load_profile, load_task, retime, run
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
 from floss_sim.training import learner_identity
@@ -85,6 +86,20 @@ def test_a_run_that_reaches_the_end_of_a_budget_measures_it(paper: NetworkProfil
     timed = one(asked, store, "2s", "lte")
     assert timed.simulated_s <= 2
     assert timed.network == "lte"
+
+
+def test_an_answer_has_the_time_of_its_rounds_on_every_fleet(paper: NetworkProfile, tmp_path: Path):
+    asked, network = request(paper), load_profile("mobile-mixed")
+    store = stored(asked, tmp_path, {A: 20})
+    found = one(asked, store, "1.5s", network.name)
+    record = store.folder(asked.config(A)).record()
+    fleets = [network.model_copy(update={"seed": seed}) for seed in range(40)]
+    last = found.rounds - 1
+    seconds = [retime(record, fleet).rounds["closed_at_s"][last].as_py() for fleet in fleets]
+    assert found.time.seconds == pytest.approx(seconds)
+    assert found.time.median_s == pytest.approx(np.median(seconds))
+    assert found.simulated_s == found.time.seconds[0] <= 1.5
+    assert found.time.low_s < found.time.high_s
 
 
 def test_a_run_that_ends_before_the_budget_is_a_forecast(paper: NetworkProfile, tmp_path: Path):
