@@ -7,10 +7,13 @@ that delays the run most is named.
 Two remedies are computed from the same arrival times; both change what is learned:
 
 - a deadline, at which 95 % of the rounds have closed without the straggler; the updates that arrive
-  later are lost. It is named if it makes the run at least a tenth shorter;
+  later are lost. If that hardly helps, because other clients are as slow, the next stragglers are
+  left out, too;
 - over-selection: one client more in each cohort, whose last report is not awaited. The additional
   client is taken from the next round: the first one, counted from another place in each round, that
   is not in the cohort already.
+
+A remedy is named if it makes the run at least a tenth shorter.
 
 Arrival times are those of the run: capacity that a client leaves to others is not counted.
 
@@ -50,13 +53,14 @@ class Straggler:
         round_without_s: Median seconds of the same rounds without it.
         run_s: Seconds of the run.
         run_without_s: Seconds of the run without it.
-        deadline_s: Deadline of a round that would remove it, or None if no deadline removes it
-            alone: then ``deadline_run_s`` and ``deadline_lost`` are None.
+        deadline_s: Deadline of a round that would remove it, or None if no deadline helps:
+            then ``deadline_run_s`` and ``deadline_lost`` are None.
         deadline_run_s: Seconds of the run with this deadline.
         deadline_lost: Fraction of all updates that arrive after it, 0 to 1.
         cohort: Clients of a round.
         selection_run_s: Seconds of the run with one client more in each cohort, whose last report
-            is not awaited, for up to 1 / ``cohort`` more bytes; None if the fleet has no more.
+            is not awaited, for up to 1 / ``cohort`` more bytes; None if the fleet has no more, or
+            if it hardly helps.
     """
 
     client: int
@@ -128,8 +132,37 @@ def find_straggler(seconds_RC: Floats, clients_RC: Ints, fleet: int) -> Straggle
         clients_RC: Number of each client.
         fleet: Number of clients in the fleet.
     """
-    if seconds_RC.shape[1] < 2:  # a round of one client has no straggler
+    if seconds_RC.shape[1] < 2 or not (seconds_RC > 0).all():
+        return None  # a round of one client, or one without a duration, has no straggler
+    straggler = _slowest_client(seconds_RC, clients_RC)
+    if straggler is None:
         return None
+    longest_R = seconds_RC.max(axis=1)
+    without_R = _leave_out(straggler, seconds_RC, clients_RC).max(axis=1)
+    takes_part_R = (clients_RC == straggler).any(axis=1)
+    rounds, cohort = seconds_RC.shape
+    run_s, round_s = float(longest_R.sum()), float(np.median(longest_R[takes_part_R]))
+    deadline_s = _find_deadline(straggler, seconds_RC, clients_RC)
+    ends_R = None if deadline_s is None else _ends(seconds_RC, deadline_s)
+    selection_s = _selection_s(seconds_RC, clients_RC) if cohort < fleet else math.inf
+    return Straggler(
+        client=straggler,
+        rounds=int(takes_part_R.sum()),
+        all_rounds=rounds,
+        round_s=round_s,
+        round_without_s=float(np.median(without_R[takes_part_R])),
+        run_s=run_s,
+        run_without_s=float(without_R.sum()),
+        deadline_s=deadline_s,
+        deadline_run_s=None if ends_R is None else float(ends_R.sum()),
+        deadline_lost=None if ends_R is None else float((seconds_RC > ends_R[:, None]).mean()),
+        cohort=cohort,
+        selection_run_s=selection_s if selection_s <= (1 - SHARE_OF_RUN) * run_s else None,
+    )
+
+
+def _slowest_client(seconds_RC: Floats, clients_RC: Ints) -> int | None:
+    """Return the straggler that delays the run most, or None."""
     in_order_RC = np.sort(seconds_RC, axis=1)
     longest_R, second_R = in_order_RC[:, -1], in_order_RC[:, -2]
     slowest_R = clients_RC[np.arange(len(clients_RC)), seconds_RC.argmax(axis=1)]
@@ -141,38 +174,41 @@ def find_straggler(seconds_RC: Floats, clients_RC: Ints, fleet: int) -> Straggle
         saved_s = float((longest_R - without_R).sum())
         if median_share < SHARE_OF_ROUND and saved_s >= SHARE_OF_RUN * longest_R.sum():
             found.append((saved_s, client))
-    if not found:
-        return None
-    client = max(found)[1]
-    without_R = np.where(slowest_R == client, second_R, longest_R)
-    return _straggler(client, seconds_RC, clients_RC, without_R, fleet)
+    return max(found)[1] if found else None
 
 
-def _straggler(
-    client: int, seconds_RC: Floats, clients_RC: Ints, without_R: Floats, fleet: int
-) -> Straggler:
-    longest_R, fastest_R = seconds_RC.max(axis=1), seconds_RC.min(axis=1)
-    takes_part_R = (clients_RC == client).any(axis=1)
-    rounds, cohort = seconds_RC.shape
-    round_s = float(np.median(longest_R[takes_part_R]))
-    deadline_s = _round_up(float(np.quantile(without_R, _IN_TIME, method="inverted_cdf")))
-    ends_R = np.maximum(fastest_R, np.minimum(longest_R, deadline_s))  # at least one report
-    saved_s = float((longest_R - ends_R).sum())
-    removes = deadline_s < round_s and saved_s >= SHARE_OF_RUN * longest_R.sum()
-    return Straggler(
-        client=client,
-        rounds=int(takes_part_R.sum()),
-        all_rounds=rounds,
-        round_s=round_s,
-        round_without_s=float(np.median(without_R[takes_part_R])),
-        run_s=float(longest_R.sum()),
-        run_without_s=float(without_R.sum()),
-        deadline_s=deadline_s if removes else None,
-        deadline_run_s=float(ends_R.sum()) if removes else None,
-        deadline_lost=float((seconds_RC > ends_R[:, None]).mean()) if removes else None,
-        cohort=cohort,
-        selection_run_s=_selection_s(seconds_RC, clients_RC) if cohort < fleet else None,
+def _leave_out(client: int, seconds_RC: Floats, clients_RC: Ints) -> Floats:
+    """Return the seconds with those of a client replaced by the fastest other one of its round."""
+    is_other_RC = clients_RC != client
+    fastest_R = np.where(is_other_RC, seconds_RC, np.inf).min(axis=1)
+    return np.where(is_other_RC, seconds_RC, fastest_R[:, None])
+
+
+def _find_deadline(straggler: int, seconds_RC: Floats, clients_RC: Ints) -> float | None:
+    """Return the longest deadline that makes a run a tenth shorter, or None."""
+    longest_R, rest_RC = seconds_RC.max(axis=1), seconds_RC
+    client: int | None = straggler
+    while client is not None:
+        rest_RC = _leave_out(client, rest_RC, clients_RC)
+        deadline_s = _round_up(np.quantile(rest_RC.max(axis=1), _IN_TIME, method="inverted_cdf"))
+        if _ends(seconds_RC, deadline_s).sum() <= (1 - SHARE_OF_RUN) * longest_R.sum():
+            return deadline_s
+        client = _slowest_client(rest_RC, clients_RC)
+    return None
+
+
+def _ends(seconds_RC: Floats, deadline_s: float) -> Floats:
+    """Return the seconds of each round (R) with a deadline; a round has at least one report."""
+    ends_R: Floats = np.maximum(
+        seconds_RC.min(axis=1), np.minimum(seconds_RC.max(axis=1), deadline_s)
     )
+    return ends_R
+
+
+def _round_up(seconds: float) -> float:
+    """Return seconds rounded up to two digits."""
+    unit = 10.0 ** (math.floor(math.log10(seconds)) - 1)
+    return float(f"{math.ceil(seconds / unit) * unit:.2g}")
 
 
 def _selection_s(seconds_RC: Floats, clients_RC: Ints) -> float:
@@ -185,12 +221,6 @@ def _selection_s(seconds_RC: Floats, clients_RC: Ints) -> float:
         is_new_C = ~np.isin(np.roll(clients_RC[following], -(number % cohort)), clients_C)
         total_s += np.sort(np.append(seconds_C, others_C[is_new_C][:1]))[cohort - 1]
     return float(total_s)
-
-
-def _round_up(seconds: float) -> float:
-    """Return seconds rounded up to two digits."""
-    unit = 10.0 ** (math.floor(math.log10(seconds)) - 1)
-    return float(f"{math.ceil(seconds / unit) * unit:.2g}")
 
 
 def _arrivals(record: RunRecord) -> tuple[Floats, Ints]:

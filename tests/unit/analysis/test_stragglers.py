@@ -8,6 +8,7 @@ import pytest
 from floss_sim import RunConfig, deadline, first_k, load_profile, retime, run, size_only
 from floss_sim.analysis.stragglers import Straggler, find_straggler, link_text, straggler_of
 from floss_sim.network import NetworkProfile
+from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
 
 CLIENTS = np.array([[0, 1, 9], [2, 0, 1], [9, 2, 0], [1, 2, 0]])
@@ -62,29 +63,35 @@ def test_no_deadline_removes_a_client_that_others_are_as_slow_as():
 
 
 def test_a_deadline_that_saves_nothing_is_not_named():
-    """Client 8 is as slow in other rounds, so that the deadline is just below its time."""
-    clients, seconds = np.array([[0, 1]] * 40), np.ones((40, 2))
-    for slow, rounds, took in ((9, slice(0, 6), 10.0), (8, slice(6, 10), 9.9)):
-        clients[rounds, 0], seconds[rounds, 0] = slow, took
+    """Two clients are as slow in other rounds: the deadline would be just below client 9's time."""
+    clients, seconds = np.array([[0, 1, 2]] * 40), np.ones((40, 3))
+    clients[:6, 0], seconds[:6, 0] = 9, 10.0
+    clients[6:10, :2], seconds[6:10, :2] = (7, 8), 9.9
     found = find_straggler(seconds, clients, 20)
     assert found is not None
     assert (found.client, found.deadline_s) == (9, None)
 
 
-@pytest.fixture
-def slow_link(tmp_path: Path) -> NetworkProfile:
-    """Fifty clients: client 7 has a thousandth of the others' rates."""
-    rows = [(1e7, 1e6)] * 50
-    rows[7] = (1e4, 1e3)
-    text = "down_bits_per_s,up_bits_per_s\n" + "".join(f"{d:g},{u:g}\n" for d, u in rows)
-    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
-    path = tmp_path / "slow.toml"
+FAST = "down_bits_per_s,up_bits_per_s\n" + 50 * "1e7,1e6\n"
+
+
+def table_network(folder: Path, rows: str) -> NetworkProfile:
+    """Return a network whose client n has the rates of row n."""
+    (folder / "rows.csv").write_text(rows, encoding="utf-8")
+    path = folder / "table.toml"
     path.write_text(
-        'name = "slow"\nsource = "made"\ndate = "2026"\n[fleet]\nlaw = "table"\n'
+        'name = "table"\nsource = "made"\ndate = "2026"\n[fleet]\nlaw = "table"\n'
         'file = "rows.csv"\nrtt = "20 ms"\ncompute_per_example = "1 ms"\n',
         encoding="utf-8",
     )
     return load_profile(str(path))
+
+
+@pytest.fixture
+def slow_link(tmp_path: Path) -> NetworkProfile:
+    """Fifty clients: client 7 has a thousandth of the others' rates."""
+    lines = FAST.splitlines()
+    return table_network(tmp_path, "\n".join([*lines[:8], "1e4,1e3", *lines[9:]]) + "\n")
 
 
 def simulated_s(config: RunConfig, profile: NetworkProfile, policy, rounds: int):
@@ -132,3 +139,36 @@ def test_sentences(slow_link: NetworkProfile):
         "--policy first-k:3 (about 9 s, up to 33.3 % more bytes); this changes what is learned",
     ]
     assert found.to_json()["client"] == 9
+
+
+def test_a_deadline_removes_all_clients_that_halve_their_rounds(
+    tmp_path: Path, sparse_digits: RunConfig
+):
+    """Three of fifty clients are slow: without one of them the others still decide."""
+    cohorts = [draw_cohort(0, number, 50, 5).clients for number in range(1, 61)]
+    slow = [cohorts[1][0], cohorts[4][1], cohorts[8][2]]
+    rows = [(1e4, 1e3) if client in slow else (1e7, 1e6) for client in range(50)]
+    text = "down_bits_per_s,up_bits_per_s\n" + "".join(f"{d:g},{u:g}\n" for d, u in rows)
+    network = table_network(tmp_path, text)
+    record = size_only(sparse_digits, network, 60)
+    found = straggler_of(record)
+    assert found is not None
+    assert found.client in slow
+    assert found.deadline_s is not None
+    assert found.deadline_run_s is not None
+    fast_s = size_only(sparse_digits, table_network(tmp_path, FAST), 60).rounds["closed_at_s"]
+    assert found.deadline_s < 2 * fast_s[-1].as_py() / 60
+    assert found.run_without_s > 10 * found.deadline_run_s
+    parts = sum(client in slow for cohort in cohorts for client in cohort)
+    assert found.deadline_lost == pytest.approx(parts / 300)
+
+
+def test_a_deadline_for_a_single_client_is_not_named_where_others_are_as_slow():
+    """Client 9 takes 30 s in six rounds; client 8 takes 29 s in two of them, 1 s in the others."""
+    clients = np.array([[9, 8, 0], [1, 2, 0], [9, 8, 1], [2, 1, 0]] * 3)
+    seconds = np.where(clients == 9, 30.0, 1.0)
+    seconds[[8, 10], 1] = 29.0
+    found = find_straggler(seconds, clients, 20)
+    assert found is not None
+    assert (found.client, found.deadline_s, found.deadline_lost) == (9, None, None)
+    assert found.selection_run_s == 10 * 1 + 2 * 29
