@@ -119,6 +119,11 @@ def format_bytes(nbytes: float) -> str:
     return _format(nbytes, [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)])
 
 
+def format_predicted_bytes(nbytes: float, error: float) -> str:
+    """Return predicted bytes with their relative error, such as ``42.8 kB ± 4 %``."""
+    return f"{format_bytes(nbytes)} ± {max(1, round(100 * error))} %"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration as text in its largest unit: ``"41.2 ms"`` or ``"2.5 h"``."""
     return _format(

@@ -20,6 +20,7 @@ from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError
 from floss_sim.fingerprints import fingerprint
+from floss_sim.methods import WAYS
 from floss_sim.network import NetworkProfile, load_profile
 from planner.candidates import Candidate
 from planner.decisions.drawn_times import fleets_for
@@ -202,7 +203,9 @@ def _forecast_answer(
     more = rounds - (stored.curves[best].rounds if best in stored.curves else 0)
     host_s = stored.host_s(best)
     confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
+    sizes = stored.request.config(best).sizes
     update = {"kind": "forecast", "accuracy": interval.mean, "interval": interval, **confirm}
+    update["total_bytes_error"] = max(sizes.error(way) for way in WAYS)
     return _bare_answer(cell, limit, best, view.predicted_traffic[best], rounds).model_copy(
         update=update
     )

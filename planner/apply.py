@@ -36,6 +36,7 @@ from planner.question.origin import Origin
 from planner.question.request import Request
 
 _SAME = 1e-9  # relative
+_WAYS = ("down", "up")
 _FACTS = ("fleet", "validation_examples", "test_examples", "judged")  # of a request, by its task
 
 
@@ -73,14 +74,18 @@ class AppliedPlan:
         for cost in self.plan.costs:
             if settings.items() <= dict(cost).items():
                 messages = self.outcome.rounds * self.outcome.cohort
-                time = self.predicted_time
-                return {
-                    "total_bytes": messages * (cost["down_bytes"] + cost["up_bytes"]),
+                time, total = self.predicted_time, cost["down_bytes"] + cost["up_bytes"]
+                made = {
+                    "total_bytes": messages * total,
                     "simulated_s": time.seconds[0]
                     if time
                     else self.outcome.rounds * cost["round_s"],
                     "time": time and TimeSection.of(time).to_json(),
                 }
+                if "down_bytes_error" in cost:  # plans of older versions have none
+                    doubt = sum(cost[f"{w}_bytes"] * cost[f"{w}_bytes_error"] for w in _WAYS)
+                    made["total_bytes_error"] = doubt / total
+                return made
         return None
 
     def to_json(self) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from floss_sim.methods import WAYS
 from floss_sim.network import ClientLink
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.records import RunRecord
@@ -56,7 +56,8 @@ class Traffic:
             first_bytes: Bytes that a client downloads once (``NetworkProfile.first_download``).
         """
         clients_RC = _cohorts(config.seed, rounds, config.fleet.clients, config.server.cohort)
-        down_R, up_R = _sizes(config, rounds)
+        # A searched method has one tier: the messages of a round are of equal size.
+        down_R, up_R = (config.sizes.messages(way, 0, 1, rounds)[0] for way in WAYS)
         down_RC, up_RC = (np.broadcast_to(s[:, None], clients_RC.shape) for s in (down_R, up_R))
         examples_RC = np.array(config.client_examples())[clients_RC]
         nothing_RC = np.zeros_like(clients_RC)
@@ -167,21 +168,3 @@ def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
     clients_RC = np.array(drawn, dtype=np.int64)
     clients_RC.setflags(write=False)
     return clients_RC
-
-
-def _sizes(config: RunConfig, rounds: int) -> tuple[Ints, Ints]:
-    """Return the predicted bytes of a download and of an upload in each round (R, R).
-
-    The method must have one tier, as every searched method has: then all clients of a round
-    transfer messages of equal size.
-    """
-    method, layout = config.method, config.layout
-
-    def both(version: int) -> tuple[int, int]:
-        down = method.download_size(layout, 0, version).nbytes(method.down_values)
-        return down, method.upload_size(layout, 0, version).nbytes(method.up_values)
-
-    versions: Any = range(rounds) if method.persistent else [0]
-    sizes_RW = np.array([both(version) for version in versions], dtype=np.int64)
-    down_R, up_R = np.broadcast_to(sizes_RW, (rounds, 2)).T
-    return down_R, up_R

@@ -81,7 +81,11 @@ def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
 def _prediction(
     config: RunConfig, profile: NetworkProfile, record: RunRecord
 ) -> dict[str, dict[str, float]]:
-    """Return the ratio of real to predicted bytes, and the error of predicting later rounds."""
+    """Return the ratio of real to predicted bytes, and the error of predicting later rounds.
+
+    ``expected_error_down`` and ``expected_error_up`` are what predictions of such messages were
+    within on recorded runs.
+    """
     rounds, looked_at = record.rounds.num_rows, calibration_rounds(_FIRST_ROUNDS)
     if rounds < 2 * _FIRST_ROUNDS:
         return {}
@@ -96,6 +100,8 @@ def _prediction(
             "up": made.up,
             "error_down": error.down,
             "error_up": error.up,
+            "expected_error_down": config.sizes.error("down"),
+            "expected_error_up": config.sizes.error("up"),
         }
     }
 
@@ -164,9 +170,15 @@ def _prediction_text(made: Mapping[str, float]) -> str:
     first, last = made["first_round"], made["last_round"]
     return (
         f"real / predicted bytes in rounds {first}-{last}: down {made['down']:.2f}, up "
-        f"{made['up']:.2f}; with this correction the prediction of later rounds is off by "
+        f"{made['up']:.2f} (predictions of such messages were within "
+        f"{_percent(made['expected_error_down'])} down, {_percent(made['expected_error_up'])} up "
+        "on recorded runs); with this correction the prediction of later rounds is off by "
         f"{_error_text(made['error_down'])} down, {_error_text(made['error_up'])} up"
     )
+
+
+def _percent(error: float) -> str:
+    return f"{max(1, round(100 * error))} %"
 
 
 def _error_text(error: float) -> str:

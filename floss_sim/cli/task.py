@@ -24,13 +24,12 @@ from floss_sim.cli.shared_options import (
     given_settings,
     parse_settings,
 )
-from floss_sim.methods import dense
+from floss_sim.methods import WAYS, dense
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task, TaskData, load_task
 from floss_sim.training import resolve_device
 from floss_sim.training.step_time import step_times
-from floss_sim.units import format_bytes, format_duration
-from floss_sim.wire import predict_nbytes
+from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 
 HELP = """Load a task and show its data, clients and bytes; time local training steps.
 
@@ -43,6 +42,7 @@ Examples:
   floss-sim task check 20newsgroups --fetch --set data.limit=1000 --clients 20
 """
 
+_ROUNDS = 100  # over which the bytes of a dense round are averaged
 _LISTED = 20  # maximum number of classes, or of files, that the table lists
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 
@@ -87,7 +87,7 @@ def findings(config: RunConfig) -> dict[str, Any]:
     task, content = config.task, config.task.content
     sizes = [len(part) for part in config.clients]
     entries = config.layout.entries
-    nbytes = predict_nbytes(entries, entries)
+    down, up = (float(config.sizes.messages(way, 0, 1, _ROUNDS)[0].mean()) for way in WAYS)
     return {
         "task": task.name,
         "kind": task.kind,
@@ -117,9 +117,12 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "rank": config.rank,
         "trainable_entries": entries,
         "cohort": config.server.cohort,
-        "download_bytes": nbytes,
-        "upload_bytes": nbytes,
-        "round_bytes": 2 * config.server.cohort * nbytes,
+        "rounds": _ROUNDS,
+        "download_bytes": round(down),
+        "upload_bytes": round(up),
+        "download_bytes_error": config.sizes.error("down"),
+        "upload_bytes_error": config.sizes.error("up"),
+        "round_bytes": config.server.cohort * (round(down) + round(up)),
     }
 
 
@@ -158,9 +161,11 @@ def _class_examples(content: TaskData, classes: int) -> list[dict[str, Any]]:
 def _table(found: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     examples = found["client_examples"]
-    down, up, both = (
-        format_bytes(found[f"{what}_bytes"]) for what in ("download", "upload", "round")
+    down, up = (
+        format_predicted_bytes(found[f"{what}_bytes"], found[f"{what}_bytes_error"])
+        for what in ("download", "upload")
     )
+    rounds, both = found["rounds"], format_bytes(found["round_bytes"])
     for name, value in (
         ("task", f"{found['task']}, {found['kind']}"),
         ("data set", found["dataset"]),
@@ -182,7 +187,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         ),
         ("examples dealt", f"{found['dealt_examples']} of {found['train_examples']}"),
         ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
-        ("dense round", f"{down} down and {up} up for each client"),
+        ("dense round", f"{down} down and {up} up for each client, mean of {rounds} rounds"),
         ("", f"{both} in total for {found['cohort']} clients"),
         ("one local step", f"of a client on {found['device']}:\n{_step_lines(found['steps'])}"),
         ("evaluation", f"{format_duration(found['steps'][0]['evaluation_s'])}"),

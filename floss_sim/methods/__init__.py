@@ -17,12 +17,14 @@ from floss_sim.methods.catalog import (
 from floss_sim.methods.exchange import Exchange
 from floss_sim.methods.method import MessageSize, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
+from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
 from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 __all__ = [
     "METHODS",
+    "WAYS",
     "Everything",
     "Exchange",
     "FrozenMask",
@@ -35,8 +37,10 @@ __all__ = [
     "SameMask",
     "Selector",
     "ShrinkingMask",
+    "SizePredictor",
     "Tier",
     "TopK",
+    "Way",
     "adapter_lth",
     "dense",
     "floss",

@@ -1,8 +1,8 @@
 """Calibration of predicted message sizes with the real sizes of a run's first rounds.
 
-Predictions assume uniform masks and normal values; real masks and values differ from both, but
-change slowly. The ratio of real to predicted bytes in the first rounds, per direction, is
-therefore a good estimate for the later rounds.
+Predictions follow the course of recorded runs (:mod:`floss_sim.methods.predicted_sizes`); a run may
+differ from them, but does so by a factor that changes slowly. The ratio of real to predicted bytes
+in the first rounds, per direction, is therefore a good estimate for the later rounds.
 """
 
 from __future__ import annotations

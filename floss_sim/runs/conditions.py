@@ -29,7 +29,7 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
     links = profile.links(config.fleet.clients)
     if math.isinf(policy.deadline_s):
         return
-    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
+    learner = SizeOnlyLearner(config.sizes, config.client_examples())
 
     def seconds(link: ClientLink, way: str, nbytes: int) -> float:
         limit = profile.alone_bits_per_s(way)

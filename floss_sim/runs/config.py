@@ -13,7 +13,7 @@ from floss_sim import documents
 from floss_sim.errors import ConfigError
 from floss_sim.families import check_kind, resolve_targets
 from floss_sim.fingerprints import fingerprint
-from floss_sim.methods import Method, Tier
+from floss_sim.methods import Method, SizePredictor, Tier
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
 from floss_sim.tasks import Task, TaskData, partition
@@ -130,6 +130,11 @@ class RunConfig:
 
         first = bisect_left(range(clients), tier, key=tier_of)
         return first < clients and tier_of(first) == tier
+
+    @cached_property
+    def sizes(self) -> SizePredictor:
+        """Predicted sizes of the run's messages, and their errors on recorded runs."""
+        return SizePredictor(self.method, self.layout, self.server.cohort)
 
     @cached_property
     def layout(self) -> Layout:

@@ -166,7 +166,7 @@ def size_only(
         [None, None, None]
     """
     examples = config.client_examples() if examples is None else examples
-    learner = SizeOnlyLearner(config.layout, config.method, examples, calibration)
+    learner = SizeOnlyLearner(config.sizes, examples, calibration)
     return run(config, profile, learner, rounds=rounds)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import overload
 
-from floss_sim.methods import MaskLedger, Method
+from floss_sim.methods import MaskLedger, SizePredictor, Way
 from floss_sim.protocol import (
     Arrival,
     ClientState,
@@ -16,7 +16,6 @@ from floss_sim.protocol import (
 )
 from floss_sim.runs.calibration import UNCALIBRATED, Calibration
 from floss_sim.runs.no_training import NoTraining
-from floss_sim.vectors.layout import Layout
 
 
 class SameExamples(Sequence[int]):
@@ -44,8 +43,7 @@ class SizeOnlyLearner(NoTraining):
     """Learner that returns predicted message sizes, without training.
 
     Args:
-        layout: Layout of the trained entries.
-        method: Method: gives the number of entries in downloads and uploads.
+        sizes: Predicted sizes of the run's messages.
         examples: Local examples of each client, over all local epochs, by client number.
         calibration: Ratios of real to predicted sizes.
     """
@@ -54,28 +52,22 @@ class SizeOnlyLearner(NoTraining):
 
     def __init__(
         self,
-        layout: Layout,
-        method: Method,
+        sizes: SizePredictor,
         examples: Sequence[int],
         calibration: Calibration = UNCALIBRATED,
     ) -> None:
         super().__init__()
-        self._layout = layout
-        self._method = method
+        self._sizes = sizes
+        self._method = sizes.method
         self._examples = examples
         self._calibration = calibration
-        self._ledger = MaskLedger(len(examples) if method.mask_ledger else 0)
+        self._ledger = MaskLedger(len(examples) if self._method.mask_ledger else 0)
         self._size = lru_cache(maxsize=4096)(self._predict)
 
-    def _predict(self, way: str, tier: int, version: int, held: int) -> tuple[int, int]:
+    def _predict(self, way: Way, tier: int, version: int, held: int) -> tuple[int, int]:
         """Return (bytes, entries) of a message in a direction, ``"down"`` or ``"up"``."""
-        if way == "down":
-            size = self._method.download_size(self._layout, tier, version, held)
-            predicted = size.nbytes(self._method.down_values)
-        else:
-            size = self._method.upload_size(self._layout, tier, version)
-            predicted = size.nbytes(self._method.up_values)
-        return self._calibration.nbytes(way, predicted), size.count
+        predicted, count = self._sizes.message(way, tier, version, held)
+        return self._calibration.nbytes(way, predicted), count
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return a download of predicted size."""

@@ -2,7 +2,7 @@
 
 Positions: the expected bytes of ``count`` of ``universe`` entries in the best index code. Values:
 the encoded size of the ``count`` largest magnitudes of normal samples. Real masks and values
-differ; the deviation is measured in a run's first rounds (:mod:`floss_sim.runs.calibration`).
+differ: :mod:`floss_sim.methods.predicted_sizes` corrects for it by recorded runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def predict_nbytes(universe: int, count: int, values: str = "fp32") -> int:
         values: Value code, a key of ``VALUE_CODES``.
     """
     index = index_bytes(universe, count)
-    return framing.OVERHEAD_BYTES + index + _value_bytes(universe, count, values)
+    return framing.OVERHEAD_BYTES + index + value_bytes(universe, count, values)
 
 
 def plain_nbytes(entries: int) -> int:
@@ -57,7 +57,9 @@ def _rice_bytes(universe: int, count: int) -> int:
     return 1 + math.ceil(count * bits / 8)
 
 
-def _value_bytes(universe: int, count: int, values: str) -> int:
+@lru_cache(maxsize=4096)
+def value_bytes(universe: int, count: int, values: str) -> int:
+    """Return the encoded bytes of the ``count`` largest of ``universe`` normal values."""
     if not count:
         return 0
     code = VALUE_CODES[values]

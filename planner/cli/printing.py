@@ -15,7 +15,7 @@ from floss_sim.cli.console import (
     print_text,
     show_whole,
 )
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 from planner.execution.dry_run import DryRun
 from planner.plans.answer import Answer
 from planner.plans.plan import Plan
@@ -47,13 +47,17 @@ def print_dry_run(found: DryRun, as_json: bool) -> None:
         print_json(found.to_json())
         return
     wall, low, high = map(format_duration, (found.wall_s, found.wall_low_s, found.wall_high_s))
+    smallest = format_predicted_bytes(found.smallest_run_bytes, found.smallest_run_bytes_error)
+    largest = format_predicted_bytes(found.largest_run_bytes, found.largest_run_bytes_error)
     print_text(
         f"{found.candidates} candidates, at most {found.search_rounds} rounds, and "
         f"{found.baseline_rounds} rounds of baselines, in {found.workers} processes.\n"
         f"About {wall} ({low} to {high}) on this machine: a local step of one client takes "
         f"{format_duration(found.step_s)}.\n"
         f"About {format_bytes(found.memory_bytes)} of memory, and at most "
-        f"{format_bytes(found.disk_bytes)} of the store's disk."
+        f"{format_bytes(found.disk_bytes)} of the store's disk.\n"
+        f"A run transfers {smallest} to {largest}, predicted without training; on recorded runs "
+        "nine of ten such predictions were within the error."
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.step_time import StepTime, step_times
+from planner.candidates import Candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.effort import BUSY_SHARE, baseline_rounds, effort_of_fraction
 from planner.question.cost import Costs, price
@@ -40,6 +41,10 @@ class DryRun:
         wall_high_s: Upper end of the expected range.
         memory_bytes: Memory of all training processes, from the peak of one that was measured.
         disk_bytes: Bytes that the store grows by, at most.
+        smallest_run_bytes: Predicted bytes of the run that takes the fewest, over all clients.
+        smallest_run_bytes_error: Relative error that such predictions had on recorded runs.
+        largest_run_bytes: The same of the run that takes the most.
+        largest_run_bytes_error: Its relative error.
     """
 
     candidates: int
@@ -52,6 +57,10 @@ class DryRun:
     wall_high_s: float
     memory_bytes: int
     disk_bytes: int
+    smallest_run_bytes: int
+    smallest_run_bytes_error: float
+    largest_run_bytes: int
+    largest_run_bytes_error: float
 
     def to_json(self) -> dict[str, Any]:
         """Return the dry run as plain values."""
@@ -99,6 +108,8 @@ def dry_run_of(
     )
     runs, entries = len(costs.of), reference.layout.entries
     models = evaluations * max(cost.down_bytes for cost in costs.of.values())
+    totals = _run_bytes(costs)
+    (smallest, least), (largest, most) = min(totals), max(totals)
     return DryRun(
         candidates=len(costs.searched),
         search_rounds=rounds,
@@ -110,7 +121,19 @@ def dry_run_of(
         wall_high_s=high_s,
         memory_bytes=workers * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         disk_bytes=runs * entries * _BYTES_AN_ENTRY + models,
+        smallest_run_bytes=smallest,
+        smallest_run_bytes_error=costs.of[least].run_bytes_error,
+        largest_run_bytes=largest,
+        largest_run_bytes_error=costs.of[most].run_bytes_error,
     )
+
+
+def _run_bytes(costs: Costs) -> list[tuple[int, Candidate]]:
+    """Return the predicted bytes of every affordable run."""
+    return [
+        (int(costs.predicted_traffic(c).nbytes()[costs.of[c].horizon - 1]), c)
+        for c in costs.searched
+    ]
 
 
 def _steps_of_round(config: RunConfig) -> int:

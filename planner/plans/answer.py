@@ -33,6 +33,8 @@ class Answer(Section):
         time: Simulated time of these rounds over the fleets that the network may draw; None if
             unknown.
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
+        total_bytes_error: Relative error that such predictions had on recorded runs, of a
+            forecast; otherwise None.
         confirm_rounds: Rounds of training that would turn a forecast into a measurement; if
             unknown, the fewest that would finish any candidate.
         confirm_s: Host seconds of ``confirm_rounds``, estimated from stored rounds; None without
@@ -54,6 +56,7 @@ class Answer(Section):
     simulated_s: Amount | None = None
     time: TimeSection | None = None
     total_bytes: Amount | None = None
+    total_bytes_error: Amount | None = None
     confirm_rounds: Count = 0
     confirm_s: Amount | None = None
     measured: Count = 0

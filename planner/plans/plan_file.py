@@ -290,6 +290,8 @@ class CostSection(_CandidateSection):
     model_config = ConfigDict(extra="allow")
     down_bytes: PositiveInt
     up_bytes: PositiveInt
+    down_bytes_error: Positive | None = None
+    up_bytes_error: Positive | None = None
     round_s: Amount
     affordable_rounds: PositiveInt
     calibrated_rounds: Count | None = None

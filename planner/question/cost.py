@@ -1,4 +1,4 @@
-"""Predicted costs of candidates: message sizes from the wire format, round times from the network.
+"""Predicted costs of candidates: message sizes from the method, round times from the network.
 
 Nothing is trained for them.
 """
@@ -31,12 +31,14 @@ Cause = Literal["round_s", "client_bytes", "budget"]
 class Cost:
     """Predicted cost of a candidate.
 
-    Sizes are predicted for uniform masks and normally distributed values
-    (``wire.predict_nbytes``). Real sizes are known only after a run's first rounds.
+    Sizes follow from the method and from recorded runs (``methods.SizePredictor``). Real sizes are
+    known only after a run's first rounds.
 
     Attributes:
         down_bytes: Payload bytes of one download, the mean of a run.
         up_bytes: Payload bytes of one upload, the mean of a run.
+        down_bytes_error: Relative error that such predictions of downloads had on recorded runs.
+        up_bytes_error: Relative error that such predictions of uploads had on recorded runs.
         round_s: Mean simulated seconds of a round, with the budget's confidence if it has one.
         horizon: Rounds that the limit affords, at most the cap on rounds.
         most: Largest fraction of the limit that a single round uses.
@@ -44,6 +46,8 @@ class Cost:
 
     down_bytes: int
     up_bytes: int
+    down_bytes_error: float
+    up_bytes_error: float
     round_s: float
     horizon: int
     most: float
@@ -53,6 +57,8 @@ class Cost:
         return {
             "down_bytes": self.down_bytes,
             "up_bytes": self.up_bytes,
+            "down_bytes_error": self.down_bytes_error,
+            "up_bytes_error": self.up_bytes_error,
             "round_s": self.round_s,
             "affordable_rounds": self.horizon,
         }
@@ -61,6 +67,12 @@ class Cost:
     def run_bytes(self) -> int:
         """Bytes that one client transfers if it takes part in each of ``horizon`` rounds."""
         return self.horizon * (self.down_bytes + self.up_bytes)
+
+    @property
+    def run_bytes_error(self) -> float:
+        """Relative error of ``run_bytes``, if both directions are off in the same sense."""
+        down, up = self.down_bytes * self.down_bytes_error, self.up_bytes * self.up_bytes_error
+        return (down + up) / (self.down_bytes + self.up_bytes)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class Costs:
         left_out: Number of excluded candidates, by the first cause that holds.
         courses: For every candidate and baseline: the predicted messages of a run up to the cap
             on rounds, and the instants in seconds at which its rounds close.
+        errors: Relative errors of the predicted bytes of downloads and of uploads, for the same.
     """
 
     limit: Limit
@@ -82,6 +95,7 @@ class Costs:
     searched: tuple[Candidate, ...]
     left_out: Mapping[Cause, int]
     courses: Mapping[Candidate, tuple[Traffic, Floats]]
+    errors: Mapping[Candidate, tuple[float, float]]
 
     @property
     def grid_rounds(self) -> int:
@@ -107,8 +121,11 @@ def price(request: Request) -> Costs:
     limit = resolve_limit(request)
     wanted = sorted({*request.candidates, *request.baselines().values()})
     rounds, first_bytes = request.max_rounds, request.profile.first_download
-    traffic = {c: Traffic.predict(request.config(c), rounds, first_bytes) for c in wanted}
-    return _costs(request, limit, {c: (t, limit.closing_times(t)) for c, t in traffic.items()})
+    configs = {c: request.config(c) for c in wanted}
+    errors = {c: (made.sizes.error("down"), made.sizes.error("up")) for c, made in configs.items()}
+    traffic = {c: Traffic.predict(made, rounds, first_bytes) for c, made in configs.items()}
+    courses = {c: (t, limit.closing_times(t)) for c, t in traffic.items()}
+    return _costs(request, limit, courses, errors)
 
 
 def costs_within(request: Request, costs: Costs, amount: float) -> Costs:
@@ -122,13 +139,16 @@ def costs_within(request: Request, costs: Costs, amount: float) -> Costs:
     Raises:
         BudgetError: Every candidate is excluded; the message gives the cost of the cheapest.
     """
-    return _costs(request, replace(costs.limit, amount=amount), costs.courses)
+    return _costs(request, replace(costs.limit, amount=amount), costs.courses, costs.errors)
 
 
 def _costs(
-    request: Request, limit: Limit, courses: Mapping[Candidate, tuple[Traffic, Floats]]
+    request: Request,
+    limit: Limit,
+    courses: Mapping[Candidate, tuple[Traffic, Floats]],
+    errors: Mapping[Candidate, tuple[float, float]],
 ) -> Costs:
-    costs = {c: cost_of(*course, limit) for c, course in courses.items()}
+    costs = {c: cost_of(*course, limit, errors[c]) for c, course in courses.items()}
     candidates, baselines = set(request.candidates), set(request.baselines().values())
     causes = {c: _cause(request, limit, costs[c], courses[c][0]) for c in candidates}
     searched = tuple(c for c in sorted(candidates) if not causes[c])
@@ -138,7 +158,7 @@ def _costs(
     shown = allowed | set(searched)
     left_out = Counter(cause for cause in causes.values() if cause)
     affordable = {c: cost for c, cost in costs.items() if c in shown}
-    return Costs(limit, affordable, searched, dict(sorted(left_out.items())), courses)
+    return Costs(limit, affordable, searched, dict(sorted(left_out.items())), courses, errors)
 
 
 def resolve_limit(request: Request) -> Limit:
@@ -165,13 +185,16 @@ def resolve_limit(request: Request) -> Limit:
     return replace(limit, amount=float(limit.spending(dense)[-1]))
 
 
-def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
+def cost_of(
+    traffic: Traffic, closed_at_R: Floats, limit: Limit, errors: tuple[float, float]
+) -> Cost:
     """Return the cost of a run.
 
     Args:
         traffic: The run's messages.
         closed_at_R: Instants at which its rounds close, in seconds.
         limit: The budget on the network, and the limit for each client.
+        errors: Relative errors of the predicted bytes of downloads and of uploads.
     """
     share_R = limit.with_client_limit(
         limit.traffic_spending(traffic, closed_at_R) / limit.amount, traffic
@@ -181,6 +204,8 @@ def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit) -> Cost:
     return Cost(
         down_bytes=round(float(traffic.down[run].mean())),
         up_bytes=round(float(traffic.up[run].mean())),
+        down_bytes_error=errors[0],
+        up_bytes_error=errors[1],
         round_s=float(closed_at_R[-1]) / len(closed_at_R),
         horizon=horizon,
         most=float(np.max(np.diff(share_R, prepend=0.0))),

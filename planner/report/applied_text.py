@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.files import write_atomically
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import Outcome
@@ -19,7 +20,7 @@ from planner.report.time_text import budget_s, median_s, time_words
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return the table rows: planned, predicted without training, and realised values."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
-    nbytes = format_bytes(predicted["total_bytes"]) if predicted else "-"
+    nbytes = _predicted_bytes(predicted) if predicted else "-"
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
         (
@@ -73,6 +74,12 @@ def _duration_text(seconds: float | None) -> str:
 def _test_text(made: Outcome) -> str:
     told = made.test
     return "-" if told is None else f"{told.mean:.3f}±{(told.high - told.low) / 2:.3f}"
+
+
+def _predicted_bytes(predicted: Mapping[str, float]) -> str:
+    """Return the predicted bytes, with the error of such predictions if the plan has it."""
+    nbytes, error = predicted["total_bytes"], predicted.get("total_bytes_error")
+    return format_bytes(nbytes) if error is None else format_predicted_bytes(nbytes, error)
 
 
 def sentences(applied: AppliedPlan) -> list[str]:

