@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from floss_sim.analysis.time_spread import SPREAD_LEGEND
+from floss_sim.analysis.time_spread import PROBED_LEGEND, SPREAD_LEGEND
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
@@ -78,7 +78,7 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         for answer in answers
         if answer.rounds < answer.affords
     ]
-    lines += _time_sentence(answers)
+    lines += _time_sentences(answers)
     if any(answer.kind == "unknown" or _is_vague(answer) for answer in answers):
         lines.append(
             "unknown: the store holds no curve of this task and seed that is within the limits, or "
@@ -89,11 +89,12 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     return lines
 
 
-def _time_sentence(answers: Sequence[Answer]) -> list[str]:
+def _time_sentences(answers: Sequence[Answer]) -> list[str]:
     """Return the simulated times of all known answers; empty if there is none."""
-    told = [
-        f"{answer.network}: {answer.budget} {answer.time.spread.text}"
-        for answer in answers
-        if answer.time and not _is_vague(answer)
-    ]
-    return [f"Simulated time, {SPREAD_LEGEND}: {'; '.join(told)}."] if told else []
+    timed = [answer for answer in answers if answer.time and not _is_vague(answer)]
+    spreads = [answer.time.spread for answer in timed if answer.time]
+    texts = [f"{a.network}: {a.budget} {s.text}" for a, s in zip(timed, spreads, strict=True)]
+    legend = f", {SPREAD_LEGEND}" if any(spread.draws > 1 for spread in spreads) else ""
+    probed = any(spread.method == "probed" for spread in spreads)
+    lines = [f"Simulated time{legend}: {'; '.join(texts)}."] if texts else []
+    return [*lines, f"{PROBED_LEGEND}."] if probed else lines

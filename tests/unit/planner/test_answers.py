@@ -10,6 +10,7 @@ from made_plans import whole_plan
 from stand_in_learners import CountingLearner
 
 from floss_sim import load_profile, load_task, retime, run
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import BudgetError, ProfileError
 from floss_sim.network import NetworkProfile
 from floss_sim.training import learner_identity
@@ -18,6 +19,7 @@ from planner.candidates import Candidate, grid
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore
 from planner.forecasts.intervals import Interval, KnownCurves
+from planner.plans.time_section import TimeSection
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
@@ -221,3 +223,9 @@ def test_rows_mark_what_is_forecast():
         "Simulated time, median (5 to 95 %) over fleets that the network may draw, same cohorts: "
         "paper: 2MB 4 s (3 s to 6 s); lte: 1h 4 s (3 s to 6 s)."
     ) in answer_sentences(whole_plan().also)
+    same = TimeSection.of(TimeSpread((4.0,), "closed form"))
+    known = [a.model_copy(update={"time": same}) for a in whole_plan().also[:2]]
+    assert "Simulated time: paper: 2MB 4 s; lte: 1h 4 s." in answer_sentences(known)
+    probed = TimeSection.of(TimeSpread((4.0, 5.0), "probed"))
+    lines = answer_sentences([whole_plan().also[0].model_copy(update={"time": probed})])
+    assert lines[-1] == "≈: the first rounds of each fleet are exact, the others are scaled."
