@@ -1,6 +1,9 @@
+from .analysis.deployment import backbone_model
+from .analysis.estimate import Deployment, Estimate, estimate
 from .analysis.run_times import time_spread
 from .analysis.time_spread import TimeSpread
 from .errors import FlossError
+from .families.adapter_settings import AdapterSettings
 from .methods import dense, floss, method_from_name
 from .network import load_profile
 from .records import RunFolder, RunRecord
@@ -14,6 +17,9 @@ from .training import open_learner
 
 __version__: str
 __all__ = [
+    "AdapterSettings",
+    "Deployment",
+    "Estimate",
     "FlossError",
     "RunConfig",
     "RunFolder",
@@ -21,9 +27,11 @@ __all__ = [
     "SavedRun",
     "TimeSpread",
     "__version__",
+    "backbone_model",
     "buffered",
     "deadline",
     "dense",
+    "estimate",
     "first_k",
     "floss",
     "load_profile",

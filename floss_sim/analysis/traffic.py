@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from floss_sim.methods import WAYS
+from floss_sim.methods import WAYS, SizePredictor, Way
 from floss_sim.network import ClientLink
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.records import RunRecord
@@ -55,14 +55,35 @@ class Traffic:
             rounds: Number of rounds, at least 1.
             first_bytes: Bytes that a client downloads once (``NetworkProfile.first_download``).
         """
-        clients_RC = _cohorts(config.seed, rounds, config.fleet.clients, config.server.cohort)
-        # A searched method has one tier: the messages of a round are of equal size.
-        down_R, up_R = (config.sizes.messages(way, 0, 1, rounds)[0] for way in WAYS)
-        down_RC, up_RC = (np.broadcast_to(s[:, None], clients_RC.shape) for s in (down_R, up_R))
-        examples_RC = np.array(config.client_examples())[clients_RC]
-        nothing_RC = np.zeros_like(clients_RC)
-        made = cls(clients_RC, down_RC, up_RC, nothing_RC, examples_RC)
+        made = cls.of_sizes(
+            config.sizes, config.seed, rounds, config.fleet.clients, config.client_examples()
+        )
         return made.with_first(first_bytes)
+
+    @classmethod
+    def of_sizes(
+        cls,
+        sizes: SizePredictor,
+        seed: int,
+        rounds: int,
+        fleet: int,
+        examples: Sequence[int],
+    ) -> Traffic:
+        """Return the messages of predicted sizes, without first downloads.
+
+        Args:
+            sizes: Predicted sizes of the messages of a run.
+            seed: Seed of the cohorts.
+            rounds: Number of rounds, at least 1.
+            fleet: Number of clients in the fleet.
+            examples: Local examples of each client in a round.
+        """
+        clients_RC = _cohorts(seed, rounds, fleet, sizes.cohort)
+        down_RC, up_RC = (_sizes(sizes, way, clients_RC, fleet) for way in WAYS)
+        chosen = np.unique(clients_RC)
+        examples_N = np.array([examples[int(client)] for client in chosen], dtype=np.int64)
+        examples_RC = examples_N[np.searchsorted(chosen, clients_RC)]
+        return cls(clients_RC, down_RC, up_RC, np.zeros_like(clients_RC), examples_RC)
 
     @classmethod
     def of(cls, record: RunRecord) -> Traffic:
@@ -168,3 +189,16 @@ def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
     clients_RC = np.array(drawn, dtype=np.int64)
     clients_RC.setflags(write=False)
     return clients_RC
+
+
+def _sizes(sizes: SizePredictor, way: Way, clients_RC: Ints, fleet: int) -> Ints:
+    """Return the predicted bytes of the messages in one direction, by client tier (R x C)."""
+    rounds, method = len(clients_RC), sizes.method
+    nbytes_TR = np.array(
+        [sizes.messages(way, tier, 1, rounds)[0] for tier in range(len(method.tiers))]
+    )
+    if len(nbytes_TR) == 1:
+        return np.broadcast_to(nbytes_TR[0][:, None], clients_RC.shape)
+    tier_RC = np.vectorize(lambda client: method.tier_of(client, fleet))(clients_RC)
+    nbytes_RC: Ints = nbytes_TR[tier_RC, np.arange(rounds)[:, None]]
+    return nbytes_RC

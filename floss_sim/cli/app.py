@@ -30,6 +30,14 @@ class Commands(LazyCommands):
             "floss_sim.cli.account:show_account",
             "Show the costs of a recorded run: seconds, bytes, energy and money.",
         ),
+        "estimate": (
+            "floss_sim.cli.estimate:estimate",
+            "Estimate bytes, seconds and memory of a federated run, before anything is trained.",
+        ),
+        "check-app": (
+            "floss_sim.cli.check_app:check_app",
+            "Show bytes and time of a Flower app, from its pyproject.toml; nothing of it is run.",
+        ),
         "profiles": ("floss_sim.cli.profiles:app", "Network profiles."),
         "task": ("floss_sim.cli.task:app", "Check tasks."),
         "wire": (

@@ -40,6 +40,11 @@ class AdapterSettings:
 
     Raises:
         LayoutError: A setting is out of range, or two settings contradict each other.
+
+    Example:
+        >>> from floss_sim import AdapterSettings
+        >>> AdapterSettings(rank=8, rank_pattern={"v_proj": 4}).rank_of("layers.0.v_proj")
+        4
     """
 
     rank: int = 16

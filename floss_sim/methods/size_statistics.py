@@ -99,6 +99,12 @@ class SizeStatistics:
     surfaces: Mapping[str, RatioSurface]
     errors: Mapping[tuple[str, str, str, str], float]
 
+    @property
+    def largest_entries(self) -> int:
+        """Largest number of entries of a recorded message."""
+        place = FEATURES.index("entries")
+        return round(2 ** max(surface.high[place] for surface in self.surfaces.values()))
+
     def error(self, method: str, way: str, values: str, band: str) -> float:
         """Return the relative error that predictions of a kind of message had on recorded runs.
 

@@ -71,6 +71,28 @@ def backbone_folder(reference: str, folder: Path, *, fetch: bool) -> Path:
         )
 
 
+def config_file(reference: str, folder: Path, *, fetch: bool) -> Path:
+    """Return the path of a backbone's ``config.json``; no weights are downloaded.
+
+    Args:
+        reference: A model folder, a ``config.json`` itself, or a hub id.
+        folder: The folder to which a relative path refers.
+        fetch: Whether a hub id may be downloaded.
+
+    Raises:
+        TaskError: The hub id is not in the local cache, and a download is not allowed or fails.
+    """
+    path = locate(reference, folder)
+    if path is not None:
+        return path / "config.json" if path.is_dir() else path
+    import huggingface_hub
+
+    with hub_errors("backbone", reference, fetch=fetch), quiet_hub():
+        return Path(
+            huggingface_hub.hf_hub_download(reference, "config.json", local_files_only=not fetch)
+        )
+
+
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """Disable progress bars and logs of the hub's library for the block."""

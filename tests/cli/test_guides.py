@@ -1,4 +1,4 @@
-"""The guides of five packages: their commands succeed and their Python code runs, in order."""
+"""The guides of six packages: their commands succeed and their Python code runs, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import planner.calls
 import planner.session
 
 SIM, PLANNER = (Path(package.__file__).parent for package in (floss_sim, planner))
-FOLDERS = [PLANNER, *(SIM / name for name in ("methods", "wire", "runs", "analysis"))]
+FOLDERS = [PLANNER, *(SIM / name for name in ("families", "methods", "wire", "runs", "analysis"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 

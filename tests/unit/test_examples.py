@@ -35,10 +35,11 @@ def test_the_example_of_a_public_name_runs(
 
 def test_the_public_names_are_these():
     assert sorted(floss_sim.__all__) == floss_sim.__all__ == [
-        "FlossError", "RunConfig", "RunFolder", "RunRecord", "SavedRun", "TimeSpread",
-        "__version__", "buffered", "deadline", "dense", "first_k", "floss", "load_profile",
-        "load_task", "method_from_name", "open_learner", "retime", "run",
-        "size_only", "time_spread", "train", "wait_all",
+        "AdapterSettings", "Deployment", "Estimate", "FlossError", "RunConfig", "RunFolder",
+        "RunRecord", "SavedRun", "TimeSpread", "__version__", "backbone_model", "buffered",
+        "deadline", "dense", "estimate", "first_k", "floss", "load_profile", "load_task",
+        "method_from_name", "open_learner", "retime", "run", "size_only", "time_spread",
+        "train", "wait_all",
     ]  # fmt: skip
     assert sorted(planner.__all__) == planner.__all__ == [
         "Request", "answer", "apply_plan", "dry_run", "grid", "parse_budget", "plan", "read_plan",

@@ -1,0 +1,96 @@
+"""Memory of a client that trains adapters: weights, trained entries and activations, estimated.
+
+Activations are the inputs and outputs of all matrices of the layers, for each token of a batch, and
+three rows of attention weights for each head and token. They are kept for the backward pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from floss_sim.families import Config
+from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
+from floss_sim.families.module_roles import layer_of
+
+PRECISIONS: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a frozen weight
+_TRAINED_BYTES = 4  # bytes of a trained entry, of its gradient and of its momentum: float32
+_ACTIVATION_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 2}
+_ATTENTION_ROWS = 3  # scores, softmax and dropout
+_HEADS = re.compile(r"(num_attention_heads|n_heads?)")
+
+
+@dataclass(frozen=True)
+class ClientMemory:
+    """Bytes of memory of a client in training.
+
+    Attributes:
+        weights: Frozen weights of the backbone.
+        trained: Trained entries, in float32.
+        gradients: Gradients of the trained entries.
+        optimiser: Momentum of SGD.
+        activations: Activations of one batch.
+    """
+
+    weights: int
+    trained: int
+    gradients: int
+    optimiser: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(asdict(self).values())
+
+    def to_json(self) -> dict[str, int]:
+        """Return the parts and their sum, in bytes."""
+        return {**asdict(self), "total": self.total}
+
+
+def client_memory(
+    table: ModelTable, config: Config, entries: int, batch: int, tokens: int, precision: str
+) -> ClientMemory:
+    """Return the estimated memory of a client.
+
+    Args:
+        table: The model, its classes filled in.
+        config: The content of its ``config.json``; gives the number of attention heads.
+        entries: Number of trained entries.
+        batch: Examples of a local batch.
+        tokens: Tokens of an example; patches for images.
+        precision: Precision of weights and activations, a key of ``PRECISIONS``.
+    """
+    trained = _TRAINED_BYTES * entries
+    per_token = sum(map(sum, _matrices(table)))
+    depth = len({layer_of(path) for path in table.modules} - {None})
+    attention = _ATTENTION_ROWS * depth * _heads(config) * tokens
+    kept = batch * tokens * (per_token + attention)
+    return ClientMemory(
+        weights=PRECISIONS[precision] * table.entries,
+        trained=trained,
+        gradients=trained,
+        optimiser=trained,
+        activations=_ACTIVATION_BYTES[precision] * kept,
+    )
+
+
+def _matrices(table: ModelTable) -> list[tuple[int, ...]]:
+    """Return the shapes of the matrices in the layers."""
+    return [
+        table.parameters[f"{path}.weight"]
+        for path, kind in table.modules.items()
+        if kind in (LINEAR, CONV1D) and layer_of(path) is not None
+    ]
+
+
+def _heads(config: Config) -> int:
+    """Return the number of attention heads, the largest where layers differ; 1 if unknown."""
+    parts = [config, *(value for value in config.values() if isinstance(value, Mapping))]
+    found = [value for part in parts for key, value in part.items() if _HEADS.fullmatch(str(key))]
+    lists = [value for part in parts for value in [part.get("num_heads")] if value]
+    numbers = [
+        n for value in (*found, *lists) for n in (value if isinstance(value, list) else [value])
+    ]
+    return max((number for number in numbers if type(number) is int), default=1)

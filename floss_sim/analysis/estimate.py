@@ -1,0 +1,352 @@
+"""Estimates of federated runs: bytes, seconds, memory, energy and money before any training.
+
+Nothing is trained and no data is read. Message sizes are predicted, and seconds are those of the
+network model. Money and energy are those of the profile, as in :mod:`floss_sim.analysis.costs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from floss_sim.analysis.client_memory import PRECISIONS, ClientMemory, client_memory
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.traffic import Traffic
+from floss_sim.errors import ConfigError, LayoutError
+from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.families.backbone import TaskModel
+from floss_sim.families.trained_tensors import LORA_A, TrainedModel
+from floss_sim.methods import WAYS, Method, SizePredictor
+from floss_sim.methods.size_statistics import size_statistics
+from floss_sim.network import NetworkProfile
+from floss_sim.runs.size_only_learner import SameExamples
+from floss_sim.vectors.adapter_layout import adapter_layout
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS
+from floss_sim.wire.framing import OVERHEAD_BYTES
+
+NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
+_MB, _GB = 1e6, 1e9
+_WITHOUT_DORA = {  # reason by method
+    "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
+    "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A federated run that nobody has trained yet.
+
+    Attributes:
+        model: Backbone and task.
+        adapters: PEFT's settings.
+        method: The method; it must train adapters.
+        profile: The network.
+        clients: Clients of the fleet.
+        cohort: Clients of a round.
+        rounds: Rounds of the run.
+        examples: Examples that a client trains in a round, over all local epochs.
+        batch: Examples of a local batch.
+        tokens: Tokens of an example, for the memory estimate.
+        precision: Precision of weights and activations on the client.
+        seed: Seed of the cohorts.
+
+    Raises:
+        ConfigError: The cohort is larger than the fleet, or a number or the precision is not valid.
+        LayoutError: The method has no adapters, or cannot hold DoRA.
+
+    Example:
+        >>> from floss_sim import AdapterSettings, Deployment, backbone_model, dense, load_profile
+        >>> network, adapters = load_profile("lte"), AdapterSettings(targets=("qkv",))
+        >>> Deployment(backbone_model("gpt2"), adapters, dense(), network).cohort
+        10
+    """
+
+    model: TaskModel
+    adapters: AdapterSettings
+    method: Method
+    profile: NetworkProfile
+    clients: int = 100
+    cohort: int = 10
+    rounds: int = 100
+    examples: int = 100
+    batch: int = 16
+    tokens: int = 128
+    precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cohort > self.clients:
+            raise ConfigError(
+                f"cohort of {self.cohort} clients; valid: 1 to the fleet's {self.clients}"
+            )
+        for name in ("clients", "cohort", "rounds", "examples", "batch", "tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"unknown precision {self.precision!r}; valid: {', '.join(PRECISIONS)}"
+            )
+        if self.method.trains not in ADAPTER_LAYOUTS:
+            raise LayoutError(
+                f"method {self.method.name!r} trains no adapters; an estimate needs one that does, "
+                "such as floss, dense, ffa or sparse-adapter"
+            )
+        if self.adapters.dora and self.method.name in _WITHOUT_DORA:
+            raise LayoutError(
+                f"method {self.method.name!r} cannot hold DoRA: {_WITHOUT_DORA[self.method.name]}"
+            )
+
+    def trained_model(self) -> TrainedModel:
+        """Return what trains: with FFA-LoRA everything but A.
+
+        Raises:
+            LayoutError: The adapters do not fit the model, or the library cannot build it.
+        """
+        made = self.model.trained_model(self.adapters)
+        if self.method.trains != "ffa":
+            return made
+        return replace(made, tensors=tuple(t for t in made.tensors if t.part != LORA_A))
+
+
+@dataclass(frozen=True)
+class MessageEstimate:
+    """Predicted bytes of one message, on three levels.
+
+    Attributes:
+        payload: Positions and values.
+        message: Payload with our frame and the framing of the call.
+        link: Message with TLS records, TCP/IP and link headers.
+    """
+
+    payload: float
+    message: float
+    link: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return the levels in bytes."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a deployment is predicted to take.
+
+    Attributes:
+        deployment: The deployment.
+        trained: The tensors that train.
+        traffic: The predicted messages.
+        errors: Relative error of predicted bytes by direction, as on recorded runs.
+
+    Example:
+        >>> from floss_sim import AdapterSettings, Deployment, backbone_model, dense, estimate
+        >>> from floss_sim import load_profile
+        >>> network, adapters = load_profile("paper-200-20"), AdapterSettings(targets=("qkv",))
+        >>> made = estimate(Deployment(backbone_model("gpt2"), adapters, dense(), network))
+        >>> made.binding
+        'upload'
+    """
+
+    deployment: Deployment
+    trained: TrainedModel
+    traffic: Traffic
+    errors: Mapping[str, float]
+
+    @property
+    def is_beyond_recorded(self) -> bool:
+        """Whether more entries train than in any of the runs that ``errors`` were measured on."""
+        return self.trained.entries > size_statistics().largest_entries
+
+    @property
+    def dense_numpy_bytes(self) -> int:
+        """Bytes of all trained tensors as dense float32 NumPy arrays, as Flower sends them."""
+        return 4 * self.trained.entries + NUMPY_TENSOR_BYTES * len(self.trained.tensors)
+
+    def with_numpy_messages(self) -> Estimate:
+        """Return the estimate of the same run whose messages are dense NumPy arrays."""
+        nbytes = self.dense_numpy_bytes
+        return replace(self, traffic=self.traffic.with_sizes(nbytes, nbytes))
+
+    def message(self, way: str) -> MessageEstimate:
+        """Return the mean sizes of a message in a direction, ``"down"`` or ``"up"``."""
+        nbytes_RC = self.traffic.down if way == "down" else self.traffic.up
+        transport = self.deployment.profile.transport
+        sizes, counts = np.unique(nbytes_RC, return_counts=True)
+
+        def mean(level: Any) -> float:
+            return float(np.average([level(int(size)) for size in sizes], weights=counts))
+
+        return MessageEstimate(
+            payload=mean(lambda size: size - OVERHEAD_BYTES),
+            message=mean(transport.message_bytes),
+            link=mean(transport.wire_bytes),
+        )
+
+    @cached_property
+    def run_bytes(self) -> float:
+        """Framed bytes of all clients in both directions, first downloads included."""
+        return float(self.traffic.nbytes()[-1])
+
+    @cached_property
+    def time(self) -> TimeSpread:
+        """Simulated time of the run over the fleets that the profile may draw."""
+        return self._fleets.spread(self.traffic)
+
+    @cached_property
+    def _fleets(self) -> Fleets:
+        return Fleets.of(self.deployment.profile, self.deployment.clients)
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Shares of the round time of the slowest client: download, compute, upload, latency.
+
+        ``queueing`` is the rest, which other clients' transfers and jitter cause. The shares are
+        those of the profile's own fleet and add up to 1.
+        """
+        clock, traffic = self._fleets.clocks[0], self.traffic
+        nothing = np.zeros_like(traffic.down)
+        alone = replace(traffic, first=nothing)
+        parts = {
+            "latency": replace(alone, down=nothing, up=nothing, examples=nothing),
+            "download": replace(traffic, up=nothing, examples=nothing),
+            "compute": replace(alone, down=nothing, up=nothing),
+            "upload": replace(alone, down=nothing, examples=nothing),
+        }
+        seconds = {name: clock.client_seconds(part, jitter=False) for name, part in parts.items()}
+        whole_s = clock.client_seconds(traffic, jitter=False)
+        rounds_R = np.arange(len(whole_s))
+        slowest_R = whole_s.argmax(axis=1)
+        sums = {name: float(s[rounds_R, slowest_R].sum()) for name, s in seconds.items()}
+        sums = {name: s - (name != "latency") * sums["latency"] for name, s in sums.items()}
+        total_s = max(self._closed_at_s, sum(sums.values()))
+        sums["queueing"] = total_s - sum(sums.values())
+        return {name: s / total_s if total_s else 0.0 for name, s in sums.items()}
+
+    @cached_property
+    def _closed_at_s(self) -> float:
+        return float(self._fleets.clocks[0].closing_times(self.traffic)[-1])
+
+    @property
+    def binding(self) -> str:
+        """The activity with the largest share of the round time."""
+        return max(self.shares, key=lambda name: self.shares[name])
+
+    @cached_property
+    def memory(self) -> ClientMemory:
+        """Memory of a client in training."""
+        given = self.deployment
+        table = given.model.full_table()
+        return client_memory(
+            table,
+            given.model.config,
+            self.trained.entries,
+            min(given.batch, given.examples),
+            given.tokens,
+            given.precision,
+        )
+
+    @cached_property
+    def energy_j(self) -> float:
+        """Joules of all clients in the run; 0 where the profile states no energy."""
+        energy, traffic = self.deployment.profile.energy, self.traffic
+        links, place_RC = self._fleets.clocks[0].links_by_place(traffic)
+        compute_N = np.array([link.compute_s_per_example for link in links])
+        compute_s = float((compute_N[place_RC] * traffic.examples).sum())
+        down, up = self._wire_bytes
+        return (
+            down / _MB * energy.joules_per_mb_down
+            + up / _MB * energy.joules_per_mb_up
+            + compute_s * energy.compute_watts
+        )
+
+    @cached_property
+    def money(self) -> float:
+        """Money of the run in the profile's currency; 0 where the profile states no prices."""
+        prices = self.deployment.profile.prices
+        if prices is None:
+            return 0.0
+        down, up = self._wire_bytes
+        return (
+            down / _GB * prices.per_gb_down
+            + up / _GB * prices.per_gb_up
+            + self.energy_j * prices.per_joule
+        )
+
+    @cached_property
+    def _wire_bytes(self) -> tuple[float, float]:
+        """Bytes of all messages on the links, by direction, set-up of connections included."""
+        setup = self.deployment.profile.transport.setup_bytes
+        messages = self.traffic.clients.size
+        first = float(self.traffic.first.sum())
+        down, up = (messages * (self.message(way).link + setup) for way in ("down", "up"))
+        return down + first, up
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the estimate as plain values; bytes and seconds in their base units."""
+        given, participations = self.deployment, self.traffic.clients.size
+        return {
+            "backbone": given.model.name,
+            "model_type": self.trained.model_type,
+            "kind": given.model.kind,
+            "parameters": self.trained.parameters,
+            "adapters": given.adapters.to_json(),
+            "method": given.method.describe(),
+            "network": given.profile.name,
+            "clients": given.clients,
+            "cohort": given.cohort,
+            "rounds": given.rounds,
+            "trained_entries": self.trained.entries,
+            "trained_tensors": len(self.trained.tensors),
+            "download": {**self.message("down").to_json(), "error": self.errors["down"]},
+            "upload": {**self.message("up").to_json(), "error": self.errors["up"]},
+            "beyond_recorded_entries": self.is_beyond_recorded,
+            "dense_numpy_bytes": self.dense_numpy_bytes,
+            "bytes_per_client_round": self.run_bytes / participations,
+            "bytes_per_client": self.run_bytes / given.clients,
+            "bytes_per_round": self.run_bytes / given.rounds,
+            "bytes_of_run": self.run_bytes,
+            "dense_numpy_bytes_of_run": 2 * self.dense_numpy_bytes * participations,
+            "round_time": self.time.per_round(given.rounds).to_json(),
+            "run_time": self.time.to_json(),
+            "round_shares": self.shares,
+            "binds": self.binding,
+            "memory": self.memory.to_json(),
+            "energy_j": self.energy_j,
+            "money": self.money,
+            "currency": given.profile.prices.currency if given.profile.prices else "",
+        }
+
+
+def estimate(deployment: Deployment) -> Estimate:
+    """Return what a federated run is predicted to take, before anything is trained.
+
+    Raises:
+        LayoutError: The adapters do not fit the model, or the library cannot build it.
+        ConfigError: The method and the fleet do not fit each other.
+        ProfileError: The profile cannot serve the fleet.
+
+    Example:
+        >>> from floss_sim import AdapterSettings, Deployment, backbone_model, estimate, floss
+        >>> from floss_sim import load_profile
+        >>> made = estimate(
+        ...     Deployment(
+        ...         backbone_model("smollm2-135m"),
+        ...         AdapterSettings(rank=8, targets=("q", "v"), dora=True),
+        ...         floss(1 / 4, 1 / 16),
+        ...         load_profile("paper-200-20"),
+        ...     )
+        ... )
+        >>> made.trained.entries, made.dense_numpy_bytes
+        (483840, 1958400)
+    """
+    given = deployment
+    trained = given.trained_model()
+    predictor = SizePredictor(given.method, adapter_layout(trained), given.cohort)
+    examples = SameExamples(given.clients, given.examples)
+    traffic = Traffic.of_sizes(predictor, given.seed, given.rounds, given.clients, examples)
+    traffic = traffic.with_first(given.profile.first_download)
+    return Estimate(given, trained, traffic, {way: predictor.error(way) for way in WAYS})

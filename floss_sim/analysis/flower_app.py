@@ -1,0 +1,177 @@
+"""Flower apps: what an app's ``pyproject.toml`` says about its messages; nothing of it is run.
+
+The keys are those of Flower's template for language models (FlowerTune), below
+``tool.flwr.app.config``; ``_`` and ``-`` are alike:
+
+===================================  =========================================
+key                                  meaning
+===================================  =========================================
+model.name                           hub id or path of the backbone
+model.lora.peft-lora-r               LoRA rank
+model.lora.peft-lora-alpha           LoRA alpha
+model.lora.*target-modules           list, or names parted by commas
+model.lora.*use-dora                 whether adapters are DoRA
+num-server-rounds                    rounds
+strategy.fraction-train, -fit        share of the clients in a round
+train.seq-length                     tokens of an example
+train...per-device-train-batch-size  examples of a local batch
+train...max-steps                    local steps of a round
+===================================  =========================================
+
+The number of clients is ``options.num-supernodes`` of the default federation. FedAvg asks at least
+two clients a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from floss_sim.errors import ConfigError
+from floss_sim.toml_json import read_toml
+
+_LEAST_COHORT = 2  # min_fit_clients and min_train_nodes of Flower's FedAvg
+
+
+@dataclass(frozen=True)
+class FlowerApp:
+    """Settings of a Flower app that decide its traffic; None where the app does not say.
+
+    Attributes:
+        name: Name of the app.
+        model: Hub id or path of the backbone.
+        rank: LoRA rank.
+        alpha: LoRA alpha.
+        targets: LoRA targets.
+        dora: Whether adapters are DoRA.
+        rounds: Rounds.
+        clients: Clients of the fleet.
+        fraction: Share of the clients in a round.
+        tokens: Tokens of an example.
+        batch: Examples of a local batch.
+        steps: Local steps of a round.
+    """
+
+    name: str
+    model: str | None = None
+    rank: int | None = None
+    alpha: float | None = None
+    targets: tuple[str, ...] | None = None
+    dora: bool = False
+    rounds: int | None = None
+    clients: int | None = None
+    fraction: float | None = None
+    tokens: int | None = None
+    batch: int | None = None
+    steps: int | None = None
+
+    def cohort(self, clients: int) -> int:
+        """Return the clients of a round in a fleet: the fraction, rounded down, at least two."""
+        share = 1.0 if self.fraction is None else self.fraction
+        return min(clients, max(_LEAST_COHORT, int(clients * share)))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the app states, by the options of ``floss-sim estimate``."""
+        found = {
+            "backbone": self.model,
+            "rank": self.rank,
+            "alpha": self.alpha,
+            "targets": ",".join(self.targets) if self.targets else None,
+            "dora": self.dora,
+            "rounds": self.rounds,
+            "clients": self.clients,
+            "tokens": self.tokens,
+            "batch": self.batch,
+            "examples": self.steps * self.batch if self.steps and self.batch else None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def read_flower_app(folder: Path) -> FlowerApp:
+    """Return the settings of a Flower app, from its ``pyproject.toml`` alone.
+
+    Args:
+        folder: Folder of the app, or its ``pyproject.toml``.
+
+    Raises:
+        ConfigError: The file cannot be read, is not of a Flower app, or holds a value of a wrong
+            type.
+    """
+    path = folder / "pyproject.toml" if folder.is_dir() else folder
+    content = read_toml(path, ConfigError)
+    flower = _table(content, "tool", "flwr")
+    config = _table(flower, "app", "config")
+    if not config:
+        raise ConfigError(f"{path}: no [tool.flwr.app.config], so this is no Flower app")
+    keys = dict(_flatten(config))
+
+    def read(name: str, kind: type, least: float = 1) -> Any:
+        """Return the value of the key that ends in a name; None if there is none."""
+        found = {key: value for key, value in keys.items() if f".{key}".endswith(name)}
+        if not found:
+            return None
+        key, value = next(iter(found.items()))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = (is_number and value >= least) if kind in (int, float) else isinstance(value, kind)
+        if not fits or (kind is int and value != int(value)):
+            what = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+            raise ConfigError(f"{path}: {key} is {value!r}, not {what[kind]} that is possible here")
+        return kind(value)
+
+    return FlowerApp(
+        name=str(_table(content, "project").get("name", path.parent.name)),
+        model=read(".model.name", str),
+        rank=read("lora-r", int),
+        alpha=read("lora-alpha", float, 0),
+        targets=_targets(keys, path),
+        dora=bool(read("use-dora", bool)),
+        rounds=read("num-server-rounds", int),
+        clients=_clients(flower, path),
+        fraction=read(".fraction-train", float, 0) or read(".fraction-fit", float, 0),
+        tokens=read(".seq-length", int),
+        batch=read(".per-device-train-batch-size", int),
+        steps=read(".max-steps", int),
+    )
+
+
+def _table(content: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return a table inside tables; an empty one where it or its parent is missing."""
+    for name in names:
+        found = content.get(name)
+        content = found if isinstance(found, Mapping) else {}
+    return content
+
+
+def _flatten(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys, with hyphens for underscores, and their values."""
+    for key, value in table.items():
+        name = f"{before}{key.replace('_', '-')}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _targets(keys: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
+    found = [value for key, value in keys.items() if key.endswith("target-modules")]
+    if not found:
+        return None
+    value = found[0]
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ConfigError(f"{path}: target-modules is {value!r}, not a list of names")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _clients(flower: Mapping[str, Any], path: Path) -> int | None:
+    """Return the clients of the default federation, or of the only one."""
+    federations = _table(flower, "federations")
+    named = [name for name, value in federations.items() if isinstance(value, Mapping)]
+    default = federations.get("default", named[0] if len(named) == 1 else None)
+    options = dict(_flatten(_table(federations, str(default))))
+    value = options.get("options.num-supernodes")
+    if value is not None and (type(value) is not int or value < 1):
+        raise ConfigError(f"{path}: options.num-supernodes is {value!r}, not a number of clients")
+    return value

@@ -1,0 +1,150 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import commands
+import pytest
+
+from floss_sim.families.packaged import packaged_backbones
+
+APP = """
+[project]
+name = "my-app"
+[tool.flwr.app.config]
+model.name = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+model.lora.peft-lora-r = 8
+strategy.fraction-fit = 0.2
+num-server-rounds = 200
+[tool.flwr.federations.local]
+options.num-supernodes = 10
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text(APP, encoding="utf-8")
+
+    def run(*words):
+        return commands.call(monkeypatch, capfd, "floss-sim", *words)
+
+    return run
+
+
+def answer(ran):
+    code, out, err = ran
+    assert code == 0, err
+    return json.loads(out)
+
+
+def text(ran):
+    code, out, err = ran
+    assert code == 0, err
+    return " ".join(out.split())
+
+
+def test_the_table_shows_what_json_says(call):
+    words = ("estimate", "--rank", "8", "--dora", "--up-density", "1/16", "--network", "lte")
+    told = answer(call(*words, "--json"))
+    shown = text(call(*words))
+
+    assert f"{told['trained_entries']:,} entries in {told['trained_tensors']} tensors" in shown
+    assert told["run_time"]["draws"] == 40
+    assert f"{told['binds']} binds" in shown
+    assert f"{told['memory']['total'] / 1e9:.3g} GB: weights" in shown
+    assert f"{told['bytes_of_run'] / 1e9:.3g} GB; dense NumPy" in shown
+
+
+def test_a_sweep_has_a_row_for_each_value_and_a_picture(call):
+    words = ("estimate", "--targets", "q", "--sweep", "rank=4,8", "--out", "ranks.png")
+    told = answer(call(*words, "--json"))
+
+    assert [row["value"] for row in told["rows"]] == ["4", "8"]
+    first, second = (row["trained_entries"] for row in told["rows"])
+    assert second == 2 * first
+    assert Path("ranks.png").read_bytes().startswith(b"\x89PNG")
+    shown = text(call(*words))
+    assert f"{first:,}" in shown
+    assert f"{second:,}" in shown
+
+
+def test_values_of_a_sweep_that_hold_commas_are_parted_by_semicolons(call):
+    told = answer(call("estimate", "--sweep", "targets=q,v;all-linear", "--json"))
+
+    assert [row["value"] for row in told["rows"]] == ["q,v", "all-linear"]
+
+
+def test_packaged_backbones_are_listed(call):
+    told = answer(call("estimate", "--backbones", "--json"))
+
+    assert [row["name"] for row in told] == list(packaged_backbones())
+    assert "134,515,008" in text(call("estimate", "--backbones"))
+
+
+def test_a_packaged_backbone_loads_no_framework():
+    code = (
+        "import sys\n"
+        "from floss_sim.cli.app import app\n"
+        "try:\n    app(['estimate', '--json'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'matplotlib', 'sklearn', 'scipy'}\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & heavy))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.endswith("[]\n")
+
+
+def test_an_app_is_checked(call):
+    told = answer(call("check-app", ".", "--budget", "200GB", "--json"))
+
+    assert told["trained_entries"] == 1_126_400
+    assert told["dense_numpy_bytes"] == 4 * 1_126_400 + 128 * 88
+    assert told["dense_numpy_bytes_of_run"] == 2 * 2 * 200 * told["dense_numpy_bytes"]
+    assert told["budget_share"] == told["dense_numpy_bytes_of_run"] / 200e9
+    shown = text(call("check-app", "."))
+    assert "3,446.09 MiB: 2 of 10 clients, 200 rounds" in shown
+    assert "1.81 %" in shown
+
+
+def test_options_replace_what_an_app_states(call):
+    told = answer(
+        call("check-app", "pyproject.toml", "--backbone", "gpt2", "--targets", "qkv", "--rank", "2",
+             "--clients", "50", "--rounds", "3", "--dora", "--json")
+    )  # fmt: skip
+
+    assert (told["cohort"], told["clients"], told["rounds"]) == (10, 50, 3)
+    assert told["trained_entries"] == 12 * (2 * (768 + 2304) + 2304)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("estimate", "--sweep", "rank"), "is not OPTION=VALUE"),
+        (("estimate", "--sweep", "rank=4,4"), "is not OPTION=VALUE"),
+        (("estimate", "--sweep", "seed=1,2"), "this option has no sweep"),
+        (("estimate", "--sweep", "colour=1,2"), "unknown option 'colour'"),
+        (("estimate", "--out", "x.png"), "--out draws a sweep"),
+        (("estimate", "--sweep", "rank=1,2", "--out", "x.pdf"), "must end in .png"),
+        (("estimate", "--targets", "q,foo"), "'foo' matches no module"),
+        (("estimate", "--rank", "0"), "rank 0 is out of range"),
+        (("estimate", "--method", "full"), "method 'full' trains no adapters"),
+        (("check-app", "nowhere"), "nowhere"),
+        (("check-app", ".", "--targets", "q,foo"), "'foo' matches no module"),
+        (("check-app", ".", "--budget", "many"), "many"),
+    ],
+)
+def test_bad_input_is_one_line(call, words, said):
+    code, out, err = call(*words)
+
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
+
+
+def test_an_app_that_leaves_something_out_says_which_option_to_give(call):
+    Path("pyproject.toml").write_text(APP.split("[tool.flwr.federations")[0], encoding="utf-8")
+    code, _, err = call("check-app", ".")
+
+    assert code == 2
+    assert "does not state options.num-supernodes" in err
+    assert "give --clients" in err

@@ -1,0 +1,218 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from floss_sim.analysis.client_memory import client_memory
+from floss_sim.analysis.deployment import backbone_model, deployment_of
+from floss_sim.analysis.estimate import estimate
+from floss_sim.errors import ConfigError, FlossError, LayoutError
+from floss_sim.families.model_table import ModelTable
+from floss_sim.methods import floss
+from floss_sim.network import load_profile
+from floss_sim.network.profile import EnergySection, PricesSection
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.lockstep import size_only
+from floss_sim.runs.size_only_learner import SameExamples
+from floss_sim.tasks import load_task
+
+SMALL = {"backbone": "smollm2-135m", "rank": 4, "network": "paper-200-20", "rounds": 7,
+         "clients": 20, "cohort": 5}  # fmt: skip
+
+
+def estimated(**settings):
+    return estimate(deployment_of({**SMALL, **settings}))
+
+
+def test_entries_and_dense_bytes_are_those_of_the_shapes():
+    made = estimated(targets="q,v", dora=True)
+
+    q, v = 4 * (576 + 576) + 576, 4 * (576 + 192) + 192
+    assert made.trained.entries == 30 * (q + v)
+    assert made.dense_numpy_bytes == 4 * 30 * (q + v) + 128 * 180
+
+
+def test_bytes_and_seconds_are_those_of_a_size_only_run():
+    task = load_task("digits")
+    method = floss(1 / 4, 1 / 16)
+    config = RunConfig.of(task, method, rank=4).with_(fleet={"clients": 30}, server={"cohort": 6})
+    profile = load_profile("lte")
+    record = size_only(config, profile, rounds=9, examples=SameExamples(30, 40))
+    model = replace(
+        backbone_model(str(task.backbone_path), "image-classification", task.labels),
+        name="digits",
+    )
+    given = replace(
+        deployment_of({**SMALL, "rounds": 9, "examples": 40}),
+        model=model, method=method, profile=profile, clients=30, cohort=6, seed=config.seed,
+        adapters=deployment_of({**SMALL, "targets": ",".join(task.lora.targets)}).adapters,
+    )  # fmt: skip
+    made = estimate(given)
+
+    down = record.transfers.filter(np.asarray(record.transfers["direction"]) == "down")
+    assert made.traffic.down.ravel().tolist() == down["nbytes"].to_pylist()
+    assert made.time.seconds[0] == pytest.approx(
+        record.rounds["closed_at_s"].to_pylist()[-1], rel=1e-9
+    )
+
+
+def test_patterns_change_ranks_of_some_modules():
+    made = estimated(rank_pattern="v_proj=2", targets="q,v")
+
+    assert made.trained.entries == 30 * (4 * (576 + 576) + 2 * (576 + 192))
+
+
+def test_a_round_of_equal_links_takes_its_bytes_over_their_rates():
+    made = estimated(down_density="1/4", up_density="1/16", examples=1)
+
+    down, up = made.message("down"), made.message("up")
+    round_s = 8 * down.link / 200e6 + 8 * up.link / 20e6
+    assert made.time.median_s == pytest.approx(7 * round_s)
+    assert made.shares["download"] == pytest.approx(8 * down.link / 200e6 / round_s)
+    assert sum(made.shares.values()) == pytest.approx(1)
+    assert made.time.draws == 1
+    assert estimated(up_density="1").binding == "upload"
+
+
+def test_totals_are_sums_of_messages():
+    made = estimated(down_density="1/4")
+
+    sent = made.traffic.down.sum() + made.traffic.up.sum()
+    told = made.to_json()
+    assert told["bytes_of_run"] == sent
+    assert told["bytes_per_round"] == sent / 7
+    assert told["bytes_per_client_round"] == sent / 35
+    assert told["bytes_per_client"] == sent / 20
+    assert told["dense_numpy_bytes_of_run"] == 70 * made.dense_numpy_bytes
+
+
+def test_energy_and_money_follow_the_profile():
+    profile = load_profile("wifi").model_copy(
+        update={
+            "energy": EnergySection(joules_per_mb_down=2, joules_per_mb_up=3, compute_watts=4),
+            "prices": PricesSection(currency="EUR", per_gb_down=5, per_gb_up=7, per_joule=0.01),
+        }
+    )
+    made = estimate(replace(deployment_of(SMALL), profile=profile, examples=10))
+
+    down, up = made.traffic.down.sum(), made.traffic.up.sum()
+    compute_s = 35 * 10 * 0.005
+    energy_j = down / 1e6 * 2 + up / 1e6 * 3 + compute_s * 4
+    assert made.energy_j == pytest.approx(energy_j)
+    assert made.money == pytest.approx(down / 1e9 * 5 + up / 1e9 * 7 + energy_j * 0.01)
+
+
+def test_tiers_have_messages_of_their_own():
+    made = estimated(method="hetlora", tiers="1:4,1:1", clients=20, cohort=20)
+
+    sizes = made.traffic.down
+    assert len(np.unique(sizes)) == 2
+    in_first_tier = made.traffic.clients < 10
+    assert (sizes[in_first_tier] > sizes[~in_first_tier].max()).all()
+
+
+def test_an_estimate_beyond_the_recorded_runs_says_so():
+    assert estimated(rank=16).is_beyond_recorded
+    assert not estimated(rank=1, targets="q", depth=2).is_beyond_recorded
+
+
+def test_ffa_sends_no_a():
+    assert estimated(method="ffa").trained.entries == 30 * 4 * (576 + 192)
+
+
+def test_numpy_messages_are_dense_both_ways():
+    made = estimated(up_density="1/64").with_numpy_messages()
+
+    assert set(made.traffic.down.ravel()) == set(made.traffic.up.ravel())
+    assert made.run_bytes == 70 * made.dense_numpy_bytes
+
+
+def test_memory_counts_every_part():
+    table = ModelTable(
+        "tiny",
+        {"e.weight": (10, 4), "m.layers.0.fc1.weight": (6, 4), "m.layers.1.fc1.weight": (6, 4)},
+        {"e": "embedding", "m.layers.0.fc1": "linear", "m.layers.1.fc1": "linear"},
+    )
+    made = client_memory(table, {"num_attention_heads": 2}, 5, batch=3, tokens=7, precision="bf16")
+
+    assert made.weights == 2 * (40 + 48)
+    assert (made.trained, made.gradients, made.optimiser) == (20, 20, 20)
+    assert made.activations == 2 * 3 * 7 * (2 * 10 + 3 * 2 * 2 * 7)
+    assert made.total == sum((made.weights, 60, made.activations))
+
+
+@pytest.mark.parametrize(
+    ("config", "heads"),
+    [
+        ({"num_attention_heads": 4}, 4), ({"n_head": 3}, 3), ({"n_heads": 5}, 5),
+        ({"num_heads": [3, 6]}, 6), ({"vision_config": {"num_attention_heads": 8}}, 8), ({}, 1),
+    ],
+)  # fmt: skip
+def test_heads_are_found_in_configs_of_all_families(config, heads):
+    table = ModelTable("t", {"m.layers.0.q.weight": (1, 1)}, {"m.layers.0.q": "linear"})
+
+    made = client_memory(table, config, 0, batch=1, tokens=1, precision="fp32")
+    assert made.activations == 4 * (2 + 3 * heads)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"backbone": "gpt5"}, "'gpt5' is not packaged .* or add --fetch"),
+        ({"backbone": "vit-base-16", "kind": "next-token"}, "does not support next-token; valid"),
+        ({"kind": "speech"}, "unknown kind 'speech'"),
+        ({"cohort": 21}, "cohort of 21 clients; valid: 1 to the fleet's 20"),
+        ({"rank": 577}, "rank 577 does not fit"),
+        ({"rank": "x"}, "rank 'x' is not a number"),
+        ({"dora": "maybe"}, "dora 'maybe' is neither yes nor no"),
+        ({"rank_pattern": "q"}, "rank-pattern 'q' is not NAME=NUMBER"),
+        ({"rank_pattern": "q=x"}, "rank-pattern 'q=x' is not NAME=NUMBER"),
+        ({"layers": "a"}, "layers 'a' are not numbers"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; valid: fp32, bf16, int8"),
+        ({"method": "bitfit"}, "method 'bitfit' trains no adapters"),
+        ({"method": "ffa", "dora": True}, "method 'ffa' cannot hold DoRA"),
+        ({"method": "hetlora", "dora": True}, "method 'hetlora' cannot hold DoRA"),
+        ({"method": "dense", "density": "1/4"}, "has no option 'density'"),
+        ({"colour": "red"}, "unknown option 'colour'; valid: alpha, alpha_pattern, ba"),
+        ({"rounds": 0}, "rounds 0 must be at least 1"),
+        ({"depth": 31}, "more than the model's 30 layers"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, said):
+    with pytest.raises(FlossError, match=said) as raised:
+        estimated(**settings)
+    assert isinstance(raised.value, ConfigError)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_local_config_serves_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOSS_SIM_LAYOUTS", str(tmp_path / "layouts"))
+    config = {"model_type": "qwen2", "hidden_size": 8, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 12,
+              "vocab_size": 20}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    for name in (tmp_path, tmp_path / "config.json"):
+        made = estimated(backbone=str(name), rank=2)
+        assert made.trained.entries == 2 * (2 * (8 + 8) + 2 * (8 + 4))
+        assert made.deployment.model.kind == "next-token"
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({}, "next-token"),
+        ({"architectures": ["Qwen2ForSequenceClassification"]}, "text-classification"),
+        ({"patch_size": 4}, "image-classification"),
+    ],
+)
+def test_the_kind_of_a_config_is_guessed_from_its_keys(tmp_path, more, kind):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", **more}))
+
+    assert backbone_model(str(tmp_path)).kind == kind
+
+
+def test_labels_must_fit_the_kind():
+    with pytest.raises(LayoutError, match="next-token has none"):
+        replace(backbone_model("gpt2"), labels=2)

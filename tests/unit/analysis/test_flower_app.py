@@ -1,0 +1,111 @@
+import pytest
+
+from floss_sim.analysis.flower_app import read_flower_app
+from floss_sim.errors import ConfigError
+
+APP = """
+[project]
+name = "my-app"
+
+[tool.flwr.app.config]
+model.name = "HuggingFaceTB/SmolLM2-135M"
+model.quantization = 4
+model.lora.peft-lora-r = 8
+model.lora.peft-lora-alpha = 64
+train.seq-length = 512
+train.training-arguments.per-device-train-batch-size = 16
+train.training-arguments.max-steps = 10
+strategy.fraction-fit = 0.1
+strategy.fraction-evaluate = 0.0
+num-server-rounds = 100
+
+[tool.flwr.app.config.static]
+dataset.name = "a/b"
+
+[tool.flwr.federations]
+default = "local-simulation"
+
+[tool.flwr.federations.local-simulation]
+options.num-supernodes = 20
+"""
+
+
+def read(tmp_path, text=APP, **changes):
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    return read_flower_app(tmp_path)
+
+
+def test_an_app_of_the_template_is_read(tmp_path):
+    app = read(tmp_path)
+
+    assert app.settings() == {
+        "backbone": "HuggingFaceTB/SmolLM2-135M", "rank": 8, "alpha": 64.0, "dora": False,
+        "rounds": 100, "clients": 20, "tokens": 512, "batch": 16, "examples": 160,
+    }  # fmt: skip
+    assert (app.name, app.fraction, app.cohort(20)) == ("my-app", 0.1, 2)
+
+
+@pytest.mark.parametrize(
+    ("clients", "fraction", "cohort"),
+    [(20, "0.1", 2), (10, "0.1", 2), (1, "0.5", 1), (50, "0.15", 7), (20, "1", 20), (20, "0", 2)],
+)
+def test_a_cohort_is_the_fraction_rounded_down_but_at_least_two(
+    tmp_path, clients, fraction, cohort
+):
+    text = APP.replace("fraction-fit = 0.1", f"fraction-fit = {fraction}")
+
+    assert read(tmp_path, text).cohort(clients) == cohort
+
+
+def test_no_fraction_means_all_clients(tmp_path):
+    assert read(tmp_path, APP.replace("strategy.fraction-fit = 0.1\n", "")).cohort(20) == 20
+
+
+def test_newer_spellings_are_read(tmp_path):
+    text = APP.replace("fraction-fit", "fraction_train").replace("peft-lora-r", "peft_lora_r")
+    more = 'model.lora.peft-use-dora = true\nmodel.lora.target_modules = "q_proj, v_proj"\n'
+
+    app = read(tmp_path, text.replace("num-server-rounds", more + "num-server-rounds"))
+    assert (app.fraction, app.rank, app.dora, app.targets) == (0.1, 8, True, ("q_proj", "v_proj"))
+
+
+def test_the_only_federation_is_the_default(tmp_path):
+    assert read(tmp_path, APP.replace('default = "local-simulation"\n', "")).clients == 20
+
+
+def test_an_app_without_federations_leaves_the_clients_open(tmp_path):
+    app = read(tmp_path, APP[: APP.index("[tool.flwr.federations]")])
+
+    assert app.clients is None
+    assert "clients" not in app.settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no Flower app"),
+        ("[tool.flwr.app]\nconfig = 3", "no Flower app"),
+        (APP.replace("peft-lora-r = 8", "peft-lora-r = 0"), "peft-lora-r is 0"),
+        (APP.replace("peft-lora-r = 8", "peft-lora-r = 2.5"), "lora-r is 2.5, not a whole number"),
+        (APP.replace("peft-lora-r = 8", "peft-lora-r = true"), "lora-r is True, not a whole numb"),
+        (APP.replace('"HuggingFaceTB/SmolLM2-135M"', "3"), "model.name is 3, not a text"),
+        (APP.replace("fraction-fit = 0.1", 'fraction-fit = "x"'), "'x', not a number"),
+        (APP.replace("num-supernodes = 20", "num-supernodes = 0"), "num-supernodes is 0"),
+        (
+            APP.replace("num-server", "lora.target-modules = [1]\nnum-server"),
+            r"target-modules is \[1\], not a list of names",
+        ),
+    ],
+)
+def test_an_app_that_cannot_be_read_is_refused(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said) as raised:
+        read(tmp_path, text)
+    assert "pyproject.toml" in str(raised.value)
+
+
+def test_a_folder_without_an_app_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"pyproject\.toml"):
+        read_flower_app(tmp_path)
