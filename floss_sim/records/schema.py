@@ -92,8 +92,8 @@ class RunRecord:
         >>> record = size_only(config, load_profile("lte"), rounds=3)
         >>> record.rounds.num_rows, record.transfers.num_rows
         (3, 30)
-        >>> record.to_pandas()["up_bytes"].nunique()
-        1
+        >>> record.to_pandas()["round"].tolist()
+        [1, 2, 3]
     """
 
     description: Mapping[str, Any]
