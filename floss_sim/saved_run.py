@@ -21,7 +21,8 @@ from floss_sim.analysis.on_test import (
     accuracy_on_test,
     predictions_by_example,
 )
-from floss_sim.analysis.run_times import recorded_times, time_spread
+from floss_sim.analysis.run_times import recorded_times, slow_fleets, time_spread
+from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import ConfigError, PayloadError, RecordError
@@ -104,6 +105,13 @@ class SavedRun:
     def straggler(self) -> Straggler | None:
         """The client of the recorded fleet that decides how long the run takes, or None."""
         return straggler_of(self.record, self.last_evaluated["round"])
+
+    @cached_property
+    def slow_fleets(self) -> SlowFleets | None:
+        """The fleets on which a single client takes more than half of the time, or None."""
+        if conditions(self.profile, self.policy):
+            return None
+        return slow_fleets(self.record, self.profile, self.last_evaluated["round"])
 
     @property
     def plot(self) -> Path:

@@ -38,11 +38,14 @@ class Clock:
     Args:
         profile: The network; dropout and availability must not be set.
         clients: Clients of the fleet.
+
+    Attributes:
+        link: Function that returns the link of a client, given its number.
     """
 
     def __init__(self, profile: NetworkProfile, clients: int) -> None:
         self._profile = profile
-        self._link = cache(profile.links(clients).__getitem__)
+        self.link = cache(profile.links(clients).__getitem__)
         self._clients = clients
 
     def closing_times(self, traffic: Traffic) -> Floats:
@@ -77,7 +80,7 @@ class Clock:
     def links_by_place(self, traffic: Traffic) -> tuple[list[ClientLink], Ints]:
         """Return the links of the clients that take part (N), and each client's place (R x C)."""
         numbers, place = np.unique(traffic.clients, return_inverse=True)
-        return [self._link(int(n)) for n in numbers], place.reshape(traffic.shape)
+        return [self.link(int(n)) for n in numbers], place.reshape(traffic.shape)
 
     def _links_of(self, traffic: Traffic) -> list[ClientLink]:
         return self.links_by_place(traffic)[0]
@@ -140,7 +143,7 @@ class Clock:
     def _simulated_times(self, traffic: Traffic) -> Floats:
         rounds, cohort = traffic.shape
         steps = simulate(
-            _TrafficLearner(traffic), self._profile, Fleet(self._clients, self._link), wait_all(),
+            _TrafficLearner(traffic), self._profile, Fleet(self._clients, self.link), wait_all(),
             lambda number, _: traffic.clients[number - 1].tolist(), cohort, rounds,
         )  # fmt: skip
         return np.array([outcome.closed_at_s for outcome in outcomes(steps)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
 from floss_sim.analysis.time_spread import FleetTimes, TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import ConfigError, RecordError
@@ -49,10 +50,27 @@ def fleet_times(record: RunRecord, profile: NetworkProfile) -> FleetTimes:
 
     Arguments and errors are those of :func:`time_spread`.
     """
+    fleets, traffic = _fleets(record, profile)
+    return fleets.times(traffic)
+
+
+def slow_fleets(
+    record: RunRecord, profile: NetworkProfile, rounds: int | None = None
+) -> SlowFleets | None:
+    """Return the fleets on which a single client takes more than half of a run's time, or None.
+
+    Arguments and errors are those of :func:`time_spread`.
+    """
+    fleets, traffic = _fleets(record, profile)
+    return find_slow_fleets(fleets, traffic.until(_round(record, rounds)))
+
+
+def _fleets(record: RunRecord, profile: NetworkProfile) -> tuple[Fleets, Traffic]:
+    """Return the fleets that a profile may draw, and the messages of a run on them."""
     check_retimable(record.description, profile)
     profile = with_first_download(record, profile)
     traffic = Traffic.of(record).with_first(profile.first_download)
-    return Fleets.of(profile, fleet_size(record.description)).times(traffic)
+    return Fleets.of(profile, fleet_size(record.description)), traffic
 
 
 def recorded_times(record: RunRecord) -> FleetTimes:

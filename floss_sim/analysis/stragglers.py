@@ -177,6 +177,23 @@ def _slowest_client(seconds_RC: Floats, clients_RC: Ints) -> int | None:
     return max(found)[1] if found else None
 
 
+def time_without_slowest(seconds_RC: Floats, clients_RC: Ints) -> tuple[int, float]:
+    """Return the client that delays a run most, and the seconds of the run without it.
+
+    Args:
+        seconds_RC: Seconds from the start of the round to the arrival of each client's update.
+        clients_RC: Number of each client.
+    """
+    if seconds_RC.shape[1] < 2:  # a round of one client is nothing without it
+        return int(clients_RC[0, 0]), float(seconds_RC.sum())
+    in_order_RC = np.sort(seconds_RC, axis=1)
+    slowest_R = clients_RC[np.arange(len(clients_RC)), seconds_RC.argmax(axis=1)]
+    clients, place = np.unique(slowest_R, return_inverse=True)
+    saved_s = np.bincount(place, weights=in_order_RC[:, -1] - in_order_RC[:, -2])
+    client = int(saved_s.argmax())
+    return int(clients[client]), float(in_order_RC[:, -1].sum() - saved_s[client])
+
+
 def _leave_out(client: int, seconds_RC: Floats, clients_RC: Ints) -> Floats:
     """Return the seconds with those of a client replaced by the fastest other one of its round."""
     is_other_RC = clients_RC != client

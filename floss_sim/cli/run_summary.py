@@ -58,6 +58,7 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         **{name: sum(rounds[name]) for name in _SUMS},
         "simulated_s": last["closed_at_s"],
         "time": saved.time.to_json(),
+        "slow_fleets": saved.slow_fleets and saved.slow_fleets.to_json(),
         "straggler": saved.straggler and saved.straggler.to_json(),
         "fingerprint": saved.folder.description["fingerprint"],
         "out": str(saved.folder.path),
@@ -159,7 +160,9 @@ def _time_rows(saved: SavedRun) -> list[tuple[str, str]]:
             f"{format_duration(recorded_s)} on the profile's own fleet (seed {saved.profile.seed}),"
             f" slower than {slower} of {time.draws} fleets"
         )
-        rows = [("simulated time", f"{time.text}: {legend}"), ("recorded time", own)]
+        rows = [("simulated time", f"{time.text}: {legend}")]
+        rows += [("slow fleets", saved.slow_fleets.text)] if saved.slow_fleets else []
+        rows += [("recorded time", own)]
     if (straggler := saved.straggler) is None:
         return rows
     link = saved.profile.links(saved.config.fleet.clients)[straggler.client]

@@ -89,3 +89,23 @@ def test_a_client_that_decides_the_time_is_named(monkeypatch, capfd, tmp_path: P
     record = RunFolder.read(tmp_path / "run").record()
     assert found["run_s"] == pytest.approx(record.rounds["closed_at_s"][-1].as_py())
     assert found["run_without_s"] < found["run_s"] / 2
+
+
+def test_fleets_with_one_slow_client_explain_the_interval(monkeypatch, capfd, tmp_path: Path):
+    rows = "down_bits_per_s,up_bits_per_s\n" + 60 * "1e7,1e6\n" + "1e7,100\n"
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    (tmp_path / "rows.toml").write_text(
+        'name = "rows"\nsource = "made"\ndate = "2026"\n[fleet]\nlaw = "rows"\n'
+        'file = "rows.csv"\nrtt = "20 ms"\ncompute_per_example = "1 ms"\n',
+        encoding="utf-8",
+    )
+    words = [*RUN, "--network", str(tmp_path / "rows.toml"), "--out", str(tmp_path / "run")]
+    table = told(monkeypatch, capfd, *words)
+    summary = json.loads(told(monkeypatch, capfd, *words, "--json"))
+    slow = summary["slow_fleets"]
+    assert slow["worst_link"]["up_bits_per_s"] == 100
+    assert (
+        f"slow fleets on {slow['fleets']} of 40 fleets a single client takes more than half of "
+        "the time, at worst one with 10 Mbit/s down, 100 bit/s up"
+    ) in table
+    assert summary["time"]["high_s"] > 2 * summary["time"]["median_s"]
