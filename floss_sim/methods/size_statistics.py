@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 KINDS = ("down-all", "down-top", "up-all", "up-top")
 FEATURES = ("round", "entries", "density", "other_density", "head")
 _FILE = "size_statistics.json"
-_SPARSE = 1 / 8  # density of downloads below which dense updates are a band of their own
+_MANY = 16  # times the download's density, from which on uploads are a band of their own
 _BANDS = ((1 / 8, "1/8 to 1"), (1 / 32, "1/32 to 1/8"), (0.0, "below 1/32"))
 
 
@@ -128,9 +128,9 @@ class SizeStatistics:
 def density_band(way: str, down: float, up: float) -> str:
     """Return the band of densities by which errors are listed, such as ``"1/32 to 1/8"``.
 
-    Downloads of everything depend on what uploads have touched. Dense updates of models of which
-    less than 1/8 was downloaded are a band of their own: ranks of which neither A nor B arrives
-    have no gradient.
+    Downloads of everything depend on what uploads have touched. Uploads of many times the
+    download's density are a band of their own, as training collapses then: ranks of which neither A
+    nor B arrives have no gradient.
 
     Args:
         way: Direction of the message, ``"down"`` or ``"up"``.
@@ -138,10 +138,10 @@ def density_band(way: str, down: float, up: float) -> str:
         up: Density of uploads.
     """
     density = down if way == "down" else up
+    if way == "up" and up >= _MANY * down:
+        return "16 times the download's or more"
     if density == 1:
-        if way == "down":
-            return "1 after sparse uploads" if up < 1 else "1"
-        return "1 of sparse downloads" if down < _SPARSE else "1"
+        return "1 after sparse uploads" if way == "down" and up < 1 else "1"
     return next(name for least, name in _BANDS if density >= least)
 
 
