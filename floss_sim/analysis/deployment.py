@@ -15,8 +15,6 @@ from floss_sim.families.backbone import TaskModel
 from floss_sim.families.packaged import packaged_backbone, packaged_backbones
 from floss_sim.methods import method_from_name
 from floss_sim.network import load_profile
-from floss_sim.tasks.hub import config_file
-from floss_sim.tasks.json_object import read_json_object
 from floss_sim.vectors.density import parse_density
 
 _METHOD_TEXTS = ("tiers", "down_values", "up_values")
@@ -63,6 +61,8 @@ def backbone_model(
         return TaskModel(
             known.name, known.config, chosen, _classes(chosen, labels), known.tables[chosen]
         )
+    from floss_sim.tasks.json_object import read_json_object
+
     path = _config_path(name, fetch)
     config = read_json_object(path, f"backbone {name!r}: cannot read")
     chosen = kind or _usual_kind(config)
@@ -71,6 +71,8 @@ def backbone_model(
 
 def _config_path(name: str, fetch: bool) -> Path:
     """Return the path of the ``config.json`` of a backbone that is not packaged."""
+    from floss_sim.tasks.hub import config_file
+
     try:
         return config_file(name, Path.cwd(), fetch=fetch)
     except TaskError:

@@ -24,7 +24,6 @@ from floss_sim.families.trained_tensors import LORA_A, TrainedModel
 from floss_sim.methods import WAYS, Method, SizePredictor
 from floss_sim.methods.size_statistics import size_statistics
 from floss_sim.network import NetworkProfile
-from floss_sim.runs.size_only_learner import SameExamples
 from floss_sim.vectors.adapter_layout import adapter_layout
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.wire.framing import OVERHEAD_BYTES
@@ -346,7 +345,8 @@ def estimate(deployment: Deployment) -> Estimate:
     given = deployment
     trained = given.trained_model()
     predictor = SizePredictor(given.method, adapter_layout(trained), given.cohort)
-    examples = SameExamples(given.clients, given.examples)
-    traffic = Traffic.of_sizes(predictor, given.seed, given.rounds, given.clients, examples)
+    traffic = Traffic.of_sizes(
+        predictor, given.seed, given.rounds, given.clients, lambda client: given.examples
+    )
     traffic = traffic.with_first(given.profile.first_download)
     return Estimate(given, trained, traffic, {way: predictor.error(way) for way in WAYS})

@@ -22,9 +22,6 @@ from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.fleets.classes import Fleet
 from floss_sim.network.jitter import unit_jitter
 from floss_sim.network.transport import Transport
-from floss_sim.protocol import ClientState, Dispatch, Upload
-from floss_sim.runs.no_training import NoTraining
-from floss_sim.simulator import outcomes, simulate, wait_all
 from floss_sim.units import BITS_PER_BYTE
 
 _JITTER_TABLES = 320  # cached; 40 fleets have two each, or three with first downloads
@@ -141,9 +138,12 @@ class Clock:
         return (self._profile.transport.setup_rtts + 0.5) * drawn_RC
 
     def _simulated_times(self, traffic: Traffic) -> Floats:
+        from floss_sim.analysis.traffic_learner import TrafficLearner
+        from floss_sim.simulator import outcomes, simulate, wait_all
+
         rounds, cohort = traffic.shape
         steps = simulate(
-            _TrafficLearner(traffic), self._profile, Fleet(self._clients, self.link), wait_all(),
+            TrafficLearner(traffic), self._profile, Fleet(self._clients, self.link), wait_all(),
             lambda number, _: traffic.clients[number - 1].tolist(), cohort, rounds,
         )  # fmt: skip
         return np.array([outcome.closed_at_s for outcome in outcomes(steps)])
@@ -192,19 +192,3 @@ def _wire_bytes(transport: Transport, loss: float, sizes: tuple[int, ...]) -> In
 def _jitter(seed: int, dispatches: int, way: str) -> Floats:
     """Return the jitter of one message of each dispatch, in units of its mean (dispatches,)."""
     return np.array([unit_jitter(seed, n, way) for n in range(dispatches)])
-
-
-class _TrafficLearner(NoTraining):
-    """A learner that does not train and whose message sizes are given by traffic."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        super().__init__()
-        self._down, self._up = traffic.down.ravel().tolist(), traffic.up.ravel().tolist()
-        self._examples = traffic.examples.ravel().tolist()
-
-    def dispatch(self, client: int, sequence: int) -> Dispatch:
-        return Dispatch(sequence, client, self.version, self._down[sequence], 1)
-
-    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
-        number = dispatch.sequence
-        return Upload(number, dispatch.client, self._up[number], 1, self._examples[number])

@@ -1,6 +1,7 @@
 """Traffic of a run: the cohorts and the payload bytes of every message, predicted or recorded.
 
-These are the arrays of a size-only run without instants. Sizes need no simulation, and the same
+These are the arrays of a size-only run without instants. Records and their libraries are imported
+where one is read, so that an estimate loads neither. Sizes need no simulation, and the same
 messages can be timed on many fleets (see :mod:`floss_sim.analysis.drawn_fleets`).
 
 Shapes: R rounds, C clients of a round.
@@ -8,21 +9,23 @@ Shapes: R rounds, C clients of a round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from floss_sim.methods import WAYS, SizePredictor, Way
 from floss_sim.network import ClientLink
 from floss_sim.protocol.sampling import draw_cohort
-from floss_sim.records import RunRecord
-from floss_sim.runs.calibration import Calibration
-from floss_sim.runs.config import RunConfig
 from floss_sim.units import BITS_PER_BYTE
+
+if TYPE_CHECKING:
+    from floss_sim.records import RunRecord
+    from floss_sim.runs.calibration import Calibration
+    from floss_sim.runs.config import RunConfig
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -56,7 +59,11 @@ class Traffic:
             first_bytes: Bytes that a client downloads once (``NetworkProfile.first_download``).
         """
         made = cls.of_sizes(
-            config.sizes, config.seed, rounds, config.fleet.clients, config.client_examples()
+            config.sizes,
+            config.seed,
+            rounds,
+            config.fleet.clients,
+            config.client_examples().__getitem__,
         )
         return made.with_first(first_bytes)
 
@@ -67,7 +74,7 @@ class Traffic:
         seed: int,
         rounds: int,
         fleet: int,
-        examples: Sequence[int],
+        examples_of: Callable[[int], int],
     ) -> Traffic:
         """Return the messages of predicted sizes, without first downloads.
 
@@ -76,18 +83,20 @@ class Traffic:
             seed: Seed of the cohorts.
             rounds: Number of rounds, at least 1.
             fleet: Number of clients in the fleet.
-            examples: Local examples of each client in a round.
+            examples_of: Returns the local examples of a client in a round.
         """
         clients_RC = _cohorts(seed, rounds, fleet, sizes.cohort)
         down_RC, up_RC = (_sizes(sizes, way, clients_RC, fleet) for way in WAYS)
         chosen = np.unique(clients_RC)
-        examples_N = np.array([examples[int(client)] for client in chosen], dtype=np.int64)
+        examples_N = np.array([examples_of(int(client)) for client in chosen], dtype=np.int64)
         examples_RC = examples_N[np.searchsorted(chosen, clients_RC)]
         return cls(clients_RC, down_RC, up_RC, np.zeros_like(clients_RC), examples_RC)
 
     @classmethod
     def of(cls, record: RunRecord) -> Traffic:
         """Return the messages of a recorded run."""
+        import pyarrow.compute as pc
+
         table, shape = record.transfers, (record.rounds.num_rows, -1)
 
         def column(direction: str, name: str) -> Ints:
@@ -145,6 +154,8 @@ class Traffic:
             predicted: Predicted messages of the same run.
             rounds: Numbers of the rounds, from 1.
         """
+        from floss_sim.runs.calibration import Calibration
+
         chosen = slice(rounds.start - 1, rounds.stop - 1)
         return Calibration(
             float(self.down[chosen].mean() / predicted.down[chosen].mean()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +13,12 @@ from floss_sim.errors import ConfigError
 from floss_sim.files import check_file
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import with_change
-from floss_sim.tasks import Task
 from floss_sim.toml_json import parse_toml
 from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES
+
+if TYPE_CHECKING:
+    from floss_sim.tasks import Task
 
 TaskOption = Annotated[str, typer.Option(help="Packaged task, or a path that ends in .toml.")]
 DatasetOption = Annotated[

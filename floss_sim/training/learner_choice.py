@@ -7,13 +7,16 @@ device. The number of runs that share a device is not part of it, because no rec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from floss_sim.errors import ConfigError
 from floss_sim.protocol import LearnerIdentity
-from floss_sim.runs.config import RunConfig
 from floss_sim.training.device import check_precision
 from floss_sim.training.memory_bounds import clients_per_pass
 from floss_sim.vectors.layout import WEIGHT
+
+if TYPE_CHECKING:
+    from floss_sim.runs.config import RunConfig
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from floss_sim.families import family_of
 from floss_sim.families.sizes import attention_heads
-from floss_sim.runs.config import RunConfig
+
+if TYPE_CHECKING:
+    from floss_sim.runs.config import RunConfig
 
 # bytes of activations in one pass, at most
 _ACTIVATION_BYTES = {"cpu": 2**30, "cuda": 48 * 2**30, "mps": 4 * 2**30}
