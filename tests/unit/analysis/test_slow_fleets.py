@@ -30,7 +30,7 @@ def test_they_are_the_fleets_on_which_one_client_has_the_slow_row(
     record = size_only(sparse_digits, rows, 40)
     found = slow_fleets(record, rows)
     assert found is not None
-    alone = 0
+    sure = possible = 0
     for seed in range(40):
         profile = rows.model_copy(update={"seed": seed})
         slow = [n for n, link in enumerate(profile.links(50)) if link.up_bits_per_s == 100]
@@ -42,14 +42,16 @@ def test_they_are_the_fleets_on_which_one_client_has_the_slow_row(
         slow_in = {r: cohorts[r] & set(slow) for r in nbytes}
         whole = sum(nbytes[r] for r in nbytes if slow_in[r])
         saved = [sum(nbytes[r] for r in nbytes if slow_in[r] == {client}) for client in slow]
-        alone += max(saved, default=0) > whole / 2
-    assert (found.fleets, found.draws) == (alone, 40)
-    assert 0 < alone < 40
+        # The other clients' rounds take a little time, too: near a half either answer is right.
+        sure += max(saved, default=0) > 0.51 * whole
+        possible += max(saved, default=0) > 0.49 * whole
+    assert found.draws == 40
+    assert 0 < sure <= found.fleets <= possible < 40
     assert found.link.up_bits_per_s == 100
     assert found.to_json()["worst_link"]["up_bits_per_s"] == 100
     assert found.text == (
-        f"on {alone} of 40 fleets a single client takes more than half of the time, at worst one "
-        "with 10 Mbit/s down, 100 bit/s up, round trip 20 ms, 1 ms an example"
+        f"on {found.fleets} of 40 fleets a single client takes more than half of the time, "
+        "at worst one with 10 Mbit/s down, 100 bit/s up, round trip 20 ms, 1 ms an example"
     )
 
 
