@@ -6,6 +6,7 @@ from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import (
     format_bytes,
     format_duration,
+    format_predicted_bytes,
     format_rate,
     parse_bytes,
     parse_duration,
@@ -141,6 +142,8 @@ def test_a_unit_error_is_a_config_error_so_that_commands_exit_with_2():
         (format_bytes(999), "999 B"),
         (format_bytes(1_000), "1 kB"),
         (format_bytes(68_188), "68.2 kB"),
+        (format_predicted_bytes(42_840, 0.041), "42.8 kB ± 4 %"),
+        (format_predicted_bytes(42_840, 0.001), "42.8 kB ± 1 %"),
         (format_bytes(1_340_000), "1.34 MB"),
         (format_bytes(250_000_000), "250 MB"),
         (format_bytes(2e9), "2 GB"),

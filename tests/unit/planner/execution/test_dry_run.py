@@ -61,3 +61,19 @@ def test_a_search_for_a_time_is_counted_in_its_rounds(tmp_path: Path):
     assert long == pytest.approx(2 * short, abs=1)
     endless = dry_run_of(asked(effort=1.0, training_s=1e6), store, 1, measured())
     assert endless.search_rounds == price(asked()).grid_rounds
+
+
+def test_the_bytes_of_runs_are_the_predicted_ones_with_their_errors(tmp_path: Path):
+    """All messages up to the affordable rounds; the errors weigh as the bytes of the directions."""
+    request = asked()
+    found = dry_run_of(request, CurveStore(tmp_path, "cpu"), 1, measured())
+    totals = {}
+    for candidate, cost in price(request).of.items():
+        sizes = request.config(candidate).sizes
+        down, up = (sizes.messages(way, 0, 1, cost.horizon)[0].sum() for way in ("down", "up"))
+        error = (down * sizes.error("down") + up * sizes.error("up")) / (down + up)
+        totals[5 * int(down + up)] = error
+    smallest, largest = min(totals), max(totals)
+    assert (found.smallest_run_bytes, found.largest_run_bytes) == (smallest, largest)
+    assert found.smallest_run_bytes_error == pytest.approx(totals[smallest], rel=1e-3)
+    assert found.largest_run_bytes_error == pytest.approx(totals[largest], rel=1e-3)
