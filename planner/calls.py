@@ -73,7 +73,7 @@ def plan(
         True
         >>> made.save("plans/mine")
         >>> print(made.summary().splitlines()[0])
-        digits on lte: 3-dense-rounds = 1.31 s of link time
+        digits on lte: 3-dense-rounds = 1.3 s of link time
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"{workers} workers; there must be at least 1")

@@ -25,8 +25,8 @@ REPETITIONS = 3
 COLUMNS = (
     "network", "cohort", "rounds", "repetition", "cpu_s", "seconds", "peak_mb", "events", "moves",
 )  # fmt: skip
-NETWORKS = {"mobile": str(HERE / "mobile.toml"), "lte": "lte"}
-TITLES = {"mobile": "every client another link", "lte": "four classes (lte)"}
+NETWORKS = {"mobile": str(HERE / "mobile.toml"), "classes": str(HERE / "classes.toml")}
+TITLES = {"mobile": "every client another link", "classes": "four classes"}
 
 
 def measure(path: Path) -> None:

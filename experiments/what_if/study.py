@@ -21,6 +21,7 @@ from typing import Any
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, open_learner, run
 from floss_sim.analysis.comparison import Configuration
 from floss_sim.analysis.costs import account
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import replay_comparison, scenario
 from floss_sim.methods import method_from_name
 from floss_sim.network import NetworkProfile
@@ -97,23 +98,24 @@ def train(inputs: Row, method: Row, seed: int, policy: Row | None = None) -> Pat
     return path
 
 
-def seconds_to(configuration: Configuration, profile: NetworkProfile, target: float) -> float:
-    """Return the simulated seconds in which the mean over seeds reaches a target."""
-    point = scenario(configuration, profile).configuration.target_point(target)
-    return math.inf if point is None else point.closed_at_s
+def time_to(
+    configuration: Configuration, profile: NetworkProfile, target: float
+) -> TimeSpread | None:
+    """Return the time in which the mean over seeds reaches a target, over drawn fleets, or None."""
+    there = scenario(configuration, profile).configuration
+    point = there.target_point(target)
+    return None if point is None else there.time(point.round)
 
 
 def one_row(
     name: str, configurations: Sequence[Configuration], profile: NetworkProfile, target: float
 ) -> Row:
-    """Return the time to the target of each configuration, the least marked."""
-    seconds = {one.label: seconds_to(one, profile, target) for one in configurations}
-    least = min(seconds.values())
-    words = {
-        label: "not reached" if math.isinf(s) else format_duration(s)
-        for label, s in seconds.items()
-    }
-    marked = {k: f"**{word}**" if seconds[k] == least else word for k, word in words.items()}
+    """Return the time to the target of each configuration; the least median is bold."""
+    times = {one.label: time_to(one, profile, target) for one in configurations}
+    medians = {label: time.median_s if time else math.inf for label, time in times.items()}
+    least = min(medians.values())
+    words = {label: time.text if time else "not reached" for label, time in times.items()}
+    marked = {k: f"**{word}**" if medians[k] == least else word for k, word in words.items()}
     return {"": name, **marked}
 
 

@@ -1,4 +1,6 @@
-"""Links of a profile as figures: those of each class, or quantiles of the links of a fleet by law.
+"""Links of a profile as figures: those of each class, or quantiles of the links of a drawn fleet.
+
+A fleet is drawn by a law, or from classes with a spread.
 
 A quantile is one of a column: the line of 5 % has the download rate that 5 % of the clients do not
 reach, the upload rate that 5 % do not reach, and so on. It is not the link of one client.
@@ -16,15 +18,20 @@ from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
 from floss_sim.network.measured.weighted_statistics import FloatArray, quantiles
 
 SAMPLES = (100_000, 1_000_000)  # bytes of the sample transfers
-SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # of the clients of a fleet by law
+SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # of the clients of a drawn fleet
 RANGE = (0.05, 0.5, 0.95)  # shares that say in short how wide a column is
-_DRAWN = 1000  # clients drawn from a lognormal law for its quantiles
+_DRAWN = 1000  # clients drawn from lognormal laws for their quantiles
 _FIGURES = ("down_bits_per_s", "up_bits_per_s", "rtt_s", "compute_s_per_example")
 
 
+def has_quantiles(profile: NetworkProfile) -> bool:
+    """Return whether a profile is described by quantiles: a law, or classes with a spread."""
+    return profile.fleet is not None or any(group.law().is_drawn for group in profile.clients)
+
+
 def links_of(profile: NetworkProfile) -> Sequence[ClientLink]:
-    """Return the link of each class; for a fleet by law its rows, or clients drawn from it."""
-    if profile.fleet is None:
+    """Return the link of each class; of a drawn fleet its rows, or clients drawn from it."""
+    if not has_quantiles(profile):
         return profile.class_links()
     if isinstance(profile.fleet, RowsFleet):
         return profile.fleet.rows.links
@@ -32,7 +39,7 @@ def links_of(profile: NetworkProfile) -> Sequence[ClientLink]:
 
 
 def quantiles_of(profile: NetworkProfile, figure: str, shares: Sequence[float]) -> list[float]:
-    """Return the quantiles of a figure of the links of a fleet by law."""
+    """Return the quantiles of a figure of the links of a drawn fleet."""
     values = [getattr(link, figure) for link in links_of(profile)]
     return _quantiles(profile, values, shares)
 
@@ -42,7 +49,7 @@ def link_table(profile: NetworkProfile) -> list[dict[str, Any]]:
 
     There is one entry for each class, with its share, or one for each of :data:`SHARES`.
     """
-    if profile.fleet is None:
+    if not has_quantiles(profile):
         pairs = zip(profile.clients, profile.class_links(), strict=True)
         return [{"share": f"{group.share:.3g}"} | _figures(profile, link) for group, link in pairs]
     figures = [_figures(profile, link) for link in links_of(profile)]
@@ -56,8 +63,21 @@ def link_table(profile: NetworkProfile) -> list[dict[str, Any]]:
     return list(_lines(columns, transfers))
 
 
+def class_table(profile: NetworkProfile) -> list[dict[str, Any]]:
+    """Return share, medians, standard deviations of logarithms and correlation of each class."""
+    return [
+        {
+            "share": group.share,
+            "medians": dict(zip(_FIGURES, group.law().medians, strict=True)),
+            "sigmas": dict(zip(_FIGURES, group.law().sigmas, strict=True)),
+            "correlation": group.correlation,
+        }
+        for group in profile.clients
+    ]
+
+
 def fleet_text(profile: NetworkProfile) -> str:
-    """Return in words of which links the quantiles of a fleet by law are."""
+    """Return in words of which links the quantiles of a drawn fleet are."""
     fleet = profile.fleet
     if isinstance(fleet, RowsFleet):
         weighted = fleet.law == "rows" and len(set(fleet.rows.weights)) > 1
@@ -72,7 +92,7 @@ def _quantiles(
 
 
 def _weights(fleet: LognormalFleet | RowsFleet | None, size: int) -> FloatArray:
-    """Return the weights of the links of a fleet by law: those of drawn rows, or equal ones."""
+    """Return the weights of the links of a drawn fleet: those of its rows, or equal ones."""
     if isinstance(fleet, RowsFleet) and fleet.law == "rows":
         return np.array(fleet.rows.weights)
     return np.ones(size)

@@ -11,7 +11,6 @@ from typing import Any
 
 from floss_sim.cli.console import print_text
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.network.fleets.lognormal import LinkLaw
 from floss_sim.units import format_bytes, format_duration, format_rate
 
 _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
@@ -42,7 +41,6 @@ def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, 
         "cells": {"count": cells.count, **_rates(down=cells.down, up=cells.up)} if cells else {},
         "transport": profile.transport.model_dump(exclude_defaults=True),
         "links": _link_ranges(links),
-        "spread": _spreads(profile),
         "traces": _traces(profile),
         "first_download": {"size_bytes": profile.first_download} if profile.first_download else {},
         "availability": vars(law.law()) if law else {},
@@ -92,18 +90,6 @@ def _link_ranges(links: Sequence[ClientLink]) -> dict[str, list[float]]:
         if any(values):
             found[name] = [min(values), max(values)]
     return found
-
-
-def _spreads(profile: NetworkProfile) -> dict[str, str]:
-    """Return the standard deviations of the logarithms that are not zero, by class."""
-    laws = {f"class_{i}": group.law() for i, group in enumerate(profile.clients)}
-    return {name: _spread_words(law) for name, law in laws.items() if law.is_drawn}
-
-
-def _spread_words(law: LinkLaw) -> str:
-    names = ("down", "up", "round trip", "compute", "correlation")
-    values = zip(names, (*law.sigmas, law.correlation), strict=True)
-    return " ".join(f"{name} {value:.3g}" for name, value in values if value)
 
 
 def _traces(profile: NetworkProfile) -> dict[str, str]:

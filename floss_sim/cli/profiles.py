@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from floss_sim.cli import profile_fit
 from floss_sim.cli.console import (
@@ -18,7 +19,9 @@ from floss_sim.cli.console import (
 from floss_sim.cli.profile_links import (
     RANGE,
     SAMPLES,
+    class_table,
     fleet_text,
+    has_quantiles,
     link_table,
     links_of,
     quantiles_of,
@@ -38,11 +41,10 @@ Examples:
 """
 SHOW_HELP = """Show every class of a profile, times of sample transfers, and all other settings.
 
-If the profile has a law or rows instead of classes, quantiles are shown, each column on its own:
-5 % of the clients are below a figure in the line of 5 %. `compute` is the training time of one
-example. Transfer times are for a transfer alone on the network, without jitter. Figures of
-a class with a spread are medians; a spread is the standard deviation of the natural logarithm. The
-last lines say what the seed draws.
+If the profile has a law, rows, or classes with a spread, quantiles are shown, each column on its
+own: 5 % of the clients are below a figure in the line of 5 %. `compute` is the training time of one
+example. Transfer times are for a transfer alone on the network, without jitter. The classes follow
+in a second table. The last lines say what the seed draws.
 
 Examples:
 
@@ -84,19 +86,22 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     """Show every class of a profile, times of sample transfers, and all other settings."""
     loaded = load_profile(profile)
     if json_:
-        listed = {"class_list": link_table(loaded)}
+        listed = {"class_list": link_table(loaded), "classes": class_table(loaded)}
         print_json(_summary(loaded) | _sections(loaded) | listed)
         return
     transfers = [f"{format_bytes(size)} {way}" for way in ("down", "up") for size in SAMPLES]
-    first = "below" if loaded.fleet else "share"
+    drawn = has_quantiles(loaded)
+    first = "below" if drawn else "share"
     table = plain_table(first, "down", "up", "round trip", "compute", *transfers)
-    of = f"; quantiles of {fleet_text(loaded)}, each column on its own" if loaded.fleet else ""
+    of = f"; quantiles of {fleet_text(loaded)}, each column on its own" if drawn else ""
     table.title = f"{loaded.name}, {loaded.date}{of}"
     for group in link_table(loaded):
         rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
         times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
         table.add_row(group["share"], *rates, *(format_duration(time) for time in times))
     show_whole(table)
+    if drawn and loaded.clients:
+        show_whole(_spread_table(loaded))
     said = [*lines(_sections(loaded)), drawn_words(loaded), f"source: {loaded.source}"]
     print_text("\n".join(said))
 
@@ -105,8 +110,9 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
 def check(profile: ProfileArgument) -> None:
     """Check a profile; print a summary or the error in one line."""
     loaded = load_profile(profile)
-    down, up, rtt = _quantile_texts(loaded) if loaded.fleet else _ranges(loaded)
-    of = f" (5, 50 and 95 % of {fleet_text(loaded)}, each on its own)" if loaded.fleet else ""
+    drawn = has_quantiles(loaded)
+    down, up, rtt = _quantile_texts(loaded) if drawn else _ranges(loaded)
+    of = f" (5, 50 and 95 % of {fleet_text(loaded)}, each on its own)" if drawn else ""
     found = _sections(loaded)
     server = f"; server {words(found.pop('server'))}" if "server" in found else ""
     others = f"; also {', '.join(found).replace('_', ' ')}" if found else ""
@@ -124,7 +130,23 @@ def _kind(profile: NetworkProfile) -> str:
     """Return the kind of a profile's clients: a fleet by a law, or the number of classes."""
     if profile.fleet:
         return f"a fleet by {profile.fleet.law}"
-    return f"{len(profile.clients)} class{'es' if len(profile.clients) > 1 else ''}"
+    spread = " with spread" if has_quantiles(profile) else ""
+    return f"{len(profile.clients)} class{'es' if len(profile.clients) > 1 else ''}{spread}"
+
+
+def _spread_table(profile: NetworkProfile) -> Table:
+    """Return the medians and spreads of the classes."""
+    table = plain_table(
+        "share", "down", "sigma", "up", "sigma", "correlation", "round trip", "sigma"
+    )
+    table.title = "classes: medians, and standard deviations of natural logarithms (sigma)"
+    for group, law in ((group, group.law()) for group in profile.clients):
+        (down, up, rtt, _), sigmas = law.medians, [f"{sigma:.3g}" for sigma in law.sigmas]
+        table.add_row(
+            *(f"{group.share:.3g}", format_rate(down), sigmas[0], format_rate(up), sigmas[1]),
+            *(f"{law.correlation:.3g}", format_duration(rtt), sigmas[2]),
+        )
+    return table
 
 
 def _summary(profile: NetworkProfile) -> dict[str, Any]:
@@ -139,8 +161,8 @@ def _summary(profile: NetworkProfile) -> dict[str, Any]:
 
 
 def _span(profile: NetworkProfile, figure: str) -> list[float]:
-    """Return the lowest and highest figure of the classes; 5 and 95 % of a fleet by law."""
-    if profile.fleet:
+    """Return the lowest and highest figure of the classes; 5 and 95 % of a drawn fleet."""
+    if has_quantiles(profile):
         low, _, high = quantiles_of(profile, figure, RANGE)
         return [low, high]
     values = [getattr(link, figure) for link in profile.class_links()]
@@ -157,7 +179,7 @@ def _ranges(profile: NetworkProfile) -> tuple[str, str, str]:
 
 
 def _quantile_texts(profile: NetworkProfile) -> tuple[str, str, str]:
-    """Return three quantiles of down, up and round trip of a fleet by law."""
+    """Return three quantiles of down, up and round trip of a drawn fleet."""
     figures = (("down_bits_per_s", format_rate), ("up_bits_per_s", format_rate),
                ("rtt_s", format_duration))  # fmt: skip
     down, up, rtt = (

@@ -28,7 +28,7 @@ from floss_sim.simulator import simulate, wait_all
 
 CASE = EXPERIMENTS / "scale" / "case.py"
 MOBILE = str(CASE.with_name("mobile.toml"))
-NETWORKS = ("lte", MOBILE)
+NETWORKS = (str(CASE.with_name("classes.toml")), MOBILE)
 # Of a client: its start and end, both legs (the last bit, its arrival), training, the server's
 # wake-up in two, and for each leg a wake-up of the pipe and a recomputation at start and end.
 MOST_EVENTS = 15

@@ -89,7 +89,7 @@ def test_list_has_a_row_for_every_packaged_profile(monkeypatch, capfd):
     (paper,) = (line for line in lines if line.startswith("paper-200-20"))
     assert paper.startswith("paper-200-20 1 class 200 Mbit/s 20 Mbit/s 0 ms 2024-05 A. Raje")
     assert any(
-        line.startswith("lte 4 classes 7.8 to 73.3 Mbit/s 6.5 to 22.9 Mbit/s") for line in lines
+        line.startswith("wifi 3 classes 25 to 271 Mbit/s 3 to 74.6 Mbit/s") for line in lines
     )
     assert any("75 Mbit/s to 1 Gbit/s" in line for line in lines)
 
@@ -98,9 +98,10 @@ def test_list_for_machines_has_plain_numbers_and_whole_sources(monkeypatch, capf
     code, out, _ = call(monkeypatch, capfd, "list", "--json")
     found = {profile["name"]: profile for profile in json.loads(out)}
     assert (code, sorted(found)) == (0, list(packaged_profiles()))
-    assert found["lte"]["down_bits_per_s"] == [7.8e6, 73.3e6]
-    assert found["lte"]["rtt_s"] == pytest.approx([0.0816, 0.0888])
-    assert found["lte"]["source"] == load_profile("lte").source
+    assert found["wifi"]["down_bits_per_s"] == [25e6, 271e6]
+    assert found["wifi"]["rtt_s"] == pytest.approx([0.03, 0.05])
+    assert found["wifi"]["source"] == load_profile("wifi").source
+    assert (found["lte"]["draws"], found["paper-200-20"]["draws"]) == (["classes", "links"], [])
 
 
 def test_show_says_what_transfers_take(monkeypatch, capfd):
@@ -108,10 +109,33 @@ def test_show_says_what_transfers_take(monkeypatch, capfd):
     assert (code, err) == (0, "")
     assert "1 200 Mbit/s 20 Mbit/s 0 ms 0 ms 4 ms 40 ms 40 ms 400 ms" in rows(out)
     assert f"source: {load_profile('paper-200-20').source}" in out
-    code, out, _ = call(monkeypatch, capfd, "show", "lte", "--json")
+    code, out, _ = call(monkeypatch, capfd, "show", "wifi", "--json")
     first = json.loads(out)["class_list"][0]
-    assert first["transfer_s"]["down_100000"] == pytest.approx(0.087 / 2 + 0.8 / 7.8)
-    assert first["transfer_s"]["up_1000000"] == pytest.approx(0.087 / 2 + 8 / 6.5)
+    assert first["transfer_s"]["down_100000"] == pytest.approx(0.05 / 2 + 0.8 / 25)
+    assert first["transfer_s"]["up_1000000"] == pytest.approx(0.05 / 2 + 8 / 3)
+
+
+def test_show_of_classes_with_a_spread_has_quantiles_and_the_classes(
+    monkeypatch, capfd, home: Path
+):
+    law = CLASS.replace('"300 kbit/s"', '{ median = "300 kbit/s", sigma = 0.8 }')
+    (home / "mine.toml").write_text(HEAD + law, encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "show", "mine.toml")
+    assert (code, err) == (0, "")
+    assert "n, d; quantiles of 1,000 clients drawn, each column on its own" in out
+    assert "1 16 Mbit/s 0 300 kbit/s 0.8 0 500 ms 0" in rows(out)
+    assert "drawn by the seed: the link of each client\n" in out
+    code, out, _ = call(monkeypatch, capfd, "show", "mine.toml", "--json")
+    found = json.loads(out)
+    ups = [line["up_bits_per_s"] for line in found["class_list"]]
+    assert ups == sorted(ups)
+    assert ups[3] == pytest.approx(300e3, rel=4 * 0.8 * 1.2533 / 1000**0.5)  # the median's error
+    (only,) = found["classes"]
+    assert (only["share"], only["correlation"]) == (1, 0)
+    assert only["sigmas"]["up_bits_per_s"] == 0.8
+    assert only["medians"]["up_bits_per_s"] == 300e3
+    code, out, _ = call(monkeypatch, capfd, "check", "mine.toml")
+    assert "'n' is a profile of 1 class with spread (5, 50 and 95 % of 1,000 clients drawn" in out
 
 
 def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: Path):

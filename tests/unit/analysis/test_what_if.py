@@ -65,13 +65,14 @@ def test_seconds_are_those_of_the_closed_form(tmp_path: Path):
 
 
 def test_the_size_of_the_fleet_says_in_which_class_a_client_is(tmp_path: Path):
-    lte = load_profile("lte")  # of 8 clients, the first two are in the slowest class
+    # of 8 clients, the first two are in the slowest class
+    ordered = load_profile("broadband").model_copy(update={"class_order": "by-number"})
     record = RunFolder.read(make_run(tmp_path / "run", ROWS, fleet={"clients": 8})).record()
-    slowest = lte.clients[0].link()
+    slowest = ordered.clients[0].link()
     first = (
         slowest.transfer_s("down", 30_000) + slowest.compute_s(1) + slowest.transfer_s("up", 15_000)
     )
-    assert seconds(retime(record, lte))[0] == pytest.approx(first, rel=1e-12)
+    assert seconds(retime(record, ordered))[0] == pytest.approx(first, rel=1e-12)
 
 
 def test_an_interrupted_run_is_retimed_as_far_as_it_is_committed(

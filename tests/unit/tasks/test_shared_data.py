@@ -87,16 +87,30 @@ def test_weights_by_device_move_the_fit_of_speed_tests_with_the_data():
 
 @needs_shared
 @pytest.mark.parametrize(
-    ("name", "where", "part"),
-    [("3g", ("rat=3G",), 4), ("lte", ("rat=4G",), 4), ("mobile-mixed", (), 4)],
+    ("name", "rat", "percents", "error", "median_error"),
+    [("lte", "4G", (1, 5, 50, 95, 99), 0.15, 0.2), ("3g", "3G", (5, 50, 95), 0.25, 0.3)],
 )
-def test_shipped_mobile_classes_are_the_quarters_of_their_speed_tests(name, where, part: int):
+def test_packaged_mobile_profiles_have_the_spread_of_their_speed_tests(
+    name, rat, percents, error, median_error
+):
     path = SHARED / "network_traces" / "errant_monroe_speedtests.csv.gz"
-    fit = fit_classes(read_speed_tests(path, ReadOptions(where=where)), part)
-    shipped = load_profile(name).class_links()[:part]
-    for figure, error in (("down_bits_per_s", 0.01), ("up_bits_per_s", 0.02), ("rtt_s", 0.01)):
-        values = [getattr(each, figure) for each in fit.classes]
-        assert [getattr(link, figure) for link in shipped] == pytest.approx(values, rel=error)
+    tests = read_speed_tests(path, ReadOptions(where=(f"rat={rat}",))).links
+    kept = (tests.down_bits_per_s >= 1e5) & (tests.up_bits_per_s >= 1e5)  # the others stalled
+    links = load_profile(name).links(50_000)[:]
+    for figure in ("down_bits_per_s", "up_bits_per_s", "rtt_s"):
+        data = np.percentile(getattr(tests, figure)[kept], percents)
+        drawn = np.percentile([getattr(link, figure) for link in links], percents)
+        assert drawn == pytest.approx(data, rel=error), figure
+        mean = np.mean([getattr(link, figure) for link in links])
+        assert mean == pytest.approx(getattr(tests, figure)[kept].mean(), rel=0.05), figure
+    sorted_by_down = np.argsort(tests.down_bits_per_s[kept])
+    quarters = np.array_split(sorted_by_down, 4)
+    found = np.array_split(np.array(sorted(links, key=lambda link: link.down_bits_per_s)), 4)
+    for rows, part in zip(quarters, found, strict=True):  # the figures of the quarters stay
+        for figure in ("down_bits_per_s", "up_bits_per_s", "rtt_s"):
+            median = np.median(getattr(tests, figure)[kept][rows])
+            drawn_median = np.median([getattr(link, figure) for link in part])
+            assert drawn_median == pytest.approx(median, rel=median_error), figure
 
 
 @needs_shared

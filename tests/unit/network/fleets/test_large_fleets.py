@@ -35,7 +35,7 @@ def test_a_fleet_of_a_million_takes_memory_for_its_cohort_alone():
     finally:
         tracemalloc.stop()
     assert max(record.transfers["client"].to_pylist()) > 1000
-    assert peak < 2 * MANY  # a byte a client for the number of its class
+    assert peak < 3 * MANY  # a byte a client for its class, and blocks of drawn links
 
 
 def play(learner: FakeLearner) -> None:
