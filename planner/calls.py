@@ -20,7 +20,9 @@ from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
+from planner.execution.begin import MEASURING, OnEstimate
 from planner.execution.dry_run import DryRun, dry_run_of
+from planner.execution.pace import Pace, measured_pace
 from planner.execution.workers import worker_pool
 from planner.planning import StoppedError, make_plan
 from planner.plans import plan_file
@@ -41,6 +43,7 @@ def plan(
     device: str = "auto",
     workers: int | None = None,
     on_progress: OnProgress = lambda progress: None,
+    on_estimate: OnEstimate | None = None,
 ) -> ReportedPlan:
     """Search by training, and recommend a rank and two densities for a budget.
 
@@ -54,6 +57,8 @@ def plan(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         workers: Training processes, of one thread each; by default one for each core, on a GPU one.
         on_progress: Called a few times a second with the progress of the search.
+        on_estimate: Called before training with what the search will do and how long that takes,
+            as :func:`dry_run` returns it. Without it nothing is measured to that end.
 
     Returns:
         The plan: ``summary()`` is its text, ``save(folder)`` writes its files.
@@ -82,7 +87,14 @@ def plan(
     cells = _cells(also, request)
     try:
         with open_session(root, place, workers) as session:
-            made = make_plan(request, session.store, session.executor, on_progress, session.workers)
+            made = make_plan(
+                request,
+                session.store,
+                session.executor,
+                on_progress,
+                session.workers,
+                on_estimate,
+            )
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)
     if cells:
@@ -96,16 +108,19 @@ def dry_run(
     store: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> DryRun:
     """Return what a search would train and how long that takes here; nothing is stored.
 
-    Some steps of the reference configuration are really trained, to time them.
+    The seconds are those of stored runs. If there are none, some steps of the reference
+    configuration are really trained in as many processes as the search has, to time them.
 
     Args:
         request: The question.
         store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         workers: Training processes; by default one for each core, on a GPU one.
+        on_progress: Called a few times a second while a step is measured.
 
     Raises:
         ConfigError: The request contradicts itself.
@@ -118,7 +133,13 @@ def dry_run(
         True
     """
     place = resolve_device(device)
-    return dry_run_of(request, open_store(_path(store), place), worker_count(place, workers))
+    curves, count = open_store(_path(store), place), worker_count(place, workers)
+
+    def measure() -> Pace:
+        with worker_pool(count) as pool:
+            return measured_pace(request, curves, pool, count, lambda: on_progress(MEASURING))
+
+    return dry_run_of(request, curves, count, measure)
 
 
 def answer(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -10,23 +11,20 @@ from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.on_test import predictions_by_example
 from floss_sim.analysis.stragglers import straggler_of
 from floss_sim.analysis.traffic import Traffic
-from floss_sim.errors import BudgetError, DivergedError
+from floss_sim.errors import BudgetError, DivergedError, FlossError
+from floss_sim.units import format_duration
 from planner.candidates import Candidate
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.on_test import ReportedOnTest
-from planner.decisions.recommend import (
-    choose,
-    choose_cheapest,
-    near_best_candidates,
-    rounds_for_second_seeds,
-)
-from planner.decisions.target_search import PassStarter, UntilTarget, seek_cheaper, target_outcomes
+from planner.decisions.recommend import choose, choose_cheapest, near_best_candidates
+from planner.decisions.search_passes import SearchPasses, make_strategy, reserved_rounds
+from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
+from planner.execution.begin import BegunSearch, OnEstimate, begin_search
 from planner.execution.candidate_runs import CandidateRuns
-from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.effort import Effort, allot
+from planner.execution.curve_store import CurveStore
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
@@ -37,7 +35,7 @@ from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
-from planner.search import DEFAULT_SEARCH, BoundedStrategy, check_search, strategy_maker
+from planner.search import check_search
 from planner.search.strategy import Strategy, search
 
 
@@ -55,6 +53,8 @@ def make_plan(
     executor: Executor,
     on_progress: OnProgress,
     workers: int = 1,
+    on_estimate: OnEstimate | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
     """Return the plan of a request, after a search that trains runs.
 
@@ -64,6 +64,9 @@ def make_plan(
         executor: Executor for training, of functions with picklable arguments.
         on_progress: Function that is called with the progress a few times a second.
         workers: Number of functions that the executor runs at once.
+        on_estimate: Function that is called, before training, with what the search will do. If
+            there is one, and the store does not tell the seconds of training, a step is measured.
+        clock: Function that returns seconds, by which an effort in time is counted.
 
     Raises:
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
@@ -77,21 +80,24 @@ def make_plan(
     check_search(request.search)  # report an unknown name before anything else
     on_progress(Progress("predicting costs"))
     costs = price(request)
-    effort = allot(request, costs, store, executor, workers)
 
-    def start(name: str, costs: Costs, rounds: int) -> tuple[Strategy, CandidateRuns]:
-        strategy = _strategy(request, name, costs, rounds)
-        runs = CandidateRuns(
-            request, costs, store, executor, on_progress, strategy.expected_rounds, workers
+    def check(rounds: int) -> None:
+        make_strategy(
+            request, request.search, costs, rounds - reserved_rounds(request, costs, rounds)
         )
-        return strategy, runs
 
-    kept = _reserved_rounds(request, costs, effort.rounds)
-    strategy, runs = start(request.search, costs, effort.rounds - kept)
+    begun = begin_search(
+        request, costs, store, executor, workers, on_progress, on_estimate, check, clock
+    )
+    passes = SearchPasses(request, costs, store, executor, on_progress, workers, begun.allowance)
+    kept = passes.reserved_rounds(begun.effort.rounds)
+    strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept)
     interrupted = False
     try:
-        _train(request, costs, runs, strategy, effort.rounds - kept, start)
-        _replicate_finalists(request, costs, runs, effort.rounds)
+        _train(passes, strategy, runs)
+        _replicate_finalists(passes, runs)
+        if request.training_s is not None:
+            passes.spend_rest(runs)
     except KeyboardInterrupt:
         runs.stop()
         interrupted = True
@@ -101,62 +107,50 @@ def make_plan(
     if not outcomes and not found:
         if interrupted:
             raise KeyboardInterrupt
-        if not runs.finished_candidates():
-            raise DivergedError("every run diverged; lower the task's learning rates")
-        raise BudgetError(
-            "no run finished a round within the budget: real bytes exceed the predicted ones"
-        )
-    plan = _plan(request, costs, runs, known, outcomes, found, effort)
+        raise _no_outcome_error(request, runs)
+    plan = _plan(request, costs, runs, known, outcomes, found, begun)
     plan = _with_times(request, runs, plan)
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
 
 
-def _strategy(request: Request, name: str, costs: Costs, rounds: int) -> BoundedStrategy:
-    return strategy_maker(name)(
-        {c: costs.of[c].horizon for c in costs.searched},
-        {c: costs.of[c].run_bytes for c in costs.searched},
-        rounds,
-        request.seed,
-        last_evaluated_round,
-        request.prediction_counts()["validation"],
-    )
+def _no_outcome_error(request: Request, runs: CandidateRuns) -> FlossError:
+    """Return the error to raise if no run can be recommended."""
+    if runs.finished_candidates():
+        return BudgetError(
+            "no run finished a round within the budget: real bytes exceed the predicted ones"
+        )
+    if request.training_s is not None and not runs.all_failed():
+        return BudgetError(
+            f"{format_duration(request.training_s)} of training finished no run, because this "
+            "machine has become slower; the trained rounds are kept: repeat the command"
+        )
+    return DivergedError("every run diverged; lower the task's learning rates")
 
 
-def _reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
-    """Return the rounds that are reserved for another seed of the finalists."""
-    if request.search != DEFAULT_SEARCH or request.objective.target is not None:
-        return 0
-    return rounds_for_second_seeds(effort, [costs.of[c].horizon for c in costs.searched])
-
-
-def _train(
-    request: Request,
-    costs: Costs,
-    runs: CandidateRuns,
-    strategy: Strategy,
-    effort: int,
-    start: PassStarter,
-) -> None:
+def _train(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) -> None:
     """Search for the best accuracy, or for a target and then for cheaper runs that reach it."""
+    request, costs = passes.request, passes.costs
     target = request.objective.target
     search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
     reached = _target_outcomes(request, runs, runs.known_curves())
     if reached.keys() & set(costs.searched):
-        seek_cheaper(request, costs, runs, effort, start)
+        seek_cheaper(request, costs, runs, lambda: passes.rounds_left(runs), passes.start)
     else:
-        runs.finish(runs.finished_candidates(), effort)
+        kept = passes.reserved_rounds(runs.asked_rounds + passes.rounds_left(runs))
+        runs.finish(runs.finished_candidates(), kept)
 
 
-def _replicate_finalists(request: Request, costs: Costs, runs: CandidateRuns, effort: int) -> None:
+def _replicate_finalists(passes: SearchPasses, runs: CandidateRuns) -> None:
     """Train the finalists with another seed, as far as the effort allows."""
+    request, costs = passes.request, passes.costs
     known = {
         c: outcome.interval
         for c, outcome in _with_intervals(runs.known_curves(), _outcomes(runs)).items()
         if outcome.interval and c in costs.searched
     }
-    left = effort - sum(runs.asked.values())
+    left = passes.rounds_left(runs)
     if request.objective.target is None and known:
         runs.replicate(near_best_candidates(known, runs.targets, left), request.seed + 1)
 
@@ -189,7 +183,7 @@ def _plan(
     known: KnownCurves,
     outcomes: Mapping[Candidate, Outcome],
     found: Mapping[Candidate, Outcome],
-    effort: Effort,
+    begun: BegunSearch,
 ) -> Plan:
     """Choose by validation accuracy, then measure the test accuracy of the reported runs."""
     examples = request.prediction_counts()["validation"]
@@ -221,11 +215,11 @@ def _plan(
             "left_out": dict(costs.left_out),
             "starters": len(runs.asked),
             "grid_rounds": costs.grid_rounds,
-            "limit_rounds": effort.rounds,
-            "search_rounds": sum(runs.asked.values()) + runs.again_rounds,
+            "limit_rounds": begun.limit_rounds(costs, runs.asked_rounds),
+            "search_rounds": runs.asked_rounds,
             "replicated": len(runs.again),
             "trained_now_rounds": runs.trained,
-            **effort.to_json(),
+            **begun.effort_json(),
         },
         costs=tuple(
             {**c.settings(), **costs.of[c].to_json(), **runs.calibration_values(c)}

@@ -16,6 +16,7 @@ class Progress:
         expected: Most rounds that the search will take; 0 if not known yet.
         runs: Number of runs started, baselines included.
         best: Best smoothed validation accuracy so far, 0 to 1; None before the first evaluation.
+        left_s: Seconds of training that are left; None if the effort is no time.
     """
 
     stage: str
@@ -23,6 +24,7 @@ class Progress:
     expected: int = 0
     runs: int = 0
     best: float | None = None
+    left_s: float | None = None
 
     def describe(self) -> str:
         """Return the best accuracy so far in words; empty if there is none."""
@@ -30,6 +32,8 @@ class Progress:
 
     def line(self) -> str:
         """Return the whole progress in one line, for a log."""
+        if not self.expected:
+            return self.stage
         best = f", {self.describe()}" if self.best is not None else ""
         rounds = f"{self.done} of at most {self.expected} rounds"
         return f"{self.stage}; {self.runs} runs begun, {rounds}{best}"

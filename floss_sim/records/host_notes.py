@@ -1,5 +1,7 @@
 """Host seconds and memory of a run, and doubts about its bits, in a file of its run folder.
 
+The folder of a curve store has such a file too, with the seconds until its processes have started.
+
 These values are not part of the record: they are never compared, and unreadable lines are skipped.
 """
 
@@ -74,6 +76,27 @@ def host_s_per_round(folder: Path) -> float | None:
     """Return the mean host seconds per round; None if no host seconds were recorded."""
     rounds, seconds = total_host_s(folder)
     return seconds / rounds if rounds else None
+
+
+def peak_memory_bytes(folder: Path) -> int:
+    """Return the largest peak memory of a process that trained a run; 0 if none was recorded."""
+    peaks = (note.get("peak_memory_kb") for note in _notes(folder))
+    return 1024 * max((kb for kb in peaks if isinstance(kb, int)), default=0)
+
+
+def note_start(folder: Path, seconds: float) -> None:
+    """Append the host seconds in which training processes started and loaded their libraries.
+
+    Nothing is noted where the folder is missing or cannot be written.
+    """
+    with suppress(OSError):
+        _append(folder, {"start_s": seconds})
+
+
+def last_start_s(folder: Path) -> float | None:
+    """Return the host seconds of the last start of training processes; None without a note."""
+    starts = [note["start_s"] for note in _notes(folder) if "start_s" in note]
+    return next((float(s) for s in reversed(starts) if isinstance(s, int | float)), None)
 
 
 def _append(folder: Path, note: Mapping[str, Any]) -> None:

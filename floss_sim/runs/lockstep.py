@@ -101,12 +101,14 @@ def run_steps(
     commit_every_s: float = 2.0,
     on_round: OnRound = lambda row: None,
     clock: Callable[[], float] = time.monotonic,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Job, None, RunRecord]:
     """Yield the jobs of a run, and return its record; the caller computes each job.
 
     A caller may throw a job's error into the generator, which then ends as if the run had raised
-    it. Arguments and errors are those of :func:`run`, and ``clock``: a function that returns the
-    host seconds of this run, which the folder records.
+    it. Arguments and errors are those of :func:`run`, and two more: ``clock`` returns the host
+    seconds of this run, which the folder records; ``stop`` is asked after every round, and ends
+    the run, which can be continued, where it returns True.
     """
     policy = (policy or wait_all()).checked(config.server.cohort)
     if folder:
@@ -131,6 +133,8 @@ def run_steps(
             ledger.add(row, outcome, learner, replayed)
             if not replayed:
                 on_round(row)
+                if stop():
+                    break
     except NonFiniteUpdateError as error:
         if folder:
             folder.note_divergence(str(error))

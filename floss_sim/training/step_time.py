@@ -15,6 +15,7 @@ from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learn
 
 if TYPE_CHECKING:
     from floss_sim.training.learners.torch_learner import TorchLearner
+    from floss_sim.training.side_by_side.stepping import SideBySide
 
 _REPETITIONS = 5  # cohorts that are timed, after one that is not
 _ENOUGH_S = 5.0  # seconds of training after which no further cohort is timed
@@ -63,11 +64,27 @@ def step_times(config: RunConfig, device: str, threads: int) -> list[StepTime]:
     return [_measure(config, device, threads, n) for n in LEARNERS if batched or n != "bank"]
 
 
-def _measure(config: RunConfig, device: str, threads: int, name: str) -> StepTime:
+def bank_step_time(config: RunConfig, device: str) -> StepTime:
+    """Measure a local step with the learner and the backbone with which this process trains runs.
+
+    The backbone stays loaded, for the runs that the process trains later.
+
+    Args:
+        config: The run.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+    from floss_sim.training.learners.build import open_side_by_side
+
+    return _measure(config, device, 1, LEARNERS[0], open_side_by_side(device))
+
+
+def _measure(
+    config: RunConfig, device: str, threads: int, name: str, beside: SideBySide | None = None
+) -> StepTime:
     began_s = time.perf_counter()
     from floss_sim.training.learners.build import build_learner
 
-    learner = build_learner(config, choose_learner(config, name, device), device, threads)
+    learner = build_learner(config, choose_learner(config, name, device), device, threads, beside)
     learner.diagnose = False
     loading_s = time.perf_counter() - began_s
     sizes = [len(part) for part in config.clients]
@@ -84,7 +101,10 @@ def _measure(config: RunConfig, device: str, threads: int, name: str) -> StepTim
 
 
 def _cohort_seconds(learner: TorchLearner, cohort: Sequence[int]) -> list[float]:
-    """Return the seconds in which a cohort trains, several times after a warm-up."""
+    """Return the seconds in which a cohort trains, several times after a warm-up.
+
+    A warm-up of more than ``_ENOUGH_S`` is the only one.
+    """
     found: list[float] = []
     for repetition in range(_REPETITIONS + 1):
         began_s = time.perf_counter()
@@ -94,6 +114,6 @@ def _cohort_seconds(learner: TorchLearner, cohort: Sequence[int]) -> list[float]
             learner.train(dispatch, NO_STATE)
             learner.forget(dispatch)
         found.append(time.perf_counter() - began_s)
-        if repetition and sum(found[1:]) > _ENOUGH_S:
+        if sum(found) > _ENOUGH_S:
             break
-    return found[1:]
+    return found[1:] or found

@@ -33,10 +33,10 @@ from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import parse_density
 from planner.answers import parse_cells
-from planner.calls import answer, dry_run
+from planner.calls import answer
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
 from planner.cli.printing import print_answers, print_dry_run, print_plan
-from planner.cli.progress_bar import plan_with_progress
+from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
@@ -118,7 +118,7 @@ def plan(
         str,
         typer.Option(
             help="What the search may train: a fraction of the full grid's rounds, or time such as "
-            "10min; 0 trains nothing and answers from the store."
+            "10min, from the start of training; 0 trains nothing and answers from the store."
         ),
     ] = "0.2",
     dry_run_: Annotated[
@@ -141,7 +141,7 @@ def plan(
         typer.Option(
             min=1,
             max=most_workers(),
-            help="Training processes; default: what is faster here, measured once; one on a GPU.",
+            help="Training processes; default: one for each core, one on a GPU.",
         ),
     ] = None,
     store: StoreOption = None,
@@ -201,7 +201,7 @@ def plan(
     ).checked()
     place = resolve_device(device)
     if dry_run_:
-        print_dry_run(dry_run(request, store=store, device=place, workers=workers), json_)
+        print_dry_run(dry_run_with_progress(request, store, place, workers), json_)
         return
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:

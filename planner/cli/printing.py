@@ -49,11 +49,16 @@ def print_dry_run(found: DryRun, as_json: bool) -> None:
     wall, low, high = map(format_duration, (found.wall_s, found.wall_low_s, found.wall_high_s))
     smallest = format_predicted_bytes(found.smallest_run_bytes, found.smallest_run_bytes_error)
     largest = format_predicted_bytes(found.largest_run_bytes, found.largest_run_bytes_error)
+    source = (
+        "a local step of one client was measured to take"
+        if found.measured
+        else "by the stored runs, a local step of one client takes"
+    )
     print_text(
         f"{found.candidates} candidates, at most {found.search_rounds} rounds, and "
         f"{found.baseline_rounds} rounds of baselines, in {found.workers} processes.\n"
-        f"About {wall} ({low} to {high}) on this machine: a local step of one client takes "
-        f"{format_duration(found.step_s)}.\n"
+        f"About {wall} ({low} to {high}) on this machine, {format_duration(found.start_s)} of it "
+        f"for the start of the processes: {source} {format_duration(found.step_s)}.\n"
         f"About {format_bytes(found.memory_bytes)} of memory, and at most "
         f"{format_bytes(found.disk_bytes)} of the store's disk.\n"
         f"A run transfers {smallest} to {largest}, as predicted."

@@ -11,7 +11,8 @@ from rich.console import Console
 from floss_sim.cli.console import progress_bar
 from floss_sim.cli.progress_log import ProgressLog
 from planner.answers import BudgetOnNetwork
-from planner.calls import plan
+from planner.calls import dry_run, plan
+from planner.execution.dry_run import DryRun
 from planner.progress import Progress
 from planner.question.request import Request
 from planner.report.reported_plan import ReportedPlan
@@ -36,8 +37,11 @@ def plan_with_progress(
                 work, description=now.stage, completed=now.done, total=now.expected or None,
                 note=now.describe(),
             )  # fmt: skip
-            if bar.disable and now.expected:
-                log.update(now.done, now.expected, now.line())
+            if bar.disable:
+                log.update(now.done, now.expected, now.line(), now.left_s)
+
+        def tell(found: DryRun) -> None:
+            console.print(found.line(), soft_wrap=True)
 
         return plan(
             request,
@@ -46,4 +50,18 @@ def plan_with_progress(
             device=device,
             workers=workers,
             on_progress=show,
+            on_estimate=tell,
         )
+
+
+def dry_run_with_progress(
+    request: Request, store: Path | None, device: str, workers: int | None
+) -> DryRun:
+    """Return a dry run as :func:`planner.dry_run`; a long measurement has lines on stderr."""
+    console = Console(stderr=True, highlight=False)
+    log = ProgressLog(partial(console.print, soft_wrap=True))
+
+    def show(now: Progress) -> None:
+        log.update(now.done, now.expected, now.line())
+
+    return dry_run(request, store=store, device=device, workers=workers, on_progress=show)

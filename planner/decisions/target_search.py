@@ -75,7 +75,11 @@ class UntilTarget:
 
 
 def seek_cheaper(
-    request: Request, costs: Costs, runs: CandidateRuns, effort: int, start: PassStarter
+    request: Request,
+    costs: Costs,
+    runs: CandidateRuns,
+    rounds_left: Callable[[], int],
+    start: PassStarter,
 ) -> None:
     """Repeat the search with smaller and smaller budgets while runs reach the request's target.
 
@@ -83,7 +87,7 @@ def seek_cheaper(
         request: The request, whose objective has a target.
         costs: Costs of the candidates at the full budget.
         runs: Runs of the first pass; the runs of later passes are added to them.
-        effort: Rounds of training that all passes together may request.
+        rounds_left: Function that returns the rounds of training that may still be requested.
         start: Makes the strategy and the runs of a pass, given the name of the strategy, the costs
             and the effort of the pass.
 
@@ -97,7 +101,7 @@ def seek_cheaper(
         least = min((found[c].spent for c in costs.searched if c in found), default=None)
         if best is None if least is None else best is not None and least >= best:
             return
-        best, left = least, effort - sum(runs.asked.values())
+        best, left = least, rounds_left()
         share = 1.0 if least is None else _CHEAPER_SHARE * least
         try:
             cheaper = costs_within(request, costs, share * costs.limit.amount)

@@ -16,6 +16,7 @@ from floss_sim.runs.calibration import Calibration, calibration_rounds
 from floss_sim.runs.retiming import retime
 from planner.candidates import Candidate
 from planner.curves import Curve, History
+from planner.execution.allowance import Allowance
 from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
 from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import KnownCurves
@@ -52,6 +53,7 @@ class CandidateRuns:
         executor: Executor,
         on_progress: OnProgress,
         expected: int,
+        allowance: Allowance,
         workers: int = 1,
     ) -> None:
         self.asked: dict[Candidate, int] = {}
@@ -64,6 +66,7 @@ class CandidateRuns:
         self._executor = executor
         self._workers = workers
         self._on_progress = on_progress
+        self._allowance = allowance
         self.calibrations: dict[Candidate, Calibration] = {}
         self._first: dict[Candidate, int] = {}  # rounds trained when a calibration was made
         self._horizons: dict[Candidate, int] = {}
@@ -87,7 +90,8 @@ class CandidateRuns:
         The baselines are trained together with the first proposals, so that no worker idles.
         """
         targets = {proposal.candidate: proposal.rounds for proposal in proposals}
-        self.asked.update(targets)
+        for candidate, rounds in targets.items():
+            self.asked[candidate] = max(rounds, self.asked.get(candidate, 0))
         baselines = {c: last_evaluated_round(self._costs.of[c].horizon) for c in self._waiting}
         self._waiting = []
         self._stages += 1
@@ -95,7 +99,8 @@ class CandidateRuns:
         done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
         self._stage = f"stage {self._stages}: {done}"
         self._failed |= self._train({**targets, **baselines})
-        curves = {p.candidate: self.curve(p.candidate, p.rounds) for p in proposals}
+        reached = {c: min(rounds, self.targets.get(c, 0)) for c, rounds in targets.items()}
+        curves = {c: self.curve(c, rounds) for c, rounds in reached.items() if rounds}
         self._note_best(curves)
         return curves
 
@@ -143,17 +148,22 @@ class CandidateRuns:
             told |= {"down_error": error.down, "up_error": error.up}
         return told
 
-    def finish(self, candidates: Iterable[Candidate], effort: int) -> None:
+    @property
+    def asked_rounds(self) -> int:
+        """Rounds that were asked for in all, with other seeds too; without baselines."""
+        return sum(self.asked.values()) + self.again_rounds
+
+    def finish(self, candidates: Iterable[Candidate], reserved: int = 0) -> None:
         """Extend finished runs with the budget that their real bytes have left over.
 
         Args:
             candidates: Candidates whose runs are finished.
-            effort: Total number of rounds that may be asked for; rounds of baselines outside the
-                search do not count.
+            reserved: Rounds of the allowance to keep; rounds of baselines outside the search do
+                not count.
         """
         growing = sorted(set(candidates))
-        while growing:
-            left = effort - sum(self.asked.values())
+        while growing and not self._allowance.is_over():
+            left = self._allowance.rounds_left(self.asked_rounds) - reserved
             targets: Targets = {}
             for candidate in growing:
                 rounds = self._affordable_round(candidate)
@@ -167,7 +177,7 @@ class CandidateRuns:
             diverged = self._train(targets)
             self.targets.update({c: before[c] for c in diverged})  # keep the finished part
             growing = [c for c in targets if c not in diverged]
-            self.asked.update({c: targets[c] for c in growing if c in self.asked})
+            self.asked.update({c: self.targets[c] for c in growing if c in self.asked})
 
     def _affordable_round(self, candidate: Candidate) -> int:
         """Return the last affordable evaluated round, if no round costs more than the largest."""
@@ -184,46 +194,78 @@ class CandidateRuns:
         order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
         self._before = {c: self._folder(c).manifest().rounds for c in order}
-        trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
+        trained = self._train_jobs(jobs)
         self._before = {}
-        self.trained += sum(rounds or 0 for rounds in trained)
         self._report()
+        if self._allowance.is_over():
+            self._count_committed(order)
         return {c for c, rounds in zip(order, trained, strict=True) if rounds is None}
 
+    def _train_jobs(self, jobs: Sequence[Job]) -> list[int | None]:
+        """Train runs as far as the allowance permits; return the rounds that each trained now."""
+        trained = train_all(
+            self._executor,
+            self._store,
+            jobs,
+            self._report,
+            self._workers,
+            self._allowance.until_s,
+        )
+        now = sum(rounds or 0 for rounds in trained)
+        self.trained += now
+        self._allowance.note(now)
+        return trained
+
     def replicate(self, candidates: Iterable[Candidate], seed: int) -> None:
-        """Train finished candidates with another seed, up to the same round as the first run."""
+        """Train finished candidates with another seed, up to the same round as the first run.
+
+        Runs that the allowance does not take so far are not used.
+        """
         other = replace(self._request, seed=seed)
         self._stage = "finalists with another seed"
         targets = {candidate: self.targets[candidate] for candidate in candidates}
         jobs: list[Job] = [(other.config(c), rounds) for c, rounds in targets.items()]
-        trained = train_all(self._executor, self._store, jobs, self._report, self._workers)
-        self.trained += sum(rounds or 0 for rounds in trained)
-        self.again_rounds += sum(targets.values())
+        trained = self._train_jobs(jobs)
         for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
-            if ran is not None:  # None: the run diverged
-                curve = _curve(self._store.folder(config), rounds)
-                self.again.setdefault(c, []).append(curve)
+            folder = self._store.folder(config)
+            reached = min(rounds, folder.manifest().rounds)
+            self.again_rounds += rounds if ran is None else reached
+            if ran is not None and reached == rounds:  # None: the run diverged
+                self.again.setdefault(c, []).append(_curve(folder, rounds))
 
     def _report(self) -> None:
         done = sum(
             min(target, self._folder(candidate).manifest().rounds)
             for candidate, target in self.targets.items()
         )
+        left_s = self._allowance.left_s
+        if left_s is not None:
+            self._expected = done + self._allowance.rounds_left(0)
         most = max(done, self._expected)
-        self._on_progress(Progress(self._stage, done, most, len(self.targets), self._best))
+        self._on_progress(Progress(self._stage, done, most, len(self.targets), self._best, left_s))
 
     def stop(self) -> None:
         """Count only committed rounds, because training was interrupted.
 
         Afterwards this object neither trains nor measures.
         """
-        committed = {c: self._folder(c).manifest().rounds for c in self.targets}
+        committed = {c: self._folder(c).manifest().rounds for c in self._before}
         self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
         self._failed |= {c for c in self.targets if self._folder(c).divergence()}
-        reached = {c: min(self.targets[c], rounds) for c, rounds in committed.items()}
-        self.targets = {c: last_evaluated_round(rounds) for c, rounds in reached.items() if rounds}
-        self.asked = {c: self.targets[c] for c in self.asked if c in self.targets}
+        self._count_committed(list(self.targets))
         self._stopped = True
+
+    def _count_committed(self, candidates: Iterable[Candidate]) -> None:
+        """Lower the targets of runs that ended before, to the last evaluated round of each."""
+        for candidate in candidates:
+            committed = self._folder(candidate).manifest().rounds
+            if committed < self.targets[candidate]:
+                del self.targets[candidate]
+                if committed:
+                    self.targets[candidate] = last_evaluated_round(committed)
+        self.asked = {
+            c: min(rounds, self.targets[c]) for c, rounds in self.asked.items() if c in self.targets
+        }
 
     def _folder(self, candidate: Candidate) -> RunFolder:
         if candidate not in self._folders:
@@ -323,6 +365,10 @@ class CandidateRuns:
         one by real bytes.
         """
         return sorted(filter(self._has_finished, self.targets))
+
+    def all_failed(self) -> bool:
+        """Return whether every run that was begun has diverged."""
+        return self._failed >= self.targets.keys()
 
     def _has_finished(self, candidate: Candidate) -> bool:
         shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)

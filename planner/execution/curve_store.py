@@ -7,7 +7,9 @@ concurrent searches share work instead of repeating it.
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -158,35 +160,51 @@ class CurveStore:
             raise trained
         return trained
 
-    def extend_all(self, jobs: Sequence[Job]) -> list[int | Exception]:
+    def extend_all(self, jobs: Sequence[Job], until_s: float = math.inf) -> list[int | Exception]:
         """Extend several runs side by side; the results do not depend on which ones.
 
         Args:
             jobs: Configurations, each with the round to reach.
+            until_s: Instant of ``time.monotonic`` after which no further round is begun. The
+                processes of one machine share this clock.
 
         Returns:
             For each run what :meth:`extend` returns, or its error.
         """
         loop = open_side_by_side(self.device)
         runs = [
-            (self._path(self._describe(config)), partial(self._steps, config, rounds, loop))
+            (
+                self._path(self._describe(config)),
+                partial(self._steps, config, rounds, loop, until_s),
+            )
             for config, rounds in jobs
         ]
         return loop.finish(runs, _note)
 
     def _steps(
-        self, config: RunConfig, rounds: int, loop: SideBySide, clock: Callable[[], float]
+        self,
+        config: RunConfig,
+        rounds: int,
+        loop: SideBySide,
+        until_s: float,
+        clock: Callable[[], float],
     ) -> Generator[protocol.Job | None, None, int]:
         """Yield the jobs of one run, and None while another process is writing it."""
+
+        def is_over() -> bool:
+            return time.monotonic() >= until_s
+
         folder = self.create(config)
         with ExitStack() as held:
             while not _lock(folder, held):
+                if is_over():
+                    return 0
                 yield None
             before = folder.manifest().rounds
-            if before >= rounds:
+            if before >= rounds or is_over():
                 return 0
             learner = open_learner(config, self.device, beside=loop, diagnose=self.diagnose)
-            yield from run_steps(
+            record = yield from run_steps(
                 config,
                 load_profile(_RECORDING_NETWORK),
                 learner,
@@ -195,8 +213,9 @@ class CurveStore:
                 eval_every=_EVAL_EVERY,
                 eval_at=_EVAL_AT,
                 clock=clock,
+                stop=is_over,
             )
-        return rounds - before
+        return int(record.rounds.num_rows) - before
 
     def cached_on_test(self, config: RunConfig, rounds: int) -> HitsOnTest | None:
         """Return what a run's last models get right on the test split, if all are measured."""

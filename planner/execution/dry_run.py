@@ -1,28 +1,33 @@
 """Dry run: what a search would train, and how long that takes on this machine.
 
-The seconds come from a step that is really measured (:mod:`floss_sim.training.step_time`). They
-have a wide range, because runs that share passes train faster than one alone, and because workers
-idle while a search ends with few, long runs.
+The seconds come from stored runs, or from a step that is really measured
+(:mod:`planner.execution.pace`). They have a wide range: runs that share passes train faster than
+one alone, workers idle while a search ends with few, long runs, and which stored runs a search asks
+for is known only when it has begun.
 """
 
 from __future__ import annotations
 
-import math
-import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from floss_sim.runs.config import RunConfig
-from floss_sim.training.step_time import StepTime, step_times
+from floss_sim.units import format_bytes, format_duration
 from planner.candidates import Candidate
-from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.effort import BUSY_SHARE, baseline_rounds, effort_of_fraction
+from planner.execution.curve_store import CurveStore
+from planner.execution.effort import (
+    BUSY_SHARE,
+    Effort,
+    baseline_rounds,
+    effort_of_fraction,
+    effort_of_time,
+)
+from planner.execution.pace import TELLING_ROUNDS, Pace, evaluations, stored_pace
 from planner.question.cost import Costs, price
 from planner.question.request import Request
 
-_SHARED_GAIN = 1.4  # runs that share passes train up to so many times as fast as one alone
 _IDLE_SHARE = 0.5  # lowest share of the workers in use
+_TIME_ERROR = 0.1  # relative; a search for a time ends within it
 _BYTES_AN_ENTRY = 4 * 3  # of a checkpoint: P and the optimiser's two moments in float32
 
 
@@ -34,12 +39,15 @@ class DryRun:
         candidates: Candidates that afford rounds.
         search_rounds: Rounds that the search trains, at most.
         baseline_rounds: Rounds of the baselines that the store lacks.
+        stored_rounds: Rounds of the candidates that the store holds.
         workers: Training processes.
-        step_s: Measured seconds of a local step of one client.
-        wall_s: Expected seconds of the search.
+        step_s: Seconds of a local step of one client.
+        measured: Whether a step was measured; otherwise stored runs tell.
+        start_s: Seconds until the training processes are loaded.
+        wall_s: Expected seconds of the search, ``start_s`` included.
         wall_low_s: Lower end of the expected range.
         wall_high_s: Upper end of the expected range.
-        memory_bytes: Memory of all training processes, from the peak of one that was measured.
+        memory_bytes: Memory of all training processes, from the peak of one.
         disk_bytes: Bytes that the store grows by, at most.
         smallest_run_bytes: Predicted bytes of the run that takes the fewest, over all clients.
         smallest_run_bytes_error: Relative error that such predictions had on recorded runs.
@@ -50,8 +58,11 @@ class DryRun:
     candidates: int
     search_rounds: int
     baseline_rounds: int
+    stored_rounds: int
     workers: int
     step_s: float
+    measured: bool
+    start_s: float
     wall_s: float
     wall_low_s: float
     wall_high_s: float
@@ -66,60 +77,82 @@ class DryRun:
         """Return the dry run as plain values."""
         return asdict(self)
 
+    def line(self) -> str:
+        """Return the dry run in one line, which a search prints before it begins."""
+        wall, low, high = map(format_duration, (self.wall_s, self.wall_low_s, self.wall_high_s))
+        return (
+            f"{self.candidates} candidates, at most {self.search_rounds} rounds and "
+            f"{self.baseline_rounds} of baselines, in {self.workers} processes: about {wall} "
+            f"({low} to {high}), {format_bytes(self.memory_bytes)} of memory, at most "
+            f"{format_bytes(self.disk_bytes)} of disk"
+        )
+
 
 def dry_run_of(
-    request: Request,
-    store: CurveStore,
-    workers: int,
-    measure: Callable[[RunConfig, str, int], Sequence[StepTime]] = step_times,
+    request: Request, store: CurveStore, workers: int, measure: Callable[[], Pace]
 ) -> DryRun:
-    """Measure a step of the reference configuration, and return what a search would do.
+    """Return what a search would do; a step is measured if the store does not tell its seconds.
 
     Args:
         request: The question; a search for a time is counted as the rounds of that time.
         store: Store of the learning curves.
         workers: Number of training processes.
-        measure: Measures steps of a run on a device with a number of threads.
+        measure: Function that measures the pace of training.
 
     Raises:
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
     """
     costs = price(request.checked())
-    reference = request.reference()
-    step = measure(reference, store.device, 1)[0]
-    baselines = baseline_rounds(request, costs, store)
-    round_s = step.step_s * _steps_of_round(reference)
-    rounds = (
-        effort_of_fraction(request, costs).rounds
-        if request.training_s is None
-        else min(costs.grid_rounds, int(request.training_s * workers * BUSY_SHARE / round_s))
+    timed = request.training_s is not None
+    fixed = None if timed else effort_of_fraction(request, costs)  # refused before measuring
+    pace = stored_pace(request, costs, store, TELLING_ROUNDS if timed else 1) or measure()
+    effort = fixed or effort_of_time(request, costs, store, pace, workers)
+    return estimate(request, costs, store, pace, effort, workers)
+
+
+def estimate(
+    request: Request,
+    costs: Costs,
+    store: CurveStore,
+    pace: Pace,
+    effort: Effort,
+    workers: int,
+) -> DryRun:
+    """Return what a search with known costs and a known pace would do.
+
+    Args:
+        request: The question.
+        costs: Its candidates.
+        store: Store of the learning curves.
+        pace: Pace of training on this machine.
+        effort: Effort of the search.
+        workers: Number of training processes.
+    """
+    baselines, stored = (
+        baseline_rounds(request, costs, store),
+        _stored_rounds(request, costs, store),
     )
-    total = rounds + baselines
-    evaluations = _evaluations(costs, total)
-    low_s, mid_s, high_s = (
-        (total * step_s * _steps_of_round(reference) + evaluations * step.evaluation_s)
-        / (workers * busy)
-        + step.loading_s
-        for step_s, busy in (
-            (step.step_low_s / _SHARED_GAIN, 1.0),
-            (step.step_s / math.sqrt(_SHARED_GAIN), BUSY_SHARE),
-            (step.step_high_s, _IDLE_SHARE),
-        )
-    )
-    runs, entries = len(costs.of), reference.layout.entries
-    models = evaluations * max(cost.down_bytes for cost in costs.of.values())
+    low_s, mid_s, high_s = _wall_s(request, costs, pace, effort.rounds, baselines, stored, workers)
+    if effort.training_s is not None:
+        low_s, mid_s, high_s = _within_time(effort, costs, low_s, mid_s, high_s)
+    runs, entries = len(costs.of), request.reference().layout.entries
+    evaluated = runs * evaluations(max(1, (effort.rounds + baselines) // runs))
+    models = evaluated * max(cost.down_bytes for cost in costs.of.values())
     totals = _run_bytes(costs)
     (smallest, least), (largest, most) = min(totals), max(totals)
     return DryRun(
         candidates=len(costs.searched),
-        search_rounds=rounds,
+        search_rounds=effort.rounds,
         baseline_rounds=baselines,
+        stored_rounds=stored,
         workers=workers,
-        step_s=step.step_s,
-        wall_s=mid_s,
-        wall_low_s=low_s,
-        wall_high_s=high_s,
-        memory_bytes=workers * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        step_s=pace.step_s,
+        measured=pace.measured,
+        start_s=pace.start_s,
+        wall_s=pace.start_s + mid_s,
+        wall_low_s=(pace.start_s if low_s else 0.0) + low_s,  # no process starts for stored runs
+        wall_high_s=pace.start_s + high_s,
+        memory_bytes=workers * pace.memory_bytes,
         disk_bytes=runs * entries * _BYTES_AN_ENTRY + models,
         smallest_run_bytes=smallest,
         smallest_run_bytes_error=costs.of[least].run_bytes_error,
@@ -136,15 +169,54 @@ def _run_bytes(costs: Costs) -> list[tuple[int, Candidate]]:
     ]
 
 
-def _steps_of_round(config: RunConfig) -> int:
-    """Return the local steps of a round, added up over its clients, for clients of mean size."""
-    sizes = [math.ceil(len(part) / config.client.batch_size) for part in config.clients]
-    mean = sum(sizes) / len(sizes)
-    return max(1, round(mean * config.server.cohort * config.client.epochs))
+def _wall_s(
+    request: Request,
+    costs: Costs,
+    pace: Pace,
+    rounds: int,
+    baselines: int,
+    stored: int,
+    workers: int,
+) -> tuple[float, float, float]:
+    """Return the seconds of training: lower end, expected value and upper end.
+
+    At best all stored rounds are among those that the search asks for. At worst they are a random
+    part of the grid.
+    """
+    most = max(1, costs.grid_rounds)
+    fewest, typical = max(0, rounds - stored), rounds * (1 - min(1.0, stored / most))
+    runs = [(request.config(c), costs.of[c].horizon) for c in costs.searched]
+    each = [pace.run_s(*run) for run in runs]
+    total = sum(rounds for _, rounds in runs)
+    low, mid, high = (sum(seconds[i] for seconds in each) / total for i in range(3))
+    return (
+        (fewest + baselines) * low / workers,
+        ((fewest + typical) / 2 + baselines) * mid / (workers * BUSY_SHARE),
+        (typical + baselines) * high / (workers * _IDLE_SHARE),
+    )
 
 
-def _evaluations(costs: Costs, rounds: int) -> int:
-    """Return how many evaluations so many rounds have, if every candidate is begun."""
-    each = max(1, rounds // max(1, len(costs.of)))
-    dense = sum(1 for n in range(1, each + 1) if last_evaluated_round(n) == n)
-    return dense * len(costs.of)
+def _within_time(
+    effort: Effort, costs: Costs, low_s: float, mid_s: float, high_s: float
+) -> tuple[float, float, float]:
+    """Return the range of the seconds of an effort in time.
+
+    A search ends within a tenth of its time, or earlier if the whole grid is trained.
+    """
+    time_s = effort.training_s or 0.0
+    ends_early = effort.rounds >= costs.grid_rounds
+    return (
+        min(low_s, (1 - _TIME_ERROR) * time_s) if ends_early else (1 - _TIME_ERROR) * time_s,
+        min(mid_s, time_s) if ends_early else time_s,
+        min(high_s, (1 + _TIME_ERROR) * time_s) if ends_early else (1 + _TIME_ERROR) * time_s,
+    )
+
+
+def _stored_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
+    """Return the rounds of the searched candidates that the store holds, within their horizons."""
+    folders = {c: store.find(request.config(c)) for c in costs.searched}
+    return sum(
+        min(costs.of[c].horizon, folder.manifest().rounds)
+        for c, folder in folders.items()
+        if folder
+    )

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -22,7 +22,7 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
-from typing import Any
+from typing import Any, TypeVar
 
 from floss_sim.analysis.on_test import HitsOnTest
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
@@ -32,6 +32,7 @@ from floss_sim.training import MAX_RUNS
 from planner.execution.curve_store import CurveStore, Job
 from planner.execution.spawned import WatchedContext, owned_semaphores
 
+T = TypeVar("T")
 _TICK_S = 0.3  # seconds between calls of ``on_tick``
 
 
@@ -91,6 +92,7 @@ def train_all(
     jobs: Sequence[Job],
     on_tick: Callable[[], None],
     workers: int = 1,
+    until_s: float = math.inf,
 ) -> list[int | None]:
     """Train each run of ``jobs`` up to its round; return how many rounds each trained now.
 
@@ -103,15 +105,25 @@ def train_all(
         jobs: Runs, each with the round to reach; adjacent jobs should be about equally long.
         on_tick: Function without arguments, called a few times a second during training.
         workers: Number of functions that the executor runs at once.
+        until_s: Instant of ``time.monotonic`` after which no further round is begun.
 
     Raises:
         FlossError: A worker failed for a reason other than divergence.
     """
     lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
     futures = {
-        submit(executor, _extend_all, store, [jobs[index] for index in indices]): indices
+        submit(executor, _extend_all, store, [jobs[i] for i in indices], until_s): indices
         for indices in _groups(lacking, workers, MAX_RUNS[store.device])
     }
+    _await(futures, on_tick)
+    trained: dict[int, int | None] = {}
+    for future, indices in futures.items():
+        trained.update(zip(indices, future.result(), strict=True))
+    return [trained.get(index, 0) for index in range(len(jobs))]
+
+
+def _await(futures: Iterable[Future[Any]], on_tick: Callable[[], None]) -> None:
+    """Wait until all calls have ended; an interruption cancels those that have not begun."""
     pending = set(futures)
     try:
         while pending:
@@ -121,10 +133,27 @@ def train_all(
         for future in pending:
             future.cancel()  # running jobs end with the pool
         raise
-    trained: dict[int, int | None] = {}
-    for future, indices in futures.items():
-        trained.update(zip(indices, future.result(), strict=True))
-    return [trained.get(index, 0) for index in range(len(jobs))]
+
+
+def call_in_each(
+    executor: Executor,
+    workers: int,
+    on_tick: Callable[[], None],
+    function: Callable[..., T],
+    *arguments: object,
+) -> list[T]:
+    """Call a function as many times as there are workers, at once; return the results.
+
+    Args:
+        executor: Executor of functions with picklable arguments.
+        workers: Number of functions that the executor runs at once.
+        on_tick: Function without arguments, called a few times a second.
+        function: The function.
+        arguments: Its arguments.
+    """
+    futures = [submit(executor, function, *arguments) for _ in range(workers)]
+    _await(futures, on_tick)
+    return [future.result() for future in futures]
 
 
 def submit(executor: Executor, function: Callable[..., Any], *arguments: object) -> Future[Any]:
@@ -151,10 +180,12 @@ def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequenc
         yield indices[first : first + size]
 
 
-def _extend_all(store: CurveStore, jobs: Sequence[Job]) -> list[int | None]:
+def _extend_all(
+    store: CurveStore, jobs: Sequence[Job], until_s: float = math.inf
+) -> list[int | None]:
     """Return how many rounds each run trained, None if it diverged; other errors are raised."""
     trained: list[int | None] = []
-    for result in store.extend_all(jobs):
+    for result in store.extend_all(jobs, until_s):
         if isinstance(result, Exception) and not isinstance(result, NonFiniteUpdateError):
             raise result
         trained.append(None if isinstance(result, Exception) else result)

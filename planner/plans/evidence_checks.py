@@ -143,6 +143,10 @@ def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[st
         yield f"effort.search_rounds: {effort['search_rounds']} exceed effort.limit_rounds"
     if effort["limit_rounds"] > most:
         yield f"effort.limit_rounds: {effort['limit_rounds']} exceed the {most} of the full grid"
+    if (effort.get("planned_rounds") or 0) > effort["limit_rounds"]:
+        yield f"effort.planned_rounds: {effort['planned_rounds']} exceed effort.limit_rounds"
+    if effort.get("training_s") != request.get("training_s"):
+        yield f"effort.training_s: {effort.get('training_s')} differs from request.training_s"
     if fraction is None or request.get("training_s") is not None:
         return
     if effort["limit_rounds"] != int(fraction * most):

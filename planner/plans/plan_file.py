@@ -282,6 +282,8 @@ class EffortSection(_OpenSection):
     training_s: Positive | None = None
     host_s_per_round: Positive | None = None
     workers: PositiveInt | None = None
+    planned_rounds: Count | None = None
+    took_s: Positive | None = None
 
 
 class CostSection(_CandidateSection):
@@ -424,6 +426,10 @@ def _check_references(read: PlanDocument, where: str) -> None:
     ]
     if 0 < timed.count(None) < len(timed):
         lacking.append("one of effort.training_s, host_s_per_round and workers; give all or none")
+    elif (effort.planned_rounds is None) != (effort.took_s is None) or (
+        effort.took_s is not None and effort.training_s is None
+    ):
+        lacking.append("one of effort.training_s, planned_rounds and took_s")
     if lacking:
         raise PlanError(f"{where} lacks {lacking[0]}")
 

@@ -102,12 +102,20 @@ def _cause_text(plan: Plan, cause: str) -> str:
 
 
 def effort_sentence(plan: Plan) -> list[str]:
-    """Return the sentence on how time was converted into rounds; empty for a fraction."""
+    """Return the sentences on a time and what was trained in it; empty for a fraction."""
     effort = plan.effort
     if effort.get("training_s") is None:
         return []
+    training, round_ = map(format_duration, (effort["training_s"], effort["host_s_per_round"]))
+    if effort.get("took_s") is None:  # a plan of an earlier version
+        return [
+            f"{training} of training allow {effort['limit_rounds']} search rounds ({round_} a "
+            f"round, {effort['workers']} at a time), in addition to the rounds of the baselines."
+        ]
+    fraction = effort["search_rounds"] / effort["grid_rounds"]
     return [
-        f"{format_duration(effort['training_s'])} of training allow {effort['limit_rounds']} "
-        f"search rounds ({format_duration(effort['host_s_per_round'])} a round, "
-        f"{effort['workers']} at a time), in addition to the rounds of the baselines."
+        f"{training} of training took {format_duration(effort['took_s'])}: "
+        f"{effort['search_rounds']} search rounds, where {effort['planned_rounds']} were planned "
+        f"at {round_} a round, {effort['workers']} at a time. Another time, the same seconds may "
+        f"train more or fewer rounds; --effort {fraction:.2g} counts rounds instead."
     ]

@@ -15,13 +15,13 @@ from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
 from planner.search.asha import Asha
 from planner.search.flasc_search import FlascSearch
+from planner.search.following import RevisableStrategy
 from planner.search.full_grid import FullGrid
 from planner.search.halving import Halving
 from planner.search.hyperband import Hyperband
 from planner.search.optuna_search import OptunaSearch
 from planner.search.race import Race
 from planner.search.random_search import RandomSearch
-from planner.search.strategy import Strategy
 from planner.search.terms import SearchTerms
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class BoundedStrategy(Strategy, Protocol):
+class BoundedStrategy(RevisableStrategy, Protocol):
     """A strategy that predicts the most rounds that it will take."""
 
     @property

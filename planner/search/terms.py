@@ -18,7 +18,8 @@ class SearchTerms:
     Attributes:
         horizons: Rounds that the budget affords each candidate, as predicted without training.
         nbytes: Predicted bytes of each candidate's whole run; ties go to fewer bytes.
-        effort: Rounds of training that the whole search may take; never exceeded.
+        effort: Rounds of training that the whole search may take; never exceeded. It changes only
+            by :meth:`revise`.
         seed: Seed of every random draw.
         snap: Function that lowers a round to the last one at which runs are evaluated.
         examples: Validation examples behind every accuracy.
@@ -35,6 +36,13 @@ class SearchTerms:
     def expected_rounds(self) -> int:
         """Most rounds that the search takes, as predicted."""
         return self.effort
+
+    def revise(self, effort: int) -> None:
+        """Change the effort of a search that is under way.
+
+        Steps already taken stay, and so do starters; later decisions are made with the new effort.
+        """
+        object.__setattr__(self, "effort", effort)
 
     def check_affordable(self) -> None:
         """Raise BudgetError if the effort cannot finish any candidate."""

@@ -40,8 +40,19 @@ def test_loading_is_no_part_of_the_estimate():
     assert timed.after(35, 120, 120) == ["120 done"]
 
 
-def test_a_total_that_is_not_known_yet_has_lines_but_no_tenths():
+def test_a_total_that_is_not_known_yet_has_lines_after_30_seconds():
     timed = Timed()
-    assert timed.after(0, 0, 0)
+    assert not timed.after(0, 0, 0)
+    assert not timed.after(29, 3, 0)
+    assert timed.after(2, 3, 0)
     assert not timed.after(1, 3, 0)
     assert timed.after(40, 5, 0)
+
+
+def test_seconds_that_are_known_are_said_instead_of_an_estimate():
+    lines: list[str] = []
+    log = ProgressLog(lines.append, lambda: 100.0)
+    log.update(3, 10, "3 done", 42.0)
+    assert lines == ["3 done, 42 s left"]
+    log.update(10, 10, "all done", 7.0)
+    assert lines[1:] == ["all done"]

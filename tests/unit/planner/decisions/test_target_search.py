@@ -84,7 +84,8 @@ def sought(request: Request, costs: Costs, shape: dict, effort: int, name: str) 
 
     strategy, runs = start(name, costs, effort)
     search(UntilTarget(strategy, runs, request.objective.target), runs.extend)
-    seek_cheaper(replace(request, search=name), costs, runs, effort, start)
+    sought = replace(request, search=name)
+    seek_cheaper(sought, costs, runs, lambda: effort - sum(runs.asked.values()), start)
     return runs
 
 
@@ -147,7 +148,13 @@ def test_what_is_learned_later_may_take_a_target_back(paper: NetworkProfile):
             return replace(known, history=low)
 
     runs = Doubting(request, costs, shape, {some: costs.of[some].horizon})
-    seek_cheaper(replace(request, search="halving"), costs, runs, rest, start)
+    seek_cheaper(
+        replace(request, search="halving"),
+        costs,
+        runs,
+        lambda: rest - sum(runs.asked.values()),
+        start,
+    )
     assert runs.looks > 2
     assert len(runs.asked) > 1
     assert found_by(runs, 0.6)

@@ -1,19 +1,20 @@
-"""A dry run: what would be trained, and seconds that follow from a measured step."""
+"""A dry run: what would be trained, and seconds that follow from the pace of training."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from floss_sim.training.step_time import StepTime
 from planner import Request, grid
 from planner.execution.curve_store import CurveStore
 from planner.execution.dry_run import dry_run_of
+from planner.execution.pace import Pace
 from planner.question.cost import price
 
-STEP = StepTime("bank", 5, 0.002, 0.001, 0.003, 4.0, 0.1)
+PACE = Pace(0.002, 0.001, 0.003, 0.0, 7.0, 5 * 10**8, 2.0)
 
 
 def asked(**changes) -> Request:
@@ -23,50 +24,95 @@ def asked(**changes) -> Request:
     )
 
 
-def measured(step: StepTime = STEP):
-    return lambda config, device, threads: [step]
+def never() -> Pace:
+    raise AssertionError("a step was measured")
+
+
+def note(store: CurveStore, request: Request, number: int, rounds: int, seconds: float) -> None:
+    folder = store.create(request.config(request.candidates[number]))
+    line = {"after": 0, "round": rounds, "host_s": seconds}
+    (folder.path / "host.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
 
 
 def test_rounds_are_those_that_the_search_may_train_and_nothing_is_stored(tmp_path: Path):
     request = asked()
-    found = dry_run_of(request, CurveStore(tmp_path / "store", "cpu"), 2, measured())
+    found = dry_run_of(request, CurveStore(tmp_path / "store", "cpu"), 2, lambda: PACE)
     costs = price(request)
     assert found.candidates == len(costs.searched)
     assert found.search_rounds == costs.grid_rounds // 2
     assert found.baseline_rounds == sum(
         costs.of[c].horizon // 5 * 5 for c in request.baselines().values() if c in costs.of
     )
+    assert found.stored_rounds == 0
     assert not list(tmp_path.iterdir())
 
 
 def test_seconds_grow_with_the_step_and_fall_with_the_workers(tmp_path: Path):
     store = CurveStore(tmp_path, "cpu")
-    slow = replace(STEP, step_s=0.02, step_low_s=0.01, step_high_s=0.03)
-    one = dry_run_of(asked(), store, 1, measured())
-    two = dry_run_of(asked(), store, 2, measured())
-    late = dry_run_of(asked(), store, 1, measured(slow))
+    slow = replace(PACE, step_s=0.02, step_low_s=0.01, step_high_s=0.03)
+    one = dry_run_of(asked(), store, 1, lambda: PACE)
+    two = dry_run_of(asked(), store, 2, lambda: PACE)
+    late = dry_run_of(asked(), store, 1, lambda: slow)
     for found in (one, two, late):
-        assert STEP.loading_s < found.wall_low_s < found.wall_s < found.wall_high_s
-    assert two.wall_s - STEP.loading_s == pytest.approx((one.wall_s - STEP.loading_s) / 2)
-    assert late.wall_s > 2 * one.wall_s
-    assert two.memory_bytes == pytest.approx(2 * one.memory_bytes, rel=0.1)
+        assert PACE.start_s < found.wall_low_s < found.wall_s < found.wall_high_s
+    assert two.wall_s - PACE.start_s == pytest.approx((one.wall_s - PACE.start_s) / 2)
+    assert late.wall_s - PACE.start_s == pytest.approx(10 * (one.wall_s - PACE.start_s))
+    assert two.memory_bytes == 2 * one.memory_bytes == 2 * PACE.memory_bytes
 
 
-def test_a_search_for_a_time_is_counted_in_its_rounds(tmp_path: Path):
+def test_the_start_of_the_processes_is_part_of_the_seconds(tmp_path: Path):
+    store = CurveStore(tmp_path, "cpu")
+    early = dry_run_of(asked(), store, 1, lambda: replace(PACE, start_s=0.0))
+    late = dry_run_of(asked(), store, 1, lambda: replace(PACE, start_s=12.0))
+    assert late.wall_s - early.wall_s == pytest.approx(12.0)
+    assert late.wall_low_s - early.wall_low_s == pytest.approx(12.0)
+
+
+def test_stored_runs_tell_the_seconds_and_nothing_is_measured(tmp_path: Path):
+    store, request = CurveStore(tmp_path, "cpu"), asked()
+    note(store, request, 0, 30, 6.0)
+    quick = dry_run_of(request, store, 1, never)
+    note(store, request, 0, 30, 12.0)
+    slow = dry_run_of(request, store, 1, never)
+    assert not quick.measured
+    assert slow.step_s == pytest.approx(2 * quick.step_s)
+    assert slow.wall_s - slow.start_s == pytest.approx(2 * (quick.wall_s - quick.start_s))
+
+
+def test_an_effort_that_finishes_no_run_is_refused_before_a_step_is_measured(tmp_path: Path):
+    from floss_sim.errors import BudgetError
+
+    with pytest.raises(BudgetError, match="finishes no run"):
+        dry_run_of(asked(effort=1e-4), CurveStore(tmp_path, "cpu"), 1, never)
+
+
+def test_a_search_for_a_time_takes_that_time(tmp_path: Path):
     store = CurveStore(tmp_path, "cpu")
     short, long = (
-        dry_run_of(asked(effort=1.0, training_s=s), store, 1, measured()).search_rounds
-        for s in (1.0, 2.0)
+        dry_run_of(asked(effort=1.0, training_s=s), store, 1, lambda: PACE) for s in (6.0, 8.0)
     )
-    assert long == pytest.approx(2 * short, abs=1)
-    endless = dry_run_of(asked(effort=1.0, training_s=1e6), store, 1, measured())
+    assert short.search_rounds < long.search_rounds
+    for found, seconds in ((short, 6.0), (long, 8.0)):
+        assert found.wall_s == pytest.approx(PACE.start_s + seconds)
+        assert found.wall_low_s == pytest.approx(PACE.start_s + 0.9 * seconds)
+        assert found.wall_high_s == pytest.approx(PACE.start_s + 1.1 * seconds)
+    endless = dry_run_of(asked(effort=1.0, training_s=1e6), store, 1, lambda: PACE)
     assert endless.search_rounds == price(asked()).grid_rounds
+    assert endless.wall_high_s < 1e5  # the grid is trained long before
+
+
+def test_the_line_says_what_the_search_would_do(tmp_path: Path):
+    found = dry_run_of(asked(), CurveStore(tmp_path, "cpu"), 2, lambda: PACE)
+    assert found.line().startswith(f"{found.candidates} candidates, at most {found.search_rounds} ")
+    assert f"and {found.baseline_rounds} of baselines, in 2 processes: about " in found.line()
+    assert "1 GB of memory" in found.line()
+    assert "\n" not in found.line()
 
 
 def test_the_bytes_of_runs_are_the_predicted_ones_with_their_errors(tmp_path: Path):
     """All messages up to the affordable rounds; the errors weigh as the bytes of the directions."""
     request = asked()
-    found = dry_run_of(request, CurveStore(tmp_path, "cpu"), 1, measured())
+    found = dry_run_of(request, CurveStore(tmp_path, "cpu"), 1, lambda: PACE)
     totals = {}
     for candidate, cost in price(request).of.items():
         sizes = request.config(candidate).sizes

@@ -274,3 +274,26 @@ def test_differences_are_found_by_their_place():
     assert first_difference({"a": [1]}, {"a": [1, 2]}) == "a"
     assert first_difference({"a": None}, {"a": {}}) == "a"
     assert first_difference({"a": True}, {"a": 1}) == "a"
+
+
+def timed(**changes: Any) -> Any:
+    """Return a plan whose effort is a time."""
+    content = deepcopy(MADE)
+    content["request"]["training_s"] = 600.0
+    content["effort"] |= {
+        "training_s": 600.0, "host_s_per_round": 0.2, "workers": 2, "planned_rounds": 18,
+        "took_s": 588.0, **changes,
+    }  # fmt: skip
+    return content
+
+
+def test_an_effort_in_time_says_what_was_planned_and_what_it_took():
+    assert plan_of(timed(), "plan.json").effort["took_s"] == 588.0
+    assert "planned_rounds: 21 exceed effort.limit_rounds" in refusal(timed(planned_rounds=21))
+    assert "differs from request.training_s" in refusal(timed(training_s=60.0))
+    lacking = timed()
+    del lacking["effort"]["took_s"]
+    assert "planned_rounds and took_s" in refusal(lacking)
+    earlier = timed()
+    del earlier["effort"]["took_s"], earlier["effort"]["planned_rounds"]
+    assert plan_of(earlier, "plan.json").effort["training_s"] == 600.0

@@ -1,0 +1,193 @@
+"""Passes of a search: a strategy and its runs, made anew as often as the effort allows.
+
+Where the effort is a time, each pass follows the time left (:mod:`planner.search.following`). If a
+search ends early, because training was faster than expected or no finalist was worth a second seed,
+further passes begin more candidates. At last the best unfinished runs are trained on: their curves
+improve the forecasts, and a later search continues them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+
+from floss_sim.errors import BudgetError
+from planner.candidates import Candidate
+from planner.decisions.recommend import rounds_for_second_seeds
+from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
+from planner.execution.allowance import Allowance
+from planner.execution.candidate_runs import CandidateRuns
+from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.forecasts.smoothing import smoothed_accuracy
+from planner.progress import OnProgress
+from planner.question.cost import Costs
+from planner.question.request import Request
+from planner.search import DEFAULT_SEARCH, BoundedStrategy, strategy_maker
+from planner.search.following import Following
+from planner.search.strategy import Extension, Strategy, search
+
+_PASSES = 20  # passes in the rest of a time, at most
+
+
+def make_strategy(request: Request, name: str, costs: Costs, rounds: int) -> BoundedStrategy:
+    """Return a new strategy.
+
+    Args:
+        request: The question.
+        name: Name of the strategy.
+        costs: Costs of the candidates that it searches.
+        rounds: Rounds that it may ask for.
+
+    Raises:
+        BudgetError: The rounds do not suffice for the strategy.
+        ConfigError: The strategy lacks a library.
+    """
+    return strategy_maker(name)(
+        {c: costs.of[c].horizon for c in costs.searched},
+        {c: costs.of[c].run_bytes for c in costs.searched},
+        rounds,
+        request.seed,
+        last_evaluated_round,
+        request.prediction_counts()["validation"],
+    )
+
+
+def reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
+    """Return the rounds of an effort that are reserved for another seed of the finalists."""
+    if request.search != DEFAULT_SEARCH or request.objective.target is not None:
+        return 0
+    return rounds_for_second_seeds(effort, [costs.of[c].horizon for c in costs.searched])
+
+
+@dataclass(frozen=True)
+class SearchPasses:
+    """What all passes of a search share.
+
+    Attributes:
+        request: The question.
+        costs: Its candidates, at the whole budget.
+        store: Store of the learning curves.
+        executor: Executor for training, of functions with picklable arguments.
+        on_progress: Function that is called with the progress a few times a second.
+        workers: Number of functions that the executor runs at once.
+        allowance: What all passes together may train.
+    """
+
+    request: Request
+    costs: Costs
+    store: CurveStore
+    executor: Executor
+    on_progress: OnProgress
+    workers: int
+    allowance: Allowance
+
+    def start(self, name: str, costs: Costs, rounds: int) -> tuple[Strategy, CandidateRuns]:
+        """Return the strategy and the runs of a pass.
+
+        Args:
+            name: Name of the strategy.
+            costs: Costs of the candidates that it searches.
+            rounds: Rounds that it may ask for, as planned.
+        """
+        made = make_strategy(self.request, name, costs, rounds)
+        runs = CandidateRuns(
+            self.request,
+            costs,
+            self.store,
+            self.executor,
+            self.on_progress,
+            made.expected_rounds,
+            self.allowance,
+            self.workers,
+        )
+        return self._following(made, runs, self.reserved_rounds), runs
+
+    def _following(
+        self,
+        made: BoundedStrategy,
+        runs: CandidateRuns,
+        reserved: Callable[[int], int] = lambda effort: 0,
+    ) -> Strategy:
+        """Return the strategy with an effort that follows the time left, if there is one."""
+        if self.allowance.left_s is None:
+            return made
+        return Following(made, lambda: self.rounds_left(runs), reserved, max(2, self.workers))
+
+    def rounds_left(self, runs: CandidateRuns) -> int:
+        """Return the rounds that may still be asked for."""
+        return self.allowance.rounds_left(runs.asked_rounds)
+
+    def reserved_rounds(self, effort: int) -> int:
+        """Return the rounds of an effort that are reserved for another seed of the finalists."""
+        return reserved_rounds(self.request, self.costs, effort)
+
+    def spend_rest(self, runs: CandidateRuns) -> None:
+        """Use the time that a search has left over, for more candidates and longer runs.
+
+        A search that has reached its target has nothing to use it for.
+        """
+        for _ in range(_PASSES):
+            trained, left = runs.trained, self.rounds_left(runs)
+            if left <= 0 or self._has_reached(runs):
+                return
+            try:
+                made = make_strategy(
+                    self.request, self.request.search, self.costs, runs.asked_rounds + left
+                )
+            except BudgetError:  # the rest suffices for no candidate of this strategy
+                break
+            strategy = self._until_target(self._following(made, runs), runs)
+            search(strategy, runs.extend)
+            if self._has_reached(runs):
+                left_of = partial(self.rounds_left, runs)
+                seek_cheaper(self.request, self.costs, runs, left_of, self.start)
+                return
+            runs.finish(runs.finished_candidates())
+            if runs.trained == trained:
+                break
+        while (further := self._leading_extensions(runs)) and not self._has_reached(runs):
+            runs.extend(further)
+
+    def _until_target(self, made: Strategy, runs: CandidateRuns) -> Strategy:
+        target = self.request.objective.target
+        return made if target is None else UntilTarget(made, runs, target)
+
+    def _has_reached(self, runs: CandidateRuns) -> bool:
+        target = self.request.objective.target
+        return target is not None and bool(
+            target_outcomes(runs, runs.history(), runs.known_curves(), target)
+        )
+
+    def _leading_extensions(self, runs: CandidateRuns) -> list[Extension]:
+        """Return the best unfinished runs, one for each worker; none once the time is over.
+
+        Runs that the time left can finish come first.
+        """
+        room = 0 if self.allowance.is_over() else self.costs.grid_rounds - runs.asked_rounds
+        found: list[Extension] = []
+        ends = {c: self._finish_round(c, runs) for c in self._unfinished_candidates(runs)}
+        missing = {c: rounds - runs.asked.get(c, 0) for c, rounds in ends.items()}
+        each = self.rounds_left(runs) / self.workers  # a run trains in one process
+        for candidate in sorted(ends, key=lambda c: missing[c] > each):
+            if len(found) < self.workers and missing[candidate] <= room:
+                room -= missing[candidate]
+                found.append(Extension(candidate, ends[candidate]))
+        return found
+
+    def _finish_round(self, candidate: Candidate, runs: CandidateRuns) -> int:
+        horizon = min(runs.horizon(candidate), self.costs.of[candidate].horizon)
+        return last_evaluated_round(max(1, horizon))
+
+    def _unfinished_candidates(self, runs: CandidateRuns) -> list[Candidate]:
+        """Return the runs that are not finished, best accuracy first, then those not begun."""
+        curves, finished = runs.history(), set(runs.finished_candidates())
+        scores = {
+            c: smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)
+            for c, curve in curves.items()
+            if curve.evaluated
+        }
+        failed = {c for c, curve in curves.items() if curve.failed}
+        opened = [c for c in self.costs.searched if c not in finished | failed]
+        return sorted(opened, key=lambda c: (-scores.get(c, 0.0), c))

@@ -1,0 +1,120 @@
+"""Begin of a search: its effort is checked, its estimate is told, and its time begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from floss_sim.records.host_notes import note_start
+from planner.execution.allowance import Allowance, TimedRounds
+from planner.execution.curve_store import CurveStore
+from planner.execution.dry_run import DryRun, estimate
+from planner.execution.effort import Effort, effort_of_fraction, effort_of_time
+from planner.execution.pace import TELLING_ROUNDS, Pace, measured_pace, start_workers, stored_pace
+from planner.progress import OnProgress, Progress
+from planner.question.cost import Costs
+from planner.question.request import Request
+
+OnEstimate = Callable[[DryRun], None]
+MEASURING = Progress("measuring a training step")
+_STARTING = Progress("starting the training processes")
+
+
+@dataclass(frozen=True)
+class BegunSearch:
+    """A search that may begin to train.
+
+    Attributes:
+        effort: Its effort, as planned.
+        allowance: What it may train, which follows the time left if the effort is a time.
+    """
+
+    effort: Effort
+    allowance: Allowance
+
+    def limit_rounds(self, costs: Costs, asked: int) -> int:
+        """Return the most rounds that the search may ask for, after it has asked for so many.
+
+        A time allows more or fewer rounds than were planned.
+        """
+        if not isinstance(self.allowance, TimedRounds):
+            return self.effort.rounds
+        return min(costs.grid_rounds, max(asked, self.effort.rounds))
+
+    def effort_json(self) -> dict[str, Any]:
+        """Return what was planned for a time, and what it took until now; empty for a fraction."""
+        allowance = self.allowance
+        return self.effort.to_json(
+            allowance.elapsed_s if isinstance(allowance, TimedRounds) else None
+        )
+
+
+def begin_search(
+    request: Request,
+    costs: Costs,
+    store: CurveStore,
+    executor: Executor,
+    workers: int,
+    on_progress: OnProgress,
+    on_estimate: OnEstimate | None,
+    check: Callable[[int], object] = lambda rounds: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> BegunSearch:
+    """Return a search that may begin to train; nothing is stored for it yet.
+
+    Where a time is the effort, the training processes are loaded, and the time begins.
+
+    Args:
+        request: The question.
+        costs: Its candidates.
+        store: Store of the learning curves.
+        executor: Executor for training, of functions with picklable arguments.
+        workers: Number of functions that the executor runs at once.
+        on_progress: Function that is called with the progress a few times a second.
+        on_estimate: Function that is called with what the search will do; None: nothing is
+            measured for it.
+        check: Function that raises an error if the search cannot be made with so many rounds.
+        clock: Function that returns seconds, by which an effort in time is counted.
+
+    Raises:
+        BudgetError: The effort finishes no run; the message states a sufficient effort.
+    """
+    timed = request.training_s is not None
+    if not timed:
+        check(effort_of_fraction(request, costs).rounds)  # before anything is measured
+    pace = stored_pace(request, costs, store, TELLING_ROUNDS if timed else 1)
+    if pace is None and (timed or on_estimate):
+        pace = _measure(request, store, executor, workers, on_progress)
+    effort = _effort(request, costs, store, pace, workers)
+    check(effort.rounds)
+    if pace and pace.measured:  # which has started the processes
+        note_start(store.root, pace.start_s)
+    if pace and on_estimate:
+        on_estimate(estimate(request, costs, store, pace, effort, workers))
+    if timed and pace and not pace.measured:
+        tick = partial(on_progress, _STARTING)
+        note_start(store.root, start_workers(request, store, executor, workers, tick))
+    return BegunSearch(effort, effort.allowance(costs, clock))
+
+
+def _effort(
+    request: Request, costs: Costs, store: CurveStore, pace: Pace | None, workers: int
+) -> Effort:
+    if request.training_s is None or pace is None:
+        return effort_of_fraction(request, costs)
+    return effort_of_time(request, costs, store, pace, workers)
+
+
+def _measure(
+    request: Request,
+    store: CurveStore,
+    executor: Executor,
+    workers: int,
+    on_progress: OnProgress,
+) -> Pace:
+    tick = partial(on_progress, MEASURING)
+    return measured_pace(request, store, executor, workers, tick)
