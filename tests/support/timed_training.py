@@ -24,7 +24,7 @@ class RisingLearner(SizeOnlyLearner):
     """Predicted sizes, and an accuracy that rises with the rounds, to more at higher densities."""
 
     def __init__(self, config: RunConfig) -> None:
-        super().__init__(config.layout, config.method, config.client_examples())
+        super().__init__(config.sizes, config.client_examples())
         self.identity = learner_identity(config)
         down = config.method.download_size(config.layout, 0, 1, 0).count / config.layout.entries
         self._best = 0.6 + 0.3 * down**0.2
