@@ -129,7 +129,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (RUN, ["--set", "a." * 500 + "b=1"], "more than 32 parts"),
         (PLAN, ["--effort", "3parsec"], "0.2, or time such as 10min"),
         (PLAN, ["--effort", "0min"], "0.2, or time such as 10min"),
-        (PLAN, ["--effort", "0.0001"], "--effort 0.0037 is enough"),
+        (PLAN, ["--effort", "0.0001"], "--effort 0.0036 is enough"),
         (PLAN, ["--target", "0.9", "--pareto"], "give one"),
         (PLAN, ["--target", "0"], "outside (0, 1]"),
         (PLAN, ["--target", "90"], "outside (0, 1]; 0.9 is 90 % accuracy"),
