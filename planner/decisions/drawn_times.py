@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.slow_fleets import find_slow_fleets
 from floss_sim.analysis.traffic import Traffic
 from planner.candidates import Candidate
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
+from planner.plans.straggler_section import SlowFleetsSection
 
 _PAGE_DISPATCHES = 140_000  # of all runs together, timed exactly: 4 to 10 s of one core
 
@@ -21,7 +23,9 @@ def fleets_for(runs: int, fleets: Fleets) -> Fleets:
 
 
 def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: Fleets) -> Plan:
-    """Return a plan whose runs have their times; all are timed on the same fleets.
+    """Return a plan with the times of its runs, and the slow fleets of the recommended one.
+
+    All runs are timed on the same fleets.
 
     Args:
         plan: The plan.
@@ -36,8 +40,11 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
     def timed(outcome: Outcome) -> Outcome:
         return replace(outcome, time=times[outcome.candidate])
 
+    best = plan.recommendation
+    slow = find_slow_fleets(fleets, traffic_of(best.candidate).until(best.rounds))
     return replace(
         plan,
+        slow_fleets=SlowFleetsSection.of(slow) if slow else None,
         recommendation=timed(plan.recommendation),
         runners_up=tuple(map(timed, plan.runners_up)),
         baselines={name: made and timed(made) for name, made in plan.baselines.items()},

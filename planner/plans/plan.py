@@ -13,7 +13,7 @@ from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
-from planner.plans.straggler_section import StragglerSection
+from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 
@@ -47,6 +47,8 @@ class Plan:
         reached: Whether a run reached the target; None without a target.
         front: Pareto front of accuracy against cost, cheapest first; empty if not asked for.
         elsewhere: Simulated times of the recommendation and the baselines on other networks.
+        slow_fleets: The fleets on which a single client takes most of the recommended run's time;
+            None if there is none, or if this is not known.
         straggler: The client that decides how long the recommended run takes; None if none does.
         traffic_alone: Whether the plan's network has no round trip and no compute.
         chance: Validation accuracy of always predicting the most frequent class, 0 to 1; None if
@@ -74,6 +76,7 @@ class Plan:
     elsewhere: tuple[TimesElsewhere, ...] = ()
     traffic_alone: bool = False
     straggler: StragglerSection | None = None
+    slow_fleets: SlowFleetsSection | None = None
 
     @property
     def target(self) -> float | None:
@@ -156,6 +159,7 @@ class Plan:
             "reached": self.reached,
             "front": [point.to_json(self.limit.amount, unit) for point in self.front],
             "traffic_alone": self.traffic_alone,
+            "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "straggler": self.straggler and self.straggler.to_json(),
             "elsewhere": [times.to_json() for times in self.elsewhere],
             "cheaper": [way.to_json() for way in self.cheaper],

@@ -197,8 +197,12 @@ def _times(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
 
 
 def _straggler(plan: Plan) -> Iterator[str]:
-    """Yield the figures of a straggler that are not those of the recommended run."""
+    """Yield the figures of a straggler and of slow fleets that are not those of the plan's run."""
     found, made = plan.straggler, plan.recommendation
+    if slow := plan.slow_fleets:
+        draws = made.time.draws if made.time else 1
+        if not slow.fleets <= slow.draws == draws:
+            yield f"slow_fleets.fleets: {slow.fleets} of {slow.draws}, but {draws} were drawn"
     if found is None:
         return
     if (found.all_rounds, found.cohort) != (made.rounds, made.cohort):

@@ -23,7 +23,7 @@ from planner.plans.explanation import Explanation
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction, first_difference
-from planner.plans.straggler_section import StragglerSection
+from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
 from planner.question.budget import Budget, BudgetKind, Limit, parse_budget
 from planner.question.field_types import (
@@ -326,6 +326,7 @@ class PlanDocument(Section):
     cheaper: tuple[CheaperSection, ...] = ()
     traffic_alone: bool = False
     straggler: StragglerSection | None = None
+    slow_fleets: SlowFleetsSection | None = None
     elsewhere: tuple[ElsewhereSection, ...] = ()
 
 
@@ -385,6 +386,7 @@ def plan_of(content: Any, where: str) -> Plan:
         elsewhere=tuple(one.times_elsewhere() for one in read.elsewhere),
         traffic_alone=read.traffic_alone,
         straggler=read.straggler,
+        slow_fleets=read.slow_fleets,
     )
     _check_figures(plan, content, where)
     return plan

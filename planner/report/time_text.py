@@ -166,13 +166,15 @@ def _budget_sentence(plan: Plan) -> list[str]:
 
 
 def _straggler_sentences(plan: Plan) -> list[str]:
-    """Return the client that decides the time, and what would remove it; empty if none does."""
+    """Return the slow fleets, the client that decides the time, and what would remove it."""
+    slow = plan.slow_fleets
+    lines = [f"{slow.text[0].upper()}{slow.text[1:]}."] if slow else []
     if plan.straggler is None:
-        return []
+        return lines
     decides, *removed = plan.straggler.sentences()
     where = "On the fleet of the network's seed, " if is_drawn(plan) else ""
     told = where + decides if where else decides[0].upper() + decides[1:]
-    return [f"{told}.", *(f"In floss-sim run it is {said}." for said in removed)]
+    return [*lines, f"{told}.", *(f"In floss-sim run it is {said}." for said in removed)]
 
 
 def _traffic_sentence(plan: Plan) -> list[str]:

@@ -16,7 +16,7 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
-from planner.plans.straggler_section import LinkSection, StragglerSection
+from planner.plans.straggler_section import LinkSection, SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
 from planner.question.budget import Limit, parse_budget
 
@@ -78,6 +78,7 @@ def whole_plan() -> Plan:
         chance=0.11,
         traffic_alone=True,
         straggler=straggler(),
+        slow_fleets=SlowFleetsSection(fleets=2, draws=3, worst_link=straggler().link),
         elsewhere=(TimesElsewhere("lte", {
             "plan": TimeSpread((8.0, 7.0, 12.0), "closed form"),
             "dense": TimeSpread((9.5,), "probed"),

@@ -87,28 +87,32 @@ def seconds_by_fleet(record: RunRecord, profile: NetworkProfile, rounds: int) ->
     """Return the seconds of a run on each fleet, computed from its table of transfers."""
     if np.isinf(profile.alone_bits_per_s("down")):
         fleets = [profile.model_copy(update={"seed": profile.seed + s}) for s in range(40)]
-        return [alone_s(record, fleet, rounds) for fleet in fleets]
+        slowest = (client_seconds(record, fleet, rounds)[0].max(axis=1) for fleet in fleets)
+        return [float(slowest_R.sum()) for slowest_R in slowest]
     fleets = [profile.model_copy(update={"seed": profile.seed + s}) for s in range(20)]
     closed = (retime(record, fleet).rounds["closed_at_s"] for fleet in fleets)
     return [column[rounds - 1].as_py() for column in closed]
 
 
-def alone_s(record: RunRecord, fleet: NetworkProfile, rounds: int) -> float:
-    """Return the seconds of rounds whose clients share nothing: each waits for its slowest one."""
-    links, slowest = fleet.links(50), np.zeros(rounds)
-    seconds: dict[int, float] = {}
+def client_seconds(
+    record: RunRecord, fleet: NetworkProfile, rounds: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the seconds of each client in each round if clients share nothing, and its number."""
+    links, cohort = fleet.links(50), 5
+    seconds_RC = np.zeros((rounds, cohort))
+    clients_RC = np.zeros((rounds, cohort), dtype=np.int64)
     for row in record.transfers.to_pylist():
         link, up = links[row["client"]], row["direction"] == "up"
         assert (link.jitter_s, link.loss) == (0, 0)
-        took = link.rtt_s / 2 + 8 * row["nbytes"] / (link.up_bits_per_s if up else
-                                                     link.down_bits_per_s)  # fmt: skip
+        if row["round"] > rounds:
+            continue
+        place = divmod(row["sequence"], cohort)
+        clients_RC[place] = row["client"]
+        rate = link.up_bits_per_s if up else link.down_bits_per_s
+        seconds_RC[place] += link.rtt_s / 2 + 8 * row["nbytes"] / rate
         if up:
-            took += row["examples"] * link.compute_s_per_example
-        seconds[row["sequence"]] = seconds.get(row["sequence"], 0.0) + took
-        if up and row["round"] <= rounds:
-            at = row["round"] - 1
-            slowest[at] = max(slowest[at], seconds[row["sequence"]])
-    return float(slowest.sum())
+            seconds_RC[place] += row["examples"] * link.compute_s_per_example
+    return seconds_RC, clients_RC
 
 
 def quantile(seconds: list[float], fraction: float) -> float:
@@ -210,6 +214,25 @@ def test_the_page_shows_these_figures(made: Made):
     assert f"The plan is faster than dense LoRA on {share}" in page
     for row in rows.values():
         assert row[1] in page
+
+
+def test_slow_fleets_are_those_on_which_one_client_takes_most_of_the_time(made: Made):
+    if made.request.budget.confidence is not None:
+        assert made.plan.slow_fleets is None  # clients share capacity
+        return
+    best, profile = made.plan.recommendation, made.request.profile
+    record, slow = made.record(best), 0
+    fleets = [profile.model_copy(update={"seed": profile.seed + s}) for s in range(40)]
+    for fleet in fleets:
+        seconds_RC, clients_RC = client_seconds(record, fleet, best.rounds)
+        whole = seconds_RC.max(axis=1).sum()
+        least = min(
+            np.where(clients_RC == client, 0.0, seconds_RC).max(axis=1).sum()
+            for client in np.unique(clients_RC)
+        )
+        slow += least < whole / 2
+    found = made.plan.to_json()["slow_fleets"]
+    assert (found["fleets"] if found else 0) == slow
 
 
 def test_a_plan_is_read_with_its_times(made: Made):

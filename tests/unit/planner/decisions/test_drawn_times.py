@@ -46,3 +46,22 @@ def test_many_runs_share_the_rounds_that_are_simulated(
     assert timed.recommendation.time.method == "probed"
     exact = replace(fleets, most_dispatches=12 * 5 * 20).spread(traffic)
     assert timed.recommendation.time == exact
+
+
+def test_slow_fleets_are_those_of_the_recommended_run(tmp_path: Path, sparse_digits: RunConfig):
+    links = 'share = {}\ndown = "{}"\nup = "{}"\nrtt = "20 ms"\ncompute_per_example = "0 ms"\n'
+    text = 'name = "slow"\nsource = "made"\ndate = "2026"\n'
+    for values in ((0.98, "40 Mbit/s", "10 Mbit/s"), (0.02, "1 Mbit/s", "9 kbit/s")):
+        text += "[[clients]]\n" + links.format(*values)
+    (tmp_path / "slow.toml").write_text(text, encoding="utf-8")
+    fleets = Fleets.of(load_profile(str(tmp_path / "slow.toml")), 50)
+    traffic, made = Traffic.predict(sparse_digits, 30), replace(whole_plan(), slow_fleets=None)
+    found = with_times(made, lambda candidate: traffic, fleets).slow_fleets
+    last = made.recommendation.rounds
+    takes_part = [
+        next(n for n in range(50) if clock.link(n).up_bits_per_s < 1e4) in traffic.clients[:last]
+        for clock in fleets.clocks
+    ]
+    assert (found.fleets, found.draws) == (sum(takes_part), 40)
+    assert 0 < found.fleets < 40
+    assert "1 Mbit/s down, 9 kbit/s up" in found.text

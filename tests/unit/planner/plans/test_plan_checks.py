@@ -162,6 +162,8 @@ def test_evidence_that_contradicts_the_runs_is_named(path: str, value: Any, said
         ("elsewhere.0.times.plan.high_s", 8.0, "plan: high_s: 8 differs from 12 by the seconds"),
         ("also.0.time.median_s", 5.0, "time: median_s: 5 differs from 4"),
         ("also.2.time", MADE["also"][0]["time"], "a time belongs to all kinds but 'unknown'"),
+        ("slow_fleets.fleets", 4, "slow_fleets.fleets: 4 of 3, but 3 were drawn"),
+        ("slow_fleets.draws", 4, "slow_fleets.fleets: 2 of 4, but 3 were drawn"),
         ("straggler.all_rounds", 21, "straggler.all_rounds: the plan has 20 rounds of 5 clients"),
         ("straggler.cohort", 6, "straggler.all_rounds: the plan has 20 rounds of 5 clients"),
         ("straggler.run_s", 4.0, "straggler.run_s: 4 differs from 3.4 of the plan"),

@@ -50,7 +50,7 @@ def test_a_network_that_draws_nothing_has_no_interval_and_says_so():
     assert time_words(made.recommendation) == "1 min of simulated time"
     assert not any("faster" in line for line in lines)
     alone = TimesElsewhere("wifi", {"plan": TimeSpread((3.0,), "closed form")})
-    same = replace(made, elsewhere=(alone,), traffic_alone=False, straggler=None)
+    same = replace(made, elsewhere=(alone,), traffic_alone=False, straggler=None, slow_fleets=None)
     assert time_sentences(same) == ["paper draws nothing."]
 
 
@@ -96,7 +96,11 @@ def test_a_budget_of_seconds_says_on_how_many_fleets_it_suffices():
 
 
 def test_the_client_that_decides_the_time_is_named_with_what_would_remove_it():
-    line, remedy = time_sentences(drawn_plan())[-3:-1]
+    slow, line, remedy = time_sentences(drawn_plan())[-4:-1]
+    assert slow == (
+        "On 2 of 3 fleets a single client takes more than half of the time, at worst one with "
+        "1 Mbit/s down, 500 kbit/s up, round trip 80 ms."
+    )
     assert line.startswith(
         "On the fleet of the network's seed, client 7 (1 Mbit/s down, 500 kbit/s up, round trip "
         "80 ms) decides the time: its 4 of 20 rounds take 400 ms in the median, and 150 ms without"
@@ -104,7 +108,8 @@ def test_the_client_that_decides_the_time_is_named_with_what_would_remove_it():
     assert remedy.startswith("In floss-sim run it is removed by --policy deadline:0.2s (about ")
     assert remedy.endswith("; this changes what is learned.")
     assert "Client 7 (" in "\n".join(time_sentences(drawn_plan(60.0)))
-    assert not any("client" in line for line in time_sentences(drawn_plan(straggler=None)))
+    none = drawn_plan(straggler=None, slow_fleets=None)
+    assert not any("client" in line for line in time_sentences(none))
 
 
 def test_the_recommendation_is_compared_with_other_runs_alone():
