@@ -329,7 +329,10 @@ class NetworkProfile(Section):
         laws = [group.law() for group in self.clients]
         if not any(law.is_drawn for law in laws):
             return groups
-        return [groups, [vars(law) for law in laws], self._overrides.model_dump()]
+        spreads = [  # lists, not tuples: settings are compared with those read from JSON
+            {**vars(law), "medians": [*law.medians], "sigmas": [*law.sigmas]} for law in laws
+        ]
+        return [groups, spreads, self._overrides.model_dump()]
 
 
 @lru_cache(maxsize=8)

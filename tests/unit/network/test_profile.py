@@ -357,6 +357,13 @@ def test_the_settings_see_every_quantity(tmp_path: Path, old: str, new: str):
     assert load_profile(written(tmp_path, f'"{old}"', f'"{new}"')).settings() != plain
 
 
+@pytest.mark.parametrize("name", packaged_profiles())
+def test_the_settings_are_those_that_a_run_folder_stores(name: str):
+    """A run under a policy is continued only if its stored settings, as JSON, are the same."""
+    settings = load_profile(name).settings()
+    assert json.loads(json.dumps(settings)) == settings
+
+
 def test_the_settings_see_the_shares_and_the_upload_ratio(tmp_path: Path):
     assert of_shares(0.25, 0.75).settings() != of_shares(0.75, 0.25).settings()
     profile = load_profile(written(tmp_path))
