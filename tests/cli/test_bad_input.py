@@ -96,7 +96,11 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (ACCOUNT, ["nowhere", "--by", "day"], "valid: round, client, participation"),
         (ACCOUNT, ["nowhere", "--by", "client"], "rows of --csv or --json; give one of these"),
         (ACCOUNT, [__file__], "is not a run folder (it has no run.json)\n"),
-        (("floss-sim",), [], "missing command: run, compare, replay, account, profiles, task or"),
+        (
+            ("floss-sim",),
+            [],
+            "missing command: run, compare, replay, account, estimate, check-app, profiles, task or",
+        ),
         (("floss-sim",), ["wire"], "missing command: table or inspect\n"),
         (("floss-sim",), ["task"], "missing command: check\n"),
         (PLAN, ["--budget", "many"], "50-dense-rounds, 2GB"),
