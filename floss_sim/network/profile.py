@@ -275,7 +275,7 @@ class NetworkProfile(Section):
         """
         links, server = (
             dict[str, Any](
-                {key: value for key, value in changes.items() if key in section.model_fields}
+                {key: float(value) for key, value in changes.items() if key in section.model_fields}
             )
             for section in (Overrides, ServerCapacitySection)
         )

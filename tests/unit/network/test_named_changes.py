@@ -54,7 +54,7 @@ def test_rates_and_ratio():
     up = with_change(lte, "up", "1 Gbit/s").class_links()
     assert {link.up_bits_per_s for link in up} == {1e9}
     ratio = with_change(lte, "upload-ratio", "16").class_links()
-    assert [k.down_bits_per_s / k.up_bits_per_s for k in ratio] == pytest.approx([16] * 4)
+    assert [k.down_bits_per_s / k.up_bits_per_s for k in ratio] == pytest.approx([16] * 10)
 
 
 @pytest.mark.parametrize("name", CHANGES)

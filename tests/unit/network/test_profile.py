@@ -360,8 +360,11 @@ def test_the_settings_see_every_quantity(tmp_path: Path, old: str, new: str):
 @pytest.mark.parametrize("name", packaged_profiles())
 def test_the_settings_are_those_that_a_run_folder_stores(name: str):
     """A run under a policy is continued only if its stored settings, as JSON, are the same."""
-    settings = load_profile(name).settings()
+    profile = load_profile(name)
+    settings = profile.settings()
     assert json.loads(json.dumps(settings)) == settings
+    ratios = [json.dumps(profile.with_upload_ratio(ratio).settings()) for ratio in (16, 16.0)]
+    assert ratios[0] == ratios[1]
 
 
 def test_the_settings_see_the_shares_and_the_upload_ratio(tmp_path: Path):
