@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from floss_sim.analysis.drawn_fleets import Fleets
-from floss_sim.analysis.on_test import predictions_by_example
 from floss_sim.analysis.stragglers import straggler_of
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError, FlossError
@@ -196,7 +195,7 @@ def _plan(
     result = SearchResult(shown, known, horizons, request.max_rounds)
     reported = {best.candidate, *baselines.values()} & shown.keys()
     hits = runs.hits_on_test([shown[c] for c in sorted(reported)])
-    on_test = ReportedOnTest(hits, predictions_by_example(request.task), known.seed_deviation)
+    on_test = ReportedOnTest.of(hits, request.task, known.seed_deviation)
     tested = {c: on_test.outcome(shown[c]) for c in reported}
     said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
     return Plan(

@@ -3,33 +3,33 @@
     python experiments/default_plan/paired.py
 
 Trains what ``runs/default_plan`` lacks: the recommendation and the baselines of ``plan.json`` for
-as many rounds as the plan gives them, with seeds that chose nothing. Writes ``paired.csv`` and
-prints the differences with their 90 % intervals (Student's t).
+as many rounds as the plan gives them, with seeds that chose nothing. Writes ``paired.csv``, with
+the test accuracy of each run as a plan measures it, and prints the differences with their 90 %
+intervals over images and seeds (:mod:`floss_sim.analysis.on_test`).
 """
 
 from __future__ import annotations
 
 import csv
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
-
-from scipy.stats import t as student
 
 from floss_sim import load_task
-from planner.execution.curve_store import CurveStore
+from floss_sim.analysis.on_test import (
+    DifferenceOnTest,
+    HitsOnTest,
+    difference_on_test,
+    predictions_by_example,
+)
+from planner.execution.curve_store import CurveStore, Job
 from planner.execution.workers import test_all, train_all, worker_pool
-from planner.plans.outcome import Outcome
-from planner.plans.plan import Plan
 from planner.plans.plan_file import read_plan
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name
 SEEDS = (1, 2, 3, 4, 5)
-LEVEL = 0.9
 
 
 def main() -> None:
@@ -37,46 +37,49 @@ def main() -> None:
     plan = read_plan(HERE / "plan.json")
     outcomes = {"plan": plan.recommendation}
     outcomes |= {name: outcome for name, outcome in plan.baselines.items() if outcome}
-    tests = tested(plan, outcomes)
+    task = load_task(plan.request["task"])
+    hits = trained_hits(
+        {
+            name: [(made.candidate.config(task, seed), made.rounds) for seed in SEEDS]
+            for name, made in outcomes.items()
+        }
+    )
+    predictions_E = predictions_by_example(task)
+    tests = {
+        name: [float(run.right.sum() / predictions_E.sum()) for run in runs]
+        for name, runs in hits.items()
+    }
     with (HERE / "paired.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", *outcomes])
         writer.writerows(zip(SEEDS, *tests.values(), strict=True))
-    for name in outcomes.keys() - {"plan"}:
-        print(difference(name, tests["plan"], tests[name]))
+    for name in list(outcomes)[1:]:
+        made = difference_on_test(hits["plan"], hits[name], predictions_E)
+        print(f"against {name}: {describe(made)}")
 
 
-def tested(plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, list[float]]:
-    """Return test accuracies by name, over the seeds."""
-    task = load_task(plan.request["task"])
-    jobs = [
-        (outcome.candidate.config(task, seed), outcome.rounds)
-        for outcome in outcomes.values()
-        for seed in SEEDS
-    ]
+def trained_hits(jobs: Mapping[str, Sequence[Job]]) -> dict[str, list[HitsOnTest]]:
+    """Return what runs get right on the test split, by name; runs that are missing are trained."""
+    every = [job for some in jobs.values() for job in some]
     store, workers = CurveStore(RUNS, "cpu"), os.cpu_count() or 1
 
     def tell() -> None:
-        done = sum(store.rounds(config) for config, _ in jobs)
-        wanted = sum(rounds for _, rounds in jobs)
+        done = sum(min(rounds, store.rounds(config)) for config, rounds in every)
+        wanted = sum(rounds for _, rounds in every)
         print(f"\r{done} of {wanted} rounds", end="", flush=True, file=sys.stderr)
 
     with worker_pool(workers) as pool:
-        train_all(pool, store, jobs, tell, workers)
-        accuracies = test_all(pool, store, jobs)
+        train_all(pool, store, every, tell, workers)
+        found = iter(test_all(pool, store, every))
     print(file=sys.stderr)
-    count = len(SEEDS)
-    return {name: accuracies[i * count : (i + 1) * count] for i, name in enumerate(outcomes)}
+    return {name: [next(found) for _ in some] for name, some in jobs.items()}
 
 
-def difference(name: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Return a paired difference in points, its interval, and whether it is a tie."""
-    points = [100 * (a - b) for a, b in zip(ours, theirs, strict=True)]
-    half = student.ppf((1 + LEVEL) / 2, len(points) - 1) * stdev(points) / math.sqrt(len(points))
-    mean = fmean(points)
-    verdict = "a tie" if abs(mean) <= half else "ahead" if mean > 0 else "behind"
-    low, high = mean - half, mean + half
-    return f"against {name}: {mean:+.2f} points ({low:+.2f} to {high:+.2f}): {verdict}"
+def describe(made: DifferenceOnTest) -> str:
+    """Return a difference in points, its interval, and whether it is a tie."""
+    low, mean, high = (100 * end for end in (made.low, made.mean, made.high))
+    verdict = "a tie" if low <= 0 <= high else "ahead" if mean > 0 else "behind"
+    return f"{mean:+.2f} points ({low:+.2f} to {high:+.2f}), {made.seeds} seeds: {verdict}"
 
 
 if __name__ == "__main__":

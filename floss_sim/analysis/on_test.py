@@ -79,6 +79,8 @@ class AccuracyOnTest:
         examples: Number of test examples.
         models: Number of models of a run.
         seeds: Number of runs.
+        seed_sd: Standard deviation of accuracy over seeds, in log-odds, that the interval takes
+            as known; None if it is measured, or left out because there is one run.
     """
 
     low: float
@@ -87,6 +89,7 @@ class AccuracyOnTest:
     examples: int
     models: int
     seeds: int = 1
+    seed_sd: float | None = None
 
     def describe(self) -> str:
         """Return the accuracy in words, with its interval and what it is the mean of."""
@@ -100,7 +103,8 @@ class AccuracyOnTest:
     def to_json(self) -> dict[str, Any]:
         """Return the accuracy as JSON values, with the level of its interval."""
         ends = {"low": self.low, "mean": self.mean, "high": self.high, "level": LEVEL}
-        return {**ends, "examples": self.examples, "models": self.models, "seeds": self.seeds}
+        counts = {"examples": self.examples, "models": self.models, "seeds": self.seeds}
+        return {**ends, **counts, "seed_sd": self.seed_sd}
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def accuracy_on_test(
     centre, half = math.log(inside / (1 - inside)), quantile * error / slope
     low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))
     models = min(run.models for run in runs)
-    return AccuracyOnTest(min(low, mean), mean, max(high, mean), examples, models, seeds)
+    return AccuracyOnTest(min(low, mean), mean, max(high, mean), examples, models, seeds, seed_sd)
 
 
 def difference_on_test(

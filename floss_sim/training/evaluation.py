@@ -70,11 +70,13 @@ def right_predictions(
     """
     model.load(model.base + vector_N)
     model.set_training(False)
+    sums, right = [], []
     with torch.no_grad():
-        made = [model.outputs(*batch) for batch in split_batches(x, y, model.inputs)]
-        _, loss = mean_metrics([batch_sums(*each) for each in made])
-        right = [logits.argmax(dim=1) == targets for logits, targets in made]
-    return loss, torch.cat(right)
+        for batch in split_batches(x, y, model.inputs):
+            logits, targets = model.outputs(*batch)
+            sums.append(batch_sums(logits, targets))
+            right.append(logits.argmax(dim=1) == targets)
+    return mean_metrics(sums)[1], torch.cat(right)
 
 
 def split_batches(x: torch.Tensor, y: torch.Tensor, inputs: Reader) -> Iterable[Tensors]:

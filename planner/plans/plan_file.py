@@ -148,11 +148,12 @@ class TestSection(Section):
     examples: PositiveInt
     models: PositiveInt
     seeds: PositiveInt
+    seed_sd: Amount | None
 
     def accuracy(self) -> AccuracyOnTest:
         """Return the test accuracy that this table describes."""
         counts = self.examples, self.models, self.seeds
-        return AccuracyOnTest(self.low, self.mean, self.high, *counts)
+        return AccuracyOnTest(self.low, self.mean, self.high, *counts, self.seed_sd)
 
 
 class DifferenceSection(Section):
