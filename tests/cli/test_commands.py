@@ -83,7 +83,7 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert best["rounds"] <= 20
     (cost,) = [c for c in first["costs"] if (c["rank"], c["down_density"]) == (4, 1.0)]
     link_s = 8 * (cost["down_bytes"] + 16 * cost["up_bytes"]) / 200e6
-    assert cost["round_s"] == pytest.approx(link_s)
+    assert cost["round_s"] == pytest.approx(link_s, rel=1e-3)  # bytes are whole, of a mean message
     assert cost["affordable_rounds"] == 20
     seen = [c for c in first["costs"] if "up_error" in c]
     assert seen
