@@ -1,7 +1,8 @@
 """Target search: the cheapest plan that reaches a target accuracy.
 
 A run reaches the target at the first evaluated round whose expected accuracy, given all known
-curves, is the target or more. One lucky evaluation does not reach it. What is learned later may
+curves, is the target or more. An evaluation that is above the target by luck, up to 1.5 standard
+errors, does not reach it if near rounds and candidates say otherwise. What is learned later may
 lower the expected accuracy of a run; the search then goes on until a run reaches the target again.
 
 The search is repeated in passes. A pass ends as soon as a run has reached the target. The next pass

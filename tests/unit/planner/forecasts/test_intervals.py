@@ -164,12 +164,15 @@ def test_a_target_is_reached_where_the_expected_accuracy_reaches_it():
 
 
 def test_one_lucky_evaluation_reaches_no_target():
+    """A point above the target, by luck: the truth is two points below it."""
     history = {c: curve(c, 200, 7) for c in GRID}
-    lucky = history[GRID[0]]
-    at = EVALUATED.index(30)
-    high = (*lucky.accuracies[:at], 0.95, *lucky.accuracies[at + 1 :])
+    lucky, at = history[GRID[0]], EVALUATED.index(60)  # alone in the last 15 % but for round 55
+    target = truth(GRID[0], 60) + 0.02
+    before = tuple(min(a, target - 0.01) for a in lucky.accuracies[: at - 1])
+    high = (*before, target + 0.01, target + 0.01, *lucky.accuracies[at + 1 :])
     history[GRID[0]] = Curve(EVALUATED, high, 200)
-    assert KnownCurves(history, 350, 200).first_rounds_at(0.92, GRID).get(GRID[0], 400) > 30
+    door = KnownCurves(history, 350, 200)
+    assert door.first_rounds_at(target, GRID).get(GRID[0], 400) > 60
     failed = Curve(lucky.evaluated, lucky.accuracies, 200, failed=True)
     assert KnownCurves({GRID[0]: failed}, 350, 200).first_rounds_at(0.1, GRID[:1]) == {}
 
