@@ -81,7 +81,15 @@ def _config_path(name: str, fetch: bool) -> Path:
         raise TaskError(
             f"backbone {name!r} is not packaged (--backbones lists those that are), no local path, "
             "and not in the hub's local cache; give a folder or a config.json, or add --fetch"
+            f"{_suggestion(name)}"
         ) from None
+
+
+def _suggestion(name: str) -> str:
+    """Return a packaged backbone of nearly this name, as the end of a sentence."""
+    last = name.lower().rpartition("/")[2]
+    near = [one for one in packaged_backbones() if last.startswith(one)]
+    return f"; of the same sizes may be {max(near, key=len)!r}, which is packaged" if near else ""
 
 
 def _is_packaged(name: str) -> bool:

@@ -24,6 +24,7 @@ from floss_sim.families.trained_tensors import LORA_A, TrainedModel
 from floss_sim.methods import WAYS, Method, SizePredictor
 from floss_sim.methods.size_statistics import size_statistics
 from floss_sim.network import NetworkProfile
+from floss_sim.network.profile import EnergySection
 from floss_sim.vectors.adapter_layout import adapter_layout
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.wire.framing import OVERHEAD_BYTES
@@ -249,9 +250,11 @@ class Estimate:
         )
 
     @cached_property
-    def energy_j(self) -> float:
-        """Joules of all clients in the run; 0 where the profile states no energy."""
+    def energy_j(self) -> float | None:
+        """Joules of all clients in the run; None if the profile states no energy."""
         energy, traffic = self.deployment.profile.energy, self.traffic
+        if energy == EnergySection():
+            return None
         links, place_RC = self._fleets.clocks[0].links_by_place(traffic)
         compute_N = np.array([link.compute_s_per_example for link in links])
         compute_s = float((compute_N[place_RC] * traffic.examples).sum())
@@ -263,16 +266,16 @@ class Estimate:
         )
 
     @cached_property
-    def money(self) -> float:
-        """Money of the run in the profile's currency; 0 where the profile states no prices."""
+    def money(self) -> float | None:
+        """Money of the run in the profile's currency; None if the profile states no prices."""
         prices = self.deployment.profile.prices
         if prices is None:
-            return 0.0
+            return None
         down, up = self._wire_bytes
         return (
             down / _GB * prices.per_gb_down
             + up / _GB * prices.per_gb_up
-            + self.energy_j * prices.per_joule
+            + (self.energy_j or 0.0) * prices.per_joule
         )
 
     @cached_property

@@ -56,14 +56,16 @@ def check_app(
     )
     settings = {**read.settings(), **given, "fetch": fetch, "network": network, "method": "dense"}
     settings["dora"] = dora or read.dora
+    assumed = "targets" not in settings
     _check_complete(settings)
     settings["cohort"] = read.cohort(settings["clients"])
     made = estimate_of(deployment_of(settings)).with_numpy_messages()
     most = parse_bytes(budget)
     if json_:
-        print_json({"app": read.name, "budget_bytes": most, **_answer(made, most)})
+        told = {"app": read.name, "budget_bytes": most, "targets_assumed": assumed}
+        print_json({**told, **_answer(made, most)})
     else:
-        _print(read, made, budget, most)
+        _print(read, made, budget, most, " (assumed)" if assumed else "")
 
 
 def _check_complete(settings: dict[str, Any]) -> None:
@@ -81,12 +83,12 @@ def _answer(made: Estimate, most: int) -> dict[str, Any]:
     told = made.to_json()
     kept = ("backbone", "model_type", "adapters", "clients", "cohort", "rounds", "trained_entries",
             "trained_tensors", "dense_numpy_bytes", "dense_numpy_bytes_of_run", "network",
-            "round_time", "run_time", "binds", "memory")  # fmt: skip
+            "round_time", "run_time", "binds")  # fmt: skip
     answer = {name: told[name] for name in kept}
     return {**answer, "budget_share": told["dense_numpy_bytes_of_run"] / most}
 
 
-def _print(app: FlowerApp, made: Estimate, budget: str, most: int) -> None:
+def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str) -> None:
     given, message = made.deployment, made.dense_numpy_bytes
     total = 2 * message * given.cohort * given.rounds
     targets = ", ".join(given.adapters.targets)
@@ -95,18 +97,18 @@ def _print(app: FlowerApp, made: Estimate, budget: str, most: int) -> None:
     rows = [
         ("app", app.name),
         ("backbone", f"{given.model.name} ({made.trained.parameters:,} parameters)"),
-        ("adapters", f"{kind} of rank {given.adapters.rank} on {targets}: "
+        ("adapters", f"{kind} of rank {given.adapters.rank} on {targets}{assumed}: "
                      f"{made.trained.entries:,} entries in {len(made.trained.tensors)} tensors"),
         ("a message", format_bytes(message)),
-        ("the run", f"{total / _MIB:,.2f} MiB: {given.cohort} of {given.clients} clients, "
-                    f"{given.rounds} rounds, both ways"),
+        ("the run", f"{format_bytes(total)} ({total / _MIB:,.2f} MiB): {given.cohort} of "
+                    f"{given.clients} clients, {given.rounds} rounds, both ways"),
         (f"of {budget}", f"{100 * total / most:.3g} %"),
-        (f"on {given.profile.name}", f"{made.time.text}; {made.binding} binds"),
+        (f"on {given.profile.name}", f"{made.time.text}; {made.binding} takes most of a round"),
     ]  # fmt: skip
     for name, value in rows:
         table.add_row(name, value)
     PlainConsole().print(table)
     note(
-        f"{SPREAD_LEGEND[0].upper()}{SPREAD_LEGEND[1:]}. Compute is {given.profile.name}'s own "
-        "compute_per_example, not a measurement of this model."
+        f"{SPREAD_LEGEND[0].upper()}{SPREAD_LEGEND[1:]}. Compute is the network's own "
+        "time for an example, which knows nothing of this model."
     )

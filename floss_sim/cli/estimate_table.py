@@ -60,9 +60,9 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
             f"{format_bytes(memory.activations)}",
         ),
     ]
-    if made.energy_j:
+    if made.energy_j is not None:
         rows.append(("energy", f"{made.energy_j / given.clients:.3g} J a client"))
-    if given.profile.prices:
+    if made.money is not None and given.profile.prices:
         rows.append(("money", f"{made.money:,.2f} {given.profile.prices.currency}"))
     return rows
 
@@ -71,10 +71,11 @@ def _legend(made: Estimate) -> str:
     given = made.deployment
     spread = SPREAD_LEGEND if made.time.draws > 1 else "this network draws nothing: one time"
     return (
-        f"Time on {given.profile.name}: {spread}; {made.binding} binds. A client trains "
-        f"{given.examples} examples a round, {given.batch} at a time, of {given.tokens} tokens in "
-        f"{given.precision}. Dense NumPy: 4 bytes an entry and 128 a tensor, as Flower sends "
-        "adapters. Error: nine of ten recorded runs that were held out were predicted within it"
+        f"Time on {given.profile.name}: {spread}; {made.binding} takes most of a round. A client "
+        f"trains {given.examples} examples a round; compute is the network's own time for an "
+        f"example, which knows nothing of this model. Memory: {given.batch} examples of "
+        f"{given.tokens} tokens at a time, in {given.precision}. Dense NumPy: 4 bytes an entry and "
+        "128 a tensor, as Flower sends adapters. Error: nine of ten recorded runs that were held out were predicted within it"
         f"{_LARGER if made.is_beyond_recorded else ''}."
     )
 

@@ -50,7 +50,7 @@ from floss_sim.families.trained_tensors import (
     TrainedTensor,
 )
 
-_MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
+MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
     IMAGES: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     TEXTS: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     NEXT_TOKEN: MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -157,7 +157,7 @@ def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
         )
     with _refusals(config, f"a {kind} model of"):
         library_config = _library_config(config, labels)
-        found = _MODEL_CLASSES[kind].get(type(library_config), None)
+        found = MODEL_CLASSES[kind].get(type(library_config), None)
         if found is None:
             raise LayoutError(f"a {model_type} backbone does not support {kind}")
         chosen = found[0] if isinstance(found, tuple | list) else found

@@ -51,7 +51,8 @@ def test_the_table_shows_what_json_says(call):
 
     assert f"{told['trained_entries']:,} entries in {told['trained_tensors']} tensors" in shown
     assert told["run_time"]["draws"] == 40
-    assert f"{told['binds']} binds" in shown
+    assert f"{told['binds']} takes most of a round" in shown
+    assert told["energy_j"] is told["money"] is None
     assert f"{told['memory']['total'] / 1e9:.3g} GB: weights" in shown
     assert f"{told['bytes_of_run'] / 1e9:.3g} GB; dense NumPy" in shown
 
@@ -103,8 +104,9 @@ def test_an_app_is_checked(call):
     assert told["dense_numpy_bytes_of_run"] == 2 * 2 * 200 * told["dense_numpy_bytes"]
     assert told["budget_share"] == told["dense_numpy_bytes_of_run"] / 200e9
     shown = text(call("check-app", "."))
-    assert "3,446.09 MiB: 2 of 10 clients, 200 rounds" in shown
+    assert "3.61 GB (3,446.09 MiB): 2 of 10 clients, 200 rounds" in shown
     assert "1.81 %" in shown
+    assert "on q, v (assumed)" in shown
 
 
 def test_options_replace_what_an_app_states(call):

@@ -10,9 +10,6 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -20,15 +17,11 @@ from transformers import (
 from transformers import logging as transformers_logging
 
 from floss_sim.errors import TaskError
-from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS, check_kind, family_of, padding_token
+from floss_sim.families import IMAGES, check_kind, family_of, padding_token
+from floss_sim.families.from_library import MODEL_CLASSES
 from floss_sim.families.stored import more_suffix
 from floss_sim.tasks import Task
 
-_MODEL_CLASSES = {  # by class of the config
-    IMAGES: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    TEXTS: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    NEXT_TOKEN: MODEL_FOR_CAUSAL_LM_MAPPING,
-}
 _MOST_CHARACTERS = 300  # of the library's message, which may have many lines
 # Keys of a config that are not the file's to set: they are given here, or change what is returned.
 _OWN_KEYS = ("model_type", "dtype", "torch_dtype", "num_labels", "auto_map", "return_dict")
@@ -53,7 +46,7 @@ def load_backbone(task: Task) -> PreTrainedModel:
     try:
         with _silence_transformers(), ExitStack() as opened:
             config = _library_config(task)
-            model, report = _MODEL_CLASSES[task.kind][type(config)].from_pretrained(
+            model, report = MODEL_CLASSES[task.kind][type(config)].from_pretrained(
                 None,  # no folder: the library would also load an adapter that lies there
                 config=config,
                 state_dict=_slices(files.weight_files, opened),

@@ -160,6 +160,10 @@ def test_heads_are_found_in_configs_of_all_families(config, heads):
     ("settings", "said"),
     [
         ({"backbone": "gpt5"}, "'gpt5' is not packaged .* or add --fetch"),
+        (
+            {"backbone": "Qwen/Qwen2.5-0.5B-Instruct"},
+            "of the same sizes may be 'qwen2.5-0.5b', which is packaged",
+        ),
         ({"backbone": "vit-base-16", "kind": "next-token"}, "does not support next-token; valid"),
         ({"kind": "speech"}, "unknown kind 'speech'"),
         ({"cohort": 21}, "cohort of 21 clients; valid: 1 to the fleet's 20"),
