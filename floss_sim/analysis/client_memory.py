@@ -1,7 +1,8 @@
 """Memory of a client that trains adapters: weights, trained entries and activations, estimated.
 
-Activations are the inputs and outputs of all matrices of the layers, for each token of a batch, and
-three rows of attention weights for each head and token. They are kept for the backward pass.
+Activations are the inputs and outputs of all matrices of the layers for each token of a batch,
+three rows of attention weights for each head and token, and the logits of predicted tokens with
+their gradients. They are kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from floss_sim.families import Config
-from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
+from floss_sim.families.model_table import CONV1D, EMBEDDING, LINEAR, ModelTable
 from floss_sim.families.module_roles import layer_of
 
 PRECISIONS: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a frozen weight
 _TRAINED_BYTES = 4  # bytes of a trained entry, of its gradient and of its momentum: float32
 _ACTIVATION_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 2}
 _ATTENTION_ROWS = 3  # scores, softmax and dropout
-_HEADS = re.compile(r"(num_attention_heads|n_heads?)")
+_LOGIT_BYTES = 8  # a logit and its gradient, in float32
+_HEADS = re.compile(r"(\w+_)?attention_heads|n_heads?")
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,13 @@ def client_memory(
     depth = len({layer_of(path) for path in table.modules} - {None})
     attention = _ATTENTION_ROWS * depth * _heads(config) * tokens
     kept = batch * tokens * (per_token + attention)
+    logits = _LOGIT_BYTES * batch * tokens * _vocabulary(table)
     return ClientMemory(
         weights=PRECISIONS[precision] * table.entries,
         trained=trained,
         gradients=trained,
         optimiser=trained,
-        activations=_ACTIVATION_BYTES[precision] * kept,
+        activations=_ACTIVATION_BYTES[precision] * kept + logits,
     )
 
 
@@ -83,6 +86,15 @@ def _matrices(table: ModelTable) -> list[tuple[int, ...]]:
         for path, kind in table.modules.items()
         if kind in (LINEAR, CONV1D) and layer_of(path) is not None
     ]
+
+
+def _vocabulary(table: ModelTable) -> int:
+    """Return the number of logits of a token; 0 where the model does not predict tokens."""
+    if not table.output:
+        return 0
+    own = table.parameters.get(f"{table.output}.weight")
+    tied = (table.parameters[f"{p}.weight"] for p, k in table.modules.items() if k == EMBEDDING)
+    return own[0] if own else max((shape[0] for shape in tied), default=0)
 
 
 def _heads(config: Config) -> int:

@@ -105,10 +105,13 @@ def _classes(kind: str, labels: int) -> int:
 
 def _usual_kind(config: Mapping[str, Any]) -> str:
     """Return the task kind that a config's own architectures name, else next-token."""
-    named = " ".join(str(name) for name in config.get("architectures") or ())
-    if "ImageClassification" in named or "patch_size" in config or "vision_config" in config:
-        return IMAGES
-    return TEXTS if "SequenceClassification" in named or "MaskedLM" in named else NEXT_TOKEN
+    stated = config.get("architectures")
+    named = " ".join(map(str, stated)) if isinstance(stated, list) else ""
+    if "SequenceClassification" in named or "MaskedLM" in named:
+        return TEXTS
+    has_vision = "patch_size" in config or "vision_config" in config
+    generates = "CausalLM" in named or "ConditionalGeneration" in named
+    return IMAGES if (has_vision and not generates) or "ImageClass" in named else NEXT_TOKEN
 
 
 def deployment_of(settings: Mapping[str, Any]) -> Deployment:

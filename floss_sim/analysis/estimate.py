@@ -31,6 +31,11 @@ from floss_sim.wire.framing import OVERHEAD_BYTES
 
 NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
 _MB, _GB = 1e6, 1e9
+_MOST = {  # largest values of a deployment
+    "clients": 10**7, "cohort": 10**5, "rounds": 10**5, "examples": 10**9, "batch": 10**6,
+    "tokens": 10**7,
+}  # fmt: skip
+_MOST_DISPATCHES = 2_000_000  # of a run; some seconds
 _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
@@ -84,9 +89,14 @@ class Deployment:
             raise ConfigError(
                 f"cohort of {self.cohort} clients; valid: 1 to the fleet's {self.clients}"
             )
-        for name in ("clients", "cohort", "rounds", "examples", "batch", "tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} {getattr(self, name)}; valid: 1 to {most}")
+        if self.cohort * self.rounds > _MOST_DISPATCHES:
+            raise ConfigError(
+                f"{self.cohort} clients in {self.rounds} rounds are more than "
+                f"{_MOST_DISPATCHES:,} dispatches; give fewer rounds, and multiply"
+            )
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"unknown precision {self.precision!r}; valid: {', '.join(PRECISIONS)}"

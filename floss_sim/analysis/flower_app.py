@@ -15,7 +15,8 @@ num-server-rounds                    rounds
 strategy.fraction-train, -fit        share of the clients in a round
 train.seq-length                     tokens of an example
 train...per-device-train-batch-size  examples of a local batch
-train...max-steps                    local steps of a round
+train...max-steps                    local steps of a round, times
+train...gradient-accumulation-steps  batches of a step
 ===================================  =========================================
 
 The number of clients is ``options.num-supernodes`` of the default federation. FedAvg asks at least
@@ -24,7 +25,8 @@ two clients a round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ class FlowerApp:
         fraction: Share of the clients in a round.
         tokens: Tokens of an example.
         batch: Examples of a local batch.
-        steps: Local steps of a round.
+        steps: Local batches of a client in a round.
     """
 
     name: str
@@ -112,9 +114,10 @@ def read_flower_app(folder: Path) -> FlowerApp:
         found = {key: value for key, value in keys.items() if f".{key}".endswith(name)}
         if not found:
             return None
-        key, value = next(iter(found.items()))
+        key, value = min(found.items(), key=lambda one: (one[0].count("."), one[0]))
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = (is_number and value >= least) if kind in (int, float) else isinstance(value, kind)
+        in_range = is_number and least <= value < math.inf
+        fits = in_range if kind in (int, float) else isinstance(value, kind)
         if not fits or (kind is int and value != int(value)):
             what = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
             raise ConfigError(f"{path}: {key} is {value!r}, not {what[kind]} that is possible here")
@@ -129,11 +132,28 @@ def read_flower_app(folder: Path) -> FlowerApp:
         dora=bool(read("use-dora", bool)),
         rounds=read("num-server-rounds", int),
         clients=_clients(flower, path),
-        fraction=read(".fraction-train", float, 0) or read(".fraction-fit", float, 0),
+        fraction=_fraction(read, path),
         tokens=read(".seq-length", int),
         batch=read(".per-device-train-batch-size", int),
-        steps=read(".max-steps", int),
+        steps=_local_steps(read),
     )
+
+
+def _fraction(read: Callable[..., Any], path: Path) -> float | None:
+    """Return the share of the clients in a round; newer apps call it ``fraction-train``."""
+    train, fit = (read(f".fraction-{name}", float, 0) for name in ("train", "fit"))
+    share: float | None = fit if train is None else train
+    if share is not None and share > 1:
+        raise ConfigError(f"{path}: a fraction of {share:g} of the clients; valid: 0 to 1")
+    return share
+
+
+def _local_steps(read: Callable[..., Any]) -> int | None:
+    """Return the batches of a client in a round; None where epochs decide (``max-steps = -1``)."""
+    steps = read(".max-steps", int, -1)
+    if steps is None or steps < 1:
+        return None
+    return int(steps * (read(".gradient-accumulation-steps", int) or 1))
 
 
 def _table(content: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,11 @@ class AdapterSettings:
                 raise LayoutError(f"rank {rank} is out of range; valid: 1 to {_MOST_RANK}")
         for pattern in (*self.rank_pattern, *self.alpha_pattern):
             compile_pattern(pattern)
+        for alpha in (self.alpha, *self.alpha_pattern.values()):
+            if not 0 < alpha < math.inf:
+                raise LayoutError(f"alpha {alpha:g} is out of range; valid: above 0")
+        if self.dora and self.lora_bias:
+            raise LayoutError("DoRA adapters cannot have a bias of B")
         if self.bias not in BIASES:
             raise LayoutError(f"unknown bias {self.bias!r}; valid: {', '.join(BIASES)}")
         if self.layers is not None and self.depth is not None:

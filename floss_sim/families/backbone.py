@@ -11,6 +11,8 @@ from floss_sim.families.model_table import ModelTable
 from floss_sim.families.trained_model import model_of_config, model_of_table, table_of_config
 from floss_sim.families.trained_tensors import TrainedModel
 
+_MOST_LABELS = 100_000
+
 
 @dataclass(frozen=True)
 class TaskModel:
@@ -35,6 +37,8 @@ class TaskModel:
             raise LayoutError(f"unknown kind {self.kind!r}; valid: {', '.join(KINDS)}")
         if (self.kind == NEXT_TOKEN) != (self.labels == 0):
             raise LayoutError(f"{self.kind} with {self.labels} classes; next-token has none")
+        if not 0 <= self.labels <= _MOST_LABELS:
+            raise LayoutError(f"{self.labels} classes; valid: 1 to {_MOST_LABELS}")
 
     def trained_model(self, settings: AdapterSettings) -> TrainedModel:
         """Return what trains with these adapters.

@@ -48,6 +48,7 @@ from floss_sim.families.trained_tensors import (
     WHOLE,
     TrainedModel,
     TrainedTensor,
+    check_rank,
 )
 
 MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
@@ -66,6 +67,7 @@ _PARTS = {  # ends of PEFT's parameter names, by part
     ".lora_B.default.bias": LORA_B_BIAS,
     ".lora_magnitude_vector.default.weight": MAGNITUDE,
 }
+_HEADS = ("classifier", "score", "pre_classifier", "pooler", "head")  # new modules by name
 _BASE = "base_model.model."
 _SAVED = ".modules_to_save.default"
 _MARK = 100_003  # classes of a model that is built for its table; no side of a model is as long
@@ -85,6 +87,9 @@ def model_table(config: Config, kind: str) -> ModelTable:
     """
     model = _build(config, kind, 0 if kind == NEXT_TOKEN else _MARK)
     head = () if kind == NEXT_TOKEN else _new_modules(model)
+    if kind != NEXT_TOKEN and any(_MARK in p.shape for name, p in model.named_parameters()
+                                  if name.partition(".")[0] not in head):  # fmt: skip
+        raise LayoutError(f"the head of a {config['model_type']} model of {kind} is not known here")
     output = model.get_output_embeddings() if kind == NEXT_TOKEN else None
     paths = {id(module): path for path, module in model.named_modules()}
     return ModelTable(
@@ -122,7 +127,23 @@ def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings
     whole = settings.layers is None and settings.depth is None
     targets: Any = ALL_LINEAR if whole and settings.targets == (ALL_LINEAR,) else list(paths)
     model = _build(config, kind, labels)
-    options = LoraConfig(
+    for path in paths:
+        check_rank(table, settings, path)
+    with _refusals(config, "adapters on"), torch.device("meta"):
+        adapted = get_peft_model(model, _lora_config(table, settings, targets, paths))
+    tensors = tuple(
+        _trained(name, tuple(parameter.shape))
+        for name, parameter in adapted.named_parameters()
+        if parameter.requires_grad
+    )
+    entries = table.with_labels(labels).entries
+    return TrainedModel(table.model_type, entries, table.head, tensors)
+
+
+def _lora_config(
+    table: ModelTable, settings: AdapterSettings, targets: Any, paths: Sequence[str]
+) -> LoraConfig:
+    return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         use_rslora=settings.rslora,
@@ -135,21 +156,14 @@ def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings
         lora_bias=settings.lora_bias,
         fan_in_fan_out=any(table.modules[path] == CONV1D for path in paths),
     )
-    with _refusals(config, "adapters on"), torch.device("meta"):
-        adapted = get_peft_model(model, options)
-    tensors = tuple(
-        _trained(name, tuple(parameter.shape))
-        for name, parameter in adapted.named_parameters()
-        if parameter.requires_grad
-    )
-    entries = table.with_labels(labels).entries
-    return TrainedModel(table.model_type, entries, table.head, tensors)
 
 
 def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
     """Return a model without weights."""
     model_type = config.get("model_type")
-    if model_type not in CONFIG_MAPPING:
+    if model_type is None:
+        raise LayoutError("the config has no model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         custom = " and comes with its own code" if config.get("auto_map") else ""
         raise LayoutError(
             f"the installed model library has no model type {str(model_type)[:60]!r}: "
@@ -184,11 +198,12 @@ def _adaptable(model: nn.Module) -> Iterator[tuple[str, str]]:
 
 def _new_modules(model: PreTrainedModel) -> tuple[str, ...]:
     """Return the modules outside the backbone that hold parameters: the new head."""
-    heads = ("classifier", "score", "pre_classifier", "pooler", "head")
     return tuple(
-        name for name, child in model.named_children()
-        if name in heads and any(True for _ in child.parameters())
-    )  # fmt: skip
+        name
+        for name, child in model.named_children()
+        if any(True for _ in child.parameters())
+        and (name in _HEADS or any(_MARK in p.shape for p in child.parameters()))
+    )
 
 
 def _trained(name: str, shape: tuple[int, ...]) -> TrainedTensor:

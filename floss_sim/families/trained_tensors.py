@@ -112,19 +112,33 @@ def _adapter(table: ModelTable, settings: AdapterSettings, path: str) -> Iterato
     out, in_, *kernel = shape
     if kind in (CONV1D, EMBEDDING):
         out, in_ = in_, out
+    check_rank(table, settings, path)
+    # PEFT's B of a convolution has a kernel of one pixel.
+    pixel = (1, 1) if kind == CONV2D else ()
+    yield TrainedTensor(path, LORA_A, (rank, in_, *kernel))
+    yield TrainedTensor(path, LORA_B, (out, rank, *pixel))
+    if settings.lora_bias:
+        yield TrainedTensor(path, LORA_B_BIAS, (out,))
+    if settings.dora:
+        yield TrainedTensor(path, MAGNITUDE, (1, out, *pixel) if pixel else (out,))
+
+
+def check_rank(table: ModelTable, settings: AdapterSettings, path: str) -> None:
+    """Check that the adapter of a module is possible.
+
+    Raises:
+        LayoutError: The rank is larger than a side of the module, or B of an embedding would have a
+            bias.
+    """
+    out, in_ = table.parameters[f"{path}.weight"][:2]
+    rank = settings.rank_of(path)
     if rank > min(out, in_):
         raise LayoutError(
             f"rank {rank} does not fit module {path!r} of shape {out} x {in_}; "
             f"valid: 1 to {min(out, in_)}"
         )
-    # PEFT's B of a convolution has a kernel of one pixel.
-    pixel = (1, 1) if kind == CONV2D else ()
-    yield TrainedTensor(path, LORA_A, (rank, in_, *kernel))
-    yield TrainedTensor(path, LORA_B, (out, rank, *pixel))
-    if settings.lora_bias and kind != EMBEDDING:
-        yield TrainedTensor(path, LORA_B_BIAS, (out,))
-    if settings.dora:
-        yield TrainedTensor(path, MAGNITUDE, (1, out, *pixel) if pixel else (out,))
+    if settings.lora_bias and table.modules[path] == EMBEDDING:
+        raise LayoutError(f"the adapter of the embedding {path!r} cannot have a bias")
 
 
 def _whole(table: ModelTable, settings: AdapterSettings) -> Iterator[str]:
@@ -133,7 +147,7 @@ def _whole(table: ModelTable, settings: AdapterSettings) -> Iterator[str]:
     paths = {name.rpartition(".")[0] for name in table.parameters}
     paths |= {path.rpartition(".")[0] for path in paths}
     for name in settings.modules_to_save:
-        found = sorted(path for path in paths if path == name or path.endswith(f".{name}"))
+        found = sorted(path for path in paths if path.endswith(name))  # as PEFT matches
         if not found:
             raise LayoutError(f"module to save {name!r} matches no module of the model")
         yield from found

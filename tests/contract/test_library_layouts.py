@@ -16,7 +16,7 @@ from floss_sim.vectors.layout import build_layout
 FAMILIES = {
     NEXT_TOKEN: "mistral qwen2 qwen3 gemma gemma2 gemma3_text phi phi3 olmo2 smollm3 gpt_neox opt "
     "bloom falcon gpt2 llama",
-    TEXTS: "roberta distilbert deberta-v2 modernbert albert electra bert mpnet qwen2 gpt2",
+    TEXTS: "bart roberta distilbert deberta-v2 modernbert albert electra bert mpnet qwen2 gpt2",
     IMAGES: "deit dinov2 swin clip siglip vit beit convnext",
 }
 SETTINGS = (
@@ -138,7 +138,8 @@ def test_bytes_of_uploads_of_real_phones(rank, nbytes):
         ({"model_type": "nothing"}, NEXT_TOKEN, "no model type 'nothing'"),
         ({"model_type": "x", "auto_map": {}}, NEXT_TOKEN, "no model type 'x'"),
         ({"model_type": "x", "auto_map": {"a": "b"}}, NEXT_TOKEN, "with its own code"),
-        ({}, NEXT_TOKEN, "no model type 'None'"),
+        ({}, NEXT_TOKEN, "the config has no model_type"),
+        ({"model_type": ["llama"]}, NEXT_TOKEN, "no model type"),
         ({"model_type": "vit"}, TEXTS, "a vit backbone does not support text-classification"),
         ({"model_type": "llama", "hidden_size": "x"}, NEXT_TOKEN, "cannot build a next-token mod"),
         ({"model_type": "llama", "hidden_size": -1}, NEXT_TOKEN, "cannot build a next-token mod"),
@@ -173,3 +174,35 @@ def test_arithmetic_equals_peft_on_embeddings_and_convolutions(family, kind, tar
     settings = AdapterSettings(rank=2, targets=(target,), dora=dora)
     ours = trained_tensors(model_table(config, kind).with_labels(labels), settings)
     assert sorted_rows(ours) == sorted_rows(peft_model(config, kind, labels, settings).tensors)
+
+
+def test_the_head_of_a_bart_classifier_trains_whole():
+    from floss_sim.families.from_library import model_table
+
+    table = model_table({"model_type": "bart", "d_model": 64}, TEXTS)
+
+    assert table.head == ("classification_head",)
+    assert {shape[0] for n, shape in table.parameters.items() if "out_proj" in n and -1 in shape}
+
+
+def test_modules_to_save_are_those_of_peft():
+    from floss_sim.families.from_library import peft_model
+
+    backbone = packaged_backbone("smollm2-135m")
+    settings = AdapterSettings(rank=2, modules_to_save=("norm",))
+    ours = trained_tensors(backbone.tables[NEXT_TOKEN], settings)
+    theirs = peft_model(backbone.config, NEXT_TOKEN, 0, settings).tensors
+    assert sorted_rows(ours) == sorted_rows(theirs)
+
+
+def test_a_rank_above_a_width_is_refused_by_both_ways():
+    from floss_sim.families.from_library import peft_model
+
+    backbone = packaged_backbone("smollm2-135m")
+    settings = AdapterSettings(rank=577)
+    for ask in (
+        lambda: trained_tensors(backbone.tables[NEXT_TOKEN], settings),
+        lambda: peft_model(backbone.config, NEXT_TOKEN, 0, settings),
+    ):
+        with pytest.raises(LayoutError, match="rank 577 does not fit"):
+            ask()

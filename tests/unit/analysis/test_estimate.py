@@ -142,10 +142,18 @@ def test_memory_counts_every_part():
     assert made.total == sum((made.weights, 60, made.activations))
 
 
+def test_logits_of_predicted_tokens_are_counted():
+    table = ModelTable("tiny", {"e.weight": (50, 4)}, {"e": "embedding"}, output="lm_head")
+    made = client_memory(table, {}, 0, batch=3, tokens=7, precision="bf16")
+
+    assert made.activations == 3 * 7 * 50 * 8
+
+
 @pytest.mark.parametrize(
     ("config", "heads"),
     [
         ({"num_attention_heads": 4}, 4), ({"n_head": 3}, 3), ({"n_heads": 5}, 5),
+        ({"encoder_attention_heads": 7}, 7),
         ({"num_heads": [3, 6]}, 6), ({"vision_config": {"num_attention_heads": 8}}, 8), ({}, 1),
     ],
 )  # fmt: skip
@@ -179,7 +187,14 @@ def test_heads_are_found_in_configs_of_all_families(config, heads):
         ({"method": "hetlora", "dora": True}, "method 'hetlora' cannot hold DoRA"),
         ({"method": "dense", "density": "1/4"}, "has no option 'density'"),
         ({"colour": "red"}, "unknown option 'colour'; valid: alpha, alpha_pattern, ba"),
-        ({"rounds": 0}, "rounds 0 must be at least 1"),
+        ({"rounds": 0}, "rounds 0; valid: 1 to 100000"),
+        ({"tokens": 10**8}, "tokens 100000000; valid: 1 to 10000000"),
+        ({"clients": 10**5, "cohort": 10**4, "rounds": 1000}, "more than 2,000,000 dispatches"),
+        ({"alpha": "nan"}, "alpha nan is out of range"),
+        ({"alpha": 0}, "alpha 0 is out of range"),
+        ({"dora": True, "lora_bias": True}, "DoRA adapters cannot have a bias of B"),
+        ({"targets": "embed_tokens", "lora_bias": True}, "cannot have a bias"),
+        ({"labels": -3, "kind": "text-classification"}, "-3 classes; valid: 1 to 100000"),
         ({"depth": 31}, "more than the model's 30 layers"),
     ],
 )
@@ -209,6 +224,8 @@ def test_a_local_config_serves_too(tmp_path, monkeypatch):
         ({}, "next-token"),
         ({"architectures": ["Qwen2ForSequenceClassification"]}, "text-classification"),
         ({"patch_size": 4}, "image-classification"),
+        ({"vision_config": {}, "architectures": ["GemmaForConditionalGeneration"]}, "next-token"),
+        ({"architectures": 5}, "next-token"),
     ],
 )
 def test_the_kind_of_a_config_is_guessed_from_its_keys(tmp_path, more, kind):

@@ -60,6 +60,25 @@ def test_a_cohort_is_the_fraction_rounded_down_but_at_least_two(
     assert read(tmp_path, text).cohort(clients) == cohort
 
 
+def test_a_fraction_of_zero_asks_two(tmp_path):
+    text = APP.replace("fraction-fit = 0.1", "fraction-train = 0.0\nstrategy.fraction-fit = 0.5")
+
+    assert read(tmp_path, text).cohort(100) == 2
+
+
+def test_the_key_itself_counts_before_keys_that_end_like_it(tmp_path):
+    text = APP.replace("model.name =", 'aaa.model.name = "gpt2"\nmodel.name =')
+
+    assert read(tmp_path, text).model == "HuggingFaceTB/SmolLM2-135M"
+
+
+def test_gradient_accumulation_multiplies_the_batches_of_a_step(tmp_path):
+    more = "train.training-arguments.gradient-accumulation-steps = 8\nnum-server-rounds"
+
+    assert read(tmp_path, APP.replace("num-server-rounds", more)).steps == 80
+    assert read(tmp_path, APP.replace("max-steps = 10", "max-steps = -1")).steps is None
+
+
 def test_no_fraction_means_all_clients(tmp_path):
     assert read(tmp_path, APP.replace("strategy.fraction-fit = 0.1\n", "")).cohort(20) == 20
 
@@ -93,6 +112,9 @@ def test_an_app_without_federations_leaves_the_clients_open(tmp_path):
         (APP.replace("peft-lora-r = 8", "peft-lora-r = true"), "lora-r is True, not a whole numb"),
         (APP.replace('"HuggingFaceTB/SmolLM2-135M"', "3"), "model.name is 3, not a text"),
         (APP.replace("fraction-fit = 0.1", 'fraction-fit = "x"'), "'x', not a number"),
+        (APP.replace("fraction-fit = 0.1", "fraction-fit = 7"), "fraction of 7 of the clients"),
+        (APP.replace("fraction-fit = 0.1", "fraction-fit = inf"), "fraction-fit is inf"),
+        (APP.replace("peft-lora-r = 8", "peft-lora-r = inf"), "peft-lora-r is inf"),
         (APP.replace("num-supernodes = 20", "num-supernodes = 0"), "num-supernodes is 0"),
         (
             APP.replace("num-server", "lora.target-modules = [1]\nnum-server"),
