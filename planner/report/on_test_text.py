@@ -69,7 +69,7 @@ def disagreement_sentence(plan: Plan) -> list[str]:
         return []
     return [
         f"Validation and test disagree beyond chance: {'; '.join(found)}. One split is harder, or "
-        "the choice was lucky; choices use validation alone."
+        "the choice was lucky; choices use validation alone. Plan with another --seed, too."
     ]
 
 

@@ -24,7 +24,7 @@ from planner.report.time_text import time_sentences, time_words
 _LIMITS = {
     "budget": "the budget",
     "target": "the target, which the run reaches",
-    "round cap": "the cap of {rounds} rounds (--max-rounds)",
+    "round cap": "the cap of {cap} rounds (--max-rounds{before})",
     CLIENT_LIMIT: "the bytes of the busiest client (--max-client-bytes)",
 }
 
@@ -38,8 +38,9 @@ def sentences(plan: Plan) -> list[str]:
         *target_sentence(plan),
         f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
         f"{best.expected_accuracy:.3f}{_interval_clause(best)}, {accuracy_clause(best.test)}.",
-        f"Each client downloads {format_bytes(best.down_bytes / participations)} and uploads "
-        f"{format_bytes(best.up_bytes / participations)} a round; in total "
+        f"Each of the {best.cohort} clients of a round downloads "
+        f"{format_bytes(best.down_bytes / participations)} and uploads "
+        f"{format_bytes(best.up_bytes / participations)}; in total "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
         f"{time_words(best)}.",
         _binding_sentence(plan),
@@ -85,8 +86,10 @@ def _interval_clause(best: Outcome) -> str:
 def _binding_sentence(plan: Plan) -> str:
     best, said = plan.recommendation, plan.explanation
     uploads = said.spent_on_uploads if said else None
-    what = "" if uploads is None else f", {100 * uploads:.0f} % of it for uploads"
-    limit = _LIMITS.get(best.binds, best.binds).format(rounds=best.rounds)
+    what = "" if uploads is None else f", {100 * uploads:.0f} % of that for uploads"
+    cap = plan.request["max_rounds"]
+    before = "" if cap == best.rounds else f"; the last evaluation is after round {best.rounds}"
+    limit = _LIMITS.get(best.binds, best.binds).format(cap=cap, before=before)
     return f"Limited by {limit}: {100 * best.spent:.1f} % of the budget is used{what}."
 
 

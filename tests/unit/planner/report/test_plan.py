@@ -58,7 +58,8 @@ def plan(paper: NetworkProfile) -> Plan:
     )  # fmt: skip
     effort["search"] = "halving"
     request = {
-        "task": "digits", "network": "paper", "seed": 0, "validation_examples": 350,
+        "task": "digits", "network": "paper", "seed": 0, "max_rounds": 22,
+        "validation_examples": 350,
         "test_examples": 350, "judged": {"what": "examples", "validation": 350, "test": 350},
     }  # fmt: skip
     return Plan(
@@ -219,6 +220,19 @@ def test_a_plan_at_chance_says_that_nothing_was_learned(paper: NetworkProfile):
     assert replace(made, best_accuracy=0.15).learned
     assert replace(made, chance=None).learned
     assert made.to_json()["learned"] is False
+
+
+def test_the_cap_on_rounds_is_the_asked_one(paper: NetworkProfile):
+    made = plan(paper)
+    capped = replace(made, recommendation=replace(made.recommendation, binds="round cap"))
+
+    said = " ".join(plan_text.sentences(capped))
+    assert (
+        "Limited by the cap of 22 rounds (--max-rounds; the last evaluation is after round 20):"
+        in said
+    )
+    whole = replace(capped, request={**capped.request, "max_rounds": 20})
+    assert "Limited by the cap of 20 rounds (--max-rounds):" in " ".join(plan_text.sentences(whole))
 
 
 def test_cheaper_ways_are_told_with_their_share_and_interval(paper: NetworkProfile):
