@@ -23,13 +23,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from floss_sim.network import NetworkProfile
-from floss_sim.network.profile import EnergySection, PricesSection
+from floss_sim.network.profile import EnergySection
 from floss_sim.network.transport import IDEAL
 from floss_sim.records import RunRecord
 from floss_sim.simulator import AGGREGATED
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
-_MB, _GB = 1e6, 1e9
 _ROUNDING = 1e-9  # fraction of a transfer's duration; less queueing is rounding of the clock
 SECONDS = ("download_s", "compute_s", "upload_s", "queueing_s", "waiting_s")
 BYTES = ("useful_bytes", "wasted_bytes", "wire_down_bytes", "wire_up_bytes")
@@ -115,8 +114,11 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
         "wire_up_bytes": sum_per_dispatch(rows["wire_bytes"], up),
     }
     prices = profile.prices if profile else None
-    columns["energy_j"] = _energy_j(columns, profile.energy if profile else EnergySection())
-    columns["money"] = _money(columns, prices)
+    energy = profile.energy if profile else EnergySection()
+    wire = columns["wire_down_bytes"], columns["wire_up_bytes"]
+    joules = energy.joules(*wire, columns["compute_s"])
+    money = prices.money(*wire, joules) if prices else np.zeros_like(joules)
+    columns |= {"energy_j": joules, "money": money}
     return Account(columns, prices.currency if prices else "")
 
 
@@ -177,23 +179,3 @@ def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -
 def _closing_times_s(record: RunRecord, rounds: Column) -> Column:
     closed_s: Column = record.rounds["closed_at_s"].to_numpy()[rounds - 1]
     return closed_s
-
-
-def _energy_j(columns: Mapping[str, Column], energy: EnergySection) -> Column:
-    joules: Column = (
-        columns["wire_down_bytes"] / _MB * energy.joules_per_mb_down
-        + columns["wire_up_bytes"] / _MB * energy.joules_per_mb_up
-        + columns["compute_s"] * energy.compute_watts
-    )
-    return joules
-
-
-def _money(columns: Mapping[str, Column], prices: PricesSection | None) -> Column:
-    if prices is None:
-        return np.zeros_like(columns["energy_j"])
-    money: Column = (
-        columns["wire_down_bytes"] / _GB * prices.per_gb_down
-        + columns["wire_up_bytes"] / _GB * prices.per_gb_up
-        + columns["energy_j"] * prices.per_joule
-    )
-    return money

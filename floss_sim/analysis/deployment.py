@@ -12,7 +12,8 @@ from floss_sim.errors import ConfigError, LayoutError, TaskError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN, TEXTS
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
-from floss_sim.families.packaged import packaged_backbone, packaged_backbones
+from floss_sim.families.module_roles import role_of
+from floss_sim.families.packaged import find_packaged, packaged_backbones
 from floss_sim.methods import method_from_name
 from floss_sim.network import load_profile
 from floss_sim.vectors.density import parse_density
@@ -51,8 +52,8 @@ def backbone_model(
     """
     if kind is not None and kind not in KINDS:
         raise LayoutError(f"unknown kind {kind!r}; valid: {', '.join(KINDS)}")
-    if _is_packaged(name):
-        known = packaged_backbone(name)
+    known = None if Path(name).exists() else find_packaged(name)
+    if known:
         chosen = kind or known.kinds[0]
         if chosen not in known.tables:
             raise LayoutError(
@@ -90,13 +91,6 @@ def _suggestion(name: str) -> str:
     last = name.lower().rpartition("/")[2]
     near = [one for one in packaged_backbones() if last.startswith(one)]
     return f"; of the same sizes may be {max(near, key=len)!r}, which is packaged" if near else ""
-
-
-def _is_packaged(name: str) -> bool:
-    ids = (packaged_backbone(one).hub_id.lower() for one in packaged_backbones())
-    return not Path(name).exists() and (
-        name.lower() in packaged_backbones() or ("/" in name and name.lower() in ids)
-    )
 
 
 def _classes(kind: str, labels: int) -> int:
@@ -205,7 +199,5 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _default_targets(model: TaskModel) -> tuple[str, ...]:
     """Return the roles q and v, or qkv where a model has the three in one matrix."""
-    from floss_sim.families.module_roles import role_of
-
     roles = {role_of(path) for path in model.full_table().modules}
     return ("q", "v") if {"q", "v"} <= roles else ("qkv",)

@@ -30,7 +30,7 @@ from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
-_MB, _GB = 1e6, 1e9
+ROUND_PARTS = ("download", "compute", "upload", "latency", "queueing")  # of ``Estimate.shares``
 _MOST = {  # largest values of a deployment
     "clients": 10**7, "cohort": 10**5, "rounds": 10**5, "examples": 10**9, "batch": 10**6,
     "tokens": 10**7,
@@ -176,6 +176,11 @@ class Estimate:
         """Bytes of all trained tensors as dense float32 NumPy arrays, as Flower sends them."""
         return 4 * self.trained.entries + NUMPY_TENSOR_BYTES * len(self.trained.tensors)
 
+    @property
+    def dense_numpy_run_bytes(self) -> int:
+        """Bytes of all messages of the run, as dense NumPy arrays."""
+        return 2 * self.dense_numpy_bytes * self.traffic.clients.size
+
     def with_numpy_messages(self) -> Estimate:
         """Return the estimate of the same run whose messages are dense NumPy arrays."""
         nbytes = self.dense_numpy_bytes
@@ -269,11 +274,7 @@ class Estimate:
         compute_N = np.array([link.compute_s_per_example for link in links])
         compute_s = float((compute_N[place_RC] * traffic.examples).sum())
         down, up = self._wire_bytes
-        return (
-            down / _MB * energy.joules_per_mb_down
-            + up / _MB * energy.joules_per_mb_up
-            + compute_s * energy.compute_watts
-        )
+        return energy.joules(down, up, compute_s)
 
     @cached_property
     def money(self) -> float | None:
@@ -282,11 +283,7 @@ class Estimate:
         if prices is None:
             return None
         down, up = self._wire_bytes
-        return (
-            down / _GB * prices.per_gb_down
-            + up / _GB * prices.per_gb_up
-            + (self.energy_j or 0.0) * prices.per_joule
-        )
+        return prices.money(down, up, self.energy_j or 0.0)
 
     @cached_property
     def _wire_bytes(self) -> tuple[float, float]:
@@ -321,7 +318,7 @@ class Estimate:
             "bytes_per_client": self.run_bytes / given.clients,
             "bytes_per_round": self.run_bytes / given.rounds,
             "bytes_of_run": self.run_bytes,
-            "dense_numpy_bytes_of_run": 2 * self.dense_numpy_bytes * participations,
+            "dense_numpy_bytes_of_run": self.dense_numpy_run_bytes,
             "round_time": self.time.per_round(given.rounds).to_json(),
             "run_time": self.time.to_json(),
             "round_shares": self.shares,

@@ -90,7 +90,7 @@ def _answer(made: Estimate, most: int) -> dict[str, Any]:
 
 def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str) -> None:
     given, message = made.deployment, made.dense_numpy_bytes
-    total = 2 * message * given.cohort * given.rounds
+    total = made.dense_numpy_run_bytes
     targets = ", ".join(given.adapters.targets)
     kind = "DoRA" if given.adapters.dora else "LoRA"
     table = Table(show_header=False, box=None, pad_edge=False)

@@ -12,7 +12,7 @@ from floss_sim.analysis.client_memory import PRECISIONS
 from floss_sim.analysis.deployment import deployment_of
 from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.estimate import estimate as estimate_of
-from floss_sim.cli.console import alternatives, plain_table, print_json, print_text
+from floss_sim.cli.console import alternatives, plain_table, print_json, print_text, show_whole
 from floss_sim.cli.estimate_table import print_estimate, sweep_table
 from floss_sim.cli.shared_options import (
     FetchOption,
@@ -25,6 +25,7 @@ from floss_sim.cli.shared_options import (
 )
 from floss_sim.errors import ConfigError
 from floss_sim.families import KINDS
+from floss_sim.families.packaged import packaged_backbone, packaged_backbones
 
 HELP = """Estimate bytes, seconds and memory of a federated run, before anything is trained.
 
@@ -177,8 +178,6 @@ def _show_sweep(
 
 
 def _list_backbones(json_: bool) -> None:
-    from floss_sim.families.packaged import packaged_backbone, packaged_backbones
-
     found = [packaged_backbone(name) for name in packaged_backbones()]
     if json_:
         print_json(
@@ -191,6 +190,4 @@ def _list_backbones(json_: bool) -> None:
     table = plain_table("backbone", "parameters", "hub id", "kinds")
     for b in found:
         table.add_row(b.name, f"{b.parameters:,}", b.hub_id, ", ".join(b.kinds))
-    from floss_sim.cli.console import show_whole
-
     show_whole(table)

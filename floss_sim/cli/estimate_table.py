@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from floss_sim.analysis.estimate import Estimate
+from floss_sim.analysis.estimate import ROUND_PARTS, Estimate
 from floss_sim.analysis.time_spread import SPREAD_LEGEND
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
 from floss_sim.units import format_bytes, format_duration
 
 _LARGER = "; those runs trained fewer entries than this one"
-_PARTS = ("download", "compute", "upload", "latency", "queueing")
 
 
 def print_estimate(made: Estimate) -> None:
@@ -40,7 +39,9 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
     given, memory = made.deployment, made.memory
     participations = given.cohort * given.rounds
     parts = ", ".join(
-        f"{100 * made.shares[name]:.0f} % {name}" for name in _PARTS if made.shares[name] >= 0.005
+        f"{100 * made.shares[name]:.0f} % {name}"
+        for name in ROUND_PARTS
+        if made.shares[name] >= 0.005
     )
     rows = [
         ("a client, a round", format_bytes(made.run_bytes / participations)),
@@ -49,7 +50,7 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
         (
             "the run",
             f"{format_bytes(made.run_bytes)}; dense NumPy "
-            f"{format_bytes(2 * participations * made.dense_numpy_bytes)}",
+            f"{format_bytes(made.dense_numpy_run_bytes)}",
         ),
         ("round time", f"{made.time.per_round(given.rounds).text}: {parts}"),
         ("run time", made.time.text),

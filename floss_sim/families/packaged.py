@@ -14,7 +14,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from floss_sim.errors import LayoutError
 from floss_sim.families.family import Config
 from floss_sim.families.model_table import ModelTable
 
@@ -52,25 +51,24 @@ def packaged_backbones() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
+def find_packaged(name: str) -> PackagedBackbone | None:
+    """Return a packaged backbone by its name or its hub id; None if there is none."""
+    known = name.lower()
+    if known in packaged_backbones():
+        return packaged_backbone(known)
+    if "/" not in name:
+        return None
+    ids = (one for one in packaged_backbones() if _content(one)["hub_id"].lower() == known)
+    return next(map(packaged_backbone, ids), None)
+
+
 @cache
 def packaged_backbone(name: str) -> PackagedBackbone:
-    """Return a packaged backbone, by its name or its hub id.
-
-    Raises:
-        LayoutError: There is none of this name.
-    """
-    known = name.lower()
-    if known not in packaged_backbones():
-        by_id = {_content(one)["hub_id"].lower(): one for one in packaged_backbones()}
-        if known not in by_id:
-            raise LayoutError(
-                f"unknown backbone {name!r}; packaged: {', '.join(packaged_backbones())}"
-            )
-        known = by_id[known]
-    content = _content(known)
+    """Return the packaged backbone of a name, one of :func:`packaged_backbones`."""
+    content = _content(name)
     tables = {kind: ModelTable.from_json(table) for kind, table in content["tables"].items()}
     return PackagedBackbone(
-        known, content["hub_id"], content["parameters"], content["config"], tables
+        name, content["hub_id"], content["parameters"], content["config"], tables
     )
 
 

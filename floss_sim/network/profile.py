@@ -43,8 +43,10 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from floss_sim import documents
@@ -60,6 +62,8 @@ from floss_sim.network.link import ClientLink
 from floss_sim.network.transport import IDEAL, Transport
 
 _PACKAGE = "network_profiles"
+_MB, _GB = 1e6, 1e9
+Amount = TypeVar("Amount", float, NDArray[np.float64])  # one amount, or one for each row
 _MOST_CLASSES = 1_000  # of a profile; `profiles fit` writes 100 at most
 _HOURS = Annotated[float, Field(ge=0, le=24)]
 _AMOUNT = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
@@ -110,6 +114,14 @@ class EnergySection(Section):
     joules_per_mb_up: _AMOUNT = 0.0
     compute_watts: _AMOUNT = 0.0
 
+    def joules(self, down_bytes: Amount, up_bytes: Amount, compute_s: Amount) -> Amount:
+        """Return the energy of bytes on the wire and of seconds of compute."""
+        return (
+            down_bytes / _MB * self.joules_per_mb_down
+            + up_bytes / _MB * self.joules_per_mb_up
+            + compute_s * self.compute_watts
+        )
+
 
 class PricesSection(Section):
     """Prices of traffic, per GB, and of energy, per joule."""
@@ -118,6 +130,14 @@ class PricesSection(Section):
     per_gb_down: _AMOUNT = 0.0
     per_gb_up: _AMOUNT = 0.0
     per_joule: _AMOUNT = 0.0
+
+    def money(self, down_bytes: Amount, up_bytes: Amount, energy_j: Amount) -> Amount:
+        """Return the price of bytes on the wire and of energy, in ``currency``."""
+        return (
+            down_bytes / _GB * self.per_gb_down
+            + up_bytes / _GB * self.per_gb_up
+            + energy_j * self.per_joule
+        )
 
 
 class Overrides(Section):

@@ -8,12 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from floss_sim.analysis.estimate import Estimate
+from floss_sim.analysis.estimate import ROUND_PARTS, Estimate
 from floss_sim.plots.figure import COLOURS
 from floss_sim.units import format_bytes, format_duration
 
 _LEAST_SHARE = 0.005  # of a round; smaller parts are not drawn
-_PARTS = ("download", "compute", "upload", "latency", "queueing")
 
 
 def estimates_frame(made: Mapping[str, Estimate]) -> pd.DataFrame:
@@ -35,7 +34,7 @@ def estimates_frame(made: Mapping[str, Estimate]) -> pd.DataFrame:
                 "low_s": spread.low_s,
                 "median_s": spread.median_s,
                 "high_s": spread.high_s,
-                **{part: one.shares[part] * spread.median_s for part in _PARTS},
+                **{part: one.shares[part] * spread.median_s for part in ROUND_PARTS},
             }
         )
     return pd.DataFrame(rows)
@@ -69,7 +68,7 @@ def _draw_bytes(axes: Axes, frame: pd.DataFrame) -> None:
 
 def _draw_seconds(axes: Axes, frame: pd.DataFrame) -> None:
     bottom = pd.Series(0.0, index=frame.index)
-    for number, part in enumerate(_PARTS):
+    for number, part in enumerate(ROUND_PARTS):
         if (frame[part] > _LEAST_SHARE * frame["median_s"]).any():
             axes.bar(range(len(frame)), frame[part], 0.6, bottom=bottom, label=part,
                      color=COLOURS[number])  # fmt: skip
