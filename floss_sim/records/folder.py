@@ -451,10 +451,6 @@ class RunFolder:
             found |= new
         return [found[number] for number in rounds]
 
-    def cache_test_metrics(self, round_: int, metrics: Mapping[str, float]) -> None:
-        """Store the test metrics of a round's model, without single predictions."""
-        self._cache({round_: metrics})
-
     def _cache(self, metrics: Mapping[int, Mapping[str, Any]]) -> None:
         known = self._test_metrics()
         new = {str(number): values for number, values in metrics.items()}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from damage import KINDS, WAYS, contents, damage, flip_bit
 from made_commits import ONE, OTHER, commit, describe, round_row, transfer_row
+from made_runs import cache_test_metrics
 from safetensors.numpy import load_file, save_file
 
 from floss_sim.errors import RecordError
@@ -28,7 +29,7 @@ def make(path: Path, **trajectory: object) -> RunFolder:
     folder = RunFolder.open(path, describe(**{"seed": 0, "rank": 4, "layout": "ab", **trajectory}))
     for numbers in (range(1, 4), range(4, 6), range(6, 9)):
         commit(folder, numbers)
-        folder.cache_test_metrics(numbers[-1], {"accuracy": numbers[-1] / 10, "loss": 1.0})
+        cache_test_metrics(folder, numbers[-1], {"accuracy": numbers[-1] / 10, "loss": 1.0})
         if numbers[-1] == 5:
             shutil.copytree(path, path.with_name("older"))
     return folder
@@ -303,7 +304,7 @@ def test_a_link_is_replaced_and_never_written_through(home: Path):
         (folder.path / name).symlink_to(victim)
     (folder.path / "test.json").unlink()
     commit(folder, range(9, 10))
-    folder.cache_test_metrics(9, {"accuracy": 0.5})
+    cache_test_metrics(folder, 9, {"accuracy": 0.5})
     assert victim.read_text() == "mine"
     read_all(folder.path)
 
@@ -429,7 +430,7 @@ def test_a_folder_of_an_earlier_version_gets_checksums_at_its_next_commit(home: 
     assert old.test_metrics(8) == {"accuracy": 0.8, "loss": 1.0}
     with old.lock():
         commit(old, range(9, 11))
-        old.cache_test_metrics(10, {"accuracy": 1.0})
+        cache_test_metrics(old, 10, {"accuracy": 1.0})
     new = RunFolder.read(path)
     assert new.check().is_checked
     assert set(new.manifest().files) == {*new.manifest().names(), "run.json"}

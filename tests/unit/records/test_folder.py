@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_commits import ONE, OTHER, commit, describe
+from made_runs import cache_test_metrics
 
 from floss_sim.errors import RecordError, RecordLockedError
 from floss_sim.fingerprints import fingerprint
@@ -155,8 +156,8 @@ def test_a_fingerprint_ignores_key_order_and_nothing_else():
 
 def test_test_metrics_are_cached_by_round(folder: RunFolder):
     assert folder.test_metrics(3) is None
-    folder.cache_test_metrics(3, {"accuracy": 0.25})
-    folder.cache_test_metrics(4, {"accuracy": 0.5})
+    cache_test_metrics(folder, 3, {"accuracy": 0.25})
+    cache_test_metrics(folder, 4, {"accuracy": 0.5})
     assert folder.test_metrics(3) == {"accuracy": 0.25}
     assert folder.test_metrics(4) == {"accuracy": 0.5}
 
@@ -188,7 +189,7 @@ def test_models_are_measured_on_test_once_all_in_one_call(folder: RunFolder):
 def test_metrics_without_single_predictions_are_measured_again(folder: RunFolder):
     for number in (1, 2):
         commit(folder, range(number, number + 1))
-    folder.cache_test_metrics(2, {"accuracy": 0.5, "loss": 1.0})
+    cache_test_metrics(folder, 2, {"accuracy": 0.5, "loss": 1.0})
     assert folder.models_on_test([2]) == {}
     (made,) = folder.ensure_on_test([2], lambda blobs: [on_test([True, False])])
     assert made.right.tolist() == [True, False]
@@ -206,7 +207,7 @@ def test_a_damaged_model_is_not_tested(folder: RunFolder):
 
 
 def test_single_predictions_that_contradict_their_accuracy_are_refused(folder: RunFolder):
-    folder.cache_test_metrics(3, {**on_test([True, False]).to_json(), "accuracy": 0.9})
+    cache_test_metrics(folder, 3, {**on_test([True, False]).to_json(), "accuracy": 0.9})
     with pytest.raises(RecordError, match=r"test.json is damaged \(round 3: the accuracy 0.9"):
         folder.test_metrics(3)
 
@@ -274,7 +275,7 @@ def test_a_folder_name_need_not_be_utf_8(tmp_path: Path):
     with folder.lock():
         commit(folder, range(1, 3))
         commit(folder, range(3, 5))
-        folder.cache_test_metrics(4, {"accuracy": 0.5})
+        cache_test_metrics(folder, 4, {"accuracy": 0.5})
     again = RunFolder.read(path)
     assert again.check(anew=True).rounds == 4
     assert again.record().rounds.num_rows == 4
