@@ -16,7 +16,8 @@ intervals cover the fraction ``level`` of the held-out accuracies. Variation bet
 on the log-odds scale, because on the accuracy scale it becomes smaller near 100 %. A single run per
 candidate cannot show this variation. Instead, the deviation of candidates from similar candidates
 is used. It is an upper bound, since it also contains real differences between candidates; the
-bound is close if similar candidates have similar curves.
+bound is close if similar candidates have similar curves. Few runs say little about it: the variance
+is averaged with that of ``SEED_LUCK``, which counts as much as ``_LUCK_RUNS`` runs.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ from planner.forecasts.smoothing import smoothed_accuracy, standard_error
 
 LEVEL = 0.9  # fraction of intervals that are meant to contain the accuracy
 CLOSE_ERRORS = 1.5  # standard errors: largest distance of a mean from the run's measured end
-SEED_LUCK = 0.13  # log-odds: standard deviation over seeds, if no curve gives an estimate
+SEED_LUCK = 0.13  # log-odds: standard deviation over seeds where nothing is known about it
 _MIN_EVALUATIONS = 8  # evaluations of a run, at least, whose end is held out
+_LUCK_RUNS = 4  # runs whose worth SEED_LUCK has beside the measured deviation
 _PRIOR_SCORES = 10  # scores of a normal distribution, added to the measured ones
 Point = tuple[Candidate, int]  # a candidate at a round
 
@@ -145,7 +147,11 @@ class KnownCurves:
     @cached_property
     def seed_deviation(self) -> float:
         """Standard deviation of log-odds over seeds, estimated from similar candidates."""
-        return own_deviation(self.history, self.examples, self.longest, self.space) or SEED_LUCK
+        own = own_deviation(self.history, self.examples, self.longest, self.space)
+        if own is None:
+            return SEED_LUCK
+        runs = sum(1 for curve in self.history.values() if curve.evaluated and not curve.failed)
+        return math.sqrt((runs * own**2 + _LUCK_RUNS * SEED_LUCK**2) / (runs + _LUCK_RUNS))
 
     @cached_property
     def _stretch(self) -> float:

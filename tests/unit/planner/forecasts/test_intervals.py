@@ -61,6 +61,15 @@ def test_luck_is_learned_from_what_near_runs_do_not_share():
     assert own_deviation({}, 350, 200) is None
 
 
+def test_a_few_equal_accuracies_do_not_show_that_seeds_agree():
+    """Before anything is learned, all runs predict alike."""
+    few = {c: Curve((1, 2), (0.55, 0.55), 2) for c in GRID[:3]}
+    made = intervals(few, dict.fromkeys(few, 2))
+    assert own_deviation(few, 350, 200) < 0.02
+    for told in made.values():  # 0.08 of log-odds: 2 points, and 3.3 at the 90 % level
+        assert 0.05 < told.high - told.low < 0.08
+
+
 def test_what_ends_earlier_is_a_forecast_and_wider():
     made = intervals(known(0), dict.fromkeys(GRID, 200))
     kinds = {c: i.kind for c, i in made.items()}
