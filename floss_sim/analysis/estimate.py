@@ -15,6 +15,7 @@ import numpy as np
 
 from floss_sim.analysis.client_memory import PRECISIONS, ClientMemory, client_memory
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import ConfigError, LayoutError
@@ -212,6 +213,11 @@ class Estimate:
         return self._fleets.spread(self.traffic)
 
     @cached_property
+    def slow_fleets(self) -> SlowFleets | None:
+        """The fleets on which a single client takes more than half of the time, or None."""
+        return find_slow_fleets(self._fleets, self.traffic)
+
+    @cached_property
     def _fleets(self) -> Fleets:
         return Fleets.of(self.deployment.profile, self.deployment.clients)
 
@@ -321,6 +327,7 @@ class Estimate:
             "dense_numpy_bytes_of_run": self.dense_numpy_run_bytes,
             "round_time": self.time.per_round(given.rounds).to_json(),
             "run_time": self.time.to_json(),
+            "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "round_shares": self.shares,
             "binds": self.binding,
             "memory": self.memory.to_json(),

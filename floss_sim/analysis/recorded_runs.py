@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from floss_sim.analysis.last_part import last_part
 from floss_sim.analysis.recorded_networks import find_recorded_network
-from floss_sim.analysis.run_times import fleet_times, recorded_times
+from floss_sim.analysis.run_times import fleet_times, recorded_times, slow_fleets
+from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import FleetTimes
 from floss_sim.errors import RecordError
@@ -86,6 +87,13 @@ class RecordedRun:
     def straggler(self) -> Straggler | None:
         """The client of the recorded fleet that decides how long the run takes, or None."""
         return straggler_of(self.record)
+
+    @cached_property
+    def slow_fleets(self) -> SlowFleets | None:
+        """The fleets on which a single client takes more than half of the run's time, or None."""
+        if self.profile is None or not self.waits_for_all:
+            return None
+        return slow_fleets(self.record, self.profile)
 
     @property
     def last_round(self) -> int:

@@ -23,6 +23,7 @@ from floss_sim.analysis.comparison import (
     group_runs,
 )
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
+from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import ConfigError, ProfileError, RecordError
@@ -117,6 +118,11 @@ class Scenario:
         """Seconds until the end of round ``rounds`` on the network's own fleet, mean of seeds."""
         last = self.rounds - 1
         return fmean(run.record.rounds["closed_at_s"][last].as_py() for run in self.runs)
+
+    @property
+    def slow_fleets(self) -> SlowFleets | None:
+        """The fleets on which a single client takes most of the time of the first seed's run."""
+        return self.runs[0].slow_fleets
 
     @property
     def straggler(self) -> Straggler | None:

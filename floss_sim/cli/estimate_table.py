@@ -54,6 +54,7 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
         ),
         ("round time", f"{made.time.per_round(given.rounds).text}: {parts}"),
         ("run time", made.time.text),
+        *([("slow fleets", made.slow_fleets.text)] if made.slow_fleets else []),
         (
             "memory",
             f"{format_bytes(memory.total)}: weights {format_bytes(memory.weights)}, trained "

@@ -181,7 +181,7 @@ def _target_cells(line: Scenario, target: float) -> list[str]:
 
 
 def replay_notes(lines: Sequence[Scenario], target: float | None) -> list[str]:
-    """Return the sentences below the table: pairs of runs, stragglers and a legend of the times."""
+    """Return the sentences below the table: pairs of runs, slow clients, a legend of the times."""
     by_network: dict[str, list[Scenario]] = {}
     for line in lines:
         by_network.setdefault(line.network, []).append(line)
@@ -191,8 +191,8 @@ def replay_notes(lines: Sequence[Scenario], target: float | None) -> list[str]:
         for network, some in by_network.items()
         if (sentence := faster_sentence(_times(some, target)))
     ]
-    stragglers = [text for some in by_network.values() for text in _straggler_notes(some)]
-    return [*pairs, *stragglers, *time_notes(run for line in lines for run in line.runs)]
+    slow = [text for some in by_network.values() for text in _slow_client_notes(some)]
+    return [*pairs, *slow, *time_notes(run for line in lines for run in line.runs)]
 
 
 def _times(lines: Iterable[Scenario], target: float | None) -> dict[str, TimeSpread]:
@@ -203,13 +203,22 @@ def _times(lines: Iterable[Scenario], target: float | None) -> dict[str, TimeSpr
     return {label: point.time for label, point in reached.items() if point}
 
 
-def _straggler_notes(lines: Iterable[Scenario]) -> list[str]:
-    """Return the sentences on the straggler of the first run on a network that has one."""
-    for line in lines:
-        if straggler := line.straggler:
-            where = f"{line.configuration.label} on {line.network}"
-            return [f"{where}: {text}" for text in straggler.sentences(line.straggler_link)]
-    return []
+def _slow_client_notes(lines: Sequence[Scenario]) -> list[str]:
+    """Return the sentences on the slow clients of one network, drawn fleets first.
+
+    They are about the first run with such fleets, and the first one with a straggler.
+    """
+    slow = next((line for line in lines if line.slow_fleets), None)
+    decided = next((line for line in lines if line.straggler), None)
+    told = [f"{_run_on(slow)}: {slow.slow_fleets.text}"] if slow and slow.slow_fleets else []
+    if decided and decided.straggler:
+        sentences = decided.straggler.sentences(decided.straggler_link)
+        told += [f"{_run_on(decided)}: {text}" for text in sentences]
+    return told
+
+
+def _run_on(line: Scenario) -> str:
+    return f"{line.configuration.label} on {line.network}"
 
 
 def _to_json(
@@ -233,6 +242,7 @@ def _line_json(line: Scenario, target: float | None) -> dict[str, Any]:
         "simulated_s": line.simulated_s,
         "seconds_per_round": line.simulated_s / line.rounds,
         "time": line.time.to_json(),
+        "slow_fleets": line.slow_fleets and line.slow_fleets.to_json(),
         "straggler": line.straggler and line.straggler.to_json(),
         "last": point_json(line.last_point),
         **curve_json(line.configuration, target),

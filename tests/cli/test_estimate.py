@@ -5,6 +5,7 @@ from pathlib import Path
 
 import commands
 import pytest
+from networks import write_rows
 
 from floss_sim.families.packaged import packaged_backbones
 
@@ -55,6 +56,18 @@ def test_the_table_shows_what_json_says(call):
     assert told["energy_j"] is told["money"] is None
     assert f"{told['memory']['total'] / 1e9:.3g} GB: weights" in shown
     assert f"{told['bytes_of_run'] / 1e9:.3g} GB; dense NumPy" in shown
+
+
+def test_fleets_with_one_slow_client_explain_the_interval(call):
+    words = ("estimate", "--network", str(write_rows(Path(), equal=200)))
+    slow = answer(call(*words, "--json"))["slow_fleets"]
+
+    assert 0 < slow["fleets"] < slow["draws"] == 40
+    assert slow["worst_link"]["up_bits_per_s"] == 100
+    assert (
+        f"slow fleets on {slow['fleets']} of 40 fleets a single client takes more than half of the "
+        "time, at worst one with 10 Mbit/s down, 100 bit/s up"
+    ) in text(call(*words))
 
 
 def test_a_sweep_has_a_row_for_each_value_and_a_picture(call):

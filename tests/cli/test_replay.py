@@ -11,7 +11,7 @@ import commands
 import numpy as np
 import pytest
 from made_runs import make_run, timed
-from networks import DRAWN
+from networks import DRAWN, write_rows
 
 from floss_sim import RunFolder, load_profile, retime
 from floss_sim.analysis.time_spread import SPREAD_LEGEND
@@ -338,3 +338,24 @@ def test_a_client_that_decides_is_named_once_on_each_network(monkeypatch, capfd,
         "dense r4 on mine: removed by --policy deadline:3s (about 6 s, 50 % of the updates lost); "
         "this changes what is learned"
     ]  # the fleet has no third client to select
+
+
+def test_slow_fleets_are_told_once_on_each_network(monkeypatch, capfd, home: Path):
+    """One of two clients decides if one has the slow row; client 1 does if both have it."""
+    paper, path = load_profile("paper-200-20"), write_rows(home, equal=9)
+    for name, rank in (("a", 4), ("b", 8)):
+        make_run(home / "few" / name, [(0.5, 4000, 4000, 0.0)] * 3, rank=rank, on=paper)
+    profile = load_profile(str(path))
+    fleets = [profile.model_copy(update={"seed": seed}).links(2) for seed in range(40)]
+    slow = sum(any(link.up_bits_per_s == 100 for link in links) for links in fleets)
+    assert 0 < slow < 40
+    code, out, _ = call(monkeypatch, capfd, "few", "--network", str(path))
+    assert code == 0
+    assert [row for row in lines_of(out) if "fleets a single client" in row] == [
+        f"floss r4 on rows: on {slow} of 40 fleets a single client takes more than half of the "
+        "time, at worst one with 10 Mbit/s down, 100 bit/s up, round trip 20 ms, 1 ms an example"
+    ]
+    _, out, _ = call(monkeypatch, capfd, "few", "--network", str(path), "--json")
+    answer = json.loads(out)
+    told = [line["slow_fleets"] for line in answer["scenarios"] if line["network"] == "rows"]
+    assert [found["fleets"] for found in told] == [slow, slow]

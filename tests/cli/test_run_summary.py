@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import call
-from networks import DRAWN
+from networks import DRAWN, write_rows
 
 from floss_sim import RunFolder, load_profile, retime
 from floss_sim.protocol.sampling import draw_cohort
@@ -92,14 +92,7 @@ def test_a_client_that_decides_the_time_is_named(monkeypatch, capfd, tmp_path: P
 
 
 def test_fleets_with_one_slow_client_explain_the_interval(monkeypatch, capfd, tmp_path: Path):
-    rows = "down_bits_per_s,up_bits_per_s\n" + 60 * "1e7,1e6\n" + "1e7,100\n"
-    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
-    (tmp_path / "rows.toml").write_text(
-        'name = "rows"\nsource = "made"\ndate = "2026"\n[fleet]\nlaw = "rows"\n'
-        'file = "rows.csv"\nrtt = "20 ms"\ncompute_per_example = "1 ms"\n',
-        encoding="utf-8",
-    )
-    words = [*RUN, "--network", str(tmp_path / "rows.toml"), "--out", str(tmp_path / "run")]
+    words = [*RUN, "--network", str(write_rows(tmp_path, equal=60)), "--out", str(tmp_path / "run")]
     table = told(monkeypatch, capfd, *words)
     summary = json.loads(told(monkeypatch, capfd, *words, "--json"))
     slow = summary["slow_fleets"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 from stand_in_learners import FakeLearner
@@ -28,6 +29,26 @@ up = { median = "8 Mbit/s", sigma = 0.8 }
 rtt = { median = "50 ms", sigma = 0.5 }
 compute_per_example = { median = "2 ms", sigma = 0.3 }
 """
+# A fleet drawn from the rows of rows.csv.
+ROWS = """
+name = "rows"
+source = "made"
+date = "2026"
+[fleet]
+law = "rows"
+file = "rows.csv"
+rtt = "20 ms"
+compute_per_example = "1 ms"
+"""
+
+
+def write_rows(folder: Path, equal: int) -> Path:
+    """Write a profile that draws its links from equal rows and one of 100 bit/s up."""
+    lines = ["down_bits_per_s,up_bits_per_s", *["1e7,1e6"] * equal, "1e7,100"]
+    (folder / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
+    path = folder / "rows.toml"
+    path.write_text(ROWS, encoding="utf-8")
+    return path
 
 
 def network(

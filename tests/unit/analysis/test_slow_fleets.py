@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from networks import DRAWN
+from networks import DRAWN, write_rows
 
 from floss_sim import RunConfig, RunRecord, load_profile, retime, size_only
 from floss_sim.analysis.run_times import slow_fleets
@@ -13,15 +13,7 @@ from floss_sim.network import NetworkProfile
 @pytest.fixture
 def rows(tmp_path: Path) -> NetworkProfile:
     """A fleet drawn from a hundred rows, one of which is far slower than the others."""
-    lines = ["1e7,1e6", *["1e7,1e6"] * 98, "1e7,100"]
-    (tmp_path / "rows.csv").write_text("\n".join(["down_bits_per_s,up_bits_per_s", *lines]))
-    path = tmp_path / "rows.toml"
-    path.write_text(
-        'name = "rows"\nsource = "made"\ndate = "2026"\n[fleet]\nlaw = "rows"\n'
-        'file = "rows.csv"\nrtt = "20 ms"\ncompute_per_example = "1 ms"\n',
-        encoding="utf-8",
-    )
-    return load_profile(str(path))
+    return load_profile(str(write_rows(tmp_path, equal=99)))
 
 
 def least_part(record: RunRecord) -> float:
