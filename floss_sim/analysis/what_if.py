@@ -114,7 +114,7 @@ class Scenario:
         return self.configuration.time(self.rounds)
 
     @property
-    def simulated_s(self) -> float:
+    def own_fleet_s(self) -> float:
         """Seconds until the end of round ``rounds`` on the network's own fleet, mean of seeds."""
         last = self.rounds - 1
         return fmean(run.record.rounds["closed_at_s"][last].as_py() for run in self.runs)

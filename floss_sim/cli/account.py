@@ -78,16 +78,19 @@ def show_account(
         _write(rows, csv)
     total, messages = made.total(), message_bytes(record, profile)
     straggler = straggler_of(record)
+    notes = _fleet_notes(straggler, record, profile)
     if json_:
         said: dict[str, Any] = {"network": name, "currency": made.currency, "total": total}
         said["straggler"] = straggler and straggler.to_json()
+        said["notes"] = notes
         said["messages"] = {way: asdict(found) for way, found in messages.items()}
         print_json({**said, "by": by, "rows": rows.to_pylist()})
     else:
         _print(made, record.rounds.num_rows, name)
         _print_legend("first" in record.transfers["direction"].to_pylist())
         _print_messages(messages, name)
-        _print_fleet(straggler, record, profile)
+        for sentence in notes:
+            note(sentence)
         if csv:
             print_text(f"by {by}: {csv}")
 
@@ -144,20 +147,20 @@ def _print_legend(first_downloads: bool) -> None:
     )
 
 
-def _print_fleet(
+def _fleet_notes(
     straggler: Straggler | None, record: RunRecord, profile: NetworkProfile | None
-) -> None:
-    """Print the client that decides the time, and that the seconds are those of one fleet."""
+) -> list[str]:
+    """Return who decides the time, and that the seconds are those of one fleet."""
     clients = fleet_size(record.description)
     links = profile.links(clients) if profile else None
-    if straggler:
-        for sentence in straggler.sentences(links[straggler.client] if links else None):
-            note(sentence)
+    own = links[straggler.client] if links and straggler else None
+    notes = straggler.sentences(own) if straggler else []
     if profile and profile.draws:
-        note(
+        notes.append(
             f"seconds: of one fleet (seed {profile.seed}); floss-sim replay shows how far others "
             "differ"
         )
+    return notes
 
 
 def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:

@@ -1,4 +1,9 @@
-"""JSON forms of configurations, curves and points."""
+"""JSON forms of configurations, curves and points.
+
+Wherever the commands print a time, their JSON has ``time``: the same median and interval, over the
+fleets that the network may draw. ``round_time`` is the same of a mean round, and ``own_fleet_s``
+the seconds on one fleet alone, that of the network's seed.
+"""
 
 from __future__ import annotations
 
@@ -31,5 +36,5 @@ def point_json(point: CurvePoint | None) -> dict[str, Any] | None:
     """Return a point as plain values."""
     if point is None:
         return None
-    plain = {key: value for key, value in vars(point).items() if key != "time"}
-    return {**plain, "time": point.time.to_json()}
+    plain = {k: v for k, v in vars(point).items() if k not in ("closed_at_s", "time")}
+    return {**plain, "time": point.time.to_json(), "own_fleet_s": point.closed_at_s}

@@ -175,6 +175,8 @@ def test_seconds_of_a_network_that_draws_are_those_of_one_fleet(account, sparse_
     line = "seconds: of one fleet (seed 0); floss-sim replay shows how far others differ"
     assert line in " ".join(drawn.split())
     assert "seconds: of one fleet" not in plain
+    told = account("runs/made", "--network", "drawn.toml", "--json")[1]
+    assert line in json.loads(told)["notes"]
 
 
 def test_a_client_that_decides_the_time_is_named(account, sparse_digits: RunConfig):
@@ -190,5 +192,6 @@ def test_a_client_that_decides_the_time_is_named(account, sparse_digits: RunConf
     assert f"client {slowest} (1 kbit/s down, 1 Mbit/s up, round trip 9 ms, 1 ms an" in out
     code, out, err = account("runs/made", "--network", "rows.toml", "--json")
     assert json.loads(out)["straggler"]["client"] == slowest
+    assert json.loads(out)["notes"][0].startswith(f"client {slowest} (1 kbit/s down")
     _, out, _ = account("runs/made", "--network", "paper-200-20", "--json")
     assert json.loads(out)["straggler"] is None

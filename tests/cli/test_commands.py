@@ -41,7 +41,7 @@ def test_a_run_leaves_record_plot_and_adapter_and_continues(monkeypatch, capfd, 
     assert 0 <= first["test_accuracy"] <= 1
     record = RunFolder.read(tmp_path / "run").record()
     assert sum(record.rounds["down_bytes"].to_pylist()) == first["down_bytes"]
-    assert record.rounds["closed_at_s"][-1].as_py() == first["simulated_s"]
+    assert record.rounds["closed_at_s"][-1].as_py() == first["own_fleet_s"]
     assert (tmp_path / "run" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
     second = answer(monkeypatch, capfd, floss_sim.cli.main, [*arguments, "--rounds", "5"])
@@ -179,7 +179,7 @@ def test_the_backbone_is_downloaded_once_by_each_client(monkeypatch, capfd, tmp_
     clients = set(RunFolder.read(tmp_path / "b").record().transfers["client"].to_pylist())
     backbone = load_task("digits").backbone_bytes
     assert heavy["down_bytes"] - plain["down_bytes"] == len(clients) * backbone
-    assert heavy["simulated_s"] > plain["simulated_s"]
+    assert heavy["own_fleet_s"] > plain["own_fleet_s"]
     assert heavy["validation_accuracy"] == plain["validation_accuracy"]
 
 

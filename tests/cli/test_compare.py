@@ -72,7 +72,7 @@ def test_the_answer_for_machines_holds_everything(monkeypatch, capfd, home: Path
     assert dense["runs"] == ["runs/dense-s0", "runs/dense-s1"]
     assert dense["settings"]["rank"] == 4
     assert dense["read_at"] == {
-        "round": 2, "closed_at_s": 2.5, "total_bytes": 25000.0, "accuracy": 0.875,
+        "round": 2, "own_fleet_s": 2.5, "total_bytes": 25000.0, "accuracy": 0.875,
         "accuracy_sd": pytest.approx(0.25 / 2**0.5), "lowest": 0.75, "highest": 1.0,
         "time": {
             "median_s": 2.5, "low_s": 2.5, "high_s": 2.5, "draws": 1, "method": "recorded",

@@ -76,8 +76,8 @@ def test_without_a_network_the_recorded_seconds_stand(monkeypatch, capfd, home: 
     (line,) = answer["scenarios"]
     assert (line["label"], line["method"], line["seeds"]) == ("dense", "dense", [0])
     assert (line["network"], line["recorded"], line["rounds"]) == ("paper-200-20", True, 2)
-    assert line["simulated_s"] == timed(DENSE, load_profile("paper-200-20"))[-1][3]
-    assert line["seconds_per_round"] == line["simulated_s"] / 2
+    assert line["own_fleet_s"] == timed(DENSE, load_profile("paper-200-20"))[-1][3]
+    assert line["time"]["median_s"] == line["own_fleet_s"] == 2 * line["round_time"]["median_s"]
     assert line["last"]["accuracy"] == 0.75
     assert line["reached_at"] is None
     assert [point["round"] for point in line["curve"]] == [1, 2]
@@ -97,7 +97,7 @@ def test_changes_apply_to_all_networks_or_to_the_recorded_one(monkeypatch, capfd
         assert code == 0
         lines = json.loads(out)["scenarios"]
         assert [line["network"] for line in lines] == names
-        assert lines[-1]["simulated_s"] == pytest.approx(2 * round_s)
+        assert lines[-1]["time"]["median_s"] == pytest.approx(2 * round_s)
 
 
 def test_a_target_that_is_not_reached_is_no_error(monkeypatch, capfd, home: Path):
@@ -285,7 +285,14 @@ def test_times_are_intervals_and_pairs_over_common_fleets(
     (line,) = (
         x for x in answer["scenarios"] if (x["label"], x["network"]) == ("dense r4", "drawn")
     )
-    assert line["simulated_s"] == dense_s[0]
+    assert line["own_fleet_s"] == dense_s[0]
+    assert line["round_time"] == {
+        "median_s": pytest.approx(np.median(dense_s) / 2),
+        "low_s": pytest.approx(line["time"]["low_s"] / 2),
+        "high_s": pytest.approx(line["time"]["high_s"] / 2),
+        "draws": 40,
+        "method": "closed form",
+    }
     assert line["time"]["median_s"] == line["reached_at"]["time"]["median_s"]
     assert line["time"]["median_s"] == pytest.approx(np.median(dense_s))
     assert f"drawn, to accuracy 0.7: {sentence}" in answer["notes"]

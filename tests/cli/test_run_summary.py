@@ -43,7 +43,7 @@ def test_the_time_has_an_interval_over_fleets(monkeypatch, capfd, tmp_path: Path
         for seed in range(40)
     ]
     low_s, middle_s, high_s = np.quantile(ends_s, [0.05, 0.5, 0.95], method="weibull")
-    assert summary["simulated_s"] == ends_s[0]
+    assert summary["own_fleet_s"] == ends_s[0]
     assert summary["time"] == {
         "median_s": pytest.approx(middle_s), "low_s": pytest.approx(low_s),
         "high_s": pytest.approx(high_s), "draws": 40, "method": "closed form",

@@ -91,7 +91,7 @@ def test_an_interrupted_run_is_retimed_as_far_as_it_is_committed(
     line = scenario(configuration, load_profile("lte"))
     assert (line.rounds, line.last_point) == (3, None)
     whole = recorded(tmp_path / "whole", sparse_digits, load_profile("lte")).record()
-    assert line.simulated_s == seconds(whole)[2]
+    assert line.own_fleet_s == seconds(whole)[2]
 
 
 def test_a_run_that_time_shaped_is_refused_with_the_command_that_trains(tmp_path: Path):
@@ -124,7 +124,7 @@ def test_seeds_are_one_configuration_whatever_they_were_recorded_on(tmp_path: Pa
     assert comparison.notes == (f"{paths[2]} left out: {paths[0]} is the same run",)
     (only,) = scenarios(configuration, [lte])  # the seeds share no network
     assert (only.network, only.recorded) == ("lte", False)
-    assert only.simulated_s == pytest.approx(seconds(configuration.runs[1].record)[-1])
+    assert only.own_fleet_s == pytest.approx(seconds(configuration.runs[1].record)[-1])
 
 
 def test_the_recorded_line_comes_first_and_is_not_repeated(tmp_path: Path, paper):
@@ -132,7 +132,7 @@ def test_the_recorded_line_comes_first_and_is_not_repeated(tmp_path: Path, paper
     (configuration,) = replay_comparison([path], "lte").configurations
     lines = scenarios(configuration, [load_profile("lte"), paper])
     assert [line.title for line in lines] == ["paper-200-20 (recorded)", "lte"]
-    assert lines[0].simulated_s == seconds(RunFolder.read(path).record())[-1]
+    assert lines[0].own_fleet_s == seconds(RunFolder.read(path).record())[-1]
     assert [line.last_point.accuracy for line in lines] == [0.75, 0.75]
 
 
@@ -143,7 +143,7 @@ def test_uneven_seeds_count_as_far_as_all_go(tmp_path: Path, paper):
     line = scenario(comparison.configurations[0], paper)
     assert line.rounds == 2
     assert line.last_point.round == 2
-    assert line.simulated_s == pytest.approx(seconds(RunFolder.read(paths[0]).record())[1])
+    assert line.own_fleet_s == pytest.approx(seconds(RunFolder.read(paths[0]).record())[1])
 
 
 def test_a_run_without_rounds_is_left_out(tmp_path: Path):
