@@ -66,8 +66,9 @@ def test_a_few_equal_accuracies_do_not_show_that_seeds_agree():
     few = {c: Curve((1, 2), (0.55, 0.55), 2) for c in GRID[:3]}
     made = intervals(few, dict.fromkeys(few, 2))
     assert own_deviation(few, 350, 200) < 0.02
-    for told in made.values():  # 0.08 of log-odds: 2 points, and 3.3 at the 90 % level
-        assert 0.05 < told.high - told.low < 0.08
+    usual = 0.13 * math.sqrt(4 / (4 + len(few)))  # log-odds; a probability of 0.55 moves by 0.2475
+    for told in made.values():
+        assert told.high - told.low == pytest.approx(2 * 1.645 * 0.2475 * usual, rel=0.05)
 
 
 def test_what_ends_earlier_is_a_forecast_and_wider():
