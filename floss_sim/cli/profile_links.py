@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
+from floss_sim.network.fleets.laws import RowsFleet
 from floss_sim.network.measured.weighted_statistics import FloatArray, quantiles
 
 SAMPLES = (100_000, 1_000_000)  # bytes of the sample transfers
@@ -42,6 +42,15 @@ def quantiles_of(profile: NetworkProfile, figure: str, shares: Sequence[float]) 
     """Return the quantiles of a figure of the links of a drawn fleet."""
     values = [getattr(link, figure) for link in links_of(profile)]
     return _quantiles(profile, values, shares)
+
+
+def weights_of(profile: NetworkProfile) -> FloatArray:
+    """Return the weight of each of :func:`links_of`: shares of classes, weights of rows, or 1."""
+    if not has_quantiles(profile):
+        return np.array([group.share for group in profile.clients])
+    if isinstance(profile.fleet, RowsFleet) and profile.fleet.law == "rows":
+        return np.array(profile.fleet.rows.weights)
+    return np.ones(len(links_of(profile)))
 
 
 def link_table(profile: NetworkProfile) -> list[dict[str, Any]]:
@@ -88,14 +97,7 @@ def fleet_text(profile: NetworkProfile) -> str:
 def _quantiles(
     profile: NetworkProfile, values: Sequence[float], shares: Sequence[float]
 ) -> list[float]:
-    return quantiles(np.array(values), _weights(profile.fleet, len(values)), shares)
-
-
-def _weights(fleet: LognormalFleet | RowsFleet | None, size: int) -> FloatArray:
-    """Return the weights of the links of a drawn fleet: those of its rows, or equal ones."""
-    if isinstance(fleet, RowsFleet) and fleet.law == "rows":
-        return np.array(fleet.rows.weights)
-    return np.ones(size)
+    return quantiles(np.array(values), weights_of(profile), shares)
 
 
 def _figures(profile: NetworkProfile, link: ClientLink) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from floss_sim.cli.profile_links import (
 )
 from floss_sim.cli.profile_sections import drawn_words, lines, sections, words
 from floss_sim.cli.shared_options import JsonOption
+from floss_sim.cli.slow_links import slow_links
 from floss_sim.network import NetworkProfile, load_profile, packaged_profiles
 from floss_sim.units import format_bytes, format_duration, format_rate
 
@@ -54,10 +55,15 @@ Examples:
 """
 CHECK_HELP = """Check a profile; print a summary or the error in one line.
 
+A further line names clients that take over an hour to download and upload 5 MB.
+
 Examples:
 
   floss-sim profiles check mine.toml
+
+  floss-sim profiles check mine.toml --json
 """
+_FIGURES = ("down_bits_per_s", "up_bits_per_s", "rtt_s")
 _SOURCE_WIDTH = 44  # characters of a source that the list shows
 app = command_app("Network profiles.")
 app.command("fit", help=profile_fit.HELP)(profile_fit.fit)
@@ -87,7 +93,7 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     loaded = load_profile(profile)
     if json_:
         listed = {"class_list": link_table(loaded), "classes": class_table(loaded)}
-        print_json(_summary(loaded) | _sections(loaded) | listed)
+        print_json(_summary(loaded) | _sections(loaded) | listed | _slow_json(loaded))
         return
     transfers = [f"{format_bytes(size)} {way}" for way in ("down", "up") for size in SAMPLES]
     drawn = has_quantiles(loaded)
@@ -102,24 +108,55 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     show_whole(table)
     if drawn and loaded.clients:
         show_whole(_spread_table(loaded))
-    said = [*lines(_sections(loaded)), drawn_words(loaded), f"source: {loaded.source}"]
-    print_text("\n".join(said))
+    said = [*lines(_sections(loaded)), *_slow_lines(loaded), drawn_words(loaded)]
+    print_text("\n".join([*said, f"source: {loaded.source}"]))
 
 
 @app.command(help=CHECK_HELP)
-def check(profile: ProfileArgument) -> None:
+def check(profile: ProfileArgument, json_: JsonOption = False) -> None:
     """Check a profile; print a summary or the error in one line."""
     loaded = load_profile(profile)
+    if json_:
+        print_json({"file": profile, **_checked_json(loaded)})
+        return
     drawn = has_quantiles(loaded)
     down, up, rtt = _quantile_texts(loaded) if drawn else _ranges(loaded)
     of = f" (5, 50 and 95 % of {fleet_text(loaded)}, each on its own)" if drawn else ""
     found = _sections(loaded)
     server = f"; server {words(found.pop('server'))}" if "server" in found else ""
     others = f"; also {', '.join(found).replace('_', ' ')}" if found else ""
-    print_text(
+    summary = (
         f"{profile}: {loaded.name!r} is a profile of {_kind(loaded)}{of}: "
         f"down {down}, up {up}, round trip {rtt}{server}{others}; {drawn_words(loaded)}"
     )
+    print_text("\n".join([summary, *_slow_lines(loaded)]))
+
+
+def _checked_json(profile: NetworkProfile) -> dict[str, Any]:
+    """Return the content of the summary as plain values.
+
+    Figures are lowest and highest, or with ``quantiles`` of a drawn fleet those of these shares.
+    """
+    drawn, found = has_quantiles(profile), _sections(profile)
+    figures = {name: quantiles_of(profile, name, RANGE) for name in _FIGURES} if drawn else {}
+    return {
+        **_summary(profile),
+        "quantiles": {"shares": list(RANGE), "of": fleet_text(profile)} if drawn else None,
+        **figures,
+        "server": found.pop("server", {}),
+        "also": list(found),
+        **_slow_json(profile),
+    }
+
+
+def _slow_lines(profile: NetworkProfile) -> list[str]:
+    slow = slow_links(profile)
+    return [slow.text] if slow else []
+
+
+def _slow_json(profile: NetworkProfile) -> dict[str, Any]:
+    slow = slow_links(profile)
+    return {"slow_clients": slow and slow.to_json()}
 
 
 def _sections(profile: NetworkProfile) -> dict[str, dict[str, Any]]:
@@ -155,7 +192,7 @@ def _summary(profile: NetworkProfile) -> dict[str, Any]:
         "date": profile.date,
         "source": profile.source,
         "clients": _kind(profile),
-        **{name: _span(profile, name) for name in ("down_bits_per_s", "up_bits_per_s", "rtt_s")},
+        **{name: _span(profile, name) for name in _FIGURES},
         "draws": list(profile.draws),
     }
 

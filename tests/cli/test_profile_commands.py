@@ -11,10 +11,12 @@ import commands
 import numpy as np
 import pytest
 from made_speed_tests import heavy_tail
+from networks import write_rows
 
 from floss_sim.cli import profile_fit
 from floss_sim.errors import ProfileError
 from floss_sim.network import load_profile, packaged_profiles
+from floss_sim.units import format_duration
 
 SOURCE = ("--source", "us")
 HEAD = 'name = "n"\nsource = "s"\ndate = "d"\n'
@@ -151,6 +153,59 @@ def test_check_says_in_one_line_what_a_profile_holds(monkeypatch, capfd, home: P
     assert (code, out) == (2, "")
     assert "mine.toml: clients.0.down: " in err
     assert err.count("\n") == 1
+
+
+def test_check_for_machines_says_what_its_line_says(monkeypatch, capfd, home: Path):
+    (home / "mine.toml").write_text(HEAD + CLASS + SECTIONS, encoding="utf-8")
+    code, out, err = call(monkeypatch, capfd, "check", "mine.toml", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["file"], found["name"], found["clients"]) == ("mine.toml", "n", "1 class")
+    assert (found["down_bits_per_s"], found["up_bits_per_s"]) == ([16e6, 16e6], [300e3, 300e3])
+    assert (found["rtt_s"], found["quantiles"]) == ([0.5, 0.5], None)
+    _, line, _ = call(monkeypatch, capfd, "check", "mine.toml")
+    assert f"; also {', '.join(found['also']).replace('_', ' ')}; " in line
+    assert found["server"] and "; server " in line
+    code, out, _ = call(monkeypatch, capfd, "check", "lte", "--json")
+    found = json.loads(out)
+    assert (code, found["slow_clients"]) == (0, None)
+    assert found["quantiles"] == {"shares": [0.05, 0.5, 0.95], "of": "1,000 clients drawn"}
+    down = found["down_bits_per_s"]
+    assert down == sorted(down)
+    _, line, _ = call(monkeypatch, capfd, "check", "lte")
+    assert f"down {', '.join(f'{rate / 1e6:.3g}' for rate in down)} Mbit/s" in line
+
+
+def test_check_and_show_name_a_client_that_takes_hours(monkeypatch, capfd, home: Path):
+    path = write_rows(home, equal=199)
+    seconds = 8 * 5e6 / 1e7 + 8 * 5e6 / 100 + 0.02
+    said = (
+        "clients that take over an hour for 5 MB down and up: 1 of 200 rows (0.5 % of the clients)"
+        f", at worst {format_duration(seconds)} with 10 Mbit/s down, 100 bit/s up, round trip 20 "
+        "ms, 1 ms an example; if such clients will not take part, remove them; --policy "
+        "deadline:SECONDS or first-k:K does not wait for them"
+    )
+    for command in ("check", "show"):
+        _, out, _ = call(monkeypatch, capfd, command, str(path))
+        assert said in out.splitlines()
+        _, out, _ = call(monkeypatch, capfd, command, str(path), "--json")
+        slow = json.loads(out)["slow_clients"]
+        assert (slow["count"], slow["of"], slow["share"]) == (1, "200 rows", 0.005)
+        assert slow["slowest_s"] == pytest.approx(seconds)
+        assert slow["slowest_link"]["up_bits_per_s"] == 100
+
+
+@pytest.mark.parametrize(("up", "is_named"), [("12 kbit/s", False), ("11 kbit/s", True)])
+def test_a_class_is_slow_from_an_hour_on(monkeypatch, capfd, home: Path, up: str, is_named: bool):
+    """Two messages of 5 MB take 56 min at 12 kbit/s up and 1 Gbit/s down, 61 min at 11 kbit/s."""
+    fast, slow = (
+        f'[[clients]]\nshare = {share}\ndown = "1 Gbit/s"\nup = "{rate}"\nrtt = "0 s"\n'
+        'compute_per_example = "0 s"\n'
+        for share, rate in ((0.75, "1 Mbit/s"), (0.25, up))
+    )
+    (home / "mine.toml").write_text(HEAD + fast + slow, encoding="utf-8")
+    _, out, _ = call(monkeypatch, capfd, "check", "mine.toml")
+    assert ("1 of 2 classes (25 % of the clients)" in out) == is_named
 
 
 def test_show_says_what_else_a_profile_sets_and_nothing_that_it_does_not(
