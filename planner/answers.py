@@ -23,7 +23,6 @@ from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import WAYS
 from floss_sim.network import NetworkProfile, load_profile
 from planner.candidates import Candidate
-from planner.decisions.drawn_times import fleets_for
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.stored_curves import StoredCurves
@@ -104,12 +103,12 @@ class NetworkView:
     def fleets(self) -> Fleets:
         """The fleets that the network may draw."""
         clients = self.stored.request.task.partition.clients
-        return fleets_for(self.cells, Fleets.of(self.profile, clients))
+        return Fleets.of(self.profile, clients).sharing(self.cells)
 
     def answer(self, budget: Budget) -> Answer:
         """Return the answer for a budget on this network."""
         request = replace(self.stored.request, budget=budget, profile=self.profile)
-        limit = resolve_limit(request)
+        limit = resolve_limit(request).sharing(len(self.predicted_traffic))
         horizons = dict(_horizons(self, limit, request.max_rounds))
         affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
         if request.max_round_s < math.inf:

@@ -15,7 +15,7 @@ Shapes: F fleets, R rounds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from floss_sim.network import NetworkProfile
 FLEETS = 40  # fleets timed where a closed form holds
 SIMULATED_FLEETS = 20  # fleets timed if rounds must be simulated
 MOST_DISPATCHES = 20_000  # of all fleets together, timed exactly: 0.5 to 1.5 s of one core
+MOST_DISPATCHES_OF_RUNS = 140_000  # of some runs together: 4 to 10 s of one core
 LEAST_PROBED_ROUNDS = 2
 
 
@@ -46,21 +47,31 @@ class Fleets:
     most_dispatches: int = MOST_DISPATCHES
 
     @classmethod
-    def of(cls, profile: NetworkProfile, clients: int, confidence: float | None = MEDIAN) -> Fleets:
+    def of(cls, profile: NetworkProfile, clients: int, confidence: float = MEDIAN) -> Fleets:
         """Return the fleets of a profile: first its own seed's, then those of other seeds.
 
-        Only its own fleet is returned if there is no confidence, or if the seed changes nothing.
+        Only its own fleet is returned if the seed changes nothing.
 
         Args:
             profile: The network; dropout and availability must not be set.
             clients: Clients of the fleet.
-            confidence: Fraction of fleets that must finish in time; None for the own fleet alone.
+            confidence: Fraction of fleets that must finish in time.
         """
-        if confidence is None or not profile.draws:
-            return cls((Clock(profile, clients),), 1.0)
+        if not profile.draws:
+            return cls((Clock(profile, clients),), confidence)
         seeds = range(profile.seed, profile.seed + FLEETS)
         drawn = (profile.model_copy(update={"seed": seed}) for seed in seeds)
         return cls(tuple(Clock(fleet, clients) for fleet in drawn), confidence)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the profile draws its fleets, so that there are several."""
+        return len(self.clocks) > 1
+
+    def sharing(self, runs: int) -> Fleets:
+        """Return the fleets that time some number of runs, which share what may be simulated."""
+        most = min(self.most_dispatches, MOST_DISPATCHES_OF_RUNS // runs)
+        return replace(self, most_dispatches=most)
 
     def closing_times(self, traffic: Traffic) -> Floats:
         """Return the instants by which rounds have closed in ``confidence`` of the fleets (R).

@@ -94,7 +94,7 @@ class Clock:
             jitter: Whether to add the jitter of each message.
         """
         links, place_RC = self.links_by_place(traffic)
-        links = [replace(link, down_trace=None, up_trace=None) for link in links]
+        links = [_at_mean_rates(link) for link in links]
         compute_N = np.array([link.compute_s_per_example for link in links])
         seconds_RC = self._message_s("down", traffic.down, links, place_RC)
         seconds_RC += compute_N[place_RC] * traffic.examples
@@ -147,6 +147,12 @@ class Clock:
             lambda number, _: traffic.clients[number - 1].tolist(), cohort, rounds,
         )  # fmt: skip
         return np.array([outcome.closed_at_s for outcome in outcomes(steps)])
+
+
+def _at_mean_rates(link: ClientLink) -> ClientLink:
+    """Return a link without its traces."""
+    traced = link.down_trace or link.up_trace
+    return replace(link, down_trace=None, up_trace=None) if traced else link
 
 
 def _slow_start_s(bits: Ints, rate: Floats, rtt_s: Floats, window: Floats) -> Floats:

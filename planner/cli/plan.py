@@ -54,7 +54,8 @@ Predicts the cost of every candidate, searches by really training (see --search)
 prints the recommendation beside dense LoRA and the thesis' rule at the same budget. Every curve is
 kept: asking again, or for another budget or network, trains only what is missing.
 
-Budgets: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h, 36h@95% (in 95 % of simulated fleets).
+Budgets: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h (in the median of simulated fleets), 36h@95%
+(in 95 % of them).
 
 Examples:
 
@@ -112,7 +113,11 @@ def plan(
         str | None, typer.Option(help="What the busiest client may transfer in all.")
     ] = None,
     max_round_s: Annotated[
-        float | None, typer.Option(help="Simulated seconds that a round may take, in the mean.")
+        float | None,
+        typer.Option(
+            help="Simulated seconds that a round may take: its mean over a run, in the median of "
+            "fleets (or in the share of fleets that --budget names)."
+        ),
     ] = None,
     effort: Annotated[
         str,

@@ -13,14 +13,6 @@ from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.plans.straggler_section import SlowFleetsSection
 
-_PAGE_DISPATCHES = 140_000  # of all runs together, timed exactly: 4 to 10 s of one core
-
-
-def fleets_for(runs: int, fleets: Fleets) -> Fleets:
-    """Return the fleets that time some number of runs, which share what may be simulated."""
-    most = min(fleets.most_dispatches, _PAGE_DISPATCHES // runs)
-    return replace(fleets, most_dispatches=most)
-
 
 def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: Fleets) -> Plan:
     """Return a plan with the times of its runs, and the slow fleets of the recommended one.
@@ -34,7 +26,7 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
     """
     trained = [outcome for outcome in plan.baselines.values() if outcome]
     ends = {o.candidate: o.rounds for o in (plan.recommendation, *plan.runners_up, *trained)}
-    fleets = fleets_for(len(ends), fleets)
+    fleets = fleets.sharing(len(ends))
     times = {c: fleets.spread(traffic_of(c), rounds) for c, rounds in ends.items()}
 
     def timed(outcome: Outcome) -> Outcome:

@@ -28,8 +28,8 @@ class Answer(Section):
             ``rounds`` if it is best stopped earlier.
         accuracy: Expected validation accuracy, 0 to 1, the mean of ``interval``; None if unknown.
         interval: Interval of the accuracy, measured or forecast; None if unknown.
-        simulated_s: Simulated seconds of ``rounds`` rounds on the network's own fleet, or within
-            which they end with the budget's confidence; None if unknown.
+        simulated_s: Simulated seconds within which ``rounds`` rounds end with the budget's
+            confidence, by default in the median of fleets; None if unknown.
         time: Simulated time of these rounds over the fleets that the network may draw; None if
             unknown.
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.

@@ -32,7 +32,7 @@ class Outcome:
         down_bytes: Bytes of all downloads in these rounds.
         up_bytes: Bytes of all uploads in these rounds.
         simulated_s: Simulated wall clock on the plan's network, seconds: that of the fleet drawn
-            by the profile's own seed, on which a budget of seconds without a confidence is spent.
+            by the profile's own seed.
         spent: Fraction of the budget spent.
         most: Largest fraction that one round took of the budget or of the limit of a client.
         binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"`` or

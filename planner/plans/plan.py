@@ -136,7 +136,7 @@ class Plan:
                 "kind": budget.kind,
                 "amount": self.limit.amount,
                 "unit": unit,
-                **({"confidence": budget.confidence} if budget.confidence else {}),
+                **({"confidence": budget.confidence} if budget.kind == "seconds" else {}),
             },
             "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),

@@ -221,9 +221,7 @@ def _spending(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
     """Yield that a run's bytes, seconds or largest round are not what it spent."""
     budget, spent = plan.limit.budget, made.spent * plan.limit.amount
     totals = {"bytes": made.total_bytes, "client-bytes": made.total_bytes / made.cohort}
-    if budget.confidence is None:
-        totals["seconds"] = made.simulated_s
-    elif made.time and made.time.method != "probed":
+    if made.time and made.time.method != "probed":
         totals["seconds"] = float(fleet_quantile(made.time.seconds, budget.confidence))
     total = totals.get(budget.kind, spent)
     if not math.isclose(total, spent, rel_tol=_NEAR):

@@ -411,9 +411,20 @@ def _budget(read: BudgetSection, where: str) -> Budget:
         budget = parse_budget(read.text)
     except BudgetError as error:
         raise PlanError(f"{where}: budget.text: {shorten_line(str(error))}") from None
-    if (budget.kind, budget.confidence) != (read.kind, read.confidence):
+    if budget.kind != read.kind:
         raise PlanError(
             f"{where}: budget.kind: {shorten(read.text)} means {budget.kind}, not {read.kind}"
+        )
+    confidence = budget.confidence if budget.kind == "seconds" else None
+    if confidence and read.confidence is None:
+        raise PlanError(
+            f"{where} was made when a budget of {shorten(read.text)} was spent on one fleet alone, "
+            "not in the median of fleets; plan again: the curves of its search are in the store"
+        )
+    if read.confidence != confidence:
+        raise PlanError(
+            f"{where}: budget.confidence: {shorten(read.text)} means {confidence}, not "
+            f"{read.confidence}"
         )
     return budget
 

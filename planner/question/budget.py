@@ -10,8 +10,9 @@ text                   limited quantity
                        bytes that the wire format saves pay for more rounds
 ``2GB``                encoded bytes of all clients, both directions
 ``500MB/client``       encoded bytes of each slot of the cohort, both directions
-``90s``, ``36h``       simulated wall clock, including latency, compute and queueing
-``36h@95%``            the same, in at least 95 % of simulated fleets (see drawn_fleets.py)
+``90s``, ``36h``       simulated wall clock, including latency, compute and queueing, in the
+                       median of the fleets that the network may draw (see drawn_fleets.py)
+``36h@95%``            the same, in at least 95 % of these fleets; ``36h`` is ``36h@50%``
 =====================  ======================================================================
 
 A plan may also limit the bytes that the busiest client transfers in a whole run. A
@@ -23,13 +24,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.time_spread import MEDIAN
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
@@ -51,14 +53,14 @@ class Budget:
         text: The budget in the grammar of this module.
         kind: The limited quantity.
         amount: Dense rounds, bytes or seconds, according to ``kind``.
-        confidence: Fraction of fleets that must finish in time, for a budget of seconds only.
-            None: only the profile's own fleet is timed.
+        confidence: Fraction of fleets that must keep to limits of seconds: this budget, and the
+            mean duration of a round. Only a budget of seconds can set another than the median.
     """
 
     text: str
     kind: BudgetKind
     amount: float
-    confidence: float | None = None
+    confidence: float = MEDIAN
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Limit:
         links: Links of all clients in the fleet.
         cohort: Clients of a round in the task.
         client_bytes: Most bytes that the busiest client may transfer in a whole run.
-        fleets: Fleets that time predicted traffic, and recorded runs under a confidence.
+        fleets: Fleets that time predicted and recorded traffic; None if nothing is timed.
     """
 
     budget: Budget
@@ -89,7 +91,7 @@ class Limit:
         traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
         if self.budget.kind != "seconds":
             return self.traffic_spending(traffic, np.empty(0))
-        if isinstance(run, RunRecord) and self.budget.confidence is None:
+        if isinstance(run, RunRecord) and self.fleets and not self.fleets.is_drawn:
             return np.asarray(run.rounds["closed_at_s"], dtype=np.float64)
         return self.closing_times(traffic)
 
@@ -129,7 +131,7 @@ class Limit:
     def closing_times(self, traffic: Traffic) -> NDArray[np.float64]:
         """Return the instants in seconds by which rounds close (R).
 
-        If the budget has a confidence, the rounds have closed by then in that fraction of fleets.
+        The rounds have closed by then in the budget's ``confidence`` of fleets.
 
         Raises:
             ValueError: There are no ``fleets``.
@@ -137,6 +139,10 @@ class Limit:
         if self.fleets is None:
             raise ValueError("cannot compute the closing times of rounds: this Limit has no fleets")
         return self.fleets.closing_times(traffic)
+
+    def sharing(self, runs: int) -> Limit:
+        """Return the limit that judges some number of runs, which share what may be simulated."""
+        return replace(self, fleets=self.fleets and self.fleets.sharing(runs))
 
     def rounds(self, run: RunRecord | Traffic) -> int:
         """Return the number of rounds of a run that the limit affords."""
@@ -152,9 +158,9 @@ class Limit:
         return f"{format_bytes(self.amount)} {whose}"
 
     def _confidence_text(self) -> str:
-        """Return the confidence of a budget of seconds in words; empty if there is none."""
+        """Return the confidence of a budget of seconds in words; empty for the median."""
         share = self.budget.confidence
-        return "" if share is None else f" in {100 * share:.4g} % of fleets"
+        return "" if share == MEDIAN else f" in {100 * share:.4g} % of fleets"
 
 
 def parse_budget(text: str) -> Budget:
@@ -186,7 +192,7 @@ def parse_budget(text: str) -> Budget:
         raise BudgetError(f"cannot read budget {text!r}; {_GRAMMAR}") from None
     if seconds == 0:
         raise BudgetError(f"budget {text!r} must be above zero")
-    return Budget(text, "seconds", seconds, _parse_confidence(text, percent) if at else None)
+    return Budget(text, "seconds", seconds, _parse_confidence(text, percent) if at else MEDIAN)
 
 
 def _parse_confidence(text: str, percent: str) -> float:

@@ -39,7 +39,7 @@ class Cost:
         up_bytes: Payload bytes of one upload, the mean of a run.
         down_bytes_error: Relative error that such predictions of downloads had on recorded runs.
         up_bytes_error: Relative error that such predictions of uploads had on recorded runs.
-        round_s: Mean simulated seconds of a round, with the budget's confidence if it has one.
+        round_s: Mean simulated seconds of a round, in the budget's confidence of fleets.
         horizon: Rounds that the limit affords, at most the cap on rounds.
         most: Largest fraction of the limit that a single round uses.
     """
@@ -124,7 +124,8 @@ def price(request: Request) -> Costs:
     configs = {c: request.config(c) for c in wanted}
     errors = {c: (made.sizes.error("down"), made.sizes.error("up")) for c, made in configs.items()}
     traffic = {c: Traffic.predict(made, rounds, first_bytes) for c, made in configs.items()}
-    courses = {c: (t, limit.closing_times(t)) for c, t in traffic.items()}
+    quick = limit.sharing(len(wanted))
+    courses = {c: (t, quick.closing_times(t)) for c, t in traffic.items()}
     return _costs(request, limit, courses, errors)
 
 

@@ -46,7 +46,8 @@ class Request:
         objective: The best accuracy within the budget (default), a target at least cost, or all of
             accuracy against cost.
         max_client_bytes: Bytes that the busiest client may transfer in a whole run.
-        max_round_s: Simulated seconds that a round may take, as the mean over a run.
+        max_round_s: Simulated seconds that a round may take, as the mean over a run, in the
+            median of fleets or in the confidence of a budget of seconds.
         training_s: Host seconds that the search may train, instead of ``effort``.
         origin: How the task and the network were loaded, so that a plan can be applied later.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
-from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.time_spread import MEDIAN, TimeSpread, fleet_quantile
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import Outcome
 from planner.report.plan_folder import create_folder
-from planner.report.time_text import budget_s, median_s, time_words
+from planner.report.time_text import median_s, time_words
 
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
@@ -36,30 +36,26 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
 
 
 def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
-    """Return the rows of simulated times: what the budget counts and, if drawn, the medians."""
-    confidence, pairs = applied.plan.limit.budget.confidence, _times(applied)
-    counted = tuple(_duration_text(budget_s(*pair, confidence)) for pair in pairs)
+    """Return the rows of simulated times: the medians, and those of another confidence."""
+    planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     if not _is_drawn(applied):
-        return [("simulated time", *counted)]
-    medians = tuple(_duration_text(time.median_s if time else None) for _, time in pairs)
-    of_budget = "fleet of the seed" if confidence is None else f"{100 * confidence:.4g} % of fleets"
-    return [
-        ("simulated time, median of fleets", *medians),
-        (f"simulated time, {of_budget}", *counted),
-    ]
+        told_s = predicted["simulated_s"] if predicted else None
+        seconds = (planned.simulated_s, told_s, made.simulated_s)
+        return [("simulated time", *map(_duration_text, seconds))]
+    confidence, times = (
+        applied.plan.limit.budget.confidence,
+        (planned.time, applied.predicted_time, made.time),
+    )
+    rows = [_time_row("median of fleets", times, MEDIAN)]
+    if confidence != MEDIAN:
+        rows.append(_time_row(f"{100 * confidence:.4g} % of fleets", times, confidence))
+    return rows
 
 
-def _times(applied: AppliedPlan) -> list[tuple[float | None, TimeSpread | None]]:
-    """Return the seconds on the fleet of the network's seed, and on all fleets.
-
-    One pair each for the planned run, the prediction and the realised run.
-    """
-    predicted = applied.prediction
-    return [
-        (applied.plan.recommendation.simulated_s, applied.plan.recommendation.time),
-        (predicted["simulated_s"] if predicted else None, applied.predicted_time),
-        (applied.outcome.simulated_s, applied.outcome.time),
-    ]
+def _time_row(what: str, times: Iterable[TimeSpread | None], confidence: float) -> tuple[str, ...]:
+    """Return the row of the seconds within which runs end in a fraction of fleets."""
+    seconds = (float(fleet_quantile(t.seconds, confidence)) if t else None for t in times)
+    return (f"simulated time, {what}", *map(_duration_text, seconds))
 
 
 def _is_drawn(applied: AppliedPlan) -> bool:

@@ -7,7 +7,7 @@ from floss_sim.vectors.density import format_density
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.question.objective import FrontPoint
-from planner.report.time_text import own_fleet_clause
+from planner.report.time_text import median_clause
 
 FRONT_COLUMNS = (
     "rank",
@@ -30,7 +30,7 @@ def target_sentence(plan: Plan) -> list[str]:
     if plan.reached:
         return [
             f"The cheapest run found that reaches {plan.target:g} costs {cost_text(plan, spent)}"
-            f"{own_fleet_clause(plan)}: {100 * spent:.3g} % of the budget."
+            f"{median_clause(plan)}: {100 * spent:.3g} % of the budget."
         ]
     return [
         f"No run reached {plan.target:g} within the budget; this is the best run of the search."
@@ -47,9 +47,7 @@ def baseline_clause(plan: Plan, baseline: Outcome) -> str:
 def front_title(plan: Plan) -> str:
     """Return the title of the Pareto front's table."""
     cohort = " per cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
-    return (
-        f"Best expected accuracy of a measured run within each cost{cohort}{own_fleet_clause(plan)}"
-    )
+    return f"Best expected accuracy of a measured run within each cost{cohort}{median_clause(plan)}"
 
 
 def front_rows(plan: Plan) -> list[tuple[str, ...]]:

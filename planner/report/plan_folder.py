@@ -11,7 +11,7 @@ from floss_sim.files import check_file, check_folder, write_atomically
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.report.plan_table import BASELINE_TITLES, runners_up
-from planner.report.time_text import own_fleet_clause
+from planner.report.time_text import median_clause
 
 PLAN_FILES = ("plan.json", "accuracy.png", "front.png")
 APPLIED_FILES = ("curve.csv", "curve.png", "applied.json")  # beside adapter/
@@ -39,7 +39,7 @@ def save(plan: Plan, folder: Path) -> None:
     create_folder(folder)
     write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
-    xlabel = f"budget spent (%; {plan.limit.describe()}{own_fleet_clause(plan)})"
+    xlabel = f"budget spent (%; {plan.limit.describe()}{median_clause(plan)})"
     runs = labelled_runs(plan)
     frame = curves_frame({label: outcome.curve for label, outcome in runs.items()})
     ends = {label: outcome.interval for label, outcome in runs.items() if outcome.interval}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floss_sim.analysis.time_spread import PROBED_LEGEND, TimeSpread, fleet_quantile
+from floss_sim.analysis.time_spread import MEDIAN, PROBED_LEGEND, TimeSpread
 from floss_sim.units import format_duration
 from planner.plans.elsewhere import PLAN
 from planner.plans.outcome import Outcome
@@ -46,25 +46,16 @@ def is_drawn(plan: Plan) -> bool:
     return made is not None and made.draws > 1
 
 
-def own_fleet_clause(plan: Plan) -> str:
-    """Return where a budget of seconds is spent; empty for other budgets and without draws."""
+def median_clause(plan: Plan) -> str:
+    """Return that a budget of seconds is one of the median; empty for others, and without draws."""
     budget = plan.limit.budget
-    is_own = budget.kind == "seconds" and budget.confidence is None
-    return " on the fleet of the network's seed" if is_own and is_drawn(plan) else ""
+    is_median = budget.kind == "seconds" and budget.confidence == MEDIAN
+    return " in the median of fleets" if is_median and is_drawn(plan) else ""
 
 
 def median_s(outcome: Outcome) -> float:
     """Return the median of a run's simulated seconds over fleets, or those of its own fleet."""
     return outcome.time.median_s if outcome.time else outcome.simulated_s
-
-
-def budget_s(
-    own_s: float | None, time: TimeSpread | None, confidence: float | None
-) -> float | None:
-    """Return the seconds that a budget counts: those of its own fleet, or by a confidence."""
-    if confidence is None or time is None:
-        return own_s
-    return float(fleet_quantile(time.seconds, confidence))
 
 
 def median_text(outcome: Outcome) -> str:
@@ -153,15 +144,12 @@ def _budget_sentence(plan: Plan) -> list[str]:
     budget, share = plan.limit.budget, plan.in_time
     if share is None or not is_drawn(plan):
         return []
-    amount, done = format_duration(plan.limit.amount), f"{100 * share:.0f} %"
-    if budget.confidence is not None:
-        return [
-            f"The budget is planned for {100 * budget.confidence:.4g} % of fleets: the plan ends "
-            f"within {amount} on {done} of these."
-        ]
+    done = f"the plan ends within {format_duration(plan.limit.amount)} on {100 * share:.0f} %"
+    if budget.confidence == MEDIAN:
+        longer = f"{budget.text.partition('@')[0]}@95% plans for 95 % of them"
+        return [f"The budget is planned for the median of fleets: {done} of these; {longer}."]
     return [
-        f"The budget is spent on the fleet of the network's seed. On {done} of all fleets the plan "
-        f"ends within {amount}; {budget.text}@95% plans for 95 % of them."
+        f"The budget is planned for {100 * budget.confidence:.4g} % of fleets: {done} of these."
     ]
 
 

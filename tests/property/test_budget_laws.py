@@ -34,12 +34,12 @@ def traffic() -> Traffic:
 def clocks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clock, ...]:
     path = tmp_path_factory.mktemp("drawn") / "drawn.toml"
     path.write_text(DRAWN, encoding="utf-8")
-    return Fleets.of(load_profile(str(path)), 50, 0.5).clocks
+    return Fleets.of(load_profile(str(path)), 50).clocks
 
 
 def limit(text: str, amount: float, client_bytes: float = np.inf, fleets=None) -> Limit:
     links = load_profile("lte").links(50)
-    fleets = fleets or Fleets.of(load_profile("lte"), 50, None)
+    fleets = fleets or Fleets.of(load_profile("lte"), 50)
     return Limit(parse_budget(text), amount, links, 5, client_bytes, fleets)
 
 

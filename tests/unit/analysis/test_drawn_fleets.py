@@ -52,7 +52,6 @@ def test_a_network_that_draws_nothing_has_one_time(tmp_path: Path, sparse_digits
     assert np.array_equal(sure.closing_times(traffic), closed_R)
     spread = sure.spread(traffic)
     assert (spread.seconds, spread.method) == ((closed_R[-1],), "closed form")
-    assert len(Fleets.of(profile(tmp_path), 50, None).clocks) == 1
     assert len(Fleets.of(profile(tmp_path), 50).clocks) == FLEETS
 
 

@@ -10,9 +10,9 @@ from made_plans import outcome, whole_plan
 from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile
+from floss_sim.analysis import drawn_fleets
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.traffic import Traffic
-from planner.decisions import drawn_times
 from planner.decisions.drawn_times import with_times
 
 SHARED = '[server]\negress = "20 Mbit/s"\n'
@@ -39,7 +39,7 @@ def test_many_runs_share_the_rounds_that_are_simulated(
     fleets: Fleets, sparse_digits: RunConfig, monkeypatch: pytest.MonkeyPatch
 ):
     """Three runs, of which each has 12 rounds of 5 clients on 20 fleets."""
-    monkeypatch.setattr(drawn_times, "_PAGE_DISPATCHES", 3 * 12 * 5 * 20)
+    monkeypatch.setattr(drawn_fleets, "MOST_DISPATCHES_OF_RUNS", 3 * 12 * 5 * 20)
     traffic, made = Traffic.predict(sparse_digits, 20), whole_plan()
     timed = with_times(made, lambda candidate: traffic, fleets)
     assert len({made.recommendation.candidate, *(o.candidate for o in made.runners_up)}) == 3

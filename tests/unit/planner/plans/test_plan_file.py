@@ -65,6 +65,23 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "was made when a budget of '90s' was spent on one fleet alone, not in the median"),
+        ({"confidence": 0.95}, "budget.confidence: '90s' means 0.5, not 0.95"),
+        ({"text": "1MB", "kind": "bytes", "unit": "bytes", "confidence": 0.5}, "means None, not"),
+    ],
+)
+def test_the_fleets_of_a_budget_in_time_are_those_of_its_text(changes: dict, said: str):
+    content = json.loads(json.dumps(whole_plan().to_json()))
+    budget = {"text": "90s", "kind": "seconds", "amount": 90.0, "unit": "s"}
+    content["budget"] = budget | changes
+    with pytest.raises(PlanError) as error:
+        plan_of(content, "plan.json")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("path", "value", "said"),
     [
         (("recommendation", "rounds"), 0, "recommendation.rounds"),

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from floss_sim import RunConfig, load_profile, size_only
+from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.errors import BudgetError
 from floss_sim.network import NetworkProfile
 from planner.question.budget import Limit, parse_budget
@@ -24,7 +27,12 @@ from planner.question.budget import Limit, parse_budget
 )
 def test_budgets_are_read(text: str, kind: str, amount: float):
     budget = parse_budget(text)
-    assert (budget.kind, budget.amount) == (kind, amount)
+    assert (budget.kind, budget.amount, budget.confidence) == (kind, amount, 0.5)
+
+
+def test_a_budget_of_seconds_holds_in_half_of_the_fleets_or_in_a_named_share():
+    assert replace(parse_budget("90s"), text="90s@50%") == parse_budget("90s@50%")
+    assert parse_budget("90s@95%").confidence == 0.95
 
 
 @pytest.mark.parametrize(
@@ -38,7 +46,7 @@ def test_what_is_no_budget_is_refused(text: str):
 
 
 def limit(text: str, amount: float, profile: NetworkProfile) -> Limit:
-    return Limit(parse_budget(text), amount, profile.links(50), 5)
+    return Limit(parse_budget(text), amount, profile.links(50), 5, fleets=Fleets.of(profile, 50))
 
 
 def test_link_seconds_sum_each_clients_own_rates(sparse_digits: RunConfig):
@@ -66,10 +74,19 @@ def test_bytes_are_counted_over_all_clients_or_a_slot(digits: RunConfig, paper: 
     assert limit("1GB/client", 1, paper).spending(record)[-1] == nbytes / 5
 
 
-def test_seconds_are_the_simulated_clock(digits: RunConfig):
+def test_seconds_are_the_simulated_clock(digits: RunConfig, paper: NetworkProfile):
+    record = size_only(digits, paper, 4)
+    assert np.array_equal(limit("9s", 9, paper).spending(record), record.rounds["closed_at_s"])
+
+
+def test_seconds_are_the_median_of_the_fleets_that_a_network_draws(digits: RunConfig):
     profile = load_profile("lte")
-    record = size_only(digits, profile, 4)
-    assert np.array_equal(limit("9s", 9, profile).spending(record), record.rounds["closed_at_s"])
+    fleets = [profile.model_copy(update={"seed": profile.seed + n}) for n in range(40)]
+    records = [size_only(digits, fleet, 4) for fleet in fleets]
+    closed_FR = np.array([record.rounds["closed_at_s"] for record in records])
+    found_R = limit("9s", 9, profile).spending(records[0])
+    assert found_R == pytest.approx(np.median(closed_FR, axis=0), rel=1e-12)
+    assert not np.allclose(found_R, closed_FR[0], rtol=0.01)
 
 
 def test_a_budget_affords_the_rounds_that_fit_and_no_more(digits: RunConfig, paper: NetworkProfile):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from floss_sim import load_task, run
+from floss_sim import load_profile, load_task, run, size_only
 from floss_sim.errors import BudgetError, ConfigError, LayoutError
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
@@ -85,6 +85,31 @@ def test_candidates_that_afford_no_round_are_left_out(paper: NetworkProfile):
     costs = price(request(paper, "20kB"))
     assert 0 < len(costs.searched) < 8
     assert all(costs.of[candidate].horizon >= 1 for candidate in costs.searched)
+
+
+def median_round_s(asked: Request, candidate: Candidate, rounds: int) -> float:
+    """Return the median over 40 fleets of the mean round, by the simulator."""
+    config, ends_s = asked.config(candidate), []
+    for seed in range(asked.profile.seed, asked.profile.seed + 40):
+        fleet = asked.profile.model_copy(update={"seed": seed})
+        ends_s.append(size_only(config, fleet, rounds).rounds["closed_at_s"][-1].as_py())
+    return float(np.median(ends_s)) / rounds
+
+
+def test_limits_of_seconds_hold_in_the_median_of_fleets_for_every_budget():
+    rounds, lte = 4, load_profile("lte")
+    every = {budget: price(request(lte, budget, max_rounds=rounds)) for budget in ("1GB", "1h")}
+    sure = price(request(lte, "1h@90%", max_rounds=rounds))
+    asked = request(lte, max_rounds=rounds)
+    for candidate in asked.candidates[:2]:
+        median_s = median_round_s(asked, candidate, rounds)
+        for costs in every.values():
+            assert costs.of[candidate].round_s == pytest.approx(median_s, rel=1e-9)
+        assert sure.of[candidate].round_s > median_s
+    limits = {"max_round_s": median_s * 1.001, "candidates": [candidate]}
+    assert price(request(lte, "1GB", max_rounds=rounds, **limits)).searched == (candidate,)
+    with pytest.raises(BudgetError, match="a mean round takes more than"):
+        price(request(lte, "1h@90%", max_rounds=rounds, **limits))
 
 
 def test_the_thesis_rule_divides_a_quarter_by_the_ratio(paper: NetworkProfile):

@@ -13,7 +13,7 @@ from planner.question.budget import Limit, parse_budget
 from planner.report.explanation_text import explanation_sentences
 from planner.report.objective_text import front_title, target_sentence
 from planner.report.time_text import (
-    own_fleet_clause,
+    median_clause,
     time_columns,
     time_rows,
     time_sentences,
@@ -75,19 +75,19 @@ def test_drawn_times_are_explained_once():
 def test_a_budget_of_seconds_says_on_how_many_fleets_it_suffices():
     limit = Limit(parse_budget("90s"), 90.0, (), 5)
     assert drawn_plan().in_time is None
-    assert own_fleet_clause(drawn_plan()) == ""
-    assert own_fleet_clause(drawn_plan(limit=limit)) == " on the fleet of the network's seed"
-    assert own_fleet_clause(drawn_plan(60.0, limit=limit)) == ""
-    assert front_title(drawn_plan(limit=limit)).endswith("cost on the fleet of the network's seed")
+    assert median_clause(drawn_plan()) == ""
+    assert median_clause(drawn_plan(limit=limit)) == " in the median of fleets"
+    assert median_clause(drawn_plan(60.0, limit=limit)) == ""
+    assert front_title(drawn_plan(limit=limit)).endswith("cost in the median of fleets")
     objective = {**whole_plan().request, "objective": {"kind": "target", "target": 0.9}}
     (reached,) = target_sentence(drawn_plan(limit=limit, request=objective, reached=True))
     assert reached == (
-        "The cheapest run found that reaches 0.9 costs 1.2 min on the fleet of the network's seed: "
-        "80 % of the budget."
+        "The cheapest run found that reaches 0.9 costs 1.2 min in the median of fleets: 80 % of "
+        "the budget."
     )
     assert (
-        "The budget is spent on the fleet of the network's seed. On 67 % of all fleets the plan "
-        "ends within 1.5 min; 90s@95% plans for 95 % of them."
+        "The budget is planned for the median of fleets: the plan ends within 1.5 min on 67 % of "
+        "these; 90s@95% plans for 95 % of them."
     ) in time_sentences(drawn_plan(limit=limit))
     sure = Limit(parse_budget("90s@60%"), 90.0, (), 5)
     assert (
