@@ -1,4 +1,4 @@
-"""Printed report of a fit: tables of its figures and of slow speed tests, and sentences on them."""
+"""Printed report of a fit: tables of its figures and of odd speed tests, and sentences on them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from floss_sim.cli.console import note, plain_table, print_text, show_whole
+from floss_sim.network.measured.fast_tests import FASTEST_BITS_PER_S, SHORTEST_RTT_S
 from floss_sim.network.measured.fit_figures import PERCENTS, ROUNDS
 from floss_sim.network.measured.fit_report import quantity_text
 from floss_sim.network.measured.slow_tests import SLOW_RATIO
@@ -37,6 +38,7 @@ def print_fit(found: Mapping[str, Any]) -> None:
     )
     note(found["verdict"])
     _print_slow_tests(found)
+    _print_fast_tests(found)
     files = [f"{what}: {found[what]}" for what in ("profile", "rows", "picture") if what in found]
     print_text(", ".join(files))
 
@@ -107,6 +109,36 @@ def _print_slow_tests(found: Mapping[str, Any]) -> None:
             f"{found['rows_used']} tests show little of the tail: the slowest one decides "
             f"{_share(slowest)} of the rounds of {of.clients} clients."
         )
+
+
+def _print_fast_tests(found: Mapping[str, Any]) -> None:
+    limits = {
+        "down_bits_per_s": f"download above {format_rate(FASTEST_BITS_PER_S)}",
+        "up_bits_per_s": f"upload above {format_rate(FASTEST_BITS_PER_S)}",
+        "rtt_s": f"round trip below {format_duration(SHORTEST_RTT_S)}",
+    }
+    told = [
+        f"{limits[quantity]} in {fast['count']} of {found['rows_used']} ({_share(fast['weight'])}),"
+        f" first in line {fast['first_line']} ({_link_text(fast['first'])})"
+        for quantity, fast in found["fast_tests"].items()
+    ]
+    if told:
+        note(
+            f"Fast tests, which no access line reaches: {'; '.join(told)}. See whether the units "
+            "are right (--rate-unit, --latency-unit); if they are, delete the lines and fit again."
+        )
+    zero = found["zero_round_trips"]
+    if zero["count"]:
+        note(
+            f"A round trip of 0 is no measurement: {zero['count']} "
+            f"{'row is' if zero['count'] == 1 else 'rows are'} left out, first line "
+            f"{zero['first_line']}. Give their round trips to use them."
+        )
+
+
+def _link_text(link: Mapping[str, float]) -> str:
+    down, up = (format_rate(link[f"{way}_bits_per_s"]) for way in ("down", "up"))
+    return f"{down} down, {up} up, round trip {format_duration(link['rtt_s'])}"
 
 
 def _slow_table(slow: Mapping[str, Any], name: str) -> Any:

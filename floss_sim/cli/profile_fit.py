@@ -36,8 +36,8 @@ are an error unless --skip-bad.
 The law is the simplest one of a few classes, a lognormal law, classes with a spread and rows that
 keeps 1, 5, 50, 95 and 99 % of rates, round trips and times of rounds within 10 %. Rows always do:
 the tests are written to a CSV file beside the profile, and every client draws one of them. --law
-forces a law. Report and picture show tests and fit side by side; single tests that decide the time
-of rounds are named.
+forces a law. Report and picture show tests and fit side by side. Single tests that decide the time
+of rounds are named, and those that are faster than any access line.
 
 Examples:
 

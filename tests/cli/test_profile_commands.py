@@ -499,6 +499,29 @@ def test_slow_tests_that_hardly_count_are_in_the_json_only(monkeypatch, capfd, h
     assert found["slow_tests"]["weight"] == pytest.approx(1e-3 / 99e3, rel=1e-3)
 
 
+def test_fit_names_tests_that_are_too_fast_to_be_true(monkeypatch, capfd, home: Path):
+    with (home / "tests.csv").open("a", encoding="utf-8") as file:
+        file.write("90000,20,20,5G\n100,20,0.001,5G\n100,20,0,5G\n100,20,0.001,5G\n")
+    command = ("fit", "tests.csv", "--out", "mine.toml", *SOURCE)
+    code, out, err = call(monkeypatch, capfd, *command)
+    assert (code, err) == (0, "")
+    said = " ".join(out.split())
+    assert (
+        "Fast tests, which no access line reaches: download above 10 Gbit/s in 1 of 43 (2.3 %), "
+        "first in line 43 (90 Gbit/s down, 20 Mbit/s up, round trip 20 ms); round trip below 0.1 "
+        "ms in 2 of 43 (4.7 %), first in line 44 (100 Mbit/s down, 20 Mbit/s up, round trip 0.001 "
+        "ms). See whether the units are right (--rate-unit, --latency-unit); if they are, delete "
+        "the lines and fit again."
+    ) in said
+    assert "A round trip of 0 is no measurement: 1 row is left out, first line 45." in said
+    _, out, _ = call(monkeypatch, capfd, *command, "--force", "--json")
+    found = json.loads(out)
+    assert {name: one["first_line"] for name, one in found["fast_tests"].items()} == {
+        "down_bits_per_s": 43, "rtt_s": 44,
+    }  # fmt: skip
+    assert found["zero_round_trips"] == {"count": 1, "first_line": 45}
+
+
 def test_fit_never_overwrites_the_tests_or_another_file(monkeypatch, capfd, home: Path):
     write_heavy_tests(home / "x.rows.csv")
     before = (home / "x.rows.csv").read_bytes()

@@ -1,10 +1,11 @@
-"""Report on a fit: figures of tests and fit, slow tests, and a verdict in a sentence."""
+"""Report on a fit: figures of tests and fit, slow and fast tests, and a verdict in a sentence."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from floss_sim.network.measured.fast_tests import fast_tests
 from floss_sim.network.measured.fit_figures import (
     PERCENTS,
     ROUNDS,
@@ -63,6 +64,11 @@ def report(fit: Fit) -> dict[str, Any]:
         "verdict": verdict(fit),
         **_associations(fit),
         "slow_tests": _slow_part(fit),
+        "fast_tests": {name: asdict(each) for name, each in fast_tests(tests).items()},
+        "zero_round_trips": {
+            "count": len(tests.no_rtt),
+            "first_line": tests.no_rtt[0] if tests.no_rtt else None,
+        },
     }
 
 

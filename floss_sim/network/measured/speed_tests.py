@@ -54,6 +54,7 @@ class SpeedTests:
             the number of cells is not that of the header.
         delimiter: Character between the cells.
         decimal: Decimal sign of the numbers, a point if it makes no difference.
+        no_rtt: Lines of the rows that are left out with a round trip of 0.
     """
 
     source: str
@@ -70,6 +71,7 @@ class SpeedTests:
     unreadable: int = 0
     delimiter: str = ","
     decimal: Decimal = "."
+    no_rtt: tuple[int, ...] = ()
 
     @property
     def links(self) -> WeightedLinks:
@@ -146,6 +148,7 @@ def read_speed_tests(path: Path, reading: ReadOptions) -> SpeedTests:
     bad = rows.misshapen + int(unreadable.sum())
     _check_enough(path, int(usable.sum()), left_out, bad, rows.filtered)
     down_N, up_N, rtt_N, *weights = values_RC[usable].T.copy()
+    no_rtt = (values_RC[:, list(columns).index("latency")] == 0) & ~unreadable
     return SpeedTests(
         source=path.name,
         columns=columns,
@@ -161,6 +164,7 @@ def read_speed_tests(path: Path, reading: ReadOptions) -> SpeedTests:
         unreadable=bad,
         delimiter=table.delimiter,
         decimal=decimal,
+        no_rtt=tuple(rows.cells.lines()[no_rtt].tolist()),
     )
 
 
