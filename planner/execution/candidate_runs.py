@@ -77,7 +77,7 @@ class CandidateRuns:
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
         self._timed: dict[Candidate, RunRecord] = {}
         self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that reached the round
-        self._expected = expected + sum(costs.of[c].horizon for c in self._waiting)
+        self._expected = expected + sum(self._last_rounds(self._waiting).values())
         self._stages = 0
         self._stage = ""
         self._best: float | None = None
@@ -92,8 +92,7 @@ class CandidateRuns:
         targets = {proposal.candidate: proposal.rounds for proposal in proposals}
         for candidate, rounds in targets.items():
             self.asked[candidate] = max(rounds, self.asked.get(candidate, 0))
-        baselines = {c: last_evaluated_round(self._costs.of[c].horizon) for c in self._waiting}
-        self._waiting = []
+        baselines, self._waiting = self._last_rounds(self._waiting), []
         self._stages += 1
         shares = (rounds / self.horizon(c) for c, rounds in targets.items())
         done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
@@ -103,6 +102,10 @@ class CandidateRuns:
         curves = {c: self.curve(c, rounds) for c, rounds in reached.items() if rounds}
         self._note_best(curves)
         return curves
+
+    def _last_rounds(self, candidates: Iterable[Candidate]) -> dict[Candidate, int]:
+        """Return the last round of a whole run of each candidate, by predicted costs."""
+        return {c: last_evaluated_round(self._costs.of[c].horizon) for c in candidates}
 
     def _note_best(self, curves: History) -> None:
         going = [c for c in curves.values() if c.evaluated and not c.failed]

@@ -4,6 +4,8 @@ The seconds come from stored runs, or from a step that is really measured
 (:mod:`planner.execution.pace`). They have a wide range: runs that share passes train faster than
 one alone, workers idle while a search ends with few, long runs, and which stored runs a search asks
 for is known only when it has begun.
+
+A run ends at the last evaluated round within its horizon, so that these rounds are counted.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from floss_sim.units import format_bytes, format_duration
 from planner.candidates import Candidate
-from planner.execution.curve_store import CurveStore
+from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.effort import (
     BUSY_SHARE,
     Effort,
@@ -132,17 +134,18 @@ def estimate(
         baseline_rounds(request, costs, store),
         _stored_rounds(request, costs, store),
     )
-    low_s, mid_s, high_s = _wall_s(request, costs, pace, effort.rounds, baselines, stored, workers)
+    search_rounds = min(effort.rounds, sum(_last_rounds(costs).values()))
+    low_s, mid_s, high_s = _wall_s(request, costs, pace, search_rounds, baselines, stored, workers)
     if effort.training_s is not None:
         low_s, mid_s, high_s = _within_time(effort, costs, low_s, mid_s, high_s)
     runs, entries = len(costs.of), request.reference().layout.entries
-    evaluated = runs * evaluations(max(1, (effort.rounds + baselines) // runs))
+    evaluated = runs * evaluations(max(1, (search_rounds + baselines) // runs))
     models = evaluated * max(cost.down_bytes for cost in costs.of.values())
     totals = _run_bytes(costs)
     (smallest, least), (largest, most) = min(totals), max(totals)
     return DryRun(
         candidates=len(costs.searched),
-        search_rounds=effort.rounds,
+        search_rounds=search_rounds,
         baseline_rounds=baselines,
         stored_rounds=stored,
         workers=workers,
@@ -161,11 +164,16 @@ def estimate(
     )
 
 
+def _last_rounds(costs: Costs) -> dict[Candidate, int]:
+    """Return the last round of a whole run of each searched candidate."""
+    return {c: last_evaluated_round(costs.of[c].horizon) for c in costs.searched}
+
+
 def _run_bytes(costs: Costs) -> list[tuple[int, Candidate]]:
     """Return the predicted bytes of every affordable run."""
     return [
-        (int(costs.predicted_traffic(c).nbytes()[costs.of[c].horizon - 1]), c)
-        for c in costs.searched
+        (int(costs.predicted_traffic(c).nbytes()[rounds - 1]), c)
+        for c, rounds in _last_rounds(costs).items()
     ]
 
 
@@ -183,12 +191,11 @@ def _wall_s(
     At best all stored rounds are among those that the search asks for. At worst they are a random
     part of the grid.
     """
-    most = max(1, costs.grid_rounds)
+    lasts = _last_rounds(costs)
+    most = sum(lasts.values())
     fewest, typical = max(0, rounds - stored), rounds * (1 - min(1.0, stored / most))
-    runs = [(request.config(c), costs.of[c].horizon) for c in costs.searched]
-    each = [pace.run_s(*run) for run in runs]
-    total = sum(rounds for _, rounds in runs)
-    low, mid, high = (sum(seconds[i] for seconds in each) / total for i in range(3))
+    each = [pace.run_s(request.config(c), last) for c, last in lasts.items()]
+    low, mid, high = (sum(seconds[i] for seconds in each) / most for i in range(3))
     return (
         (fewest + baselines) * low / workers,
         ((fewest + typical) / 2 + baselines) * mid / (workers * BUSY_SHARE),
@@ -204,7 +211,7 @@ def _within_time(
     A search ends within a tenth of its time, or earlier if the whole grid is trained.
     """
     time_s = effort.training_s or 0.0
-    ends_early = effort.rounds >= costs.grid_rounds
+    ends_early = effort.rounds >= sum(_last_rounds(costs).values())
     return (
         min(low_s, (1 - _TIME_ERROR) * time_s) if ends_early else (1 - _TIME_ERROR) * time_s,
         min(mid_s, time_s) if ends_early else time_s,
@@ -213,10 +220,7 @@ def _within_time(
 
 
 def _stored_rounds(request: Request, costs: Costs, store: CurveStore) -> int:
-    """Return the rounds of the searched candidates that the store holds, within their horizons."""
+    """Return the rounds of the searched candidates that the store holds, within their runs."""
     folders = {c: store.find(request.config(c)) for c in costs.searched}
-    return sum(
-        min(costs.of[c].horizon, folder.manifest().rounds)
-        for c, folder in folders.items()
-        if folder
-    )
+    lasts = _last_rounds(costs)
+    return sum(min(lasts[c], folder.manifest().rounds) for c, folder in folders.items() if folder)

@@ -47,6 +47,20 @@ def test_rounds_are_those_that_the_search_may_train_and_nothing_is_stored(tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_runs_end_at_their_last_evaluated_round(tmp_path: Path):
+    """Rounds 7 and 10 are evaluated, those between are not."""
+    store = CurveStore(tmp_path, "cpu")
+    of_seven, of_nine, of_ten = (
+        dry_run_of(asked(max_rounds=rounds, effort=1.0), store, 1, lambda: PACE)
+        for rounds in (7, 9, 10)
+    )
+    for name in ("search_rounds", "wall_s", "smallest_run_bytes", "largest_run_bytes"):
+        assert getattr(of_nine, name) == getattr(of_seven, name)
+    assert of_seven.search_rounds == 7 * of_seven.candidates
+    assert of_ten.search_rounds == 10 * of_ten.candidates
+    assert of_nine.baseline_rounds == 7 * len(set(asked().baselines().values()))
+
+
 def test_seconds_grow_with_the_step_and_fall_with_the_workers(tmp_path: Path):
     store = CurveStore(tmp_path, "cpu")
     slow = replace(PACE, step_s=0.02, step_low_s=0.01, step_high_s=0.03)
@@ -97,7 +111,8 @@ def test_a_search_for_a_time_takes_that_time(tmp_path: Path):
         assert found.wall_low_s == pytest.approx(PACE.start_s + 0.9 * seconds)
         assert found.wall_high_s == pytest.approx(PACE.start_s + 1.1 * seconds)
     endless = dry_run_of(asked(effort=1.0, training_s=1e6), store, 1, lambda: PACE)
-    assert endless.search_rounds == price(asked()).grid_rounds
+    costs = price(asked())
+    assert endless.search_rounds == sum(costs.of[c].horizon // 5 * 5 for c in costs.searched)
     assert endless.wall_high_s < 1e5  # the grid is trained long before
 
 
@@ -110,13 +125,14 @@ def test_the_line_says_what_the_search_would_do(tmp_path: Path):
 
 
 def test_the_bytes_of_runs_are_the_predicted_ones_with_their_errors(tmp_path: Path):
-    """All messages up to the affordable rounds; the errors weigh as the bytes of the directions."""
+    """All messages of whole runs; the errors weigh as the bytes of the directions."""
     request = asked()
     found = dry_run_of(request, CurveStore(tmp_path, "cpu"), 1, lambda: PACE)
     totals = {}
     for candidate, cost in price(request).of.items():
         sizes = request.config(candidate).sizes
-        down, up = (sizes.messages(way, 0, 1, cost.horizon)[0].sum() for way in ("down", "up"))
+        last = cost.horizon // 5 * 5  # every fifth round is evaluated
+        down, up = (sizes.messages(way, 0, 1, last)[0].sum() for way in ("down", "up"))
         error = (down * sizes.error("down") + up * sizes.error("up")) / (down + up)
         totals[5 * int(down + up)] = error
     smallest, largest = min(totals), max(totals)
