@@ -1,5 +1,6 @@
-from .analysis.deployment import backbone_model
-from .analysis.estimate import Deployment, Estimate, estimate
+from .analysis.backbone_lookup import backbone_model
+from .analysis.deployment import Deployment
+from .analysis.estimate import Estimate, estimate
 from .analysis.run_times import time_spread
 from .analysis.time_spread import TimeSpread
 from .errors import FlossError

@@ -12,6 +12,7 @@ task kinds, the usual one first, and run this::
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def main() -> None:
     for path in sorted(FOLDER.glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
         kinds = facts.pop("kinds", None) or list(facts["tables"])
-        tables = {kind: model_table(facts["config"], kind) for kind in kinds}
+        made = {kind: model_table(facts["config"], kind) for kind in kinds}
+        tables = {kind: replace(table, defaults={}) for kind, table in made.items()}
         check(path.stem, tables[kinds[0]], facts["parameters"])
         facts["tables"] = {kind: table.to_json() for kind, table in tables.items()}
         path.write_text(text(facts), encoding="utf-8")

@@ -2,7 +2,8 @@
 
 Activations are the inputs and outputs of all matrices of the layers for each token of a batch,
 three rows of attention weights for each head and token, and the logits of predicted tokens with
-their gradients. They are kept for the backward pass.
+their gradients. They are kept for the backward pass. Of experts, those that a token passes through
+are counted. Both stacks of an encoder-decoder model are counted, with the same number of tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from floss_sim.families import Config
+from floss_sim.families.experts import active_experts, active_rows, expert_parameters
 from floss_sim.families.model_table import CONV1D, EMBEDDING, LINEAR, ModelTable
-from floss_sim.families.module_roles import layer_of
+from floss_sim.families.module_roles import layer_of, role_of, stack_of
 
 PRECISIONS: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a frozen weight
 _TRAINED_BYTES = 4  # bytes of a trained entry, of its gradient and of its momentum: float32
@@ -65,9 +67,10 @@ def client_memory(
         precision: Precision of weights and activations, a key of ``PRECISIONS``.
     """
     trained = _TRAINED_BYTES * entries
-    per_token = sum(map(sum, _matrices(table)))
-    depth = len({layer_of(path) for path in table.modules} - {None})
-    attention = _ATTENTION_ROWS * depth * _heads(config) * tokens
+    experts = expert_parameters(table)
+    per_token = sum(sum(shape) for name, shape in _matrices(table).items() if name not in experts)
+    per_token += active_rows(experts, active_experts(config))
+    attention = _ATTENTION_ROWS * _attentions(table) * _heads(config) * tokens
     kept = batch * tokens * (per_token + attention)
     logits = _LOGIT_BYTES * batch * tokens * _vocabulary(table)
     return ClientMemory(
@@ -79,13 +82,20 @@ def client_memory(
     )
 
 
-def _matrices(table: ModelTable) -> list[tuple[int, ...]]:
-    """Return the shapes of the matrices in the layers."""
-    return [
-        table.parameters[f"{path}.weight"]
+def _matrices(table: ModelTable) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the matrices in the layers, by name."""
+    return {
+        f"{path}.weight": table.parameters[f"{path}.weight"]
         for path, kind in table.modules.items()
         if kind in (LINEAR, CONV1D) and layer_of(path) is not None
-    ]
+    }
+
+
+def _attentions(table: ModelTable) -> int:
+    """Return the number of attentions: those that have keys, else one a layer."""
+    found = [path for path in table.modules if layer_of(path) is not None]
+    keys = sum(role_of(path) in ("k", "qkv") for path in found)
+    return keys or len({(stack_of(path), layer_of(path)) for path in found})
 
 
 def _vocabulary(table: ModelTable) -> int:

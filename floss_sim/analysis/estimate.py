@@ -13,115 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from floss_sim.analysis.client_memory import PRECISIONS, ClientMemory, client_memory
+from floss_sim.analysis.client_memory import ClientMemory, client_memory
+from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
-from floss_sim.errors import ConfigError, LayoutError
-from floss_sim.families.adapter_settings import AdapterSettings
-from floss_sim.families.backbone import TaskModel
-from floss_sim.families.trained_tensors import LORA_A, TrainedModel
-from floss_sim.methods import WAYS, Method, SizePredictor
+from floss_sim.families.experts import entries_without_adapter
+from floss_sim.families.model_table import ModelTable
+from floss_sim.families.trained_tensors import TrainedModel
+from floss_sim.methods import WAYS, SizePredictor
 from floss_sim.methods.size_statistics import size_statistics
-from floss_sim.network import NetworkProfile
 from floss_sim.network.profile import EnergySection
 from floss_sim.vectors.adapter_layout import adapter_layout
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
 ROUND_PARTS = ("download", "compute", "upload", "latency", "queueing")  # of ``Estimate.shares``
-_MOST = {  # largest values of a deployment
-    "clients": 10**7, "cohort": 10**5, "rounds": 10**5, "examples": 10**9, "batch": 10**6,
-    "tokens": 10**7,
-}  # fmt: skip
-_MOST_DISPATCHES = 2_000_000  # of a run; some seconds
-_WITHOUT_DORA = {  # reason by method
-    "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
-    "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
-}
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A federated run that nobody has trained yet.
-
-    Attributes:
-        model: Backbone and task.
-        adapters: PEFT's settings.
-        method: The method; it must train adapters.
-        profile: The network.
-        clients: Clients of the fleet.
-        cohort: Clients of a round.
-        rounds: Rounds of the run.
-        examples: Examples that a client trains in a round, over all local epochs.
-        batch: Examples of a local batch.
-        tokens: Tokens of an example, for the memory estimate.
-        precision: Precision of weights and activations on the client.
-        seed: Seed of the cohorts.
-
-    Raises:
-        ConfigError: The cohort is larger than the fleet, or a number or the precision is not valid.
-        LayoutError: The method has no adapters, or cannot hold DoRA.
-
-    Example:
-        >>> from floss_sim import AdapterSettings, Deployment, backbone_model, dense, load_profile
-        >>> network, adapters = load_profile("lte"), AdapterSettings(targets=("qkv",))
-        >>> Deployment(backbone_model("gpt2"), adapters, dense(), network).cohort
-        10
-    """
-
-    model: TaskModel
-    adapters: AdapterSettings
-    method: Method
-    profile: NetworkProfile
-    clients: int = 100
-    cohort: int = 10
-    rounds: int = 100
-    examples: int = 100
-    batch: int = 16
-    tokens: int = 128
-    precision: str = "fp32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.cohort > self.clients:
-            raise ConfigError(
-                f"cohort of {self.cohort} clients; valid: 1 to the fleet's {self.clients}"
-            )
-        for name, most in _MOST.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} {getattr(self, name)}; valid: 1 to {most}")
-        if self.cohort * self.rounds > _MOST_DISPATCHES:
-            raise ConfigError(
-                f"{self.cohort} clients in {self.rounds} rounds are more than "
-                f"{_MOST_DISPATCHES:,} dispatches; give fewer rounds, and multiply"
-            )
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"unknown precision {self.precision!r}; valid: {', '.join(PRECISIONS)}"
-            )
-        if self.method.trains not in ADAPTER_LAYOUTS:
-            raise LayoutError(
-                f"method {self.method.name!r} trains no adapters; an estimate needs one that does, "
-                "such as floss, dense, ffa or sparse-adapter"
-            )
-        if self.adapters.dora and self.method.name in _WITHOUT_DORA:
-            raise LayoutError(
-                f"method {self.method.name!r} cannot hold DoRA: {_WITHOUT_DORA[self.method.name]}"
-            )
-
-    def trained_model(self) -> TrainedModel:
-        """Return what trains: with FFA-LoRA everything but A.
-
-        Raises:
-            LayoutError: The adapters do not fit the model, or the library cannot build it.
-        """
-        made = self.model.trained_model(self.adapters)
-        if self.method.trains != "ffa":
-            return made
-        return replace(made, tensors=tuple(t for t in made.tensors if t.part != LORA_A))
 
 
 @dataclass(frozen=True)
@@ -172,6 +80,16 @@ class Estimate:
         """Whether more entries train than in any of the runs that ``errors`` were measured on."""
         return self.trained.entries > size_statistics().largest_entries
 
+    @cached_property
+    def table(self) -> ModelTable:
+        """The parameters of the model."""
+        return self.deployment.model.full_table()
+
+    @property
+    def expert_entries_without_adapter(self) -> int:
+        """Entries of the experts of a mixture if none of them trains, else 0."""
+        return entries_without_adapter(self.table, self.trained)
+
     @property
     def dense_numpy_bytes(self) -> int:
         """Bytes of all trained tensors as dense float32 NumPy arrays, as Flower sends them."""
@@ -204,7 +122,10 @@ class Estimate:
 
     @cached_property
     def run_bytes(self) -> float:
-        """Framed bytes of all clients in both directions, first downloads included."""
+        """Framed bytes of all clients in both directions, first downloads included.
+
+        These are the payloads in our frame, which a run's record and a plan count.
+        """
         return float(self.traffic.nbytes()[-1])
 
     @cached_property
@@ -260,9 +181,8 @@ class Estimate:
     def memory(self) -> ClientMemory:
         """Memory of a client in training."""
         given = self.deployment
-        table = given.model.full_table()
         return client_memory(
-            table,
+            self.table,
             given.model.config,
             self.trained.entries,
             min(given.batch, given.examples),
@@ -279,7 +199,7 @@ class Estimate:
         links, place_RC = self._fleets.clocks[0].links_by_place(traffic)
         compute_N = np.array([link.compute_s_per_example for link in links])
         compute_s = float((compute_N[place_RC] * traffic.examples).sum())
-        down, up = self._wire_bytes
+        down, up = self.link_bytes
         return energy.joules(down, up, compute_s)
 
     @cached_property
@@ -288,12 +208,12 @@ class Estimate:
         prices = self.deployment.profile.prices
         if prices is None:
             return None
-        down, up = self._wire_bytes
+        down, up = self.link_bytes
         return prices.money(down, up, self.energy_j or 0.0)
 
     @cached_property
-    def _wire_bytes(self) -> tuple[float, float]:
-        """Bytes of all messages on the links, by direction, set-up of connections included."""
+    def link_bytes(self) -> tuple[float, float]:
+        """Bytes of the run on the links, down and up, set-up of connections included."""
         setup = self.deployment.profile.transport.setup_bytes
         messages = self.traffic.clients.size
         first = float(self.traffic.first.sum())
@@ -308,6 +228,8 @@ class Estimate:
             "model_type": self.trained.model_type,
             "kind": given.model.kind,
             "parameters": self.trained.parameters,
+            "sizes_not_in_config": dict(self.table.defaults),
+            "expert_entries_without_adapter": self.expert_entries_without_adapter,
             "adapters": given.adapters.to_json(),
             "method": given.method.describe(),
             "network": given.profile.name,
@@ -324,6 +246,7 @@ class Estimate:
             "bytes_per_client": self.run_bytes / given.clients,
             "bytes_per_round": self.run_bytes / given.rounds,
             "bytes_of_run": self.run_bytes,
+            "link_bytes_of_run": sum(self.link_bytes),
             "dense_numpy_bytes_of_run": self.dense_numpy_run_bytes,
             "round_time": self.time.per_round(given.rounds).to_json(),
             "run_time": self.time.to_json(),

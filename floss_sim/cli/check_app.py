@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from floss_sim.analysis.deployment import deployment_of
+from floss_sim.analysis.deployment_settings import deployment_of
 from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.analysis.flower_app import FlowerApp, read_flower_app
 from floss_sim.analysis.time_spread import SPREAD_LEGEND
 from floss_sim.cli.console import PlainConsole, note, print_json
+from floss_sim.cli.estimate_table import show_model_notes
 from floss_sim.cli.shared_options import FetchOption, JsonOption, NetworkOption, given_settings
 from floss_sim.errors import ConfigError
 from floss_sim.units import format_bytes, parse_bytes
@@ -82,6 +83,7 @@ def _check_complete(settings: dict[str, Any]) -> None:
 def _answer(made: Estimate, most: int) -> dict[str, Any]:
     told = made.to_json()
     kept = ("backbone", "model_type", "adapters", "clients", "cohort", "rounds", "trained_entries",
+            "sizes_not_in_config", "expert_entries_without_adapter",
             "trained_tensors", "dense_numpy_bytes", "dense_numpy_bytes_of_run", "network",
             "round_time", "run_time", "binds")  # fmt: skip
     answer = {name: told[name] for name in kept}
@@ -108,6 +110,7 @@ def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str)
     for name, value in rows:
         table.add_row(name, value)
     PlainConsole().print(table)
+    show_model_notes(made)
     note(
         f"{SPREAD_LEGEND[0].upper()}{SPREAD_LEGEND[1:]}. Compute is the network's own "
         "time for an example, which knows nothing of this model."

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.analysis.client_memory import PRECISIONS
-from floss_sim.analysis.deployment import deployment_of
+from floss_sim.analysis.deployment_settings import deployment_of
 from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.cli.console import alternatives, plain_table, print_json, print_text, show_whole

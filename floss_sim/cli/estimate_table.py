@@ -10,7 +10,9 @@ from floss_sim.analysis.estimate import ROUND_PARTS, Estimate
 from floss_sim.analysis.time_spread import SPREAD_LEGEND
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
 from floss_sim.units import format_bytes, format_duration
+from floss_sim.wire.framing import OVERHEAD_BYTES
 
+_SHOWN = 8  # sizes in a note, at most
 _LARGER = "; those runs trained fewer entries than this one"
 
 
@@ -33,6 +35,26 @@ def print_estimate(made: Estimate) -> None:
         totals.add_row(name, value)
     PlainConsole().print(totals)
     note(_legend(made))
+    show_model_notes(made)
+
+
+def show_model_notes(made: Estimate) -> None:
+    """Print what the estimate assumes about the model, if anything."""
+    if made.table.defaults:
+        shown = [
+            name if value is None else f"{name} {value}"
+            for name, value in made.table.defaults.items()
+        ]
+        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        note(
+            "Not in the config, so that the model library's defaults are used: "
+            f"{', '.join(shown[:_SHOWN])}{more}."
+        )
+    if made.expert_entries_without_adapter:
+        note(
+            f"{made.expert_entries_without_adapter:,} entries of experts get no adapter: the "
+            "library keeps experts as parameters, and these targets are modules."
+        )
 
 
 def _rows(made: Estimate) -> list[tuple[str, str]]:
@@ -49,8 +71,8 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
         ("a round", f"{format_bytes(made.run_bytes / given.rounds)} of {given.cohort} clients"),
         (
             "the run",
-            f"{format_bytes(made.run_bytes)}; dense NumPy "
-            f"{format_bytes(made.dense_numpy_run_bytes)}",
+            f"{format_bytes(made.run_bytes)} framed, {format_bytes(sum(made.link_bytes))} on the "
+            f"links; dense NumPy {format_bytes(made.dense_numpy_run_bytes)}",
         ),
         ("round time", f"{made.time.per_round(given.rounds).text}: {parts}"),
         ("run time", made.time.text),
@@ -73,6 +95,8 @@ def _legend(made: Estimate) -> str:
     given = made.deployment
     spread = SPREAD_LEGEND if made.time.draws > 1 else "this network draws nothing: one time"
     return (
+        f"Bytes of a client, a round and the run are framed: payloads in our frame of "
+        f"{OVERHEAD_BYTES} bytes, as a run's record counts them. "
         f"Time on {given.profile.name}: {spread}; {made.binding} takes most of a round. A client "
         f"trains {given.examples} examples a round; compute is the network's own time for an "
         f"example, which knows nothing of this model. Memory: {given.batch} examples of "
@@ -101,4 +125,7 @@ def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:
             format_bytes(one.memory.total),
         )
     show_whole(table)
-    note(f"download, upload: bytes on the link; round time: {SPREAD_LEGEND}; run time: median")
+    note(
+        f"download, upload: bytes on the link; run: framed bytes of all messages; "
+        f"round time: {SPREAD_LEGEND}; run time: median"
+    )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from floss_sim.errors import LayoutError
+from floss_sim.families.path_patterns import check_pattern, end_pattern, matching_paths
 
 ALL = "all"  # every module of the layers that has a role
 ALL_LINEAR = "all-linear"  # every linear module, as PEFT understands it
 REGEX = "re:"  # begins a target that is a regular expression over whole module paths
 BIASES = ("none", "all", "lora_only")
 _MOST_RANK = 2**20
+NumberT = TypeVar("NumberT", int, float)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class AdapterSettings:
             if not 1 <= rank <= _MOST_RANK:
                 raise LayoutError(f"rank {rank} is out of range; valid: 1 to {_MOST_RANK}")
         for pattern in (*self.rank_pattern, *self.alpha_pattern):
-            compile_pattern(pattern)
+            check_pattern(pattern)
         for alpha in (self.alpha, *self.alpha_pattern.values()):
             if not 0 < alpha < math.inf:
                 raise LayoutError(f"alpha {alpha:g} is out of range; valid: above 0")
@@ -81,9 +82,16 @@ class AdapterSettings:
             raise LayoutError(f"depth {self.depth} is out of range; valid: 1 or more layers")
 
     def rank_of(self, path: str) -> int:
-        """Return the rank of a module: that of the first pattern that matches, else ``rank``."""
-        found = (rank for end, rank in self.rank_pattern.items() if _matches_end(end, path))
-        return next(found, self.rank)
+        """Return the rank of a module: that of the first pattern that matches, else ``rank``.
+
+        Raises:
+            LayoutError: A pattern cannot be matched in time.
+        """
+        return _first_match(self.rank_pattern, path, self.rank)
+
+    def alpha_of(self, path: str) -> float:
+        """Return alpha of a module, as :meth:`rank_of` returns its rank."""
+        return _first_match(self.alpha_pattern, path, self.alpha)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
@@ -101,21 +109,10 @@ def _check_targets(targets: Sequence[str]) -> None:
     if alone and len(targets) > 1:
         raise LayoutError(f"LoRA target {alone[0]!r} must be the only one")
     if alone and alone[0].startswith(REGEX):
-        compile_pattern(alone[0].removeprefix(REGEX))
+        check_pattern(alone[0].removeprefix(REGEX))
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return a compiled regular expression.
-
-    Raises:
-        LayoutError: It is not a regular expression.
-    """
-    try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise LayoutError(f"{pattern!r} is not a regular expression: {error}") from None
-
-
-def _matches_end(pattern: str, path: str) -> bool:
-    """Return whether a pattern matches a path or its last parts, as PEFT matches them."""
-    return re.match(rf"(.*\.)?({pattern})$", path) is not None
+def _first_match(patterns: Mapping[str, NumberT], path: str, default: NumberT) -> NumberT:
+    """Return the value of the first pattern that matches a path, as PEFT matches it."""
+    found = (n for end, n in patterns.items() if matching_paths(end_pattern(end), [path]))
+    return next(found, default)

@@ -7,8 +7,9 @@ and none are allocated: a model of 7 billion parameters takes 0.1 to 0.4 s. Code
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     PretrainedConfig,
@@ -28,7 +30,8 @@ from transformers import logging as transformers_logging
 from transformers.pytorch_utils import Conv1D
 
 from floss_sim.errors import LayoutError
-from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings
+from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings, NumberT
+from floss_sim.families.config_sizes import unstated_sizes
 from floss_sim.families.family import IMAGES, NEXT_TOKEN, TEXTS, Config
 from floss_sim.families.model_table import (
     CONV1D,
@@ -39,7 +42,7 @@ from floss_sim.families.model_table import (
     ModelTable,
     Shape,
 )
-from floss_sim.families.module_roles import resolve_modules
+from floss_sim.families.target_modules import resolve_modules
 from floss_sim.families.trained_tensors import (
     LORA_A,
     LORA_B,
@@ -83,7 +86,7 @@ def model_table(config: Config, kind: str) -> ModelTable:
 
     Raises:
         LayoutError: The library does not know the model type or has no model of this kind for it,
-            or it cannot build the model.
+            the config lacks a main size, or the library cannot build the model.
     """
     model = _build(config, kind, 0 if kind == NEXT_TOKEN else _MARK)
     head = () if kind == NEXT_TOKEN else _new_modules(model)
@@ -101,6 +104,7 @@ def model_table(config: Config, kind: str) -> ModelTable:
         modules=dict(_adaptable(model)),
         head=head,
         output=paths.get(id(output), ""),
+        defaults=unstated_sizes(model.config, config),
     )
 
 
@@ -149,13 +153,25 @@ def _lora_config(
         use_rslora=settings.rslora,
         use_dora=settings.dora,
         target_modules=targets,
-        rank_pattern=dict(settings.rank_pattern),
-        alpha_pattern=dict(settings.alpha_pattern),
+        # PEFT matches expressions without a limit of time; whole paths say the same.
+        rank_pattern=_by_path(paths, settings.rank_pattern, settings.rank_of),
+        alpha_pattern=_by_path(paths, settings.alpha_pattern, settings.alpha_of),
         modules_to_save=[*table.head, *settings.modules_to_save] or None,
         bias=settings.bias,
         lora_bias=settings.lora_bias,
         fan_in_fan_out=any(table.modules[path] == CONV1D for path in paths),
     )
+
+
+def _by_path(
+    paths: Sequence[str], patterns: Mapping[str, NumberT], value_of: Callable[[str], NumberT]
+) -> dict[str, NumberT]:
+    """Return the value of each module by an expression for its path; none if no pattern is set.
+
+    PEFT takes the first expression that matches the end of a path, so long paths come first.
+    """
+    longest_first = sorted(paths, key=len, reverse=True) if patterns else ()
+    return {re.escape(path): value_of(path) for path in longest_first}
 
 
 def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
@@ -171,13 +187,23 @@ def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
         )
     with _refusals(config, f"a {kind} model of"):
         library_config = _library_config(config, labels)
-        found = MODEL_CLASSES[kind].get(type(library_config), None)
+        found = _model_class(kind, type(library_config))
         if found is None:
             raise LayoutError(f"a {model_type} backbone does not support {kind}")
+        unstated_sizes(library_config, config)
         chosen = found[0] if isinstance(found, tuple | list) else found
         with torch.device("meta"):
             model: PreTrainedModel = chosen(library_config)
     return model
+
+
+def _model_class(kind: str, config_class: type) -> Any:
+    """Return the class of a model, or a list that begins with it; None if there is none.
+
+    An encoder-decoder model such as T5 or BART predicts tokens with both stacks.
+    """
+    both_stacks = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if kind == NEXT_TOKEN else {}
+    return both_stacks.get(config_class, None) or MODEL_CLASSES[kind].get(config_class, None)
 
 
 def _library_config(config: Config, labels: int) -> PretrainedConfig:

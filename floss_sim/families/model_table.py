@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, groupby
 from math import prod
@@ -34,6 +34,8 @@ class ModelTable:
             (a linear layer that stores its weight as (in, out)), ``conv2d`` or ``embedding``.
         head: Paths of the modules that are new for the task, such as ``classifier``.
         output: Path of the output head of a language model; empty if there is none.
+        defaults: Sizes that the config does not state, with the model library's defaults; None for
+            a part of the config that it does not state at all.
     """
 
     model_type: str
@@ -41,6 +43,7 @@ class ModelTable:
     modules: Mapping[str, str]
     head: tuple[str, ...] = ()
     output: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def entries(self) -> int:
@@ -69,6 +72,7 @@ class ModelTable:
             "modules": _fold(self.modules),
             "head": list(self.head),
             "output": self.output,
+            **({"defaults": dict(self.defaults)} if self.defaults else {}),
         }
 
     @classmethod
@@ -89,6 +93,7 @@ class ModelTable:
             modules={path: str(kind) for path, kind in _unfold(content["modules"])},
             head=tuple(str(path) for path in content["head"]),
             output=str(content["output"]),
+            defaults=dict(content.get("defaults", {})),
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from floss_sim.errors import LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
-from floss_sim.families.module_roles import resolve_modules
+from floss_sim.families.target_modules import resolve_modules
 
 LORA_A, LORA_B, LORA_B_BIAS, MAGNITUDE = "lora_A", "lora_B", "lora_B_bias", "lora_magnitude"
 WHOLE = "whole"  # part of a tensor that the model itself holds

@@ -25,6 +25,7 @@ options.num-supernodes = 10
 @pytest.fixture
 def call(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLOSS_SIM_LAYOUTS", str(tmp_path / "layouts"))
     Path("pyproject.toml").write_text(APP, encoding="utf-8")
 
     def run(*words):
@@ -55,7 +56,8 @@ def test_the_table_shows_what_json_says(call):
     assert f"{told['binds']} takes most of a round" in shown
     assert told["energy_j"] is told["money"] is None
     assert f"{told['memory']['total'] / 1e9:.3g} GB: weights" in shown
-    assert f"{told['bytes_of_run'] / 1e9:.3g} GB; dense NumPy" in shown
+    framed, on_links = told["bytes_of_run"] / 1e9, told["link_bytes_of_run"] / 1e9
+    assert f"{framed:.3g} GB framed, {on_links:.3g} GB on the links; dense NumPy" in shown
 
 
 def test_fleets_with_one_slow_client_explain_the_interval(call):
@@ -87,6 +89,52 @@ def test_values_of_a_sweep_that_hold_commas_are_parted_by_semicolons(call):
     told = answer(call("estimate", "--sweep", "targets=q,v;all-linear", "--json"))
 
     assert [row["value"] for row in told["rows"]] == ["q,v", "all-linear"]
+
+
+def write_config(model_type, **sizes):
+    Path("config.json").write_text(json.dumps({"model_type": model_type, **sizes}), "utf-8")
+
+
+SIZES = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 12, "vocab_size": 20}  # fmt: skip
+
+
+def test_sizes_that_a_config_leaves_out_are_said(call):
+    write_config("qwen2", **SIZES, num_key_value_heads=1)
+    words = ("estimate", "--backbone", "config.json", "--rank", "2")
+    told = answer(call(*words, "--json"))
+
+    assert told["sizes_not_in_config"] == {"max_position_embeddings": 32768}
+    said = "Not in the config, so that the model library's defaults are used: max_position_embed"
+    assert said in text(call(*words))
+    assert "Not in the config" not in text(call("estimate"))
+
+
+def test_experts_without_an_adapter_are_said(call):
+    write_config("granitemoe", **SIZES, num_local_experts=4)
+    words = ("estimate", "--backbone", "config.json", "--rank", "2", "--targets", "all-linear")
+    told = answer(call(*words, "--json"))
+
+    entries = 2 * 4 * (24 * 8 + 8 * 12)
+    assert told["expert_entries_without_adapter"] == entries
+    assert f"{entries:,} entries of experts get no adapter" in text(call(*words))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words", "said"),
+    [
+        ({**SIZES, "hidden_size": None}, (), "cannot build a next-token model of llama"),
+        ({"vocab_size": 20}, (), "lacks hidden_size, num_hidden_layers, num_attention_heads"),
+        (SIZES, ("--targets", "re:(?:(?:.|..)+)+[A-Z]"), "takes more than 2 s to match"),
+        (SIZES, ("--rank-pattern", "k_proj=1"), "rank pattern 'k_proj' matches no module"),
+    ],
+)
+def test_a_config_or_a_pattern_that_does_not_fit_is_one_line(call, sizes, words, said):
+    write_config("llama", **sizes)
+    code, out, err = call("estimate", "--backbone", "config.json", "--rank", "2", *words)
+
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
 
 
 def test_packaged_backbones_are_listed(call):

@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from library_configs import default_config
 
 from floss_sim.errors import LayoutError
 from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS
@@ -15,14 +16,14 @@ from floss_sim.vectors.layout import build_layout
 
 FAMILIES = {
     NEXT_TOKEN: "mistral qwen2 qwen3 gemma gemma2 gemma3_text phi phi3 olmo2 smollm3 gpt_neox opt "
-    "bloom falcon gpt2 llama",
+    "bloom falcon gpt2 llama t5 bart",
     TEXTS: "bart roberta distilbert deberta-v2 modernbert albert electra bert mpnet qwen2 gpt2",
     IMAGES: "deit dinov2 swin clip siglip vit beit convnext",
 }
 SETTINGS = (
     {"targets": ("all-linear",), "dora": True, "rank": 4},
     {"targets": ("all-linear",), "bias": "all", "rank": 4},
-    {"targets": ("mlp_out",), "rank_pattern": {"mlp_out": 2, r"layers\.1\..*": 3}, "rank": 8},
+    {"targets": ("mlp_out",), "rank_pattern": {r".*\.1\..*": 3, ".*": 2}, "rank": 8},
     {"targets": ("qkv",), "depth": 2, "bias": "lora_only", "dora": True},
     {"targets": ("q", "v"), "layers": (0, 1), "lora_bias": True},
 )
@@ -38,7 +39,7 @@ def sorted_rows(tensors):
 def test_arithmetic_equals_peft_in_every_family(kind, family):
     from floss_sim.families.from_library import model_table, peft_model
 
-    config, labels = {"model_type": family}, 0 if kind == NEXT_TOKEN else 5
+    config, labels = default_config(family), 0 if kind == NEXT_TOKEN else 5
     table = model_table(config, kind).with_labels(labels)
     compared = 0
     for settings in (AdapterSettings(**given) for given in SETTINGS):
@@ -132,6 +133,16 @@ def test_bytes_of_uploads_of_real_phones(rank, nbytes):
     assert 4 * sum(tensor.entries for tensor in tensors) + 80 * len(tensors) == nbytes
 
 
+LLAMA = {
+    "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 12, "vocab_size": 20,
+}  # fmt: skip
+
+
+def without(config, name):
+    return {key: value for key, value in config.items() if key != name}
+
+
 @pytest.mark.parametrize(
     ("config", "kind", "said"),
     [
@@ -141,8 +152,15 @@ def test_bytes_of_uploads_of_real_phones(rank, nbytes):
         ({}, NEXT_TOKEN, "the config has no model_type"),
         ({"model_type": ["llama"]}, NEXT_TOKEN, "no model type"),
         ({"model_type": "vit"}, TEXTS, "a vit backbone does not support text-classification"),
-        ({"model_type": "llama", "hidden_size": "x"}, NEXT_TOKEN, "cannot build a next-token mod"),
-        ({"model_type": "llama", "hidden_size": -1}, NEXT_TOKEN, "cannot build a next-token mod"),
+        ({**LLAMA, "hidden_size": "x"}, NEXT_TOKEN, "cannot build a next-token model of llama"),
+        ({**LLAMA, "hidden_size": -1}, NEXT_TOKEN, "cannot build a next-token model of llama"),
+        ({**LLAMA, "hidden_size": None}, NEXT_TOKEN, "cannot build a next-token model of llama"),
+        (without(LLAMA, "hidden_size"), NEXT_TOKEN, r"llama model lacks hidden_size \(the .* 4096"),
+        (without(LLAMA, "num_hidden_layers"), NEXT_TOKEN, "lacks num_hidden_layers"),
+        (without(LLAMA, "vocab_size"), NEXT_TOKEN, "lacks vocab_size"),
+        ({"model_type": "gpt2"}, NEXT_TOKEN, "gpt2 model lacks n_embd, n_layer, n_head, vocab_si"),
+        ({"model_type": "swin"}, IMAGES, "swin model lacks num_heads, embed_dim, depths"),
+        ({"model_type": "gemma3"}, NEXT_TOKEN, "gemma3 model lacks text_config and vision_config"),
     ],
 )
 def test_a_config_that_the_library_cannot_build_is_refused(config, kind, said):
@@ -156,7 +174,7 @@ def test_a_config_that_the_library_cannot_build_is_refused(config, kind, said):
 def test_dora_on_experts_is_refused_in_one_line():
     from floss_sim.families.from_library import peft_model
 
-    small = {"model_type": "mixtral", "num_hidden_layers": 1, "hidden_size": 64}
+    small = default_config("mixtral", num_hidden_layers=1, hidden_size=64)
     settings = AdapterSettings(targets=("all-linear",), dora=True, rank=2)
     with pytest.raises(LayoutError, match="cannot build adapters on mixtral"):
         peft_model(small, NEXT_TOKEN, 0, settings)
@@ -170,7 +188,7 @@ def test_dora_on_experts_is_refused_in_one_line():
 def test_arithmetic_equals_peft_on_embeddings_and_convolutions(family, kind, target, dora):
     from floss_sim.families.from_library import model_table, peft_model
 
-    config, labels = {"model_type": family}, 0 if kind == NEXT_TOKEN else 5
+    config, labels = default_config(family), 0 if kind == NEXT_TOKEN else 5
     settings = AdapterSettings(rank=2, targets=(target,), dora=dora)
     ours = trained_tensors(model_table(config, kind).with_labels(labels), settings)
     assert sorted_rows(ours) == sorted_rows(peft_model(config, kind, labels, settings).tensors)
@@ -179,7 +197,7 @@ def test_arithmetic_equals_peft_on_embeddings_and_convolutions(family, kind, tar
 def test_the_head_of_a_bart_classifier_trains_whole():
     from floss_sim.families.from_library import model_table
 
-    table = model_table({"model_type": "bart", "d_model": 64}, TEXTS)
+    table = model_table(default_config("bart", d_model=64), TEXTS)
 
     assert table.head == ("classification_head",)
     assert {shape[0] for n, shape in table.parameters.items() if "out_proj" in n and -1 in shape}

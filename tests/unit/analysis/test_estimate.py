@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from floss_sim.analysis.backbone_lookup import backbone_model
 from floss_sim.analysis.client_memory import client_memory
-from floss_sim.analysis.deployment import backbone_model, deployment_of
+from floss_sim.analysis.deployment_settings import deployment_of
 from floss_sim.analysis.estimate import estimate
 from floss_sim.errors import ConfigError, FlossError, LayoutError
 from floss_sim.families.model_table import ModelTable
@@ -140,6 +141,18 @@ def test_memory_counts_every_part():
     assert (made.trained, made.gradients, made.optimiser) == (20, 20, 20)
     assert made.activations == 2 * 3 * 7 * (2 * 10 + 3 * 2 * 2 * 7)
     assert made.total == sum((made.weights, 60, made.activations))
+
+
+def test_both_stacks_and_the_active_experts_take_memory():
+    paths = [f"m.{s}.layers.0.{n}" for s in ("encoder", "decoder") for n in ("k_proj", "fc1")]
+    shapes = {f"{path}.weight": (6, 4) for path in paths}
+    experts = {"m.decoder.layers.0.experts.up_proj": (8, 10, 4)}
+    table = ModelTable("t", {**shapes, **experts}, dict.fromkeys(paths, "linear"))
+    config = {"num_heads": 2, "num_experts_per_tok": 3}
+    made = client_memory(table, config, 0, batch=1, tokens=7, precision="bf16")
+
+    attention = 3 * 2 * 2 * 7  # two attentions, one of each stack
+    assert made.activations == 2 * 7 * (4 * 10 + 3 * 14 + attention)
 
 
 def test_logits_of_predicted_tokens_are_counted():

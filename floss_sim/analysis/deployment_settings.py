@@ -1,0 +1,121 @@
+"""Deployments from plain settings, as a command line or a sweep gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from floss_sim.analysis.backbone_lookup import backbone_model
+from floss_sim.analysis.deployment import Deployment
+from floss_sim.errors import ConfigError
+from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.families.backbone import TaskModel
+from floss_sim.families.module_roles import role_of
+from floss_sim.methods import method_from_name
+from floss_sim.network import load_profile
+from floss_sim.vectors.density import parse_density
+
+_METHOD_TEXTS = ("tiers", "down_values", "up_values")
+_DENSITIES = ("down_density", "up_density", "density")
+_NUMBERS = {
+    "labels": int, "rank": int, "alpha": float, "depth": int, "clients": int, "cohort": int,
+    "rounds": int, "examples": int, "batch": int, "tokens": int, "upload_ratio": float, "seed": int,
+}  # fmt: skip
+_YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
+_FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision", "seed")
+
+
+def deployment_of(settings: Mapping[str, Any]) -> Deployment:
+    """Return the deployment of plain settings: texts, numbers or booleans by name of the option.
+
+    Raises:
+        ConfigError: An option is unknown or its value cannot be read, or as for
+            :class:`Deployment`.
+    """
+    unknown = sorted(set(settings) - _names())
+    if unknown:
+        raise ConfigError(f"unknown option {unknown[0]!r}; valid: {', '.join(sorted(_names()))}")
+    given = {name: _read(name, value) for name, value in settings.items()}
+    model = backbone_model(
+        given.get("backbone", "smollm2-135m"), given.get("kind"), given.get("labels", 2),
+        fetch=given.get("fetch", False),
+    )  # fmt: skip
+    profile = load_profile(given.get("network", "mobile-mixed"))
+    if "upload_ratio" in given:
+        profile = profile.with_upload_ratio(given["upload_ratio"])
+    options = {name: given[name] for name in (*_METHOD_TEXTS, *_DENSITIES) if name in given}
+    return Deployment(
+        model,
+        _adapters(model, given),
+        method_from_name(given.get("method", "floss"), **options),
+        profile,
+        **{name: given[name] for name in _FLEET if name in given},
+    )
+
+
+def _names() -> set[str]:
+    adapter = {field.name for field in fields(AdapterSettings)} - {"modules_to_save"}
+    own = {"backbone", "fetch", "kind", "network", "method", "save", "precision"}
+    return own | adapter | set(_NUMBERS) | set(_METHOD_TEXTS) | set(_DENSITIES)
+
+
+def _read(name: str, value: Any) -> Any:
+    """Return the value of an option, read from a text where it is one."""
+    if not isinstance(value, str):
+        return value
+    if name in _DENSITIES:
+        return parse_density(value)
+    if name in ("rank_pattern", "alpha_pattern"):
+        return _pattern(name, value)
+    if name in ("dora", "rslora", "lora_bias", "fetch"):
+        if value.lower() not in (*_YES, *_NO):
+            raise ConfigError(f"{name} {value!r} is neither yes nor no")
+        return value.lower() in _YES
+    if name in _NUMBERS:
+        try:
+            return _NUMBERS[name](value)
+        except ValueError:
+            raise ConfigError(f"{name.replace('_', '-')} {value!r} is not a number") from None
+    return value
+
+
+def _pattern(name: str, text: str) -> dict[str, Any]:
+    """Return a pattern of ranks or alphas, from a text such as ``mlp.fc1=4,layers.1.*=8``."""
+    number = int if name == "rank_pattern" else float
+    try:
+        pairs = (part.rsplit("=", 1) for part in text.split(",") if part.strip())
+        return {key.strip(): number(value) for key, value in pairs}
+    except ValueError:
+        raise ConfigError(
+            f"{name.replace('_', '-')} {text!r} is not NAME=NUMBER,..., such as mlp.fc1=4"
+        ) from None
+
+
+def _adapters(model: TaskModel, given: Mapping[str, Any]) -> AdapterSettings:
+    targets = given.get("targets")
+    plain = ("rank", "alpha", "rslora", "dora", "rank_pattern", "alpha_pattern", "depth", "bias",
+             "lora_bias")  # fmt: skip
+    try:
+        layers = given.get("layers")
+        numbers = None if layers is None else tuple(int(part) for part in layers.split(","))
+    except ValueError:
+        raise ConfigError(f"layers {given['layers']!r} are not numbers such as 0,1,5") from None
+    return AdapterSettings(
+        targets=_default_targets(model) if targets is None else _split(targets),
+        layers=numbers,
+        modules_to_save=_split(given.get("save", "")),
+        **{name: given[name] for name in plain if name in given},
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    if text.startswith("re:"):
+        return (text,)
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _default_targets(model: TaskModel) -> tuple[str, ...]:
+    """Return the roles q and v, or qkv where a model has the three in one matrix."""
+    roles = {role_of(path) for path in model.full_table().modules}
+    return ("q", "v") if {"q", "v"} <= roles else ("qkv",)
