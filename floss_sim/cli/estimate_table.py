@@ -52,8 +52,8 @@ def show_model_notes(made: Estimate) -> None:
         )
     if made.expert_entries_without_adapter:
         note(
-            f"{made.expert_entries_without_adapter:,} entries of experts get no adapter: the "
-            "library keeps experts as parameters, and these targets are modules."
+            f"With these targets {made.expert_entries_without_adapter:,} entries of experts get no "
+            "adapter."
         )
 
 

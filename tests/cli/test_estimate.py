@@ -117,7 +117,7 @@ def test_experts_without_an_adapter_are_said(call):
 
     entries = 2 * 4 * (24 * 8 + 8 * 12)
     assert told["expert_entries_without_adapter"] == entries
-    assert f"{entries:,} entries of experts get no adapter" in text(call(*words))
+    assert f"With these targets {entries:,} entries of experts get no adapter" in text(call(*words))
 
 
 @pytest.mark.parametrize(
