@@ -218,6 +218,8 @@ def _plan(
             "search_rounds": runs.asked_rounds,
             "replicated": len(runs.again),
             "trained_now_rounds": runs.trained,
+            "trained_now_runs": len(runs.trained_runs),
+            "runs": len(runs.runs),
             **begun.effort_json(),
         },
         costs=tuple(

@@ -28,7 +28,7 @@ Method = Literal["closed form", "simulated", "probed", "recorded"]
 
 def nothing_drawn_note(network: str) -> str:
     """Return the sentence on a network of which every seed is the same."""
-    return f"{network} draws nothing: one time"
+    return f"{network} is the same for every seed: one time"
 
 
 def fleet_quantile(seconds: ArrayLike, fraction: float) -> NDArray[np.float64]:

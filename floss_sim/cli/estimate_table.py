@@ -93,7 +93,11 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
 
 def _legend(made: Estimate) -> str:
     given = made.deployment
-    spread = SPREAD_LEGEND if made.time.draws > 1 else "this network draws nothing: one time"
+    spread = (
+        SPREAD_LEGEND
+        if made.time.draws > 1
+        else "this network is the same for every seed: one time"
+    )
     return (
         f"Bytes of a client, a round and the run are framed: payloads in our frame of "
         f"{OVERHEAD_BYTES} bytes, as a run's record counts them. "

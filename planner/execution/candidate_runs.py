@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 from statistics import median
 
 from floss_sim.analysis.on_test import HitsOnTest
@@ -38,6 +39,8 @@ class CandidateRuns:
         asked: Last round that the search asked for, by candidate; without baselines.
         trained: Number of rounds trained since this object was made; rounds that were already in
             the store do not count.
+        runs: Folders of all runs that were asked for, baselines and other seeds included.
+        trained_runs: Those of them that were trained since this object was made.
         targets: Last round of each run, by candidate; includes baselines and the rounds that
             :meth:`finish` adds to them.
         again: Curves of the finalists trained with another seed, by candidate.
@@ -58,6 +61,8 @@ class CandidateRuns:
     ) -> None:
         self.asked: dict[Candidate, int] = {}
         self.trained = 0
+        self.runs: set[Path] = set()
+        self.trained_runs: set[Path] = set()
         self.again: dict[Candidate, list[Curve]] = {}
         self.again_rounds = 0
         self._request = request
@@ -206,6 +211,8 @@ class CandidateRuns:
 
     def _train_jobs(self, jobs: Sequence[Job]) -> list[int | None]:
         """Train runs as far as the allowance permits; return the rounds that each trained now."""
+        paths = [self._store.folder(config).path for config, _ in jobs]
+        self.runs.update(paths)
         trained = train_all(
             self._executor,
             self._store,
@@ -215,6 +222,7 @@ class CandidateRuns:
             self._allowance.until_s,
         )
         now = sum(rounds or 0 for rounds in trained)
+        self.trained_runs |= {path for path, rounds in zip(paths, trained, strict=True) if rounds}
         self.trained += now
         self._allowance.note(now)
         return trained
@@ -253,7 +261,9 @@ class CandidateRuns:
         Afterwards this object neither trains nor measures.
         """
         committed = {c: self._folder(c).manifest().rounds for c in self._before}
-        self.trained += sum(committed[c] - rounds for c, rounds in self._before.items())
+        now = {c: committed[c] - rounds for c, rounds in self._before.items()}
+        self.trained += sum(now.values())
+        self.trained_runs |= {self._folder(c).path for c, rounds in now.items() if rounds}
         self._failed |= {c for c in self.targets if self._folder(c).divergence()}
         self._count_committed(list(self.targets))
         self._stopped = True
@@ -314,6 +324,8 @@ class CandidateRuns:
             for candidate, rounds in theirs.items():
                 ours[candidate] = max(rounds, ours.get(candidate, 0))
         self.trained += other.trained
+        self.runs |= other.runs
+        self.trained_runs |= other.trained_runs
         self._failed |= other._failed
 
     def timed_record(self, candidate: Candidate) -> RunRecord:

@@ -127,6 +127,12 @@ def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
         yield f"effort.unaffordable: {effort['unaffordable']} differs from effort.left_out"
     if effort["grid_rounds"] != grid:
         yield f"effort.grid_rounds: {effort['grid_rounds']} differs from the {grid} of the costs"
+    if effort.get("runs") is not None:
+        now, rounds = effort["trained_now_runs"], effort["trained_now_rounds"]
+        if now > effort["runs"]:
+            yield f"effort.trained_now_runs: {now} exceed the {effort['runs']} of effort.runs"
+        if now > rounds or bool(now) != bool(rounds):
+            yield f"effort.trained_now_rounds: {rounds} cannot be the rounds of {now} runs"
     yield from _limit(effort, request)
     asked = effort["searched"] + effort["unaffordable"]
     if request.get("candidates") not in (None, asked):

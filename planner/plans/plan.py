@@ -36,7 +36,8 @@ class Plan:
         baselines: Trained baselines at the same budget, by name; None if it affords no round.
         test_differences: Test accuracy of the recommendation less that of each other baseline,
             paired by example and seed, by the baseline's name.
-        effort: The search's name, the rounds that it asked for and the rounds really trained.
+        effort: The search's name, the rounds that it asked for, and the rounds and runs really
+            trained.
         costs: Cost of each affordable candidate, predicted without training: bytes of a download
             and of an upload, seconds of a round, affordable rounds. A trained candidate also has
             the ratio of real to predicted bytes in its first rounds, and the rounds affordable by

@@ -277,6 +277,8 @@ class EffortSection(_OpenSection):
     limit_rounds: Count
     search_rounds: Count
     trained_now_rounds: Count
+    trained_now_runs: Count | None = None
+    runs: Count | None = None
     left_out: dict[Literal["round_s", "client_bytes", "budget"], PositiveInt] = Field(
         default_factory=dict
     )
@@ -440,6 +442,8 @@ def _check_references(read: PlanDocument, where: str) -> None:
     ]
     if 0 < timed.count(None) < len(timed):
         lacking.append("one of effort.training_s, host_s_per_round and workers; give all or none")
+    elif (effort.trained_now_runs is None) != (effort.runs is None):
+        lacking.append("one of effort.trained_now_runs and runs; give both or none")
     elif (effort.planned_rounds is None) != (effort.took_s is None) or (
         effort.took_s is not None and effort.training_s is None
     ):

@@ -110,6 +110,7 @@ def _stop_sentence(stop: StopRule, promising: Sequence[str]) -> str:
         else f"at least the noise of one evaluation ({noise}): more search may be worth it"
     )
     return (
-        f"The most promising unfinished candidate is {stop.candidate}: {stop.rounds} more rounds "
-        f"are expected to gain {gain}, {said} (stop rule after Makarova et al., AutoML 2022)."
+        f"Of the candidates that are not trained to their end, {stop.candidate} promises most: its "
+        f"remaining {stop.rounds} rounds are expected to raise the best accuracy by {gain}, {said} "
+        "(stop rule after Makarova et al., AutoML 2022)."
     )

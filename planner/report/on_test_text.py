@@ -69,7 +69,7 @@ def disagreement_sentence(plan: Plan) -> list[str]:
         return []
     return [
         f"Validation and test disagree beyond chance: {'; '.join(found)}. One split is harder, or "
-        "the choice was lucky; choices use validation alone. Plan with another --seed, too."
+        "the choice was lucky: plan with another --seed, too."
     ]
 
 
@@ -80,7 +80,7 @@ def _accuracies_that_disagree(plan: Plan) -> Iterator[str]:
         told, tested = (made.interval, made.test) if made else (None, None)
         own = title != "the plan" and made and made.candidate == plan.recommendation.candidate
         if told and tested and not own and _disagree(told, tested):
-            yield f"{title} {told.mean:.3f} and {tested.mean:.3f}"
+            yield f"{title} {told.mean:.3f} on validation and {tested.mean:.3f} on test"
 
 
 def _differences_that_disagree(plan: Plan) -> Iterator[str]:
@@ -89,8 +89,8 @@ def _differences_that_disagree(plan: Plan) -> Iterator[str]:
         made = validation_difference(plan.recommendation, baseline) if baseline else None
         if made and _disagree(Interval(*made, "measured"), told):
             yield (
-                f"the lead over {BASELINE_TITLES[name]} {100 * made[1]:+.1f} and "
-                f"{100 * told.mean:+.1f} points"
+                f"the lead over {BASELINE_TITLES[name]} {100 * made[1]:+.1f} points on validation "
+                f"and {100 * told.mean:+.1f} on test"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.units import format_bytes
 from floss_sim.vectors.density import format_density
-from planner.forecasts.intervals import Interval
+from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
@@ -34,6 +34,26 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
         empty = (title, *["-"] * len(COLUMNS))
         rows.append(_row(plan, title, outcome) if outcome else empty)
     return [row[: len(columns(plan))] for row in rows]
+
+
+def legend(plan: Plan) -> str:
+    """Return what the rows and figures of the plan's table are, and of its title."""
+    others = len(runners_up(plan))
+    named = f"#2 to #{others + 1} are the other runs that were trained to their end, best first."
+    named = "#2 is the other run that was trained to its end." if others == 1 else named
+    lines = [
+        f"In the table, ± is half of a {100 * LEVEL:.0f} % interval, test is measured for plan and "
+        "baselines alone, and spent is the share of the budget.",
+        *([named] if others else []),
+        "rule is the thesis' rule: download density 1/4, upload density 1/4 over the ratio of "
+        "download to upload rate.",
+    ]
+    if plan.limit.budget.kind == "dense-rounds":
+        lines.append(
+            "Link time is bytes over rates, added up over clients; in simulated time they transfer "
+            "side by side."
+        )
+    return " ".join(lines)
 
 
 def has_ties(plan: Plan) -> bool:

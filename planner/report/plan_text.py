@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from floss_sim.units import format_bytes
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
@@ -18,7 +21,7 @@ from planner.report.on_test_text import (
     baseline_sentences,
     disagreement_sentence,
 )
-from planner.report.plan_table import has_ties
+from planner.report.plan_table import has_ties, legend
 from planner.report.time_text import time_sentences, time_words
 
 _LIMITS = {
@@ -50,15 +53,31 @@ def sentences(plan: Plan) -> list[str]:
         *baseline_sentences(plan),
         *disagreement_sentence(plan),
         *_ties_sentence(plan),
+        legend(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
         f"candidates were begun, in {effort['search_rounds']} rounds (the full grid takes "
-        f"{effort['grid_rounds']}). {effort['trained_now_rounds']} rounds were trained now, "
-        f"baselines included. The search uses seed {request['seed']}. The intervals include an "
-        "estimate of seed-to-seed variation.",
+        f"{effort['grid_rounds']}). {_trained_sentence(effort)} The search uses seed "
+        f"{request['seed']}. The intervals include an estimate of seed-to-seed variation.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: best run finished so far. Repeat the command to continue.")
     return [*lines, *effort_sentence(plan), *left_out_sentence(plan)]
+
+
+def _trained_sentence(effort: Mapping[str, Any]) -> str:
+    """Return what was trained now, and what the store had; runs are unknown in older plans."""
+    rounds, runs = effort["trained_now_rounds"], effort.get("runs")
+    if runs is None:
+        return f"{rounds} rounds were trained now, baselines included."
+    now = effort["trained_now_runs"]
+    return (
+        f"{rounds} rounds of {_runs_text(now)} were trained now, baselines included; "
+        f"{_runs_text(runs - now)} came from the store."
+    )
+
+
+def _runs_text(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"
 
 
 def _chance_sentence(plan: Plan) -> list[str]:
@@ -100,8 +119,8 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
         told, share = way.interval, way.nbytes / plan.recommendation.total_bytes
         lines.append(
             f"Cheaper, with {100 * share:.0f} % of the plan's bytes ({format_bytes(way.nbytes)}): "
-            f"{told.mean:.3f} ({told.low:.3f} to {told.high:.3f}) by {way.candidate}, "
-            f"{way.rounds} rounds."
+            f"validation accuracy {told.mean:.3f} ({told.low:.3f} to {told.high:.3f}) by "
+            f"{way.candidate}, {way.rounds} rounds."
         )
     return lines
 

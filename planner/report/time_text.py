@@ -11,7 +11,7 @@ from planner.report.plan_table import BASELINE_TITLES, SHORT_TITLES, runners_up
 
 TIME_TITLE = "Simulated time"
 INTERVAL_COLUMN = "5-95 %"
-_FLEETS = "fleets that the network may draw, with the same cohorts"
+_FLEETS = "fleets that the network may draw, with the same clients in each round"
 
 
 def time_columns(plan: Plan) -> tuple[str, ...]:
@@ -113,8 +113,9 @@ def _fleets_sentences(plan: Plan) -> list[str]:
             "ten of them; slower: the share of them on which a run takes longer than the plan."
         ]
     else:
-        others_text = f"; times on other networks are medians over {fleets} {_FLEETS}"
-        lines = [f"{network} draws nothing{others_text if fleets > 1 else ''}."]
+        others_text = f"; those on other networks are medians over {fleets} fleets drawn by seed"
+        same = f"{network} is the same for every seed, so that its times have no interval"
+        lines = [f"{same}{others_text if fleets > 1 else ''}."]
     return [*lines, f"{PROBED_LEGEND}."] if "≈" in _marks(plan) else lines
 
 

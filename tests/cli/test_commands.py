@@ -97,7 +97,8 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     (saved,) = tmp_path.glob("plans/*/plan.json")
     assert json.loads(saved.read_text()) == first
     again = answer(monkeypatch, capfd, planner.cli.main, PLAN)
-    assert again["effort"].pop("trained_now_rounds") == 0
+    assert first["effort"].pop("trained_now_runs") == first["effort"]["runs"]
+    assert again["effort"].pop("trained_now_runs") == again["effort"].pop("trained_now_rounds") == 0
     first["effort"].pop("trained_now_rounds")
     assert again == first
     assert first["effort"]["search"] == first["request"]["search"] == "race"
@@ -120,6 +121,8 @@ def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, 
     assert best["time"]["median_s"] == pytest.approx(2 * best["budget_spent"])
     fresh = answer(monkeypatch, capfd, planner.cli.main, [*on_lte, "--store", "fresh"])
     assert fresh["effort"].pop("trained_now_rounds") > made["effort"].pop("trained_now_rounds")
+    assert fresh["effort"].pop("trained_now_runs") == fresh["effort"]["runs"]
+    assert made["effort"].pop("trained_now_runs") < made["effort"]["runs"]
     assert made == fresh  # a plan does not depend on what the store held before
     budget = {"text": "2s", "kind": "seconds", "amount": 2.0, "unit": "s", "confidence": 0.5}
     assert made["budget"] == budget

@@ -23,7 +23,10 @@ SMALL_PLAN = (
 
 
 def test_it_is_a_front_page():
-    assert len(README.splitlines()) <= 220  # a plan's page and all
+    page, lines = README.split("```")[1].splitlines(), README.splitlines()
+    assert page[1].startswith("digits on paper-200-20")
+    assert len(page) <= 70
+    assert len(lines) - len(page) <= 165
 
 
 def test_its_output_is_what_the_plan_prints(monkeypatch: pytest.MonkeyPatch, capfd):

@@ -63,7 +63,7 @@ def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Pat
     assert "dense r4 paper-200-20 (recorded) 1 2 26.4 ms 13.2 ms 0.750 2 160 kB 26.4 ms" in rows
     assert sum("paper-200-20 (recorded)" in row for row in rows) == 2
     assert not [row for row in rows if "paper-200-20 1" in row]  # not once more as re-timed
-    assert "paper-200-20 draws nothing: one time" in rows
+    assert "paper-200-20 is the same for every seed: one time" in rows
     assert rows[-1] == "picture: replay.png"
     assert (home / "replay.png").read_bytes().startswith(b"\x89PNG")
 
@@ -279,7 +279,7 @@ def test_times_are_intervals_and_pairs_over_common_fleets(
     sentence = f"{first} is faster than {second} in {wins:.0f} % of fleets"
     assert f"drawn, to accuracy 0.7: {sentence}" in rows
     assert f"time: {SPREAD_LEGEND}" in rows
-    assert "paper-200-20 draws nothing: one time" in rows
+    assert "paper-200-20 is the same for every seed: one time" in rows
     _, out, _ = call(monkeypatch, capfd, "runs", *options, "--json")
     answer = json.loads(out)
     (line,) = (

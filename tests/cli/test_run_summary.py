@@ -58,7 +58,7 @@ def test_the_time_has_an_interval_over_fleets(monkeypatch, capfd, tmp_path: Path
 
 def test_a_network_that_draws_nothing_says_so(monkeypatch, capfd, tmp_path: Path):
     table = told(monkeypatch, capfd, *RUN, "--out", str(tmp_path / "run"))
-    assert "; paper-200-20 draws nothing: one time" in table
+    assert "; paper-200-20 is the same for every seed: one time" in table
     assert "recorded time" not in table
 
 
@@ -82,7 +82,7 @@ def test_a_client_that_decides_the_time_is_named(monkeypatch, capfd, tmp_path: P
     words = [*RUN, "--network", str(tmp_path / "slow.toml"), "--rounds", "12"]
     words += ["--out", str(tmp_path / "run")]
     table = told(monkeypatch, capfd, *words)
-    assert "slow draws nothing: one time" in table
+    assert "slow is the same for every seed: one time" in table
     assert f"straggler client {SLOWEST} (1 kbit/s down, 1 Mbit/s up, round trip 20 ms" in table
     assert "; removed by --policy deadline:" in table
     found = json.loads(told(monkeypatch, capfd, *words, "--json"))["straggler"]

@@ -84,7 +84,8 @@ def test_no_choice_reads_a_test_figure(
 
 def without_test(made):
     """Return plain values without the test figures, and without what was trained just now."""
-    left_out = {"test", "test_accuracy", "test_differences", "trained_now_rounds"}
+    left_out = {"test", "test_accuracy", "test_differences"}
+    left_out |= {"trained_now_rounds", "trained_now_runs"}
     if isinstance(made, dict):
         return {key: without_test(value) for key, value in made.items() if key not in left_out}
     return [without_test(value) for value in made] if isinstance(made, list) else made

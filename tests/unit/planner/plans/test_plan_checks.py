@@ -305,3 +305,16 @@ def test_an_effort_in_time_says_what_was_planned_and_what_it_took():
     earlier = timed()
     del earlier["effort"]["took_s"], earlier["effort"]["planned_rounds"]
     assert plan_of(earlier, "plan.json").effort["training_s"] == 600.0
+
+
+def test_runs_that_were_trained_now_are_some_of_all_with_a_round_each():
+    for now, runs, said in ((6, 5, "exceed the 5 of effort.runs"), (0, 5, "rounds of 0 runs"),
+                            (8, 9, "rounds of 8 runs")):  # fmt: skip
+        content = deepcopy(MADE)
+        content["effort"] |= {"trained_now_runs": now, "runs": runs}
+        assert said in refusal(content)
+    lacking = deepcopy(MADE)
+    del lacking["effort"]["runs"]
+    assert "one of effort.trained_now_runs and runs; give both or none" in refusal(lacking)
+    del lacking["effort"]["trained_now_runs"]
+    assert plan_of(lacking, "plan.json").effort["trained_now_rounds"] == 7

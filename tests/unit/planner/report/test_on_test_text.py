@@ -75,8 +75,8 @@ def test_splits_that_disagree_beyond_chance_are_named():
         lines = disagreement_sentence(plan)
         assert bool(lines) == said
         assert not said or lines[0].startswith(
-            "Validation and test disagree beyond chance: the lead over dense LoRA +5.0 and -0.1 "
-            "points. One split is harder"
+            "Validation and test disagree beyond chance: the lead over dense LoRA +5.0 points "
+            "on validation and -0.1 on test. One split is harder"
         )
 
 
@@ -84,6 +84,6 @@ def test_an_accuracy_that_disagrees_is_named():
     test = DifferenceOnTest(0.0, 0.05, 0.1, 340)
     plan = compared((0.93, 0.95, 0.97), (0.88, 0.90, 0.92), test, test=on_test(0.91))
     (line,) = disagreement_sentence(plan)
-    assert "the plan 0.950 and 0.910" in line
+    assert "the plan 0.950 on validation and 0.910 on test" in line
     assert line in sentences(plan)
     assert disagreement_sentence(compared((0.93, 0.95, 0.97), (0.88, 0.9, 0.92), test)) == []

@@ -240,8 +240,8 @@ def test_cheaper_ways_are_told_with_their_share_and_interval(paper: NetworkProfi
     made = replace(plan(paper), cheaper=(way,))
     share = 250 / made.recommendation.total_bytes
     line = (
-        f"Cheaper, with {100 * share:.0f} % of the plan's bytes (250 B): 0.850 (0.800 to 0.900) by "
-        "rank 1, down 1, up 1, 10 rounds."
+        f"Cheaper, with {100 * share:.0f} % of the plan's bytes (250 B): validation accuracy 0.850 "
+        "(0.800 to 0.900) by rank 1, down 1, up 1, 10 rounds."
     )
     assert line in plan_text.sentences(made)
 
@@ -253,3 +253,28 @@ def test_a_target_below_all_that_was_reached_is_in_the_picture(tmp_path: Path):
     figure.savefig(tmp_path / "plan.png")  # a layout that does not fit is a warning, and an error
     low, high = figure.axes[0].get_ylim()
     assert low <= 11 <= high
+
+
+def test_the_legend_names_the_other_runs_the_rule_and_link_time(paper: NetworkProfile):
+    made = plan(paper)
+    legend = plan_table.legend(made)
+    assert [row[0] for row in plan_table.table_rows(made)][1] == "#2"
+    assert "#2 is the other run that was trained to its end. rule is the thesis' rule: " in legend
+    assert "Link time" not in legend
+    more = replace(made, runners_up=(*made.runners_up, outcome(8, 0.9)))
+    assert "#2 to #3 are the other runs that were trained to their end" in plan_table.legend(more)
+    alone = replace(made, runners_up=(), limit=Limit(parse_budget("9-dense-rounds"), 1.0, (), 5))
+    assert "#2" not in plan_table.legend(alone)
+    assert "Link time is bytes over rates, added up over clients;" in plan_table.legend(alone)
+
+
+def test_what_was_trained_now_is_told_apart_from_what_the_store_had(paper: NetworkProfile):
+    made = plan(paper)
+
+    def said(**changes: int) -> str:
+        return plan_text.sentences(replace(made, effort={**made.effort, **changes}))[-1]
+
+    assert "7 rounds were trained now, baselines included. The search" in said()
+    assert (
+        "7 rounds of 1 run were trained now, baselines included; 4 runs came from the store."
+    ) in said(trained_now_runs=1, runs=5)
