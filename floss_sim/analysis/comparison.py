@@ -40,6 +40,9 @@ class Axis(StrEnum):
         return {"bytes": "total_bytes", "seconds": "closed_at_s"}.get(self.value, self.value)
 
 
+_AXIS_WORDS = {"rounds": Axis.ROUND, "traffic": Axis.BYTES, "time": Axis.SECONDS}
+
+
 @dataclass(frozen=True)
 class CurveLimit:
     """Limit up to which curves are read: at most ``amount`` rounds, bytes or seconds."""
@@ -118,15 +121,19 @@ class Configuration:
         """Return the first point whose mean accuracy is at least ``accuracy``, or None."""
         return next((point for point in self.points if point.accuracy >= accuracy), None)
 
+    def last_point(self, limit: CurveLimit | None) -> CurvePoint | None:
+        """Return the last point within a limit, or None."""
+        return next((p for p in reversed(self.points) if p.is_within(limit)), None)
+
     def read(self, limit: CurveLimit | None) -> ComparisonRow:
         """Return the table row of the configuration at its last point within a limit."""
-        inside = [point for point in self.points if point.is_within(limit)]
-        if not inside:
+        point = self.last_point(limit)
+        if point is None:
             return ComparisonRow(self, None, None, None, ())
-        last = inside[-1].round
+        last = point.round
         down, up = (_mean(run.payload_bytes(d, last) for run in self.runs) for d in ("down", "up"))
         tests = tuple(t for t in (run.test_accuracy(last) for run in self.runs) if t is not None)
-        return ComparisonRow(self, inside[-1], down, up, tests)
+        return ComparisonRow(self, point, down, up, tests)
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,38 @@ class Comparison:
         """Return the table rows at the last points within a limit, the best configuration first."""
         readings = [configuration.read(limit) for configuration in self.configurations]
         return sorted(readings, key=ComparisonRow.rank)
+
+    def missed_target(self, target: float | None) -> str | None:
+        """Return that no configuration reaches a target accuracy, or None."""
+        points = [(point, one.label) for one in self.configurations for point in one.points]
+        if target is None or not points or any(p.accuracy >= target for p, _ in points):
+            return None
+        best, label = max(points, key=lambda pair: pair[0].accuracy)
+        return (
+            f"no configuration reaches accuracy {target:g}: the highest is {best.accuracy:.3f}, "
+            f"{label} at round {best.round}"
+        )
+
+
+def equal_bytes(readings: Sequence[ComparisonRow]) -> CurveLimit | None:
+    """Return the limit of the fewest bytes among table rows; None if fewer than two have a point.
+
+    The accuracies of all configurations within it are those at equal bytes.
+    """
+    nbytes = [reading.point.total_bytes for reading in readings if reading.point]
+    return CurveLimit(Axis.BYTES, min(nbytes)) if len(nbytes) > 1 else None
+
+
+def parse_axis(text: str) -> Axis:
+    """Return the axis of a word: ``"round"``, ``"bytes"`` or ``"seconds"``, or a synonym.
+
+    Raises:
+        ConfigError: The word is none of them.
+    """
+    named = {axis.value: axis for axis in Axis} | _AXIS_WORDS
+    if text.lower() not in named:
+        raise ConfigError(f"--x {text!r} is no axis; valid: {', '.join(named)}")
+    return named[text.lower()]
 
 
 def parse_limit(text: str) -> CurveLimit:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from floss_sim.analysis.comparison import Axis, Comparison, ComparisonRow, CurveLimit, parse_limit
+from floss_sim.analysis.comparison import (
+    Axis,
+    Comparison,
+    ComparisonRow,
+    CurveLimit,
+    equal_bytes,
+    parse_axis,
+    parse_limit,
+)
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
+from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.shared_options import (
     JsonOption,
@@ -29,13 +39,15 @@ from floss_sim.units import format_bytes
 HELP = """Compare recorded runs: one table, one picture.
 
 Runs that differ only in the seed are one configuration, drawn as the mean of its seeds and a band
-from the lowest to the highest seed. All runs must have the same task.
+from the lowest to the highest seed. All runs must have the same task. The column "at equal bytes"
+has the accuracies within the bytes of the cheapest configuration. If no configuration reaches
+--target, the exit code is 3.
 
 Examples:
 
   floss-sim compare runs/
 
-  floss-sim compare runs/dense-s0 'runs/floss-*' --x seconds --out floss.png
+  floss-sim compare runs/dense-s0 'runs/floss-*' --x time --out floss.png
 
   floss-sim compare runs/ --at 20MB --target 0.9 --csv curves.csv
 """
@@ -47,7 +59,9 @@ def compare(
         list[str],
         typer.Argument(help="Run folders, folders that contain run folders, or quoted patterns."),
     ],
-    x: Annotated[Axis, typer.Option(help="Quantity on the picture's x axis.")] = Axis.BYTES,
+    x: Annotated[
+        str, typer.Option(help="Quantity on the picture's x axis: round, bytes or seconds.")
+    ] = Axis.BYTES.value,
     at: Annotated[
         str | None,
         typer.Option(
@@ -72,19 +86,24 @@ def compare(
     json_: JsonOption = False,
 ) -> None:
     """Compare recorded runs: one table, one picture."""
-    limit = None if at is None else parse_limit(at)
+    axis, limit = parse_axis(x), None if at is None else parse_limit(at)
     check_target(target)
     check_picture(out)
     check_outputs(out, csv_)
     comparison = compare_runs(find_runs(runs))
+    if missed := comparison.missed_target(target):
+        comparison = replace(comparison, notes=(missed, *comparison.notes))
     readings = comparison.readings(limit)
-    _draw(comparison, readings, x, limit, target, out)
+    equal = None if limit and limit.axis is Axis.BYTES else equal_bytes(readings)
+    _draw(comparison, readings, axis, limit, target, out)
     if csv_:
         write_atomically(csv_, _csv(readings))
     if json_:
-        print_json(_to_json(comparison, readings, at, target, out))
+        print_json(_to_json(comparison, readings, at, target, equal, out))
     else:
-        _print(comparison, readings, at, target, out)
+        _print(comparison, readings, at, target, equal, out)
+    if missed:
+        raise typer.Exit(ExitCode.NO_ANSWER)
 
 
 def _draw(
@@ -108,6 +127,7 @@ def _print(
     readings: Sequence[ComparisonRow],
     at: str | None,
     target: float | None,
+    equal: CurveLimit | None,
     out: Path,
 ) -> None:
     where = "at the last round that all its seeds share"
@@ -117,16 +137,23 @@ def _print(
     names = ["", "seeds", "round", "valid.", "± sd", "test", "down", "up", "bytes", "time"]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
+    names += [] if equal is None else [f"valid. at {format_bytes(equal.amount)}"]
     table.add_column(names[0], overflow="fold")
     for name in names[1:]:
         table.add_column(name, justify="right", no_wrap=True)
     for reading in readings:
-        table.add_row(*_row(reading), *([] if target is None else _target_cells(reading, target)))
+        reached = [] if target is None else _target_cells(reading, target)
+        table.add_row(*_row(reading), *reached, *_equal_cells(reading, equal))
     show_whole(table, [reading.configuration.label for reading in readings])
     print_text(
         "down, up: bytes of one client in one round; bytes: all clients, both directions; "
         "sd: standard deviation over seeds"
     )
+    if equal:
+        print_text(
+            f"valid. at {format_bytes(equal.amount)}: at equal bytes, the last evaluation within "
+            "the bytes of the cheapest configuration"
+        )
     for note in [*comparison_notes(readings, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {out}")
@@ -163,10 +190,17 @@ def _bytes(nbytes: float | None) -> str:
     return "-" if nbytes is None else format_bytes(nbytes)
 
 
+def _equal_cells(reading: ComparisonRow, equal: CurveLimit | None) -> list[str]:
+    if equal is None:
+        return []
+    point = reading.configuration.last_point(equal)
+    return ["-" if point is None else f"{point.accuracy:.3f}"]
+
+
 def _target_cells(reading: ComparisonRow, target: float) -> list[str]:
     point = reading.configuration.target_point(target)
     if point is None:
-        return ["-"] * 3
+        return ["not reached", "-", "-"]
     return [str(point.round), format_bytes(point.total_bytes), point.time.text]
 
 
@@ -204,22 +238,28 @@ def _to_json(
     readings: Sequence[ComparisonRow],
     at: str | None,
     target: float | None,
+    equal: CurveLimit | None,
     out: Path,
 ) -> dict[str, Any]:
     return {
         "task": comparison.task,
         "at": at,
         "target": target,
-        "configurations": [_reading_json(reading, target) for reading in readings],
+        "equal_bytes": equal and equal.amount,
+        "configurations": [_reading_json(reading, target, equal) for reading in readings],
         "notes": [*comparison_notes(readings, target), *comparison.notes],
         "picture": str(out),
     }
 
 
-def _reading_json(reading: ComparisonRow, target: float | None) -> dict[str, Any]:
+def _reading_json(
+    reading: ComparisonRow, target: float | None, equal: CurveLimit | None
+) -> dict[str, Any]:
+    within = None if equal is None else reading.configuration.last_point(equal)
     return {
         **configuration_json(reading.configuration),
         "read_at": point_json(reading.point),
+        "at_equal_bytes": point_json(within),
         "down_bytes_per_client_round": reading.down_bytes,
         "up_bytes_per_client_round": reading.up_bytes,
         "test_accuracy": reading.test_accuracy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from floss_sim.analysis.time_notes import faster_sentence, time_notes
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.what_if import Scenario, recorded_network, replay_comparison, scenarios
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
+from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.replay_sweep import show_crossovers
 from floss_sim.cli.shared_options import JsonOption, check_picture, check_target, given_settings
@@ -30,7 +32,7 @@ differ only in the seed are one configuration, shown as the mean of its seeds. W
 changes apply to the network that the runs were recorded on.
 
 --sweep changes one property of the network step by step ({", ".join(CHANGES)}) and
-shows when each configuration reaches the target.
+shows when each configuration reaches the target. If none reaches --target, the exit code is 3.
 
 Examples:
 
@@ -98,12 +100,15 @@ def replay(
     configurations = comparison.configurations
     if swept or target is not None:
         check_evaluated(configurations)
+    if missed := comparison.missed_target(target):
+        comparison = replace(comparison, notes=(missed, *comparison.notes))
     if not profiles and (swept or changes):
         profiles = [recorded_network(configurations)]
     if swept:
         goal = common_target(configurations) if target is None else target
         tables = [crossover(configurations, one, swept, goal, changes) for one in profiles]
         show_crossovers(comparison, tables, target is not None, out, json_)
+        _end(missed)
         return
     networks = [with_changes(profile, changes) for profile in profiles]
     lines = [line for one in configurations for line in scenarios(one, networks)]
@@ -114,6 +119,13 @@ def replay(
         print_json(_to_json(comparison, lines, target, picture))
     else:
         _print(comparison, lines, target, picture)
+    _end(missed)
+
+
+def _end(missed: str | None) -> None:
+    """Exit with the code for no answer if no configuration reaches the target."""
+    if missed:
+        raise typer.Exit(ExitCode.NO_ANSWER)
 
 
 def _distinct_profiles(profiles: Iterable[NetworkProfile]) -> list[NetworkProfile]:

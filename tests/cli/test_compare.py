@@ -42,8 +42,8 @@ def test_the_table_says_every_number_the_best_first(monkeypatch, capfd, home: Pa
     code, out, err = call(monkeypatch, capfd, "runs", "--target", "0.8")
     assert (code, err) == (0, "")
     rows = [" ".join(line.split()) for line in out.splitlines()]
-    assert "dense r4 2 2 0.875 0.177 0.500 (1) 5 kB 1.25 kB 25 kB 2.5 s 2 25 kB 2.5 s" in rows
-    assert "floss r8 1 1 0.750 - - 5 kB 2 kB 14 kB 2 s - - -" in rows
+    assert "dense r4 2 2 0.875 0.177 0.500 (1) 5 kB 1.25 kB 25 kB 2.5 s 2 25 kB 2.5 s 0.625" in rows
+    assert "floss r8 1 1 0.750 - - 5 kB 2 kB 14 kB 2 s not reached - - 0.750" in rows
     assert out.index("dense r4") < out.index("floss r8")
     assert "0.8 at round" in out
     assert "unless a label" not in out
@@ -88,6 +88,34 @@ def test_the_answer_for_machines_holds_everything(monkeypatch, capfd, home: Path
     assert (home / "p.png").exists()
 
 
+def test_a_column_has_the_accuracies_at_equal_bytes(monkeypatch, capfd, home: Path):
+    """The cheapest run takes 12 kB; the two seeds of dense r4 take 13 kB in their first round."""
+    make_run(home / "runs" / "small", [(0.25, 10_000, 2000, 1.0)], rank=2)
+    code, out, _ = call(monkeypatch, capfd, "runs")
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert (code, rows[2].endswith("bytes time valid. at 12 kB")) == (0, True)
+    ends = {row[: len("floss r8")]: row.split()[-1] for row in rows if " r" in row}
+    assert [ends[label] for label in ("floss r2", "floss r8", "dense r4")] == ["0.250", "-", "-"]
+    assert "valid. at 12 kB: at equal bytes, the last evaluation within the bytes of the" in out
+    _, out, _ = call(monkeypatch, capfd, "runs", "--json")
+    answer = json.loads(out)
+    assert answer["equal_bytes"] == 12_000
+    known = [one["at_equal_bytes"] for one in answer["configurations"]]
+    assert [one and one["accuracy"] for one in known] == [None, None, 0.25]
+    for words in (["runs", "--at", "20kB"], ["runs/small"]):  # these tell nothing new
+        _, out, _ = call(monkeypatch, capfd, *words)
+        assert "equal bytes" not in out
+
+
+def test_a_target_that_nobody_reaches_is_said_and_ends_with_3(monkeypatch, capfd, home: Path):
+    code, out, err = call(monkeypatch, capfd, "runs", "--target", "0.9")
+    said = "no configuration reaches accuracy 0.9: the highest is 0.875, dense r4 at round 2"
+    assert (code, err, said in out.splitlines()) == (3, "", True)
+    assert (home / "comparison.png").exists()
+    code, out, _ = call(monkeypatch, capfd, "runs", "--target", "0.9", "--json")
+    assert (code, said in json.loads(out)["notes"]) == (3, True)
+
+
 def test_the_long_data_holds_every_evaluated_round_of_every_run(monkeypatch, capfd, home: Path):
     code, _, _ = call(monkeypatch, capfd, "runs", "--csv", "long.csv")
     assert code == 0
@@ -111,6 +139,9 @@ def test_the_long_data_holds_every_evaluated_round_of_every_run(monkeypatch, cap
         (["--at", "13kB", "--x", "seconds"], "closed_at_s", None),
         (["--at", "2s", "--x", "seconds"], "closed_at_s", 2),
         (["--at", "1", "--x", "round"], "round", 1),
+        (["--at", "2s", "--x", "time"], "closed_at_s", 2),
+        (["--at", "13kB", "--x", "Traffic"], "total_bytes", 13000),
+        (["--at", "1", "--x", "rounds"], "round", 1),
     ],
 )
 def test_the_picture_marks_a_limit_on_its_own_axis(
@@ -156,7 +187,7 @@ def test_a_narrow_terminal_folds_labels_and_cuts_nothing(monkeypatch, capfd, hom
         (["runs", "--at", "soon"], "valid: 100 (rounds), 20MB or 30s"),
         (["runs", "--target", "90"], "outside (0, 1]"),
         (["runs", "--target", "nan"], "outside (0, 1]"),
-        (["runs", "--x", "hours"], "'round', 'bytes', 'seconds'"),
+        (["runs", "--x", "hours"], "no axis; valid: round, bytes, seconds, rounds, traffic, time"),
         (["runs", "--out", "picture.pdf"], "must end in .png"),
         (["runs", "--out", "no/such/folder.png"], "cannot write no/such/folder.png"),
         (["runs", "--csv", "no/such/folder.csv"], "cannot write no/such/folder.csv"),
@@ -240,7 +271,7 @@ def test_times_are_intervals_and_pairs_over_common_fleets(
     fast_s = fleets_s([home / "drawn" / "b"], drawn, 1)
     low, middle, high = np.quantile(slow_s, [0.05, 0.5, 0.95], method="weibull")
     text = f"{format_duration(middle)} ({format_duration(low)} to {format_duration(high)})"
-    assert f"floss r4 2 2 0.750 0.000 - 5 kB 1 kB 24 kB {text} 2 24 kB {text}" in rows
+    assert f"floss r4 2 2 0.750 0.000 - 5 kB 1 kB 24 kB {text} 2 24 kB {text} 0.750" in rows
     assert (fast_s < slow_s).all()
     assert "to accuracy 0.75: floss r8 is faster than floss r4 in 100 % of fleets" in rows
     assert f"time: {SPREAD_LEGEND}" in rows

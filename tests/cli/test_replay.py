@@ -70,7 +70,7 @@ def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Pat
 
 def test_without_a_network_the_recorded_seconds_stand(monkeypatch, capfd, home: Path):
     code, out, _ = call(monkeypatch, capfd, "runs/dense", "--json", "--target", "0.9")
-    assert code == 0
+    assert code == 3
     answer = json.loads(out)
     assert (answer["task"], answer["target"], answer["picture"]) == ("made", 0.9, "replay.png")
     (line,) = answer["scenarios"]
@@ -100,10 +100,14 @@ def test_changes_apply_to_all_networks_or_to_the_recorded_one(monkeypatch, capfd
         assert lines[-1]["time"]["median_s"] == pytest.approx(2 * round_s)
 
 
-def test_a_target_that_is_not_reached_is_no_error(monkeypatch, capfd, home: Path):
-    code, out, _ = call(monkeypatch, capfd, "runs", "--network", "lte", "--target", "0.9")
-    assert code == 0
-    assert out.count("not reached") == 4
+def test_a_target_that_nobody_reaches_is_said_and_ends_with_3(monkeypatch, capfd, home: Path):
+    said = "no configuration reaches accuracy 0.9: the highest is 0.750, dense r4 at round 2"
+    words = ["runs", "--network", "lte", "--target", "0.9"]
+    code, out, err = call(monkeypatch, capfd, *words)
+    assert (code, err, out.count("not reached")) == (3, "", 4)
+    assert said in out.splitlines()
+    code, out, _ = call(monkeypatch, capfd, *words, "--json")
+    assert (code, said in json.loads(out)["notes"]) == (3, True)
 
 
 def test_a_sweep_says_where_the_fastest_changes(monkeypatch, capfd, home: Path):
@@ -156,7 +160,8 @@ def test_a_sweep_of_one_configuration_marks_nothing(monkeypatch, capfd, home: Pa
 
 def test_a_sweep_whose_target_nobody_reaches_draws_nothing(monkeypatch, capfd, home: Path):
     code, out, _ = call(monkeypatch, capfd, "runs", "--sweep", "rtt=1s", "--target", "1")
-    assert code == 0
+    assert code == 3
+    assert "no configuration reaches accuracy 1: the highest is 0.750" in out
     assert out.count("not reached") == 2
     assert "no configuration reaches 1" in out
     assert "picture: none" in out
