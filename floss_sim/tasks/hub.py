@@ -17,8 +17,9 @@ from floss_sim.tasks.arrays import DIGITS
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FILE = re.compile(r".*\.(npz|csv|json|jsonl|parquet)(\.gz)?")
+_CONFIG = "config.json"
 _BACKBONE_FILES = (
-    "config.json",
+    _CONFIG,
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer.json",
@@ -27,6 +28,7 @@ _BACKBONE_FILES = (
     "processor_config.json",
 )
 _NOT_LOADED = ("adapter_*", "consolidated*.safetensors")  # an adapter, a second copy of the weights
+_CONFIG_HINT = "give a model folder or a config.json"
 _LOCAL_HINT = "give local files with --dataset (data.dataset) and --backbone (backbone.model)"
 
 
@@ -72,7 +74,9 @@ def backbone_folder(reference: str, folder: Path, *, fetch: bool) -> Path:
 
 
 def config_file(reference: str, folder: Path, *, fetch: bool) -> Path:
-    """Return the path of a backbone's ``config.json``; no weights are downloaded.
+    """Return the path of a backbone's ``config.json``; no other file is downloaded.
+
+    A config in the hub's local cache is used as it is, and nothing is asked then.
 
     Args:
         reference: A model folder, a ``config.json`` itself, or a hub id.
@@ -84,13 +88,18 @@ def config_file(reference: str, folder: Path, *, fetch: bool) -> Path:
     """
     path = locate(reference, folder)
     if path is not None:
-        return path / "config.json" if path.is_dir() else path
+        return path / _CONFIG if path.is_dir() else path
     import huggingface_hub
 
-    with hub_errors("backbone", reference, fetch=fetch), quiet_hub():
-        return Path(
-            huggingface_hub.hf_hub_download(reference, "config.json", local_files_only=not fetch)
-        )
+    with hub_errors("backbone", reference, fetch=fetch, hint=_CONFIG_HINT), quiet_hub():
+        cached = huggingface_hub.try_to_load_from_cache(reference, _CONFIG)
+        if isinstance(cached, str):
+            return Path(cached)
+        if not fetch:
+            raise FileNotFoundError(_CONFIG)
+        # A hub that does not answer is an error at once; the download would retry for 20 s.
+        huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(reference, _CONFIG))
+        return Path(huggingface_hub.hf_hub_download(reference, _CONFIG))
 
 
 @contextmanager
@@ -110,8 +119,10 @@ def quiet_hub() -> Iterator[None]:
 
 
 @contextmanager
-def hub_errors(what: str, reference: str, *, fetch: bool) -> Iterator[None]:
-    """Turn every error of a hub library into a TaskError of one line with a remedy.
+def hub_errors(
+    what: str, reference: str, *, fetch: bool, hint: str = _LOCAL_HINT
+) -> Iterator[None]:
+    """Turn every error of a hub library into a TaskError of one line with a remedy, ``hint``.
 
     Raises:
         TaskError: The files are not in the local cache, the hub is not reachable, the reference is
@@ -121,26 +132,26 @@ def hub_errors(what: str, reference: str, *, fetch: bool) -> Iterator[None]:
         yield
     except Exception as error:  # the libraries pass on errors of several HTTP clients
         name = f"{what} {reference!r}"
-        raise TaskError(f"{name} {_reason(error, fetch=fetch)}") from None
+        raise TaskError(f"{name} {_reason(error, fetch=fetch, hint=hint)}") from None
 
 
-def _reason(error: Exception, *, fetch: bool) -> str:
+def _reason(error: Exception, *, fetch: bool, hint: str) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     said = first_line(error)
     if not fetch:
-        return (
-            f"is neither a local path nor in the hub's local cache; {_LOCAL_HINT}, or add --fetch"
-        )
+        return f"is neither a local path nor in the hub's local cache; {hint}, or add --fetch"
     if "GatedRepoError" in kinds or "is a gated dataset" in said:
         return (
             "is gated on the hub: ask for access on its page and log in with 'hf auth login', "
-            f"or {_LOCAL_HINT}"
+            f"or {hint}"
         )
     if "RevisionNotFoundError" in kinds:
-        return f"has no such revision on the hub; {_LOCAL_HINT}"
+        return f"has no such revision on the hub; {hint}"
+    if "RemoteEntryNotFoundError" in kinds:
+        return f"has no {_CONFIG} on the hub; {hint}"
     if {"RepositoryNotFoundError", "DatasetNotFoundError"} & kinds:
-        return f"does not exist on the hub, or is private; {_LOCAL_HINT}"
-    return f"could not be fetched from the hub ({said}); {_LOCAL_HINT}"
+        return f"does not exist on the hub, or is private; {hint}"
+    return f"could not be fetched from the hub ({said}); {hint}"
 
 
 def first_line(error: BaseException) -> str:
