@@ -68,20 +68,14 @@ class Effort:
     spent_s: float = 0.0
 
     def checked(self, costs: Costs) -> Effort:
-        """Return the effort itself, after a check.
+        """Return the effort itself, after a check of its time.
 
         Raises:
-            BudgetError: The rounds finish no run; the message states a sufficient effort.
+            BudgetError: The time finishes no run; the message states a sufficient one.
         """
-        shortest = min(costs.of[c].horizon for c in costs.searched)
         if self.training_s is None or self.round_s is None:
-            if self.rounds >= shortest:
-                return self
-            raise BudgetError(
-                f"an effort of {self.rounds} round{'s' * (self.rounds != 1)} finishes no run: the "
-                f"shortest takes {shortest}; --effort {_round_up(shortest / costs.grid_rounds)} is "
-                "enough"
-            )
+            return self
+        shortest = _shortest_run(costs)
         at_once = (shortest + self.beside) / (BUSY_SHARE * self.workers)
         alone = max(at_once, shortest)  # a run trains in one process
         needed_s = self.spent_s + alone * self.round_s
@@ -89,9 +83,9 @@ class Effort:
             return self
         beside = f" and the baselines {self.beside}" if self.beside else ""
         raise BudgetError(
-            f"{format_duration(self.training_s)} of training finishes no run: the shortest takes "
-            f"{shortest} rounds{beside}, about {format_duration(needed_s)} on this machine; "
-            f"--effort {_seconds_text(needed_s)} is enough"
+            f"the training time of {format_duration(self.training_s)} finishes no run: the "
+            f"shortest takes {shortest} rounds{beside}, about {format_duration(needed_s)} on this "
+            f"machine; --effort {_seconds_text(needed_s)} is enough"
         )
 
     def allowance(self, costs: Costs, clock: Callable[[], float] = time.monotonic) -> Allowance:
@@ -126,7 +120,20 @@ def effort_of_fraction(request: Request, costs: Costs) -> Effort:
     Raises:
         BudgetError: The rounds finish no run; the message states a sufficient effort.
     """
-    return Effort(int(request.effort * costs.grid_rounds)).checked(costs)
+    rounds, grid_rounds = int(request.effort * costs.grid_rounds), costs.grid_rounds
+    shortest = _shortest_run(costs)
+    if rounds < shortest:
+        raise BudgetError(
+            f"the search effort of {request.effort:g} finishes no run: it is {rounds} of the full "
+            f"grid's {grid_rounds} rounds, and the shortest run takes {shortest}; --effort "
+            f"{_round_up(shortest / grid_rounds)} is enough"
+        )
+    return Effort(rounds)
+
+
+def _shortest_run(costs: Costs) -> int:
+    """Return the rounds of the searched candidate that affords the fewest."""
+    return min(costs.of[c].horizon for c in costs.searched)
 
 
 def effort_of_time(
@@ -148,7 +155,7 @@ def effort_of_time(
     round_s = pace.round_s(request, costs)
     beside = baseline_rounds(request, costs, store)
     rounds = int((training_s - pace.measuring_s) * workers * BUSY_SHARE / round_s) - beside
-    shortest = min(costs.of[c].horizon for c in costs.searched)
+    shortest = _shortest_run(costs)
     most = min(max(shortest, rounds), costs.grid_rounds)
     return Effort(most, training_s, round_s, workers, beside, pace.measuring_s).checked(costs)
 

@@ -67,7 +67,7 @@ class SearchTerms:
         fits = [c for c in order if self.horizons[c] <= self.effort]
         if not fits:
             raise BudgetError(
-                f"an effort of {self.effort} rounds finishes no run: the shortest takes "
+                f"the search effort of {self.effort} rounds finishes no run: the shortest takes "
                 f"{min(self.horizons.values())} rounds; raise --effort"
             )
         return fits

@@ -128,6 +128,11 @@ def test_an_effort_too_small_names_a_sufficient_one(paper: NetworkProfile, tmp_p
     costs = price(asked)
     with pytest.raises(BudgetError, match=r"finishes no run.*--effort 0\.\d+ is enough") as caught:
         effort_of_fraction(asked, costs)
+    shortest = min(costs.of[c].horizon for c in costs.searched)
+    assert str(caught.value).startswith(
+        f"the search effort of 0.0001 finishes no run: it is 0 of the full grid's "
+        f"{costs.grid_rounds} rounds, and the shortest run takes {shortest}; "
+    )
     enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
     assert effort_of_fraction(request(paper, **enough), costs).rounds > 0
     with pytest.raises(BudgetError, match=r"--effort \S+ is enough") as caught:
