@@ -25,16 +25,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from floss_sim.analysis.traffic import Floats, Ints
 from floss_sim.network import ClientLink
-from floss_sim.records import RunRecord
-from floss_sim.runs.retiming import fleet_size
 from floss_sim.units import format_duration, format_rate
+
+if TYPE_CHECKING:
+    from floss_sim.records import RunRecord
 
 SHARE_OF_ROUND = 0.5  # of the time of a round; the median round of a straggler falls below it
 SHARE_OF_RUN = 0.1  # of the run's time, at least saved without it
@@ -117,6 +117,8 @@ def straggler_of(record: RunRecord, rounds: int | None = None) -> Straggler | No
         record: Record of the run, timed on the network in question.
         rounds: Number of the round that ends the run; by default the last one.
     """
+    from floss_sim.runs.retiming import fleet_size
+
     if "conditions" in record.description.get("trajectory", {}) or not record.rounds.num_rows:
         return None
     seconds_RC, clients_RC = _arrivals(record)
@@ -242,6 +244,8 @@ def _selection_s(seconds_RC: Floats, clients_RC: Ints) -> float:
 
 def _arrivals(record: RunRecord) -> tuple[Floats, Ints]:
     """Return the seconds from the start of a round to each arrival (R x C), and the clients."""
+    import pyarrow.compute as pc
+
     ups = record.transfers.filter(pc.equal(record.transfers["direction"], "up"))
     ups = ups.sort_by("sequence")
     rounds = record.rounds.num_rows

@@ -149,7 +149,7 @@ def test_a_packaged_backbone_loads_no_framework():
         "import sys\n"
         "from floss_sim.cli.app import app\n"
         "try:\n    app(['estimate', '--json'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'matplotlib', 'sklearn', 'scipy'}\n"
+        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'matplotlib', 'pyarrow', 'sklearn', 'scipy'}\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & heavy))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

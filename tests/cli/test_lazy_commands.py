@@ -17,6 +17,18 @@ def test_the_lines_of_help_are_those_of_the_commands():
         assert line == first_line_of_help(place), name
 
 
+def test_the_imports_of_a_command_are_left_out_of_collections():
+    code = (
+        "import gc\n"
+        "from floss_sim.cli.app import app\n"
+        "try:\n    app(['estimate', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(gc.get_freeze_count() > len(gc.get_objects()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.endswith("True\n")
+
+
 def test_help_imports_no_command():
     code = (
         "import sys\n"
