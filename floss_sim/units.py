@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from floss_sim.errors import UnitError
 
@@ -39,6 +39,7 @@ _DURATIONS_S: Mapping[str, float] = {
     "h": 3600.0,
     "d": 86400.0,
 }
+_SHOWN_DURATIONS = [(name, _DURATIONS_S[name]) for name in ("d", "h", "min", "s", "ms")]
 _SIZES_BYTES: Mapping[str, float] = {
     "B": 1.0,
     "kB": 1e3,
@@ -124,11 +125,40 @@ def format_predicted_bytes(nbytes: float, error: float) -> str:
     return f"{format_bytes(nbytes)} ± {max(1, round(100 * error))} %"
 
 
-def format_duration(seconds: float) -> str:
-    """Return a duration as text in its largest unit: ``"41.2 ms"`` or ``"2.5 h"``."""
-    return _format(
-        seconds, [("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)]
-    )
+def format_duration(seconds: float, unit: str | None = None) -> str:
+    """Return a duration as text: ``"41.2 ms"`` or ``"2.5 h"``.
+
+    Args:
+        seconds: The duration.
+        unit: A unit, such as that of a table's column (:func:`common_unit`); None is the largest
+            in which the duration is at least 1.
+    """
+    if unit is None:
+        return _format(seconds, _SHOWN_DURATIONS)
+    return f"{_digits(seconds / _DURATIONS_S[unit])} {unit}"
+
+
+def common_unit(seconds: Iterable[float]) -> str | None:
+    """Return the unit in which the durations of a table's column are easy to compare.
+
+    It is the smallest unit, from that of the shortest duration to that of the longest, in which the
+    longest is below 1,000. None if the shortest would be below 0.01: then each has its own unit.
+    """
+    known = [each for each in seconds if each > 0]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    units = _SHOWN_DURATIONS[
+        _unit_index(high, _SHOWN_DURATIONS) : _unit_index(low, _SHOWN_DURATIONS) + 1
+    ]  # the largest first
+    name, scale = next((u for u in reversed(units) if high < 1000 * u[1]), units[0])
+    return name if low >= 0.01 * scale else None
+
+
+def duration_texts(seconds: Sequence[float]) -> list[str]:
+    """Return the texts of the durations of a table's column, in one unit if possible."""
+    unit = common_unit(seconds)
+    return [format_duration(each, unit) for each in seconds]
 
 
 def format_rate(bits_per_s: float) -> str:
@@ -137,12 +167,21 @@ def format_rate(bits_per_s: float) -> str:
 
 
 def _format(value: float, units: list[tuple[str, float]]) -> str:
-    at = next((i for i, (_, scale) in enumerate(units) if abs(value) >= scale), len(units) - 1)
+    at = _unit_index(value, units)
     name, scale = units[at]
-    scaled = value / scale
-    digits = f"{scaled:.0f}" if abs(scaled) >= 100 else f"{scaled:.3g}"
+    digits = _digits(value / scale)
     if (
         at and abs(float(digits)) * scale >= units[at - 1][1]
     ):  # 999.9 kB rounds to 1 MB, not to 1000 kB
         return _format(float(digits) * scale, units)
     return f"{digits} {name}"
+
+
+def _unit_index(value: float, units: Sequence[tuple[str, float]]) -> int:
+    """Return the index of the largest unit, of some in descending order, that a value reaches."""
+    reached = (i for i, (_, scale) in enumerate(units) if abs(value) >= scale)
+    return next(reached, len(units) - 1)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -9,7 +9,7 @@ median.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from floss_sim.units import format_duration
+from floss_sim.units import common_unit, format_duration
 
 LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95  # the quantiles that are shown
 SPREAD_LEGEND = "median (5 to 95 %) over fleets that the network may draw, same cohorts"
@@ -95,10 +95,14 @@ class TimeSpread:
 
         The sign ≈ in front marks probed times.
         """
-        middle = ("≈" if self.method == "probed" else "") + format_duration(self.median_s)
-        if self.draws == 1:
-            return middle
-        return f"{middle} ({format_duration(self.low_s)} to {format_duration(self.high_s)})"
+        return self.text_in(None)
+
+    def text_in(self, unit: str | None) -> str:
+        """Return the text with all seconds in a unit, or each in its own."""
+        mark = "≈" if self.method == "probed" else ""
+        seconds = (self.median_s, self.low_s, self.high_s)
+        middle, low, high = (format_duration(each, unit) for each in seconds)
+        return f"{mark}{middle}" if self.draws == 1 else f"{mark}{middle} ({low} to {high})"
 
     def to_json(self) -> dict[str, Any]:
         """Return median and interval in seconds, the number of fleets and the method."""
@@ -142,6 +146,19 @@ class FleetTimes:
     def at(self, round_: int) -> TimeSpread:
         """Return the spread of the instant at which a round closes; the first round is 1."""
         return TimeSpread(tuple(self.closed_at_s[:, round_ - 1].tolist()), self.method)
+
+
+def spread_texts(spreads: Iterable[TimeSpread | None], missing: str = "-") -> list[str]:
+    """Return the texts of a table's column of times, in one unit if possible.
+
+    Args:
+        spreads: The times; None has the text ``missing``.
+        missing: Text of a time that is not there.
+    """
+    column = list(spreads)
+    shown = [time for time in column if time]
+    unit = common_unit(s for time in shown for s in (time.median_s, time.low_s, time.high_s))
+    return [time.text_in(unit) if time else missing for time in column]
 
 
 def mean_spread(spreads: Sequence[TimeSpread]) -> TimeSpread:

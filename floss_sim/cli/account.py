@@ -32,7 +32,7 @@ from floss_sim.files import replace_file
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.retiming import fleet_size, retime
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import duration_texts, format_bytes
 
 HELP = """Show the costs of a recorded run: seconds, bytes, energy and money.
 
@@ -119,10 +119,10 @@ def _print(made: Account, rounds: int, network: str) -> None:
     total, count = made.total(), len(made.columns["sequence"])
     fates = made.columns["fate"]
     table = plain_table("", "total", "per client and round", title=f"{rounds} rounds on {network}")
-    for name in SECONDS:
+    columns = [duration_texts([total[name] / n for name in SECONDS]) for n in (1, count)]
+    for name, *texts in zip(SECONDS, *columns, strict=True):
         words = name.removesuffix("_s")
-        words = f"of these, {words}" if words == "queueing" else words
-        table.add_row(words, *(format_duration(total[name] / n) for n in (1, count)))
+        table.add_row(f"of these, {words}" if words == "queueing" else words, *texts)
     for name, words in (
         ("useful_bytes", "encoded, aggregated"),
         ("wasted_bytes", "encoded, wasted"),

@@ -23,7 +23,7 @@ from floss_sim.analysis.comparison import (
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
-from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.time_spread import TimeSpread, spread_texts
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
@@ -33,6 +33,7 @@ from floss_sim.cli.shared_options import (
     check_picture,
     check_target,
 )
+from floss_sim.cli.target_cells import target_cells
 from floss_sim.files import write_atomically
 from floss_sim.units import format_bytes
 
@@ -141,9 +142,8 @@ def _print(
     table.add_column(names[0], overflow="fold")
     for name in names[1:]:
         table.add_column(name, justify="right", no_wrap=True)
-    for reading in readings:
-        reached = [] if target is None else _target_cells(reading, target)
-        table.add_row(*_row(reading), *reached, *_equal_cells(reading, equal))
+    for cells in _rows(readings, target, equal):
+        table.add_row(*cells)
     show_whole(table, [reading.configuration.label for reading in readings])
     print_text(
         "down, up: bytes of one client in one round; bytes: all clients, both directions; "
@@ -159,11 +159,24 @@ def _print(
     print_text(f"picture: {out}")
 
 
+def _rows(
+    readings: Sequence[ComparisonRow], target: float | None, equal: CurveLimit | None
+) -> list[list[str]]:
+    """Return the rows of the table; a column of times has one unit if possible."""
+    times = spread_texts(reading.point.time if reading.point else None for reading in readings)
+    points = [] if target is None else [r.configuration.target_point(target) for r in readings]
+    reached = target_cells(points) or [[] for _ in readings]
+    return [
+        [*_row(reading), time, *cells, *_equal_cells(reading, equal)]
+        for reading, time, cells in zip(readings, times, reached, strict=True)
+    ]
+
+
 def _row(reading: ComparisonRow) -> list[str]:
     configuration, point = reading.configuration, reading.point
     start = [configuration.label, str(len(configuration.runs))]
     if point is None:
-        return [*start, *["-"] * 8]
+        return [*start, *["-"] * 7]
     return [
         *start,
         str(point.round),
@@ -173,7 +186,6 @@ def _row(reading: ComparisonRow) -> list[str]:
         _bytes(reading.down_bytes),
         _bytes(reading.up_bytes),
         _bytes(point.total_bytes),
-        point.time.text,
     ]
 
 
@@ -195,13 +207,6 @@ def _equal_cells(reading: ComparisonRow, equal: CurveLimit | None) -> list[str]:
         return []
     point = reading.configuration.last_point(equal)
     return ["-" if point is None else f"{point.accuracy:.3f}"]
-
-
-def _target_cells(reading: ComparisonRow, target: float) -> list[str]:
-    point = reading.configuration.target_point(target)
-    if point is None:
-        return ["not reached", "-", "-"]
-    return [str(point.round), format_bytes(point.total_bytes), point.time.text]
 
 
 def comparison_notes(readings: Sequence[ComparisonRow], target: float | None) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from floss_sim.analysis.estimate import ROUND_PARTS, Estimate
-from floss_sim.analysis.time_spread import SPREAD_LEGEND
+from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import duration_texts, format_bytes
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 _SHOWN = 8  # sizes in a note, at most
@@ -115,8 +115,10 @@ def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:
     """Print one row for each value of a sweep."""
     table = plain_table(option, "entries", "download", "upload", "dense NumPy", "run", "round time",
                         "run time", "memory")  # fmt: skip
-    for value, one in made.items():
-        spread = one.time.per_round(one.deployment.rounds)
+    round_times = spread_texts(e.time.per_round(e.deployment.rounds) for e in made.values())
+    run_times = duration_texts([one.time.median_s for one in made.values()])
+    rows = zip(made.items(), round_times, run_times, strict=True)
+    for (value, one), round_time, run_time in rows:
         table.add_row(
             value,
             f"{one.trained.entries:,}",
@@ -124,8 +126,8 @@ def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:
             format_bytes(one.message("up").link),
             format_bytes(one.dense_numpy_bytes),
             format_bytes(one.run_bytes),
-            spread.text,
-            format_duration(one.time.median_s),
+            round_time,
+            run_time,
             format_bytes(one.memory.total),
         )
     show_whole(table)

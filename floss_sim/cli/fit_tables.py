@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from floss_sim.cli.console import note, plain_table, print_text, show_whole
@@ -11,7 +11,7 @@ from floss_sim.network.measured.fit_figures import PERCENTS, ROUNDS
 from floss_sim.network.measured.fit_report import quantity_text
 from floss_sim.network.measured.slow_tests import SLOW_RATIO
 from floss_sim.network.text_lines import shown
-from floss_sim.units import format_bytes, format_duration, format_rate
+from floss_sim.units import duration_texts, format_bytes, format_duration, format_rate
 
 _LISTED = 5  # slow tests of the table
 _FEW_TESTS_SHARE = 0.1  # of the rounds of 50 clients that one test decides
@@ -143,14 +143,11 @@ def _link_text(link: Mapping[str, float]) -> str:
 
 def _slow_table(slow: Mapping[str, Any], name: str) -> Any:
     table = plain_table("slow test", "download", "upload", "round trip", "rounds", "time")
-    columns: tuple[tuple[str, Callable[[float], str]], ...] = (
-        ("down_bits_per_s", format_rate),
-        ("up_bits_per_s", format_rate),
-        ("rtt_s", format_duration),
-    )
-    for each in slow["tests"][:_LISTED]:
-        part = each["parts"][name]
-        link = (text(each[key]) for key, text in columns)
+    listed = slow["tests"][:_LISTED]
+    rtts = duration_texts([each["rtt_s"] for each in listed])
+    for each, rtt in zip(listed, rtts, strict=True):
+        part, ways = each["parts"][name], ("down_bits_per_s", "up_bits_per_s")
+        link = (*(format_rate(each[way]) for way in ways), rtt)
         table.add_row(f"line {each['line']}", *link, _share(part["rounds"]), _share(part["time"]))
     if (others := slow["count"] - _LISTED) > 0:
         table.add_row(f"{others} others", *[""] * 5)

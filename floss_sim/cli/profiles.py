@@ -30,7 +30,7 @@ from floss_sim.cli.profile_sections import drawn_words, lines, sections, words
 from floss_sim.cli.shared_options import JsonOption
 from floss_sim.cli.slow_links import slow_links
 from floss_sim.network import NetworkProfile, load_profile, packaged_profiles
-from floss_sim.units import format_bytes, format_duration, format_rate
+from floss_sim.units import duration_texts, format_bytes, format_duration, format_rate
 
 LIST_HELP = """List the packaged network profiles.
 
@@ -101,10 +101,12 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     table = plain_table(first, "down", "up", "round trip", "compute", *transfers)
     of = f"; quantiles of {fleet_text(loaded)}, each column on its own" if drawn else ""
     table.title = f"{loaded.name}, {loaded.date}{of}"
-    for group in link_table(loaded):
+    groups = link_table(loaded)
+    times = [[g["rtt_s"], g["compute_s_per_example"], *g["transfer_s"].values()] for g in groups]
+    columns = [duration_texts(column) for column in zip(*times, strict=True)]
+    for group, *texts in zip(groups, *columns, strict=True):
         rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
-        times = [group["rtt_s"], group["compute_s_per_example"], *group["transfer_s"].values()]
-        table.add_row(group["share"], *rates, *(format_duration(time) for time in times))
+        table.add_row(group["share"], *rates, *texts)
     show_whole(table)
     if drawn and loaded.clients:
         show_whole(_spread_table(loaded))
@@ -177,11 +179,13 @@ def _spread_table(profile: NetworkProfile) -> Table:
         "share", "down", "sigma", "up", "sigma", "correlation", "round trip", "sigma"
     )
     table.title = "classes: medians, and standard deviations of natural logarithms (sigma)"
-    for group, law in ((group, group.law()) for group in profile.clients):
-        (down, up, rtt, _), sigmas = law.medians, [f"{sigma:.3g}" for sigma in law.sigmas]
+    laws = [group.law() for group in profile.clients]
+    rtts = duration_texts([law.medians[2] for law in laws])
+    for group, law, rtt in zip(profile.clients, laws, rtts, strict=True):
+        (down, up, *_), sigmas = law.medians, [f"{sigma:.3g}" for sigma in law.sigmas]
         table.add_row(
             *(f"{group.share:.3g}", format_rate(down), sigmas[0], format_rate(up), sigmas[1]),
-            *(f"{law.correlation:.3g}", format_duration(rtt), sigmas[2]),
+            *(f"{law.correlation:.3g}", rtt, sigmas[2]),
         )
     return table
 

@@ -13,17 +13,18 @@ from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
-from floss_sim.analysis.time_spread import TimeSpread
+from floss_sim.analysis.time_spread import TimeSpread, spread_texts
 from floss_sim.analysis.what_if import Scenario, recorded_network, replay_comparison, scenarios
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.replay_sweep import show_crossovers
 from floss_sim.cli.shared_options import JsonOption, check_picture, check_target, given_settings
+from floss_sim.cli.target_cells import target_cells
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import CHANGES, with_changes
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import duration_texts
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
 
@@ -165,31 +166,34 @@ def _print(
     table.add_column("network", overflow="fold")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*_row(line), *([] if target is None else _target_cells(line, target)))
+    for cells in _rows(lines, target):
+        table.add_row(*cells)
     show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
     for note in [*replay_notes(lines, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {picture or 'none, because no round was evaluated'}")
 
 
-def _row(line: Scenario) -> list[str]:
-    return [
-        line.configuration.label,
-        line.title,
-        str(len(line.runs)),
-        str(line.rounds),
-        line.time.text,
-        format_duration(line.time.median_s / line.rounds),
-        "-" if line.last_point is None else f"{line.last_point.accuracy:.3f}",
+def _rows(lines: Sequence[Scenario], target: float | None) -> list[list[str]]:
+    """Return the rows of the table; a column of times has one unit if possible."""
+    times = spread_texts(line.time for line in lines)
+    round_times = duration_texts([line.time.median_s / line.rounds for line in lines])
+    rows = [
+        [
+            line.configuration.label,
+            line.title,
+            str(len(line.runs)),
+            str(line.rounds),
+            time,
+            round_time,
+            "-" if line.last_point is None else f"{line.last_point.accuracy:.3f}",
+        ]
+        for line, time, round_time in zip(lines, times, round_times, strict=True)
     ]
-
-
-def _target_cells(line: Scenario, target: float) -> list[str]:
-    point = line.configuration.target_point(target)
-    if point is None:
-        return ["not reached", "-", "-"]
-    return [str(point.round), format_bytes(point.total_bytes), point.time.text]
+    if target is None:
+        return rows
+    reached = target_cells([line.configuration.target_point(target) for line in lines])
+    return [[*row, *cells] for row, cells in zip(rows, reached, strict=True)]
 
 
 def replay_notes(lines: Sequence[Scenario], target: float | None) -> list[str]:

@@ -11,8 +11,8 @@ from floss_sim.analysis.crossover import Crossover
 from floss_sim.analysis.time_spread import (
     PROBED_LEGEND,
     SPREAD_LEGEND,
-    TimeSpread,
     nothing_drawn_note,
+    spread_texts,
 )
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 
@@ -70,10 +70,8 @@ def _print(crossover: Crossover, title: str) -> None:
     sureness = crossover.sureness()
     if any(sureness):
         table.add_column("before the second", justify="right")
-    rows = zip(crossover.sweep.values, crossover.times, crossover.winners(), strict=True)
-    for (value, times, fastest), sure in zip(rows, sureness, strict=True):
-        cells = zip(crossover.labels, times, strict=True)
-        row = [_cell(time, several and label in fastest) for label, time in cells]
+    rows = zip(crossover.sweep.values, _cells(crossover), strict=True)
+    for (value, row), sure in zip(rows, sureness, strict=True):
         table.add_row(value, *row, *([_sure_cell(sure)] if any(sureness) else []))
     print_text(f"{title}; * marks the fastest" if several else title)
     show_whole(table, *([label] for label in crossover.labels))
@@ -81,10 +79,14 @@ def _print(crossover: Crossover, title: str) -> None:
         print_text(f"{crossover.verdict()}\n")
 
 
-def _cell(time: TimeSpread | None, fastest: bool) -> str:
-    if time is None:
-        return "not reached"
-    return f"{'* ' if fastest else ''}{time.text}"
+def _cells(crossover: Crossover) -> list[list[str]]:
+    """Return the times by value and configuration, in one unit if possible, the fastest marked."""
+    labels, several = crossover.labels, len(crossover.labels) > 1
+    texts = iter(spread_texts((t for row in crossover.times for t in row), "not reached"))
+    return [
+        [f"{'* ' if several and label in fastest else ''}{next(texts)}" for label in labels]
+        for fastest in crossover.winners()
+    ]
 
 
 def _sure_cell(sure: float | None) -> str:

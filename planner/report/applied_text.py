@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
 from floss_sim.analysis.time_spread import MEDIAN, TimeSpread, fleet_quantile
 from floss_sim.files import write_atomically
-from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
+from floss_sim.units import common_unit, format_bytes, format_duration, format_predicted_bytes
 from planner.apply import AppliedPlan, write_model
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import Outcome
@@ -41,7 +41,7 @@ def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     if not _is_drawn(applied):
         told_s = predicted["simulated_s"] if predicted else None
         seconds = (planned.simulated_s, told_s, made.simulated_s)
-        return [("simulated time", *map(_duration_text, seconds))]
+        return [("simulated time", *_duration_texts(seconds))]
     confidence, times = (
         applied.plan.limit.budget.confidence,
         (planned.time, applied.predicted_time, made.time),
@@ -54,8 +54,8 @@ def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
 
 def _time_row(what: str, times: Iterable[TimeSpread | None], confidence: float) -> tuple[str, ...]:
     """Return the row of the seconds within which runs end in a fraction of fleets."""
-    seconds = (float(fleet_quantile(t.seconds, confidence)) if t else None for t in times)
-    return (f"simulated time, {what}", *map(_duration_text, seconds))
+    seconds = [float(fleet_quantile(t.seconds, confidence)) if t else None for t in times]
+    return (f"simulated time, {what}", *_duration_texts(seconds))
 
 
 def _is_drawn(applied: AppliedPlan) -> bool:
@@ -63,8 +63,10 @@ def _is_drawn(applied: AppliedPlan) -> bool:
     return made is not None and made.draws > 1
 
 
-def _duration_text(seconds: float | None) -> str:
-    return "-" if seconds is None else format_duration(seconds)
+def _duration_texts(seconds: Sequence[float | None]) -> list[str]:
+    """Return the durations of a row, in one unit if possible."""
+    unit = common_unit(each for each in seconds if each is not None)
+    return ["-" if each is None else format_duration(each, unit) for each in seconds]
 
 
 def _test_text(made: Outcome) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from floss_sim.analysis.time_spread import MEDIAN, PROBED_LEGEND, TimeSpread
-from floss_sim.units import format_duration
+from floss_sim.units import common_unit, format_duration
 from planner.plans.elsewhere import PLAN
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
@@ -21,23 +23,33 @@ def time_columns(plan: Plan) -> tuple[str, ...]:
 
 
 def time_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the table of times, with cells as in ``time_columns``."""
-    rows = [_row(plan, "plan", PLAN, plan.recommendation)]
-    rows += [_row(plan, f"#{i}", "", o) for i, o in enumerate(runners_up(plan), start=2)]
-    trained = {name: plan.baselines[name] for name in SHORT_TITLES}
-    rows += [_row(plan, SHORT_TITLES[name], name, o) for name, o in trained.items() if o]
-    return rows
+    """Return the rows of the table of times, with cells as in ``time_columns``.
+
+    A column has one unit if possible, and so have a time and its interval.
+    """
+    shown = [("plan", PLAN, plan.recommendation)]
+    shown += [(f"#{i}", "", o) for i, o in enumerate(runners_up(plan), start=2)]
+    shown += [(t, name, o) for name, t in SHORT_TITLES.items() if (o := plan.baselines[name])]
+    outcomes = [outcome for _, _, outcome in shown]
+    unit = common_unit(s for outcome in outcomes for s in _shown_seconds(outcome))
+    there = [_cells([times.times.get(key) for _, key, _ in shown]) for times in plan.elsewhere]
+    return [
+        (title, median_text(outcome, unit), *_drawn_cells(plan, outcome, unit), *cells)
+        for (title, _, outcome), *cells in zip(shown, *there, strict=True)
+    ]
 
 
-def _row(plan: Plan, title: str, key: str, outcome: Outcome) -> tuple[str, ...]:
+def _shown_seconds(outcome: Outcome) -> tuple[float, ...]:
+    time = outcome.time
+    return (median_s(outcome), *((time.low_s, time.high_s) if time and time.draws > 1 else ()))
+
+
+def _drawn_cells(plan: Plan, outcome: Outcome, unit: str | None) -> tuple[str, ...]:
+    """Return the cells of the interval and of the slower fleets; none if nothing is drawn."""
+    if not is_drawn(plan):
+        return ()
     faster = plan.faster_than(outcome)
-    drawn = (_interval_cell(outcome), "" if faster is None else f"{100 * faster:.0f} %")
-    return (
-        title,
-        median_text(outcome),
-        *(drawn if is_drawn(plan) else ()),
-        *(_cell(times.times.get(key)) for times in plan.elsewhere),
-    )
+    return (_interval_cell(outcome, unit), "" if faster is None else f"{100 * faster:.0f} %")
 
 
 def is_drawn(plan: Plan) -> bool:
@@ -58,17 +70,19 @@ def median_s(outcome: Outcome) -> float:
     return outcome.time.median_s if outcome.time else outcome.simulated_s
 
 
-def median_text(outcome: Outcome) -> str:
+def median_text(outcome: Outcome, unit: str | None = None) -> str:
     """Return the median of a run's simulated time as text, with a mark if fleets were probed."""
-    return _mark(outcome.time) + format_duration(median_s(outcome))
+    return _mark(outcome.time) + format_duration(median_s(outcome), unit)
 
 
 def _mark(time: TimeSpread | None) -> str:
     return "≈" if time and time.method == "probed" else ""
 
 
-def _cell(time: TimeSpread | None) -> str:
-    return _mark(time) + format_duration(time.median_s) if time else ""
+def _cells(column: Sequence[TimeSpread | None]) -> list[str]:
+    """Return the medians of a column, with marks."""
+    unit = common_unit(time.median_s for time in column if time)
+    return [_mark(t) + format_duration(t.median_s, unit) if t else "" for t in column]
 
 
 def time_words(outcome: Outcome) -> str:
@@ -80,13 +94,14 @@ def time_words(outcome: Outcome) -> str:
     return f"{told} in the median of fleets (5 to 95 %: {low} to {high})"
 
 
-def _interval_cell(outcome: Outcome) -> str:
+def _interval_cell(outcome: Outcome, unit: str | None) -> str:
     """Return an interval with a dash, such as ``12-20 s`` or ``12 s-3.7 min``."""
     if outcome.time is None:
         return ""
-    low, high = format_duration(outcome.time.low_s), format_duration(outcome.time.high_s)
-    number, unit = low.split(" ")
-    return f"{number if high.endswith(f' {unit}') else low}-{high}"
+    ends = (outcome.time.low_s, outcome.time.high_s)
+    low, high = (format_duration(seconds, unit) for seconds in ends)
+    number, of = low.split(" ")
+    return f"{number if high.endswith(f' {of}') else low}-{high}"
 
 
 def time_sentences(plan: Plan) -> list[str]:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.units import (
+    common_unit,
+    duration_texts,
     format_bytes,
     format_duration,
     format_predicted_bytes,
@@ -189,3 +193,33 @@ def test_what_is_written_reads_back_to_three_digits(digits: float):
         assert parse_rate(format_rate(value)) == pytest.approx(value, rel=0.00501)
         assert parse_duration(format_duration(value)) == pytest.approx(value, rel=0.00501)
         assert parse_bytes(format_bytes(round(value))) == pytest.approx(round(value), rel=0.00501)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "texts"),
+    [
+        ((58, 72), ["58 s", "72 s"]),
+        ((1.69, 0.506, 2.17), ["1.69 s", "0.506 s", "2.17 s"]),
+        ((12, 20, 222), ["12 s", "20 s", "222 s"]),
+        ((30, 7200), ["0.5 min", "120 min"]),
+        ((600, 612), ["10 min", "10.2 min"]),  # as each of them alone
+        ((0, 0.3), ["0 ms", "300 ms"]),
+        ((0,), ["0 ms"]),
+        ((), []),
+        ((0.005, 10_000), ["5 ms", "2.78 h"]),  # 5 ms in minutes would be 0.00008
+    ],
+)
+def test_durations_of_a_column_have_one_unit(seconds: tuple[float, ...], texts: list[str]):
+    assert duration_texts(seconds) == texts
+
+
+@given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=9))
+def test_a_column_keeps_three_digits_and_its_order(seconds: list[float]):
+    texts = duration_texts(seconds)
+    for text, value in zip(texts, seconds, strict=True):
+        assert parse_duration(text) == pytest.approx(value, rel=0.00501)
+    units = {text.split()[1] for text in texts}
+    unit = common_unit(seconds)
+    assert units == {unit} if unit else len(units) > 1
+    if unit:
+        assert max(seconds) < 1000 * parse_duration(f"1 {unit}") or unit == "d"

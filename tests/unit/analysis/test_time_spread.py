@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floss_sim.analysis.time_spread import TimeSpread, fleet_quantile, mean_spread
+from floss_sim.analysis.time_spread import (
+    TimeSpread,
+    fleet_quantile,
+    mean_spread,
+    spread_texts,
+)
 
 seconds = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=60)
 
@@ -63,3 +68,11 @@ def test_only_common_fleets_are_compared_and_averaged():
     assert many.fraction_faster(few) == 0.5
     assert mean_spread([many, few]) == TimeSpread((1.5, 4.0), "probed")
     assert many.per_round(2) == TimeSpread((0.5, 2.5, 1.5), "closed form")
+
+
+def test_a_column_of_times_has_one_unit():
+    slow = TimeSpread((58.0, 72.0, 222.0), "closed form")
+    fast = TimeSpread((9.0,), "probed")
+    assert slow.text == "1.2 min (58 s to 3.7 min)"
+    assert spread_texts([slow, None, fast]) == ["72 s (58 s to 222 s)", "-", "≈9 s"]
+    assert spread_texts([None], "not reached") == ["not reached"]
