@@ -61,7 +61,8 @@ def step_times(config: RunConfig, device: str, threads: int) -> list[StepTime]:
         threads: Number of torch threads.
     """
     batched = choose_learner(config, "bank", device).kind != SEQUENTIAL
-    return [_measure(config, device, threads, n) for n in LEARNERS if batched or n != "bank"]
+    names = [name for name in LEARNERS if batched or name != "bank"]
+    return [_measure(config, device, threads, name, time.perf_counter()) for name in names]
 
 
 def bank_step_time(config: RunConfig, device: str) -> StepTime:
@@ -73,15 +74,21 @@ def bank_step_time(config: RunConfig, device: str) -> StepTime:
         config: The run.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
+    began_s = time.perf_counter()
     from floss_sim.training.learners.build import open_side_by_side
 
-    return _measure(config, device, 1, LEARNERS[0], open_side_by_side(device))
+    return _measure(config, device, 1, LEARNERS[0], began_s, open_side_by_side(device))
 
 
 def _measure(
-    config: RunConfig, device: str, threads: int, name: str, beside: SideBySide | None = None
+    config: RunConfig,
+    device: str,
+    threads: int,
+    name: str,
+    began_s: float,
+    beside: SideBySide | None = None,
 ) -> StepTime:
-    began_s = time.perf_counter()
+    """Measure a local step with one learner, whose loading began at an instant."""
     from floss_sim.training.learners.build import build_learner
 
     learner = build_learner(config, choose_learner(config, name, device), device, threads, beside)

@@ -29,6 +29,7 @@ from planner.question.cost import Costs, price
 from planner.question.request import Request
 
 _IDLE_SHARE = 0.5  # lowest share of the workers in use
+END_S = 1.0  # seconds in which a plan is chosen, tested, drawn and written after the search
 _TIME_ERROR = 0.1  # relative; a search for a time ends within it
 _BYTES_AN_ENTRY = 4 * 3  # of a checkpoint: P and the optimiser's two moments in float32
 
@@ -46,7 +47,8 @@ class DryRun:
         step_s: Seconds of a local step of one client.
         measured: Whether a step was measured; otherwise stored runs tell.
         start_s: Seconds until the training processes are loaded.
-        wall_s: Expected seconds of the search, ``start_s`` included.
+        wall_s: Expected seconds of the search, with ``start_s``, the measuring of a step, and the
+            end, in which the plan is chosen and written.
         wall_low_s: Lower end of the expected range.
         wall_high_s: Upper end of the expected range.
         memory_bytes: Memory of all training processes, from the peak of one.
@@ -136,7 +138,9 @@ def estimate(
     )
     search_rounds = min(effort.rounds, sum(_last_rounds(costs).values()))
     low_s, mid_s, high_s = _wall_s(request, costs, pace, search_rounds, baselines, stored, workers)
-    if effort.training_s is not None:
+    before_s, end_s = pace.start_s + pace.measuring_s, END_S
+    if effort.training_s is not None:  # which measuring and tests are part of
+        before_s, end_s = pace.start_s, 0.0
         low_s, mid_s, high_s = _within_time(effort, costs, low_s, mid_s, high_s)
     runs, entries = len(costs.of), request.reference().layout.entries
     evaluated = runs * evaluations(max(1, (search_rounds + baselines) // runs))
@@ -152,9 +156,11 @@ def estimate(
         step_s=pace.step_s,
         measured=pace.measured,
         start_s=pace.start_s,
-        wall_s=pace.start_s + mid_s,
-        wall_low_s=(pace.start_s if low_s else 0.0) + low_s,  # no process starts for stored runs
-        wall_high_s=pace.start_s + high_s,
+        wall_s=before_s + mid_s + end_s,
+        wall_low_s=(before_s if low_s else 0.0)
+        + low_s
+        + end_s,  # no process starts for stored runs
+        wall_high_s=before_s + high_s + end_s,
         memory_bytes=workers * pace.memory_bytes,
         disk_bytes=runs * entries * _BYTES_AN_ENTRY + models,
         smallest_run_bytes=smallest,

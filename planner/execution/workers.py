@@ -6,6 +6,7 @@ largest number depends on the device.
 
 from __future__ import annotations
 
+import atexit
 import math
 import multiprocessing
 import os
@@ -69,6 +70,7 @@ def most_workers() -> int:
 
 
 def _begin_worker() -> None:
+    atexit.register(os._exit, 0)  # the last to be called: tearing torch down takes a second
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
     keep_freed_memory()
     _die_with_parent()  # where spawned.WatchedContext does not

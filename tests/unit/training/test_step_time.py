@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from floss_sim import RunConfig, dense, load_task
 from floss_sim.methods import method_from_name
 from floss_sim.training import local_sgd, step_time
-from floss_sim.training.learners import sequential_learner
+from floss_sim.training.learners import build, sequential_learner
 from floss_sim.training.side_by_side import training_job
-from floss_sim.training.step_time import step_times
+from floss_sim.training.step_time import bank_step_time, step_times
 
 
 def digits(method=None, **changes) -> RunConfig:
@@ -45,3 +47,18 @@ def test_a_slow_model_is_not_timed_more_often_than_is_enough(monkeypatch):
     monkeypatch.setattr(training_job, "train_together", lambda p: timed.append(1) or real(p))
     step_times(digits(), "cpu", 1)
     assert len(timed) == 1  # the warm-up itself
+
+
+def test_loading_contains_the_libraries_and_the_backbone(monkeypatch):
+    """The clock stands still but while the backbone is opened: 100 seconds."""
+    now, opened = [0.0], build.open_side_by_side
+
+    def slowly(device: str):
+        now[0] += 100.0
+        return opened(device)
+
+    monkeypatch.setattr(build, "open_side_by_side", slowly)
+    monkeypatch.setattr(step_time, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(step_time, "_REPETITIONS", 1)
+    found = bank_step_time(digits(), "cpu")
+    assert (found.loading_s, found.step_s, found.evaluation_s) == (100.0, 0.0, 0.0)

@@ -105,3 +105,21 @@ def test_the_prefix_is_ours_only_within_the_block():
 def test_more_processes_than_are_of_use_are_refused():
     with pytest.raises(ConfigError, match="valid: 1 to"), worker_pool(most_workers() + 1):
         pass
+
+
+def test_a_worker_ends_with_its_work_and_tears_nothing_down(tmp_path: Path):
+    """What is registered for the end of a process is called; no object of a module is deleted."""
+    ended, torn_down = tmp_path / "ended", tmp_path / "torn_down"
+    code = f"""
+import atexit, pathlib, sys
+class Mark:
+    touch = pathlib.Path({str(torn_down)!r}).touch
+    def __del__(self):
+        self.touch()
+sys.modules["mark_of_the_end"] = Mark()
+atexit.register(pathlib.Path({str(ended)!r}).touch)
+"""
+    with worker_pool(1) as pool:
+        pool.submit(exec, code, {}).result(timeout=120)
+    assert ended.exists()
+    assert not torn_down.exists()
