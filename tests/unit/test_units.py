@@ -206,7 +206,8 @@ def test_what_is_written_reads_back_to_three_digits(digits: float):
         ((0, 0.3), ["0 ms", "300 ms"]),
         ((0,), ["0 ms"]),
         ((), []),
-        ((0.005, 10_000), ["5 ms", "2.78 h"]),  # 5 ms in minutes would be 0.00008
+        ((0.9, 3000), ["900 ms", "50 min"]),  # 0.9 s would be 0.015 min
+        ((6, 3000), ["0.1 min", "50 min"]),
     ],
 )
 def test_durations_of_a_column_have_one_unit(seconds: tuple[float, ...], texts: list[str]):
