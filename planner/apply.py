@@ -111,6 +111,7 @@ class AppliedPlan:
                 "time": planned.time and TimeSection.of(planned.time).to_json(),
             },
             "predicted": self.prediction,
+            "record": str(self.folder.path.absolute()),
         }
 
 

@@ -233,7 +233,7 @@ def _plan(
         elsewhere=_elsewhere(request, best, {n: shown.get(c) for n, c in baselines.items()}, runs),
         traffic_alone=is_traffic_alone(request.profile, request.task.partition.clients),
         straggler=_straggler(best, costs, runs),
-        cheaper=() if reaching else _cheaper(best, costs, runs, known),
+        cheaper=() if reaching else _cheaper(best, runs, known),
     )
 
 
@@ -265,17 +265,15 @@ def _elsewhere(
     return tuple(times_elsewhere(traffic, request.profile, clients))
 
 
-def _cheaper(
-    best: Outcome, costs: Costs, runs: CandidateRuns, known: KnownCurves
-) -> tuple[CheaperWay, ...]:
+def _cheaper(best: Outcome, runs: CandidateRuns, known: KnownCurves) -> tuple[CheaperWay, ...]:
     """Return what shares of the recommended run's bytes would reach."""
-    return cheaper_ways(best.total_bytes, dict(_measured_runs(costs, runs)), known.intervals_at)
+    return cheaper_ways(best.total_bytes, dict(_measured_runs(runs)), known.intervals_at)
 
 
-def _measured_runs(costs: Costs, runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun]]:
+def _measured_runs(runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun]]:
+    """Yield every run, baselines included, as far as the budget goes."""
     for candidate in runs.history():
-        outcome = runs.outcome(candidate) if candidate in costs.searched else None
-        if outcome:
+        if outcome := runs.outcome(candidate):
             evaluated = [round_ for round_, _, _ in outcome.curve]
             total_R = runs.total_bytes(candidate)
             yield candidate, MeasuredRun(evaluated, [total_R[round_ - 1] for round_ in evaluated])

@@ -90,3 +90,4 @@ def _print_applied(applied: AppliedPlan, folder: Path) -> None:
     for line in applied_text.sentences(applied):
         note(line)
     print_text(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")
+    print_text(f"The run, for floss-sim replay, compare and account, is in\n{applied.folder.path}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 
 import pytest
@@ -38,6 +40,15 @@ def call(
         _MAINS[words[0]]()
     out, err = capfd.readouterr()
     return stop.value.code, out, err
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    """Return what a command line prints to standard output; it must succeed."""
+    monkeypatch.setattr(sys, "argv", list(words))
+    with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as stop:
+        _MAINS[words[0]]()
+    assert not stop.value.code, words
+    return out.getvalue()
 
 
 def interruptible(module: str) -> list[str]:
