@@ -142,7 +142,8 @@ def common_unit(seconds: Iterable[float]) -> str | None:
     """Return the unit in which the durations of a table's column are easy to compare.
 
     It is the smallest unit, from that of the shortest duration to that of the longest, in which the
-    longest is below 1,000. None if the shortest would be below 0.1: then each has its own unit.
+    longest is below 1,000. None if the shortest is below 0.01 s or a tenth of a longer unit: then
+    each has its own unit.
     """
     known = [each for each in seconds if each > 0]
     if not known:
@@ -152,7 +153,8 @@ def common_unit(seconds: Iterable[float]) -> str | None:
         _unit_index(high, _SHOWN_DURATIONS) : _unit_index(low, _SHOWN_DURATIONS) + 1
     ]  # the largest first
     name, scale = next((u for u in reversed(units) if high < 1000 * u[1]), units[0])
-    return name if low >= 0.1 * scale else None
+    least_s = 0.1 * scale if scale > 1 else 0.01
+    return name if name == units[-1][0] or low >= least_s else None
 
 
 def duration_texts(seconds: Sequence[float]) -> list[str]:

@@ -40,9 +40,9 @@ from floss_sim.units import format_bytes
 HELP = """Compare recorded runs: one table, one picture.
 
 Runs that differ only in the seed are one configuration, drawn as the mean of its seeds and a band
-from the lowest to the highest seed. All runs must have the same task. The column "at equal bytes"
-has the accuracies within the bytes of the cheapest configuration. If no configuration reaches
---target, the exit code is 3.
+from the lowest to the highest seed. All runs must have the same task. The last column, such as
+"valid. at 20 MB", has the accuracies at equal bytes: within those of the cheapest configuration. If
+no configuration reaches --target, the exit code is 3.
 
 Examples:
 

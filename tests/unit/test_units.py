@@ -207,6 +207,8 @@ def test_what_is_written_reads_back_to_three_digits(digits: float):
         ((0,), ["0 ms"]),
         ((), []),
         ((0.9, 3000), ["900 ms", "50 min"]),  # 0.9 s would be 0.015 min
+        ((0.0495, 2.73), ["0.0495 s", "2.73 s"]),
+        ((0.005, 2.73), ["5 ms", "2.73 s"]),
         ((6, 3000), ["0.1 min", "50 min"]),
     ],
 )
