@@ -3,10 +3,12 @@
     python experiments/backbones/make.py
 
 Reads hub id, number of parameters and config of every backbone in floss_sim/families/backbones and
-writes its tables again. To add a backbone, write a file ``NAME.json`` with these three keys and its
+writes its tables again. To add a backbone, write a file ``NAME.json`` with these keys and its
 task kinds, the usual one first, and run this::
 
     {"hub_id": ..., "parameters": ..., "config": {...}, "kinds": ["next-token"]}
+
+Ids of models of the same sizes may be added as ``"same_sizes": [...]``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import floss_sim
 from floss_sim.families.from_library import model_table
 from floss_sim.families.model_table import ModelTable
 
-KEYS = ("hub_id", "parameters", "config")
+KEYS = ("hub_id", "same_sizes", "parameters", "config")
 FOLDER = Path(floss_sim.__file__).parent / "families" / "backbones"
 
 
@@ -52,7 +54,8 @@ def text(facts: dict[str, Any]) -> str:
         f"  {json.dumps(kind)}: {{\n{table_text(table)}\n  }}"
         for kind, table in facts["tables"].items()
     )
-    others = [f" {json.dumps(key)}: {json.dumps(facts[key])},\n" for key in KEYS]
+    stated = [key for key in KEYS if key in facts]
+    others = [f" {json.dumps(key)}: {json.dumps(facts[key])},\n" for key in stated]
     return "{\n" + "".join(others) + ' "tables": {\n' + tables + "\n }\n}\n"
 
 

@@ -1,4 +1,4 @@
-"""Flower apps: what an app's ``pyproject.toml`` says about its messages; nothing of it is run.
+"""Flower apps: what an app's files say about its messages; nothing of it is run.
 
 The keys are those of Flower's template for language models (FlowerTune), below
 ``tool.flwr.app.config``; ``_`` and ``-`` are alike:
@@ -19,6 +19,8 @@ train...max-steps                    local steps of a round, times
 train...gradient-accumulation-steps  batches of a step
 ===================================  =========================================
 
+Constants in the app's Python files replace them (:mod:`floss_sim.analysis.flower_source`).
+
 The number of clients is ``options.num-supernodes`` of the default federation. FedAvg asks at least
 two clients a round.
 """
@@ -27,10 +29,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from floss_sim.analysis.flower_source import lora_arguments
 from floss_sim.errors import ConfigError
 from floss_sim.toml_json import read_toml
 
@@ -54,6 +57,7 @@ class FlowerApp:
         tokens: Tokens of an example.
         batch: Examples of a local batch.
         steps: Local batches of a client in a round.
+        code: Options of ``floss-sim estimate`` that the app's Python files state.
     """
 
     name: str
@@ -68,6 +72,7 @@ class FlowerApp:
     tokens: int | None = None
     batch: int | None = None
     steps: int | None = None
+    code: Mapping[str, Any] = field(default_factory=dict)
 
     def cohort(self, clients: int) -> int:
         """Return the clients of a round in a fleet: the fraction, rounded down, at least two."""
@@ -88,11 +93,12 @@ class FlowerApp:
             "batch": self.batch,
             "examples": self.steps * self.batch if self.steps and self.batch else None,
         }
-        return {name: value for name, value in found.items() if value is not None}
+        stated = {name: value for name, value in found.items() if value is not None}
+        return {**stated, **self.code}
 
 
 def read_flower_app(folder: Path) -> FlowerApp:
-    """Return the settings of a Flower app, from its ``pyproject.toml`` alone.
+    """Return the settings of a Flower app, from its ``pyproject.toml`` and constants in its code.
 
     Args:
         folder: Folder of the app, or its ``pyproject.toml``.
@@ -136,6 +142,7 @@ def read_flower_app(folder: Path) -> FlowerApp:
         tokens=read(".seq-length", int),
         batch=read(".per-device-train-batch-size", int),
         steps=_local_steps(read),
+        code=lora_arguments(path.parent),
     )
 
 

@@ -21,7 +21,8 @@ from floss_sim.units import format_bytes, parse_bytes
 
 HELP = """Show bytes and time of a Flower app, from its pyproject.toml; nothing of it is run.
 
-Reads the keys of Flower's template for language models. A message holds all adapters as dense
+Reads the keys of Flower's template for language models, and the constants of LoraConfig(...) in its
+Python files. A message holds all adapters as dense
 float32 arrays: 4 bytes an entry and 128 a tensor, both ways. Options replace what the app states.
 
 Examples:
@@ -56,14 +57,15 @@ def check_app(
         backbone=backbone, targets=targets, rank=rank, clients=clients, rounds=rounds
     )
     settings = {**read.settings(), **given, "fetch": fetch, "network": network, "method": "dense"}
-    settings["dora"] = dora or read.dora
+    settings["dora"] = dora or settings["dora"]
     assumed = "targets" not in settings
     _check_complete(settings)
     settings["cohort"] = read.cohort(settings["clients"])
     made = estimate_of(deployment_of(settings)).with_numpy_messages()
     most = parse_bytes(budget)
     if json_:
-        told = {"app": read.name, "budget_bytes": most, "targets_assumed": assumed}
+        told = {"app": read.name, "budget_bytes": most, "targets_assumed": assumed,
+                "from_code": dict(read.code)}  # fmt: skip
         print_json({**told, **_answer(made, most)})
     else:
         _print(read, made, budget, most, " (assumed)" if assumed else "")
@@ -101,6 +103,7 @@ def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str)
         ("backbone", f"{given.model.name} ({made.trained.parameters:,} parameters)"),
         ("adapters", f"{kind} of rank {given.adapters.rank} on {targets}{assumed}: "
                      f"{made.trained.entries:,} entries in {len(made.trained.tensors)} tensors"),
+        *([("from its code", ", ".join(app.code))] if app.code else []),
         ("a message", format_bytes(message)),
         ("the run", f"{format_bytes(total)} ({total / _MIB:,.2f} MiB): {given.cohort} of "
                     f"{given.clients} clients, {given.rounds} rounds, both ways"),

@@ -182,7 +182,13 @@ def _list_backbones(json_: bool) -> None:
     if json_:
         print_json(
             [
-                {"name": b.name, "hub_id": b.hub_id, "parameters": b.parameters, "kinds": b.kinds}
+                {
+                    "name": b.name,
+                    "hub_id": b.hub_id,
+                    "same_sizes": b.same_sizes,
+                    "parameters": b.parameters,
+                    "kinds": b.kinds,
+                }
                 for b in found
             ]
         )

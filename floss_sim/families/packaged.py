@@ -27,6 +27,7 @@ class PackagedBackbone:
     Attributes:
         name: Name by which commands refer to it.
         hub_id: Id on the model hub.
+        same_sizes: Ids of other models of the same sizes, such as the one tuned to instructions.
         parameters: Published number of parameters of the backbone, without a new head.
         config: The sizes in its public ``config.json``.
         tables: Model table by task kind; the first kind is the usual one.
@@ -34,6 +35,7 @@ class PackagedBackbone:
 
     name: str
     hub_id: str
+    same_sizes: tuple[str, ...]
     parameters: int
     config: Config
     tables: Mapping[str, ModelTable]
@@ -52,14 +54,16 @@ def packaged_backbones() -> tuple[str, ...]:
 
 
 def find_packaged(name: str) -> PackagedBackbone | None:
-    """Return a packaged backbone by its name or its hub id; None if there is none."""
+    """Return a packaged backbone by its name or by a hub id of its sizes; None if there is none."""
     known = name.lower()
     if known in packaged_backbones():
         return packaged_backbone(known)
-    if "/" not in name:
-        return None
-    ids = (one for one in packaged_backbones() if _content(one)["hub_id"].lower() == known)
-    return next(map(packaged_backbone, ids), None)
+    found = (one for one in packaged_backbones() if known in map(str.lower, _ids(_content(one))))
+    return next(map(packaged_backbone, found), None)
+
+
+def _ids(content: Mapping[str, Any]) -> list[str]:
+    return [content["hub_id"], *content.get("same_sizes", ())]
 
 
 @cache
@@ -67,8 +71,9 @@ def packaged_backbone(name: str) -> PackagedBackbone:
     """Return the packaged backbone of a name, one of :func:`packaged_backbones`."""
     content = _content(name)
     tables = {kind: ModelTable.from_json(table) for kind, table in content["tables"].items()}
+    hub_id, *same_sizes = _ids(content)
     return PackagedBackbone(
-        name, content["hub_id"], content["parameters"], content["config"], tables
+        name, hub_id, tuple(same_sizes), content["parameters"], content["config"], tables
     )
 
 

@@ -149,7 +149,8 @@ def test_a_packaged_backbone_loads_no_framework():
         "import sys\n"
         "from floss_sim.cli.app import app\n"
         "try:\n    app(['estimate', '--json'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'matplotlib', 'pyarrow', 'sklearn', 'scipy'}\n"
+        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'matplotlib', 'pyarrow', 'sklearn',\n"
+        "         'scipy'}\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & heavy))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -168,6 +169,22 @@ def test_an_app_is_checked(call):
     assert "3.61 GB (3,446.09 MiB): 2 of 10 clients, 200 rounds" in shown
     assert "1.81 %" in shown
     assert "on q, v (assumed)" in shown
+
+
+def test_constants_in_the_code_of_an_app_replace_its_settings(call):
+    call_of_peft = "LoraConfig(r=cfg.r, use_dora=True, target_modules=['down_proj', 'o_proj'])"
+    Path("models.py").write_text(call_of_peft, encoding="utf-8")
+    told = answer(call("check-app", ".", "--json"))
+
+    assert told["from_code"] == {"dora": True, "targets": "down_proj,o_proj"}
+    one = 8 * (5632 + 2048) + 2048 + 8 * (2048 + 2048) + 2048
+    assert (told["trained_entries"], told["trained_tensors"]) == (22 * one, 22 * 6)
+    assert not told["targets_assumed"]
+    shown = text(call("check-app", "."))
+    assert "DoRA of rank 8 on down_proj, o_proj" in shown
+    assert "from its code targets, dora" in shown or "from its code dora, targets" in shown
+    assert "LoRA of rank 8 on q" not in text(call("check-app", ".", "--targets", "q"))
+    assert answer(call("check-app", ".", "--targets", "q", "--json"))["trained_tensors"] == 22 * 3
 
 
 def test_options_replace_what_an_app_states(call):

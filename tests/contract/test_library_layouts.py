@@ -94,6 +94,32 @@ def test_known_families_keep_their_layouts(name):
             assert adapter_layout(new) == old
 
 
+SMALL = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4,
+         "intermediate_size": 24}  # fmt: skip
+TOKENS = {**SMALL, "vocab_size": 40}
+OWN_CONFIGS = [
+    (IMAGES, {"model_type": "vit", **SMALL, "image_size": 8, "patch_size": 4}),
+    (IMAGES, {"model_type": "vit", **SMALL, "qkv_bias": False}),
+    (TEXTS, {"model_type": "bert", **TOKENS}),
+    (TEXTS, {"model_type": "gpt2", "n_layer": 2, "n_embd": 16, "n_head": 4, "vocab_size": 40}),
+    (NEXT_TOKEN, {"model_type": "gpt2", "n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 40,
+                  "n_inner": 20}),
+    (NEXT_TOKEN, {"model_type": "llama", **TOKENS, "num_key_value_heads": 2, "head_dim": 6}),
+    (TEXTS, {"model_type": "llama", **TOKENS, "attention_bias": True, "mlp_bias": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "config"), OWN_CONFIGS)
+def test_runs_of_known_families_train_the_tensors_of_peft(kind, config):
+    from floss_sim.families.from_library import peft_model
+
+    labels = 0 if kind == NEXT_TOKEN else 3
+    for targets in (("o", "mlp_out"), ("all",)):
+        of_a_run = build_layout(config, trains="lora", targets=targets, rank=3, labels=labels)
+        of_peft = peft_model(config, kind, labels, AdapterSettings(rank=3, targets=targets))
+        assert adapter_layout(of_peft) == of_a_run
+
+
 # Published logs of federated fine-tuning: MiB of all messages, 4 bytes an entry and 128 a tensor.
 LOGS = [
     ("smollm2-135m", 8, True, "q,v", 2, 100, 747.07),

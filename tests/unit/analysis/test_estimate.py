@@ -182,7 +182,7 @@ def test_heads_are_found_in_configs_of_all_families(config, heads):
     [
         ({"backbone": "gpt5"}, "'gpt5' is not packaged .* or add --fetch"),
         (
-            {"backbone": "Qwen/Qwen2.5-0.5B-Instruct"},
+            {"backbone": "someone/Qwen2.5-0.5B-tuned"},
             "of the same sizes may be 'qwen2.5-0.5b', which is packaged",
         ),
         ({"backbone": "vit-base-16", "kind": "next-token"}, "does not support next-token; valid"),

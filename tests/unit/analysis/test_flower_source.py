@@ -1,0 +1,61 @@
+import pytest
+
+from floss_sim.analysis.flower_source import lora_arguments
+
+TEMPLATE = """
+from peft import LoraConfig, get_peft_model
+raise SystemExit("nothing of an app is run")
+def get_model(cfg):
+    return LoraConfig(r=cfg.lora.peft_lora_r, lora_alpha=cfg.alpha, lora_dropout=0.1{more})
+"""
+
+
+def read(tmp_path, more="", name="app/models.py"):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(TEMPLATE.format(more=more), encoding="utf-8")
+    return lora_arguments(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("", {}),
+        (", use_dora=True", {"dora": True}),
+        (", target_modules=['down_proj', 'o_proj']", {"targets": "down_proj,o_proj"}),
+        (", target_modules=('q', 'k')", {"targets": "k,q"}),
+        (", target_modules='all-linear'", {"targets": "all-linear"}),
+        (", target_modules=r'.*q_proj'", {"targets": "re:.*q_proj"}),
+        (", modules_to_save=['lm_head'], bias='all'", {"save": "lm_head", "bias": "all"}),
+        (", target_modules=names, use_dora=1, bias=f'{x}', **more", {}),
+    ],
+)
+def test_constants_of_the_lora_configuration_are_read(tmp_path, more, found):
+    assert read(tmp_path, more) == found
+
+
+def test_a_constant_rank_is_read_whatever_the_call_is_named(tmp_path):
+    (tmp_path / "a.py").write_text("c = peft.LoraConfig(r=4, lora_alpha=8)", encoding="utf-8")
+
+    assert lora_arguments(tmp_path) == {"rank": 4, "alpha": 8}
+
+
+def test_configurations_that_disagree_say_nothing(tmp_path):
+    read(tmp_path, ", use_dora=True, bias='all'")
+
+    assert read(tmp_path, ", use_dora=False, bias='all'", "other.py") == {"bias": "all"}
+
+
+@pytest.mark.parametrize("text", ["def (", "\0", "(" * 10_000, "x = LoraConfig"])
+def test_a_file_that_is_no_python_says_nothing(tmp_path, text):
+    (tmp_path / "a.py").write_text(text, encoding="utf-8")
+
+    assert lora_arguments(tmp_path) == {}
+
+
+@pytest.mark.parametrize("place", [".hidden", "env", "lib/site-packages"])
+def test_code_of_environments_is_not_that_of_the_app(tmp_path, place):
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "pyvenv.cfg").write_text("", encoding="utf-8")
+
+    assert read(tmp_path, ", use_dora=True", f"{place}/models.py") == {}
