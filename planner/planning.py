@@ -217,6 +217,7 @@ def _plan(
             "limit_rounds": begun.limit_rounds(costs, runs.asked_rounds),
             "search_rounds": runs.asked_rounds,
             "replicated": len(runs.again),
+            "seeds": (request.seed, request.seed + 1)[: 2 if runs.again else 1],
             "trained_now_rounds": runs.trained,
             "trained_now_runs": len(runs.trained_runs),
             "runs": len(runs.runs),

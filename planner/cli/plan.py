@@ -31,7 +31,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
-from floss_sim.vectors.density import parse_density
+from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
 from planner.calls import answer
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
@@ -44,10 +44,20 @@ from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
-from planner.question.request import Request
+from planner.question.request import (
+    BUDGET,
+    DENSITIES,
+    EFFORT,
+    RANKS,
+    REFERENCE_RANK,
+    ROUND_CAP,
+    Request,
+)
 from planner.report import plan_folder
 from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
 
+_RANKS = ",".join(map(str, RANKS))
+_DENSITIES = ",".join(map(format_density, DENSITIES))
 HELP = """Which rank and densities give the best model within a budget.
 
 Predicts the cost of every candidate, searches by really training (see --search), and
@@ -79,7 +89,7 @@ Examples:
 
 def plan(
     context: typer.Context,
-    budget: Annotated[str, typer.Option(help="What may be spent; see above.")] = "50-dense-rounds",
+    budget: Annotated[str, typer.Option(help="What may be spent; see above.")] = BUDGET,
     task: TaskOption = "digits",
     dataset: DatasetOption = None,
     backbone: BackboneOption = None,
@@ -90,15 +100,13 @@ def plan(
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
-    ranks: Annotated[str, typer.Option(help="LoRA ranks to search.")] = "1,4,16",
-    down_densities: Annotated[
-        str, typer.Option(help="Download densities to search.")
-    ] = "1,1/4,1/16,1/64",
-    up_densities: Annotated[
-        str, typer.Option(help="Upload densities to search.")
-    ] = "1,1/4,1/16,1/64",
-    reference_rank: Annotated[int, typer.Option(help="Rank of dense rounds and baselines.")] = 16,
-    max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = 400,
+    ranks: Annotated[str, typer.Option(help="LoRA ranks to search.")] = _RANKS,
+    down_densities: Annotated[str, typer.Option(help="Download densities to search.")] = _DENSITIES,
+    up_densities: Annotated[str, typer.Option(help="Upload densities to search.")] = _DENSITIES,
+    reference_rank: Annotated[
+        int, typer.Option(help="Rank of dense rounds and baselines.")
+    ] = REFERENCE_RANK,
+    max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = ROUND_CAP,
     cohorts: Annotated[str | None, typer.Option(help="Clients a round, such as 5,10.")] = None,
     epochs: Annotated[str | None, typer.Option(help="Local epochs, such as 1,2.")] = None,
     values: Annotated[str | None, typer.Option(help="Value codes, such as fp32,int8.")] = None,
@@ -125,7 +133,7 @@ def plan(
             help="What the search may train: a fraction of the full grid's rounds, or time such as "
             "10min, from the start of training; 0 trains nothing and answers from the store."
         ),
-    ] = "0.2",
+    ] = f"{EFFORT:g}",
     dry_run_: Annotated[
         bool,
         typer.Option("--dry-run", help="Train nothing: say what would be trained, and how long."),

@@ -127,6 +127,10 @@ def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
         yield f"effort.unaffordable: {effort['unaffordable']} differs from effort.left_out"
     if effort["grid_rounds"] != grid:
         yield f"effort.grid_rounds: {effort['grid_rounds']} differs from the {grid} of the costs"
+    if effort.get("seeds") is not None:
+        seed, again = request["seed"], bool(effort["replicated"])
+        if list(effort["seeds"]) != [seed, seed + 1][: 1 + again]:
+            yield f"effort.seeds: {list(effort['seeds'])} are not those of request.seed {seed}"
     if effort.get("runs") is not None:
         now, rounds = effort["trained_now_runs"], effort["trained_now_rounds"]
         if now > effort["runs"]:

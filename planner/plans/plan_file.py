@@ -273,6 +273,8 @@ class EffortSection(_OpenSection):
     searched: Count
     unaffordable: Count
     starters: Count
+    replicated: Count | None = None
+    seeds: tuple[Count, ...] | None = None
     grid_rounds: Count
     limit_rounds: Count
     search_rounds: Count
@@ -442,6 +444,8 @@ def _check_references(read: PlanDocument, where: str) -> None:
     ]
     if 0 < timed.count(None) < len(timed):
         lacking.append("one of effort.training_s, host_s_per_round and workers; give all or none")
+    elif effort.seeds is not None and effort.replicated is None:
+        lacking.append("effort.replicated, which belongs to effort.seeds")
     elif (effort.trained_now_runs is None) != (effort.runs is None):
         lacking.append("one of effort.trained_now_runs and runs; give both or none")
     elif (effort.planned_rounds is None) != (effort.took_s is None) or (

@@ -25,8 +25,14 @@ from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 
 THESIS_DOWN_DENSITY = 1 / 4
-_RANKS = (1, 4, 16)  # LoRA ranks that are searched by default
-_DENSITIES = (1.0, 1 / 4, 1 / 16, 1 / 64)  # densities that are searched by default, both ways
+
+# Defaults of a request, and of the options of ``floss-plan``.
+BUDGET = "50-dense-rounds"
+RANKS = (1, 4, 16)  # LoRA ranks
+DENSITIES = (1.0, 1 / 4, 1 / 16, 1 / 64)  # of downloads and of uploads
+REFERENCE_RANK = 16
+ROUND_CAP = 400
+EFFORT = 0.2  # fraction of the full grid's rounds
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,11 @@ class Request:
         task: Task | str | Path,
         profile: NetworkProfile | str | Path,
         *,
-        budget: Budget | str = "50-dense-rounds",
+        budget: Budget | str = BUDGET,
         candidates: Sequence[Candidate] | None = None,
-        reference_rank: int = 16,
-        max_rounds: int = 400,
-        effort: float = 0.2,
+        reference_rank: int = REFERENCE_RANK,
+        max_rounds: int = ROUND_CAP,
+        effort: float = EFFORT,
         seed: int = 0,
         upload_ratio: float | None = None,
         changes: Mapping[str, Any] | None = None,
@@ -127,7 +133,7 @@ class Request:
             task=loaded,
             budget=budget if isinstance(budget, Budget) else parse_budget(str(budget)),
             profile=network,
-            candidates=grid(_RANKS, _DENSITIES, _DENSITIES)
+            candidates=grid(RANKS, DENSITIES, DENSITIES)
             if candidates is None
             else tuple(candidates),
             reference_rank=reference_rank,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from floss_sim.units import format_bytes
@@ -57,7 +57,8 @@ def sentences(plan: Plan) -> list[str]:
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
         f"candidates were begun, in {effort['search_rounds']} rounds (the full grid takes "
         f"{effort['grid_rounds']}). {_trained_sentence(effort)} The search uses seed "
-        f"{request['seed']}. The intervals include an estimate of seed-to-seed variation.",
+        f"{request['seed']}{_finalists_clause(effort)}. The intervals include an estimate of "
+        "seed-to-seed variation.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: best run finished so far. Repeat the command to continue.")
@@ -74,6 +75,15 @@ def _trained_sentence(effort: Mapping[str, Any]) -> str:
         f"{rounds} rounds of {_runs_text(now)} were trained now, baselines included; "
         f"{_runs_text(runs - now)} came from the store."
     )
+
+
+def _finalists_clause(effort: Mapping[str, Any]) -> str:
+    """Return with which other seed finalists were trained; empty if none was."""
+    seeds: Sequence[int] = effort.get("seeds") or ()
+    if len(seeds) < 2:
+        return ""
+    count = effort["replicated"]
+    return f", and seed {seeds[1]} for a second run of {count} finalist{'s' * (count != 1)}"
 
 
 def _runs_text(count: int) -> str:

@@ -57,7 +57,8 @@ def whole_plan() -> Plan:
     dense = outcome(16, 0.90, 450_000, test=on_test(0.91), candidate=Candidate(16, 1.0, 1.0))
     effort = {"search": "halving", "searched": 5, "unaffordable": 2, "starters": 4,
               "grid_rounds": 100, "limit_rounds": 20, "search_rounds": 20,
-              "trained_now_rounds": 7, "trained_now_runs": 2, "runs": 5}  # fmt: skip
+              "trained_now_rounds": 7, "trained_now_runs": 2, "runs": 5,
+              "replicated": 1, "seeds": (0, 1)}  # fmt: skip
     return Plan(
         request={
             "task": "digits", "network": "paper", "reference_rank": 16, "max_rounds": 400,

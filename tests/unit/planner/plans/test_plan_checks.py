@@ -15,6 +15,7 @@ from floss_sim.errors import PlanError
 from planner.forecasts.intervals import Interval
 from planner.plans.plan_checks import first_difference
 from planner.plans.plan_file import plan_of, read_plan
+from planner.report.plan_text import sentences
 
 DEFAULT = Path(__file__).parents[4] / "experiments" / "default_plan" / "plan.json"
 CONTENT = json.loads(DEFAULT.read_text(encoding="utf-8"))
@@ -318,3 +319,16 @@ def test_runs_that_were_trained_now_are_some_of_all_with_a_round_each():
     assert "one of effort.trained_now_runs and runs; give both or none" in refusal(lacking)
     del lacking["effort"]["trained_now_runs"]
     assert plan_of(lacking, "plan.json").effort["trained_now_rounds"] == 7
+
+
+def test_the_seeds_of_the_runs_are_those_of_the_request():
+    for changes in ({"seed": 1}, {"seeds": [0]}, {"seeds": [0, 2]}, {"replicated": 0}):
+        content = deepcopy(MADE)
+        for key, value in changes.items():
+            content["request" if key == "seed" else "effort"][key] = value
+        assert "are not those of request.seed" in refusal(content)
+    once = deepcopy(MADE)
+    once["effort"] |= {"seeds": [0], "replicated": 0}
+    assert "seed 0. The intervals" in sentences(plan_of(once, "plan.json"))[-1]
+    said = "seed 0, and seed 1 for a second run of 1 finalist. The"
+    assert said in sentences(plan_of(MADE, "plan.json"))[-1]
