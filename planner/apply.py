@@ -77,7 +77,7 @@ class AppliedPlan:
                 time, total = self.predicted_time, cost["down_bytes"] + cost["up_bytes"]
                 made = {
                     "total_bytes": messages * total,
-                    "simulated_s": time.seconds[0]
+                    "own_fleet_s": time.seconds[0]
                     if time
                     else self.outcome.rounds * cost["round_s"],
                     "time": time and TimeSection.of(time).to_json(),
@@ -107,7 +107,7 @@ class AppliedPlan:
                 "interval": told,
                 "test": planned.test and planned.test.to_json(),
                 "total_bytes": planned.total_bytes,
-                "simulated_s": planned.simulated_s,
+                "own_fleet_s": planned.own_fleet_s,
                 "time": planned.time and TimeSection.of(planned.time).to_json(),
             },
             "predicted": self.prediction,

@@ -172,9 +172,9 @@ def _round_time(plan: Plan, said: Explanation) -> Iterator[str]:
     whole = sum(getattr(time, name) for name in _TIMES)
     if not _same(whole, 1) and (time.round_s or whole):
         yield f"explanation.time: its shares {', '.join(_TIMES)} add up to {whole:.6g}, not 1"
-    if not _same(time.round_s * made.rounds, made.simulated_s):
+    if not _same(time.round_s * made.rounds, made.own_fleet_s):
         yield (
-            f"recommendation.simulated_s: {made.simulated_s:g} differs from {made.rounds} rounds "
+            f"recommendation.own_fleet_s: {made.own_fleet_s:g} differs from {made.rounds} rounds "
             f"of {time.round_s:g} s (explanation.time.round_s)"
         )
     uploads = said.spent_on_uploads

@@ -31,7 +31,7 @@ class Outcome:
         loss: Validation cross-entropy at the last evaluation, nats.
         down_bytes: Bytes of all downloads in these rounds.
         up_bytes: Bytes of all uploads in these rounds.
-        simulated_s: Simulated wall clock on the plan's network, seconds: that of the fleet drawn
+        own_fleet_s: Simulated wall clock on the plan's network, seconds: that of the fleet drawn
             by the profile's own seed.
         spent: Fraction of the budget spent.
         most: Largest fraction that one round took of the budget or of the limit of a client.
@@ -52,7 +52,7 @@ class Outcome:
     loss: float
     down_bytes: int
     up_bytes: int
-    simulated_s: float
+    own_fleet_s: float
     spent: float
     most: float
     binds: str
@@ -101,7 +101,7 @@ class Outcome:
             "up_bytes": self.up_bytes,
             "down_bytes_per_client_round": self.down_bytes / participations,
             "up_bytes_per_client_round": self.up_bytes / participations,
-            "simulated_s": self.simulated_s,
+            "own_fleet_s": self.own_fleet_s,
             "time": self.time and TimeSection.of(self.time).to_json(),
             "budget_spent": self.spent,
             "largest_round": self.most,
@@ -144,7 +144,7 @@ def outcome_within(
         loss=last["loss"],
         down_bytes=sum(record.rounds["down_bytes"].to_pylist()[:rounds]),
         up_bytes=sum(record.rounds["up_bytes"].to_pylist()[:rounds]),
-        simulated_s=last["closed_at_s"],
+        own_fleet_s=last["closed_at_s"],
         spent=float(spent_R[rounds - 1]),
         most=float(np.max(np.diff(share_R[:rounds], prepend=0.0))),
         left=1 - float(share_R[rounds - 1]),

@@ -191,9 +191,9 @@ def _times(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
     """Yield a run whose recorded seconds are not those of the network's own fleet."""
     for name, made in runs.items():
         exact = made.time and made.time.method != "probed"
-        if made.time and exact and not _near(made.time.seconds[0], made.simulated_s):
+        if made.time and exact and not _near(made.time.seconds[0], made.own_fleet_s):
             yield (
-                f"{name}.simulated_s: {made.simulated_s:g} differs from {made.time.seconds[0]:g}, "
+                f"{name}.own_fleet_s: {made.own_fleet_s:g} differs from {made.time.seconds[0]:g}, "
                 f"the time of the first fleet ({name}.time.seconds)"
             )
 
@@ -209,8 +209,8 @@ def _straggler(plan: Plan) -> Iterator[str]:
         return
     if (found.all_rounds, found.cohort) != (made.rounds, made.cohort):
         yield f"straggler.all_rounds: the plan has {made.rounds} rounds of {made.cohort} clients"
-    if not _near(found.run_s, made.simulated_s):
-        yield f"straggler.run_s: {found.run_s:g} differs from {made.simulated_s:g} of the plan"
+    if not _near(found.run_s, made.own_fleet_s):
+        yield f"straggler.run_s: {found.run_s:g} differs from {made.own_fleet_s:g} of the plan"
     shorter = found.run_without_s <= found.run_s and found.round_without_s <= found.round_s
     if found.rounds > found.all_rounds or not shorter:
         yield "straggler.run_without_s: a run without a straggler takes no longer"

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from floss_sim import documents
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
@@ -174,7 +174,8 @@ class DifferenceSection(Section):
 class OutcomeSection(_CandidateSection):
     """A finished run. ``curve`` holds (round, share of the budget, accuracy).
 
-    ``validation_accuracy`` is the expected one, the mean of ``interval``.
+    ``validation_accuracy`` is the expected one, the mean of ``interval``. Earlier plans call
+    ``own_fleet_s`` ``simulated_s``.
     """
 
     rounds: PositiveInt
@@ -187,7 +188,7 @@ class OutcomeSection(_CandidateSection):
     up_bytes: PositiveInt
     down_bytes_per_client_round: Positive
     up_bytes_per_client_round: Positive
-    simulated_s: Amount
+    own_fleet_s: Amount = Field(validation_alias=AliasChoices("own_fleet_s", "simulated_s"))
     time: TimeSection | None = None
     plan_faster: Accuracy | None = None
     budget_spent: Positive
@@ -206,7 +207,7 @@ class OutcomeSection(_CandidateSection):
             loss=self.last_evaluation.loss,
             down_bytes=self.down_bytes,
             up_bytes=self.up_bytes,
-            simulated_s=self.simulated_s,
+            own_fleet_s=self.own_fleet_s,
             spent=self.budget_spent,
             most=self.largest_round,
             binds=self.binds,

@@ -39,8 +39,8 @@ def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return the rows of simulated times: the medians, and those of another confidence."""
     planned, predicted, made = applied.plan.recommendation, applied.prediction, applied.outcome
     if not _is_drawn(applied):
-        told_s = predicted["simulated_s"] if predicted else None
-        seconds = (planned.simulated_s, told_s, made.simulated_s)
+        told_s = predicted["own_fleet_s"] if predicted else None
+        seconds = (planned.own_fleet_s, told_s, made.own_fleet_s)
         return [("simulated time", *_duration_texts(seconds))]
     confidence, times = (
         applied.plan.limit.budget.confidence,
@@ -93,7 +93,7 @@ def sentences(applied: AppliedPlan) -> list[str]:
         told = applied.predicted_time
         pairs = (
             (predicted["total_bytes"], made.total_bytes),
-            (told.median_s if told else predicted["simulated_s"], median_s(made)),
+            (told.median_s if told else predicted["own_fleet_s"], median_s(made)),
         )
         errors = (f"{100 * (one / other - 1):+.1f} %" if other else "n/a" for one, other in pairs)
         lines.append(

@@ -67,7 +67,7 @@ def median_clause(plan: Plan) -> str:
 
 def median_s(outcome: Outcome) -> float:
     """Return the median of a run's simulated seconds over fleets, or those of its own fleet."""
-    return outcome.time.median_s if outcome.time else outcome.simulated_s
+    return outcome.time.median_s if outcome.time else outcome.own_fleet_s
 
 
 def median_text(outcome: Outcome, unit: str | None = None) -> str:

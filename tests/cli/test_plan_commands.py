@@ -74,7 +74,7 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert own["trained_now_rounds"] == 0  # the search has trained it
     assert own["validation_accuracy"] == plan["recommendation"]["validation_accuracy"]
     assert own["test_accuracy"] == plan["recommendation"]["test_accuracy"]
-    assert own["planned"]["simulated_s"] == own["simulated_s"]
+    assert own["planned"]["own_fleet_s"] == own["own_fleet_s"]
     assert own["predicted"]["total_bytes"] > 0
     folder = tmp_path / "plan" / "applied"
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -142,7 +142,7 @@ def test_times_are_those_of_forty_or_twenty_fleets_with_the_cohorts_of_the_run(m
         assert len(own) == draws
         assert len(np.unique(own)) > draws // 2
         assert (told["method"], told["draws"]) == (method, draws)
-        assert told["seconds"][0] == pytest.approx(outcome.simulated_s)
+        assert told["seconds"][0] == pytest.approx(outcome.own_fleet_s)
         for name, fraction in (("low_s", 0.05), ("median_s", 0.5), ("high_s", 0.95)):
             assert told[name] == pytest.approx(quantile(own, fraction), rel=1e-9)
 
@@ -270,7 +270,7 @@ def test_a_client_that_decides_the_time_is_named(tmp_path: Path):
     assert without_R[-1] < named.run_without_s < closed_R[-1] / 2
     page = found.summary()
     assert f"Client {slow} (10 kbit/s down, 1 kbit/s up, round trip 20 ms, 1 ms an example)" in page
-    assert f"instead of {format_duration(best.simulated_s)}." in page
+    assert f"instead of {format_duration(best.own_fleet_s)}." in page
     assert "In floss-sim run it is removed by --" in page
     assert (
         ReportedPlan.of(plan_of(json.loads(json.dumps(found.to_json())), "plan")).summary() == page

@@ -28,6 +28,14 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path):
         assert plan_table.table_rows(read) == plan_table.table_rows(made)
 
 
+def test_a_plan_of_an_earlier_name_of_the_own_time_is_read():
+    made = whole_plan()
+    text = json.dumps(made.to_json())
+    assert '"own_fleet_s": 3.4' in text
+    old = json.loads(text.replace('"own_fleet_s"', '"simulated_s"'))
+    assert plan_of(old, "plan.json").to_json() == json.loads(text)
+
+
 def test_an_interrupted_plan_without_explanation_is_read_too():
     best = replace(whole_plan().recommendation, test=None, interval=None)
     made = replace(

@@ -21,7 +21,7 @@ PLANNED, MADE = (
 def time_rows(budget: str, planned: TimeSpread, made: TimeSpread) -> list[tuple[str, ...]]:
     limit, best = Limit(parse_budget(budget), 90.0, (), 5), whole_plan().recommendation
     plan = replace(whole_plan(), limit=limit, recommendation=replace(best, time=planned))
-    outcome = replace(best, simulated_s=made.seconds[0], time=made)
+    outcome = replace(best, own_fleet_s=made.seconds[0], time=made)
     applied = AppliedPlan(plan, 1, *[cast(Any, None)], outcome, *[cast(Any, None)] * 2, limit, 0)
     return [row for row in rows(applied) if row[0].startswith("simulated time")]
 

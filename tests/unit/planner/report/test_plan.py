@@ -93,7 +93,7 @@ def test_an_outcome_ends_at_the_last_evaluated_round_within_budget_and_cap(
     assert made.accuracy == 1 - 1 / 21
     assert made.total_bytes == spent[19]
     assert made.spent == pytest.approx(spent[19] / spent[26])
-    assert made.simulated_s == record.rounds["closed_at_s"][19].as_py()
+    assert made.own_fleet_s == record.rounds["closed_at_s"][19].as_py()
     capped = outcome_within(candidate, record, limit, 10, 10, 5)
     assert (capped.rounds, capped.binds) == (10, "round cap")
     assert made.most == pytest.approx(max(np.diff(spent[:20], prepend=0)) / spent[26])
@@ -108,7 +108,7 @@ def test_the_json_carries_what_the_command_promises(paper: NetworkProfile):
     answer = json.loads(json.dumps(plan(paper).to_json()))
     promised = {
         "rank", "down_density", "up_density", "rounds", "validation_accuracy", "test_accuracy",
-        "down_bytes", "up_bytes", "simulated_s",
+        "down_bytes", "up_bytes", "own_fleet_s",
     }  # fmt: skip
     assert promised <= set(answer["recommendation"])
     assert answer["recommendation"]["rank"] == 1
