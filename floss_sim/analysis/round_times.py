@@ -76,8 +76,8 @@ class Clock:
 
     def links_by_place(self, traffic: Traffic) -> tuple[list[ClientLink], Ints]:
         """Return the links of the clients that take part (N), and each client's place (R x C)."""
-        numbers, place = np.unique(traffic.clients, return_inverse=True)
-        return [self.link(int(n)) for n in numbers], place.reshape(traffic.shape)
+        numbers_N, place_RC = traffic.participants
+        return [self.link(n) for n in numbers_N.tolist()], place_RC
 
     def _links_of(self, traffic: Traffic) -> list[ClientLink]:
         return self.links_by_place(traffic)[0]

@@ -4,14 +4,14 @@ These are the arrays of a size-only run without instants. Records and their libr
 where one is read, so that an estimate loads neither. Sizes need no simulation, and the same
 messages can be timed on many fleets (see :mod:`floss_sim.analysis.drawn_fleets`).
 
-Shapes: R rounds, C clients of a round.
+Shapes: R rounds, C clients of a round, N clients that take part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,6 +111,12 @@ class Traffic:
         first_RC.flat[column("first", "sequence")] = column("first", "nbytes")
         down_RC, up_RC = per_client("down", "nbytes"), per_client("up", "nbytes")
         return cls(clients_RC, down_RC, up_RC, first_RC, per_client("up", "examples"))
+
+    @cached_property
+    def participants(self) -> tuple[Ints, Ints]:
+        """The clients that take part by number (N), and the place of each among them (R x C)."""
+        numbers_N, place = np.unique(self.clients, return_inverse=True)
+        return numbers_N, place.reshape(self.shape)
 
     @property
     def shape(self) -> tuple[int, int]:
