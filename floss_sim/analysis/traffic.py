@@ -10,7 +10,7 @@ Shapes: R rounds, C clients of a round, N clients that take part.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ class Traffic:
 
     def until(self, rounds: int) -> Traffic:
         """Return the messages of the first ``rounds`` rounds."""
-        return Traffic(**{name: array[:rounds] for name, array in vars(self).items()})
+        return Traffic(*(getattr(self, field.name)[:rounds] for field in fields(self)))
 
     def with_first(self, nbytes: int) -> Traffic:
         """Return the same messages, each client's first one preceded by a download of ``nbytes``.

@@ -58,3 +58,11 @@ def test_messages_of_one_size_keep_who_takes_part(sparse_digits: RunConfig):
     assert made.nbytes().tolist() == [5050, 10100, 15150, 20200]
     assert np.array_equal(made.clients, predicted.clients)
     assert predicted.until(3).shape == (3, 5)
+
+
+def test_the_first_rounds_have_their_own_participants(sparse_digits: RunConfig):
+    whole = Traffic.predict(sparse_digits, 9)
+    for traffic in (whole, whole.until(2), whole.until(5)):  # the whole one's are known by then
+        numbers_N, place_RC = traffic.participants
+        assert numbers_N.tolist() == sorted(set(traffic.clients.ravel().tolist()))
+        assert (numbers_N[place_RC] == traffic.clients).all()
