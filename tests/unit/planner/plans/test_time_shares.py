@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, load_profile, run
+from floss_sim.analysis.estimate import Estimate
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.network import NetworkProfile
 from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit, parse_budget
@@ -66,3 +69,14 @@ def test_uploads_take_their_share_of_a_budget(digits: RunConfig):
     dense = upload_share(record, limit(profile, "5-dense-rounds"), ROUNDS)
     assert dense == pytest.approx(10 * up / (down + 10 * up))
     assert upload_share(record, limit(profile, "90s"), ROUNDS) is None
+
+
+@pytest.mark.parametrize("name", ["paper-200-20", "lte", "mobile-mixed", "satellite"])
+def test_shares_of_a_record_are_those_of_an_estimate_of_its_messages(digits: RunConfig, name: str):
+    """Clients share nothing, so that an estimate has them in closed form, without a record."""
+    profile = load_profile(name)
+    record = run(digits, profile, CountingLearner(), rounds=ROUNDS)
+    said = round_time(record, profile, limit(profile), ROUNDS)
+    fleet = SimpleNamespace(profile=profile, clients=50)
+    estimated = Estimate(fleet, None, Traffic.of(record), {}).shares
+    assert {part: getattr(said, part) for part in PARTS} == pytest.approx(estimated, abs=1e-9)
