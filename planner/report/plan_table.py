@@ -39,7 +39,8 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
 def legend(plan: Plan) -> str:
     """Return what the rows and figures of the plan's table are, and of its title."""
     others = len(runners_up(plan))
-    named = f"#2 to #{others + 1} are the other runs that were trained to their end, best first."
+    rest = f"#2 {'and' if others == 2 else 'to'} #{others + 1}"
+    named = f"{rest} are the other runs that were trained to their end, best first."
     named = "#2 is the other run that was trained to its end." if others == 1 else named
     lines = [
         f"In the table, ± is half of a {100 * LEVEL:.0f} % interval, test is measured for plan and "

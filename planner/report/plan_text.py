@@ -130,7 +130,7 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
         lines.append(
             f"Cheaper, with {100 * share:.0f} % of the plan's bytes ({format_bytes(way.nbytes)}): "
             f"validation accuracy {told.mean:.3f} ({told.low:.3f} to {told.high:.3f}) by "
-            f"{way.candidate}, {way.rounds} rounds."
+            f"{way.candidate}, {way.rounds} round{'s' * (way.rounds != 1)}."
         )
     return lines
 

@@ -262,7 +262,9 @@ def test_the_legend_names_the_other_runs_the_rule_and_link_time(paper: NetworkPr
     assert "#2 is the other run that was trained to its end. rule is the thesis' rule: " in legend
     assert "Link time" not in legend
     more = replace(made, runners_up=(*made.runners_up, outcome(8, 0.9)))
-    assert "#2 to #3 are the other runs that were trained to their end" in plan_table.legend(more)
+    assert "#2 and #3 are the other runs that were trained to their" in plan_table.legend(more)
+    most = replace(more, runners_up=(*more.runners_up, outcome(2, 0.9)))
+    assert "#2 to #4 are the other runs that were trained to their end" in plan_table.legend(most)
     alone = replace(made, runners_up=(), limit=Limit(parse_budget("9-dense-rounds"), 1.0, (), 5))
     assert "#2" not in plan_table.legend(alone)
     assert "Link time is bytes over rates, added up over clients;" in plan_table.legend(alone)
