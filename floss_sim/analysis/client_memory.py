@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from floss_sim.families import Config
 from floss_sim.families.experts import active_experts, active_rows, expert_parameters
-from floss_sim.families.model_table import CONV1D, EMBEDDING, LINEAR, ModelTable
+from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
 from floss_sim.families.module_roles import layer_of, role_of, stack_of
 
 PRECISIONS: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a frozen weight
@@ -72,7 +72,7 @@ def client_memory(
     per_token += active_rows(experts, active_experts(config))
     attention = _ATTENTION_ROWS * _attentions(table) * _heads(config) * tokens
     kept = batch * tokens * (per_token + attention)
-    logits = _LOGIT_BYTES * batch * tokens * _vocabulary(table)
+    logits = _LOGIT_BYTES * batch * tokens * (table.output_shape or (0,))[0]
     return ClientMemory(
         weights=PRECISIONS[precision] * table.entries,
         trained=trained,
@@ -96,15 +96,6 @@ def _attentions(table: ModelTable) -> int:
     found = [path for path in table.modules if layer_of(path) is not None]
     keys = sum(role_of(path) in ("k", "qkv") for path in found)
     return keys or len({(stack_of(path), layer_of(path)) for path in found})
-
-
-def _vocabulary(table: ModelTable) -> int:
-    """Return the number of logits of a token; 0 where the model does not predict tokens."""
-    if not table.output:
-        return 0
-    own = table.parameters.get(f"{table.output}.weight")
-    tied = (table.parameters[f"{p}.weight"] for p, k in table.modules.items() if k == EMBEDDING)
-    return own[0] if own else max((shape[0] for shape in tied), default=0)
 
 
 def _heads(config: Config) -> int:

@@ -17,6 +17,7 @@ from floss_sim.families.family import Config
 
 _MAIN = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
          "vocab_size", "embed_dim", "depths", "hidden_sizes")  # fmt: skip
+_MOST, _MOST_LAYERS = 2**31 - 1, 1000  # canonical names hold three digits of a layer
 _SIZE = re.compile(
     r"(.*_)?(size|sizes|dim|dims|layers?|heads?|experts|channels|positions?|embeddings|depths?|"
     r"rank|stages|blocks)|d_\w+|n_embd|n_head|n_layer|mlp_ratio"
@@ -34,8 +35,10 @@ def unstated_sizes(library_config: Any, config: Config) -> dict[str, Any]:
         config: The content of ``config.json``.
 
     Raises:
-        LayoutError: A main size is missing, such as ``hidden_size``, or all parts are.
+        LayoutError: A main size is missing, such as ``hidden_size``, or all parts are; or a main
+            size is out of range.
     """
+    _check_values(library_config)
     own = _unstated(library_config, config)
     aliases = library_config.attribute_map
     main = [name for name in (aliases.get(one, one) for one in _MAIN) if name in own]
@@ -58,6 +61,19 @@ def unstated_sizes(library_config: Any, config: Config) -> dict[str, Any]:
     for name, sizes in left.items():
         own |= {f"{name}.{size}": value for size, value in (sizes or {}).items()}
     return own
+
+
+def _check_values(library_config: Any) -> None:
+    """Raise LayoutError if a main size is below 1, or if there are more than 1000 layers."""
+    aliases = library_config.attribute_map
+    parts = (getattr(library_config, name) for name in library_config.sub_configs)
+    for part in (library_config, *(part for part in parts if part is not None)):
+        for name in (aliases.get(one, one) for one in _MAIN):
+            value = _plain(getattr(part, name, None))
+            sizes = [n for n in (value if isinstance(value, list) else [value]) if type(n) is int]
+            most = _MOST_LAYERS if "layer" in name or name == "depths" else _MOST
+            if any(not 1 <= n <= most for n in sizes):
+                raise LayoutError(f"the config's {name} is {value}; valid: 1 to {most}")
 
 
 def _part_unstated(part: Any, config: Config, name: str) -> dict[str, Any] | None:

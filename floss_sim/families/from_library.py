@@ -52,6 +52,7 @@ from floss_sim.families.trained_tensors import (
     TrainedModel,
     TrainedTensor,
     check_rank,
+    whole_tensors,
 )
 
 MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
@@ -128,6 +129,7 @@ def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings
     """
     table = model_table(config, kind)
     paths = resolve_modules(table, settings)
+    whole_tensors(table, settings)
     whole = settings.layers is None and settings.depth is None
     targets: Any = ALL_LINEAR if whole and settings.targets == (ALL_LINEAR,) else list(paths)
     model = _build(config, kind, labels)

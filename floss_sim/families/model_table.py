@@ -50,6 +50,13 @@ class ModelTable:
         """Number of entries of all parameters."""
         return sum(map(prod, self.parameters.values()))
 
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the weight of the output head, also if it is tied; empty if there is none."""
+        tied = (self.parameters[f"{p}.weight"] for p, k in self.modules.items() if k == EMBEDDING)
+        own = self.parameters.get(f"{self.output}.weight")
+        return (own or max(tied, default=())) if self.output else ()
+
     def with_labels(self, labels: int) -> ModelTable:
         """Return the table of a model with this number of classes; 0 for next-token prediction."""
         sized = {

@@ -99,11 +99,9 @@ def trained_tensors(table: ModelTable, settings: AdapterSettings) -> tuple[Train
     """
     paths = resolve_modules(table, settings)
     found = [tensor for path in paths for tensor in _adapter(table, settings, path)]
-    whole = list(
-        dict.fromkeys(name for path in _whole(table, settings) for name in table.below(path))
-    )
-    whole += [name for name in _biases(table, settings, paths) if name not in whole]
-    return (*found, *(TrainedTensor(name, WHOLE, table.parameters[name]) for name in whole))
+    whole = whole_tensors(table, settings)
+    whole |= {name: table.parameters[name] for name in _biases(table, settings, paths)}
+    return (*found, *(TrainedTensor(name, WHOLE, shape) for name, shape in whole.items()))
 
 
 def _adapter(table: ModelTable, settings: AdapterSettings, path: str) -> Iterator[TrainedTensor]:
@@ -141,10 +139,25 @@ def check_rank(table: ModelTable, settings: AdapterSettings, path: str) -> None:
         raise LayoutError(f"the adapter of the embedding {path!r} cannot have a bias")
 
 
+def whole_tensors(table: ModelTable, settings: AdapterSettings) -> dict[str, Shape]:
+    """Return the parameters that train whole: those of the new head and of the modules to save.
+
+    Raises:
+        LayoutError: A module to save matches nothing.
+    """
+    names = (name for path in _whole(table, settings) for name in table.below(path))
+    found = {name: table.parameters[name] for name in names}
+    tied = f"{table.output}.weight"
+    saved = any(table.output.endswith(name) for name in settings.modules_to_save)
+    if table.output and saved and tied not in table.parameters:
+        found[tied] = table.output_shape  # PEFT's copy is tied no longer
+    return found
+
+
 def _whole(table: ModelTable, settings: AdapterSettings) -> Iterator[str]:
-    """Yield the paths of the modules that train whole: the new head and the modules to save."""
+    """Yield the paths of the modules that train whole."""
     yield from table.head
-    paths = {name.rpartition(".")[0] for name in table.parameters}
+    paths = {name.rpartition(".")[0] for name in table.parameters} | {table.output}
     paths |= {path.rpartition(".")[0] for path in paths}
     for name in settings.modules_to_save:
         found = sorted(path for path in paths if path.endswith(name))  # as PEFT matches

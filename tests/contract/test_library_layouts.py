@@ -165,6 +165,9 @@ LLAMA = {
 }  # fmt: skip
 
 
+GEMMA = {"model_type": "gemma3", "vision_config": {"hidden_size": 8}}
+
+
 def without(config, name):
     return {key: value for key, value in config.items() if key != name}
 
@@ -180,6 +183,10 @@ def without(config, name):
         ({"model_type": "vit"}, TEXTS, "a vit backbone does not support text-classification"),
         ({**LLAMA, "hidden_size": "x"}, NEXT_TOKEN, "cannot build a next-token model of llama"),
         ({**LLAMA, "hidden_size": -1}, NEXT_TOKEN, "cannot build a next-token model of llama"),
+        ({**LLAMA, "vocab_size": -1}, NEXT_TOKEN, "config's vocab_size is -1; valid: 1 to"),
+        ({**LLAMA, "num_hidden_layers": 0}, NEXT_TOKEN, "num_hidden_layers is 0; valid: 1 to 1000"),
+        ({**LLAMA, "num_hidden_layers": 1001}, NEXT_TOKEN, "is 1001; valid: 1 to 1000"),
+        ({**GEMMA, "text_config": {"hidden_size": 0}}, NEXT_TOKEN, "hidden_size is 0; valid: 1 to"),
         ({**LLAMA, "hidden_size": None}, NEXT_TOKEN, "cannot build a next-token model of llama"),
         (without(LLAMA, "hidden_size"), NEXT_TOKEN, r"llama model lacks hidden_size \(the .* 4096"),
         (without(LLAMA, "num_hidden_layers"), NEXT_TOKEN, "lacks num_hidden_layers"),
@@ -229,14 +236,31 @@ def test_the_head_of_a_bart_classifier_trains_whole():
     assert {shape[0] for n, shape in table.parameters.items() if "out_proj" in n and -1 in shape}
 
 
-def test_modules_to_save_are_those_of_peft():
+@pytest.mark.parametrize("saved", [("norm",), ("lm_head",), ("embed_tokens", "lm_head")])
+@pytest.mark.parametrize(
+    "name", ["smollm2-135m", "tinyllama-1.1b"]
+)  # a tied head, and one of its own
+def test_modules_to_save_are_those_of_peft(name, saved):
     from floss_sim.families.from_library import peft_model
 
-    backbone = packaged_backbone("smollm2-135m")
-    settings = AdapterSettings(rank=2, modules_to_save=("norm",))
+    backbone = packaged_backbone(name)
+    settings = AdapterSettings(rank=2, modules_to_save=saved)
     ours = trained_tensors(backbone.tables[NEXT_TOKEN], settings)
     theirs = peft_model(backbone.config, NEXT_TOKEN, 0, settings).tensors
     assert sorted_rows(ours) == sorted_rows(theirs)
+
+
+def test_a_module_to_save_that_does_not_exist_is_refused_by_both_ways():
+    from floss_sim.families.from_library import peft_model
+
+    backbone = packaged_backbone("smollm2-135m")
+    settings = AdapterSettings(rank=2, modules_to_save=("wte",))
+    for ask in (
+        lambda: trained_tensors(backbone.tables[NEXT_TOKEN], settings),
+        lambda: peft_model(backbone.config, NEXT_TOKEN, 0, settings),
+    ):
+        with pytest.raises(LayoutError, match="module to save 'wte' matches no module"):
+            ask()
 
 
 def test_a_rank_above_a_width_is_refused_by_both_ways():
