@@ -4,6 +4,10 @@ Activations are the inputs and outputs of all matrices of the layers for each to
 three rows of attention weights for each head and token, and the logits of predicted tokens with
 their gradients. They are kept for the backward pass. Of experts, those that a token passes through
 are counted. Both stacks of an encoder-decoder model are counted, with the same number of tokens.
+
+With checkpointing a layer keeps its input alone, and is computed again in the backward pass (Chen
+et al., Training deep nets with sublinear memory cost, 2016); one layer at a time has all its
+activations.
 """
 
 from __future__ import annotations
@@ -11,15 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 
 from floss_sim.families import Config
 from floss_sim.families.experts import active_experts, active_rows, expert_parameters
 from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
 from floss_sim.families.module_roles import layer_of, role_of, stack_of
 
-PRECISIONS: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a frozen weight
+PRECISIONS: Mapping[str, int] = {"fp32": 32, "bf16": 16, "int8": 8, "int4": 4}  # bits of a weight
 _TRAINED_BYTES = 4  # bytes of a trained entry, of its gradient and of its momentum: float32
-_ACTIVATION_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 2}
+_HALF = 16  # bits of what is not quantised: activations, and all but the matrices of the layers
 _ATTENTION_ROWS = 3  # scores, softmax and dropout
 _LOGIT_BYTES = 8  # a logit and its gradient, in float32
 _HEADS = re.compile(r"(\w+_)?attention_heads|n_heads?")
@@ -54,7 +59,14 @@ class ClientMemory:
 
 
 def client_memory(
-    table: ModelTable, config: Config, entries: int, batch: int, tokens: int, precision: str
+    table: ModelTable,
+    config: Config,
+    entries: int,
+    batch: int,
+    tokens: int,
+    precision: str,
+    *,
+    checkpointing: bool = False,
 ) -> ClientMemory:
     """Return the estimated memory of a client.
 
@@ -64,21 +76,27 @@ def client_memory(
         entries: Number of trained entries.
         batch: Examples of a local batch.
         tokens: Tokens of an example; patches for images.
-        precision: Precision of weights and activations, a key of ``PRECISIONS``.
+        precision: Precision of weights and activations, a key of ``PRECISIONS``; below 16 bits
+            only the matrices of the layers have it, all else 16 bits.
+        checkpointing: Whether a layer keeps its input alone.
     """
     trained = _TRAINED_BYTES * entries
     experts = expert_parameters(table)
-    per_token = sum(sum(shape) for name, shape in _matrices(table).items() if name not in experts)
+    matrices = _matrices(table)
+    per_token = sum(sum(shape) for name, shape in matrices.items() if name not in experts)
     per_token += active_rows(experts, active_experts(config))
-    attention = _ATTENTION_ROWS * _attentions(table) * _heads(config) * tokens
-    kept = batch * tokens * (per_token + attention)
+    per_token += _ATTENTION_ROWS * _attentions(table) * _heads(config) * tokens
+    if checkpointing:
+        inputs = _layer_inputs(matrices)
+        per_token = sum(inputs) + per_token // max(1, len(inputs))
     logits = _LOGIT_BYTES * batch * tokens * (table.output_shape or (0,))[0]
+    bits, quantised = PRECISIONS[precision], sum(map(prod, matrices.values()))
     return ClientMemory(
-        weights=PRECISIONS[precision] * table.entries,
+        weights=(bits * quantised + max(bits, _HALF) * (table.entries - quantised)) // 8,
         trained=trained,
         gradients=trained,
         optimiser=trained,
-        activations=_ACTIVATION_BYTES[precision] * kept + logits,
+        activations=max(bits, _HALF) // 8 * batch * tokens * per_token + logits,
     )
 
 
@@ -89,6 +107,14 @@ def _matrices(table: ModelTable) -> dict[str, tuple[int, ...]]:
         for path, kind in table.modules.items()
         if kind in (LINEAR, CONV1D) and layer_of(path) is not None
     }
+
+
+def _layer_inputs(matrices: Mapping[str, tuple[int, ...]]) -> list[int]:
+    """Return the width of the input of each layer: that of its first matrix."""
+    first: dict[tuple[str | None, int | None], int] = {}
+    for name, shape in matrices.items():
+        first.setdefault((stack_of(name), layer_of(name)), shape[-1])
+    return list(first.values())
 
 
 def _attentions(table: ModelTable) -> int:

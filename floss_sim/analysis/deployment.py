@@ -40,6 +40,8 @@ class Deployment:
         batch: Examples of a local batch.
         tokens: Tokens of an example, for the memory estimate.
         precision: Precision of weights and activations on the client.
+        checkpointing: Whether the client computes the activations of a layer again (gradient
+            checkpointing).
         seed: Seed of the cohorts.
 
     Raises:
@@ -64,6 +66,7 @@ class Deployment:
     batch: int = 16
     tokens: int = 128
     precision: str = "fp32"
+    checkpointing: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -23,7 +23,8 @@ _NUMBERS = {
     "rounds": int, "examples": int, "batch": int, "tokens": int, "upload_ratio": float, "seed": int,
 }  # fmt: skip
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
-_FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision", "seed")
+_FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision",
+          "checkpointing", "seed")  # fmt: skip
 
 
 def deployment_of(settings: Mapping[str, Any]) -> Deployment:
@@ -56,7 +57,7 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
 
 def _names() -> set[str]:
     adapter = {field.name for field in fields(AdapterSettings)} - {"modules_to_save"}
-    own = {"backbone", "fetch", "kind", "network", "method", "save", "precision"}
+    own = {"backbone", "fetch", "kind", "network", "method", "save", "precision", "checkpointing"}
     return own | adapter | set(_NUMBERS) | set(_METHOD_TEXTS) | set(_DENSITIES)
 
 
@@ -68,7 +69,7 @@ def _read(name: str, value: Any) -> Any:
         return parse_density(value)
     if name in ("rank_pattern", "alpha_pattern"):
         return _pattern(name, value)
-    if name in ("dora", "rslora", "lora_bias", "fetch"):
+    if name in ("dora", "rslora", "lora_bias", "fetch", "checkpointing"):
         if value.lower() not in (*_YES, *_NO):
             raise ConfigError(f"{name} {value!r} is neither yes nor no")
         return value.lower() in _YES

@@ -177,6 +177,12 @@ class Estimate:
         """The activity with the largest share of the round time."""
         return max(self.shares, key=lambda name: self.shares[name])
 
+    @property
+    def precision_text(self) -> str:
+        """Precision and checkpointing of a client, in words."""
+        given = self.deployment
+        return f"{given.precision}{' with checkpointing' if given.checkpointing else ''}"
+
     @cached_property
     def memory(self) -> ClientMemory:
         """Memory of a client in training."""
@@ -188,6 +194,7 @@ class Estimate:
             min(given.batch, given.examples),
             given.tokens,
             given.precision,
+            checkpointing=given.checkpointing,
         )
 
     @cached_property
@@ -253,6 +260,8 @@ class Estimate:
             "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "round_shares": self.shares,
             "binds": self.binding,
+            "precision": given.precision,
+            "checkpointing": given.checkpointing,
             "memory": self.memory.to_json(),
             "energy_j": self.energy_j,
             "money": self.money,

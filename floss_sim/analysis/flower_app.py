@@ -13,6 +13,8 @@ model.lora.*target-modules           list, or names parted by commas
 model.lora.*use-dora                 whether adapters are DoRA
 num-server-rounds                    rounds
 strategy.fraction-train, -fit        share of the clients in a round
+model.quantization                   bits of a weight: 4 or 8
+model.gradient-checkpointing         whether the client uses it
 train.seq-length                     tokens of an example
 train...per-device-train-batch-size  examples of a local batch
 train...max-steps                    local steps of a round, times
@@ -57,6 +59,8 @@ class FlowerApp:
         tokens: Tokens of an example.
         batch: Examples of a local batch.
         steps: Local batches of a client in a round.
+        bits: Bits of a weight; None: bfloat16.
+        checkpointing: Whether the client uses gradient checkpointing.
         code: Options of ``floss-sim estimate`` that the app's Python files state.
     """
 
@@ -72,6 +76,8 @@ class FlowerApp:
     tokens: int | None = None
     batch: int | None = None
     steps: int | None = None
+    bits: int | None = None
+    checkpointing: bool = False
     code: Mapping[str, Any] = field(default_factory=dict)
 
     def cohort(self, clients: int) -> int:
@@ -91,6 +97,8 @@ class FlowerApp:
             "clients": self.clients,
             "tokens": self.tokens,
             "batch": self.batch,
+            "precision": f"int{self.bits}" if self.bits else "bf16",
+            "checkpointing": self.checkpointing,
             "examples": self.steps * self.batch if self.steps and self.batch else None,
         }
         stated = {name: value for name, value in found.items() if value is not None}
@@ -142,6 +150,8 @@ def read_flower_app(folder: Path) -> FlowerApp:
         tokens=read(".seq-length", int),
         batch=read(".per-device-train-batch-size", int),
         steps=_local_steps(read),
+        bits=_bits(read, path),
+        checkpointing=bool(read(".gradient-checkpointing", bool)),
         code=lora_arguments(path.parent),
     )
 
@@ -153,6 +163,13 @@ def _fraction(read: Callable[..., Any], path: Path) -> float | None:
     if share is not None and share > 1:
         raise ConfigError(f"{path}: a fraction of {share:g} of the clients; valid: 0 to 1")
     return share
+
+
+def _bits(read: Callable[..., Any], path: Path) -> int | None:
+    bits: int | None = read(".quantization", int, 0)
+    if bits and bits not in (4, 8):
+        raise ConfigError(f"{path}: model.quantization is {bits}; valid: 4 or 8 bits")
+    return bits or None
 
 
 def _local_steps(read: Callable[..., Any]) -> int | None:

@@ -85,7 +85,8 @@ def _check_complete(settings: dict[str, Any]) -> None:
 def _answer(made: Estimate, most: int) -> dict[str, Any]:
     told = made.to_json()
     kept = ("backbone", "model_type", "adapters", "clients", "cohort", "rounds", "trained_entries",
-            "sizes_not_in_config", "expert_entries_without_adapter",
+            "sizes_not_in_config", "expert_entries_without_adapter", "precision",
+            "checkpointing", "memory",
             "trained_tensors", "dense_numpy_bytes", "dense_numpy_bytes_of_run", "network",
             "round_time", "run_time", "binds")  # fmt: skip
     answer = {name: told[name] for name in kept}
@@ -108,6 +109,8 @@ def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str)
         ("the run", f"{format_bytes(total)} ({total / _MIB:,.2f} MiB): {given.cohort} of "
                     f"{given.clients} clients, {given.rounds} rounds, both ways"),
         (f"of {budget}", f"{100 * total / most:.3g} %"),
+        ("memory", f"{format_bytes(made.memory.total)} of a client: {given.batch} examples of "
+                   f"{given.tokens} tokens at a time, in {made.precision_text}"),
         (f"on {given.profile.name}", f"{made.time.text}; {made.binding} takes most of a round"),
     ]  # fmt: skip
     for name, value in rows:

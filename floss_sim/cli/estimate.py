@@ -103,6 +103,9 @@ def estimate(
     precision: Annotated[
         str, typer.Option(help=f"On the client: {alternatives(PRECISIONS)}.")
     ] = "fp32",
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Gradient checkpointing, for the memory.")
+    ] = False,
     network: NetworkOption = "mobile-mixed",
     upload_ratio: RatioOption = None,
     seed: SeedOption = 0,
@@ -127,7 +130,7 @@ def estimate(
         method=method, down_density=down_density, up_density=up_density, density=density,
         tiers=tiers, down_values=down_values, up_values=up_values, clients=clients, cohort=cohort,
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
-        network=network, upload_ratio=upload_ratio, seed=seed,
+        checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,
     )  # fmt: skip
     if out is not None:
         check_picture(out)

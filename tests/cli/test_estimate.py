@@ -54,6 +54,11 @@ def test_the_table_shows_what_json_says(call):
     assert f"{told['trained_entries']:,} entries in {told['trained_tensors']} tensors" in shown
     assert told["run_time"]["draws"] == 40
     assert f"{told['binds']} takes most of a round" in shown
+    words = (*words, "--precision", "int4", "--checkpointing")
+    less = answer(call(*words, "--json"))["memory"]
+    assert less["weights"] < told["memory"]["weights"] / 4
+    assert less["activations"] < told["memory"]["activations"] / 4
+    assert "in int4 with checkpointing" in text(call(*words))
     assert told["energy_j"] is told["money"] is None
     assert f"{told['memory']['total'] / 1e9:.3g} GB: weights" in shown
     framed, on_links = told["bytes_of_run"] / 1e9, told["link_bytes_of_run"] / 1e9
@@ -169,6 +174,7 @@ def test_an_app_is_checked(call):
     assert "3.61 GB (3,446.09 MiB): 2 of 10 clients, 200 rounds" in shown
     assert "1.81 %" in shown
     assert "on q, v (assumed)" in shown
+    assert "of a client: 16 examples of 128 tokens at a time, in bf16" in shown
 
 
 def test_constants_in_the_code_of_an_app_replace_its_settings(call):

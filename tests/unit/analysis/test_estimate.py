@@ -143,6 +143,33 @@ def test_memory_counts_every_part():
     assert made.total == sum((made.weights, 60, made.activations))
 
 
+@pytest.mark.parametrize(
+    ("precision", "weights"),
+    [("fp32", 4 * 88), ("bf16", 2 * 88), ("int8", 48 + 2 * 40), ("int4", 24 + 2 * 40)],
+)
+def test_matrices_of_the_layers_are_quantised(precision, weights):
+    table = ModelTable(
+        "tiny",
+        {"e.weight": (10, 4), "m.layers.0.fc1.weight": (6, 4), "m.layers.1.fc1.weight": (6, 4)},
+        {"e": "embedding", "m.layers.0.fc1": "linear", "m.layers.1.fc1": "linear"},
+    )
+    assert client_memory(table, {}, 0, 1, 1, precision).weights == weights
+
+
+def test_with_checkpointing_a_layer_keeps_its_input():
+    paths = [f"m.layers.{layer}.{name}" for layer in range(5) for name in ("fc1", "fc2")]
+    shapes = {f"{p}.weight": (6, 4) if p.endswith("fc1") else (4, 6) for p in paths}
+    table = ModelTable("tiny", shapes, dict.fromkeys(paths, "linear"))
+
+    def activations(checkpointing):
+        made = client_memory(table, {}, 0, 2, 7, "fp32", checkpointing=checkpointing)
+        return made.activations // (4 * 2 * 7)
+
+    one_layer = 2 * 10 + 3 * 7  # and a row of three attention weights for each token
+    assert activations(checkpointing=False) == 5 * one_layer
+    assert activations(checkpointing=True) == 5 * 4 + one_layer
+
+
 def test_both_stacks_and_the_active_experts_take_memory():
     paths = [f"m.{s}.layers.0.{n}" for s in ("encoder", "decoder") for n in ("k_proj", "fc1")]
     shapes = {f"{path}.weight": (6, 4) for path in paths}
@@ -194,7 +221,7 @@ def test_heads_are_found_in_configs_of_all_families(config, heads):
         ({"rank_pattern": "q"}, "rank-pattern 'q' is not NAME=NUMBER"),
         ({"rank_pattern": "q=x"}, "rank-pattern 'q=x' is not NAME=NUMBER"),
         ({"layers": "a"}, "layers 'a' are not numbers"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'; valid: fp32, bf16, int8"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; valid: fp32, bf16, int8, int4"),
         ({"method": "bitfit"}, "method 'bitfit' trains no adapters"),
         ({"method": "ffa", "dora": True}, "method 'ffa' cannot hold DoRA"),
         ({"method": "hetlora", "dora": True}, "method 'hetlora' cannot hold DoRA"),

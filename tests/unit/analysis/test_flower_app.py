@@ -44,6 +44,7 @@ def test_an_app_of_the_template_is_read(tmp_path):
     assert app.settings() == {
         "backbone": "HuggingFaceTB/SmolLM2-135M", "rank": 8, "alpha": 64.0, "dora": False,
         "rounds": 100, "clients": 20, "tokens": 512, "batch": 16, "examples": 160,
+        "precision": "int4", "checkpointing": False,
     }  # fmt: skip
     assert (app.name, app.fraction, app.cohort(20)) == ("my-app", 0.1, 2)
 
@@ -77,6 +78,19 @@ def test_gradient_accumulation_multiplies_the_batches_of_a_step(tmp_path):
 
     assert read(tmp_path, APP.replace("num-server-rounds", more)).steps == 80
     assert read(tmp_path, APP.replace("max-steps = 10", "max-steps = -1")).steps is None
+
+
+@pytest.mark.parametrize(("bits", "precision"), [(4, "int4"), (8, "int8"), (0, "bf16")])
+def test_quantisation_is_the_precision_of_the_weights(tmp_path, bits, precision):
+    text = APP.replace("quantization = 4", f"quantization = {bits}")
+
+    assert read(tmp_path, text).settings()["precision"] == precision
+
+
+def test_gradient_checkpointing_is_read(tmp_path):
+    more = "model.gradient-checkpointing = true\nmodel.quantization"
+
+    assert read(tmp_path, APP.replace("model.quantization", more)).settings()["checkpointing"]
 
 
 def test_no_fraction_means_all_clients(tmp_path):
@@ -115,6 +129,7 @@ def test_an_app_without_federations_leaves_the_clients_open(tmp_path):
         (APP.replace("fraction-fit = 0.1", "fraction-fit = 7"), "fraction of 7 of the clients"),
         (APP.replace("fraction-fit = 0.1", "fraction-fit = inf"), "fraction-fit is inf"),
         (APP.replace("peft-lora-r = 8", "peft-lora-r = inf"), "peft-lora-r is inf"),
+        (APP.replace("quantization = 4", "quantization = 5"), "is 5; valid: 4 or 8 bits"),
         (APP.replace("num-supernodes = 20", "num-supernodes = 0"), "num-supernodes is 0"),
         (
             APP.replace("num-server", "lora.target-modules = [1]\nnum-server"),
