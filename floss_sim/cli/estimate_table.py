@@ -105,8 +105,8 @@ def _legend(made: Estimate) -> str:
         f"trains {given.examples} examples a round; compute is the network's own time for an "
         f"example, which knows nothing of this model. Memory: {given.batch} examples of "
         f"{given.tokens} tokens at a time, in {made.precision_text}. Dense NumPy: 4 bytes an entry "
-        "and 128 a tensor, as Flower sends adapters. Error: nine of ten recorded runs that were held "
-        "out were predicted within it"
+        "and 128 a tensor, as Flower sends adapters. Error: nine of ten recorded runs that were "
+        "held out were predicted within it"
         f"{_LARGER if made.is_beyond_recorded else ''}."
     )
 
