@@ -96,15 +96,16 @@ def model_table(config: Config, kind: str) -> ModelTable:
         raise LayoutError(f"the head of a {config['model_type']} model of {kind} is not known here")
     output = model.get_output_embeddings() if kind == NEXT_TOKEN else None
     paths = {id(module): path for path, module in model.named_modules()}
+    output_path = paths.get(id(output), "")
     return ModelTable(
         model_type=str(config["model_type"]),
         parameters={
             name: _marked(p.shape, name.partition(".")[0] in head)
             for name, p in model.named_parameters()
         },
-        modules=dict(_adaptable(model)),
+        modules=dict(_adaptable(model, output_path)),
         head=head,
-        output=paths.get(id(output), ""),
+        output=output_path,
         defaults=unstated_sizes(model.config, config),
     )
 
@@ -215,12 +216,12 @@ def _library_config(config: Config, labels: int) -> PretrainedConfig:
     return AutoConfig.for_model(str(config["model_type"]), **stated)
 
 
-def _adaptable(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield path and class of the modules that PEFT can adapt and that own their weight."""
+def _adaptable(model: nn.Module, output: str) -> Iterator[tuple[str, str]]:
+    """Yield path and class of the modules that PEFT can adapt; tied ones only if the output is."""
     own = {name for name, _ in model.named_parameters()}
     for path, module in model.named_modules():
         kind = next((kind for classes, kind in _ADAPTABLE if isinstance(module, classes)), None)
-        if kind and f"{path}.weight" in own:
+        if kind and (path == output or f"{path}.weight" in own):
             yield path, kind
 
 

@@ -30,8 +30,9 @@ class ModelTable:
         model_type: The model library's name of the family, such as ``qwen2``.
         parameters: Shape of each parameter by its name in the model library. Tied parameters are
             listed once. A side of a new head that has the length of the classes is ``LABELS``.
-        modules: Class of each module that PEFT can adapt, by path: ``linear``, ``conv1d``
-            (a linear layer that stores its weight as (in, out)), ``conv2d`` or ``embedding``.
+        modules: Class of each module that PEFT can adapt, by path; a tied output head included:
+            ``linear``, ``conv1d`` (a linear layer that stores its weight as (in, out)), ``conv2d``
+            or ``embedding``.
         head: Paths of the modules that are new for the task, such as ``classifier``.
         output: Path of the output head of a language model; empty if there is none.
         defaults: Sizes that the config does not state, with the model library's defaults; None for
@@ -53,9 +54,14 @@ class ModelTable:
     @property
     def output_shape(self) -> Shape:
         """Shape of the weight of the output head, also if it is tied; empty if there is none."""
-        tied = (self.parameters[f"{p}.weight"] for p, k in self.modules.items() if k == EMBEDDING)
+        embeddings = (path for path, kind in self.modules.items() if kind == EMBEDDING)
+        tied = (self.parameters[f"{path}.weight"] for path in embeddings)
         own = self.parameters.get(f"{self.output}.weight")
         return (own or max(tied, default=())) if self.output else ()
+
+    def weight_shape(self, path: str) -> Shape:
+        """Return the shape of the weight of a module that an adapter can be attached to."""
+        return self.output_shape if path == self.output else self.parameters[f"{path}.weight"]
 
     def with_labels(self, labels: int) -> ModelTable:
         """Return the table of a model with this number of classes; 0 for next-token prediction."""

@@ -105,7 +105,7 @@ def trained_tensors(table: ModelTable, settings: AdapterSettings) -> tuple[Train
 
 
 def _adapter(table: ModelTable, settings: AdapterSettings, path: str) -> Iterator[TrainedTensor]:
-    kind, shape = table.modules[path], table.parameters[f"{path}.weight"]
+    kind, shape = table.modules[path], table.weight_shape(path)
     rank = settings.rank_of(path)
     out, in_, *kernel = shape
     if kind in (CONV1D, EMBEDDING):
@@ -128,7 +128,7 @@ def check_rank(table: ModelTable, settings: AdapterSettings, path: str) -> None:
         LayoutError: The rank is larger than a side of the module, or B of an embedding would have a
             bias.
     """
-    out, in_ = table.parameters[f"{path}.weight"][:2]
+    out, in_ = table.weight_shape(path)[:2]
     rank = settings.rank_of(path)
     if rank > min(out, in_):
         raise LayoutError(

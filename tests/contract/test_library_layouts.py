@@ -216,9 +216,14 @@ def test_dora_on_experts_is_refused_in_one_line():
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize(
     ("family", "kind", "target"),
-    [("qwen2", NEXT_TOKEN, "embed_tokens"), ("convnext", IMAGES, "patch_embeddings")],
+    [
+        ("qwen2", NEXT_TOKEN, "embed_tokens"),
+        ("convnext", IMAGES, "patch_embeddings"),
+        ("qwen2", NEXT_TOKEN, "lm_head"),
+        ("gpt2", NEXT_TOKEN, "lm_head"),  # not tied, tied
+    ],
 )
-def test_arithmetic_equals_peft_on_embeddings_and_convolutions(family, kind, target, dora):
+def test_arithmetic_equals_peft_on_embeddings_heads_and_convolutions(family, kind, target, dora):
     from floss_sim.families.from_library import model_table, peft_model
 
     config, labels = default_config(family), 0 if kind == NEXT_TOKEN else 5
