@@ -10,6 +10,7 @@ from floss_sim.errors import LayoutError, TaskError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN, TEXTS
 from floss_sim.families.backbone import TaskModel
 from floss_sim.families.packaged import find_packaged, packaged_backbones
+from floss_sim.json_object import read_json_object
 
 
 def backbone_model(
@@ -46,8 +47,6 @@ def backbone_model(
         return TaskModel(
             known.name, known.config, chosen, _classes(chosen, labels), known.tables[chosen]
         )
-    from floss_sim.tasks.json_object import read_json_object
-
     path = _config_path(name, fetch)
     config = read_json_object(path, f"backbone {name!r}: cannot read")
     chosen = kind or _usual_kind(config)
@@ -56,6 +55,9 @@ def backbone_model(
 
 def _config_path(name: str, fetch: bool) -> Path:
     """Return the path of the ``config.json`` of a backbone that is not packaged."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path / "config.json" if path.is_dir() else path
     from floss_sim.tasks.hub import config_file
 
     try:

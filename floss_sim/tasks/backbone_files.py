@@ -11,8 +11,8 @@ from typing import Any
 from floss_sim.errors import TaskError
 from floss_sim.families import StoredTensor, find_weights_problem
 from floss_sim.families.sizes import key_reader
+from floss_sim.json_object import read_json_object
 from floss_sim.tasks import hub
-from floss_sim.tasks.json_object import read_json_object
 from floss_sim.tasks.normalisation import Normalisation, read_normalisation
 from floss_sim.tasks.weight_files import loaded_weight_files, stored_tensors
 

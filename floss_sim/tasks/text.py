@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
 from floss_sim.families import Config, padding_token
-from floss_sim.tasks.json_object import read_json_object
+from floss_sim.json_object import read_json_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from floss_sim.errors import TaskError
 from floss_sim.families.stored import StoredTensor
-from floss_sim.tasks.json_object import read_json_object
+from floss_sim.json_object import read_json_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -149,18 +149,31 @@ def test_packaged_backbones_are_listed(call):
     assert "134,515,008" in text(call("estimate", "--backbones"))
 
 
-def test_a_packaged_backbone_loads_no_framework():
+def loaded(*words):
+    """Return the heavy libraries that a command has loaded when it ends."""
     code = (
         "import sys\n"
         "from floss_sim.cli.app import app\n"
-        "try:\n    app(['estimate', '--json'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'matplotlib', 'pyarrow', 'sklearn',\n"
-        "         'scipy'}\n"
-        "print(sorted({m.split('.')[0] for m in sys.modules} & heavy))"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*{m.split('.')[0] for m in sys.modules})"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "transformers", "peft", "pandas", "matplotlib", "pyarrow", "sklearn", "scipy"}
+    return heavy & set(ran.stdout.splitlines()[-1].split())
 
-    assert ran.stdout.endswith("[]\n")
+
+def test_a_packaged_backbone_loads_no_framework():
+    assert not loaded("estimate", "--json")
+
+
+def test_a_config_loads_the_frameworks_the_first_time_only(call):
+    write_config("qwen2", **SIZES, num_key_value_heads=1)
+    words = ("estimate", "--backbone", "config.json", "--rank", "2", "--json")
+
+    assert {"torch", "transformers", "peft"} <= loaded(*words)
+    assert not loaded(*words)
 
 
 def test_an_app_is_checked(call):
