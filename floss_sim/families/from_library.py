@@ -20,8 +20,10 @@ from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
     AutoConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -60,6 +62,7 @@ MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
     TEXTS: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     NEXT_TOKEN: MODEL_FOR_CAUSAL_LM_MAPPING,
 }
+_ENCODER_DECODERS = (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING)
 _ADAPTABLE = ((Conv1D, CONV1D), (nn.Linear, LINEAR), (nn.Conv2d, CONV2D), (nn.Embedding, EMBEDDING))
 _OWN_KEYS = ("model_type", "dtype", "torch_dtype", "num_labels", "auto_map", "return_dict",
              "quantization_config", "architectures", "id2label", "label2id")  # fmt: skip
@@ -203,10 +206,13 @@ def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
 def _model_class(kind: str, config_class: type) -> Any:
     """Return the class of a model, or a list that begins with it; None if there is none.
 
-    An encoder-decoder model such as T5 or BART predicts tokens with both stacks.
+    An encoder-decoder model such as T5 or Whisper predicts tokens with both stacks.
     """
-    both_stacks = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if kind == NEXT_TOKEN else {}
-    return both_stacks.get(config_class, None) or MODEL_CLASSES[kind].get(config_class, None)
+    mappings = [MODEL_CLASSES[kind]]
+    if kind == NEXT_TOKEN:
+        mappings = [*_ENCODER_DECODERS, *mappings, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING]
+    found = (mapping.get(config_class, None) for mapping in mappings)
+    return next((classes for classes in found if classes is not None), None)
 
 
 def _library_config(config: Config, labels: int) -> PretrainedConfig:
