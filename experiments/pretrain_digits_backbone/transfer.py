@@ -17,12 +17,14 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from floss_sim import load_task
 
+# The backbone was chosen with this split; the task's own split has since changed.
+CHOSEN_WITH = {"data.split": "random", "data.split_seed": 0}
 Split = tuple[Tensor, Tensor]
 
 
 def digit_splits() -> tuple[Split, Split]:
-    """Returns the task's (images, labels) for training and for validation; test stays unread."""
-    content = load_task("digits").content
+    """Returns the (images, labels) for training and for validation; test stays unread."""
+    content = load_task("digits", changes=CHOSEN_WITH).content
     train, val = (
         (torch.from_numpy(x), torch.from_numpy(y)) for x, y in (content.train, content.validation)
     )
