@@ -23,6 +23,7 @@ from floss_sim.simulator import buffered, deadline, first_k, wait_all
 from planner.question.origin import Origin
 
 FILE = Path(__file__).parent / "fingerprints.json"
+EARLIER = {"data.split": "random", "data.split_seed": 0}  # the split of digits in earlier versions
 METHODS: dict[str, dict[str, Any]] = {
     "dense": {},
     "floss": {"down_density": 1 / 4, "up_density": 1 / 16},
@@ -50,7 +51,7 @@ ORIGINS: dict[str, tuple[dict[str, Any], str, float | None]] = {
 
 
 def trajectories() -> dict[str, str]:
-    task = load_task("digits")
+    task = load_task("digits", changes=EARLIER)
 
     def mark(config: RunConfig, learner: str, network: dict[str, Any] | None = None) -> str:
         found = config.trajectory(LearnerIdentity(learner)) | (network or {})
@@ -66,7 +67,9 @@ def trajectories() -> dict[str, str]:
         name: mark(floss.with_(**change), "torch-sequential") for name, change in SETTINGS.items()
     }
     late = conditions(load_profile("lte"), first_k(3))
-    return {**marks, "first-k": mark(floss, "torch-bank-32", late)}
+    marks["first-k"] = mark(floss, "torch-bank-32", late)
+    own = RunConfig.of(load_task("digits"), floss.method, rank=4, seed=3)
+    return {**marks, "stratified": mark(own, "torch-bank-32")}
 
 
 def timings() -> dict[str, str]:

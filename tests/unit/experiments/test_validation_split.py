@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from places import EXPERIMENTS
 
+from floss_sim.tasks import load_task
+
 FOLDER = EXPERIMENTS / "validation_split"
 
 
@@ -57,6 +59,8 @@ def test_images_that_are_all_alike_leave_the_first_split(study):
     assert study.first_equal(labels, {"all": np.ones(1000)}) == "split_seed 0"
 
 
-def test_the_split_that_the_study_compares_is_the_first_equal_one(study, table):
+def test_the_split_of_digits_is_the_first_equal_one(study, table):
+    data = load_task("digits").data
     found = study.first_equal(table["class"].to_numpy(), study.difficulties(table))
-    assert found == f"split_seed {study.SPLITS[-1][1]}"
+    assert found == f"split_seed {data.split_seed}"
+    assert (data.split, data.split_seed) == study.SPLITS[-1]

@@ -62,12 +62,20 @@ def test_digits_are_the_1797_images_scaled_to_one_and_split_1097_350_350():
     assert np.array_equal(expected, found)
 
 
-def test_the_test_rows_of_digits_are_the_last_350_of_the_pinned_shuffle():
+def test_the_random_split_of_digits_tests_the_last_350_of_the_pinned_shuffle():
     """The backbone was chosen with these rows unseen."""
     from sklearn.datasets import load_digits
 
     order = np.random.default_rng(0).permutation(1797)
-    assert np.array_equal(load_task("digits").content.test[1], load_digits().target[order[-350:]])
+    random = load_task("digits", changes={"data.split": "random", "data.split_seed": 0})
+    assert np.array_equal(random.content.test[1], load_digits().target[order[-350:]])
+
+
+def test_validation_and_test_of_digits_have_the_same_number_of_each_class():
+    content = load_task("digits").content
+    expected = [35, 35, 35, 36, 35, 35, 35, 35, 34, 35]
+    assert np.bincount(content.validation[1]).tolist() == expected
+    assert np.bincount(content.test[1]).tolist() == expected
 
 
 def test_the_config_of_the_digits_backbone_is_a_vit_for_8_by_8_images():
