@@ -31,6 +31,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a task of one's own, a plan for it, what was printed, and a store."""
     folder = tmp_path_factory.mktemp("made")
     text = (TASKS / "digits.toml").read_text(encoding="utf-8")
+    # After three rounds on this split a candidate is the best, not a baseline, whose bytes are not
+    # predicted: ``apply`` has a prediction to show.
+    text = text.replace("split_seed = 383", "split_seed = 0").replace('"stratified"', '"random"')
     backbone = f'model = "{TASKS / "digits_backbone"}"'
     (folder / "mine.toml").write_text(
         text.replace('model = "digits_backbone"', backbone), encoding="utf-8"
