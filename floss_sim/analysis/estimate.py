@@ -16,6 +16,8 @@ import numpy as np
 from floss_sim.analysis.client_memory import ClientMemory, client_memory
 from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.message_estimate import MessageEstimate, mean_message
+from floss_sim.analysis.round_parts import round_shares
 from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
@@ -26,29 +28,8 @@ from floss_sim.methods import WAYS, SizePredictor
 from floss_sim.methods.size_statistics import size_statistics
 from floss_sim.network.profile import EnergySection
 from floss_sim.vectors.adapter_layout import adapter_layout
-from floss_sim.wire.framing import OVERHEAD_BYTES
 
 NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
-ROUND_PARTS = ("download", "compute", "upload", "latency", "queueing")  # of ``Estimate.shares``
-
-
-@dataclass(frozen=True)
-class MessageEstimate:
-    """Predicted bytes of one message, on three levels.
-
-    Attributes:
-        payload: Positions and values.
-        message: Payload with our frame and the framing of the call.
-        link: Message with TLS records, TCP/IP and link headers.
-    """
-
-    payload: float
-    message: float
-    link: float
-
-    def to_json(self) -> dict[str, float]:
-        """Return the levels in bytes."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -108,17 +89,7 @@ class Estimate:
     def message(self, way: str) -> MessageEstimate:
         """Return the mean sizes of a message in a direction, ``"down"`` or ``"up"``."""
         nbytes_RC = self.traffic.down if way == "down" else self.traffic.up
-        transport = self.deployment.profile.transport
-        sizes, counts = np.unique(nbytes_RC, return_counts=True)
-
-        def mean(level: Any) -> float:
-            return float(np.average([level(int(size)) for size in sizes], weights=counts))
-
-        return MessageEstimate(
-            payload=mean(lambda size: size - OVERHEAD_BYTES),
-            message=mean(transport.message_bytes),
-            link=mean(transport.wire_bytes),
-        )
+        return mean_message(nbytes_RC, self.deployment.profile.transport)
 
     @cached_property
     def run_bytes(self) -> float:
@@ -144,33 +115,8 @@ class Estimate:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Shares of the round time of the slowest client: download, compute, upload, latency.
-
-        ``queueing`` is the rest, which other clients' transfers and jitter cause. The shares are
-        those of the profile's own fleet and add up to 1.
-        """
-        clock, traffic = self._fleets.clocks[0], self.traffic
-        nothing = np.zeros_like(traffic.down)
-        alone = replace(traffic, first=nothing)
-        parts = {
-            "latency": replace(alone, down=nothing, up=nothing, examples=nothing),
-            "download": replace(traffic, up=nothing, examples=nothing),
-            "compute": replace(alone, down=nothing, up=nothing),
-            "upload": replace(alone, down=nothing, examples=nothing),
-        }
-        seconds = {name: clock.client_seconds(part, jitter=False) for name, part in parts.items()}
-        whole_s = clock.client_seconds(traffic, jitter=False)
-        rounds_R = np.arange(len(whole_s))
-        slowest_R = whole_s.argmax(axis=1)
-        sums = {name: float(s[rounds_R, slowest_R].sum()) for name, s in seconds.items()}
-        sums = {name: s - (name != "latency") * sums["latency"] for name, s in sums.items()}
-        total_s = max(self._closed_at_s, sum(sums.values()))
-        sums["queueing"] = total_s - sum(sums.values())
-        return {name: s / total_s if total_s else 0.0 for name, s in sums.items()}
-
-    @cached_property
-    def _closed_at_s(self) -> float:
-        return float(self._fleets.clocks[0].closing_times(self.traffic)[-1])
+        """Shares of the round time of the slowest client, of the profile's own fleet."""
+        return round_shares(self._fleets.clocks[0], self.traffic)
 
     @property
     def binding(self) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from floss_sim.analysis.estimate import ROUND_PARTS, Estimate
+from floss_sim.analysis.estimate import Estimate
+from floss_sim.analysis.round_parts import ROUND_PARTS
 from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
 from floss_sim.units import duration_texts, format_bytes

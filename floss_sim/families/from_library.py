@@ -7,9 +7,8 @@ and none are allocated: a model of 7 billion parameters takes 0.1 to 0.4 s. Code
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +31,7 @@ from transformers import logging as transformers_logging
 from transformers.pytorch_utils import Conv1D
 
 from floss_sim.errors import LayoutError
-from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings, NumberT
+from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings
 from floss_sim.families.config_sizes import unstated_sizes
 from floss_sim.families.family import IMAGES, NEXT_TOKEN, TEXTS, Config
 from floss_sim.families.model_table import (
@@ -44,18 +43,9 @@ from floss_sim.families.model_table import (
     ModelTable,
     Shape,
 )
+from floss_sim.families.peft_names import tensor_of_name, values_by_path
 from floss_sim.families.target_modules import resolve_modules
-from floss_sim.families.trained_tensors import (
-    LORA_A,
-    LORA_B,
-    LORA_B_BIAS,
-    MAGNITUDE,
-    WHOLE,
-    TrainedModel,
-    TrainedTensor,
-    check_rank,
-    whole_tensors,
-)
+from floss_sim.families.trained_tensors import TrainedModel, check_rank, whole_tensors
 
 MODEL_CLASSES: Mapping[str, Mapping[Any, Any]] = {  # by class of the config
     IMAGES: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
@@ -66,17 +56,7 @@ _ENCODER_DECODERS = (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, MODEL_FOR_SPEECH_SE
 _ADAPTABLE = ((Conv1D, CONV1D), (nn.Linear, LINEAR), (nn.Conv2d, CONV2D), (nn.Embedding, EMBEDDING))
 _OWN_KEYS = ("model_type", "dtype", "torch_dtype", "num_labels", "auto_map", "return_dict",
              "quantization_config", "architectures", "id2label", "label2id")  # fmt: skip
-_PARTS = {  # ends of PEFT's parameter names, by part
-    ".lora_A.default.weight": LORA_A,
-    ".lora_B.default.weight": LORA_B,
-    ".lora_embedding_A.default": LORA_A,
-    ".lora_embedding_B.default": LORA_B,
-    ".lora_B.default.bias": LORA_B_BIAS,
-    ".lora_magnitude_vector.default.weight": MAGNITUDE,
-}
 _HEADS = ("classifier", "score", "pre_classifier", "pooler", "head")  # new modules by name
-_BASE = "base_model.model."
-_SAVED = ".modules_to_save.default"
 _MARK = 100_003  # classes of a model that is built for its table; no side of a model is as long
 _MOST_CHARACTERS = 200  # of the library's own message
 
@@ -142,7 +122,7 @@ def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings
     with _refusals(config, "adapters on"), torch.device("meta"):
         adapted = get_peft_model(model, _lora_config(table, settings, targets, paths))
     tensors = tuple(
-        _trained(name, tuple(parameter.shape))
+        tensor_of_name(name, tuple(parameter.shape))
         for name, parameter in adapted.named_parameters()
         if parameter.requires_grad
     )
@@ -160,24 +140,13 @@ def _lora_config(
         use_dora=settings.dora,
         target_modules=targets,
         # PEFT matches expressions without a limit of time; whole paths say the same.
-        rank_pattern=_by_path(paths, settings.rank_pattern, settings.rank_of),
-        alpha_pattern=_by_path(paths, settings.alpha_pattern, settings.alpha_of),
+        rank_pattern=values_by_path(paths, settings.rank_pattern, settings.rank_of),
+        alpha_pattern=values_by_path(paths, settings.alpha_pattern, settings.alpha_of),
         modules_to_save=[*table.head, *settings.modules_to_save] or None,
         bias=settings.bias,
         lora_bias=settings.lora_bias,
         fan_in_fan_out=any(table.modules[path] == CONV1D for path in paths),
     )
-
-
-def _by_path(
-    paths: Sequence[str], patterns: Mapping[str, NumberT], value_of: Callable[[str], NumberT]
-) -> dict[str, NumberT]:
-    """Return the value of each module by an expression for its path; none if no pattern is set.
-
-    PEFT takes the first expression that matches the end of a path, so long paths come first.
-    """
-    longest_first = sorted(paths, key=len, reverse=True) if patterns else ()
-    return {re.escape(path): value_of(path) for path in longest_first}
 
 
 def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
@@ -239,14 +208,6 @@ def _new_modules(model: PreTrainedModel) -> tuple[str, ...]:
         if any(True for _ in child.parameters())
         and (name in _HEADS or any(_MARK in p.shape for p in child.parameters()))
     )
-
-
-def _trained(name: str, shape: tuple[int, ...]) -> TrainedTensor:
-    plain = name.removeprefix(_BASE)
-    for end, part in _PARTS.items():
-        if plain.endswith(end):
-            return TrainedTensor(plain.removesuffix(end), part, shape)
-    return TrainedTensor(plain.replace(_SAVED, "").replace(".base_layer", ""), WHOLE, shape)
 
 
 @contextmanager

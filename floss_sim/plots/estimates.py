@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from floss_sim.analysis.estimate import ROUND_PARTS, Estimate
+from floss_sim.analysis.estimate import Estimate
+from floss_sim.analysis.round_parts import ROUND_PARTS
 from floss_sim.plots.figure import COLOURS
 from floss_sim.units import format_bytes, format_duration
 
