@@ -85,11 +85,11 @@ class NetworkView:
 
     @cached_property
     def predicted_traffic(self) -> dict[Candidate, Traffic]:
-        """Messages of every candidate's run, with predicted sizes."""
+        """Messages of the runs of candidates and stored baselines, with predicted sizes."""
         request, first_bytes = self.stored.request, self.profile.first_download
         return {
             c: Traffic.predict(request.config(c), request.max_rounds, first_bytes)
-            for c in sorted(set(request.candidates))
+            for c in sorted({*request.candidates, *self.stored.records})
         }
 
     @cached_property
