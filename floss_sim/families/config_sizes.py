@@ -40,17 +40,18 @@ def unstated_sizes(library_config: Any, config: Config) -> dict[str, Any]:
     """
     _check_values(library_config)
     own = _unstated(library_config, config)
-    aliases = library_config.attribute_map
-    main = [name for name in (aliases.get(one, one) for one in _MAIN) if name in own]
+    main = [name for name in _main_names(library_config) if name in own]
     if main:
         taken = ", ".join(str(own[name]) for name in main)
         raise LayoutError(
             f"the config of this {library_config.model_type} model lacks {', '.join(main)} (the "
             f"model library would take {taken}); give the model's own config.json"
         )
-    parts = {name: getattr(library_config, name) for name in library_config.sub_configs}
+    parts = {name: getattr(library_config, name, None) for name in library_config.sub_configs}
     left = {
-        name: _part_unstated(part, config, name) for name, part in parts.items() if part is not None
+        name: _part_unstated(part, config, name)
+        for name, part in parts.items()
+        if part is not None and any(hasattr(part, main) for main in _main_names(part))
     }
     lacking = [name for name, sizes in left.items() if sizes is None]
     if lacking and len(lacking) == len(left):
@@ -63,12 +64,16 @@ def unstated_sizes(library_config: Any, config: Config) -> dict[str, Any]:
     return own
 
 
+def _main_names(library_config: Any) -> list[str]:
+    """Return the names of the main sizes in one config."""
+    return [library_config.attribute_map.get(name, name) for name in _MAIN]
+
+
 def _check_values(library_config: Any) -> None:
     """Raise LayoutError if a main size is below 1, or if there are more than 1000 layers."""
-    aliases = library_config.attribute_map
-    parts = (getattr(library_config, name) for name in library_config.sub_configs)
+    parts = (getattr(library_config, name, None) for name in library_config.sub_configs)
     for part in (library_config, *(part for part in parts if part is not None)):
-        for name in (aliases.get(one, one) for one in _MAIN):
+        for name in _main_names(part):
             value = _plain(getattr(part, name, None))
             sizes = [n for n in (value if isinstance(value, list) else [value]) if type(n) is int]
             most = _MOST_LAYERS if "layer" in name or name == "depths" else _MOST

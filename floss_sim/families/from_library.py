@@ -89,7 +89,7 @@ def model_table(config: Config, kind: str) -> ModelTable:
         modules=dict(_adaptable(model, output_path)),
         head=head,
         output=output_path,
-        defaults=unstated_sizes(model.config, config),
+        defaults=unstated_sizes(_library_config(config, 0), config),
     )
 
 
@@ -168,7 +168,7 @@ def _build(config: Config, kind: str, labels: int) -> PreTrainedModel:
         unstated_sizes(library_config, config)
         chosen = found[0] if isinstance(found, tuple | list) else found
         with torch.device("meta"):
-            model: PreTrainedModel = chosen(library_config)
+            model: PreTrainedModel = chosen(_config_of(chosen, library_config))
     return model
 
 
@@ -182,6 +182,17 @@ def _model_class(kind: str, config_class: type) -> Any:
         mappings = [*_ENCODER_DECODERS, *mappings, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING]
     found = (mapping.get(config_class, None) for mapping in mappings)
     return next((classes for classes in found if classes is not None), None)
+
+
+def _config_of(model_class: Any, library_config: PretrainedConfig) -> PretrainedConfig:
+    """Return the config that a class takes: of some models the part for texts alone.
+
+    The library's own ``AutoModelForCausalLM`` follows the same rule.
+    """
+    text = library_config.sub_configs.get("text_config")
+    if text is not None and model_class.config_class is text:
+        return library_config.get_text_config()
+    return library_config
 
 
 def _library_config(config: Config, labels: int) -> PretrainedConfig:

@@ -48,7 +48,10 @@ def _is_whole(table: ModelTable, settings: AdapterSettings, path: str) -> bool:
 def _targeted(table: ModelTable, paths: Sequence[str], targets: Sequence[str]) -> Iterable[str]:
     if targets == (ALL_LINEAR,):
         kinds = (LINEAR, CONV1D)
-        return [p for p in paths if table.modules[p] in kinds and p != table.output]
+        linear = [p for p in paths if table.modules[p] in kinds and p != table.output]
+        if not linear:
+            raise LayoutError(f"a {table.model_type} model has no linear module for an adapter")
+        return linear
     if targets[0].startswith(REGEX):
         found = matching_paths(targets[0].removeprefix(REGEX), paths)
         if not found:

@@ -16,7 +16,7 @@ from floss_sim.vectors.layout import build_layout
 
 FAMILIES = {
     NEXT_TOKEN: "mistral qwen2 qwen3 gemma gemma2 gemma3_text phi phi3 olmo2 smollm3 gpt_neox opt "
-    "bloom falcon gpt2 llama t5 bart whisper llava",
+    "bloom falcon gpt2 llama t5 bart whisper llava qwen3_5",
     TEXTS: "bart roberta distilbert deberta-v2 modernbert albert electra bert mpnet qwen2 gpt2",
     IMAGES: "deit dinov2 swin clip siglip vit beit convnext",
 }

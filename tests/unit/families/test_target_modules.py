@@ -104,6 +104,15 @@ def test_an_expression_that_takes_exponential_time_is_refused(settings):
         resolve_modules(table(), AdapterSettings(**settings))
 
 
+def test_a_model_without_linear_modules_is_refused():
+    one = ModelTable(
+        "resnet", {"m.layers.0.conv.weight": (2, 2, 3, 3)}, {"m.layers.0.conv": "conv2d"}
+    )
+
+    with pytest.raises(LayoutError, match="a resnet model has no linear module"):
+        resolve_modules(one, AdapterSettings(targets=("all-linear",)))
+
+
 @pytest.mark.parametrize("what", ["rank", "alpha"])
 def test_a_pattern_that_matches_no_module_with_an_adapter_is_refused(what):
     said = f"{what} pattern 'k_proj' matches no module of a llama model that gets an adapter; .*"
