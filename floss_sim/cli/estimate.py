@@ -27,6 +27,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.families import KINDS
 from floss_sim.families.packaged import packaged_backbone, packaged_backbones
 
+PICTURE = Path("estimate.png")
 HELP = """Estimate bytes, seconds and memory of a federated run, before anything is trained.
 
 No data and no weights are read. A backbone is the name of a packaged one (`--backbones` lists
@@ -112,7 +113,10 @@ def estimate(
     sweep: Annotated[
         str | None, typer.Option(help="OPTION=VALUE,VALUE,...: one row for each value.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Picture of the sweep; ends in .png.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"Picture of the sweep; ends in .png.  [default: {PICTURE}]"),
+    ] = None,
     backbones: Annotated[
         bool, typer.Option("--backbones", help="List the packaged backbones.")
     ] = False,
@@ -132,15 +136,15 @@ def estimate(
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
         checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,
     )  # fmt: skip
-    if out is not None:
-        check_picture(out)
     if sweep is None:
         if out is not None:
             raise ConfigError("--out draws a sweep; give --sweep OPTION=VALUE,VALUE,...")
         made = estimate_of(deployment_of(settings))
         print_json(made.to_json()) if json_ else print_estimate(made)
         return
-    _show_sweep(*_swept(settings, sweep), out=out, json_=json_)
+    picture = out or PICTURE
+    check_picture(picture)
+    _show_sweep(*_swept(settings, sweep), picture, json_)
 
 
 def _swept(settings: Mapping[str, Any], text: str) -> tuple[str, dict[str, Estimate]]:
@@ -158,26 +162,18 @@ def _swept(settings: Mapping[str, Any], text: str) -> tuple[str, dict[str, Estim
     return option, {value: estimate_of(deployment_of({**settings, name: value})) for value in texts}
 
 
-def _show_sweep(
-    option: str, made: Mapping[str, Estimate], *, out: Path | None, json_: bool
-) -> None:
-    if out is not None:
-        from floss_sim.plots.estimates import draw_estimates, estimates_frame
-        from floss_sim.plots.figure import save
+def _show_sweep(option: str, made: Mapping[str, Estimate], picture: Path, json_: bool) -> None:
+    """Draw a sweep, and print its table or its rows as JSON."""
+    from floss_sim.plots.estimates import draw_estimates, estimates_frame
+    from floss_sim.plots.figure import save
 
-        save(draw_estimates(estimates_frame(made), option), out)
+    save(draw_estimates(estimates_frame(made), option), picture)
     if json_:
-        print_json(
-            {
-                "sweep": option,
-                "rows": [{"value": value, **one.to_json()} for value, one in made.items()],
-                "picture": str(out) if out else None,
-            }
-        )
+        rows = [{"value": value, **one.to_json()} for value, one in made.items()]
+        print_json({"sweep": option, "rows": rows, "picture": str(picture)})
         return
     sweep_table(option, made)
-    if out is not None:
-        print_text(f"picture: {out}")
+    print_text(f"picture: {picture}")
 
 
 def _list_backbones(json_: bool) -> None:

@@ -94,6 +94,8 @@ def test_values_of_a_sweep_that_hold_commas_are_parted_by_semicolons(call):
     told = answer(call("estimate", "--sweep", "targets=q,v;all-linear", "--json"))
 
     assert [row["value"] for row in told["rows"]] == ["q,v", "all-linear"]
+    assert told["picture"] == "estimate.png"
+    assert Path("estimate.png").exists()
 
 
 def write_config(model_type, **sizes):

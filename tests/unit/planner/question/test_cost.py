@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from floss_sim import load_profile, load_task, run, size_only
+import floss_sim.tasks
+from floss_sim import (
+    AdapterSettings,
+    Deployment,
+    backbone_model,
+    estimate,
+    load_profile,
+    load_task,
+    run,
+    size_only,
+)
 from floss_sim.errors import BudgetError, ConfigError, LayoutError
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
@@ -43,6 +55,37 @@ def test_the_dense_reference_affords_its_dense_rounds_and_what_the_wire_saves(
         taken = weighted_bytes(asked, Candidate(4, 1.0, 1.0), 16)
         assert horizon == np.count_nonzero(taken <= rounds * 17 * plain_nbytes(ENTRIES))
         assert rounds <= horizon < 1.3 * rounds
+
+
+@pytest.mark.parametrize("network", ["paper-200-20", "lte"])
+def test_costs_are_those_of_an_estimate_that_knows_no_task(network: str):
+    """An estimate has the layout from the model's config, and as many examples at every client."""
+    profile = load_profile(network)
+    instant = load_profile("paper-200-20").clients[0].compute_per_example
+    rows = [row.model_copy(update={"compute_per_example": instant}) for row in profile.clients]
+    profile = profile.model_copy(update={"clients": tuple(rows)})
+    asked = request(profile, "2GB", max_rounds=100)
+    partition, server = asked.task.partition, asked.task.server
+    backbone = Path(floss_sim.tasks.__file__).parent / "digits_backbone"
+    model = backbone_model(str(backbone), kind="image-classification", labels=10)
+    for candidate, cost in price(asked).of.items():
+        made = estimate(
+            Deployment(
+                model,
+                AdapterSettings(rank=candidate.rank, targets=("q", "v")),
+                asked.config(candidate).method,
+                profile,
+                clients=partition.clients,
+                cohort=server.cohort,
+                rounds=cost.horizon,
+            )
+        )
+        assert made.trained.entries == asked.config(candidate).layout.entries
+        messages = cost.horizon * server.cohort
+        for way in ("down", "up"):
+            told = getattr(cost, f"{way}_bytes")
+            assert told == pytest.approx(getattr(made.traffic, way).sum() / messages, abs=0.51)
+        assert cost.round_s == pytest.approx(made.time.median_s / cost.horizon, rel=1e-9)
 
 
 def test_a_horizon_is_the_budget_over_the_cost_of_a_round(paper: NetworkProfile):
