@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from floss_sim.cli.console import (
     progress_bar,
     show_whole,
 )
+from floss_sim.cli.progress_log import ProgressLog
 from floss_sim.cli.shared_options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
 from planner.apply import AppliedPlan
@@ -70,14 +72,19 @@ def _default_folder(plan: Path, made: Plan, seed: int | None) -> Path:
 
 
 def _apply_with_progress(made: Plan, **chosen: Any) -> AppliedPlan:
-    """Apply a plan with a progress bar; ``chosen`` are further arguments of ``apply_plan``."""
+    """Apply a plan with its progress on stderr; ``chosen`` are arguments of ``apply_plan``."""
     rounds = made.recommendation.rounds
     seed = made.request["seed"] if chosen["seed"] is None else chosen["seed"]
-    with progress_bar(Console(stderr=True)) as bar:
-        work = bar.add_task(f"training with seed {seed}", total=rounds)
+    what, console = f"training with seed {seed}", Console(stderr=True, highlight=False)
+    with progress_bar(console) as bar:
+        work = bar.add_task(what, total=rounds)
+        log = ProgressLog(partial(console.print, soft_wrap=True))
 
-        def show(done: int) -> None:
-            bar.update(work, completed=min(done, rounds))
+        def show(trained: int) -> None:
+            done = min(trained, rounds)
+            bar.update(work, completed=done)
+            if bar.disable:
+                log.update(done, rounds, f"{what}; {done} of {rounds} rounds")
 
         return apply_plan(made, on_rounds=show, **chosen)
 

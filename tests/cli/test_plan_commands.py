@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -88,8 +89,10 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert (int(rows[-1][0]), int(rows[-1][2])) == (own["rounds"], own["down_bytes"])
 
     words = ["floss-plan", "apply", "../plan", "--seed", "3", "--out", "second"]
-    code, out, _ = call(*words, "--json")
+    code, out, err = call(*words, "--json")
     other = json.loads(out)
+    rounds = other["planned"]["rounds"]
+    assert re.match(rf"training with seed 3; \d of {rounds} rounds(, about .* left)?\n", err)
     assert (other["seed"], other["trained_now_rounds"]) == (3, other["rounds"])
     adapters = [
         load_file(place / "adapter" / "adapter_model.safetensors")
@@ -97,7 +100,8 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     ]
     assert adapters[0].keys() == adapters[1].keys()
     assert any((adapters[0][key] != adapters[1][key]).any() for key in adapters[0])
-    code, out, _ = call(*words)
+    code, out, err = call(*words)
+    assert (code, err) == (0, "")
     assert "seed 3: 0 rounds were trained now" in out
     assert "realised" in out
     code, _, err = call("floss-plan", "apply", "../plan", "--out", "../plan")
