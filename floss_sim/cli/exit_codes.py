@@ -35,7 +35,7 @@ from typer.exceptions import TyperException
 
 from floss_sim.cli.entry import INTERRUPTED, INTERRUPTED_CODE
 from floss_sim.errors import DivergedError, FlossError
-from floss_sim.plain_text import printable
+from floss_sim.plain_text import plain_warnings, printable
 
 
 class ExitCode(IntEnum):
@@ -67,9 +67,10 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # 
 
 
 def guard(app: typer.Typer, name: str) -> int:
-    """Run a typer app and return its exit code; an error is one line on stderr."""
+    """Run a typer app and return its exit code; an error or a warning is one line on stderr."""
     _allow_any_character()
-    code, message = _call(app)
+    with plain_warnings():
+        code, message = _call(app)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

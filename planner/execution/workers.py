@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
@@ -28,6 +29,7 @@ from typing import Any, TypeVar
 from floss_sim.analysis.on_test import HitsOnTest
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
 from floss_sim.malloc import keep_freed_memory
+from floss_sim.plain_text import warning_line
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import MAX_RUNS
 from planner.execution.curve_store import CurveStore, Job
@@ -41,6 +43,8 @@ _TICK_S = 0.3  # seconds between calls of ``on_tick``
 def worker_pool(workers: int) -> Iterator[Executor]:
     """Yield an executor of spawned worker processes; an error terminates the workers.
 
+    Workers show warnings as this process does: as one line in a command.
+
     Raises:
         ConfigError: More processes are asked for than are of any use on this machine.
     """
@@ -48,7 +52,10 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     if workers > most:
         raise ConfigError(f"{workers} workers; valid: 1 to {most}, four for each core")
     with owned_semaphores():
-        pool = ProcessPoolExecutor(workers, WatchedContext(), initializer=_begin_worker)
+        plain = warnings.formatwarning is warning_line  # as in the commands
+        pool = ProcessPoolExecutor(
+            workers, WatchedContext(), initializer=_begin_worker, initargs=(plain,)
+        )
     try:
         yield pool
     except BrokenExecutor:
@@ -69,7 +76,9 @@ def most_workers() -> int:
     return max(8, 4 * (os.cpu_count() or 1))
 
 
-def _begin_worker() -> None:
+def _begin_worker(plain_warnings: bool = False) -> None:
+    if plain_warnings:
+        warnings.formatwarning = warning_line
     atexit.register(os._exit, 0)  # the last to be called: tearing torch down takes a second
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
     keep_freed_memory()

@@ -153,6 +153,24 @@ def test_control_characters_of_a_text_are_shown_as_other_ones(capfd, monkeypatch
         assert said in out
 
 
+WARNS = r"""
+import warnings, typer
+from floss_sim.cli.exit_codes import guard
+app = typer.Typer()
+@app.command()
+def warn():
+    warnings.warn("runs train\none at a time\x1b[31m", RuntimeWarning)
+before = warnings.formatwarning
+guard(app, "warn")
+assert warnings.formatwarning is before
+"""
+
+
+def test_a_warning_of_a_command_is_one_line():
+    done = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, check=True)
+    assert done.stderr == b"warning: runs train one at a time [31m\n"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_json_holds_no_number_that_is_not_finite(capfd, value: float):
     print_json({"a": [{"b": 1.5}]})

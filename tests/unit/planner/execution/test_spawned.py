@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import nullcontext
 from multiprocessing import process
 from pathlib import Path
 
 import pytest
 
 from floss_sim.errors import ConfigError
+from floss_sim.plain_text import plain_warnings
 from planner.execution.spawned import owned_semaphores, remove_leftovers
-from planner.execution.workers import most_workers, worker_pool
+from planner.execution.workers import most_workers, submit, worker_pool
 
 pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs Linux")  # noqa: S108
 SHM = Path("/dev/shm")  # noqa: S108
@@ -123,3 +126,12 @@ atexit.register(pathlib.Path({str(ended)!r}).touch)
         pool.submit(exec, code, {}).result(timeout=120)
     assert ended.exists()
     assert not torn_down.exists()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_workers_show_warnings_as_their_parent_does(capfd, plain: bool):
+    with plain_warnings() if plain else nullcontext(), worker_pool(1) as pool:
+        submit(pool, warnings.warn, "batching changes bits", RuntimeWarning).result()
+    err = capfd.readouterr().err
+    line = "warning: batching changes bits\n"
+    assert (err == line) if plain else ("RuntimeWarning: batching changes bits" in err)
