@@ -36,29 +36,27 @@ class Climb:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Successive halving of given starters over given rungs, within an effort.
+    """Successive halving of given starters over ``RUNGS``, within an effort.
 
     Attributes:
         terms: Inputs of the search.
         starters: Candidates on the first rung.
         effort: Rounds of training that may be requested.
-        rungs: Fractions of each candidate's own horizon, ascending.
         finalists: Runs that should reach the last rung, if the effort allows.
     """
 
     terms: SearchTerms
     starters: Sequence[Candidate]
     effort: int
-    rungs: Sequence[Fraction] = RUNGS
     finalists: int = 1
 
     def climb(self, history: History) -> Climb:
         """Return the state of the climb under a history."""
         terms, alive = self.terms, self.starters
         asked: dict[Candidate, int] = {}
-        for rung in self.rungs:
+        for rung in RUNGS:
             known = {c: history.get(c, Curve()) for c in alive}
-            targets = {c: terms.snap(_rung_rounds(terms.horizons[c], rung)) for c in alive}
+            targets = {c: terms.snap(rung_rounds(terms.horizons[c], rung)) for c in alive}
             if rung == 1:
                 alive, targets = self._last_targets(alive, known, asked)
             asked |= targets
@@ -92,12 +90,12 @@ def most_rounds(horizons: Sequence[int], rungs: Sequence[Fraction], finalists: i
     total, before = 0, Fraction(0)
     alive = sorted(horizons, reverse=True)
     for rung in rungs:
-        total += sum(_rung_rounds(h, rung) - _rung_rounds(h, before) for h in alive)
+        total += sum(rung_rounds(h, rung) - rung_rounds(h, before) for h in alive)
         alive, before = alive[: survivor_count(len(alive), finalists)], rung
     return total
 
 
-def _rung_rounds(horizon: int, rung: Fraction) -> int:
+def rung_rounds(horizon: int, rung: Fraction) -> int:
     """Return ceil(horizon * rung), in integers: multiplying fractions takes ten times as long."""
     return -(-horizon * rung.numerator // rung.denominator)
 

@@ -24,21 +24,26 @@ from planner.search.strategy import Extension, Strategy, search
 
 SEEDS = range(3)
 WHOLE = {"grid"}  # strategies that need the whole grid's effort
+STEPWISE = {"halving", "flasc-search"}  # strategies of a fixed number of steps
 
 
 @dataclass
 class World:
-    """27 candidates of different horizons; ``bytes_factor`` above 1 makes real horizons longer."""
+    """Candidates of different horizons; ``bytes_factor`` above 1 makes real horizons longer.
+
+    There are three to the power of 3 of them, or ``values`` to the power of 3.
+    """
 
     seed: int
     bytes_factor: float = 1.0
     diverging: float = 0.0
     asked: dict[Candidate, int] = field(default_factory=dict)
+    values: int = 3
 
     def __post_init__(self) -> None:
         draws = np.random.default_rng(self.seed)
-        densities = (1.0, 1 / 4, 1 / 16)
-        self.candidates = grid((1, 4, 16), densities, densities)
+        steps = [4**i for i in range(self.values)]
+        self.candidates = grid(steps, *2 * [[1 / step for step in steps]])
         count = len(self.candidates)
         self.horizons = self._of(draws.integers(1, 300, count).tolist())
         spread = self.bytes_factor ** draws.uniform(0.3, 1, count)
@@ -112,6 +117,33 @@ def test_the_effort_is_never_overspent_and_a_run_is_finished(name: str, bytes_fa
             whole = [c for c in sorted(history) if world.whole(c, history)]
             assert whole
             assert world.terms(effort).finished_candidates(history) == whole
+
+
+@pytest.mark.parametrize("bytes_factor", [0.9, 2.0])
+def test_no_run_is_forgotten_where_real_bytes_change_horizons(name: str, bytes_factor: float):
+    """Many candidates need many brackets, the last of which train to the horizon at once."""
+    for seed in SEEDS:
+        world = World(seed, bytes_factor, values=5)
+        effort = int((1.0 if name in WHOLE else 0.2) * world.grid_rounds)
+        history = search(world.strategy(name, effort, seed), world.extend)
+        assert sum(world.asked.values()) <= effort
+        whole = [c for c in sorted(history) if world.whole(c, history)]
+        assert world.terms(effort).finished_candidates(history) == whole != []
+
+
+def test_a_search_ends_without_a_finished_run_only_where_none_can_be_finished(name: str):
+    if name in STEPWISE:
+        pytest.skip(f"{name} ends after its last step, whatever is left")
+    for seed in SEEDS:
+        for effort in efforts(name, World(seed)):
+            world = World(seed, 1.2, diverging=0.7)
+            history = search(world.strategy(name, effort, seed), world.extend)
+            terms, left = world.terms(effort), effort - sum(world.asked.values())
+            if not terms.finished_candidates(history):
+                sound = {c: h for c, h in history.items() if not h.failed}
+                needs = [terms.finish_round(c, h) - h.rounds for c, h in sound.items()]
+                needs += [h for c, h in world.horizons.items() if c not in history]
+                assert min(needs, default=math.inf) > left
 
 
 def test_diverged_runs_cost_their_effort_and_are_left_alone(name: str):
