@@ -12,6 +12,8 @@ family         curves
 ``regular``    power laws towards an asymptote that varies smoothly over the space
 ``ill``        the same, but a quarter pause on a plateau, a sixth lose accuracy late, a twelfth
                collapse to chance, any time after a third of their horizon
+``crossing``   power laws of which large ranks rise more slowly and end higher; evaluations are the
+               noisier the sparser the messages; a tenth collapse to chance after three fifths
 =============  ====================================================================================
 
 An evaluation counts the right ones of 350 images. Evaluations of a run draw independently, which
@@ -29,28 +31,35 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from world_curves import (
+    CAP,
+    CHANCE,
+    SPACE,
+    SPARSITY_C,
+    Array,
+    crossing_curves,
+    ill_curves,
+    regular_curves,
+)
 
 from floss_sim.rng import stream
 from floss_sim.wire import plain_nbytes, predict_nbytes
-from planner.candidates import Candidate, grid
+from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.execution.curve_store import last_evaluated_round
 from planner.search.strategy import Extension
 
-Family = Literal["regular", "ill"]
-Array = NDArray[np.float64]
-FAMILIES: tuple[Family, ...] = ("regular", "ill")
-RANKS = (2, 4, 8, 16, 32)
-DENSITIES = tuple(2.0**-i for i in range(7))
-REFERENCE_RANK, DENSE_ROUNDS, UPLOAD_RATIO, CAP = 16, 50, 16, 400
-IMAGES, CHANCE = 350, 0.1
+Family = Literal["regular", "ill", "crossing"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+REFERENCE_RANK, DENSE_ROUNDS, UPLOAD_RATIO = 16, 50, 16
+IMAGES = 350
 RUN_LUCK = 0.003  # of the accuracy above chance: how far the runs of two seeds lie from their mean
-PLATEAUS, DECAYS, COLLAPSES = 1 / 4, 1 / 6, 1 / 12  # shares of ill-behaved curves
-SPACE = tuple(grid(RANKS, DENSITIES, DENSITIES))
+SPARSE_NOISE = 0.02  # accuracy: deviation of a crossing curve's evaluations where sparsity is 1
+_ROW = {candidate: row for row, candidate in enumerate(SPACE)}
 EVALUATED = tuple(r for r in range(1, CAP + 1) if r == last_evaluated_round(r))
 
 
@@ -176,10 +185,12 @@ class World:
 
     @cached_property
     def _truth(self) -> Array:
-        made = _regular(stream(self.seed, "surface"))
+        if self.family == "crossing":
+            return crossing_curves(self._affords(SEARCHED), stream(self.seed, "crossing"))
+        made = regular_curves(stream(self.seed, "surface"))
         if self.family == "regular":
             return made
-        return _ill(made, self._affords(SEARCHED), stream(self.seed, "ill"))
+        return ill_curves(made, self._affords(SEARCHED), stream(self.seed, "ill"))
 
     @cached_property
     def _final(self) -> Array:
@@ -192,62 +203,8 @@ class World:
         luck_C = stream(self.seed, "run", self.run).standard_normal(len(SPACE))
         truth = self._truth[:, np.array(EVALUATED) - 1]
         likely = truth + RUN_LUCK * luck_C[:, None] * (truth - CHANCE)
+        if self.family == "crossing":
+            noise = stream(self.seed, "sparse", self.run).standard_normal(truth.shape)
+            likely = likely + SPARSE_NOISE * SPARSITY_C[:, None] * noise
         draw = stream(self.seed, self.family, "images", self.run)
         return draw.binomial(IMAGES, np.clip(likely, 0, 1)) / IMAGES
-
-
-_ROW = {candidate: row for row, candidate in enumerate(SPACE)}
-_KNOBS_C3 = np.array(
-    [(math.log2(c.rank), -math.log2(c.down_density), -math.log2(c.up_density)) for c in SPACE]
-)
-
-
-def _regular(draw: np.random.Generator) -> Array:
-    """Return power laws over the space, shape (candidates, rounds)."""
-    rank_C, down_C, up_C = _KNOBS_C3.T
-    count = len(SPACE)
-    top, starved, shape = draw.uniform(0.94, 0.99), draw.uniform(0.02, 0.08), draw.uniform(0.9, 1.7)
-    loss_C = starved * 2.0 ** (-draw.uniform(0.6, 1.2) * (rank_C - 1))
-    for sparse_C, most in ((down_C, 0.014), (up_C, 0.008)):
-        few_C = np.maximum(0, sparse_C - draw.uniform(0, 4) - 0.3 * (rank_C - 3))
-        loss_C += draw.uniform(0.2, 1) * most * few_C**1.5
-    loss_C += 0.009 * _field(draw) + 0.003 * draw.standard_normal(count)
-    slow_C = draw.uniform(0.0, 0.3) * down_C + draw.uniform(0.1, 0.4) * up_C
-    slow_C += 0.15 * draw.standard_normal(count) - draw.uniform(0, 0.2) * rank_C
-    pace_C = draw.uniform(2, 8) * 2.0**slow_C
-    risen_CR = 1 - (1 + np.arange(1, CAP + 1) / pace_C[:, None]) ** -shape
-    best_C = np.clip(top - loss_C, CHANCE, 0.995)
-    made: Array = CHANCE + (best_C - CHANCE)[:, None] * risen_CR
-    return made
-
-
-@cache
-def _smooth() -> Array:
-    """Return the Cholesky factor of a smooth field over the space."""
-    apart = ((_KNOBS_C3[:, None] - _KNOBS_C3[None]) ** 2).sum(axis=2)
-    factor: Array = np.linalg.cholesky(np.exp(-apart / (2 * 2.0**2)) + 1e-6 * np.eye(len(SPACE)))
-    return factor
-
-
-def _field(draw: np.random.Generator) -> Array:
-    made: Array = _smooth() @ draw.standard_normal(len(SPACE))
-    return made
-
-
-def _ill(regular_CR: Array, horizons_C: NDArray[np.int64], draw: np.random.Generator) -> Array:
-    """Return curves with plateaus, late decay and collapses."""
-    made_CR = regular_CR.copy()
-    rounds_R = np.arange(1, CAP + 1)
-    for row, end in enumerate(horizons_C):
-        kind, starts = draw.random(), draw.uniform(1 / 3, 1) * end
-        pause, lost, start = draw.uniform(0.1, 0.4) * end, draw.uniform(0.02, 0.15), 0.0
-        if kind < PLATEAUS:
-            start = draw.uniform(0.02, 0.4) * end
-            played_R = np.where(rounds_R < start, rounds_R, np.maximum(start, rounds_R - pause))
-            made_CR[row] = np.interp(played_R, rounds_R, regular_CR[row])
-        elif kind < PLATEAUS + DECAYS:
-            made_CR[row] -= lost * np.clip((rounds_R - starts) / (end / 3), 0, None)
-        elif kind < PLATEAUS + DECAYS + COLLAPSES:
-            fallen_R = np.clip((rounds_R - starts) / (0.03 * end), 0, 1)
-            made_CR[row] += (CHANCE - made_CR[row]) * fallen_R
-    return np.clip(made_CR, 0.02, 1.0)
