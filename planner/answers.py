@@ -26,6 +26,7 @@ from planner.candidates import Candidate
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.stored_curves import StoredCurves
+from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
@@ -159,9 +160,12 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
     ends = {
         c: last_evaluated_round(min(curves[c].rounds, rounds[c])) for c in curves.keys() - failed
     }
-    seen = {c for c, end in ends.items() if end >= rounds[c]}
+    peaks = {c: peak_round(curves[c].until(end), stored.known.examples) for c, end in ends.items()}
+    fallen = {c: peak for c, peak in peaks.items() if peak}  # where runs end whose accuracy fell
+    ends |= fallen
+    seen = {c for c, end in ends.items() if c in fallen or end >= rounds[c]}
     nbytes = {c: float(view.stored_traffic[c].nbytes()[end - 1]) for c, end in ends.items()}
-    asked = {c: n for c, n in rounds.items() if c not in failed}
+    asked = {c: fallen.get(c, n) for c, n in rounds.items() if c not in failed}
     known = stored.known.intervals(asked)
     gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
     best = best_stored_candidate(known, nbytes, gone)

@@ -28,8 +28,10 @@ from recorded import SOURCES, Recorded
 from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
+from planner.candidates import Candidate
 from planner.curves import History
 from planner.decisions.recommend import near_best_candidates, rank, rounds_for_second_seeds
+from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval, KnownCurves
 from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms, StrategyMaker
 from planner.search.strategy import Extension, search
@@ -85,6 +87,8 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
     asked = {c: whole.horizon(c, curve) for c, curve in history.items()}
     finished = whole.finished_candidates(history)
     asked |= {c: min(history[c].rounds, asked[c]) for c in finished}
+    fallen = peak_rounds(history, {c: asked[c] for c in finished}, world.examples)
+    asked |= fallen
     spent = sum(curve.rounds for curve in history.values())
     door = KnownCurves(history, world.examples, world.longest)
     known = door.intervals(asked)
@@ -94,15 +98,16 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
         other = {c: [world.again(1).curve(c, asked[c])] for c in told}
         known = replace(door, again=other).intervals(asked)
         done = {c: known[c] for c in finished}
-    first, *others = rank(done, whole.nbytes).order
+    nbytes = {c: whole.nbytes[c] * fallen.get(c, h) / h for c, h in whole.horizons.items()}
+    first, *others = rank(done, nbytes).order
     shown = [first, *others[:SHOWN]]
     forecast = [c for c in known if c not in done]
     return {
-        "regret": world.regret(first),
+        "regret": world.regret(first, fallen.get(first)),
         "rounds": spent + sum(asked[c] for c in told),
         "decision_s": strategy.seconds + time.process_time() - started,
         "intervals": len(shown),
-        "held": sum(holds(known[c], world.truth(c)) for c in shown),
+        "held": sum(holds(known[c], world.truth(c, fallen.get(c))) for c in shown),
         "forecasts": len(forecast),
         "forecasts_held": sum(holds(known[c], world.truth(c)) for c in forecast),
     }
@@ -111,6 +116,14 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
 def holds(interval: Interval, truth: float) -> bool:
     """Return whether an interval holds what is true."""
     return interval.low <= truth <= interval.high
+
+
+def peak_rounds(
+    history: History, ends: Mapping[Candidate, int], examples: int
+) -> dict[Candidate, int]:
+    """Return the rounds at which those runs end whose accuracy fell by a given round."""
+    peaks = {c: peak_round(history[c].until(end), examples) for c, end in ends.items()}
+    return {c: peak for c, peak in peaks.items() if peak}
 
 
 def jobs(

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmark import FIRST_SEED, GOOD, WORLDS, Row, holds, read, share, table_of
+from benchmark import FIRST_SEED, GOOD, WORLDS, Row, holds, peak_rounds, read, share, table_of
 from worlds import Cell
 
 from planner.answers import TELLING_ROUNDS
@@ -58,16 +58,21 @@ def answered(history: History, world: Any) -> Row:
     real = {c: world.curve(c, curve.rounds).horizon for c, curve in history.items()}
     told = {c: real[c] for c, curve in history.items() if curve.rounds >= TELLING_ROUNDS}
     asked = {c: terms.snap(told.get(c, predicted)) for c, predicted in terms.horizons.items()}
+    last = {c: terms.snap(min(curve.rounds, asked[c])) for c, curve in history.items()}
+    fallen = peak_rounds(history, last, world.examples)
+    asked |= fallen
     door = KnownCurves(history, world.examples, world.longest)
     known = door.intervals(asked)
     gone = {c: curve.rounds / asked[c] for c, curve in history.items() if c in asked}
-    best = best_stored_candidate(known, terms.nbytes, gone)
+    whole = {c: terms.nbytes[c] * fallen.get(c, h) / h for c, h in terms.horizons.items()}
+    best = best_stored_candidate(known, whole, gone)
     early = {c: terms.snap(curve.rounds) for c, curve in history.items() if gone.get(c, 1) < 1}
     ends = door.intervals(early)
     nbytes = {c: terms.nbytes[c] * end / terms.horizons[c] for c, end in early.items()}
     stopped = best_early_stop(ends, nbytes, known[best])
     answer = stopped or best
-    interval, end = (ends[answer], early[answer]) if stopped else (known[answer], None)
+    interval = ends[answer] if stopped else known[answer]
+    end = early[answer] if stopped else fallen.get(answer)
     guesses = [c for c in known if known[c].kind == "forecast"]
     return {
         "dense_rounds": world.cell.dense_rounds,

@@ -24,7 +24,7 @@ from planner.plans.explanation import (
     Range,
     StopRule,
 )
-from planner.plans.outcome import CLIENT_LIMIT, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
 from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit
 
@@ -126,7 +126,7 @@ def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:
 
 def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
     more = last_evaluated_round(min(known.cap, int(best.rounds * TENTH / best.spent)))
-    if more <= best.rounds or best.binds == CLIENT_LIMIT:
+    if more <= best.rounds or best.binds in (CLIENT_LIMIT, FALL):
         return MoreBudget(rounds=best.rounds)
     made = known.ranges({best.candidate: more}).get(best.candidate)
     return MoreBudget(rounds=more, accuracy=made) if made else None

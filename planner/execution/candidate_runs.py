@@ -22,7 +22,7 @@ from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
 from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
-from planner.plans.outcome import Outcome, outcome_within
+from planner.plans.outcome import FALL, Outcome, outcome_within
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import Request
@@ -311,12 +311,21 @@ class CandidateRuns:
     def outcome(self, candidate: Candidate) -> Outcome | None:
         """Return a run's outcome within the budget and the rounds asked for, on the plan's network.
 
-        None if the budget affords no evaluated round.
+        A run whose accuracy fell ends at its highest smoothed accuracy. None if the budget affords
+        no evaluated round.
         """
         last = self.targets[candidate]
         if (candidate, last) not in self._outcomes:
-            self._outcomes[candidate, last] = self.cut(candidate, last)
+            self._outcomes[candidate, last] = self._before_fall(self.cut(candidate, last))
         return self._outcomes[candidate, last]
+
+    def _before_fall(self, outcome: Outcome | None) -> Outcome | None:
+        examples = self._request.prediction_counts()["validation"]
+        peak = outcome.peak_round(examples) if outcome else None
+        if outcome is None or peak is None:
+            return outcome
+        sound = self.cut(outcome.candidate, peak)
+        return replace(sound, binds=FALL) if sound else None
 
     def include(self, other: CandidateRuns) -> None:
         """Add the rounds that other runs of the same request asked for and trained."""

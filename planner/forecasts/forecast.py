@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from planner.candidates import Candidate
 from planner.curves import Curve
+from planner.forecasts.falls import curve_fall, peak_round
 from planner.forecasts.features import features, varying_columns
 from planner.forecasts.gaussian_process import Points, Process, use_one_thread
-from planner.forecasts.smoothing import difference_error, smoothed_accuracy, standard_error
+from planner.forecasts.smoothing import smoothed_accuracy, standard_error
 
 BINS = 9  # bins of rounds for each curve, at most
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # weights of forecasts that a backtest chooses from
 _SMALLEST_SD = 1e-4  # accuracy, 0 to 1: lower bound of a forecast's standard deviation
-_FALL_ERRORS = 2.5  # standard errors of a difference: smaller falls may be noise
 Bin = tuple[float, float, int]  # mean log round, mean accuracy, number of evaluations
 Rows = tuple[tuple[Candidate, Bin], ...]
 Columns = tuple[int, ...]
@@ -95,20 +95,6 @@ def accuracy_forecast(mean: float, sd: float) -> Forecast:
     return Forecast(middle, max((high - low) / 2, _SMALLEST_SD))
 
 
-@lru_cache(maxsize=4096)
-def curve_fall(curve: Curve, examples: int) -> float:
-    """Return the fall from a curve's highest smoothed accuracy to its last one, 0 to 1.
-
-    The fall is 0 if it is at most ``_FALL_ERRORS`` standard errors of a difference, since it may
-    then be noise.
-    """
-    if not curve.evaluated:
-        return 0.0
-    values = [smoothed_accuracy(curve.evaluated, curve.accuracies, r) for r in curve.evaluated]
-    fall = max(values) - values[-1]
-    return fall if fall > _FALL_ERRORS * difference_error(max(values), examples) else 0.0
-
-
 def expit(log_odds: float) -> float:
     """Return the probability that has these log-odds."""
     return 1 / (1 + math.exp(-log_odds))
@@ -171,9 +157,10 @@ def log_odds_at(
                 process = process.conditioned_on(_points(rows, columns, examples))
             mean_M, sd_M = process.predict(x_MD, time_M)
         made = list(zip(mean_M.tolist(), sd_M.tolist(), strict=True))
-    fell = {c for c, _ in points if c in history and curve_fall(history[c], examples)}
     return [
-        _fallen_log_odds(history[c], rounds, examples) if c in fell else told
+        _fallen_log_odds(history[c], rounds, examples)
+        if c in history and rounds > _sound_rounds(history[c], examples)
+        else told
         for (c, rounds), told in zip(points, made, strict=True)
     ]
 
@@ -196,12 +183,12 @@ def own_deviation(
 
 
 def _fallen_log_odds(curve: Curve, rounds: int, examples: int) -> tuple[float, float]:
-    """Return mean and deviation in log-odds for a fallen curve at a round.
+    """Return mean and deviation in log-odds for a fallen curve at a round after its peak.
 
     They are the smoothed accuracy there, and half of the fall by then; the standard error of the
     accuracy where the curve had not fallen yet.
     """
-    part = curve.until(max(rounds, curve.evaluated[0]))
+    part = curve.until(rounds)
     end = smoothed_accuracy(part.evaluated, part.accuracies, part.rounds)
     right = (end * examples + 0.5) / (examples + 1)
     error = standard_error(part.evaluated, end, part.rounds, examples)
@@ -210,12 +197,20 @@ def _fallen_log_odds(curve: Curve, rounds: int, examples: int) -> tuple[float, f
 
 
 def _rows(history: Mapping[Candidate, Curve], examples: int, longest: int) -> Rows:
+    """Return the bins of the curves that have not diverged, of fallen ones up to the peak."""
+    known = {c: history[c] for c in sorted(history) if not history[c].failed}
     return tuple(
         (c, row)
-        for c in sorted(history)
-        if history[c].evaluated and not history[c].failed and not curve_fall(history[c], examples)
-        for row in curve_bins(history[c], longest)
+        for c, curve in known.items()
+        if curve.evaluated
+        for row in curve_bins(curve.until(peak_round(curve, examples) or curve.rounds), longest)
     )
+
+
+def _sound_rounds(curve: Curve, examples: int) -> float:
+    """Return the last round before a curve's accuracy fell; infinity if it did not fall."""
+    peak = peak_round(curve, examples)
+    return math.inf if peak is None else peak
 
 
 @lru_cache(maxsize=16)  # strategies that replay their decisions repeat calls

@@ -32,10 +32,10 @@ from typing import Any, Literal
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
 from planner.candidates import Candidate
 from planner.curves import Curve
+from planner.forecasts.falls import curve_fall
 from planner.forecasts.forecast import (
     Forecast,
     accuracy_forecast,
-    curve_fall,
     expit,
     log_odds_at,
     own_deviation,

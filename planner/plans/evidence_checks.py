@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.candidates import DEFAULTS, Candidate
 from planner.plans.explanation import Explanation, Neighbour
-from planner.plans.outcome import CLIENT_LIMIT, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
 from planner.plans.plan import Plan
 
 _SAME = 1e-6  # relative difference of equal figures
@@ -226,8 +226,8 @@ def _more(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
             yield f"explanation.tenth.rounds: {more.rounds} is not within {made.rounds} to {most}"
         if (more.rounds == made.rounds) != (more.accuracy is None):
             yield "explanation.tenth.accuracy: belongs to a tenth that affords further rounds"
-        if more.accuracy and made.binds == CLIENT_LIMIT:
-            yield f"explanation.tenth.accuracy: the {CLIENT_LIMIT} affords no further round"
+        if more.accuracy and made.binds in (CLIENT_LIMIT, FALL):
+            yield f"explanation.tenth.accuracy: the {made.binds} leaves no further round"
     if stop is None:
         return
     runs = [*_searched_runs(plan).values(), *_baselines(plan)]

@@ -12,12 +12,15 @@ from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.records import RunRecord
 from planner.candidates import Candidate
+from planner.curves import Curve
+from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.time_section import TimeSection
 from planner.question.budget import Limit
 
 CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
+FALL = "fall of accuracy"  # value of ``binds``: the run ends where its accuracy was highest
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Outcome:
             by the profile's own seed.
         spent: Fraction of the budget spent.
         most: Largest fraction that one round took of the budget or of the limit of a client.
-        binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"`` or
-            ``"target"``.
+        binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"``,
+            ``"fall of accuracy"`` or ``"target"``.
         cohort: Number of clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test: Accuracy on the test split, of the models of the run's last part; None if it was not
@@ -75,6 +78,17 @@ class Outcome:
             return self.accuracy
         evaluated, _, accuracies = zip(*self.curve, strict=True)
         return smoothed_accuracy(evaluated, accuracies, self.rounds)
+
+    def peak_round(self, examples: int) -> int | None:
+        """Return the round of the highest smoothed accuracy; None if the accuracy did not fall.
+
+        Args:
+            examples: Validation examples of every accuracy.
+        """
+        if not self.curve:
+            return None
+        evaluated, _, accuracies = zip(*self.curve, strict=True)
+        return peak_round(Curve(evaluated, accuracies, self.rounds), examples)
 
     @property
     def test_accuracy(self) -> float | None:

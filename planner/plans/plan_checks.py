@@ -10,13 +10,14 @@ from typing import Any
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.analysis.time_spread import fleet_quantile
 from planner.candidates import Candidate
+from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
-from planner.plans.outcome import CLIENT_LIMIT, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.question.limits import MAX_ROUNDS
 from planner.question.objective import FrontPoint
 
-BINDS = ("budget", CLIENT_LIMIT, "round cap", "target")  # valid values of ``Outcome.binds``
+BINDS = ("budget", CLIENT_LIMIT, "round cap", FALL, "target")  # valid values of ``Outcome.binds``
 _SAME = 1e-9  # relative difference of equal figures
 _NEAR = 1e-6  # relative difference of figures that are computed in different ways
 _EVAL_EVERY = 10  # most rounds between two evaluations
@@ -246,12 +247,25 @@ def _binds(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
     if len(ends) > 1 or last <= cap - _EVAL_EVERY:
         yield f"binds: the cap of {cap} rounds cannot end runs after {sorted(ends)}"
     for name, made in runs.items():
-        if made.binds in ("budget", CLIENT_LIMIT) and made.rounds >= last:
+        if made.binds in ("budget", CLIENT_LIMIT, FALL) and made.rounds >= last:
             yield f"{name}.binds: {made.binds!r}, but the run ends at the cap on rounds"
         if made.binds == CLIENT_LIMIT and not plan.request.get("max_client_bytes"):
             yield f"{name}.binds: {CLIENT_LIMIT!r} needs request.max_client_bytes"
+        if made.binds == FALL:
+            yield from _fall(name, made)
         if made.binds == "target" and plan.target is None:
             yield f"{name}.binds: 'target' belongs to a plan with a target (request.objective)"
+
+
+def _fall(name: str, made: Outcome) -> Iterator[str]:
+    """Yield that a run does not end where its smoothed accuracy was highest, with budget left."""
+    evaluated, _, accuracies = zip(*made.curve, strict=True)
+    smoothed = {r: smoothed_accuracy(evaluated, accuracies, r) for r in evaluated}
+    peak = max(smoothed, key=lambda r: smoothed[r])
+    if peak != made.rounds:
+        yield f"{name}.binds: {FALL!r}, but the smoothed accuracy is highest after round {peak}"
+    if made.spent >= 1:
+        yield f"{name}.binds: {FALL!r}, but the budget affords no later round that could be worse"
 
 
 def _one_curve(named: Mapping[str, Outcome], trained: Mapping[str, Outcome]) -> Iterator[str]:

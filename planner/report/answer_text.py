@@ -74,7 +74,7 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     ]
     lines += [
         f"{answer.budget}: stop after round {answer.rounds} of {answer.affords} affordable rounds: "
-        "the accuracy expected there exceeds the forecast of every longer run."
+        "no longer run is clearly expected to be better."
         for answer in answers
         if answer.rounds < answer.affords
     ]

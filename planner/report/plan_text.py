@@ -8,7 +8,7 @@ from typing import Any
 from floss_sim.units import format_bytes
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
-from planner.plans.outcome import CLIENT_LIMIT, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import explanation_sentences
 from planner.report.objective_text import (
@@ -30,6 +30,11 @@ _LIMITS = {
     "round cap": "the cap of {cap} rounds (--max-rounds{before})",
     CLIENT_LIMIT: "the bytes of the busiest client (--max-client-bytes)",
 }
+
+_FALL_TEXT = (
+    "The run was trained further and its validation accuracy fell, by more than noise: it ends "
+    "after round {rounds}, where the accuracy averaged over the last part of a run was highest"
+)
 
 
 def sentences(plan: Plan) -> list[str]:
@@ -116,10 +121,13 @@ def _binding_sentence(plan: Plan) -> str:
     best, said = plan.recommendation, plan.explanation
     uploads = said.spent_on_uploads if said else None
     what = "" if uploads is None else f", {100 * uploads:.0f} % of that for uploads"
+    used = f"{100 * best.spent:.1f} % of the budget is used{what}"
+    if best.binds == FALL:
+        return f"{_FALL_TEXT.format(rounds=best.rounds)}: {used}."
     cap = plan.request["max_rounds"]
     before = "" if cap == best.rounds else f"; the last evaluation is after round {best.rounds}"
     limit = _LIMITS.get(best.binds, best.binds).format(cap=cap, before=before)
-    return f"Limited by {limit}: {100 * best.spent:.1f} % of the budget is used{what}."
+    return f"Limited by {limit}: {used}."
 
 
 def _cheaper_sentences(plan: Plan) -> list[str]:

@@ -10,13 +10,13 @@ import numpy as np
 
 from planner.candidates import Candidate
 from planner.curves import Curve, History
+from planner.forecasts.falls import curve_fall
 from planner.forecasts.features import space_filling_order
 from planner.forecasts.forecast import (
     Forecast,
     Trial,
     backtest,
     blended_ranks,
-    curve_fall,
     forecast,
 )
 from planner.forecasts.smoothing import difference_error, smoothed_accuracy

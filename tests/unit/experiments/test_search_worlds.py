@@ -56,7 +56,7 @@ def test_horizons_follow_from_bytes_on_a_slow_upload(worlds):
     assert max(worlds.HORIZONS.values()) == 400
 
 
-@pytest.mark.parametrize("family", ["regular", "ill"])
+@pytest.mark.parametrize("family", ["regular", "ill", "crossing"])
 def test_a_world_says_the_same_however_it_is_asked(worlds, family: str):
     one, again = worlds.World(3, family), worlds.World(3, family)
     candidate = worlds.SPACE[100]
@@ -66,9 +66,10 @@ def test_a_world_says_the_same_however_it_is_asked(worlds, family: str):
     assert worlds.World(4, family).curve(candidate, 200) != late
 
 
-@pytest.mark.parametrize("family", ["regular", "ill"])
+@pytest.mark.parametrize("family", ["regular", "ill", "crossing"])
 def test_evaluations_err_like_350_images(worlds, monkeypatch, family: str):
     monkeypatch.setattr(worlds, "RUN_LUCK", 0.0)
+    monkeypatch.setattr(worlds, "SPARSE_NOISE", 0.0)
     world = worlds.World(0, family)
     truth, shown = world._truth[:, np.array(worlds.EVALUATED) - 1], world._measured
     z = (shown - truth) / np.sqrt(truth * (1 - truth) / 350)
@@ -91,6 +92,66 @@ def test_regular_curves_rise_and_ill_ones_pause_decay_and_collapse(worlds):
     assert 0.1 < np.mean(fallen[::2]) < 0.3
     assert 0.03 < np.mean(fallen[1::2]) < 0.12
     assert 0.15 < np.mean(paused) < 0.4
+
+
+def test_large_ranks_of_crossing_curves_are_slower_and_end_higher(worlds):
+    ranks = np.array([c.rank for c in worlds.SPACE])
+    for seed in range(10):
+        world = worlds.World(seed, "crossing")
+        sound = (world._truth.max(axis=1) - world._truth[:, -1]) < 1e-9
+        early, late = (
+            [world._truth[sound & (ranks == rank), at].mean() for rank in sorted(set(ranks))]
+            for at in (9, worlds.CAP - 1)
+        )
+        assert (np.diff(early[1:]) < 0).all()
+        assert early[0] > early[2]
+        assert late[0] < late[1] < max(late[2:])
+
+
+def test_a_tenth_of_crossing_curves_collapses_late(worlds):
+    fallen, begins = [], []
+    for seed in range(10):
+        world = worlds.World(seed, "crossing")
+        peaks = world._truth.argmax(axis=1) + 1
+        falls = world._truth[:, -1] < worlds.CHANCE + 1e-9
+        fallen.append(falls.mean())
+        begins += (peaks / world._horizons)[falls].tolist()
+    assert 0.07 < np.mean(fallen) < 0.13
+    assert min(begins) > 0.58
+    assert 0.7 < np.mean(begins) < 0.85
+
+
+def test_evaluations_of_sparser_crossing_curves_are_noisier(worlds, monkeypatch):
+    monkeypatch.setattr(worlds, "RUN_LUCK", 0.0)
+    sparse = np.array([-np.log2(c.down_density * c.up_density) / 12 for c in worlds.SPACE])
+    apart = []
+    for seed in range(5):
+        world = worlds.World(seed, "crossing")
+        truth = world._truth[:, np.array(worlds.EVALUATED) - 1]
+        apart.append((world._measured - truth) ** 2 - truth * (1 - truth) / 350)
+    deviation = np.sqrt(np.mean(apart, axis=(0, 2)).clip(0))
+    assert deviation[sparse == 1].mean() == pytest.approx(worlds.SPARSE_NOISE, rel=0.15)
+    assert deviation[sparse == 0].mean() < 0.3 * worlds.SPARSE_NOISE
+    assert np.corrcoef(sparse, deviation)[0, 1] > 0.7
+
+
+def test_truth_is_that_of_the_recommended_round(benchmark, worlds):
+    """The best candidate of a made world collapses at its end; nothing else comes near it."""
+    world = worlds.World(2, "regular")
+    best = max(worlds.SPACE, key=world.truth)
+    row, horizon = worlds.SPACE.index(best), int(world._horizons[worlds.SPACE.index(best)])
+    last = last_evaluated_round(horizon)
+    rounds = np.array(worlds.EVALUATED)
+    world._measured[:] = 0.5
+    world._measured[row] = np.where(rounds < last, 0.9 - 0.5 / rounds, 0.1)
+    world._truth[:] = 0.5
+    world._truth[row] = np.where(np.arange(1, worlds.CAP + 1) < last, 0.85, 0.1)
+    world.__dict__.pop("_final", None)
+    made = benchmark.replay(STRATEGIES["grid"], world, 1.0)
+    assert made["regret"] == pytest.approx(100 * (0.5 - 0.85))  # better than every finished run
+    assert benchmark.peak_rounds({best: world.curve(best, last)}, {best: last}, 350) == {
+        best: last_evaluated_round(last - 1)
+    }
 
 
 def test_runs_of_other_seeds_have_luck_of_their_own_about_the_same_truth(worlds, monkeypatch):

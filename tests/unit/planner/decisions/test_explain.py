@@ -17,7 +17,7 @@ from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.explanation import Axis, Explanation, MoreBudget, Neighbour, Range
-from planner.plans.outcome import CLIENT_LIMIT
+from planner.plans.outcome import CLIENT_LIMIT, FALL
 from planner.question.budget import Limit, parse_budget
 from planner.report.answer_text import answer_row, answer_sentences
 from planner.report.explanation_text import explanation_sentences
@@ -93,9 +93,10 @@ def test_a_tenth_more_is_forecast_and_never_measured(digits: RunConfig, paper: N
     knows = known({BEST: 100}, {}, 100)
     capped = replace(knows, cap=100)
     assert explained_by(digits, paper, capped).tenth.accuracy is None
-    limited = {BEST: replace(knows.outcomes[BEST], binds=CLIENT_LIMIT, spent=0.05)}
-    unchanged = explained_by(digits, paper, replace(knows, outcomes=limited)).tenth
-    assert (unchanged.rounds, unchanged.accuracy) == (100, None)
+    for binds in (CLIENT_LIMIT, FALL):
+        limited = {BEST: replace(knows.outcomes[BEST], binds=binds, spent=0.05)}
+        unchanged = explained_by(digits, paper, replace(knows, outcomes=limited)).tenth
+        assert (unchanged.rounds, unchanged.accuracy) == (100, None)
 
 
 def test_more_search_stops_where_nothing_is_to_be_gained(digits: RunConfig, paper: NetworkProfile):

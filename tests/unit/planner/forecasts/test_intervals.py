@@ -9,8 +9,10 @@ import pytest
 
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
+from planner.forecasts.falls import peak_round
 from planner.forecasts.forecast import own_deviation
 from planner.forecasts.intervals import Interval, KnownCurves, stretch_factor
+from planner.forecasts.smoothing import smoothed_accuracy
 
 GRID = grid((1, 4, 16), (1.0, 0.25, 1 / 16), (1.0, 0.25, 1 / 16))
 EVALUATED = (1, 2, 3, 5, 7, *range(10, 201, 5))
@@ -100,7 +102,7 @@ def test_a_curve_of_another_shape_than_the_others_is_believed():
     assert intervals(history, {odd: 200})[odd].mean < truth(odd, 200) - 0.07
 
 
-def test_a_fallen_curve_stays_down_and_teaches_nothing():
+def test_a_fallen_curve_stays_down_and_teaches_only_up_to_its_peak():
     history = {c: curve(c, 200, 2) for c in GRID}
     before = intervals(history, {GRID[0]: 200})[GRID[0]]
     fallen = tuple(
@@ -195,3 +197,21 @@ def test_a_fallen_curve_had_not_fallen_before():
     history[GRID[1]] = Curve(EVALUATED, fallen, 200)
     early = intervals(history, {GRID[1]: 140})[GRID[1]]
     assert early.low <= truth(GRID[1], 140) <= early.high
+
+
+def test_the_peak_of_a_fallen_curve_is_less_flattered_by_what_near_curves_say():
+    """The highest of many noisy accuracies is too high by itself."""
+    alone, among = [], []
+    for seed in range(12):
+        history = {c: curve(c, 200, 40 + seed) for c in GRID}
+        fallen = (*history[GRID[4]].accuracies[:-2], 0.1, 0.1)
+        history[GRID[4]] = Curve(EVALUATED, fallen, 200)
+        peak = peak_round(history[GRID[4]], 350)
+        made = intervals(history, {GRID[4]: peak})[GRID[4]]
+        assert made.kind == "measured"
+        measured = smoothed_accuracy(EVALUATED, fallen, peak)
+        alone.append(measured - truth(GRID[4], peak))
+        among.append(made.mean - truth(GRID[4], peak))
+        assert made.low <= truth(GRID[4], peak) <= made.high
+    assert np.mean(alone) > 0.002
+    assert abs(np.mean(among)) < np.mean(alone)

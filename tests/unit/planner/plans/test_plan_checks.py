@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import random
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_plans import whole_plan
+from made_plans import outcome, whole_plan
 
 from floss_sim.errors import PlanError
 from planner.forecasts.intervals import Interval
+from planner.plans.outcome import FALL
 from planner.plans.plan_checks import first_difference
 from planner.plans.plan_file import plan_of, read_plan
 from planner.report.plan_text import sentences
@@ -21,6 +23,7 @@ DEFAULT = Path(__file__).parents[4] / "experiments" / "default_plan" / "plan.jso
 CONTENT = json.loads(DEFAULT.read_text(encoding="utf-8"))
 GRID = CONTENT["effort"]["grid_rounds"]
 FIRST = CONTENT["costs"][0]["affordable_rounds"]
+DENSE = whole_plan().runners_up[1]
 MADE = json.loads(json.dumps(whole_plan().to_json()))
 
 
@@ -228,6 +231,22 @@ def test_a_target_is_reached_by_the_runs_that_say_so():
     assert plan_of(content, "plan.json").reached
     content["request"]["objective"]["target"] = 0.96
     assert "reached: the run's accuracy 0.95 is below the target 0.96" in refusal(content)
+
+
+def test_a_run_that_ends_before_a_fall_has_its_best_accuracy_there_and_budget_left():
+    content = changed("recommendation.binds", FALL, MADE)
+    assert "explanation.tenth.accuracy: the fall of accuracy leaves no" in refusal(content)
+    content["explanation"]["tenth"] = {"rounds": 20, "accuracy": None}
+    assert plan_of(content, "plan.json").recommendation.binds == FALL
+    earlier = changed("recommendation.curve.0.2", 0.99, content)
+    said = "recommendation.binds: 'fall of accuracy', but the smoothed accuracy is highest after"
+    assert f"{said} round 10" in refusal(earlier)
+    last = changed("recommendation.binds", FALL)
+    assert "recommendation.binds: 'fall of accuracy', but the run ends at the cap" in refusal(last)
+    spent = replace(whole_plan(), runners_up=(outcome(1, 0.945, 500_000, binds=FALL), DENSE))
+    assert "runners_up.0.binds: 'fall of accuracy', but the budget affords no later" in refusal(
+        json.loads(json.dumps(spent.to_json()))
+    )
 
 
 def test_points_of_a_front_ascend_and_are_those_of_their_runs():
