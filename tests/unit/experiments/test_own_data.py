@@ -198,7 +198,7 @@ def test_cheaper_ways_are_the_best_measured_points_within_their_bytes(walk: Walk
     text = " ".join(walk.text["show"].split())
     told = re.findall(
         rf"Cheaper, with (\d+) % of the plan's bytes \({AMOUNT}\): validation accuracy ({NUMBER}) "
-        rf"\(({NUMBER}) to ({NUMBER})\) by .*?, (\d+) rounds\.", text,
+        rf"\(({NUMBER}) to ({NUMBER})\) by .*?, (\d+) rounds?\.", text,
     )  # fmt: skip
     key = walk.keys["plan"]
     whole = walk.runs[key].nbytes(walk.rounds(key))
