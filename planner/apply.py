@@ -112,6 +112,7 @@ class AppliedPlan:
             },
             "predicted": self.prediction,
             "record": str(self.folder.path.absolute()),
+            "record_network": self.folder.manifest().network,
         }
 
 

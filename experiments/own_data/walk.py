@@ -177,7 +177,7 @@ def of_the_run(out: Path) -> Iterator[tuple[str, list[str]]]:
     record = json.loads((out / "final" / "applied.json").read_text(encoding="utf-8"))["record"]
     networks = ["--network", "phones.toml", "--network", "lte"]
     yield "08-replay", ["floss-sim", "replay", record, *networks]
-    yield "09-account", ["floss-sim", "account", record]
+    yield "09-account", ["floss-sim", "account", record, "--network", "phones.toml"]
 
 
 def run(out: Path, name: str, command: Sequence[str]) -> None:

@@ -210,7 +210,7 @@ def _equal_cells(reading: ComparisonRow, equal: CurveLimit | None) -> list[str]:
 
 
 def comparison_notes(readings: Sequence[ComparisonRow], target: float | None) -> list[str]:
-    """Return which configuration is faster on common fleets, and a legend of the times."""
+    """Return which configuration is faster on common fleets, and legends of the times."""
     by_network: dict[str, dict[str, TimeSpread]] = {}
     for reading in readings:
         configuration, point = reading.configuration, reading.point
@@ -221,8 +221,13 @@ def comparison_notes(readings: Sequence[ComparisonRow], target: float | None) ->
             timing[configuration.label] = point.time
     what = "until the rounds shown: " if target is None else f"to accuracy {target:g}: "
     pairs = [f"{what}{text}" for some in by_network.values() if (text := faster_sentence(some))]
-    runs = (run for reading in readings for run in reading.configuration.runs)
-    return [*pairs, *time_notes(runs)]
+    runs = [run for reading in readings for run in reading.configuration.runs]
+    networks = sorted({run.folder.manifest().network for run in runs})
+    whose = (
+        f"seconds: of the network that each run was recorded on ({'; '.join(networks)}); "
+        "floss-sim replay RUNS --network NAME has those of others"
+    )
+    return [*pairs, *time_notes(runs), whose]
 
 
 def _csv(readings: Iterable[ComparisonRow]) -> str:

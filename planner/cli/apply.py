@@ -98,3 +98,5 @@ def _print_applied(applied: AppliedPlan, folder: Path) -> None:
         note(line)
     print_text(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")
     print_text(f"The run, for floss-sim replay, compare and account, is in\n{applied.folder.path}")
+    for line in applied_text.network_lines(applied):
+        print_text(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -134,6 +135,29 @@ def _interval_clause(planned: Outcome, made: Outcome) -> str:
     low, high = planned.interval.low, planned.interval.high
     where = "within" if low <= made.smoothed_accuracy <= high else "outside"
     return f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f}); the new seed is {where} it"
+
+
+def network_lines(applied: AppliedPlan) -> list[str]:
+    """Return whose seconds the run's record has, and a command for those of the plan's network.
+
+    Empty if the seconds are the same.
+    """
+    recorded = applied.folder.record().rounds["closed_at_s"]
+    if recorded.to_pylist() == applied.record.rounds["closed_at_s"].to_pylist():
+        return []
+    origin = applied.plan.request["origin"]
+    words = [str(applied.folder.path), "--network", origin["network"]]
+    ratio = origin.get("upload_ratio")  # which ``account`` has no option for
+    command = ["account", *words] if ratio is None else ["replay", *words, *_ratio_words(ratio)]
+    network = applied.folder.manifest().network
+    return [
+        f"Its record has the seconds of {network}; on the plan's network:",
+        shlex.join(["floss-sim", *command]),
+    ]
+
+
+def _ratio_words(ratio: float) -> list[str]:
+    return ["--upload-ratio", repr(float(ratio)).removesuffix(".0")]
 
 
 def save(applied: AppliedPlan, folder: Path) -> None:

@@ -165,6 +165,8 @@ def test_notes_stand_below_the_table(monkeypatch, capfd, home: Path):
     code, out, _ = call(monkeypatch, capfd, "runs")
     assert code == 0
     assert "runs/begun left out: it holds no evaluated round" in out
+    network = RunFolder.read(home / "runs" / "begun").manifest().network
+    assert f"seconds: of the network that each run was recorded on ({network}); " in out
 
 
 def test_a_narrow_terminal_folds_labels_and_cuts_nothing(monkeypatch, capfd, home: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,13 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert (code, err) == (0, "")
     assert "seed 3: 0 rounds were trained now" in out
     assert "realised" in out
+    said, command = out.splitlines()[-2:]
+    assert said == "Its record has the seconds of paper-200-20; on the plan's network:"
+    code, out, err = call(*shlex.split(command), "--json")
+    assert code == 0, err
+    timed = {line["network"]: line["own_fleet_s"] for line in json.loads(out)["scenarios"]}
+    assert timed[plan["request"]["network"]] == pytest.approx(other["own_fleet_s"])
+    assert timed.get(other["record_network"]) != timed[plan["request"]["network"]]
     code, _, err = call("floss-plan", "apply", "../plan", "--out", "../plan")
     assert (code, err.count("\n")) == (2, 1)
 

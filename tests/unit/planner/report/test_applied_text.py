@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 from made_plans import whole_plan
 
 from floss_sim.analysis.time_spread import TimeSpread
 from planner.apply import AppliedPlan
 from planner.question.budget import Limit, parse_budget
-from planner.report.applied_text import rows
+from planner.report.applied_text import network_lines, rows
 
 PLANNED, MADE = (
     TimeSpread(seconds, "closed form") for seconds in ((9.0, 1.0, 2.0), (8.0, 3.0, 4.0))
@@ -43,3 +46,42 @@ def test_a_budget_of_another_share_of_fleets_has_its_own_row():
 def test_a_network_that_draws_nothing_has_one_time():
     one = TimeSpread((3.0,), "closed form")
     assert time_rows("90s", one, one) == [("simulated time", "3.4 s", "3.4 s", "3 s")]
+
+
+class MadeFolder:
+    """A run folder whose record has some seconds of a round."""
+
+    path = Path("/a store/run")
+
+    def __init__(self, closed_at_s: float) -> None:
+        self.rounds = pa.table({"closed_at_s": [closed_at_s]})
+
+    def record(self) -> MadeFolder:
+        return self
+
+    def manifest(self) -> SimpleNamespace:
+        return SimpleNamespace(network="paper-200-20")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "command"),
+    [
+        (None, "floss-sim account '/a store/run' --network /mine/phones.toml"),
+        (16.0, "floss-sim replay '/a store/run' --network /mine/phones.toml --upload-ratio 16"),
+    ],
+)
+def test_a_record_of_another_network_names_the_command_for_the_plans(
+    ratio: float | None, command: str
+):
+    plan = whole_plan()
+    origin = {"network": "/mine/phones.toml", "upload_ratio": ratio}
+    plan = replace(plan, request={**plan.request, "origin": origin})
+    recorded = MadeFolder(1.0)
+
+    def lines(closed_at_s: float) -> list[str]:
+        applied = SimpleNamespace(plan=plan, folder=recorded, record=MadeFolder(closed_at_s))
+        return network_lines(cast(AppliedPlan, applied))
+
+    said = "Its record has the seconds of paper-200-20; on the plan's network:"
+    assert lines(2.0) == [said, command]
+    assert lines(1.0) == []
