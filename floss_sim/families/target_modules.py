@@ -12,7 +12,7 @@ from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
 from floss_sim.families.module_roles import ROLES, layer_of, role_of, stack_of
 from floss_sim.families.path_patterns import end_pattern, matching_paths
 
-_SHOWN = 12  # module names in an error message, at most
+_SHOWN = 12  # names or layers in an error message, at most
 
 
 def resolve_modules(table: ModelTable, settings: AdapterSettings) -> tuple[str, ...]:
@@ -23,20 +23,38 @@ def resolve_modules(table: ModelTable, settings: AdapterSettings) -> tuple[str, 
         settings: Targets, layers, depth and patterns.
 
     Raises:
-        LayoutError: A target or a pattern matches nothing; the message lists what exists. A layer
-            does not exist, the model has fewer layers than the depth, or a depth is given and the
-            targets lie in several stacks of layers.
+        LayoutError: A target or a pattern matches nothing, or nothing in the layers; the message
+            lists what exists. A layer does not exist, the model has fewer layers than the depth, or
+            a depth is given and the targets lie in several stacks of layers.
     """
     free = [path for path in table.modules if not _is_whole(table, settings, path)]
-    chosen = set(_targeted(table, free, settings.targets))
-    layers = _layers(table, settings, chosen)
-    paths = tuple(
-        path for path in free if path in chosen and (layers is None or layer_of(path) in layers)
-    )
-    if not paths:
-        raise LayoutError(f"no target lies in layers {sorted(layers or ())} of the model")
+    found = _targeted(table, free, settings.targets)
+    layers = _layers(table, settings, set(chain.from_iterable(found.values())))
+    if layers is not None:
+        found = {target: _in_layers(layers, target, paths) for target, paths in found.items()}
+    chosen = set(chain.from_iterable(found.values()))
+    paths = tuple(path for path in free if path in chosen)
     _check_patterns(table, settings, paths)
     return paths
+
+
+def _in_layers(layers: set[int], target: str, paths: Sequence[str]) -> list[str]:
+    """Return the modules of a target that lie in some layers, or that it names by the whole path.
+
+    PEFT adapts a module that is named by its whole path whatever ``layers_to_transform`` says.
+
+    Raises:
+        LayoutError: No module does.
+    """
+    found = [path for path in paths if layer_of(path) in layers or path == target]
+    if not found:
+        valid = sorted({layer for path in paths if (layer := layer_of(path)) is not None})
+        where = f"layers {_shown(valid)}" if valid else f"its whole path, such as {paths[0]}"
+        raise LayoutError(
+            f"LoRA target {target!r} matches no module in layers {_shown(sorted(layers))}; "
+            f"valid: {where}"
+        )
+    return found
 
 
 def _is_whole(table: ModelTable, settings: AdapterSettings, path: str) -> bool:
@@ -45,22 +63,26 @@ def _is_whole(table: ModelTable, settings: AdapterSettings, path: str) -> bool:
     return any(re.match(rf"(^|.*\.){re.escape(name)}($|\..*)", path) for name in whole)
 
 
-def _targeted(table: ModelTable, paths: Sequence[str], targets: Sequence[str]) -> Iterable[str]:
-    if targets == (ALL_LINEAR,):
+def _targeted(
+    table: ModelTable, paths: Sequence[str], targets: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return the modules of each target."""
+    first = targets[0]
+    if first == ALL_LINEAR:
         kinds = (LINEAR, CONV1D)
         linear = [p for p in paths if table.modules[p] in kinds and p != table.output]
         if not linear:
             raise LayoutError(f"a {table.model_type} model has no linear module for an adapter")
-        return linear
-    if targets[0].startswith(REGEX):
-        found = matching_paths(targets[0].removeprefix(REGEX), paths)
+        return {first: linear}
+    if first.startswith(REGEX):
+        found = matching_paths(first.removeprefix(REGEX), paths)
         if not found:
-            raise _no_match(table, paths, targets[0])
-        return found
+            raise _no_match(table, paths, first)
+        return {first: found}
     by_role = _by_role(paths)
-    if targets == (ALL,) and by_role:
-        return chain.from_iterable(by_role.values())
-    return [path for target in targets for path in _named(table, paths, by_role, target)]
+    if first == ALL and by_role:
+        return {first: list(chain.from_iterable(by_role.values()))}
+    return {target: _named(table, paths, by_role, target) for target in targets}
 
 
 def _by_role(paths: Iterable[str]) -> Mapping[str, list[str]]:
@@ -95,9 +117,12 @@ def _no_match(table: ModelTable, paths: Sequence[str], target: str) -> LayoutErr
 
 def _last_names(paths: Iterable[str]) -> str:
     """Return the different last parts of paths, the first ones if there are many."""
-    names = list(dict.fromkeys(path.rpartition(".")[2] for path in paths))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
+    return _shown(list(dict.fromkeys(path.rpartition(".")[2] for path in paths)))
+
+
+def _shown(values: Sequence[object]) -> str:
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return f"{', '.join(map(str, values[:_SHOWN]))}{more}"
 
 
 def _check_patterns(table: ModelTable, settings: AdapterSettings, paths: Sequence[str]) -> None:

@@ -232,6 +232,27 @@ def test_arithmetic_equals_peft_on_embeddings_heads_and_convolutions(family, kin
     assert sorted_rows(ours) == sorted_rows(peft_model(config, kind, labels, settings).tensors)
 
 
+def test_layers_bind_no_module_that_is_named_by_its_whole_path():
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from floss_sim.families.from_library import peft_model
+
+    config = packaged_backbone("tinyllama-1.1b").config
+    targets, layers = ["q_proj", "lm_head"], [1, 2]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        lora = LoraConfig(r=2, target_modules=targets, layers_to_transform=layers)
+        adapted = get_peft_model(model, lora)
+    theirs = [tuple(p.shape) for p in adapted.parameters() if p.requires_grad]
+
+    settings = AdapterSettings(rank=2, targets=tuple(targets), layers=tuple(layers))
+    ours = peft_model(config, NEXT_TOKEN, 0, settings).tensors
+    assert sorted(tensor.shape for tensor in ours) == sorted(theirs)
+    assert len(theirs) == 6
+
+
 def test_the_head_of_a_bart_classifier_trains_whole():
     from floss_sim.families.from_library import model_table
 

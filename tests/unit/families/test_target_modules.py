@@ -38,6 +38,14 @@ def test_a_depth_counts_from_the_last_layer():
     assert {layer_of(path) for path in resolved("q", layers=(0, 3))} == {0, 3}
 
 
+@pytest.mark.parametrize("settings", [{"layers": (0, 3)}, {"depth": 2}])
+def test_a_module_named_by_its_whole_path_is_adapted_outside_the_layers(settings):
+    in_layers = resolved("q", **settings)
+
+    assert resolved("q", "lm_head", **settings) == (*in_layers, "lm_head")
+    assert resolved("q", "model.embed_tokens", **settings) == ("model.embed_tokens", *in_layers)
+
+
 TWO_STACKS = {
     f"model.{stack}.layers.{layer}.fc1": "linear"
     for stack, layers in (("encoder", 2), ("decoder", 6))
@@ -84,7 +92,9 @@ def test_a_new_head_and_modules_to_save_get_no_adapter():
         (("q",), {"depth": 31}, "more than the model's 30 layers"),
         (("q",), {"layers": (30,)}, "layer 30 does not exist; valid: 0 to 29"),
         (("embed_tokens",), {"depth": 1}, "depth 1: no target lies in a layer"),
-        (("embed_tokens",), {"layers": (29,)}, r"no target lies in layers \[29\]"),
+        (("embed_tokens",), {"layers": (29,)}, "in layers 29; valid: .* path, such as model.embed"),
+        (("q", "embed_tokens"), {"layers": (29,)}, "'embed_tokens' matches no module in layers 29"),
+        (("q", "embed_tokens"), {"depth": 2}, "'embed_tokens' matches no module in layers 28, 29"),
     ],
 )
 def test_a_target_that_matches_nothing_is_refused(targets, settings, said):
