@@ -140,7 +140,9 @@ class RunFolder:
                 ``run.json`` is damaged.
         """
         file, remedy = path / file_names.DESCRIPTION, checks.remedy if checks else REMEDY
-        if path.exists() and not file.exists():
+        if not path.exists():
+            raise RecordError(f"no run folder at {path}")
+        if not file.exists():
             raise RecordError(
                 f"{path} is not a run folder (it has no run.json){_nested_hint(path)}"
             )
