@@ -173,6 +173,8 @@ def plan(
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
     if not training["effort"] and out:
         raise ConfigError("--effort 0 trains nothing and writes no folder: no --out; see --json")
+    if not training["effort"] and dry_run_:
+        raise ConfigError("--effort 0 trains nothing: no --dry-run")
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
