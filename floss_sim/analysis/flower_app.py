@@ -116,6 +116,8 @@ def read_flower_app(folder: Path) -> FlowerApp:
             type.
     """
     path = folder / "pyproject.toml" if folder.is_dir() else folder
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is not a regular file")
     content = read_toml(path, ConfigError)
     flower = _table(content, "tool", "flwr")
     config = _table(flower, "app", "config")

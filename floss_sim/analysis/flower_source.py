@@ -56,9 +56,13 @@ def _sources(folder: Path) -> list[Path]:
 def _arguments(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield option and value of the constant arguments of a file's LoRA configurations."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if not path.is_file():
             return
-        tree = ast.parse(path.read_bytes())
+        with path.open("rb") as file:
+            blob = file.read(_MOST_BYTES + 1)
+        if len(blob) > _MOST_BYTES:
+            return
+        tree = ast.parse(blob)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):
@@ -79,12 +83,19 @@ def _called(node: ast.Call) -> str | None:
 
 
 def _constant(node: ast.expr) -> Any:
-    """Return the value of a literal; None if the expression is none."""
+    """Return the value of a literal, sets and tuples of names as sorted lists; None if no literal.
+
+    A list of anything but names is none, either.
+    """
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError):
         return None
-    return sorted(value) if isinstance(value, set | tuple) else value
+    if not isinstance(value, list | set | tuple):
+        return value
+    if not all(isinstance(item, str) for item in value):
+        return None
+    return value if isinstance(value, list) else sorted(value)
 
 
 def _text(option: str, value: Any) -> Any:

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from floss_sim.analysis.flower_app import read_flower_app
@@ -145,4 +147,11 @@ def test_an_app_that_cannot_be_read_is_refused(tmp_path, text, said):
 
 def test_a_folder_without_an_app_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"pyproject\.toml"):
+        read_flower_app(tmp_path)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pyproject.toml")
+
+    with pytest.raises(ConfigError, match=r"pyproject.toml is not a regular file"):
         read_flower_app(tmp_path)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from floss_sim.analysis.flower_source import lora_arguments
@@ -27,6 +29,7 @@ def read(tmp_path, more="", name="app/models.py"):
         (", target_modules='all-linear'", {"targets": "all-linear"}),
         (", target_modules=r'.*q_proj'", {"targets": "re:.*q_proj"}),
         (", modules_to_save=['lm_head'], bias='all'", {"save": "lm_head", "bias": "all"}),
+        (", target_modules={'q_proj', 3}, modules_to_save=[4]", {}),
         (", target_modules=names, use_dora=1, bias=f'{x}', **more", {}),
     ],
 )
@@ -51,6 +54,14 @@ def test_a_file_that_is_no_python_says_nothing(tmp_path, text):
     (tmp_path / "a.py").write_text(text, encoding="utf-8")
 
     assert lora_arguments(tmp_path) == {}
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "endless.py").symlink_to("/dev/zero")
+    (tmp_path / "long.py").write_text("LoraConfig(r=4)" + " " * 1_000_000, encoding="utf-8")
+
+    assert read(tmp_path, ", use_dora=True") == {"dora": True}
 
 
 @pytest.mark.parametrize("place", [".hidden", "env", "lib/site-packages"])
