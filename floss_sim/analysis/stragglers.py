@@ -81,16 +81,16 @@ class Straggler:
         return asdict(self)
 
     def sentences(self, link: ClientLink | None = None) -> list[str]:
-        """Return who decides the time, and what would remove it; with the rates of its link."""
+        """Return who holds up its rounds, and what would remove it; with the rates of its link."""
         rates = f" ({link_text(link)})" if link else ""
-        decides = (
-            f"client {self.client}{rates} decides the time: its {self.rounds} of "
-            f"{self.all_rounds} rounds take {format_duration(self.round_s)} in the median, and "
-            f"{format_duration(self.round_without_s)} without it; without it the run takes "
+        delay = (
+            f"client {self.client}{rates} holds up its rounds: {self.rounds} of "
+            f"{self.all_rounds} rounds have it, and take {format_duration(self.round_s)} in the "
+            f"median instead of {format_duration(self.round_without_s)}; without it the run takes "
             f"{format_duration(self.run_without_s)} instead of {format_duration(self.run_s)}"
         )
         ways = " or ".join([*self._deadline_texts(), *self._selection_texts()])
-        return [decides, f"removed by {ways}; this changes what is learned"] if ways else [decides]
+        return [delay, f"removed by {ways}; this changes what is learned"] if ways else [delay]
 
     def _deadline_texts(self) -> list[str]:
         if self.deadline_s is None or self.deadline_run_s is None or self.deadline_lost is None:

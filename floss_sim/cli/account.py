@@ -150,7 +150,7 @@ def _print_legend(first_downloads: bool) -> None:
 def _fleet_notes(
     straggler: Straggler | None, record: RunRecord, profile: NetworkProfile | None
 ) -> list[str]:
-    """Return who decides the time, and that the seconds are those of one fleet."""
+    """Return who holds up its rounds, and that the seconds are those of one fleet."""
     clients = fleet_size(record.description)
     links = profile.links(clients) if profile else None
     own = links[straggler.client] if links and straggler else None

@@ -132,9 +132,9 @@ def test_sentences(slow_link: NetworkProfile):
     link = slow_link.links(50)[7]
     assert link_text(link) == "10 kbit/s down, 1 kbit/s up, round trip 20 ms, 1 ms an example"
     assert found.sentences(link) == [
-        "client 9 (10 kbit/s down, 1 kbit/s up, round trip 20 ms, 1 ms an example) decides the "
-        "time: its 2 of 4 rounds take 11 s in the median, and 2.5 s without it; without it the "
-        "run takes 9 s instead of 26 s",
+        "client 9 (10 kbit/s down, 1 kbit/s up, round trip 20 ms, 1 ms an example) holds up its "
+        "rounds: 2 of 4 rounds have it, and take 11 s in the median instead of 2.5 s; without it "
+        "the run takes 9 s instead of 26 s",
         "removed by --policy deadline:3s (about 10 s, 17 % of the updates lost) or --cohort 4 "
         "--policy first-k:3 (about 9 s, up to 33.3 % more bytes); this changes what is learned",
     ]
