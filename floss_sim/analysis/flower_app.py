@@ -62,6 +62,7 @@ class FlowerApp:
         bits: Bits of a weight; None: bfloat16.
         checkpointing: Whether the client uses gradient checkpointing.
         code: Options of ``floss-sim estimate`` that the app's Python files state.
+        unread: Arguments of LoraConfig in those files that decide what trains and are not known.
     """
 
     name: str
@@ -79,6 +80,7 @@ class FlowerApp:
     bits: int | None = None
     checkpointing: bool = False
     code: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def cohort(self, clients: int) -> int:
         """Return the clients of a round in a fleet: the fraction, rounded down, at least two."""
@@ -139,6 +141,7 @@ def read_flower_app(folder: Path) -> FlowerApp:
             raise ConfigError(f"{path}: {key} is {value!r}, not {what[kind]} that is possible here")
         return kind(value)
 
+    lora = lora_arguments(path.parent)
     return FlowerApp(
         name=str(_table(content, "project").get("name", path.parent.name)),
         model=read(".model.name", str),
@@ -154,7 +157,8 @@ def read_flower_app(folder: Path) -> FlowerApp:
         steps=_local_steps(read),
         bits=_bits(read, path),
         checkpointing=bool(read(".gradient-checkpointing", bool)),
-        code=lora_arguments(path.parent),
+        code=lora.stated,
+        unread=lora.unread,
     )
 
 

@@ -7,35 +7,63 @@ constants there, such as ``use_dora=True``, decide what the app sends.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _OPTIONS = {  # option of ``floss-sim estimate`` by argument of LoraConfig
     "r": "rank", "lora_alpha": "alpha", "target_modules": "targets", "use_dora": "dora",
-    "modules_to_save": "save", "bias": "bias",
+    "modules_to_save": "save", "bias": "bias", "layers_to_transform": "layers",
+    "rank_pattern": "rank_pattern", "alpha_pattern": "alpha_pattern", "use_rslora": "rslora",
+    "lora_bias": "lora_bias",
 }  # fmt: skip
 _KINDS = {
     "rank": (int,), "alpha": (int, float), "targets": (list, str), "dora": (bool,),
-    "save": (list,), "bias": (str,),
+    "save": (list,), "bias": (str,), "layers": (list, int), "rank_pattern": (dict,),
+    "alpha_pattern": (dict,), "rslora": (bool,), "lora_bias": (bool,),
 }  # fmt: skip
+_IN_SETTINGS = ("r", "lora_alpha", "target_modules", "use_dora")  # keys of the template
+_NO_OPTION = (  # arguments that decide what trains, and that no option of ``estimate`` states
+    "exclude_modules", "layers_pattern", "layer_replication", "target_parameters",
+    "trainable_token_indices",
+)  # fmt: skip
 _CALL = "LoraConfig"
 _NOT_OF_THE_APP = ("site-packages", "node_modules", "build", "tests")
 _MOST_FILES, _MOST_BYTES = 500, 1_000_000
 
 
-def lora_arguments(folder: Path) -> dict[str, Any]:
-    """Return the constant arguments of an app's LoRA configuration, by option of ``estimate``.
+@dataclass(frozen=True)
+class LoraArguments:
+    """Arguments of an app's LoRA configurations.
 
-    An argument is left out if several configurations state different constants for it.
+    Attributes:
+        stated: The constants, by option of ``floss-sim estimate``.
+        unread: Names of arguments that decide what trains and are not known: they are no constants,
+            several constants, or no option of ``estimate`` states them.
+    """
+
+    stated: Mapping[str, Any]
+    unread: tuple[str, ...]
+
+
+def lora_arguments(folder: Path) -> LoraArguments:
+    """Return the arguments of an app's LoRA configurations.
+
+    An argument is not stated if several configurations have different constants for it.
     """
     found: dict[str, list[Any]] = {}
-    for path in _sources(folder):
-        for name, value in _arguments(path):
-            found.setdefault(name, []).append(value)
-    return {
-        name: values[0] for name, values in found.items() if all(v == values[0] for v in values)
-    }
+    unread: set[str] = set()
+    for argument, value in (pair for path in _sources(folder) for pair in _arguments(path)):
+        option = _OPTIONS.get(argument)
+        if option and _fits(option, value):
+            found.setdefault(argument, []).append(_text(option, value))
+        elif argument not in _IN_SETTINGS:
+            unread.add(argument)
+    agreed = {name: all(v == values[0] for v in values) for name, values in found.items()}
+    unread.update(name for name in found if not agreed[name])
+    stated = {_OPTIONS[name]: values[0] for name, values in found.items() if agreed[name]}
+    return LoraArguments(stated, tuple(sorted(unread)))
 
 
 def _sources(folder: Path) -> list[Path]:
@@ -54,7 +82,11 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _arguments(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield option and value of the constant arguments of a file's LoRA configurations."""
+    """Yield the arguments of a file's LoRA configurations that decide what trains.
+
+    The value is None where it is no constant. ``None`` itself, and what is empty, is PEFT's
+    default, and is left out.
+    """
     try:
         if not path.is_file():
             return
@@ -69,10 +101,10 @@ def _arguments(path: Path) -> Iterator[tuple[str, Any]]:
         if not isinstance(node, ast.Call) or _called(node) != _CALL:
             continue
         for keyword in node.keywords:
-            option = _OPTIONS.get(str(keyword.arg))
-            value = _constant(keyword.value) if option else None
-            if option and type(value) in _KINDS[option]:
-                yield option, _text(option, value)
+            value = _constant(keyword.value)
+            is_default = value in ([], {}) or ast.unparse(keyword.value) == "None"
+            if keyword.arg in (*_OPTIONS, *_NO_OPTION) and not is_default:
+                yield str(keyword.arg), value
 
 
 def _called(node: ast.Call) -> str | None:
@@ -83,23 +115,29 @@ def _called(node: ast.Call) -> str | None:
 
 
 def _constant(node: ast.expr) -> Any:
-    """Return the value of a literal, sets and tuples of names as sorted lists; None if no literal.
-
-    A list of anything but names is none, either.
-    """
+    """Return the value of a literal, sets and tuples as sorted lists; None if it is no literal."""
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError):
         return None
-    if not isinstance(value, list | set | tuple):
-        return value
-    if not all(isinstance(item, str) for item in value):
-        return None
-    return value if isinstance(value, list) else sorted(value)
+    return sorted(value, key=str) if isinstance(value, set | tuple) else value
+
+
+def _fits(option: str, value: Any) -> bool:
+    """Return whether a constant is of the kind that PEFT takes for an option."""
+    if type(value) not in _KINDS[option]:
+        return False
+    if isinstance(value, list):
+        return all(type(item) is (int if option == "layers" else str) for item in value)
+    if isinstance(value, dict):
+        return all(type(k) is str and type(n) in (int, float) for k, n in value.items())
+    return True
 
 
 def _text(option: str, value: Any) -> Any:
-    """Return a value as the option takes it: names joined by commas, and expressions marked."""
+    """Return a value as the option takes it: lists joined by commas, and expressions marked."""
     if option == "targets" and isinstance(value, str):
         return value if value == "all-linear" else f"re:{value}"
+    if option == "layers":
+        value = sorted(value) if isinstance(value, list) else [value]
     return ",".join(map(str, value)) if isinstance(value, list) else value

@@ -65,7 +65,7 @@ def check_app(
     most = parse_bytes(budget)
     if json_:
         told = {"app": read.name, "budget_bytes": most, "targets_assumed": assumed,
-                "from_code": dict(read.code)}  # fmt: skip
+                "from_code": dict(read.code), "unread_arguments": list(read.unread)}  # fmt: skip
         print_json({**told, **_answer(made, most)})
     else:
         _print(read, made, budget, most, " (assumed)" if assumed else "")
@@ -117,6 +117,10 @@ def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str)
         table.add_row(name, value)
     PlainConsole().print(table)
     show_model_notes(made)
+    if app.unread:
+        note(
+            f"Not known, so that bytes may differ: {', '.join(app.unread)} of its LoraConfig(...)."
+        )
     note(
         f"{SPREAD_LEGEND[0].upper()}{SPREAD_LEGEND[1:]}. Compute is the network's own "
         "time for an example, which knows nothing of this model."

@@ -208,6 +208,20 @@ def test_constants_in_the_code_of_an_app_replace_its_settings(call):
     assert answer(call("check-app", ".", "--targets", "q", "--json"))["trained_tensors"] == 22 * 3
 
 
+def test_layers_and_ranks_in_the_code_of_an_app_decide_its_bytes(call):
+    call_of_peft = (
+        "LoraConfig(target_modules=['q_proj', 'v_proj'], layers_to_transform=[20, 21], "
+        "rank_pattern={'v_proj': 4}, lora_bias=True, layers_pattern='layers')"
+    )
+    Path("models.py").write_text(call_of_peft, encoding="utf-8")
+    told = answer(call("check-app", ".", "--json"))
+
+    one = 8 * (2048 + 2048) + 2048 + 4 * (2048 + 256) + 256
+    assert (told["trained_entries"], told["trained_tensors"]) == (2 * one, 2 * 6)
+    assert told["unread_arguments"] == ["layers_pattern"]
+    assert "may differ: layers_pattern of its LoraConfig" in text(call("check-app", "."))
+
+
 def test_options_replace_what_an_app_states(call):
     told = answer(
         call("check-app", "pyproject.toml", "--backbone", "gpt2", "--targets", "qkv", "--rank", "2",
