@@ -202,7 +202,7 @@ def train_recommendation(
         raise DivergedError(f"with seed {seed} the run diverged: {folder.divergence()}")
     record = retime(folder.record(), request.profile)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
-    outcome = _measured(planned, outcome, config, seed == request.seed, store, executor)
+    outcome = _measured(planned, outcome, config, seed in plan.seeds, store, executor)
     fleets = Fleets.of(request.profile, request.task.partition.clients)
     outcome = replace(outcome, time=fleets.spread(Traffic.of(record), outcome.rounds))
     predicted = Traffic.predict(config, outcome.rounds, request.profile.first_download)
@@ -215,17 +215,17 @@ def _measured(
     planned: Outcome,
     outcome: Outcome,
     config: RunConfig,
-    own_seed: bool,
+    known: bool,
     store: CurveStore,
     executor: Executor,
 ) -> Outcome:
-    """Return an outcome with its accuracies: the plan's, if it is the plan's own run.
+    """Return an outcome with its accuracies: the plan's, if the plan rests on this run.
 
     Another seed is judged by its own run alone.
     """
     (hits,) = test_all(executor, store, [(config, outcome.rounds)])
     test = accuracy_on_test([hits], predictions_by_example(config.task))
-    if own_seed and outcome.rounds == planned.rounds:
+    if known and outcome.rounds == planned.rounds:
         return replace(outcome, test=planned.test or test, interval=planned.interval)
     return replace(outcome, test=test)
 

@@ -87,6 +87,20 @@ class Plan:
         return target
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs on which the recommendation's figures rest, the request's first."""
+        known, tested = self.effort.get("seeds"), self.recommendation.test
+        if not known:
+            return (self.request["seed"],)
+        return tuple(known)[: tested.seeds] if tested else tuple(known)
+
+    @property
+    def next_seed(self) -> int:
+        """The first seed above the request's with which the plan knows no run at all."""
+        seeds: tuple[int, ...] = self.effort.get("seeds") or (self.request["seed"],)
+        return 1 + max(seeds)
+
+    @property
     def learned(self) -> bool:
         """Whether the best run beats chance by ``CHANCE_ERRORS`` standard errors."""
         if self.chance is None:

@@ -84,11 +84,11 @@ def _predicted_bytes(predicted: Mapping[str, float]) -> str:
 def sentences(applied: AppliedPlan) -> list[str]:
     """Return the sentences on the difference between the plan and the result."""
     predicted, made = applied.prediction, applied.outcome
-    own = _is_own_run(applied)
+    known = applied.seed in applied.plan.seeds
     lines = [
-        f"{made.candidate}, seed {applied.seed}{' as planned' if own else ''}: "
+        f"{made.candidate}, seed {applied.seed}{' as planned' if known else ''}: "
         f"{applied.trained} rounds were trained now.",
-        _own_run_sentence(applied) if own else _other_seed_sentence(applied),
+        _known_run_sentence(applied) if known else _other_seed_sentence(applied),
     ]
     if predicted:
         told = applied.predicted_time
@@ -105,16 +105,14 @@ def sentences(applied: AppliedPlan) -> list[str]:
     return lines
 
 
-def _is_own_run(applied: AppliedPlan) -> bool:
-    """Return whether the run is the one by which the plan was chosen."""
-    same: bool = applied.seed == applied.plan.request["seed"]
-    return same
-
-
-def _own_run_sentence(applied: AppliedPlan) -> str:
+def _known_run_sentence(applied: AppliedPlan) -> str:
+    """Return that the run is known to the plan, and which seed would be new."""
+    plan = applied.plan
+    own = applied.seed == plan.request["seed"]
+    what = "This is the run by which the plan was chosen" if own else "The plan rests on this seed"
     return (
-        "This is the run by which the plan was chosen: nothing new was measured. "
-        f"`--seed {applied.seed + 1}` trains it with another seed, and compares both."
+        f"{what}: nothing new was measured. `--seed {plan.next_seed}` trains it with another seed, "
+        "and compares both."
     )
 
 

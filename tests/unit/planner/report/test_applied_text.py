@@ -1,4 +1,4 @@
-"""Rows of an applied plan: the times that its budget counts."""
+"""Report of an applied plan: the times that its budget counts, and seeds that are not new."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from made_plans import whole_plan
 
+from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.analysis.time_spread import TimeSpread
 from planner.apply import AppliedPlan
 from planner.question.budget import Limit, parse_budget
-from planner.report.applied_text import network_lines, rows
+from planner.report.applied_text import network_lines, rows, sentences
 
 PLANNED, MADE = (
     TimeSpread(seconds, "closed form") for seconds in ((9.0, 1.0, 2.0), (8.0, 3.0, 4.0))
@@ -85,3 +86,39 @@ def test_a_record_of_another_network_names_the_command_for_the_plans(
     said = "Its record has the seconds of paper-200-20; on the plan's network:"
     assert lines(2.0) == [said, command]
     assert lines(1.0) == []
+
+
+def applied_plan(seed: int, seeds: tuple[int, ...], tested: int) -> AppliedPlan:
+    """Return an applied plan whose finalists have some seeds, and its recommendation ``tested``."""
+    plan = whole_plan()
+    best = plan.recommendation
+    test = replace(cast(AccuracyOnTest, best.test), seeds=tested)
+    plan = replace(
+        plan,
+        recommendation=replace(best, test=test),
+        effort={**plan.effort, "seeds": seeds, "replicated": len(seeds) - 1},
+    )
+    return AppliedPlan(plan, seed, *[cast(Any, None)], best, *[cast(Any, None)] * 2, plan.limit, 0)
+
+
+@pytest.mark.parametrize(
+    ("seed", "seeds", "tested", "said"),
+    [
+        (0, (0,), 1, "This is the run by which the plan was chosen: {}. `--seed 1` trains"),
+        (0, (0, 1), 2, "This is the run by which the plan was chosen: {}. `--seed 2` trains"),
+        (1, (0, 1), 2, "The plan rests on this seed: {}. `--seed 2` trains"),
+    ],
+)
+def test_a_seed_on_which_the_plan_rests_confirms_nothing(
+    seed: int, seeds: tuple[int, ...], tested: int, said: str
+):
+    first, second, *_ = sentences(applied_plan(seed, seeds, tested))
+    assert f"seed {seed} as planned" in first
+    assert second.startswith(said.format("nothing new was measured"))
+
+
+@pytest.mark.parametrize(("seeds", "tested"), [((0,), 1), ((0, 1), 1)])
+def test_a_seed_of_other_finalists_alone_is_new(seeds: tuple[int, ...], tested: int):
+    first, second, *_ = sentences(applied_plan(1, seeds, tested))
+    assert "as planned" not in first
+    assert "nothing new" not in second
