@@ -340,9 +340,9 @@ def test_a_client_that_decides_is_named_once_on_each_network(monkeypatch, capfd,
     assert code == 0
     rows = lines_of(out)
     assert (
-        "dense r4 on mine: client 1 (80 kbit/s down, 80 kbit/s up, round trip 1 s) decides the "
-        "time: its 2 of 2 rounds take 7 s in the median, and 3 s without it; without it the run "
-        "takes 6 s instead of 14 s"
+        "dense r4 on mine: client 1 (80 kbit/s down, 80 kbit/s up, round trip 1 s) holds up its "
+        "rounds: 2 of 2 rounds have it, and take 7 s in the median instead of 3 s; without it the "
+        "run takes 6 s instead of 14 s"
     ) in rows
     assert sum(" on mine: client 1 (" in row for row in rows) == 1
     removed = [row for row in rows if row.startswith("dense r4 on mine: removed by")]
