@@ -151,13 +151,14 @@ class FleetTimes:
 def spread_texts(spreads: Iterable[TimeSpread | None], missing: str = "-") -> list[str]:
     """Return the texts of a table's column of times, in one unit if possible.
 
+    The unit is that of the medians: one fleet of hours leaves seconds as they are.
+
     Args:
         spreads: The times; None has the text ``missing``.
         missing: Text of a time that is not there.
     """
     column = list(spreads)
-    shown = [time for time in column if time]
-    unit = common_unit(s for time in shown for s in (time.median_s, time.low_s, time.high_s))
+    unit = common_unit(time.median_s for time in column if time)
     return [time.text_in(unit) if time else missing for time in column]
 
 

@@ -75,4 +75,6 @@ def test_a_column_of_times_has_one_unit():
     fast = TimeSpread((9.0,), "probed")
     assert slow.text == "1.2 min (58 s to 3.7 min)"
     assert spread_texts([slow, None, fast]) == ["72 s (58 s to 222 s)", "-", "≈9 s"]
+    outlier = TimeSpread((60.0, 72.0, 7200.0), "closed form")
+    assert spread_texts([outlier, fast]) == ["72 s (60 s to 7200 s)", "≈9 s"]
     assert spread_texts([None], "not reached") == ["not reached"]
