@@ -1,7 +1,8 @@
 """Cache of the model library's answers, as JSON by the hash of the question.
 
 The question holds all that decides the answer: config, task kind, number of classes, settings, and
-the versions of the libraries. A file that cannot be read is no answer, and is written again.
+the versions of the libraries. A file that cannot be read, or whose checksum is not that of its
+content, is no answer, and is written again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from floss_sim.errors import RecordError
 from floss_sim.files import write_atomically
 from floss_sim.fingerprints import fingerprint
 
-_SCHEMA = 7  # raised whenever the form of the files or the meaning of an answer changes
+_SCHEMA = 8  # raised whenever the form of the files or the meaning of an answer changes
 _PACKAGES = ("torch", "transformers", "peft")
 
 
@@ -37,15 +38,23 @@ def cache_key(question: Mapping[str, Any]) -> str:
 
 
 def read_answer(key: str) -> Any:
-    """Return the cached answer to a question, as plain values; None if none can be read."""
+    """Return the cached answer to a question, as plain values; None if there is no whole one."""
     try:
-        return json.loads((cache_folder() / f"{key}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads((cache_folder() / f"{key}.json").read_text(encoding="utf-8"))
+        answer = content["answer"]
+        is_whole = content["sha256"] == _checksum(key, answer)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return answer if is_whole else None
 
 
 def write_answer(key: str, answer: Mapping[str, Any]) -> None:
     """Write the answer to a question; a folder that cannot be written is left alone."""
     with suppress(OSError, RecordError):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_folder() / f"{key}.json", json.dumps(answer))
+        content = {"sha256": _checksum(key, answer), "answer": answer}
+        write_atomically(cache_folder() / f"{key}.json", json.dumps(content))
+
+
+def _checksum(key: str, answer: Any) -> str:
+    return fingerprint({"key": key, "answer": answer})

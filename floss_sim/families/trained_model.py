@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from floss_sim.families.adapter_settings import AdapterSettings
@@ -85,7 +84,7 @@ def _cached(
     """Return the cached answer to a question, or ask and keep the answer."""
     key = cache_key(question)
     content = read_answer(key)
-    with suppress(KeyError, TypeError, ValueError):
+    if content is not None:
         return form.from_json(content)
     answer = ask()
     write_answer(key, answer.to_json())

@@ -42,14 +42,40 @@ def test_a_config_of_a_new_family_has_the_tensors_of_peft():
     assert len(asked(dora=True).tensors) == 2 * 2 * 3
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"tensors": [[1]]}', '{"tensors": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"answer": 1}', '{"answer": {}, "sha256": 1}',
+                                  "[" * 100_000])  # fmt: skip
 def test_a_damaged_answer_is_asked_for_again(text):
     first = asked()
     (file,) = cache_folder().iterdir()
+    whole = file.read_text()
     file.write_text(text)
 
     assert asked() == first
-    assert len(file.read_text()) > len(text)
+    assert file.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("[2, 8]", "[2, 80]"), ("[2, 8]", "[-2, 8]"), ("[2, 8]", f"[2, {10**30}]")]
+)
+def test_an_edited_answer_is_asked_for_again(old, new):
+    first = asked()
+    (file,) = cache_folder().iterdir()
+    whole = file.read_text()
+    assert old in whole
+    file.write_text(whole.replace(old, new, 1))
+
+    assert asked() == first
+    assert file.read_text() == whole
+
+
+def test_the_answer_to_another_question_is_none():
+    asked()
+    (file,) = cache_folder().iterdir()
+    other = asked(dora=True)
+    (second,) = set(cache_folder().iterdir()) - {file}
+    second.write_text(file.read_text())
+
+    assert asked(dora=True) == other
 
 
 def test_a_cache_that_cannot_be_written_is_left_alone(tmp_path, monkeypatch):
