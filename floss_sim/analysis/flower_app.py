@@ -6,7 +6,7 @@ The keys are those of Flower's template for language models (FlowerTune), below
 ===================================  =========================================
 key                                  meaning
 ===================================  =========================================
-model.name                           hub id or path of the backbone
+model.name                           hub id of the backbone, or its path in the app
 model.lora.peft-lora-r               LoRA rank
 model.lora.peft-lora-alpha           LoRA alpha
 model.lora.*target-modules           list, or names parted by commas
@@ -30,6 +30,7 @@ two clients a round.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +145,7 @@ def read_flower_app(folder: Path) -> FlowerApp:
     lora = lora_arguments(path.parent)
     return FlowerApp(
         name=str(_table(content, "project").get("name", path.parent.name)),
-        model=read(".model.name", str),
+        model=_model(read(".model.name", str), path),
         rank=read("lora-r", int),
         alpha=read("lora-alpha", float, 0),
         targets=_targets(keys, path),
@@ -160,6 +161,17 @@ def read_flower_app(folder: Path) -> FlowerApp:
         code=lora.stated,
         unread=lora.unread,
     )
+
+
+def _model(name: str | None, path: Path) -> str | None:
+    """Return a hub id, or the path of a backbone; a relative one starts at the app's folder."""
+    if name is None:
+        return None
+    if not name.strip():
+        raise ConfigError(f"{path}: model.name is empty; valid: a hub id or a path")
+    local = path.parent / name
+    is_local = name.startswith(("./", "../")) or os.path.exists(local)  # noqa: PTH110 (long names)
+    return str(local) if is_local else name
 
 
 def _fraction(read: Callable[..., Any], path: Path) -> float | None:

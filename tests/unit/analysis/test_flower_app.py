@@ -82,6 +82,15 @@ def test_gradient_accumulation_multiplies_the_batches_of_a_step(tmp_path):
     assert read(tmp_path, APP.replace("max-steps = 10", "max-steps = -1")).steps is None
 
 
+@pytest.mark.parametrize("name", ["./model", "model", "../model"])
+def test_a_relative_path_of_a_model_starts_at_the_folder_of_the_app(tmp_path, name):
+    (tmp_path / "model").mkdir()
+    app = read(tmp_path, **{"HuggingFaceTB/SmolLM2-135M": name})
+
+    assert app.model == str(tmp_path / name)
+    assert read(tmp_path, **{"HuggingFaceTB/SmolLM2-135M": "n" * 5000}).model == "n" * 5000
+
+
 @pytest.mark.parametrize(("bits", "precision"), [(4, "int4"), (8, "int8"), (0, "bf16")])
 def test_quantisation_is_the_precision_of_the_weights(tmp_path, bits, precision):
     text = APP.replace("quantization = 4", f"quantization = {bits}")
@@ -148,6 +157,12 @@ def test_an_app_that_cannot_be_read_is_refused(tmp_path, text, said):
 def test_a_folder_without_an_app_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"pyproject\.toml"):
         read_flower_app(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_of_a_model_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"model.name is empty; valid: a hub id or a path"):
+        read(tmp_path, **{"HuggingFaceTB/SmolLM2-135M": name})
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path):
