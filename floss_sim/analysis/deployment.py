@@ -70,13 +70,16 @@ class Deployment:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ConfigError(f"{name} {value!r}; valid: whole numbers from 1 to {most}")
+        if type(self.seed) is not int or self.seed < 0:
+            raise ConfigError(f"seed {self.seed!r}; valid: whole numbers from 0")
         if self.cohort > self.clients:
             raise ConfigError(
                 f"cohort of {self.cohort} clients; valid: 1 to the fleet's {self.clients}"
             )
-        for name, most in _MOST.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} {getattr(self, name)}; valid: 1 to {most}")
         if self.cohort * self.rounds > _MOST_DISPATCHES:
             raise ConfigError(
                 f"{self.cohort} clients in {self.rounds} rounds are more than "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from floss_sim.errors import LayoutError
@@ -41,7 +42,7 @@ class AdapterSettings:
         lora_bias: Whether B has a bias.
 
     Raises:
-        LayoutError: A setting is out of range, or two settings contradict each other.
+        LayoutError: A setting has a wrong type or is out of range, or two contradict each other.
 
     Example:
         >>> from floss_sim import AdapterSettings
@@ -63,6 +64,9 @@ class AdapterSettings:
     lora_bias: bool = False
 
     def __post_init__(self) -> None:
+        for name, (what, fits) in _TYPES.items():
+            if not fits(getattr(self, name)):
+                raise LayoutError(f"{name} {getattr(self, name)!r} is not {what}")
         _check_targets(self.targets)
         for rank in (self.rank, *self.rank_pattern.values()):
             if not 1 <= rank <= _MOST_RANK:
@@ -100,6 +104,43 @@ class AdapterSettings:
             list(value) if isinstance(value, tuple) else value
             for name, value in vars(self).items()
         }  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+
+
+def _is_layers(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and all(map(_is_whole, value)))
+
+
+def _is_pattern(fits: Callable[[Any], bool], value: Any) -> bool:
+    is_mapping = isinstance(value, Mapping)
+    return is_mapping and _is_names(tuple(value)) and all(map(fits, value.values()))
+
+
+_TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {  # of each setting, in words and a test
+    "rank": ("a whole number", _is_whole),
+    "targets": ("a tuple of names, such as ('q', 'v')", _is_names),
+    "alpha": ("a number", _is_number),
+    "rank_pattern": ("a dictionary of whole numbers", partial(_is_pattern, _is_whole)),
+    "alpha_pattern": ("a dictionary of numbers", partial(_is_pattern, _is_number)),
+    "modules_to_save": ("a tuple of names, such as ('lm_head',)", _is_names),
+    "layers": ("a tuple of whole numbers", _is_layers),
+    "depth": ("a whole number", lambda value: value is None or _is_whole(value)),
+    **{
+        name: ("True or False", lambda value: isinstance(value, bool))
+        for name in ("rslora", "dora", "lora_bias")
+    },
+}
 
 
 def _check_targets(targets: Sequence[str]) -> None:

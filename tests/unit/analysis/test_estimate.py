@@ -6,11 +6,13 @@ import pytest
 
 from floss_sim.analysis.backbone_lookup import backbone_model
 from floss_sim.analysis.client_memory import client_memory
+from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.deployment_settings import deployment_of
 from floss_sim.analysis.estimate import estimate
 from floss_sim.errors import ConfigError, FlossError, LayoutError
+from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
-from floss_sim.methods import floss
+from floss_sim.methods import dense, floss
 from floss_sim.network import load_profile
 from floss_sim.network.profile import EnergySection, PricesSection
 from floss_sim.runs.config import RunConfig
@@ -227,8 +229,8 @@ def test_heads_are_found_in_configs_of_all_families(config, heads):
         ({"method": "hetlora", "dora": True}, "method 'hetlora' cannot hold DoRA"),
         ({"method": "dense", "density": "1/4"}, "has no option 'density'"),
         ({"colour": "red"}, "unknown option 'colour'; valid: alpha, alpha_pattern, ba"),
-        ({"rounds": 0}, "rounds 0; valid: 1 to 100000"),
-        ({"tokens": 10**8}, "tokens 100000000; valid: 1 to 10000000"),
+        ({"rounds": 0}, "rounds 0; valid: whole numbers from 1 to 100000"),
+        ({"tokens": 10**8}, "tokens 100000000; valid: whole numbers from 1 to 10000000"),
         ({"clients": 10**5, "cohort": 10**4, "rounds": 1000}, "more than 2,000,000 dispatches"),
         ({"alpha": "nan"}, "alpha nan is out of range"),
         ({"alpha": 0}, "alpha 0 is out of range"),
@@ -243,6 +245,21 @@ def test_settings_that_do_not_fit_are_refused(settings, said):
         estimated(**settings)
     assert isinstance(raised.value, ConfigError)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rounds": 1.5}, "rounds 1.5; valid: whole numbers from 1"),
+        ({"clients": "5"}, "clients '5'; valid: whole numbers from 1"),
+        ({"cohort": True}, "cohort True; valid: whole numbers from 1"),
+        ({"seed": -1}, "seed -1; valid: whole numbers from 0"),
+    ],
+)
+def test_numbers_of_a_wrong_type_are_refused(settings, said):
+    model, adapters = backbone_model("gpt2"), AdapterSettings(targets=("qkv",))
+    with pytest.raises(ConfigError, match=said):
+        Deployment(model, adapters, dense(), load_profile("lte"), **settings)
 
 
 def test_a_local_config_serves_too(tmp_path, monkeypatch):

@@ -18,6 +18,18 @@ from floss_sim.families.adapter_settings import AdapterSettings
         ({"bias": "some"}, "valid: none, all, lora_only"),
         ({"layers": (0,), "depth": 1}, "layers or a depth, not both"),
         ({"depth": 0}, "valid: 1 or more layers"),
+        ({"rank": 2.5}, "rank 2.5 is not a whole number"),
+        ({"rank": "8"}, "rank '8' is not a whole number"),
+        ({"rank": True}, "rank True is not a whole number"),
+        ({"alpha": "16"}, "alpha '16' is not a number"),
+        ({"targets": "q,v"}, r"targets 'q,v' is not a tuple of names, such as \('q', 'v'\)"),
+        ({"targets": ("q", 3)}, "is not a tuple of names"),
+        ({"modules_to_save": "lm_head"}, "modules_to_save 'lm_head' is not a tuple of names"),
+        ({"rank_pattern": {"v": 2.5}}, "rank_pattern .* is not a dictionary of whole numbers"),
+        ({"alpha_pattern": [1]}, r"alpha_pattern \[1\] is not a dictionary of numbers"),
+        ({"layers": 3}, "layers 3 is not a tuple of whole numbers"),
+        ({"depth": 1.5}, "depth 1.5 is not a whole number"),
+        ({"dora": "no"}, "dora 'no' is not True or False"),
     ],
 )
 def test_wrong_settings_are_refused(settings, said):
