@@ -1,7 +1,7 @@
 """Estimates of federated runs: bytes, seconds, memory, energy and money before any training.
 
 Nothing is trained and no data is read. Message sizes are predicted, and seconds are those of the
-network model. Money and energy are those of the profile, as in :mod:`floss_sim.analysis.costs`.
+network model with clients that are always there and never drop out. Money and energy are those of the profile, as in :mod:`floss_sim.analysis.costs`.
 """
 
 from __future__ import annotations
@@ -204,6 +204,7 @@ class Estimate:
             "round_time": self.time.per_round(given.rounds).to_json(),
             "run_time": self.time.to_json(),
             "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
+            "assumes_presence": given.profile.shapes_training,
             "round_shares": self.shares,
             "binds": self.binding,
             "precision": given.precision,

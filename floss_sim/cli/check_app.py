@@ -14,7 +14,7 @@ from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.analysis.flower_app import FlowerApp, read_flower_app
 from floss_sim.analysis.time_spread import SPREAD_LEGEND
 from floss_sim.cli.console import PlainConsole, note, print_json
-from floss_sim.cli.estimate_table import show_model_notes
+from floss_sim.cli.estimate_table import show_assumptions
 from floss_sim.cli.shared_options import FetchOption, JsonOption, NetworkOption, given_settings
 from floss_sim.errors import ConfigError
 from floss_sim.units import format_bytes, parse_bytes
@@ -88,7 +88,7 @@ def _answer(made: Estimate, most: int) -> dict[str, Any]:
             "sizes_not_in_config", "expert_entries_without_adapter", "precision",
             "checkpointing", "memory",
             "trained_tensors", "dense_numpy_bytes", "dense_numpy_bytes_of_run", "network",
-            "round_time", "run_time", "binds")  # fmt: skip
+            "round_time", "run_time", "assumes_presence", "binds")  # fmt: skip
     answer = {name: told[name] for name in kept}
     return {**answer, "budget_share": told["dense_numpy_bytes_of_run"] / most}
 
@@ -116,7 +116,7 @@ def _print(app: FlowerApp, made: Estimate, budget: str, most: int, assumed: str)
     for name, value in rows:
         table.add_row(name, value)
     PlainConsole().print(table)
-    show_model_notes(made)
+    show_assumptions(made)
     if app.unread:
         note(
             f"Not known, so that bytes may differ: {', '.join(app.unread)} of its LoraConfig(...)."

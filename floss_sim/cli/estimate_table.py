@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 
@@ -36,11 +36,11 @@ def print_estimate(made: Estimate) -> None:
         totals.add_row(name, value)
     PlainConsole().print(totals)
     note(_legend(made))
-    show_model_notes(made)
+    show_assumptions(made)
 
 
-def show_model_notes(made: Estimate) -> None:
-    """Print what the estimate assumes about the model, if anything."""
+def show_assumptions(made: Estimate) -> None:
+    """Print what the estimate assumes about the model and its clients, if anything."""
     if made.table.defaults:
         shown = [
             name if value is None else f"{name} {value}"
@@ -55,6 +55,18 @@ def show_model_notes(made: Estimate) -> None:
         note(
             f"With these targets {made.expert_entries_without_adapter:,} entries of experts get no "
             "adapter."
+        )
+    _note_presence([made])
+
+
+def _note_presence(made: Iterable[Estimate]) -> None:
+    """Say that times are those of clients that are always there, if those of a network are not."""
+    profiles = (one.deployment.profile for one in made)
+    names = dict.fromkeys(profile.name for profile in profiles if profile.shapes_training)
+    if names:
+        note(
+            f"Clients of {', '.join(names)} drop out or are off at times. Bytes and times here are "
+            "those of clients that are always there and never drop out."
         )
 
 
@@ -136,3 +148,4 @@ def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:
         f"download, upload: bytes on the link; run: framed bytes of all messages; "
         f"round time: {SPREAD_LEGEND}; run time: median"
     )
+    _note_presence(made.values())

@@ -21,6 +21,19 @@ num-server-rounds = 200
 options.num-supernodes = 10
 """
 
+UNSTEADY = """
+name = "unsteady"
+source = "made"
+date = "2026"
+[[clients]]
+share = 1.0
+down = "8 Mbit/s"
+up = "8 Mbit/s"
+rtt = "0 ms"
+compute_per_example = "1 ms"
+MORE
+"""
+
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capfd):
@@ -176,6 +189,19 @@ def test_a_config_loads_the_frameworks_the_first_time_only(call):
 
     assert {"torch", "transformers", "peft"} <= loaded(*words)
     assert not loaded(*words)
+
+
+@pytest.mark.parametrize("more", ["dropout = 0.1", "[availability]\non = '1 h'\noff = '1 h'"])
+def test_times_without_dropout_and_availability_say_so(call, more):
+    said = "of unsteady drop out or are off at times. Bytes and times here are those of clients"
+    Path("net.toml").write_text(UNSTEADY.replace("MORE", more), encoding="utf-8")
+    words = ("--network", "net.toml")
+    for command in (("estimate", "--rank", "2"), ("check-app", ".")):
+        assert said in text(call(*command, *words))
+        assert answer(call(*command, *words, "--json"))["assumes_presence"]
+        assert said not in text(call(*command, "--network", "wifi"))
+        assert not answer(call(*command, "--network", "wifi", "--json"))["assumes_presence"]
+    assert said in text(call("estimate", "--sweep", "rank=2,4", *words))
 
 
 def test_an_app_is_checked(call):
