@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
+from planner.plans.plan import beats_chance
 from planner.plans.time_section import TimeSection
 from planner.question.budget import Budget, Limit, parse_budget
 from planner.question.cost import resolve_limit
@@ -113,7 +115,7 @@ class NetworkView:
         horizons = dict(_horizons(self, limit, request.max_rounds))
         affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
         if request.max_round_s < math.inf:
-            affordable = {c: n for c, n in affordable.items() if self._is_quick(c, limit)}
+            affordable = {c: n for c, n in affordable.items() if self._is_quick(c, n, limit)}
         return self._with_time(_cell_answer(self, limit, affordable))
 
     def _with_time(self, told: Answer) -> Answer:
@@ -125,10 +127,10 @@ class NetworkView:
         time = TimeSection.of(self.fleets.spread(traffic, told.rounds))
         return told.model_copy(update={"time": time})
 
-    def _is_quick(self, candidate: Candidate, limit: Limit) -> bool:
-        """Return whether a candidate's mean predicted round is within ``max_round_s``."""
+    def _is_quick(self, candidate: Candidate, rounds: int, limit: Limit) -> bool:
+        """Return whether the mean of a run's predicted rounds is within ``max_round_s``."""
         closing_R = limit.closing_times(self.predicted_traffic[candidate])
-        return bool(closing_R[-1] <= self.stored.request.max_round_s * len(closing_R))
+        return bool(closing_R[rounds - 1] <= self.stored.request.max_round_s * rounds)
 
 
 def answer_all(
@@ -170,7 +172,8 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
     gone = {c: curve.rounds / rounds[c] for c, curve in curves.items()}
     best = best_stored_candidate(known, nbytes, gone)
     early = stored.known.intervals({c: end for c, end in ends.items() if c not in seen})
-    stopped = best_early_stop(early, nbytes, known[best] if best else None)
+    later = known[best] if best and not Range.of(known[best]).is_vague else None
+    stopped = best_early_stop(early, nbytes, later)
     cell = Answer(
         network=view.profile.name,
         budget=limit.budget.text,
@@ -187,8 +190,12 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
     cell = cell.model_copy(update={"affords": rounds[answer]})
     if stopped or answer in seen:
         made = early[answer] if stopped else known[answer]
-        return _measured_answer(cell, view, limit, answer, ends[answer], made)
-    return _forecast_answer(cell, view, limit, answer, rounds[answer], known[answer])
+        told = _measured_answer(cell, view, limit, answer, ends[answer], made)
+    else:
+        told = _forecast_answer(cell, view, limit, answer, rounds[answer], known[answer])
+    if stopped and not later:
+        told = told.model_copy(update=_confirmation(view, answer, rounds[answer]))
+    return told.model_copy(update=_chance(stored.request, told))
 
 
 def _measured_answer(
@@ -203,15 +210,27 @@ def _forecast_answer(
     cell: Answer, view: NetworkView, limit: Limit, best: Candidate, rounds: int, known: Interval
 ) -> Answer:
     stored, interval = view.stored, Range.of(known)
-    more = rounds - (stored.curves[best].rounds if best in stored.curves else 0)
-    host_s = stored.host_s(best)
-    confirm = {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
+    confirm = _confirmation(view, best, rounds)
     sizes = stored.request.config(best).sizes
     update = {"kind": "forecast", "accuracy": interval.mean, "interval": interval, **confirm}
     update["total_bytes_error"] = max(sizes.error(way) for way in WAYS)
     return _bare_answer(cell, limit, best, view.predicted_traffic[best], rounds).model_copy(
         update=update
     )
+
+
+def _confirmation(view: NetworkView, best: Candidate, rounds: int) -> dict[str, Any]:
+    """Return the rounds that a run lacks, and the host seconds that they take."""
+    curve, host_s = view.stored.curves.get(best), view.stored.host_s(best)
+    more = rounds - (curve.rounds if curve else 0)
+    return {"confirm_rounds": more, "confirm_s": host_s and more * host_s}
+
+
+def _chance(request: Request, told: Answer) -> dict[str, Any]:
+    """Return the accuracy of chance, and whether an answer's accuracy exceeds it."""
+    chance, examples = request.chance_accuracy(), request.prediction_counts()["validation"]
+    learned = told.accuracy is not None and beats_chance(told.accuracy, chance, examples)
+    return {"chance": chance, "learned": learned}
 
 
 def _bare_answer(

@@ -229,7 +229,7 @@ def _plan(
         ),
         explanation=said.target_part() if reaching else said,
         reached=None if request.objective.target is None else bool(reaching),
-        front=_front(costs, runs, known) if request.objective.pareto else (),
+        front=_front(runs, known) if request.objective.pareto else (),
         chance=request.chance_accuracy(),
         elsewhere=_elsewhere(request, best, {n: shown.get(c) for n, c in baselines.items()}, runs),
         traffic_alone=is_traffic_alone(request.profile, request.task.partition.clients),
@@ -280,7 +280,7 @@ def _measured_runs(runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun
             yield candidate, MeasuredRun(evaluated, [total_R[round_ - 1] for round_ in evaluated])
 
 
-def _front(costs: Costs, runs: CandidateRuns, known: KnownCurves) -> tuple[FrontPoint, ...]:
-    cuts = {c: runs.outcome(c) for c in known.history if c in costs.searched}
+def _front(runs: CandidateRuns, known: KnownCurves) -> tuple[FrontPoint, ...]:
+    cuts = {c: runs.outcome(c) for c in runs.history()}
     curves = {c: outcome.curve for c, outcome in cuts.items() if outcome}
     return front(curves, known.intervals_at)

@@ -93,7 +93,8 @@ class AccuracyOnTest:
 
     def describe(self) -> str:
         """Return the accuracy in words, with its interval and what it is the mean of."""
-        models = "the last model" if self.models == 1 else f"the last {self.models} models"
+        last = "the last evaluation"
+        models = last if self.models == 1 else f"mean of the last {self.models} evaluations"
         seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return (
             f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f}; {models} on {self.examples} "

@@ -67,7 +67,8 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
 
 def _test_interval(told: Mapping[str, Any]) -> str:
     """Return the interval of a test accuracy, and of how many models it is the mean."""
-    models = "the last model" if told["models"] == 1 else f"the last {told['models']} models"
+    count = told["models"]
+    models = "the last evaluation" if count == 1 else f"mean of the last {count} evaluations"
     return f"({told['low']:.3f} to {told['high']:.3f}; {models})"
 
 

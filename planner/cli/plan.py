@@ -240,12 +240,12 @@ def plan(
 
 
 def _print_answers(answers: Sequence[Answer], network: str, as_json: bool) -> None:
-    """Print stored answers; exit with 3 where none of them is known."""
+    """Print stored answers; exit with 3 where none is known, or none has learned anything."""
     if as_json:
         print_json({"answers": [answer.to_json() for answer in answers]})
     else:
         print_answers(answers, network)
-    if all(answer.kind == "unknown" for answer in answers):
+    if not any(answer.accuracy is not None and answer.learned for answer in answers):
         raise typer.Exit(ExitCode.NO_ANSWER)
 
 

@@ -125,7 +125,7 @@ def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:
 
 
 def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
-    more = last_evaluated_round(min(known.cap, int(best.rounds * TENTH / best.spent)))
+    more = last_evaluated_round(min(known.cap, best.rounds_within(TENTH)))
     if more <= best.rounds or best.binds in (CLIENT_LIMIT, FALL):
         return MoreBudget(rounds=best.rounds)
     made = known.ranges({best.candidate: more}).get(best.candidate)
@@ -133,11 +133,12 @@ def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
 
 
 def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule | None:
-    made = known.known.forecasts(unfinished)
-    if not made:
+    ranges, made = known.ranges(unfinished), known.known.forecasts(unfinished)
+    told = [c for c in made if not ranges[c].is_vague]
+    if not told:
         return None
     best = max(outcome.expected_accuracy for outcome in known.outcomes.values())
-    gains = {c: expected_improvement(made[c], best) for c in made}
+    gains = {c: expected_improvement(made[c], best) for c in told}
     likely = max(sorted(gains), key=lambda c: gains[c])
     trained = known.history[likely].rounds if likely in known.history else 0
     floor = 1 / known.examples  # an accuracy of 1 has noise, too
@@ -150,6 +151,14 @@ def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule 
 
 
 def expected_improvement(made: Forecast, best: float) -> float:
-    """Return the expected improvement of a normally distributed forecast over ``best``."""
-    z = (made.mean - best) / made.sd
-    return (made.mean - best) * _NORMAL.cdf(z) + made.sd * _NORMAL.pdf(z)
+    """Return the expected improvement over ``best`` of a forecast, 0 to 1.
+
+    The forecast is a normal distribution of which what exceeds 1 counts as 1.
+    """
+    return _mean_above(made, best) - _mean_above(made, 1.0)
+
+
+def _mean_above(made: Forecast, level: float) -> float:
+    """Return the mean of what a normally distributed forecast exceeds a level by, at least 0."""
+    z = (made.mean - level) / made.sd
+    return (made.mean - level) * _NORMAL.cdf(z) + made.sd * _NORMAL.pdf(z)

@@ -35,12 +35,16 @@ class Answer(Section):
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
         total_bytes_error: Relative error that such predictions had on recorded runs, of a
             forecast; otherwise None.
-        confirm_rounds: Rounds of training that would turn a forecast into a measurement; if
-            unknown, the fewest that would finish any candidate.
+        confirm_rounds: Rounds of training that would turn a forecast into a measurement, or that
+            would tell what a run that is best stopped may still reach where its forecasts say
+            nothing; if unknown, the fewest that would finish any candidate.
         confirm_s: Host seconds of ``confirm_rounds``, estimated from stored rounds; None without
             such an estimate.
         measured: Number of candidates whose stored curves reach the end of the budget.
         searched: Number of candidates that can afford a round.
+        chance: Accuracy of always predicting the most frequent class; None in plans of earlier
+            versions.
+        learned: Whether the accuracy exceeds it by two standard errors.
         skipped: Number of stored runs that cannot be read.
     """
 
@@ -61,6 +65,8 @@ class Answer(Section):
     confirm_s: Amount | None = None
     measured: Count = 0
     searched: Count = 0
+    chance: Accuracy | None = None
+    learned: bool = True
     skipped: Count = 0
 
     @model_validator(mode="after")

@@ -221,7 +221,7 @@ def _more(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
     """Yield what more budget or more search cannot give."""
     made, more, stop = plan.recommendation, said.tenth, said.stop
     if more:
-        most = max(made.rounds, int(made.rounds * _TENTH / made.spent * (1 + _SAME)))
+        most = made.rounds_within(_TENTH)
         if not made.rounds <= more.rounds <= most:
             yield f"explanation.tenth.rounds: {more.rounds} is not within {made.rounds} to {most}"
         if (more.rounds == made.rounds) != (more.accuracy is None):

@@ -100,6 +100,20 @@ class Outcome:
         """Bytes of all transfers."""
         return self.down_bytes + self.up_bytes
 
+    def rounds_within(self, share: float) -> int:
+        """Return the rounds that a share of the budget affords, at least those of this run.
+
+        Rounds beyond the run's end are assumed to cost what those of its second half cost: the
+        first ones may hold downloads that each client makes once.
+
+        Args:
+            share: Share of the budget, above 0; 1 is the whole budget.
+        """
+        later = [(r, spent) for r, spent, _ in self.curve if self.rounds <= 2 * r < 2 * self.rounds]
+        half, spent = later[0] if later else (0, 0.0)
+        a_round = (self.spent - spent) / (self.rounds - half)
+        return self.rounds + max(0, int((share - self.spent) / a_round))
+
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as plain values; bytes and seconds in their base units."""
         participations = self.rounds * self.cohort

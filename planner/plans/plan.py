@@ -17,9 +17,21 @@ from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 
-CHANCE_ERRORS = 2.0  # standard errors by which a plan must beat chance
+CHANCE_ERRORS = 2.0  # standard errors by which a run must beat chance
 _SAME = 1e-9  # relative difference of equal figures
 PLAN_VERSION = 3  # version of plan.json, which planner.plans.plan_file reads
+
+
+def beats_chance(accuracy: float, chance: float, examples: int) -> bool:
+    """Return whether an accuracy exceeds that of chance by ``CHANCE_ERRORS`` standard errors.
+
+    Args:
+        accuracy: The accuracy, 0 to 1.
+        chance: Accuracy of always predicting the most frequent class, 0 to 1.
+        examples: Examples that both are measured on.
+    """
+    error = math.sqrt(chance * (1 - chance) / examples)
+    return accuracy > chance + CHANCE_ERRORS * error
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,7 @@ class Plan:
         if self.chance is None:
             return True
         examples = self.request["judged"]["validation"]
-        error = math.sqrt(self.chance * (1 - self.chance) / examples)
-        return self.best_accuracy > self.chance + CHANCE_ERRORS * error
+        return beats_chance(self.best_accuracy, self.chance, examples)
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""

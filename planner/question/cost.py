@@ -207,7 +207,7 @@ def cost_of(
         up_bytes=round(float(traffic.up[run].mean())),
         down_bytes_error=errors[0],
         up_bytes_error=errors[1],
-        round_s=float(closed_at_R[-1]) / len(closed_at_R),
+        round_s=float(closed_at_R[run][-1]) / run.stop,
         horizon=horizon,
         most=float(np.max(np.diff(share_R, prepend=0.0))),
     )

@@ -72,11 +72,12 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         for a in answers
         if a.kind == "forecast" and a.interval and not a.interval.is_vague
     ]
+    lines += [_stop_sentence(answer) for answer in answers if answer.rounds < answer.affords]
     lines += [
-        f"{answer.budget}: stop after round {answer.rounds} of {answer.affords} affordable rounds: "
-        "no longer run is clearly expected to be better."
+        f"{answer.budget}: nothing was learned: the accuracy is not above that of always "
+        f"predicting the most frequent class ({answer.chance:.3f}) by two standard errors."
         for answer in answers
-        if answer.rounds < answer.affords
+        if answer.chance is not None and not answer.learned and answer.accuracy is not None
     ]
     lines += _time_sentences(answers)
     if any(answer.kind == "unknown" or _is_vague(answer) for answer in answers):
@@ -87,6 +88,20 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")
     return lines
+
+
+def _stop_sentence(answer: Answer) -> str:
+    """Return why a run is best stopped before the budget ends, as far as is known."""
+    where = f"{answer.budget}: after round {answer.rounds} of {answer.affords} affordable rounds"
+    if answer.confirm_rounds:
+        return (
+            f"{where} the best measured run ends. What longer runs reach is unknown, as all "
+            "forecasts are wider than +-20 points: train, with --effort above 0."
+        )
+    return (
+        f"{where} stop: no longer run is expected to be clearly better (a forecast counts for "
+        "less, the farther the run is from its end)."
+    )
 
 
 def _time_sentences(answers: Sequence[Answer]) -> list[str]:

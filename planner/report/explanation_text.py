@@ -40,7 +40,7 @@ def explanation_sentences(plan: Plan) -> list[str]:
         )
     if said.tenth:
         lines.append(_tenth_sentence(said.tenth))
-    if said.stop:
+    if said.stop and plan.learned:
         lines.append(_stop_sentence(said.stop, _promising(said, best)))
     if any("~" in line for line in lines):
         lines.append(f"~ marks a forecast, with its {100 * LEVEL:.0f} % interval in parentheses.")
@@ -110,7 +110,7 @@ def _stop_sentence(stop: StopRule, promising: Sequence[str]) -> str:
         else f"at least the noise of one evaluation ({noise}): more search may be worth it"
     )
     return (
-        f"Of the candidates that are not trained to their end, {stop.candidate} promises most: its "
-        f"remaining {stop.rounds} rounds are expected to raise the best accuracy by {gain}, {said} "
-        "(stop rule after Makarova et al., AutoML 2022)."
+        f"Of the candidates that are not trained to their end, {stop.candidate} promises most: on "
+        f"average over what its remaining {stop.rounds} rounds may bring, the best accuracy rises "
+        f"by {gain}, {said} (stop rule after Makarova et al., AutoML 2022)."
     )

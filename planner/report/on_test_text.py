@@ -11,6 +11,7 @@ from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.report.objective_text import baseline_clause
 from planner.report.plan_table import BASELINE_TITLES
+from planner.report.time_text import median_s
 
 
 def accuracy_clause(told: AccuracyOnTest | None) -> str:
@@ -29,9 +30,17 @@ def baseline_sentences(plan: Plan) -> list[str]:
         if baseline.candidate == plan.recommendation.candidate:
             lines.append(f"The plan is {where}.")
         elif parts := list(_difference_parts(plan, name, baseline)):
-            times = plan.recommendation.total_bytes / baseline.total_bytes
-            lines.append(f"Compared with {where}: {', '.join(parts)}; {times:.2f} times the bytes.")
+            lines.append(
+                f"Compared with {where}: {', '.join(parts)}; {_cost_text(plan, baseline)}."
+            )
     return lines
+
+
+def _cost_text(plan: Plan, baseline: Outcome) -> str:
+    """Return how many times a baseline's bytes and seconds the recommendation takes."""
+    ours = plan.recommendation
+    times = (ours.total_bytes / baseline.total_bytes, median_s(ours) / median_s(baseline))
+    return "{:.2f} times the bytes, {:.2f} times the time".format(*times)
 
 
 def _difference_parts(plan: Plan, name: str, baseline: Outcome) -> Iterator[str]:

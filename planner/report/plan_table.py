@@ -38,21 +38,23 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def legend(plan: Plan) -> str:
     """Return what the rows and figures of the plan's table are, and of its title."""
-    others = len(runners_up(plan))
+    others, judged = len(runners_up(plan)), plan.request["judged"]
     rest = f"#2 {'and' if others == 2 else 'to'} #{others + 1}"
     named = f"{rest} are the other runs that were trained to their end, best first."
     named = "#2 is the other run that was trained to its end." if others == 1 else named
     lines = [
-        f"In the table, ± is half of a {100 * LEVEL:.0f} % interval, test is measured for plan and "
-        "baselines alone, and spent is the share of the budget.",
+        f"In the table, ± is half of a {100 * LEVEL:.0f} % interval: on validation for these "
+        f"{judged['validation']} {judged['what']}, on which the plan was chosen, on test for "
+        "further ones, too. Test and other networks are for plan and baselines alone; spent is the "
+        "share of the budget.",
         *([named] if others else []),
-        "rule is the thesis' rule: download density 1/4, upload density 1/4 over the ratio of "
-        "download to upload rate.",
+        "rule is the thesis' rule (Raje, 2024): download density 1/4, upload density 1/4 over the "
+        "ratio of download to upload rate.",
     ]
     if plan.limit.budget.kind == "dense-rounds":
         lines.append(
             "Link time is bytes over rates, added up over clients; in simulated time they transfer "
-            "side by side."
+            "side by side. A dense round has 32 bits an entry; encoded messages are smaller."
         )
     return " ".join(lines)
 

@@ -78,7 +78,7 @@ def _trained_sentence(effort: Mapping[str, Any]) -> str:
     now = effort["trained_now_runs"]
     return (
         f"{rounds} rounds of {_runs_text(now)} were trained now, baselines included; "
-        f"{_runs_text(runs - now)} came from the store."
+        f"{_runs_text(runs - now)} came whole from the store."
     )
 
 
@@ -102,8 +102,14 @@ def _chance_sentence(plan: Plan) -> list[str]:
     return [
         f"Nothing was learned: the best validation accuracy, {plan.best_accuracy:.3f}, is not "
         f"above that of always predicting the most frequent class ({plan.chance:.3f}) by two "
-        "standard errors. Raise --max-rounds, the task's learning rates or the budget."
+        f"standard errors. Raise the task's learning rates{_limit_to_raise(plan)}."
     ]
+
+
+def _limit_to_raise(plan: Plan) -> str:
+    """Return the option that ends the best run; empty for a target."""
+    limits = {"budget": " or --budget", "round cap": " or --max-rounds"}
+    return limits.get(plan.recommendation.binds, "")
 
 
 def _interval_clause(best: Outcome) -> str:
@@ -145,12 +151,10 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
 
 def _ties_sentence(plan: Plan) -> list[str]:
     """Return the sentence that explains the mark of a tie; empty without ties."""
-    judged = plan.request["judged"]
     if not has_ties(plan):
         return []
     return [
-        f"= not clearly worse than the best (expected {100 * plan.best_accuracy:.1f} %, within "
-        f"{100 * plan.margin:.1f} points: at least a one-in-three chance of being as good). Among "
-        f"tied runs, halving the bytes counts as much as {100 * HALF_BYTES_WORTH:g} points of "
-        f"accuracy. Accuracy is measured on {judged['validation']} validation {judged['what']}."
+        f"= within {100 * plan.margin:.1f} points of the best, {100 * plan.best_accuracy:.1f} %: "
+        "at least one chance in three to be as good. Among tied runs, halving the bytes counts as "
+        f"much as {100 * HALF_BYTES_WORTH:g} points of accuracy."
     ]

@@ -158,7 +158,7 @@ def test_an_answer_stops_early_where_forecasts_fall(
 ):
     def falling(self, asked):
         return {
-            c: told(1 - n / 20, 0.01, "measured" if n == 5 else "forecast")
+            c: told(0.95 - n / 25, 0.01, "measured" if n == 5 else "forecast")
             for c, n in asked.items()
         }
 
@@ -170,7 +170,42 @@ def test_an_answer_stops_early_where_forecasts_fall(
     assert (large.kind, large.candidate, large.rounds) == ("measured", A, 5)
     assert (large.accuracy, large.confirm_rounds, large.affords) == (small.accuracy, 0, 20)
     assert large.total_bytes == small.total_bytes
-    assert "1GB: stop after round 5 of 20 affordable rounds" in answer_sentences([large])[0]
+    assert "1GB: after round 5 of 20 affordable rounds stop" in answer_sentences([large])[0]
+
+
+def test_what_longer_runs_reach_is_unknown_where_all_forecasts_are_vague(
+    paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def vague(self, asked):
+        return {
+            c: told(0.5, 0.02, "measured") if n == 5 else told(0.4, 0.2) for c, n in asked.items()
+        }
+
+    monkeypatch.setattr(KnownCurves, "intervals", vague)
+    asked = request(paper)
+    answer = one(asked, stored(asked, tmp_path, {A: 5}), "1GB")
+    assert (answer.kind, answer.candidate, answer.rounds) == ("measured", A, 5)
+    assert (answer.confirm_rounds, answer.affords) == (15, 20)
+    assert "What longer runs reach is unknown" in answer_sentences([answer])[0]
+
+
+def test_an_answer_says_that_nothing_was_learned(
+    paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = request(paper)
+    chance = asked.chance_accuracy()
+    store = stored(asked, tmp_path, {A: 20})
+    for excess, learned in ((0.01, False), (0.1, True)):
+        made = told(chance + excess, 0.01, "measured")
+        monkeypatch.setattr(
+            KnownCurves,
+            "intervals",
+            lambda self, asked, made=made: {A: made} if A in asked else {},
+        )
+        answer = one(asked, store, "1GB")
+        assert (answer.chance, answer.learned) == (chance, learned)
+        said = any("nothing was learned" in line for line in answer_sentences([answer]))
+        assert said is not learned
 
 
 def test_a_run_stops_only_where_nothing_better_is_known():

@@ -39,7 +39,7 @@ def test_a_lead_is_told_on_both_splits_with_its_intervals():
     assert baseline_sentences(plan) == [
         "Compared with dense LoRA at the same budget (rank 16, down 1, up 1): validation "
         "+5.0 points (+2.5 to +7.5), test +3.0 points (-1.0 to +7.0), paired on 340 test examples, "
-        "1 seed; 0.89 times the bytes."
+        "1 seed; 0.89 times the bytes, 1.00 times the time."
     ]
     low, mean, high = validation_difference(plan.recommendation, plan.baselines["dense"])
     assert high - mean == mean - low == 0.025 or abs(high - mean - 0.025) < 1e-12  # 3, 4, 5
@@ -62,9 +62,10 @@ def test_what_was_not_measured_is_not_told():
 def test_an_accuracy_says_what_it_is_the_mean_of():
     told = AccuracyOnTest(0.94, 0.95, 0.96, 350, 6, 2)
     assert accuracy_clause(told) == (
-        "test accuracy 0.950 (0.940 to 0.960; the last 6 models on 350 examples, 2 seeds)"
+        "test accuracy 0.950 (0.940 to 0.960; mean of the last 6 evaluations on 350 examples, "
+        "2 seeds)"
     )
-    assert "the last model on" in accuracy_clause(replace(told, models=1))
+    assert "the last evaluation on" in accuracy_clause(replace(told, models=1))
 
 
 def test_splits_that_disagree_beyond_chance_are_named():

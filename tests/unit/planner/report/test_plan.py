@@ -259,7 +259,7 @@ def test_the_legend_names_the_other_runs_the_rule_and_link_time(paper: NetworkPr
     made = plan(paper)
     legend = plan_table.legend(made)
     assert [row[0] for row in plan_table.table_rows(made)][1] == "#2"
-    assert "#2 is the other run that was trained to its end. rule is the thesis' rule: " in legend
+    assert "#2 is the other run that was trained to its end. rule is the thesis' rule (" in legend
     assert "Link time" not in legend
     more = replace(made, runners_up=(*made.runners_up, outcome(8, 0.9)))
     assert "#2 and #3 are the other runs that were trained to their" in plan_table.legend(more)
@@ -278,5 +278,5 @@ def test_what_was_trained_now_is_told_apart_from_what_the_store_had(paper: Netwo
 
     assert "7 rounds were trained now, baselines included. The search" in said()
     assert (
-        "7 rounds of 1 run were trained now, baselines included; 4 runs came from the store."
+        "7 rounds of 1 run were trained now, baselines included; 4 runs came whole from the store."
     ) in said(trained_now_runs=1, runs=5)
