@@ -1,7 +1,8 @@
 """Estimates of federated runs: bytes, seconds, memory, energy and money before any training.
 
 Nothing is trained and no data is read. Message sizes are predicted, and seconds are those of the
-network model with clients that are always there and never drop out. Money and energy are those of the profile, as in :mod:`floss_sim.analysis.costs`.
+network model, with clients that are always there and never drop out. Money and energy are those of
+the profile, as in :mod:`floss_sim.analysis.costs`.
 """
 
 from __future__ import annotations
