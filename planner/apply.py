@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from floss_sim.analysis.drawn_fleets import Fleets
-from floss_sim.analysis.on_test import accuracy_on_test, predictions_by_example
+from floss_sim.analysis.on_test import difference_on_test, predictions_by_example
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError, PlanError
@@ -23,6 +23,7 @@ from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.retiming import retime
 from floss_sim.training import replace_adapter
+from planner.decisions.another_seed import SeedDifference, judged_alone
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import LEVEL
@@ -55,6 +56,7 @@ class AppliedPlan:
         trained: Rounds that were trained now.
         predicted_time: Simulated time of these rounds over the fleets that the network may draw, as
             predicted without training for the cohorts of this run; None if unknown.
+        difference: How far the run is from the plan's own; None if the plan rests on its seed.
     """
 
     plan: Plan
@@ -66,6 +68,7 @@ class AppliedPlan:
     limit: Limit
     trained: int
     predicted_time: TimeSpread | None = None
+    difference: SeedDifference | None = None
 
     @property
     def prediction(self) -> dict[str, Any] | None:
@@ -111,6 +114,7 @@ class AppliedPlan:
                 "time": planned.time and TimeSection.of(planned.time).to_json(),
             },
             "predicted": self.prediction,
+            "difference": self.difference and self.difference.to_json(),
             "record": str(self.folder.path.absolute()),
             "record_network": self.folder.manifest().network,
         }
@@ -202,32 +206,49 @@ def train_recommendation(
         raise DivergedError(f"with seed {seed} the run diverged: {folder.divergence()}")
     record = retime(folder.record(), request.profile)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
-    outcome = _measured(planned, outcome, config, seed in plan.seeds, store, executor)
+    outcome, difference = _measured(plan, request, outcome, config, store, executor)
     fleets = Fleets.of(request.profile, request.task.partition.clients)
     outcome = replace(outcome, time=fleets.spread(Traffic.of(record), outcome.rounds))
     predicted = Traffic.predict(config, outcome.rounds, request.profile.first_download)
+    time = fleets.spread(predicted)
     return AppliedPlan(
-        plan, seed, config, outcome, record, folder, limit, trained, fleets.spread(predicted)
+        plan, seed, config, outcome, record, folder, limit, trained, time, difference
     )
 
 
 def _measured(
-    planned: Outcome,
+    plan: Plan,
+    request: Request,
     outcome: Outcome,
     config: RunConfig,
-    known: bool,
     store: CurveStore,
     executor: Executor,
-) -> Outcome:
-    """Return an outcome with its accuracies: the plan's, if the plan rests on this run.
+) -> tuple[Outcome, SeedDifference | None]:
+    """Return an outcome with its accuracies, and how far it is from the plan's own run.
 
-    Another seed is judged by its own run alone.
+    If the plan rests on this run, the accuracies are the plan's. Any other run is judged alone.
     """
-    (hits,) = test_all(executor, store, [(config, outcome.rounds)])
-    test = accuracy_on_test([hits], predictions_by_example(config.task))
-    if known and outcome.rounds == planned.rounds:
-        return replace(outcome, test=planned.test or test, interval=planned.interval)
-    return replace(outcome, test=test)
+    planned, known = plan.recommendation, config.seed in plan.seeds
+    jobs = [(config, outcome.rounds)]
+    if not known and (own := _own_run(plan, request, store)):
+        jobs.append((own, planned.rounds))
+    hits = test_all(executor, store, jobs)
+    predictions_E = predictions_by_example(config.task)
+    examples = request.prediction_counts()["validation"]
+    alone = judged_alone(outcome, planned, hits[:1], predictions_E, examples)
+    if known:
+        same = outcome.rounds == planned.rounds
+        told = replace(alone, test=planned.test or alone.test, interval=planned.interval)
+        return told if same else alone, None
+    test = difference_on_test(hits[:1], hits[1:], predictions_E) if hits[1:] else None
+    return alone, SeedDifference.of(alone, planned, request.seed, examples, test)
+
+
+def _own_run(plan: Plan, request: Request, store: CurveStore) -> RunConfig | None:
+    """Return the run by which a plan was chosen, if the store has its rounds."""
+    config = plan.recommendation.candidate.config(request.task, request.seed)
+    folder = store.find(config)
+    return config if folder and folder.manifest().rounds >= plan.recommendation.rounds else None
 
 
 def _outcome(

@@ -49,6 +49,7 @@ _MIN_EVALUATIONS = 8  # evaluations of a run, at least, whose end is held out
 _LUCK_RUNS = 4  # runs whose worth SEED_LUCK has beside the measured deviation
 _PRIOR_SCORES = 10  # scores of a normal distribution, added to the measured ones
 Point = tuple[Candidate, int]  # a candidate at a round
+Kind = Literal["measured", "forecast"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Interval:
     low: float
     mean: float
     high: float
-    kind: Literal["measured", "forecast"]
+    kind: Kind
 
     def to_json(self, level: float = LEVEL) -> dict[str, Any]:
         """Return the interval as JSON values, with its level."""
@@ -172,10 +173,28 @@ class KnownCurves:
         estimates = [(mean, math.hypot(self._stretch * sd, seed_sd))]
         others = (other for other in self.again.get(candidate, ()) if other.rounds >= rounds)
         estimates += [_run_estimate(other, rounds, self.examples, seed_sd) for other in others]
-        middle, half = _weighted_mean(estimates)
-        reach = _normal_quantile(self.level) * half
-        low, middle, high = (expit(middle + k * reach) for k in (-1, 0, 1))
-        return Interval(low, middle, high, "measured" if reached else "forecast")
+        kind: Kind = "measured" if reached else "forecast"
+        return _interval_around(*_weighted_mean(estimates), self.level, kind)
+
+
+def run_interval(curve: Curve, rounds: int, examples: int, seed_sd: float) -> Interval:
+    """Return the interval of a configuration's accuracy, judged from one run alone.
+
+    Args:
+        curve: The run.
+        rounds: Its length; later evaluations are ignored.
+        examples: Validation examples of every accuracy.
+        seed_sd: Standard deviation of accuracy over seeds, in log-odds.
+    """
+    made = _run_estimate(curve, rounds, examples, seed_sd)
+    return _interval_around(*made, LEVEL, "measured")
+
+
+def _interval_around(mean: float, sd: float, level: float, kind: Kind) -> Interval:
+    """Return an interval that is symmetric in log-odds, given their mean and deviation."""
+    reach = _normal_quantile(level) * sd
+    low, middle, high = (expit(mean + k * reach) for k in (-1, 0, 1))
+    return Interval(low, middle, high, kind)
 
 
 def _normal_quantile(level: float) -> float:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
+from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.analysis.time_spread import MEDIAN, TimeSpread, fleet_quantile
 from floss_sim.files import write_atomically
 from floss_sim.units import common_unit, format_bytes, format_duration, format_predicted_bytes
 from planner.apply import AppliedPlan, write_model
-from planner.forecasts.intervals import LEVEL
+from planner.decisions.another_seed import SeedDifference
+from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.outcome import Outcome
 from planner.report.plan_folder import create_folder
 from planner.report.time_text import median_s, time_words
@@ -24,13 +26,8 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     nbytes = _predicted_bytes(predicted) if predicted else "-"
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
-        (
-            "validation accuracy",
-            f"{planned.expected_accuracy:.3f}",
-            "-",
-            f"{made.expected_accuracy:.3f}",
-        ),
-        ("test accuracy", _test_text(planned), "-", _test_text(made)),
+        ("validation accuracy", *_accuracy_texts(planned.interval, made.interval)),
+        ("test accuracy", *_accuracy_texts(planned.test, made.test)),
         ("bytes", format_bytes(planned.total_bytes), nbytes, format_bytes(made.total_bytes)),
         *_time_rows(applied),
     ]
@@ -70,9 +67,15 @@ def _duration_texts(seconds: Sequence[float | None]) -> list[str]:
     return ["-" if each is None else format_duration(each, unit) for each in seconds]
 
 
-def _test_text(made: Outcome) -> str:
-    told = made.test
-    return "-" if told is None else f"{told.mean:.3f}±{(told.high - told.low) / 2:.3f}"
+def _accuracy_texts(
+    planned: Interval | AccuracyOnTest | None, made: Interval | AccuracyOnTest | None
+) -> tuple[str, str, str]:
+    """Return planned, predicted and realised accuracy of a row, each with half of its interval."""
+    one, other = (
+        "-" if told is None else f"{told.mean:.3f}±{(told.high - told.low) / 2:.3f}"
+        for told in (planned, made)
+    )
+    return one, "-", other
 
 
 def _predicted_bytes(predicted: Mapping[str, float]) -> str:
@@ -84,11 +87,11 @@ def _predicted_bytes(predicted: Mapping[str, float]) -> str:
 def sentences(applied: AppliedPlan) -> list[str]:
     """Return the sentences on the difference between the plan and the result."""
     predicted, made = applied.prediction, applied.outcome
-    known = applied.seed in applied.plan.seeds
+    apart = applied.difference
     lines = [
-        f"{made.candidate}, seed {applied.seed}{' as planned' if known else ''}: "
+        f"{made.candidate}, seed {applied.seed}{'' if apart else ' as planned'}: "
         f"{applied.trained} rounds were trained now.",
-        _known_run_sentence(applied) if known else _other_seed_sentence(applied),
+        *(_seed_sentences(applied, apart) if apart else [_known_run_sentence(applied)]),
     ]
     if predicted:
         told = applied.predicted_time
@@ -116,15 +119,37 @@ def _known_run_sentence(applied: AppliedPlan) -> str:
     )
 
 
-def _other_seed_sentence(applied: AppliedPlan) -> str:
+def _seed_sentences(applied: AppliedPlan, apart: SeedDifference) -> list[str]:
+    """Return how far the run is from the plan's own run, and from what the plan expects."""
     planned, made = applied.plan.recommendation, applied.outcome
     ours, theirs = made.smoothed_accuracy, planned.smoothed_accuracy
-    return (
+    return [
         f"Validation accuracy, averaged over the last {100 * SMOOTHED_SHARE:.0f} % of rounds: "
         f"{ours:.3f} with seed {applied.seed}, {theirs:.3f} with the plan's seed "
-        f"{applied.plan.request['seed']}: {100 * (ours - theirs):+.1f} points. Expected were "
-        f"{planned.expected_accuracy:.3f}{_interval_clause(planned, made)}."
+        f"{apart.to_seed}: {_points_text(apart)}. Expected were "
+        f"{planned.expected_accuracy:.3f}{_interval_clause(planned, made)}.",
+        _test_difference_sentence(apart),
+    ]
+
+
+def _test_difference_sentence(apart: SeedDifference) -> str:
+    """Return the difference on test, and what the intervals of both differences cover."""
+    if apart.test is None:
+        return (
+            f"On test both are not compared: the store lacks the run with seed {apart.to_seed}. "
+            "`floss-plan apply` without --seed trains it."
+        )
+    test = apart.test
+    return (
+        f"Test accuracy: {_points_text(test)}, paired on {test.examples} test examples. The "
+        "intervals of both differences cover the choice of examples, not that of seeds: these are "
+        "two runs of one configuration."
     )
+
+
+def _points_text(told: SeedDifference | DifferenceOnTest) -> str:
+    low, mean, high = (f"{100 * each:+.1f}" for each in (told.low, told.mean, told.high))
+    return f"{mean} points ({low} to {high})"
 
 
 def _interval_clause(planned: Outcome, made: Outcome) -> str:

@@ -102,7 +102,8 @@ def test_every_surface_gives_a_run_the_same_accuracy(call, tmp_path: Path):
     assert percent in call(*MAKE, "--effort", "0")
     realised = call("floss-plan", "apply", "plan").splitlines()
     (row,) = (line.split() for line in realised if "validation accuracy  " in line)
-    assert row[2] == row[4] == f"{answer['accuracy']:.3f}"
+    half = (best["interval"]["high"] - best["interval"]["low"]) / 2
+    assert row[2] == row[4] == f"{answer['accuracy']:.3f}±{half:.3f}"
     assert pictured(read_plan(tmp_path / "plan")) == pytest.approx(
         [100 * end for end in (*ends(best["interval"]), *ends(best["interval"]))]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -12,8 +13,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import commands
+import numpy as np
 import pytest
 from made_plans import whole_plan
 from safetensors.numpy import load_file
@@ -95,6 +98,7 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     rounds = other["planned"]["rounds"]
     assert re.match(rf"training with seed 3; \d of {rounds} rounds(, about .* left)?\n", err)
     assert (other["seed"], other["trained_now_rounds"]) == (3, other["rounds"])
+    _check_difference(other, own, plan)
     adapters = [
         load_file(place / "adapter" / "adapter_model.safetensors")
         for place in (folder, Path("second"))
@@ -105,6 +109,11 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert (code, err) == (0, "")
     assert "seed 3: 0 rounds were trained now" in out
     assert "realised" in out
+    said = " ".join(out.split())
+    assert "paired on 350 test examples. The intervals of both differences cover" in said
+    shutil.rmtree(own["record"])
+    code, out, err = call(*words)
+    assert "the store lacks the run with seed 0" in " ".join(out.split())
     said, command = out.splitlines()[-2:]
     assert said == "Its record has the seconds of paper-200-20; on the plan's network:"
     code, out, err = call(*shlex.split(command), "--json")
@@ -114,6 +123,32 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert timed.get(other["record_network"]) != timed[plan["request"]["network"]]
     code, _, err = call("floss-plan", "apply", "../plan", "--out", "../plan")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def _check_difference(other: dict[str, Any], own: dict[str, Any], plan: dict[str, Any]) -> None:
+    """Check what a run with another seed says about the plan's run, from both runs' records."""
+    assert own["difference"] is None
+    told, theirs = other["difference"], plan["recommendation"]["curve"][-1][2]
+    ours = other["last_evaluation"]["accuracy"]  # of three rounds the last part is one
+    assert own["last_evaluation"]["accuracy"] == theirs
+    assert told["to_seed"] == 0
+    assert told["validation"]["mean"] == pytest.approx(ours - theirs)
+    assert other["interval"]["mean"] == pytest.approx(ours) == other["validation_accuracy"]
+    assert other["interval"]["low"] < ours < other["interval"]["high"]
+    apart_E = _right_on_test(other) - _right_on_test(own)
+    half = 1.6449 * apart_E.std(ddof=1) / len(apart_E) ** 0.5
+    assert [told["test"][key] for key in ("low", "mean", "high")] == pytest.approx(
+        [apart_E.mean() - half, apart_E.mean(), apart_E.mean() + half], abs=1e-4
+    )
+
+
+def _right_on_test(made: dict[str, Any]) -> Any:
+    """Return which predictions of an applied plan's last model are right, as 0 or 1."""
+    content = json.loads((Path(made["record"]) / "test.json").read_text(encoding="utf-8"))
+    text = json.dumps(content)
+    (packed,) = re.findall(rf'"{made["rounds"]}": {{[^}}]*"right": "([^"]*)"', text)
+    count = made["test"]["examples"]
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8), count=count).astype(int)
 
 
 def test_effort_0_trains_nothing(call, tmp_path: Path):

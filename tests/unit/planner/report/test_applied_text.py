@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 from made_plans import whole_plan
 
-from floss_sim.analysis.on_test import AccuracyOnTest
+from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.analysis.time_spread import TimeSpread
 from planner.apply import AppliedPlan
+from planner.decisions.another_seed import SeedDifference
 from planner.question.budget import Limit, parse_budget
 from planner.report.applied_text import network_lines, rows, sentences
 
@@ -117,8 +118,28 @@ def test_a_seed_on_which_the_plan_rests_confirms_nothing(
     assert second.startswith(said.format("nothing new was measured"))
 
 
-@pytest.mark.parametrize(("seeds", "tested"), [((0,), 1), ((0, 1), 1)])
-def test_a_seed_of_other_finalists_alone_is_new(seeds: tuple[int, ...], tested: int):
-    first, second, *_ = sentences(applied_plan(1, seeds, tested))
+@pytest.mark.parametrize(
+    ("seeds", "tested", "rests_on"),
+    [((0,), 1, (0,)), ((0, 1), 1, (0,)), ((0, 1), 2, (0, 1))],
+)
+def test_a_second_seed_of_other_finalists_is_new(
+    seeds: tuple[int, ...], tested: int, rests_on: tuple[int, ...]
+):
+    assert applied_plan(1, seeds, tested).plan.seeds == rests_on
+
+
+def test_another_seed_is_compared_with_the_plans():
+    applied = applied_plan(3, (0,), 1)
+    apart = SeedDifference(0, -0.03, 0.01, 0.05, 350, DifferenceOnTest(-0.02, -0.005, 0.01, 340))
+    first, validation, test, *_ = sentences(replace(applied, difference=apart))
     assert "as planned" not in first
-    assert "nothing new" not in second
+    assert (
+        "0.950 with seed 3, 0.950 with the plan's seed 0: +1.0 points (-3.0 to +5.0)" in validation
+    )
+    assert test.startswith(
+        "Test accuracy: -0.5 points (-2.0 to +1.0), paired on 340 test examples."
+    )
+    alone = sentences(replace(applied, difference=replace(apart, test=None)))
+    assert alone[2].startswith(
+        "On test both are not compared: the store lacks the run with seed 0."
+    )
