@@ -105,7 +105,7 @@ def sentences(applied: AppliedPlan) -> list[str]:
         )
     if _is_drawn(applied):
         lines.append(f"The realised run takes {time_words(made)}.")
-    return lines
+    return [*lines, f"± of an accuracy is half of its {100 * LEVEL:.0f} % interval."]
 
 
 def _known_run_sentence(applied: AppliedPlan) -> str:
