@@ -78,17 +78,22 @@ def model_table(config: Config, kind: str) -> ModelTable:
                                   if name.partition(".")[0] not in head):  # fmt: skip
         raise LayoutError(f"the head of a {config['model_type']} model of {kind} is not known here")
     output = model.get_output_embeddings() if kind == NEXT_TOKEN else None
-    paths = {id(module): path for path, module in model.named_modules()}
-    output_path = paths.get(id(output), "")
+    output_path = next((path for path, module in model.named_modules() if module is output), "")
+    modules = dict(_adaptable(model, output_path))
+    own = dict(model.named_parameters())
     return ModelTable(
         model_type=str(config["model_type"]),
         parameters={
-            name: _marked(p.shape, name.partition(".")[0] in head)
-            for name, p in model.named_parameters()
+            name: _marked(p.shape, name.partition(".")[0] in head) for name, p in own.items()
         },
-        modules=dict(_adaptable(model, output_path)),
+        modules=modules,
         head=head,
         output=output_path,
+        tied={
+            path: tuple(model.get_parameter(f"{path}.weight").shape)
+            for path in modules
+            if path != output_path and f"{path}.weight" not in own
+        },
         defaults=unstated_sizes(_library_config(config, 0), config),
     )
 
@@ -203,11 +208,11 @@ def _library_config(config: Config, labels: int) -> PretrainedConfig:
 
 
 def _adaptable(model: nn.Module, output: str) -> Iterator[tuple[str, str]]:
-    """Yield path and class of the modules that PEFT can adapt; tied ones only if the output is."""
+    """Yield path and class of the modules that PEFT can adapt; tied: embeddings and the output."""
     own = {name for name, _ in model.named_parameters()}
     for path, module in model.named_modules():
         kind = next((kind for classes, kind in _ADAPTABLE if isinstance(module, classes)), None)
-        if kind and (path == output or f"{path}.weight" in own):
+        if kind and (path == output or kind == EMBEDDING or f"{path}.weight" in own):
             yield path, kind
 
 

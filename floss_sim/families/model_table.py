@@ -35,6 +35,7 @@ class ModelTable:
             or ``embedding``.
         head: Paths of the modules that are new for the task, such as ``classifier``.
         output: Path of the output head of a language model; empty if there is none.
+        tied: Shape of the weight of each embedding that is tied to another one, by path.
         defaults: Sizes that the config does not state, with the model library's defaults; None for
             a part of the config that it does not state at all.
     """
@@ -44,6 +45,7 @@ class ModelTable:
     modules: Mapping[str, str]
     head: tuple[str, ...] = ()
     output: str = ""
+    tied: Mapping[str, Shape] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -55,13 +57,15 @@ class ModelTable:
     def output_shape(self) -> Shape:
         """Shape of the weight of the output head, also if it is tied; empty if there is none."""
         embeddings = (path for path, kind in self.modules.items() if kind == EMBEDDING)
-        tied = (self.parameters[f"{path}.weight"] for path in embeddings)
+        tied = (self.weight_shape(path) for path in embeddings)
         own = self.parameters.get(f"{self.output}.weight")
         return (own or max(tied, default=())) if self.output else ()
 
     def weight_shape(self, path: str) -> Shape:
         """Return the shape of the weight of a module that an adapter can be attached to."""
-        return self.output_shape if path == self.output else self.parameters[f"{path}.weight"]
+        if path == self.output:
+            return self.output_shape
+        return self.tied.get(path) or self.parameters[f"{path}.weight"]
 
     def with_labels(self, labels: int) -> ModelTable:
         """Return the table of a model with this number of classes; 0 for next-token prediction."""
@@ -85,6 +89,7 @@ class ModelTable:
             "modules": _fold(self.modules),
             "head": list(self.head),
             "output": self.output,
+            **({"tied": _fold(self.tied)} if self.tied else {}),
             **({"defaults": dict(self.defaults)} if self.defaults else {}),
         }
 
@@ -99,13 +104,11 @@ class ModelTable:
         """
         return cls(
             model_type=str(content["model_type"]),
-            parameters={
-                name: tuple(int(side) for side in shape)
-                for name, shape in _unfold(content["parameters"])
-            },
+            parameters=dict(_unfold_shapes(content["parameters"])),
             modules={path: str(kind) for path, kind in _unfold(content["modules"])},
             head=tuple(str(path) for path in content["head"]),
             output=str(content["output"]),
+            tied=dict(_unfold_shapes(content.get("tied", []))),
             defaults=dict(content.get("defaults", {})),
         )
 
@@ -131,6 +134,11 @@ def _unfold(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"{pattern!r} needs {len(parts) - 1} numbers")
             between = (*map(str, numbers), "")
             yield "".join(chain.from_iterable(zip(parts, between, strict=True))), value
+
+
+def _unfold_shapes(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Shape]]:
+    for name, shape in _unfold(rows):
+        yield name, tuple(int(side) for side in shape)
 
 
 def _written(numbers: Sequence[tuple[int, ...]]) -> list[Any]:

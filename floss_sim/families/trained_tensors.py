@@ -145,8 +145,11 @@ def whole_tensors(table: ModelTable, settings: AdapterSettings) -> dict[str, Sha
     Raises:
         LayoutError: A module to save matches nothing.
     """
-    names = (name for path in _whole(table, settings) for name in table.below(path))
-    found = {name: table.parameters[name] for name in names}
+    paths = list(_whole(table, settings))
+    found = {name: table.parameters[name] for path in paths for name in table.below(path)}
+    for path, shape in table.tied.items():
+        if any(f"{path}.".startswith(f"{whole}.") for whole in paths):
+            found[f"{path}.weight"] = shape  # tied no longer
     tied = f"{table.output}.weight"
     saved = any(table.output.endswith(name) for name in settings.modules_to_save)
     if table.output and saved and tied not in table.parameters:
@@ -157,7 +160,7 @@ def whole_tensors(table: ModelTable, settings: AdapterSettings) -> dict[str, Sha
 def _whole(table: ModelTable, settings: AdapterSettings) -> Iterator[str]:
     """Yield the paths of the modules that train whole."""
     yield from table.head
-    paths = {name.rpartition(".")[0] for name in table.parameters} | {table.output}
+    paths = {name.rpartition(".")[0] for name in table.parameters} | {table.output, *table.tied}
     paths |= {path.rpartition(".")[0] for path in paths}
     for name in settings.modules_to_save:
         found = sorted(path for path in paths if path.endswith(name))  # as PEFT matches

@@ -8,6 +8,7 @@ from library_configs import default_config
 from floss_sim.errors import LayoutError
 from floss_sim.families import IMAGES, NEXT_TOKEN, TEXTS
 from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.families.model_table import ModelTable
 from floss_sim.families.packaged import packaged_backbone, packaged_backbones
 from floss_sim.families.trained_model import model_of_table
 from floss_sim.families.trained_tensors import trained_tensors
@@ -274,6 +275,27 @@ def test_modules_to_save_are_those_of_peft(name, saved):
     ours = trained_tensors(backbone.tables[NEXT_TOKEN], settings)
     theirs = peft_model(backbone.config, NEXT_TOKEN, 0, settings).tensors
     assert sorted_rows(ours) == sorted_rows(theirs)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"targets": ("embed_tokens",)},
+        {"targets": ("shared", "q"), "dora": True},
+        {"targets": ("q",), "modules_to_save": ("embed_tokens",)},
+        {"targets": ("q",), "modules_to_save": ("shared",)},
+    ],
+)
+def test_embeddings_of_two_stacks_that_are_tied_are_those_of_peft(family, given):
+    from floss_sim.families.from_library import model_table, peft_model
+
+    config, settings = default_config(family), AdapterSettings(rank=2, **given)
+    table = model_table(config, NEXT_TOKEN)
+    assert len(table.tied) == 2
+    assert ModelTable.from_json(table.to_json()) == table
+    ours = trained_tensors(table, settings)
+    assert sorted_rows(ours) == sorted_rows(peft_model(config, NEXT_TOKEN, 0, settings).tensors)
 
 
 def test_a_module_to_save_that_does_not_exist_is_refused_by_both_ways():
