@@ -26,8 +26,18 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     nbytes = _predicted_bytes(predicted) if predicted else "-"
     return [
         ("rounds", str(planned.rounds), "-", str(made.rounds)),
-        ("validation accuracy", *_accuracy_texts(planned.interval, made.interval)),
-        ("test accuracy", *_accuracy_texts(planned.test, made.test)),
+        (
+            "validation accuracy",
+            _accuracy_text(planned.expected_accuracy, planned.interval),
+            "-",
+            _accuracy_text(made.expected_accuracy, made.interval),
+        ),
+        (
+            "test accuracy",
+            _accuracy_text(planned.test_accuracy, planned.test),
+            "-",
+            _accuracy_text(made.test_accuracy, made.test),
+        ),
         ("bytes", format_bytes(planned.total_bytes), nbytes, format_bytes(made.total_bytes)),
         *_time_rows(applied),
     ]
@@ -67,15 +77,11 @@ def _duration_texts(seconds: Sequence[float | None]) -> list[str]:
     return ["-" if each is None else format_duration(each, unit) for each in seconds]
 
 
-def _accuracy_texts(
-    planned: Interval | AccuracyOnTest | None, made: Interval | AccuracyOnTest | None
-) -> tuple[str, str, str]:
-    """Return planned, predicted and realised accuracy of a row, each with half of its interval."""
-    one, other = (
-        "-" if told is None else f"{told.mean:.3f}±{(told.high - told.low) / 2:.3f}"
-        for told in (planned, made)
-    )
-    return one, "-", other
+def _accuracy_text(mean: float | None, told: Interval | AccuracyOnTest | None) -> str:
+    """Return an accuracy with half of its interval, as far as they are known."""
+    if mean is None:
+        return "-"
+    return f"{mean:.3f}" + (f"±{(told.high - told.low) / 2:.3f}" if told else "")
 
 
 def _predicted_bytes(predicted: Mapping[str, float]) -> str:

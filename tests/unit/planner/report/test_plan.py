@@ -14,6 +14,7 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner.apply import AppliedPlan
 from planner.candidates import Candidate
+from planner.decisions.another_seed import SeedDifference
 from planner.decisions.recommend import choose
 from planner.forecasts.intervals import Interval
 from planner.plans.cheaper_way import CheaperWay
@@ -179,22 +180,25 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     made = outcome(4, 0.90, rounds=100, curve=curve, test=on_test(0.9))
     told = AppliedPlan(
         plan=SimpleNamespace(
-            recommendation=planned, request={"seed": 0}, costs=(),
+            recommendation=planned, request={"seed": 0}, costs=(), next_seed=1,
             limit=Limit(parse_budget("1MB"), 1e6, (), 5),
         ),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
     )  # fmt: skip
     own = replace(told, outcome=replace(made, interval=planned.interval))
-    assert applied_text.rows(own)[1][-1] == "0.930"
+    assert applied_text.rows(own)[1][-1] == "0.930±0.020"
     assert applied_text.sentences(told)[1].startswith(
         "This is the run by which the plan was chosen: nothing new was measured. `--seed 1`"
     )
-    other = replace(told, seed=7, outcome=replace(made, curve=(*curve[:3], (100, 1.0, 0.99))))
+    other = replace(
+        told, seed=7, outcome=replace(made, curve=(*curve[:3], (100, 1.0, 0.99))),
+        difference=SeedDifference(0, 0.01, 0.03, 0.05, 350, None),
+    )  # fmt: skip
     assert applied_text.rows(other)[1][-1] == "0.960"
     assert applied_text.sentences(other)[1] == (
         "Validation accuracy, averaged over the last 15 % of rounds: 0.960 with seed 7, 0.930 with "
-        "the plan's seed 0: +3.0 points. Expected were 0.930 (90 % interval 0.910 to 0.950); the "
-        "new seed is outside it."
+        "the plan's seed 0: +3.0 points (+1.0 to +5.0). Expected were 0.930 (90 % interval 0.910 "
+        "to 0.950); the new seed is outside it."
     )
 
 
