@@ -103,6 +103,7 @@ class AppliedPlan:
             "network": self.plan.request["network"],
             "seed": self.seed,
             "trained_now_rounds": self.trained,
+            "learned": self.plan.learned,
             "planned": {
                 "seed": self.plan.request["seed"],
                 "rounds": planned.rounds,

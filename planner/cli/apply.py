@@ -17,6 +17,7 @@ from floss_sim.cli.console import (
     progress_bar,
     show_whole,
 )
+from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.progress_log import ProgressLog
 from floss_sim.cli.shared_options import DeviceOption, FetchOption, JsonOption
 from floss_sim.errors import ConfigError
@@ -64,6 +65,8 @@ def apply(
         print_json({**applied.to_json(), "out": str(folder)})
     else:
         _print_applied(applied, folder)
+    if not made.learned:
+        raise typer.Exit(ExitCode.NO_ANSWER)
 
 
 def _default_folder(plan: Path, made: Plan, seed: int | None) -> Path:

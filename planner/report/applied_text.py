@@ -16,6 +16,7 @@ from planner.apply import AppliedPlan, write_model
 from planner.decisions.another_seed import SeedDifference
 from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
 from planner.report.plan_folder import create_folder
 from planner.report.time_text import median_s, time_words
 
@@ -111,7 +112,19 @@ def sentences(applied: AppliedPlan) -> list[str]:
         )
     if _is_drawn(applied):
         lines.append(f"The realised run takes {time_words(made)}.")
-    return [*lines, f"± of an accuracy is half of its {100 * LEVEL:.0f} % interval."]
+    lines.append(f"± of an accuracy is half of its {100 * LEVEL:.0f} % interval.")
+    return [*_chance_sentence(applied.plan), *lines]
+
+
+def _chance_sentence(plan: Plan) -> list[str]:
+    """Return the warning that the plan's search has learned nothing; empty if it has."""
+    if plan.learned or plan.chance is None:
+        return []
+    return [
+        f"Nothing was learned: the plan's best validation accuracy, {plan.best_accuracy:.3f}, is "
+        f"not above that of always predicting the most frequent class ({plan.chance:.3f}) by two "
+        "standard errors. Plan again with more rounds, other learning rates or a larger budget."
+    ]
 
 
 def _known_run_sentence(applied: AppliedPlan) -> str:

@@ -126,6 +126,19 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert (code, err.count("\n")) == (2, 1)
 
 
+def test_a_target_below_chance_is_no_answer(call, tmp_path: Path):
+    words = [*MAKE, "--set", "server.learning_rate=1e-9", "--target", "0.05", "--out", "none"]
+    code, out, err = call(*words)
+    assert code == 3, err
+    assert "Nothing was learned: the best validation accuracy" in " ".join(out.split())
+    for words in (["show"], ["apply"], ["apply", "--seed", "5"]):
+        code, out, err = call("floss-plan", *words, "none")
+        assert "Nothing was learned: the" in out, err
+        assert code == (0 if words == ["show"] else 3)
+    code, out, _ = call("floss-plan", "apply", "none", "--json")
+    assert (code, json.loads(out)["learned"]) == (3, False)
+
+
 def _check_difference(other: dict[str, Any], own: dict[str, Any], plan: dict[str, Any]) -> None:
     """Check what a run with another seed says about the plan's run, from both runs' records."""
     assert own["difference"] is None
