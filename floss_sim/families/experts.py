@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from math import prod
 
+from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings
 from floss_sim.families.family import Config
 from floss_sim.families.model_table import ModelTable, Shape
+from floss_sim.families.path_patterns import end_pattern, matching_paths
 from floss_sim.families.trained_tensors import TrainedModel
 
 _EXPERT = re.compile(r"(?:.*\.)?experts\.(?:(\d+)\.)?.*")
@@ -21,6 +23,27 @@ _ACTIVE = re.compile(r"(?:num_)?experts_per_tok(?:en)?|moe_(?:top_?)?k|top_k_exp
 def expert_parameters(table: ModelTable) -> dict[str, Shape]:
     """Return the parameters of experts by name; empty if the model is no mixture of experts."""
     return {name: s for name, s in table.parameters.items() if _EXPERT.fullmatch(name)}
+
+
+def patterned_parameters(table: ModelTable, settings: AdapterSettings) -> tuple[str, ...]:
+    """Return the parameters of a mixture of experts that a pattern of ranks matches.
+
+    With ``all-linear`` PEFT adapts experts and routers, which are no linear modules. Those of no
+    pattern have PEFT's own rank, which is twice that of the settings for a gate and first matrix in
+    one.
+
+    Raises:
+        LayoutError: A pattern cannot be matched in time.
+    """
+    if settings.targets != (ALL_LINEAR,) or not expert_parameters(table):
+        return ()
+    names = {one for name in table.parameters for one in (name, name.removesuffix(".weight"))}
+    found = {
+        name
+        for pattern in settings.rank_pattern
+        for name in matching_paths(end_pattern(pattern), names - set(table.modules))
+    }
+    return tuple(sorted(found))
 
 
 def entries_without_adapter(table: ModelTable, trained: TrainedModel) -> int:

@@ -33,6 +33,7 @@ from transformers.pytorch_utils import Conv1D
 from floss_sim.errors import LayoutError
 from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings
 from floss_sim.families.config_sizes import unstated_sizes
+from floss_sim.families.experts import patterned_parameters
 from floss_sim.families.family import IMAGES, NEXT_TOKEN, TEXTS, Config
 from floss_sim.families.model_table import (
     CONV1D,
@@ -113,17 +114,16 @@ def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings
         settings: The adapters.
 
     Raises:
-        LayoutError: As for :func:`model_table`, a target matches nothing, or PEFT refuses the
-            settings.
+        LayoutError: As for :func:`model_table`, a target matches nothing, or PEFT refuses them.
     """
     table = model_table(config, kind)
     paths = resolve_modules(table, settings)
     whole_tensors(table, settings)
+    for path in paths:
+        check_rank(table, settings, path)
     whole = settings.layers is None and settings.depth is None
     targets: Any = ALL_LINEAR if whole and settings.targets == (ALL_LINEAR,) else list(paths)
     model = _build(config, kind, labels)
-    for path in paths:
-        check_rank(table, settings, path)
     with _refusals(config, "adapters on"), torch.device("meta"):
         adapted = get_peft_model(model, _lora_config(table, settings, targets, paths))
     tensors = tuple(
@@ -131,13 +131,13 @@ def peft_model(config: Config, kind: str, labels: int, settings: AdapterSettings
         for name, parameter in adapted.named_parameters()
         if parameter.requires_grad
     )
-    entries = table.with_labels(labels).entries
-    return TrainedModel(table.model_type, entries, table.head, tensors)
+    return TrainedModel(table.model_type, table.with_labels(labels).entries, table.head, tensors)
 
 
 def _lora_config(
     table: ModelTable, settings: AdapterSettings, targets: Any, paths: Sequence[str]
 ) -> LoraConfig:
+    ranked = (*paths, *patterned_parameters(table, settings))
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -145,7 +145,7 @@ def _lora_config(
         use_dora=settings.dora,
         target_modules=targets,
         # PEFT matches expressions without a limit of time; whole paths say the same.
-        rank_pattern=values_by_path(paths, settings.rank_pattern, settings.rank_of),
+        rank_pattern=values_by_path(ranked, settings.rank_pattern, settings.rank_of),
         alpha_pattern=values_by_path(paths, settings.alpha_pattern, settings.alpha_of),
         modules_to_save=[*table.head, *settings.modules_to_save] or None,
         bias=settings.bias,

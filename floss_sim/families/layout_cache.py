@@ -21,7 +21,7 @@ from floss_sim.errors import RecordError
 from floss_sim.files import write_atomically
 from floss_sim.fingerprints import fingerprint
 
-_SCHEMA = 9  # raised whenever the form of the files or the meaning of an answer changes
+_SCHEMA = 10  # raised whenever the form of the files or the meaning of an answer changes
 _PACKAGES = ("torch", "transformers", "peft")
 
 

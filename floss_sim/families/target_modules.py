@@ -127,9 +127,11 @@ def _shown(values: Sequence[object]) -> str:
 
 def _check_patterns(table: ModelTable, settings: AdapterSettings, paths: Sequence[str]) -> None:
     """Raise LayoutError if a pattern of ranks or alphas matches no module that gets an adapter."""
+    in_all = settings.targets == (ALL_LINEAR,)
+    experts = [name for name in table.parameters if in_all and ".experts." in name]
     for what, patterns in (("rank", settings.rank_pattern), ("alpha", settings.alpha_pattern)):
         for pattern in patterns:
-            if not matching_paths(end_pattern(pattern), paths):
+            if not matching_paths(end_pattern(pattern), (*paths, *experts)):
                 raise LayoutError(
                     f"{what} pattern {pattern!r} matches no module of a {table.model_type} model "
                     f"that gets an adapter; valid: ends of paths such as {paths[0]}, modules "

@@ -214,6 +214,29 @@ def test_dora_on_experts_is_refused_in_one_line():
         peft_model(small, NEXT_TOKEN, 0, settings)
 
 
+@pytest.mark.parametrize(
+    "patterns", [{}, {"q_proj": 2}, {".*": 2}, {"gate_up_proj": 2, "down_proj": 1}]
+)
+def test_experts_of_all_linear_have_the_ranks_of_peft(patterns):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from floss_sim.families.from_library import peft_model
+
+    config = default_config("mixtral", num_hidden_layers=2, hidden_size=64)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's own pattern of experts matches no module
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        lora = LoraConfig(r=4, target_modules="all-linear", rank_pattern=dict(patterns))
+        adapted = get_peft_model(model, lora)
+    theirs = [tuple(p.shape) for p in adapted.parameters() if p.requires_grad]
+
+    settings = AdapterSettings(rank=4, targets=("all-linear",), rank_pattern=patterns)
+    ours = peft_model(config, NEXT_TOKEN, 0, settings).tensors
+    assert sorted(tensor.shape for tensor in ours) == sorted(theirs)
+
+
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize(
     ("family", "kind", "target"),
