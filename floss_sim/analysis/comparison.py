@@ -20,7 +20,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
 from floss_sim.analysis.configuration_labels import labels
+from floss_sim.analysis.on_test import AccuracyOnTest, accuracy_on_test
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.analysis.time_spread import TimeSpread, mean_spread
 from floss_sim.errors import ConfigError, RecordError, UnitError
@@ -133,7 +136,15 @@ class Configuration:
         last = point.round
         down, up = (_mean(run.payload_bytes(d, last) for run in self.runs) for d in ("down", "up"))
         tests = tuple(t for t in (run.test_accuracy(last) for run in self.runs) if t is not None)
-        return ComparisonRow(self, point, down, up, tests)
+        return ComparisonRow(self, point, down, up, tests, self._on_test(last))
+
+    def _on_test(self, round_: int) -> AccuracyOnTest | None:
+        """Return the test accuracy with its interval, if every tested seed has its predictions."""
+        tested = [run for run in self.runs if run.test_accuracy(round_) is not None]
+        hits = [made for run in tested if (made := run.hits_on_test(round_))]
+        if not hits or len(hits) < len(tested):
+            return None
+        return accuracy_on_test(hits, np.ones(len(hits[0].right), np.int64))
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,8 @@ class ComparisonRow:
     """Table row: a configuration at one of its points, or without a point within the limit.
 
     ``down_bytes`` and ``up_bytes`` are mean framed bytes of a client in a round, over all rounds
-    up to the point. ``test_accuracies`` holds the test accuracies recorded at the point's round.
+    up to the point. ``test_accuracies`` holds the test accuracies recorded at the point's round,
+    ``test`` their mean with its interval; None where single predictions are not recorded.
     """
 
     configuration: Configuration
@@ -149,6 +161,7 @@ class ComparisonRow:
     down_bytes: float | None
     up_bytes: float | None
     test_accuracies: tuple[float, ...]
+    test: AccuracyOnTest | None = None
 
     @property
     def test_accuracy(self) -> float | None:

@@ -10,15 +10,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from floss_sim.analysis.last_part import last_part
+from floss_sim.analysis.on_test import HitsOnTest
 from floss_sim.analysis.recorded_networks import find_recorded_network
 from floss_sim.analysis.run_times import fleet_times, recorded_times, slow_fleets
 from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import FleetTimes
 from floss_sim.errors import RecordError
+from floss_sim.families import NEXT_TOKEN
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunFolder, RunRecord
@@ -130,6 +133,18 @@ class RecordedRun:
     def tested_models(self, round_: int) -> tuple[int, int]:
         """Return how many models of the last part of a run are tested, and how many there are."""
         return len(self._tested(round_)), len(last_part(sorted(self.curve), round_))
+
+    def hits_on_test(self, round_: int) -> HitsOnTest | None:
+        """Return what the models of the last part of a run get right on the test split.
+
+        None where a model was not measured, or by an earlier version without its predictions. None
+        for next tokens, too: the record does not say which of them are of one text.
+        """
+        part = last_part(sorted(self.curve), round_)
+        models = list(self.folder.models_on_test(part).values())
+        if len(models) < len(part) or self.settings.get("kind") == NEXT_TOKEN:
+            return None
+        return HitsOnTest.of(models, np.ones(len(models[0].right), np.int64))
 
     def _tested(self, round_: int) -> dict[int, float]:
         """Return the known test accuracies of the last part by round; all, or that of the end."""

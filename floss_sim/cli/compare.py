@@ -21,6 +21,7 @@ from floss_sim.analysis.comparison import (
     parse_limit,
 )
 from floss_sim.analysis.comparison import compare as compare_runs
+from floss_sim.analysis.on_test import LEVEL
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
 from floss_sim.analysis.time_spread import TimeSpread, spread_texts
@@ -149,6 +150,11 @@ def _print(
         "down, up: bytes of one client in one round; bytes: all clients, both directions; "
         "sd: standard deviation over seeds"
     )
+    if any(reading.test for reading in readings):
+        print_text(
+            f"± of a test accuracy: half of its {100 * LEVEL:.0f} % interval, over test examples, "
+            "and over seeds where there are several"
+        )
     if equal:
         print_text(
             f"valid. at {format_bytes(equal.amount)}: at equal bytes, the last evaluation within "
@@ -190,12 +196,17 @@ def _row(reading: ComparisonRow) -> list[str]:
 
 
 def _test_accuracy(reading: ComparisonRow) -> str:
-    """Return the mean test accuracy, and the number of tested seeds if some were not tested."""
+    """Return the mean test accuracy with half of its interval, and the number of tested seeds.
+
+    The number is left out if all seeds were tested.
+    """
     if reading.test_accuracy is None:
         return "-"
     known = len(reading.test_accuracies)
     of_all = known == len(reading.configuration.runs)
-    return f"{reading.test_accuracy:.3f}" + ("" if of_all else f" ({known})")
+    told = reading.test
+    half = f"±{(told.high - told.low) / 2:.3f}" if told else ""
+    return f"{reading.test_accuracy:.3f}{half}" + ("" if of_all else f" ({known})")
 
 
 def _bytes(nbytes: float | None) -> str:
@@ -274,5 +285,6 @@ def _reading_json(
         "up_bytes_per_client_round": reading.up_bytes,
         "test_accuracy": reading.test_accuracy,
         "test_seeds": len(reading.test_accuracies),
+        "test": reading.test and reading.test.to_json(),
         **curve_json(reading.configuration, target),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import commands
 import numpy as np
 import pytest
-from made_runs import make_run
+from made_runs import cache_test_metrics, make_run
 from networks import DRAWN
 
 from floss_sim import RunFolder, load_profile, retime
@@ -19,6 +19,7 @@ from floss_sim.analysis import recorded_networks
 from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND
 from floss_sim.network import NetworkProfile
 from floss_sim.plots import accuracy
+from floss_sim.records.on_test import ModelOnTest
 from floss_sim.units import format_duration
 
 LOW = [(0.5, 10_000, 2000, 1.0), (0.75, 10_000, 2000, 2.0)]
@@ -48,6 +49,31 @@ def test_the_table_says_every_number_the_best_first(monkeypatch, capfd, home: Pa
     assert "0.8 at round" in out
     assert "unless a label" not in out
     assert (home / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_test_accuracy_has_the_interval_of_its_run(monkeypatch, capfd, tmp_path: Path):
+    """One seed: that of a share of 400 examples. Two: wider, since seeds differ, too."""
+    monkeypatch.chdir(tmp_path)
+    right_E = np.arange(400) < 320
+    for seed, flips in ((0, 0), (1, 40)):
+        path = make_run(tmp_path / "runs" / f"s{seed}", LOW, seed=seed)
+        model = ModelOnTest((320 + flips) / 400, 0.5, right_E | (np.arange(400) >= 400 - flips))
+        cache_test_metrics(RunFolder.read(path), 2, model.to_json())
+    code, out, err = call(monkeypatch, capfd, "runs/s0")
+    half = 1.645 * (0.8 * 0.2 / 400) ** 0.5
+    assert (code, err) == (0, "")
+    assert f"0.800±{half:.3f}" in out
+    assert "± of a test accuracy: half of its 90 % interval" in out
+    tests = []
+    for words in (["runs/s0"], ["runs"]):
+        _, out, _ = call(monkeypatch, capfd, *words, "--json")
+        (one,) = json.loads(out)["configurations"]
+        assert one["test"]["mean"] == pytest.approx(one["test_accuracy"])
+        tests.append(one["test"])
+    assert [test["seeds"] for test in tests] == [1, 2]
+    assert [test["examples"] for test in tests] == [400, 400]
+    assert tests[0]["high"] - tests[0]["low"] == pytest.approx(2 * half, rel=0.02)
+    assert tests[1]["high"] - tests[1]["low"] > 2 * half
 
 
 def test_a_limit_reads_earlier_and_says_what_has_no_point(monkeypatch, capfd, home: Path):
