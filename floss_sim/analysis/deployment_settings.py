@@ -37,7 +37,7 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     unknown = sorted(set(settings) - _names())
     if unknown:
         raise ConfigError(f"unknown option {unknown[0]!r}; valid: {', '.join(sorted(_names()))}")
-    given = {name: _read(name, value) for name, value in settings.items()}
+    given = {name: read_setting(name, value) for name, value in settings.items()}
     model = backbone_model(
         given.get("backbone", "smollm2-135m"), given.get("kind"), given.get("labels", 2),
         fetch=given.get("fetch", False),
@@ -61,8 +61,12 @@ def _names() -> set[str]:
     return own | adapter | set(_NUMBERS) | set(_METHOD_TEXTS) | set(_DENSITIES)
 
 
-def _read(name: str, value: Any) -> Any:
-    """Return the value of an option, read from a text where it is one."""
+def read_setting(name: str, value: Any) -> Any:
+    """Return the value of an option, read from a text where it is one.
+
+    Raises:
+        ConfigError: The text cannot be read.
+    """
     if not isinstance(value, str):
         return value
     if name in _DENSITIES:

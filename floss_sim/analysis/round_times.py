@@ -182,11 +182,18 @@ def _wire_bytes_of(
     """Return the wire bytes of each message (R x C), without connection set-up."""
     loss_RC = np.array([link.loss for link in links])[place_RC]
     wire_RC = np.empty_like(nbytes_RC)
-    for loss in np.unique(loss_RC).tolist():
+    for loss in sorted({link.loss for link in links}):
         chosen_RC = loss_RC == loss
-        sizes, place = np.unique(nbytes_RC[chosen_RC], return_inverse=True)
+        sizes, place = _unique(nbytes_RC[chosen_RC])
         wire_RC[chosen_RC] = _wire_bytes(transport, loss, tuple(sizes.tolist()))[place]
     return wire_RC
+
+
+def _unique(sizes: Ints) -> tuple[Ints, Ints]:
+    """Return different sizes, and the place of each size in them; equal sizes are not sorted."""
+    if sizes.size and sizes.min() == sizes.max():
+        return sizes[:1], np.zeros_like(sizes)
+    return np.unique(sizes, return_inverse=True)
 
 
 @lru_cache(maxsize=64)  # the fleets of a profile share an entry

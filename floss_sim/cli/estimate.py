@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.analysis.client_memory import PRECISIONS
-from floss_sim.analysis.deployment_settings import deployment_of
+from floss_sim.analysis.deployment_settings import deployment_of, read_setting
 from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.cli.console import alternatives, plain_table, print_json, print_text, show_whole
@@ -159,6 +159,10 @@ def _swept(settings: Mapping[str, Any], text: str) -> tuple[str, dict[str, Estim
         )
     if name in ("fetch", "seed"):
         raise ConfigError(f"--sweep {option}: this option has no sweep")
+    read = [read_setting(name, value) for value in texts]
+    equal = [value for n, value in enumerate(texts) if read[n] in read[:n]]
+    if equal:
+        raise ConfigError(f"--sweep {option}: {equal[0]} is there twice")
     return option, {value: estimate_of(deployment_of({**settings, name: value})) for value in texts}
 
 

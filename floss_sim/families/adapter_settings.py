@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from floss_sim.errors import LayoutError
 from floss_sim.families.path_patterns import check_pattern, end_pattern, matching_paths
+from floss_sim.toml_json import shorten
 
 ALL = "all"  # every module of the layers that has a role
 ALL_LINEAR = "all-linear"  # every linear module, as PEFT understands it
@@ -66,11 +67,11 @@ class AdapterSettings:
     def __post_init__(self) -> None:
         for name, (what, fits) in _TYPES.items():
             if not fits(getattr(self, name)):
-                raise LayoutError(f"{name} {getattr(self, name)!r} is not {what}")
+                raise LayoutError(f"{name} {shorten(getattr(self, name))} is not {what}")
         _check_targets(self.targets)
         for rank in (self.rank, *self.rank_pattern.values()):
             if not 1 <= rank <= _MOST_RANK:
-                raise LayoutError(f"rank {rank} is out of range; valid: 1 to {_MOST_RANK}")
+                raise LayoutError(f"rank {shorten(rank)} is out of range; valid: 1 to {_MOST_RANK}")
         for pattern in (*self.rank_pattern, *self.alpha_pattern):
             check_pattern(pattern)
         for alpha in (self.alpha, *self.alpha_pattern.values()):

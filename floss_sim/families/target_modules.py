@@ -11,6 +11,7 @@ from floss_sim.families.adapter_settings import ALL, ALL_LINEAR, REGEX, AdapterS
 from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
 from floss_sim.families.module_roles import ROLES, layer_of, role_of, stack_of
 from floss_sim.families.path_patterns import end_pattern, matching_paths
+from floss_sim.toml_json import shorten
 
 _SHOWN = 12  # names or layers in an error message, at most
 
@@ -148,7 +149,7 @@ def _layers(table: ModelTable, settings: AdapterSettings, chosen: Iterable[str])
     depth = _depth(path for path in table.modules)
     missing = sorted(set(settings.layers) - set(range(depth)))
     if missing:
-        raise LayoutError(f"layer {missing[0]} does not exist; valid: 0 to {depth - 1}")
+        raise LayoutError(f"layer {shorten(missing[0])} does not exist; valid: 0 to {depth - 1}")
     return set(settings.layers)
 
 
@@ -168,7 +169,7 @@ def _last_layers(table: ModelTable, depth: int, chosen: Iterable[str]) -> set[in
         )
     layers = _depth(path for path in table.modules if stack_of(path) in stacks)
     if depth > layers:
-        raise LayoutError(f"depth {depth} is more than the model's {layers} layers")
+        raise LayoutError(f"depth {shorten(depth)} is more than the model's {layers} layers")
     return set(range(layers - depth, layers))
 
 

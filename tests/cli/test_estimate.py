@@ -263,6 +263,8 @@ def test_options_replace_what_an_app_states(call):
     [
         (("estimate", "--sweep", "rank"), "is not OPTION=VALUE"),
         (("estimate", "--sweep", "rank=4,4"), "is not OPTION=VALUE"),
+        (("estimate", "--sweep", "rank=4,8,04"), "--sweep rank: 04 is there twice"),
+        (("estimate", "--sweep", "up-density=1/4,0.25"), "--sweep up-density: 0.25 is there twice"),
         (("estimate", "--sweep", "seed=1,2"), "this option has no sweep"),
         (("estimate", "--sweep", "colour=1,2"), "unknown option 'colour'"),
         (("estimate", "--out", "x.png"), "--out draws a sweep"),
