@@ -155,6 +155,9 @@ def _fleet_notes(
     links = profile.links(clients) if profile else None
     own = links[straggler.client] if links and straggler else None
     notes = straggler.sentences(own) if straggler else []
+    if notes and not (profile and not profile.draws):
+        fleet = f"the one fleet of seed {profile.seed}" if profile else "the one recorded fleet"
+        notes[0] = f"on {fleet}, {notes[0]}"
     if profile and profile.draws:
         notes.append(
             f"seconds: of one fleet (seed {profile.seed}); floss-sim replay shows how far others "

@@ -24,7 +24,6 @@ from floss_sim.cli.target_cells import target_cells
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import CHANGES, with_changes
-from floss_sim.units import duration_texts
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
 
@@ -177,7 +176,7 @@ def _print(
 def _rows(lines: Sequence[Scenario], target: float | None) -> list[list[str]]:
     """Return the rows of the table; a column of times has one unit if possible."""
     times = spread_texts(line.time for line in lines)
-    round_times = duration_texts([line.time.median_s / line.rounds for line in lines])
+    round_times = spread_texts(line.time.per_round(line.rounds) for line in lines)
     rows = [
         [
             line.configuration.label,

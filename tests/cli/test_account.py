@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import commands
@@ -195,3 +196,22 @@ def test_a_client_that_decides_the_time_is_named(account, sparse_digits: RunConf
     assert json.loads(out)["notes"][0].startswith(f"client {slowest} (1 kbit/s down")
     _, out, _ = account("runs/made", "--network", "paper-200-20", "--json")
     assert json.loads(out)["straggler"] is None
+
+
+def test_a_straggler_of_a_drawn_fleet_is_that_of_one_fleet(account, sparse_digits: RunConfig):
+    """The profile's seed is one with a straggler, among fleets that are very unequal."""
+    for seed in range(20):
+        text = DRAWN.replace("sigma = 0.8", "sigma = 3.0")
+        Path("wild.toml").write_text(text.replace("[fleet]", f"seed = {seed}\n[fleet]"), "utf-8")
+        if seed == 0:
+            record(sparse_digits, "wild.toml")
+        told = json.loads(account("runs/made", "--network", "wild.toml", "--json")[1])
+        if told["straggler"]:
+            break
+    start = f"on the one fleet of seed {seed}, client {told['straggler']['client']} ("
+    assert told["notes"][0].startswith(start)
+    shutil.rmtree("runs")
+    record(sparse_digits, "wild.toml")
+    told = json.loads(account("runs/made", "--json")[1])  # a network that is not packaged
+    start = f"on the one recorded fleet, client {told['straggler']['client']} "
+    assert told["notes"][0].startswith(start)

@@ -273,7 +273,7 @@ def test_times_are_intervals_and_pairs_over_common_fleets(
     dense_s = fleets_s(home / "runs" / "dense", profile, 2)
     floss_s = fleets_s(home / "runs" / "floss", profile, 3)
     (row,) = (row for row in rows if row.startswith("dense r4 drawn"))
-    a_round = format_duration(np.median(dense_s) / 2)
+    a_round = interval(dense_s / 2)
     assert row == (
         f"dense r4 drawn 1 2 {interval(dense_s)} {a_round} 0.750 2 160 kB {interval(dense_s)}"
     )
