@@ -17,7 +17,7 @@ _MOST = {  # largest values of a deployment
     "clients": 10**7, "cohort": 10**5, "rounds": 10**5, "examples": 10**9, "batch": 10**6,
     "tokens": 10**7,
 }  # fmt: skip
-_MOST_DISPATCHES = 2_000_000  # of a run; 15 s of one core
+_MOST_DISPATCHES = 2_000_000  # of a run; 10 s of one core
 _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",

@@ -184,16 +184,24 @@ def _wire_bytes_of(
     wire_RC = np.empty_like(nbytes_RC)
     for loss in sorted({link.loss for link in links}):
         chosen_RC = loss_RC == loss
-        sizes, place = _unique(nbytes_RC[chosen_RC])
+        sizes, place = unique_sizes(nbytes_RC[chosen_RC])
         wire_RC[chosen_RC] = _wire_bytes(transport, loss, tuple(sizes.tolist()))[place]
     return wire_RC
 
 
-def _unique(sizes: Ints) -> tuple[Ints, Ints]:
-    """Return different sizes, and the place of each size in them; equal sizes are not sorted."""
-    if sizes.size and sizes.min() == sizes.max():
-        return sizes[:1], np.zeros_like(sizes)
-    return np.unique(sizes, return_inverse=True)
+def unique_sizes(sizes: Ints) -> tuple[Ints, Ints]:
+    """Return different sizes in order, and the place of each size in them, as ``np.unique`` does.
+
+    Sizes that differ by less than their number are counted, which takes linear time.
+    """
+    if sizes.size == 0 or np.ptp(sizes) >= sizes.size:
+        return np.unique(sizes, return_inverse=True)
+    low = sizes.min()
+    above = sizes - low
+    found = np.flatnonzero(np.bincount(above))
+    place = np.zeros(found[-1] + 1, dtype=np.int64)
+    place[found] = np.arange(found.size)
+    return found + low, place[above]
 
 
 @lru_cache(maxsize=64)  # the fleets of a profile share an entry

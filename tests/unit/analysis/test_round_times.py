@@ -8,7 +8,7 @@ import pytest
 from networks import DRAWN
 
 from floss_sim import RunConfig, load_profile, size_only
-from floss_sim.analysis.round_times import Clock
+from floss_sim.analysis.round_times import Clock, unique_sizes
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.network import NetworkProfile
 
@@ -102,3 +102,14 @@ def test_nominal_times_leave_out_what_needs_the_simulator(tmp_path: Path, sparse
     shared = profile(tmp_path, JITTER + '[server]\negress = "1 Gbit/s"\n')
     assert Clock(shared, 50).nominal_times(traffic).tolist() == nominal_R.tolist()
     assert (Clock(shared, 50).closing_times(traffic) > nominal_R).all()
+
+
+@pytest.mark.parametrize(
+    "sizes", [[], [7], [7, 7, 7], [9, 3, 9, 4], [0, 10**12, 5], [10**12 + 1, 10**12]]
+)
+def test_sizes_are_counted_as_numpy_sorts_them(sizes):
+    given = np.array(sizes, dtype=np.int64)
+
+    expected = np.unique(given, return_inverse=True)
+    for ours, theirs in zip(unique_sizes(given), expected, strict=True):
+        assert ours.tolist() == theirs.tolist()
