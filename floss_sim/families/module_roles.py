@@ -17,21 +17,22 @@ from __future__ import annotations
 
 import re
 
+_NO_STATE_SPACE = r"(?<!mamba\.)(?<!mixer\.)"  # whose projections have the names of attention's
 _NAMES = {  # ends of module paths, by role; the first role that matches counts
-    "qkv": "c_attn|qkv_proj|Wqkv|query_key_value|qkv|in_proj",
+    "qkv": rf"c_attn|qkv_proj|Wqkv|query_key_value|qkv|{_NO_STATE_SPACE}in_proj",
     "q": "q_proj|query|q_lin|query_proj|q",
     "k": "k_proj|key|k_lin|key_proj|k",
     "v": "v_proj|value|v_lin|value_proj|v",
     "o": (
-        r"o_proj|out_proj|out_lin|(?:attn|attention|self_attn|self_attention)\.(?:output\.dense|"
-        r"c_proj|Wo|dense|o)|(?:Self|EncDec)Attention\.o"
+        rf"o_proj|{_NO_STATE_SPACE}out_proj|out_lin|(?:attn|attention|self_attn|self_attention)\."
+        r"(?:output(?:\.dense)?|c_proj|Wo|dense|proj|o)|\w*(?:Self|EncDec)Attention\.o"
     ),
-    "mlp_gate": r"gate_proj|DenseReluDense\.wi_0",
+    "mlp_gate": r"gate_proj|feed_forward\.w1|DenseReluDense\.wi_0",
     "mlp_gate_in": r"gate_up_proj|mlp\.Wi",
-    "mlp_in": r"up_proj|fc1|intermediate\.dense|c_fc|lin1|dense_h_to_4h|pwconv1|ffn"
-    r"|DenseReluDense\.wi(?:_1)?",
-    "mlp_out": r"down_proj|fc2|output\.dense|mlp\.c_proj|mlp\.Wo|lin2|dense_4h_to_h|pwconv2|"
-    r"ffn_output|DenseReluDense\.wo",
+    "mlp_in": r"up_proj|fc1|fc_in|intermediate\.dense|c_fc|lin1|dense_h_to_4h|pwconv1|ffn|"
+    r"feed_forward\.w3|mlp\.dense1|DenseReluDense\.wi(?:_1)?",
+    "mlp_out": r"down_proj|fc2|fc_out|output\.dense|mlp\.c_proj|mlp\.Wo|lin2|dense_4h_to_h|"
+    r"pwconv2|ffn_output|feed_forward\.w2|mlp\.dense2|DenseReluDense\.wo",
 }
 ROLES = {role: re.compile(rf"(?:.*\.)?(?:{names})") for role, names in _NAMES.items()}
 _LAYER = re.compile(r"(?:^|(.*?)\.)[^.]*\.(\d+)\.")  # the first number in a path is its layer's
