@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ from planner.answers import parse_cells
 from planner.calls import answer
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
 from planner.cli.printing import print_answers, print_dry_run, print_plan
-from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress, say_loading
+from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
@@ -205,24 +204,21 @@ def plan(
         if max_client_bytes is None
         else parse_client_bytes(max_client_bytes),
         max_round_s=math.inf if max_round_s is None else max_round_s,
-        origin=None,
+        origin=Origin.of(
+            loaded,
+            profile,
+            names=(task, network_name),
+            dataset=dataset,
+            backbone=backbone,
+            changes=changes,
+            upload_ratio=upload_ratio,
+        ),
     ).checked()
     place = resolve_device(device)
-    cells = parse_cells(also, profile) if also else ()
-    say_loading()  # the checks above need no data
-    origin = Origin.of(
-        loaded,
-        profile,
-        names=(task, network_name),
-        dataset=dataset,
-        backbone=backbone,
-        changes=changes,
-        upload_ratio=upload_ratio,
-    )
-    request = replace(request, origin=origin)
     if dry_run_:
         print_dry_run(dry_run_with_progress(request, store, place, workers), json_)
         return
+    cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
         found = answer(request, also=cells, store=store, device=place)
         _print_answers(found, profile.name, json_)

@@ -18,13 +18,6 @@ from planner.question.request import Request
 from planner.report.reported_plan import ReportedPlan
 
 
-def say_loading() -> None:
-    """Say that the task is being loaded, where stderr is a log: its first line."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        console.print("loading the task")
-
-
 def plan_with_progress(
     request: Request,
     *,

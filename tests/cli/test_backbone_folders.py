@@ -107,7 +107,7 @@ def test_damaged_weights_are_refused_before_anything_is_created(
         code, out, err = call(monkeypatch, capfd, *arguments, command=command)
         assert (code, out) == (2, "")
         assert says in err
-        assert err.removeprefix("loading the task\n").count("\n") == 1
+        assert err.count("\n") == 1
     assert {path for path in photos.rglob("*") if path.is_file()} <= before
 
 
