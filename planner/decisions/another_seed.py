@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.analysis.on_test import DifferenceOnTest, HitsOnTest, accuracy_on_test
-from planner.curves import Curve
 from planner.forecasts.intervals import LEVEL, SEED_LUCK, run_interval
 from planner.forecasts.smoothing import difference_error
 from planner.plans.outcome import Outcome
@@ -98,10 +97,8 @@ def judged_alone(
         examples: Number of validation predictions.
     """
     seed_sd = (planned.test.seed_sd if planned.test else None) or SEED_LUCK
-    evaluated, _, accuracies = zip(*outcome.curve, strict=True)
-    curve = Curve(evaluated, accuracies, outcome.rounds)
     return replace(
         outcome,
         test=accuracy_on_test(hits, predictions_E, seed_sd),
-        interval=run_interval(curve, outcome.rounds, examples, seed_sd),
+        interval=run_interval(outcome.learning_curve, outcome.rounds, examples, seed_sd),
     )

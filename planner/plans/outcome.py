@@ -76,8 +76,17 @@ class Outcome:
         """Validation accuracy of this run alone, averaged over the last part of its curve."""
         if not self.curve:
             return self.accuracy
-        evaluated, _, accuracies = zip(*self.curve, strict=True)
-        return smoothed_accuracy(evaluated, accuracies, self.rounds)
+        told = self.learning_curve
+        return smoothed_accuracy(told.evaluated, told.accuracies, told.rounds)
+
+    @property
+    def learning_curve(self) -> Curve:
+        """The curve of this run alone, without what it spent."""
+        return Curve(
+            tuple(number for number, _, _ in self.curve),
+            tuple(accuracy for _, _, accuracy in self.curve),
+            self.rounds,
+        )
 
     def peak_round(self, examples: int) -> int | None:
         """Return the round of the highest smoothed accuracy; None if the accuracy did not fall.
@@ -85,10 +94,7 @@ class Outcome:
         Args:
             examples: Validation examples of every accuracy.
         """
-        if not self.curve:
-            return None
-        evaluated, _, accuracies = zip(*self.curve, strict=True)
-        return peak_round(Curve(evaluated, accuracies, self.rounds), examples)
+        return peak_round(self.learning_curve, examples)
 
     @property
     def test_accuracy(self) -> float | None:

@@ -9,7 +9,7 @@ from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
-from planner.report.explanation_text import interval_text
+from planner.report.explanation_text import chance_clause, interval_text
 
 ANSWERS_TITLE = "from stored curves; no training"
 ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "source", "to confirm", "other")
@@ -74,8 +74,7 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     ]
     lines += [_stop_sentence(answer) for answer in answers if answer.rounds < answer.affords]
     lines += [
-        f"{answer.budget}: nothing was learned: the accuracy is not above that of always "
-        f"predicting the most frequent class ({answer.chance:.3f}) by two standard errors."
+        f"{answer.budget}: nothing was learned: the accuracy {chance_clause(answer.chance)}."
         for answer in answers
         if answer.chance is not None and not answer.learned and answer.accuracy is not None
     ]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
-from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
+from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.analysis.time_spread import MEDIAN, TimeSpread, fleet_quantile
 from floss_sim.files import write_atomically
 from floss_sim.units import common_unit, format_bytes, format_duration, format_predicted_bytes
@@ -17,6 +17,8 @@ from planner.decisions.another_seed import SeedDifference
 from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
+from planner.report.explanation_text import chance_clause
+from planner.report.on_test_text import points_text
 from planner.report.plan_folder import create_folder
 from planner.report.time_text import median_s, time_words
 
@@ -121,9 +123,9 @@ def _chance_sentence(plan: Plan) -> list[str]:
     if plan.learned or plan.chance is None:
         return []
     return [
-        f"Nothing was learned: the plan's best validation accuracy, {plan.best_accuracy:.3f}, is "
-        f"not above that of always predicting the most frequent class ({plan.chance:.3f}) by two "
-        "standard errors. Plan again with more rounds, other learning rates or a larger budget."
+        f"Nothing was learned: the plan's best validation accuracy, {plan.best_accuracy:.3f}, "
+        f"{chance_clause(plan.chance)}. Plan again with more rounds, other learning rates or a "
+        "larger budget."
     ]
 
 
@@ -145,7 +147,7 @@ def _seed_sentences(applied: AppliedPlan, apart: SeedDifference) -> list[str]:
     return [
         f"Validation accuracy, averaged over the last {100 * SMOOTHED_SHARE:.0f} % of rounds: "
         f"{ours:.3f} with seed {applied.seed}, {theirs:.3f} with the plan's seed "
-        f"{apart.to_seed}: {_points_text(apart)}. Expected were "
+        f"{apart.to_seed}: {points_text(apart.low, apart.mean, apart.high)}. Expected were "
         f"{planned.expected_accuracy:.3f}{_interval_clause(planned, made)}.",
         _test_difference_sentence(apart),
     ]
@@ -160,15 +162,10 @@ def _test_difference_sentence(apart: SeedDifference) -> str:
         )
     test = apart.test
     return (
-        f"Test accuracy: {_points_text(test)}, paired on {test.examples} test examples. The "
-        "intervals of both differences cover the choice of examples, not that of seeds: these are "
-        "two runs of one configuration."
+        f"Test accuracy: {points_text(test.low, test.mean, test.high)}, paired on {test.examples} "
+        "test examples. The intervals of both differences cover the choice of examples, not that "
+        "of seeds: these are two runs of one configuration."
     )
-
-
-def _points_text(told: SeedDifference | DifferenceOnTest) -> str:
-    low, mean, high = (f"{100 * each:+.1f}" for each in (told.low, told.mean, told.high))
-    return f"{mean} points ({low} to {high})"
 
 
 def _interval_clause(planned: Outcome, made: Outcome) -> str:

@@ -47,6 +47,14 @@ def explanation_sentences(plan: Plan) -> list[str]:
     return lines
 
 
+def chance_clause(chance: float) -> str:
+    """Return that an accuracy does not exceed that of chance, 0 to 1."""
+    return (
+        f"is not above that of always predicting the most frequent class ({chance:.3f}) by two "
+        "standard errors"
+    )
+
+
 def interval_text(range_: Range) -> str:
     """Return an interval in words, such as ``"(0.912 to 0.934)"``."""
     return f"({range_.low:.3f} to {range_.high:.3f})"

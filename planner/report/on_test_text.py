@@ -46,10 +46,10 @@ def _cost_text(plan: Plan, baseline: Outcome) -> str:
 def _difference_parts(plan: Plan, name: str, baseline: Outcome) -> Iterator[str]:
     """Yield the plan's lead over a baseline: on validation, and if measured on test."""
     if made := validation_difference(plan.recommendation, baseline):
-        yield f"validation {_points_text(*made)}"
+        yield f"validation {points_text(*made)}"
     if told := plan.test_differences.get(name):
         yield (
-            f"test {_points_text(told.low, told.mean, told.high)}, paired on {told.examples} test "
+            f"test {points_text(told.low, told.mean, told.high)}, paired on {told.examples} test "
             f"examples, {_seeds_text(told.seeds)}"
         )
 
@@ -111,7 +111,8 @@ def _half(told: Interval | AccuracyOnTest | DifferenceOnTest) -> float:
     return (told.high - told.low) / 2
 
 
-def _points_text(low: float, mean: float, high: float) -> str:
+def points_text(low: float, mean: float, high: float) -> str:
+    """Return a difference of accuracies, -1 to 1, in points with its interval."""
     return f"{100 * mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 

@@ -10,7 +10,7 @@ from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
 from planner.plans.plan import Plan
-from planner.report.explanation_text import explanation_sentences
+from planner.report.explanation_text import chance_clause, explanation_sentences
 from planner.report.objective_text import (
     effort_sentence,
     left_out_sentence,
@@ -100,9 +100,8 @@ def _chance_sentence(plan: Plan) -> list[str]:
     if plan.learned or plan.chance is None:
         return []
     return [
-        f"Nothing was learned: the best validation accuracy, {plan.best_accuracy:.3f}, is not "
-        f"above that of always predicting the most frequent class ({plan.chance:.3f}) by two "
-        f"standard errors. Raise the task's learning rates{_limit_to_raise(plan)}."
+        f"Nothing was learned: the best validation accuracy, {plan.best_accuracy:.3f}, "
+        f"{chance_clause(plan.chance)}. Raise the task's learning rates{_limit_to_raise(plan)}."
     ]
 
 

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = REPOSITORY / "experiments"
 SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+def load_study(path: str) -> ModuleType:
+    """Return a module of ``experiments``, such as ``real_grid/cuts.py``; it imports no sibling."""
+    name = path.removesuffix(".py").replace("/", "_")
+    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

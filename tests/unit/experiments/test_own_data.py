@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import ModuleType
 import commands
 import numpy as np
 import pytest
-from places import EXPERIMENTS
+from places import load_study
 from plan_oracle import (
     Accuracies,
     Key,
@@ -99,10 +98,7 @@ def rounded(value: float) -> object:
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("own_data_walk", EXPERIMENTS / "own_data/walk.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_study("own_data/walk.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pandas as pd
 import pytest
-from places import EXPERIMENTS
+from places import EXPERIMENTS, load_study
 
 from floss_sim.methods import dense
 from floss_sim.runs.config import RunConfig
@@ -19,10 +18,7 @@ RUN = {"method": "floss", "rank": 4, "down_density": 1.0, "up_density": 0.25}
 
 @pytest.fixture(scope="module")
 def cuts() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("real_grid_cuts", FOLDER / "cuts.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_study("real_grid/cuts.py")
 
 
 def curve(seed: int, shift: float) -> list[dict]:

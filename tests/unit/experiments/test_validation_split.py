@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
-from places import EXPERIMENTS
+from places import EXPERIMENTS, load_study
 
 from floss_sim.tasks import load_task
 
@@ -17,10 +16,7 @@ FOLDER = EXPERIMENTS / "validation_split"
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("validation_split_study", FOLDER / "study.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_study("validation_split/study.py")
 
 
 @pytest.fixture(scope="module")
