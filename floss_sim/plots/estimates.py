@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.round_parts import ROUND_PARTS
 from floss_sim.plots.figure import COLOURS
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import common_unit, format_bytes, format_duration
 
 _LEAST_SHARE = 0.005  # of a round; smaller parts are not drawn
 
@@ -77,6 +77,7 @@ def _draw_seconds(axes: Axes, frame: pd.DataFrame) -> None:
     below, above = frame["median_s"] - frame["low_s"], frame["high_s"] - frame["median_s"]
     axes.errorbar(range(len(frame)), frame["median_s"], [below, above], fmt="none", ecolor="black",
                   capsize=3, label="5 to 95 % of fleets")  # fmt: skip
-    axes.yaxis.set_major_formatter(lambda value, _: format_duration(value))
+    unit = common_unit([*frame["median_s"], *frame["high_s"]])
+    axes.yaxis.set_major_formatter(lambda value, _: format_duration(value, unit))
     axes.set_title("time of a round, median of fleets")
     axes.legend(fontsize="small")
