@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from prior_curves import check_sampler
 from recorded import SOURCES, Recorded
 from worlds import FAMILIES, World
 
@@ -43,7 +44,7 @@ WHOLE = 1.0  # the effort of a grid
 FIRST_SEED = 10_000  # apart from those that the worlds were made with
 GOOD = 0.5
 SHOWN = 4  # runners-up whose intervals are judged
-COUNTS = ("seed", "rounds", "intervals", "held", "forecasts", "forecasts_held")
+COUNTS = ("seed", "rounds", "intervals", "held", "own_held", "forecasts", "forecasts_held")
 WORLDS: Mapping[str, Callable[[int], Any]] = {
     **{family: partial(World, family=family) for family in FAMILIES},
     **{n: partial(Recorded.read, n) for n, source in SOURCES.items() if source.path.exists()},
@@ -70,8 +71,9 @@ class _Timed:
 def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) -> Row:
     """Return what a plan would recommend after a search in a world, and how sure it would be.
 
-    Regret in points, rounds, seconds of deciding, and of the recommendation and the runners-up, and
-    of the forecasts of unfinished runs, how many intervals there were and how many held the truth.
+    Regret in points, rounds, seconds of deciding; of the recommendation and the runners-up, and of
+    the forecasts of unfinished runs, how many intervals there were and how many held the truth;
+    whether the recommendation's own did, and how many points it expects above what is true.
 
     Args:
         make: Makes the strategy.
@@ -108,6 +110,8 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
         "decision_s": strategy.seconds + time.process_time() - started,
         "intervals": len(shown),
         "held": sum(holds(known[c], world.truth(c, fallen.get(c))) for c in shown),
+        "own_held": int(holds(known[first], world.truth(first, fallen.get(first)))),
+        "bias": 100 * (known[first].mean - world.truth(first, fallen.get(first))),
         "forecasts": len(forecast),
         "forecasts_held": sum(holds(known[c], world.truth(c)) for c in forecast),
     }
@@ -170,6 +174,8 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Row]) -> Row:
         "good": fmean(regret <= GOOD for regret in regrets),
         "rounds": fmean(row["rounds"] for row in rows) / WORLDS[key[0]](0).grid_rounds,
         "held": share(rows, "held", "intervals"),
+        "own_held": fmean(row["own_held"] for row in rows),
+        "bias": fmean(row["bias"] for row in rows),
         "forecasts_held": share(rows, "forecasts_held", "forecasts"),
         "decision_s": fmean(row["decision_s"] for row in rows),
     }
@@ -193,6 +199,8 @@ def table(rows: Sequence[Row]) -> str:
                 "worst": f"{r['worst']:.1f}",
                 f"P(regret <= {GOOD})": f"{r['good']:.2f}",
                 "intervals that hold": f"{r['held']:.0%}",
+                "the recommendation's": _percent(r["own_held"]),
+                "its bias (points)": "-" if math.isnan(r["bias"]) else f"{r['bias']:+.2f}",
                 "forecasts that hold": _percent(r["forecasts_held"]),
                 "rounds used": f"{r['rounds']:.2%}",
                 "deciding (s)": f"{r['decision_s']:.2g}",
@@ -256,7 +264,8 @@ def read(path: Path, texts: Sequence[str]) -> list[Row]:
         return []
     with path.open(newline="") as file:
         return [
-            {k: v if k in texts else float(v) for k, v in r.items()} for r in csv.DictReader(file)
+            {k: v if k in texts else float(v or "nan") for k, v in r.items()}
+            for r in csv.DictReader(file)
         ]
 
 
@@ -265,8 +274,23 @@ def _write(rows: Sequence[Row]) -> None:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            rounded = {"regret": f"{row['regret']:.4f}", "decision_s": f"{row['decision_s']:.4f}"}
-            writer.writerow(row | rounded | {k: int(row[k]) for k in COUNTS})
+            rounded = {k: f"{row[k]:.4f}" for k in ("regret", "decision_s")}
+            rounded["bias"] = "" if math.isnan(row["bias"]) else f"{row['bias']:.4f}"
+            counts = {k: "" if math.isnan(row[k]) else int(row[k]) for k in COUNTS}
+            writer.writerow(row | rounded | counts)
+
+
+def _available_families() -> list[str]:
+    """Return the families whose curves are here; print what is left out and why."""
+    for source in SOURCES.values():
+        if not source.path.exists():
+            print(f"recorded curves are left out: there is no {source.path}")
+    try:
+        check_sampler()
+    except ConfigError as error:
+        print(f"left out: {error}")
+        return [family for family in WORLDS if family != "prior"]
+    return list(WORLDS)
 
 
 def _installed(name: str) -> bool:
@@ -288,16 +312,16 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(STRATEGIES), help="strategies, by commas")
     parser.add_argument("--draw", action="store_true", help="only table and figure")
     chosen = parser.parse_args()
-    for source in SOURCES.values():
-        if not source.path.exists():
-            print(f"recorded curves are left out: there is no {source.path}")
     names = chosen.only.split(",")
     if unknown := set(names) - set(STRATEGIES):
         parser.error(f"unknown {', '.join(sorted(unknown))}; valid: {', '.join(STRATEGIES)}")
     rows = read(RESULTS, ("family", "strategy"))
     if not chosen.draw:
         names = [name for name in names if _installed(name)]
-        families = chosen.families.split(",")
+        if unknown := set(chosen.families.split(",")) - set(WORLDS):
+            parser.error(f"unknown {', '.join(sorted(unknown))}; valid: {', '.join(WORLDS)}")
+        available = _available_families()
+        families = [family for family in chosen.families.split(",") if family in available]
         efforts = [float(text) for text in chosen.efforts.split(",")]
         asked = list(jobs(names, families, chosen.replays, efforts))
         anew = {job[:3] for job in asked}

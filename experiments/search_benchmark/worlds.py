@@ -14,6 +14,8 @@ family         curves
                collapse to chance, any time after a third of their horizon
 ``crossing``   power laws of which large ranks rise more slowly and end higher; evaluations are the
                noisier the sparser the messages; a tenth collapse to chance after three fifths
+``prior``      what the prior sampler of the package ``ifbo`` draws, which nobody here wrote
+               (``prior_curves.py``; the package is an optional dependency)
 =============  ====================================================================================
 
 An evaluation counts the right ones of 350 images. Evaluations of a run draw independently, which
@@ -35,6 +37,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from prior_curves import prior_curves
 from world_curves import (
     CAP,
     CHANCE,
@@ -53,7 +56,7 @@ from planner.curves import Curve, History
 from planner.execution.curve_store import last_evaluated_round
 from planner.search.strategy import Extension
 
-Family = Literal["regular", "ill", "crossing"]
+Family = Literal["regular", "ill", "crossing", "prior"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 REFERENCE_RANK, DENSE_ROUNDS, UPLOAD_RATIO = 16, 50, 16
 IMAGES = 350
@@ -185,6 +188,8 @@ class World:
 
     @cached_property
     def _truth(self) -> Array:
+        if self.family == "prior":
+            return prior_curves(self.seed)
         if self.family == "crossing":
             return crossing_curves(self._affords(SEARCHED), stream(self.seed, "crossing"))
         made = regular_curves(stream(self.seed, "surface"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from places import EXPERIMENTS
 
+from floss_sim.errors import ConfigError
 from planner.execution.curve_store import last_evaluated_round
 from planner.search import STRATEGIES
 from planner.search.strategy import Extension
@@ -40,6 +43,13 @@ def benchmark(worlds: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
 @pytest.fixture
 def cells(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load("cells", monkeypatch)
+
+
+@pytest.fixture
+def prior_world(worlds: ModuleType) -> ModuleType:
+    reason = "worlds of family prior are drawn by the package ifbo, which is not installed"
+    pytest.importorskip("ifbo.priors.ftpfn_prior", reason=reason)
+    return partial(worlds.World, family="prior")
 
 
 def whole(world, worlds, candidate):
@@ -135,6 +145,42 @@ def test_evaluations_of_sparser_crossing_curves_are_noisier(worlds, monkeypatch)
     assert np.corrcoef(sparse, deviation)[0, 1] > 0.7
 
 
+def test_curves_of_the_sampler_are_those_of_the_seed_alone(prior_world):
+    np.random.seed(7)
+    one, other = prior_world(3)._truth, prior_world(4)._truth
+    assert np.random.random() == np.random.RandomState(7).random()  # global streams stay
+    assert (prior_world(3)._truth == one).all()
+    assert one.shape == other.shape == (245, 400)
+    assert not np.allclose(one, other)
+
+
+def test_curves_of_the_sampler_are_free_of_noise(prior_world):
+    """A curve of the mixture has no jumps; the sampler's own noise would have 0.7 points."""
+    rough = [np.abs(np.diff(prior_world(seed)._truth[:, 40:], n=2)) for seed in range(6)]
+    assert np.median(np.concatenate(rough)) < 1e-5
+    assert min(prior_world(seed)._truth.min() for seed in range(6)) >= 0
+
+
+def test_near_candidates_of_the_sampler_have_similar_curves(prior_world, worlds):
+    """Candidates one step apart end closer to each other than two of the space do on average."""
+    steps = [
+        (worlds.SPACE.index(c), worlds.SPACE.index(replace(c, up_density=c.up_density / 2)))
+        for c in worlds.SPACE
+        if c.up_density > 1 / 64
+    ]
+    for seed in range(4):
+        ends = prior_world(seed)._final
+        near = np.mean([(ends[a] - ends[b]) ** 2 for a, b in steps])
+        assert near < 0.5 * 2 * ends.var()
+
+
+def test_worlds_without_the_sampler_say_what_would_do(worlds, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ifbo", None)
+    monkeypatch.setitem(sys.modules, "ifbo.priors", None)
+    with pytest.raises(ConfigError, match="pip install ifbo"):
+        worlds.World(0, "prior").truth(worlds.SPACE[0])
+
+
 def test_truth_is_that_of_the_recommended_round(benchmark, worlds):
     """The best candidate of a made world collapses at its end; nothing else comes near it."""
     world = worlds.World(2, "regular")
@@ -197,6 +243,8 @@ def test_a_replay_stays_within_its_effort_and_the_table_has_every_figure(benchma
     assert made[0]["regret"] == pytest.approx(np.mean(first))
     assert made[0]["error"] == pytest.approx(abs(first[0] - first[1]) / 2)
     assert all(0 <= r["held"] <= 1 for r in made)
+    assert all(0 <= r["own_held"] <= 1 for r in made)
+    assert made[0]["bias"] == pytest.approx(np.mean([r["bias"] for r in rows[:4:2]]))
     assert 0 <= made[0]["forecasts_held"] <= 1
     assert " | - | " in benchmark.table(made[1:2])  # random leaves nothing unfinished
     assert benchmark.table(made).count("\n") == 1 + len(made)
