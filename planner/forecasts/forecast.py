@@ -96,8 +96,8 @@ def accuracy_forecast(mean: float, sd: float) -> Forecast:
 
 
 def expit(log_odds: float) -> float:
-    """Return the probability that has these log-odds."""
-    return 1 / (1 + math.exp(-log_odds))
+    """Return the probability that has these log-odds; next to 0 below -700, without overflow."""
+    return 1 / (1 + math.exp(min(-log_odds, 700.0)))
 
 
 def log_odds(

@@ -18,6 +18,7 @@ from planner.forecasts.forecast import (
     blended_ranks,
     boundaries,
     curve_bins,
+    expit,
     forecast,
 )
 
@@ -84,6 +85,23 @@ def test_diverged_runs_and_perfect_scores_do_not_break_a_forecast():
     made = forecast(known, dict.fromkeys(GRID[:2], 9), 350, 9)
     assert all(0 <= f.mean <= 1 and math.isfinite(f.sd) for f in made.values())
     assert forecast({GRID[0]: known[GRID[0]]}, {GRID[0]: 9}, 350, 9) == {}
+
+
+def test_a_run_that_fell_to_no_right_example_has_a_forecast():
+    """Its deviation in log-odds is half its fall over a slope of nearly 0: thousands."""
+    rounds = tuple(range(1, 41))
+    fell = Curve(rounds, tuple(0.95 if r < 20 else 0.0 for r in rounds), 40)
+    steady = Curve(rounds, (0.6,) * 40, 40)
+    first, second = grid([2, 4], [1.0], [1.0])
+    made = forecast({first: fell, second: steady}, {first: 40}, 3000, 40)[first]
+    assert made.mean == pytest.approx(0.0, abs=0.01)
+    assert 0.4 < made.sd <= 0.5  # anything from 0 to 1
+
+
+def test_log_odds_far_from_nought_are_probabilities():
+    assert expit(-1e6) == pytest.approx(0.0, abs=1e-300)
+    assert expit(1e6) == 1.0
+    assert expit(math.log(3)) == pytest.approx(0.75)
 
 
 def test_a_thousand_points_take_seconds_at_most():
