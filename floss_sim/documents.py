@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
 )
 from pydantic_core import ErrorDetails
 
@@ -27,11 +28,20 @@ from floss_sim.plain_text import is_one_line
 from floss_sim.toml_json import MAX_DEPTH, read_toml, shorten, shorten_line
 from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
+PLAIN_NUMBERS = "plain_numbers"  # key of a validation context: quantities may have no unit
 
-def quantity(parse: Callable[[object], float]) -> BeforeValidator:
-    """Return a pydantic validator that parses a text with a unit."""
 
-    def read(value: object) -> float:
+def quantity(parse: Callable[[object], float], unit: str) -> BeforeValidator:
+    """Return a pydantic validator that parses a text with a unit.
+
+    Args:
+        parse: Function from the text to the number in the unit of the code.
+        unit: That unit. Where the context has ``PLAIN_NUMBERS``, a number is in it.
+    """
+
+    def read(value: object, info: ValidationInfo) -> float:
+        if type(value) in (int, float) and (info.context or {}).get(PLAIN_NUMBERS):
+            value = f"{value!r} {unit}"
         try:
             return parse(value)
         except UnitError as error:
@@ -48,9 +58,9 @@ def _one_line(text: str) -> str:
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
 OneFullLine = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
-Rate = Annotated[float, quantity(parse_rate)]
-Duration = Annotated[float, quantity(parse_duration)]
-ByteCount = Annotated[int, quantity(parse_bytes)]
+Rate = Annotated[float, quantity(parse_rate, "bit/s")]
+Duration = Annotated[float, quantity(parse_duration, "s")]
+ByteCount = Annotated[int, quantity(parse_bytes, "B")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -136,6 +146,7 @@ def validate(
     error: type[ConfigError],
     where: str,
     folder: Path = Path(),
+    context: Mapping[str, Any] | None = None,
 ) -> Document:
     """Return the validated document of a mapping.
 
@@ -145,12 +156,13 @@ def validate(
         error: Class of the error to raise.
         where: Name of the document in the error message, such as its path.
         folder: Folder to which relative paths in the document refer.
+        context: Further entries of the validation context.
 
     Raises:
         ConfigError: (of class ``error``) A key is missing, unknown or invalid; one line names it.
     """
     try:
-        return model.model_validate(content, context={"folder": folder})
+        return model.model_validate(content, context={"folder": folder, **(context or {})})
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         key, message = _explain_problem(first, model)

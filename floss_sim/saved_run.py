@@ -21,6 +21,7 @@ from floss_sim.analysis.on_test import (
     accuracy_on_test,
     predictions_by_example,
 )
+from floss_sim.analysis.recorded_networks import keep_network
 from floss_sim.analysis.run_times import recorded_times, slow_fleets, time_spread
 from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler, straggler_of
@@ -221,6 +222,8 @@ def train(
             more = "continuing from there" if done < rounds else "nothing is left to train"
             say(f"{path} holds {done} rounds; {more}")
         on_start(done)
+        if reason := keep_network(folder, profile):
+            say(reason)
         record = run(
             config,
             profile,

@@ -24,9 +24,11 @@ import numpy as np
 
 from floss_sim.analysis.configuration_labels import labels
 from floss_sim.analysis.on_test import AccuracyOnTest, accuracy_on_test
+from floss_sim.analysis.recorded_networks import is_timed_on
 from floss_sim.analysis.recorded_runs import RecordedRun, read_run
 from floss_sim.analysis.time_spread import TimeSpread, mean_spread
-from floss_sim.errors import ConfigError, RecordError, UnitError
+from floss_sim.errors import ConfigError, ProfileError, RecordError, UnitError
+from floss_sim.network import NetworkProfile
 from floss_sim.units import parse_bytes, parse_duration
 
 
@@ -238,18 +240,25 @@ def parse_limit(text: str) -> CurveLimit:
     raise ConfigError(f"cannot parse --at {text!r}; valid: 100 (rounds), 20MB or 30s")
 
 
-def compare(paths: Iterable[Path]) -> Comparison:
+def compare(paths: Iterable[Path], networks: Sequence[NetworkProfile] = ()) -> Comparison:
     """Return the comparison of the runs in some folders.
 
     A run without an evaluated round is left out. Of two runs with equal settings and seed the
     shorter one is left out. The notes name both.
 
+    Args:
+        paths: The run folders.
+        networks: Networks on which some of the runs were recorded, for runs that do not keep them.
+
     Raises:
+        ProfileError: No run was recorded on one of the networks.
         RecordError: A folder holds no run, the runs are of different tasks or data, no run has an
             evaluated round, or the seeds of a configuration have no evaluated round in common.
     """
-    read = [read_run(path) for path in paths]
+    read = [read_run(path, networks) for path in paths]
     check_task(read)
+    for profile in networks:
+        _check_recorded(read, profile)
     runs, left_out = _usable_runs(read)
     configurations, unsaid = group_runs(runs)
     check_evaluated(configurations)
@@ -258,6 +267,15 @@ def compare(paths: Iterable[Path]) -> Comparison:
         *_test_notes(configurations),
     )  # fmt: skip
     return Comparison(runs[0].settings["task"], configurations, notes)
+
+
+def _check_recorded(runs: Iterable[RecordedRun], profile: NetworkProfile) -> None:
+    """Raise ProfileError unless some run was recorded on a network."""
+    if not any(is_timed_on(run.folder, profile) for run in runs):
+        raise ProfileError(
+            f"no run was recorded on {profile.name} as it is now; floss-sim replay RUNS --network "
+            "FILE times runs on other networks"
+        )
 
 
 def group_runs(runs: Iterable[RecordedRun]) -> tuple[tuple[Configuration, ...], list[str]]:

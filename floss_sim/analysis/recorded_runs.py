@@ -194,8 +194,12 @@ def _has_tables(path: Path) -> bool:
     return any(is_data(file.name) for file in path.glob("rounds-*.parquet"))
 
 
-def read_run(path: Path) -> RecordedRun:
+def read_run(path: Path, networks: Iterable[NetworkProfile] = ()) -> RecordedRun:
     """Return the run in a run folder.
+
+    Args:
+        path: The run folder.
+        networks: Networks on which the run may have been recorded, if it does not keep its own.
 
     Raises:
         RecordError: The folder holds no run, or a part of the run is missing or damaged.
@@ -207,5 +211,5 @@ def read_run(path: Path) -> RecordedRun:
     settings = {key: value for key, value in trajectory.items() if key != "seed"}
     committed = folder.manifest()
     settings |= {"network": committed.network, "timing": committed.timing}
-    profile = find_recorded_network(folder) if committed.network else None
+    profile = find_recorded_network(folder, networks) if committed.network else None
     return RecordedRun(folder, trajectory["seed"], settings, folder.record(), profile)

@@ -56,6 +56,6 @@ def _single_reason(run: RecordedRun) -> str:
     if run.profile is None:
         return (
             f"one recorded time: {unknown_reason(network)}; "
-            "floss-sim replay RUNS --network FILE times other fleets"
+            "--network FILE, with the file of that network, times other fleets"
         )
     return nothing_drawn_note(run.profile.name)

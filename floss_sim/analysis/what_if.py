@@ -188,15 +188,19 @@ def _records_agree(one: RunRecord, other: RunRecord) -> bool:
 
 
 def recorded_network(configurations: Iterable[Configuration]) -> NetworkProfile:
-    """Return the packaged network, possibly changed by options, on which all runs were recorded.
+    """Return the network, possibly changed by options, on which all runs were recorded.
 
     Raises:
-        ProfileError: The runs were recorded on several networks, or on one that is not packaged.
+        ProfileError: The runs were recorded on several networks, or on one that is neither packaged
+            nor kept in the record.
     """
     runs = [run for configuration in configurations for run in configuration.runs]
     names = sorted({run.folder.manifest().network or _UNNAMED for run in runs})
     if len(names) > 1:
         raise ProfileError(f"the runs were recorded on {' and '.join(names)}; give a --network")
+    kept = [run.profile for run in runs if run.profile]
+    if len(kept) == len(runs) and len({run.folder.manifest().timing for run in runs}) == 1:
+        return kept[0]
     try:
         profile = profile_of_name(names[0])
     except ConfigError:

@@ -36,6 +36,7 @@ from floss_sim.cli.shared_options import (
 )
 from floss_sim.cli.target_cells import target_cells
 from floss_sim.files import write_atomically
+from floss_sim.network import load_profile
 from floss_sim.units import format_bytes
 
 HELP = """Compare recorded runs: one table, one picture.
@@ -52,6 +53,8 @@ Examples:
   floss-sim compare runs/dense-s0 'runs/floss-*' --x time --out floss.png
 
   floss-sim compare runs/ --at 20MB --target 0.9 --csv curves.csv
+
+  floss-sim compare old-runs/ --network mine.toml
 """
 CSV_COLUMNS = ("label", "seed", "round", "seconds", "bytes", "accuracy", "loss")
 
@@ -78,6 +81,13 @@ def compare(
             "as 0.9."
         ),
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File (.toml) of the network that runs were recorded on, for the times of records "
+            "that do not keep it; repeatable."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="File of the picture; ends in .png.")] = Path(
         "comparison.png"
     ),
@@ -92,7 +102,8 @@ def compare(
     check_target(target)
     check_picture(out)
     check_outputs(out, csv_)
-    comparison = compare_runs(find_runs(runs))
+    networks = [load_profile(name) for name in network or ()]
+    comparison = compare_runs(find_runs(runs), networks)
     if missed := comparison.missed_target(target):
         comparison = replace(comparison, notes=(missed, *comparison.notes))
     readings = comparison.readings(limit)

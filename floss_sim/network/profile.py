@@ -285,6 +285,17 @@ class NetworkProfile(Section):
             dropouts.append(self.fleet.dropout)
         return self.availability is not None or any(dropouts)
 
+    @property
+    def changes(self) -> Overrides:
+        """Changes to every client's link (:meth:`with_changes`)."""
+        return self._overrides
+
+    def with_overrides(self, changes: Overrides) -> NetworkProfile:
+        """Return the profile with other changes to every client's link, and the same name."""
+        profile = self.model_copy()
+        profile._overrides = changes
+        return profile
+
     def with_changes(self, said: str, **changes: float) -> NetworkProfile:
         """Return the profile with new values for every client or for the server.
 
@@ -305,8 +316,7 @@ class NetworkProfile(Section):
         server_ = self.server.model_copy(update=server)
         name = f"{self.name}, {said}"
         profile = self.model_copy(update={"name": name, "server": server_, **rest})
-        profile._overrides = self._overrides.model_copy(update=links)
-        return profile
+        return profile.with_overrides(self._overrides.model_copy(update=links))
 
     def with_upload_ratio(self, ratio: float) -> NetworkProfile:
         """Return the profile with every up rate at ``1 / ratio`` of its down rate.

@@ -14,13 +14,14 @@ from floss_sim.files import is_running, split_temporary
 
 DESCRIPTION, MANIFEST = "run.json", "manifest.json"
 TEST, DIVERGED = "test.json", "diverged.json"
+NETWORK = "network.json.gz"
 LOCK = "run.lock"
 _STEM = r"[0-9]{6,9}-[0-9a-f]{8}"  # last round, and the begin of the timing fingerprint
 _DATA = (
     rf"(?:rounds|transfers)-{_STEM}\.parquet|checkpoint-{_STEM}\.safetensors"
     r"|model-[0-9]{6,9}\.floss"
 )
-_JSON = r"(?:run|manifest|test|diverged)\.json"
+_JSON = r"(?:run|manifest|test|diverged)\.json|network\.json\.gz"
 _IS_DATA = re.compile(_DATA)
 _IS_OWN = re.compile(rf"{_DATA}|{_JSON}")
 

@@ -9,6 +9,7 @@ A run folder contains::
     model-*.floss             P * M at each evaluated round, encoded as a download
     checkpoint-*.safetensors  the learner's state after the last committed round
     test.json                 test metrics by round, with a bit for each prediction
+    network.json.gz           the network of the record, if it is no packaged one
     diverged.json             reason why training diverged (an update was not finite), if it did
     host.jsonl                host seconds and memory: not part of the data, never compared
 
@@ -49,6 +50,7 @@ from floss_sim.records.leftovers import (
     holds_leftovers,
 )
 from floss_sim.records.manifest import Manifest, manifest_text, read_manifest
+from floss_sim.records.network_file import read_network, write_network
 from floss_sim.records.on_test import COUNT, RIGHT, ModelOnTest, read_model
 from floss_sim.records.schema import RECORD_VERSION, RunRecord
 from floss_sim.records.sealed_json import read_sealed, write_sealed
@@ -203,10 +205,10 @@ class RunFolder:
         """
         own = {file_names.DESCRIPTION, file_names.LOCK}
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
-        if self._created is None or names != own:
+        if self._created is None or names - {file_names.NETWORK} != own:
             return
         with suppress(OSError):
-            for name in sorted(own):
+            for name in sorted(names):
                 (self.path / name).unlink()
         remove_empty(self._created)
         self._created = None
@@ -388,6 +390,24 @@ class RunFolder:
             raise RecordError(f"cannot write {self.path}: {error}") from None
         if before.checkpoint not in ("", made.checkpoint):
             (self.path / before.checkpoint).unlink(missing_ok=True)
+
+    def keep_network(self, text: str | None) -> None:
+        """Store the network of the record as a text; None if it is a packaged one.
+
+        The caller must hold the lock.
+
+        Raises:
+            RecordError: The file cannot be written.
+        """
+        write_network(self.path, text)
+
+    def kept_network(self) -> str | None:
+        """Return the stored network as a text, or None; the record may be of another one.
+
+        Raises:
+            RecordError: The file is damaged.
+        """
+        return read_network(self.path)
 
     def note_divergence(self, reason: str) -> None:
         """Store the reason why training diverged; the same trajectory would diverge again.

@@ -325,7 +325,7 @@ def test_the_network_that_is_given_makes_a_recorded_run_known(
     make_run(home / "own", DENSE, on=profile)
     code, out, _ = call(monkeypatch, capfd, "own")
     assert code == 0
-    assert "one recorded time: drawn is not packaged; floss-sim replay RUNS --network" in out
+    assert "one recorded time: drawn is neither packaged nor kept in the record; --network" in out
     code, out, _ = call(monkeypatch, capfd, "own", "--network", str(drawn))
     assert code == 0
     dense_s = fleets_s(home / "own", profile, 2)

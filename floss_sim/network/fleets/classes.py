@@ -26,10 +26,11 @@ from floss_sim.documents import Duration, Fraction, Section
 from floss_sim.errors import ProfileError
 from floss_sim.network.fleets.lognormal import LinkDraws, LinkLaw, LogDuration, LogRate
 from floss_sim.network.link import ClientLink
-from floss_sim.network.traces.rate_trace import RateTrace
+from floss_sim.network.traces.rate_trace import RateTrace, trace_of
 from floss_sim.network.traces.trace_files import read_trace
 from floss_sim.rng import stream
 
+KEPT_TRACES = "kept_traces"  # key of a validation context: values of traces by ``key``, no files
 ClassOrder: TypeAlias = Literal["drawn", "by-number"]
 _Classes: TypeAlias = NDArray[np.integer[Any]]  # number of the class of each client
 
@@ -68,12 +69,21 @@ class TraceSection(Section):
     _rates: RateTrace = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Read the file, relative to the profile's folder."""
-        path = Path((context or {}).get("folder", ".")) / self.file
+        """Read the file, relative to the profile's folder, or its values in the context."""
+        context = context or {}
+        path = Path(context.get("folder", ".")) / self.file
         try:
-            self._rates = read_trace(path, self.at_end, self.bin)
+            if KEPT_TRACES in context:
+                self._rates = trace_of(context[KEPT_TRACES].get(self.key))
+            else:
+                self._rates = read_trace(path, self.at_end, self.bin)
         except ProfileError as error:
             raise ValueError(str(error)) from None
+
+    @property
+    def key(self) -> str:
+        """Name of the trace among the kept ones: the file, and how it is read."""
+        return f"{self.file}, {self.at_end}, {self.bin!r}"
 
     @property
     def rates(self) -> RateTrace:

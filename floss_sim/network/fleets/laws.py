@@ -15,9 +15,11 @@ from floss_sim.documents import Duration, Fraction, Section
 from floss_sim.errors import ProfileError
 from floss_sim.network.fleets.classes import ClientClass, Fleet, fleet_of_classes
 from floss_sim.network.fleets.lognormal import BLOCK, LogDuration, LogRate, client_draws
-from floss_sim.network.fleets.rows import LinkRows, read_rows
+from floss_sim.network.fleets.rows import LinkRows, parse_rows, read_rows
 from floss_sim.network.link import ClientLink
 from floss_sim.rng import stream
+
+KEPT_ROWS = "kept_rows"  # key of a validation context: CSV text of the rows, in place of the file
 
 
 class LognormalFleet(Section):
@@ -68,8 +70,12 @@ class RowsFleet(Section):
     _rows: LinkRows = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Read the file, relative to the profile's folder."""
-        path = Path((context or {}).get("folder", ".")) / self.file
+        """Read the file, relative to the profile's folder, or the text of it in the context."""
+        context = context or {}
+        if KEPT_ROWS in context:
+            self._rows = parse_rows(context[KEPT_ROWS].splitlines(True), Path(self.file), {})
+            return
+        path = Path(context.get("folder", ".")) / self.file
         defaults = {"rtt_s": self.rtt, "compute_s_per_example": self.compute_per_example}
         given = {name: value for name, value in defaults.items() if value is not None}
         self._rows = read_rows(path, given)

@@ -55,8 +55,13 @@ def read_rows(path: Path, defaults: Mapping[str, float]) -> LinkRows:
         ValueError: An unreadable file, a missing or unknown column, or an invalid value. The
             one-line message names the file, the line, and valid values.
     """
+    return parse_rows(text_lines(path, _NO_CSV), path, defaults)
+
+
+def parse_rows(lines: Iterable[str], path: Path, defaults: Mapping[str, float]) -> LinkRows:
+    """Return the rows of the lines of a file; arguments and errors as :func:`read_rows`."""
     try:
-        reader = csv.reader(text_lines(path, _NO_CSV), strict=True)
+        reader = csv.reader(lines, strict=True)
         names = [name.strip() for name in next(reader, [])]
         _check_columns(path, names, defaults)
         cells = ((reader.line_num, row) for row in reader if row)
@@ -69,6 +74,24 @@ def read_rows(path: Path, defaults: Mapping[str, float]) -> LinkRows:
         raise ValueError(f"{path} has no rows")
     weights = tuple(row.pop("weight", 1.0) for row in rows)
     return LinkRows(tuple(_link(row) for row in rows), weights, "cell" in names)
+
+
+def rows_csv(rows: LinkRows) -> str:
+    """Return rows as the text of a file, exact to the bit; columns of zeros are left out."""
+    named = {
+        "down_bits_per_s": [link.down_bits_per_s for link in rows.links],
+        "up_bits_per_s": [link.up_bits_per_s for link in rows.links],
+        "rtt_s": [link.rtt_s for link in rows.links],
+        "compute_s_per_example": [link.compute_s_per_example for link in rows.links],
+        "weight": rows.weights,
+    }
+    for name in ("jitter_s", "loss", "dropout"):
+        if any(values := [getattr(link, name) for link in rows.links]):
+            named[name] = values
+    if rows.have_cells:
+        named["cell"] = [link.cell for link in rows.links]
+    lines = (",".join(map(repr, row)) for row in zip(*named.values(), strict=True))
+    return "\n".join([",".join(named), *lines]) + "\n"
 
 
 def _check_columns(path: Path, names: list[str], defaults: Iterable[str]) -> None:

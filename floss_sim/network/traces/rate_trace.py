@@ -16,6 +16,7 @@ from itertools import accumulate, count, pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from floss_sim.errors import ProfileError
 
@@ -171,3 +172,22 @@ class RateTrace:
         digest = hashlib.sha256(np.array([self.starts_s, self.bits_per_s], "<f8").tobytes())
         length_s = float(self.length_s)
         return {"sha256": digest.hexdigest(), "length_s": length_s, "at_end": self.at_end}
+
+
+_VALUES: TypeAdapter[RateTrace] = TypeAdapter(RateTrace)
+
+
+def trace_of(values: object) -> RateTrace:
+    """Return the trace of plain values, such as JSON has them.
+
+    Args:
+        values: The attributes by name.
+
+    Raises:
+        ProfileError: The values are not those of a trace.
+    """
+    try:
+        return _VALUES.validate_python(values)
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]
+        raise ProfileError(f"no values of a trace: {said['msg']}") from None

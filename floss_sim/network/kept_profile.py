@@ -1,0 +1,69 @@
+"""Network profile as one text that needs no other file: its keys, rows and traces by value.
+
+A run folder keeps the network of its record as such a text. Quantities are plain numbers in the
+units of the code, exact to the bit, so that the profile that is built again is equal to the kept
+one. Paths of files of rows and traces stay as names.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from floss_sim import documents
+from floss_sim.errors import ProfileError
+from floss_sim.network.fleets.classes import KEPT_TRACES
+from floss_sim.network.fleets.laws import KEPT_ROWS, RowsFleet
+from floss_sim.network.fleets.rows import rows_csv
+from floss_sim.network.profile import NetworkProfile, Overrides
+
+_PROFILE, _CHANGES, _ROWS, _TRACES = "profile", "changes", "rows", "traces"
+
+
+def profile_text(profile: NetworkProfile) -> str:
+    """Return a profile as JSON that holds all of it.
+
+    Example:
+        >>> from floss_sim import load_profile
+        >>> from floss_sim.network.kept_profile import profile_of_text, profile_text
+        >>> slow = load_profile("lte").with_upload_ratio(16)
+        >>> profile_of_text(profile_text(slow), "a text") == slow
+        True
+    """
+    kept: dict[str, Any] = {
+        _PROFILE: profile.model_dump(mode="json", exclude_defaults=True),
+        _CHANGES: profile.changes.model_dump(mode="json", exclude_defaults=True),
+        _TRACES: _traces(profile),
+    }
+    if isinstance(profile.fleet, RowsFleet):
+        kept[_ROWS] = rows_csv(profile.fleet.rows)
+    return json.dumps(kept, indent=1) + "\n"
+
+
+def _traces(profile: NetworkProfile) -> dict[str, Any]:
+    """Return the values of all traces of a profile, by key."""
+    sections = [each for group in profile.clients for each in (group.down_trace, group.up_trace)]
+    return {section.key: asdict(section.rates) for section in sections if section}
+
+
+def profile_of_text(text: str, where: str) -> NetworkProfile:
+    """Return the profile of a text that :func:`profile_text` wrote.
+
+    Args:
+        text: The text.
+        where: Name of the text in an error message.
+
+    Raises:
+        ProfileError: The text is not that of a valid profile.
+    """
+    try:
+        kept = json.loads(text)
+        content, changes = dict(kept[_PROFILE]), kept[_CHANGES]
+        context = {documents.PLAIN_NUMBERS: True, KEPT_TRACES: dict(kept[_TRACES])}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ProfileError(f"{where} holds no network profile") from None
+    context[KEPT_ROWS] = str(kept.get(_ROWS, ""))
+    made = documents.validate(content, NetworkProfile, ProfileError, where, Path(), context)
+    return made.with_overrides(documents.validate(changes, Overrides, ProfileError, where))

@@ -1,0 +1,111 @@
+"""Seconds of runs on a network of one's own: with an interval in every command, file or no file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import call
+from networks import DRAWN
+
+from floss_sim import RunFolder, load_profile, retime
+from floss_sim.network import NetworkProfile
+from floss_sim.records.file_names import NETWORK
+from floss_sim.units import format_duration
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch, capfd, tmp_path: Path) -> Command:
+    """Call ``floss-sim`` in a folder of its own; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(DRAWN.replace('"drawn"', '"mine"'), encoding="utf-8")
+    return lambda *words: call(monkeypatch, capfd, "floss-sim", *words)
+
+
+@pytest.fixture
+def profile(command: Command) -> NetworkProfile:
+    """The network of the run ``runs/first``, whose file is gone."""
+    words = ["--rank", "1", "--rounds", "3", "--network", "mine.toml", "--out", "runs/first"]
+    code, _, err = command("run", *words)
+    assert code == 0, err
+    made = load_profile("mine.toml")
+    Path("mine.toml").rename("moved.toml")
+    return made
+
+
+def interval(profile: NetworkProfile, **changes: float) -> list[float]:
+    """Return 5, 50 and 95 % of the seconds of the run, re-timed on one fleet after the other."""
+    record = RunFolder.read(Path("runs/first")).record()
+    changed = profile.with_changes("changed", **changes)
+    fleets = [changed.model_copy(update={"seed": seed}) for seed in range(40)]
+    ends_s = [retime(record, fleet).rounds["closed_at_s"][-1].as_py() for fleet in fleets]
+    return [float(q) for q in np.quantile(ends_s, [0.05, 0.5, 0.95], method="weibull")]
+
+
+def text(seconds: list[float]) -> str:
+    low, middle, high = map(format_duration, seconds)
+    return f"{middle} ({low} to {high})"
+
+
+def test_compare_and_replay_know_the_network_without_its_file(
+    command: Command, profile: NetworkProfile
+):
+    code, out, err = command("compare", "runs")
+    assert (code, err) == (0, "")
+    assert text(interval(profile)) in out
+    assert "one recorded time" not in out
+    code, out, err = command("replay", "runs/first", "--rtt", "90ms")
+    assert (code, err) == (0, "")
+    assert text(interval(profile)) in out
+    assert text(interval(profile, rtt=0.09)) in out
+    code, out, _ = command("account", "runs/first", "--json")
+    assert json.loads(out)["notes"][-1].startswith("seconds: of one fleet (seed 0)")
+
+
+def test_a_record_without_its_network_says_so_and_takes_the_file(
+    command: Command, profile: NetworkProfile
+):
+    (Path("runs/first") / NETWORK).unlink()
+    code, out, err = command("compare", "runs")
+    assert (code, err) == (0, "")
+    reason = "one recorded time: mine is neither packaged nor kept in the record; --network"
+    assert reason in out
+    code, out, err = command("compare", "runs", "--network", "moved.toml")
+    assert (code, err) == (0, "")
+    assert text(interval(profile)) in out
+    code, out, err = command("compare", "runs", "--network", "moved.toml", "--network", "lte")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "no run was recorded on lte as it is now" in err
+
+
+def test_the_same_command_keeps_the_network_again(command: Command, profile: NetworkProfile):
+    file = Path("runs/first") / NETWORK
+    kept = file.read_bytes()
+    file.unlink()
+    words = ["run", "--rank", "1", "--rounds", "3", "--out", "runs/first", "--network"]
+    assert command(*words, "moved.toml")[0] == 0
+    assert file.read_bytes() == kept
+    assert command(*words, "lte")[0] == 0  # a packaged one
+    assert not file.exists()
+
+
+def test_a_damaged_network_is_one_line(command: Command, profile: NetworkProfile):
+    (Path("runs/first") / NETWORK).write_bytes(b"half")
+    for words in (["compare", "runs"], ["replay", "runs"], ["account", "runs/first"]):
+        code, out, err = command(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"{NETWORK} is damaged" in err
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(command: Command):
+    text = Path("mine.toml").read_text(encoding="utf-8")
+    Path("mine.toml").write_text(f"{text}dropout = 0.9999999\n", encoding="utf-8")
+    words = ["--rank", "1", "--rounds", "2", "--network", "mine.toml", "--out", "runs/few"]
+    code, _, err = command("run", *words)
+    assert (code, "round 1 could not be completed" in err) == (2, True)
+    assert not Path("runs").exists()
