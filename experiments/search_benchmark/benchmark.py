@@ -44,7 +44,9 @@ WHOLE = 1.0  # the effort of a grid
 FIRST_SEED = 10_000  # apart from those that the worlds were made with
 GOOD = 0.5
 SHOWN = 4  # runners-up whose intervals are judged
-COUNTS = ("seed", "rounds", "intervals", "held", "own_held", "forecasts", "forecasts_held")
+COUNTS = (
+    "seed", "rounds", "intervals", "held", "own_held", "forecasts", "forecasts_held", "ends_held",
+)  # fmt: skip
 WORLDS: Mapping[str, Callable[[int], Any]] = {
     **{family: partial(World, family=family) for family in FAMILIES},
     **{n: partial(Recorded.read, n) for n, source in SOURCES.items() if source.path.exists()},
@@ -73,7 +75,8 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
 
     Regret in points, rounds, seconds of deciding; of the recommendation and the runners-up, and of
     the forecasts of unfinished runs, how many intervals there were and how many held the truth;
-    whether the recommendation's own did, and how many points it expects above what is true.
+    whether the recommendation's own did, and how many points it expects above what is true. What
+    is true of a forecast is the accuracy at the horizon; for ``ends_held`` it is :func:`end_truth`.
 
     Args:
         make: Makes the strategy.
@@ -114,12 +117,18 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
         "bias": 100 * (known[first].mean - world.truth(first, fallen.get(first))),
         "forecasts": len(forecast),
         "forecasts_held": sum(holds(known[c], world.truth(c)) for c in forecast),
+        "ends_held": sum(holds(known[c], end_truth(world, c, asked[c])) for c in forecast),
     }
 
 
 def holds(interval: Interval, truth: float) -> bool:
     """Return whether an interval holds what is true."""
     return interval.low <= truth <= interval.high
+
+
+def end_truth(world: Any, candidate: Candidate, rounds: int) -> float:
+    """Return what is true of a run where it would end: where it was best, if it falls by then."""
+    return float(world.truth(candidate, peak_round(world.curve(candidate, rounds), world.examples)))
 
 
 def peak_rounds(
@@ -177,6 +186,7 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Row]) -> Row:
         "own_held": fmean(row["own_held"] for row in rows),
         "bias": fmean(row["bias"] for row in rows),
         "forecasts_held": share(rows, "forecasts_held", "forecasts"),
+        "ends_held": share(rows, "ends_held", "forecasts"),
         "decision_s": fmean(row["decision_s"] for row in rows),
     }
 
@@ -202,6 +212,7 @@ def table(rows: Sequence[Row]) -> str:
                 "the recommendation's": _percent(r["own_held"]),
                 "its bias (points)": "-" if math.isnan(r["bias"]) else f"{r['bias']:+.2f}",
                 "forecasts that hold": _percent(r["forecasts_held"]),
+                "where runs would end": _percent(r["ends_held"]),
                 "rounds used": f"{r['rounds']:.2%}",
                 "deciding (s)": f"{r['decision_s']:.2g}",
                 "replays": r["replays"],

@@ -215,6 +215,19 @@ def test_runs_of_other_seeds_have_luck_of_their_own_about_the_same_truth(worlds,
     assert 0.02 < np.std(ends) < 0.035
 
 
+def test_a_forecast_is_judged_where_the_run_would_end(benchmark, worlds):
+    world = worlds.World(2, "crossing")
+    lasts = [last_evaluated_round(int(horizon)) for horizon in world._horizons]
+    ends = np.array([
+        benchmark.end_truth(world, c, last) for c, last in zip(worlds.SPACE, lasts, strict=True)
+    ])  # fmt: skip
+    best = np.array([row[:last].max() for row, last in zip(world._truth, lasts, strict=True)])
+    fell = best - world._final > 0.1
+    assert 15 <= fell.sum() <= 35
+    assert (best - ends)[fell].max() < 0.06  # the noise of an evaluation sets the round
+    assert (ends == world._final)[~fell].all()
+
+
 def test_regret_is_nought_at_the_best(worlds):
     world = worlds.World(1, "ill")
     best = max(worlds.SPACE, key=world.truth)
@@ -246,6 +259,7 @@ def test_a_replay_stays_within_its_effort_and_the_table_has_every_figure(benchma
     assert all(0 <= r["own_held"] <= 1 for r in made)
     assert made[0]["bias"] == pytest.approx(np.mean([r["bias"] for r in rows[:4:2]]))
     assert 0 <= made[0]["forecasts_held"] <= 1
+    assert made[0]["ends_held"] == made[0]["forecasts_held"]  # regular curves do not fall
     assert " | - | " in benchmark.table(made[1:2])  # random leaves nothing unfinished
     assert benchmark.table(made).count("\n") == 1 + len(made)
 
