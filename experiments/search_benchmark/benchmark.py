@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from kronecker_search import KroneckerSearch, StoppingKroneckerSearch
 from prior_curves import check_sampler
 from recorded import SOURCES, Recorded
 from worlds import FAMILIES, World
@@ -34,7 +35,8 @@ from planner.curves import History
 from planner.decisions.recommend import near_best_candidates, rank, rounds_for_second_seeds
 from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval, KnownCurves
-from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms, StrategyMaker
+from planner.search import DEFAULT_SEARCH, SearchTerms, StrategyMaker
+from planner.search import STRATEGIES as CHOICES
 from planner.search.strategy import Extension, search
 
 HERE = Path(__file__).parent
@@ -50,6 +52,11 @@ COUNTS = (
 WORLDS: Mapping[str, Callable[[int], Any]] = {
     **{family: partial(World, family=family) for family in FAMILIES},
     **{n: partial(Recorded.read, n) for n, source in SOURCES.items() if source.path.exists()},
+}
+STRATEGIES: Mapping[str, StrategyMaker] = {
+    **CHOICES,
+    "botorch": KroneckerSearch,
+    "botorch-stop": StoppingKroneckerSearch,
 }
 Row = dict[str, Any]
 Job = tuple[str, str, float, int]

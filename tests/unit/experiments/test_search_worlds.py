@@ -36,7 +36,8 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def benchmark(worlds: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    load("recorded", monkeypatch)
+    for name in ("kronecker_forecast", "kronecker_search", "prior_curves", "recorded"):
+        load(name, monkeypatch)
     return load("benchmark", monkeypatch)
 
 
