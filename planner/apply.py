@@ -73,23 +73,20 @@ class AppliedPlan:
     @property
     def prediction(self) -> dict[str, Any] | None:
         """Bytes and seconds of these rounds as predicted without training, if the plan says so."""
-        settings = self.outcome.candidate.settings()
-        for cost in self.plan.costs:
-            if settings.items() <= dict(cost).items():
-                messages = self.outcome.rounds * self.outcome.cohort
-                time, total = self.predicted_time, cost["down_bytes"] + cost["up_bytes"]
-                made = {
-                    "total_bytes": messages * total,
-                    "own_fleet_s": time.seconds[0]
-                    if time
-                    else self.outcome.rounds * cost["round_s"],
-                    "time": time and TimeSection.of(time).to_json(),
-                }
-                if "down_bytes_error" in cost:  # plans of older versions have none
-                    doubt = sum(cost[f"{w}_bytes"] * cost[f"{w}_bytes_error"] for w in _WAYS)
-                    made["total_bytes_error"] = doubt / total
-                return made
-        return None
+        cost = self.plan.cost(self.outcome.candidate)
+        if cost is None:
+            return None
+        messages = self.outcome.rounds * self.outcome.cohort
+        time, total = self.predicted_time, cost["down_bytes"] + cost["up_bytes"]
+        made = {
+            "total_bytes": messages * total,
+            "own_fleet_s": time.seconds[0] if time else self.outcome.rounds * cost["round_s"],
+            "time": time and TimeSection.of(time).to_json(),
+        }
+        if "down_bytes_error" in cost:  # plans of older versions have none
+            doubt = sum(cost[f"{w}_bytes"] * cost[f"{w}_bytes_error"] for w in _WAYS)
+            made["total_bytes_error"] = doubt / total
+        return made
 
     def to_json(self) -> dict[str, Any]:
         """Return what came of the plan as plain values, ``planned`` and ``predicted`` beside it."""

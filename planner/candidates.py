@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -94,6 +94,12 @@ class Candidate:
             densities = {"density": self.down_density, "scope": "tensor"}
         values = {"down_values": self.values, "up_values": self.values}
         return method_from_name(self.method, **densities, **values)
+
+    @classmethod
+    def of_settings(cls, values: Mapping[str, Any]) -> Candidate:
+        """Return the candidate of JSON values; keys that are no axis are ignored."""
+        axes = (axis.name for axis in fields(cls) if axis.name in values)
+        return cls(**{axis: values[axis] for axis in axes})
 
     def settings(self) -> dict[str, Any]:
         """Return the candidate as JSON values; axes at their defaults are omitted."""

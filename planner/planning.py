@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -13,12 +13,18 @@ from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError, FlossError
 from floss_sim.units import format_duration
 from planner.candidates import Candidate
+from planner.decisions.baselines import baseline_costs, cost_values, missing_baselines
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.on_test import ReportedOnTest
-from planner.decisions.recommend import choose, choose_cheapest, near_best_candidates
+from planner.decisions.recommend import (
+    choose,
+    choose_cheapest,
+    near_best_candidates,
+    options,
+)
 from planner.decisions.search_passes import SearchPasses, make_strategy, reserved_rounds
 from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.begin import BegunSearch, OnEstimate, begin_search
@@ -101,7 +107,7 @@ def make_plan(
         runs.stop()
         interrupted = True
     known = runs.known_curves()
-    outcomes = _with_intervals(known, _outcomes(runs))
+    outcomes = _options(request, runs, known)
     found = _with_intervals(known, _target_outcomes(request, runs, known))
     if not outcomes and not found:
         if interrupted:
@@ -144,9 +150,10 @@ def _train(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) -> Non
 def _replicate_finalists(passes: SearchPasses, runs: CandidateRuns) -> None:
     """Train the finalists with another seed, as far as the effort allows."""
     request, costs = passes.request, passes.costs
+    finished = _outcomes(runs, runs.finished_candidates())
     known = {
         c: outcome.interval
-        for c, outcome in _with_intervals(runs.known_curves(), _outcomes(runs)).items()
+        for c, outcome in _with_intervals(runs.known_curves(), finished).items()
         if outcome.interval and c in costs.searched
     }
     left = passes.rounds_left(runs)
@@ -170,9 +177,16 @@ def _target_outcomes(
     return {} if target is None else target_outcomes(runs, known.history, known, target)
 
 
-def _outcomes(runs: CandidateRuns) -> dict[Candidate, Outcome]:
-    found = {c: runs.outcome(c) for c in runs.finished_candidates()}
+def _outcomes(runs: CandidateRuns, among: Iterable[Candidate]) -> dict[Candidate, Outcome]:
+    found = {c: runs.outcome(c) for c in among}
     return {c: outcome for c, outcome in found.items() if outcome}
+
+
+def _options(request: Request, runs: CandidateRuns, known: KnownCurves) -> dict[Candidate, Outcome]:
+    """Return the runs to choose among, with their intervals; empty if none has finished."""
+    finished = _with_intervals(known, _outcomes(runs, runs.finished_candidates()))
+    ended = _with_intervals(known, _outcomes(runs, runs.ended_candidates()))
+    return options(finished, ended, request.baselines().values()) if finished else {}
 
 
 def _plan(
@@ -206,6 +220,7 @@ def _plan(
         margin=choice.margin,
         best_accuracy=choice.best_accuracy,
         baselines={name: tested.get(candidate) for name, candidate in baselines.items()},
+        missing_baselines=missing_baselines(baselines, costs, runs, tested),
         test_differences=on_test.differences(best.candidate, baselines),
         effort={
             "search": request.search,
@@ -223,10 +238,8 @@ def _plan(
             "runs": len(runs.runs),
             **begun.effort_json(),
         },
-        costs=tuple(
-            {**c.settings(), **costs.of[c].to_json(), **runs.calibration_values(c)}
-            for c in costs.searched
-        ),
+        costs=tuple(cost_values(c, costs, runs) for c in costs.searched),
+        baseline_costs=baseline_costs(baselines, costs, runs),
         explanation=said.target_part() if reaching else said,
         reached=None if request.objective.target is None else bool(reaching),
         front=_front(runs, known) if request.objective.pareto else (),
@@ -272,9 +285,9 @@ def _cheaper(best: Outcome, runs: CandidateRuns, known: KnownCurves) -> tuple[Ch
 
 
 def _measured_runs(runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun]]:
-    """Yield every run, baselines included, as far as the budget goes."""
-    for candidate in runs.history():
-        if outcome := runs.outcome(candidate):
+    """Yield every run that has not diverged, baselines included, as far as the budget goes."""
+    for candidate, curve in runs.history().items():
+        if not curve.failed and (outcome := runs.outcome(candidate)):
             evaluated = [round_ for round_, _, _ in outcome.curve]
             total_R = runs.total_bytes(candidate)
             yield candidate, MeasuredRun(evaluated, [total_R[round_ - 1] for round_ in evaluated])

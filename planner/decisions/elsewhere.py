@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.network import NetworkProfile, load_profile
-from planner.plans.elsewhere import TimesElsewhere
-
-NETWORKS = ("lte", "mobile-mixed", "wifi")
+from planner.plans.elsewhere import NETWORKS, TimesElsewhere
 
 
 def times_elsewhere(

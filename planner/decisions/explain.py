@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import get_args
 
 from floss_sim.network import NetworkProfile
@@ -13,7 +12,7 @@ from floss_sim.records import RunRecord
 from planner.candidates import Candidate
 from planner.curves import History
 from planner.execution.curve_store import last_evaluated_round
-from planner.forecasts.forecast import Forecast
+from planner.forecasts.improvement import expected_improvement
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.explanation import (
     Axis,
@@ -24,12 +23,11 @@ from planner.plans.explanation import (
     Range,
     StopRule,
 )
-from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit
 
 TENTH = 1.1  # factor: 10 % more budget
-_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class SearchResult:
     """Result of a search that has ended.
 
     Attributes:
-        outcomes: Outcomes of the finished runs, baselines included.
+        outcomes: Outcomes of the runs that the choice was made among, baselines included.
         known: Curves of all runs, up to the rounds that this search has asked for.
         horizons: Rounds that the budget affords every candidate, by real bytes where known.
         cap: Most rounds of any run.
@@ -65,10 +63,11 @@ class SearchResult:
     def unfinished_horizons(self) -> dict[Candidate, int]:
         """Return the last evaluated round within the horizon of each unfinished candidate.
 
-        Diverged runs are excluded.
+        Runs that the effort ended are included, diverged runs are excluded.
         """
         failed = {c for c, curve in self.history.items() if curve.failed}
-        others = self.horizons.keys() - self.outcomes.keys() - failed
+        finished = {c for c, outcome in self.outcomes.items() if outcome.binds != EFFORT}
+        others = self.horizons.keys() - finished - failed
         return {c: last_evaluated_round(self.horizons[c]) for c in sorted(others)}
 
 
@@ -126,7 +125,7 @@ def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:
 
 def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
     more = last_evaluated_round(min(known.cap, best.rounds_within(TENTH)))
-    if more <= best.rounds or best.binds in (CLIENT_LIMIT, FALL):
+    if more <= best.rounds or best.binds in (CLIENT_LIMIT, FALL, EFFORT):
         return MoreBudget(rounds=best.rounds)
     made = known.ranges({best.candidate: more}).get(best.candidate)
     return MoreBudget(rounds=more, accuracy=made) if made else None
@@ -147,18 +146,6 @@ def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule 
         rounds=max(1, unfinished[likely] - trained),
         gain=gains[likely],
         noise=max(math.sqrt(best * (1 - best) / known.examples), floor),
+        forecast_mean=made[likely].mean,
+        forecast_sd=made[likely].sd,
     )
-
-
-def expected_improvement(made: Forecast, best: float) -> float:
-    """Return the expected improvement over ``best`` of a forecast, 0 to 1.
-
-    The forecast is a normal distribution of which what exceeds 1 counts as 1.
-    """
-    return _mean_above(made, best) - _mean_above(made, 1.0)
-
-
-def _mean_above(made: Forecast, level: float) -> float:
-    """Return the mean of what a normally distributed forecast exceeds a level by, at least 0."""
-    z = (made.mean - level) / made.sd
-    return (made.mean - level) * _NORMAL.cdf(z) + made.sd * _NORMAL.pdf(z)

@@ -22,7 +22,7 @@ from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
 from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
-from planner.plans.outcome import FALL, Outcome, outcome_within
+from planner.plans.outcome import EFFORT, FALL, Outcome, outcome_within
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import Request
@@ -311,13 +311,16 @@ class CandidateRuns:
     def outcome(self, candidate: Candidate) -> Outcome | None:
         """Return a run's outcome within the budget and the rounds asked for, on the plan's network.
 
-        A run whose accuracy fell ends at its highest smoothed accuracy. None if the budget affords
-        no evaluated round.
+        A run whose accuracy fell ends at its highest smoothed accuracy. A run that was not trained
+        to its horizon ends by the effort. None if the budget affords no evaluated round.
         """
         last = self.targets[candidate]
         if (candidate, last) not in self._outcomes:
             self._outcomes[candidate, last] = self._before_fall(self.cut(candidate, last))
-        return self._outcomes[candidate, last]
+        made = self._outcomes[candidate, last]
+        if made and made.rounds == last and not self._is_at_horizon(candidate):
+            return replace(made, binds=EFFORT)
+        return made
 
     def _before_fall(self, outcome: Outcome | None) -> Outcome | None:
         examples = self._request.prediction_counts()["validation"]
@@ -390,14 +393,23 @@ class CandidateRuns:
         """
         return sorted(filter(self._has_finished, self.targets))
 
+    def ended_candidates(self) -> list[Candidate]:
+        """Return the candidates, baselines included, that the effort ended before their horizon.
+
+        Diverged runs are left out.
+        """
+        return sorted(c for c in self.targets.keys() - self._failed if not self._is_at_horizon(c))
+
     def all_failed(self) -> bool:
         """Return whether every run that was begun has diverged."""
         return self._failed >= self.targets.keys()
 
     def _has_finished(self, candidate: Candidate) -> bool:
+        return self._is_at_horizon(candidate) and candidate not in self._failed
+
+    def _is_at_horizon(self, candidate: Candidate) -> bool:
         shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)
-        reached = self.targets[candidate] >= last_evaluated_round(max(1, shorter))
-        return reached and candidate not in self._failed
+        return self.targets[candidate] >= last_evaluated_round(max(1, shorter))
 
     def hits_on_test(self, outcomes: Sequence[Outcome]) -> dict[Candidate, list[HitsOnTest]]:
         """Return what runs get right on the test split, measured once and cached in the store.

@@ -29,12 +29,17 @@ class CheaperWay:
     nbytes: int
     interval: Interval
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the way as plain values."""
+    def to_json(self, cohort: int) -> dict[str, Any]:
+        """Return the way as plain values.
+
+        Args:
+            cohort: Number of clients of a round.
+        """
         return {
             **self.candidate.settings(),
             "share": self.share,
             "rounds": self.rounds,
             "bytes": self.nbytes,
+            "bytes_per_client_round": self.nbytes / (self.rounds * cohort),
             "interval": self.interval.to_json(),
         }

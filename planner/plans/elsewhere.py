@@ -9,6 +9,7 @@ from typing import Any
 from floss_sim.analysis.time_spread import TimeSpread
 from planner.plans.time_section import TimeSection
 
+NETWORKS = ("lte", "mobile-mixed", "wifi")  # packaged profiles, in the order of the table
 PLAN = "plan"  # key of the recommended run, beside the names of baselines
 
 

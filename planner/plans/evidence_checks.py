@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from planner.candidates import DEFAULTS, Candidate
-from planner.plans.explanation import Explanation, Neighbour
-from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
+from planner.forecasts.forecast import Forecast
+from planner.forecasts.improvement import expected_improvement
+from planner.plans.explanation import Explanation, Neighbour, StopRule
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
 
 _SAME = 1e-6  # relative difference of equal figures
@@ -31,7 +33,7 @@ Costs = Mapping[Candidate, Mapping[str, Any]]
 
 def evidence_contradictions(plan: Plan) -> Iterator[str]:
     """Yield the contradictions between a plan's runs and its evidence."""
-    costs = {_candidate(cost): cost for cost in plan.costs}
+    costs = {Candidate.of_settings(cost): cost for cost in plan.costs}
     yield from _costs(plan, costs)
     yield from _effort(plan, costs)
     if plan.explanation:
@@ -48,11 +50,6 @@ def outside_space(name: str, candidate: Candidate, request: Mapping[str, Any]) -
         searched = request.get(key, [getattr(DEFAULTS, axis)] if "ranks" in request else None)
         if isinstance(searched, list) and value not in searched:
             yield f"{name}.{axis}: {value} is outside the searched space {searched} (request.{key})"
-
-
-def _candidate(cost: Mapping[str, Any]) -> Candidate:
-    axes = [field.name for field in fields(Candidate)]
-    return Candidate(**{axis: cost[axis] for axis in axes if axis in cost})
 
 
 def _same(one: float, other: float) -> bool:
@@ -81,7 +78,7 @@ def _costs(plan: Plan, costs: Costs) -> Iterator[str]:
         yield "costs: there are none, but every search has predicted some"
     if len(costs) < len(plan.costs):
         yield "costs: a candidate is there twice"
-    for i, candidate in enumerate(map(_candidate, plan.costs)):
+    for i, candidate in enumerate(map(Candidate.of_settings, plan.costs)):
         yield from outside_space(f"costs.{i}", candidate, plan.request)
     trained = {made.candidate for made in _baselines(plan)}
     for name, made in _searched_runs(plan).items():
@@ -226,20 +223,36 @@ def _more(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
             yield f"explanation.tenth.rounds: {more.rounds} is not within {made.rounds} to {most}"
         if (more.rounds == made.rounds) != (more.accuracy is None):
             yield "explanation.tenth.accuracy: belongs to a tenth that affords further rounds"
-        if more.accuracy and made.binds in (CLIENT_LIMIT, FALL):
+        if more.accuracy and made.binds in (CLIENT_LIMIT, FALL, EFFORT):
             yield f"explanation.tenth.accuracy: the {made.binds} leaves no further round"
     if stop is None:
         return
     runs = [*_searched_runs(plan).values(), *_baselines(plan)]
-    if stop.candidate not in costs or stop.candidate in {run.candidate for run in runs}:
+    finished = {run.candidate for run in runs if run.binds != EFFORT}
+    if stop.candidate not in costs or stop.candidate in finished:
         yield f"explanation.stop.candidate: {stop.candidate} is no unfinished one of the costs"
     elif stop.rounds > _horizon(costs[stop.candidate]):
         yield f"explanation.stop.rounds: {stop.rounds} exceed what the budget affords"
     best = max(run.expected_accuracy for run in runs)
+    yield from _gain(said, stop, best)
     examples = plan.request["judged"]["validation"]
     noise = max(math.sqrt(best * (1 - best) / examples), 1 / examples)
     if not _same(stop.noise, noise):
         yield f"explanation.stop.noise: {stop.noise:g} differs from {noise:g}"
+
+
+def _gain(said: Explanation, stop: StopRule, best: float) -> Iterator[str]:
+    """Yield that a gain is not that of its forecast over the best accuracy, 0 to 1."""
+    mean, sd = stop.forecast_mean, stop.forecast_sd
+    if mean is None or sd is None:
+        return
+    gain = expected_improvement(Forecast(mean, sd), best)
+    if not math.isclose(stop.gain, gain, rel_tol=_SAME, abs_tol=1e-12):
+        yield f"explanation.stop.gain: {stop.gain:g} differs from {gain:g} by its forecast"
+    for one in said.neighbours:
+        same = one.candidate == stop.candidate and one.accuracy is not None
+        if same and one.kind == "forecast" and not _same(one.accuracy or 0.0, mean):
+            yield f"explanation.stop.forecast_mean: {mean:g} differs from that of the neighbour"
 
 
 def _answers(plan: Plan) -> Iterator[str]:

@@ -14,6 +14,7 @@ from planner.question.field_types import (
     Amount,
     Configuration,
     Count,
+    Positive,
     PositiveInt,
 )
 
@@ -124,12 +125,16 @@ class StopRule(Section):
         rounds: Rounds of training that would finish this candidate.
         gain: Expected improvement of this candidate over the best finished accuracy.
         noise: Standard error of one accuracy.
+        forecast_mean: Accuracy that is forecast for this candidate, 0 to 1; None in older plans.
+        forecast_sd: Standard deviation of this forecast, without variation between seeds.
     """
 
     candidate: Configuration
     rounds: PositiveInt
     gain: AccuracyChange
     noise: Amount
+    forecast_mean: Accuracy | None = None
+    forecast_sd: Positive | None = None
 
     @property
     def is_reached(self) -> bool:

@@ -21,11 +21,12 @@ from planner.question.budget import Limit
 
 CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
 FALL = "fall of accuracy"  # value of ``binds``: the run ends where its accuracy was highest
+EFFORT = "effort"  # value of ``binds``: the search trained the run no further
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a finished run, cut where the budget ends.
+    """Outcome of a run, cut where the budget or the effort of the search ends.
 
     Attributes:
         candidate: The candidate that was trained.
@@ -39,7 +40,7 @@ class Outcome:
         spent: Fraction of the budget spent.
         most: Largest fraction that one round took of the budget or of the limit of a client.
         binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"``,
-            ``"fall of accuracy"`` or ``"target"``.
+            ``"fall of accuracy"``, ``"effort"`` or ``"target"``.
         cohort: Number of clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test: Accuracy on the test split, of the models of the run's last part; None if it was not

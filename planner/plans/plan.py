@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from floss_sim.analysis.on_test import DifferenceOnTest
+from planner.candidates import Candidate
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
+from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.question.budget import Limit
@@ -45,7 +47,8 @@ class Plan:
         runners_up: The other finished runs, best expected accuracy first.
         best_accuracy: The best expected accuracy of a finished run.
         margin: Largest difference of expected accuracies at which a run ties with the best.
-        baselines: Trained baselines at the same budget, by name; None if it affords no round.
+        baselines: Trained baselines at the same budget, by name; None if there is no run.
+        missing_baselines: Why there is none, by the baseline's name.
         test_differences: Test accuracy of the recommendation less that of each other baseline,
             paired by example and seed, by the baseline's name.
         effort: The search's name, the rounds that it asked for, and the rounds and runs really
@@ -54,6 +57,7 @@ class Plan:
             and of an upload, seconds of a round, affordable rounds. A trained candidate also has
             the ratio of real to predicted bytes in its first rounds, and the rounds affordable by
             it. A finished candidate also has the error of this ratio in its later rounds.
+        baseline_costs: The same of the baselines that keep to the limits, by the baseline's name.
         explanation: Round time, neighbours, and the value of more budget or search.
         also: Answers for other budgets and networks, from stored curves.
         interrupted: Whether the search was stopped before its end.
@@ -77,8 +81,10 @@ class Plan:
     margin: float
     baselines: Mapping[str, Outcome | None]
     effort: Mapping[str, Any]
+    missing_baselines: Mapping[str, Reason] = field(default_factory=dict)
     test_differences: Mapping[str, DifferenceOnTest] = field(default_factory=dict)
     costs: tuple[Mapping[str, Any], ...] = ()
+    baseline_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     explanation: Explanation | None = None
     also: tuple[Answer, ...] = ()
     interrupted: bool = False
@@ -123,6 +129,19 @@ class Plan:
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""
         return outcome.expected_accuracy >= self.best_accuracy - self.margin
+
+    def cost(self, candidate: Candidate) -> Mapping[str, Any] | None:
+        """Return the predicted cost of a candidate or baseline; None if the plan has none."""
+        every = (*self.costs, *self.baseline_costs.values())
+        return next((cost for cost in every if Candidate.of_settings(cost) == candidate), None)
+
+    def affordable_rounds(self, candidate: Candidate) -> int | None:
+        """Return the rounds that the budget affords a candidate, by real bytes where known.
+
+        None if the plan has no cost of it.
+        """
+        made = self.cost(candidate)
+        return None if made is None else made.get("calibrated_rounds", made["affordable_rounds"])
 
     def faster_than(self, outcome: Outcome) -> float | None:
         """Return the fraction of common fleets on which the recommendation ends before a run.
@@ -175,11 +194,13 @@ class Plan:
             "baselines": {
                 name: outcome and one(outcome) for name, outcome in self.baselines.items()
             },
+            "missing_baselines": dict(self.missing_baselines),
             "test_differences": {
                 name: made.to_json() for name, made in self.test_differences.items()
             },
             "effort": dict(self.effort),
             "costs": [dict(cost) for cost in self.costs],
+            "baseline_costs": {name: dict(cost) for name, cost in self.baseline_costs.items()},
             "explanation": self.explanation and self.explanation.model_dump(mode="json"),
             "also": [answer.to_json() for answer in self.also],
             "reached": self.reached,
@@ -188,5 +209,8 @@ class Plan:
             "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "straggler": self.straggler and self.straggler.to_json(),
             "elsewhere": [times.to_json() for times in self.elsewhere],
-            "cheaper": [way.to_json() for way in self.cheaper],
+            "cheaper": [
+                way.to_json(way.candidate.cohort_size or self.recommendation.cohort)
+                for way in self.cheaper
+            ],
         }

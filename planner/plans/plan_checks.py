@@ -7,17 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.analysis.time_spread import fleet_quantile
 from planner.candidates import Candidate
 from planner.forecasts.smoothing import smoothed_accuracy
+from planner.plans.comparison_checks import comparison_contradictions
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
-from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.question.limits import MAX_ROUNDS
 from planner.question.objective import FrontPoint
 
-BINDS = ("budget", CLIENT_LIMIT, "round cap", FALL, "target")  # valid values of ``Outcome.binds``
+# Valid values of ``Outcome.binds``.
+BINDS = ("budget", CLIENT_LIMIT, "round cap", FALL, EFFORT, "target")
 _SAME = 1e-9  # relative difference of equal figures
 _NEAR = 1e-6  # relative difference of figures that are computed in different ways
 _EVAL_EVERY = 10  # most rounds between two evaluations
@@ -39,12 +40,11 @@ def first_contradiction(plan: Plan) -> str:
         _choice(plan),
         _target(plan),
         _front(plan, [*named.values(), *trained.values()]),
-        _cheaper(plan),
         _times(plan, {**named, **trained}),
         _straggler(plan),
-        _test(plan, {**named, **trained}),
         _request(plan),
         evidence_contradictions(plan),
+        comparison_contradictions(plan),
     )
     return next((said for check in checks for said in check), "")
 
@@ -151,43 +151,6 @@ def _outcome(name: str, made: Outcome) -> Iterator[str]:
         yield f"{name}.interval: low, mean and high must ascend"
 
 
-def _test(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
-    """Yield the test figures that contradict each other or the size of the split."""
-    tested: dict[str, AccuracyOnTest | DifferenceOnTest] = {
-        f"{name}.test": made.test for name, made in runs.items() if made.test
-    }
-    tested |= {f"test_differences.{name}": made for name, made in plan.test_differences.items()}
-    judged = plan.request["judged"]
-    for name, told in tested.items():
-        if not told.low <= told.mean <= told.high:
-            yield f"{name}: low, mean and high must ascend"
-        if judged["what"] == "examples" and told.examples != judged["test"]:
-            yield f"{name}.examples: {told.examples} differs from request.judged.test"
-    ours = plan.recommendation.test
-    for name, made in plan.test_differences.items():
-        baseline = plan.baselines.get(name)
-        theirs = baseline.test if baseline else None
-        if ours is None or theirs is None or made.seeds != min(ours.seeds, theirs.seeds):
-            yield f"test_differences.{name}: it is not of the seeds that both runs have"
-        elif ours.seeds == theirs.seeds and not _same(made.mean, ours.mean - theirs.mean):
-            yield f"test_differences.{name}.mean: it differs from {ours.mean - theirs.mean:g}"
-
-
-def _cheaper(plan: Plan) -> Iterator[str]:
-    """Yield that a cheaper way is none, or is not in the order of its share."""
-    shares = [way.share for way in plan.cheaper]
-    baselines = {made.candidate for made in plan.baselines.values() if made}
-    if shares != sorted(set(shares), reverse=True):
-        yield "cheaper: the shares of the bytes must fall from way to way"
-    for i, way in enumerate(plan.cheaper):
-        if way.candidate not in baselines:
-            yield from outside_space(f"cheaper.{i}", way.candidate, plan.request)
-        if not way.nbytes <= way.share * plan.recommendation.total_bytes * (1 + _SAME):
-            yield f"cheaper.{i}.bytes: {way.nbytes} are more than the share {way.share:g}"
-        if not way.interval.low <= way.interval.mean <= way.interval.high:
-            yield f"cheaper.{i}.interval: low, mean and high must ascend"
-
-
 def _times(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
     """Yield a run whose recorded seconds are not those of the network's own fleet."""
     for name, made in runs.items():
@@ -247,7 +210,7 @@ def _binds(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
     if len(ends) > 1 or last <= cap - _EVAL_EVERY:
         yield f"binds: the cap of {cap} rounds cannot end runs after {sorted(ends)}"
     for name, made in runs.items():
-        if made.binds in ("budget", CLIENT_LIMIT, FALL) and made.rounds >= last:
+        if made.binds in ("budget", CLIENT_LIMIT, FALL, EFFORT) and made.rounds >= last:
             yield f"{name}.binds: {made.binds!r}, but the run ends at the cap on rounds"
         if made.binds == CLIENT_LIMIT and not plan.request.get("max_client_bytes"):
             yield f"{name}.binds: {CLIENT_LIMIT!r} needs request.max_client_bytes"

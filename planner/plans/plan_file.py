@@ -20,6 +20,7 @@ from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.explanation import Explanation
+from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction, first_difference
@@ -241,6 +242,7 @@ class CheaperSection(_CandidateSection):
     share: Accuracy
     rounds: PositiveInt
     bytes: PositiveInt
+    bytes_per_client_round: Positive | None = None
     interval: IntervalSection
 
     def way(self) -> CheaperWay:
@@ -322,9 +324,11 @@ class PlanDocument(Section):
     baselines: dict[Literal["dense", "thesis_rule"], OutcomeSection | None] = Field(
         min_length=2, max_length=2
     )
+    missing_baselines: dict[Literal["dense", "thesis_rule"], Reason] = Field(default_factory=dict)
     test_differences: dict[Literal["dense", "thesis_rule"], DifferenceSection]
     effort: EffortSection
     costs: tuple[CostSection, ...]
+    baseline_costs: dict[Literal["dense", "thesis_rule"], CostSection] = Field(default_factory=dict)
     explanation: Explanation | None
     also: tuple[Answer, ...]
     reached: bool | None = None
@@ -377,11 +381,16 @@ def plan_of(content: Any, where: str) -> Plan:
         best_accuracy=read.best_accuracy,
         margin=read.tie_margin,
         baselines={name: one.outcome() if one else None for name, one in read.baselines.items()},
+        missing_baselines={str(name): why for name, why in read.missing_baselines.items()},
         test_differences={
             str(name): one.difference() for name, one in read.test_differences.items()
         },
         effort={**content["effort"], **read.effort.model_dump(exclude_unset=True)},
         costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
+        baseline_costs={
+            str(name): _cost(content["baseline_costs"][name], one)
+            for name, one in read.baseline_costs.items()
+        },
         explanation=read.explanation,
         also=read.also,
         interrupted=read.interrupted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -22,6 +23,7 @@ class TimeSection(Section):
         median_s: Median over the fleets, in seconds.
         low_s: Quantile of 5 % of the fleets, in seconds.
         high_s: Quantile of 95 % of the fleets, in seconds.
+        mean_s: Mean over the fleets, in seconds; None in older plans.
         draws: Number of fleets; 1 if the network draws nothing.
         method: How the seconds were found: ``"closed form"``, ``"simulated"`` or ``"probed"``.
         seconds: Seconds by fleet, that of the network's own seed first. Runs of a plan have the
@@ -31,23 +33,26 @@ class TimeSection(Section):
     median_s: Amount
     low_s: Amount
     high_s: Amount
+    mean_s: Amount | None = None
     draws: PositiveInt
     method: Method
     seconds: tuple[Amount, ...] = Field(min_length=1, max_length=_MOST_FLEETS)
 
     @model_validator(mode="after")
     def _check_quantiles(self) -> TimeSection:
-        made = self.spread.to_json()
-        for name in ("median_s", "low_s", "high_s", "draws"):
+        made = self.spread.to_json() | {"mean_s": fmean(self.seconds)}
+        for name in ("median_s", "low_s", "high_s", "mean_s", "draws"):
             given = getattr(self, name)
-            if not math.isclose(given, made[name], rel_tol=_SAME, abs_tol=1e-12):
+            if given is not None and not math.isclose(
+                given, made[name], rel_tol=_SAME, abs_tol=1e-12
+            ):
                 raise ValueError(f"{name}: {given:g} differs from {made[name]:g} by the seconds")
         return self
 
     @classmethod
     def of(cls, spread: TimeSpread) -> TimeSection:
         """Return the section that describes a spread."""
-        return cls(**spread.to_json(), seconds=spread.seconds)
+        return cls(**spread.to_json(), mean_s=fmean(spread.seconds), seconds=spread.seconds)
 
     @property
     def spread(self) -> TimeSpread:

@@ -85,6 +85,7 @@ class Costs:
             to the limits.
         searched: The candidates in ``of`` that a search may train.
         left_out: Number of excluded candidates, by the first cause that holds.
+        missing: Baselines that are excluded, each with the first cause that holds.
         courses: For every candidate and baseline: the predicted messages of a run up to the cap
             on rounds, and the instants in seconds at which its rounds close.
         errors: Relative errors of the predicted bytes of downloads and of uploads, for the same.
@@ -94,12 +95,16 @@ class Costs:
     of: Mapping[Candidate, Cost]
     searched: tuple[Candidate, ...]
     left_out: Mapping[Cause, int]
+    missing: Mapping[Candidate, Cause]
     courses: Mapping[Candidate, tuple[Traffic, Floats]]
     errors: Mapping[Candidate, tuple[float, float]]
 
     @property
     def grid_rounds(self) -> int:
-        """Rounds needed to train every searched candidate to its horizon."""
+        """Rounds that the budget affords all searched candidates together.
+
+        To train them all takes less: a run stops at its last evaluated round.
+        """
         return sum(self.of[candidate].horizon for candidate in self.searched)
 
     def rounds(self, candidate: Candidate, calibration: Calibration) -> int:
@@ -151,15 +156,18 @@ def _costs(
 ) -> Costs:
     costs = {c: cost_of(*course, limit, errors[c]) for c, course in courses.items()}
     candidates, baselines = set(request.candidates), set(request.baselines().values())
-    causes = {c: _cause(request, limit, costs[c], courses[c][0]) for c in candidates}
+    fewest = min(MIN_ROUNDS, request.max_rounds)
+    causes = {c: _cause(request, limit, costs[c], courses[c][0], fewest) for c in candidates}
     searched = tuple(c for c in sorted(candidates) if not causes[c])
     if not searched:
         raise _nothing_left_error(request, limit, costs)
-    allowed = {c for c in baselines if costs[c].horizon and _is_quick(request, costs[c])}
-    shown = allowed | set(searched)
+    told = {c: _cause(request, limit, costs[c], courses[c][0], 1) for c in sorted(baselines)}
+    missing = {c: cause for c, cause in told.items() if cause}
+    shown = baselines - missing.keys() | set(searched)
     left_out = Counter(cause for cause in causes.values() if cause)
     affordable = {c: cost for c, cost in costs.items() if c in shown}
-    return Costs(limit, affordable, searched, dict(sorted(left_out.items())), courses, errors)
+    counts = dict(sorted(left_out.items()))
+    return Costs(limit, affordable, searched, counts, missing, courses, errors)
 
 
 def resolve_limit(request: Request) -> Limit:
@@ -213,11 +221,20 @@ def cost_of(
     )
 
 
-def _cause(request: Request, limit: Limit, cost: Cost, traffic: Traffic) -> Cause | None:
-    """Return the first cause that excludes a candidate, or None if it may be searched."""
+def _cause(
+    request: Request, limit: Limit, cost: Cost, traffic: Traffic, fewest: int
+) -> Cause | None:
+    """Return the first cause that excludes a candidate, or None if it may be trained.
+
+    Args:
+        request: The request, with its limits.
+        limit: The budget on the network.
+        cost: Cost of the candidate.
+        traffic: Predicted messages of its run up to the cap on rounds.
+        fewest: Rounds that the limit must afford it.
+    """
     if not _is_quick(request, cost):
         return "round_s"
-    fewest = min(MIN_ROUNDS, request.max_rounds)
     if cost.horizon >= fewest:
         return None
     too_much = traffic.busiest_bytes()[fewest - 1] > limit.client_bytes

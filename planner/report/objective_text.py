@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.vectors.density import format_density
-from planner.plans.outcome import Outcome
+from planner.plans.missing_baseline import DIVERGED, NOT_REACHED, Reason
+from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
 from planner.question.objective import FrontPoint
+from planner.report.plan_table import BASELINE_TITLES
 from planner.report.time_text import median_clause
 
 FRONT_COLUMNS = (
@@ -39,9 +41,46 @@ def target_sentence(plan: Plan) -> list[str]:
 
 def baseline_clause(plan: Plan, baseline: Outcome) -> str:
     """Return the clause after a baseline's name: where baseline and plan are compared."""
+    if baseline.binds == EFFORT:
+        return f", {ended_clause(plan, baseline)}"
     if not plan.reached:
         return " at the same budget"
     return " at the target" if baseline.binds == "target" else ", which does not reach the target"
+
+
+def ended_clause(plan: Plan, outcome: Outcome) -> str:
+    """Return after which round the effort ended a run, and how many the budget affords."""
+    affordable = plan.affordable_rounds(outcome.candidate)
+    of = f" of the {affordable} that the budget affords" if affordable else ""
+    return f"ended by the {_end(plan)} after round {outcome.rounds}{of}"
+
+
+def _end(plan: Plan) -> str:
+    """Return what ended the search."""
+    return "interruption" if plan.interrupted else "effort"
+
+
+def missing_sentences(plan: Plan) -> list[str]:
+    """Return for each baseline without a run why it has none; empty for plans that do not say."""
+    return [
+        f"There are no figures for {BASELINE_TITLES[name]}: {_reason_text(plan, reason)}."
+        for name, reason in plan.missing_baselines.items()
+    ]
+
+
+def _reason_text(plan: Plan, reason: Reason) -> str:
+    if reason == "round_s":
+        most = format_duration(plan.request["max_round_s"])
+        return f"a round would take more than {most} (--max-round-s)"
+    if reason == "client_bytes":
+        most = format_bytes(plan.request["max_client_bytes"])
+        return f"a client would transfer more than {most} in one round (--max-client-bytes)"
+    reasons = {
+        "budget": "the budget affords no round of it",
+        DIVERGED: "its training diverged",
+        NOT_REACHED: f"the {_end(plan)} came before its first evaluation",
+    }
+    return reasons[reason]
 
 
 def front_title(plan: Plan) -> str:

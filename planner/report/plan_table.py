@@ -6,7 +6,7 @@ from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.units import format_bytes
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL, Interval
-from planner.plans.outcome import Outcome
+from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
 
 BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "the thesis' rule"}
@@ -38,18 +38,15 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def legend(plan: Plan) -> str:
     """Return what the rows and figures of the plan's table are, and of its title."""
-    others, judged = len(runners_up(plan)), plan.request["judged"]
-    rest = f"#2 {'and' if others == 2 else 'to'} #{others + 1}"
-    named = f"{rest} are the other runs that were trained to their end, best first."
-    named = "#2 is the other run that was trained to its end." if others == 1 else named
+    judged = plan.request["judged"]
     lines = [
         f"In the table, ± is half of a {100 * LEVEL:.0f} % interval: on validation for these "
         f"{judged['validation']} {judged['what']}, on which the plan was chosen, on test for "
         "further ones, too. Test and other networks are for plan and baselines alone; spent is the "
         "share of the budget.",
-        *([named] if others else []),
+        *_others_text(plan),
         "rule is the thesis' rule (Raje, 2024): download density 1/4, upload density 1/4 over the "
-        "ratio of download to upload rate.",
+        f"ratio of download to upload rate{_own_fleet_clause(plan)}.",
     ]
     if plan.limit.budget.kind == "dense-rounds":
         lines.append(
@@ -57,6 +54,25 @@ def legend(plan: Plan) -> str:
             "side by side. A dense round has 32 bits an entry; encoded messages are smaller."
         )
     return " ".join(lines)
+
+
+def _others_text(plan: Plan) -> list[str]:
+    """Return what the numbered rows are, and which of them the effort ended; empty without any."""
+    others = runners_up(plan)
+    if not others:
+        return []
+    ended = [f"#{i}" for i, o in enumerate(others, start=2) if o.binds == EFFORT]
+    but = f", but for {' and '.join(ended)}, which the effort ended early" if ended else ""
+    if len(others) == 1:
+        return [f"#2 is the other run that was trained to its end{but}."]
+    rest = f"#2 {'and' if len(others) == 2 else 'to'} #{len(others) + 1}"
+    return [f"{rest} are the other runs that were trained to their end, best first{but}."]
+
+
+def _own_fleet_clause(plan: Plan) -> str:
+    """Return on which fleet the rule's rates are meant; empty if the network draws none."""
+    made = plan.recommendation.time
+    return " on the fleet of the network's seed" if made and made.draws > 1 else ""
 
 
 def has_ties(plan: Plan) -> bool:

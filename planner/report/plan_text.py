@@ -8,12 +8,14 @@ from typing import Any
 from floss_sim.units import format_bytes
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
-from planner.plans.outcome import CLIENT_LIMIT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import chance_clause, explanation_sentences
 from planner.report.objective_text import (
     effort_sentence,
+    ended_clause,
     left_out_sentence,
+    missing_sentences,
     target_sentence,
 )
 from planner.report.on_test_text import (
@@ -56,13 +58,14 @@ def sentences(plan: Plan) -> list[str]:
         *_cheaper_sentences(plan),
         *time_sentences(plan),
         *baseline_sentences(plan),
+        *missing_sentences(plan),
         *disagreement_sentence(plan),
         *_ties_sentence(plan),
         legend(plan),
         f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
-        f"candidates were begun, in {effort['search_rounds']} rounds (the full grid takes "
-        f"{effort['grid_rounds']}). {_trained_sentence(effort)} The search uses seed "
-        f"{request['seed']}{_finalists_clause(effort)}. The intervals include an estimate of "
+        f"candidates were begun, in {effort['search_rounds']} rounds (the budget affords "
+        f"{effort['grid_rounds']} for all of them). {_trained_sentence(effort)} The search uses "
+        f"seed {request['seed']}{_finalists_clause(effort)}. The intervals include an estimate of "
         "seed-to-seed variation.",
     ]
     if plan.interrupted:
@@ -127,12 +130,20 @@ def _binding_sentence(plan: Plan) -> str:
     uploads = said.spent_on_uploads if said else None
     what = "" if uploads is None else f", {100 * uploads:.0f} % of that for uploads"
     used = f"{100 * best.spent:.1f} % of the budget is used{what}"
+    if best.binds == EFFORT:
+        return f"The run was {ended_clause(plan, best)}: {used}. {_go_on(plan)}"
     if best.binds == FALL:
         return f"{_FALL_TEXT.format(rounds=best.rounds)}: {used}."
     cap = plan.request["max_rounds"]
     before = "" if cap == best.rounds else f"; the last evaluation is after round {best.rounds}"
     limit = _LIMITS.get(best.binds, best.binds).format(cap=cap, before=before)
     return f"Limited by {limit}: {used}."
+
+
+def _go_on(plan: Plan) -> str:
+    """Return why a run that was not trained to its end is recommended, and how it goes on."""
+    how = "the same command trains it on" if plan.interrupted else "a larger --effort trains it on"
+    return f"As measured there it is the best choice; {how}."
 
 
 def _cheaper_sentences(plan: Plan) -> list[str]:

@@ -193,7 +193,7 @@ def test_what_has_changed_is_not_applied(call, tmp_path: Path):
     content = json.loads(plan.read_text(encoding="utf-8"))
     assert content["request"]["origin"]["task"].endswith("mine.toml")
     content["request"]["origin"]["task"] = str(mine)
-    for place, value in (("fleet", {"clients": 10**9}), ("judged", {"validation": 9})):
+    for place, value in (("fleet", {"clients": 10**9}), ("judged", {"validation": 70})):
         other = json.loads(json.dumps(content))
         other["request"][place] |= value
         other["request"].pop("validation_examples")

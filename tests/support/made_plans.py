@@ -9,6 +9,8 @@ from typing import Any
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.analysis.time_spread import TimeSpread
 from planner.candidates import Candidate
+from planner.forecasts.forecast import Forecast
+from planner.forecasts.improvement import expected_improvement
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
@@ -71,12 +73,14 @@ def whole_plan() -> Plan:
         best_accuracy=0.95,
         margin=0.016,
         baselines={"dense": dense, "thesis_rule": None},
+        missing_baselines={"thesis_rule": "budget"},
         test_differences={"dense": DifferenceOnTest(0.01, 0.03, 0.05, 340)},
         effort=effort,
         costs=costs(best.candidate),
+        baseline_costs={"dense": costs(best.candidate)[-1]},
         explanation=explanation(best.candidate),
         also=answers(best.candidate),
-        chance=0.11,
+        chance=0.12,
         traffic_alone=True,
         straggler=straggler(),
         slow_fleets=SlowFleetsSection(fleets=2, draws=3, worst_link=straggler().link),
@@ -85,8 +89,8 @@ def whole_plan() -> Plan:
             "dense": TimeSpread((9.5,), "probed"),
         }),),
         cheaper=(
-            CheaperWay(0.5, Candidate(1, 1.0, 1 / 16), 10, 90_000,
-                       Interval(0.8, 0.85, 0.9, "measured")),
+            CheaperWay(0.5, Candidate(4, 1.0, 1 / 4), 10, 90_000,
+                       Interval(0.8, 0.85, 289 / 325, "measured")),  # symmetric in log-odds
         ),
     )  # fmt: skip
 
@@ -122,8 +126,9 @@ def explanation(best: Candidate) -> Explanation:
                       kind="unknown"),
         ),
         tenth=MoreBudget(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
-        stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8, gain=0.001,
-                      noise=math.sqrt(0.95 * 0.05 / 350)),
+        stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8,
+                      gain=expected_improvement(Forecast(0.92, 0.02), 0.95),
+                      noise=math.sqrt(0.95 * 0.05 / 350), forecast_mean=0.92, forecast_sd=0.02),
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from made_plans import whole_plan
 from floss_sim import RunConfig, load_profile, retime, size_only
 from floss_sim.analysis.drawn_fleets import FLEETS
 from floss_sim.analysis.traffic import Traffic
-from planner.decisions.elsewhere import NETWORKS, is_traffic_alone, times_elsewhere
+from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
+from planner.plans.elsewhere import NETWORKS
 from planner.report import plan_text
 
 

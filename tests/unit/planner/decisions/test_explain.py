@@ -12,12 +12,13 @@ from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
-from planner.decisions.explain import SearchResult, axis_neighbours, expected_improvement, explain
+from planner.decisions.explain import SearchResult, axis_neighbours, explain
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
+from planner.forecasts.improvement import expected_improvement
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.explanation import Axis, Explanation, MoreBudget, Neighbour, Range
-from planner.plans.outcome import CLIENT_LIMIT, FALL
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL
 from planner.question.budget import Limit, parse_budget
 from planner.report.answer_text import answer_row, answer_sentences
 from planner.report.explanation_text import explanation_sentences
@@ -93,7 +94,7 @@ def test_a_tenth_more_is_forecast_and_never_measured(digits: RunConfig, paper: N
     knows = known({BEST: 100}, {}, 100)
     capped = replace(knows, cap=100)
     assert explained_by(digits, paper, capped).tenth.accuracy is None
-    for binds in (CLIENT_LIMIT, FALL):
+    for binds in (CLIENT_LIMIT, FALL, EFFORT):
         limited = {BEST: replace(knows.outcomes[BEST], binds=binds, spent=0.05)}
         unchanged = explained_by(digits, paper, replace(knows, outcomes=limited)).tenth
         assert (unchanged.rounds, unchanged.accuracy) == (100, None)
@@ -115,12 +116,20 @@ def test_more_search_stops_where_nothing_is_to_be_gained(digits: RunConfig, pape
     assert explained_by(digits, paper, early).stop.gain > stop.gain
 
 
-def test_expected_improvement_is_that_of_a_normal_law():
-    assert expected_improvement(Forecast(0.9, 0.02), 0.9) == pytest.approx(
-        0.02 / math.sqrt(2 * math.pi)
+def test_the_effort_may_end_a_run_that_promises_most(digits: RunConfig, paper: NetworkProfile):
+    knows = known(dict.fromkeys(SPACE, 100), {})
+    assert explained_by(digits, paper, knows).stop is None
+    ended = {**knows.outcomes, BEST: replace(knows.outcomes[BEST], binds=EFFORT, rounds=60)}
+    curves = {**knows.history, BEST: knows.history[BEST].until(60)}
+    known_curves = replace(knows.known, history=curves)
+    stop = explained_by(digits, paper, replace(knows, outcomes=ended, known=known_curves)).stop
+    assert (stop.candidate, stop.rounds) == (BEST, 40)
+    assert stop.gain == pytest.approx(
+        expected_improvement(
+            Forecast(stop.forecast_mean, stop.forecast_sd),
+            max(o.expected_accuracy for o in ended.values()),
+        )
     )
-    assert expected_improvement(Forecast(0.95, 1e-4), 0.9) == pytest.approx(0.05)
-    assert expected_improvement(Forecast(0.85, 1e-4), 0.9) == pytest.approx(0)
 
 
 def test_a_forecast_is_marked_in_every_sentence():

@@ -180,7 +180,8 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     made = outcome(4, 0.90, rounds=100, curve=curve, test=on_test(0.9))
     told = AppliedPlan(
         plan=SimpleNamespace(
-            recommendation=planned, request={"seed": 0}, costs=(), next_seed=1, learned=True,
+            recommendation=planned, request={"seed": 0}, cost=lambda c: None, next_seed=1,
+            learned=True,
             limit=Limit(parse_budget("1MB"), 1e6, (), 5),
         ),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,

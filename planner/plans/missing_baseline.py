@@ -1,0 +1,9 @@
+"""Reasons for which a plan has no run of a baseline."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Reason = Literal["round_s", "client_bytes", "budget", "diverged", "effort"]
+DIVERGED: Reason = "diverged"  # training gave values that are not finite
+NOT_REACHED: Reason = "effort"  # the search ended before the run's first evaluation
