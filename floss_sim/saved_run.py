@@ -41,7 +41,9 @@ from floss_sim.training import (
     open_learner,
     replace_adapter,
     resolve_device,
+    training_facts,
 )
+from floss_sim.training.model_card import ON_TEST, bytes_words
 from floss_sim.units import format_bytes
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
@@ -141,6 +143,19 @@ class SavedRun:
             "bytes": format_bytes(last["total_bytes"]),
             "simulated time": self.time.text,
             "folder": str(self.folder.path),
+        }
+
+    def card_facts(self) -> dict[str, str]:
+        """Return the results in words, by name, for the card of the exported model."""
+        facts, done = self.facts(), self.last_evaluated["round"]
+        rounds = self.record.rounds
+        down, up = (sum(rounds[f"{way}_bytes"].to_pylist()[:done]) for way in ("down", "up"))
+        return {
+            "rounds": facts["rounds"],
+            "validation accuracy": facts["validation accuracy"],
+            ON_TEST: facts["test accuracy"],
+            "bytes": bytes_words(down, up),
+            "simulated time": f"{facts['simulated time']} ({facts['network']})",
         }
 
     def __repr__(self) -> str:
@@ -297,6 +312,6 @@ def _write_results(saved: SavedRun) -> None:
     last = saved.last_evaluated["round"]
     model = saved.folder.model(last)
     try:
-        replace_adapter(config, model, saved.adapter)
+        replace_adapter(config, model, saved.adapter, training_facts(config) | saved.card_facts())
     except PayloadError as error:
         raise RecordError(f"{saved.folder.path}: the model of round {last}: {error}") from None

@@ -22,7 +22,8 @@ from floss_sim.files import replace_file
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.retiming import retime
-from floss_sim.training import replace_adapter
+from floss_sim.training import replace_adapter, training_facts
+from floss_sim.training.model_card import ON_TEST, bytes_words
 from planner.decisions.another_seed import SeedDifference, judged_alone
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import test_all, train_all
@@ -285,6 +286,23 @@ def realised_curve(applied: AppliedPlan) -> pa.Table:
     )
 
 
+def _card_facts(applied: AppliedPlan) -> dict[str, str]:
+    """Return the rows of the model's card: how it was trained, and its results."""
+    made, interval = applied.outcome, applied.outcome.interval
+    ends = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
+    validation = f"{made.expected_accuracy:.3f}{ends}"
+    network = applied.plan.request["network"]
+    results = {
+        "rounds": str(made.rounds),
+        f"validation accuracy ({100 * LEVEL:.0f} % interval)": validation,
+        ON_TEST: made.test.describe() if made.test else "not measured",
+        "bytes": bytes_words(made.down_bytes, made.up_bytes),
+        "simulated time": f"{made.time.text if made.time else 'unknown'} ({network})",
+        "budget": applied.limit.budget.text,
+    }
+    return training_facts(applied.config) | results
+
+
 def write_model(applied: AppliedPlan, out: Path) -> None:
     """Write the adapter and ``curve.csv`` into a folder that exists.
 
@@ -292,6 +310,6 @@ def write_model(applied: AppliedPlan, out: Path) -> None:
         RecordError: The store lacks the model of the last round, or a file cannot be written.
     """
     model = applied.folder.model(applied.outcome.rounds)
-    replace_adapter(applied.config, model, out / "adapter")
+    replace_adapter(applied.config, model, out / "adapter", _card_facts(applied))
     with replace_file(out / "curve.csv") as temporary, temporary.open("wb") as file:
         csv.write_csv(realised_curve(applied), file)

@@ -174,7 +174,8 @@ def commands(tests: Path, task: Sequence[str], size: Size) -> Iterator[tuple[str
 
 def of_the_run(out: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield the commands that ask about the run of the final model."""
-    record = json.loads((out / "final" / "applied.json").read_text(encoding="utf-8"))["record"]
+    applied = json.loads((out / "final" / "applied.json").read_text(encoding="utf-8"))
+    record = f"store/{applied['record']}"
     networks = ["--network", "phones.toml", "--network", "lte"]
     yield "08-replay", ["floss-sim", "replay", record, *networks]
     yield "09-account", ["floss-sim", "account", record, "--network", "phones.toml"]

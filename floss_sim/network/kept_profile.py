@@ -2,7 +2,8 @@
 
 A run folder keeps the network of its record as such a text. Quantities are plain numbers in the
 units of the code, exact to the bit, so that the profile that is built again is equal to the kept
-one. Paths of files of rows and traces stay as names.
+one. Paths of files of rows and traces stay as names; an absolute one is replaced by a mark and the
+name of the file, so that no text names a place of the machine.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 from floss_sim import documents
 from floss_sim.errors import ProfileError
-from floss_sim.network.fleets.classes import KEPT_TRACES
+from floss_sim.fingerprints import fingerprint
+from floss_sim.network.fleets.classes import KEPT_TRACES, TraceSection
 from floss_sim.network.fleets.laws import KEPT_ROWS, RowsFleet
 from floss_sim.network.fleets.rows import rows_csv
 from floss_sim.network.profile import NetworkProfile, Overrides
 
 _PROFILE, _CHANGES, _ROWS, _TRACES = "profile", "changes", "rows", "traces"
+_FILE = "file"  # key of a path
 
 
 def profile_text(profile: NetworkProfile) -> str:
@@ -33,7 +36,7 @@ def profile_text(profile: NetworkProfile) -> str:
         True
     """
     kept: dict[str, Any] = {
-        _PROFILE: profile.model_dump(mode="json", exclude_defaults=True),
+        _PROFILE: _placeless(profile.model_dump(mode="json", exclude_defaults=True)),
         _CHANGES: profile.changes.model_dump(mode="json", exclude_defaults=True),
         _TRACES: _traces(profile),
     }
@@ -45,7 +48,23 @@ def profile_text(profile: NetworkProfile) -> str:
 def _traces(profile: NetworkProfile) -> dict[str, Any]:
     """Return the values of all traces of a profile, by key."""
     sections = [each for group in profile.clients for each in (group.down_trace, group.up_trace)]
-    return {section.key: asdict(section.rates) for section in sections if section}
+    return {_named(section).key: asdict(section.rates) for section in sections if section}
+
+
+def _named(section: TraceSection) -> TraceSection:
+    """Return a trace's section with its file as it is kept."""
+    return section.model_copy(update={_FILE: _placeless(section.file, _FILE)})
+
+
+def _placeless(value: Any, key: str = "") -> Any:
+    """Return plain values with every absolute path of a file replaced by a mark and its name."""
+    if isinstance(value, dict):
+        return {name: _placeless(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_placeless(inner) for inner in value]
+    if key == _FILE and Path(value).is_absolute():
+        return f"{fingerprint(value)[:8]}-{Path(value).name}"
+    return value
 
 
 def profile_of_text(text: str, where: str) -> NetworkProfile:

@@ -90,21 +90,28 @@ class BackboneFiles:
         """Whether an adapter lies in the folder; it is not loaded, but transformers loads it."""
         return (self.path / _ADAPTER_CONFIG).is_file()
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256, in hex, of the config, the weights and the tokenizer if the folder has one.
+    @property
+    def hashed_files(self) -> tuple[Path, ...]:
+        """The files whose bytes in this order have the SHA-256 of :attr:`digest`.
 
-        The files of an adapter in the folder do not count, because they are not loaded.
-
-        Raises:
-            TaskError: A file is missing or cannot be read.
+        The config, the weights, and the tokenizer if the folder has one. The files of an adapter in
+        the folder do not count, because they are not loaded.
         """
         weights = sorted(
             path for path in self.path.glob("*.safetensors") if not path.match(_ADAPTER)
         ) or [self.path / "model.safetensors"]
         tokenizer = self.path / "tokenizer.json"
+        return (self.path / "config.json", *weights, *[tokenizer] * tokenizer.is_file())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, of the files that count.
+
+        Raises:
+            TaskError: A file is missing or cannot be read.
+        """
         digest = hashlib.sha256()
-        for path in (self.path / "config.json", *weights, *[tokenizer] * tokenizer.is_file()):
+        for path in self.hashed_files:
             try:
                 with path.open("rb") as file:
                     while chunk := file.read(_CHUNK):

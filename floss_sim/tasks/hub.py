@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from floss_sim.errors import TaskError
 from floss_sim.tasks.arrays import DIGITS
+from floss_sim.toml_json import shorten
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FILE = re.compile(r".*\.(npz|csv|json|jsonl|parquet)(\.gz)?")
@@ -38,6 +40,28 @@ def locate(reference: str, folder: Path) -> Path | None:
     if not path.exists() and _ID.fullmatch(reference) and not _FILE.fullmatch(reference):
         return None
     return path
+
+
+def check_id(text: str) -> str:
+    """Return a hub id unchanged.
+
+    Raises:
+        ValueError: The text has no form of a hub id.
+    """
+    if not _ID.fullmatch(text):
+        raise ValueError(f"must be a hub id such as 'owner/name', not {shorten(text)}")
+    return text
+
+
+def public_name(reference: str, folder: Path) -> str:
+    """Return a reference without a place of this machine: a hub id, or the name of a local path.
+
+    Args:
+        reference: A local path or a hub id.
+        folder: The folder to which a relative path refers.
+    """
+    path = None if reference == DIGITS else locate(reference, folder)
+    return reference if path is None else Path(os.path.normpath(path.absolute())).name
 
 
 def absolute_reference(reference: str) -> str:

@@ -16,6 +16,7 @@ from pydantic import (
 from floss_sim.documents import OneLine, Section
 from floss_sim.errors import ConfigError
 from floss_sim.families import IMAGES, KINDS, NEXT_TOKEN
+from floss_sim.tasks import hub
 from floss_sim.tasks.fixed_split import RANDOM, SPLITS
 from floss_sim.tasks.partition import PARTITIONS, check_law
 
@@ -86,9 +87,13 @@ class DataSection(Section):
 
 
 class BackboneSection(Section):
-    """``[backbone]``: a local folder with config.json and safetensors, or a hub id."""
+    """``[backbone]``: a local folder with config.json and safetensors, or a hub id.
+
+    ``hub_id`` says under which id others find the backbone, if ``model`` is a local copy.
+    """
 
     model: Name
+    hub_id: Annotated[str, AfterValidator(hub.check_id)] | None = None
 
 
 class PreprocessSection(Section):

@@ -53,6 +53,22 @@ class Task(TaskFile):
         return self.backbone_files.path
 
     @property
+    def hub_id(self) -> str | None:
+        """The backbone's id on the hub; None for a local folder of which the task names no id."""
+        own = self.backbone.model
+        return self.backbone.hub_id or (own if hub.locate(own, self._folder) is None else None)
+
+    @property
+    def backbone_name(self) -> str:
+        """The backbone's id on the hub, or the name of its local folder."""
+        return self.hub_id or hub.public_name(self.backbone.model, self._folder)
+
+    @property
+    def data_name(self) -> str:
+        """The data set's id on the hub, or the name of its local file or folder."""
+        return hub.public_name(self.data.dataset, self._folder)
+
+    @property
     def backbone_config(self) -> dict[str, Any]:
         """The backbone's ``config.json``; raises errors of :attr:`BackboneFiles.config`."""
         return self.backbone_files.config

@@ -7,13 +7,14 @@ they are called.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floss_sim.training.device import DEVICES, resolve_device
 from floss_sim.training.learner_choice import LEARNERS, SEQUENTIAL, choose_learner, learner_identity
 from floss_sim.training.memory_bounds import MAX_RUNS
+from floss_sim.training.model_card import training_facts
 
 if TYPE_CHECKING:
     from floss_sim.records.on_test import ModelOnTest
@@ -35,6 +36,7 @@ __all__ = [
     "replace_adapter",
     "resolve_device",
     "test_metrics",
+    "training_facts",
 ]
 
 
@@ -122,21 +124,31 @@ def measure_on_test(
     return export.measure_on_test(config, models, resolve_device(device))
 
 
-def export_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
-    """Write a model message as a folder of safetensors.
+def export_adapter(
+    config: RunConfig, model: bytes, folder: Path, facts: Mapping[str, str] | None = None
+) -> None:
+    """Write a model message as a folder of safetensors, with a model card.
 
     With adapters (``lora``, ``ffa``) the folder can be loaded by ``PeftModel.from_pretrained``.
     Otherwise it holds the whole model, for ``AutoModelFor...from_pretrained``.
+
+    Args:
+        config: The run's configuration.
+        model: The encoded model message.
+        folder: The folder to write; other files in it stay.
+        facts: Rows of the card's table, such as :func:`training_facts` and results.
 
     Raises:
         PayloadError: The message does not match the run's layout.
     """
     from floss_sim.training import export
 
-    export.write_adapter(config, model, folder)
+    export.write_adapter(config, model, folder, facts or {})
 
 
-def replace_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
+def replace_adapter(
+    config: RunConfig, model: bytes, folder: Path, facts: Mapping[str, str] | None = None
+) -> None:
     """Write a model message as :func:`export_adapter` does, or replace an earlier export.
 
     Files in the folder that no export has written stay.
@@ -147,4 +159,4 @@ def replace_adapter(config: RunConfig, model: bytes, folder: Path) -> None:
     """
     from floss_sim.training import export
 
-    export.replace_adapter(config, model, folder)
+    export.replace_adapter(config, model, folder, facts or {})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PretrainedConfig
 
 from floss_sim.families import IMAGES
@@ -22,7 +23,9 @@ from floss_sim.tasks.text import TOKENIZER, TOKENIZER_CONFIG, export_tokenizer_c
 from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import right_predictions
+from floss_sim.training.model_card import CARD, model_card
 from floss_sim.training.models.flat_model import build_flat_model
+from floss_sim.training.models.parameter_names import TransformersModel
 from floss_sim.wire import decode
 
 _NOTES = "floss_sim.json"
@@ -54,27 +57,48 @@ def measure_on_test(config: RunConfig, blobs: Sequence[bytes], device: str) -> l
     return made
 
 
-def write_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
-    """Write a model message as a folder of safetensors.
+def write_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[str, str]) -> None:
+    """Write a model message as a folder of safetensors, with a model card.
 
     With adapters (``lora``, ``ffa``) the folder can be loaded by ``PeftModel.from_pretrained``; it
-    includes A even if A was frozen. Otherwise it holds the whole model, for
-    ``AutoModelFor...from_pretrained``. Beside the weights stands what the same logits need
-    elsewhere, see :func:`write_inputs`.
+    includes A even if A was frozen, and ``config.json`` has the classes. Otherwise it holds the
+    whole model, for ``AutoModelFor...from_pretrained``. Beside the weights stands what the same
+    logits need elsewhere, see :func:`write_inputs`. No file names a place of this machine.
+
+    Args:
+        config: The run's configuration.
+        blob: The encoded model message.
+        folder: The folder to write; other files in it stay.
+        facts: Rows of the card's table.
 
     Raises:
         PayloadError: The message does not match the run's layout.
     """
     vector_N, _ = decode(config.layout, blob)
-    others = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)  # PEFT would read it
+    others = {path.name for path in folder.iterdir()}
     flat = build_flat_model(config, torch.device("cpu"))
     flat.load(flat.base + vector_N)
-    _name_classes(config, flat.model.config)
-    flat.model.save_pretrained(str(folder))
+    _name_classes(config.task, flat.model.config)
+    _save_weights(flat.model, folder)
+    rank = config.rank if isinstance(flat.model, PeftModel) else None
+    (folder / CARD).write_text(model_card(config.task, facts, rank), encoding="utf-8")
     write_inputs(config, folder, others)
 
 
-def replace_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
+def _save_weights(model: TransformersModel, folder: Path) -> None:
+    """Write the weights and ``config.json``; of an adapter PEFT writes no config."""
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(str(folder))
+        return
+    # No embedding is adapted; to find that out by itself, PEFT would ask the hub.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.config.architectures = [type(model.get_base_model()).__name__]
+    model.config.save_pretrained(str(folder))
+
+
+def replace_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[str, str]) -> None:
     """Write a model message as :func:`write_adapter` does, or replace an earlier export.
 
     Files in the folder that no export has written stay.
@@ -84,7 +108,7 @@ def replace_adapter(config: RunConfig, blob: bytes, folder: Path) -> None:
         RecordError: The folder cannot be written, or is a link.
     """
     with replace_folder(folder, _exported_files(folder)) as temporary:
-        write_adapter(config, blob, temporary)
+        write_adapter(config, blob, temporary, facts)
 
 
 def _exported_files(folder: Path) -> list[str]:
@@ -96,18 +120,17 @@ def _exported_files(folder: Path) -> list[str]:
     return [name for name in listed if isinstance(name, str) and Path(name).name == name]
 
 
-def _name_classes(config: RunConfig, library: PretrainedConfig) -> None:
-    """Give the model's config the names of the classes, if the data set names them."""
-    names = config.task.content.names
-    if config.task.labels and names:
-        library.id2label = dict(_numbered(config))
-        library.label2id = {name: number for number, name in _numbered(config)}
+def _name_classes(task: Task, library: PretrainedConfig) -> None:
+    """Give the model's config the names of the classes."""
+    if task.labels:
+        library.id2label = dict(_numbered(task))
+        library.label2id = {name: number for number, name in _numbered(task)}
 
 
-def _numbered(config: RunConfig) -> list[tuple[int, str]]:
-    """Return number and name of each class; classes that never occur have their number's name."""
-    names = config.task.content.names
-    return [(n, names[n] if n < len(names) else str(n)) for n in range(config.task.labels)]
+def _numbered(task: Task) -> list[tuple[int, str]]:
+    """Return number and name of each class; a class without a name has its number as a text."""
+    names = task.content.names
+    return [(n, names[n] if n < len(names) else str(n)) for n in range(task.labels)]
 
 
 def write_inputs(config: RunConfig, folder: Path, others: Collection[str] = ()) -> None:
@@ -122,12 +145,12 @@ def write_inputs(config: RunConfig, folder: Path, others: Collection[str] = ()) 
     notes: dict[str, Any] = {
         "task": task.name,
         "kind": task.kind,
-        "backbone": str(task.backbone_path),
+        "backbone": task.backbone_name,
         "backbone_sha256": task.backbone_hash,
         "num_labels": task.labels,
     }
-    if task.content.names:
-        notes["id2label"] = {str(number): name for number, name in _numbered(config)}
+    if task.labels:
+        notes["id2label"] = {str(number): name for number, name in _numbered(task)}
     if task.backbone_files.has_adapter:
         notes["not_loaded"] = (
             "adapter_config.json in the backbone's folder: load the backbone from a folder without "

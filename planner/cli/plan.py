@@ -228,7 +228,7 @@ def plan(
     made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
     made.save(folder)
     if json_:
-        print_json(made.to_json())
+        print_json(plan_folder.plan_content(made, folder))
     else:
         print_plan(made)
         pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"

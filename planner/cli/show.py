@@ -11,6 +11,7 @@ from floss_sim.cli.console import print_json
 from floss_sim.cli.shared_options import JsonOption
 from planner.calls import read_plan
 from planner.cli.printing import print_plan
+from planner.report.plan_folder import plan_content
 
 HELP = """Print a plan again, from its file alone.
 
@@ -29,6 +30,6 @@ def show(
     """Print a plan again, from its file alone."""
     made = read_plan(plan)
     if json_:
-        print_json(made.to_json())
+        print_json(plan_content(made, plan if plan.is_dir() else plan.parent))
     else:
         print_plan(made)

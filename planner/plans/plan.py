@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from floss_sim.analysis.on_test import DifferenceOnTest
 from planner.candidates import Candidate
@@ -18,6 +18,7 @@ from planner.plans.outcome import Outcome
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
+from planner.question.origin import Origin
 
 CHANCE_ERRORS = 2.0  # standard errors by which a run must beat chance
 _SAME = 1e-9  # relative difference of equal figures
@@ -163,6 +164,14 @@ class Plan:
         if self.limit.budget.kind != "seconds" or made is None:
             return None
         return sum(s <= self.limit.amount * (1 + _SAME) for s in made.seconds) / made.draws
+
+    def with_origin(self, change: Callable[[Origin], Origin]) -> Self:
+        """Return the plan with the origin of its task and network changed, if it has one."""
+        given = self.request.get("origin")
+        if not given:
+            return self
+        changed = change(Origin.model_validate(given)).model_dump(mode="json", exclude_unset=True)
+        return replace(self, request={**self.request, "origin": changed})
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""

@@ -343,12 +343,15 @@ class PlanDocument(Section):
 def read_plan(path: Path) -> Plan:
     """Return the plan of a file, or of the ``plan.json`` in a folder.
 
+    Local paths in the file are relative to its folder; those of the plan are absolute.
+
     Raises:
         PlanError: The file cannot be read, holds no plan, or holds one of another version or one
             whose figures contradict each other.
     """
     file = path / PLAN_FILE if path.is_dir() else path
-    return plan_of(read_json(file, PlanError), str(file))
+    plan = plan_of(read_json(file, PlanError), str(file))
+    return plan.with_origin(lambda origin: origin.absolute_from(file.parent))
 
 
 def plan_of(content: Any, where: str) -> Plan:

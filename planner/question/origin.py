@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from planner.question.field_types import OneLine, Positive
 class Origin(Section):
     """The arguments that loaded a task and a network, so that a plan can be applied later.
 
-    Local paths are absolute. ``marks`` are fingerprints of the task's settings, its data, its
+    Local paths are absolute; in the file of a plan they are relative to its folder, and begin with
+    ``./`` or ``../``. ``marks`` are fingerprints of the task's settings, its data, its
     backbone and the network.
     """
 
@@ -56,11 +58,14 @@ class Origin(Section):
             changes: The ``changes`` argument of ``load_task``, or None.
             upload_ratio: The upload ratio that the network's up rates were changed to, or None.
         """
+        changed = dict(changes or {})
+        dataset = dataset or _taken_path(changed, "data.dataset")
+        backbone = backbone or _taken_path(changed, "backbone.model")
         return cls(
             task=_lasting_name(names[0]),
             dataset=dataset and absolute_reference(dataset),
             backbone=backbone and absolute_reference(backbone),
-            changes=dict(changes or {}),
+            changes=changed,
             network=_lasting_name(names[1]),
             upload_ratio=upload_ratio,
             marks=_marks(task, profile),
@@ -95,6 +100,31 @@ class Origin(Section):
             return None
         return origin
 
+    def relative_to(self, folder: Path) -> Origin:
+        """Return the origin with its local paths relative to a folder."""
+        real = folder.resolve()
+
+        def relative(path: str) -> str:
+            found = os.path.relpath(path, real)
+            return found if found.startswith("..") else f"./{found}"
+
+        return self._with_paths(relative, lambda text: Path(text).is_absolute())
+
+    def absolute_from(self, folder: Path) -> Origin:
+        """Return the origin with its local paths, which are relative to a folder, made absolute."""
+        real = folder.resolve()
+
+        def absolute(path: str) -> str:
+            return os.path.normpath(real / path)
+
+        return self._with_paths(absolute, lambda text: text.startswith(("./", "../")))
+
+    def _with_paths(self, change: Callable[[str], str], is_path: Callable[[str], bool]) -> Origin:
+        """Return the origin with those of its references changed that are local paths."""
+        given = {key: getattr(self, key) for key in ("task", "network", "dataset", "backbone")}
+        found = {key: change(text) for key, text in given.items() if text and is_path(text)}
+        return self.model_copy(update=found)
+
     def reload(self, *, fetch: bool) -> tuple[Task, NetworkProfile]:
         """Return the task and the network, loaded again.
 
@@ -120,6 +150,13 @@ class Origin(Section):
                 f"network {self.network}); plan again"
             )
         return task, profile
+
+
+def _taken_path(changes: dict[str, Any], key: str) -> str | None:
+    """Remove the absolute path that a key was set to from the changes, and return it, if any."""
+    value = changes.get(key)
+    absolute = isinstance(value, str) and Path(value).is_absolute()
+    return str(changes.pop(key)) if absolute else None
 
 
 def _lasting_name(name: str) -> str:

@@ -212,8 +212,9 @@ def save(applied: AppliedPlan, folder: Path) -> None:
     write_model(applied, folder)
     planned, request = applied.plan.recommendation, applied.plan.request
     frame = applied_frame(applied.outcome.curve, planned.curve, applied.seed, request["seed"])
-    told = planned.interval
-    ends = (planned.rounds, told.low, told.mean, told.high) if told else None
+    known = planned.interval
+    ends = (planned.rounds, known.low, known.mean, known.high) if known else None
     title = f"{request['task']} on {request['network']}: {planned.candidate}"
     base.save(draw_applied(frame, title, ends), folder / "curve.png")
-    write_atomically(folder / "applied.json", json.dumps(applied.to_json(), indent=2) + "\n")
+    told = {**applied.to_json(), "record": applied.folder.path.name}  # no path of this machine
+    write_atomically(folder / "applied.json", json.dumps(told, indent=2) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from floss_sim.errors import RecordError
 from floss_sim.files import check_file, check_folder, write_atomically
@@ -27,6 +28,11 @@ def labelled_runs(plan: Plan) -> dict[str, Outcome]:
     return runs
 
 
+def plan_content(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Return the content of a folder's ``plan.json``; local paths are relative to the folder."""
+    return plan.with_origin(lambda origin: origin.relative_to(folder)).to_json()
+
+
 def save(plan: Plan, folder: Path) -> None:
     """Write ``plan.json``, ``accuracy.png`` and, with a Pareto front, ``front.png``.
 
@@ -37,7 +43,8 @@ def save(plan: Plan, folder: Path) -> None:
     from planner.report.plan_plots import curves_frame, draw_front, draw_plan, front_frame
 
     create_folder(folder)
-    write_atomically(folder / "plan.json", json.dumps(plan.to_json(), indent=2) + "\n")
+    content = json.dumps(plan_content(plan, folder), indent=2)
+    write_atomically(folder / "plan.json", content + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()}{median_clause(plan)})"
     runs = labelled_runs(plan)

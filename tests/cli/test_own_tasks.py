@@ -6,78 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from own_tasks import write_own_task
 from peft import PeftModel
-from tiny_models import NEXT_TOKEN, TEXTS, WORDS, tiny_model
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tiny_models import NEXT_TOKEN, TEXTS, tiny_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import floss_sim.cli
 from floss_sim.tasks import load_task
-
-TASK = """\
-name = "own"
-kind = "{kind}"
-
-[data]
-dataset = "rows.jsonl"
-input = "text"
-{labels}
-validation = 6
-test = 6
-
-[backbone]
-model = "backbone"
-
-[preprocess]
-max_length = 10
-
-[partition]
-clients = 6
-law = "iid"
-
-[lora]
-targets = {targets}
-alpha = 16
-dropout = 0.1
-
-[client]
-learning_rate = 0.05
-momentum = 0.9
-batch_size = 4
-epochs = 1
-
-[server]
-optimizer = "fedadam"
-learning_rate = 5e-3
-cohort = 2
-"""
-LABELS = 'label = "about"\nclasses = 2'
-
-
-def write(folder: Path, family: str, kind: str, targets: list[str]) -> Path:
-    """Write rows, a tiny backbone with its tokenizer, and the task that names them."""
-    tiny_model(family).save_pretrained(folder / "backbone")
-    words = {f"w{number}": number for number in range(WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))  # noqa: S106
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "backbone" / "tokenizer.json"))
-    draw = np.random.default_rng(0)
-    rows = [
-        {
-            "text": " ".join(f"w{n}" for n in draw.integers(1, WORDS, 3 + i % 9)),
-            "about": "ab"[i % 2],
-        }
-        for i in range(48)
-    ]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    path = folder / "own.toml"
-    labels = LABELS if kind == TEXTS else ""
-    path.write_text(
-        TASK.format(kind=kind, labels=labels, targets=json.dumps(targets)), encoding="utf-8"
-    )
-    return path
 
 
 def run(monkeypatch, capfd, *arguments: str) -> dict:
@@ -101,7 +37,7 @@ def run(monkeypatch, capfd, *arguments: str) -> dict:
 def test_texts_train_from_files_and_the_adapter_loads(
     monkeypatch, capfd, tmp_path: Path, family: str, kind: str, targets: list[str], method
 ):
-    path = write(tmp_path, family, kind, targets)
+    path = write_own_task(tmp_path, family, kind, targets)
     found = run(monkeypatch, capfd, "task", "check", str(path), "--rank", "2")
     assert (found["train_examples"], found["clients"]) == (36, 6)
     out = tmp_path / "run"
@@ -119,7 +55,7 @@ def test_texts_train_from_files_and_the_adapter_loads(
 
 
 def test_a_check_counts_tokens_classes_and_what_is_dealt(monkeypatch, capfd, tmp_path: Path):
-    path = write(tmp_path, "gpt2", TEXTS, ["all"])
+    path = write_own_task(tmp_path, "gpt2", TEXTS, ["all"])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     users = [{**row, "user": f"u{i % 5}"} for i, row in enumerate(rows)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, users)), encoding="utf-8")
@@ -147,7 +83,7 @@ def test_a_check_counts_tokens_classes_and_what_is_dealt(monkeypatch, capfd, tmp
 
 
 def test_a_whole_model_that_trained_is_saved_whole(monkeypatch, capfd, tmp_path: Path):
-    path = write(tmp_path, "gpt2", TEXTS, ["all"])
+    path = write_own_task(tmp_path, "gpt2", TEXTS, ["all"])
     out = tmp_path / "run"
     common = ("run", "--task", str(path), "--rounds", "1", "--out", str(out))
     found = run(monkeypatch, capfd, *common, "--method", "bitfit")
@@ -160,7 +96,7 @@ def test_a_whole_model_that_trained_is_saved_whole(monkeypatch, capfd, tmp_path:
 
 
 def test_a_check_of_a_csv_file_says_how_its_cells_are_written(monkeypatch, capfd, tmp_path: Path):
-    path = write(tmp_path, "gpt2", TEXTS, ["all"])
+    path = write_own_task(tmp_path, "gpt2", TEXTS, ["all"])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     lines = [f"{n},5;{row['text']};{row['about']}\n" for n, row in enumerate(rows)]
     (tmp_path / "rows.csv").write_text("score;text;about\n" + "".join(lines), encoding="utf-8")

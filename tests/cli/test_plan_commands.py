@@ -70,12 +70,11 @@ def test_a_plan_is_shown_again_to_the_letter(call, tmp_path: Path):
     assert (code, out) == (0, (tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
 
 
-def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
+def test_a_plan_is_applied(call, tmp_path: Path, made: Path, monkeypatch):
     plan = json.loads((tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    plan["request"]["origin"]["task"] = str(tmp_path / "mine.toml")
-    (tmp_path / "plan" / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    assert plan["request"]["origin"]["task"] == "../mine.toml"
     code, out, err = call("floss-plan", "apply", "../plan", "--json")
     assert code == 0, err
     own = json.loads(out)
@@ -88,6 +87,9 @@ def test_a_plan_is_applied(call, tmp_path: Path, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == [
         "adapter", "applied.json", "curve.csv", "curve.png",
     ]  # fmt: skip
+    files = [path for path in (tmp_path / "plan").rglob("*") if path.is_file()]
+    places = [str(place).encode() for place in (made, tmp_path, TASKS)]
+    assert not [path for path in files if any(place in path.read_bytes() for place in places)]
     rows = [line.split(",") for line in (folder / "curve.csv").read_text().splitlines()]
     assert rows[0][:3] == ['"round"', '"closed_at_s"', '"down_bytes"']
     assert (int(rows[-1][0]), int(rows[-1][2])) == (own["rounds"], own["down_bytes"])
@@ -191,7 +193,6 @@ def test_effort_0_trains_nothing(call, tmp_path: Path):
 def test_what_has_changed_is_not_applied(call, tmp_path: Path):
     mine, plan = tmp_path / "mine.toml", tmp_path / "plan" / "plan.json"
     content = json.loads(plan.read_text(encoding="utf-8"))
-    assert content["request"]["origin"]["task"].endswith("mine.toml")
     content["request"]["origin"]["task"] = str(mine)
     for place, value in (("fleet", {"clients": 10**9}), ("judged", {"validation": 70})):
         other = json.loads(json.dumps(content))

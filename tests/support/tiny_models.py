@@ -121,6 +121,8 @@ class TinyRun:
             backbone_config=json.loads((self.folder / "config.json").read_text(encoding="utf-8")),
             backbone_files=BackboneFiles(str(self.folder), self.folder, False, "task 'tiny'"),
             backbone_hash="",
+            hub_id=None,
+            backbone_name=self.folder.name,
             normalisation=None,
             tokenizer_use=None,
             content=SimpleNamespace(names=()),

@@ -21,6 +21,7 @@ from floss_sim.families import IMAGES, check_kind, family_of, padding_token
 from floss_sim.families.from_library import MODEL_CLASSES
 from floss_sim.families.stored import more_suffix
 from floss_sim.tasks import Task
+from floss_sim.training.model_card import base_reference
 
 _MOST_CHARACTERS = 300  # of the library's message, which may have many lines
 # Keys of a config that are not the file's to set: they are given here, or change what is returned.
@@ -65,7 +66,7 @@ def load_backbone(task: Task) -> PreTrainedModel:
             raise _refusal(task, f"tensor {name!r} holds NaN or infinity")
     if task.kind != IMAGES:
         model.config.pad_token_id = padding_token(task.backbone_config)[0]
-    model.name_or_path = model.config.name_or_path = str(task.backbone_path)  # PEFT stores it
+    model.name_or_path = model.config.name_or_path = base_reference(task)  # PEFT stores it
     return model.eval()
 
 

@@ -135,3 +135,15 @@ def test_rows_that_are_none_are_refused(tmp_path: Path):
     del kept["rows"]
     with pytest.raises(ProfileError, match=r"rows\.csv lacks column"):
         profile_of_text(json.dumps(kept), "text")
+
+
+@pytest.mark.parametrize("text", [TRACES, ROWS.replace("LAW", "rows")])
+def test_an_absolute_path_of_a_file_is_not_kept(text: str, tmp_path: Path):
+    for name in ("rows.csv", "rates.csv", "sent.txt"):
+        text = text.replace(f'"{name}"', f'"{tmp_path / name}"')
+    made = write(tmp_path, text)
+    kept = profile_text(made)
+    assert str(tmp_path) not in kept
+    again = profile_of_text(kept, "a text")
+    assert again.settings() == made.settings()
+    assert [again.links(9)[n] for n in range(9)] == [made.links(9)[n] for n in range(9)]

@@ -226,3 +226,25 @@ def test_the_packaged_tasks_state_the_published_settings(name: str):
     assert task.server.optimizer == "fedadam"
     assert "add --fetch" in refusal(task, "backbone_path")
     assert "add --fetch" in refusal(task, "content")
+
+
+# names without a place of this machine
+
+
+def test_a_task_names_its_backbone_and_its_data_without_their_places(write_task, tmp_path: Path):
+    remote = hub_task(write_task)
+    assert (remote.hub_id, remote.backbone_name, remote.data_name) == (
+        "someone/vit", "someone/vit", "someone/pictures",
+    )  # fmt: skip
+    local = load_task("digits", dataset=str(tmp_path / "rows" / ".." / "rows.csv"))
+    assert (local.hub_id, local.backbone_name) == (None, "digits_backbone")
+    assert local.data_name == "rows.csv"
+    copied = load_task("digits", changes={"backbone.hub_id": "someone/vit"})
+    assert (copied.hub_id, copied.backbone_name) == ("someone/vit", "someone/vit")
+    assert copied.data_name == "sklearn-digits"
+
+
+@pytest.mark.parametrize("given", ["/home/me/vit", "a/b/c", "", "two words"])
+def test_a_hub_id_has_the_form_of_one(given: str):
+    with pytest.raises(TaskError, match=r"backbone\.hub_id: must be a hub id such as 'owner/name'"):
+        load_task("digits", changes={"backbone.hub_id": given})

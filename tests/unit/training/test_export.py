@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
-from tiny_models import IMAGES, LABELS, TEXTS, WORDS, TinyRun, examples, tiny_model
+import yaml
+from cards import card_lines
+from tiny_models import (
+    IMAGES,
+    LABELS,
+    NEXT_TOKEN,
+    TEXTS,
+    WORDS,
+    TinyRun,
+    examples,
+    tiny_model,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from floss_sim.tasks.normalisation import Normalisation
 from floss_sim.tasks.text import open_tokenizer, tokenise, tokenizer_use
@@ -23,6 +34,7 @@ from floss_sim.training.models.inputs import reader
 from floss_sim.wire import encode
 
 CPU = torch.device("cpu")
+SEVEN = {"num_labels": 7, "id2label": None}
 SENTENCES = ["w1 w2 w3 w4 w5 w6 w7 w8", "w9", "w10 w11"]
 
 
@@ -55,30 +67,79 @@ def text_run(folder: Path, family: str, trains: str) -> TinyRun:
     return run
 
 
+def run_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the lines of a card in its folder; return the names that they define."""
+    lines = card_lines(folder)
+    assert len(lines) <= 6
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)  # noqa: S102 (the card's own lines)
+    return names
+
+
 @pytest.mark.parametrize("trains", ["lora", "full"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
-def test_texts_get_the_same_logits_from_the_exported_files(
-    family: str, trains: str, tmp_path: Path
+def test_texts_get_the_same_logits_from_the_lines_of_the_card(
+    family: str, trains: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = text_run(tmp_path / "backbone", family, trains)
     ours = exported(run, tmp_path / "export")
     notes = json.loads((tmp_path / "export" / "floss_sim.json").read_text(encoding="utf-8"))
     named = {"0": "cat", "1": "dog", "2": "2"}
     assert notes["id2label"] == named
-    assert (notes["num_labels"], notes["max_length"]) == (LABELS, 5)
-    model = {"num_labels": notes["num_labels"], "pad_token_id": notes["pad_token_id"]}
-    if trains == "lora":
-        base = AutoModelForSequenceClassification.from_pretrained(notes["backbone"], **model)
-        loaded = PeftModel.from_pretrained(base, tmp_path / "export").eval()
-    else:
-        loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "export").eval()
-        assert {str(n): name for n, name in loaded.config.id2label.items()} == named
-    library = AutoTokenizer.from_pretrained(tmp_path / "export")
+    assert (notes["num_labels"], notes["max_length"], notes["backbone"]) == (LABELS, 5, "backbone")
+    read = run_card(tmp_path / "export", monkeypatch)
+    loaded, library = read["model"], read["tokenizer"]
+    assert {str(n): name for n, name in loaded.config.id2label.items()} == named
     inputs = library(SENTENCES, truncation=True, padding=True, return_tensors="pt")
     ids = tokenise([SENTENCES], open_tokenizer(run.folder, 5)).ids
     with torch.no_grad():
         expected, _ = ours.outputs(torch.from_numpy(ids), torch.zeros(3))
         assert torch.equal(loaded(**inputs).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("stored", "kind"), [("half", TEXTS), ("other classes", TEXTS), ("float32", NEXT_TOKEN)]
+)
+def test_a_card_loads_backbones_that_are_stored_otherwise(
+    stored: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "backbone"
+    model = tiny_model("gpt2")
+    if stored == "other classes":
+        model = GPT2ForSequenceClassification(GPT2Config(**{**model.config.to_dict(), **SEVEN}))
+    (model.bfloat16() if stored == "half" else model).save_pretrained(folder)
+    write_tokenizer(folder)
+    run = TinyRun(folder, kind)
+    run.task.tokenizer_use = tokenizer_use(folder, run.task.backbone_config)
+    run.task.preprocess.max_length = 5
+    ours = exported(run, tmp_path / "export")
+    read = run_card(tmp_path / "export", monkeypatch)
+    inputs = read["tokenizer"](SENTENCES[:1], return_tensors="pt", truncation=True)
+    ids = tokenise([SENTENCES[:1]], open_tokenizer(folder, 5)).ids
+    with torch.no_grad():
+        expected, _ = ours.outputs(torch.from_numpy(ids), torch.zeros(1))
+        found = read["model"](**inputs).logits
+    assert torch.equal(found if kind == TEXTS else found[0, :-1], expected)
+
+
+def test_a_hub_id_stands_for_the_backbone(tmp_path: Path):
+    run = text_run(tmp_path / "backbone", "bert", "lora")
+    run.task.hub_id = run.task.backbone_name = "owner/name"
+    exported(run, tmp_path / "export")
+    adapter = json.loads((tmp_path / "export" / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == "owner/name"
+    card = (tmp_path / "export" / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front == {
+        "base_model": "owner/name",
+        "library_name": "peft",
+        "pipeline_tag": "text-classification",
+        "tags": ["federated-learning", "floss-sim", "lora"],
+    }
+    assert 'folder, base = ".", "owner/name"' in card_lines(tmp_path / "export")
+    files = [*(tmp_path / "export").iterdir()]
+    assert not [path.name for path in files if str(tmp_path).encode() in path.read_bytes()]
 
 
 def test_an_image_model_is_exported_with_its_normalisation(tmp_path: Path):

@@ -287,9 +287,12 @@ def test_code_and_other_answers_that_a_config_asks_for_are_not_used(gpt2: Path):
     assert flat.outputs(*examples(NEXT_TOKEN))[0].shape[1] == 30
 
 
-def test_the_loaded_model_names_its_folder(gpt2: Path):
-    model = load_backbone(TinyRun(gpt2, TEXTS).task)
-    assert model.name_or_path == model.config.name_or_path == str(gpt2)
+def test_the_loaded_model_has_its_hub_id_or_the_name_of_its_folder(gpt2: Path):
+    task = TinyRun(gpt2, TEXTS).task
+    model = load_backbone(task)
+    assert model.name_or_path == model.config.name_or_path == f"../{gpt2.name}"
+    task.hub_id = "owner/name"
+    assert load_backbone(task).name_or_path == "owner/name"
 
 
 def test_nothing_is_printed(gpt2: Path, capfd: pytest.CaptureFixture[str]):
