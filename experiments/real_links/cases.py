@@ -12,11 +12,14 @@ from dataclasses import dataclass
 FRAME_BYTES = 1514  # Ethernet's header and a packet of 1,500 bytes: what the shaper counts
 BITS_PER_BYTE = 8
 MAX_CLIENTS = 5
+HOSTS = 7  # clients of the largest crowd behind a FIFO
 PROBE_BYTES = 1  # takes half a round trip, processes woken included, and nothing else
 _TIMER_S = 5e-4
 _LEAST_FRAMES = 4
 _PAYLOADS_BYTES = (46_000, 111_000, 590_000, 2_359_296)
 _MIXED_BYTES = (46_000, 111_000, 590_000, 1_180_000, 2_359_296)
+_FIFO_BITS_PER_S = 15_000_000
+_FIFO_PAYLOADS_BYTES = (30_000, 300_000, 1_500_000)
 _CLIENT_BITS_PER_S = {"down": 200_000_000, "up": 20_000_000}
 _SERVER_BITS_PER_S = {"down": 400_000_000, "up": 50_000_000}
 
@@ -78,6 +81,16 @@ def shared(bits_per_s: int, clients: int) -> Bucket:
 def all_cases() -> list[Case]:
     """Return every case: one and five clients, with and without a cap that binds."""
     return [case for direction in ("down", "up") for case in _cases(direction)]
+
+
+def fifo_cases() -> list[Case]:
+    """Return uploads of equal and unequal sizes behind one FIFO of 15 Mbit/s."""
+    fifo, client = Bucket.of(_FIFO_BITS_PER_S), client_bucket("up")
+    small, middle, large = _FIFO_PAYLOADS_BYTES
+    crowds = [(size,) * clients for clients in (1, 3, HOSTS) for size in _FIFO_PAYLOADS_BYTES]
+    crowds += [(small, middle, large), (*(small,) * 2, *(middle,) * 3, *(large,) * 2)]
+    probe = Case("up", (PROBE_BYTES,), "kept", client, None)
+    return [probe, *(Case("up", sizes, "new", client, fifo) for sizes in crowds)]
 
 
 def _cases(direction: str) -> list[Case]:

@@ -5,6 +5,7 @@ nothing of the machine's own network, and removes its namespaces when it ends or
 
 Example:
     python experiments/real_links/measure.py --repetitions 15
+    python experiments/real_links/measure.py --fifo    # uploads behind one FIFO: fifo_measured.csv
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cases import MAX_CLIENTS, Case, all_cases, client_bucket
+from cases import HOSTS, Case, all_cases, client_bucket, fifo_cases
 from endpoints import CONGESTION_CONTROL, SYSCTLS, Instants, Order, Pair
 from topology import (
     MTU_BYTES,
@@ -48,9 +49,10 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure every case and write measured.csv and environment.json."""
+    """Measure every case and write the transfers and the environment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=15, help="of each case, interleaved")
+    parser.add_argument("--fifo", action="store_true", help="measure uploads behind one FIFO")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the two files")
     options = parser.parse_args()
     if reason := lacking():
@@ -64,12 +66,15 @@ def main() -> None:
             print(f"skipped: {reason}")
             return
         before = load()
+        cases = fifo_cases() if options.fifo else all_cases()
         with network():
-            rows = measured([Pair(client) for client in range(MAX_CLIENTS)], options.repetitions)
+            pairs = [Pair(client) for client in range(HOSTS)]
+            rows = measured(cases, pairs, options.repetitions)
             facts = environment(options.repetitions, before)
-    write(rows, options.out / "measured.csv")
+    kind = "fifo_" if options.fifo else ""
+    write(rows, options.out / f"{kind}measured.csv")
     text = json.dumps(facts, indent=2) + "\n"
-    (options.out / "environment.json").write_text(text, encoding="utf-8")
+    (options.out / f"{kind}environment.json").write_text(text, encoding="utf-8")
 
 
 def lacking() -> str | None:
@@ -93,9 +98,9 @@ def refused() -> str | None:
     return None
 
 
-def measured(pairs: list[Pair], repetitions: int) -> list[Row]:
+def measured(cases: list[Case], pairs: list[Pair], repetitions: int) -> list[Row]:
     """Return one row a transfer; every repetition goes through all cases in another order."""
-    cases, rows = all_cases(), []
+    rows: list[Row] = []
     shuffle = random.Random(_ORDER_SEED).shuffle  # noqa: S311
     shape_clients(client_bucket("down"), client_bucket("up"))
     for repetition in range(repetitions):

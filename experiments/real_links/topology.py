@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from cases import BITS_PER_BYTE, FRAME_BYTES, MAX_CLIENTS, Bucket, Case
+from cases import BITS_PER_BYTE, FRAME_BYTES, HOSTS, MAX_CLIENTS, Bucket, Case
 
 PREFIX = "floss-links-"
 SERVER, SWITCH = PREFIX + "server", PREFIX + "switch"
@@ -53,7 +53,7 @@ def server_host() -> Host:
 def network() -> Iterator[None]:
     """Build the namespaces, and remove them whatever happens inside."""
     remove()
-    hosts = [server_host(), *map(client_host, range(MAX_CLIENTS))]
+    hosts = [server_host(), *map(client_host, range(HOSTS))]
     try:
         for namespace in (SWITCH, *(host.namespace for host in hosts)):
             _ip("netns", "add", namespace)
@@ -75,7 +75,7 @@ def remove() -> None:
 
 def shape_clients(down: Bucket, up: Bucket) -> None:
     """Shape each client's downloads at the bridge and its uploads at its own interface."""
-    for host in map(client_host, range(MAX_CLIENTS)):
+    for host in map(client_host, range(HOSTS)):
         _shape(SWITCH, host.port, down)
         _shape(host.namespace, "eth0", up)
 
