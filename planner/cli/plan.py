@@ -130,8 +130,9 @@ def plan(
     effort: Annotated[
         str,
         typer.Option(
-            help="What the search may train: a fraction of the full grid's rounds, or time such as "
-            "10min, from the start of training; 0 trains nothing and answers from the store."
+            help="What the search may train: a fraction of the rounds that the budget affords all "
+            "candidates, or time such as 10min, from the start of training; 0 trains nothing and "
+            "answers from the store."
         ),
     ] = f"{EFFORT:g}",
     dry_run_: Annotated[

@@ -1,4 +1,4 @@
-"""Effort of a search in rounds, from a share of the full grid's rounds or from time.
+"""Effort of a search in rounds, from a share of the rounds of all candidates or from time.
 
 Time is counted from the moment at which the training processes are loaded. It is converted into
 rounds before the search, by the pace of stored runs or of a step that was measured, so that a time
@@ -41,8 +41,8 @@ def parse_effort(text: str) -> dict[str, float]:
         seconds = 0.0
     if not seconds:
         raise ConfigError(
-            f"cannot read effort {text!r}; valid: a fraction of the full grid's rounds such as "
-            "0.2, or time such as 10min"
+            f"cannot read effort {text!r}; valid: a fraction of the rounds that the budget "
+            "affords all candidates, such as 0.2, or time such as 10min"
         )
     return {"effort": 1.0, "training_s": seconds}
 
@@ -115,7 +115,7 @@ class Effort:
 
 
 def effort_of_fraction(request: Request, costs: Costs) -> Effort:
-    """Return the effort of a request that gives it as a fraction of the full grid's rounds.
+    """Return the effort of a request that gives it as a fraction of the rounds of all candidates.
 
     Raises:
         BudgetError: The rounds finish no run; the message states a sufficient effort.
@@ -124,9 +124,9 @@ def effort_of_fraction(request: Request, costs: Costs) -> Effort:
     shortest = _shortest_run(costs)
     if rounds < shortest:
         raise BudgetError(
-            f"the search effort of {request.effort:g} finishes no run: it is {rounds} of the full "
-            f"grid's {grid_rounds} rounds, and the shortest run takes {shortest}; --effort "
-            f"{_round_up(shortest / grid_rounds)} is enough"
+            f"the search effort of {request.effort:g} finishes no run: it is {rounds} of the "
+            f"{grid_rounds} rounds that the budget affords all candidates, and the shortest run "
+            f"takes {shortest}; --effort {_round_up(shortest / grid_rounds)} is enough"
         )
     return Effort(rounds)
 

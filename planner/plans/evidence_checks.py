@@ -149,7 +149,7 @@ def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[st
     if effort["search_rounds"] > effort["limit_rounds"]:
         yield f"effort.search_rounds: {effort['search_rounds']} exceed effort.limit_rounds"
     if effort["limit_rounds"] > most:
-        yield f"effort.limit_rounds: {effort['limit_rounds']} exceed the {most} of the full grid"
+        yield f"effort.limit_rounds: {effort['limit_rounds']} exceed effort.grid_rounds, {most}"
     if (effort.get("planned_rounds") or 0) > effort["limit_rounds"]:
         yield f"effort.planned_rounds: {effort['planned_rounds']} exceed effort.limit_rounds"
     if effort.get("training_s") != request.get("training_s"):
@@ -159,7 +159,7 @@ def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[st
     if effort["limit_rounds"] != int(fraction * most):
         yield (
             f"effort.limit_rounds: {effort['limit_rounds']} is not {fraction:g} of the {most} "
-            "rounds of the full grid (request.effort)"
+            "rounds of effort.grid_rounds (request.effort)"
         )
 
 

@@ -127,6 +127,12 @@ class Plan:
         examples = self.request["judged"]["validation"]
         return beats_chance(self.best_accuracy, self.chance, examples)
 
+    @property
+    def most_frequent(self) -> int | None:
+        """The validation predictions of the most frequent class; None if unknown."""
+        predictions: int = self.request["judged"]["validation"]
+        return None if self.chance is None else round(self.chance * predictions)
+
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""
         return outcome.expected_accuracy >= self.best_accuracy - self.margin
@@ -197,6 +203,7 @@ class Plan:
             "in_time": self.in_time,
             "best_accuracy": self.best_accuracy,
             "chance_accuracy": self.chance,
+            "most_frequent": self.most_frequent,
             "learned": self.learned,
             "tie_margin": self.margin,
             "runners_up": [one(outcome) for outcome in self.runners_up],

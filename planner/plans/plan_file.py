@@ -318,6 +318,7 @@ class PlanDocument(Section):
     in_time: Accuracy | None = None
     best_accuracy: Accuracy
     chance_accuracy: Accuracy | None = None
+    most_frequent: Count | None = None
     learned: bool = True
     tie_margin: Amount
     runners_up: tuple[OutcomeSection, ...]

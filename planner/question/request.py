@@ -32,7 +32,7 @@ RANKS = (1, 4, 16)  # LoRA ranks
 DENSITIES = (1.0, 1 / 4, 1 / 16, 1 / 64)  # of downloads and of uploads
 REFERENCE_RANK = 16
 ROUND_CAP = 400
-EFFORT = 0.2  # fraction of the full grid's rounds
+EFFORT = 0.2  # fraction of the rounds that the budget affords all candidates
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Request:
         candidates: The configurations to search.
         reference_rank: The LoRA rank of dense rounds and of the baselines.
         max_rounds: The largest number of rounds of a run.
-        effort: Rounds that the search may train, as a fraction of the full grid's rounds.
+        effort: Rounds that the search may train, as a fraction of those that the budget affords
+            all candidates together.
         seed: The seed of all random streams.
         search: The name of the search strategy.
         objective: The best accuracy within the budget (default), a target at least cost, or all of

@@ -62,9 +62,10 @@ def _others_text(plan: Plan) -> list[str]:
     if not others:
         return []
     ended = [f"#{i}" for i, o in enumerate(others, start=2) if o.binds == EFFORT]
-    but = f", but for {' and '.join(ended)}, which the effort ended early" if ended else ""
     if len(others) == 1:
-        return [f"#2 is the other run that was trained to its end{but}."]
+        what = "to choose from, which the effort ended" if ended else "that was trained to its end"
+        return [f"#2 is the other run {what}."]
+    but = f", but for {' and '.join(ended)}, which the effort ended early" if ended else ""
     rest = f"#2 {'and' if len(others) == 2 else 'to'} #{len(others) + 1}"
     return [f"{rest} are the other runs that were trained to their end, best first{but}."]
 

@@ -69,7 +69,7 @@ def sentences(plan: Plan) -> list[str]:
         "seed-to-seed variation.",
     ]
     if plan.interrupted:
-        lines.insert(0, "Interrupted: best run finished so far. Repeat the command to continue.")
+        lines.insert(0, "Interrupted: the best run so far. Repeat the command to continue.")
     return [*lines, *effort_sentence(plan), *left_out_sentence(plan)]
 
 

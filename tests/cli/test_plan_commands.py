@@ -258,7 +258,7 @@ def test_ctrl_c_leaves_the_best_plan_so_far(tmp_path: Path):
     assert not (tmp_path / "none").exists()
     some = interrupted(tmp_path / "a", tmp_path / "some", 2)
     assert some.returncode == 130
-    assert "Interrupted: best run finished so far. Repeat" in some.stdout
+    assert "Interrupted: the best run so far. Repeat" in some.stdout
     plan = json.loads((tmp_path / "some" / "plan.json").read_text())
     assert plan["interrupted"]
     assert 10 in [made["rounds"] for made in (plan["recommendation"], *plan["runners_up"])]

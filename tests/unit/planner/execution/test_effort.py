@@ -130,8 +130,9 @@ def test_an_effort_too_small_names_a_sufficient_one(paper: NetworkProfile, tmp_p
         effort_of_fraction(asked, costs)
     shortest = min(costs.of[c].horizon for c in costs.searched)
     assert str(caught.value).startswith(
-        f"the search effort of 0.0001 finishes no run: it is 0 of the full grid's "
-        f"{costs.grid_rounds} rounds, and the shortest run takes {shortest}; "
+        f"the search effort of 0.0001 finishes no run: it is 0 of the "
+        f"{costs.grid_rounds} rounds that the budget affords all candidates, and the shortest run "
+        f"takes {shortest}; "
     )
     enough = parse_effort(str(caught.value).split("--effort ")[1].split()[0])
     assert effort_of_fraction(request(paper, **enough), costs).rounds > 0

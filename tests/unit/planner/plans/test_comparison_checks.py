@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -75,6 +76,8 @@ def test_the_plan_itself_is_read():
     ("path", "value", "said"),
     [
         ("chance_accuracy", 0.13, "chance_accuracy: 0.13 is no share of 350 predictions"),
+        ("chance_accuracy", 0.24, "most_frequent: it contradicts the other figures"),
+        ("most_frequent", 43, "most_frequent: it contradicts the other figures"),
         ("chance_accuracy", 0.0, "chance_accuracy: 0 is no share of 350 predictions"),
         ("test_differences.dense.low", 0.012, "test_differences.dense.low: the interval is not"),
         ("test_differences.dense.high", 0.04, "test_differences.dense.low: the interval is not"),
@@ -116,11 +119,34 @@ def test_the_plan_itself_is_read():
     ],
 )  # fmt: skip
 def test_an_edit_is_named(path: str, value: Any, said: str):
+    assert said in refusal(changed(path, value, in_a_space()))
+
+
+def in_a_space() -> Any:
+    """Return the plan with the values that its request searched."""
     content = deepcopy(MADE)
     content["request"]["ranks"] = [1, 4, 16]
     content["request"] |= {"down_densities": [1.0], "up_densities": [1.0, 1 / 4, 1 / 16, 1 / 64]}
     assert plan_of(content, "plan.json")
-    assert said in refusal(changed(path, value, content))
+    return content
+
+
+def places(value: Any, path: str) -> Iterator[str]:
+    """Yield the path of every number in plain values."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            yield from places(inner, f"{path}.{key}")
+    elif isinstance(value, int | float):
+        yield path
+
+
+@pytest.mark.parametrize("key", ["elsewhere", "cheaper", "chance_accuracy", "test_differences"])
+@pytest.mark.parametrize("factor", [0.99, 1.01, 2])
+def test_no_number_of_a_comparison_can_be_changed_alone(key: str, factor: float):
+    content = in_a_space()
+    for path in places(content[key], key):
+        refusal(changed(path, lambda old: old * factor, content))
 
 
 def test_the_interval_of_a_difference_may_end_at_one():

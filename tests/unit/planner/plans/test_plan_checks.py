@@ -128,7 +128,7 @@ def test_an_amount_is_that_of_its_text():
         ("effort.searched", 47, "effort.searched: 47 differs from the 48 costs"),
         ("effort.starters", 49, "effort.starters: 49 of 48 were begun"),
         ("effort.unaffordable", 1, "effort.unaffordable: 1 differs from effort.left_out"),
-        ("effort.limit_rounds", GRID + 1, f"exceed the {GRID} of the full grid"),
+        ("effort.limit_rounds", GRID + 1, f"exceed effort.grid_rounds, {GRID}"),
         ("effort.limit_rounds", 4000, f"effort.limit_rounds: 4000 is not 0.2 of the {GRID}"),
         ("effort.search_rounds", 10**6, "effort.search_rounds: 1000000 exceed"),
         ("explanation.time.download", 0.9, "add up to 1.71361, not 1"),

@@ -44,7 +44,7 @@ def test_an_interrupted_plan_without_explanation_is_read_too():
     )  # fmt: skip
     read = plan_of(json.loads(json.dumps(made.to_json())), "here")
     assert read == made
-    assert plan_text.sentences(read)[0].startswith("Interrupted: best run finished so far. Repeat")
+    assert plan_text.sentences(read)[0].startswith("Interrupted: the best run so far. Repeat")
     assert "test accuracy not measured" in plan_text.sentences(read)[1]
 
 

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_plans import on_test
+from made_plans import on_test, whole_plan
 from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, run
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.network import NetworkProfile
 from planner.apply import AppliedPlan
 from planner.candidates import Candidate
@@ -18,7 +19,7 @@ from planner.decisions.another_seed import SeedDifference
 from planner.decisions.recommend import choose
 from planner.forecasts.intervals import Interval
 from planner.plans.cheaper_way import CheaperWay
-from planner.plans.outcome import Outcome, outcome_within
+from planner.plans.outcome import EFFORT, Outcome, outcome_within
 from planner.plans.plan import Plan
 from planner.question.budget import Limit, parse_budget
 from planner.question.request import Request
@@ -125,6 +126,21 @@ def test_the_table_shows_baselines_once_and_marks_ties(paper: NetworkProfile):
     assert rows["plan"][5] == "95.0="
     assert rows["dense LoRA"][5] == "90.0 "
     assert rows["rule"][1] == "-"
+
+
+def test_the_legend_says_which_rows_the_effort_ended_and_whose_rates_the_rule_has():
+    made = whole_plan()
+    assert "rate on the fleet of the network's seed." in plan_table.legend(made)
+    steady = replace(made.recommendation, time=TimeSpread((3.4,), "closed form"))
+    steady_plan = replace(made, recommendation=steady)
+    assert "download to upload rate." in plan_table.legend(steady_plan)
+    assert "#2 is the other run that was trained to its end." in plan_table.legend(made)
+    one, dense = made.runners_up
+    ended = replace(made, runners_up=(replace(one, binds=EFFORT), dense))
+    assert "#2 is the other run to choose from, which the effort ended" in plan_table.legend(ended)
+    third = replace(one, candidate=replace(one.candidate, rank=2), binds=EFFORT)
+    both = plan_table.legend(replace(made, runners_up=(one, third, dense)))
+    assert "trained to their end, best first, but for #3, which the effort ended early." in both
 
 
 def test_the_plot_draws_every_curve_once_with_units(paper: NetworkProfile):
