@@ -35,14 +35,15 @@ TIME_S = 34.0  # for the 20 rounds that the budget affords dense LoRA, not for 4
 
 
 class ChosenLearner(RisingLearner):
-    """A learner whose accuracy rises to one of its own for each download density."""
+    """A learner whose accuracy rises to that of its kind: rank 1, or sparse or dense downloads."""
 
-    tops: Mapping[bool, float] = {}
+    tops: Mapping[str, float] = {}
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         sparse = config.method.download_size(config.layout, 0, 1, 0).count < config.layout.entries
-        self.top = self.tops[sparse]
+        kind = "rank 1" if config.rank == 1 else "sparse" if sparse else "dense"
+        self.top = self.tops.get(kind, 0.6)
 
     def evaluate(self, version: int) -> Metrics:
         return Metrics(accuracy(self.top, version), 0.5, None, None)
@@ -52,27 +53,26 @@ def accuracy(top: float, version: int) -> float:
     return top * (1 - math.exp(-version / 3))
 
 
-def asked() -> Request:
+def asked(training_s: float = TIME_S) -> Request:
     return Request.of(
         "digits", "paper-200-20", candidates=[POOR], budget="20-dense-rounds", reference_rank=4,
-        max_rounds=CAP, effort=1.0, training_s=TIME_S, search="random",
+        max_rounds=CAP, effort=1.0, training_s=training_s, search="random",
     )  # fmt: skip
 
 
 def planned(
-    tops: Mapping[bool, float],
+    tops: Mapping[str, float],
     folder: Path,
     patch: pytest.MonkeyPatch,
     stop_at_s: float = math.inf,
-    request: Request | None = None,
+    training_s: float = TIME_S,
 ) -> Plan:
-    """Return the plan of a search in which the last baseline is cut by the time."""
+    """Return the plan of a search whose time cuts runs."""
     patch.setattr(timed_training, "RisingLearner", ChosenLearner)
     patch.setattr(ChosenLearner, "tops", tops)
     training = TimedTraining(lambda now_s: ROUND_S, ROUND_S / 4, stop_at_s).install(patch)
     store, nothing = CurveStore(folder, "cpu"), lambda told: None
-    wanted = request or asked()
-    made = make_plan(wanted, store, None, nothing, 3, nothing, training.clock)
+    made = make_plan(asked(training_s), store, None, nothing, 3, nothing, training.clock)
     assert plan_of(json.loads(json.dumps(made.to_json())), "plan")  # its figures agree
     return made
 
@@ -84,7 +84,7 @@ def shown(plan: Plan) -> str:
 def test_a_baseline_that_the_time_cut_is_recommended_where_it_is_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    plan = planned({True: 0.9, False: 0.6}, tmp_path, monkeypatch)
+    plan = planned({"sparse": 0.9}, tmp_path, monkeypatch)
     best, record = plan.recommendation, CurveStore(tmp_path, "cpu").folder(asked().config(RULE))
     ran = record.manifest().rounds
     assert 10 <= ran < CAP
@@ -110,7 +110,7 @@ def test_a_baseline_that_the_time_cut_is_recommended_where_it_is_best(
 def test_a_baseline_that_the_time_cut_has_its_row_where_others_are_better(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    plan = planned({True: 0.6, False: 0.9}, tmp_path, monkeypatch)
+    plan = planned({"dense": 0.9}, tmp_path, monkeypatch)
     rule = plan.baselines["thesis_rule"]
     assert plan.recommendation.candidate != RULE
     assert (rule.candidate, rule.binds) == (RULE, EFFORT)
@@ -125,8 +125,8 @@ def test_a_baseline_that_the_time_cut_has_its_row_where_others_are_better(
 def test_a_cheaper_way_never_shows_a_better_run_than_was_chosen_among(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for tops in ({True: 0.9, False: 0.6}, {True: 0.6, False: 0.9}):
-        plan = planned(tops, tmp_path / str(tops[True]), monkeypatch)
+    for tops in ({"sparse": 0.9}, {"dense": 0.9}):
+        plan = planned(tops, tmp_path / next(iter(tops)), monkeypatch)
         choice = {o.candidate for o in (plan.recommendation, *plan.runners_up)}
         assert all(way.candidate in choice for way in plan.cheaper)
         assert max((w.interval.mean for w in plan.cheaper), default=0) <= plan.best_accuracy + 0.01
@@ -136,11 +136,26 @@ def test_an_interrupted_search_shows_the_baseline_that_it_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with pytest.raises(StoppedError) as caught:
-        planned({True: 0.9, False: 0.6}, tmp_path, monkeypatch, stop_at_s=8.0 + 5.0 + 25.0)
+        planned({"sparse": 0.9}, tmp_path, monkeypatch, stop_at_s=8.0 + 5.0 + 25.0)
     plan = caught.value.plan
     assert plan.interrupted
     assert (plan.recommendation.candidate, plan.recommendation.binds) == (RULE, EFFORT)
     assert "The run was ended by the interruption after round 30 of the 40" in shown(plan)
+
+
+@pytest.mark.parametrize(("top", "counts"), [(0.9, True), (0.6, False), (0.4, False)])
+def test_a_searched_run_that_the_time_cut_is_recommended_where_it_is_far_ahead(
+    top: float, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = planned({"rank 1": top}, tmp_path, monkeypatch, training_s=50.0)
+    ran = CurveStore(tmp_path, "cpu").folder(asked().config(POOR)).manifest().rounds
+    assert 5 <= ran < CAP
+    best = plan.recommendation
+    assert (best.candidate == POOR) == counts
+    assert (POOR in {made.candidate for made in plan.runners_up}) is False
+    if counts:
+        assert (best.rounds, best.binds) == (last_evaluated_round(ran), EFFORT)
+        assert f"ended by the effort after round {best.rounds} of the {CAP}" in shown(plan)
 
 
 def told(rank_: int, mean: float, half: float = 0.02, **changes) -> Outcome:
