@@ -133,3 +133,26 @@ def test_opponents_without_botorch_say_what_would_do(searches, monkeypatch):
 
 def vars_of(made: SearchTerms) -> tuple:
     return made.horizons, made.nbytes, made.effort, made.seed, made.snap, made.examples
+
+
+def test_scores_of_forecasts_are_those_of_a_normal_distribution(searches, monkeypatch):
+    """A forecaster that knows the truth but for a shift of one deviation, on regular worlds."""
+    for name in ("prior_curves", "worlds", "recorded", "benchmark"):
+        load(name, monkeypatch)
+    made = load("forecasts", monkeypatch)
+    world = made.WORLDS["regular"](3)
+
+    def shifted(history, points, examples, longest):
+        mean = made.log_odds([world.truth(c) for c, _ in points], examples)
+        return mean + 0.5, np.full(len(points), 0.5)
+
+    monkeypatch.setattr(made, "FORECASTERS", {"shifted": shifted})
+    known = made.first_rungs(world)
+    assert len(known) == made.STARTERS
+    (row,) = made.scored(world, known)
+    assert row["points"] == made.STARTERS + made.FRESH
+    assert row["held"] == 1
+    assert row["log_score"] == pytest.approx(-0.5 - math.log(0.5 * math.sqrt(2 * math.pi)))
+    ends = np.array([world.truth(c) for c, _ in made.requested_points(world, known)])
+    moved = 1 / (1 + np.exp(-made.log_odds(ends, 350) - 0.5))
+    assert row["error"] == pytest.approx(100 * np.abs(moved - ends).mean())
