@@ -213,7 +213,7 @@ def _forecast_answer(
     confirm = _confirmation(view, best, rounds)
     sizes = stored.request.config(best).sizes
     update = {"kind": "forecast", "accuracy": interval.mean, "interval": interval, **confirm}
-    update["total_bytes_error"] = max(sizes.error(way) for way in WAYS)
+    update["total_bytes_error"] = max(sizes.error(way, rounds) for way in WAYS)
     return _bare_answer(cell, limit, best, view.predicted_traffic[best], rounds).model_copy(
         update=update
     )

@@ -6,7 +6,8 @@ Fits the constants of the touched share and the ratios of real to simple sizes t
 and writes ``size_statistics.json`` into the package. Errors are those of runs that were not fitted:
 each configuration is predicted from fits to four fifths of all configurations, and ``20news`` also
 from fits to the other tasks. ``errors.csv`` has every held-out run in every value code,
-``results.md`` the errors by kind beside those of uniform positions and normal values.
+``results.md`` the errors by kind beside those of uniform positions and normal values, and those of
+runs of some rounds.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fitting import fit
-from held_out import KEYS, UNLIKE, error_table, held_out_errors
-from spans import Row, is_fitted, runs_of, table
+from held_out import BAND_COLUMNS, KEYS, UNLIKE, error_table, held_out_errors, whole_runs
+from spans import PLAIN, Row, is_fitted, runs_of, table
 
 import floss_sim.methods.size_statistics as shipped
+from floss_sim.methods.size_statistics import ROUND_BANDS
 from floss_sim.wire import VALUE_CODES
 
 HERE = Path(__file__).parent
+SHOWN_CODES = ("fp32", "int8", "tail")  # by the number of rounds
 SHIPPED = Path(shipped.__file__).with_name("size_statistics.json")
 
 
@@ -41,11 +44,14 @@ def main() -> None:
     ship({**document, "errors": []})
     errors = held_out_errors(rows)
     kinds = error_table(errors)
-    write_csv("errors.csv", errors)
+    write_csv("errors.csv", whole_runs(errors))
     write_csv("kinds.csv", kinds)
     write_results(kinds)
     told = [kind for kind in kinds if kind["method"] != UNLIKE]
-    errors_of_kinds = [{name: kind[name] for name in (*KEYS, "error")} for kind in told]
+    errors_of_kinds = [
+        {name: kind[name] for name in KEYS} | {"errors": [kind[name] for name in BAND_COLUMNS]}
+        for kind in told
+    ]
     ship({**document, "errors": errors_of_kinds})
 
 
@@ -76,7 +82,26 @@ def write_results(kinds: Sequence[Row]) -> None:
         ]  # fmt: skip
         runs = max(kind["runs"] for kind in made.values())
         lines.append(f"| {' | '.join([*key, str(runs), *cells])} |")
+    lines += _lines_by_rounds(kinds)
     (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _lines_by_rounds(kinds: Sequence[Row]) -> list[str]:
+    """Return the Markdown table of FLoSS' errors by the number of rounds."""
+    names = [f"up to {most}" for most in ROUND_BANDS] + ["more"]
+    lines = [
+        "",
+        "# Errors of FLoSS by the number of rounds, in percent",
+        "",
+        f"| direction | density | values | {' | '.join(names)} |",
+        "|---" * (3 + len(names)) + "|",
+    ]
+    for kind in kinds:
+        if kind["method"] == PLAIN and kind["values"] in SHOWN_CODES:
+            cells = [f"{100 * kind[name]:.1f}" for name in BAND_COLUMNS]
+            said = (kind["direction"], kind["density"], kind["values"])
+            lines.append(f"| {' | '.join([*said, *cells])} |")
+    return lines
 
 
 def ship(document: Row) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from fitting import fit
 from spans import (
     HEADLESS,
     PLAIN,
+    Floats,
     Row,
     is_fitted,
     layout_of,
@@ -25,10 +26,19 @@ from spans import (
 from floss_sim import RunConfig, load_profile, load_task, size_only
 from floss_sim.methods import Method
 from floss_sim.methods.predicted_sizes import SizePredictor, changes_by_round
-from floss_sim.methods.size_statistics import SizeStatistics, density_band, statistics_of
+from floss_sim.methods.size_statistics import (
+    ROUND_BANDS,
+    SizeStatistics,
+    density_band,
+    round_band,
+    statistics_of,
+)
 from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 LEVEL = 0.9  # share of held-out runs within the stated error
+LEAST = 0.005  # smallest error that is stated
+SHORT = tuple(f"to_{most}" for most in ROUND_BANDS)  # columns of the errors of short runs
+BAND_COLUMNS = (*SHORT, "error")  # in the order of the bands of rounds
 FOLDS = 5
 UNLIKE = "floss, no head, no such task fitted"
 KEYS = ("method", "direction", "values", "density")
@@ -79,30 +89,40 @@ def folds(rows: Sequence[Row]) -> list[Callable[[Row], bool]]:
 
 
 def errors_of(rows: Sequence[Row], statistics: SizeStatistics) -> list[Row]:
-    """Return the errors of the total bytes of runs, by direction and value code."""
+    """Return the errors of the total bytes of runs, by direction, value code and rounds.
+
+    The first rounds of a run, up to the end of each recorded span, are a run as well.
+    """
     found = []
     for label, spans in runs_of(rows).items():
         for way in ("down", "up"):
             run = [row for row in spans if row["way"] == way]
             codes = list(VALUE_CODES) if run[0]["sign"] is not None else [run[0]["values"]]
-            found += [_error(label, way, values, run, statistics) for values in codes]
+            found += [
+                error for values in codes for error in _errors(label, way, values, run, statistics)
+            ]
     return found
 
 
-def _error(
+def _errors(
     label: str, way: str, values: str, run: Sequence[Row], statistics: SizeStatistics
-) -> Row:
-    row, rounds = run[0], int(run[-1]["last"])
-    lengths = np.array([span["last"] - span["first"] + 1 for span in run])
+) -> Iterator[Row]:
+    """Yield the errors of the first rounds of a run, up to the end of each span."""
+    row, ends_S = run[0], np.array([int(span["last"]) for span in run])
+    lengths_S = np.diff(ends_S, prepend=0)
     code = values if row["sign"] is not None else None
-    total = float(lengths @ [_real_bytes(span, code) for span in run]) / rounds
-    before, after = predictions(row, way, values, rounds, statistics)
-    return {
+    real_S = np.cumsum(lengths_S * [_real_bytes(span, code) for span in run]) / ends_S
+    before_R, after_R = predictions(row, way, values, int(ends_S[-1]), statistics)
+    told = {
         "run": label, "task": row["task"], "method": name_of(row),
         "direction": way, "values": values, "density": density_band(way, row["down"], row["up"]),
-        "rounds": rounds, "mean_bytes": round(total, 1),
-        "before": round(before / total - 1, 4), "after": round(after / total - 1, 4),
     }  # fmt: skip
+    for end, real in zip(ends_S, real_S, strict=True):
+        errors = [round(float(p_R[:end].mean()) / real - 1, 4) for p_R in (before_R, after_R)]
+        yield {
+            **told, "rounds": int(end), "of": int(ends_S[-1]), "mean_bytes": round(float(real), 1),
+            **dict(zip(("before", "after"), errors, strict=True)),
+        }  # fmt: skip
 
 
 def _real_bytes(span: Row, values: str | None) -> float:
@@ -113,39 +133,64 @@ def _real_bytes(span: Row, values: str | None) -> float:
 
 def predictions(
     row: Row, way: str, values: str, rounds: int, statistics: SizeStatistics
-) -> tuple[float, float]:
-    """Return the mean predicted bytes of a run's messages: simple, and by statistics."""
+) -> tuple[Floats, Floats]:
+    """Return the predicted bytes of a run's messages by round: simple, and by statistics."""
     recorded = method_of(row)
     method = replace(recorded, down_values=values, up_values=values)
     if not changes_by_round(method):
-        simple = simple_mean(row, method, way, rounds)
-        return simple, simple
+        simple_R = simple_means(row, method, way, rounds)
+        return simple_R, simple_R
     predictor = SizePredictor(method, layout_of(row), row["cohort"], statistics)
     nbytes_R, _ = predictor.messages("down" if way == "down" else "up", 0, 1, rounds)
-    return predict_nbytes(row["entries"], selected_of(row), values), float(nbytes_R.mean())
+    simple = predict_nbytes(row["entries"], selected_of(row), values)
+    return np.full(rounds, float(simple)), nbytes_R.astype(float)
 
 
-def simple_mean(row: Row, method: Method, way: str, rounds: int) -> float:
-    """Return the mean predicted bytes of a run of digits whose method has no recorded ratios."""
+def simple_means(row: Row, method: Method, way: str, rounds: int) -> Floats:
+    """Return the mean bytes by round of a run of digits whose method has no recorded ratios."""
     config = RunConfig.of(load_task("digits"), method, rank=row["rank"])
     transfers = size_only(config, load_profile("paper-200-20"), rounds).transfers
-    return float(pc.mean(transfers.filter(pc.equal(transfers["direction"], way))["nbytes"]).as_py())
+    own = transfers.filter(pc.equal(transfers["direction"], way))
+    means = own.group_by("round").aggregate([("nbytes", "mean")]).sort_by("round")
+    return means["nbytes_mean"].to_numpy()
+
+
+def whole_runs(errors: Sequence[Row]) -> list[Row]:
+    """Return the errors of whole runs."""
+    found = [row for row in errors if row["rounds"] == row["of"]]
+    return [{name: value for name, value in row.items() if name != "of"} for row in found]
 
 
 def error_table(errors: Sequence[Row]) -> list[Row]:
-    """Return the error of each kind: nine of ten held-out runs were predicted within it."""
+    """Return the errors of each kind: nine of ten held-out runs were predicted within them.
+
+    ``before`` and ``error`` are those of whole runs, the others those of runs of some rounds.
+    """
     kinds = defaultdict(list)
     for row in errors:
         kinds[tuple(row[name] for name in KEYS)].append(row)
     return [
-        dict(zip(KEYS, kind, strict=True)) | {"runs": len(rows)} | _quantiles(rows)
+        dict(zip(KEYS, kind, strict=True)) | _quantiles(rows)
         for kind, rows in sorted(kinds.items())
     ]
 
 
 def _quantiles(rows: Sequence[Row]) -> Row:
-    def quantile(name: str) -> float:
-        sizes = [abs(row[name]) for row in rows]
-        return round(float(np.quantile(sizes, LEVEL, method="higher")), 3)
+    whole = whole_runs(rows)
+    error = _quantile(whole, "after")
+    bands = [[row for row in rows if round_band(row["rounds"]) == b] for b in range(len(SHORT))]
+    return {
+        "runs": len(whole),
+        "before": _quantile(whole, "before"),
+        "error": error,
+        **{name: max(error, _quantile(b, "after")) for name, b in zip(SHORT, bands, strict=True)},
+    }
 
-    return {"before": quantile("before"), "error": max(0.005, quantile("after"))}
+
+def _quantile(rows: Sequence[Row], name: str) -> float:
+    """Return the size that nine of ten errors are within; 0 if there are no errors."""
+    sizes = [abs(row[name]) for row in rows]
+    if not sizes:
+        return 0.0
+    least = LEAST if name == "after" else 0.0
+    return max(least, round(float(np.quantile(sizes, LEVEL, method="higher")), 3))

@@ -246,4 +246,5 @@ def estimate(deployment: Deployment) -> Estimate:
         predictor, given.seed, given.rounds, given.clients, lambda client: given.examples
     )
     traffic = traffic.with_first(given.profile.first_download)
-    return Estimate(given, trained, traffic, {way: predictor.error(way) for way in WAYS})
+    errors = {way: predictor.error(way, given.rounds) for way in WAYS}
+    return Estimate(given, trained, traffic, errors)

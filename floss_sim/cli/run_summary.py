@@ -102,8 +102,8 @@ def _prediction(
             "up": made.up,
             "error_down": error.down,
             "error_up": error.up,
-            "expected_error_down": config.sizes.error("down"),
-            "expected_error_up": config.sizes.error("up"),
+            "expected_error_down": config.sizes.error("down", rounds),
+            "expected_error_up": config.sizes.error("up", rounds),
         }
     }
 

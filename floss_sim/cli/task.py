@@ -120,8 +120,8 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "rounds": _ROUNDS,
         "download_bytes": round(down),
         "upload_bytes": round(up),
-        "download_bytes_error": config.sizes.error("down"),
-        "upload_bytes_error": config.sizes.error("up"),
+        "download_bytes_error": config.sizes.error("down", _ROUNDS),
+        "upload_bytes_error": config.sizes.error("up", _ROUNDS),
         "round_bytes": config.server.cohort * (round(down) + round(up)),
     }
 

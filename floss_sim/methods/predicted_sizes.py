@@ -121,21 +121,26 @@ class SizePredictor:
         nbytes_R, counts_R = np.broadcast_to(sizes_VW, (rounds_R.size, 2)).T
         return nbytes_R, counts_R
 
-    def error(self, way: Way) -> float:
+    def error(self, way: Way, rounds: int) -> float:
         """Return the relative error that predictions of such messages had on recorded runs.
 
         Nine of ten runs that were held out of the fit were predicted within it. Of several tiers
         the largest error is returned.
-        """
-        return max(self._tier_error(way, tier) for tier in range(len(self.method.tiers)))
 
-    def _tier_error(self, way: Way, tier: int) -> float:
+        Args:
+            way: ``"down"`` or ``"up"``.
+            rounds: Rounds of the run whose bytes are predicted.
+        """
+        return max(self._tier_error(way, tier, rounds) for tier in range(len(self.method.tiers)))
+
+    def _tier_error(self, way: Way, tier: int, rounds: int) -> float:
         method, entries = self.method, self.layout.entries
         values = method.down_values if way == "down" else method.up_values
         down = method.download_size(self.layout, tier, 0).count / entries
         up = method.upload_size(self.layout, tier, 0).count / entries
         band = density_band(way, down, up)
-        return self.statistics.error(statistics_name(method, self.layout), way, values, band)
+        name = statistics_name(method, self.layout)
+        return self.statistics.error(name, way, values, band, rounds)
 
 
 def changes_by_round(method: Method) -> bool:

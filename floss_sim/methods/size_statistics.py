@@ -39,6 +39,7 @@ KINDS = ("down-all", "down-top", "up-all", "up-top")
 FEATURES = ("round", "entries", "density", "other_density", "head")
 _FILE = "size_statistics.json"
 _MANY = 16  # times the download's density, from which on uploads are a band of their own
+ROUND_BANDS = (3, 10, 30)  # most rounds of the bands of short runs; longer ones are one more band
 _BANDS = ((1 / 8, "1/8 to 1"), (1 / 32, "1/32 to 1/8"), (0.0, "below 1/32"))
 
 
@@ -91,13 +92,14 @@ class SizeStatistics:
     Attributes:
         touched: Constants of the touched share, by name of the method (:func:`statistics_name`).
         surfaces: Ratios of real to simple sizes, by kind of message, of LoRA.
-        errors: Relative error of predicted bytes, by method, direction, value code and band of
-            densities: nine of ten held-out runs were predicted within it.
+        errors: Relative errors of predicted bytes, by method, direction, value code and band of
+            densities; one for runs of each band of rounds (:func:`round_band`). Nine of ten
+            held-out runs were predicted within it.
     """
 
     touched: Mapping[str, TouchConstants]
     surfaces: Mapping[str, RatioSurface]
-    errors: Mapping[tuple[str, str, str, str], float]
+    errors: Mapping[tuple[str, str, str, str], tuple[float, ...]]
 
     @property
     def largest_entries(self) -> int:
@@ -105,7 +107,7 @@ class SizeStatistics:
         place = FEATURES.index("entries")
         return round(2 ** max(surface.high[place] for surface in self.surfaces.values()))
 
-    def error(self, method: str, way: str, values: str, band: str) -> float:
+    def error(self, method: str, way: str, values: str, band: str, rounds: int) -> float:
         """Return the relative error that predictions of a kind of message had on recorded runs.
 
         A kind that was not recorded has the largest error of the nearest recorded kinds: of the
@@ -116,10 +118,12 @@ class SizeStatistics:
             way: ``"down"`` or ``"up"``.
             values: Value code.
             band: Band of densities (:func:`density_band`).
+            rounds: Rounds of the run, all of whose bytes are predicted.
         """
+        length = round_band(rounds)
         nearest = ((method, way, values, band), (method, way, values), (method, way))
         found = (
-            [error for kind, error in self.errors.items() if kind[: len(start)] == start]
+            [errors[length] for kind, errors in self.errors.items() if kind[: len(start)] == start]
             for start in (*nearest, ("floss", way))
         )
         return max(next(errors for errors in found if errors))
@@ -145,6 +149,14 @@ def density_band(way: str, down: float, up: float) -> str:
     return next(name for least, name in _BANDS if density >= least)
 
 
+def round_band(rounds: int) -> int:
+    """Return the number of the band of runs of so many rounds, from 0.
+
+    Early messages differ most from run to run, so that short runs have larger errors.
+    """
+    return sum(rounds > most for most in ROUND_BANDS)
+
+
 @lru_cache(maxsize=1)
 def size_statistics() -> SizeStatistics:
     """Return the statistics that are shipped with the package."""
@@ -167,7 +179,7 @@ def statistics_of(document: Mapping[str, Any]) -> SizeStatistics:
         for name, made in document["touched"].items()
     }
     errors = {
-        (row["method"], row["direction"], row["values"], row["density"]): row["error"]
+        (row["method"], row["direction"], row["values"], row["density"]): tuple(row["errors"])
         for row in document["errors"]
     }
     return SizeStatistics(touched, surfaces, errors)

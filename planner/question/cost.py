@@ -16,6 +16,7 @@ import numpy as np
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.traffic import Floats, Traffic
 from floss_sim.errors import BudgetError
+from floss_sim.methods import SizePredictor
 from floss_sim.runs.calibration import Calibration
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import plain_nbytes
@@ -88,7 +89,7 @@ class Costs:
         missing: Baselines that are excluded, each with the first cause that holds.
         courses: For every candidate and baseline: the predicted messages of a run up to the cap
             on rounds, and the instants in seconds at which its rounds close.
-        errors: Relative errors of the predicted bytes of downloads and of uploads, for the same.
+        sizes: Predictor of the messages of each of them, which knows its errors.
     """
 
     limit: Limit
@@ -97,7 +98,7 @@ class Costs:
     left_out: Mapping[Cause, int]
     missing: Mapping[Candidate, Cause]
     courses: Mapping[Candidate, tuple[Traffic, Floats]]
-    errors: Mapping[Candidate, tuple[float, float]]
+    sizes: Mapping[Candidate, SizePredictor]
 
     @property
     def grid_rounds(self) -> int:
@@ -127,11 +128,11 @@ def price(request: Request) -> Costs:
     wanted = sorted({*request.candidates, *request.baselines().values()})
     rounds, first_bytes = request.max_rounds, request.profile.first_download
     configs = {c: request.config(c) for c in wanted}
-    errors = {c: (made.sizes.error("down"), made.sizes.error("up")) for c, made in configs.items()}
+    sizes = {c: made.sizes for c, made in configs.items()}
     traffic = {c: Traffic.predict(made, rounds, first_bytes) for c, made in configs.items()}
     quick = limit.sharing(len(wanted))
     courses = {c: (t, quick.closing_times(t)) for c, t in traffic.items()}
-    return _costs(request, limit, courses, errors)
+    return _costs(request, limit, courses, sizes)
 
 
 def costs_within(request: Request, costs: Costs, amount: float) -> Costs:
@@ -145,16 +146,16 @@ def costs_within(request: Request, costs: Costs, amount: float) -> Costs:
     Raises:
         BudgetError: Every candidate is excluded; the message gives the cost of the cheapest.
     """
-    return _costs(request, replace(costs.limit, amount=amount), costs.courses, costs.errors)
+    return _costs(request, replace(costs.limit, amount=amount), costs.courses, costs.sizes)
 
 
 def _costs(
     request: Request,
     limit: Limit,
     courses: Mapping[Candidate, tuple[Traffic, Floats]],
-    errors: Mapping[Candidate, tuple[float, float]],
+    sizes: Mapping[Candidate, SizePredictor],
 ) -> Costs:
-    costs = {c: cost_of(*course, limit, errors[c]) for c, course in courses.items()}
+    costs = {c: cost_of(*course, limit, sizes[c]) for c, course in courses.items()}
     candidates, baselines = set(request.candidates), set(request.baselines().values())
     fewest = min(MIN_ROUNDS, request.max_rounds)
     causes = {c: _cause(request, limit, costs[c], courses[c][0], fewest) for c in candidates}
@@ -167,7 +168,7 @@ def _costs(
     left_out = Counter(cause for cause in causes.values() if cause)
     affordable = {c: cost for c, cost in costs.items() if c in shown}
     counts = dict(sorted(left_out.items()))
-    return Costs(limit, affordable, searched, counts, missing, courses, errors)
+    return Costs(limit, affordable, searched, counts, missing, courses, sizes)
 
 
 def resolve_limit(request: Request) -> Limit:
@@ -194,16 +195,14 @@ def resolve_limit(request: Request) -> Limit:
     return replace(limit, amount=float(limit.spending(dense)[-1]))
 
 
-def cost_of(
-    traffic: Traffic, closed_at_R: Floats, limit: Limit, errors: tuple[float, float]
-) -> Cost:
+def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit, sizes: SizePredictor) -> Cost:
     """Return the cost of a run.
 
     Args:
         traffic: The run's messages.
         closed_at_R: Instants at which its rounds close, in seconds.
         limit: The budget on the network, and the limit for each client.
-        errors: Relative errors of the predicted bytes of downloads and of uploads.
+        sizes: Predictor of the run's messages, which knows its errors.
     """
     share_R = limit.with_client_limit(
         limit.traffic_spending(traffic, closed_at_R) / limit.amount, traffic
@@ -213,8 +212,8 @@ def cost_of(
     return Cost(
         down_bytes=round(float(traffic.down[run].mean())),
         up_bytes=round(float(traffic.up[run].mean())),
-        down_bytes_error=errors[0],
-        up_bytes_error=errors[1],
+        down_bytes_error=sizes.error("down", run.stop),
+        up_bytes_error=sizes.error("up", run.stop),
         round_s=float(closed_at_R[run][-1]) / run.stop,
         horizon=horizon,
         most=float(np.max(np.diff(share_R, prepend=0.0))),

@@ -36,7 +36,7 @@ def test_a_short_run_of_digits_is_within_the_stated_error(down: float, up: float
     for way in WAYS:
         nbytes_R, _ = sizes.messages(way, 0, 1, ROUNDS)
         assert nbytes_R.mean() == pytest.approx(
-            getattr(real, way).mean(), rel=2 * max(0.05, sizes.error(way))
+            getattr(real, way).mean(), rel=2 * max(0.05, sizes.error(way, ROUNDS))
         )
 
 
@@ -93,8 +93,8 @@ def test_errors_are_those_of_the_band_and_of_the_worst_tier():
     made = RunConfig.of(load_task("digits"), tiers, rank=16)
     ends = [config(1, 1).sizes, config(1 / 4, 1 / 64).sizes]
     for way in WAYS:
-        assert made.sizes.error(way) == max(sizes.error(way) for sizes in ends)
-        assert 0 < made.sizes.error(way) < 1
+        assert made.sizes.error(way, 50) == max(sizes.error(way, 50) for sizes in ends)
+        assert 0 < made.sizes.error(way, 50) < 1
 
 
 def test_a_dense_method_and_floss_at_density_one_are_alike():

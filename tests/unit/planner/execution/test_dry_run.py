@@ -135,7 +135,8 @@ def test_the_bytes_of_runs_are_the_predicted_ones_with_their_errors(tmp_path: Pa
         sizes = request.config(candidate).sizes
         last = cost.horizon // 5 * 5  # every fifth round is evaluated
         down, up = (sizes.messages(way, 0, 1, last)[0].sum() for way in ("down", "up"))
-        error = (down * sizes.error("down") + up * sizes.error("up")) / (down + up)
+        errors = [sizes.error(way, cost.horizon) for way in ("down", "up")]
+        error = (down * errors[0] + up * errors[1]) / (down + up)
         totals[5 * int(down + up)] = error
     smallest, largest = min(totals), max(totals)
     assert (found.smallest_run_bytes, found.largest_run_bytes) == (smallest, largest)
