@@ -43,6 +43,7 @@ from floss_sim.training import (
     resolve_device,
     training_facts,
 )
+from floss_sim.training.learners.local_steps import OnWork
 from floss_sim.training.model_card import ON_TEST, bytes_words
 from floss_sim.units import format_bytes
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
@@ -179,6 +180,7 @@ def train(
     learner: str = "bank",
     on_start: Callable[[int], object] = lambda done: None,
     on_round: OnRound = lambda row: None,
+    on_work: OnWork = lambda what, done, total: None,
     say: Callable[[str], object] = lambda line: None,
 ) -> SavedRun:
     """Train a run in lockstep with simulated time; save it, its plot and its adapter.
@@ -198,6 +200,9 @@ def train(
         learner: ``"bank"`` trains all clients of a round together, ``"sequential"`` in turn.
         on_start: Called before training with the number of rounds that the folder holds.
         on_round: Called after each new round with its row of the record.
+        on_work: Called with ``"loading"``, after each local step with ``"training"`` and the steps
+            of the round that are done, and all of them, with ``"evaluating"``, and in the end with
+            ``"testing"``.
         say: Called with each sentence that a person should read.
 
     Returns:
@@ -239,16 +244,20 @@ def train(
         on_start(done)
         if reason := keep_network(folder, profile):
             say(reason)
+        on_work("loading", 0, 0)
+        opened = open_learner(config, place, threads, learner)
+        opened.on_work = on_work
         record = run(
             config,
             profile,
-            open_learner(config, place, threads, learner),
+            opened,
             rounds=rounds,
             policy=policy,
             folder=folder,
             eval_every=eval_every,
             on_round=on_round,
         )
+        on_work("testing", 0, 0)
         test = _test_accuracy(folder, record, config, place)
         saved = SavedRun(config, profile, policy, folder, record, test)
         _write_results(saved)

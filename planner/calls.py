@@ -20,7 +20,7 @@ from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
-from planner.execution.begin import MEASURING, OnEstimate
+from planner.execution.begin import OnEstimate, measuring
 from planner.execution.dry_run import DryRun, dry_run_of
 from planner.execution.pace import Pace, measured_pace
 from planner.execution.workers import worker_pool
@@ -136,8 +136,9 @@ def dry_run(
     curves, count = open_store(_path(store), place), worker_count(place, workers)
 
     def measure() -> Pace:
+        now = measuring(request)
         with worker_pool(count) as pool:
-            return measured_pace(request, curves, pool, count, lambda: on_progress(MEASURING))
+            return measured_pace(request, curves, pool, count, lambda: on_progress(now))
 
     return dry_run_of(request, curves, count, measure)
 

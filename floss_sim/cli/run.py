@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text, progress_bar
-from floss_sim.cli.progress_log import ProgressLog
+from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text
+from floss_sim.cli.progress_log import late_lines
+from floss_sim.cli.run_progress import train_with_progress
 from floss_sim.cli.run_summary import summary_of, summary_table
 from floss_sim.cli.shared_options import (
     BackboneDownloadOption,
@@ -33,13 +32,10 @@ from floss_sim.cli.shared_options import (
 )
 from floss_sim.errors import ConfigError, DensityError
 from floss_sim.methods import method_from_name
-from floss_sim.network import NetworkProfile
 from floss_sim.runs.config import RunConfig
-from floss_sim.saved_run import SavedRun, train
 from floss_sim.simulator import parse_policy
 from floss_sim.tasks import load_task
 from floss_sim.training import LEARNERS
-from floss_sim.units import format_duration
 from floss_sim.vectors.density import parse_density
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 from floss_sim.wire import VALUE_CODES
@@ -193,9 +189,10 @@ def run(
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
-    loaded = load_task(
-        task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
-    )
+    with late_lines("loading the task"):
+        loaded = load_task(
+            task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
+        )
     config = RunConfig.of(loaded, chosen, rank=16 if rank is None else rank, seed=seed).with_(
         fleet=given_settings(clients=clients, law=partition, alpha=alpha),
         client=given_settings(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),
@@ -204,7 +201,7 @@ def run(
         ),
     )
     profile = with_backbone(network(network_name, upload_ratio), loaded, include_backbone)
-    saved = _train_with_progress(
+    saved = train_with_progress(
         config,
         profile,
         rounds=rounds,
@@ -227,39 +224,3 @@ def _density(option: str, text: str) -> float:
         return parse_density(text)
     except DensityError as error:
         raise DensityError(f"--{option.replace('_', '-')}: {error}") from None
-
-
-def _train_with_progress(
-    config: RunConfig, profile: NetworkProfile, *, rounds: int, **chosen: Any
-) -> SavedRun:
-    """Train a run with a progress bar; ``chosen`` are further arguments of ``train``."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with progress_bar(console, "{task.fields[note]}") as bar:
-        note, log, most = "", ProgressLog(console.print), rounds
-
-        def start(done: int) -> None:
-            nonlocal most
-            most = max(rounds, done)
-            bar.add_task(config.method.name, total=most, completed=done, note="")
-            if bar.disable and done < rounds:
-                log.update(done, most, f"{done} of {most} rounds")
-
-        def show(row: Mapping[str, Any]) -> None:
-            nonlocal note
-            if row["accuracy"] is not None:
-                note = f", accuracy {row['accuracy']:.3f}"
-            instant = f"simulated {format_duration(row['closed_at_s'])}"
-            bar.update(bar.task_ids[0], completed=row["round"], note=instant + note)
-            if bar.disable:
-                line = f"{row['round']} of {most} rounds, {instant}{note}"
-                log.update(row["round"], most, line)
-
-        return train(
-            config,
-            profile,
-            rounds=rounds,
-            on_start=start,
-            on_round=show,
-            say=console.print,
-            **chosen,
-        )

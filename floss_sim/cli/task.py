@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from floss_sim.cli.console import PlainConsole, command_app, print_json
+from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
@@ -70,11 +71,13 @@ def check(
     """Load a task and show its data, clients and bytes; time local training steps."""
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
-    loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
-    config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
-    place = resolve_device(device)
-    found = findings(config)  # before the frameworks are loaded, which takes seconds
-    steps = [time.to_json() for time in step_times(config, place, threads)]
+    with late_lines("loading the task"):
+        loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
+        config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
+        place = resolve_device(device)
+        found = findings(config)  # before the frameworks are loaded, which takes seconds
+    with late_lines(f"measuring a step of rank {rank} on this machine, with each learner"):
+        steps = [time.to_json() for time in step_times(config, place, threads)]
     found |= {"device": place, "step_s": steps[0]["step_s"], "steps": steps}
     if json_:
         print_json(found)

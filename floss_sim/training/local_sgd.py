@@ -5,7 +5,7 @@ Shapes: N entries of the layout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,12 @@ def work_of(
 
 
 def train_locally(
-    model: FlatModel, x: torch.Tensor, y: torch.Tensor, settings: ClientSection, work: Work
+    model: FlatModel,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    settings: ClientSection,
+    work: Work,
+    on_step: Callable[[], object] = lambda: None,
 ) -> Vector:
     """Train a model with SGD; return the trained values, float32 of shape (N,).
 
@@ -91,6 +96,7 @@ def train_locally(
         y: Classes of the training split, shape (split,), on the model's device.
         settings: Learning rate and momentum.
         work: The client's work. Entries outside its mask stay bit-identical.
+        on_step: Called after each step.
 
     Raises:
         TaskError: The backbone cannot read the inputs.
@@ -113,4 +119,5 @@ def train_locally(
             gradient.masked_fill_(frozen, 0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)  # gradients must stay views of one flat vector
+        on_step()
     return model.vector()

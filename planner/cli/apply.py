@@ -82,14 +82,18 @@ def _apply_with_progress(made: Plan, **chosen: Any) -> AppliedPlan:
     with progress_bar(console) as bar:
         work = bar.add_task(what, total=rounds)
         log = ProgressLog(partial(console.print, soft_wrap=True))
+        if bar.disable:
+            log.update(0, 0, "loading the task of the plan")
 
         def show(trained: int) -> None:
             done = min(trained, rounds)
             bar.update(work, completed=done)
             if bar.disable:
-                log.update(done, rounds, f"{what}; {done} of {rounds} rounds")
+                last = "; accuracies and the model follow" if done == rounds else ""
+                log.update(done, rounds, f"{what}; {done} of {rounds} rounds{last}")
 
-        return apply_plan(made, on_rounds=show, **chosen)
+        with log.ticking():
+            return apply_plan(made, on_rounds=show, **chosen)
 
 
 def _print_applied(applied: AppliedPlan, folder: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from floss_sim.cli.console import print_json, print_text
 from floss_sim.cli.exit_codes import ExitCode
+from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
@@ -178,43 +179,44 @@ def plan(
         raise ConfigError("--effort 0 trains nothing: no --dry-run")
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
-    loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
     profile = network(network_name, upload_ratio)
-    request = Request(
-        task=loaded,
-        budget=parse_budget(budget),
-        profile=profile,
-        candidates=with_axes(
-            grid(
-                integers(ranks, "ranks"),
-                [parse_density(text) for text in items(down_densities)],
-                [parse_density(text) for text in items(up_densities)],
+    with late_lines("loading the task"):
+        loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
+        request = Request(
+            task=loaded,
+            budget=parse_budget(budget),
+            profile=profile,
+            candidates=with_axes(
+                grid(
+                    integers(ranks, "ranks"),
+                    [parse_density(text) for text in items(down_densities)],
+                    [parse_density(text) for text in items(up_densities)],
+                ),
+                cohorts=integers(cohorts or "", "cohorts"),
+                epochs=integers(epochs or "", "epochs"),
+                values=items(values or ""),
+                methods=items(methods or ""),
             ),
-            cohorts=integers(cohorts or "", "cohorts"),
-            epochs=integers(epochs or "", "epochs"),
-            values=items(values or ""),
-            methods=items(methods or ""),
-        ),
-        reference_rank=reference_rank,
-        max_rounds=max_rounds,
-        **training,
-        seed=seed,
-        search=search,
-        objective=objective,
-        max_client_bytes=math.inf
-        if max_client_bytes is None
-        else parse_client_bytes(max_client_bytes),
-        max_round_s=math.inf if max_round_s is None else max_round_s,
-        origin=Origin.of(
-            loaded,
-            profile,
-            names=(task, network_name),
-            dataset=dataset,
-            backbone=backbone,
-            changes=changes,
-            upload_ratio=upload_ratio,
-        ),
-    ).checked()
+            reference_rank=reference_rank,
+            max_rounds=max_rounds,
+            **training,
+            seed=seed,
+            search=search,
+            objective=objective,
+            max_client_bytes=math.inf
+            if max_client_bytes is None
+            else parse_client_bytes(max_client_bytes),
+            max_round_s=math.inf if max_round_s is None else max_round_s,
+            origin=Origin.of(
+                loaded,
+                profile,
+                names=(task, network_name),
+                dataset=dataset,
+                backbone=backbone,
+                changes=changes,
+                upload_ratio=upload_ratio,
+            ),
+        ).checked()
     place = resolve_device(device)
     if dry_run_:
         print_dry_run(dry_run_with_progress(request, store, place, workers), json_)

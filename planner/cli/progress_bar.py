@@ -43,15 +43,16 @@ def plan_with_progress(
         def tell(found: DryRun) -> None:
             console.print(found.line(), soft_wrap=True)
 
-        return plan(
-            request,
-            also=also,
-            store=store,
-            device=device,
-            workers=workers,
-            on_progress=show,
-            on_estimate=tell,
-        )
+        with log.ticking():
+            return plan(
+                request,
+                also=also,
+                store=store,
+                device=device,
+                workers=workers,
+                on_progress=show,
+                on_estimate=tell,
+            )
 
 
 def dry_run_with_progress(
@@ -64,4 +65,6 @@ def dry_run_with_progress(
     def show(now: Progress) -> None:
         log.update(now.done, now.expected, now.line())
 
-    return dry_run(request, store=store, device=device, workers=workers, on_progress=show)
+    show(Progress("predicting costs"))
+    with log.ticking():
+        return dry_run(request, store=store, device=device, workers=workers, on_progress=show)

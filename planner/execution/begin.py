@@ -20,7 +20,6 @@ from planner.question.cost import Costs
 from planner.question.request import Request
 
 OnEstimate = Callable[[DryRun], None]
-MEASURING = Progress("measuring a training step")
 _STARTING = Progress("starting the training processes")
 
 
@@ -109,6 +108,11 @@ def _effort(
     return effort_of_time(request, costs, store, pace, workers)
 
 
+def measuring(request: Request) -> Progress:
+    """Return the progress of a search while the step is measured that tells its seconds."""
+    return Progress(f"measuring a step of rank {request.reference_rank} on this machine")
+
+
 def _measure(
     request: Request,
     store: CurveStore,
@@ -116,5 +120,5 @@ def _measure(
     workers: int,
     on_progress: OnProgress,
 ) -> Pace:
-    tick = partial(on_progress, MEASURING)
+    tick = partial(on_progress, measuring(request))
     return measured_pace(request, store, executor, workers, tick)

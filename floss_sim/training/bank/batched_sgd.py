@@ -11,7 +11,7 @@ Shapes: C clients, N entries, E examples, M rows of logits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, groupby
@@ -47,11 +47,15 @@ class Party:
     works: Sequence[Work]
 
 
-def train_together(parties: Sequence[Party]) -> list[torch.Tensor]:
+def train_together(
+    parties: Sequence[Party], on_step: Callable[[int], object] = lambda clients: None
+) -> list[torch.Tensor]:
     """Return each party's values after local SGD, float32 of shape (C, N), on the device.
 
     Args:
         parties: At least one party; all must use the same bank.
+        on_step: Called after each step with the number of clients that took it: the first ones of
+            each party.
 
     Raises:
         TaskError: The backbone cannot read the inputs.
@@ -63,6 +67,7 @@ def train_together(parties: Sequence[Party]) -> list[torch.Tensor]:
         takes = [one.take(number) for one in training if number < len(one.sizes)]
         for tokens, passing in _length_groups(takes):
             bank.take(_step(passing, tokens))
+        on_step(sum(len(take.sizes) for take in takes))
     return [one.rows.values for one in training]
 
 

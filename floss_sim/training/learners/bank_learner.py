@@ -64,6 +64,7 @@ class BankLearner(TorchLearner):
 
     def forget(self, dispatch: Dispatch) -> None:
         """Drop the result of a finished dispatch."""
+        super().forget(dispatch)
         self._flights.pop(dispatch.sequence, None)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
@@ -117,7 +118,9 @@ class BankLearner(TorchLearner):
         for flight in sorted(flights, key=lambda one: id(one.dispatch.blob)):  # decodes each once
             works[flight.dispatch.sequence] = self._ranked_work(flight.dispatch)
         order = sorted(flights, key=lambda one: -len(works[one.dispatch.sequence].batches))
-        own = [works[one.dispatch.sequence] for one in order]
+        sequences = [one.dispatch.sequence for one in order]
+        own = [works[sequence] for sequence in sequences]
+        self.steps.begin({n: len(work.batches) for n, work in works.items()})
 
         def deliver(values_CN: torch.Tensor) -> None:
             updates = self._updates(own, values_CN, self._model.layout)
@@ -130,6 +133,7 @@ class BankLearner(TorchLearner):
             self._chunk,
             deliver,
             lambda: self._halve(len(own)),
+            lambda clients: self._count(sequences[:clients]),
         )
 
     def _ranked_work(self, sent: Dispatch) -> Work:

@@ -25,4 +25,9 @@ class SequentialLearner(TorchLearner):
 
     def _update(self, dispatch: Dispatch) -> Vector:
         work = self._work(dispatch)
-        return work.start - train_locally(self._model, *self._split, self.config.client, work)
+        self.steps.begin({dispatch.sequence: len(work.batches)})
+        trained_N = train_locally(
+            self._model, *self._split, self.config.client, work,
+            lambda: self._count([dispatch.sequence]),
+        )  # fmt: skip
+        return work.start - trained_N

@@ -7,8 +7,9 @@ Shapes: N adapter entries.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import EvaluableModel, measure
+from floss_sim.training.learners.local_steps import LocalSteps, OnWork
 from floss_sim.training.learners.snapshot_shapes import check_shapes
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.server_optimizer import ServerOptimizer
@@ -51,12 +53,16 @@ class TorchLearner(ABC):
     Attributes:
         identity: The learner's kind, the type of the model's device, and torch's number of threads.
         diagnose: Whether evaluation also measures dense P.
+        steps: The local steps of the dispatches in flight.
+        on_work: Called after each local step, and before each evaluation.
     """
 
     def __init__(self, config: RunConfig, model: EvaluableModel, kind: str) -> None:
         self.config = config
         self.identity = LearnerIdentity(kind, model.device.type, torch.get_num_threads())
         self.diagnose = True
+        self.steps = LocalSteps()
+        self.on_work: OnWork = lambda what, done, total: None
         self.layout = config.layout
         self.method = config.method
         self._exchange = Exchange(self.method, self.layout, config.seed)
@@ -86,7 +92,19 @@ class TorchLearner(ABC):
         known_N = self._exchange.known_download_mask(self._history, tier, self._version, held)
         blob = self._download(tier, held, known_N, self._held_mask(tier, held))
         entries = sent_entries(blob)
+        self.steps.begin({sequence: self._planned_steps(client)})
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
+
+    def _planned_steps(self, client: int) -> int:
+        """Return a client's local steps; batches without any target are left out later."""
+        settings = self.config.client
+        batches = math.ceil(len(self.config.clients[client]) / settings.batch_size)
+        return settings.epochs * batches
+
+    def _count(self, sequences: Iterable[int]) -> None:
+        """Count a local step of some dispatches, and tell it."""
+        self.steps.advance(sequences)
+        self.on_work("training", self.steps.done, self.steps.total)
 
     def _held_mask(self, tier: int, held: int) -> Mask | None:
         """Return the mask held by server and client, within which a download may be encoded."""
@@ -187,11 +205,11 @@ class TorchLearner(ABC):
         return self._started[1]
 
     def forget(self, dispatch: Dispatch) -> None:
-        """Drop the results of a dispatch that has finished (aggregated or lost).
+        """Drop what is known of a dispatch that has finished (aggregated or lost).
 
-        Does nothing here; subclasses drop cached results.
+        Subclasses drop cached results as well.
         """
-        return
+        self.steps.forget(dispatch.sequence)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.
@@ -260,6 +278,7 @@ class TorchLearner(ABC):
         Raises:
             NonFiniteUpdateError: The loss is not finite.
         """
+        self.on_work("evaluating", 0, 0)
         model_N, _ = decode(self.layout, self.model())
         masked = self._measure(model_N)
         if not np.isfinite(masked[1]):

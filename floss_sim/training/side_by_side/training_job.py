@@ -28,6 +28,8 @@ class TrainingJob:
         deliver: Takes the clients' values after training, float32 of shape (C, N), on the device.
         shrink: Called instead if the clients do not fit in memory together; the run then asks for a
             smaller job. It raises ConfigError if there is none.
+        on_step: Called after each local step of a pass of this job alone, with the number of
+            clients that took it.
     """
 
     party: Party
@@ -35,6 +37,7 @@ class TrainingJob:
     chunk: int
     deliver: Callable[[torch.Tensor], None]
     shrink: Callable[[], None]
+    on_step: Callable[[int], object] = lambda clients: None
 
     @property
     def bank(self) -> Bank:
@@ -58,7 +61,7 @@ class TrainingJob:
     def result(self) -> torch.Tensor | Exception:
         """Return the clients' values after training in a pass of their own, or the error."""
         try:
-            return train_together([self.party])[0]
+            return train_together([self.party], self.on_step)[0]
         except Exception as error:
             # the traceback of such an error would keep the memory of the pass
             return error.with_traceback(None) if is_out_of_memory(error) else error
