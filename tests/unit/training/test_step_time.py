@@ -23,8 +23,10 @@ def test_every_cohort_that_is_timed_is_really_trained_on_another_order(monkeypat
         seen.extend(b"".join(batch.tobytes() for batch in work.batches) for work in works)
 
     together, alone = training_job.train_together, local_sgd.train_locally
-    monkeypatch.setattr(training_job, "train_together", lambda p: noted(p[0].works) or together(p))
-    monkeypatch.setattr(sequential_learner, "train_locally", lambda *a: noted([a[-1]]) or alone(*a))
+    monkeypatch.setattr(
+        training_job, "train_together", lambda *a: noted(a[0][0].works) or together(*a)
+    )
+    monkeypatch.setattr(sequential_learner, "train_locally", lambda *a: noted([a[-2]]) or alone(*a))
     monkeypatch.setattr(step_time, "_REPETITIONS", 2)
     bank, sequential = step_times(digits(), "cpu", 1)
     assert (bank.learner, sequential.learner) == ("bank", "sequential")
@@ -44,7 +46,7 @@ def test_a_slow_model_is_not_timed_more_often_than_is_enough(monkeypatch):
     monkeypatch.setattr(step_time, "_ENOUGH_S", 0.0)
     timed = []
     real = training_job.train_together
-    monkeypatch.setattr(training_job, "train_together", lambda p: timed.append(1) or real(p))
+    monkeypatch.setattr(training_job, "train_together", lambda *a: timed.append(1) or real(*a))
     step_times(digits(), "cpu", 1)
     assert len(timed) == 1  # the warm-up itself
 

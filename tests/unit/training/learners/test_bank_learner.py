@@ -40,9 +40,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = module.train_together
 
-    def counted(parties):
+    def counted(parties, *told):
         sizes.append(sum(len(party.works) for party in parties))
-        return real(parties)
+        return real(parties, *told)
 
     monkeypatch.setattr(module, "train_together", counted)
     return sizes
@@ -153,10 +153,10 @@ def full_above(clients: int, error: Exception):
     """Return a pass that does not fit for more clients than that."""
     real = module.train_together
 
-    def limited(parties):
+    def limited(parties, *told):
         if sum(len(party.works) for party in parties) > clients:
             raise error
-        return real(parties)
+        return real(parties, *told)
 
     return limited
 

@@ -109,8 +109,8 @@ def test_an_update_that_is_not_finite_is_an_error_of_who_asks_for_it(
     """A client that shares its pass may never get as far."""
     config, real = config_of(), training_job.train_together
 
-    def broken(parties):
-        values_CN = real(parties)[0]
+    def broken(parties, *told):
+        values_CN = real(parties, *told)[0]
         if len(values_CN) == 2:
             values_CN[1, 5] = float("nan")
         return [values_CN]

@@ -133,9 +133,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = bit_checks.train_together
 
-    def counted(parties):
+    def counted(parties, *told):
         sizes.append(len(parties))
-        return real(parties)
+        return real(parties, *told)
 
     for module in (bit_checks, training_job):
         monkeypatch.setattr(module, "train_together", counted)
@@ -350,10 +350,10 @@ def test_a_run_that_does_not_fit_alone_trains_in_smaller_jobs(
     alone.extend(other, 3)
     real = training_job.train_together
 
-    def tight(parties):
+    def tight(parties, *told):
         if any(len(p.works) > 2 and p.model.layout.digest == one.layout.digest for p in parties):
             raise torch.OutOfMemoryError("no")
-        return real(parties)
+        return real(parties, *told)
 
     for module in (bit_checks, training_job):
         monkeypatch.setattr(module, "train_together", tight)
