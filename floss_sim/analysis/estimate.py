@@ -246,5 +246,5 @@ def estimate(deployment: Deployment) -> Estimate:
         predictor, given.seed, given.rounds, given.clients, lambda client: given.examples
     )
     traffic = traffic.with_first(given.profile.first_download)
-    errors = {way: predictor.error(way, given.rounds) for way in WAYS}
+    errors: dict[str, float] = {way: predictor.error(way, given.rounds) for way in WAYS}
     return Estimate(given, trained, traffic, errors)
