@@ -156,7 +156,7 @@ class SavedRun:
             "validation accuracy": facts["validation accuracy"],
             ON_TEST: facts["test accuracy"],
             "bytes": bytes_words(down, up),
-            "simulated time": f"{facts['simulated time']} ({facts['network']})",
+            f"simulated time on {facts['network']}": facts["simulated time"],
         }
 
     def __repr__(self) -> str:

@@ -297,7 +297,7 @@ def _card_facts(applied: AppliedPlan) -> dict[str, str]:
         f"validation accuracy ({100 * LEVEL:.0f} % interval)": validation,
         ON_TEST: made.test.describe() if made.test else "not measured",
         "bytes": bytes_words(made.down_bytes, made.up_bytes),
-        "simulated time": f"{made.time.text if made.time else 'unknown'} ({network})",
+        f"simulated time on {network}": made.time.text if made.time else "unknown",
         "budget": applied.limit.budget.text,
     }
     return training_facts(applied.config) | results

@@ -90,6 +90,11 @@ def test_a_plan_is_applied(call, tmp_path: Path, made: Path, monkeypatch):
     files = [path for path in (tmp_path / "plan").rglob("*") if path.is_file()]
     places = [str(place).encode() for place in (made, tmp_path, TASKS)]
     assert not [path for path in files if any(place in path.read_bytes() for place in places)]
+    card = (folder / "adapter" / "README.md").read_text(encoding="utf-8")
+    for name, told in (("validation", own["interval"]), ("test", own["test"])):
+        mean, low, high = (f"{told[end]:.3f}" for end in ("mean", "low", "high"))
+        assert f"| {name} accuracy (90 % interval) | {mean} ({low} to {high}" in card
+    assert "examples, 1 seed) |" in card
     rows = [line.split(",") for line in (folder / "curve.csv").read_text().splitlines()]
     assert rows[0][:3] == ['"round"', '"closed_at_s"', '"down_bytes"']
     assert (int(rows[-1][0]), int(rows[-1][2])) == (own["rounds"], own["down_bytes"])
