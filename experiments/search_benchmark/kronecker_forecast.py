@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,7 @@ def _posterior(
     """Return mean and deviation of the model without noise, shape (M, R) each."""
     made = check_botorch()
     import torch
+    from botorch.exceptions.errors import ModelFittingError
     from botorch.fit import fit_gpytorch_mll
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
@@ -130,7 +132,9 @@ def _posterior(
         warnings.simplefilter("ignore")  # of fits that stop early
         model = made.LatentKroneckerGP(x, time, y, outcome_transform=None)
         likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
-        fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": {"maxiter": _STEPS}})
+        with suppress(ModelFittingError):  # leaves the hyper-parameters as they were
+            fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": {"maxiter": _STEPS}})
+        likelihood.eval()
         with torch.no_grad():
             posterior = model.posterior(asked_x, asked)
             shape = len(x_MD), len(asked_R)
