@@ -17,7 +17,9 @@ from floss_sim.analysis.recorded_networks import (
     is_timed_on,
     unknown_reason,
 )
+from floss_sim.analysis.run_times import time_spread
 from floss_sim.analysis.stragglers import Straggler, straggler_of
+from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND
 from floss_sim.cli.console import (
     note,
     plain_table,
@@ -31,7 +33,7 @@ from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import replace_file
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder, RunRecord
-from floss_sim.runs.retiming import fleet_size, retime
+from floss_sim.runs.retiming import check_retimable, fleet_size, retime
 from floss_sim.units import duration_texts, format_bytes
 
 HELP = """Show the costs of a recorded run: seconds, bytes, energy and money.
@@ -159,11 +161,17 @@ def _fleet_notes(
         fleet = f"the one fleet of seed {profile.seed}" if profile else "the one recorded fleet"
         notes[0] = f"on {fleet}, {notes[0]}"
     if profile and profile.draws:
-        notes.append(
-            f"seconds: of one fleet (seed {profile.seed}); floss-sim replay shows how far others "
-            "differ"
-        )
+        notes.append(f"seconds: of one fleet (seed {profile.seed}){_other_fleets(record, profile)}")
     return notes
+
+
+def _other_fleets(record: RunRecord, profile: NetworkProfile) -> str:
+    """Return the clause on the time of the run on the fleets that the network may draw."""
+    try:
+        check_retimable(record.description, profile)
+    except ConfigError:
+        return f"; {SHAPED_NOTE}"
+    return f"; the run takes {time_spread(record, profile).text}: {SPREAD_LEGEND}"
 
 
 def _print_messages(messages: Mapping[str, MessageBytes], network: str) -> None:

@@ -22,7 +22,7 @@ from floss_sim.plots.figure import (
 
 _AXES: Mapping[str, tuple[str, float]] = {
     "round": ("round", 1),
-    "closed_at_s": ("simulated time (s)", 1),
+    "closed_at_s": ("simulated time of the recorded fleet (s)", 1),
     "total_bytes": ("bytes of all clients, both directions (MB)", 1e-6),
 }
 

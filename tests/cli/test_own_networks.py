@@ -12,6 +12,7 @@ from commands import call
 from networks import DRAWN
 
 from floss_sim import RunFolder, load_profile, retime
+from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND
 from floss_sim.network import NetworkProfile
 from floss_sim.records.file_names import NETWORK
 from floss_sim.units import format_duration
@@ -64,7 +65,19 @@ def test_compare_and_replay_know_the_network_without_its_file(
     assert text(interval(profile)) in out
     assert text(interval(profile, rtt=0.09)) in out
     code, out, _ = command("account", "runs/first", "--json")
-    assert json.loads(out)["notes"][-1].startswith("seconds: of one fleet (seed 0)")
+    said = (
+        f"seconds: of one fleet (seed 0); the run takes {text(interval(profile))}: {SPREAD_LEGEND}"
+    )
+    assert json.loads(out)["notes"][-1] == said
+
+
+def test_a_run_that_time_shaped_has_one_time_in_account_too(command: Command):
+    words = ["--rank", "1", "--rounds", "2", "--network", "mine.toml", "--policy", "first-k:3"]
+    assert command("run", *words, "--out", "runs/first")[0] == 0
+    code, out, err = command("account", "runs/first", "--json")
+    assert (code, err) == (0, "")
+    said = f"seconds: of one fleet (seed 0); {SHAPED_NOTE}"
+    assert json.loads(out)["notes"][-1] == said
 
 
 def test_a_record_without_its_network_says_so_and_takes_the_file(
