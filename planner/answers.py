@@ -261,7 +261,10 @@ def _horizons(view: NetworkView, limit: Limit, cap: int) -> Iterator[tuple[Candi
 def _real_horizon(
     view: NetworkView, candidate: Candidate, limit: Limit, cap: int, expected: int
 ) -> int:
-    """Return a stored run's affordable rounds, extrapolated from its second half."""
+    """Return a stored run's affordable rounds, extrapolated from its second half.
+
+    If that spent nothing (the busiest device took no part), from the whole run.
+    """
     spent_R = limit.shares(view.stored_traffic[candidate])
     rounds, inside = len(spent_R), int(np.count_nonzero(spent_R <= 1))
     if inside < rounds or rounds >= cap:
@@ -269,5 +272,5 @@ def _real_horizon(
     if rounds < TELLING_ROUNDS:
         return max(rounds, expected)
     half = rounds // 2
-    a_round = (spent_R[-1] - spent_R[half - 1]) / (rounds - half)
+    a_round = (spent_R[-1] - spent_R[half - 1]) / (rounds - half) or spent_R[-1] / rounds
     return min(cap, rounds + int((1 - spent_R[-1]) / a_round))

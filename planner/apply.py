@@ -32,6 +32,7 @@ from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
 from planner.plans.plan_checks import first_difference
 from planner.plans.time_section import TimeSection
+from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit, parse_budget
 from planner.question.cost import resolve_limit
 from planner.question.origin import Origin
@@ -207,7 +208,12 @@ def train_recommendation(
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     outcome, difference = _measured(plan, request, outcome, config, store, executor)
     fleets = Fleets.of(request.profile, request.task.partition.clients)
-    outcome = replace(outcome, time=fleets.spread(Traffic.of(record), outcome.rounds))
+    traffic = Traffic.of(record)
+    outcome = replace(
+        outcome,
+        time=fleets.spread(traffic, outcome.rounds),
+        usage=UsageSection.of(traffic.until(outcome.rounds), limit),
+    )
     predicted = Traffic.predict(config, outcome.rounds, request.profile.first_download)
     time = fleets.spread(predicted)
     return AppliedPlan(

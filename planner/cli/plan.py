@@ -65,8 +65,9 @@ Predicts the cost of every candidate, searches by really training (see --search)
 prints the recommendation beside dense LoRA and the thesis' rule at the same budget. Every curve is
 kept: asking again, or for another budget or network, trains only what is missing.
 
-Budgets: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h (in the median of simulated fleets), 36h@95%
-(in 95 % of them).
+Budgets: 50-dense-rounds, 2GB (of all devices), 500MB/client (of a cohort slot, a place in every
+round), 10MB/device (of the busiest device in the whole run), 90s, 36h (in the median of simulated
+fleets), 36h@95% (in 95 % of them).
 
 Examples:
 
@@ -75,6 +76,8 @@ Examples:
   floss-plan --budget 20MB --ranks 4,16 --network lte --out plans/lte
 
   floss-plan --budget 60s --network lte --json
+
+  floss-plan --budget 10MB/device --network lte
 
   floss-plan --target 0.9 --max-client-bytes 5MB
 

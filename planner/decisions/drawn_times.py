@@ -1,4 +1,4 @@
-"""Simulated times of a plan's runs over the fleets that its network may draw."""
+"""Simulated times of a plan's runs over drawn fleets, and what the runs take from devices."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from planner.candidates import Candidate
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.plans.straggler_section import SlowFleetsSection
+from planner.plans.usage_section import UsageSection
 
 
 def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: Fleets) -> Plan:
-    """Return a plan with the times of its runs, and the slow fleets of the recommended one.
+    """Return a plan with times and usage of its runs, and slow fleets of the recommended one.
 
     All runs are timed on the same fleets.
 
@@ -28,9 +29,11 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
     ends = {o.candidate: o.rounds for o in (plan.recommendation, *plan.runners_up, *trained)}
     fleets = fleets.sharing(len(ends))
     times = {c: fleets.spread(traffic_of(c), rounds) for c, rounds in ends.items()}
+    usage = {c: UsageSection.of(traffic_of(c).until(r), plan.limit) for c, r in ends.items()}
 
     def timed(outcome: Outcome) -> Outcome:
-        return replace(outcome, time=times[outcome.candidate])
+        candidate = outcome.candidate
+        return replace(outcome, time=times[candidate], usage=usage[candidate])
 
     best = plan.recommendation
     slow = find_slow_fleets(fleets, traffic_of(best.candidate).until(best.rounds))

@@ -94,7 +94,7 @@ def _affordable(name: str, made: Outcome, cost: Mapping[str, Any], plan: Plan) -
     Budgets of bytes or dense rounds are proportional to bytes, so that the predicted ones of the
     run's own rounds are known.
     """
-    if plan.limit.budget.kind == "seconds" or plan.request.get("max_client_bytes"):
+    if not plan.limit.budget.is_sum or plan.request.get("max_client_bytes"):
         return
     messages = made.rounds * made.cohort
     ratios = (
@@ -165,7 +165,7 @@ def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[st
 
 def _round_time(plan: Plan, said: Explanation) -> Iterator[str]:
     """Yield the times and shares that are not those of the recommended run."""
-    made, kind, time = plan.recommendation, plan.limit.budget.kind, said.time
+    made, budget, time = plan.recommendation, plan.limit.budget, said.time
     whole = sum(getattr(time, name) for name in _TIMES)
     if not _same(whole, 1) and (time.round_s or whole):
         yield f"explanation.time: its shares {', '.join(_TIMES)} add up to {whole:.6g}, not 1"
@@ -175,9 +175,9 @@ def _round_time(plan: Plan, said: Explanation) -> Iterator[str]:
             f"of {time.round_s:g} s (explanation.time.round_s)"
         )
     uploads = said.spent_on_uploads
-    if (uploads is None) != (kind == "seconds"):
-        yield "explanation.spent_on_uploads: belongs to every budget but one of seconds"
-    elif uploads is not None and kind != "dense-rounds":
+    if (uploads is None) == budget.is_sum:
+        yield "explanation.spent_on_uploads: belongs to a budget that is a sum over messages"
+    elif uploads is not None and budget.kind != "dense-rounds":
         share = made.up_bytes / made.total_bytes
         if not _same(uploads, share):
             yield f"explanation.spent_on_uploads: {uploads:g} differs from {share:g} by the bytes"

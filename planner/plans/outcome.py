@@ -17,6 +17,7 @@ from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.time_section import TimeSection
+from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit
 
 CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
@@ -47,6 +48,7 @@ class Outcome:
             measured.
         interval: Interval of the true accuracy, given all known curves; None before a choice.
         time: Simulated wall clock over the fleets that the network may draw; None before a choice.
+        usage: What the run takes from its devices; None before a choice, and in older plans.
         left: Unspent fraction of the budget or of the limit of a client; only while searching.
     """
 
@@ -65,6 +67,7 @@ class Outcome:
     test: AccuracyOnTest | None = None
     interval: Interval | None = None
     time: TimeSpread | None = None
+    usage: UsageSection | None = None
     left: float = 0.0
 
     @property
@@ -111,14 +114,15 @@ class Outcome:
         """Return the rounds that a share of the budget affords, at least those of this run.
 
         Rounds beyond the run's end are assumed to cost what those of its second half cost: the
-        first ones may hold downloads that each client makes once.
+        first ones may hold downloads that each client makes once. Where these spent nothing, as
+        the busiest device was not among their clients, the mean of the run is taken.
 
         Args:
             share: Share of the budget, above 0; 1 is the whole budget.
         """
         later = [(r, spent) for r, spent, _ in self.curve if self.rounds <= 2 * r < 2 * self.rounds]
         half, spent = later[0] if later else (0, 0.0)
-        a_round = (self.spent - spent) / (self.rounds - half)
+        a_round = (self.spent - spent) / (self.rounds - half) or self.spent / self.rounds
         return self.rounds + max(0, int((share - self.spent) / a_round))
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +142,7 @@ class Outcome:
             "up_bytes_per_client_round": self.up_bytes / participations,
             "own_fleet_s": self.own_fleet_s,
             "time": self.time and TimeSection.of(self.time).to_json(),
+            "usage": self.usage and self.usage.to_json(),
             "budget_spent": self.spent,
             "largest_round": self.most,
             "binds": self.binds,

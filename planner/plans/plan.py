@@ -187,7 +187,6 @@ class Plan:
             return {**outcome.to_json(), "plan_faster": faster, "tie": self.ties(outcome)}
 
         budget = self.limit.budget
-        unit = "s" if budget.kind in ("dense-rounds", "seconds") else "bytes"
         return {
             "plan_version": PLAN_VERSION,
             "request": dict(self.request),
@@ -195,7 +194,7 @@ class Plan:
                 "text": budget.text,
                 "kind": budget.kind,
                 "amount": self.limit.amount,
-                "unit": unit,
+                "unit": budget.unit,
                 **({"confidence": budget.confidence} if budget.kind == "seconds" else {}),
             },
             "interrupted": self.interrupted,
@@ -220,7 +219,7 @@ class Plan:
             "explanation": self.explanation and self.explanation.model_dump(mode="json"),
             "also": [answer.to_json() for answer in self.also],
             "reached": self.reached,
-            "front": [point.to_json(self.limit.amount, unit) for point in self.front],
+            "front": [point.to_json(self.limit.amount, budget.unit) for point in self.front],
             "traffic_alone": self.traffic_alone,
             "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "straggler": self.straggler and self.straggler.to_json(),

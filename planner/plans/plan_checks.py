@@ -14,6 +14,7 @@ from planner.plans.comparison_checks import comparison_contradictions
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
+from planner.plans.usage_checks import usage_contradictions
 from planner.question.limits import MAX_ROUNDS
 from planner.question.objective import FrontPoint
 
@@ -34,6 +35,11 @@ def first_contradiction(plan: Plan) -> str:
         (said for pair in {**named, **trained}.items() for said in _outcome(*pair)),
         _budget(plan),
         (said for pair in {**named, **trained}.items() for said in _spending(plan, *pair)),
+        (
+            said
+            for pair in {**named, **trained}.items()
+            for said in usage_contradictions(plan, *pair)
+        ),
         _binds(plan, {**named, **trained}),
         _one_curve(named, trained),
         _space(plan, named),

@@ -26,6 +26,7 @@ from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction, first_difference
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
+from planner.plans.usage_section import UsageSection
 from planner.question.budget import Budget, BudgetKind, Limit, parse_budget
 from planner.question.field_types import (
     Accuracy,
@@ -191,6 +192,7 @@ class OutcomeSection(_CandidateSection):
     up_bytes_per_client_round: Positive
     own_fleet_s: Amount = Field(validation_alias=AliasChoices("own_fleet_s", "simulated_s"))
     time: TimeSection | None = None
+    usage: UsageSection | None = None
     plan_faster: Accuracy | None = None
     budget_spent: Positive
     largest_round: Amount
@@ -217,6 +219,7 @@ class OutcomeSection(_CandidateSection):
             test=self.test.accuracy() if self.test else None,
             interval=self.interval.interval() if self.interval else None,
             time=self.time.spread if self.time else None,
+            usage=self.usage,
         )
 
 

@@ -24,9 +24,10 @@ Column = NDArray[Any]
 def upload_share(record: RunRecord, limit: Limit, rounds: int) -> float | None:
     """Return the uploads' share of the budget that the first rounds spend.
 
-    None for a budget of simulated time, in which uploads overlap with other activities.
+    None for a budget that is no sum over messages: uploads overlap with other activities in
+    simulated time, and the busiest device may change.
     """
-    if limit.budget.kind == "seconds":
+    if not limit.budget.is_sum:
         return None
     rows = _rows(record, rounds)
     up, cost = rows["direction"] == "up", rows["nbytes"].astype(np.float64)

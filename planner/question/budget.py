@@ -9,7 +9,9 @@ text                   limited quantity
                        rates), without latency, compute or queueing (thesis, section 5.3);
                        bytes that the wire format saves pay for more rounds
 ``2GB``                encoded bytes of all clients, both directions
-``500MB/client``       encoded bytes of each slot of the cohort, both directions
+``500MB/client``       encoded bytes of each slot of the cohort, both directions: those of all
+                       clients over the clients of a round, whichever clients take part
+``10MB/device``        encoded bytes of the busiest client in the whole run, both directions
 ``90s``, ``36h``       simulated wall clock, including latency, compute and queueing, in the
                        median of the fleets that the network may draw (see drawn_fleets.py)
 ``36h@95%``            the same, in at least 95 % of these fleets; ``36h`` is ``36h@50%``
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,8 +41,9 @@ from floss_sim.records import RunRecord
 from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
 from planner.question.limits import MAX_ROUNDS
 
-BudgetKind = Literal["dense-rounds", "bytes", "client-bytes", "seconds"]
-_GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 90s, 36h or 36h@95%"
+BudgetKind = Literal["dense-rounds", "bytes", "client-bytes", "device-bytes", "seconds"]
+_GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 10MB/device, 90s, 36h or 36h@95%"
+_BYTES: Mapping[str, BudgetKind] = {"/client": "client-bytes", "/device": "device-bytes"}
 _DENSE_ROUNDS = re.compile(r"([1-9]\d{0,15})-dense-rounds?")
 _PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
 
@@ -61,6 +64,16 @@ class Budget:
     kind: BudgetKind
     amount: float
     confidence: float = MEDIAN
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether what a run spends is a sum over all its messages."""
+        return self.kind in ("dense-rounds", "bytes", "client-bytes")
+
+    @property
+    def unit(self) -> str:
+        """Unit of a resolved amount."""
+        return "s" if self.kind in ("dense-rounds", "seconds") else "bytes"
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,8 @@ class Limit:
             return closed_at_R
         if self.budget.kind == "dense-rounds":
             return traffic.link_seconds(self.links)
+        if self.budget.kind == "device-bytes":
+            return traffic.busiest_bytes()
         return traffic.nbytes() / (traffic.shape[1] if self.budget.kind == "client-bytes" else 1)
 
     def closing_times(self, traffic: Traffic) -> NDArray[np.float64]:
@@ -154,8 +169,8 @@ class Limit:
             return f"{self.budget.text} = {format_duration(self.amount)} of link time"
         if self.budget.kind == "seconds":
             return f"{format_duration(self.amount)} of simulated time{self._confidence_text()}"
-        whose = "a cohort slot" if self.budget.kind == "client-bytes" else "in all"
-        return f"{format_bytes(self.amount)} {whose}"
+        whose = {"client-bytes": "a cohort slot", "device-bytes": "a device in the whole run"}
+        return f"{format_bytes(self.amount)} {whose.get(self.budget.kind, 'in all')}"
 
     def _confidence_text(self) -> str:
         """Return the confidence of a budget of seconds in words; empty for the median."""
@@ -180,8 +195,9 @@ def parse_budget(text: str) -> Budget:
             raise BudgetError(f"budget {text!r} is too large; valid: at most {MAX_ROUNDS} rounds")
         return Budget(text, "dense-rounds", float(match[1]))
     try:
-        if text.endswith("/client"):
-            return Budget(text, "client-bytes", parse_bytes(text.removesuffix("/client")))
+        for whose, kind in _BYTES.items():
+            if text.endswith(whose):
+                return Budget(text, kind, parse_bytes(text.removesuffix(whose)))
         return Budget(text, "bytes", parse_bytes(text))
     except UnitError:
         pass

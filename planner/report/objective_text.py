@@ -85,8 +85,9 @@ def _reason_text(plan: Plan, reason: Reason) -> str:
 
 def front_title(plan: Plan) -> str:
     """Return the title of the Pareto front's table."""
-    cohort = " per cohort slot" if plan.limit.budget.kind == "client-bytes" else ""
-    return f"Best expected accuracy of a measured run within each cost{cohort}{median_clause(plan)}"
+    whose = {"client-bytes": " per cohort slot", "device-bytes": " to the busiest device"}
+    of = whose.get(plan.limit.budget.kind, "")
+    return f"Best expected accuracy of a measured run within each cost{of}{median_clause(plan)}"
 
 
 def front_rows(plan: Plan) -> list[tuple[str, ...]]:

@@ -53,6 +53,11 @@ def legend(plan: Plan) -> str:
             "Link time is bytes over rates, added up over clients; in simulated time they transfer "
             "side by side. A dense round has 32 bits an entry; encoded messages are smaller."
         )
+    if plan.limit.budget.kind == "client-bytes":
+        lines.append(
+            "A cohort slot is a place in every round, which another client may take each time: its "
+            "bytes are all bytes over the clients of a round. 10MB/device limits a single device."
+        )
     return " ".join(lines)
 
 

@@ -25,6 +25,7 @@ from planner.report.on_test_text import (
 )
 from planner.report.plan_table import has_ties, legend
 from planner.report.time_text import time_sentences, time_words
+from planner.report.usage_text import usage_clause
 
 _LIMITS = {
     "budget": "the budget",
@@ -52,7 +53,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)}; in total "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
-        f"{time_words(best)}.",
+        f"{time_words(best)}.{usage_clause(best)}",
         _binding_sentence(plan),
         *explanation_sentences(plan),
         *_cheaper_sentences(plan),

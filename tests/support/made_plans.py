@@ -20,6 +20,7 @@ from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.plans.straggler_section import LinkSection, SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
+from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit, parse_budget
 
 
@@ -46,6 +47,7 @@ def outcome(rank: int, accuracy: float, nbytes: int = 400_000, **changes: Any) -
         binds="budget",
         cohort=5,
         curve=curve,
+        usage=UsageSection(busiest_device_bytes=nbytes // 8, mean_device_bytes=2 * nbytes / 50),
     )
     return replace(made, **changes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +26,21 @@ def fleets(tmp_path: Path) -> Fleets:
 
 
 def test_every_run_is_timed_to_its_own_last_round(fleets: Fleets, sparse_digits: RunConfig):
-    traffic, made = Traffic.predict(sparse_digits, 20), whole_plan()
+    limit = replace(whole_plan().limit, links=[None] * 50)
+    traffic, made = Traffic.predict(sparse_digits, 20), replace(whole_plan(), limit=limit)
     short = outcome(1, 0.9, rounds=10)
     timed = with_times(replace(made, runners_up=(short,)), lambda candidate: traffic, fleets)
     assert timed.recommendation.time == fleets.spread(traffic)
     assert timed.runners_up[0].time == fleets.spread(traffic, 10)
     assert timed.baselines["dense"].time == timed.recommendation.time
     assert timed.baselines["thesis_rule"] is None
+    for one, last in ((timed.recommendation, 20), (timed.runners_up[0], 10)):
+        so_far = Counter()
+        for part in (traffic.first, traffic.down, traffic.up):
+            for client, nbytes in zip(traffic.clients[:last].flat, part[:last].flat, strict=True):
+                so_far[int(client)] += int(nbytes)
+        assert one.usage.busiest_device_bytes == max(so_far.values())
+        assert one.usage.mean_device_bytes == sum(so_far.values()) / 50
     assert timed.recommendation.time.method == "simulated"
 
 
@@ -40,7 +49,8 @@ def test_many_runs_share_the_rounds_that_are_simulated(
 ):
     """Three runs, of which each has 12 rounds of 5 clients on 20 fleets."""
     monkeypatch.setattr(drawn_fleets, "MOST_DISPATCHES_OF_RUNS", 3 * 12 * 5 * 20)
-    traffic, made = Traffic.predict(sparse_digits, 20), whole_plan()
+    limit = replace(whole_plan().limit, links=[None] * 50)
+    traffic, made = Traffic.predict(sparse_digits, 20), replace(whole_plan(), limit=limit)
     timed = with_times(made, lambda candidate: traffic, fleets)
     assert len({made.recommendation.candidate, *(o.candidate for o in made.runners_up)}) == 3
     assert timed.recommendation.time.method == "probed"
@@ -56,6 +66,7 @@ def test_slow_fleets_are_those_of_the_recommended_run(tmp_path: Path, sparse_dig
     (tmp_path / "slow.toml").write_text(text, encoding="utf-8")
     fleets = Fleets.of(load_profile(str(tmp_path / "slow.toml")), 50)
     traffic, made = Traffic.predict(sparse_digits, 30), replace(whole_plan(), slow_fleets=None)
+    made = replace(made, limit=replace(made.limit, links=[None] * 50))
     found = with_times(made, lambda candidate: traffic, fleets).slow_fleets
     last = made.recommendation.rounds
     takes_part = [

@@ -133,7 +133,7 @@ def test_an_amount_is_that_of_its_text():
         ("effort.search_rounds", 10**6, "effort.search_rounds: 1000000 exceed"),
         ("explanation.time.download", 0.9, "add up to 1.71361, not 1"),
         ("explanation.time.round_s", 1.0, "recommendation.own_fleet_s"),
-        ("explanation.spent_on_uploads", None, "belongs to every budget but one of seconds"),
+        ("explanation.spent_on_uploads", None, "belongs to a budget that is a sum over messages"),
         ("explanation.neighbours.0.kind", "measured", "an interval belongs to kind 'forecast'"),
         ("explanation.neighbours.0.rounds", 390, "neighbours.0.rounds: 390 differs from 400"),
         ("explanation.neighbours.0.accuracy", 0.8, "neighbours.0.accuracy: 0.8 differs from"),

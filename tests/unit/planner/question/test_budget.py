@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from planner.question.budget import Limit, parse_budget
         ("2GB", "bytes", 2e9),
         ("1.5 MiB", "bytes", 1.5 * 2**20),
         ("500MB/client", "client-bytes", 5e8),
+        ("10MB/device", "device-bytes", 1e7),
         ("90s", "seconds", 90),
         ("36h", "seconds", 129600),
         ("2 min", "seconds", 120),
@@ -72,6 +74,23 @@ def test_bytes_are_counted_over_all_clients_or_a_slot(digits: RunConfig, paper: 
     nbytes = sum(record.transfers["nbytes"].to_pylist())
     assert limit("1GB", 1, paper).spending(record)[-1] == nbytes
     assert limit("1GB/client", 1, paper).spending(record)[-1] == nbytes / 5
+
+
+def test_bytes_of_a_device_are_those_of_the_busiest_client(digits: RunConfig):
+    """By a count over the rows of the record, on three networks, one with a first download."""
+    profiles = [load_profile(name) for name in ("paper-200-20", "lte", "mobile-mixed")]
+    profiles[1] = profiles[1].model_copy(update={"first_download": 300_000})
+    for profile in profiles:
+        record = size_only(digits, profile, 9)
+        so_far, most = Counter(), []
+        for number in range(1, 10):
+            for row in record.transfers.to_pylist():
+                so_far[row["client"]] += row["nbytes"] if row["round"] == number else 0
+            most.append(max(so_far.values()))
+        made = limit("1MB/device", most[5], profile)
+        assert made.spending(record).tolist() == most
+        assert made.rounds(record) == sum(nbytes <= most[5] for nbytes in most) >= 6
+        assert replace(made, amount=most[5] - 1).rounds(record) < 6
 
 
 def test_seconds_are_the_simulated_clock(digits: RunConfig, paper: NetworkProfile):

@@ -1,0 +1,38 @@
+"""Contradictions between what a plan's runs take from devices and the plan's other figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from planner.plans.outcome import Outcome
+from planner.plans.plan import Plan
+
+_NEAR = 1e-6  # relative difference of figures that are computed in different ways
+
+
+def usage_contradictions(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
+    """Yield the figures of a run's usage that are not those of its bytes and its budget."""
+    told, fleet = made.usage, plan.request.get("fleet")
+    if told is None:
+        return
+    most, mean = told.busiest_device_bytes, told.mean_device_bytes
+    if not mean * (1 - _NEAR) <= most <= made.total_bytes:
+        yield (
+            f"{name}.usage.busiest_device_bytes: {most} is not between the mean of all devices, "
+            f"{mean:g}, and the {made.total_bytes} bytes of the run"
+        )
+    if most * made.cohort < made.total_bytes / made.rounds:
+        yield f"{name}.usage.busiest_device_bytes: {most} is less than a message of the mean round"
+    if fleet and not _near(mean * fleet["clients"], made.total_bytes):
+        yield (
+            f"{name}.usage.mean_device_bytes: {fleet['clients']} devices of {mean:g} bytes are not "
+            f"the {made.total_bytes} bytes of the run"
+        )
+    spent = made.spent * plan.limit.amount
+    if plan.limit.budget.kind == "device-bytes" and not _near(most, spent):
+        yield f"{name}.usage.busiest_device_bytes: {most} differs from the {spent:g} of the budget"
+
+
+def _near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_NEAR)

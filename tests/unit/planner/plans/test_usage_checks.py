@@ -1,0 +1,64 @@
+"""What a run takes from its devices: figures that contradict the run are refused."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from made_plans import whole_plan
+
+from floss_sim.errors import PlanError
+from planner.plans.plan_file import plan_of
+
+MADE = json.loads(json.dumps(whole_plan().to_json()))
+
+
+def with_usage(**changes: Any) -> Any:
+    content = deepcopy(MADE)
+    content["recommendation"]["usage"] |= changes
+    return content
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"busiest_device_bytes": 900_000}, "is not between the mean of all devices"),
+        ({"busiest_device_bytes": 15_000}, "is not between the mean of all devices"),
+        (
+            {"busiest_device_bytes": 7_999, "mean_device_bytes": 7_000.0},
+            "is less than a message of the mean round",
+        ),
+        ({"busiest_device_bytes": 0}, "recommendation.usage.busiest_device_bytes"),
+    ],
+)
+def test_figures_that_contradict_the_run_are_refused(changes: dict[str, Any], said: str):
+    with pytest.raises(PlanError) as error:
+        plan_of(with_usage(**changes), "plan.json")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_mean_is_that_of_all_devices_of_the_fleet():
+    content = deepcopy(MADE)
+    content["request"]["fleet"] = {"clients": 50}
+    assert plan_of(content, "plan.json").recommendation.usage.mean_device_bytes == 16_000
+    content["request"]["fleet"] = {"clients": 49}
+    with pytest.raises(PlanError, match=r"49 devices of \d+ bytes are not the \d+ bytes"):
+        plan_of(content, "plan.json")
+
+
+def test_the_busiest_device_spends_the_budget_of_a_device():
+    content = deepcopy(MADE)
+    content["budget"] |= {"text": "70kB/device", "kind": "device-bytes", "amount": 70_000.0}
+    content["explanation"]["spent_on_uploads"] = None
+    with pytest.raises(PlanError, match="50000 differs from the 56000 of the budget"):
+        plan_of(content, "plan.json")  # the run spent 0.8 of the budget
+
+
+def test_a_plan_without_usage_is_read():
+    content = deepcopy(MADE)
+    for run in (content["recommendation"], *content["runners_up"], content["baselines"]["dense"]):
+        del run["usage"]
+    assert plan_of(content, "plan.json").recommendation.usage is None
