@@ -18,13 +18,9 @@ from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
 from planner.decisions.explain import SearchResult, explain
+from planner.decisions.further_seeds import next_repeats
 from planner.decisions.on_test import ReportedOnTest
-from planner.decisions.recommend import (
-    choose,
-    choose_cheapest,
-    near_best_candidates,
-    options,
-)
+from planner.decisions.recommend import choose, choose_cheapest, options
 from planner.decisions.search_passes import SearchPasses, make_strategy, reserved_rounds
 from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.begin import BegunSearch, OnEstimate, begin_search
@@ -41,6 +37,7 @@ from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
 from planner.search import check_search
+from planner.search.race import Race
 from planner.search.strategy import Strategy, search
 
 
@@ -97,10 +94,11 @@ def make_plan(
     passes = SearchPasses(request, costs, store, executor, on_progress, workers, begun.allowance)
     kept = passes.reserved_rounds(begun.effort.rounds)
     strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept)
-    interrupted = False
+    interrupted = ended_early = False
     try:
         _train(passes, strategy, runs)
-        _replicate_finalists(passes, runs)
+        ended_early = _has_little_to_gain(strategy, runs)
+        _repeat_with_further_seeds(passes, runs)
         if request.training_s is not None:
             passes.spend_rest(runs)
     except KeyboardInterrupt:
@@ -113,7 +111,7 @@ def make_plan(
         if interrupted:
             raise KeyboardInterrupt
         raise _no_outcome_error(request, runs)
-    plan = _plan(request, costs, runs, known, outcomes, found, begun)
+    plan = _plan(request, costs, runs, known, outcomes, found, begun, ended_early)
     plan = _with_times(request, runs, plan)
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
@@ -147,18 +145,28 @@ def _train(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) -> Non
         runs.finish(runs.finished_candidates(), kept)
 
 
-def _replicate_finalists(passes: SearchPasses, runs: CandidateRuns) -> None:
-    """Train the finalists with another seed, as far as the effort allows."""
+def _has_little_to_gain(strategy: Strategy, runs: CandidateRuns) -> bool:
+    """Return whether a search ended because what was left of its effort promised little gain."""
+    history = {c: runs.curve(c, rounds) for c, rounds in runs.asked.items()}
+    return isinstance(strategy, Race) and strategy.has_little_to_gain(history)
+
+
+def _repeat_with_further_seeds(passes: SearchPasses, runs: CandidateRuns) -> None:
+    """Train finalists and baselines with further seeds, as far as the effort allows."""
     request, costs = passes.request, passes.costs
-    finished = _outcomes(runs, runs.finished_candidates())
-    known = {
-        c: outcome.interval
-        for c, outcome in _with_intervals(runs.known_curves(), finished).items()
-        if outcome.interval and c in costs.searched
-    }
-    left = passes.rounds_left(runs)
-    if request.objective.target is None and known:
-        runs.replicate(near_best_candidates(known, runs.targets, left), request.seed + 1)
+    if request.objective.target is not None:
+        return
+    while True:
+        known = _options(request, runs, runs.known_curves())
+        made = {c: outcome.interval for c, outcome in known.items() if outcome.interval}
+        able = {c: interval for c, interval in made.items() if c not in runs.unrepeatable}
+        searched = {c: interval for c, interval in able.items() if c in costs.searched}
+        seeds = {c: len(curves) for c, curves in runs.again.items()}
+        baselines = [c for c in request.baselines().values() if c in able]
+        left = passes.rounds_left(runs)
+        if not (chosen := next_repeats(searched, seeds, runs.targets, left, baselines)):
+            return
+        runs.repeat(chosen)
 
 
 def _with_intervals(
@@ -197,6 +205,7 @@ def _plan(
     outcomes: Mapping[Candidate, Outcome],
     found: Mapping[Candidate, Outcome],
     begun: BegunSearch,
+    ended_early: bool,
 ) -> Plan:
     """Choose by validation accuracy, then measure the test accuracy of the reported runs."""
     examples = request.prediction_counts()["validation"]
@@ -231,8 +240,10 @@ def _plan(
             "grid_rounds": costs.grid_rounds,
             "limit_rounds": begun.limit_rounds(costs, runs.asked_rounds),
             "search_rounds": runs.asked_rounds,
+            "seed_rounds": runs.again_rounds,
+            "ended_early": ended_early,
             "replicated": len(runs.again),
-            "seeds": (request.seed, request.seed + 1)[: 2 if runs.again else 1],
+            "seeds": runs.seeds,
             "trained_now_rounds": runs.trained,
             "trained_now_runs": len(runs.trained_runs),
             "runs": len(runs.runs),

@@ -31,8 +31,9 @@ from worlds import FAMILIES, World
 
 from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
-from planner.curves import History
-from planner.decisions.recommend import near_best_candidates, rank, rounds_for_second_seeds
+from planner.curves import Curve, History
+from planner.decisions.further_seeds import next_repeats, rounds_for_seeds
+from planner.decisions.recommend import rank
 from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval, KnownCurves
 from planner.search import DEFAULT_SEARCH, SearchTerms, StrategyMaker
@@ -92,7 +93,7 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
         again: Whether effort is kept for running finalists again, as a plan does for the race.
     """
     whole = SearchTerms(**world.terms(effort, world.seed))
-    kept = rounds_for_second_seeds(whole.effort, whole.horizons.values()) if again else 0
+    kept = rounds_for_seeds(whole.effort, whole.horizons.values()) if again else 0
     strategy = _Timed(make, world.terms(effort, world.seed) | {"effort": whole.effort - kept})
     history = search(strategy, world.extend)
     started = time.process_time()
@@ -105,10 +106,16 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
     door = KnownCurves(history, world.examples, world.longest)
     known = door.intervals(asked)
     done = {c: known[c] for c in finished}
-    told = near_best_candidates(done, {c: asked[c] for c in finished}, whole.effort - spent)
-    if told:
-        other = {c: [world.again(1).curve(c, asked[c])] for c in told}
-        known = replace(door, again=other).intervals(asked)
+    others: dict[Candidate, list[Curve]] = {}
+    while again:
+        tried = {c: len(curves) for c, curves in others.items()}
+        told = next_repeats(done, tried, asked, whole.effort - spent)
+        if not told:
+            break
+        for c in told:
+            others.setdefault(c, []).append(world.again(1 + tried.get(c, 0)).curve(c, asked[c]))
+        spent += sum(asked[c] for c in told)
+        known = replace(door, again=others).intervals(asked)
         done = {c: known[c] for c in finished}
     nbytes = {c: whole.nbytes[c] * fallen.get(c, h) / h for c, h in whole.horizons.items()}
     first, *others = rank(done, nbytes).order
@@ -116,7 +123,7 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
     forecast = [c for c in known if c not in done]
     return {
         "regret": world.regret(first, fallen.get(first)),
-        "rounds": spent + sum(asked[c] for c in told),
+        "rounds": spent,
         "decision_s": strategy.seconds + time.process_time() - started,
         "intervals": len(shown),
         "held": sum(holds(known[c], world.truth(c, fallen.get(c))) for c in shown),

@@ -25,7 +25,7 @@ from worlds import Cell
 
 from planner.answers import TELLING_ROUNDS
 from planner.curves import History
-from planner.decisions.recommend import rounds_for_second_seeds
+from planner.decisions.further_seeds import rounds_for_seeds
 from planner.decisions.stored_choice import best_early_stop, best_stored_candidate
 from planner.forecasts.intervals import KnownCurves
 from planner.search import DEFAULT_SEARCH, STRATEGIES, SearchTerms
@@ -48,7 +48,7 @@ def searched(world: Any) -> History:
     """Return what a race leaves behind."""
     terms = world.terms(EFFORT, world.seed)
     whole = SearchTerms(**terms)
-    effort = whole.effort - rounds_for_second_seeds(whole.effort, whole.horizons.values())
+    effort = whole.effort - rounds_for_seeds(whole.effort, whole.horizons.values())
     return search(STRATEGIES[DEFAULT_SEARCH](*(terms | {"effort": effort}).values()), world.extend)
 
 

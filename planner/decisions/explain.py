@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -12,7 +11,7 @@ from floss_sim.records import RunRecord
 from planner.candidates import Candidate
 from planner.curves import History
 from planner.execution.curve_store import last_evaluated_round
-from planner.forecasts.improvement import expected_improvement
+from planner.forecasts.gain import expected_gain
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.explanation import (
     Axis,
@@ -132,20 +131,16 @@ def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
 
 
 def _stop(known: SearchResult, unfinished: Mapping[Candidate, int]) -> StopRule | None:
-    ranges, made = known.ranges(unfinished), known.known.forecasts(unfinished)
-    told = [c for c in made if not ranges[c].is_vague]
-    if not told:
-        return None
     best = max(outcome.expected_accuracy for outcome in known.outcomes.values())
-    gains = {c: expected_improvement(made[c], best) for c in told}
-    likely = max(sorted(gains), key=lambda c: gains[c])
-    trained = known.history[likely].rounds if likely in known.history else 0
-    floor = 1 / known.examples  # an accuracy of 1 has noise, too
-    return StopRule(
-        candidate=likely,
-        rounds=max(1, unfinished[likely] - trained),
-        gain=gains[likely],
-        noise=max(math.sqrt(best * (1 - best) / known.examples), floor),
-        forecast_mean=made[likely].mean,
-        forecast_sd=made[likely].sd,
-    )
+    if gain := expected_gain(known.known, best, unfinished):
+        return StopRule(
+            candidate=gain.candidate,
+            rounds=gain.rounds,
+            gain=gain.improvement,
+            all_rounds=gain.all_rounds,
+            all_gain=gain.all_improvement,
+            noise=gain.noise,
+            forecast_mean=gain.forecast.mean,
+            forecast_sd=gain.forecast.sd,
+        )
+    return None

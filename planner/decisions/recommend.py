@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 
 from planner.candidates import Candidate
 from planner.forecasts.intervals import LEVEL, Interval
@@ -23,8 +23,6 @@ from planner.plans.outcome import Outcome
 
 ODDS = 3  # a run ties with the best if it is as good with a probability of at least 1 / ODDS
 HALF_BYTES_WORTH = 0.002  # accuracy, 0 to 1, that counts as much as halving the bytes
-RESERVED_SHARE = 0.15  # fraction of an effort reserved for runs with a second seed
-_RUNS = 3  # average runs that the reserved rounds must suffice for
 _TIE_ERRORS = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
 
 
@@ -133,42 +131,6 @@ def choose_cheapest(outcomes: Sequence[Outcome]) -> Recommendation:
     ordered = sorted(outcomes, key=lambda o: (o.spent, -o.expected_accuracy, o.candidate))
     best = max(outcome.expected_accuracy for outcome in outcomes)
     return Recommendation(ordered[0], tuple(ordered[1:]), best, 0.0)
-
-
-def rounds_for_second_seeds(effort: int, horizons: Iterable[int]) -> int:
-    """Return the rounds of an effort reserved for training finalists with a second seed.
-
-    They are 0 if the reserve would not pay for ``_RUNS`` average runs: with so little effort,
-    trying further candidates gives more information.
-
-    Args:
-        effort: Rounds of training for the search and the second seeds together.
-        horizons: Rounds of a whole run of each candidate.
-    """
-    kept = int(RESERVED_SHARE * effort)
-    return kept if kept >= _RUNS * fmean(horizons) else 0
-
-
-def near_best_candidates(
-    known: Mapping[Candidate, Interval], rounds: Mapping[Candidate, int], left: int
-) -> list[Candidate]:
-    """Return the runs to repeat with a second seed: two or more, best first, or none.
-
-    They are the runs within one standard error of the best for which the remaining rounds suffice.
-
-    Args:
-        known: Accuracy intervals of the finished runs.
-        rounds: Rounds of each run.
-        left: Remaining rounds of the effort.
-    """
-    best = max(known.values(), key=lambda interval: interval.mean)
-    near = best.mean - math.sqrt(2) * deviation(best)
-    chosen: list[Candidate] = []
-    for c in sorted(known, key=lambda c: (-known[c].mean, c)):
-        if known[c].mean >= near and rounds[c] <= left:
-            left -= rounds[c]
-            chosen.append(c)
-    return chosen if len(chosen) > 1 else []
 
 
 def deviation(interval: Interval) -> float:

@@ -1,7 +1,7 @@
 """Passes of a search: a strategy and its runs, made anew as often as the effort allows.
 
 Where the effort is a time, each pass follows the time left (:mod:`planner.search.following`). If a
-search ends early, because training was faster than expected or no finalist was worth a second seed,
+search ends early, because training was faster than expected or nothing was left to gain,
 further passes begin more candidates. At last the best unfinished runs are trained on: their curves
 improve the forecasts, and a later search continues them.
 """
@@ -15,7 +15,7 @@ from functools import partial
 
 from floss_sim.errors import BudgetError
 from planner.candidates import Candidate
-from planner.decisions.recommend import rounds_for_second_seeds
+from planner.decisions.further_seeds import rounds_for_seeds
 from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.allowance import Allowance
 from planner.execution.candidate_runs import CandidateRuns
@@ -55,10 +55,11 @@ def make_strategy(request: Request, name: str, costs: Costs, rounds: int) -> Bou
 
 
 def reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
-    """Return the rounds of an effort that are reserved for another seed of the finalists."""
+    """Return the rounds of an effort that are reserved for further seeds."""
     if request.search != DEFAULT_SEARCH or request.objective.target is not None:
         return 0
-    return rounds_for_second_seeds(effort, [costs.of[c].horizon for c in costs.searched])
+    baselines = [costs.of[c].horizon for c in set(request.baselines().values()) & costs.of.keys()]
+    return rounds_for_seeds(effort, [costs.of[c].horizon for c in costs.searched], baselines)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class SearchPasses:
         return self.allowance.rounds_left(runs.asked_rounds)
 
     def reserved_rounds(self, effort: int) -> int:
-        """Return the rounds of an effort that are reserved for another seed of the finalists."""
+        """Return the rounds of an effort that are reserved for further seeds."""
         return reserved_rounds(self.request, self.costs, effort)
 
     def spend_rest(self, runs: CandidateRuns) -> None:

@@ -43,8 +43,9 @@ class CandidateRuns:
         trained_runs: Those of them that were trained since this object was made.
         targets: Last round of each run, by candidate; includes baselines and the rounds that
             :meth:`finish` adds to them.
-        again: Curves of the finalists trained with another seed, by candidate.
-        again_rounds: Number of rounds that were asked for with other seeds.
+        again: Curves of runs that were repeated with further seeds, in their order, by candidate.
+        again_rounds: Number of rounds that were asked for with further seeds.
+        unrepeatable: Candidates of which a further seed diverged or was not finished.
         calibrations: Ratio of real to predicted bytes in the first rounds, by candidate.
     """
 
@@ -65,6 +66,7 @@ class CandidateRuns:
         self.trained_runs: set[Path] = set()
         self.again: dict[Candidate, list[Curve]] = {}
         self.again_rounds = 0
+        self.unrepeatable: set[Candidate] = set()
         self._request = request
         self._costs = costs
         self._store = store
@@ -227,15 +229,17 @@ class CandidateRuns:
         self._allowance.note(now)
         return trained
 
-    def replicate(self, candidates: Iterable[Candidate], seed: int) -> None:
-        """Train finished candidates with another seed, up to the same round as the first run.
+    def repeat(self, candidates: Iterable[Candidate]) -> None:
+        """Train finished candidates with their next seed, up to the same round as the first run.
 
         Runs that the allowance does not take so far are not used.
         """
-        other = replace(self._request, seed=seed)
-        self._stage = "finalists with another seed"
+        self._stage = "finalists and baselines with further seeds"
         targets = {candidate: self.targets[candidate] for candidate in candidates}
-        jobs: list[Job] = [(other.config(c), rounds) for c, rounds in targets.items()]
+        jobs: list[Job] = [
+            (self._with_seed(1 + len(self.again.get(c, ()))).config(c), rounds)
+            for c, rounds in targets.items()
+        ]
         trained = self._train_jobs(jobs)
         for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
             folder = self._store.folder(config)
@@ -243,6 +247,18 @@ class CandidateRuns:
             self.again_rounds += rounds if ran is None else reached
             if ran is not None and reached == rounds:  # None: the run diverged
                 self.again.setdefault(c, []).append(_curve(folder, rounds))
+            else:
+                self.unrepeatable.add(c)
+
+    def _with_seed(self, number: int) -> Request:
+        """Return the request with its seed, number 0, or with a further one."""
+        return replace(self._request, seed=self._request.seed + number)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the finished runs, the request's first."""
+        most = max(map(len, self.again.values()), default=0)
+        return tuple(range(self._request.seed, self._request.seed + 1 + most))
 
     def _report(self) -> None:
         done = sum(
@@ -414,14 +430,13 @@ class CandidateRuns:
     def hits_on_test(self, outcomes: Sequence[Outcome]) -> dict[Candidate, list[HitsOnTest]]:
         """Return what runs get right on the test split, measured once and cached in the store.
 
-        The first is that of the request's seed, the next that of another seed, if it was trained.
+        The first is that of the request's seed, the next are those of further seeds.
         After :meth:`stop`, only cached results are used, and runs without one are left out.
         """
-        seeds = (self._request, replace(self._request, seed=self._request.seed + 1))
         runs = [
-            (outcome.candidate, request.config(outcome.candidate), outcome.rounds)
+            (outcome.candidate, self._with_seed(k).config(outcome.candidate), outcome.rounds)
             for outcome in outcomes
-            for request in seeds[: 2 if outcome.candidate in self.again else 1]
+            for k in range(1 + len(self.again.get(outcome.candidate, ())))
         ]
         jobs = [(config, rounds) for _, config, rounds in runs]
         hits: Sequence[HitsOnTest | None]

@@ -45,6 +45,7 @@ from planner.forecasts.smoothing import smoothed_accuracy, standard_error
 LEVEL = 0.9  # fraction of intervals that are meant to contain the accuracy
 CLOSE_ERRORS = 1.5  # standard errors: largest distance of a mean from the run's measured end
 SEED_LUCK = 0.13  # log-odds: standard deviation over seeds where nothing is known about it
+_VAGUE = 0.2  # half width of an interval, 0 to 1; wider forecasts are shown as unknown
 _MIN_EVALUATIONS = 8  # evaluations of a run, at least, whose end is held out
 _LUCK_RUNS = 4  # runs whose worth SEED_LUCK has beside the measured deviation
 _PRIOR_SCORES = 10  # scores of a normal distribution, added to the measured ones
@@ -67,6 +68,11 @@ class Interval:
     mean: float
     high: float
     kind: Kind
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether the interval is too wide to say anything: more than +-20 points."""
+        return is_vague(self.low, self.high)
 
     def to_json(self, level: float = LEVEL) -> dict[str, Any]:
         """Return the interval as JSON values, with its level."""
@@ -175,6 +181,11 @@ class KnownCurves:
         estimates += [_run_estimate(other, rounds, self.examples, seed_sd) for other in others]
         kind: Kind = "measured" if reached else "forecast"
         return _interval_around(*_weighted_mean(estimates), self.level, kind)
+
+
+def is_vague(low: float, high: float) -> bool:
+    """Return whether an interval with these ends, 0 to 1, is too wide to say anything."""
+    return high - low > 2 * _VAGUE
 
 
 def run_interval(curve: Curve, rounds: int, examples: int, seed_sd: float) -> Interval:

@@ -125,8 +125,9 @@ def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
     if effort["grid_rounds"] != grid:
         yield f"effort.grid_rounds: {effort['grid_rounds']} differs from the {grid} of the costs"
     if effort.get("seeds") is not None:
-        seed, again = request["seed"], bool(effort["replicated"])
-        if list(effort["seeds"]) != [seed, seed + 1][: 1 + again]:
+        seed, made = request["seed"], list(effort["seeds"])
+        again = len(made) > 1
+        if made != list(range(seed, seed + len(made))) or again != bool(effort["replicated"]):
             yield f"effort.seeds: {list(effort['seeds'])} are not those of request.seed {seed}"
     if effort.get("runs") is not None:
         now, rounds = effort["trained_now_runs"], effort["trained_now_rounds"]
@@ -146,6 +147,8 @@ def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
 def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:
     """Yield the rounds of the search that exceed its limit, and a limit that is not the effort."""
     most, fraction = effort["grid_rounds"], request.get("effort")
+    if (effort.get("seed_rounds") or 0) > effort["search_rounds"]:
+        yield f"effort.seed_rounds: {effort['seed_rounds']} exceed effort.search_rounds"
     if effort["search_rounds"] > effort["limit_rounds"]:
         yield f"effort.search_rounds: {effort['search_rounds']} exceed effort.limit_rounds"
     if effort["limit_rounds"] > most:
@@ -235,6 +238,10 @@ def _more(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
         yield f"explanation.stop.rounds: {stop.rounds} exceed what the budget affords"
     best = max(run.expected_accuracy for run in runs)
     yield from _gain(said, stop, best)
+    if stop.all_rounds is not None and stop.all_rounds < stop.rounds:
+        yield f"explanation.stop.all_rounds: {stop.all_rounds} are fewer than one candidate lacks"
+    if stop.all_gain is not None and stop.all_gain < stop.gain * (1 - _SAME):
+        yield f"explanation.stop.all_gain: {stop.all_gain:g} is below that of one candidate"
     examples = plan.request["judged"]["validation"]
     noise = max(math.sqrt(best * (1 - best) / examples), 1 / examples)
     if not _same(stop.noise, noise):

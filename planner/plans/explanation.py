@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from floss_sim.documents import Section
-from planner.forecasts.intervals import Interval
+from planner.forecasts.gain import STOP_SHARE
+from planner.forecasts.intervals import Interval, is_vague
 from planner.question.field_types import (
     Accuracy,
     AccuracyChange,
@@ -20,8 +21,6 @@ from planner.question.field_types import (
 
 EvidenceKind = Literal["measured", "forecast", "unknown"]
 Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method"]
-
-_VAGUE = 0.2  # half width of an interval, 0 to 1; wider forecasts are shown as unknown
 
 
 class Range(Section):
@@ -40,7 +39,7 @@ class Range(Section):
     @property
     def is_vague(self) -> bool:
         """Whether the interval is too wide to say anything: more than +-20 points."""
-        return self.high - self.low > 2 * _VAGUE
+        return is_vague(self.low, self.high)
 
     @classmethod
     def of(cls, interval: Interval) -> Range:
@@ -112,13 +111,10 @@ class MoreBudget(Section):
 
 
 class StopRule(Section):
-    """Stop rule: compares the expected gain of more search with the noise of one evaluation.
+    """Value of more search: what the unfinished candidates are expected to gain.
 
-    Search should stop once the gain is below the noise (Makarova et al., "Automatic Termination
-    for Hyperparameter Optimization", AutoML 2022). Their bound on the regret is replaced by the
-    expected improvement of the best unfinished candidate at its own horizon (as in Nguyen et al.,
-    "Regret for Expected Improvement over the Best-Observed Value and Stopping Condition",
-    ACML 2017). The expected improvement is computed from the forecast.
+    The rule, its sources and its assumptions are those of
+    :attr:`planner.forecasts.gain.Gain.is_small`.
 
     Attributes:
         candidate: The unfinished candidate with the largest expected improvement.
@@ -127,6 +123,9 @@ class StopRule(Section):
         noise: Standard error of one accuracy.
         forecast_mean: Accuracy that is forecast for this candidate, 0 to 1; None in older plans.
         forecast_sd: Standard deviation of this forecast, without variation between seeds.
+        all_rounds: Rounds of training that would finish all unfinished candidates whose forecasts
+            are not vague; None in older plans.
+        all_gain: Expected improvement of the best of these, if their forecasts are independent.
     """
 
     candidate: Configuration
@@ -135,11 +134,13 @@ class StopRule(Section):
     noise: Amount
     forecast_mean: Accuracy | None = None
     forecast_sd: Positive | None = None
+    all_rounds: PositiveInt | None = None
+    all_gain: AccuracyChange | None = None
 
     @property
     def is_reached(self) -> bool:
-        """Whether the gain is below the noise, so that more search is not worth it."""
-        return self.gain < self.noise
+        """Whether all candidates together promise so little that more search is not worth it."""
+        return self.all_gain is not None and self.all_gain < STOP_SHARE * self.noise
 
 
 class Explanation(Section):

@@ -284,6 +284,8 @@ class EffortSection(_OpenSection):
     grid_rounds: Count
     limit_rounds: Count
     search_rounds: Count
+    seed_rounds: Count | None = None
+    ended_early: bool | None = None
     trained_now_rounds: Count
     trained_now_runs: Count | None = None
     runs: Count | None = None

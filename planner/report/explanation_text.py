@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
+from planner.forecasts.gain import STOP_SHARE
 from planner.forecasts.intervals import LEVEL
 from planner.plans.explanation import (
     Explanation,
@@ -109,16 +110,22 @@ def _promising(said: Explanation, best: float) -> list[str]:
 
 
 def _stop_sentence(stop: StopRule, promising: Sequence[str]) -> str:
-    gain, noise = f"{100 * stop.gain:.1f} points", f"{100 * stop.noise:.1f} points"
     if promising:
         return f"More search may be worth it: {'; '.join(promising)}."
+    alone = (
+        f"Of the candidates that are not trained to their end, {stop.candidate} promises most: "
+        f"its remaining {stop.rounds} rounds raise the best accuracy by {100 * stop.gain:.1f} "
+        "points on average"
+    )
+    if stop.all_gain is None:
+        return f"{alone}."
+    least = f"a quarter of the noise of one evaluation ({100 * STOP_SHARE * stop.noise:.1f} points)"
     said = (
-        f"less than the noise of one evaluation ({noise}): more search is not worth it"
+        f"less than {least}: more search is not worth it"
         if stop.is_reached
-        else f"at least the noise of one evaluation ({noise}): more search may be worth it"
+        else f"at least {least}: more search may be worth it"
     )
     return (
-        f"Of the candidates that are not trained to their end, {stop.candidate} promises most: on "
-        f"average over what its remaining {stop.rounds} rounds may bring, the best accuracy rises "
-        f"by {gain}, {said} (stop rule after Makarova et al., AutoML 2022)."
+        f"{alone}. All {stop.all_rounds} rounds that such candidates lack raise it by at most "
+        f"{100 * stop.all_gain:.1f} points, {said} (stop rule after Makarova et al., AutoML 2022)."
     )

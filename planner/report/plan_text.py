@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from floss_sim.units import format_bytes
@@ -63,11 +63,8 @@ def sentences(plan: Plan) -> list[str]:
         *disagreement_sentence(plan),
         *_ties_sentence(plan),
         legend(plan),
-        f"Search by {effort['search']}: {effort['starters']} of {effort['searched']} affordable "
-        f"candidates were begun, in {effort['search_rounds']} rounds (the budget affords "
-        f"{effort['grid_rounds']} for all of them). {_trained_sentence(effort)} The search uses "
-        f"seed {request['seed']}{_finalists_clause(effort)}. The intervals include an estimate of "
-        "seed-to-seed variation.",
+        f"{_search_sentences(effort, request['seed'])} {_trained_sentence(effort)} The intervals "
+        "include an estimate of seed-to-seed variation.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best run so far. Repeat the command to continue.")
@@ -86,13 +83,27 @@ def _trained_sentence(effort: Mapping[str, Any]) -> str:
     )
 
 
-def _finalists_clause(effort: Mapping[str, Any]) -> str:
-    """Return with which other seed finalists were trained; empty if none was."""
-    seeds: Sequence[int] = effort.get("seeds") or ()
-    if len(seeds) < 2:
-        return ""
-    count = effort["replicated"]
-    return f", and seed {seeds[1]} for a second run of {count} finalist{'s' * (count != 1)}"
+def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
+    """Return what the search trained, why it ended before its effort, and what seeds took."""
+    seed_rounds = effort.get("seed_rounds") or 0
+    lines = [
+        f"Search by {effort['search']} with seed {seed}: {effort['starters']} of "
+        f"{effort['searched']} affordable candidates were begun, in "
+        f"{effort['search_rounds'] - seed_rounds} rounds (the budget affords "
+        f"{effort['grid_rounds']} for all of them)."
+    ]
+    if effort.get("ended_early"):
+        lines.append(
+            f"It ended there, with {effort['limit_rounds'] - effort['search_rounds']} of "
+            f"{effort['limit_rounds']} rounds unused, because all that was left promised less than "
+            "a quarter of the noise of one evaluation."
+        )
+    if others := (effort.get("seeds") or ())[1:]:
+        lines.append(
+            f"{_runs_text(effort['replicated'])} (finalists and baselines) had further seeds, "
+            f"{' and '.join(map(str, others))}, in {seed_rounds} rounds."
+        )
+    return " ".join(lines)
 
 
 def _runs_text(count: int) -> str:

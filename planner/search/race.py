@@ -1,256 +1,71 @@
-"""The race: successive halving that ranks runs by measured accuracy and by forecasts."""
+"""The race: stages of successive halving that rank runs by measured accuracy and by forecasts."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
 
 from planner.candidates import Candidate
-from planner.curves import Curve, History
-from planner.forecasts.falls import curve_fall
-from planner.forecasts.features import space_filling_order
-from planner.forecasts.forecast import (
-    Forecast,
-    Trial,
-    backtest,
-    blended_ranks,
-    forecast,
-)
-from planner.forecasts.smoothing import difference_error, smoothed_accuracy
-from planner.search.halving import FINALISTS
-from planner.search.rungs import RUNGS, most_rounds
+from planner.curves import History
+from planner.search.race_stage import RaceStage
 from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
-from planner.search.strategy import Extension
 
-NEWCOMERS = 0.5  # fraction of the first rung's rounds that newcomers may take
-PER_FINALIST = 11  # starters required for each finalist
-PAUSE = 0.6  # fraction of its horizon at which a run of the finals pauses and is ranked again
-SLOTS = 2  # runs trained at a time in the finals
-_EARLIER = 3  # ratio: the first rung's backtest forecasts from 1/3 of it, the step between rungs
-_LAST = len(RUNGS) - 1
+FIRST_STAGE = 3  # average whole runs that the first stage may train
+GROWTH = 2  # ratio of the efforts of a stage and of the one before
+SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
+_SHORTEST_STEP = 1.5  # ratio of the efforts of the last stage and of the one before, at least
 
 
 @dataclass(frozen=True)
 class Race(ScriptedStrategy):
-    """Successive halving with resumed runs and forecasts, on fractions of each candidate's horizon.
+    """Stages of successive halving, each with ``GROWTH`` times the effort of the one before.
 
-    **First rung.** The starters are trained for 1/27 of the rounds that the budget affords them.
-    Then newcomers, which are the candidates with the best forecasts, are trained for 1/27 of
-    theirs; they take up to the fraction ``NEWCOMERS`` of the rung's rounds. If no starter has risen
-    above its first accuracy, or if forecasts have the weight 0, the model gives no information and
-    the newcomers are spread over the space.
+    The first stage has the effort of ``FIRST_STAGE`` average runs (see :class:`RaceStage`). It
+    finishes a run early, so that later stages forecast from a whole curve, and a search that has
+    little to gain can end. A larger effort only adds to what a smaller one trains, as far as whole
+    stages go.
 
-    **Later rungs.** Runs are ranked by a blend of two ranks: by smoothed accuracy so far, and by
-    the accuracy forecast at their own horizons. The weight of the forecasts is the largest that
-    would have ordered earlier rungs as well as any (:func:`planner.forecasts.forecast.backtest`);
-    it is 0 if forecasts mislead. As many of the leading runs go on as the remaining effort can
-    take to the end.
-
-    **Finals.** After 1/3 of their horizons, runs are finished ``SLOTS`` at a time. Every finished
-    run improves the forecasts that choose the next ones. Here the forecast that is ranked is the
-    mean plus one standard deviation. Runs pause at ``PAUSE`` of their horizons, so that a run
-    whose accuracy falls can be replaced by another. Until a run has finished without a fall,
-    enough effort is reserved to finish another one, which may be a new and short run.
-
-    **Starters.** If the effort does not suffice for all candidates, starters are spread over ranks
-    and densities instead of drawn at random. With 10 or 20 starters out of hundreds of candidates,
-    a random draw often misses a region, and near starters give the same information because
-    accuracy is smooth in ranks and densities. The effort also sets the number of finalists:
-    ``FINALISTS``, or fewer if each would have fewer than ``PER_FINALIST`` starters.
-
-    Decisions use only accuracies up to each rung. Curves that other searches have trained further
-    therefore change nothing, and a search can be stopped and resumed at any point.
-
-    Attributes:
-        spread: All candidates that the effort can finish, in a space-filling order.
-        starters: Candidates of the first rung, without newcomers.
-        finalists: Number of runs that should finish.
+    Decisions use only accuracies that the search has asked for. Curves that other searches have
+    trained further therefore change nothing, and a search can be stopped and resumed at any point.
     """
 
-    spread: tuple[Candidate, ...] = field(init=False)
-    starters: tuple[Candidate, ...] = field(init=False)
-    finalists: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        order = tuple(
-            space_filling_order(self.finishable_candidates(sorted(self.horizons)), self.seed)
-        )
-        counts = {n: self._starter_count(order, n) for n in range(FINALISTS, 0, -1)}
-        enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
-        finalists = next(enough, 1)
-        count = counts[finalists]
-        if count < len(order):
-            count = max(1, round(count * (1 - NEWCOMERS)))
-        object.__setattr__(self, "spread", order)
-        object.__setattr__(self, "starters", order[:count])
-        object.__setattr__(self, "finalists", finalists)
-
-    def _starter_count(self, order: Sequence[Candidate], finalists: int) -> int:
-        """Return the number of starters that the effort takes through all rungs, at least 1."""
-        horizons = [self.horizons[c] for c in order]
-        counts = range(len(order), 1, -1)
-        fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
-        return next(fits, 1)
-
     def script(self) -> Script:
-        """Run the rungs, then the finals."""
+        """Finish a short dense run, then run stage after stage; the last has the whole effort."""
         ledger = EffortLedger(self)
-        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
-        rungs = [self._first_trials(ledger)]
-        newcomers = self._newcomers(ledger, backtest(rungs))
-        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
-        alive: Sequence[Candidate] = [*self.starters, *newcomers]
-        for rung in range(1, _LAST):
-            ranked = self._ranking(ledger, alive, backtest(rungs))
-            alive = self._leaders(ledger, ranked, rung)
-            asked = {c: ledger.target(c, rung) for c in alive}
-            before = {c: ledger.curve(c) for c in alive}
-            made = self._forecast(ledger.curves, asked)
-            yield from ledger.ask(Extension(c, rounds) for c, rounds in asked.items())
-            rungs.append(self._trials(ledger, before, made))
-        yield from self._finals(ledger, backtest(rungs))
+        yield from ledger.finish(self._dense_candidate())
+        for ledger.limit in self._stage_efforts():
+            stage = RaceStage(self, ledger.limit or self.effort)
+            yield from stage.script(ledger)
+            if stage.is_done(ledger):
+                return
 
-    def _finals(self, ledger: EffortLedger, weight: float) -> Script:
-        """Finish runs, ``SLOTS`` at a time, until no further run can be finished."""
-        learned = dict(ledger.curves)
-        while options := [
-            c for c in ledger.curves if 0 < ledger.missing_rounds(c) <= ledger.rounds_left
-        ]:
-            ranked = self._ranking(ledger, options, weight, learned)
-            room = ledger.rounds_left - self._reserved_rounds(ledger, ranked)
-            room = room if ledger.finishing_extensions(ranked, room) else ledger.rounds_left
-            batch = [e.candidate for e in ledger.finishing_extensions(ranked, room)][:SLOTS]
-            if not batch:  # every run that could be finished has diverged
-                break
-            ends = ledger.finishing_extensions(batch, room)
-            yield from ledger.ask([self._pause_extension(ledger, end) for end in ends])
-        if not self._has_sound_finish(ledger):
-            yield from ledger.finish(self._newcomer_order(ledger))
+    def has_little_to_gain(self, history: History) -> bool:
+        """Return whether a run has finished that learned, and the rest promises little gain."""
+        return RaceStage(self, self.effort).is_done(EffortLedger(self, dict(history)))
 
-    def _has_sound_finish(self, ledger: EffortLedger) -> bool:
-        """Return whether some run has finished without a fall of its accuracy."""
-        finished = self.finished_candidates(ledger.curves)
-        return not all(self._is_lost(ledger.curve(c)) for c in finished)
+    def _dense_candidate(self) -> list[Candidate]:
+        """Return the densest candidate whose whole run is short; empty if none is.
 
-    def _reserved_rounds(self, ledger: EffortLedger, ranked: Sequence[Candidate]) -> int:
-        """Return the rounds to reserve for finishing another run if the leader's accuracy falls."""
-        if self._has_sound_finish(ledger):
-            return 0
-        others = (c for c in self.spread if c not in ranked[:1])
-        sound = (c for c in others if not self._is_lost(ledger.curve(c)))
-        return min((n for n in map(ledger.missing_rounds, sound) if n), default=0)
-
-    def _is_lost(self, curve: Curve) -> bool:
-        return curve.failed or curve_fall(curve, self.examples) > 0
-
-    def _pause_extension(self, ledger: EffortLedger, end: Extension) -> Extension:
-        """Return a run's extension to its pause, or to its end if it is past the pause."""
-        curve = ledger.curve(end.candidate)
-        pause = self.snap(max(1, math.ceil(PAUSE * self.horizon(end.candidate, curve))))
-        before = curve.rounds < pause < self.finish_round(end.candidate, curve)
-        return replace(end, rounds=pause) if before else end
-
-    def _forecast(
-        self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
-    ) -> dict[Candidate, Forecast]:
-        return forecast(known, asked, self.examples, max(self.horizons.values()), learned)
-
-    def _first_trials(self, ledger: EffortLedger) -> list[Trial]:
-        """Return backtests of forecasts from the first third of the first rung to its end."""
-        rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, self.starters)}
-        early = {
-            c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
-        }
-        early = {c: curve for c, curve in early.items() if curve.evaluated}
-        made = self._forecast(early, {c: rounds[c] for c in early})
-        return self._trials(ledger, early, made)
-
-    def _trials(
-        self, ledger: EffortLedger, before: History, made: Mapping[Candidate, Forecast]
-    ) -> list[Trial]:
-        return [
-            Trial(
-                _end_accuracy(before[c]),
-                made[c].with_measurement_noise(self.examples),
-                _end_accuracy(ledger.curve(c)),
-            )
-            for c in _evaluated_candidates(ledger, before)
-        ]
-
-    def _newcomers(self, ledger: EffortLedger, weight: float) -> Sequence[Candidate]:
-        """Return the newcomers of the first rung, as many as the rounds for them allow."""
-        told = weight and self._has_risen(ledger)
-        others = self._newcomer_order(ledger) if told else self._unseen_candidates(ledger)
-        ends = most_rounds([self.horizons[c] for c in self.starters], RUNGS, self.finalists)
-        spent = self.effort - ledger.rounds_left
-        spare = min(spent * NEWCOMERS / (1 - NEWCOMERS), self.effort - ends)
-        costs = np.cumsum([math.ceil(self.horizons[c] * RUNGS[0]) for c in others])
-        return others[: int(np.searchsorted(costs, spare, side="right"))]
-
-    def _has_risen(self, ledger: EffortLedger) -> bool:
-        """Return whether some starter has risen above its first accuracy by more than noise.
-
-        Otherwise the curves contain almost no information for forecasts.
+        A short run takes at most 1/``SHORT`` of an average one, and of the effort. Of equally dense
+        candidates, the one with the longest run is returned.
         """
-        seen = (ledger.curve(c) for c in _evaluated_candidates(ledger, self.starters))
-        rises = ((_end_accuracy(curve), curve.accuracies[0]) for curve in seen)
-        return any(now - begun > difference_error(now, self.examples) for now, begun in rises)
+        most = min(self.effort, self._average_run) / SHORT
+        short = [c for c, horizon in self.horizons.items() if horizon <= most]
+        density = {c: c.down_density * c.up_density for c in short}
+        return sorted(short, key=lambda c: (-density[c], -self.horizons[c], c))[:1]
 
-    def _unseen_candidates(self, ledger: EffortLedger) -> list[Candidate]:
-        return [c for c in self.spread if c not in ledger.curves]
+    @property
+    def _average_run(self) -> float:
+        """Mean number of rounds of a whole run."""
+        return fmean(self.horizons.values())
 
-    def _newcomer_order(self, ledger: EffortLedger) -> list[Candidate]:
-        """Return the candidates without a run, best forecast first."""
-        others = self._unseen_candidates(ledger)
-        made = self._forecast(ledger.curves, {c: self.horizons[c] for c in others})
-        return sorted(others, key=lambda c: (-made[c].mean, self.nbytes[c], c)) if made else others
-
-    def _ranking(
-        self,
-        ledger: EffortLedger,
-        alive: Iterable[Candidate],
-        weight: float,
-        learned: History | None = None,
-    ) -> list[Candidate]:
-        """Return the runs that have not diverged, best first by the blend of the two ranks.
-
-        Args:
-            ledger: Curves so far.
-            alive: Runs to rank.
-            weight: Weight of the forecasts' rank, 0 to 1.
-            learned: In the finals: the curves from which the model's hyper-parameters are fitted.
-                The forecasts are then ranked by mean plus one standard deviation.
-        """
-        alive = _evaluated_candidates(ledger, alive)
-        horizons = {c: self.horizon(c, ledger.curve(c)) for c in alive}
-        made = self._forecast(ledger.curves, horizons, learned)
-        hope = 0 if learned is None else 1
-        hoped = [made[c].mean + hope * made[c].sd for c in alive]
-        ranks = blended_ranks([_end_accuracy(ledger.curve(c)) for c in alive], hoped, weight)
-        by = dict(zip(alive, ranks.tolist(), strict=True))
-        return sorted(alive, key=lambda c: (by[c], self.nbytes[c], c))
-
-    def _leaders(self, ledger: EffortLedger, ranked: list[Candidate], rung: int) -> list[Candidate]:
-        """Return the leading runs that the effort can take to the end, at least one."""
-        for count in range(len(ranked), 1, -1):
-            horizons = [self.horizon(c, ledger.curve(c)) for c in ranked[:count]]
-            spent = sum(ledger.curve(c).rounds for c in ranked[:count])
-            if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.rounds_left:
-                return ranked[:count]
-        return [c for c in ranked if ledger.missing_rounds(c) <= ledger.rounds_left][:1] or ranked[
-            :1
-        ]
-
-
-def _evaluated_candidates(ledger: EffortLedger, candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates whose runs were evaluated and have not diverged."""
-    curves = {c: ledger.curve(c) for c in candidates}
-    return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]
-
-
-def _end_accuracy(curve: Curve) -> float:
-    """Return the smoothed accuracy at a curve's end."""
-    return smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)
+    def _stage_efforts(self) -> Iterator[int | None]:
+        """Yield the effort of each stage in rounds; None for the last one, which has the whole."""
+        effort = FIRST_STAGE * self._average_run
+        if effort * _SHORTEST_STEP > self.effort:
+            effort = self._average_run
+        while effort * _SHORTEST_STEP <= self.effort:
+            yield int(effort)
+            effort *= GROWTH
+        yield None

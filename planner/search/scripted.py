@@ -85,15 +85,24 @@ class EffortLedger:
     Attributes:
         terms: Inputs of the search.
         curves: Curves received so far, by candidate.
+        limit: Rounds of the effort that may be requested for now, in all; None for all of it. A run
+            that is finished within the limit may go beyond it, if its real horizon is longer.
     """
 
     terms: SearchTerms
     curves: dict[Candidate, Curve] = field(default_factory=dict)
+    limit: int | None = None
+
+    @property
+    def effort_left(self) -> int:
+        """Rounds of the effort that may still be requested, whatever the limit."""
+        return self.terms.effort - sum(curve.rounds for curve in self.curves.values())
 
     @property
     def rounds_left(self) -> int:
-        """Rounds of the effort that may still be requested."""
-        return self.terms.effort - sum(curve.rounds for curve in self.curves.values())
+        """Rounds of the effort, within the limit, that may still be requested."""
+        beyond = 0 if self.limit is None else max(0, self.terms.effort - self.limit)
+        return self.effort_left - beyond
 
     def ask(self, extensions: Iterable[Extension]) -> Script:
         """Request those extensions that go beyond the curves received so far."""
@@ -114,7 +123,7 @@ class EffortLedger:
         """
         curve = self.curve(candidate)
         rounds = math.ceil(self.terms.horizon(candidate, curve) * RUNGS[rung])
-        return self.terms.snap(max(1, min(rounds, curve.rounds + self.rounds_left)))
+        return self.terms.snap(max(1, min(rounds, curve.rounds + self.effort_left)))
 
     def missing_rounds(self, candidate: Candidate) -> int:
         """Return the rounds that a run still needs to count as finished."""

@@ -61,6 +61,7 @@ def whole_plan() -> Plan:
     dense = outcome(16, 0.90, 450_000, test=on_test(0.91), candidate=Candidate(16, 1.0, 1.0))
     effort = {"search": "halving", "searched": 5, "unaffordable": 2, "starters": 4,
               "grid_rounds": 100, "limit_rounds": 20, "search_rounds": 20,
+              "seed_rounds": 4, "ended_early": False,
               "trained_now_rounds": 7, "trained_now_runs": 2, "runs": 5,
               "replicated": 1, "seeds": (0, 1)}  # fmt: skip
     return Plan(
@@ -130,7 +131,8 @@ def explanation(best: Candidate) -> Explanation:
         tenth=MoreBudget(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
         stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8,
                       gain=expected_improvement(Forecast(0.92, 0.02), 0.95),
-                      noise=math.sqrt(0.95 * 0.05 / 350), forecast_mean=0.92, forecast_sd=0.02),
+                      noise=math.sqrt(0.95 * 0.05 / 350), forecast_mean=0.92, forecast_sd=0.02,
+                      all_rounds=29, all_gain=0.0024),
     )  # fmt: skip
 
 

@@ -139,8 +139,8 @@ def test_a_forecast_is_marked_in_every_sentence():
     assert "25 rounds: validation accuracy ~0.955 (0.940 to 0.970)" in lines
     assert "network's seed: 50 % upload, 20 % download" in lines
     assert "a client waits for the others during 25 % of a round" in lines
-    gain = "0.1 points, less than the noise of one evaluation (1.2 points)"
-    assert f"{gain}: more search is not worth it" in lines
+    gain = "0.2 points, less than a quarter of the noise of one evaluation (0.3 points)"
+    assert f"at most {gain}: more search is not worth it" in lines
     assert "~ marks a forecast, with its 90 % interval in parentheses" in lines
     measured_only = whole_plan().explanation.model_copy(
         update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}

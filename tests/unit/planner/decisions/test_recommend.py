@@ -1,16 +1,11 @@
-"""Ranks of finished runs, ties, and who is run again."""
+"""Ranks of finished runs, and ties."""
 
 from __future__ import annotations
 
 import pytest
 
 from planner.candidates import Candidate
-from planner.decisions.recommend import (
-    deviation,
-    near_best_candidates,
-    rank,
-    rounds_for_second_seeds,
-)
+from planner.decisions.recommend import deviation, rank
 from planner.forecasts.intervals import Interval
 
 A, B, C = (Candidate(rank_, 1.0, 1.0) for rank_ in (1, 2, 4))
@@ -41,16 +36,3 @@ def test_among_ties_slightly_fewer_bytes_are_no_reason_for_the_worse_one():
 def test_a_surely_better_run_is_recommended_whatever_its_bytes():
     known = {A: interval(0.950, 0.003), B: interval(0.955, 0.003)}
     assert rank(known, {A: 10.0, B: 30.0}).order == (B, A)
-
-
-def test_who_may_be_best_is_run_again_as_far_as_the_effort_goes():
-    known = {A: interval(0.950), B: interval(0.955), C: interval(0.8)}
-    rounds = dict.fromkeys(known, 100)
-    assert near_best_candidates(known, rounds, 1000) == [B, A]
-    assert near_best_candidates(known, rounds, 199) == []  # one alone would tell nothing
-    assert near_best_candidates({B: known[B], C: known[C]}, rounds, 1000) == []
-
-
-def test_an_effort_is_kept_for_other_seeds_where_it_suffices_for_three_runs():
-    assert rounds_for_second_seeds(8000, [300, 500]) == 1200
-    assert rounds_for_second_seeds(7900, [300, 500]) == 0

@@ -348,6 +348,6 @@ def test_the_seeds_of_the_runs_are_those_of_the_request():
         assert "are not those of request.seed" in refusal(content)
     once = deepcopy(MADE)
     once["effort"] |= {"seeds": [0], "replicated": 0}
-    assert "seed 0. The intervals" in sentences(plan_of(once, "plan.json"))[-1]
-    said = "seed 0, and seed 1 for a second run of 1 finalist. The"
-    assert said in sentences(plan_of(MADE, "plan.json"))[-1]
+    assert "further seeds" not in sentences(plan_of(once, "plan.json"))[-1]
+    said = "in 16 rounds (the budget affords 100 for all of them). 1 run (finalists and baselines)"
+    assert f"{said} had further seeds, 1, in 4 rounds." in sentences(plan_of(MADE, "plan.json"))[-1]

@@ -59,7 +59,8 @@ def test_an_effort_that_changes_is_kept_and_used(name: str, change: int):
     training = Training(900, {150: change})
     search(Following(made(name, 900), training.left), training.extend)
     spent = sum(training.rounds.values())
-    assert 0.8 * (900 + change) < spent <= 900 + change + 60  # a part is not taken back
+    assert spent <= 900 + change + 60  # a part is not taken back
+    assert name == "race" or 0.8 * (900 + change) < spent  # the race ends before: little to gain
     assert any(rounds == 60 for rounds in training.rounds.values())
 
 
@@ -94,6 +95,6 @@ def test_what_is_reserved_is_not_used():
 
 def test_a_strategy_keeps_its_starters_when_its_effort_changes():
     strategy = made("race", 400)
-    starters = strategy.starters
+    begun = strategy.propose({})
     strategy.revise(200)
-    assert (strategy.effort, strategy.starters) == (200, starters)
+    assert (strategy.effort, strategy.propose({})) == (200, begun)

@@ -14,7 +14,6 @@ from floss_sim.errors import BudgetError
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
 from planner.decisions.recommend import rank
-from planner.forecasts.features import features, space_filling_order
 from planner.forecasts.intervals import KnownCurves
 from planner.search.race import Race
 from planner.search.strategy import Extension, search
@@ -135,7 +134,7 @@ def test_the_race_finds_a_good_candidate_of_many():
 def test_a_diverged_run_is_never_extended_and_never_recommended():
     effort = sum(HORIZONS.values()) // 4
     strategy = race(HORIZONS, effort)
-    failing = frozenset(strategy.starters[:3])
+    failing = frozenset(e.candidate for e in strategy.propose({})[:3])
     world = World(HORIZONS, effort, failing)
     history = search(strategy, world)
     assert all(world.rounds[c] == math.ceil(HORIZONS[c] / 27) for c in failing)
@@ -167,18 +166,6 @@ def test_where_long_runs_fall_a_sound_one_is_finished_all_the_same(effort: int):
     assert max(ends) > 0.4  # a short one
 
 
-def test_newcomers_take_at_most_half_of_the_first_rung():
-    equal = dict.fromkeys(GRID, 108)
-    strategy = race(equal, 400)
-    first = {p.candidate: p.rounds for p in strategy.propose({})}
-    assert tuple(first) == strategy.starters
-    history = World(equal, 400)(strategy.propose({}))
-    new = {p.candidate: p.rounds for p in strategy.propose(history)}
-    assert new
-    assert not set(new) & set(first)
-    assert sum(new.values()) <= 0.5 * (sum(new.values()) + sum(first.values()))
-
-
 def test_later_rungs_follow_the_horizon_that_first_rounds_tell():
     one = GRID[0]
     asked = []
@@ -197,44 +184,78 @@ def test_an_effort_that_finishes_no_run_says_what_would():
         race({GRID[0]: 30, GRID[1]: 90}, 10)
 
 
-def test_every_beginning_of_the_order_is_spread():
-    """The first third meets every rank and density; random draws of 12 of 36 often do not."""
-    for seed in range(20):
-        order = space_filling_order(GRID, seed)
-        assert sorted(order) == GRID
-        begun = np.array([features(c)[:3] for c in order[:12]])
-        assert [len(np.unique(x)) for x in begun.T] == [4, 3, 3]
-    assert space_filling_order(GRID, 1) != space_filling_order(GRID, 2)
+def test_a_short_dense_run_is_finished_first():
+    strategy = race(HORIZONS, 2000)
+    dense, longer = Candidate(64, 1.0, 1.0), Candidate(16, 1.0, 1.0)
+    assert HORIZONS[dense] <= np.mean(list(HORIZONS.values())) / 6 < HORIZONS[longer]
+    assert {e.candidate for e in strategy.propose({})} == {dense}
+    world = World(HORIZONS, 2000)
+    order = []
+
+    def extend(proposals):
+        order.extend(proposals)
+        return world(proposals)
+
+    search(strategy, extend)
+    finish = next(i for i, e in enumerate(order) if e.candidate != dense)
+    assert order[finish - 1].rounds == HORIZONS[dense]
 
 
-def test_starters_are_spread_over_what_the_effort_finishes():
-    """Part of this space takes more; what is left is begun at every download density."""
-    densities = [4.0**-i for i in range(4)]
-    horizons = {
-        c: min(400, int(850 / (c.rank / 16) / (c.down_density + 16 * c.up_density)))
-        for c in grid((1, 4, 16, 64), densities, densities)
-    }
-    begun = []
-    for seed in range(20):
-        spread = race(horizons, 378, seed=seed).spread
-        assert max(horizons[c] for c in spread) <= 378
-        begun += [len({c.down_density for c in spread[:4]})]
-    assert min(begun) >= 3
+@pytest.mark.parametrize("effort", [700, 1400, 2800, 5600])
+def test_a_run_is_finished_within_a_third_of_the_effort(effort: int):
+    """Of horizons that differ by less than a factor of six, so that no run is short."""
+    horizons = {c: 60 + 3 * i for i, c in enumerate(GRID)}
+    world, finished_at = World(horizons, effort), []
+    strategy = race(horizons, effort)
+
+    def extend(proposals):
+        made = world(proposals)
+        if any(curve.rounds >= horizons[c] for c, curve in made.items()):
+            finished_at.append(sum(world.rounds.values()))
+        return made
+
+    search(strategy, extend)
+    assert finished_at[0] <= max(effort / 3, 3 * np.mean(list(horizons.values())))
 
 
-@pytest.mark.parametrize("starts", [0.1, 0.9])
-def test_newcomers_are_spread_where_no_starter_has_risen(starts: float):
-    """At chance throughout, or falling: what the model would like best is an accident."""
-    horizons = dict.fromkeys(GRID, 200)
-    strategy = race(horizons, 700)
-    first = strategy.propose({})
-    flat = {e.candidate: Curve((1, 2, 5), (starts,) * 3, e.rounds, horizon=200) for e in first}
-    newcomers = [e.candidate for e in strategy.propose(flat)]
-    unseen = [c for c in strategy.spread if c not in flat]
-    assert newcomers == unseen[: len(newcomers)]
-    risen = {
-        c: replace(k, accuracies=tuple(r * (0.05 + 0.01 * math.log2(c.rank)) for r in (1, 2, 5)))
-        for c, k in flat.items()
-    }
-    liked = [e.candidate for e in race(horizons, 700).propose(risen)]
-    assert liked != unseen[: len(liked)]
+@pytest.mark.parametrize("fewer", [1000, 2000, 4000])
+def test_a_larger_effort_only_adds_to_whole_stages_of_a_smaller_one(fewer: int):
+    mean = np.mean(list(HORIZONS.values()))
+    stages = [3 * mean * 2**k for k in range(10)]
+    worlds = [World(HORIZONS, effort) for effort in (fewer, 2 * fewer)]
+    for effort, world in zip((fewer, 2 * fewer), worlds, strict=True):
+        search(race(HORIZONS, effort), world)
+    common = max((s for s in stages if s * 1.5 <= fewer), default=0)
+    less, more = (world.rounds for world in worlds)
+    shared = sum(min(less.get(c, 0), more.get(c, 0)) for c in GRID)
+    assert shared >= 0.9 * common
+
+
+def test_a_search_ends_once_nothing_is_left_to_gain():
+    """One candidate is far better than all others, which are alike, as every start shows."""
+    effort = sum(HORIZONS.values()) // 2
+    best = Candidate(16, 1.0, 1.0)
+
+    class Plain(World):
+        def curve(self, p: Extension) -> Curve:
+            top = 0.95 if p.candidate == best else 0.6
+            seen = tuple(range(1, p.rounds + 1))
+            return Curve(seen, tuple(top * (1 - math.exp(-r / 2)) for r in seen), p.rounds)
+
+    world = Plain(HORIZONS, effort)
+    strategy = race(HORIZONS, effort)
+    assert best in strategy.finished_candidates(search(strategy, world))
+    assert sum(world.rounds.values()) < effort / 2
+
+
+def test_a_search_goes_on_while_no_run_has_learned():
+    horizons = dict.fromkeys(GRID, 60)
+
+    class Chance(World):
+        def curve(self, p: Extension) -> Curve:
+            seen = tuple(range(1, p.rounds + 1))
+            return Curve(seen, (0.1,) * p.rounds, p.rounds)
+
+    world = Chance(horizons, 900)
+    search(race(horizons, 900), world)
+    assert sum(world.rounds.values()) > 800

@@ -1,0 +1,68 @@
+"""Further seeds: how much effort is kept for them, and which runs are repeated.
+
+The best of many runs is flattered by its own luck. Therefore the finalists, which are the best
+finished runs, and the baselines are trained with further seeds. Accuracies are averaged over seeds,
+so that a run that was only lucky is no finalist any more, and another takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from planner.candidates import Candidate
+from planner.forecasts.intervals import Interval
+
+FURTHER_SEEDS = 2  # seeds besides the request's, for every finalist and baseline
+FINALISTS = 2  # runs that are repeated
+# Rounds that the search has before any are kept for seeds, whichever is more:
+_SEARCH_SHARE = 0.05  # fraction of the full grid's rounds
+_SEARCH_RUNS = 3  # average runs
+
+
+def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[int] = ()) -> int:
+    """Return the rounds of an effort that are reserved for further seeds.
+
+    They suffice for ``FURTHER_SEEDS`` seeds of the baselines and of ``FINALISTS`` average runs, as
+    far as the search keeps ``_SEARCH_RUNS`` average runs and the fraction ``_SEARCH_SHARE`` of the
+    full grid's rounds: with less effort, trying further candidates gives more information. They are
+    0 if they do not suffice for one seed of the finalists.
+
+    Args:
+        effort: Rounds of training for the search and the further seeds together.
+        horizons: Rounds of a whole run of each candidate.
+        baselines: Rounds of a whole run of each baseline.
+    """
+    every = list(horizons)
+    finalists = FINALISTS * fmean(every)
+    spare = effort - max(_SEARCH_RUNS * fmean(every), _SEARCH_SHARE * sum(every))
+    kept = min(FURTHER_SEEDS * (finalists + sum(baselines)), spare)
+    return int(kept) if kept >= finalists else 0
+
+
+def next_repeats(
+    known: Mapping[Candidate, Interval],
+    seeds: Mapping[Candidate, int],
+    rounds: Mapping[Candidate, int],
+    left: int,
+    baselines: Sequence[Candidate] = (),
+) -> list[Candidate]:
+    """Return the runs to repeat with their next seed; empty if none is left or affordable.
+
+    They are the finalists, by the accuracies known so far, and then the baselines, as far as they
+    lack seeds and the remaining rounds suffice.
+
+    Args:
+        known: Accuracy intervals of the finished runs that may be recommended.
+        seeds: Number of further seeds of each run; runs without one may lack.
+        rounds: Rounds of each run.
+        left: Remaining rounds of the effort.
+        baselines: Baselines with finished runs.
+    """
+    finalists = sorted(known, key=lambda c: (-known[c].mean, c))[:FINALISTS]
+    chosen: list[Candidate] = []
+    for candidate in dict.fromkeys([*finalists, *baselines]):
+        if seeds.get(candidate, 0) < FURTHER_SEEDS and rounds[candidate] <= left:
+            left -= rounds[candidate]
+            chosen.append(candidate)
+    return chosen

@@ -1,0 +1,308 @@
+"""One stage of the race: rungs and finals within a part of the effort."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from planner.candidates import Candidate
+from planner.curves import Curve, History
+from planner.forecasts.falls import curve_fall, peak_round
+from planner.forecasts.features import space_filling_order
+from planner.forecasts.forecast import (
+    Forecast,
+    Trial,
+    backtest,
+    blended_ranks,
+    forecast,
+)
+from planner.forecasts.gain import expected_gain
+from planner.forecasts.intervals import KnownCurves
+from planner.forecasts.smoothing import difference_error, smoothed_accuracy
+from planner.search.halving import FINALISTS
+from planner.search.rungs import RUNGS, most_rounds
+from planner.search.scripted import EffortLedger, Script
+from planner.search.strategy import Extension
+from planner.search.terms import SearchTerms
+
+NEWCOMERS = 0.5  # fraction of the first rung's rounds that newcomers may take
+PER_FINALIST = 11  # starters required for each finalist
+PAUSE = 0.6  # fraction of its horizon at which a run of the finals pauses and is ranked again
+SLOTS = 2  # runs trained at a time in the finals
+_EARLIER = 3  # ratio: the first rung's backtest forecasts from 1/3 of it, the step between rungs
+_LAST = len(RUNGS) - 1
+
+
+@dataclass(frozen=True)
+class RaceStage:
+    """Successive halving with resumed runs and forecasts, on fractions of each candidate's horizon.
+
+    **First rung.** The starters are trained for 1/27 of the rounds that the budget affords them.
+    Then newcomers, which are the candidates with the best forecasts, are trained for 1/27 of
+    theirs; they take up to the fraction ``NEWCOMERS`` of the rung's rounds. If no starter has risen
+    above its first accuracy, or if forecasts have the weight 0, the model gives no information and
+    the newcomers are spread over the space.
+
+    **Later rungs.** Runs are ranked by a blend of two ranks: by smoothed accuracy so far, and by
+    the accuracy forecast at their own horizons. The weight of the forecasts is the largest that
+    would have ordered earlier rungs as well as any (:func:`planner.forecasts.forecast.backtest`);
+    it is 0 if forecasts mislead. As many of the leading runs go on as the remaining effort can
+    take to the end. Unfinished runs of earlier stages take part; rungs that they have passed cost
+    nothing.
+
+    **Finals.** After 1/3 of their horizons, runs are finished ``SLOTS`` at a time. Every finished
+    run improves the forecasts that choose the next ones. Here the forecast that is ranked is the
+    mean plus one standard deviation. Runs pause at ``PAUSE`` of their horizons, so that a run
+    whose accuracy falls can be replaced by another. Until a run has finished without a fall,
+    enough effort is reserved to finish another one, which may be a new and short run.
+
+    **Starters.** If the effort does not suffice for all candidates, starters are spread over ranks
+    and densities instead of drawn at random. With 10 or 20 starters out of hundreds of candidates,
+    a random draw often misses a region, and near starters give the same information because
+    accuracy is smooth in ranks and densities. The effort also sets the number of finalists:
+    ``FINALISTS``, or fewer if each would have fewer than ``PER_FINALIST`` starters.
+
+    Attributes:
+        terms: Inputs of the search.
+        effort: Rounds of training that the search may have taken at the end of this stage.
+        spread: All candidates that this effort can finish, in a space-filling order.
+        starters: Candidates of the first rung, without newcomers.
+        finalists: Number of runs that should finish.
+    """
+
+    terms: SearchTerms
+    effort: int
+    spread: tuple[Candidate, ...] = field(init=False)
+    starters: tuple[Candidate, ...] = field(init=False)
+    finalists: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        within = [c for c, horizon in self.terms.horizons.items() if horizon <= self.effort]
+        order = tuple(space_filling_order(sorted(within), self.terms.seed))
+        counts = {n: self._starter_count(order, n) for n in range(FINALISTS, 0, -1)}
+        enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
+        finalists = next(enough, 1)
+        count = counts[finalists]
+        if count < len(order):
+            count = max(1, round(count * (1 - NEWCOMERS)))
+        object.__setattr__(self, "spread", order)
+        object.__setattr__(self, "starters", order[:count])
+        object.__setattr__(self, "finalists", finalists)
+
+    def _starter_count(self, order: Sequence[Candidate], finalists: int) -> int:
+        """Return the number of starters that the effort takes through all rungs, at least 1."""
+        horizons = [self.terms.horizons[c] for c in order]
+        counts = range(len(order), 1, -1)
+        fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
+        return next(fits, 1)
+
+    def script(self, ledger: EffortLedger) -> Script:
+        """Run the rungs, then the finals.
+
+        Args:
+            ledger: Curves and rounds of the search so far; its limit is this stage's effort.
+        """
+        begun = list(ledger.curves)
+        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
+        rungs = [self._first_trials(ledger)]
+        newcomers = self._newcomers(ledger, backtest(rungs))
+        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
+        alive: Sequence[Candidate] = list(dict.fromkeys([*self.starters, *newcomers, *begun]))
+        alive = [c for c in alive if ledger.missing_rounds(c)]
+        for rung in range(1, _LAST):
+            ranked = self._ranking(ledger, alive, backtest(rungs))
+            if not ranked:
+                break
+            alive = self._leaders(ledger, ranked, rung)
+            asked = {c: ledger.target(c, rung) for c in alive}
+            asked = {c: rounds for c, rounds in asked.items() if rounds > ledger.curve(c).rounds}
+            before = {c: ledger.curve(c) for c in asked}
+            made = self._forecast(ledger.curves, asked)
+            yield from ledger.ask(Extension(c, rounds) for c, rounds in asked.items())
+            rungs.append(self._trials(ledger, before, made))
+        yield from self._finals(ledger, backtest(rungs))
+
+    def _finals(self, ledger: EffortLedger, weight: float) -> Script:
+        """Finish runs, ``SLOTS`` at a time, until none is left or little gain is expected.
+
+        What the whole effort has left over then finishes candidates without a run.
+        """
+        learned = dict(ledger.curves)
+        while options := [
+            c for c in ledger.curves if 0 < ledger.missing_rounds(c) <= ledger.rounds_left
+        ]:
+            if self.is_done(ledger):
+                return
+            ranked = self._ranking(ledger, options, weight, learned)
+            room = ledger.rounds_left - self._reserved_rounds(ledger, ranked)
+            room = room if ledger.finishing_extensions(ranked, room) else ledger.rounds_left
+            batch = [e.candidate for e in ledger.finishing_extensions(ranked, room)][:SLOTS]
+            if not batch:  # every run that could be finished has diverged
+                break
+            beyond = ledger.effort_left - ledger.rounds_left
+            ends = ledger.finishing_extensions(batch, room + beyond)
+            yield from ledger.ask([self._pause_extension(ledger, end) for end in ends])
+        if ledger.limit is None or not self._has_sound_finish(ledger):
+            yield from ledger.finish(self._newcomer_order(ledger))
+
+    def is_done(self, ledger: EffortLedger) -> bool:
+        """Return whether a run has finished that learned, and the rest promises little gain.
+
+        The rule is that of :attr:`planner.forecasts.gain.Gain.is_small`.
+        """
+        finished = self.terms.finished_candidates(ledger.curves)
+        ends = {c: self._end_round(ledger.curve(c)) for c in finished}
+        if not any(self._rises(ledger.curve(c).until(end)) for c, end in ends.items()):
+            return False
+        known = KnownCurves(
+            ledger.curves,
+            self.terms.examples,
+            max(self.terms.horizons.values()),
+            space=tuple(self.terms.horizons),
+        )
+        best = max(interval.mean for interval in known.intervals(ends).values())
+        others = {c: self.terms.horizon(c, ledger.curve(c)) for c in self.terms.horizons}
+        failed = {c for c, curve in ledger.curves.items() if curve.failed}
+        unfinished = {c: rounds for c, rounds in others.items() if c not in failed | ends.keys()}
+        gain = expected_gain(known, best, unfinished, ledger.effort_left)
+        return gain is not None and gain.is_small
+
+    def _end_round(self, curve: Curve) -> int:
+        """Return the round at which a finished run would be recommended."""
+        return peak_round(curve, self.terms.examples) or curve.rounds
+
+    def _has_sound_finish(self, ledger: EffortLedger) -> bool:
+        """Return whether some run has finished without a fall of its accuracy."""
+        finished = self.terms.finished_candidates(ledger.curves)
+        return not all(self._is_lost(ledger.curve(c)) for c in finished)
+
+    def _reserved_rounds(self, ledger: EffortLedger, ranked: Sequence[Candidate]) -> int:
+        """Return the rounds to reserve for finishing another run if the leader's accuracy falls."""
+        if self._has_sound_finish(ledger):
+            return 0
+        others = (c for c in self.spread if c not in ranked[:1])
+        sound = (c for c in others if not self._is_lost(ledger.curve(c)))
+        return min((n for n in map(ledger.missing_rounds, sound) if n), default=0)
+
+    def _is_lost(self, curve: Curve) -> bool:
+        return curve.failed or curve_fall(curve, self.terms.examples) > 0
+
+    def _pause_extension(self, ledger: EffortLedger, end: Extension) -> Extension:
+        """Return a run's extension to its pause, or to its end if it is past the pause."""
+        curve = ledger.curve(end.candidate)
+        pause = self.terms.snap(max(1, math.ceil(PAUSE * self.terms.horizon(end.candidate, curve))))
+        before = curve.rounds < pause < self.terms.finish_round(end.candidate, curve)
+        return replace(end, rounds=pause) if before else end
+
+    def _forecast(
+        self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
+    ) -> dict[Candidate, Forecast]:
+        return forecast(
+            known, asked, self.terms.examples, max(self.terms.horizons.values()), learned
+        )
+
+    def _first_trials(self, ledger: EffortLedger) -> list[Trial]:
+        """Return backtests of forecasts from the first third of the first rung to its end."""
+        rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, self.starters)}
+        early = {
+            c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
+        }
+        early = {c: curve for c, curve in early.items() if curve.evaluated}
+        made = self._forecast(early, {c: rounds[c] for c in early})
+        return self._trials(ledger, early, made)
+
+    def _trials(
+        self, ledger: EffortLedger, before: History, made: Mapping[Candidate, Forecast]
+    ) -> list[Trial]:
+        return [
+            Trial(
+                _end_accuracy(before[c]),
+                made[c].with_measurement_noise(self.terms.examples),
+                _end_accuracy(ledger.curve(c)),
+            )
+            for c in _evaluated_candidates(ledger, before)
+        ]
+
+    def _newcomers(self, ledger: EffortLedger, weight: float) -> Sequence[Candidate]:
+        """Return the newcomers of the first rung, as many as the rounds for them allow."""
+        told = weight and self._has_risen(ledger)
+        others = self._newcomer_order(ledger) if told else self._unseen_candidates(ledger)
+        ends = most_rounds([self.terms.horizons[c] for c in self.starters], RUNGS, self.finalists)
+        first = sum(min(ledger.curve(c).rounds, ledger.target(c, 0)) for c in self.starters)
+        spare = min(first * NEWCOMERS / (1 - NEWCOMERS), ledger.rounds_left - (ends - first))
+        costs = np.cumsum([math.ceil(self.terms.horizons[c] * RUNGS[0]) for c in others])
+        return others[: int(np.searchsorted(costs, spare, side="right"))]
+
+    def _has_risen(self, ledger: EffortLedger) -> bool:
+        """Return whether some starter has risen above its first accuracy by more than noise.
+
+        Otherwise the curves contain almost no information for forecasts.
+        """
+        seen = _evaluated_candidates(ledger, self.starters)
+        return any(self._rises(ledger.curve(c)) for c in seen)
+
+    def _rises(self, curve: Curve) -> bool:
+        """Return whether a curve ends above its first accuracy by more than noise."""
+        end = _end_accuracy(curve)
+        return end - curve.accuracies[0] > difference_error(end, self.terms.examples)
+
+    def _unseen_candidates(self, ledger: EffortLedger) -> list[Candidate]:
+        return [c for c in self.spread if c not in ledger.curves]
+
+    def _newcomer_order(self, ledger: EffortLedger) -> list[Candidate]:
+        """Return the candidates without a run, best forecast first."""
+        others = self._unseen_candidates(ledger)
+        made = self._forecast(ledger.curves, {c: self.terms.horizons[c] for c in others})
+        if made:
+            others.sort(key=lambda c: (-made[c].mean, self.terms.nbytes[c], c))
+        return others
+
+    def _ranking(
+        self,
+        ledger: EffortLedger,
+        alive: Iterable[Candidate],
+        weight: float,
+        learned: History | None = None,
+    ) -> list[Candidate]:
+        """Return the runs that have not diverged, best first by the blend of the two ranks.
+
+        Args:
+            ledger: Curves so far.
+            alive: Runs to rank.
+            weight: Weight of the forecasts' rank, 0 to 1.
+            learned: In the finals: the curves from which the model's hyper-parameters are fitted.
+                The forecasts are then ranked by mean plus one standard deviation.
+        """
+        alive = _evaluated_candidates(ledger, alive)
+        horizons = {c: self.terms.horizon(c, ledger.curve(c)) for c in alive}
+        made = self._forecast(ledger.curves, horizons, learned)
+        hope = 0 if learned is None else 1
+        hoped = [made[c].mean + hope * made[c].sd for c in alive]
+        ranks = blended_ranks([_end_accuracy(ledger.curve(c)) for c in alive], hoped, weight)
+        by = dict(zip(alive, ranks.tolist(), strict=True))
+        return sorted(alive, key=lambda c: (by[c], self.terms.nbytes[c], c))
+
+    def _leaders(self, ledger: EffortLedger, ranked: list[Candidate], rung: int) -> list[Candidate]:
+        """Return the leading runs that the effort can take to the end, at least one."""
+        for count in range(len(ranked), 1, -1):
+            horizons = [self.terms.horizon(c, ledger.curve(c)) for c in ranked[:count]]
+            spent = sum(ledger.curve(c).rounds for c in ranked[:count])
+            if most_rounds(horizons, RUNGS[rung:], self.finalists) - spent <= ledger.rounds_left:
+                return ranked[:count]
+        return [c for c in ranked if ledger.missing_rounds(c) <= ledger.rounds_left][:1] or ranked[
+            :1
+        ]
+
+
+def _evaluated_candidates(ledger: EffortLedger, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates whose runs were evaluated and have not diverged."""
+    curves = {c: ledger.curve(c) for c in candidates}
+    return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]
+
+
+def _end_accuracy(curve: Curve) -> float:
+    """Return the smoothed accuracy at a curve's end."""
+    return smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)
