@@ -84,7 +84,7 @@ def expected_gain(
         chosen[first],
         gains[first],
         sum(chosen.values()),
-        improvement_of_best([made[c] for c in chosen], best),
+        max(gains[first], improvement_of_best([made[c] for c in chosen], best)),
         max(math.sqrt(best * (1 - best) / known.examples), 1 / known.examples),
         made[first],
     )

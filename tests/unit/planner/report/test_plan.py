@@ -297,7 +297,7 @@ def test_what_was_trained_now_is_told_apart_from_what_the_store_had(paper: Netwo
     def said(**changes: int) -> str:
         return plan_text.sentences(replace(made, effort={**made.effort, **changes}))[-1]
 
-    assert "7 rounds were trained now, baselines included. The search" in said()
+    assert "7 rounds were trained now, baselines included. The intervals" in said()
     assert (
         "7 rounds of 1 run were trained now, baselines included; 4 runs came whole from the store."
     ) in said(trained_now_runs=1, runs=5)
