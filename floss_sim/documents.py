@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.plain_text import is_one_line
 from floss_sim.toml_json import MAX_DEPTH, read_toml, shorten, shorten_line
-from floss_sim.units import parse_bytes, parse_duration, parse_rate
+from floss_sim.units import parse_bytes, parse_duration, parse_energy, parse_rate
 
 PLAIN_NUMBERS = "plain_numbers"  # key of a validation context: quantities may have no unit
 
@@ -60,6 +60,7 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 OneFullLine = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Rate = Annotated[float, quantity(parse_rate, "bit/s")]
 Duration = Annotated[float, quantity(parse_duration, "s")]
+Energy = Annotated[float, quantity(parse_energy, "J")]
 ByteCount = Annotated[int, quantity(parse_bytes, "B")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 

@@ -50,6 +50,16 @@ _SIZES_BYTES: Mapping[str, float] = {
     "MiB": 2.0**20,
     "GiB": 2.0**30,
 }
+_ENERGIES_J: Mapping[str, float] = {
+    "J": 1.0,
+    "kJ": 1e3,
+    "MJ": 1e6,
+    "GJ": 1e9,
+    "Wh": 3600.0,
+    "kWh": 3.6e6,
+}
+_SHOWN_ENERGIES = [(name, _ENERGIES_J[name]) for name in ("GJ", "MJ", "kJ", "J")]
+_MOST_J = 1e18
 _LOWEST_BITS_PER_S, _HIGHEST_BITS_PER_S = 1e-3, 1e18
 _LONGEST_S = 1e18
 _MOST_BYTES = 10**18
@@ -113,6 +123,32 @@ def parse_bytes(text: object) -> int:
     if size > _MOST_BYTES:
         raise UnitError(f"size {text!r} is too large; valid: at most {_MOST_BYTES // 10**12} TB")
     return round(size)
+
+
+def parse_energy(text: object) -> float:
+    """Parse an energy such as ``"500 kJ"`` or ``"15Wh"``; return it in joules.
+
+    Raises:
+        UnitError: The text is not a number with a known unit, or the energy is not positive or too
+            large.
+    """
+    joules = _parse(text, _ENERGIES_J, "energy", "15 Wh")
+    if joules <= 0:
+        raise UnitError(f"energy {text!r} must be above zero")
+    if joules > _MOST_J:
+        raise UnitError(f"energy {text!r} is too large; valid: at most {_MOST_J:g} J")
+    return joules
+
+
+def format_energy(joules: float) -> str:
+    """Return an energy as text with a decimal prefix, such as ``"54 kJ"``."""
+    return _format(joules, _SHOWN_ENERGIES)
+
+
+def format_money(amount: float, currency: str) -> str:
+    """Return money as text: ``"12.50 EUR"``; below 1 with 3 significant digits."""
+    digits = f"{amount:,.2f}" if amount >= 1 else f"{amount:.3g}"
+    return f"{digits} {currency}"
 
 
 def format_bytes(nbytes: float) -> str:

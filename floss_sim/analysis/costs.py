@@ -46,10 +46,12 @@ class Account:
             wire bytes (link and set-up), both named in ``BYTES``; joules, and money in the
             profile's currency (``COSTS``).
         currency: The currency of the money; empty where the profile has no prices.
+        unknown: Names of ``COSTS`` that the profile does not state, whose columns are 0.
     """
 
     columns: Mapping[str, Column]
     currency: str
+    unknown: tuple[str, ...] = ()
 
     def table(self) -> pa.Table:
         """Return the participations as a table."""
@@ -64,9 +66,12 @@ class Account:
         }
         return pa.table({key: keys, "participations": np.bincount(index), **sums})
 
-    def total(self) -> dict[str, float]:
-        """Return the sums over the run."""
-        return {name: float(self.columns[name].sum()) for name in (*SECONDS, *BYTES, *COSTS)}
+    def total(self) -> dict[str, float | None]:
+        """Return the sums over the run; None where the profile does not state a cost."""
+        return {
+            name: None if name in self.unknown else float(self.columns[name].sum())
+            for name in (*SECONDS, *BYTES, *COSTS)
+        }
 
 
 def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
@@ -74,7 +79,8 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
 
     Args:
         record: The record of the run.
-        profile: The network profile with energy and prices; None or a missing section counts as 0.
+        profile: The network profile with energy and prices; what None or a missing section does not
+            state is named in ``unknown``.
     """
     rows = {name: record.transfers[name].to_numpy() for name in record.transfers.column_names}
     sequences, first, index = np.unique(rows["sequence"], return_index=True, return_inverse=True)
@@ -119,7 +125,11 @@ def account(record: RunRecord, profile: NetworkProfile | None) -> Account:
     joules = energy.joules(*wire, columns["compute_s"])
     money = prices.money(*wire, joules) if prices else np.zeros_like(joules)
     columns |= {"energy_j": joules, "money": money}
-    return Account(columns, prices.currency if prices else "")
+    known = {"energy_j": energy.is_known, "money": prices is not None and prices.are_known}
+    if prices and prices.per_joule:
+        known["money"] = energy.is_known
+    unknown = tuple(name for name in COSTS if not known[name])
+    return Account(columns, prices.currency if prices else "", unknown)
 
 
 @dataclass(frozen=True)

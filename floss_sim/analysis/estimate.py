@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from floss_sim.analysis.client_memory import ClientMemory, client_memory
 from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.drawn_fleets import Fleets
@@ -22,12 +20,12 @@ from floss_sim.analysis.round_parts import round_shares
 from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
+from floss_sim.analysis.traffic_costs import TrafficCosts
 from floss_sim.families.experts import entries_without_adapter
 from floss_sim.families.model_table import ModelTable
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.methods import WAYS, SizePredictor
 from floss_sim.methods.size_statistics import size_statistics
-from floss_sim.network.profile import EnergySection
 from floss_sim.vectors.adapter_layout import adapter_layout
 
 NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
@@ -147,23 +145,21 @@ class Estimate:
     @cached_property
     def energy_j(self) -> float | None:
         """Joules of all clients in the run; None if the profile states no energy."""
-        energy, traffic = self.deployment.profile.energy, self.traffic
-        if energy == EnergySection():
-            return None
-        links, place_RC = self._fleets.clocks[0].links_by_place(traffic)
-        compute_N = np.array([link.compute_s_per_example for link in links])
-        compute_s = float((compute_N[place_RC] * traffic.examples).sum())
-        down, up = self.link_bytes
-        return energy.joules(down, up, compute_s)
+        spent_R = self._costs.energy_j(self.traffic)
+        return None if spent_R is None else float(spent_R[-1])
 
     @cached_property
     def money(self) -> float | None:
-        """Money of the run in the profile's currency; None if the profile states no prices."""
-        prices = self.deployment.profile.prices
-        if prices is None:
-            return None
-        down, up = self.link_bytes
-        return prices.money(down, up, self.energy_j or 0.0)
+        """Money of the run in the profile's currency; None if the profile states no prices.
+
+        None, too, if it prices an energy that it does not state.
+        """
+        spent_R = self._costs.money(self.traffic)
+        return None if spent_R is None else float(spent_R[-1])
+
+    @cached_property
+    def _costs(self) -> TrafficCosts:
+        return TrafficCosts(self.deployment.profile, self.deployment.clients)
 
     @cached_property
     def link_bytes(self) -> tuple[float, float]:

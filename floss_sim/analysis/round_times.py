@@ -116,7 +116,7 @@ class Clock:
         rates = [link.steady_bits_per_s(way, steady, link.rtt_s, limit) for link in links]
         rate_RC = np.array(rates, dtype=np.float64)[place_RC]
         rtt_RC = np.array([link.rtt_s for link in links])[place_RC]
-        bits_RC = BITS_PER_BYTE * _wire_bytes_of(nbytes_RC, links, place_RC, transport)
+        bits_RC = BITS_PER_BYTE * wire_bytes_of(nbytes_RC, links, place_RC, transport)
         seconds_RC: Floats = transport.setup_rtts * rtt_RC + rtt_RC / 2
         if transport.slow_start:
             window_N = np.array([transport.window_bits_per_s(link.rtt_s) for link in links])
@@ -176,7 +176,7 @@ def _slow_start_s(bits: Ints, rate: Floats, rtt_s: Floats, window: Floats) -> Fl
     return seconds
 
 
-def _wire_bytes_of(
+def wire_bytes_of(
     nbytes_RC: Ints, links: Sequence[ClientLink], place_RC: Ints, transport: Transport
 ) -> Ints:
     """Return the wire bytes of each message (R x C), without connection set-up."""

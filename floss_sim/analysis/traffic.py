@@ -174,13 +174,20 @@ class Traffic:
 
     def busiest_bytes(self) -> Floats:
         """Return the bytes of the client that has transferred most, after each round (R)."""
-        numbers, place = np.unique(self.clients, return_inverse=True)
-        nbytes_RC, place_RC = self._client_bytes(), place.reshape(self.clients.shape)
-        so_far = np.zeros(len(numbers))
-        most_R = np.empty(len(nbytes_RC))
-        for r, (nbytes_C, place_C) in enumerate(zip(nbytes_RC, place_RC, strict=True)):
-            so_far[place_C] += nbytes_C
-            most_R[r] = so_far[place_C].max()
+        return self.most_of_a_client(self._client_bytes().astype(np.float64))
+
+    def most_of_a_client(self, amount_RC: Floats) -> Floats:
+        """Return the largest sum of a client so far, after each round (R).
+
+        Args:
+            amount_RC: What each participation takes (R x C), not negative.
+        """
+        numbers_N, place_RC = self.participants
+        so_far_N = np.zeros(len(numbers_N))
+        most_R = np.empty(len(amount_RC))
+        for r, (amount_C, place_C) in enumerate(zip(amount_RC, place_RC, strict=True)):
+            so_far_N[place_C] += amount_C
+            most_R[r] = so_far_N[place_C].max()
         return np.maximum.accumulate(most_R)
 
     def link_seconds(self, links: Sequence[ClientLink]) -> Floats:

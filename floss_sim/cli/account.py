@@ -119,9 +119,10 @@ def _write(rows: pa.Table, path: Path) -> None:
 
 def _print(made: Account, rounds: int, network: str) -> None:
     total, count = made.total(), len(made.columns["sequence"])
+    known = {name: amount for name, amount in total.items() if amount is not None}
     fates = made.columns["fate"]
     table = plain_table("", "total", "per client and round", title=f"{rounds} rounds on {network}")
-    columns = [duration_texts([total[name] / n for name in SECONDS]) for n in (1, count)]
+    columns = [duration_texts([known[name] / n for name in SECONDS]) for n in (1, count)]
     for name, *texts in zip(SECONDS, *columns, strict=True):
         words = name.removesuffix("_s")
         table.add_row(f"of these, {words}" if words == "queueing" else words, *texts)
@@ -131,11 +132,13 @@ def _print(made: Account, rounds: int, network: str) -> None:
         ("wire_down_bytes", "on the wire, down"),
         ("wire_up_bytes", "on the wire, up"),
     ):
-        table.add_row(words, *(format_bytes(total[name] / n) for n in (1, count)))
+        table.add_row(words, *(format_bytes(known[name] / n) for n in (1, count)))
     for name, unit in zip(COSTS, ("J", made.currency), strict=True):
-        if total[name]:
-            words = name.removesuffix("_j")
-            table.add_row(words, *(f"{total[name] / n:.3g} {unit}" for n in (1, count)))
+        amount = total[name]
+        told = (
+            ["unknown", ""] if amount is None else [f"{amount / n:.3g} {unit}" for n in (1, count)]
+        )
+        table.add_row(name.removesuffix("_j"), *told)
     show_whole(table)
     kinds = ", ".join(f"{(fates == kind).sum()} {kind}" for kind in _sort_fates(fates))
     print(f"{count} participations: {kinds}")

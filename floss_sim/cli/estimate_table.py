@@ -10,7 +10,7 @@ from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.round_parts import ROUND_PARTS
 from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
-from floss_sim.units import duration_texts, format_bytes
+from floss_sim.units import duration_texts, format_bytes, format_money
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 _SHOWN = 8  # sizes in a note, at most
@@ -97,11 +97,12 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
             f"{format_bytes(memory.activations)}",
         ),
     ]
+    energy = money = "unknown: the network's file does not state it"
     if made.energy_j is not None:
-        rows.append(("energy", f"{made.energy_j / given.clients:.3g} J a client"))
+        energy = f"{made.energy_j / given.clients:.3g} J a client"
     if made.money is not None and given.profile.prices:
-        rows.append(("money", f"{made.money:,.2f} {given.profile.prices.currency}"))
-    return rows
+        money = format_money(made.money, given.profile.prices.currency)
+    return [*rows, ("energy", energy), ("money", money)]
 
 
 def _legend(made: Estimate) -> str:

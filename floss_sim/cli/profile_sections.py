@@ -11,12 +11,14 @@ from typing import Any
 
 from floss_sim.cli.console import print_text
 from floss_sim.network import ClientLink, NetworkProfile
-from floss_sim.units import format_bytes, format_duration, format_rate
+from floss_sim.network.profile import EnergySection
+from floss_sim.units import format_bytes, format_duration, format_energy, format_rate
 
 _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
     ("_bits_per_s", format_rate),
     ("_bytes", format_bytes),
     ("_s", format_duration),
+    ("_j", format_energy),
 )
 _DRAWN = {
     "classes": "the class of each client",
@@ -44,7 +46,7 @@ def sections(profile: NetworkProfile, links: Sequence[ClientLink]) -> dict[str, 
         "traces": _traces(profile),
         "first_download": {"size_bytes": profile.first_download} if profile.first_download else {},
         "availability": vars(law.law()) if law else {},
-        "energy": profile.energy.model_dump(exclude_defaults=True),
+        "energy": _energy(profile.energy),
         "prices": profile.prices.model_dump(exclude_defaults=True) if profile.prices else {},
     }
     return {name: values for name, values in found.items() if values}
@@ -80,6 +82,12 @@ def _rates(**bits_per_s: float) -> dict[str, float]:
     """Return the finite rates, with names that end in ``_bits_per_s``."""
     said = {f"{name}_bits_per_s": rate for name, rate in bits_per_s.items()}
     return {name: rate for name, rate in said.items() if not math.isinf(rate)}
+
+
+def _energy(section: EnergySection) -> dict[str, float]:
+    """Return the values of ``[energy]``; the battery's name ends in its unit, joules."""
+    said: dict[str, float] = section.model_dump(exclude_defaults=True)
+    return {"battery_j" if name == "battery" else name: value for name, value in said.items()}
 
 
 def _link_ranges(links: Sequence[ClientLink]) -> dict[str, list[float]]:

@@ -30,7 +30,7 @@
 
     [transport]                       # see transport.py; by default no overhead
     [availability]                    # on, off, swing, peak_hour, start_hour of clients
-    [energy]                          # joules_per_mb_down, joules_per_mb_up, compute_watts
+    [energy]                          # joules_per_mb_down, joules_per_mb_up, compute_watts, battery
     [prices]                          # currency, per_gb_down, per_gb_up, per_joule
 
 Instead of classes, ``[fleet]`` gives a law (see laws.py): lognormal, rows or table.
@@ -50,7 +50,16 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from floss_sim import documents
-from floss_sim.documents import ByteCount, Duration, Fraction, OneFullLine, OneLine, Rate, Section
+from floss_sim.documents import (
+    ByteCount,
+    Duration,
+    Energy,
+    Fraction,
+    OneFullLine,
+    OneLine,
+    Rate,
+    Section,
+)
 from floss_sim.errors import ProfileError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network.availability import Availability
@@ -108,11 +117,17 @@ class AvailabilitySection(Section):
 
 
 class EnergySection(Section):
-    """Energy of a client's radio, in joules per MB, and of its processor, in watts."""
+    """Energy of a client's radio (joules per MB), processor (watts) and full battery (joules)."""
 
     joules_per_mb_down: _AMOUNT = 0.0
     joules_per_mb_up: _AMOUNT = 0.0
     compute_watts: _AMOUNT = 0.0
+    battery: Energy | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the profile states what traffic or compute takes."""
+        return any((self.joules_per_mb_down, self.joules_per_mb_up, self.compute_watts))
 
     def joules(self, down_bytes: Amount, up_bytes: Amount, compute_s: Amount) -> Amount:
         """Return the energy of bytes on the wire and of seconds of compute."""
@@ -130,6 +145,11 @@ class PricesSection(Section):
     per_gb_down: _AMOUNT = 0.0
     per_gb_up: _AMOUNT = 0.0
     per_joule: _AMOUNT = 0.0
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the profile states a price of traffic or of energy."""
+        return any((self.per_gb_down, self.per_gb_up, self.per_joule))
 
     def money(self, down_bytes: Amount, up_bytes: Amount, energy_j: Amount) -> Amount:
         """Return the price of bytes on the wire and of energy, in ``currency``."""

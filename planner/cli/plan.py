@@ -38,7 +38,13 @@ from planner.calls import answer
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
 from planner.cli.printing import print_answers, print_dry_run, print_plan
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
-from planner.cli.shared_options import StoreOption, integers, items, parse_client_bytes
+from planner.cli.shared_options import (
+    StoreOption,
+    integers,
+    items,
+    parse_client_bytes,
+    with_battery,
+)
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
 from planner.plans.answer import Answer
@@ -66,8 +72,9 @@ prints the recommendation beside dense LoRA and the thesis' rule at the same bud
 kept: asking again, or for another budget or network, trains only what is missing.
 
 Budgets: 50-dense-rounds, 2GB (of all devices), 500MB/client (of a cohort slot, a place in every
-round), 10MB/device (of the busiest device in the whole run), 90s, 36h (in the median of simulated
-fleets), 36h@95% (in 95 % of them).
+round), 10MB/device (of the busiest device in the whole run), 50EUR (by the prices of the network's
+file), 500kJ (of all devices, by its energy), 5%battery (of the device that takes most), 90s, 36h
+(in the median of simulated fleets), 36h@95% (in 95 % of them).
 
 Examples:
 
@@ -78,6 +85,10 @@ Examples:
   floss-plan --budget 60s --network lte --json
 
   floss-plan --budget 10MB/device --network lte
+
+  floss-plan --budget 50EUR --network mine.toml
+
+  floss-plan --budget 5%battery --battery 15Wh --network mine.toml
 
   floss-plan --target 0.9 --max-client-bytes 5MB
 
@@ -94,6 +105,10 @@ Examples:
 def plan(
     context: typer.Context,
     budget: Annotated[str, typer.Option(help="What may be spent; see above.")] = BUDGET,
+    battery: Annotated[
+        str | None,
+        typer.Option(help="Size of a full battery, such as 15Wh, for a budget such as 5%battery."),
+    ] = None,
     task: TaskOption = "digits",
     dataset: DatasetOption = None,
     backbone: BackboneOption = None,
@@ -187,7 +202,7 @@ def plan(
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
         request = Request(
             task=loaded,
-            budget=parse_budget(budget),
+            budget=parse_budget(with_battery(budget, battery)),
             profile=profile,
             candidates=with_axes(
                 grid(

@@ -23,6 +23,7 @@ from planner.report import plan_table, plan_text
 from planner.report.answer_text import ANSWER_COLUMNS, ANSWERS_TITLE, answer_row, answer_sentences
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.time_text import time_columns, time_rows
+from planner.report.usage_text import USAGE_COLUMNS, usage_rows
 
 
 def print_plan(made: Plan) -> None:
@@ -32,6 +33,9 @@ def print_plan(made: Plan) -> None:
     print()
     show_whole(_table(None, time_columns(made), time_rows(made)))
     print()
+    if usage := usage_rows(made):
+        show_whole(_table(None, USAGE_COLUMNS, usage))
+        print()
     for line in plan_text.sentences(made):
         note(line)
     if made.front:

@@ -42,3 +42,16 @@ def parse_client_bytes(text: str) -> int:
         return parse_bytes(text)
     except UnitError as error:
         raise ConfigError(f"--max-client-bytes: {error}") from None
+
+
+def with_battery(budget: str, battery: str | None) -> str:
+    """Return the text of a budget, completed by the size of a battery if one is given.
+
+    Raises:
+        ConfigError: The budget is no share of a battery, or holds a size already.
+    """
+    if battery is None:
+        return budget
+    if not budget.endswith("battery"):
+        raise ConfigError(f"--battery belongs to a budget such as 5%battery, not to {budget!r}")
+    return f"{budget}@{battery}"

@@ -341,8 +341,11 @@ def _is_same_interval(point: FrontPoint, made: Outcome) -> bool:
 def _budget(plan: Plan) -> Iterator[str]:
     """Yield an amount that is not that of the budget's text, where the text tells it."""
     budget, amount = plan.limit.budget, plan.limit.amount
-    if budget.kind != "dense-rounds" and not _same(budget.amount, amount):
-        yield f"budget.amount: {amount:g} differs from {budget.text!r}, which is {budget.amount:g}"
+    if budget.kind == "dense-rounds" or (budget.kind == "battery" and budget.battery_j is None):
+        return
+    told = budget.amount * (budget.battery_j or 1)
+    if not _same(told, amount):
+        yield f"budget.amount: {amount:g} differs from {budget.text!r}, which is {told:g}"
 
 
 def _request(plan: Plan) -> Iterator[str]:

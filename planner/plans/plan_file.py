@@ -100,7 +100,7 @@ class BudgetSection(Section):
     text: OneLine
     kind: BudgetKind
     amount: Positive
-    unit: Literal["s", "bytes"]
+    unit: OneLine
     confidence: Accuracy | None = None
 
 
@@ -230,7 +230,7 @@ class PointSection(_CandidateSection):
     validation_accuracy: Accuracy
     interval: IntervalSection
     cost: Positive
-    cost_unit: Literal["s", "bytes"]
+    cost_unit: OneLine
     budget_spent: Positive
 
     def point(self) -> FrontPoint:

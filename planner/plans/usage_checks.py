@@ -1,4 +1,4 @@
-"""Contradictions between what a plan's runs take from devices and the plan's other figures."""
+"""Contradictions between what a plan's runs take and the plan's other figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 
+# The figure that a budget limits, by its kind.
+_KEYS = {
+    "device-bytes": "busiest_device_bytes",
+    "money": "money",
+    "energy": "energy_j",
+    "battery": "busiest_device_j",
+}
 _NEAR = 1e-6  # relative difference of figures that are computed in different ways
 
 
@@ -29,9 +36,16 @@ def usage_contradictions(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
             f"{name}.usage.mean_device_bytes: {fleet['clients']} devices of {mean:g} bytes are not "
             f"the {made.total_bytes} bytes of the run"
         )
-    spent = made.spent * plan.limit.amount
-    if plan.limit.budget.kind == "device-bytes" and not _near(most, spent):
-        yield f"{name}.usage.busiest_device_bytes: {most} differs from the {spent:g} of the budget"
+    joules, device_j = told.energy_j, told.busiest_device_j
+    if joules is not None and device_j is not None and device_j > joules * (1 + _NEAR):
+        yield f"{name}.usage.busiest_device_j: {device_j:g} exceeds the {joules:g} of all devices"
+    spent, budget = made.spent * plan.limit.amount, plan.limit.budget
+    key = _KEYS.get(budget.kind)
+    figure = getattr(told, key) if key else spent
+    if figure is None or not _near(figure, spent):
+        yield f"{name}.usage.{key}: {figure} differs from the {spent:g} of the budget"
+    if budget.kind == "money" and told.currency != budget.currency:
+        yield f"{name}.usage.currency: {told.currency} is not that of the budget, {budget.currency}"
 
 
 def _near(one: float, other: float) -> bool:

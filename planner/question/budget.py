@@ -12,6 +12,10 @@ text                   limited quantity
 ``500MB/client``       encoded bytes of each slot of the cohort, both directions: those of all
                        clients over the clients of a round, whichever clients take part
 ``10MB/device``        encoded bytes of the busiest client in the whole run, both directions
+``50EUR``              money of all bytes on the wire and all energy, by the network's ``[prices]``
+``500kJ``              energy of all clients' radios and processors, by the network's ``[energy]``
+``5%battery@15Wh``     the same of the client that takes most, as a share of a full battery; its
+                       size may be a key of the network's ``[energy]`` instead
 ``90s``, ``36h``       simulated wall clock, including latency, compute and queueing, in the
                        median of the fleets that the network may draw (see drawn_fleets.py)
 ``36h@95%``            the same, in at least 95 % of these fleets; ``36h`` is ``36h@50%``
@@ -35,16 +39,32 @@ from numpy.typing import NDArray
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.time_spread import MEDIAN
 from floss_sim.analysis.traffic import Traffic
+from floss_sim.analysis.traffic_costs import TrafficCosts
 from floss_sim.errors import BudgetError, UnitError
 from floss_sim.network import ClientLink
 from floss_sim.records import RunRecord
-from floss_sim.units import format_bytes, format_duration, parse_bytes, parse_duration
+from floss_sim.units import (
+    format_bytes,
+    format_duration,
+    format_energy,
+    format_money,
+    parse_bytes,
+    parse_duration,
+    parse_energy,
+)
 from planner.question.limits import MAX_ROUNDS
 
-BudgetKind = Literal["dense-rounds", "bytes", "client-bytes", "device-bytes", "seconds"]
-_GRAMMAR = "valid: 50-dense-rounds, 2GB, 500MB/client, 10MB/device, 90s, 36h or 36h@95%"
+BudgetKind = Literal[
+    "dense-rounds", "bytes", "client-bytes", "device-bytes", "money", "energy", "battery", "seconds"
+]
+_GRAMMAR = (
+    "valid: 50-dense-rounds, 2GB, 500MB/client, 10MB/device, 50EUR, 500kJ, 5%battery, 90s, 36h or "
+    "36h@95%"
+)
 _BYTES: Mapping[str, BudgetKind] = {"/client": "client-bytes", "/device": "device-bytes"}
 _DENSE_ROUNDS = re.compile(r"([1-9]\d{0,15})-dense-rounds?")
+_MONEY = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([A-Z]{3}|[^\w\s%@/.-])")
+_BATTERY = re.compile(r"(\d{1,3}(?:\.\d{1,3})?) ?% ?battery(?:@(.*))?")
 _PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
 
 
@@ -55,15 +75,20 @@ class Budget:
     Attributes:
         text: The budget in the grammar of this module.
         kind: The limited quantity.
-        amount: Dense rounds, bytes or seconds, according to ``kind``.
+        amount: Dense rounds, bytes, seconds, money, joules or a fraction of a battery, according to
+            ``kind``.
         confidence: Fraction of fleets that must keep to limits of seconds: this budget, and the
             mean duration of a round. Only a budget of seconds can set another than the median.
+        currency: Currency of a budget of money; else empty.
+        battery_j: Joules of a full battery; None if the network states them, and for other kinds.
     """
 
     text: str
     kind: BudgetKind
     amount: float
     confidence: float = MEDIAN
+    currency: str = ""
+    battery_j: float | None = None
 
     @property
     def is_sum(self) -> bool:
@@ -73,7 +98,9 @@ class Budget:
     @property
     def unit(self) -> str:
         """Unit of a resolved amount."""
-        return "s" if self.kind in ("dense-rounds", "seconds") else "bytes"
+        if self.kind in ("energy", "battery"):
+            return "J"
+        return self.currency or ("s" if self.kind in ("dense-rounds", "seconds") else "bytes")
 
 
 @dataclass(frozen=True)
@@ -82,11 +109,13 @@ class Limit:
 
     Attributes:
         budget: The budget as the user gave it.
-        amount: The budget in bytes (kinds of bytes) or seconds (link seconds for dense rounds).
+        amount: The budget in its unit: bytes, seconds (link seconds for dense rounds), joules, or
+            money.
         links: Links of all clients in the fleet.
         cohort: Clients of a round in the task.
         client_bytes: Most bytes that the busiest client may transfer in a whole run.
         fleets: Fleets that time predicted and recorded traffic; None if nothing is timed.
+        costs: Energy and money of traffic; None if nothing is spent.
     """
 
     budget: Budget
@@ -95,6 +124,7 @@ class Limit:
     cohort: int
     client_bytes: float = math.inf
     fleets: Fleets | None = None
+    costs: TrafficCosts | None = None
 
     def spending(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
         """Return the spending of a run after each round, shape (rounds,), in ``amount``'s unit.
@@ -139,9 +169,28 @@ class Limit:
             return closed_at_R
         if self.budget.kind == "dense-rounds":
             return traffic.link_seconds(self.links)
+        if self.budget.kind in ("money", "energy", "battery"):
+            return self._costs_spent(traffic)
         if self.budget.kind == "device-bytes":
             return traffic.busiest_bytes()
         return traffic.nbytes() / (traffic.shape[1] if self.budget.kind == "client-bytes" else 1)
+
+    def _costs_spent(self, traffic: Traffic) -> NDArray[np.float64]:
+        """Return the money or the joules after each round (R).
+
+        Raises:
+            BudgetError: The network does not state what they are.
+        """
+        spent_R = None
+        if self.costs and self.budget.kind == "money":
+            spent_R = self.costs.money(traffic)
+        elif self.costs and self.budget.kind == "energy":
+            spent_R = self.costs.energy_j(traffic)
+        elif self.costs:
+            spent_R = self.costs.busiest_device_j(traffic)
+        if spent_R is None:
+            raise BudgetError(f"budget {self.budget.text!r}: the network does not state its costs")
+        return spent_R
 
     def closing_times(self, traffic: Traffic) -> NDArray[np.float64]:
         """Return the instants in seconds by which rounds close (R).
@@ -169,6 +218,13 @@ class Limit:
             return f"{self.budget.text} = {format_duration(self.amount)} of link time"
         if self.budget.kind == "seconds":
             return f"{format_duration(self.amount)} of simulated time{self._confidence_text()}"
+        if self.budget.kind == "money":
+            return f"{format_money(self.amount, self.budget.currency)} in all"
+        if self.budget.kind == "energy":
+            return f"{format_energy(self.amount)} of all devices"
+        if self.budget.kind == "battery":
+            share = f"{100 * self.budget.amount:g} % of a battery"
+            return f"{share} = {format_energy(self.amount)} of the device that takes most"
         whose = {"client-bytes": "a cohort slot", "device-bytes": "a device in the whole run"}
         return f"{format_bytes(self.amount)} {whose.get(self.budget.kind, 'in all')}"
 
@@ -201,6 +257,8 @@ def parse_budget(text: str) -> Budget:
         return Budget(text, "bytes", parse_bytes(text))
     except UnitError:
         pass
+    if (cost := _parse_cost(text)) is not None:
+        return cost
     duration, at, percent = text.partition("@")
     try:
         seconds = parse_duration(duration)
@@ -209,6 +267,38 @@ def parse_budget(text: str) -> Budget:
     if seconds == 0:
         raise BudgetError(f"budget {text!r} must be above zero")
     return Budget(text, "seconds", seconds, _parse_confidence(text, percent) if at else MEDIAN)
+
+
+def _parse_cost(text: str) -> Budget | None:
+    """Return a budget of energy, of a battery or of money; None if the text is none of them.
+
+    Raises:
+        BudgetError: The amount is not above zero, or the size of a battery cannot be read.
+    """
+    try:
+        return Budget(text, "energy", parse_energy(text))
+    except UnitError as error:
+        if "number with a unit" not in str(error) and "has unit" not in str(error):
+            raise BudgetError(f"budget {text!r}: {error}") from None
+    battery, money = _BATTERY.fullmatch(text), _MONEY.fullmatch(text)
+    if battery:
+        share = float(battery[1]) / 100
+        if not 0 < share <= 1:
+            raise BudgetError(f"budget {text!r}: valid shares of a battery: above 0, up to 100 %")
+        size = None if battery[2] is None else _parse_battery(text, battery[2])
+        return Budget(text, "battery", share, battery_j=size)
+    if money:
+        if not float(money[1]) > 0:
+            raise BudgetError(f"budget {text!r} must be above zero")
+        return Budget(text, "money", float(money[1]), currency=money[2])
+    return None
+
+
+def _parse_battery(text: str, size: str) -> float:
+    try:
+        return parse_energy(size)
+    except UnitError as error:
+        raise BudgetError(f"budget {text!r}: the battery's size: {error}") from None
 
 
 def _parse_confidence(text: str, percent: str) -> float:

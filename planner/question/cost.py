@@ -15,6 +15,7 @@ import numpy as np
 
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.traffic import Floats, Traffic
+from floss_sim.analysis.traffic_costs import TrafficCosts
 from floss_sim.errors import BudgetError
 from floss_sim.methods import SizePredictor
 from floss_sim.runs.calibration import Calibration
@@ -22,6 +23,7 @@ from floss_sim.units import format_bytes, format_duration
 from floss_sim.wire import plain_nbytes
 from planner.candidates import Candidate
 from planner.question.budget import Limit
+from planner.question.known_costs import with_known_costs
 from planner.question.request import Request
 
 MIN_ROUNDS = 2  # rounds that the limit must afford a candidate
@@ -176,6 +178,7 @@ def resolve_limit(request: Request) -> Limit:
 
     Raises:
         ConfigError: The data cannot be partitioned over the clients.
+        BudgetError: The network does not state the prices, the energy or the battery of the budget.
     """
     request.reference().check_partition()  # before a link is made for every client
     reference, budget, clients = request.reference(), request.budget, request.task.partition.clients
@@ -186,7 +189,10 @@ def resolve_limit(request: Request) -> Limit:
         reference.server.cohort,
         request.max_client_bytes,
         Fleets.of(request.profile, clients, budget.confidence),
+        TrafficCosts(request.profile, clients),
     )
+    if budget.kind in ("money", "energy", "battery"):
+        return with_known_costs(limit, request.profile, Traffic.predict(reference, 1))
     if budget.kind != "dense-rounds":
         return limit
     plain = plain_nbytes(reference.layout.entries)  # 32 bits an entry

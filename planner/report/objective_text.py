@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floss_sim.units import format_bytes, format_duration
+from floss_sim.units import format_bytes, format_duration, format_energy, format_money
 from floss_sim.vectors.density import format_density
 from planner.plans.missing_baseline import DIVERGED, NOT_REACHED, Reason
 from planner.plans.outcome import EFFORT, Outcome
@@ -86,6 +86,7 @@ def _reason_text(plan: Plan, reason: Reason) -> str:
 def front_title(plan: Plan) -> str:
     """Return the title of the Pareto front's table."""
     whose = {"client-bytes": " per cohort slot", "device-bytes": " to the busiest device"}
+    whose["battery"] = " to the device that takes most"
     of = whose.get(plan.limit.budget.kind, "")
     return f"Best expected accuracy of a measured run within each cost{of}{median_clause(plan)}"
 
@@ -116,7 +117,9 @@ def cost_text(plan: Plan, spent: float) -> str:
         return f"{spent * float(plan.limit.budget.text.partition('-')[0]):.3g} dense rounds"
     if kind == "seconds":
         return format_duration(amount)
-    return format_bytes(amount)
+    if kind == "money":
+        return format_money(amount, plan.limit.budget.currency)
+    return format_energy(amount) if kind in ("energy", "battery") else format_bytes(amount)
 
 
 def left_out_sentence(plan: Plan) -> list[str]:

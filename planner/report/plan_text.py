@@ -25,7 +25,7 @@ from planner.report.on_test_text import (
 )
 from planner.report.plan_table import has_ties, legend
 from planner.report.time_text import time_sentences, time_words
-from planner.report.usage_text import usage_clause
+from planner.report.usage_text import usage_clause, usage_legend
 
 _LIMITS = {
     "budget": "the budget",
@@ -63,6 +63,7 @@ def sentences(plan: Plan) -> list[str]:
         *disagreement_sentence(plan),
         *_ties_sentence(plan),
         legend(plan),
+        *usage_legend(plan),
         f"{_search_sentences(effort, request['seed'])} {_trained_sentence(effort)} The intervals "
         "include an estimate of seed-to-seed variation.",
     ]

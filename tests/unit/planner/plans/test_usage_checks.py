@@ -30,6 +30,9 @@ def with_usage(**changes: Any) -> Any:
             {"busiest_device_bytes": 7_999, "mean_device_bytes": 7_000.0},
             "is less than a message of the mean round",
         ),
+        ({"energy_j": 5.0}, "energy_j and busiest_device_j belong together"),
+        ({"money": 5.0}, "money and currency belong together"),
+        ({"energy_j": 5.0, "busiest_device_j": 6.0}, "6 exceeds the 5 of all devices"),
         ({"busiest_device_bytes": 0}, "recommendation.usage.busiest_device_bytes"),
     ],
 )
@@ -62,3 +65,25 @@ def test_a_plan_without_usage_is_read():
     for run in (content["recommendation"], *content["runners_up"], content["baselines"]["dense"]):
         del run["usage"]
     assert plan_of(content, "plan.json").recommendation.usage is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "usage", "said"),
+    [
+        ("1EUR", {"money": 0.7, "currency": "EUR"}, "usage.money: 0.7 differs from the 0.8 of"),
+        ("1EUR", {"money": 0.8, "currency": "USD"}, "USD is not that of the budget, EUR"),
+        ("1EUR", {}, "usage.money: None differs from the 0.8 of the budget"),
+        ("1J", {"energy_j": 0.9, "busiest_device_j": 0.1}, "energy_j: 0.9 differs from the 0.8"),
+        ("1%battery", {"energy_j": 0.9, "busiest_device_j": 0.7}, "0.7 differs from the 0.8"),
+        ("1%battery@2J", {}, "budget.amount: 1 differs from '1%battery@2J', which is 0.02"),
+    ],
+)
+def test_what_a_run_takes_is_what_it_spends(budget: str, usage: dict[str, Any], said: str):
+    content = with_usage(**usage)
+    kind = "money" if "EUR" in budget else "battery" if "%" in budget else "energy"
+    unit = "EUR" if kind == "money" else "J"
+    content["budget"] = {"text": budget, "kind": kind, "amount": 1.0, "unit": unit}
+    content["explanation"]["spent_on_uploads"] = None
+    with pytest.raises(PlanError) as error:
+        plan_of(content, "plan.json")
+    assert said in str(error.value)

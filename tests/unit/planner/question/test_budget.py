@@ -22,6 +22,12 @@ from planner.question.budget import Limit, parse_budget
         ("1.5 MiB", "bytes", 1.5 * 2**20),
         ("500MB/client", "client-bytes", 5e8),
         ("10MB/device", "device-bytes", 1e7),
+        ("50EUR", "money", 50),
+        ("0.25 €", "money", 0.25),
+        ("500kJ", "energy", 5e5),
+        ("2 kWh", "energy", 7.2e6),
+        ("5%battery", "battery", 0.05),
+        ("5 % battery@15Wh", "battery", 0.05),
         ("90s", "seconds", 90),
         ("36h", "seconds", 129600),
         ("2 min", "seconds", 120),
@@ -40,7 +46,9 @@ def test_a_budget_of_seconds_holds_in_half_of_the_fleets_or_in_a_named_share():
 @pytest.mark.parametrize(
     "text",
     ["", "50", "0-dense-rounds", "-5-dense-rounds", "1.5-dense-rounds", "2 parsecs", "0s", "-1h",
-     "0GB", "2GB/fleet", "50MB/client/round", "nan s", "infs", "50-dense-rounds!"],
+     "0GB", "2GB/fleet", "50MB/client/round", "nan s", "infs", "50-dense-rounds!",
+     "50euro", "0EUR", "-5EUR", "50 EUR/month", "0J", "-5kJ", "500k",
+     "0%battery", "101%battery", "5%battery@15", "5%battery@0Wh", "5%battery@"],
 )  # fmt: skip
 def test_what_is_no_budget_is_refused(text: str):
     with pytest.raises(BudgetError, match="budget"):
