@@ -176,6 +176,24 @@ class Traffic:
         """Return the bytes of the client that has transferred most, after each round (R)."""
         return self.most_of_a_client(self._client_bytes().astype(np.float64))
 
+    def busiest_bytes_within(self, rounds: int) -> Floats:
+        """Return the most bytes of a client within consecutive rounds, after each round (R).
+
+        Args:
+            rounds: Number of consecutive rounds, at least 1.
+        """
+        if rounds >= self.shape[0]:
+            return self.busiest_bytes()
+        numbers_N, place_RC = self.participants
+        nbytes_RC, so_far_N = self._client_bytes(), np.zeros(len(numbers_N))
+        most_R = np.empty(len(nbytes_RC))
+        for r, (nbytes_C, place_C) in enumerate(zip(nbytes_RC, place_RC, strict=True)):
+            so_far_N[place_C] += nbytes_C
+            if r >= rounds:
+                so_far_N[place_RC[r - rounds]] -= nbytes_RC[r - rounds]
+            most_R[r] = so_far_N[place_C].max()
+        return np.maximum.accumulate(most_R)
+
     def most_of_a_client(self, amount_RC: Floats) -> Floats:
         """Return the largest sum of a client so far, after each round (R).
 

@@ -40,10 +40,10 @@ from planner.cli.printing import print_answers, print_dry_run, print_plan
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import (
     StoreOption,
+    completed_budget,
     integers,
     items,
     parse_client_bytes,
-    with_battery,
 )
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
@@ -72,7 +72,8 @@ prints the recommendation beside dense LoRA and the thesis' rule at the same bud
 kept: asking again, or for another budget or network, trains only what is missing.
 
 Budgets: 50-dense-rounds, 2GB (of all devices), 500MB/client (of a cohort slot, a place in every
-round), 10MB/device (of the busiest device in the whole run), 50EUR (by the prices of the network's
+round), 10MB/device (of the busiest device in the whole run), 2GB/month with --rounds-per-day (of
+the busiest device within any 30 days), 50EUR (by the prices of the network's
 file), 500kJ (of all devices, by its energy), 5%battery (of the device that takes most), 90s, 36h
 (in the median of simulated fleets), 36h@95% (in 95 % of them).
 
@@ -85,6 +86,8 @@ Examples:
   floss-plan --budget 60s --network lte --json
 
   floss-plan --budget 10MB/device --network lte
+
+  floss-plan --budget 2GB/month --rounds-per-day 24 --network lte
 
   floss-plan --budget 50EUR --network mine.toml
 
@@ -108,6 +111,12 @@ def plan(
     battery: Annotated[
         str | None,
         typer.Option(help="Size of a full battery, such as 15Wh, for a budget such as 5%battery."),
+    ] = None,
+    rounds_per_day: Annotated[
+        float | None,
+        typer.Option(
+            help="Rounds that start each day, evenly spread, for a budget such as 2GB/month."
+        ),
     ] = None,
     task: TaskOption = "digits",
     dataset: DatasetOption = None,
@@ -202,7 +211,7 @@ def plan(
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
         request = Request(
             task=loaded,
-            budget=parse_budget(with_battery(budget, battery)),
+            budget=parse_budget(completed_budget(budget, battery, rounds_per_day)),
             profile=profile,
             candidates=with_axes(
                 grid(

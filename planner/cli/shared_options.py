@@ -44,14 +44,18 @@ def parse_client_bytes(text: str) -> int:
         raise ConfigError(f"--max-client-bytes: {error}") from None
 
 
-def with_battery(budget: str, battery: str | None) -> str:
-    """Return the text of a budget, completed by the size of a battery if one is given.
+def completed_budget(budget: str, battery: str | None, rounds_per_day: float | None) -> str:
+    """Return the text of a budget, completed by a battery's size or the rounds of a day if given.
 
     Raises:
-        ConfigError: The budget is no share of a battery, or holds a size already.
+        ConfigError: The budget is of another kind, or complete already.
     """
-    if battery is None:
-        return budget
-    if not budget.endswith("battery"):
+    if battery is not None and not budget.endswith("battery"):
         raise ConfigError(f"--battery belongs to a budget such as 5%battery, not to {budget!r}")
-    return f"{budget}@{battery}"
+    if rounds_per_day is not None and not budget.endswith("/month"):
+        raise ConfigError(
+            f"--rounds-per-day belongs to a budget such as 2GB/month, not to {budget!r}"
+        )
+    if battery is not None:
+        return f"{budget}@{battery}"
+    return budget if rounds_per_day is None else f"{budget}@{rounds_per_day:g}/day"

@@ -44,6 +44,8 @@ def usage_contradictions(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
     figure = getattr(told, key) if key else spent
     if figure is None or not _near(figure, spent):
         yield f"{name}.usage.{key}: {figure} differs from the {spent:g} of the budget"
+    if budget.kind == "month-bytes" and spent > most * (1 + _NEAR):
+        yield f"{name}.usage.busiest_device_bytes: {most} is less than the {spent:g} of a month"
     if budget.kind == "money" and told.currency != budget.currency:
         yield f"{name}.usage.currency: {told.currency} is not that of the budget, {budget.currency}"
 

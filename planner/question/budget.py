@@ -12,6 +12,8 @@ text                   limited quantity
 ``500MB/client``       encoded bytes of each slot of the cohort, both directions: those of all
                        clients over the clients of a round, whichever clients take part
 ``10MB/device``        encoded bytes of the busiest client in the whole run, both directions
+``2GB/month@24/day``   encoded bytes of the busiest client within any 30 days, both directions, if 24
+                       rounds start each day, evenly spread: within any 30 * 24 consecutive rounds
 ``50EUR``              money of all bytes on the wire and all energy, by the network's ``[prices]``
 ``500kJ``              energy of all clients' radios and processors, by the network's ``[energy]``
 ``5%battery@15Wh``     the same of the client that takes most, as a share of a full battery; its
@@ -55,16 +57,27 @@ from floss_sim.units import (
 from planner.question.limits import MAX_ROUNDS
 
 BudgetKind = Literal[
-    "dense-rounds", "bytes", "client-bytes", "device-bytes", "money", "energy", "battery", "seconds"
+    "dense-rounds",
+    "bytes",
+    "client-bytes",
+    "device-bytes",
+    "month-bytes",
+    "money",
+    "energy",
+    "battery",
+    "seconds",
 ]
 _GRAMMAR = (
-    "valid: 50-dense-rounds, 2GB, 500MB/client, 10MB/device, 50EUR, 500kJ, 5%battery, 90s, 36h or "
-    "36h@95%"
+    "valid: 50-dense-rounds, 2GB, 500MB/client, 10MB/device, 2GB/month@24/day, 50EUR, 500kJ, "
+    "5%battery, 90s, 36h or 36h@95%"
 )
 _BYTES: Mapping[str, BudgetKind] = {"/client": "client-bytes", "/device": "device-bytes"}
 _DENSE_ROUNDS = re.compile(r"([1-9]\d{0,15})-dense-rounds?")
 _MONEY = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([A-Z]{3}|[^\w\s%@/.-])")
 _BATTERY = re.compile(r"(\d{1,3}(?:\.\d{1,3})?) ?% ?battery(?:@(.*))?")
+_MONTH = re.compile(r"([^/]+)/month(?:@(\d{1,6}(?:\.\d{1,6})?)/day)?")
+_DAYS_OF_A_MONTH = 30
+_FEWEST_A_DAY, _MOST_A_DAY = 0.01, 100_000  # rounds
 _PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%")
 
 
@@ -80,6 +93,7 @@ class Budget:
         confidence: Fraction of fleets that must keep to limits of seconds: this budget, and the
             mean duration of a round. Only a budget of seconds can set another than the median.
         currency: Currency of a budget of money; else empty.
+        rounds_per_day: Rounds that start each day, of a budget of a month; None for other kinds.
         battery_j: Joules of a full battery; None if the network states them, and for other kinds.
     """
 
@@ -89,11 +103,17 @@ class Budget:
     confidence: float = MEDIAN
     currency: str = ""
     battery_j: float | None = None
+    rounds_per_day: float | None = None
 
     @property
     def is_sum(self) -> bool:
         """Whether what a run spends is a sum over all its messages."""
         return self.kind in ("dense-rounds", "bytes", "client-bytes")
+
+    @property
+    def month_rounds(self) -> int:
+        """The most rounds that start within 30 days, of a budget of a month; else 0."""
+        return math.ceil(_DAYS_OF_A_MONTH * (self.rounds_per_day or 0))
 
     @property
     def unit(self) -> str:
@@ -173,6 +193,8 @@ class Limit:
             return self._costs_spent(traffic)
         if self.budget.kind == "device-bytes":
             return traffic.busiest_bytes()
+        if self.budget.kind == "month-bytes":
+            return traffic.busiest_bytes_within(self.budget.month_rounds)
         return traffic.nbytes() / (traffic.shape[1] if self.budget.kind == "client-bytes" else 1)
 
     def _costs_spent(self, traffic: Traffic) -> NDArray[np.float64]:
@@ -218,6 +240,9 @@ class Limit:
             return f"{self.budget.text} = {format_duration(self.amount)} of link time"
         if self.budget.kind == "seconds":
             return f"{format_duration(self.amount)} of simulated time{self._confidence_text()}"
+        if self.budget.kind == "month-bytes":
+            rate = f"{self.budget.rounds_per_day:g} round{'s' * (self.budget.rounds_per_day != 1)}"
+            return f"{format_bytes(self.amount)} a device in 30 days, at {rate} a day"
         if self.budget.kind == "money":
             return f"{format_money(self.amount, self.budget.currency)} in all"
         if self.budget.kind == "energy":
@@ -251,6 +276,8 @@ def parse_budget(text: str) -> Budget:
             raise BudgetError(f"budget {text!r} is too large; valid: at most {MAX_ROUNDS} rounds")
         return Budget(text, "dense-rounds", float(match[1]))
     try:
+        if month := _MONTH.fullmatch(text):
+            return _month_budget(text, parse_bytes(month[1]), month[2])
         for whose, kind in _BYTES.items():
             if text.endswith(whose):
                 return Budget(text, kind, parse_bytes(text.removesuffix(whose)))
@@ -267,6 +294,19 @@ def parse_budget(text: str) -> Budget:
     if seconds == 0:
         raise BudgetError(f"budget {text!r} must be above zero")
     return Budget(text, "seconds", seconds, _parse_confidence(text, percent) if at else MEDIAN)
+
+
+def _month_budget(text: str, nbytes: int, rounds_per_day: str | None) -> Budget:
+    if rounds_per_day is None:
+        raise BudgetError(
+            f"budget {text!r} lacks the rounds of a day; give --rounds-per-day 24, or {text}@24/day"
+        )
+    rounds = float(rounds_per_day)
+    if not _FEWEST_A_DAY <= rounds <= _MOST_A_DAY:
+        raise BudgetError(
+            f"budget {text!r}: valid rounds a day: {_FEWEST_A_DAY} to {_MOST_A_DAY:,}"
+        )
+    return Budget(text, "month-bytes", nbytes, rounds_per_day=rounds)
 
 
 def _parse_cost(text: str) -> Budget | None:

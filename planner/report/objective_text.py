@@ -86,6 +86,7 @@ def _reason_text(plan: Plan, reason: Reason) -> str:
 def front_title(plan: Plan) -> str:
     """Return the title of the Pareto front's table."""
     whose = {"client-bytes": " per cohort slot", "device-bytes": " to the busiest device"}
+    whose["month-bytes"] = " to the busiest device in 30 days"
     whose["battery"] = " to the device that takes most"
     of = whose.get(plan.limit.budget.kind, "")
     return f"Best expected accuracy of a measured run within each cost{of}{median_clause(plan)}"

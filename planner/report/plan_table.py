@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from floss_sim.analysis.on_test import AccuracyOnTest
 from floss_sim.units import format_bytes
 from floss_sim.vectors.density import format_density
@@ -58,7 +60,17 @@ def legend(plan: Plan) -> str:
             "A cohort slot is a place in every round, which another client may take each time: its "
             "bytes are all bytes over the clients of a round. 10MB/device limits a single device."
         )
+    if rounds := plan.limit.budget.month_rounds:
+        lines.append(
+            f"The rounds are spread evenly over days: those of the plan take {_days(plan)} days. A "
+            f"month is 30 days, in which at most {rounds} rounds start; spent is the most that one "
+            "device transfers within so many consecutive rounds."
+        )
     return " ".join(lines)
+
+
+def _days(plan: Plan) -> str:
+    return f"{plan.recommendation.rounds / (plan.limit.budget.rounds_per_day or math.inf):.3g}"
 
 
 def _others_text(plan: Plan) -> list[str]:

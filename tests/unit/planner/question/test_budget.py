@@ -8,6 +8,7 @@ import pytest
 
 from floss_sim import RunConfig, load_profile, size_only
 from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError
 from floss_sim.network import NetworkProfile
 from planner.question.budget import Limit, parse_budget
@@ -22,6 +23,7 @@ from planner.question.budget import Limit, parse_budget
         ("1.5 MiB", "bytes", 1.5 * 2**20),
         ("500MB/client", "client-bytes", 5e8),
         ("10MB/device", "device-bytes", 1e7),
+        ("2GB/month@24/day", "month-bytes", 2e9),
         ("50EUR", "money", 50),
         ("0.25 €", "money", 0.25),
         ("500kJ", "energy", 5e5),
@@ -48,6 +50,7 @@ def test_a_budget_of_seconds_holds_in_half_of_the_fleets_or_in_a_named_share():
     ["", "50", "0-dense-rounds", "-5-dense-rounds", "1.5-dense-rounds", "2 parsecs", "0s", "-1h",
      "0GB", "2GB/fleet", "50MB/client/round", "nan s", "infs", "50-dense-rounds!",
      "50euro", "0EUR", "-5EUR", "50 EUR/month", "0J", "-5kJ", "500k",
+     "2GB/month", "2GB/month@0/day", "2GB/month@24", "2GB/month@x/day", "0GB/month@1/day",
      "0%battery", "101%battery", "5%battery@15", "5%battery@0Wh", "5%battery@"],
 )  # fmt: skip
 def test_what_is_no_budget_is_refused(text: str):
@@ -99,6 +102,46 @@ def test_bytes_of_a_device_are_those_of_the_busiest_client(digits: RunConfig):
         assert made.spending(record).tolist() == most
         assert made.rounds(record) == sum(nbytes <= most[5] for nbytes in most) >= 6
         assert replace(made, amount=most[5] - 1).rounds(record) < 6
+
+
+def test_bytes_of_a_month_are_those_of_the_busiest_client_in_30_days(digits: RunConfig):
+    """By the days of the rounds and a count over the rows of the record, on three networks."""
+    budget = parse_budget("1MB/month@0.15/day")  # a round every 6 2/3 days: 5 in 30 days
+    assert budget.month_rounds == 5
+    for name in ("paper-200-20", "lte", "mobile-mixed"):
+        profile = load_profile(name).model_copy(update={"first_download": 9_000})
+        record = size_only(digits, profile, 24)
+        rows = record.transfers.to_pylist()
+        expected = []
+        for last in range(1, 25):
+            sums = Counter()
+            for row in rows:
+                days_before = (last - row["round"]) / 0.15
+                if 0 <= days_before < 30:
+                    sums[row["client"]] += row["nbytes"]
+            expected.append(max([*sums.values(), *expected[-1:]]))
+        made = Limit(budget, expected[9], profile.links(50), 5)
+        assert made.spending(record).tolist() == expected
+        assert made.rounds(record) == sum(nbytes <= expected[9] for nbytes in expected)
+        assert expected[-1] < limit("1MB/device", 1, profile).spending(record)[-1]
+
+
+def test_a_run_within_a_month_spends_what_it_spends_of_a_device(digits: RunConfig):
+    """Three networks, messages of a megabyte: a closed form from the cohorts alone."""
+    for name in ("paper-200-20", "lte", "mobile-mixed"):
+        links = load_profile(name).links(50)
+        traffic = Traffic.predict(digits, 60).with_sizes(600_000, 400_000)
+        budget = parse_budget("3MB/month@1/day")
+        made = Limit(budget, budget.amount, links, 5)
+        device = Limit(parse_budget("3MB/device"), 3e6, links, 5)
+        spent = made.spending(traffic)
+        assert np.array_equal(spent[:30], device.spending(traffic)[:30])
+        seen = [
+            max(Counter(traffic.clients[max(0, r - 29) : r + 1].ravel().tolist()).values())
+            for r in range(60)
+        ]
+        assert spent.tolist() == [1e6 * max(seen[: r + 1]) for r in range(60)]
+        assert made.rounds(traffic) >= device.rounds(traffic)
 
 
 def test_seconds_are_the_simulated_clock(digits: RunConfig, paper: NetworkProfile):

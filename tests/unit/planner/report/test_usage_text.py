@@ -51,6 +51,16 @@ def test_a_plan_without_usage_says_nothing_of_it():
     assert "device" not in " ".join(sentences(old))
 
 
+def test_a_budget_of_a_month_says_whose_bytes_they_are():
+    limit = Limit(parse_budget("2GB/month@0.5/day"), 2e9, (), 5)
+    made = replace(whole_plan(), limit=limit)
+    assert limit.describe() == "2 GB a device in 30 days, at 0.5 rounds a day"
+    said = " ".join(sentences(made))
+    assert "spread evenly over days: those of the plan take 40 days." in said  # 20 rounds
+    assert "30 days, in which at most 15 rounds start; spent is the most that one device" in said
+    assert cost_text(made, 0.5) == "1 GB"
+
+
 def test_costs_have_the_unit_of_their_budget():
     for text, amount, said in (
         ("50EUR", 50.0, "25.00 EUR"), ("500kJ", 5e5, "250 kJ"), ("5%battery", 2700.0, "1.35 kJ")
