@@ -14,6 +14,7 @@ from floss_sim.families.backbone import TaskModel
 from floss_sim.families.module_roles import role_of
 from floss_sim.methods import method_from_name
 from floss_sim.network import load_profile
+from floss_sim.network.named_changes import with_scales
 from floss_sim.vectors.density import parse_density
 
 _METHOD_TEXTS = ("tiers", "down_values", "up_values")
@@ -21,6 +22,7 @@ _DENSITIES = ("down_density", "up_density", "density")
 _NUMBERS = {
     "labels": int, "rank": int, "alpha": float, "depth": int, "clients": int, "cohort": int,
     "rounds": int, "examples": int, "batch": int, "tokens": int, "upload_ratio": float, "seed": int,
+    "scale_down": float, "scale_up": float,
 }  # fmt: skip
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 _FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision",
@@ -45,6 +47,7 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     profile = load_profile(given.get("network", "mobile-mixed"))
     if "upload_ratio" in given:
         profile = profile.with_upload_ratio(given["upload_ratio"])
+    profile = with_scales(profile, given.get("scale_down"), given.get("scale_up"))
     options = {name: given[name] for name in (*_METHOD_TEXTS, *_DENSITIES) if name in given}
     return Deployment(
         model,

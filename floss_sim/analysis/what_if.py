@@ -114,6 +114,15 @@ class Scenario:
         return self.configuration.time(self.rounds)
 
     @property
+    def total_bytes(self) -> float:
+        """Encoded bytes of all clients in the first ``rounds`` rounds, mean of seeds."""
+        ways = ("down_bytes", "up_bytes")
+        return fmean(
+            sum(sum(run.record.rounds[way].to_pylist()[: self.rounds]) for way in ways)
+            for run in self.runs
+        )
+
+    @property
     def own_fleet_s(self) -> float:
         """Seconds until the end of round ``rounds`` on the network's own fleet, mean of seeds."""
         last = self.rounds - 1

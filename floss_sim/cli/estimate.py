@@ -19,6 +19,8 @@ from floss_sim.cli.shared_options import (
     JsonOption,
     NetworkOption,
     RatioOption,
+    ScaleDownOption,
+    ScaleUpOption,
     SeedOption,
     check_picture,
     given_settings,
@@ -39,6 +41,8 @@ Examples:
 
   floss-sim estimate --backbone smollm2-135m --method floss --down-density 1/4 --up-density 1/16
 --network mobile-mixed
+
+  floss-sim estimate --network lte --scale-up 4 --scale-down 0.5
 
   floss-sim estimate --backbone gemma-3-270m --targets q,k,v,o --sweep rank=4,8,16,32
 
@@ -109,6 +113,8 @@ def estimate(
     ] = False,
     network: NetworkOption = "mobile-mixed",
     upload_ratio: RatioOption = None,
+    scale_down: ScaleDownOption = None,
+    scale_up: ScaleUpOption = None,
     seed: SeedOption = 0,
     sweep: Annotated[
         str | None, typer.Option(help="OPTION=VALUE,VALUE,...: one row for each value.")
@@ -135,6 +141,7 @@ def estimate(
         tiers=tiers, down_values=down_values, up_values=up_values, clients=clients, cohort=cohort,
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
         checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,
+        scale_down=scale_down, scale_up=scale_up,
     )  # fmt: skip
     if sweep is None:
         if out is not None:

@@ -24,6 +24,7 @@ from floss_sim.cli.target_cells import target_cells
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import CHANGES, with_changes
+from floss_sim.units import format_bytes
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
 
@@ -39,6 +40,8 @@ Examples:
   floss-sim replay runs/first --network lte --network cable.toml
 
   floss-sim replay 'runs/floss-*' --upload-ratio 16 --rtt 50ms
+
+  floss-sim replay runs/first --network measured.toml --scale-up 4 --scale-down 0.5
 
   floss-sim replay runs/dense runs/floss --sweep upload-ratio=1,2,4,8,16,32
 
@@ -62,6 +65,12 @@ def replay(
     rtt: Annotated[str | None, typer.Option(help="Set every round-trip time: 50ms.")] = None,
     upload_ratio: Annotated[
         str | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
+    ] = None,
+    scale_down: Annotated[
+        str | None, typer.Option(help="Multiply every down rate, as 0.5; the spread stays.")
+    ] = None,
+    scale_up: Annotated[
+        str | None, typer.Option(help="Multiply every up rate, as 4; the spread stays.")
     ] = None,
     server_egress: Annotated[
         str | None, typer.Option(help="Capacity that all downloads share: 1Gbit/s.")
@@ -93,7 +102,10 @@ def replay(
     check_target(target)
     check_picture(out)
     swept = None if sweep is None else parse_sweep(sweep)
-    asked = (down, up, rtt, upload_ratio, server_egress, server_ingress, first_download)
+    asked = (
+        down, up, rtt, upload_ratio, scale_down, scale_up, server_egress, server_ingress,
+        first_download,
+    )  # fmt: skip
     changes = given_settings(**dict(zip(CHANGES, asked, strict=True)))
     profiles = _distinct_profiles(load_profile(name) for name in network or ())
     comparison = replay_comparison(find_runs(runs), network[0] if network else "NETWORK")
@@ -158,7 +170,7 @@ def _print(
     comparison: Comparison, lines: Sequence[Scenario], target: float | None, picture: Path | None
 ) -> None:
     table = plain_table(title=f"{comparison.task}: recorded runs on other networks")
-    names = ["seeds", "rounds", "time", "a round", "valid."]
+    names = ["seeds", "rounds", "bytes", "time", "a round", "valid."]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
     table.add_column("", overflow="fold")
@@ -183,6 +195,7 @@ def _rows(lines: Sequence[Scenario], target: float | None) -> list[list[str]]:
             line.title,
             str(len(line.runs)),
             str(line.rounds),
+            format_bytes(line.total_bytes),
             time,
             round_time,
             "-" if line.last_point is None else f"{line.last_point.accuracy:.3f}",
@@ -254,6 +267,7 @@ def _line_json(line: Scenario, target: float | None) -> dict[str, Any]:
         "network": line.network,
         "recorded": line.recorded,
         "rounds": line.rounds,
+        "bytes": line.total_bytes,
         "time": line.time.to_json(),
         "round_time": line.time.per_round(line.rounds).to_json(),
         "own_fleet_s": line.own_fleet_s,

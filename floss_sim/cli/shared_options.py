@@ -12,7 +12,7 @@ import typer
 from floss_sim.errors import ConfigError
 from floss_sim.files import check_file
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.network.named_changes import with_change
+from floss_sim.network.named_changes import with_change, with_scales
 from floss_sim.toml_json import parse_toml
 from floss_sim.training import DEVICES
 from floss_sim.wire import VALUE_CODES
@@ -40,6 +40,14 @@ NetworkOption = Annotated[
 RatioOption = Annotated[
     float | None, typer.Option(help="Set every up rate to 1/RATIO of its down rate.")
 ]
+ScaleDownOption = Annotated[
+    float | None,
+    typer.Option(help="Multiply every down rate: 0.5 is half as fast. The spread stays."),
+]
+ScaleUpOption = Annotated[
+    float | None,
+    typer.Option(help="Multiply every up rate: 4 is four times as fast. The spread stays."),
+]
 BackboneDownloadOption = Annotated[
     bool,
     typer.Option("--include-backbone", help="Each client first downloads the backbone, once."),
@@ -52,14 +60,24 @@ ThreadsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-def network(name: str, upload_ratio: float | None) -> NetworkProfile:
+def network(
+    name: str,
+    upload_ratio: float | None,
+    scale_down: float | None = None,
+    scale_up: float | None = None,
+) -> NetworkProfile:
     """Return a network profile; a given ``upload_ratio`` sets each up rate to down rate / ratio.
 
+    The factors ``scale_down`` and ``scale_up`` then multiply the rates.
+
     Raises:
-        ProfileError: The profile is unknown or invalid, or the ratio is not above zero.
+        ProfileError: The profile is unknown or invalid, the ratio is not above zero, or a factor is
+            out of range.
     """
     profile = load_profile(name)
-    return profile if upload_ratio is None else profile.with_upload_ratio(upload_ratio)
+    if upload_ratio is not None:
+        profile = profile.with_upload_ratio(upload_ratio)
+    return with_scales(profile, scale_down, scale_up)
 
 
 def with_backbone(profile: NetworkProfile, task: Task, include: bool) -> NetworkProfile:

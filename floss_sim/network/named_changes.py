@@ -27,18 +27,64 @@ def _ratio(text: object) -> float:
     return ratio
 
 
+def _factor(text: object) -> float:
+    try:
+        factor = float(str(text))
+    except ValueError:
+        raise ProfileError(f"{text!r} is not a number, such as 4 or 0.5") from None
+    check_scale(factor)
+    return factor
+
+
+def check_scale(factor: float) -> None:
+    """Raise ProfileError if a factor of rates is out of range."""
+    low, high = _FACTORS
+    if not low <= factor <= high:
+        raise ProfileError(f"factor {factor:g} is out of range; valid: {low:g} to {high:g}")
+
+
+def with_scales(
+    profile: NetworkProfile, down: float | None = None, up: float | None = None
+) -> NetworkProfile:
+    """Return a profile whose clients' rates are multiplied, with their spread and traces.
+
+    Args:
+        profile: The profile.
+        down: Factor of all down rates; None keeps them.
+        up: Factor of all up rates; None keeps them.
+
+    Raises:
+        ProfileError: A factor is out of range.
+
+    Example:
+        >>> from floss_sim import load_profile
+        >>> from floss_sim.network.named_changes import with_scales
+        >>> faster = with_scales(load_profile("paper-200-20"), up=4.0)
+        >>> faster.name, faster.links(1)[0].up_bits_per_s
+        ('paper-200-20, scale up 4', 80000000.0)
+    """
+    for name, factor in (("scale-down", down), ("scale-up", up)):
+        if factor is not None:
+            profile = with_change(profile, name, repr(float(factor)).removesuffix(".0"))
+    return profile
+
+
 def _first_download(text: object) -> int:
     nbytes = parse_bytes(text)
     check_first_download(nbytes)
     return nbytes
 
 
-# Changes are made in this order, so that an upload ratio applies to the changed down rate.
+_FACTORS = (1e-6, 1e6)  # lowest and highest factor of rates
+# Changes are made in this order, so that an upload ratio applies to the changed down rate, and
+# factors to rates and ratio.
 CHANGES: Mapping[str, Callable[[object], float]] = {
     "down": parse_rate,
     "up": parse_rate,
     "rtt": parse_duration,
     "upload-ratio": _ratio,
+    "scale-down": _factor,
+    "scale-up": _factor,
     "server-egress": parse_rate,
     "server-ingress": parse_rate,
     "first-download": _first_download,

@@ -40,6 +40,7 @@ GUIDE.md has a complete profile and describes the simulation.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from statistics import fmean
@@ -68,6 +69,7 @@ from floss_sim.network.fleets.draws import draws_of
 from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
 from floss_sim.network.fleets.rows import LinkRows
 from floss_sim.network.link import ClientLink
+from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 
 _PACKAGE = "network_profiles"
@@ -161,12 +163,40 @@ class PricesSection(Section):
 
 
 class Overrides(Section):
-    """Changes of a what-if study to every client's link; None keeps the profile's value."""
+    """Changes of a what-if study to every client's link; None keeps the profile's value.
+
+    ``scale_down`` and ``scale_up`` multiply rates and traces, after all other changes.
+    """
 
     down: float | None = None
     up: float | None = None
     upload_ratio: float | None = None
     rtt: float | None = None
+    scale_down: float | None = None
+    scale_up: float | None = None
+
+    def settings(self) -> dict[str, float | None]:
+        """Return the changes as plain values, without factors that are not set."""
+        made: dict[str, float | None] = self.model_dump()
+        unset = [name for name in ("scale_down", "scale_up") if made[name] is None]
+        return {name: value for name, value in made.items() if name not in unset}
+
+    def with_later(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return later changes, so that they hold for links that these have changed already.
+
+        Factors multiply. A rate that is set is not scaled by an earlier factor, and an upload ratio
+        is that to the scaled down rate.
+        """
+        made = dict(changes)
+        for way in ("down", "up"):
+            factor, before = made.get(f"scale_{way}"), getattr(self, f"scale_{way}")
+            if factor is not None and way not in made:
+                made[f"scale_{way}"] = factor * (before or 1.0)
+            elif factor is None and way in made:
+                made[f"scale_{way}"] = None
+        if made.get("upload_ratio") and "scale_up" not in changes:
+            made["scale_up"] = made.get("scale_down", self.scale_down)
+        return made
 
     def __call__(self, link: ClientLink) -> ClientLink:
         """Return the link with these changes made."""
@@ -177,7 +207,20 @@ class Overrides(Section):
         if self.upload_ratio is not None:
             up = link.down_bits_per_s / self.upload_ratio
             link = replace(link, up_bits_per_s=up, up_trace=None)
+        if self.scale_down is not None:
+            rate, trace = link.down_bits_per_s * self.scale_down, link.down_trace
+            scaled = trace and _scaled_trace(trace, self.scale_down)
+            link = replace(link, down_bits_per_s=rate, down_trace=scaled)
+        if self.scale_up is not None:
+            rate, trace = link.up_bits_per_s * self.scale_up, link.up_trace
+            scaled = trace and _scaled_trace(trace, self.scale_up)
+            link = replace(link, up_bits_per_s=rate, up_trace=scaled)
         return link if self.rtt is None else replace(link, rtt_s=self.rtt)
+
+
+@lru_cache(maxsize=64)
+def _scaled_trace(trace: RateTrace, factor: float) -> RateTrace:
+    return replace(trace, bits_per_s=tuple(factor * rate for rate in trace.bits_per_s))
 
 
 def _check_number(classes: Any) -> Any:
@@ -322,7 +365,8 @@ class NetworkProfile(Section):
         Args:
             said: Text for the changes in the new profile's name.
             changes: ``down``, ``up``, ``egress`` or ``ingress`` in bits per second, ``rtt`` in
-                seconds, ``upload_ratio``, ``first_download`` in bytes.
+                seconds, ``upload_ratio``, ``first_download`` in bytes, ``scale_down`` and
+                ``scale_up`` as factors of all rates, which keep their spread.
         """
         links, server = (
             dict[str, Any](
@@ -333,6 +377,7 @@ class NetworkProfile(Section):
         rest = {key: value for key, value in changes.items() if key not in {**links, **server}}
         if "up" in links:  # the later of two settings of the up rates holds
             links["upload_ratio"] = None
+        links = self._overrides.with_later(links)
         server_ = self.server.model_copy(update=server)
         name = f"{self.name}, {said}"
         profile = self.model_copy(update={"name": name, "server": server_, **rest})
@@ -369,7 +414,7 @@ class NetworkProfile(Section):
     def _client_settings(self) -> list[Any]:
         """Return the settings of the client links: of the law, or of each class."""
         if isinstance(self.fleet, LognormalFleet):
-            return [self.fleet.model_dump(mode="json"), self._overrides.model_dump()]
+            return [self.fleet.model_dump(mode="json"), self._overrides.settings()]
         if isinstance(self.fleet, RowsFleet):
             return [self.fleet.law, _rows_fingerprint(self.fleet.rows, self._overrides)]
         groups = [
@@ -382,7 +427,7 @@ class NetworkProfile(Section):
         spreads = [  # lists, not tuples: settings are compared with those read from JSON
             {**vars(law), "medians": [*law.medians], "sigmas": [*law.sigmas]} for law in laws
         ]
-        return [groups, spreads, self._overrides.model_dump()]
+        return [groups, spreads, self._overrides.settings()]
 
 
 @lru_cache(maxsize=8)

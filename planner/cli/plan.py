@@ -21,6 +21,8 @@ from floss_sim.cli.shared_options import (
     JsonOption,
     NetworkOption,
     RatioOption,
+    ScaleDownOption,
+    ScaleUpOption,
     SeedOption,
     SetOption,
     TaskOption,
@@ -85,6 +87,8 @@ Examples:
 
   floss-plan --budget 60s --network lte --json
 
+  floss-plan --budget 60s --network lte --scale-up 4
+
   floss-plan --budget 10MB/device --network lte
 
   floss-plan --budget 2GB/month --rounds-per-day 24 --network lte
@@ -128,6 +132,8 @@ def plan(
     alpha: Annotated[float | None, typer.Option(help="Concentration of dirichlet.")] = None,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
+    scale_down: ScaleDownOption = None,
+    scale_up: ScaleUpOption = None,
     ranks: Annotated[str, typer.Option(help="LoRA ranks to search.")] = _RANKS,
     down_densities: Annotated[str, typer.Option(help="Download densities to search.")] = _DENSITIES,
     up_densities: Annotated[str, typer.Option(help="Upload densities to search.")] = _DENSITIES,
@@ -206,7 +212,7 @@ def plan(
         raise ConfigError("--effort 0 trains nothing: no --dry-run")
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
-    profile = network(network_name, upload_ratio)
+    profile = network(network_name, upload_ratio, scale_down, scale_up)
     with late_lines("loading the task"):
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
         request = Request(
@@ -242,6 +248,7 @@ def plan(
                 backbone=backbone,
                 changes=changes,
                 upload_ratio=upload_ratio,
+                scales=(scale_down, scale_up),
             ),
         ).checked()
     place = resolve_device(device)

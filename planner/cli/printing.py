@@ -20,7 +20,14 @@ from planner.execution.dry_run import DryRun
 from planner.plans.answer import Answer
 from planner.plans.plan import Plan
 from planner.report import plan_table, plan_text
-from planner.report.answer_text import ANSWER_COLUMNS, ANSWERS_TITLE, answer_row, answer_sentences
+from planner.report.answer_text import (
+    ANSWER_COLUMNS,
+    ANSWERS_TITLE,
+    COST_COLUMNS,
+    answer_row,
+    answer_sentences,
+    cost_rows,
+)
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.time_text import time_columns, time_rows
 from planner.report.usage_text import USAGE_COLUMNS, usage_rows
@@ -100,5 +107,7 @@ def print_answers(answers: Sequence[Answer], network: str) -> None:
     for row in rows:
         table.add_row(*row[:shown])
     show_whole(table, [row[0] for row in rows])
+    show_whole(_table(None, COST_COLUMNS, cost_rows(answers, network)))
+    print()
     for line in answer_sentences(answers):
         note(line)

@@ -12,8 +12,8 @@ text                   limited quantity
 ``500MB/client``       encoded bytes of each slot of the cohort, both directions: those of all
                        clients over the clients of a round, whichever clients take part
 ``10MB/device``        encoded bytes of the busiest client in the whole run, both directions
-``2GB/month@24/day``   encoded bytes of the busiest client within any 30 days, both directions, if 24
-                       rounds start each day, evenly spread: within any 30 * 24 consecutive rounds
+``2GB/month@24/day``   encoded bytes of the busiest client within any 30 days, both directions, if
+                       24 rounds start each day, evenly spread: within any 30 * 24 rounds in a row
 ``50EUR``              money of all bytes on the wire and all energy, by the network's ``[prices]``
 ``500kJ``              energy of all clients' radios and processors, by the network's ``[energy]``
 ``5%battery@15Wh``     the same of the client that takes most, as a share of a full battery; its

@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from floss_sim.documents import Section
 from floss_sim.errors import ConfigError, PlanError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.named_changes import with_scales
 from floss_sim.tasks import Task, load_task
 from floss_sim.tasks.hub import absolute_reference
 from planner.question.field_types import OneLine, Positive
+
+_FACTORS = ("scale_down", "scale_up")  # keys that origins of earlier plans lack
 
 
 class Origin(Section):
@@ -32,7 +35,15 @@ class Origin(Section):
     changes: dict[str, Any] = Field(default_factory=dict)
     network: OneLine
     upload_ratio: Positive | None = None
+    scale_down: Positive | None = None
+    scale_up: Positive | None = None
     marks: dict[str, OneLine] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the origin as plain values, without factors of rates that are not set."""
+        made: dict[str, Any] = handler(self)
+        return {key: v for key, v in made.items() if v is not None or key not in _FACTORS}
 
     @classmethod
     def of(
@@ -45,6 +56,7 @@ class Origin(Section):
         backbone: str | None = None,
         changes: Mapping[str, Any] | None = None,
         upload_ratio: float | None = None,
+        scales: tuple[float | None, float | None] = (None, None),
     ) -> Origin:
         """Return the origin of a task and a network that were loaded by these arguments.
 
@@ -57,6 +69,7 @@ class Origin(Section):
             backbone: The ``backbone`` argument of ``load_task``, or None.
             changes: The ``changes`` argument of ``load_task``, or None.
             upload_ratio: The upload ratio that the network's up rates were changed to, or None.
+            scales: Factors by which down rates and up rates were then multiplied, or None.
         """
         changed = dict(changes or {})
         dataset = dataset or _taken_path(changed, "data.dataset")
@@ -68,6 +81,8 @@ class Origin(Section):
             changes=changed,
             network=_lasting_name(names[1]),
             upload_ratio=upload_ratio,
+            scale_down=scales[0],
+            scale_up=scales[1],
             marks=_marks(task, profile),
         )
 
@@ -142,6 +157,7 @@ class Origin(Section):
         profile = load_profile(self.network)
         if self.upload_ratio is not None:
             profile = profile.with_upload_ratio(self.upload_ratio)
+        profile = with_scales(profile, self.scale_down, self.scale_up)
         found = _marks(task, profile)
         changed = sorted(what for what in found if found[what] != self.marks.get(what))
         if changed:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from floss_sim.analysis.time_spread import PROBED_LEGEND, SPREAD_LEGEND
-from floss_sim.units import format_duration
+from floss_sim.analysis.time_spread import PROBED_LEGEND, SPREAD_LEGEND, spread_texts
+from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
@@ -24,7 +24,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         answer: The answer.
         network: Name of the plan's network; the row omits it.
     """
-    where = answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
+    where = _where(answer, network)
     confirm = _confirmation_text(answer)
     if answer.candidate is None or answer.accuracy is None or _is_vague(answer):
         return (where, *["-"] * 5, "unknown", confirm, "")
@@ -61,6 +61,39 @@ def _confirmation_text(answer: Answer) -> str:
     seconds = answer.confirm_s
     took = "" if seconds is None else f", {format_duration(seconds)}"
     return f"{answer.confirm_rounds} rounds{took}"
+
+
+COST_COLUMNS = ("", "time", "bytes", "measured")
+
+
+def cost_rows(answers: Sequence[Answer], network: str) -> list[tuple[str, ...]]:
+    """Return rows of time, bytes and number of measured candidates, as in ``COST_COLUMNS``.
+
+    The time has an interval where the network draws its fleets.
+
+    Args:
+        answers: The answers.
+        network: Name of the plan's network; the rows omit it.
+    """
+    shown = [None if not a.time or _is_vague(a) else a.time.spread for a in answers]
+    rows = zip(answers, spread_texts(shown), strict=True)
+    return [
+        (_where(a, network), time, _bytes_text(a), f"{a.measured} of {a.searched}")
+        for a, time in rows
+    ]
+
+
+def _where(answer: Answer, network: str) -> str:
+    return answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
+
+
+def _bytes_text(answer: Answer) -> str:
+    if answer.total_bytes is None or _is_vague(answer):
+        return "-"
+    error = answer.total_bytes_error
+    if error is None:
+        return format_bytes(answer.total_bytes)
+    return format_predicted_bytes(answer.total_bytes, error)
 
 
 def answer_sentences(answers: Sequence[Answer]) -> list[str]:
@@ -104,11 +137,10 @@ def _stop_sentence(answer: Answer) -> str:
 
 
 def _time_sentences(answers: Sequence[Answer]) -> list[str]:
-    """Return the simulated times of all known answers; empty if there is none."""
-    timed = [answer for answer in answers if answer.time and not _is_vague(answer)]
-    spreads = [answer.time.spread for answer in timed if answer.time]
-    texts = [f"{a.network}: {a.budget} {s.text}" for a, s in zip(timed, spreads, strict=True)]
-    legend = f", {SPREAD_LEGEND}" if any(spread.draws > 1 for spread in spreads) else ""
-    probed = any(spread.method == "probed" for spread in spreads)
-    lines = [f"Simulated time{legend}: {'; '.join(texts)}."] if texts else []
-    return [*lines, f"{PROBED_LEGEND}."] if probed else lines
+    """Return what the times of known answers are; empty if no network draws its fleets."""
+    spreads = [answer.time.spread for answer in answers if answer.time and not _is_vague(answer)]
+    drawn = any(spread.draws > 1 for spread in spreads)
+    lines = [f"Time is simulated: {SPREAD_LEGEND}."] if drawn else []
+    if any(spread.method == "probed" for spread in spreads):
+        lines.append(f"{PROBED_LEGEND}.")
+    return lines

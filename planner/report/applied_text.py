@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from floss_sim.analysis.last_part import SMOOTHED_SHARE
 from floss_sim.analysis.on_test import AccuracyOnTest
@@ -186,8 +187,8 @@ def network_lines(applied: AppliedPlan) -> list[str]:
         return []
     origin = applied.plan.request["origin"]
     words = [str(applied.folder.path), "--network", origin["network"]]
-    ratio = origin.get("upload_ratio")  # which ``account`` has no option for
-    command = ["account", *words] if ratio is None else ["replay", *words, *_ratio_words(ratio)]
+    changes = _change_words(origin)  # which ``account`` has no options for
+    command = ["replay", *words, *changes] if changes else ["account", *words]
     network = applied.folder.manifest().network
     return [
         f"Its record has the seconds of {network}; on the plan's network:",
@@ -195,8 +196,14 @@ def network_lines(applied: AppliedPlan) -> list[str]:
     ]
 
 
-def _ratio_words(ratio: float) -> list[str]:
-    return ["--upload-ratio", repr(float(ratio)).removesuffix(".0")]
+def _change_words(origin: Mapping[str, Any]) -> list[str]:
+    """Return the options that change a network as an origin says."""
+    made = {name: origin.get(name) for name in ("upload_ratio", "scale_down", "scale_up")}
+    words = []
+    for name, value in made.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", repr(float(value)).removesuffix(".0")]
+    return words
 
 
 def save(applied: AppliedPlan, folder: Path) -> None:

@@ -122,3 +122,80 @@ def test_a_run_that_fails_at_once_leaves_no_folder(command: Command):
     code, _, err = command("run", *words)
     assert (code, "round 1 could not be completed" in err) == (2, True)
     assert not Path("runs").exists()
+
+
+def test_factors_change_the_kept_network_and_keep_its_spread(
+    command: Command, profile: NetworkProfile
+):
+    """Against the record, re-timed on 40 fleets whose links are scaled one by one."""
+    code, out, err = command("replay", "runs", "--scale-up", "4", "--scale-down", "0.5", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)["scenarios"][-1]
+    assert told["network"] == "mine, scale down 0.5, scale up 4"
+    record = RunFolder.read(Path("runs/first")).record()
+    seconds = []
+    for seed in range(40):
+        links = profile.model_copy(update={"seed": seed}).links(50)
+        ends_s, down, up = 0.0, {}, {}
+        for row in record.transfers.to_pylist():
+            (up if row["direction"] == "up" else down)[row["round"], row["client"]] = row
+        for number in range(1, 4):
+            slowest = 0.0
+            for (round_, client), row in up.items():
+                if round_ == number:
+                    link = links[client]
+                    slowest = max(
+                        slowest,
+                        8 * down[round_, client]["nbytes"] / (0.5 * link.down_bits_per_s)
+                        + 8 * row["nbytes"] / (4 * link.up_bits_per_s)
+                        + link.compute_s_per_example * row["examples"]
+                        + link.rtt_s,
+                    )
+            ends_s += slowest
+        seconds.append(ends_s)
+    quantiles = np.quantile(seconds, [0.05, 0.5, 0.95], method="weibull")
+    made = [told["time"][name] for name in ("low_s", "median_s", "high_s")]
+    assert made == pytest.approx(quantiles.tolist(), rel=1e-9)
+    assert told["bytes"] == sum(record.transfers["nbytes"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--down", "1Mbit/s", "--up", "1Mbit/s", "--rtt", "5ms", "--scale-up", "2"],
+        ["--upload-ratio", "4", "--scale-down", "2", "--first-download", "1MB"],
+        ["--server-egress", "600kbit/s", "--server-ingress", "600kbit/s", "--target", "0.01"],
+        ["--sweep", "scale-up=1,4", "--scale-down", "2"],
+        ["--network", "moved.toml", "--network", "lte", "--scale-up", "2", "--json"],
+    ],
+)
+def test_replay_of_a_run_on_a_file_takes_every_option(
+    command: Command, profile: NetworkProfile, words: list[str]
+):
+    code, out, err = command("replay", "runs", *words)
+    assert (code, err) == (0, "")
+    assert out
+
+
+def test_an_estimate_and_a_plan_take_factors(command: Command, monkeypatch, capfd, tmp_path: Path):
+    monkeypatch.setenv("FLOSS_SIM_STORE", str(tmp_path / "store"))
+    words = ["estimate", "--network", "paper-200-20", "--rounds", "3", "--examples", "1", "--json"]
+    before, after, slower = (
+        json.loads(command(*words, *more)[1])
+        for more in ((), ("--scale-up", "4"), ("--scale-down", "0.5"))
+    )
+    down_s, up_s = (before["run_time"]["median_s"] * before["round_shares"][way]
+                    for way in ("download", "upload"))  # fmt: skip
+    assert after["run_time"]["median_s"] == pytest.approx(down_s + up_s / 4)
+    assert slower["run_time"]["median_s"] == pytest.approx(2 * down_s + up_s)
+    assert command("estimate", "--scale-up", "0")[0] == 2
+    asked = ["--budget", "2-dense-rounds", "--ranks", "1", "--down-densities", "1",
+             "--up-densities", "1", "--reference-rank", "1", "--effort", "1", "--workers", "1",
+             "--max-rounds", "2", "--scale-up", "4", "--out", "plan", "--json"]  # fmt: skip
+    code, out, err = call(monkeypatch, capfd, "floss-plan", *asked)
+    assert code == 0, err
+    made = json.loads(out)
+    assert made["request"]["network"] == "paper-200-20, scale up 4"
+    assert made["request"]["origin"]["scale_up"] == 4
+    code, out, err = call(monkeypatch, capfd, "floss-plan", "apply", "plan", "--out", "model")
+    assert code == 0, err

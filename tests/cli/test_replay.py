@@ -58,9 +58,11 @@ def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Pat
     assert (code, err) == (0, "")
     rows = lines_of(out)
     # 30 kB each way at 10 kB/s and a round trip of a second: 7 seconds a round
-    assert "dense r4 mine 1 2 14 s 7 s 0.750 2 160 kB 14 s" in rows
-    assert "floss r8 mine 1 3 12.9 s 4.3 s 0.750 3 132 kB 12.9 s" in rows
-    assert "dense r4 paper-200-20 (recorded) 1 2 26.4 ms 13.2 ms 0.750 2 160 kB 26.4 ms" in rows
+    assert "dense r4 mine 1 2 160 kB 14 s 7 s 0.750 2 160 kB 14 s" in rows
+    assert "floss r8 mine 1 3 132 kB 12.9 s 4.3 s 0.750 3 132 kB 12.9 s" in rows
+    assert (
+        "dense r4 paper-200-20 (recorded) 1 2 160 kB 26.4 ms 13.2 ms 0.750 2 160 kB 26.4 ms" in rows
+    )
     assert sum("paper-200-20 (recorded)" in row for row in rows) == 2
     assert not [row for row in rows if "paper-200-20 1" in row]  # not once more as re-timed
     assert "paper-200-20 is the same for every seed: one time" in rows
@@ -172,7 +174,7 @@ def test_a_run_without_an_evaluated_round_has_seconds_alone(monkeypatch, capfd, 
     make_run(home / "young", [(None, 40_000, 40_000, 0.0)], on=load_profile("lte"))
     code, out, _ = call(monkeypatch, capfd, "young", "--network", "mine.toml")
     assert code == 0
-    assert "floss mine 1 1 7 s 7 s -" in lines_of(out)
+    assert "floss mine 1 1 80 kB 7 s 7 s -" in lines_of(out)
     assert "picture: none, because no round was evaluated" in out
 
 
@@ -234,7 +236,7 @@ def test_seeds_on_several_networks_need_a_network(monkeypatch, capfd, home: Path
     assert "recorded on lte and paper-200-20; give a --network" in err
     code, out, _ = call(monkeypatch, capfd, "runs/dense", "seed1", "--network", "mine.toml")
     assert code == 0
-    assert "dense mine 2 2 14 s 7 s 0.750" in lines_of(out)
+    assert "dense mine 2 2 160 kB 14 s 7 s 0.750" in lines_of(out)
     assert "recorded" not in out.partition("mine")[2]
 
 
@@ -275,7 +277,8 @@ def test_times_are_intervals_and_pairs_over_common_fleets(
     (row,) = (row for row in rows if row.startswith("dense r4 drawn"))
     a_round = interval(dense_s / 2)
     assert row == (
-        f"dense r4 drawn 1 2 {interval(dense_s)} {a_round} 0.750 2 160 kB {interval(dense_s)}"
+        f"dense r4 drawn 1 2 160 kB {interval(dense_s)} {a_round} 0.750 2 160 kB "
+        f"{interval(dense_s)}"
     )
     first, second = ("dense r4", "floss r8")
     wins = 100 * (dense_s < floss_s).mean()
@@ -371,3 +374,10 @@ def test_slow_fleets_are_told_once_on_each_network(monkeypatch, capfd, home: Pat
     answer = json.loads(out)
     told = [line["slow_fleets"] for line in answer["scenarios"] if line["network"] == "rows"]
     assert [found["fleets"] for found in told] == [slow, slow]
+
+
+def test_a_factor_that_is_none_is_refused(monkeypatch, capfd, home: Path):
+    code, out, err = call(monkeypatch, capfd, "runs", "--scale-up", "0")
+    assert (code, out) == (2, "")
+    assert err == "floss-sim: scale-up: factor 0 is out of range; valid: 1e-06 to 1e+06\n"
+    assert not (home / "replay.png").exists()

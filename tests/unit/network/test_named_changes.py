@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from networks import DRAWN, write_rows
 
 from floss_sim import load_profile
 from floss_sim.errors import ProfileError, UnitError
@@ -16,10 +18,24 @@ SAMPLES = {
     "up": "10 Mbit/s",
     "rtt": "50ms",
     "upload-ratio": "16",
+    "scale-down": "0.5",
+    "scale-up": "4",
     "server-egress": "1 Gbit/s",
     "server-ingress": "100Mbit/s",
     "first-download": "88MB",
 }
+
+TRACED = """
+name = "traced"
+source = "made"
+date = "2026"
+[[clients]]
+share = 1.0
+down = "8 Mbit/s"
+up_trace = { file = "up.csv", at_end = "repeat" }
+rtt = "20 ms"
+compute_per_example = "1 ms"
+"""
 
 
 def test_a_change_reaches_every_client_class_and_nothing_else():
@@ -124,3 +140,59 @@ def test_two_changes_of_the_same_rates_are_refused():
 def test_a_name_that_says_no_profile_is_refused(name: str):
     with pytest.raises(ProfileError):
         profile_of_name(name)
+
+
+@pytest.mark.parametrize("name", ["lte", "mobile-mixed", "drawn", "rows", "traced"])
+def test_factors_keep_the_spread_of_classes_laws_rows_and_traces(name: str, tmp_path: Path):
+    texts = {"drawn": DRAWN, "traced": TRACED}
+    path = tmp_path / f"{name}.toml"
+    (tmp_path / "up.csv").write_text("seconds,kbit/s\n0,1000\n10,5000\n", encoding="utf-8")
+    if name == "rows":
+        path = write_rows(tmp_path, 3)
+    elif name in texts:
+        path.write_text(texts[name], encoding="utf-8")
+    before = load_profile(str(path) if path.exists() else name)
+    after = with_changes(before, {"scale-up": "4", "scale-down": "0.5"})
+    assert after.name == f"{before.name}, scale down 0.5, scale up 4"
+    assert after.draws == before.draws
+    for one, other in zip(before.links(40), after.links(40), strict=True):
+        assert other.down_bits_per_s == 0.5 * one.down_bits_per_s
+        assert other.up_bits_per_s == 4 * one.up_bits_per_s
+        assert (other.rtt_s, other.compute_s_per_example) == (one.rtt_s, one.compute_s_per_example)
+        if one.up_trace:
+            assert other.up_trace.bits_per_s == tuple(4 * rate for rate in one.up_trace.bits_per_s)
+            assert other.up_trace.starts_s == one.up_trace.starts_s
+    means = zip(before.mean_rates(40), after.mean_rates(40), (0.5, 4), strict=True)
+    assert all(now == pytest.approx(factor * was) for was, now, factor in means)
+
+
+def test_factors_multiply_and_give_way_to_a_later_rate():
+    paper = load_profile("paper-200-20")
+
+    def rates(*changes: tuple[str, str]) -> tuple[float, float]:
+        profile = paper
+        for name, text in changes:
+            profile = with_change(profile, name, text)
+        link = profile.links(1)[0]
+        assert profile_of_name(profile.name) == profile
+        return link.down_bits_per_s, link.up_bits_per_s
+
+    assert rates(("scale-up", "4"), ("scale-up", "0.5")) == (200e6, 40e6)
+    assert rates(("scale-up", "4"), ("up", "10Mbit/s")) == (200e6, 10e6)
+    assert rates(("up", "10Mbit/s"), ("scale-up", "4")) == (200e6, 40e6)
+    assert rates(("scale-down", "0.5"), ("upload-ratio", "10")) == (100e6, 10e6)
+    assert rates(("upload-ratio", "10"), ("scale-down", "0.5")) == (100e6, 20e6)
+    assert rates(("scale-down", "0.5"), ("down", "50Mbit/s")) == (50e6, 20e6)
+
+
+def test_a_profile_without_factors_keeps_its_fingerprint(tmp_path: Path):
+    (tmp_path / "drawn.toml").write_text(DRAWN, encoding="utf-8")
+    profile = with_change(load_profile(str(tmp_path / "drawn.toml")), "rtt", "50ms")
+    changes = {"down": None, "up": None, "upload_ratio": None, "rtt": 0.05}
+    assert profile.settings()["clients"][-1] == changes
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e7", "four", ""])
+def test_factors_that_are_none_are_refused(text: str):
+    with pytest.raises(ProfileError, match=r"scale-up: .*(out of range|not a number)"):
+        with_change(load_profile("lte"), "scale-up", text)

@@ -23,7 +23,7 @@ from planner.plans.time_section import TimeSection
 from planner.question.budget import parse_budget
 from planner.question.cost import price
 from planner.question.request import Request
-from planner.report.answer_text import answer_row, answer_sentences
+from planner.report.answer_text import answer_row, answer_sentences, cost_rows
 
 SPACE = grid([1, 2], [1], [1, 1 / 16])
 A, B, C = SPACE[:3]
@@ -258,12 +258,19 @@ def test_rows_mark_what_is_forecast():
     first = answer_sentences(whole_plan().also)[0]
     assert "~96.0±1.0 is a forecast, 90 % interval (0.950 to 0.970)" in first
     assert (
-        "Simulated time, median (5 to 95 %) over fleets that the network may draw, same cohorts: "
-        "paper: 2MB 4 s (3 s to 6 s); lte: 1h 4 s (3 s to 6 s)."
+        "Time is simulated: median (5 to 95 %) over fleets that the network may draw, same cohorts."
     ) in answer_sentences(whole_plan().also)
+    also = list(whole_plan().also)
+    also[1] = also[1].model_copy(update={"total_bytes_error": 0.04})
+    assert cost_rows(also, "paper") == [
+        ("2MB", "4 s (3 s to 6 s)", "10 kB", "2 of 8"),
+        ("lte: 1h", "4 s (3 s to 6 s)", "10 kB ± 4 %", "2 of 8"),
+        ("lte: 9s", "-", "-", "0 of 0"),
+    ]
     same = TimeSection.of(TimeSpread((4.0,), "closed form"))
     known = [a.model_copy(update={"time": same}) for a in whole_plan().also[:2]]
-    assert "Simulated time: paper: 2MB 4 s; lte: 1h 4 s." in answer_sentences(known)
+    assert [row[1] for row in cost_rows(known, "paper")] == ["4 s", "4 s"]
+    assert "Time is simulated" not in " ".join(answer_sentences(known))
     probed = TimeSection.of(TimeSpread((4.0, 5.0), "probed"))
     lines = answer_sentences([whole_plan().also[0].model_copy(update={"time": probed})])
     assert lines[-1] == "≈: the first rounds of each fleet are exact, the others are scaled."
