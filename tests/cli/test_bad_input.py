@@ -36,6 +36,20 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
 @pytest.mark.parametrize(
     ("command", "arguments", "says"),
     [
+        (PLAN, ["--budget", "50EUR", "--network", "lte"], "needs prices, which lte lacks; add [pr"),
+        (PLAN, ["--budget", "500kJ", "--network", "lte"], "needs energy, which lte lacks; add [en"),
+        (PLAN, ["--budget", "500"], "cannot read budget '500'; valid: 50-dense-rounds, 2GB"),
+        (PLAN, ["--budget", "5%battery", "--battery", "15"], "energy '15' is not a number with a"),
+        (PLAN, ["--budget", "5%battery"], "needs energy, which paper-200-20 lacks"),
+        (PLAN, ["--budget", "20MB", "--battery", "15Wh"], "--battery belongs to a budget such as"),
+        (PLAN, ["--budget", "100B/device"], "affords no round of any candidate; a round of the"),
+        (PLAN, ["--budget", "2GB/month"], "lacks the rounds of a day; give --rounds-per-day 24"),
+        (
+            PLAN,
+            ["--budget", "2GB", "--rounds-per-day", "3"],
+            "--rounds-per-day belongs to a budget",
+        ),
+        (PLAN, ["--scale-up", "0"], "scale-up: factor 0 is out of range; valid: 1e-06 to 1e+06"),
         (RUN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
         (RUN, ["--network", "dialup"], "valid: 3g, 5g, broadband, cable, lte"),
         (RUN, ["--method", "fedlora"], "valid: floss, dense"),
