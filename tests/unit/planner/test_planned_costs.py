@@ -41,7 +41,8 @@ def test_what_a_plan_takes_is_what_its_record_took(budget: str, store: Path):
     )  # fmt: skip
     made = plan(request, store=store, workers=1)
     best = made.recommendation
-    record = retime(CurveStore(store, "cpu").folder(request.config(best.candidate)).record(), profile)
+    folder = CurveStore(store, "cpu").folder(request.config(best.candidate))
+    record = retime(folder.record(), profile)
     rows = [row for row in record.transfers.to_pylist() if row["round"] <= best.rounds]
     nbytes = Counter()
     for row in rows:
@@ -55,4 +56,5 @@ def test_what_a_plan_takes_is_what_its_record_took(budget: str, store: Path):
     assert best.usage.busiest_device_j == pytest.approx(by_device.max(), rel=1e-9)
     spent = best.spent * made.limit.amount
     assert BUDGETS[budget](best.usage) == pytest.approx(spent, rel=1e-9)
-    assert plan_of(json.loads(json.dumps(made.to_json())), "here").recommendation.usage == best.usage
+    read = plan_of(json.loads(json.dumps(made.to_json())), "here")
+    assert read.recommendation.usage == best.usage
