@@ -8,7 +8,7 @@ from planner.plans.plan import Plan
 from planner.report.plan_table import SHORT_TITLES, runners_up
 
 UNKNOWN = "unknown"
-USAGE_COLUMNS = ("", "busiest device", "mean device", "its energy", "energy", "money")
+USAGE_COLUMNS = ("", "busiest device", "mean device", "device energy", "all energy", "money")
 
 
 def usage_clause(outcome: Outcome) -> str:
@@ -47,8 +47,8 @@ def usage_legend(plan: Plan) -> list[str]:
         return []
     return [
         "A device is a client of the fleet, in the whole run: the one with most bytes, the mean of "
-        "all, and the energy of the one that takes most; energy and money are those of all "
-        "devices, by [energy] and [prices] of the network's file, on the fleet of its seed."
+        "all, and the energy of the one that takes most. All energy and the money are those of the "
+        "fleet, by [energy] and [prices] of the network's file, with the links of its seed.",
     ]
 
 
