@@ -1,4 +1,4 @@
-"""The race: stages of successive halving that rank runs by measured accuracy and by forecasts."""
+"""The race: two stages of successive halving that rank runs by measured accuracy and by forecasts."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from planner.curves import History
 from planner.search.race_stage import RaceStage
 from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 
-FIRST_STAGE = 3  # average whole runs that the first stage may train
-GROWTH = 2  # ratio of the efforts of a stage and of the one before
+FIRST_STAGE = 3  # the first stage has 1/3 of the effort
 SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
-_SHORTEST_STEP = 1.5  # ratio of the efforts of the last stage and of the one before, at least
 
 
 @dataclass(frozen=True)
 class Race(ScriptedStrategy):
-    """Stages of successive halving, each with ``GROWTH`` times the effort of the one before.
+    """Two stages of successive halving: one with a third of the effort, one with the whole.
 
-    The first stage has the effort of ``FIRST_STAGE`` average runs (see :class:`RaceStage`). It
-    finishes a run early, so that later stages forecast from a whole curve, and a search that has
-    little to gain can end. A larger effort only adds to what a smaller one trains, as far as whole
-    stages go.
+    The first stage (see :class:`RaceStage`) finishes runs by a third of the effort, so that the
+    second forecasts from whole curves, and a search that has little to gain can end. If a third of
+    the effort is less than an average run, there is one stage. Before them, a short dense run is
+    finished: it seldom fails, and costs little.
 
     Decisions use only accuracies that the search has asked for. Curves that other searches have
     trained further therefore change nothing, and a search can be stopped and resumed at any point.
     """
 
     def script(self) -> Script:
-        """Finish a short dense run, then run stage after stage; the last has the whole effort."""
+        """Finish a short dense run, then run both stages, as long as there is something to gain."""
         ledger = EffortLedger(self)
         yield from ledger.finish(self._dense_candidate())
         for ledger.limit in self._stage_efforts():
@@ -62,10 +60,6 @@ class Race(ScriptedStrategy):
 
     def _stage_efforts(self) -> Iterator[int | None]:
         """Yield the effort of each stage in rounds; None for the last one, which has the whole."""
-        effort = FIRST_STAGE * self._average_run
-        if effort * _SHORTEST_STEP > self.effort:
-            effort = self._average_run
-        while effort * _SHORTEST_STEP <= self.effort:
-            yield int(effort)
-            effort *= GROWTH
+        if self.effort >= FIRST_STAGE * self._average_run:
+            yield self.effort // FIRST_STAGE
         yield None
