@@ -93,7 +93,7 @@ def make_plan(
     )
     passes = SearchPasses(request, costs, store, executor, on_progress, workers, begun.allowance)
     kept = passes.reserved_rounds(begun.effort.rounds)
-    strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept)
+    strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept, kept)
     interrupted = ended_early = False
     try:
         _train(passes, strategy, runs)

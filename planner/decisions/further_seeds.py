@@ -15,6 +15,7 @@ from planner.forecasts.intervals import Interval
 
 FURTHER_SEEDS = 2  # seeds besides the request's, for every finalist and baseline
 FINALISTS = 2  # runs that are repeated
+_MOST = 0.6  # fraction of the effort that is kept for seeds, at most
 # Rounds that the search has before any are kept for seeds, whichever is more:
 _SEARCH_SHARE = 0.05  # fraction of the full grid's rounds
 _SEARCH_RUNS = 3  # average runs
@@ -24,9 +25,10 @@ def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[i
     """Return the rounds of an effort that are reserved for further seeds.
 
     They suffice for ``FURTHER_SEEDS`` seeds of the baselines and of ``FINALISTS`` average runs, as
-    far as the search keeps ``_SEARCH_RUNS`` average runs and the fraction ``_SEARCH_SHARE`` of the
-    full grid's rounds: with less effort, trying further candidates gives more information. They are
-    0 if they do not suffice for one seed of the finalists.
+    far as the search keeps ``_SEARCH_RUNS`` average runs, the fraction ``_SEARCH_SHARE`` of the
+    full grid's rounds, and what ``_MOST`` leaves of the effort: with less, trying further
+    candidates gives more information. They are 0 if they do not suffice for one seed of the
+    finalists.
 
     Args:
         effort: Rounds of training for the search and the further seeds together.
@@ -36,7 +38,7 @@ def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[i
     every = list(horizons)
     finalists = FINALISTS * fmean(every)
     spare = effort - max(_SEARCH_RUNS * fmean(every), _SEARCH_SHARE * sum(every))
-    kept = min(FURTHER_SEEDS * (finalists + sum(baselines)), spare)
+    kept = min(FURTHER_SEEDS * (finalists + sum(baselines)), spare, _MOST * effort)
     return int(kept) if kept >= finalists else 0
 
 

@@ -84,13 +84,16 @@ class SearchPasses:
     workers: int
     allowance: Allowance
 
-    def start(self, name: str, costs: Costs, rounds: int) -> tuple[Strategy, CandidateRuns]:
+    def start(
+        self, name: str, costs: Costs, rounds: int, kept: int = 0
+    ) -> tuple[Strategy, CandidateRuns]:
         """Return the strategy and the runs of a pass.
 
         Args:
             name: Name of the strategy.
             costs: Costs of the candidates that it searches.
             rounds: Rounds that it may ask for, as planned.
+            kept: Rounds that are kept for further seeds, which progress counts, too.
         """
         made = make_strategy(self.request, name, costs, rounds)
         runs = CandidateRuns(
@@ -99,7 +102,7 @@ class SearchPasses:
             self.store,
             self.executor,
             self.on_progress,
-            made.expected_rounds,
+            made.expected_rounds + kept,
             self.allowance,
             self.workers,
         )

@@ -67,6 +67,7 @@ class CandidateRuns:
         self.again: dict[Candidate, list[Curve]] = {}
         self.again_rounds = 0
         self.unrepeatable: set[Candidate] = set()
+        self._repeated: list[Job] = []
         self._request = request
         self._costs = costs
         self._store = store
@@ -240,6 +241,7 @@ class CandidateRuns:
             (self._with_seed(1 + len(self.again.get(c, ()))).config(c), rounds)
             for c, rounds in targets.items()
         ]
+        self._repeated += jobs
         trained = self._train_jobs(jobs)
         for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
             folder = self._store.folder(config)
@@ -264,6 +266,9 @@ class CandidateRuns:
         done = sum(
             min(target, self._folder(candidate).manifest().rounds)
             for candidate, target in self.targets.items()
+        )
+        done += sum(
+            min(last, self._store.folder(c).manifest().rounds) for c, last in self._repeated
         )
         left_s = self._allowance.left_s
         if left_s is not None:

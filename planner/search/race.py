@@ -1,4 +1,4 @@
-"""The race: two stages of successive halving that rank runs by measured accuracy and by forecasts."""
+"""The race: successive halving in two stages, with ranks by accuracy and by forecasts."""
 
 from __future__ import annotations
 

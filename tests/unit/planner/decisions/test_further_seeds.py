@@ -50,3 +50,7 @@ def test_what_the_rounds_left_do_not_finish_is_left_out():
 def test_a_finalist_that_was_only_lucky_gives_its_place_to_the_next():
     averaged = {**KNOWN, B: Interval(0.75, 0.79, 0.82, "measured")}
     assert next_repeats(averaged, {B: 1, A: 1}, ROUNDS, 1000) == [A, C]
+
+
+def test_seeds_have_three_fifths_of_the_effort_at_most():
+    assert rounds_for_seeds(3285, [400] * 41, [55, 400]) == int(0.6 * 3285)

@@ -201,12 +201,11 @@ def test_a_short_dense_run_is_finished_first():
     assert order[finish - 1].rounds == HORIZONS[dense]
 
 
-@pytest.mark.parametrize("effort", [700, 1400, 2800, 5600])
+@pytest.mark.parametrize("effort", [700, 1400, 2800])
 def test_a_run_is_finished_within_a_third_of_the_effort(effort: int):
     """Of horizons that differ by less than a factor of six, so that no run is short."""
     horizons = {c: 60 + 3 * i for i, c in enumerate(GRID)}
     world, finished_at = World(horizons, effort), []
-    strategy = race(horizons, effort)
 
     def extend(proposals):
         made = world(proposals)
@@ -214,21 +213,8 @@ def test_a_run_is_finished_within_a_third_of_the_effort(effort: int):
             finished_at.append(sum(world.rounds.values()))
         return made
 
-    search(strategy, extend)
-    assert finished_at[0] <= max(effort / 3, 3 * np.mean(list(horizons.values())))
-
-
-@pytest.mark.parametrize("fewer", [1000, 2000, 4000])
-def test_a_larger_effort_only_adds_to_whole_stages_of_a_smaller_one(fewer: int):
-    mean = np.mean(list(HORIZONS.values()))
-    stages = [3 * mean * 2**k for k in range(10)]
-    worlds = [World(HORIZONS, effort) for effort in (fewer, 2 * fewer)]
-    for effort, world in zip((fewer, 2 * fewer), worlds, strict=True):
-        search(race(HORIZONS, effort), world)
-    common = max((s for s in stages if s * 1.5 <= fewer), default=0)
-    less, more = (world.rounds for world in worlds)
-    shared = sum(min(less.get(c, 0), more.get(c, 0)) for c in GRID)
-    assert shared >= 0.9 * common
+    search(race(horizons, effort), extend)
+    assert finished_at[0] <= effort / 3
 
 
 def test_a_search_ends_once_nothing_is_left_to_gain():
