@@ -12,8 +12,8 @@ from statistics import fmean
 
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
+from planner.question.request import FURTHER_SEEDS
 
-FURTHER_SEEDS = 2  # seeds besides the request's, for every finalist and baseline
 FINALISTS = 2  # runs that are repeated
 _MOST = 0.6  # fraction of the effort that is kept for seeds, at most
 # Rounds that the search has before any are kept for seeds, whichever is more:

@@ -14,7 +14,7 @@ from planner.candidates import Candidate
 from planner.curves import Curve
 from planner.execution.curve_store import CurveStore
 from planner.forecasts.intervals import KnownCurves
-from planner.question.request import Request
+from planner.question.request import FURTHER_SEEDS, Request
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StoredCurves:
         folders: Folders of the runs that have evaluated rounds, by candidate.
         records: Records of these runs, by candidate.
         skipped: Number of stored runs that cannot be read.
-        again: Curves of the next seed, with which searches train their finalists once more.
+        again: Curves of the further seeds with which searches repeat finalists and baselines.
     """
 
     request: Request
@@ -39,10 +39,14 @@ class StoredCurves:
     def of(cls, request: Request, store: CurveStore) -> StoredCurves:
         """Return the curves that a store holds; unreadable runs are skipped and counted."""
         read, skipped = _read_all(request, store)
-        others, _ = _read_all(replace(request, seed=request.seed + 1), store)
+        again: dict[Candidate, list[Curve]] = {}
+        for seed in range(request.seed + 1, request.seed + 1 + FURTHER_SEEDS):
+            others, _ = _read_all(replace(request, seed=seed), store)
+            for candidate, found in others.items():
+                if not _has_failed(found[0]):
+                    again.setdefault(candidate, []).append(_curve(*found))
         folders = {c: folder for c, (folder, _) in read.items()}
         records = {c: record for c, (_, record) in read.items()}
-        again = {c: [_curve(*found)] for c, found in others.items() if not _has_failed(found[0])}
         return cls(request, folders, records, skipped, again)
 
     @cached_property

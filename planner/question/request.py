@@ -34,6 +34,8 @@ REFERENCE_RANK = 16
 ROUND_CAP = 400
 EFFORT = 0.2  # fraction of the rounds that the budget affords all candidates
 
+FURTHER_SEEDS = 2  # seeds besides the request's with which finalists and baselines are repeated
+
 
 @dataclass(frozen=True)
 class Request:
