@@ -52,7 +52,8 @@ def next_repeats(
     """Return the runs to repeat with their next seed; empty if none is left or affordable.
 
     They are the finalists, by the accuracies known so far, and then the baselines, as far as they
-    lack seeds and the remaining rounds suffice.
+    lack seeds and the remaining rounds suffice. A baseline is listed once for each seed that it
+    lacks: all of them can be trained at a time, because nothing is chosen by them.
 
     Args:
         known: Accuracy intervals of the finished runs that may be recommended.
@@ -64,7 +65,9 @@ def next_repeats(
     finalists = sorted(known, key=lambda c: (-known[c].mean, c))[:FINALISTS]
     chosen: list[Candidate] = []
     for candidate in dict.fromkeys([*finalists, *baselines]):
-        if seeds.get(candidate, 0) < FURTHER_SEEDS and rounds[candidate] <= left:
-            left -= rounds[candidate]
-            chosen.append(candidate)
+        lacking = FURTHER_SEEDS - seeds.get(candidate, 0)
+        for _ in range(lacking if candidate in baselines else min(lacking, 1)):
+            if rounds[candidate] <= left:
+                left -= rounds[candidate]
+                chosen.append(candidate)
     return chosen

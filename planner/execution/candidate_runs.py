@@ -234,20 +234,25 @@ class CandidateRuns:
         """Train finished candidates with their next seed, up to the same round as the first run.
 
         Runs that the allowance does not take so far are not used.
+
+        Args:
+            candidates: The candidates, each once for every seed.
         """
         self._stage = "finalists and baselines with further seeds"
-        targets = {candidate: self.targets[candidate] for candidate in candidates}
-        jobs: list[Job] = [
-            (self._with_seed(1 + len(self.again.get(c, ()))).config(c), rounds)
-            for c, rounds in targets.items()
-        ]
+        order = sorted(candidates, key=lambda c: -self.targets[c])  # longest first, stable
+        jobs: list[Job] = []
+        numbers = {c: len(self.again.get(c, ())) for c in order}
+        for c in order:
+            numbers[c] += 1
+            jobs.append((self._with_seed(numbers[c]).config(c), self.targets[c]))
         self._repeated += jobs
         trained = self._train_jobs(jobs)
-        for (c, rounds), (config, _), ran in zip(targets.items(), jobs, trained, strict=True):
+        for c, (config, rounds), ran in zip(order, jobs, trained, strict=True):
             folder = self._store.folder(config)
             reached = min(rounds, folder.manifest().rounds)
             self.again_rounds += rounds if ran is None else reached
-            if ran is not None and reached == rounds:  # None: the run diverged
+            whole = ran is not None and reached == rounds  # None: the run diverged
+            if whole and c not in self.unrepeatable:
                 self.again.setdefault(c, []).append(_curve(folder, rounds))
             else:
                 self.unrepeatable.add(c)

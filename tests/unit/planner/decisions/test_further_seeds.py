@@ -37,8 +37,10 @@ def test_what_is_kept_leaves_the_search_its_part(effort: int):
 
 
 def test_the_two_best_and_the_baselines_are_repeated():
-    assert next_repeats(KNOWN, {}, ROUNDS, 1000, [DENSE]) == [B, A, DENSE]
-    assert next_repeats(KNOWN, {B: 2, A: 1}, ROUNDS, 1000, [DENSE]) == [A, DENSE]
+    assert next_repeats(KNOWN, {}, ROUNDS, 1000, [DENSE]) == [B, A, DENSE, DENSE]
+    assert next_repeats(KNOWN, {B: 2, A: 1}, ROUNDS, 1000, [DENSE]) == [A, DENSE, DENSE]
+    assert next_repeats(KNOWN, {B: 2, A: 2, DENSE: 1}, ROUNDS, 1000, [DENSE]) == [DENSE]
+    assert next_repeats(KNOWN, {}, ROUNDS, 1000, [B]) == [B, B, A]
     assert next_repeats(KNOWN, {A: 2, B: 2, DENSE: 2}, ROUNDS, 1000, [DENSE]) == []
 
 
