@@ -246,7 +246,8 @@ def test_applied_replayed_and_accounted_figures_are_those_of_the_plan(walk: Walk
         where = str(walk.folder / place) if place.endswith(".toml") else place
         there = fleet_seconds(run, rounds, where, walk.clients)
         row = walk.row("replay", f"floss  {network}")
-        times = amounts(row)
+        told_bytes, *times = amounts(row)
+        assert told_bytes == rounded(whole)
         expected = [quantile(there, q) for q in (0.5, 0.05, 0.95)]
         assert times[:3] == [rounded(value) for value in expected]
         assert times[3] == rounded(expected[0] / rounds)
