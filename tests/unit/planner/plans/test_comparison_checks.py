@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from edited_plans import changed, refusal
 from made_plans import outcome, whole_plan
 
 from floss_sim.analysis.time_spread import TimeSpread
-from floss_sim.errors import PlanError
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.cheaper_way import CheaperWay
@@ -24,22 +24,6 @@ from planner.plans.plan_file import plan_of
 
 def content_of(plan: Plan) -> Any:
     return json.loads(json.dumps(plan.to_json()))
-
-
-def changed(path: str, value: Any, content: Any) -> Any:
-    made = deepcopy(content)
-    place = made
-    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
-    for key in parents:
-        place = place[key]
-    place[last] = value(place[last]) if callable(value) else value
-    return made
-
-
-def refusal(content: Any) -> str:
-    with pytest.raises(PlanError) as error:
-        plan_of(content, "plan.json")
-    return str(error.value)
 
 
 def symmetric(mean: float) -> Interval:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import edited_plans
 import pytest
+from edited_plans import refusal
 from made_plans import outcome, whole_plan
 
-from floss_sim.errors import PlanError
 from planner.forecasts.intervals import Interval
 from planner.plans.outcome import FALL
 from planner.plans.plan_checks import first_difference
@@ -34,20 +35,7 @@ def told(low: float, mean: float, high: float) -> dict[str, Any]:
 
 
 def changed(path: str, value: Any, content: Any = CONTENT) -> Any:
-    made = deepcopy(content)
-    place = made
-    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
-    for key in parents:
-        place = place[key]
-    place[last] = value(place[last]) if callable(value) else value
-    return made
-
-
-def refusal(content: Any) -> str:
-    with pytest.raises(PlanError) as error:
-        plan_of(content, "plan.json")
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    return edited_plans.changed(path, value, content)
 
 
 def test_a_real_plan_agrees_with_itself():
