@@ -119,11 +119,11 @@ def _stop_sentence(stop: StopRule, promising: Sequence[str]) -> str:
     )
     if stop.all_gain is None:
         return f"{alone}."
-    least = f"a quarter of the noise of one evaluation ({100 * STOP_SHARE * stop.noise:.1f} points)"
+    least = f"{100 * STOP_SHARE * stop.noise:.1f} points, a quarter of the noise of one evaluation"
     said = (
-        f"less than {least}: more search is not worth it"
+        f"which is less than {least}: more search is not worth it"
         if stop.is_reached
-        else f"at least {least}: more search may be worth it"
+        else f"which is not less than {least}: more search may be worth it"
     )
     return (
         f"{alone}. All {stop.all_rounds} rounds that such candidates lack raise it by at most "

@@ -96,8 +96,8 @@ def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
     if effort.get("ended_early"):
         lines.append(
             f"It ended there, with {effort['limit_rounds'] - effort['search_rounds']} of "
-            f"{effort['limit_rounds']} rounds unused, because all that was left promised less than "
-            "a quarter of the noise of one evaluation."
+            f"{effort['limit_rounds']} rounds unused, because all that they could finish promised, "
+            "by what was known then, less than a quarter of the noise of one evaluation."
         )
     if others := (effort.get("seeds") or ())[1:]:
         lines.append(

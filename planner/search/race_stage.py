@@ -31,6 +31,7 @@ from planner.search.terms import SearchTerms
 NEWCOMERS = 0.5  # fraction of the first rung's rounds that newcomers may take
 PER_FINALIST = 11  # starters required for each finalist
 PAUSE = 0.6  # fraction of its horizon at which a run of the finals pauses and is ranked again
+LEAST_SHARE = 0.3  # fraction of the effort before which a search does not end
 SLOTS = 2  # runs trained at a time in the finals
 _EARLIER = 3  # ratio: the first rung's backtest forecasts from 1/3 of it, the step between rungs
 _LAST = len(RUNGS) - 1
@@ -151,8 +152,11 @@ class RaceStage:
     def is_done(self, ledger: EffortLedger) -> bool:
         """Return whether a run has finished that learned, and the rest promises little gain.
 
-        The rule is that of :attr:`planner.forecasts.gain.Gain.is_small`.
+        The rule is that of :attr:`planner.forecasts.gain.Gain.is_small`, after the share
+        ``LEAST_SHARE`` of the effort: forecasts from a few rounds may be sure and wrong.
         """
+        if ledger.effort_left > (1 - LEAST_SHARE) * self.terms.effort:
+            return False
         finished = self.terms.finished_candidates(ledger.curves)
         ends = {c: self._end_round(ledger.curve(c)) for c in finished}
         if not any(self._rises(ledger.curve(c).until(end)) for c, end in ends.items()):

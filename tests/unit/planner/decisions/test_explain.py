@@ -139,8 +139,9 @@ def test_a_forecast_is_marked_in_every_sentence():
     assert "25 rounds: validation accuracy ~0.955 (0.940 to 0.970)" in lines
     assert "network's seed: 50 % upload, 20 % download" in lines
     assert "a client waits for the others during 25 % of a round" in lines
-    gain = "0.2 points, less than a quarter of the noise of one evaluation (0.3 points)"
-    assert f"at most {gain}: more search is not worth it" in lines
+    least = "0.3 points, a quarter of the noise of one evaluation"
+    said = f"at most 0.2 points, which is less than {least}: more search is not worth it"
+    assert said in lines
     assert "~ marks a forecast, with its 90 % interval in parentheses" in lines
     measured_only = whole_plan().explanation.model_copy(
         update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}
