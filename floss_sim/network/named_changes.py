@@ -19,21 +19,22 @@ from floss_sim.units import parse_bytes, parse_duration, parse_rate
 
 
 def _ratio(text: object) -> float:
-    try:
-        ratio = float(str(text))
-    except ValueError:
-        raise ProfileError(f"{text!r} is not a number, such as 16") from None
+    ratio = _number(text, "16")
     check_upload_ratio(ratio)
     return ratio
 
 
 def _factor(text: object) -> float:
-    try:
-        factor = float(str(text))
-    except ValueError:
-        raise ProfileError(f"{text!r} is not a number, such as 4 or 0.5") from None
+    factor = _number(text, "4 or 0.5")
     check_scale(factor)
     return factor
+
+
+def _number(text: object, examples: str) -> float:
+    try:
+        return float(str(text))
+    except ValueError:
+        raise ProfileError(f"{text!r} is not a number, such as {examples}") from None
 
 
 def check_scale(factor: float) -> None:

@@ -28,15 +28,16 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
     trained = [outcome for outcome in plan.baselines.values() if outcome]
     ends = {o.candidate: o.rounds for o in (plan.recommendation, *plan.runners_up, *trained)}
     fleets = fleets.sharing(len(ends))
-    times = {c: fleets.spread(traffic_of(c), rounds) for c, rounds in ends.items()}
-    usage = {c: UsageSection.of(traffic_of(c).until(r), plan.limit) for c, r in ends.items()}
+    traffic = {c: traffic_of(c) for c in ends}
+    times = {c: fleets.spread(traffic[c], rounds) for c, rounds in ends.items()}
+    usage = {c: UsageSection.of(traffic[c].until(r), plan.limit) for c, r in ends.items()}
 
     def timed(outcome: Outcome) -> Outcome:
         candidate = outcome.candidate
         return replace(outcome, time=times[candidate], usage=usage[candidate])
 
     best = plan.recommendation
-    slow = find_slow_fleets(fleets, traffic_of(best.candidate).until(best.rounds))
+    slow = find_slow_fleets(fleets, traffic[best.candidate].until(best.rounds))
     return replace(
         plan,
         slow_fleets=SlowFleetsSection.of(slow) if slow else None,

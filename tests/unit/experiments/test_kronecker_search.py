@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
 from functools import partial
@@ -10,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from places import EXPERIMENTS
+from places import load_with_siblings
 
 from floss_sim.errors import BudgetError, ConfigError
 from planner.candidates import grid
@@ -18,19 +17,10 @@ from planner.curves import Curve
 from planner.search import SearchTerms
 from planner.search.strategy import search
 
-FOLDER = EXPERIMENTS / "search_benchmark"
+load = partial(load_with_siblings, "search_benchmark")
 GRID = grid((1, 4, 16), (1.0, 0.25), (1.0, 0.25))
 EVALUATED = (1, 2, 3, 5, 7, *range(10, 101, 5))
 HORIZONS = {c: 100 - 5 * i for i, c in enumerate(GRID)}
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tomllib
 from pathlib import Path
@@ -11,24 +10,19 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from places import EXPERIMENTS
+from places import load_with_siblings
 
 from planner.candidates import Candidate, grid
 from planner.search import STRATEGIES
 
-FOLDER = EXPERIMENTS / "search_benchmark"
 GRID = grid((4, 16), (1.0, 0.25), (1.0, 1 / 16))
 ROUNDS = (1, 2, 5, *range(10, 401, 10))
 
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
     for name in ("worlds", "recorded", "benchmark"):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
+        load_with_siblings("search_benchmark", name, monkeypatch)
     return sys.modules["recorded"]
 
 

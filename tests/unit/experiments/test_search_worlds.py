@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import replace
 from functools import partial
@@ -10,23 +9,14 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from places import EXPERIMENTS
+from places import load_with_siblings
 
 from floss_sim.errors import ConfigError
 from planner.execution.curve_store import last_evaluated_round
 from planner.search import STRATEGIES
 from planner.search.strategy import Extension
 
-FOLDER = EXPERIMENTS / "search_benchmark"
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
+load = partial(load_with_siblings, "search_benchmark")
 
 
 @pytest.fixture
