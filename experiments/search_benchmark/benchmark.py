@@ -268,7 +268,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         for row in (row for row in mine if row["strategy"] == "grid"):
             axes.axhline(row["regret"], color="black", linestyle=":", label="grid at 100 %")
         axes.set(xscale="log", title=_title(family))
-        axes.set_yscale("symlog", linthresh=0.2, linscale=0.3)  # means of falling curves may be below 0
+        axes.set_yscale("symlog", linthresh=0.2, linscale=0.3)  # a mean may be below 0
         axes.set_xticks([100 * e for e in EFFORTS], [f"{100 * e:g}" for e in EFFORTS])
         ticks = [-0.5, 0, 0.2, 0.5, 1, 2, 5, 10]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
