@@ -74,6 +74,18 @@ def active_rows(parameters: Mapping[str, Shape], active: int) -> int:
     return stacked + alone * min(active, number) // number
 
 
+def active_products(parameters: Mapping[str, Shape], active: int) -> int:
+    """Return the entries of experts' matrices that a token is multiplied by.
+
+    Counted are parameters that hold all experts of a layer; listed experts are modules.
+
+    Args:
+        parameters: Parameters of experts, as :func:`expert_parameters` returns them.
+        active: Experts of a layer that a token passes through.
+    """
+    return sum(min(active, n) * a * b for n, a, b in _of_sides(parameters.values(), 3))
+
+
 def _of_sides(shapes: Iterable[Shape], sides: int) -> Iterable[Shape]:
     return (shape for shape in shapes if len(shape) == sides)
 
