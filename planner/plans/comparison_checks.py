@@ -141,7 +141,6 @@ def _way(plan: Plan, name: str, way: CheaperWay, runs: list[Outcome]) -> Iterato
         yield f"{name}.share: {way.share:g} is none of {', '.join(f'{s:g}' for s in SHARES)}"
     if not way.nbytes <= way.share * total * (1 + _SAME):
         yield f"{name}.bytes: {way.nbytes} are more than the share {way.share:g}"
-    yield from _interval(f"{name}.interval", way.interval)
     for made in runs:
         if made.candidate == way.candidate:
             yield from _way_of_run(plan, name, way, made)
@@ -167,19 +166,6 @@ def _is_near(one: Interval, other: Interval) -> bool:
     """Return whether two intervals are the same but for rounding."""
     ends = ((one.low, other.low), (one.mean, other.mean), (one.high, other.high))
     return all(_same(*pair, _NEAR) for pair in ends)
-
-
-def _interval(name: str, made: Interval) -> Iterator[str]:
-    """Yield that an interval does not lie about its mean, to which it is symmetric in log-odds."""
-    if not made.low <= made.mean <= made.high:
-        yield f"{name}: low, mean and high must ascend"
-        return
-    ends = made.low, made.mean, made.high
-    if not all(_NEAR < end < 1 - _NEAR for end in ends):
-        return  # where rounding of the ends shows in their log-odds
-    low, mean, high = (math.log(end / (1 - end)) for end in ends)
-    if not _same(mean - low, high - mean, _NEAR):
-        yield f"{name}: it is not symmetric about its mean in log-odds"
 
 
 def _elsewhere(plan: Plan) -> Iterator[str]:

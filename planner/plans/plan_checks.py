@@ -79,6 +79,39 @@ def first_difference(given: Any, told: Any, place: str = "") -> str:
     return next((found for found in places if found), "")
 
 
+def skewed_interval(given: Any, place: str = "") -> str:
+    """Return the place of the first accuracy interval whose mean is not its middle in log-odds.
+
+    Every interval of an accuracy is made on the log-odds scale, those of test accuracies too. Only
+    paired differences (``test_differences``) are made on the scale of accuracies.
+
+    Args:
+        given: Plain values, as a file holds them.
+        place: Dotted key of the values.
+    """
+    if isinstance(given, Mapping):
+        if place == "test_differences":
+            return ""
+        if given.keys() >= {"low", "mean", "high"} and not _is_symmetric(given):
+            return place
+        pairs: Iterable[tuple[Any, Any]] = given.items()
+    elif isinstance(given, list | tuple):
+        pairs = enumerate(given)
+    else:
+        return ""
+    places = (skewed_interval(value, f"{place}.{key}".lstrip(".")) for key, value in pairs)
+    return next((found for found in places if found), "")
+
+
+def _is_symmetric(told: Mapping[str, Any]) -> bool:
+    """Return whether the log-odds of the mean are halfway between those of both ends."""
+    low, mean, high = told["low"], told["mean"], told["high"]
+    if not _NEAR < low < mean < high < 1 - _NEAR:
+        return low <= mean <= high  # near 0 and 1, rounding of the ends shows in their log-odds
+    distances = [math.log(one / (1 - one) / (mean / (1 - mean))) for one in (low, high)]
+    return math.isclose(-distances[0], distances[1], rel_tol=_NEAR)
+
+
 def _same(given: Any, told: Any) -> bool:
     if isinstance(given, bool) or isinstance(told, bool):
         return given is told  # JSON's true is no number

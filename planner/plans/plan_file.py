@@ -23,7 +23,7 @@ from planner.plans.explanation import Explanation
 from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
-from planner.plans.plan_checks import first_contradiction, first_difference
+from planner.plans.plan_checks import first_contradiction, first_difference, skewed_interval
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
@@ -423,6 +423,8 @@ def _check_figures(plan: Plan, content: Mapping[str, Any], where: str) -> None:
         PlanError: Two figures contradict each other; the message names one of them.
     """
     problem = first_contradiction(plan)
+    if not problem and (place := skewed_interval(content)):
+        problem = f"{place}: it is not symmetric about its mean in log-odds"
     if not problem and (place := first_difference(content, plan.to_json())):
         problem = f"{place}: it contradicts the other figures of the plan"
     if problem:

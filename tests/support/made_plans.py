@@ -24,9 +24,16 @@ from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit, parse_budget
 
 
+def mirrored(low: float, mean: float) -> float:
+    """Return the upper end of an interval that is symmetric in log-odds."""
+    odds = (mean / (1 - mean)) ** 2 / (low / (1 - low))
+    return odds / (1 + odds)
+
+
 def on_test(accuracy: float, examples: int = 340) -> AccuracyOnTest:
-    """Return a test accuracy of three models and one seed, with an interval of +-2 points."""
-    return AccuracyOnTest(accuracy - 0.02, accuracy, accuracy + 0.02, examples, 3)
+    """Return a test accuracy of three models and one seed, 2 points above the lower end."""
+    low = accuracy - 0.02
+    return AccuracyOnTest(low, accuracy, mirrored(low, accuracy), examples, 3)
 
 
 def outcome(rank: int, accuracy: float, nbytes: int = 400_000, **changes: Any) -> Outcome:
@@ -55,7 +62,8 @@ def outcome(rank: int, accuracy: float, nbytes: int = 400_000, **changes: Any) -
 def whole_plan() -> Plan:
     """Return a plan with runners-up, a missing baseline, an explanation and answers."""
     best = outcome(
-        4, 0.95, test=on_test(0.94), interval=Interval(0.93, 0.95, 0.965, "measured"),
+        4, 0.95, test=on_test(0.94),
+        interval=Interval(0.93, 0.95, mirrored(0.93, 0.95), "measured"),
         down_bytes=304_000, up_bytes=496_000,
     )  # fmt: skip
     dense = outcome(16, 0.90, 450_000, test=on_test(0.91), candidate=Candidate(16, 1.0, 1.0))
@@ -93,7 +101,7 @@ def whole_plan() -> Plan:
         }),),
         cheaper=(
             CheaperWay(0.5, Candidate(4, 1.0, 1 / 4), 10, 90_000,
-                       Interval(0.8, 0.85, 289 / 325, "measured")),  # symmetric in log-odds
+                       Interval(0.8, 0.85, mirrored(0.8, 0.85), "measured")),
         ),
     )  # fmt: skip
 
@@ -113,7 +121,7 @@ def costs(best: Candidate) -> tuple[dict[str, Any], ...]:
 
 def explanation(best: Candidate) -> Explanation:
     """Return an explanation with a neighbour of each kind."""
-    range_ = Range(low=0.9, mean=0.92, high=0.94)
+    range_ = Range(low=0.9, mean=0.92, high=mirrored(0.9, 0.92))
     return Explanation(
         spent_on_uploads=0.62,
         time=RoundTime(
@@ -128,7 +136,9 @@ def explanation(best: Candidate) -> Explanation:
             Neighbour(axis="up_density", candidate=replace(best, up_density=1 / 64), rounds=21,
                       kind="unknown"),
         ),
-        tenth=MoreBudget(rounds=25, accuracy=Range(low=0.94, mean=0.955, high=0.97)),
+        tenth=MoreBudget(
+            rounds=25, accuracy=Range(low=0.94, mean=0.955, high=mirrored(0.94, 0.955))
+        ),
         stop=StopRule(candidate=replace(best, up_density=1 / 4), rounds=8,
                       gain=expected_improvement(Forecast(0.92, 0.02), 0.95),
                       noise=math.sqrt(0.95 * 0.05 / 350), forecast_mean=0.92, forecast_sd=0.02,
@@ -160,11 +170,11 @@ def answers(best: Candidate) -> tuple[Answer, ...]:
     counts = {"measured": 2, "searched": 8}
     return (
         Answer(network="paper", budget="2MB", limit="2 MB in all", kind="measured", accuracy=0.95,
-               interval=Range(low=0.93, mean=0.95, high=0.965),
+               interval=Range(low=0.93, mean=0.95, high=mirrored(0.93, 0.95)),
                **told, **counts),
         Answer(network="lte", budget="1h", limit="1 h of simulated time", kind="forecast",
-               accuracy=0.96, interval=Range(low=0.95, mean=0.96, high=0.97), confirm_rounds=130,
-               confirm_s=40.0, **told, **counts),
+               accuracy=0.96, interval=Range(low=0.95, mean=0.96, high=mirrored(0.95, 0.96)),
+               confirm_rounds=130, confirm_s=40.0, **told, **counts),
         Answer(network="lte", budget="9s", limit="9 s of simulated time", kind="unknown",
                confirm_rounds=3),
     )  # fmt: skip

@@ -249,14 +249,14 @@ def test_rows_mark_what_is_forecast():
         "1",
         "1/16",
         "9",
-        "~96.0±1.0",
+        "~96.0±0.9",
         "forecast",
         "130 rounds, 40 s",
         "",
     )
     assert unknown == ("lte: 9s", "-", "-", "-", "-", "-", "unknown", "3 rounds", "")
     first = answer_sentences(whole_plan().also)[0]
-    assert "~96.0±1.0 is a forecast, 90 % interval (0.950 to 0.970)" in first
+    assert "~96.0±0.9 is a forecast, 90 % interval (0.950 to 0.968)" in first
     assert (
         "Time is simulated: median (5 to 95 %) over fleets that the network may draw, same cohorts."
     ) in answer_sentences(whole_plan().also)

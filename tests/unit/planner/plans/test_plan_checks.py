@@ -12,7 +12,7 @@ from typing import Any
 import edited_plans
 import pytest
 from edited_plans import refusal
-from made_plans import outcome, whole_plan
+from made_plans import mirrored, outcome, whole_plan
 
 from planner.forecasts.intervals import Interval
 from planner.plans.outcome import FALL
@@ -245,9 +245,9 @@ def test_points_of_a_front_ascend_and_are_those_of_their_runs():
     dense = {"rank": 16, "down_density": 1.0, "up_density": 1.0, "cost_unit": "bytes"}
     content["front"] = [
         {**dense, "rounds": 10, "validation_accuracy": 0.8, "cost": 450_000.0,
-         "budget_spent": 0.45, "interval": told(0.7, 0.8, 0.85)},
+         "budget_spent": 0.45, "interval": told(0.7, 0.8, mirrored(0.7, 0.8))},
         {**dense, "rounds": 20, "validation_accuracy": 0.9, "cost": 900_000.0,
-         "budget_spent": 0.9, "interval": told(0.8, 0.9, 0.95)},
+         "budget_spent": 0.9, "interval": told(0.8, 0.9, mirrored(0.8, 0.9))},
     ]  # fmt: skip
     assert len(plan_of(content, "plan.json").front) == 2
     assert "must exceed those of the point before" in refusal(
@@ -271,10 +271,21 @@ def test_a_point_of_the_front_has_the_interval_of_its_run_in_the_plan():
          "interval": best["interval"]},
     ]  # fmt: skip
     assert plan_of(content, "plan.json").front[0].interval == Interval(
-        0.93, 0.95, 0.965, "measured"
+        0.93, 0.95, mirrored(0.93, 0.95), "measured"
     )
-    content["front"][0]["interval"] = told(0.9, 0.95, 0.965)
+    content["front"][0]["interval"] = told(0.9, 0.95, mirrored(0.9, 0.95))
     assert "front.0.interval: it differs from that of the same run" in refusal(content)
+
+
+@pytest.mark.parametrize(
+    "place", ["recommendation.interval", "recommendation.test", "cheaper.0.interval"]
+)
+def test_an_interval_is_symmetric_in_log_odds(place):
+    """Odds of 9 are the geometric mean of 4 and 20.25, those of 0.8 and 81/85."""
+    assert refusal(changed(f"{place}.high", lambda high: high + 0.003)).endswith(
+        f"{place}: it is not symmetric about its mean in log-odds"
+    )
+    assert mirrored(0.8, 0.9) == pytest.approx(81 / 85)
 
 
 def test_a_changed_count_of_rounds_is_never_silent():
