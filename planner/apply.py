@@ -28,9 +28,9 @@ from planner.decisions.another_seed import SeedDifference, judged_alone
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.workers import test_all, train_all
 from planner.forecasts.intervals import LEVEL
+from planner.plans.document_checks import first_difference
 from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
-from planner.plans.plan_checks import first_difference
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit, parse_budget

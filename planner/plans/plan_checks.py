@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
 
 from floss_sim.analysis.time_spread import fleet_quantile
 from planner.candidates import Candidate
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.comparison_checks import comparison_contradictions
+from planner.plans.document_checks import same
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
@@ -53,71 +53,6 @@ def first_contradiction(plan: Plan) -> str:
         comparison_contradictions(plan),
     )
     return next((said for check in checks for said in check), "")
-
-
-def first_difference(given: Any, told: Any, place: str = "") -> str:
-    """Return the place of the first value that differs from the same value derived anew.
-
-    Args:
-        given: Plain values, as a file holds them.
-        told: The same document derived from its figures; keys that only it has are not compared.
-        place: Dotted key of both.
-    """
-    if isinstance(given, Mapping) and isinstance(told, Mapping):
-        pairs: Iterable[tuple[Any, Any, Any]] = (
-            (key, value, told[key]) for key, value in given.items() if key in told
-        )
-    elif isinstance(given, list | tuple) and isinstance(told, list | tuple):
-        if len(given) != len(told):
-            return place
-        pairs = ((i, one, other) for i, (one, other) in enumerate(zip(given, told, strict=True)))
-    else:
-        return "" if _same(given, told) else place
-    places = (
-        first_difference(one, other, f"{place}.{key}".lstrip(".")) for key, one, other in pairs
-    )
-    return next((found for found in places if found), "")
-
-
-def skewed_interval(given: Any, place: str = "") -> str:
-    """Return the place of the first accuracy interval whose mean is not its middle in log-odds.
-
-    Every interval of an accuracy is made on the log-odds scale, those of test accuracies too. Only
-    paired differences (``test_differences``) are made on the scale of accuracies.
-
-    Args:
-        given: Plain values, as a file holds them.
-        place: Dotted key of the values.
-    """
-    if isinstance(given, Mapping):
-        if place == "test_differences":
-            return ""
-        if given.keys() >= {"low", "mean", "high"} and not _is_symmetric(given):
-            return place
-        pairs: Iterable[tuple[Any, Any]] = given.items()
-    elif isinstance(given, list | tuple):
-        pairs = enumerate(given)
-    else:
-        return ""
-    places = (skewed_interval(value, f"{place}.{key}".lstrip(".")) for key, value in pairs)
-    return next((found for found in places if found), "")
-
-
-def _is_symmetric(told: Mapping[str, Any]) -> bool:
-    """Return whether the log-odds of the mean are halfway between those of both ends."""
-    low, mean, high = told["low"], told["mean"], told["high"]
-    if not _NEAR < low < mean < high < 1 - _NEAR:
-        return low <= mean <= high  # near 0 and 1, rounding of the ends shows in their log-odds
-    distances = [math.log(one / (1 - one) / (mean / (1 - mean))) for one in (low, high)]
-    return math.isclose(-distances[0], distances[1], rel_tol=_NEAR)
-
-
-def _same(given: Any, told: Any) -> bool:
-    if isinstance(given, bool) or isinstance(told, bool):
-        return given is told  # JSON's true is no number
-    if isinstance(given, int | float) and isinstance(told, int | float):
-        return math.isclose(given, told, rel_tol=_SAME, abs_tol=1e-12)
-    return bool(given == told)
 
 
 def _near(one: float, other: float) -> bool:
@@ -168,9 +103,9 @@ def _outcome(name: str, made: Outcome) -> Iterator[str]:
     shares = [share for _, share, _ in made.curve]
     if shares != sorted(shares):
         yield f"{name}.curve: the share of the budget must not fall from round to round"
-    if not _same(made.curve[-1][1], made.spent):
+    if not same(made.curve[-1][1], made.spent):
         yield f"{name}.budget_spent: {made.spent:g} differs from {shares[-1]:g} in the curve"
-    if not _same(made.curve[-1][2], made.accuracy):
+    if not same(made.curve[-1][2], made.accuracy):
         yield (
             f"{name}.last_evaluation.accuracy: {made.accuracy:g} differs from "
             f"{made.curve[-1][2]:g} in the curve"
@@ -276,7 +211,7 @@ def _one_curve(named: Mapping[str, Outcome], trained: Mapping[str, Outcome]) -> 
     for name, made in trained.items():
         other_name, other = searched.get(made.candidate, (name, made))
         pairs = zip(made.curve, other.curve, strict=False)
-        if any(not all(map(_same, one, two)) for one, two in pairs):
+        if any(not all(map(same, one, two)) for one, two in pairs):
             yield f"{name}.curve: it differs from that of the same run in {other_name}"
 
 
@@ -305,7 +240,7 @@ def _choice(plan: Plan) -> Iterator[str]:
     if len({made.candidate for made in runs}) < len(runs):
         yield "runners_up: a candidate is there twice"
     best = max(made.expected_accuracy for made in runs)
-    if not _same(plan.best_accuracy, best):
+    if not same(plan.best_accuracy, best):
         yield f"best_accuracy: {plan.best_accuracy:g} differs from the best run's {best:g}"
     if plan.target is None and not plan.ties(plan.recommendation):
         yield (
@@ -354,7 +289,7 @@ def _point(name: str, point: FrontPoint, made: Outcome | None) -> Iterator[str]:
     shares = {number: share for number, share, _ in made.curve}
     if point.rounds not in shares:
         yield f"{name}.rounds: round {point.rounds} is none of the measured ones"
-    elif not _same(shares[point.rounds], point.spent):
+    elif not same(shares[point.rounds], point.spent):
         yield f"{name}.budget_spent: its run has spent {shares[point.rounds]:g} by this round"
     elif point.rounds == made.rounds and made.interval and not _is_same_interval(point, made):
         yield f"{name}.interval: it differs from that of the same run in the plan"
@@ -364,7 +299,7 @@ def _is_same_interval(point: FrontPoint, made: Outcome) -> bool:
     """Return whether a point's interval is that of a run which ends there."""
     told = made.interval
     return told is None or all(
-        _same(*ends)
+        same(*ends)
         for ends in (
             (point.low, told.low), (point.accuracy, told.mean), (point.high, told.high)
         )
@@ -377,7 +312,7 @@ def _budget(plan: Plan) -> Iterator[str]:
     if budget.kind == "dense-rounds" or (budget.kind == "battery" and budget.battery_j is None):
         return
     told = budget.amount * (budget.battery_j or 1)
-    if not _same(told, amount):
+    if not same(told, amount):
         yield f"budget.amount: {amount:g} differs from {budget.text!r}, which is {told:g}"
 
 

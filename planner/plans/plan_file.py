@@ -18,12 +18,13 @@ from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.document_checks import first_difference, skewed_interval
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
-from planner.plans.plan_checks import first_contradiction, first_difference, skewed_interval
+from planner.plans.plan_checks import first_contradiction
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection

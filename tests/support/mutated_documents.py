@@ -29,7 +29,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.tasks.arrays import load_npz
 from floss_sim.tasks.images import FORMATS, decode_images
 from floss_sim.tasks.sections import TaskFile
-from planner.plans.plan_checks import first_difference
+from planner.plans.document_checks import first_difference
 from planner.plans.plan_file import read_plan
 
 KINDS = ("toml", "json", "npz", "image", "manifest")

@@ -15,8 +15,8 @@ from edited_plans import refusal
 from made_plans import mirrored, outcome, whole_plan
 
 from planner.forecasts.intervals import Interval
+from planner.plans.document_checks import first_difference
 from planner.plans.outcome import FALL
-from planner.plans.plan_checks import first_difference
 from planner.plans.plan_file import plan_of, read_plan
 from planner.report.plan_text import sentences
 
