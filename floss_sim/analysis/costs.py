@@ -46,7 +46,8 @@ class Account:
             wire bytes (link and set-up), both named in ``BYTES``; joules, and money in the
             profile's currency (``COSTS``).
         currency: The currency of the money; empty where the profile has no prices.
-        unknown: Names of ``COSTS`` that the profile does not state, whose columns are 0.
+        unknown: Names of ``COSTS`` that the profile does not state. Their columns are 0 here, and
+            null in tables.
     """
 
     columns: Mapping[str, Column]
@@ -54,17 +55,20 @@ class Account:
     unknown: tuple[str, ...] = ()
 
     def table(self) -> pa.Table:
-        """Return the participations as a table."""
-        return pa.table(dict(self.columns))
+        """Return the participations as a table; unknown costs are null."""
+        return self._with_nulls(self.columns)
 
     def sums_by(self, key: str) -> pa.Table:
-        """Return the sums and the number of participations of each ``"round"`` or ``"client"``."""
+        """Return the sums and the number of participations of each ``"round"`` or ``"client"``.
+
+        Sums of unknown costs are null.
+        """
         keys, index = np.unique(self.columns[key], return_inverse=True)
         sums = {
             name: np.bincount(index, weights=self.columns[name], minlength=len(keys))
             for name in (*SECONDS, *BYTES, *COSTS)
         }
-        return pa.table({key: keys, "participations": np.bincount(index), **sums})
+        return self._with_nulls({key: keys, "participations": np.bincount(index), **sums})
 
     def total(self) -> dict[str, float | None]:
         """Return the sums over the run; None where the profile does not state a cost."""
@@ -72,6 +76,13 @@ class Account:
             name: None if name in self.unknown else float(self.columns[name].sum())
             for name in (*SECONDS, *BYTES, *COSTS)
         }
+
+    def _with_nulls(self, columns: Mapping[str, Column]) -> pa.Table:
+        """Return a table of columns, in which the costs that the profile lacks are null."""
+        return pa.table({
+            name: pa.nulls(len(values), pa.float64()) if name in self.unknown else values
+            for name, values in columns.items()
+        })  # fmt: skip
 
 
 def account(record: RunRecord, profile: NetworkProfile | None) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -147,6 +148,35 @@ def test_rows_are_written_to_a_file(account, sparse_digits: RunConfig):
     assert code == 0, err
     assert out.endswith("by round: rounds.csv\n")
     assert len(Path("rounds.csv").read_text(encoding="utf-8").splitlines()) == 1 + 3
+
+
+UNKNOWN = {  # sections of a network's file, and the costs that they leave unknown
+    "": {"energy_j", "money"},
+    "[energy]\njoules_per_mb_up = 3\n": {"money"},
+    '[prices]\ncurrency = "EUR"\nper_gb_up = 3\n': {"energy_j"},
+    '[prices]\ncurrency = "EUR"\nper_joule = 3\n': {"energy_j", "money"},
+}
+
+
+@pytest.mark.parametrize("by", ["round", "client", "participation"])
+@pytest.mark.parametrize("sections", UNKNOWN)
+def test_rows_of_unknown_costs_are_empty_as_the_total_is(
+    account, sparse_digits: RunConfig, sections: str, by: str
+):
+    Path("own.toml").write_text(f"{commands.OWN}\n{sections}", encoding="utf-8")
+    record(sparse_digits, "own.toml")
+    words = ("runs/made", "--network", "own.toml", "--by", by, "--csv", "rows.csv", "--json")
+    code, out, err = account(*words)
+    assert code == 0, err
+    told = json.loads(out)
+    with Path("rows.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert len(told["rows"]) == len(written) > 0
+    for name in ("energy_j", "money"):
+        unknown = name in UNKNOWN[sections]
+        assert (told["total"][name] is None) == unknown
+        assert all((row[name] is None) == unknown for row in told["rows"])
+        assert all((row[name] == "") == unknown for row in written)
 
 
 @pytest.mark.parametrize(
