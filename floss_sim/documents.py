@@ -27,6 +27,7 @@ from floss_sim.errors import ConfigError, UnitError
 from floss_sim.plain_text import is_one_line
 from floss_sim.toml_json import MAX_DEPTH, read_toml, shorten, shorten_line
 from floss_sim.units import parse_bytes, parse_duration, parse_energy, parse_rate
+from floss_sim.valid_values import valid_values
 
 PLAIN_NUMBERS = "plain_numbers"  # key of a validation context: quantities may have no unit
 
@@ -58,10 +59,10 @@ def _one_line(text: str) -> str:
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
 OneFullLine = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
-Rate = Annotated[float, quantity(parse_rate, "bit/s")]
-Duration = Annotated[float, quantity(parse_duration, "s")]
-Energy = Annotated[float, quantity(parse_energy, "J")]
-ByteCount = Annotated[int, quantity(parse_bytes, "B")]
+Rate = Annotated[float, quantity(parse_rate, "bit/s"), Field(examples=["20 Mbit/s"])]
+Duration = Annotated[float, quantity(parse_duration, "s"), Field(examples=["50 ms"])]
+Energy = Annotated[float, quantity(parse_energy, "J"), Field(examples=["15 Wh"])]
+ByteCount = Annotated[int, quantity(parse_bytes, "B"), Field(examples=["1 MB"])]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -182,16 +183,25 @@ def _explain_problem(problem: ErrorDetails, model: type[Section]) -> tuple[str, 
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = details["discriminator"].strip("'")
         tags = ", ".join(value for section in sections for value in _literals(section, tag))
-        said = f"{shorten(details['tag'])} is unknown" if "tag" in details else "Field required"
+        said = f"{shorten(details['tag'])} is unknown" if "tag" in details else "missing"
         return f"{key}.{tag}", f"{said}; valid: {tags}"
     if sections and kind == "tuple_type":
         return key, f"Input should be a list of tables ([[{key}]])"
     if sections and kind in ("model_type", "model_attributes_type"):
         return key, f"Input should be a table with keys of {_keys(sections)}, not {shorten(given)}"
+    if kind == "missing":
+        return key, f"missing; valid: {_valid_at(model, problem['loc'])}"
     message = shorten_line(problem["msg"].removeprefix("Value error, "))  # may repeat a value
-    if kind in ("missing", "value_error"):
+    if kind == "value_error":
         return key, message
     return key, f"{message}, not {shorten(given)}"
+
+
+def _valid_at(model: type[Section], location: Sequence[str | int]) -> str:
+    """Return the valid values of a missing key in words."""
+    _, holders = _locate(model, location[:-1])
+    name = str(location[-1])
+    return " or ".join(valid_values(one, name) for one in holders if name in one.model_fields)
 
 
 def _keys(sections: Sequence[type[Section]]) -> str:

@@ -100,8 +100,8 @@ class CellsSection(Section):
 class AvailabilitySection(Section):
     """Client availability: mean times on and off in seconds, and their daily change."""
 
-    on: Duration
-    off: Duration
+    on: Annotated[Duration, Field(examples=["8 h"])]
+    off: Annotated[Duration, Field(examples=["16 h"])]
     swing: Fraction = 0.0
     peak_hour: _HOURS = 0.0
     start_hour: _HOURS = 0.0
@@ -143,7 +143,7 @@ class EnergySection(Section):
 class PricesSection(Section):
     """Prices of traffic, per GB, and of energy, per joule."""
 
-    currency: OneFullLine
+    currency: Annotated[OneFullLine, Field(examples=["EUR"])]
     per_gb_down: _AMOUNT = 0.0
     per_gb_up: _AMOUNT = 0.0
     per_joule: _AMOUNT = 0.0
@@ -233,9 +233,9 @@ def _check_number(classes: Any) -> Any:
 class NetworkProfile(Section):
     """The network of a fleet of any size."""
 
-    name: OneLine
-    source: OneLine
-    date: OneLine
+    name: Annotated[OneLine, Field(examples=["my phones"])]
+    source: Annotated[OneLine, Field(examples=["our speed tests"])]
+    date: Annotated[OneLine, Field(examples=["2026"])]
     seed: int = 0
     class_order: ClassOrder = "drawn"
     first_download: Annotated[ByteCount, Field(le=_MOST_FIRST_BYTES)] = 0

@@ -66,7 +66,7 @@ class DataSection(Section):
     or dropped. ``delimiter`` and ``decimal`` are the signs of CSV files; they are found by default.
     """
 
-    dataset: Name
+    dataset: Annotated[Name, Field(examples=["data.csv"])]
     config: str | None = None
     revision: str | None = None
     input: str | None = None
@@ -75,7 +75,7 @@ class DataSection(Section):
     classes: Annotated[int, Field(ge=2, le=100_000)] | None = None
     train: Name = "train"
     validation: Count
-    test: Annotated[int | str, PlainValidator(_count_or_name)]
+    test: Annotated[int | str, PlainValidator(_count_or_name), Field(examples=[200, "test"])]
     split: Annotated[str, _member_validator("kind of split", SPLITS)] = RANDOM
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     split_column: str | None = None
@@ -92,7 +92,7 @@ class BackboneSection(Section):
     ``hub_id`` says under which id others find the backbone, if ``model`` is a local copy.
     """
 
-    model: Name
+    model: Annotated[Name, Field(examples=["google/vit-base-patch16-224"])]
     hub_id: Annotated[str, AfterValidator(hub.check_id)] | None = None
 
 
@@ -124,7 +124,9 @@ class PartitionSection(Section):
     """
 
     clients: Count
-    law: Annotated[str, _member_validator("partition", PARTITIONS)]
+    law: Annotated[
+        str, _member_validator("partition", PARTITIONS), Field(examples=sorted(PARTITIONS))
+    ]
     alpha: Positive = 1.0
     min_examples: Count = 1
 
@@ -136,7 +138,9 @@ def _as_tuple(value: object) -> object:
 class LoraSection(Section):
     """``[lora]``: target modules of the adapters (see ``floss_sim.families``), alpha, dropout."""
 
-    targets: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
+    targets: Annotated[
+        tuple[str, ...], Field(min_length=1, examples=[["q", "v"]]), BeforeValidator(_as_tuple)
+    ]
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -171,8 +175,8 @@ class ServerSection(Section):
 class TaskFile(Section):
     """All keys of a task file: task kind, data, backbone, partition and training settings."""
 
-    name: OneLine
-    kind: Annotated[str, _member_validator("task kind", KINDS)]
+    name: Annotated[OneLine, Field(examples=["mine"])]
+    kind: Annotated[str, _member_validator("task kind", KINDS), Field(examples=list(KINDS))]
     data: DataSection
     backbone: BackboneSection
     preprocess: PreprocessSection = PreprocessSection()
@@ -184,9 +188,10 @@ class TaskFile(Section):
     @model_validator(mode="after")
     def _check_required(self) -> Self:
         if self.kind != NEXT_TOKEN and self.data.classes is None:
-            raise ValueError(f"data.classes: required for {self.kind}")
+            raise ValueError(f"data.classes: missing for {self.kind}; valid: a number from 2")
         if self.kind != IMAGES and self.preprocess.max_length is None:
-            raise ValueError(f"preprocess.max_length: required for {self.kind}")
+            told = f"missing for {self.kind}; valid: a number of tokens from 2"
+            raise ValueError(f"preprocess.max_length: {told}")
         try:
             check_law(self.partition.law, self.labels)
         except ConfigError as error:

@@ -63,7 +63,7 @@ class TraceSection(Section):
     ``at_end`` sets the rate after the end of the trace: repeat the trace, or hold its last rate.
     """
 
-    file: str
+    file: Annotated[str, Field(examples=["phone.trace"])]
     at_end: Literal["repeat", "hold"] = "repeat"
     bin: Duration = 0.1
     _rates: RateTrace = PrivateAttr()

@@ -64,7 +64,7 @@ class RowsFleet(Section):
     """
 
     law: Literal["rows", "table"]
-    file: str
+    file: Annotated[str, Field(examples=["links.csv"])]
     rtt: Duration | None = None
     compute_per_example: Duration | None = None
     _rows: LinkRows = PrivateAttr()

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from floss_sim.documents import Duration, Rate, Section
 from floss_sim.errors import UnitError
@@ -36,6 +36,8 @@ class LogRate(Section):
     A text such as ``"20 Mbit/s"`` is a rate without spread.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": ["20 Mbit/s"]})
+
     median: Rate
     sigma: Sigma = 0.0
 
@@ -50,6 +52,8 @@ class LogDuration(Section):
 
     A text such as ``"50 ms"`` is a duration without spread.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": ["50 ms"]})
 
     median: Duration
     sigma: Sigma = 0.0

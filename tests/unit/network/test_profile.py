@@ -174,14 +174,14 @@ def test_an_unknown_name_is_refused_with_the_valid_ones():
 def test_a_missing_header_key_is_refused_by_its_name(tmp_path: Path, key: str):
     line = next(line for line in PROFILE.splitlines(keepends=True) if line.startswith(key))
     path = written(tmp_path, line, "")
-    assert refusal(path) == f"{path}: {key}: Field required"
+    assert refusal(path).startswith(f"{path}: {key}: missing; valid: a value such as")
 
 
 @pytest.mark.parametrize("key", ["share", "rtt", "compute_per_example"])
 def test_a_missing_class_key_is_refused_by_class_and_name(tmp_path: Path, key: str):
     line = next(line for line in PROFILE.splitlines(keepends=True) if line.startswith(key))
     path = written(tmp_path, line, "")
-    assert refusal(path) == f"{path}: clients.0.{key}: Field required"
+    assert refusal(path).startswith(f"{path}: clients.0.{key}: missing; valid: ")
 
 
 @pytest.mark.parametrize("way", ["down", "up"])

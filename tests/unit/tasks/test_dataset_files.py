@@ -625,8 +625,8 @@ def test_a_column_of_numbers_is_no_text(write):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("max_length = 5", ""), "preprocess.max_length: required for text-classification"),
-        (("classes = 3", ""), "data.classes: required for text-classification"),
+        (("max_length = 5", ""), "preprocess.max_length: missing for text-classification"),
+        (("classes = 3", ""), "data.classes: missing for text-classification"),
     ],
 )
 def test_what_a_text_task_needs_is_asked_for_at_once(write, change, says: str):
