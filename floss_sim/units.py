@@ -60,6 +60,7 @@ _ENERGIES_J: Mapping[str, float] = {
 }
 _SHOWN_ENERGIES = [(name, _ENERGIES_J[name]) for name in ("GJ", "MJ", "kJ", "J")]
 _MOST_J = 1e18
+_LARGE_ERROR = 0.5  # relative; larger ones are shown as a range
 _LOWEST_BITS_PER_S, _HIGHEST_BITS_PER_S = 1e-3, 1e18
 _LONGEST_S = 1e18
 _MOST_BYTES = 10**18
@@ -157,8 +158,33 @@ def format_bytes(nbytes: float) -> str:
 
 
 def format_predicted_bytes(nbytes: float, error: float) -> str:
-    """Return predicted bytes with their relative error, such as ``42.8 kB ± 4 %``."""
-    return f"{format_bytes(nbytes)} ± {max(1, round(100 * error))} %"
+    """Return predicted bytes with their relative error, such as ``42.8 kB ± 4 %``.
+
+    A large error is not symmetric about the prediction: ``42.8 kB (28.5 kB to 85.7 kB)``. An error
+    of 1 or more only says how much too large predictions were: ``42.8 kB (at least 19.5 kB)``.
+
+    Args:
+        nbytes: The predicted bytes, p.
+        error: Largest size of p / r - 1 that is believed, where r are the real bytes.
+    """
+    if error < _LARGE_ERROR:
+        return f"{format_bytes(nbytes)} {format_error(error)}"
+    low = format_bytes(nbytes / (1 + error))
+    if error >= 1:
+        return f"{format_bytes(nbytes)} (at least {low})"
+    return f"{format_bytes(nbytes)} ({low} to {format_bytes(nbytes / (1 - error))})"
+
+
+def format_error(error: float) -> str:
+    """Return the relative error of a predicted size: ``± 4 %``, or the real share of it.
+
+    Such a share is ``67 to 200 % of it``, or ``at least 45 % of it``: see
+    :func:`format_predicted_bytes`.
+    """
+    if error < _LARGE_ERROR:
+        return f"± {max(1, round(100 * error))} %"
+    low = f"{100 / (1 + error):.0f}"
+    return f"at least {low} % of it" if error >= 1 else f"{low} to {100 / (1 - error):.0f} % of it"
 
 
 def format_duration(seconds: float, unit: str | None = None) -> str:

@@ -183,6 +183,7 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
         measured=len(seen),
         searched=len(rounds),
         skipped=stored.skipped,
+        traffic_alone=view.profile.is_traffic_alone,
     )
     answer = stopped or best
     if answer is None:

@@ -20,6 +20,7 @@ from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
+from planner.decisions.better_stored import better_stored_run
 from planner.execution.begin import OnEstimate, measuring
 from planner.execution.dry_run import DryRun, dry_run_of
 from planner.execution.pace import Pace, measured_pace
@@ -97,8 +98,10 @@ def plan(
             )
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)
+    curves = open_store(root, place)
+    made = replace(made, better_stored=better_stored_run(made, request, curves))
     if cells:
-        made = replace(made, also=answer_all(request, cells, open_store(root, place)))
+        made = replace(made, also=answer_all(request, cells, curves))
     return ReportedPlan.of(made)
 
 

@@ -16,7 +16,7 @@ from planner.candidates import Candidate
 from planner.decisions.baselines import baseline_costs, cost_values, missing_baselines
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.drawn_times import with_times
-from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
+from planner.decisions.elsewhere import times_elsewhere
 from planner.decisions.explain import SearchResult, explain
 from planner.decisions.further_seeds import next_repeats
 from planner.decisions.on_test import ReportedOnTest
@@ -256,7 +256,7 @@ def _plan(
         front=_front(runs, known) if request.objective.pareto else (),
         chance=request.chance_accuracy(),
         elsewhere=_elsewhere(request, best, {n: shown.get(c) for n, c in baselines.items()}, runs),
-        traffic_alone=is_traffic_alone(request.profile, request.task.partition.clients),
+        traffic_alone=request.profile.is_traffic_alone,
         straggler=_straggler(best, costs, runs),
         cheaper=() if reaching else _cheaper(best, runs, known),
     )

@@ -52,6 +52,7 @@ class Crossover:
         labels: Labels of the configurations.
         times: Time to the target over fleets, one row for each value and one column for each
             configuration; None where the target is not reached.
+        traffic_alone: Whether the network has no round trip and no compute at any value.
     """
 
     network: str
@@ -59,6 +60,7 @@ class Crossover:
     target: float
     labels: tuple[str, ...]
     times: tuple[tuple[TimeSpread | None, ...], ...]
+    traffic_alone: bool = False
 
     @property
     def seconds(self) -> list[list[float | None]]:
@@ -141,7 +143,8 @@ def crossover(
         for network in networks
     )
     labels = tuple(configuration.label for configuration in configurations)
-    return Crossover(with_changes(profile, changes).name, sweep, target, labels, times)
+    alone = all(network.is_traffic_alone for network in networks)
+    return Crossover(with_changes(profile, changes).name, sweep, target, labels, times, alone)
 
 
 def _time(

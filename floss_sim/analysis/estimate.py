@@ -200,6 +200,7 @@ class Estimate:
             "dense_numpy_bytes_of_run": self.dense_numpy_run_bytes,
             "round_time": self.time.per_round(given.rounds).to_json(),
             "run_time": self.time.to_json(),
+            "traffic_alone": given.profile.is_traffic_alone,
             "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "assumes_presence": given.profile.shapes_training,
             "round_shares": self.shares,

@@ -12,6 +12,7 @@ from floss_sim.analysis.time_spread import (
     SPREAD_LEGEND,
     TimeSpread,
     nothing_drawn_note,
+    traffic_alone_note,
 )
 
 _MOST_PAIRS = 3  # of a sentence
@@ -38,14 +39,19 @@ def faster_sentence(times: Mapping[str, TimeSpread]) -> str | None:
 
 
 def time_notes(runs: Iterable[RecordedRun]) -> list[str]:
-    """Return the legend of the times of some runs, and why some of them have one time alone."""
+    """Return what the times of some runs are: their legend, and what is particular about some.
+
+    That is why a run has one time alone, and networks whose seconds are those of traffic alone.
+    """
     runs = list(runs)
     spread = [run for run in runs if len(run.fleet_times.closed_at_s) > 1]
     notes = [f"time: {SPREAD_LEGEND}"] if spread else []
     if any(run.fleet_times.method == "probed" for run in spread):
         notes.append(PROBED_LEGEND)
     single = [run for run in runs if len(run.fleet_times.closed_at_s) == 1]
-    return [*notes, *dict.fromkeys(_single_reason(run) for run in single)]
+    profiles = (run.profile for run in runs)
+    alone = [traffic_alone_note(one.name) for one in profiles if one and one.is_traffic_alone]
+    return [*notes, *dict.fromkeys([*map(_single_reason, single), *alone])]
 
 
 def _single_reason(run: RecordedRun) -> str:

@@ -31,6 +31,14 @@ def nothing_drawn_note(network: str) -> str:
     return f"{network} is the same for every seed: one time"
 
 
+def traffic_alone_note(network: str) -> str:
+    """Return the sentence on a network without round trip and compute."""
+    return (
+        f"{network} has no round trip and no compute: its seconds are those of traffic alone, and "
+        "real rounds take longer"
+    )
+
+
 def fleet_quantile(seconds: ArrayLike, fraction: float) -> NDArray[np.float64]:
     """Return a quantile over fleets, by this module's convention.
 

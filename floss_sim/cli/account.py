@@ -19,7 +19,7 @@ from floss_sim.analysis.recorded_networks import (
 )
 from floss_sim.analysis.run_times import time_spread
 from floss_sim.analysis.stragglers import Straggler, straggler_of
-from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND
+from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND, traffic_alone_note
 from floss_sim.cli.console import (
     note,
     plain_table,
@@ -155,7 +155,7 @@ def _print_legend(first_downloads: bool) -> None:
 def _fleet_notes(
     straggler: Straggler | None, record: RunRecord, profile: NetworkProfile | None
 ) -> list[str]:
-    """Return who holds up its rounds, and that the seconds are those of one fleet."""
+    """Return who holds up its rounds, and what the seconds are: of one fleet, of traffic alone."""
     clients = fleet_size(record.description)
     links = profile.links(clients) if profile else None
     own = links[straggler.client] if links and straggler else None
@@ -165,6 +165,8 @@ def _fleet_notes(
         notes[0] = f"on {fleet}, {notes[0]}"
     if profile and profile.draws:
         notes.append(f"seconds: of one fleet (seed {profile.seed}){_other_fleets(record, profile)}")
+    if profile and profile.is_traffic_alone:
+        notes.append(traffic_alone_note(profile.name))
     return notes
 
 

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.round_parts import ROUND_PARTS
-from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts
+from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts, traffic_alone_note
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
-from floss_sim.units import duration_texts, format_bytes, format_money
+from floss_sim.units import duration_texts, format_bytes, format_error, format_money
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 _SHOWN = 8  # sizes in a note, at most
@@ -29,7 +29,7 @@ def print_estimate(made: Estimate) -> None:
     for name, way in (("download", "down"), ("upload", "up")):
         one = made.message(way)
         levels = (one.payload, one.message, one.link, dense)
-        sizes.add_row(name, *map(format_bytes, levels), f"±{100 * made.errors[way]:.2g} %")
+        sizes.add_row(name, *map(format_bytes, levels), format_error(made.errors[way]))
     show_whole(sizes)
     totals = Table(show_header=False, box=None, pad_edge=False)
     for name, value in _rows(made):
@@ -56,12 +56,14 @@ def show_assumptions(made: Estimate) -> None:
             f"With these targets {made.expert_entries_without_adapter:,} entries of experts get no "
             "adapter."
         )
-    _note_presence([made])
+    _note_networks([made])
 
 
-def _note_presence(made: Iterable[Estimate]) -> None:
-    """Say that times are those of clients that are always there, if those of a network are not."""
-    profiles = (one.deployment.profile for one in made)
+def _note_networks(made: Iterable[Estimate]) -> None:
+    """Print what times leave out: absent clients, and round trips and compute that a file lacks."""
+    profiles = [one.deployment.profile for one in made]
+    for name in dict.fromkeys(profile.name for profile in profiles if profile.is_traffic_alone):
+        note(f"{traffic_alone_note(name)}.")
     names = dict.fromkeys(profile.name for profile in profiles if profile.shapes_training)
     if names:
         note(
@@ -149,4 +151,4 @@ def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:
         f"download, upload: bytes on the link; run: framed bytes of all messages; "
         f"round time: {SPREAD_LEGEND}; run time: median"
     )
-    _note_presence(made.values())
+    _note_networks(made.values())

@@ -13,6 +13,7 @@ from floss_sim.analysis.time_spread import (
     SPREAD_LEGEND,
     nothing_drawn_note,
     spread_texts,
+    traffic_alone_note,
 )
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
 
@@ -94,7 +95,10 @@ def _sure_cell(sure: float | None) -> str:
 
 
 def sweep_notes(crossovers: Sequence[Crossover]) -> list[str]:
-    """Return the legend of the times of a sweep, and the networks that draw nothing."""
+    """Return the legend of the times of a sweep, and what is particular about its networks.
+
+    That is that one draws nothing, or that its seconds are those of traffic alone.
+    """
     times = [time for one in crossovers for row in one.times for time in row if time]
     notes = [f"time: {SPREAD_LEGEND}"] if any(time.draws > 1 for time in times) else []
     if any(time.method == "probed" for time in times):
@@ -102,7 +106,8 @@ def sweep_notes(crossovers: Sequence[Crossover]) -> list[str]:
     single = [
         one for one in crossovers if any(t and t.draws == 1 for row in one.times for t in row)
     ]
-    return [*notes, *(nothing_drawn_note(one.network) for one in single)]
+    notes += [nothing_drawn_note(one.network) for one in single]
+    return [*notes, *(traffic_alone_note(one.network) for one in crossovers if one.traffic_alone)]
 
 
 def _to_json(crossover: Crossover) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from floss_sim.analysis.time_spread import (
     SHAPED_NOTE,
     SPREAD_LEGEND,
     nothing_drawn_note,
+    traffic_alone_note,
 )
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
@@ -57,6 +58,7 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "participations": len(set(record.transfers["sequence"].to_pylist())),
         **{name: sum(rounds[name]) for name in _SUMS},
         "time": saved.time.to_json(),
+        "traffic_alone": saved.profile.is_traffic_alone,
         "own_fleet_s": last["closed_at_s"],
         "slow_fleets": saved.slow_fleets and saved.slow_fleets.to_json(),
         "straggler": saved.straggler and saved.straggler.to_json(),
@@ -164,6 +166,8 @@ def _time_rows(saved: SavedRun) -> list[tuple[str, str]]:
         rows = [("simulated time", f"{time.text}: {legend}")]
         rows += [("slow fleets", saved.slow_fleets.text)] if saved.slow_fleets else []
         rows += [("recorded time", own)]
+    if saved.profile.is_traffic_alone:
+        rows.append(("its seconds", traffic_alone_note(saved.profile.name)))
     if (straggler := saved.straggler) is None:
         return rows
     link = saved.profile.links(saved.config.fleet.clients)[straggler.client]

@@ -40,7 +40,7 @@ GUIDE.md has a complete profile and describes the simulation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from statistics import fmean
@@ -347,6 +347,22 @@ class NetworkProfile(Section):
         elif self.fleet:
             dropouts.append(self.fleet.dropout)
         return self.availability is not None or any(dropouts)
+
+    @property
+    def is_traffic_alone(self) -> bool:
+        """Whether no client has a round trip or compute, so that seconds are those of traffic.
+
+        Example:
+            >>> load_profile("paper-200-20").is_traffic_alone, load_profile("lte").is_traffic_alone
+            (True, False)
+        """
+        if isinstance(self.fleet, RowsFleet):
+            links: Iterable[ClientLink] = self.fleet.rows.links
+        else:
+            groups = (self.fleet.as_class(),) if self.fleet else self.clients
+            links = (group.link() for group in groups)
+        found = map(self._overrides, links)
+        return not any(link.rtt_s or link.compute_s_per_example for link in found)
 
     @property
     def changes(self) -> Overrides:

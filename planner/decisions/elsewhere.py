@@ -25,8 +25,3 @@ def times_elsewhere(
             profile = load_profile(name).model_copy(update={"first_download": asked.first_download})
             fleets = Fleets.of(profile, clients)
             yield TimesElsewhere(name, {key: fleets.spread(t) for key, t in runs.items()})
-
-
-def is_traffic_alone(profile: NetworkProfile, clients: int) -> bool:
-    """Return whether a network has no round trip and no compute, so that seconds are traffic."""
-    return not any(link.rtt_s or link.compute_s_per_example for link in set(profile.links(clients)))

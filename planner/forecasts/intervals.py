@@ -183,6 +183,18 @@ class KnownCurves:
         return _interval_around(*_weighted_mean(estimates), self.level, kind)
 
 
+def difference(ours: Interval, theirs: Interval) -> tuple[float, float, float]:
+    """Return low, mean and high of a difference of two accuracies, -1 to 1.
+
+    Each end is as far from the mean as the root of the sum of squares of both distances, which
+    holds for independent normal errors.
+    """
+    mean = ours.mean - theirs.mean
+    down = math.hypot(ours.mean - ours.low, theirs.high - theirs.mean)
+    up = math.hypot(ours.high - ours.mean, theirs.mean - theirs.low)
+    return mean - down, mean, mean + up
+
+
 def is_vague(low: float, high: float) -> bool:
     """Return whether an interval with these ends, 0 to 1, is too wide to say anything."""
     return high - low > 2 * _VAGUE

@@ -32,6 +32,7 @@ class Answer(Section):
             confidence, by default in the median of fleets; None if unknown.
         time: Simulated time of these rounds over the fleets that the network may draw; None if
             unknown.
+        traffic_alone: Whether the network has no round trip and no compute.
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
         total_bytes_error: Relative error that such predictions had on recorded runs, of a
             forecast; otherwise None.
@@ -59,6 +60,7 @@ class Answer(Section):
     interval: Range | None = None
     simulated_s: Amount | None = None
     time: TimeSection | None = None
+    traffic_alone: bool = False
     total_bytes: Amount | None = None
     total_bytes_error: Amount | None = None
     confirm_rounds: Count = 0

@@ -41,6 +41,7 @@ def evidence_contradictions(plan: Plan) -> Iterator[str]:
         yield from _neighbours(plan, plan.explanation, costs)
         yield from _more(plan, plan.explanation, costs)
     yield from _answers(plan)
+    yield from _better_stored(plan)
 
 
 def outside_space(name: str, candidate: Candidate, request: Mapping[str, Any]) -> Iterator[str]:
@@ -271,3 +272,21 @@ def _answers(plan: Plan) -> Iterator[str]:
             yield f"also.{i}.measured: {answer.measured} exceed also.{i}.searched"
         if answer.interval and not _same(answer.accuracy or 0.0, answer.interval.mean):
             yield f"also.{i}.accuracy: {answer.accuracy:g} is not the mean of its interval"
+
+
+def _better_stored(plan: Plan) -> Iterator[str]:
+    """Yield that a better stored run is of another question, is not better, or costs otherwise."""
+    found, made, budget = plan.better_stored, plan.recommendation, plan.limit.budget
+    if found is None:
+        return
+    trained = {one.candidate for one in plan.baselines.values() if one}
+    if found.candidate not in trained:
+        yield from outside_space("better_stored.candidate", found.candidate, plan.request)
+    if not _same(found.accuracy, found.interval.mean):
+        yield f"better_stored.accuracy: {found.accuracy:g} is not the mean of its interval"
+    if plan.reached or (made.interval and found.interval.low <= made.interval.high):
+        yield "better_stored.interval: it is not above that of the recommended run"
+    cohort = found.candidate.cohort_size or made.cohort
+    whole = {"bytes": 1, "client-bytes": cohort}.get(budget.kind)
+    if whole and not _same(found.budget_spent * plan.limit.amount * whole, found.total_bytes):
+        yield f"better_stored.budget_spent: {found.budget_spent:g} is not the share of its bytes"

@@ -72,6 +72,8 @@ def _rounds(plan: Plan) -> Iterator[str]:
     named |= {
         f"costs.{i}.affordable_rounds": c["affordable_rounds"] for i, c in enumerate(plan.costs)
     }
+    if plan.better_stored:
+        named["better_stored.rounds"] = plan.better_stored.rounds
     for i, answer in enumerate(plan.also):
         named |= {f"also.{i}.rounds": answer.rounds, f"also.{i}.affords": answer.affords}
     if plan.explanation:

@@ -25,6 +25,7 @@ from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction
+from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
@@ -345,6 +346,7 @@ class PlanDocument(Section):
     straggler: StragglerSection | None = None
     slow_fleets: SlowFleetsSection | None = None
     elsewhere: tuple[ElsewhereSection, ...] = ()
+    better_stored: StoredRun | None = None
 
 
 def read_plan(path: Path) -> Plan:
@@ -412,6 +414,7 @@ def plan_of(content: Any, where: str) -> Plan:
         traffic_alone=read.traffic_alone,
         straggler=read.straggler,
         slow_fleets=read.slow_fleets,
+        better_stored=read.better_stored,
     )
     _check_figures(plan, content, where)
     return plan

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from floss_sim.analysis.time_spread import PROBED_LEGEND, SPREAD_LEGEND, spread_texts
+from floss_sim.analysis.time_spread import (
+    PROBED_LEGEND,
+    SPREAD_LEGEND,
+    spread_texts,
+    traffic_alone_note,
+)
 from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
@@ -137,10 +142,12 @@ def _stop_sentence(answer: Answer) -> str:
 
 
 def _time_sentences(answers: Sequence[Answer]) -> list[str]:
-    """Return what the times of known answers are; empty if no network draws its fleets."""
+    """Return what the times of known answers are; empty if there is nothing to say of them."""
     spreads = [answer.time.spread for answer in answers if answer.time and not _is_vague(answer)]
     drawn = any(spread.draws > 1 for spread in spreads)
     lines = [f"Time is simulated: {SPREAD_LEGEND}."] if drawn else []
     if any(spread.method == "probed" for spread in spreads):
         lines.append(f"{PROBED_LEGEND}.")
-    return lines
+    shown = [answer for answer in answers if answer.candidate and not _is_vague(answer)]
+    alone = dict.fromkeys(answer.network for answer in shown if answer.traffic_alone)
+    return [*lines, *(f"{traffic_alone_note(network)}." for network in alone)]

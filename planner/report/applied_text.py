@@ -21,7 +21,7 @@ from planner.plans.plan import Plan
 from planner.report.explanation_text import chance_clause
 from planner.report.on_test_text import points_text
 from planner.report.plan_folder import create_folder
-from planner.report.time_text import median_s, time_words
+from planner.report.time_text import median_s, time_words, traffic_sentence
 
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
@@ -115,6 +115,7 @@ def sentences(applied: AppliedPlan) -> list[str]:
         )
     if _is_drawn(applied):
         lines.append(f"The realised run takes {time_words(made)}.")
+    lines += traffic_sentence(applied.plan)
     lines.append(f"± of an accuracy is half of its {100 * LEVEL:.0f} % interval.")
     return [*_chance_sentence(applied.plan), *lines]
 

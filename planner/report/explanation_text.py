@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.gain import STOP_SHARE
-from planner.forecasts.intervals import LEVEL
+from planner.forecasts.intervals import LEVEL, Interval, difference
 from planner.plans.explanation import (
     Explanation,
     MoreBudget,
@@ -32,19 +32,19 @@ def explanation_sentences(plan: Plan) -> list[str]:
     said = plan.explanation
     if said is None:
         return []
-    best = plan.recommendation.expected_accuracy
     lines = [_time_sentence(plan, said.time)]
     if said.neighbours:
-        near = "; ".join(_neighbour_text(one, best) for one in said.neighbours)
+        near = "; ".join(_neighbour_text(plan, one) for one in said.neighbours)
         lines.append(
-            f"Candidates one step away, difference in validation accuracy (points): {near}."
+            "Candidates one step away, difference in validation accuracy (points, with its "
+            f"{100 * LEVEL:.0f} % interval): {near}."
         )
     if said.tenth:
         lines.append(_tenth_sentence(said.tenth))
     if said.stop and plan.learned:
-        lines.append(_stop_sentence(said.stop, _promising(said, best)))
+        lines.append(_stop_sentence(said.stop, _promising(plan, said)))
     if any("~" in line for line in lines):
-        lines.append(f"~ marks a forecast, with its {100 * LEVEL:.0f} % interval in parentheses.")
+        lines.append(f"~ marks a forecast; in parentheses is its {100 * LEVEL:.0f} % interval.")
     return lines
 
 
@@ -73,17 +73,27 @@ def _time_sentence(plan: Plan, time: RoundTime) -> str:
     return f"A round takes {format_duration(round_s)}{where}: {parts}{waits}."
 
 
-def _neighbour_text(one: Neighbour, best: float) -> str:
+def _neighbour_text(plan: Plan, one: Neighbour) -> str:
+    """Return how far a neighbour's accuracy is from the plan's; ``~`` marks a forecast."""
     value = getattr(one.candidate, one.axis)
     said = format_density(value) if one.axis.endswith("density") else value
     name = f"{_WORDS[one.axis]} {said}".strip()
     if one.accuracy is None or (one.interval and one.interval.is_vague):
         return f"{name} unknown"
-    points = f"{100 * (one.accuracy - best):+.1f}"
-    if one.interval is None:
-        return f"{name} {points}"
-    low, high = (100 * (end - best) for end in (one.interval.low, one.interval.high))
-    return f"{name} ~{points} ({low:+.1f} to {high:+.1f})"
+    mark = "~" if one.kind == "forecast" else ""
+    made, best = _interval(plan, one), plan.recommendation.interval
+    if made is None or best is None:
+        return f"{name} {mark}{100 * (one.accuracy - plan.recommendation.expected_accuracy):+.1f}"
+    low, mean, high = (f"{100 * points:+.1f}" for points in difference(made, best))
+    return f"{name} {mark}{mean} ({low} to {high})"
+
+
+def _interval(plan: Plan, one: Neighbour) -> Interval | None:
+    """Return the interval of a neighbour: its forecast's, or that of its run in the plan."""
+    if one.interval:
+        return Interval(one.interval.low, one.interval.mean, one.interval.high, "forecast")
+    runs = (*plan.runners_up, *filter(None, plan.baselines.values()))
+    return next((made.interval for made in runs if made.candidate == one.candidate), None)
 
 
 def _tenth_sentence(more: MoreBudget) -> str:
@@ -100,10 +110,11 @@ def _tenth_sentence(more: MoreBudget) -> str:
     )
 
 
-def _promising(said: Explanation, best: float) -> list[str]:
+def _promising(plan: Plan, said: Explanation) -> list[str]:
     """Return the neighbours whose whole forecast is better than the recommended run."""
+    best = plan.recommendation.expected_accuracy
     return [
-        _neighbour_text(one, best)
+        _neighbour_text(plan, one)
         for one in said.neighbours
         if one.interval and one.interval.low > best and not one.interval.is_vague
     ]

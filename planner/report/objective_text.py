@@ -123,6 +123,21 @@ def cost_text(plan: Plan, spent: float) -> str:
     return format_energy(amount) if kind in ("energy", "battery") else format_bytes(amount)
 
 
+def better_stored_sentence(plan: Plan) -> list[str]:
+    """Return the sentence on a better run that the store holds; empty without one."""
+    found = plan.better_stored
+    if found is None:
+        return []
+    needs = f"which takes {found.budget_spent:.3g} times this budget"
+    if found.budget_spent <= 1:
+        needs = f"within {100 * found.budget_spent:.0f} % of this budget; --effort 0 answers by it"
+    return [
+        f"The store holds a better run of the same question: validation accuracy "
+        f"{found.accuracy:.3f} ({found.interval.low:.3f} to {found.interval.high:.3f}) by "
+        f"{found.candidate}, {found.rounds} rounds, {format_bytes(found.total_bytes)}, {needs}."
+    ]
+
+
 def left_out_sentence(plan: Plan) -> list[str]:
     """Return the sentence that counts excluded candidates by cause; empty if there are none."""
     causes = plan.effort.get("left_out") or {}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
-from planner.forecasts.intervals import Interval
+from planner.forecasts.intervals import Interval, difference
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.report.objective_text import baseline_clause
@@ -57,14 +57,11 @@ def _difference_parts(plan: Plan, name: str, baseline: Outcome) -> Iterator[str]
 def validation_difference(ours: Outcome, theirs: Outcome) -> tuple[float, float, float] | None:
     """Return low, mean and high of a difference of expected accuracies, -1 to 1.
 
-    Half of its interval is the root of the sum of squares of both half intervals. None if a run
-    has no interval.
+    None if a run has no interval.
     """
     if ours.interval is None or theirs.interval is None:
         return None
-    mean = ours.interval.mean - theirs.interval.mean
-    half = math.hypot(_half(ours.interval), _half(theirs.interval))
-    return mean - half, mean, mean + half
+    return difference(ours.interval, theirs.interval)
 
 
 def disagreement_sentence(plan: Plan) -> list[str]:

@@ -80,11 +80,11 @@ def _others_text(plan: Plan) -> list[str]:
         return []
     ended = [f"#{i}" for i, o in enumerate(others, start=2) if o.binds == EFFORT]
     if len(others) == 1:
-        what = "to choose from, which the effort ended" if ended else "that was trained to its end"
-        return [f"#2 is the other run {what}."]
+        what = "counts, which the effort ended early" if ended else "was trained to its end"
+        return [f"Besides plan and baselines, #2 {what}."]
     but = f", but for {' and '.join(ended)}, which the effort ended early" if ended else ""
     rest = f"#2 {'and' if len(others) == 2 else 'to'} #{len(others) + 1}"
-    return [f"{rest} are the other runs that were trained to their end, best first{but}."]
+    return [f"Besides plan and baselines, {rest} were trained to their end, best first{but}."]
 
 
 def _own_fleet_clause(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.report.explanation_text import chance_clause, explanation_sentences
 from planner.report.objective_text import (
+    better_stored_sentence,
     effort_sentence,
     ended_clause,
     left_out_sentence,
@@ -56,6 +57,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{time_words(best)}.{usage_clause(best)}",
         _binding_sentence(plan),
         *explanation_sentences(plan),
+        *better_stored_sentence(plan),
         *_cheaper_sentences(plan),
         *time_sentences(plan),
         *baseline_sentences(plan),
@@ -160,7 +162,10 @@ def _go_on(plan: Plan) -> str:
 
 
 def _cheaper_sentences(plan: Plan) -> list[str]:
-    """Return a sentence for each cheaper way: its share of the bytes, and what it reaches."""
+    """Return a sentence for each cheaper way: its share of the bytes, and what it reaches.
+
+    One more says why a way that is expected to be as good as the plan is not the plan.
+    """
     lines = []
     for way in plan.cheaper:
         told, share = way.interval, way.nbytes / plan.recommendation.total_bytes
@@ -168,6 +173,14 @@ def _cheaper_sentences(plan: Plan) -> list[str]:
             f"Cheaper, with {100 * share:.0f} % of the plan's bytes ({format_bytes(way.nbytes)}): "
             f"validation accuracy {told.mean:.3f} ({told.low:.3f} to {told.high:.3f}) by "
             f"{way.candidate}, {way.rounds} round{'s' * (way.rounds != 1)}."
+        )
+    least = plan.recommendation.expected_accuracy
+    as_good = [way.nbytes for way in plan.cheaper if way.interval.mean >= least]
+    if as_good:
+        lines.append(
+            "As good as the plan and cheaper is only a run before its end. Plans are chosen among "
+            "runs at their ends, as chance flatters the best of many rounds. "
+            f"--budget {format_bytes(max(as_good)).replace(' ', '')} plans with these bytes."
         )
     return lines
 

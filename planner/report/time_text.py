@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from floss_sim.analysis.time_spread import MEDIAN, PROBED_LEGEND, TimeSpread
+from floss_sim.analysis.time_spread import MEDIAN, PROBED_LEGEND, TimeSpread, traffic_alone_note
 from floss_sim.units import common_unit, format_duration
 from planner.plans.elsewhere import PLAN
 from planner.plans.outcome import Outcome
@@ -111,7 +111,7 @@ def time_sentences(plan: Plan) -> list[str]:
         *_faster_sentence(plan),
         *_budget_sentence(plan),
         *_straggler_sentences(plan),
-        *_traffic_sentence(plan),
+        *traffic_sentence(plan),
     ]
 
 
@@ -181,11 +181,6 @@ def _straggler_sentences(plan: Plan) -> list[str]:
     return [*lines, f"{told}.", *(f"In floss-sim run it is {said}." for said in removed)]
 
 
-def _traffic_sentence(plan: Plan) -> list[str]:
+def traffic_sentence(plan: Plan) -> list[str]:
     """Return that seconds are those of traffic alone, where they are."""
-    if not plan.traffic_alone:
-        return []
-    return [
-        f"{plan.request['network']} has no round trip and no compute: its seconds are those of "
-        "traffic alone, and real rounds take longer."
-    ]
+    return [f"{traffic_alone_note(plan.request['network'])}."] if plan.traffic_alone else []

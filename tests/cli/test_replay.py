@@ -66,6 +66,8 @@ def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Pat
     assert sum("paper-200-20 (recorded)" in row for row in rows) == 2
     assert not [row for row in rows if "paper-200-20 1" in row]  # not once more as re-timed
     assert "paper-200-20 is the same for every seed: one time" in rows
+    alone = [row for row in rows if "its seconds are those of traffic alone" in row]
+    assert [row.split()[0] for row in alone] == ["paper-200-20"]
     assert rows[-1] == "picture: replay.png"
     assert (home / "replay.png").read_bytes().startswith(b"\x89PNG")
 

@@ -60,6 +60,7 @@ def test_a_network_that_draws_nothing_says_so(monkeypatch, capfd, tmp_path: Path
     table = told(monkeypatch, capfd, *RUN, "--out", str(tmp_path / "run"))
     assert "; paper-200-20 is the same for every seed: one time" in table
     assert "recorded time" not in table
+    assert "paper-200-20 has no round trip and no compute: its seconds are those of" in table
 
 
 def test_a_time_that_shapes_training_is_one_clock(monkeypatch, capfd, tmp_path: Path, drawn: Path):
@@ -83,6 +84,7 @@ def test_a_client_that_decides_the_time_is_named(monkeypatch, capfd, tmp_path: P
     words += ["--out", str(tmp_path / "run")]
     table = told(monkeypatch, capfd, *words)
     assert "slow is the same for every seed: one time" in table
+    assert "traffic alone" not in table
     assert f"straggler client {SLOWEST} (1 kbit/s down, 1 Mbit/s up, round trip 20 ms" in table
     assert "; removed by --policy deadline:" in table
     found = json.loads(told(monkeypatch, capfd, *words, "--json"))["straggler"]

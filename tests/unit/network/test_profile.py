@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -609,6 +610,29 @@ def test_only_lost_or_absent_clients_shape_training(tmp_path: Path, text: str, s
     rows = f"{ROWS},dropout\n1e6,1e5,0.1,0,0\n1e6,1e5,0.1,0,0\n"
     profile = loaded(tmp_path, text, rows=rows, lost=rows.replace("0,0\n", "0,0.1\n"))
     assert profile.shapes_training is shapes
+
+
+@pytest.mark.parametrize("name", packaged_profiles())
+@pytest.mark.parametrize("rtt", [None, 0.0, 0.05])
+def test_seconds_are_traffic_alone_where_no_link_has_a_round_trip_or_compute(
+    name: str, rtt: float | None
+):
+    profile = load_profile(name)
+    profile = profile if rtt is None else profile.with_changes("", rtt=rtt)
+    links = list(profile.links(50))
+    assert profile.is_traffic_alone is all(
+        link.rtt_s == link.compute_s_per_example == 0 for link in links
+    )
+    assert profile.is_traffic_alone or name != "paper-200-20" or rtt
+
+
+def test_seconds_of_fleets_by_law_or_rows_are_traffic_alone_where_all_of_them_are(tmp_path: Path):
+    rows = f"{ROWS}\n1e6,1e5,0,0\n2e6,3e5,{{}},0\n"
+    assert loaded(tmp_path, TABLE, rows=rows.format("0")).is_traffic_alone
+    assert not loaded(tmp_path, TABLE, rows=rows.format("0.1")).is_traffic_alone
+    assert not loaded(tmp_path, LAW).is_traffic_alone
+    nothing = re.sub(r"(rtt|compute_per_example) = [^\n]*", r'\1 = "0 s"', LAW)
+    assert loaded(tmp_path, nothing).is_traffic_alone
 
 
 def test_mean_rates_are_by_shares_by_row_or_by_law(tmp_path: Path):

@@ -153,6 +153,19 @@ def test_damaged_runs_are_left_out_and_counted(paper: NetworkProfile, tmp_path: 
     assert one(asked, store, "1GB").kind == "unknown"
 
 
+def test_answers_say_on_which_networks_seconds_are_traffic_alone(
+    paper: NetworkProfile, tmp_path: Path
+):
+    asked = request(paper)
+    store = stored(asked, tmp_path, {A: 20})
+    found = [one(asked, store, "1MB", network) for network in ("paper-200-20", "lte")]
+    assert [answer.traffic_alone for answer in found] == [True, False]
+    lines = [line for line in answer_sentences(found * 2) if "traffic alone" in line]
+    assert [line.split()[0] for line in lines] == ["paper-200-20"]
+    unknown = one(asked, CurveStore(tmp_path / "new", "cpu"), "1MB")  # which shows no seconds
+    assert not [line for line in answer_sentences([unknown]) if "traffic alone" in line]
+
+
 def test_an_answer_stops_early_where_forecasts_fall(
     paper: NetworkProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

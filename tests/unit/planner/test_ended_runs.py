@@ -11,6 +11,8 @@ from statistics import fmean
 
 import pytest
 import timed_training
+from hypothesis import given
+from hypothesis import strategies as st
 from made_plans import outcome
 from timed_training import RisingLearner, TimedTraining
 
@@ -173,12 +175,57 @@ def test_an_ended_run_counts_only_where_it_is_ahead_by_more_than_a_tie():
     margin = rank(known, {c: o.total_bytes for c, o in finished.items()}).margin
     assert 0.005 < margin < 0.015
     for mean, counts in ((0.9, False), (0.95 + 0.9 * margin, False), (0.95 + 1.1 * margin, True)):
-        ended = told(4, mean, nbytes=40_000, binds=EFFORT)
+        ended = told(4, mean, nbytes=450_000, binds=EFFORT)
         among = options(finished, by_candidate(ended), baselines=[])
         assert (ended.candidate in among) == counts
         assert choose(list(among.values()), 350).recommendation == (
             ended if counts else finished[Candidate(16, 1.0, 1 / 16)]
         )
+
+
+@pytest.mark.parametrize(
+    ("mean", "nbytes", "counts"),
+    [
+        (0.951, 40_000, True),
+        (0.95, 390_000, True),
+        (0.951, 400_000, False),
+        (0.9499, 40_000, False),
+    ],
+)
+def test_an_ended_run_counts_where_it_is_cheaper_and_no_worse_than_the_choice(
+    mean: float, nbytes: int, counts: bool
+):
+    finished = by_candidate(told(16, 0.95), told(8, 0.93))
+    ended = told(4, mean, nbytes=nbytes, binds=EFFORT)
+    among = options(finished, by_candidate(ended), baselines=[])
+    assert (ended.candidate in among) == counts
+    rank_ = choose(list(among.values()), 350).recommendation.candidate.rank
+    assert rank_ == (4 if counts else 16)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(9000, 9200),  # accuracy, in hundredths of a percent
+            st.integers(1000, 9000),  # bytes
+            st.booleans(),  # trained to its end
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_nothing_that_was_trained_is_cheaper_and_no_worse_than_the_choice(
+    drawn: list[tuple[int, int, bool]],
+):
+    made = [
+        (told(i + 1, accuracy / 1e4, nbytes=nbytes), whole or not i)
+        for i, (accuracy, nbytes, whole) in enumerate(drawn)
+    ]
+    finished = by_candidate(*(one for one, whole in made if whole))
+    ended = by_candidate(*(one for one, whole in made if not whole))
+    best = choose(list(options(finished, ended, baselines=[]).values()), 350).recommendation
+    for one, _ in made:
+        assert one.total_bytes >= best.total_bytes or one.interval.mean < best.interval.mean
 
 
 def test_an_ended_baseline_always_counts_and_ties_go_to_its_fewer_bytes():

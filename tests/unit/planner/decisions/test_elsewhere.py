@@ -9,7 +9,7 @@ from made_plans import whole_plan
 from floss_sim import RunConfig, load_profile, retime, size_only
 from floss_sim.analysis.drawn_fleets import FLEETS
 from floss_sim.analysis.traffic import Traffic
-from planner.decisions.elsewhere import is_traffic_alone, times_elsewhere
+from planner.decisions.elsewhere import times_elsewhere
 from planner.plans.elsewhere import NETWORKS
 from planner.report import plan_text
 
@@ -37,11 +37,6 @@ def test_times_are_those_of_a_run_that_is_timed_there(traffic, digits: RunConfig
 def test_the_network_that_was_asked_for_is_not_repeated(traffic, digits: RunConfig):
     found = times_elsewhere({"plan": traffic[1]}, load_profile("lte"), digits.fleet.clients)
     assert "lte" not in [times.network for times in found]
-
-
-def test_seconds_of_traffic_alone_are_known_and_said(paper):
-    assert is_traffic_alone(load_profile("paper-200-20"), 50)
-    assert not is_traffic_alone(load_profile("lte"), 50)
 
 
 def test_a_plan_says_that_its_seconds_are_traffic_alone():

@@ -16,12 +16,13 @@ from planner.decisions.explain import SearchResult, axis_neighbours, explain
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.forecast import Forecast
 from planner.forecasts.improvement import expected_improvement
-from planner.forecasts.intervals import KnownCurves
+from planner.forecasts.intervals import Interval, KnownCurves
 from planner.plans.explanation import Axis, Explanation, MoreBudget, Neighbour, Range
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL
 from planner.question.budget import Limit, parse_budget
 from planner.report.answer_text import answer_row, answer_sentences
 from planner.report.explanation_text import explanation_sentences
+from planner.report.on_test_text import baseline_sentences
 
 SPACE = grid([1, 4, 16], [1, 1 / 4], [1, 1 / 16])
 BEST = Candidate(4, 1.0, 1 / 16)
@@ -142,7 +143,7 @@ def test_a_forecast_is_marked_in_every_sentence():
     least = "0.3 points, a quarter of the noise of one evaluation"
     said = f"at most 0.2 points, which is less than {least}: more search is not worth it"
     assert said in lines
-    assert "~ marks a forecast, with its 90 % interval in parentheses" in lines
+    assert "~ marks a forecast; in parentheses is its 90 % interval." in lines
     measured_only = whole_plan().explanation.model_copy(
         update={"neighbours": whole_plan().explanation.neighbours[:1], "tenth": None}
     )
@@ -156,6 +157,26 @@ def lines_with(*neighbours: Neighbour, **changes) -> str:
     return "\n".join(explanation_sentences(replace(whole_plan(), explanation=said)))
 
 
+def test_a_measured_neighbour_has_the_interval_that_a_baseline_has():
+    made = whole_plan()
+    best = replace(made.recommendation, interval=Interval(0.947, 0.95, 0.953, "measured"))
+    dense = replace(
+        made.baselines["dense"], candidate=replace(best.candidate, up_density=1.0),
+        interval=Interval(0.886, 0.9, 0.904, "measured"),
+    )  # fmt: skip
+    near = Neighbour(
+        axis="up_density", candidate=dense.candidate, rounds=20, kind="measured", accuracy=0.9
+    )
+    said = made.explanation.model_copy(update={"neighbours": (near,)})
+    plan = replace(
+        made, recommendation=best, runners_up=(dense,), explanation=said,
+        baselines={"dense": dense, "thesis_rule": None},
+    )  # fmt: skip
+    # the roots of 1.4 ** 2 + 0.3 ** 2 and 0.4 ** 2 + 0.3 ** 2
+    assert "90 % interval): up 1 -5.0 (-6.4 to -4.5)." in explanation_sentences(plan)[1]
+    assert "validation +5.0 points (+4.5 to +6.4)" in baseline_sentences(plan)[0]
+
+
 def test_more_search_is_worth_it_where_a_whole_forecast_is_better():
     better = (
         whole_plan()
@@ -163,7 +184,7 @@ def test_more_search_is_worth_it_where_a_whole_forecast_is_better():
         .model_copy(update={"accuracy": 0.97, "interval": Range(low=0.955, mean=0.97, high=0.98)})
     )
     lines = lines_with(better)
-    assert "More search may be worth it: up 1/4 ~+2.0 (+0.5 to +3.0)." in lines
+    assert "More search may be worth it: up 1/4 ~+2.0 (-0.1 to +4.2)." in lines
     assert "not worth it" not in lines
 
 

@@ -38,6 +38,20 @@ def changed(path: str, value: Any, content: Any = CONTENT) -> Any:
     return edited_plans.changed(path, value, content)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("better_stored.rounds", 401, "better_stored.rounds: 401 rounds exceed the cap of 400"),
+        ("better_stored.accuracy", 0.985, "better_stored.accuracy: 0.985 is not the mean of its"),
+        ("better_stored.interval.low", 0.96, "better_stored.interval: it is not above that of the"),
+        ("better_stored.total_bytes", 4_000_100, "better_stored.budget_spent: 4 is not the share"),
+        ("better_stored.budget_spent", 0.4, "better_stored.budget_spent: 0.4 is not the share of"),
+    ],
+)
+def test_an_edit_of_a_better_stored_run_is_named(path: str, value: Any, said: str):
+    assert said in refusal(changed(path, value, MADE))
+
+
 def test_a_real_plan_agrees_with_itself():
     assert read_plan(REAL).recommendation.rounds == 400
     assert read_plan(DEFAULT).recommendation.rounds > 0
@@ -215,6 +229,7 @@ def test_a_target_is_reached_by_the_runs_that_say_so():
     content = changed("request.objective", {"kind": "target", "target": 0.9}, MADE)
     assert "reached: belongs to a plan with a target" in refusal(content)
     content["reached"] = True
+    content["better_stored"] = None  # which belongs to a target that was missed
     assert "recommendation: its accuracy" not in (said := refusal(content))
     assert "every run of a plan that reached its target ends there" in said
     for made in (content["recommendation"], *content["runners_up"], content["baselines"]["dense"]):

@@ -143,3 +143,12 @@ def test_another_seed_is_compared_with_the_plans():
     assert alone[2].startswith(
         "On test both are not compared: the store lacks the run with seed 0."
     )
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_seconds_of_traffic_alone_are_said_to_be(alone: bool):
+    plan = replace(whole_plan(), traffic_alone=alone)
+    limit, best = plan.limit, plan.recommendation
+    applied = AppliedPlan(plan, 0, *[cast(Any, None)], best, *[cast(Any, None)] * 2, limit, 0)
+    told = [line for line in sentences(applied) if line.startswith("paper has no round trip")]
+    assert len(told) == alone

@@ -134,10 +134,10 @@ def test_the_legend_says_which_rows_the_effort_ended_and_whose_rates_the_rule_ha
     steady = replace(made.recommendation, time=TimeSpread((3.4,), "closed form"))
     steady_plan = replace(made, recommendation=steady)
     assert "download to upload rate." in plan_table.legend(steady_plan)
-    assert "#2 is the other run that was trained to its end." in plan_table.legend(made)
+    assert "Besides plan and baselines, #2 was trained to its end." in plan_table.legend(made)
     one, dense = made.runners_up
     ended = replace(made, runners_up=(replace(one, binds=EFFORT), dense))
-    assert "#2 is the other run to choose from, which the effort ended" in plan_table.legend(ended)
+    assert "baselines, #2 counts, which the effort ended early." in plan_table.legend(ended)
     third = replace(one, candidate=replace(one.candidate, rank=2), binds=EFFORT)
     both = plan_table.legend(replace(made, runners_up=(one, third, dense)))
     assert "trained to their end, best first, but for #3, which the effort ended early." in both
@@ -197,7 +197,7 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     told = AppliedPlan(
         plan=SimpleNamespace(
             recommendation=planned, request={"seed": 0}, cost=lambda c: None, next_seed=1,
-            learned=True,
+            learned=True, traffic_alone=False,
             limit=Limit(parse_budget("1MB"), 1e6, (), 5),
         ),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
@@ -265,6 +265,22 @@ def test_cheaper_ways_are_told_with_their_share_and_interval(paper: NetworkProfi
         "(0.800 to 0.900) by rank 1, down 1, up 1, 10 rounds."
     )
     assert line in plan_text.sentences(made)
+    assert not any("As good as the plan" in line for line in plan_text.sentences(made))
+
+
+def test_a_cheaper_way_as_good_as_the_plan_says_why_it_is_not_the_plan(paper: NetworkProfile):
+    made = plan(paper)
+    best = made.recommendation.expected_accuracy
+    ways = tuple(
+        CheaperWay(share, Candidate(1, 1.0, 1.0), 10, nbytes, Interval(0.8, mean, 1.0, "measured"))
+        for share, nbytes, mean in ((0.5, 32_440, best), (0.25, 9_000, best - 0.01))
+    )
+    (line,) = (
+        line
+        for line in plan_text.sentences(replace(made, cheaper=ways))
+        if line.startswith("As good as the plan and cheaper is only a run before its end.")
+    )
+    assert line.endswith("--budget 32.4kB plans with these bytes.")
 
 
 def test_a_target_below_all_that_was_reached_is_in_the_picture(tmp_path: Path):
@@ -280,12 +296,15 @@ def test_the_legend_names_the_other_runs_the_rule_and_link_time(paper: NetworkPr
     made = plan(paper)
     legend = plan_table.legend(made)
     assert [row[0] for row in plan_table.table_rows(made)][1] == "#2"
-    assert "#2 is the other run that was trained to its end. rule is the thesis' rule (" in legend
+    assert (
+        "Besides plan and baselines, #2 was trained to its end. rule is the thesis' rule ("
+        in legend
+    )
     assert "Link time" not in legend
     more = replace(made, runners_up=(*made.runners_up, outcome(8, 0.9)))
-    assert "#2 and #3 are the other runs that were trained to their" in plan_table.legend(more)
+    assert "#2 and #3 were trained to their end, best first" in plan_table.legend(more)
     most = replace(more, runners_up=(*more.runners_up, outcome(2, 0.9)))
-    assert "#2 to #4 are the other runs that were trained to their end" in plan_table.legend(most)
+    assert "#2 to #4 were trained to their end" in plan_table.legend(most)
     alone = replace(made, runners_up=(), limit=Limit(parse_budget("9-dense-rounds"), 1.0, (), 5))
     assert "#2" not in plan_table.legend(alone)
     assert "Link time is bytes over rates, added up over clients;" in plan_table.legend(alone)
