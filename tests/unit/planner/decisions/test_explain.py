@@ -136,7 +136,7 @@ def test_the_effort_may_end_a_run_that_promises_most(digits: RunConfig, paper: N
 def test_a_forecast_is_marked_in_every_sentence():
     lines = "\n".join(explanation_sentences(whole_plan()))
     assert "rank 1 -0.5;" in lines
-    assert "up 1/4 ~-3.0 (-5.0 to -1.4); up 1/64 unknown." in lines
+    assert "up 1/4 ~-3.0 (-5.5 to -0.4); up 1/64 unknown." in lines
     assert "25 rounds: validation accuracy ~0.955 (0.940 to 0.966)" in lines
     assert "network's seed: 50 % upload, 20 % download" in lines
     assert "a client waits for the others during 25 % of a round" in lines
