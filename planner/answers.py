@@ -10,7 +10,7 @@ alone, its plan and an answer give the same run the same interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -33,8 +33,9 @@ from planner.plans.answer import Answer
 from planner.plans.explanation import Range
 from planner.plans.plan import beats_chance
 from planner.plans.time_section import TimeSection
+from planner.plans.usage_section import UsageSection
 from planner.question.budget import Budget, Limit, parse_budget
-from planner.question.cost import resolve_limit
+from planner.question.cost import price, resolve_limit
 from planner.question.request import Request
 
 MAX_CELLS = 50  # of one question; each takes some hundredths of a second
@@ -109,23 +110,51 @@ class NetworkView:
         return Fleets.of(self.profile, clients).sharing(self.cells)
 
     def answer(self, budget: Budget) -> Answer:
-        """Return the answer for a budget on this network."""
-        request = replace(self.stored.request, budget=budget, profile=self.profile)
-        limit = resolve_limit(request).sharing(len(self.predicted_traffic))
-        horizons = dict(_horizons(self, limit, request.max_rounds))
-        affordable = {c: last_evaluated_round(n) for c, n in horizons.items() if n}
-        if request.max_round_s < math.inf:
-            affordable = {c: n for c, n in affordable.items() if self._is_quick(c, n, limit)}
-        return self._with_time(_cell_answer(self, limit, affordable))
+        """Return the answer for a budget on this network.
 
-    def _with_time(self, told: Answer) -> Answer:
-        """Return an answer with the time of its rounds over the fleets of the network."""
+        Raises:
+            BudgetError: No candidate keeps to the limits, by predicted and by recorded sizes.
+        """
+        limit = self._limit(budget)
+        horizons = _horizons(self, limit, self.stored.request.max_rounds)
+        affordable = self._within_limits(horizons, limit)
+        if not affordable:
+            self.check(budget)
+        return self._with_costs(_cell_answer(self, limit, affordable), limit)
+
+    def check(self, budget: Budget) -> None:
+        """Check by predicted sizes that a budget affords a candidate a round.
+
+        Raises:
+            BudgetError: It affords none, or the network does not state what the budget limits.
+        """
+        limit = self._limit(budget)
+        horizons = ((c, limit.rounds(traffic)) for c, traffic in self.predicted_traffic.items())
+        if not self._within_limits(horizons, limit):
+            price(replace(self.stored.request, budget=budget, profile=self.profile))  # says why
+
+    def _limit(self, budget: Budget) -> Limit:
+        request = replace(self.stored.request, budget=budget, profile=self.profile)
+        return resolve_limit(request).sharing(len(self.predicted_traffic))
+
+    def _within_limits(
+        self, horizons: Iterable[tuple[Candidate, int]], limit: Limit
+    ) -> dict[Candidate, int]:
+        """Return the last evaluated rounds of candidates that afford one and are quick enough."""
+        affordable = {c: last_evaluated_round(n) for c, n in horizons if n}
+        if self.stored.request.max_round_s == math.inf:
+            return affordable
+        return {c: n for c, n in affordable.items() if self._is_quick(c, n, limit)}
+
+    def _with_costs(self, told: Answer, limit: Limit) -> Answer:
+        """Return an answer with the time of its rounds over fleets, and with what they take."""
         if told.candidate is None:
             return told
         measured = told.kind == "measured"
         traffic = (self.stored_traffic if measured else self.predicted_traffic)[told.candidate]
         time = TimeSection.of(self.fleets.spread(traffic, told.rounds))
-        return told.model_copy(update={"time": time})
+        usage = UsageSection.of(traffic.until(told.rounds), limit)
+        return told.model_copy(update={"time": time, "usage": usage})
 
     def _is_quick(self, candidate: Candidate, rounds: int, limit: Limit) -> bool:
         """Return whether the mean of a run's predicted rounds is within ``max_round_s``."""
@@ -142,12 +171,35 @@ def answer_all(
         request: Gives task, seed and the candidates to choose from.
         cells: Budgets and their networks.
         store: Store of the curves; it is not changed.
+
+    Raises:
+        BudgetError: In a cell no candidate keeps to the limits, by predicted and recorded sizes.
     """
-    stored = StoredCurves.of(request, store)
-    views: dict[str, NetworkView] = {}
-    for cell in cells:
-        views.setdefault(_mark(cell), NetworkView(stored, cell.profile, len(cells)))
+    views = _views(StoredCurves.of(request, store), cells)
     return tuple(views[_mark(cell)].answer(cell.budget) for cell in cells)
+
+
+def check_cells(request: Request, cells: Sequence[BudgetOnNetwork]) -> None:
+    """Check by predicted sizes that each cell affords a candidate a round.
+
+    Cells that pass have an answer, known or not, whatever is stored.
+
+    Args:
+        request: Gives task, seed and the candidates to choose from.
+        cells: Budgets and their networks.
+
+    Raises:
+        BudgetError: A cell affords none, or its network does not state what its budget limits.
+    """
+    views = _views(StoredCurves(request, {}, {}, 0), cells)
+    for cell in cells:
+        views[_mark(cell)].check(cell.budget)
+
+
+def _views(stored: StoredCurves, cells: Sequence[BudgetOnNetwork]) -> dict[str, NetworkView]:
+    """Return the stored curves as each network of cells sees them."""
+    profiles = {_mark(cell): cell.profile for cell in cells}
+    return {mark: NetworkView(stored, made, len(cells)) for mark, made in profiles.items()}
 
 
 def _mark(cell: BudgetOnNetwork) -> str:

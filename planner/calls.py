@@ -18,7 +18,7 @@ from pathlib import Path
 from floss_sim.errors import ConfigError
 from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
-from planner.answers import BudgetOnNetwork, answer_all, parse_cells
+from planner.answers import BudgetOnNetwork, answer_all, check_cells, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
 from planner.decisions.better_stored import better_stored_run
 from planner.execution.begin import OnEstimate, measuring
@@ -66,7 +66,8 @@ def plan(
 
     Raises:
         ConfigError: The request contradicts itself, or a budget or network cannot be read.
-        BudgetError: No candidate affords two rounds, or the effort finishes no run.
+        BudgetError: No candidate affords two rounds, or a round of a budget of ``also``, or the
+            effort finishes no run.
         DivergedError: Every run diverged.
         KeyboardInterrupt: Interrupted before any run was finished.
 
@@ -86,6 +87,7 @@ def plan(
     place = resolve_device(device)
     root = _path(store)
     cells = _cells(also, request)
+    check_cells(request, cells)
     try:
         with open_session(root, place, workers) as session:
             made = make_plan(
@@ -167,6 +169,8 @@ def answer(
 
     Raises:
         ConfigError: A budget or a network cannot be read.
+        BudgetError: A budget affords no candidate a round, or the network lacks its prices or its
+            energy.
 
     Example:
         >>> from planner import Request, answer

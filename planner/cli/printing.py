@@ -27,6 +27,7 @@ from planner.report.answer_text import (
     answer_row,
     answer_sentences,
     cost_rows,
+    device_rows,
 )
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.time_text import time_columns, time_rows
@@ -109,5 +110,8 @@ def print_answers(answers: Sequence[Answer], network: str) -> None:
     show_whole(table, [row[0] for row in rows])
     show_whole(_table(None, COST_COLUMNS, cost_rows(answers, network)))
     print()
+    if usage := device_rows(answers, network):
+        show_whole(_table(None, USAGE_COLUMNS, usage))
+        print()
     for line in answer_sentences(answers):
         note(line)

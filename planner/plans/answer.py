@@ -7,8 +7,11 @@ from typing import Any
 from pydantic import model_validator
 
 from floss_sim.documents import Section
+from floss_sim.errors import BudgetError
 from planner.plans.explanation import EvidenceKind, Range
 from planner.plans.time_section import TimeSection
+from planner.plans.usage_section import UsageSection
+from planner.question.budget import parse_budget
 from planner.question.field_types import Accuracy, Amount, Configuration, Count, OneLine
 
 
@@ -36,6 +39,8 @@ class Answer(Section):
         total_bytes: Bytes of all transfers in ``rounds`` rounds; None if unknown.
         total_bytes_error: Relative error that such predictions had on recorded runs, of a
             forecast; otherwise None.
+        usage: What these rounds take from devices, in energy and in money, of a forecast by its
+            predicted messages; None if unknown, and in plans of earlier versions.
         confirm_rounds: Rounds of training that would turn a forecast into a measurement, or that
             would tell what a run that is best stopped may still reach where its forecasts say
             nothing; if unknown, the fewest that would finish any candidate.
@@ -63,6 +68,7 @@ class Answer(Section):
     traffic_alone: bool = False
     total_bytes: Amount | None = None
     total_bytes_error: Amount | None = None
+    usage: UsageSection | None = None
     confirm_rounds: Count = 0
     confirm_s: Amount | None = None
     measured: Count = 0
@@ -82,8 +88,17 @@ class Answer(Section):
                 "candidate, accuracy, interval, simulated_s and total_bytes belong to all kinds "
                 "but 'unknown'"
             )
-        if self.time and not known:
-            raise ValueError("a time belongs to all kinds but 'unknown'")
+        for what, value in (("a time", self.time), ("a usage", self.usage)):
+            if value and not known:
+                raise ValueError(f"{what} belongs to all kinds but 'unknown'")
+        return self
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Answer:
+        try:
+            parse_budget(self.budget)
+        except BudgetError as error:
+            raise ValueError(str(error)) from None
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from planner.plans.document_checks import same
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
-from planner.plans.usage_checks import usage_contradictions
+from planner.plans.usage_checks import answer_contradictions, usage_contradictions
 from planner.question.limits import MAX_ROUNDS
 from planner.question.objective import FrontPoint
 
@@ -40,6 +40,7 @@ def first_contradiction(plan: Plan) -> str:
             for pair in {**named, **trained}.items()
             for said in usage_contradictions(plan, *pair)
         ),
+        answer_contradictions(plan),
         _binds(plan, {**named, **trained}),
         _one_curve(named, trained),
         _space(plan, named),

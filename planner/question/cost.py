@@ -268,7 +268,8 @@ def _nothing_left_error(
     if limit.client_bytes < math.inf:
         what += f" with at most {format_bytes(limit.client_bytes)} a client"
     affords = "no round" if most > 1 else f"no {MIN_ROUNDS} rounds"
+    times = f"{most:.3g}" if most < 1000 else f"{most:,.0f}"
     return BudgetError(
         f"{what} affords {affords} of any candidate; a round of the cheapest ({cheapest}) takes "
-        f"{most:.3g} times the budget"
+        f"{times} times the budget"
     )

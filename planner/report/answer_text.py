@@ -14,7 +14,10 @@ from floss_sim.units import format_bytes, format_duration, format_predicted_byte
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
+from planner.question.budget import parse_budget
+from planner.report.budget_text import budget_sentences
 from planner.report.explanation_text import chance_clause, interval_text
+from planner.report.usage_text import answer_usage_rows, usage_legend
 
 ANSWERS_TITLE = "from stored curves; no training"
 ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "source", "to confirm", "other")
@@ -29,7 +32,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         answer: The answer.
         network: Name of the plan's network; the row omits it.
     """
-    where = _where(answer, network)
+    where = answer_name(answer, network)
     confirm = _confirmation_text(answer)
     if answer.candidate is None or answer.accuracy is None or _is_vague(answer):
         return (where, *["-"] * 5, "unknown", confirm, "")
@@ -83,13 +86,29 @@ def cost_rows(answers: Sequence[Answer], network: str) -> list[tuple[str, ...]]:
     shown = [None if not a.time or _is_vague(a) else a.time.spread for a in answers]
     rows = zip(answers, spread_texts(shown), strict=True)
     return [
-        (_where(a, network), time, _bytes_text(a), f"{a.measured} of {a.searched}")
+        (answer_name(a, network), time, _bytes_text(a), f"{a.measured} of {a.searched}")
         for a, time in rows
     ]
 
 
-def _where(answer: Answer, network: str) -> str:
+def answer_name(answer: Answer, network: str) -> str:
+    """Return the name of an answer's row: its budget, and its network if it is another one."""
     return answer.budget if answer.network == network else f"{answer.network}: {answer.budget}"
+
+
+def device_rows(answers: Sequence[Answer], network: str) -> list[tuple[str, ...]]:
+    """Return rows of devices, energy and money of answers, as in ``USAGE_COLUMNS``.
+
+    Empty if no answer tells.
+
+    Args:
+        answers: The answers.
+        network: Name of the plan's network; the rows omit it.
+    """
+    shown = [a.model_copy(update={"usage": None}) if _is_vague(a) else a for a in answers]
+    if not any(answer.usage for answer in shown):
+        return []
+    return answer_usage_rows(shown, [answer_name(answer, network) for answer in answers])
 
 
 def _bytes_text(answer: Answer) -> str:
@@ -117,6 +136,8 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         if answer.chance is not None and not answer.learned and answer.accuracy is not None
     ]
     lines += _time_sentences(answers)
+    lines += _budget_lines(answers)
+    lines += usage_legend([None if _is_vague(answer) else answer.usage for answer in answers])
     if any(answer.kind == "unknown" or _is_vague(answer) for answer in answers):
         lines.append(
             "unknown: the store holds no curve of this task and seed that is within the limits, or "
@@ -125,6 +146,18 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")
     return lines
+
+
+def _budget_lines(answers: Sequence[Answer]) -> list[str]:
+    """Return what budgets limit, where their texts alone do not say it."""
+    asked = [parse_budget(answer.budget) for answer in answers]
+    told = dict.fromkeys(
+        f"{budget.text} is {answer.limit.removeprefix(budget.text + ' = ')}"
+        for budget, answer in zip(asked, answers, strict=True)
+        if budget.kind not in ("bytes", "seconds")
+    )
+    words = [f"{'; '.join(told)}."] if told else []
+    return words + budget_sentences(asked)
 
 
 def _stop_sentence(answer: Answer) -> str:

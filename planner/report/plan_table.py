@@ -10,6 +10,7 @@ from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
+from planner.report.budget_text import budget_sentences
 
 BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "the thesis' rule"}
 SHORT_TITLES = BASELINE_TITLES | {"thesis_rule": "rule"}
@@ -50,21 +51,10 @@ def legend(plan: Plan) -> str:
         "rule is the thesis' rule (Raje, 2024): download density 1/4, upload density 1/4 over the "
         f"ratio of download to upload rate{_own_fleet_clause(plan)}.",
     ]
-    if plan.limit.budget.kind == "dense-rounds":
-        lines.append(
-            "Link time is bytes over rates, added up over clients; in simulated time they transfer "
-            "side by side. A dense round has 32 bits an entry; encoded messages are smaller."
-        )
-    if plan.limit.budget.kind == "client-bytes":
-        lines.append(
-            "A cohort slot is a place in every round, which another client may take each time: its "
-            "bytes are all bytes over the clients of a round. 10MB/device limits a single device."
-        )
+    lines += budget_sentences([plan.limit.budget])
     if rounds := plan.limit.budget.month_rounds:
         lines.append(
-            f"The rounds are spread evenly over days: those of the plan take {_days(plan)} days. A "
-            f"month is 30 days, in which at most {rounds} rounds start; spent is the most that one "
-            "device transfers within so many consecutive rounds."
+            f"In 30 days at most {rounds} rounds start; those of the plan take {_days(plan)} days."
         )
     return " ".join(lines)
 

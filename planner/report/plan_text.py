@@ -26,7 +26,7 @@ from planner.report.on_test_text import (
 )
 from planner.report.plan_table import has_ties, legend
 from planner.report.time_text import time_sentences, time_words
-from planner.report.usage_text import usage_clause, usage_legend
+from planner.report.usage_text import plan_usage_legend
 
 _LIMITS = {
     "budget": "the budget",
@@ -54,7 +54,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)}; in total "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
-        f"{time_words(best)}.{usage_clause(best)}",
+        f"{time_words(best)}.",
         _binding_sentence(plan),
         *explanation_sentences(plan),
         *better_stored_sentence(plan),
@@ -65,7 +65,7 @@ def sentences(plan: Plan) -> list[str]:
         *disagreement_sentence(plan),
         *_ties_sentence(plan),
         legend(plan),
-        *usage_legend(plan),
+        *plan_usage_legend(plan),
         f"{_search_sentences(effort, request['seed'])} {_trained_sentence(effort)} The intervals "
         "include an estimate of seed-to-seed variation.",
     ]

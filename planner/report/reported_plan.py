@@ -11,13 +11,17 @@ from planner.report import plan_folder
 from planner.report.answer_text import (
     ANSWER_COLUMNS,
     ANSWERS_TITLE,
+    COST_COLUMNS,
     answer_row,
     answer_sentences,
+    cost_rows,
+    device_rows,
 )
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.plan_table import columns, plan_title, table_rows
 from planner.report.plan_text import sentences
 from planner.report.time_text import TIME_TITLE, time_columns, time_rows
+from planner.report.usage_text import USAGE_COLUMNS, usage_rows
 
 
 class ReportedPlan(Plan):
@@ -32,12 +36,15 @@ class ReportedPlan(Plan):
         """Return the table and the sentences as plain text."""
         lines = [plan_title(self), "", *_aligned_lines([columns(self), *table_rows(self)]), ""]
         lines += [TIME_TITLE, *_aligned_lines([time_columns(self), *time_rows(self)]), ""]
+        if usage := usage_rows(self):
+            lines += [*_aligned_lines([USAGE_COLUMNS, *usage]), ""]
         lines += sentences(self)
         if self.front:
             lines += ["", front_title(self), *_aligned_lines([FRONT_COLUMNS, *front_rows(self)])]
         if self.also:
-            rows = _answer_rows(self)
-            lines += ["", ANSWERS_TITLE, *_aligned_lines([ANSWER_COLUMNS, *rows])]
+            lines += ["", ANSWERS_TITLE]
+            for columns_, rows in _answer_tables(self):
+                lines += [*_aligned_lines([columns_, *rows]), ""]
             lines += answer_sentences(self.also)
         return "\n".join(lines)
 
@@ -61,18 +68,28 @@ class ReportedPlan(Plan):
         parts = [
             html_table(table_rows(self), columns(self), plan_title(self)),
             html_table(time_rows(self), time_columns(self), TIME_TITLE),
+            *([html_table(usage, USAGE_COLUMNS)] if (usage := usage_rows(self)) else []),
             html_table([line] for line in sentences(self)),
         ]
         if self.front:
             parts.append(html_table(front_rows(self), FRONT_COLUMNS, front_title(self)))
         if self.also:
-            parts.append(html_table(_answer_rows(self), ANSWER_COLUMNS, ANSWERS_TITLE))
+            titles = (ANSWERS_TITLE, "", "")
+            tables = zip(_answer_tables(self), titles, strict=False)
+            parts += [html_table(rows, columns_, title) for (columns_, rows), title in tables]
+            parts.append(html_table([line] for line in answer_sentences(self.also)))
         return "".join(parts)
 
 
-def _answer_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the answers for further budgets."""
-    return [answer_row(answer, plan.request["network"]) for answer in plan.also]
+def _answer_tables(plan: Plan) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Return columns and rows of the tables of the answers for further budgets."""
+    network = plan.request["network"]
+    tables = [
+        (ANSWER_COLUMNS, [answer_row(answer, network) for answer in plan.also]),
+        (COST_COLUMNS, cost_rows(plan.also, network)),
+        (USAGE_COLUMNS, device_rows(plan.also, network)),
+    ]
+    return [(names, rows) for names, rows in tables if rows]
 
 
 def _aligned_lines(rows: list[tuple[str, ...]]) -> list[str]:

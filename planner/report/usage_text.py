@@ -1,65 +1,95 @@
-"""What a plan's runs take, in words and as a table: bytes of devices, energy and money."""
+"""What runs take, in words and as tables: bytes of devices, energy and money."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from floss_sim.units import format_bytes, format_energy, format_money
-from planner.plans.outcome import Outcome
+from planner.plans.answer import Answer
 from planner.plans.plan import Plan
+from planner.plans.usage_section import UsageSection
 from planner.report.plan_table import SHORT_TITLES, runners_up
 
 UNKNOWN = "unknown"
 USAGE_COLUMNS = ("", "busiest device", "mean device", "device energy", "all energy", "money")
 
 
-def usage_clause(outcome: Outcome) -> str:
-    """Return the sentences on devices, energy and money; empty for plans that do not say."""
-    told = outcome.usage
-    if told is None:
-        return ""
-    pairs = (("energy", told.energy_j), ("money", told.money))
-    unknown = [name for name, amount in pairs if amount is None]
-    names = " and ".join(unknown).capitalize()
-    lacking = f" {names} {'are' if unknown[1:] else 'is'} unknown." if unknown else ""
-    return (
-        f" The busiest device transfers {format_bytes(told.busiest_device_bytes)} in all, the mean "
-        f"of all devices is {format_bytes(told.mean_device_bytes)}."
-        f"{lacking}"
-    )
-
-
 def usage_rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the rows of the table of energy and money, with cells as in ``USAGE_COLUMNS``.
+    """Return the rows of the table of devices, energy and money, with cells as ``USAGE_COLUMNS``.
 
-    Empty if neither is known of any run.
+    Empty for plans of earlier versions, which do not tell.
     """
-    shown = [("plan", plan.recommendation)]
-    shown += [(f"#{i}", outcome) for i, outcome in enumerate(runners_up(plan), start=2)]
-    shown += [(title, o) for name, title in SHORT_TITLES.items() if (o := plan.baselines[name])]
-    told = [outcome.usage for _, outcome in shown]
-    if all(each is None or each.energy_j is each.money is None for each in told):
+    if not any(_usages(plan)):
         return []
-    return [(title, *_cells(outcome)) for title, outcome in shown]
+    named = [("plan", plan.recommendation)]
+    named += [(f"#{i}", outcome) for i, outcome in enumerate(runners_up(plan), start=2)]
+    named += [(title, o) for name, title in SHORT_TITLES.items() if (o := plan.baselines[name])]
+    return [(title, *_cells(outcome.usage)) for title, outcome in named]
 
 
-def usage_legend(plan: Plan) -> list[str]:
-    """Return what the figures of the table of energy and money are; empty without the table."""
-    if not usage_rows(plan):
+def answer_usage_rows(answers: Sequence[Answer], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the rows of answers, with cells as in ``USAGE_COLUMNS``.
+
+    ``~`` marks what a forecast's predicted messages take; an unknown answer has no figures.
+
+    Args:
+        answers: The answers.
+        names: First cell of each row.
+    """
+    rows = []
+    for name, answer in zip(names, answers, strict=True):
+        if answer.usage is None:
+            rows.append((name, *["-"] * (len(USAGE_COLUMNS) - 1)))
+        else:
+            mark = "~" if answer.kind == "forecast" else ""
+            rows.append((name, *_cells(answer.usage, mark)))
+    return rows
+
+
+def plan_usage_legend(plan: Plan) -> list[str]:
+    """Return what the figures of a plan's table are; empty without the table."""
+    return usage_legend(_usages(plan))
+
+
+def usage_legend(usages: Sequence[UsageSection | None]) -> list[str]:
+    """Return what the figures of devices, energy and money are, and which of them are unknown.
+
+    Args:
+        usages: What each row of the table tells; None tells nothing.
+    """
+    told = [usage for usage in usages if usage]
+    if not told:
         return []
-    return [
-        "A device is a client of the fleet, in the whole run: the one with most bytes, the mean of "
-        "all, and the energy of the one that takes most. All energy and the money are those of the "
-        "fleet, by [energy] and [prices] of the network's file, with the links of its seed.",
+    energies_j, moneys = [each.energy_j for each in told], [each.money for each in told]
+    lines = [
+        "A device is a client of the fleet, in the whole run; device energy is that of the one "
+        "that takes most."
     ]
+    if any(amount is not None for amount in (*energies_j, *moneys)):
+        lines.append(
+            "Energy and money are those of the fleet with the links of the network's seed."
+        )
+    lacking = ["energy"] * (None in energies_j) + ["money"] * (None in moneys)
+    if lacking:
+        lines.append(
+            f"{' and '.join(lacking).capitalize()} {'are' if lacking[1:] else 'is'} {UNKNOWN} "
+            "where the network's file lacks [energy] or [prices]."
+        )
+    return [" ".join(lines)]
 
 
-def _cells(outcome: Outcome) -> tuple[str, ...]:
-    told = outcome.usage
+def _usages(plan: Plan) -> list[UsageSection | None]:
+    trained = [outcome for outcome in plan.baselines.values() if outcome]
+    return [run.usage for run in (plan.recommendation, *plan.runners_up, *trained)]
+
+
+def _cells(told: UsageSection | None, mark: str = "") -> tuple[str, ...]:
     if told is None:
         return (UNKNOWN,) * (len(USAGE_COLUMNS) - 1)
-    joules = (
-        UNKNOWN if each is None else format_energy(each)
+    money = None if told.money is None else format_money(told.money, told.currency or "")
+    joules = [
+        None if each is None else format_energy(each)
         for each in (told.busiest_device_j, told.energy_j)
-    )
-    money = UNKNOWN if told.money is None else format_money(told.money, told.currency or "")
-    nbytes = (told.busiest_device_bytes, told.mean_device_bytes)
-    return (*map(format_bytes, nbytes), *joules, money)
+    ]
+    nbytes = map(format_bytes, (told.busiest_device_bytes, told.mean_device_bytes))
+    return tuple(UNKNOWN if cell is None else mark + cell for cell in (*nbytes, *joules, money))

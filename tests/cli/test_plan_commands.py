@@ -22,6 +22,7 @@ from made_plans import whole_plan
 from safetensors.numpy import load_file
 
 import floss_sim.tasks
+import network_profiles
 
 MAKE = [
     "floss-plan", "--task", "mine.toml", "--budget", "3-dense-rounds", "--upload-ratio", "16",
@@ -29,6 +30,7 @@ MAKE = [
     "--max-rounds", "3", "--effort", "1", "--workers", "2",
 ]  # fmt: skip
 TASKS = Path(floss_sim.tasks.__file__).parent
+NETWORKS = Path(network_profiles.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +195,56 @@ def test_effort_0_trains_nothing(call, tmp_path: Path):
     code, _, err = call(*MAKE, "--also", "3 apples")
     assert (code, err.count("\n")) == (2, 1)
     assert "cannot read budget '3 apples'" in err
+
+
+PRICED = """
+[energy]
+joules_per_mb_down = 3
+joules_per_mb_up = 7
+compute_watts = 2
+[prices]
+currency = "EUR"
+per_gb_down = 1
+per_gb_up = 5
+"""
+
+
+def test_answers_show_devices_energy_and_money(call, tmp_path: Path):
+    text = (NETWORKS / "lte.toml").read_text(encoding="utf-8") + PRICED
+    (tmp_path / "priced.toml").write_text(text.replace('"lte"', '"priced"'), encoding="utf-8")
+    words = [*MAKE, "--network", "priced.toml", "--effort", "0", "--also", "lte:5MB"]
+    words[words.index("--budget") + 1] = "9MB/client"
+    code, out, err = call(*[word for word in words if word not in ("--upload-ratio", "16")])
+    assert code == 0, err
+    rows = [line.split() for line in out[out.index("busiest device") :].splitlines()[2:4]]
+    assert rows[0][0] == "9MB/client"
+    assert rows[0][-1] == "EUR"
+    assert "unknown" not in rows[0]
+    assert rows[1][:2] == ["lte:", "5MB"]
+    assert rows[1][-3:] == ["unknown"] * 3
+    said = " ".join(out.split())
+    assert "9MB/client is 9 MB a cohort slot. A cohort slot is a place in every round" in said
+    assert "Energy and money are unknown where the network's file lacks" in said
+
+
+@pytest.mark.parametrize("effort", ["0", "1"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--budget", "1kB/device"], "budget '1kB/device' affords no round of any candidate; a r"),
+        (["--budget", "10MB", "--also", "1kB/device"], "'1kB/device' affords no round of any"),
+        (["--budget", "10MB", "--also", "1GB,9EUR"], "budget '9EUR' needs prices, which paper"),
+        (["--budget", "1kJ"], "budget '1kJ' needs energy, which paper-200-20, upload ratio 16 la"),
+        (["--budget", "10MB", "--max-round-s", "1e-9"], "a mean round takes more than 1e-06 ms for"),
+    ],
+)
+def test_what_affords_no_round_is_refused_before_anything_is_trained(
+    call, words: list[str], said: str, effort: str
+):
+    code, out, err = call(*MAKE, *words, "--effort", effort, "--store", "fresh", "--seed", "8")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+    assert not Path("fresh").exists()
 
 
 def test_what_has_changed_is_not_applied(call, tmp_path: Path):

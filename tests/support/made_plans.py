@@ -172,6 +172,7 @@ def answers(best: Candidate) -> tuple[Answer, ...]:
         "simulated_s": 4.0,
         "total_bytes": 1e4,
         "time": TimeSection.of(TimeSpread((4.0, 6.0, 3.0), "closed form")),
+        "usage": UsageSection(busiest_device_bytes=900, mean_device_bytes=1e4 / 50),
     }
     counts = {"measured": 2, "searched": 8}
     return (

@@ -68,6 +68,33 @@ def test_a_plan_without_usage_is_read():
 
 
 @pytest.mark.parametrize(
+    ("place", "changes", "said"),
+    [
+        (0, {"busiest_device_bytes": 20_000}, "20000 is not between the mean of all devices, 200,"),
+        (1, {"mean_device_bytes": 100.0}, "50 devices of 100 bytes are not the 10000 bytes"),
+        (1, {"energy_j": 5.0, "busiest_device_j": 6.0}, "6 exceeds the 5 of all devices"),
+        (2, {}, "a usage belongs to all kinds but 'unknown'"),
+    ],
+)
+def test_figures_of_an_answer_that_contradict_it_are_refused(
+    place: int, changes: dict[str, Any], said: str
+):
+    content = deepcopy(MADE)
+    content["request"]["fleet"] = {"clients": 50}
+    assert plan_of(content, "plan.json").also[place].usage == whole_plan().also[place].usage
+    content["also"][place]["usage"] = content["also"][0]["usage"] | changes
+    with pytest.raises(PlanError, match=rf"also\.{place}.*{said}"):
+        plan_of(content, "plan.json")
+
+
+def test_a_budget_of_an_answer_that_cannot_be_read_is_refused():
+    content = deepcopy(MADE)
+    content["also"][0]["budget"] = "3 apples"
+    with pytest.raises(PlanError, match="cannot read budget '3 apples'; valid: "):
+        plan_of(content, "plan.json")
+
+
+@pytest.mark.parametrize(
     ("budget", "usage", "said"),
     [
         ("1EUR", {"money": 0.7, "currency": "EUR"}, "usage.money: 0.7 differs from the 0.8 of"),
