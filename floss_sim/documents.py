@@ -26,7 +26,13 @@ from pydantic_core import ErrorDetails
 from floss_sim.errors import ConfigError, UnitError
 from floss_sim.plain_text import is_one_line
 from floss_sim.toml_json import MAX_DEPTH, read_toml, shorten, shorten_line
-from floss_sim.units import parse_bytes, parse_duration, parse_energy, parse_rate
+from floss_sim.units import (
+    parse_bytes,
+    parse_duration,
+    parse_energy,
+    parse_operation_rate,
+    parse_rate,
+)
 from floss_sim.valid_values import valid_values
 
 PLAIN_NUMBERS = "plain_numbers"  # key of a validation context: quantities may have no unit
@@ -61,6 +67,9 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 OneFullLine = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Rate = Annotated[float, quantity(parse_rate, "bit/s"), Field(examples=["20 Mbit/s"])]
 Duration = Annotated[float, quantity(parse_duration, "s"), Field(examples=["50 ms"])]
+OperationRate = Annotated[
+    float, quantity(parse_operation_rate, "FLOP/s"), Field(examples=["120 GFLOP/s"])
+]
 Energy = Annotated[float, quantity(parse_energy, "J"), Field(examples=["15 Wh"])]
 ByteCount = Annotated[int, quantity(parse_bytes, "B"), Field(examples=["1 MB"])]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -61,6 +61,14 @@ _ENERGIES_J: Mapping[str, float] = {
 _SHOWN_ENERGIES = [(name, _ENERGIES_J[name]) for name in ("GJ", "MJ", "kJ", "J")]
 _MOST_J = 1e18
 _LARGE_ERROR = 0.5  # relative; larger ones are shown as a range
+_OPERATIONS_PER_S: Mapping[str, float] = {
+    "FLOP/s": 1.0,
+    "MFLOP/s": 1e6,
+    "GFLOP/s": 1e9,
+    "TFLOP/s": 1e12,
+    "PFLOP/s": 1e15,
+}
+_LEAST_OPERATIONS_PER_S, _MOST_OPERATIONS_PER_S = 1e3, 1e21
 _LOWEST_BITS_PER_S, _HIGHEST_BITS_PER_S = 1e-3, 1e18
 _LONGEST_S = 1e18
 _MOST_BYTES = 10**18
@@ -139,6 +147,35 @@ def parse_energy(text: object) -> float:
     if joules > _MOST_J:
         raise UnitError(f"energy {text!r} is too large; valid: at most {_MOST_J:g} J")
     return joules
+
+
+def parse_operation_rate(text: object) -> float:
+    """Parse a rate of operations such as ``"120 GFLOP/s"``; return operations in a second.
+
+    Raises:
+        UnitError: The text is not a number with a known unit, or the rate is not positive or out
+            of range.
+    """
+    rate = _parse(text, _OPERATIONS_PER_S, "rate of operations", "120 GFLOP/s")
+    if rate <= 0:
+        raise UnitError(f"rate of operations {text!r} must be above zero")
+    if not _LEAST_OPERATIONS_PER_S <= rate <= _MOST_OPERATIONS_PER_S:
+        raise UnitError(
+            f"rate of operations {text!r} is out of range; valid: {_LEAST_OPERATIONS_PER_S:g} to "
+            f"{_MOST_OPERATIONS_PER_S:g} FLOP/s"
+        )
+    return rate
+
+
+def format_operations(operations: float) -> str:
+    """Return a number of operations as text with a decimal prefix, such as ``"137 GFLOP"``."""
+    units = [("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)]
+    return _format(operations, units)
+
+
+def format_operation_rate(per_s: float) -> str:
+    """Return a rate of operations as text with a decimal prefix, such as ``"120 GFLOP/s"``."""
+    return f"{format_operations(per_s)}/s"
 
 
 def format_energy(joules: float) -> str:

@@ -101,7 +101,10 @@ class NetworkView:
         """Messages of every stored run, with this network's first download."""
         first_bytes = self.profile.first_download
         records = self.stored.records
-        return {c: Traffic.of(record).with_first(first_bytes) for c, record in records.items()}
+        return {
+            c: Traffic.of(record, self.stored.request.config(c).work).with_first(first_bytes)
+            for c, record in records.items()
+        }
 
     @cached_property
     def fleets(self) -> Fleets:

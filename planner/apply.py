@@ -204,7 +204,7 @@ def train_recommendation(
     )
     if trained is None:
         raise DivergedError(f"with seed {seed} the run diverged: {folder.divergence()}")
-    record = retime(folder.record(), request.profile)
+    record = retime(folder.record(), request.profile, config.work)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     outcome, difference = _measured(plan, request, outcome, config, store, executor)
     fleets = Fleets.of(request.profile, request.task.partition.clients)

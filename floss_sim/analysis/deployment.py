@@ -8,9 +8,11 @@ from floss_sim.analysis.client_memory import PRECISIONS
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
+from floss_sim.families.operations import count_operations
 from floss_sim.families.trained_tensors import LORA_A, TrainedModel
 from floss_sim.methods import Method
 from floss_sim.network import NetworkProfile
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 _MOST = {  # largest values of a deployment
@@ -38,7 +40,7 @@ class Deployment:
         rounds: Rounds of the run.
         examples: Examples that a client trains in a round, over all local epochs.
         batch: Examples of a local batch.
-        tokens: Tokens of an example, for the memory estimate.
+        tokens: Tokens of an example: for memory, and for the operations of a step.
         precision: Precision of weights and activations on the client.
         checkpointing: Whether the client computes the activations of a layer again (gradient
             checkpointing).
@@ -98,6 +100,21 @@ class Deployment:
             raise LayoutError(
                 f"method {self.method.name!r} cannot hold DoRA: {_WITHOUT_DORA[self.method.name]}"
             )
+
+    def work(self, trained: TrainedModel) -> LocalWork:
+        """Return the operations of a client's local training.
+
+        Args:
+            trained: What trains.
+        """
+        operations = count_operations(
+            self.model.full_table(),
+            self.model.config,
+            trained.tensors,
+            self.tokens,
+            checkpointing=self.checkpointing,
+        )
+        return LocalWork(operations, min(self.batch, self.examples), precision=self.precision)
 
     def trained_model(self) -> TrainedModel:
         """Return what trains: with FFA-LoRA everything but A.

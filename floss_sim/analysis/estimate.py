@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from floss_sim.analysis.client_memory import ClientMemory, client_memory
+from floss_sim.analysis.compute_bound import compute_bound_text
+from floss_sim.analysis.compute_times import compute_seconds
 from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.message_estimate import MessageEstimate, mean_message
@@ -26,6 +28,7 @@ from floss_sim.families.model_table import ModelTable
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.methods import WAYS, SizePredictor
 from floss_sim.methods.size_statistics import size_statistics
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.vectors.adapter_layout import adapter_layout
 
 NUMPY_TENSOR_BYTES = 128  # header of a .npy array, as Flower serialises each tensor
@@ -123,6 +126,29 @@ class Estimate:
         return max(self.shares, key=lambda name: self.shares[name])
 
     @property
+    def work(self) -> LocalWork:
+        """Operations of a client's local training."""
+        return self.traffic.work or self.deployment.work(self.trained)
+
+    @property
+    def steps(self) -> int:
+        """Local steps of a client in a round."""
+        return self.work.steps(self.deployment.examples)
+
+    @property
+    def client_compute_s(self) -> float:
+        """Mean seconds of local training of a client in a round, on the profile's own fleet."""
+        clock = self._fleets.clocks[0]
+        links, place_RC = clock.links_by_place(self.traffic)
+        return float(compute_seconds(self.traffic, links, place_RC).mean())
+
+    @property
+    def compute_bound(self) -> str:
+        """A sentence if compute takes ten times as long as traffic; else empty."""
+        round_s = self.time.per_round(self.deployment.rounds).median_s
+        return compute_bound_text(self.shares, round_s)
+
+    @property
     def precision_text(self) -> str:
         """Precision and checkpointing of a client, in words."""
         given = self.deployment
@@ -205,6 +231,11 @@ class Estimate:
             "assumes_presence": given.profile.shapes_training,
             "round_shares": self.shares,
             "binds": self.binding,
+            "compute_bound": self.compute_bound,
+            "operations_per_example": self.work.operations.of_example,
+            "operations_per_step": self.work.operations.of_step(self.work.batch),
+            "local_steps": self.steps,
+            "compute_s": self.client_compute_s,
             "precision": given.precision,
             "checkpointing": given.checkpointing,
             "memory": self.memory.to_json(),
@@ -242,6 +273,6 @@ def estimate(deployment: Deployment) -> Estimate:
     traffic = Traffic.of_sizes(
         predictor, given.seed, given.rounds, given.clients, lambda client: given.examples
     )
-    traffic = traffic.with_first(given.profile.first_download)
+    traffic = replace(traffic.with_first(given.profile.first_download), work=given.work(trained))
     errors: dict[str, float] = {way: predictor.error(way, given.rounds) for way in WAYS}
     return Estimate(given, trained, traffic, errors)

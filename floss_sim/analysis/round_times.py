@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from floss_sim.analysis.compute_times import compute_seconds
 from floss_sim.analysis.traffic import Floats, Ints, Traffic
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.fleets.classes import Fleet
@@ -95,9 +96,8 @@ class Clock:
         """
         links, place_RC = self.links_by_place(traffic)
         links = [_at_mean_rates(link) for link in links]
-        compute_N = np.array([link.compute_s_per_example for link in links])
         seconds_RC = self._message_s("down", traffic.down, links, place_RC)
-        seconds_RC += compute_N[place_RC] * traffic.examples
+        seconds_RC += compute_seconds(traffic, links, place_RC)
         seconds_RC += self._message_s("up", traffic.up, links, place_RC)
         if traffic.first.any():
             first_RC = self._message_s("down", traffic.first, links, place_RC)
@@ -145,6 +145,7 @@ class Clock:
         steps = simulate(
             TrafficLearner(traffic), self._profile, Fleet(self._clients, self.link), wait_all(),
             lambda number, _: traffic.clients[number - 1].tolist(), cohort, rounds,
+            work=traffic.work,
         )  # fmt: skip
         return np.array([outcome.closed_at_s for outcome in outcomes(steps)])
 

@@ -10,7 +10,7 @@ Shapes: R rounds, C clients of a round, N clients that take part.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from floss_sim.methods import WAYS, SizePredictor, Way
 from floss_sim.network import ClientLink
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.units import BITS_PER_BYTE
 
@@ -41,6 +42,7 @@ class Traffic:
         up: Payload bytes of each upload (R x C).
         first: Bytes that a client downloads once, before its first download; else 0 (R x C).
         examples: Local examples that each client processes (R x C).
+        work: Operations of local training; None if they are unknown.
     """
 
     clients: Ints
@@ -48,6 +50,7 @@ class Traffic:
     up: Ints
     first: Ints
     examples: Ints
+    work: LocalWork | None = None
 
     @classmethod
     def predict(cls, config: RunConfig, rounds: int, first_bytes: int = 0) -> Traffic:
@@ -65,7 +68,7 @@ class Traffic:
             config.fleet.clients,
             config.client_examples().__getitem__,
         )
-        return made.with_first(first_bytes)
+        return replace(made.with_first(first_bytes), work=config.work)
 
     @classmethod
     def of_sizes(
@@ -93,9 +96,16 @@ class Traffic:
         return cls(clients_RC, down_RC, up_RC, np.zeros_like(clients_RC), examples_RC)
 
     @classmethod
-    def of(cls, record: RunRecord) -> Traffic:
-        """Return the messages of a recorded run."""
+    def of(cls, record: RunRecord, work: LocalWork | None = None) -> Traffic:
+        """Return the messages of a recorded run.
+
+        Args:
+            record: The record.
+            work: Operations of local training, for a record that does not state them.
+        """
         import pyarrow.compute as pc
+
+        from floss_sim.runs.retiming import work_of
 
         table, shape = record.transfers, (record.rounds.num_rows, -1)
 
@@ -110,7 +120,8 @@ class Traffic:
         first_RC = np.zeros_like(clients_RC)
         first_RC.flat[column("first", "sequence")] = column("first", "nbytes")
         down_RC, up_RC = per_client("down", "nbytes"), per_client("up", "nbytes")
-        return cls(clients_RC, down_RC, up_RC, first_RC, per_client("up", "examples"))
+        work = work_of(record.description) or work
+        return cls(clients_RC, down_RC, up_RC, first_RC, per_client("up", "examples"), work)
 
     @cached_property
     def participants(self) -> tuple[Ints, Ints]:
@@ -126,7 +137,8 @@ class Traffic:
 
     def until(self, rounds: int) -> Traffic:
         """Return the messages of the first ``rounds`` rounds."""
-        return Traffic(*(getattr(self, field.name)[:rounds] for field in fields(self)))
+        names = ("clients", "down", "up", "first", "examples")
+        return replace(self, **{name: getattr(self, name)[:rounds] for name in names})
 
     def with_first(self, nbytes: int) -> Traffic:
         """Return the same messages, each client's first one preceded by a download of ``nbytes``.

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from floss_sim.analysis.compute_times import compute_seconds
 from floss_sim.analysis.round_times import Clock, wire_bytes_of
 from floss_sim.analysis.traffic import Floats, Ints, Traffic
 from floss_sim.network import NetworkProfile
@@ -54,8 +55,7 @@ class TrafficCosts:
         if not self.has_energy:
             return None
         links, place_RC = self._clock.links_by_place(traffic)
-        compute_N = np.array([link.compute_s_per_example for link in links])
-        compute_s_RC: Floats = compute_N[place_RC] * traffic.examples
+        compute_s_RC = compute_seconds(traffic, links, place_RC)
         return self.profile.energy.joules(*self.wire_bytes(traffic), compute_s_RC)
 
     def energy_j(self, traffic: Traffic) -> Floats | None:

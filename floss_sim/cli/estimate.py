@@ -44,6 +44,8 @@ Examples:
 
   floss-sim estimate --network lte --scale-up 4 --scale-down 0.5
 
+  floss-sim estimate --backbone gemma-3-270m --network phone-wifi --batch 1 --depth 4
+
   floss-sim estimate --backbone gemma-3-270m --targets q,k,v,o --sweep rank=4,8,16,32
 
   floss-sim estimate --backbone my-model/config.json --targets all-linear --depth 4 --json
@@ -103,13 +105,14 @@ def estimate(
     ] = 100,
     batch: Annotated[int, typer.Option(min=1, max=10**6, help="Examples of a local batch.")] = 16,
     tokens: Annotated[
-        int, typer.Option(min=1, max=10**7, help="Tokens of an example, for the memory.")
+        int, typer.Option(min=1, max=10**7, help="Tokens of an example, for memory and compute.")
     ] = 128,
     precision: Annotated[
         str, typer.Option(help=f"On the client: {alternatives(PRECISIONS)}.")
     ] = "fp32",
     checkpointing: Annotated[
-        bool, typer.Option("--checkpointing", help="Gradient checkpointing, for the memory.")
+        bool,
+        typer.Option("--checkpointing", help="Gradient checkpointing."),
     ] = False,
     network: NetworkOption = "mobile-mixed",
     upload_ratio: RatioOption = None,

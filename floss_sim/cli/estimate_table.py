@@ -10,7 +10,15 @@ from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.round_parts import ROUND_PARTS
 from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts, traffic_alone_note
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
-from floss_sim.units import duration_texts, format_bytes, format_error, format_money
+from floss_sim.cli.profile_links import device_names
+from floss_sim.units import (
+    duration_texts,
+    format_bytes,
+    format_duration,
+    format_error,
+    format_money,
+    format_operations,
+)
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
 _SHOWN = 8  # sizes in a note, at most
@@ -35,6 +43,8 @@ def print_estimate(made: Estimate) -> None:
     for name, value in _rows(made):
         totals.add_row(name, value)
     PlainConsole().print(totals)
+    if made.compute_bound:
+        note(made.compute_bound)
     note(_legend(made))
     show_assumptions(made)
 
@@ -92,6 +102,7 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
         ("round time", f"{made.time.per_round(given.rounds).text}: {parts}"),
         ("run time", made.time.text),
         *([("slow fleets", made.slow_fleets.text)] if made.slow_fleets else []),
+        ("compute", _compute_text(made)),
         (
             "memory",
             f"{format_bytes(memory.total)}: weights {format_bytes(memory.weights)}, trained "
@@ -107,8 +118,20 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
     return [*rows, ("energy", energy), ("money", money)]
 
 
+def _compute_text(made: Estimate) -> str:
+    """Return operations and seconds of a client's local training, in words."""
+    work, steps = made.work, made.steps
+    total_s = made.client_compute_s
+    return (
+        f"{format_duration(total_s)} a client and round: {steps} step{'s' * (steps != 1)} of "
+        f"{format_operations(work.operations.of_step(work.batch))}, "
+        f"{format_duration(total_s / steps)} each"
+    )
+
+
 def _legend(made: Estimate) -> str:
     given = made.deployment
+    batch = min(given.batch, given.examples)
     spread = (
         SPREAD_LEGEND
         if made.time.draws > 1
@@ -118,13 +141,23 @@ def _legend(made: Estimate) -> str:
         f"Bytes of a client, a round and the run are framed: payloads in our frame of "
         f"{OVERHEAD_BYTES} bytes, as a run's record counts them. "
         f"Time on {given.profile.name}: {spread}; {made.binding} takes most of a round. A client "
-        f"trains {given.examples} examples a round; compute is the network's own time for an "
-        f"example, which knows nothing of this model. Memory: {given.batch} examples of "
+        f"trains {given.examples} examples a round; {_compute_legend(made)} Memory: "
+        f"{batch} example{'s' * (batch > 1)} of "
         f"{given.tokens} tokens at a time, in {made.precision_text}. Dense NumPy: 4 bytes an entry "
         "and 128 a tensor, as Flower sends adapters. Error: nine of ten recorded runs that were "
         "held out were predicted within it"
         f"{_LARGER if made.is_beyond_recorded else ''}."
     )
+
+
+def _compute_legend(made: Estimate) -> str:
+    """Return where the seconds of compute come from."""
+    if made.deployment.profile.has_devices:
+        return (
+            "compute is the operations of its steps over the rate of its device "
+            f"({', '.join(device_names(made.deployment.profile))})."
+        )
+    return "compute is the network's own time for an example, which knows nothing of this model."
 
 
 def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:

@@ -85,6 +85,12 @@ def class_table(profile: NetworkProfile) -> list[dict[str, Any]]:
     ]
 
 
+def device_names(profile: NetworkProfile) -> list[str]:
+    """Return the devices of a profile's clients, each once; empty if no class states one."""
+    found = (link.device for link in links_of(profile))
+    return list(dict.fromkeys(device.name for device in found if device))
+
+
 def fleet_text(profile: NetworkProfile) -> str:
     """Return in words of which links the quantiles of a drawn fleet are."""
     fleet = profile.fleet
@@ -108,7 +114,8 @@ def _figures(profile: NetworkProfile, link: ClientLink) -> dict[str, Any]:
         for way in ("down", "up")
         for size in SAMPLES
     }
-    return {name: getattr(link, name) for name in _FIGURES} | {"transfer_s": times}
+    device = {"device": link.device.name} if link.device else {}
+    return {name: getattr(link, name) for name in _FIGURES} | device | {"transfer_s": times}
 
 
 def _lines(

@@ -20,6 +20,7 @@ from floss_sim.cli.profile_links import (
     RANGE,
     SAMPLES,
     class_table,
+    device_names,
     fleet_text,
     has_quantiles,
     link_table,
@@ -106,11 +107,18 @@ def show(profile: ProfileArgument, json_: JsonOption = False) -> None:
     columns = [duration_texts(column) for column in zip(*times, strict=True)]
     for group, *texts in zip(groups, *columns, strict=True):
         rates = [format_rate(group[f"{way}_bits_per_s"]) for way in ("down", "up")]
+        if "device" in group:
+            texts[1] = "by device"
         table.add_row(group["share"], *rates, *texts)
     show_whole(table)
     if drawn and loaded.clients:
         show_whole(_spread_table(loaded))
-    said = [*lines(_sections(loaded)), *_slow_lines(loaded), drawn_words(loaded)]
+    said = [
+        *_device_lines(loaded),
+        *lines(_sections(loaded)),
+        *_slow_lines(loaded),
+        drawn_words(loaded),
+    ]
     print_text("\n".join([*said, f"source: {loaded.source}"]))
 
 
@@ -149,6 +157,14 @@ def _checked_json(profile: NetworkProfile) -> dict[str, Any]:
         "also": list(found),
         **_slow_json(profile),
     }
+
+
+def _device_lines(profile: NetworkProfile) -> list[str]:
+    """Return a line on the devices, whose seconds follow from the operations of a step."""
+    names = device_names(profile)
+    if not names:
+        return []
+    return [f"compute: by the operations of a step, on {', '.join(names)}"]
 
 
 def _slow_lines(profile: NetworkProfile) -> list[str]:

@@ -16,13 +16,15 @@ from typing import Any
 from floss_sim import documents
 from floss_sim.errors import ProfileError
 from floss_sim.fingerprints import fingerprint
+from floss_sim.network.devices.compute import KEPT_DEVICES, ComputeSection
 from floss_sim.network.fleets.classes import KEPT_TRACES, TraceSection
 from floss_sim.network.fleets.laws import KEPT_ROWS, RowsFleet
 from floss_sim.network.fleets.rows import rows_csv
 from floss_sim.network.profile import NetworkProfile, Overrides
 
 _PROFILE, _CHANGES, _ROWS, _TRACES = "profile", "changes", "rows", "traces"
-_FILE = "file"  # key of a path
+_DEVICES = "devices"
+_FILE, _DEVICE = "file", "device"  # keys of a path; a device may be one, too
 
 
 def profile_text(profile: NetworkProfile) -> str:
@@ -42,6 +44,8 @@ def profile_text(profile: NetworkProfile) -> str:
     }
     if isinstance(profile.fleet, RowsFleet):
         kept[_ROWS] = rows_csv(profile.fleet.rows)
+    if devices := _devices(profile):
+        kept[_DEVICES] = devices
     return json.dumps(kept, indent=1) + "\n"
 
 
@@ -49,6 +53,15 @@ def _traces(profile: NetworkProfile) -> dict[str, Any]:
     """Return the values of all traces of a profile, by key."""
     sections = [each for group in profile.clients for each in (group.down_trace, group.up_trace)]
     return {_named(section).key: asdict(section.rates) for section in sections if section}
+
+
+def _devices(profile: NetworkProfile) -> dict[str, Any]:
+    """Return the speeds of all device classes of a profile, by name as it is kept."""
+    sections: list[ComputeSection | None] = [group.compute for group in profile.clients]
+    if profile.fleet:
+        sections.append(profile.fleet.compute)
+    found = (section for section in sections if section and section.device is not None)
+    return {_placeless(one.device, _DEVICE): one.speed.settings() for one in found}
 
 
 def _named(section: TraceSection) -> TraceSection:
@@ -62,7 +75,7 @@ def _placeless(value: Any, key: str = "") -> Any:
         return {name: _placeless(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_placeless(inner) for inner in value]
-    if key == _FILE and Path(value).is_absolute():
+    if key in (_FILE, _DEVICE) and Path(value).is_absolute():
         return f"{fingerprint(value)[:8]}-{Path(value).name}"
     return value
 
@@ -80,7 +93,11 @@ def profile_of_text(text: str, where: str) -> NetworkProfile:
     try:
         kept = json.loads(text)
         content, changes = dict(kept[_PROFILE]), kept[_CHANGES]
-        context = {documents.PLAIN_NUMBERS: True, KEPT_TRACES: dict(kept[_TRACES])}
+        context = {
+            documents.PLAIN_NUMBERS: True,
+            KEPT_TRACES: dict(kept[_TRACES]),
+            KEPT_DEVICES: dict(kept.get(_DEVICES, {})),
+        }
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ProfileError(f"{where} holds no network profile") from None
     context[KEPT_ROWS] = str(kept.get(_ROWS, ""))

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
 
+from floss_sim.errors import ProfileError
+from floss_sim.network.devices.local_work import LocalWork
+from floss_sim.network.devices.speed import DeviceSpeed
 from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
 from floss_sim.units import BITS_PER_BYTE
@@ -22,7 +25,7 @@ class ClientLink:
         down_bits_per_s: Nominal download rate; the mean rate of ``down_trace`` if there is one.
         up_bits_per_s: Nominal upload rate; the mean rate of ``up_trace`` if there is one.
         rtt_s: Round trip in seconds, without jitter.
-        compute_s_per_example: Seconds of local training per example.
+        compute_s_per_example: Seconds of local training per example; 0 with a ``device``.
         jitter_s: Mean jitter in seconds, added to the round trip: exponential, one draw per
             transfer.
         loss: Fraction of segments lost.
@@ -31,6 +34,7 @@ class ClientLink:
         down_trace: Download rate over time; None if it is constant.
         up_trace: Upload rate over time; None if it is constant.
         trace_offset_s: Position in the traces, in seconds, at simulated time zero.
+        device: Speed of its device, if its seconds follow from the operations of a step.
     """
 
     down_bits_per_s: float
@@ -44,10 +48,26 @@ class ClientLink:
     down_trace: RateTrace | None = None
     up_trace: RateTrace | None = None
     trace_offset_s: float = 0.0
+    device: DeviceSpeed | None = None
 
-    def compute_s(self, examples: int) -> float:
-        """Return the seconds of local training on ``examples`` examples."""
-        return self.compute_s_per_example * examples
+    @property
+    def computes(self) -> bool:
+        """Whether local training takes time."""
+        return self.device is not None or self.compute_s_per_example > 0
+
+    def compute_s(self, examples: int, work: LocalWork | None = None) -> float:
+        """Return the seconds of local training on ``examples`` examples.
+
+        Args:
+            examples: Number of examples, over all epochs.
+            work: Operations of the training; needed with a ``device``.
+
+        Raises:
+            ProfileError: There is a device, and the operations are unknown.
+        """
+        if self.device is None:
+            return self.compute_s_per_example * examples
+        return self.device.work_s(known_work(work), examples)
 
     def transfer_s(
         self,
@@ -127,6 +147,20 @@ class ClientLink:
         offset_s = self.trace_offset_s
         changes = trace.changes(from_s + offset_s)
         return ((max(from_s, at_s - offset_s), min(rate, most)) for at_s, rate in changes)
+
+
+def known_work(work: LocalWork | None) -> LocalWork:
+    """Return the operations of local training.
+
+    Raises:
+        ProfileError: They are unknown.
+    """
+    if work is None:
+        raise ProfileError(
+            "the network's clients have a device, and this run does not state the operations of "
+            "its training; give a network with compute_per_example, or train the run again"
+        )
+    return work
 
 
 def _windowed_rates(

@@ -14,7 +14,7 @@
     down = "200 Mbit/s"               # or down_trace = { file = "down.csv", at_end = "repeat" }
     up = { median = "20 Mbit/s", sigma = 0.5 }    # drawn for each client, lognormal
     rtt = "36 ms"
-    compute_per_example = "2 ms"
+    compute_per_example = "2 ms"      # or compute = { device = "snapdragon-778g" }
     jitter = "5 ms"                   # this key and all keys below are optional
     loss = 0.001
     dropout = 0.02
@@ -339,6 +339,13 @@ class NetworkProfile(Section):
         return (*found, "availability") if self.availability else found
 
     @property
+    def has_devices(self) -> bool:
+        """Whether the seconds of compute of some clients follow from the operations of a step."""
+        if isinstance(self.fleet, RowsFleet | LognormalFleet):
+            return self.fleet.compute is not None
+        return any(group.compute for group in self.clients)
+
+    @property
     def shapes_training(self) -> bool:
         """Whether clients can drop out or be off, so that the network changes what is learned."""
         dropouts = [group.dropout for group in self.clients]
@@ -362,7 +369,7 @@ class NetworkProfile(Section):
             groups = (self.fleet.as_class(),) if self.fleet else self.clients
             links = (group.link() for group in groups)
         found = map(self._overrides, links)
-        return not any(link.rtt_s or link.compute_s_per_example for link in found)
+        return not any(link.rtt_s or link.computes for link in found)
 
     @property
     def changes(self) -> Overrides:
@@ -430,7 +437,7 @@ class NetworkProfile(Section):
     def _client_settings(self) -> list[Any]:
         """Return the settings of the client links: of the law, or of each class."""
         if isinstance(self.fleet, LognormalFleet):
-            return [self.fleet.model_dump(mode="json"), self._overrides.settings()]
+            return [self.fleet.settings(), self._overrides.settings()]
         if isinstance(self.fleet, RowsFleet):
             return [self.fleet.law, _rows_fingerprint(self.fleet.rows, self._overrides)]
         groups = [
@@ -449,7 +456,7 @@ class NetworkProfile(Section):
 @lru_cache(maxsize=8)
 def _rows_fingerprint(rows: LinkRows, overrides: Overrides) -> str:
     """Return the fingerprint of all rows by value; it takes a second for 40,000 rows."""
-    links = [vars(overrides(link)) for link in rows.links]
+    links = [_link_values(overrides(link)) for link in rows.links]
     return fingerprint({"rows": links, "weights": rows.weights, "cells": rows.have_cells})
 
 
@@ -472,7 +479,13 @@ def check_first_download(nbytes: int) -> None:
 def _link_settings(link: ClientLink) -> dict[str, Any]:
     traces = {"down_trace": link.down_trace, "up_trace": link.up_trace}
     said = {name: trace.settings() for name, trace in traces.items() if trace}
-    return {**{k: v for k, v in vars(link).items() if k not in traces}, **said}
+    return {**{k: v for k, v in _link_values(link).items() if k not in traces}, **said}
+
+
+def _link_values(link: ClientLink) -> dict[str, Any]:
+    """Return the values of a link; a device as its settings, and only if there is one."""
+    values = {name: value for name, value in vars(link).items() if name != "device"}
+    return {**values, "device": link.device.settings()} if link.device else values
 
 
 def packaged_profiles() -> tuple[str, ...]:

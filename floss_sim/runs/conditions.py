@@ -30,6 +30,7 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
     if math.isinf(policy.deadline_s):
         return
     learner = SizeOnlyLearner(config.sizes, config.client_examples())
+    work = config.work
 
     def seconds(link: ClientLink, way: str, nbytes: int) -> float:
         limit = profile.alone_bits_per_s(way)
@@ -40,7 +41,7 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
         upload, link = learner.train(dispatch, {}), links[client]
         first_s = seconds(link, "down", profile.first_download) if profile.first_download else 0.0
         down_s, up_s = seconds(link, "down", dispatch.nbytes), seconds(link, "up", upload.nbytes)
-        return first_s + down_s + link.compute_s(upload.examples) + up_s
+        return first_s + down_s + link.compute_s(upload.examples, work) + up_s
 
     fastest_s = min(alone_s(client) for client in range(config.fleet.clients))
     if fastest_s > policy.deadline_s:

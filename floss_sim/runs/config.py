@@ -14,8 +14,10 @@ from floss_sim.errors import ConfigError
 from floss_sim.families import check_kind, resolve_targets
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method, SizePredictor, Tier
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
+from floss_sim.runs.client_work import client_work
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices, check_law
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
@@ -155,6 +157,16 @@ class RunConfig:
         )
 
     @cached_property
+    def work(self) -> LocalWork:
+        """Operations of a client's local training.
+
+        Raises:
+            TaskError: The data cannot be read.
+            LayoutError: The targets or the rank do not fit the backbone.
+        """
+        return client_work(self.task, self.method, self._roles(), self.rank, self.client)
+
+    @cached_property
     def clients(self) -> tuple[Indices, ...]:
         """Indices of each client's training examples, by client number."""
         return _clients(self.task.content, self.fleet, self.seed)
@@ -246,6 +258,7 @@ class RunConfig:
             "floss_sim": version("floss-sim"),
             "fingerprint": fingerprint(trajectory),
             "method": self.method.name,
+            "work": self.work.to_json(),
             "trajectory": trajectory,
         }
 

@@ -141,7 +141,8 @@ def run_steps(
         raise
     ledger.commit(learner)
     trajectory = {**config.settings(), **conditions(profile, policy)}
-    return ledger.record(folder.description if folder else {"trajectory": trajectory})
+    described = {"work": config.work.to_json(), "trajectory": trajectory}
+    return ledger.record(folder.description if folder else described)
 
 
 def size_only(
@@ -195,8 +196,9 @@ def _simulation(
 
     links = profile.links(fleet)
     return simulate(
-        learner, profile, links, policy, order_of, size, rounds, config.server.weighting
-    )
+        learner, profile, links, policy, order_of, size, rounds, config.server.weighting,
+        config.work if profile.has_devices else None,
+    )  # fmt: skip
 
 
 def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:

@@ -16,13 +16,15 @@ import pyarrow.compute as pc
 
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile
+from floss_sim.network.devices.local_work import LocalWork
+from floss_sim.network.link import known_work
 from floss_sim.records import ROUNDS, RunRecord
 from floss_sim.records.transfer_table import TransferTable
 from floss_sim.runs.replay_learner import ReplayLearner
 from floss_sim.simulator import outcomes, simulate, wait_all
 
 
-def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
+def retime(record: RunRecord, profile: NetworkProfile, work: LocalWork | None = None) -> RunRecord:
     """Return the record of the same rounds on another network.
 
     On the recorded network the result equals the given record.
@@ -30,9 +32,11 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     Args:
         record: Record of a run; the run may have been interrupted.
         profile: Network profile.
+        work: Operations of local training, for a record that does not state them.
 
     Raises:
         ConfigError: Simulated time affected the run's training, or would on the new network.
+        ProfileError: The network's clients have devices, and the operations are unknown.
         RecordError: The description has no fleet size.
 
     Example:
@@ -46,6 +50,9 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     """
     check_retimable(record.description, profile)
     profile = with_first_download(record, profile)
+    work = work_of(record.description) or work
+    if profile.has_devices:
+        known_work(work)
     cohorts = _cohorts(record.transfers)
     size = len(cohorts.get(1, ()))
     links = profile.links(fleet_size(record.description))
@@ -53,7 +60,7 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
     transfers = TransferTable()
     learner = ReplayLearner(record)
     steps = simulate(
-        learner, profile, links, wait_all(), lambda r, _: cohorts[r], size, len(rounds)
+        learner, profile, links, wait_all(), lambda r, _: cohorts[r], size, len(rounds), work=work
     )
     for row, outcome in zip(rounds, outcomes(steps), strict=True):
         row.update(
@@ -63,8 +70,10 @@ def retime(record: RunRecord, profile: NetworkProfile) -> RunRecord:
             wire_bytes=outcome.wire_bytes(),
         )
         transfers.extend(outcome.transfers)
+    stated = {"work": work.to_json()} if work else {}
     return replace(
         record,
+        description={**record.description, **stated},
         rounds=pa.Table.from_pylist(rounds, ROUNDS),
         transfers=transfers.table(),
     )
@@ -110,6 +119,19 @@ def _command(description: Mapping[str, Any], network: str) -> str:
     name, changed, _ = network.partition(", ")  # replay appends its changes: "lte, up 5 Mbit/s"
     by_hand = " (with these changes in its profile)" if changed else ""
     return f"floss-sim run {' '.join(said)} --network {name}{by_hand}"
+
+
+def work_of(description: Mapping[str, Any]) -> LocalWork | None:
+    """Return the operations of local training that a run's description states, or None.
+
+    Raises:
+        RecordError: What it states are no operations.
+    """
+    stated = description.get("work")
+    try:
+        return None if stated is None else LocalWork.from_json(stated)
+    except (KeyError, TypeError, ValueError):
+        raise RecordError("the operations in the record's description (work) are damaged") from None
 
 
 def fleet_size(description: Mapping[str, Any]) -> int:

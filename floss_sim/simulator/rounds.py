@@ -28,6 +28,7 @@ import simpy
 
 from floss_sim.errors import ConfigError
 from floss_sim.network import Carrier, ClientLink, EndOfInstant, Leg, NetworkProfile, Presence
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Job, Learner
 from floss_sim.protocol.weighting import staleness_weight, weights
 from floss_sim.rng import stream
@@ -87,6 +88,7 @@ def simulate(
     cohort: int,
     rounds: int,
     weighting: str = "uniform",
+    work: LocalWork | None = None,
 ) -> Iterator[Job | RoundOutcome]:
     """Yield the jobs and the outcome of each round, from round 1 at time zero.
 
@@ -102,11 +104,13 @@ def simulate(
         cohort: Number of clients at work at the same time.
         rounds: Number of rounds to simulate.
         weighting: Law of the weights of a round's uploads (see ``weighting.weights``).
+        work: Operations of a client's local training; needed if clients have devices.
 
     Raises:
+        ProfileError: A client has a device, and ``work`` is None.
         ConfigError: Too few clients are available or report, even after 1000 attempts in a round.
     """
-    world = _SimulatedWorld(learner, profile, links, policy, cohort)
+    world = _SimulatedWorld(learner, profile, links, policy, cohort, work)
     for number in range(1, rounds + 1):
         server = world.env.process(_server_process(world, number, order_of, weighting))
         while (asking := _advance(world, server)) is not None:
@@ -186,12 +190,14 @@ class _SimulatedWorld:
         links: Sequence[ClientLink],
         policy: RoundPolicy,
         cohort: int,
+        work: LocalWork | None = None,
     ) -> None:
         self.env = simpy.Environment()
         self.learner = learner
         self.policy = policy
         self.cohort = cohort
         self.links = links
+        self.work = work
         self.carrier = Carrier(self.env, profile)
         law = profile.availability
         self.presence = Presence(law.law(), profile.seed) if law else None
@@ -409,7 +415,7 @@ def _client_process(
                 yield asking
             part.upload = world.learner.train(dispatch, state)
             part.up = Leg("up", part.upload.nbytes, math.inf)  # starts after training
-            yield env.timeout(link.compute_s(part.upload.examples))
+            yield env.timeout(link.compute_s(part.upload.examples, world.work))
             part.up.started_at_s = env.now
             yield from world.carrier.carry(link, part.up, dispatch.sequence)
     except simpy.Interrupt as interrupt:

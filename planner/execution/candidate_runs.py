@@ -371,7 +371,9 @@ class CandidateRuns:
         folder = self._folder(candidate)
         known = self._timed.get(candidate)
         if known is None or known.rounds.num_rows != folder.manifest().rounds:
-            known = self._timed[candidate] = retime(folder.record(), self._request.profile)
+            work = self._request.config(candidate).work
+            known = retime(folder.record(), self._request.profile, work)
+            self._timed[candidate] = known
         return known
 
     def total_bytes(self, candidate: Candidate) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from floss_sim.analysis.compute_bound import compute_bound_text
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.gain import STOP_SHARE
@@ -33,6 +34,9 @@ def explanation_sentences(plan: Plan) -> list[str]:
     if said is None:
         return []
     lines = [_time_sentence(plan, said.time)]
+    shares = {name: getattr(said.time, name) for name in _PARTS}
+    if bound := compute_bound_text(shares, said.time.round_s):
+        lines.append(bound)
     if said.neighbours:
         near = "; ".join(_neighbour_text(plan, one) for one in said.neighbours)
         lines.append(

@@ -24,6 +24,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from floss_sim.documents import Duration, Fraction, Section
 from floss_sim.errors import ProfileError
+from floss_sim.network.devices.compute import ComputeSection
 from floss_sim.network.fleets.lognormal import LinkDraws, LinkLaw, LogDuration, LogRate
 from floss_sim.network.link import ClientLink
 from floss_sim.network.traces.rate_trace import RateTrace, trace_of
@@ -95,14 +96,16 @@ class ClientClass(Section):
     """Client class: a share of the fleet whose links have one law; bits per second and seconds.
 
     The figures of a class are medians. Without a sigma, all its links are equal. ``correlation`` is
-    the correlation of log down and log up.
+    the correlation of log down and log up. ``compute`` stands instead of ``compute_per_example``
+    where the time of a step follows from its operations.
     """
 
     share: Annotated[float, Field(gt=0, le=1)]
     down: LogRate | None = None
     up: LogRate | None = None
     rtt: LogDuration
-    compute_per_example: LogDuration
+    compute_per_example: LogDuration | None = None
+    compute: ComputeSection | None = None
     correlation: Annotated[float, Field(ge=-1, le=1)] = 0.0
     jitter: Duration = 0.0
     loss: Annotated[float, Field(ge=0, le=0.5)] = 0.0
@@ -119,6 +122,7 @@ class ClientClass(Section):
                 raise ValueError(f"{way}: give a rate or a trace ({way}_trace), one of the two")
             if self.correlation and given[0] is None:
                 raise ValueError(f"correlation: not with {way}_trace; valid: with two rates")
+        check_compute(self.compute_per_example, self.compute)
         return self
 
     def law(self) -> LinkLaw:
@@ -126,9 +130,14 @@ class ClientClass(Section):
         link = self.link()
         rates = (link.down_bits_per_s, link.up_bits_per_s)
         down_sigma, up_sigma = (law.sigma if law else 0.0 for law in (self.down, self.up))
+        compute, compute_sigma = link.compute_s_per_example, 0.0
+        if self.compute:  # the slowness of a device is drawn
+            compute, compute_sigma = 1.0, self.compute.sigma
+        elif self.compute_per_example:
+            compute_sigma = self.compute_per_example.sigma
         return LinkLaw(
-            (*rates, link.rtt_s, link.compute_s_per_example),
-            (down_sigma, up_sigma, self.rtt.sigma, self.compute_per_example.sigma),
+            (*rates, link.rtt_s, compute),
+            (down_sigma, up_sigma, self.rtt.sigma, compute_sigma),
             self.correlation,
         )
 
@@ -140,12 +149,13 @@ class ClientClass(Section):
             down_bits_per_s=_nominal_rate(self.down, down),
             up_bits_per_s=_nominal_rate(self.up, up),
             rtt_s=self.rtt.median,
-            compute_s_per_example=self.compute_per_example.median,
+            compute_s_per_example=plain.median if (plain := self.compute_per_example) else 0.0,
             jitter_s=self.jitter,
             loss=self.loss,
             dropout=self.dropout,
             down_trace=down,
             up_trace=up,
+            device=self.compute.speed if self.compute else None,
         )
 
     def mean_link(self) -> ClientLink:
@@ -154,11 +164,24 @@ class ClientClass(Section):
 
 
 def _with_figures(link: ClientLink, figures: tuple[float, float, float, float]) -> ClientLink:
-    """Return the link with other figures: down, up, round trip, compute time."""
+    """Return the link with other figures: down, up, round trip, compute time.
+
+    With a device the last one is its slowness.
+    """
     down, up, rtt, compute = figures
-    return replace(
-        link, down_bits_per_s=down, up_bits_per_s=up, rtt_s=rtt, compute_s_per_example=compute
-    )
+    link = replace(link, down_bits_per_s=down, up_bits_per_s=up, rtt_s=rtt)
+    if link.device:
+        return replace(link, device=replace(link.device, slowness=compute))
+    return replace(link, compute_s_per_example=compute)
+
+
+def check_compute(per_example: object, compute: ComputeSection | None) -> None:
+    """Raise ValueError unless one of two ways to state the time of compute is given."""
+    if (per_example is None) == (compute is None):
+        raise ValueError(
+            'compute_per_example: give it, such as "5 ms", or compute = { device = "NAME" }, one '
+            "of the two"
+        )
 
 
 def _nominal_rate(law: LogRate | None, trace: RateTrace | None) -> float:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from floss_sim.documents import Duration, Fraction, Section
 from floss_sim.errors import ProfileError
-from floss_sim.network.fleets.classes import ClientClass, Fleet, fleet_of_classes
+from floss_sim.network.devices.compute import ComputeSection
+from floss_sim.network.fleets.classes import ClientClass, Fleet, check_compute, fleet_of_classes
 from floss_sim.network.fleets.lognormal import BLOCK, LogDuration, LogRate, client_draws
 from floss_sim.network.fleets.rows import LinkRows, parse_rows, read_rows
 from floss_sim.network.link import ClientLink
@@ -33,11 +34,24 @@ class LognormalFleet(Section):
     down: LogRate
     up: LogRate
     rtt: LogDuration
-    compute_per_example: LogDuration
+    compute_per_example: LogDuration | None = None
+    compute: ComputeSection | None = None
     correlation: Annotated[float, Field(ge=-1, le=1)] = 0.0
     jitter: Duration = 0.0
     loss: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     dropout: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _check_compute(self) -> LognormalFleet:
+        check_compute(self.compute_per_example, self.compute)
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return the law as plain values, the speed of a device by value."""
+        said = self.model_dump(mode="json", exclude={"compute"})
+        if self.compute is None:
+            return said
+        return {**said, "device": {**self.compute.speed.settings(), "sigma": self.compute.sigma}}
 
     def fleet(self, size: int, cells: int, seed: int) -> Fleet:
         """Return a fleet of ``size`` clients; client i's link does not depend on the size.
@@ -60,25 +74,46 @@ class RowsFleet(Section):
 
     ``law = "rows"`` draws a row for every client, with probabilities proportional to the column
     ``weight`` if it exists. A client's rates and round trip thus come from one row.
-    ``law = "table"`` takes row i for client i.
+    ``law = "table"`` takes row i for client i. With ``compute`` the file needs no column
+    ``compute_s_per_example``, and has none; a spread (``sigma``) is for the other laws.
     """
 
     law: Literal["rows", "table"]
     file: Annotated[str, Field(examples=["links.csv"])]
     rtt: Duration | None = None
     compute_per_example: Duration | None = None
+    compute: ComputeSection | None = None
     _rows: LinkRows = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the file, relative to the profile's folder, or the text of it in the context."""
         context = context or {}
         if KEPT_ROWS in context:
-            self._rows = parse_rows(context[KEPT_ROWS].splitlines(True), Path(self.file), {})
+            rows = parse_rows(context[KEPT_ROWS].splitlines(True), Path(self.file), {})
+            self._rows = self._with_device(rows)
             return
         path = Path(context.get("folder", ".")) / self.file
-        defaults = {"rtt_s": self.rtt, "compute_s_per_example": self.compute_per_example}
+        per_example = 0.0 if self.compute else self.compute_per_example
+        defaults = {"rtt_s": self.rtt, "compute_s_per_example": per_example}
         given = {name: value for name, value in defaults.items() if value is not None}
-        self._rows = read_rows(path, given)
+        self._rows = self._with_device(read_rows(path, given))
+
+    def _with_device(self, rows: LinkRows) -> LinkRows:
+        """Return the rows, with the device of the profile.
+
+        Raises:
+            ValueError: The time of compute is given twice, or the device has a spread.
+        """
+        if self.compute is None:
+            return rows
+        if self.compute.sigma:
+            raise ValueError('compute.sigma: not with rows; valid: law = "lognormal", or classes')
+        if self.compute_per_example is not None or any(
+            link.compute_s_per_example for link in rows.links
+        ):
+            raise ValueError("compute: not with compute_per_example or its column")
+        speed = self.compute.speed
+        return replace(rows, links=tuple(replace(link, device=speed) for link in rows.links))
 
     @property
     def rows(self) -> LinkRows:

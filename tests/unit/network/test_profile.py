@@ -120,7 +120,7 @@ def test_every_shipped_profile_is_plausible_and_says_what_is_assumed(name: str):
     for group in load_profile(name).clients:
         assert 2e5 <= group.up.median <= 2 * group.down.median <= 2e9
         assert 0 <= group.rtt.median <= 0.7
-        assert 0 <= group.compute_per_example.median <= 0.01
+        assert group.compute or 0 <= group.compute_per_example.median <= 0.01
     file = Path(network_profiles.__file__).with_name(f"{name}.toml")
     header = file.read_text(encoding="utf-8").split("name = ")[0]
     assert all(line.startswith("#") for line in header.splitlines())
@@ -149,8 +149,8 @@ def test_shipped_mixtures_agree_with_what_they_are_made_of():
 
 def test_the_names_of_what_ships_are_sorted_and_known():
     assert set(packaged_profiles()) == {
-        "3g", "5g", "broadband", "cable", "lte", "mobile-mixed", "paper-200-20", "satellite",
-        "wifi",
+        "3g", "5g", "broadband", "cable", "lte", "mobile-mixed", "paper-200-20", "phone-wifi",
+        "satellite", "wifi",
     }  # fmt: skip
     assert list(packaged_profiles()) == sorted(packaged_profiles())
 
@@ -178,11 +178,17 @@ def test_a_missing_header_key_is_refused_by_its_name(tmp_path: Path, key: str):
     assert refusal(path).startswith(f"{path}: {key}: missing; valid: a value such as")
 
 
-@pytest.mark.parametrize("key", ["share", "rtt", "compute_per_example"])
+@pytest.mark.parametrize("key", ["share", "rtt"])
 def test_a_missing_class_key_is_refused_by_class_and_name(tmp_path: Path, key: str):
     line = next(line for line in PROFILE.splitlines(keepends=True) if line.startswith(key))
     path = written(tmp_path, line, "")
     assert refusal(path).startswith(f"{path}: clients.0.{key}: missing; valid: ")
+
+
+def test_a_class_without_a_time_of_compute_is_refused(tmp_path: Path):
+    lines = PROFILE.splitlines(keepends=True)
+    path = written(tmp_path, next(k for k in lines if k.startswith("compute_per_example")), "")
+    assert refusal(path).startswith(f"{path}: clients.0: compute_per_example: give it, such as")
 
 
 @pytest.mark.parametrize("way", ["down", "up"])
