@@ -156,6 +156,11 @@ class RunConfig:
             labels=task.labels,
         )
 
+    @property
+    def keeps_prefix(self) -> bool:
+        """Whether activations below the first trained layer are kept for each example."""
+        return self.client.frozen_prefix and self.layout.has_frozen_layers
+
     @cached_property
     def work(self) -> LocalWork:
         """Operations of a client's local training.

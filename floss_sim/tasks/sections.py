@@ -146,7 +146,10 @@ class LoraSection(Section):
 
 
 class ClientSection(Section):
-    """``[client]``: settings of local SGD; at most 1,000 epochs and a batch of 2**20 examples."""
+    """``[client]``: settings of local SGD; at most 1,000 epochs and a batch of 2**20 examples.
+
+    ``frozen_prefix`` keeps the activations below the first trained layer for each example.
+    """
 
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -154,6 +157,7 @@ class ClientSection(Section):
     epochs: Annotated[int, Field(ge=1, le=1000)]
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
+    frozen_prefix: bool = True
 
 
 class ServerSection(Section):

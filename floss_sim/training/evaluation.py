@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from floss_sim.errors import TaskError
+from floss_sim.training.models.frozen_prefix import FrozenPrefix
 from floss_sim.training.models.inputs import Reader, Tensors
 from floss_sim.vectors.top_k import Vector
 
@@ -20,6 +21,10 @@ class EvaluableModel(Protocol):
 
     base: Vector
     inputs: Reader
+
+    @property
+    def prefix(self) -> FrozenPrefix:
+        """Activations below the first trained layer."""
 
     @property
     def device(self) -> torch.device:
@@ -55,9 +60,7 @@ def measure(
     model.load(model.base + vector_N)
     model.set_training(False)
     with torch.no_grad():
-        return mean_metrics(
-            [batch_sums(*model.outputs(*batch)) for batch in split_batches(x, y, model.inputs)]
-        )
+        return mean_metrics([batch_sums(*outputs) for outputs in split_outputs(model, x, y)])
 
 
 def right_predictions(
@@ -72,16 +75,18 @@ def right_predictions(
     model.set_training(False)
     sums, right = [], []
     with torch.no_grad():
-        for batch in split_batches(x, y, model.inputs):
-            logits, targets = model.outputs(*batch)
+        for logits, targets in split_outputs(model, x, y):
             sums.append(batch_sums(logits, targets))
             right.append(logits.argmax(dim=1) == targets)
     return mean_metrics(sums)[1], torch.cat(right)
 
 
-def split_batches(x: torch.Tensor, y: torch.Tensor, inputs: Reader) -> Iterable[Tensors]:
-    """Return (inputs, classes) in batches of at most ``inputs.rows`` examples."""
-    return zip(torch.split(x, inputs.rows), torch.split(y, inputs.rows), strict=True)
+def split_outputs(model: EvaluableModel, x: torch.Tensor, y: torch.Tensor) -> Iterator[Tensors]:
+    """Yield (logits, targets) of a split in batches of at most ``inputs.rows`` examples."""
+    for chosen in torch.split(torch.arange(len(x)), model.inputs.rows):
+        batch = slice(int(chosen[0]), int(chosen[-1]) + 1)
+        with model.prefix.using([(x, chosen)]):
+            yield model.outputs(x[batch], y[batch])
 
 
 def mean_metrics(sums: Sequence[Sums]) -> tuple[float, float]:

@@ -63,6 +63,14 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
     return LearnerChoice(bank_kind(chunk), chunk)
 
 
+def kind_of_run(config: RunConfig, kind: str) -> str:
+    """Return the fingerprint name of a learner that trains a run.
+
+    Kept activations may change the last bits of a record, and are part of the name.
+    """
+    return f"{kind}-prefix" if config.keeps_prefix else kind
+
+
 def bank_kind(chunk: int) -> str:
     """Return the fingerprint name of the bank learner with at most ``chunk`` clients a pass."""
     return f"torch-bank-{chunk}"
@@ -82,4 +90,5 @@ def learner_identity(
     Raises:
         ConfigError: The learner is unknown, or the device does not support the precision.
     """
-    return LearnerIdentity(choose_learner(config, learner, device).kind, device, threads)
+    kind = choose_learner(config, learner, device).kind
+    return LearnerIdentity(kind_of_run(config, kind), device, threads)

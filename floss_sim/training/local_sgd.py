@@ -113,8 +113,9 @@ def train_locally(
     for step, batch in enumerate(work.batches):
         chosen = torch.from_numpy(batch).to(model.device)
         model.draws.set_shares([Share(len(batch), work.seed + step)])
-        logits, targets = model.outputs(x[chosen], y[chosen])
-        functional.cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]
+        with model.prefix.using([(x, chosen)]):
+            logits, targets = model.outputs(x[chosen], y[chosen])
+            functional.cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]
         if frozen is not None:
             gradient.masked_fill_(frozen, 0)
         optimizer.step()

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,8 @@ BIAS, WEIGHT = "bias", "weight"
 PRETRAINED_KINDS = (BIAS, WEIGHT)  # kinds whose base is the backbone's pretrained value
 LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
 ADAPTER_LAYOUTS = ("lora", "ffa")  # layouts with adapters; only these have a rank
+_HEADS = (HEAD_WEIGHT, HEAD_BIAS)
+_LAYER_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 HEAD_INIT_STD = 0.02  # standard deviation: initializer_range of the supported families
 
 
@@ -108,6 +111,17 @@ class Layout:
         """Hash of the layout: the eight bytes that identify it in every message header."""
         text = json.dumps([[t.name, t.shape, t.kind] for t in self.tensors])
         return hashlib.sha256(text.encode()).digest()[:8]
+
+    @cached_property
+    def has_frozen_layers(self) -> bool:
+        """Whether the first layers hold no trained entry, and nothing before them does.
+
+        The layer of a tensor is the first number in its name. Heads come after all layers; of any
+        other tensor without a number nothing is known, and the answer is no.
+        """
+        inside = [tensor.name for tensor in self.tensors if tensor.kind not in _HEADS]
+        numbers = [_LAYER_NUMBER.search(name) for name in inside]
+        return all(found is not None and int(found[1]) > 0 for found in numbers)
 
     @cached_property
     def tensor_sizes(self) -> NDArray[np.int64]:

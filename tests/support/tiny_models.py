@@ -95,6 +95,7 @@ class TinyRun:
     dropout: float = 0.0
     precision: str = "fp32"
     checkpointing: bool = False
+    keeps_prefix: bool = False
 
     @cached_property
     def client(self) -> ClientSection:

@@ -86,6 +86,7 @@ class _PartyStep:
 
     training: _Training
     number: int
+    chosen: torch.Tensor
     x: torch.Tensor
     y: torch.Tensor
 
@@ -139,7 +140,9 @@ class _Training:
         """Return step ``number`` of the clients that have a batch for it."""
         x, y = self.party.x, self.party.y
         chosen = self._chosen[number]
-        return _PartyStep(self, number, x.index_select(0, chosen), y.index_select(0, chosen))
+        return _PartyStep(
+            self, number, chosen, x.index_select(0, chosen), y.index_select(0, chosen)
+        )
 
 
 def _length_groups(takes: Iterable[_PartyStep]) -> Iterator[tuple[int, list[_PartyStep]]]:
@@ -173,4 +176,5 @@ def _step(takes: Sequence[_PartyStep], tokens: int) -> Step:
         bank, [take.rows() for take in takes], tuple(take.sizes for take in takes),
         drop_full_mask(arguments) if bank.player else arguments,
         labels_M, torch.from_numpy(weights_M).to(bank.device),
+        [(take.training.party.x, take.chosen) for take in takes],
     )  # fmt: skip

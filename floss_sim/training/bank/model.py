@@ -27,6 +27,7 @@ from floss_sim.training.bank.first_token import read_first_token
 from floss_sim.training.bank.layers import BankBias, BankHead, BankLinear, BatchSegments, Segments
 from floss_sim.training.bank.onednn import use_onednn
 from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
+from floss_sim.training.models.frozen_prefix import FrozenPrefix, frozen_layers
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
 from floss_sim.training.models.parameter_names import existing_name, tensor_parameters
@@ -80,6 +81,7 @@ class Bank:
         pretrained: The backbone's own values of the trained biases, flat, by canonical tensor name.
         device: Device of the backbone.
         bf16: Whether the forward pass runs under bfloat16 autocast.
+        keep_prefix: Whether activations below the first banked layer are kept.
         player: Runs training steps, on a GPU as CUDA graphs; None: steps run directly.
     """
 
@@ -94,6 +96,7 @@ class Bank:
         *,
         device: torch.device,
         bf16: bool = False,
+        keep_prefix: bool = False,
         player: StepPlayer | None = None,
     ) -> None:
         self.model = backbone.requires_grad_(False).eval()
@@ -106,6 +109,8 @@ class Bank:
         self.bf16 = bf16
         self.player = player
         self._scales: list[float] = []
+        layers = frozen_layers(backbone, _is_banked) if keep_prefix else ()
+        self.prefix = FrozenPrefix(backbone, layers, inputs, draws, device=device, bf16=bf16)
 
     def bind(
         self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool
@@ -164,8 +169,7 @@ class Bank:
         parties = zip(sizes, firsts, self._scales, strict=False)
         self._batch.parties = [Segments(tuple(own), first, scale) for own, first, scale in parties]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits: torch.Tensor = self.model(**arguments).logits
-        return logits
+            return self.prefix.logits(lambda: self.model(**arguments).logits)
 
     def outputs(self, x: torch.Tensor, y: torch.Tensor, sizes: Sequence[Sequence[int]]) -> Tensors:
         """Return (logits (M, K) in float32, targets (M,)) of a batch.
@@ -227,6 +231,11 @@ class BankModel:
         """Switch dropout on or off."""
         self.bank.set_training(on)
 
+    @property
+    def prefix(self) -> FrozenPrefix:
+        """Activations below the first banked layer."""
+        return self.bank.prefix
+
     def outputs(self, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return (logits (M, K) in float32, targets (M,)) of a batch of the only client.
 
@@ -251,8 +260,8 @@ def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | Non
     Args:
         config: The run's configuration.
         device: Device of the backbone.
-        player: Runs the training steps; it is not used for steps with dropout or gradient
-            checkpointing. None: steps run directly.
+        player: Runs the training steps; it is not used for steps with dropout, gradient
+            checkpointing or kept activations. None: steps run directly.
 
     Raises:
         TaskError: The backbone cannot be loaded.
@@ -268,14 +277,14 @@ def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | Non
     use_onednn(backbone, device)
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
-    if draws.sites or config.client.gradient_checkpointing:
+    if draws.sites or config.client.gradient_checkpointing or config.keeps_prefix:
         player = None
     if player:  # use_cache skips transformers' check for packed texts, which cannot be recorded
         backbone.config.use_cache = True
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
         pretrained, device=device, bf16=config.client.precision == "bf16",
-        player=player,
+        keep_prefix=config.keeps_prefix, player=player,
     )  # fmt: skip
 
 
@@ -337,6 +346,10 @@ def _put_layers(
         )
         backbone.set_submodule(path, places[layer])
     return places
+
+
+def _is_banked(module: nn.Module) -> bool:
+    return isinstance(module, BankLinear | BankBias | BankHead)
 
 
 def _bank_layer(

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from floss_sim.tasks.sections import ClientSection
 from floss_sim.training.bank.model import Bank, BankModel
+from floss_sim.training.models.frozen_prefix import Part
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Step:
         arguments: The backbone's keyword arguments for all examples.
         labels: The target of each row of logits, (M,); negative: the row has no target.
         weights: The weight of each row's loss, float32 of shape (M,).
+        examples: The examples of each run, to find their kept activations.
     """
 
     bank: Bank
@@ -104,11 +106,13 @@ class Step:
     arguments: Mapping[str, torch.Tensor]
     labels: torch.Tensor
     weights: torch.Tensor
+    examples: Sequence[Part] = ()
 
     def run(self) -> None:
         """Run the step. If the device runs out of memory, no client's values have changed."""
         bound = self.bank.bind([(rows.model, rows.values) for rows in self.parties], train=True)
-        gradients = iter(torch.autograd.grad(self.loss(), [p for ps in bound for p in ps]))
+        with self.bank.prefix.using(self.examples):
+            gradients = iter(torch.autograd.grad(self.loss(), [p for ps in bound for p in ps]))
         for rows, tensors in zip(self.parties, bound, strict=True):
             rows.collect([next(gradients) for _ in tensors])
         for rows in self.parties:

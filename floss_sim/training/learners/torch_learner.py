@@ -32,6 +32,7 @@ from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import EvaluableModel, measure
+from floss_sim.training.learner_choice import kind_of_run
 from floss_sim.training.learners.local_steps import LocalSteps, OnWork
 from floss_sim.training.learners.snapshot_shapes import check_shapes
 from floss_sim.training.local_sgd import Work, work_of
@@ -59,7 +60,8 @@ class TorchLearner(ABC):
 
     def __init__(self, config: RunConfig, model: EvaluableModel, kind: str) -> None:
         self.config = config
-        self.identity = LearnerIdentity(kind, model.device.type, torch.get_num_threads())
+        named = kind_of_run(config, kind)
+        self.identity = LearnerIdentity(named, model.device.type, torch.get_num_threads())
         self.diagnose = True
         self.steps = LocalSteps()
         self.on_work: OnWork = lambda what, done, total: None

@@ -50,6 +50,7 @@ class DropoutStreams:
 
     Attributes:
         sites: Number of dropout sites in the model; 0: the model has no dropout.
+        drawn: Number of masks that have been drawn.
 
     Args:
         device: Device of the random generator.
@@ -57,6 +58,7 @@ class DropoutStreams:
 
     def __init__(self, device: torch.device) -> None:
         self.sites = 0
+        self.drawn = 0
         self._generator = torch.Generator(device)
         self._shares: Sequence[Share] = ()
         self._whole = 1
@@ -77,6 +79,15 @@ class DropoutStreams:
         """Set the clients of the next batch, in the order of their examples."""
         self._shares = shares
 
+    @contextmanager
+    def sharing(self, shares: Sequence[Share]) -> Iterator[None]:
+        """Set the clients of the batches in the block; the earlier ones return after it."""
+        before, self._shares = self._shares, shares
+        try:
+            yield
+        finally:
+            self._shares = before
+
     def factors(
         self, like: torch.Tensor, rate: float, site: int, tokens: Sequence[int]
     ) -> torch.Tensor:
@@ -89,6 +100,7 @@ class DropoutStreams:
             site: Number of the site.
             tokens: The dimensions of length T.
         """
+        self.drawn += 1
         ragged = bool(tokens) and any(share.tokens is not None for share in self._shares)
         shape = list(like.shape)
         for dimension in tokens:

@@ -7,6 +7,7 @@ from torch import nn
 
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
+from floss_sim.training.models.frozen_prefix import FrozenPrefix, frozen_layers
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
 from floss_sim.training.models.parameter_names import TransformersModel, tensor_parameters
@@ -27,6 +28,9 @@ class FlatModel:
     training loop, which calls ``model.train()``. All dropouts draw from ``draws``; the caller must
     set the clients of each batch there.
 
+    ``prefix`` holds the activations below the first trained layer; it has none if ``keep_prefix``
+    is not set.
+
     Args:
         model: The backbone, or PEFT's model around it; moved to ``device``.
         layout: The tensors that train.
@@ -34,6 +38,7 @@ class FlatModel:
         draws: The random streams of dropout.
         device: Device to move the model to.
         bf16: Whether the forward pass runs under bfloat16 autocast.
+        keep_prefix: Whether activations below the first trained layer are kept.
 
     Raises:
         LayoutError: The model's parameters do not match the layout.
@@ -48,6 +53,7 @@ class FlatModel:
         device: torch.device,
         *,
         bf16: bool = False,
+        keep_prefix: bool = False,
     ) -> None:
         self.model = model.to(device)
         self.layout = layout
@@ -60,6 +66,8 @@ class FlatModel:
         for tensor, parameter in tensor_parameters(layout.tensors, model).items():
             self._bind(tensor, parameter)
         self.base = self.vector()
+        layers = frozen_layers(model, _is_trained) if keep_prefix else ()
+        self.prefix = FrozenPrefix(model, layers, inputs, draws, device=device, bf16=bf16)
 
     def _bind(self, tensor: TensorSpec, parameter: nn.Parameter) -> None:
         where = self.layout.slices[tensor.name]
@@ -103,9 +111,13 @@ class FlatModel:
         """
         arguments = self.inputs.read(x)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            logits = self.model(**arguments).logits
+            logits = self.prefix.logits(lambda: self.model(**arguments).logits)
         found, targets = self.inputs.targets(logits, x, y)
         return found.float(), targets
+
+
+def _is_trained(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
 
 
 def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
@@ -127,4 +139,6 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
     if config.client.gradient_checkpointing:
         checkpoint_layers(backbone)
     bf16 = config.client.precision == "bf16"
-    return FlatModel(model.eval(), layout, inputs, draws, device, bf16=bf16)
+    return FlatModel(
+        model.eval(), layout, inputs, draws, device, bf16=bf16, keep_prefix=config.keeps_prefix
+    )

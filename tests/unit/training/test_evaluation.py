@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.records.on_test import ModelOnTest
 from floss_sim.training.evaluation import measure, right_predictions
+from floss_sim.training.models.dropout import DropoutStreams
+from floss_sim.training.models.frozen_prefix import FrozenPrefix
 from floss_sim.training.models.inputs import NextTokenReader
 
 WORDS = 11
@@ -27,6 +30,8 @@ class NextWord:
 
     def __init__(self, rows: int) -> None:
         self.inputs = NextTokenReader(0, WORDS, 8, rows=rows)
+        streams = DropoutStreams(self.device)
+        self.prefix = FrozenPrefix(nn.Identity(), (), self.inputs, streams, device=self.device)
 
     def load(self, vector_N: Any) -> None:
         pass
