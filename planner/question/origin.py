@@ -18,6 +18,8 @@ from floss_sim.tasks import Task, load_task
 from floss_sim.tasks.hub import absolute_reference
 from planner.question.field_types import OneLine, Positive
 
+# Keys of task files that the marks of earlier plans lack; marks lack them where they have defaults.
+_LATER_KEYS = {"client": {"frozen_prefix"}}
 _FACTORS = ("scale_down", "scale_up")  # keys that origins of earlier plans lack
 
 
@@ -182,6 +184,10 @@ def _lasting_name(name: str) -> str:
 
 def _marks(task: Task, profile: NetworkProfile) -> dict[str, str]:
     settings = task.model_dump(mode="json", exclude={"name": True, "data": True, "backbone": True})
+    stated = task.model_dump(exclude_defaults=True)
+    for section, keys in _LATER_KEYS.items():
+        for key in keys - stated[section].keys():
+            del settings[section][key]
     return {
         "the task's settings": fingerprint(settings),
         "its data": task.content.digest,
