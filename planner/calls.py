@@ -21,6 +21,7 @@ from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, check_cells, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
 from planner.decisions.better_stored import better_stored_run
+from planner.decisions.stored_start import stored_start
 from planner.execution.begin import OnEstimate, measuring
 from planner.execution.dry_run import DryRun, dry_run_of
 from planner.execution.pace import Pace, measured_pace
@@ -145,7 +146,7 @@ def dry_run(
         with worker_pool(count) as pool:
             return measured_pace(request, curves, pool, count, lambda: on_progress(now))
 
-    return dry_run_of(request, curves, count, measure)
+    return dry_run_of(request, curves, count, measure, stored_start)
 
 
 def answer(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.stragglers import straggler_of
@@ -18,11 +19,17 @@ from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import times_elsewhere
 from planner.decisions.explain import SearchResult, explain
-from planner.decisions.further_seeds import next_repeats
 from planner.decisions.on_test import ReportedOnTest
-from planner.decisions.recommend import choose, choose_cheapest, options
+from planner.decisions.recommend import choose, choose_cheapest
 from planner.decisions.search_passes import SearchPasses, make_strategy, reserved_rounds
-from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
+from planner.decisions.stored_start import stored_start
+from planner.decisions.training import (
+    options_of,
+    reached_outcomes,
+    train_further_seeds,
+    train_search,
+    with_intervals,
+)
 from planner.execution.begin import BegunSearch, OnEstimate, begin_search
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore
@@ -38,7 +45,7 @@ from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
 from planner.search import check_search
 from planner.search.race import Race
-from planner.search.strategy import Strategy, search
+from planner.search.strategy import Strategy
 
 
 class StoppedError(Exception):
@@ -89,24 +96,33 @@ def make_plan(
         )
 
     begun = begin_search(
-        request, costs, store, executor, workers, on_progress, on_estimate, check, clock
+        request,
+        costs,
+        store,
+        executor,
+        workers,
+        on_progress,
+        on_estimate,
+        check,
+        partial(stored_start, request, costs, store),
+        clock,
     )
     passes = SearchPasses(request, costs, store, executor, on_progress, workers, begun.allowance)
     kept = passes.reserved_rounds(begun.effort.rounds)
-    strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept, kept)
+    strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept, kept=kept)
     interrupted = ended_early = False
     try:
-        _train(passes, strategy, runs)
+        train_search(passes, strategy, runs)
         ended_early = _has_little_to_gain(strategy, runs)
-        _repeat_with_further_seeds(passes, runs)
+        train_further_seeds(passes, runs)
         if request.training_s is not None:
             passes.spend_rest(runs)
     except KeyboardInterrupt:
         runs.stop()
         interrupted = True
     known = runs.known_curves()
-    outcomes = _options(request, runs, known)
-    found = _with_intervals(known, _target_outcomes(request, runs, known))
+    outcomes = options_of(request, runs, known)
+    found = with_intervals(known, reached_outcomes(request, runs, known))
     if not outcomes and not found:
         if interrupted:
             raise KeyboardInterrupt
@@ -132,69 +148,10 @@ def _no_outcome_error(request: Request, runs: CandidateRuns) -> FlossError:
     return DivergedError("every run diverged; lower the task's learning rates")
 
 
-def _train(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) -> None:
-    """Search for the best accuracy, or for a target and then for cheaper runs that reach it."""
-    request, costs = passes.request, passes.costs
-    target = request.objective.target
-    search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
-    reached = _target_outcomes(request, runs, runs.known_curves())
-    if reached.keys() & set(costs.searched):
-        seek_cheaper(request, costs, runs, lambda: passes.rounds_left(runs), passes.start)
-    else:
-        kept = passes.reserved_rounds(runs.asked_rounds + passes.rounds_left(runs))
-        runs.finish(runs.finished_candidates(), kept)
-
-
 def _has_little_to_gain(strategy: Strategy, runs: CandidateRuns) -> bool:
     """Return whether a search ended because what was left of its effort promised little gain."""
     history = {c: runs.curve(c, rounds) for c, rounds in runs.asked.items()}
     return isinstance(strategy, Race) and strategy.has_little_to_gain(history)
-
-
-def _repeat_with_further_seeds(passes: SearchPasses, runs: CandidateRuns) -> None:
-    """Train finalists and baselines with further seeds, as far as the effort allows."""
-    request, costs = passes.request, passes.costs
-    if request.objective.target is not None:
-        return
-    while True:
-        known = _options(request, runs, runs.known_curves())
-        made = {c: outcome.interval for c, outcome in known.items() if outcome.interval}
-        able = {c: interval for c, interval in made.items() if c not in runs.unrepeatable}
-        searched = {c: interval for c, interval in able.items() if c in costs.searched}
-        seeds = {c: len(curves) for c, curves in runs.again.items()}
-        baselines = [c for c in request.baselines().values() if c in able]
-        left = passes.rounds_left(runs)
-        if not (chosen := next_repeats(searched, seeds, runs.targets, left, baselines)):
-            return
-        runs.repeat(chosen)
-
-
-def _with_intervals(
-    known: KnownCurves, outcomes: Mapping[Candidate, Outcome]
-) -> dict[Candidate, Outcome]:
-    """Return outcomes with the intervals of their accuracy, given all known curves."""
-    made = known.intervals({c: outcome.rounds for c, outcome in outcomes.items()})
-    return {c: replace(outcome, interval=made[c]) for c, outcome in outcomes.items()}
-
-
-def _target_outcomes(
-    request: Request, runs: CandidateRuns, known: KnownCurves
-) -> dict[Candidate, Outcome]:
-    """Return the runs that reached the target, cut where they did; empty without a target."""
-    target = request.objective.target
-    return {} if target is None else target_outcomes(runs, known.history, known, target)
-
-
-def _outcomes(runs: CandidateRuns, among: Iterable[Candidate]) -> dict[Candidate, Outcome]:
-    found = {c: runs.outcome(c) for c in among}
-    return {c: outcome for c, outcome in found.items() if outcome}
-
-
-def _options(request: Request, runs: CandidateRuns, known: KnownCurves) -> dict[Candidate, Outcome]:
-    """Return the runs to choose among, with their intervals; empty if none has finished."""
-    finished = _with_intervals(known, _outcomes(runs, runs.finished_candidates()))
-    ended = _with_intervals(known, _outcomes(runs, runs.ended_candidates()))
-    return options(finished, ended, request.baselines().values()) if finished else {}
 
 
 def _plan(

@@ -66,9 +66,11 @@ def print_dry_run(found: DryRun, as_json: bool) -> None:
         if found.measured
         else "by the stored runs, a local step of one client takes"
     )
+    if found.trains_nothing:
+        print_text(f"{found.work_text()}.\nAbout {wall} ({low} to {high}) on this machine.")
+        return
     print_text(
-        f"{found.candidates} candidates, at most {found.search_rounds} rounds, and "
-        f"{found.baseline_rounds} rounds of baselines, in {found.workers} processes.\n"
+        f"{found.work_text()}.\n"
         f"About {wall} ({low} to {high}) on this machine, {format_duration(found.start_s)} of it "
         f"for the start of the processes: {source} {format_duration(found.step_s)}.\n"
         f"About {format_bytes(found.memory_bytes)} of memory, and at most "

@@ -74,6 +74,7 @@ class SearchPasses:
         on_progress: Function that is called with the progress a few times a second.
         workers: Number of functions that the executor runs at once.
         allowance: What all passes together may train.
+        runs_of: Class of the runs of a pass.
     """
 
     request: Request
@@ -83,9 +84,16 @@ class SearchPasses:
     on_progress: OnProgress
     workers: int
     allowance: Allowance
+    runs_of: type[CandidateRuns] = CandidateRuns
 
     def start(
-        self, name: str, costs: Costs, rounds: int, kept: int = 0
+        self,
+        name: str,
+        costs: Costs,
+        rounds: int,
+        *,
+        kept: int = 0,
+        earlier: CandidateRuns | None = None,
     ) -> tuple[Strategy, CandidateRuns]:
         """Return the strategy and the runs of a pass.
 
@@ -94,9 +102,10 @@ class SearchPasses:
             costs: Costs of the candidates that it searches.
             rounds: Rounds that it may ask for, as planned.
             kept: Rounds that are kept for further seeds, which progress counts, too.
+            earlier: Runs of earlier passes, which progress counts, too.
         """
         made = make_strategy(self.request, name, costs, rounds)
-        runs = CandidateRuns(
+        runs = self.runs_of(
             self.request,
             costs,
             self.store,
@@ -105,6 +114,7 @@ class SearchPasses:
             made.expected_rounds + kept,
             self.allowance,
             self.workers,
+            earlier,
         )
         return self._following(made, runs, self.reserved_rounds), runs
 
@@ -145,8 +155,8 @@ class SearchPasses:
             strategy = self._until_target(self._following(made, runs), runs)
             search(strategy, runs.extend)
             if self._has_reached(runs):
-                left_of = partial(self.rounds_left, runs)
-                seek_cheaper(self.request, self.costs, runs, left_of, self.start)
+                left_of, start = partial(self.rounds_left, runs), partial(self.start, earlier=runs)
+                seek_cheaper(self.request, self.costs, runs, left_of, start)
                 return
             runs.finish(runs.finished_candidates())
             if runs.trained == trained:

@@ -12,7 +12,7 @@ from typing import Any
 from floss_sim.records.host_notes import note_start
 from planner.execution.allowance import Allowance, TimedRounds
 from planner.execution.curve_store import CurveStore
-from planner.execution.dry_run import DryRun, estimate
+from planner.execution.dry_run import DryRun, StoredStart, estimate
 from planner.execution.effort import Effort, effort_of_fraction, effort_of_time
 from planner.execution.pace import TELLING_ROUNDS, Pace, measured_pace, start_workers, stored_pace
 from planner.progress import OnProgress, Progress
@@ -61,6 +61,7 @@ def begin_search(
     on_progress: OnProgress,
     on_estimate: OnEstimate | None,
     check: Callable[[int], object] = lambda rounds: None,
+    start_in_store: Callable[[int], StoredStart] = lambda rounds: StoredStart(),
     clock: Callable[[], float] = time.monotonic,
 ) -> BegunSearch:
     """Return a search that may begin to train; nothing is stored for it yet.
@@ -77,6 +78,8 @@ def begin_search(
         on_estimate: Function that is called with what the search will do; None: nothing is
             measured for it.
         check: Function that raises an error if the search cannot be made with so many rounds.
+        start_in_store: Function that follows a search of so many rounds as far as the store takes
+            it; only for ``on_estimate``, and not where a time is the effort.
         clock: Function that returns seconds, by which an effort in time is counted.
 
     Raises:
@@ -93,7 +96,8 @@ def begin_search(
     if pace and pace.measured:  # which has started the processes
         note_start(store.root, pace.start_s)
     if pace and on_estimate:
-        on_estimate(estimate(request, costs, store, pace, effort, workers))
+        start = StoredStart() if timed else start_in_store(effort.rounds)
+        on_estimate(estimate(request, costs, store, pace, effort, workers, start))
     if timed and pace and not pace.measured:
         tick = partial(on_progress, _STARTING)
         note_start(store.root, start_workers(request, store, executor, workers, tick))

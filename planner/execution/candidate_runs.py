@@ -59,6 +59,7 @@ class CandidateRuns:
         expected: int,
         allowance: Allowance,
         workers: int = 1,
+        earlier: CandidateRuns | None = None,
     ) -> None:
         self.asked: dict[Candidate, int] = {}
         self.trained = 0
@@ -85,10 +86,13 @@ class CandidateRuns:
         self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
         self._timed: dict[Candidate, RunRecord] = {}
         self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that reached the round
+        self._earlier = earlier
         self._expected = expected + sum(self._last_rounds(self._waiting).values())
-        self._stages = 0
+        if earlier:  # whose baselines are trained
+            self._expected = max(earlier._expected, earlier._done_rounds() + expected)
+        self._stages: int = earlier._stages if earlier else 0
         self._stage = ""
-        self._best: float | None = None
+        self._best: float | None = earlier._best if earlier else None
         self._before: dict[Candidate, int] = {}  # committed rounds before the current training
         self._stopped = False
 
@@ -267,19 +271,34 @@ class CandidateRuns:
         most = max(map(len, self.again.values()), default=0)
         return tuple(range(self._request.seed, self._request.seed + 1 + most))
 
+    def _all_targets(self) -> Targets:
+        """Return the last round of each run, those of earlier passes included."""
+        targets = dict(self.targets)
+        for candidate, last in (self._earlier.targets if self._earlier else {}).items():
+            targets[candidate] = max(last, targets.get(candidate, 0))
+        return targets
+
+    def _done_rounds(self) -> int:
+        """Return the rounds of all runs that the store holds, those of other seeds included."""
+        pairs = [(self._folder(c), last) for c, last in self._all_targets().items()]
+        pairs += [(self._store.folder(config), last) for config, last in self._repeated]
+        return sum(min(last, folder.manifest().rounds) for folder, last in pairs)
+
+    def asked_jobs(self) -> list[Job]:
+        """Return the runs that the search has asked for, and those with further seeds.
+
+        Baselines outside the search are not among them.
+        """
+        jobs = [(self._request.config(c), last) for c, last in self.asked.items()]
+        return [*jobs, *self._repeated]
+
     def _report(self) -> None:
-        done = sum(
-            min(target, self._folder(candidate).manifest().rounds)
-            for candidate, target in self.targets.items()
-        )
-        done += sum(
-            min(last, self._store.folder(c).manifest().rounds) for c, last in self._repeated
-        )
+        done = self._done_rounds()
         left_s = self._allowance.left_s
         if left_s is not None:
             self._expected = done + self._allowance.rounds_left(0)
-        most = max(done, self._expected)
-        self._on_progress(Progress(self._stage, done, most, len(self.targets), self._best, left_s))
+        most, count = max(done, self._expected), len(self._all_targets())
+        self._on_progress(Progress(self._stage, done, most, count, self._best, left_s))
 
     def stop(self) -> None:
         """Count only committed rounds, because training was interrupted.
@@ -365,6 +384,9 @@ class CandidateRuns:
         self.runs |= other.runs
         self.trained_runs |= other.trained_runs
         self._failed |= other._failed
+        self._expected = max(self._expected, other._expected)
+        self._stages = max(self._stages, other._stages)
+        self._best = max(self._best or 0.0, other._best or 0.0) or None
 
     def timed_record(self, candidate: Candidate) -> RunRecord:
         """Return a candidate's run, re-timed on the plan's network, with all stored rounds."""

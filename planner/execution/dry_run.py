@@ -3,7 +3,7 @@
 The seconds come from stored runs, or from a step that is really measured
 (:mod:`planner.execution.pace`). They have a wide range: runs that share passes train faster than
 one alone, workers idle while a search ends with few, long runs, and which stored runs a search asks
-for is known only when it has begun.
+for is known only as far as the store takes it.
 
 A run ends at the last evaluated round within its horizon, so that these rounds are counted.
 """
@@ -35,14 +35,41 @@ _BYTES_AN_ENTRY = 4 * 3  # of a checkpoint: P and the optimiser's two moments in
 
 
 @dataclass(frozen=True)
+class StoredStart:
+    """How far the store takes a search without training.
+
+    Attributes:
+        asked: Rounds that the search has asked for by then, further seeds included.
+        lacking: Rounds of these that the store lacks.
+        is_whole: Whether the search ends there, so that nothing is trained.
+        took_s: Seconds in which the search was followed.
+    """
+
+    asked: int = 0
+    lacking: int = 0
+    is_whole: bool = False
+    took_s: float = 0.0
+
+    @property
+    def held(self) -> int:
+        """Rounds that the search asks for and the store holds."""
+        return self.asked - self.lacking
+
+
+StartInStore = Callable[[Request, Costs, CurveStore, int], StoredStart]
+
+
+@dataclass(frozen=True)
 class DryRun:
     """What a search would do.
 
     Attributes:
         candidates: Candidates that afford rounds.
-        search_rounds: Rounds that the search trains, at most.
+        search_rounds: Rounds that the search asks for, at most.
         baseline_rounds: Rounds of the baselines that the store lacks.
         stored_rounds: Rounds of the candidates that the store holds.
+        reused_rounds: Rounds that the store holds and the search surely asks for.
+        trains_nothing: Whether the store holds all that the search asks for.
         workers: Training processes.
         step_s: Seconds of a local step of one client.
         measured: Whether a step was measured; otherwise stored runs tell.
@@ -51,7 +78,7 @@ class DryRun:
             end, in which the plan is chosen and written.
         wall_low_s: Lower end of the expected range.
         wall_high_s: Upper end of the expected range.
-        memory_bytes: Memory of all training processes, from the peak of one.
+        memory_bytes: Memory of all training processes, from the peak of one; 0 if none trains.
         disk_bytes: Bytes that the store grows by, at most.
         smallest_run_bytes: Predicted bytes of the run that takes the fewest, over all clients.
         smallest_run_bytes_error: Relative error that such predictions had on recorded runs.
@@ -63,6 +90,8 @@ class DryRun:
     search_rounds: int
     baseline_rounds: int
     stored_rounds: int
+    reused_rounds: int
+    trains_nothing: bool
     workers: int
     step_s: float
     measured: bool
@@ -84,16 +113,34 @@ class DryRun:
     def line(self) -> str:
         """Return the dry run in one line, which a search prints before it begins."""
         wall, low, high = map(format_duration, (self.wall_s, self.wall_low_s, self.wall_high_s))
+        if self.trains_nothing:
+            return f"{self.work_text()}: about {wall} ({low} to {high})"
         return (
-            f"{self.candidates} candidates, at most {self.search_rounds} rounds and "
-            f"{self.baseline_rounds} of baselines, in {self.workers} processes: about {wall} "
-            f"({low} to {high}), {format_bytes(self.memory_bytes)} of memory, at most "
-            f"{format_bytes(self.disk_bytes)} of disk"
+            f"{self.work_text()}: about {wall} ({low} to {high}), "
+            f"{format_bytes(self.memory_bytes)} of memory, at most {format_bytes(self.disk_bytes)} "
+            "of disk"
+        )
+
+    def work_text(self) -> str:
+        """Return what would be trained, and what the store holds of it."""
+        if self.trains_nothing:
+            return (
+                f"{self.candidates} candidates; the store holds all {self.search_rounds} rounds "
+                "that the search asks for, so that nothing is trained"
+            )
+        held = f", {self.reused_rounds} or more of them in the store," * (self.reused_rounds > 0)
+        return (
+            f"{self.candidates} candidates, at most {self.search_rounds} rounds{held} and "
+            f"{self.baseline_rounds} of baselines, in {self.workers} processes"
         )
 
 
 def dry_run_of(
-    request: Request, store: CurveStore, workers: int, measure: Callable[[], Pace]
+    request: Request,
+    store: CurveStore,
+    workers: int,
+    measure: Callable[[], Pace],
+    start_in_store: StartInStore = lambda request, costs, store, rounds: StoredStart(),
 ) -> DryRun:
     """Return what a search would do; a step is measured if the store does not tell its seconds.
 
@@ -102,6 +149,8 @@ def dry_run_of(
         store: Store of the learning curves.
         workers: Number of training processes.
         measure: Function that measures the pace of training.
+        start_in_store: Function that follows a search of so many rounds as far as the store takes
+            it.
 
     Raises:
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
@@ -111,7 +160,8 @@ def dry_run_of(
     fixed = None if timed else effort_of_fraction(request, costs)  # refused before measuring
     pace = stored_pace(request, costs, store, TELLING_ROUNDS if timed else 1) or measure()
     effort = fixed or effort_of_time(request, costs, store, pace, workers)
-    return estimate(request, costs, store, pace, effort, workers)
+    start = StoredStart() if timed else start_in_store(request, costs, store, effort.rounds)
+    return estimate(request, costs, store, pace, effort, workers, start)
 
 
 def estimate(
@@ -121,6 +171,7 @@ def estimate(
     pace: Pace,
     effort: Effort,
     workers: int,
+    start: StoredStart,
 ) -> DryRun:
     """Return what a search with known costs and a known pace would do.
 
@@ -131,14 +182,22 @@ def estimate(
         pace: Pace of training on this machine.
         effort: Effort of the search.
         workers: Number of training processes.
+        start: How far the store takes the search.
     """
     baselines, stored = (
         baseline_rounds(request, costs, store),
         _stored_rounds(request, costs, store),
     )
-    search_rounds = min(effort.rounds, sum(_last_rounds(costs).values()))
-    low_s, mid_s, high_s = _wall_s(request, costs, pace, search_rounds, baselines, stored, workers)
-    before_s, end_s = pace.start_s + pace.measuring_s, END_S
+    search_rounds = start.asked
+    if not start.is_whole:
+        search_rounds = max(start.asked, min(effort.rounds, sum(_last_rounds(costs).values())))
+    low_s, mid_s, high_s = _wall_s(
+        request, costs, pace, search_rounds, baselines, stored, workers, start
+    )
+    before_s, end_s = pace.start_s + pace.measuring_s, END_S + start.took_s
+    if start.is_whole:  # a process starts only for what is not tested yet
+        before_s = 0.0
+        low_s, mid_s, high_s = 0.0, 0.0, pace.start_s
     if effort.training_s is not None:  # which measuring and tests are part of
         before_s, end_s = pace.start_s, 0.0
         low_s, mid_s, high_s = _within_time(effort, costs, low_s, mid_s, high_s)
@@ -152,6 +211,8 @@ def estimate(
         search_rounds=search_rounds,
         baseline_rounds=baselines,
         stored_rounds=stored,
+        reused_rounds=start.held,
+        trains_nothing=start.is_whole,
         workers=workers,
         step_s=pace.step_s,
         measured=pace.measured,
@@ -161,8 +222,8 @@ def estimate(
         + low_s
         + end_s,  # no process starts for stored runs
         wall_high_s=before_s + high_s + end_s,
-        memory_bytes=workers * pace.memory_bytes,
-        disk_bytes=runs * entries * _BYTES_AN_ENTRY + models,
+        memory_bytes=0 if start.is_whole else workers * pace.memory_bytes,
+        disk_bytes=0 if start.is_whole else runs * entries * _BYTES_AN_ENTRY + models,
         smallest_run_bytes=smallest,
         smallest_run_bytes_error=costs.of[least].run_bytes_error,
         largest_run_bytes=largest,
@@ -191,15 +252,17 @@ def _wall_s(
     baselines: int,
     stored: int,
     workers: int,
+    start: StoredStart,
 ) -> tuple[float, float, float]:
     """Return the seconds of training: lower end, expected value and upper end.
 
-    At best all stored rounds are among those that the search asks for. At worst they are a random
-    part of the grid.
+    Beyond the start that the store holds, at best all other stored rounds are among those that the
+    search asks for. At worst they are a random part of the grid.
     """
     lasts = _last_rounds(costs)
-    most = sum(lasts.values())
-    fewest, typical = max(0, rounds - stored), rounds * (1 - min(1.0, stored / most))
+    most, rest, others = sum(lasts.values()), rounds - start.asked, max(0, stored - start.held)
+    fewest = start.lacking + max(0, rest - others)
+    typical = start.lacking + rest * (1 - min(1.0, others / most))
     each = [pace.run_s(request.config(c), last) for c, last in lasts.items()]
     low, mid, high = (sum(seconds[i] for seconds in each) / most for i in range(3))
     return (

@@ -10,7 +10,7 @@ import pytest
 
 from planner import Request, grid
 from planner.execution.curve_store import CurveStore
-from planner.execution.dry_run import END_S, dry_run_of
+from planner.execution.dry_run import END_S, StoredStart, dry_run_of
 from planner.execution.pace import Pace
 from planner.question.cost import price
 
@@ -93,6 +93,37 @@ def test_stored_runs_tell_the_seconds_and_nothing_is_measured(tmp_path: Path):
     assert slow.step_s == pytest.approx(2 * quick.step_s)
     around_s = quick.start_s + END_S
     assert slow.wall_s - around_s == pytest.approx(2 * (quick.wall_s - around_s))
+
+
+def test_a_search_that_the_store_holds_trains_nothing(tmp_path: Path):
+    store, start = CurveStore(tmp_path, "cpu"), StoredStart(130, 0, True, 0.5)
+    found = dry_run_of(asked(), store, 2, lambda: PACE, lambda *given: start)
+    assert (found.search_rounds, found.reused_rounds, found.trains_nothing) == (130, 130, True)
+    assert found.wall_low_s == found.wall_s == pytest.approx(END_S + 0.5)
+    assert found.wall_high_s == pytest.approx(PACE.start_s + END_S + 0.5)  # to test its models
+    assert found.memory_bytes == found.disk_bytes == 0
+    assert found.line().startswith(
+        f"{found.candidates} candidates; the store holds all 130 rounds that the search asks for, "
+        "so that nothing is trained: about 1.5 s ("
+    )
+
+
+def test_rounds_of_the_start_that_the_store_holds_take_no_time(tmp_path: Path):
+    store = CurveStore(tmp_path, "cpu")
+    whole, less = (
+        dry_run_of(asked(), store, 1, lambda: PACE, lambda *given, start=start: start)
+        for start in (StoredStart(20, 20), StoredStart(60, 10))
+    )
+    assert whole.search_rounds == less.search_rounds > 60
+    assert (whole.reused_rounds, less.reused_rounds) == (0, 50)
+    around_s = PACE.start_s + PACE.measuring_s + END_S
+    trained = whole.search_rounds + whole.baseline_rounds
+    for end in ("wall_low_s", "wall_s", "wall_high_s"):
+        ratio = (getattr(less, end) - around_s) / (getattr(whole, end) - around_s)
+        assert ratio == pytest.approx((trained - 50) / trained)
+    assert f"at most {less.search_rounds} rounds, 50 or more of them in the store, and" in (
+        less.line()
+    )
 
 
 def test_an_effort_that_finishes_no_run_is_refused_before_a_step_is_measured(tmp_path: Path):
