@@ -39,6 +39,7 @@ class Commands(LazyCommands):
             "Show bytes and time of a Flower app, from its pyproject.toml; nothing of it is run.",
         ),
         "profiles": ("floss_sim.cli.profiles:app", "Network profiles."),
+        "device": ("floss_sim.cli.device:app", "Devices of clients."),
         "task": ("floss_sim.cli.task:app", "Check tasks."),
         "wire": (
             "floss_sim.cli.wire:app",

@@ -1,11 +1,11 @@
 """Compute of a client class: a device class, or a peak rate with an efficiency.
 
-The law for a device that nobody has measured: training reaches a fraction of the peak rate, the
-same for all models and sizes, and a step takes no time besides its operations. ``EFFICIENCY`` is
-the fraction by default. It is the one that ``floss-sim device measure`` has found on a machine of
-two cores: products of large matrices reach the peak, those of a local step are smaller, and norms,
-softmax and memory traffic take time, too. Another device may reach from a tenth to nine tenths;
-state ``efficiency``, or measure the device.
+The law for a device that nobody has measured: training reaches a fraction of the rate of products
+of large matrices, the same for all models and sizes, and a step takes no time besides its
+operations. ``EFFICIENCY`` is the fraction by default: that of a core of a server processor, the
+one device whose two rates are measured here (``epyc-1-core``). Products of a local step are
+smaller, and norms, softmax and memory traffic take time, too. The peak of a data sheet is a higher
+rate, and phones may reach much less of it: state ``efficiency``, or measure the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from floss_sim.network.devices.device_class import load_device
 from floss_sim.network.devices.speed import DeviceSpeed
 from floss_sim.units import format_operation_rate
 
-EFFICIENCY = 0.5  # training rate over peak rate
+EFFICIENCY = 0.8  # training rate over the rate of products of large matrices
 KEPT_DEVICES = "kept_devices"  # key of a validation context: speeds by name, no files
 
 

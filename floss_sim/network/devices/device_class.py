@@ -25,7 +25,7 @@ Packaged classes have public measurements, or those that ``floss-sim device meas
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,7 @@ class MeasuredStep(Section):
     """
 
     model: OneFullLine
+    precision: Literal["int4", "int8", "bf16", "fp32"] = "fp32"
     tokens: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
     operations: Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -91,8 +91,8 @@ def test_a_packaged_device_states_its_source_and_fits_its_own_steps(name: str):
     assert device.name == name
     assert device.steps
     for step in device.steps:
-        said = device.speed.seconds(1, step.operations, "fp32")
-        assert said == pytest.approx(step.seconds, rel=(device.error or 0) + 1e-6)
+        said = device.speed.seconds(1, step.operations, step.precision)
+        assert said == pytest.approx(step.seconds, rel=(device.error or 0) + 1e-3)
 
 
 def test_a_profile_with_devices_is_kept_by_value(tmp_path: Path):
