@@ -149,6 +149,8 @@ class ClientSection(Section):
     """``[client]``: settings of local SGD; at most 1,000 epochs and a batch of 2**20 examples.
 
     ``frozen_prefix`` keeps the activations below the first trained layer for each example.
+    ``frozen_dropout = false`` leaves out the dropout below that layer, so that activations can be
+    kept of backbones that have one.
     """
 
     learning_rate: Positive
@@ -158,6 +160,13 @@ class ClientSection(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
     frozen_prefix: bool = True
+    frozen_dropout: bool = True
+
+    @model_validator(mode="after")
+    def _check_prefix(self) -> ClientSection:
+        if not (self.frozen_prefix or self.frozen_dropout):
+            raise ValueError("frozen_dropout = false needs frozen_prefix = true")
+        return self
 
 
 class ServerSection(Section):

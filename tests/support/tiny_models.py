@@ -96,6 +96,7 @@ class TinyRun:
     precision: str = "fp32"
     checkpointing: bool = False
     keeps_prefix: bool = False
+    drops_below: bool = True
 
     @cached_property
     def client(self) -> ClientSection:
@@ -107,6 +108,7 @@ class TinyRun:
             epochs=1,
             precision=self.precision,
             gradient_checkpointing=self.checkpointing,
+            frozen_dropout=self.drops_below,
         )
 
     @cached_property

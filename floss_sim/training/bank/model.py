@@ -82,6 +82,7 @@ class Bank:
         device: Device of the backbone.
         bf16: Whether the forward pass runs under bfloat16 autocast.
         keep_prefix: Whether activations below the first banked layer are kept.
+        drops_below: Whether training has the dropout below that layer.
         player: Runs training steps, on a GPU as CUDA graphs; None: steps run directly.
     """
 
@@ -97,6 +98,7 @@ class Bank:
         device: torch.device,
         bf16: bool = False,
         keep_prefix: bool = False,
+        drops_below: bool = True,
         player: StepPlayer | None = None,
     ) -> None:
         self.model = backbone.requires_grad_(False).eval()
@@ -110,7 +112,9 @@ class Bank:
         self.player = player
         self._scales: list[float] = []
         layers = frozen_layers(backbone, _is_banked) if keep_prefix else ()
-        self.prefix = FrozenPrefix(backbone, layers, inputs, draws, device=device, bf16=bf16)
+        self.prefix = FrozenPrefix(
+            backbone, layers, inputs, draws, device=device, bf16=bf16, drops=drops_below
+        )
 
     def bind(
         self, parties: Sequence[tuple[BankModel, torch.Tensor]], *, train: bool
@@ -284,7 +288,7 @@ def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | Non
     return Bank(
         backbone, places, batch, draws, reader(config.task, backbone.config),
         pretrained, device=device, bf16=config.client.precision == "bf16",
-        keep_prefix=config.keeps_prefix, player=player,
+        keep_prefix=config.keeps_prefix, drops_below=config.client.frozen_dropout, player=player,
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class FlatModel:
         device: Device to move the model to.
         bf16: Whether the forward pass runs under bfloat16 autocast.
         keep_prefix: Whether activations below the first trained layer are kept.
+        drops_below: Whether training has the dropout below that layer.
 
     Raises:
         LayoutError: The model's parameters do not match the layout.
@@ -54,6 +55,7 @@ class FlatModel:
         *,
         bf16: bool = False,
         keep_prefix: bool = False,
+        drops_below: bool = True,
     ) -> None:
         self.model = model.to(device)
         self.layout = layout
@@ -67,7 +69,9 @@ class FlatModel:
             self._bind(tensor, parameter)
         self.base = self.vector()
         layers = frozen_layers(model, _is_trained) if keep_prefix else ()
-        self.prefix = FrozenPrefix(model, layers, inputs, draws, device=device, bf16=bf16)
+        self.prefix = FrozenPrefix(
+            model, layers, inputs, draws, device=device, bf16=bf16, drops=drops_below
+        )
 
     def _bind(self, tensor: TensorSpec, parameter: nn.Parameter) -> None:
         where = self.layout.slices[tensor.name]
@@ -140,5 +144,6 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
         checkpoint_layers(backbone)
     bf16 = config.client.precision == "bf16"
     return FlatModel(
-        model.eval(), layout, inputs, draws, device, bf16=bf16, keep_prefix=config.keeps_prefix
-    )
+        model.eval(), layout, inputs, draws, device, bf16=bf16,
+        keep_prefix=config.keeps_prefix, drops_below=config.client.frozen_dropout,
+    )  # fmt: skip

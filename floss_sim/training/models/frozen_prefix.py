@@ -10,8 +10,9 @@ therefore continues bit for bit. They may differ in the last bits from states th
 batch, whose matrix products have other shapes: the learner's kind says that they are used.
 
 They are not used in training mode if a dropout lies below the first trained layer, since every step
-then has other states. Some models use more of their first layers than the hidden states. The first
-batch is therefore computed in both ways, and states are only used if the logits agree.
+then has other states; unless the run leaves out that dropout. Some models use more of their first
+layers than the hidden states. The first batch is therefore computed in both ways, and states are
+only used if the logits agree.
 
 Shapes: E examples, T tokens, W width.
 """
@@ -29,6 +30,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from floss_sim.errors import ConfigError
 from floss_sim.training.models.dropout import DropoutStreams, Share
 from floss_sim.training.models.inputs import Reader
 
@@ -52,6 +54,7 @@ class FrozenPrefix:
         draws: The random streams of the model's dropouts.
         device: Device of the model's parameters.
         bf16: Whether the forward pass runs under bfloat16 autocast.
+        drops: Whether training has the dropout below the first trained layer.
 
     Attributes:
         nbytes: Bytes of the states that are kept in memory and in files.
@@ -66,6 +69,7 @@ class FrozenPrefix:
         *,
         device: torch.device,
         bf16: bool = False,
+        drops: bool = True,
     ) -> None:
         self.nbytes = 0
         self._model = model
@@ -74,6 +78,7 @@ class FrozenPrefix:
         self._draws = draws
         self._device = device
         self._bf16 = bf16
+        self._drops = drops
         self._splits: Any = WeakTensorKeyDictionary()
         self._has_dropout: bool | None = None  # None: not known yet
         self._agrees: bool | None = None if layers else False
@@ -107,7 +112,7 @@ class FrozenPrefix:
         return compute()
 
     def _check(self, compute: Callable[[], torch.Tensor], states: torch.Tensor) -> None:
-        with torch.no_grad():
+        with torch.no_grad(), self._mode(training=False):
             short = compute().float()
             self._give(None)
             whole = compute().float()
@@ -119,7 +124,16 @@ class FrozenPrefix:
             self._stop("they do not give the model's logits")
 
     def _stop(self, why: str) -> None:
-        """Use no kept states from now on, and warn."""
+        """Use no kept states from now on, and warn.
+
+        Raises:
+            ConfigError: The run needs kept states, since it leaves out a dropout below them.
+        """
+        if not self._drops:
+            raise ConfigError(
+                f"client.frozen_dropout = false: activations of the frozen layers cannot be kept: "
+                f"{why}"
+            )
         self._agrees = False
         self._splits, self.nbytes = WeakTensorKeyDictionary(), 0
         warnings.warn(
@@ -160,7 +174,7 @@ class FrozenPrefix:
         examples = x[block]
         arguments = self._inputs.read(examples)
         if self._has_dropout is None:
-            self._has_dropout = self._draws_below(arguments, len(examples))
+            self._has_dropout = self._drops and self._draws_below(arguments, len(examples))
         states = self._compute(arguments)
         if states is None:
             self._stop("the layers return more than hidden states")

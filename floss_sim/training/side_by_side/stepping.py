@@ -61,6 +61,7 @@ class SideBySide:
             task.name, task.kind, task.backbone_hash, task.labels, repr(task.lora),
             repr(task.preprocess), frozenset(banked_layers(config).items()), client.precision,
             client.gradient_checkpointing, client.frozen_prefix,
+            client.frozen_dropout,
         )  # fmt: skip
         if key not in self._banks:
             self._banks[key] = self._build_bank(config)

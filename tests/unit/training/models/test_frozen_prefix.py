@@ -16,6 +16,7 @@ from tiny_models import CASES, IMAGES, ROLES, TEXTS, TinyRun, examples, tiny_mod
 from torch import nn
 
 from floss_sim import RunConfig, load_task
+from floss_sim.errors import ConfigError
 from floss_sim.methods import method_from_name
 from floss_sim.training import learner_identity, open_learner
 from floss_sim.training.bank.batched_sgd import Party
@@ -224,6 +225,41 @@ def test_dropout_below_the_adapters_is_drawn_anew_in_every_step(tmp_path: Path, 
     below.clear()
     assert measure(kept, vector, *data) == found
     assert below == []
+
+
+@pytest.mark.parametrize("where", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_a_run_may_leave_out_the_dropout_below(tmp_path: Path, where: str):
+    """Training is then as with a backbone whose first layer has no dropout."""
+    run = LastLayerRun(tmp_path, TEXTS, drops_below=False)
+    tiny_model("bert", **{where: 0.2}).save_pretrained(tmp_path)
+    kept, plain = (
+        build_flat_model(run, CPU),
+        build_flat_model(replace(run, keeps_prefix=False), CPU),
+    )
+    without_dropout_below(plain.model)
+    ours = trained(run, kept)
+    assert np.allclose(ours, trained(run, plain), atol=1e-6)
+    assert not np.allclose(
+        ours, trained(run, build_flat_model(replace(run, drops_below=True), CPU))
+    )
+
+
+def without_dropout_below(model: nn.Module) -> None:
+    """Switch off the dropouts of a BERT's embeddings and of its first layer."""
+    for name, module in model.named_modules():
+        if "embeddings" in name or "layer.0." in f"{name}.":
+            module.train = lambda mode=True, module=module: module
+            module.training = False
+
+
+def test_a_run_without_dropout_below_is_refused_if_nothing_can_be_kept(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(frozen_prefix._MEMORY_BYTES, "cpu", 0)
+    monkeypatch.setattr(frozen_prefix, "_FILE_BYTES", 1000)
+    run = LastLayerRun(folders["bert"], TEXTS, drops_below=False)
+    with pytest.raises(ConfigError, match="frozen_dropout = false: activations of the frozen"):
+        trained(run, build_flat_model(run, CPU))
 
 
 def test_dropout_of_the_adapters_alone_leaves_the_states(folders: dict[str, Path]):
