@@ -53,6 +53,8 @@ class Crossover:
         times: Time to the target over fleets, one row for each value and one column for each
             configuration; None where the target is not reached.
         traffic_alone: Whether the network has no round trip and no compute at any value.
+        nbytes: Encoded bytes of all clients to the target, mean of seeds, in the rows and columns
+            of ``times``; empty if they are not told.
     """
 
     network: str
@@ -61,6 +63,7 @@ class Crossover:
     labels: tuple[str, ...]
     times: tuple[tuple[TimeSpread | None, ...], ...]
     traffic_alone: bool = False
+    nbytes: tuple[tuple[float | None, ...], ...] = ()
 
     @property
     def seconds(self) -> list[list[float | None]]:
@@ -138,17 +141,13 @@ def crossover(
     if sweep.name in changes:
         raise ConfigError(f"{sweep.name!r} is both swept and set; give one of them")
     networks = [with_changes(profile, {**changes, sweep.name: value}) for value in sweep.values]
-    times = tuple(
-        tuple(_time(configuration, network, target) for configuration in configurations)
+    points = [
+        [scenario(one, network).configuration.target_point(target) for one in configurations]
         for network in networks
-    )
+    ]
+    times = tuple(tuple(point and point.time for point in row) for row in points)
+    nbytes = tuple(tuple(point and point.total_bytes for point in row) for row in points)
     labels = tuple(configuration.label for configuration in configurations)
     alone = all(network.is_traffic_alone for network in networks)
-    return Crossover(with_changes(profile, changes).name, sweep, target, labels, times, alone)
-
-
-def _time(
-    configuration: Configuration, network: NetworkProfile, target: float
-) -> TimeSpread | None:
-    point = scenario(configuration, network).configuration.target_point(target)
-    return None if point is None else point.time
+    name = with_changes(profile, changes).name
+    return Crossover(name, sweep, target, labels, times, alone, nbytes)

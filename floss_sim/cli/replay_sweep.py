@@ -16,6 +16,7 @@ from floss_sim.analysis.time_spread import (
     traffic_alone_note,
 )
 from floss_sim.cli.console import plain_table, print_json, print_text, show_whole
+from floss_sim.units import format_bytes
 
 
 def show_crossovers(
@@ -74,6 +75,7 @@ def _print(crossover: Crossover, title: str) -> None:
     rows = zip(crossover.sweep.values, _cells(crossover), strict=True)
     for (value, row), sure in zip(rows, sureness, strict=True):
         table.add_row(value, *row, *([_sure_cell(sure)] if any(sureness) else []))
+    table.add_row("bytes", *map(_bytes_cell, zip(*crossover.nbytes, strict=True)))
     print_text(f"{title}; * marks the fastest" if several else title)
     show_whole(table, *([label] for label in crossover.labels))
     if several:
@@ -88,6 +90,16 @@ def _cells(crossover: Crossover) -> list[list[str]]:
         [f"{'* ' if several and label in fastest else ''}{next(texts)}" for label in labels]
         for fastest in crossover.winners()
     ]
+
+
+def _bytes_cell(nbytes: Sequence[float | None]) -> str:
+    """Return the bytes to the target, from the least to the most where values of the sweep differ.
+
+    A first download is a value that changes them.
+    """
+    known = [one for one in nbytes if one is not None]
+    texts = dict.fromkeys(map(format_bytes, (min(known), max(known)) if known else ()))
+    return " to ".join(texts) or "-"
 
 
 def _sure_cell(sure: float | None) -> str:
@@ -111,7 +123,13 @@ def sweep_notes(crossovers: Sequence[Crossover]) -> list[str]:
 
 
 def _to_json(crossover: Crossover) -> dict[str, Any]:
-    columns = (crossover.sweep.values, crossover.times, crossover.winners(), crossover.sureness())
+    columns = (
+        crossover.sweep.values,
+        crossover.times,
+        crossover.nbytes,
+        crossover.winners(),
+        crossover.sureness(),
+    )
     return {
         "network": crossover.network,
         "rows": [
@@ -125,10 +143,11 @@ def _to_json(crossover: Crossover) -> dict[str, Any]:
                     label: time and time.to_json()
                     for label, time in zip(crossover.labels, times, strict=True)
                 },
+                "bytes": dict(zip(crossover.labels, nbytes, strict=True)),
                 "fastest": list(fastest),
                 "fraction_of_fleets_before_second": sure,
             }
-            for value, times, fastest, sure in zip(*columns, strict=True)
+            for value, times, nbytes, fastest, sure in zip(*columns, strict=True)
         ],
         "verdict": crossover.verdict(),
     }

@@ -17,7 +17,7 @@ from floss_sim import RunFolder, load_profile, retime
 from floss_sim.analysis.time_spread import SPREAD_LEGEND
 from floss_sim.network import NetworkProfile
 from floss_sim.network.named_changes import with_changes
-from floss_sim.units import format_duration
+from floss_sim.units import format_bytes, format_duration
 
 DENSE = [(0.5, 40_000, 40_000, 0.0), (0.75, 40_000, 40_000, 0.0)]
 FLOSS = [(0.5, 40_000, 4000, 0.0), (None, 40_000, 4000, 0.0), (0.75, 40_000, 4000, 0.0)]
@@ -124,6 +124,7 @@ def test_a_sweep_says_where_the_fastest_changes(monkeypatch, capfd, home: Path):
     assert "0s 12 s * 9.9 s" in rows
     assert "2s 16 s * 15.9 s" in rows
     assert "5s * 22 s 24.9 s" in rows
+    assert "bytes 160 kB 132 kB" in rows  # two rounds of 80 kB, three of 44
     assert "the fastest changes from floss r8 to dense r4 between rtt 2s and 5s" in rows
     assert "accuracy 0.75: the highest that every configuration reaches" in rows
     assert (home / "sweep.png").read_bytes().startswith(b"\x89PNG")
@@ -141,6 +142,7 @@ def test_a_sweep_for_machines(monkeypatch, capfd, home: Path):
     assert (mine["network"], lte["network"]) == ("mine", "lte")
     assert mine["rows"][0] == {
         "value": "2s", "fastest": ["floss r8"],
+        "bytes": {"dense r4": 80_000, "floss r8": 44_000},
         "seconds": {"dense r4": pytest.approx(8), "floss r8": pytest.approx(5.3)},
         "times": {
             label: {
@@ -152,6 +154,19 @@ def test_a_sweep_for_machines(monkeypatch, capfd, home: Path):
         "fraction_of_fleets_before_second": None,
     }  # fmt: skip
     assert mine["verdict"] == "floss r8 is the fastest at every value"
+
+
+def test_a_sweep_that_changes_bytes_tells_the_least_and_the_most(monkeypatch, capfd, home: Path):
+    """Every client that takes part by then downloads the backbone once."""
+    words = ["runs/dense", "--network", "mine.toml", "--sweep", "first-download=1MB,9MB"]
+    code, out, err = call(monkeypatch, capfd, *words, "--json")
+    assert (code, err) == (0, "")
+    one, nine = (row["bytes"]["dense"] for row in json.loads(out)["networks"][0]["rows"])
+    first = {row["client"] for row in RunFolder.read(home / "runs/dense").record().transfers
+             .to_pylist()}  # fmt: skip
+    assert (one - 160_000, nine - 160_000) == (len(first) * 1_000_000, len(first) * 9_000_000)
+    code, out, err = call(monkeypatch, capfd, *words)
+    assert f"bytes {format_bytes(one)} to {format_bytes(nine)}" in lines_of(out)
 
 
 def test_a_sweep_of_one_configuration_marks_nothing(monkeypatch, capfd, home: Path):
@@ -167,6 +182,7 @@ def test_a_sweep_whose_target_nobody_reaches_draws_nothing(monkeypatch, capfd, h
     assert code == 3
     assert "no configuration reaches accuracy 1: the highest is 0.750" in out
     assert out.count("not reached") == 2
+    assert "bytes - -" in lines_of(out)
     assert "no configuration reaches 1" in out
     assert "picture: none" in out
     assert not (home / "replay.png").exists()

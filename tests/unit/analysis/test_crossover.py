@@ -54,6 +54,11 @@ def test_seconds_to_the_target_and_where_the_fastest_changes(pair, paper):
         assert row[0] == pytest.approx(up_s[0] + 8 * rtt)
         assert row[1] == pytest.approx(up_s[1] + rtt)
     assert table.labels == ("floss r1", "floss r8")
+    for row in table.nbytes:
+        for one, nbytes in zip(pair, row, strict=True):
+            last = one.target_point(0.8).round
+            rounds = one.runs[0].record.rounds.to_pylist()[:last]
+            assert nbytes == sum(r["down_bytes"] + r["up_bytes"] for r in rounds)
     assert table.winners() == [("floss r1",), ("floss r1",), ("floss r8",), ("floss r8",)]
     assert table.verdict() == (
         "the fastest changes from floss r1 to floss r8 between rtt 10ms and 50ms"

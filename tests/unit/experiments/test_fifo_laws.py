@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from places import EXPERIMENTS
+from places import EXPERIMENTS, REPOSITORY
 
 FOLDER = EXPERIMENTS / "real_links"
 SEGMENT = 1448  # bytes of payload in a frame
@@ -112,6 +112,36 @@ def test_the_table_is_that_of_the_measured_transfers(script):
     ]
     kept = (FOLDER / "fifo_results.md").read_text(encoding="utf-8")
     assert kept == f"{compare.table(*sides)}\n{compare.summary(*sides)}"
+
+
+def errors_of(name: str) -> tuple[float, float]:
+    """Return the least and the largest error of max-min sharing in percent, by a row's name."""
+    kept = (FOLDER / "fifo_results.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {name} \|[^|]*\|[^|]*\|([^|]*)\|", kept, re.MULTILINE)
+    least, most = (float(text.strip().removesuffix("%")) for text in row.split(" to "))
+    return least, most
+
+
+def times_as_long(error: float) -> str:
+    """Return the real time over the predicted one, of an error in percent."""
+    return f"{1 / (1 + error / 100):.1f}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "floss_sim/network/GUIDE.md"])
+def test_what_the_pages_say_of_a_fifo_is_in_the_table(page: str):
+    text = " ".join((REPOSITORY / page).read_text(encoding="utf-8").split())
+    said = text[text.index("first-in first-out") :][:900]
+    last = max(map(abs, errors_of("last of a crowd, median")))
+    assert f"{last:.1f} %" in said
+    assert f"{errors_of('equal uploads, median')[1]:.0f} % too slow" in said
+    assert f"{-errors_of('unequal uploads, median')[0]:.0f} % too fast" in said
+    singles = [errors_of(f"{name} uploads, single transfers") for name in ("equal", "unequal")]
+    shortest = times_as_long(max(most for _, most in singles))
+    longest = times_as_long(min(least for least, _ in singles))
+    assert f"{shortest} to {longest} times as long" in said
+    if page != "README.md":
+        slowest = times_as_long(errors_of("last of a crowd, single transfers")[0])
+        assert f"{slowest} times as long" in said
 
 
 def test_the_readme_has_the_figures_of_the_table():
