@@ -145,8 +145,8 @@ def crossover(
         [scenario(one, network).configuration.target_point(target) for one in configurations]
         for network in networks
     ]
-    times = tuple(tuple(point and point.time for point in row) for row in points)
-    nbytes = tuple(tuple(point and point.total_bytes for point in row) for row in points)
+    times = tuple(tuple(point.time if point else None for point in row) for row in points)
+    nbytes = tuple(tuple(point.total_bytes if point else None for point in row) for row in points)
     labels = tuple(configuration.label for configuration in configurations)
     alone = all(network.is_traffic_alone for network in networks)
     name = with_changes(profile, changes).name
