@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from floss_sim.analysis.last_part import last_part
+from floss_sim.analysis.last_part import last_part, part_text
 from floss_sim.analysis.on_test import (
     AccuracyOnTest,
     HitsOnTest,
@@ -86,7 +86,13 @@ class SavedRun:
     def validation_accuracy(self) -> float:
         """Validation accuracy, 0 to 1: the mean over the models of the last 15 % of rounds."""
         curve = {row["round"]: row["accuracy"] for row in self.record.evaluated().to_pylist()}
-        return fmean(curve[number] for number in last_part(list(curve), max(curve)))
+        return fmean(curve[number] for number in self.last_part)
+
+    @property
+    def last_part(self) -> Sequence[int]:
+        """The evaluated rounds in the last 15 % of rounds, of which accuracies are means."""
+        evaluated = self.record.evaluated()["round"].to_pylist()
+        return last_part(evaluated, evaluated[-1])
 
     @property
     def last_evaluated(self) -> Mapping[str, Any]:
@@ -138,7 +144,8 @@ class SavedRun:
             "network": self.profile.name,
             "rounds": str(last["round"]),
             "validation accuracy": (
-                f"{self.validation_accuracy:.3f} ({last['accuracy']:.3f} at the last evaluation)"
+                f"{self.validation_accuracy:.3f} ({part_text(len(self.last_part))}; "
+                f"{last['accuracy']:.3f} at the last evaluation)"
             ),
             "test accuracy": self.test.describe(),
             "bytes": format_bytes(last["total_bytes"]),

@@ -10,6 +10,17 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 SMOOTHED_SHARE = 0.15  # fraction of a curve's rounds: the last ones are averaged
+LAST_COLUMN = "last eval."  # of tables of recorded runs
+LAST_LEGEND = (
+    f"{LAST_COLUMN}: validation accuracy of one evaluation, the last one, as a mean over seeds; it "
+    "is noisy, so that floss-sim run and plans average those of the last "
+    f"{100 * SMOOTHED_SHARE:.0f} % of rounds"
+)
+
+
+def part_text(models: int) -> str:
+    """Return what an accuracy is the mean of, given the number of models of the last part."""
+    return "the last evaluation" if models == 1 else f"mean of the last {models} evaluations"
 
 
 def last_part(evaluated: Sequence[int], rounds: int) -> Sequence[int]:

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.analysis.last_part import part_text
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.records.on_test import ModelOnTest
 from floss_sim.tasks import Task
@@ -93,12 +94,10 @@ class AccuracyOnTest:
 
     def describe(self) -> str:
         """Return the accuracy in words, with its interval and what it is the mean of."""
-        last = "the last evaluation"
-        models = last if self.models == 1 else f"mean of the last {self.models} evaluations"
         seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return (
-            f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f}; {models} on {self.examples} "
-            f"examples, {seeds})"
+            f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f}; {part_text(self.models)} on "
+            f"{self.examples} examples, {seeds})"
         )
 
     def to_json(self) -> dict[str, Any]:

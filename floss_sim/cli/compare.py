@@ -21,6 +21,7 @@ from floss_sim.analysis.comparison import (
     parse_limit,
 )
 from floss_sim.analysis.comparison import compare as compare_runs
+from floss_sim.analysis.last_part import LAST_COLUMN, LAST_LEGEND
 from floss_sim.analysis.on_test import LEVEL
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
@@ -43,8 +44,8 @@ HELP = """Compare recorded runs: one table, one picture.
 
 Runs that differ only in the seed are one configuration, drawn as the mean of its seeds and a band
 from the lowest to the highest seed. All runs must have the same task. The last column, such as
-"valid. at 20 MB", has the accuracies at equal bytes: within those of the cheapest configuration. If
-no configuration reaches --target, the exit code is 3.
+"last eval. at 20 MB", has the accuracies at equal bytes: within those of the cheapest
+configuration. If no configuration reaches --target, the exit code is 3.
 
 Examples:
 
@@ -147,10 +148,10 @@ def _print(
     if at is not None:
         where = f"within {at}{' rounds' if at.isdigit() else ''}"
     table = plain_table(title=f"{comparison.task}: each configuration {where}")
-    names = ["", "seeds", "round", "valid.", "± sd", "test", "down", "up", "bytes", "time"]
+    names = ["", "seeds", "round", LAST_COLUMN, "± sd", "test", "down", "up", "bytes", "time"]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
-    names += [] if equal is None else [f"valid. at {format_bytes(equal.amount)}"]
+    names += [] if equal is None else [f"{LAST_COLUMN} at {format_bytes(equal.amount)}"]
     table.add_column(names[0], overflow="fold")
     for name in names[1:]:
         table.add_column(name, justify="right", no_wrap=True)
@@ -168,7 +169,7 @@ def _print(
         )
     if equal:
         print_text(
-            f"valid. at {format_bytes(equal.amount)}: at equal bytes, the last evaluation within "
+            f"{LAST_COLUMN} at {format_bytes(equal.amount)}: at equal bytes, the last one within "
             "the bytes of the cheapest configuration"
         )
     for note in [*comparison_notes(readings, target), *comparison.notes]:
@@ -249,7 +250,7 @@ def comparison_notes(readings: Sequence[ComparisonRow], target: float | None) ->
         f"seconds: of the network that each run was recorded on ({'; '.join(networks)}); "
         "floss-sim replay RUNS --network NAME has those of others"
     )
-    return [*pairs, *time_notes(runs), whose]
+    return [*pairs, *time_notes(runs), whose, LAST_LEGEND]
 
 
 def _csv(readings: Iterable[ComparisonRow]) -> str:

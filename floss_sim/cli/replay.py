@@ -11,6 +11,7 @@ import typer
 
 from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
+from floss_sim.analysis.last_part import LAST_COLUMN, LAST_LEGEND
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
 from floss_sim.analysis.time_spread import TimeSpread, spread_texts
@@ -170,7 +171,7 @@ def _print(
     comparison: Comparison, lines: Sequence[Scenario], target: float | None, picture: Path | None
 ) -> None:
     table = plain_table(title=f"{comparison.task}: recorded runs on other networks")
-    names = ["seeds", "rounds", "bytes", "time", "a round", "valid."]
+    names = ["seeds", "rounds", "bytes", "time", "a round", LAST_COLUMN]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
     table.add_column("", overflow="fold")
@@ -220,7 +221,7 @@ def replay_notes(lines: Sequence[Scenario], target: float | None) -> list[str]:
         if (sentence := faster_sentence(_times(some, target)))
     ]
     slow = [text for some in by_network.values() for text in _slow_client_notes(some)]
-    return [*pairs, *slow, *time_notes(run for line in lines for run in line.runs)]
+    return [*pairs, *slow, *time_notes(run for line in lines for run in line.runs), LAST_LEGEND]
 
 
 def _times(lines: Iterable[Scenario], target: float | None) -> dict[str, TimeSpread]:

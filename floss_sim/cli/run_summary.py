@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from floss_sim.analysis.last_part import part_text
 from floss_sim.analysis.time_spread import (
     PROBED_LEGEND,
     SHAPED_NOTE,
@@ -50,6 +51,7 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "network": saved.profile.name,
         "rounds": last["round"],
         "validation_accuracy": saved.validation_accuracy,
+        "validation_models": len(saved.last_part),
         "last_evaluation": {"accuracy": last["accuracy"], "loss": last["loss"]},
         "dense_accuracy": last["dense_accuracy"],
         "test_accuracy": saved.test_accuracy,
@@ -69,9 +71,7 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
 
 def _test_interval(told: Mapping[str, Any]) -> str:
     """Return the interval of a test accuracy, and of how many models it is the mean."""
-    count = told["models"]
-    models = "the last evaluation" if count == 1 else f"mean of the last {count} evaluations"
-    return f"({told['low']:.3f} to {told['high']:.3f}; {models})"
+    return f"({told['low']:.3f} to {told['high']:.3f}; {part_text(told['models'])})"
 
 
 def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
@@ -136,7 +136,11 @@ def summary_table(summary: Mapping[str, Any], saved: SavedRun) -> Table:
         *([("mask keeps", _mask_text(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),
-        ("validation accuracy", f"{summary['validation_accuracy']:.3f}"),
+        (
+            "validation accuracy",
+            f"{summary['validation_accuracy']:.3f} ({part_text(summary['validation_models'])}, of "
+            "this run alone)",
+        ),
         ("at the last evaluation", f"{summary['last_evaluation']['accuracy']:.3f}"),
         ("test accuracy", f"{summary['test_accuracy']:.3f} {_test_interval(summary['test'])}"),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),

@@ -16,6 +16,7 @@ from networks import DRAWN
 
 from floss_sim import RunFolder, load_profile, retime
 from floss_sim.analysis import recorded_networks
+from floss_sim.analysis.last_part import LAST_LEGEND
 from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND
 from floss_sim.network import NetworkProfile
 from floss_sim.plots import accuracy
@@ -119,13 +120,14 @@ def test_a_column_has_the_accuracies_at_equal_bytes(monkeypatch, capfd, home: Pa
     make_run(home / "runs" / "small", [(0.25, 10_000, 2000, 1.0)], rank=2)
     code, out, _ = call(monkeypatch, capfd, "runs")
     rows = [" ".join(line.split()) for line in out.splitlines()]
-    assert (code, rows[2].endswith("bytes time valid. at 12 kB")) == (0, True)
+    assert (code, rows[2].endswith("bytes time last eval. at 12 kB")) == (0, True)
     ends = {row[: len("floss r8")]: row.split()[-1] for row in rows if " r" in row}
     assert [ends[label] for label in ("floss r2", "floss r8", "dense r4")] == ["0.250", "-", "-"]
-    assert "valid. at 12 kB: at equal bytes, the last evaluation within the bytes of the" in out
+    assert "last eval. at 12 kB: at equal bytes, the last one within the bytes of the" in out
     _, out, _ = call(monkeypatch, capfd, "runs", "--json")
     answer = json.loads(out)
     assert answer["equal_bytes"] == 12_000
+    assert LAST_LEGEND in answer["notes"]
     known = [one["at_equal_bytes"] for one in answer["configurations"]]
     assert [one and one["accuracy"] for one in known] == [None, None, 0.25]
     for words in (["runs", "--at", "20kB"], ["runs/small"]):  # these tell nothing new

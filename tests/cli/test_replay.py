@@ -68,6 +68,7 @@ def test_a_line_for_each_configuration_and_network(monkeypatch, capfd, home: Pat
     assert "paper-200-20 is the same for every seed: one time" in rows
     alone = [row for row in rows if "its seconds are those of traffic alone" in row]
     assert [row.split()[0] for row in alone] == ["paper-200-20"]
+    assert [row for row in rows if row.startswith("last eval.: validation accuracy of one")]
     assert rows[-1] == "picture: replay.png"
     assert (home / "replay.png").read_bytes().startswith(b"\x89PNG")
 

@@ -43,6 +43,11 @@ def test_the_time_has_an_interval_over_fleets(monkeypatch, capfd, tmp_path: Path
         for seed in range(40)
     ]
     low_s, middle_s, high_s = np.quantile(ends_s, [0.05, 0.5, 0.95], method="weibull")
+    evaluated = record.evaluated().to_pylist()
+    last = [row["accuracy"] for row in evaluated if row["round"] > 0.85 * evaluated[-1]["round"]]
+    assert summary["validation_models"] == len(last)
+    assert summary["validation_accuracy"] == pytest.approx(np.mean(last))
+    assert f"validation accuracy {np.mean(last):.3f} (the last evaluation, of this run" in table
     assert summary["own_fleet_s"] == ends_s[0]
     assert summary["time"] == {
         "median_s": pytest.approx(middle_s), "low_s": pytest.approx(low_s),
