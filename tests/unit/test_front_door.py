@@ -101,7 +101,8 @@ def test_a_plan_prints_saves_and_is_read_again(made, tmp_path: Path):
     assert again.summary() == planned.summary()
     assert again.to_json() == planned.to_json()
     assert repr(planned).startswith("Plan(digits on lte: 3-dense-rounds")
-    assert planned._repr_html_().count("<table>") == 4
+    tables = planned._repr_html_().count("<table>")  # 3 and sentences, of the plan and of answers
+    assert tables == 8
     assert [row.split()[0] for row in planned.summary().splitlines()[3:4]] == ["plan"]
     assert [found.kind for found in planned.also] == ["measured"]
     with pytest.raises(PlanError):
