@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 
 from floss_sim import RunConfig, load_profile, size_only
@@ -91,6 +93,56 @@ def test_a_budget_of_each_kind_affords_the_rounds_of_a_closed_form(digits: RunCo
     assert 0 < made.rounds(traffic) == sum(n * 1.5 <= 4.5 for n in counts) < 40
     assert limit_of("20MB/client", profile).rounds(traffic) == 13
     assert limit_of("100MB", profile).rounds(traffic) == 13
+
+
+@pytest.mark.parametrize("name", ["paper-200-20", "lte", "mobile-mixed"])
+def test_a_month_counts_the_busiest_device_of_any_30_days(digits: RunConfig, name: str):
+    """Of 1.5 MB a participation, with 7 rounds in 30 days."""
+    traffic = Traffic.predict(digits, 40).with_sizes(1_000_000, 500_000)
+    cohorts = traffic.clients.tolist()
+    most, within = 0, 0
+    for last in range(40):
+        window = Counter(chain.from_iterable(cohorts[max(0, last - 6) : last + 1]))
+        most = max(most, *window.values())
+        within += most * 1.5 <= 4.5
+    made = limit_of("4.5MB/month@0.23333/day", load_profile(name))
+    assert made.budget.month_rounds == 7
+    assert 0 < made.rounds(traffic) == within
+
+
+@pytest.mark.parametrize("name", ["paper-200-20", "lte", "mobile-mixed"])
+def test_seconds_and_dense_rounds_are_those_of_the_links(digits: RunConfig, name: str):
+    """A round takes as long as its slowest client; link time adds up clients' bytes over rates."""
+    profile, clients = load_profile(name), 50
+    traffic = Traffic.predict(digits, 40).with_sizes(1_000_000, 500_000)
+    cohorts, examples = traffic.clients.tolist(), traffic.examples.tolist()
+    closed_s = []
+    for seed in range(40):
+        links = profile.model_copy(update={"seed": seed}).links(clients)
+        rounds_s = [
+            max(
+                links[c].rtt_s + 8e6 / links[c].down_bits_per_s + 4e6 / links[c].up_bits_per_s
+                + links[c].compute_s_per_example * n
+                for c, n in zip(*pair, strict=True)
+            )
+            for pair in zip(cohorts, examples, strict=True)
+        ]  # fmt: skip
+        closed_s.append(np.cumsum(rounds_s))
+    median_s = np.median(closed_s, axis=0)
+    for affords in (3, 17):
+        text = f"{median_s[affords - 1] * 1.0001:.6f}s"
+        assert limit_of(text, profile).rounds(traffic) == affords
+    links = profile.links(clients)
+    request = Request.of("digits", profile, budget="9-dense-rounds")
+    plain = 4 * request.reference().layout.entries + 28  # bytes of values and of a frame
+    amount_s = sum(
+        8 * plain * (1 / links[c].down_bits_per_s + 1 / links[c].up_bits_per_s)
+        for cohort in Traffic.predict(request.reference(), 9).clients.tolist()
+        for c in cohort
+    )
+    limit = resolve_limit(request)
+    assert limit.amount == pytest.approx(amount_s, rel=1e-9)
+    assert limit.rounds(traffic.with_sizes(plain, plain)) == 9
 
 
 def test_the_battery_may_be_a_key_of_the_profile():
