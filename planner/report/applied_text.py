@@ -22,6 +22,7 @@ from planner.report.explanation_text import chance_clause
 from planner.report.on_test_text import points_text
 from planner.report.plan_folder import create_folder
 from planner.report.time_text import median_s, time_words, traffic_sentence
+from planner.report.usage_text import USAGE_COLUMNS, usage_cells
 
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
@@ -44,7 +45,17 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
         ),
         ("bytes", format_bytes(planned.total_bytes), nbytes, format_bytes(made.total_bytes)),
         *_time_rows(applied),
+        *_usage_rows(applied),
     ]
+
+
+def _usage_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
+    """Return the rows of devices, energy and money; empty for plans that do not tell them."""
+    planned, made = applied.plan.recommendation.usage, applied.outcome.usage
+    if planned is None:
+        return []
+    figures = zip(USAGE_COLUMNS[1:], usage_cells(planned), usage_cells(made), strict=True)
+    return [(name, one, "-", other) for name, one, other in figures]
 
 
 def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:

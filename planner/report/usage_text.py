@@ -24,7 +24,7 @@ def usage_rows(plan: Plan) -> list[tuple[str, ...]]:
     named = [("plan", plan.recommendation)]
     named += [(f"#{i}", outcome) for i, outcome in enumerate(runners_up(plan), start=2)]
     named += [(title, o) for name, title in SHORT_TITLES.items() if (o := plan.baselines[name])]
-    return [(title, *_cells(outcome.usage)) for title, outcome in named]
+    return [(title, *usage_cells(outcome.usage)) for title, outcome in named]
 
 
 def answer_usage_rows(answers: Sequence[Answer], names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -42,7 +42,7 @@ def answer_usage_rows(answers: Sequence[Answer], names: Sequence[str]) -> list[t
             rows.append((name, *["-"] * (len(USAGE_COLUMNS) - 1)))
         else:
             mark = "~" if answer.kind == "forecast" else ""
-            rows.append((name, *_cells(answer.usage, mark)))
+            rows.append((name, *usage_cells(answer.usage, mark)))
     return rows
 
 
@@ -83,7 +83,13 @@ def _usages(plan: Plan) -> list[UsageSection | None]:
     return [run.usage for run in (plan.recommendation, *plan.runners_up, *trained)]
 
 
-def _cells(told: UsageSection | None, mark: str = "") -> tuple[str, ...]:
+def usage_cells(told: UsageSection | None, mark: str = "") -> tuple[str, ...]:
+    """Return the figures of a usage as in ``USAGE_COLUMNS``, without a row's name.
+
+    Args:
+        told: The usage; None is unknown.
+        mark: Text before each known figure.
+    """
     if told is None:
         return (UNKNOWN,) * (len(USAGE_COLUMNS) - 1)
     money = None if told.money is None else format_money(told.money, told.currency or "")

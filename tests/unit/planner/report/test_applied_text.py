@@ -50,6 +50,27 @@ def test_a_network_that_draws_nothing_has_one_time():
     assert time_rows("90s", one, one) == [("simulated time", "3.4 s", "3.4 s", "3 s")]
 
 
+def test_devices_energy_and_money_are_planned_and_realised():
+    best = whole_plan().recommendation
+    known = best.usage.model_copy(
+        update={"energy_j": 9.0, "busiest_device_j": 2.0, "money": 0.5, "currency": "EUR"}
+    )
+    plan = replace(whole_plan(), recommendation=replace(best, usage=known))
+    nothing = cast(Any, None)
+    applied = AppliedPlan(
+        plan, 1, nothing, replace(best, own_fleet_s=1.0), nothing, nothing, plan.limit, 0
+    )
+    assert rows(applied)[-5:] == [
+        ("busiest device", "50 kB", "-", "50 kB"),
+        ("mean device", "16 kB", "-", "16 kB"),
+        ("device energy", "2 J", "-", "unknown"),
+        ("all energy", "9 J", "-", "unknown"),
+        ("money", "0.5 EUR", "-", "unknown"),
+    ]
+    old = replace(plan, recommendation=replace(best, usage=None))
+    assert not any("device" in row[0] for row in rows(replace(applied, plan=old)))
+
+
 class MadeFolder:
     """A run folder whose record has some seconds of a round."""
 
