@@ -17,10 +17,16 @@ from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
 from planner.report.budget_text import budget_sentences
 from planner.report.explanation_text import chance_clause, interval_text
+from planner.report.plan_table import DENSITIES_LEGEND
 from planner.report.usage_text import answer_usage_rows, usage_legend
 
 ANSWERS_TITLE = "from stored curves; no training"
 ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "source", "to confirm", "other")
+_LEGEND = (
+    f"{DENSITIES_LEGEND}; ± is half of a {100 * LEVEL:.0f} % interval; ~ marks a forecast; to "
+    "confirm are the rounds of training that would measure it, and their seconds on this machine; "
+    "measured are the candidates whose stored runs reach the end of the budget."
+)
 
 
 def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
@@ -143,6 +149,8 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
             "unknown: the store holds no curve of this task and seed that is within the limits, or "
             "its forecasts are wider than +-20 points."
         )
+    if any(answer.accuracy is not None for answer in answers):
+        lines.append(_LEGEND)
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")
     return lines

@@ -8,8 +8,9 @@ from planner.question.budget import Budget, BudgetKind
 
 _SENTENCES: dict[BudgetKind, str] = {
     "dense-rounds": (
-        "Link time is bytes over rates, added up over clients; in simulated time they transfer "
-        "side by side. A dense round has 32 bits an entry; encoded messages are smaller."
+        "Link time is bytes over rates, added up over clients: slow uploads count more. In "
+        "simulated time they transfer side by side. A dense round has 32 bits an entry; "
+        "messages are smaller."
     ),
     "client-bytes": (
         "A cohort slot is a place in every round, which another client may take each time: its "

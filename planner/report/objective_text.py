@@ -128,7 +128,7 @@ def better_stored_sentence(plan: Plan) -> list[str]:
     found = plan.better_stored
     if found is None:
         return []
-    needs = f"which takes {found.budget_spent:.3g} times this budget"
+    needs = f"which takes {found.budget_spent:.3g} times this budget (--effort 0 keeps to it)"
     if found.budget_spent <= 1:
         needs = f"within {100 * found.budget_spent:.0f} % of this budget; --effort 0 answers by it"
     return [

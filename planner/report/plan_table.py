@@ -17,6 +17,9 @@ SHORT_TITLES = BASELINE_TITLES | {"thesis_rule": "rule"}
 COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "test %", "bytes", "spent")
 
 
+DENSITIES_LEGEND = "down and up are the shares of entries sent"
+
+
 def plan_title(plan: Plan) -> str:
     """Return the title of the plan's table: task, network and budget."""
     return f"{plan.request['task']} on {plan.request['network']}: {plan.limit.describe()}"
@@ -43,10 +46,10 @@ def legend(plan: Plan) -> str:
     """Return what the rows and figures of the plan's table are, and of its title."""
     judged = plan.request["judged"]
     lines = [
-        f"In the table, ± is half of a {100 * LEVEL:.0f} % interval: on validation for these "
-        f"{judged['validation']} {judged['what']}, on which the plan was chosen, on test for "
-        "further ones, too. Test and other networks are for plan and baselines alone; spent is the "
-        "share of the budget.",
+        f"{DENSITIES_LEGEND}. ± is half of a {100 * LEVEL:.0f} % interval: on "
+        f"validation for these {judged['validation']} {judged['what']}, on which the plan was "
+        "chosen, on test for further ones, too. Test and other networks are for plan and baselines "
+        "alone; spent is the share of the budget.",
         *_others_text(plan),
         "rule is the thesis' rule (Raje, 2024): download density 1/4, upload density 1/4 over the "
         f"ratio of download to upload rate{_own_fleet_clause(plan)}.",

@@ -103,7 +103,7 @@ def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
         )
     if others := (effort.get("seeds") or ())[1:]:
         lines.append(
-            f"{_runs_text(effort['replicated'])} (finalists and baselines) had further seeds, "
+            f"{_runs_text(effort['replicated'])} (the best ones and baselines) had further seeds, "
             f"{' and '.join(map(str, others))}, in {seed_rounds} rounds."
         )
     return " ".join(lines)

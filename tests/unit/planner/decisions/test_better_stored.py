@@ -94,7 +94,7 @@ def test_a_longer_run_counts_up_to_the_cap_of_the_plan(tmp_path: Path):
 @pytest.mark.parametrize(
     ("spent", "said"),
     [
-        (4.0, "20 rounds, 4 MB, which takes 4 times this budget."),
+        (4.0, "20 rounds, 4 MB, which takes 4 times this budget (--effort 0 keeps to it)."),
         (0.5, "20 rounds, 4 MB, within 50 % of this budget; --effort 0 answers by it."),
     ],
 )

@@ -366,5 +366,7 @@ def test_the_seeds_of_the_runs_are_those_of_the_request():
     once = deepcopy(MADE)
     once["effort"] |= {"seeds": [0], "replicated": 0}
     assert "further seeds" not in sentences(plan_of(once, "plan.json"))[-1]
-    said = "in 16 rounds (the budget affords 100 for all of them). 1 run (finalists and baselines)"
+    said = (
+        "in 16 rounds (the budget affords 100 for all of them). 1 run (the best ones and baselines)"
+    )
     assert f"{said} had further seeds, 1, in 4 rounds." in sentences(plan_of(MADE, "plan.json"))[-1]

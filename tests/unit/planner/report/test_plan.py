@@ -307,7 +307,7 @@ def test_the_legend_names_the_other_runs_the_rule_and_link_time(paper: NetworkPr
     assert "#2 to #4 were trained to their end" in plan_table.legend(most)
     alone = replace(made, runners_up=(), limit=Limit(parse_budget("9-dense-rounds"), 1.0, (), 5))
     assert "#2" not in plan_table.legend(alone)
-    assert "Link time is bytes over rates, added up over clients;" in plan_table.legend(alone)
+    assert "Link time is bytes over rates, added up over clients: slow" in plan_table.legend(alone)
 
 
 def test_what_was_trained_now_is_told_apart_from_what_the_store_had(paper: NetworkProfile):
