@@ -1,13 +1,15 @@
 """Memory of a client that trains adapters: weights, trained entries and activations, estimated.
 
-Activations are the inputs and outputs of all matrices of the layers for each token of a batch,
-three rows of attention weights for each head and token, and the logits of predicted tokens with
-their gradients. They are kept for the backward pass. Of experts, those that a token passes through
-are counted. Both stacks of an encoder-decoder model are counted, with the same number of tokens.
+The peak is that of a step in steady state: weights, trained entries with gradients and momentum,
+the activations that the layers keep for the backward pass (:mod:`.layer_activations`), and the
+larger of two further needs: the gradients of a layer in its backward pass, or, of predicted tokens,
+the logarithms of their probabilities, the gradients of these, and those of the logits, in float32.
+Estimates agree with measured peaks of a processor within 15 % (experiments/client_memory); fused
+attention is assumed. The libraries themselves take some hundred MB more.
 
 With checkpointing a layer keeps its input alone, and is computed again in the backward pass (Chen
 et al., Training deep nets with sublinear memory cost, 2016); one layer at a time has all its
-activations.
+activations, and none while the loss is computed.
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 
+from floss_sim.analysis.layer_activations import layer_activations
 from floss_sim.families import Config
-from floss_sim.families.experts import active_experts, active_rows, expert_parameters
 from floss_sim.families.model_table import CONV1D, LINEAR, ModelTable
-from floss_sim.families.module_roles import layer_of, role_of, stack_of
+from floss_sim.families.module_roles import layer_of
+from floss_sim.families.trained_tensors import TrainedModel
 
 PRECISIONS: Mapping[str, int] = {"fp32": 32, "bf16": 16, "int8": 8, "int4": 4}  # bits of a weight
 _TRAINED_BYTES = 4  # bytes of a trained entry, of its gradient and of its momentum: float32
 _HALF = 16  # bits of what is not quantised: activations, and all but the matrices of the layers
-_ATTENTION_ROWS = 3  # scores, softmax and dropout
-_LOGIT_BYTES = 8  # a logit and its gradient, in float32
+_LOGIT_BYTES = 12  # log-probability of a token, its gradient and that of the logit, in float32
 _HEADS = re.compile(r"(\w+_)?attention_heads|n_heads?")
 
 
@@ -61,67 +63,55 @@ class ClientMemory:
 def client_memory(
     table: ModelTable,
     config: Config,
-    entries: int,
+    trained: TrainedModel,
     batch: int,
     tokens: int,
     precision: str,
     *,
     checkpointing: bool = False,
+    dropout: bool = False,
 ) -> ClientMemory:
-    """Return the estimated memory of a client.
+    """Return the estimated peak memory of a client.
 
     Args:
         table: The model, its classes filled in.
-        config: The content of its ``config.json``; gives the number of attention heads.
-        entries: Number of trained entries.
+        config: The content of its ``config.json``; gives heads, activation function and dropout.
+        trained: What trains.
         batch: Examples of a local batch.
         tokens: Tokens of an example; patches for images.
         precision: Precision of weights and activations, a key of ``PRECISIONS``; below 16 bits
             only the matrices of the layers have it, all else 16 bits.
         checkpointing: Whether a layer keeps its input alone.
+        dropout: Whether the input of adapters has dropout.
     """
-    trained = _TRAINED_BYTES * entries
-    experts = expert_parameters(table)
-    matrices = _matrices(table)
-    per_token = sum(sum(shape) for name, shape in matrices.items() if name not in experts)
-    per_token += active_rows(experts, active_experts(config))
-    per_token += _ATTENTION_ROWS * _attentions(table) * _heads(config) * tokens
+    layers = layer_activations(
+        table, config, trained.tensors, tokens, _heads(config), dropout=dropout
+    )
+    kept = sum(layer.kept for layer in layers)
+    working = max((layer.working for layer in layers), default=0)
     if checkpointing:
-        inputs = _layer_inputs(matrices)
-        per_token = sum(inputs) + per_token // max(1, len(inputs))
-    logits = _LOGIT_BYTES * batch * tokens * (table.output_shape or (0,))[0]
-    bits, quantised = PRECISIONS[precision], sum(map(prod, matrices.values()))
+        kept = sum(layer.input for layer in layers)
+        working = max((layer.kept + layer.working for layer in layers), default=0)
+    bits, quantised = PRECISIONS[precision], _quantised_entries(table)
+    value_bytes, examples = max(bits, _HALF) // 8, batch * tokens
+    logits = _LOGIT_BYTES * (table.output_shape or (0,))[0]
+    entries = _TRAINED_BYTES * trained.entries
     return ClientMemory(
         weights=(bits * quantised + max(bits, _HALF) * (table.entries - quantised)) // 8,
-        trained=trained,
-        gradients=trained,
-        optimiser=trained,
-        activations=max(bits, _HALF) // 8 * batch * tokens * per_token + logits,
+        trained=entries,
+        gradients=entries,
+        optimiser=entries,
+        activations=examples * (value_bytes * kept + max(value_bytes * working, logits)),
     )
 
 
-def _matrices(table: ModelTable) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the matrices in the layers, by name."""
-    return {
-        f"{path}.weight": table.parameters[f"{path}.weight"]
+def _quantised_entries(table: ModelTable) -> int:
+    """Return the entries of the matrices in the layers."""
+    return sum(
+        prod(table.parameters[f"{path}.weight"])
         for path, kind in table.modules.items()
         if kind in (LINEAR, CONV1D) and layer_of(path) is not None
-    }
-
-
-def _layer_inputs(matrices: Mapping[str, tuple[int, ...]]) -> list[int]:
-    """Return the width of the input of each layer: that of its first matrix."""
-    first: dict[tuple[str | None, int | None], int] = {}
-    for name, shape in matrices.items():
-        first.setdefault((stack_of(name), layer_of(name)), shape[-1])
-    return list(first.values())
-
-
-def _attentions(table: ModelTable) -> int:
-    """Return the number of attentions: those that have keys, else one a layer."""
-    found = [path for path in table.modules if layer_of(path) is not None]
-    keys = sum(role_of(path) in ("k", "qkv") for path in found)
-    return keys or len({(stack_of(path), layer_of(path)) for path in found})
+    )
 
 
 def _heads(config: Config) -> int:

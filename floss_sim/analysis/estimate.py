@@ -161,7 +161,7 @@ class Estimate:
         return client_memory(
             self.table,
             given.model.config,
-            self.trained.entries,
+            self.trained,
             min(given.batch, given.examples),
             given.tokens,
             given.precision,

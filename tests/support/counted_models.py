@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
-from torch import nn
 from transformers import AutoConfig
 
 from floss_sim.families import from_library
@@ -62,9 +61,6 @@ class CountedModel:
         lora = from_library._lora_config(table, self.adapters, list(paths), paths)
         lora.lora_dropout = self.dropout
         made = get_peft_model(chosen(config), lora)
-        for module in made.modules():  # without the model's own dropout
-            if isinstance(module, nn.Dropout) and not self.dropout:
-                module.p = 0.0
         return made.train()
 
     def inputs(self) -> dict[str, torch.Tensor]:

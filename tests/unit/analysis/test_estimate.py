@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 
 from floss_sim.analysis.backbone_lookup import backbone_model
-from floss_sim.analysis.client_memory import client_memory
 from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.deployment_settings import deployment_of
 from floss_sim.analysis.estimate import estimate
 from floss_sim.errors import ConfigError, FlossError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
-from floss_sim.families.model_table import ModelTable
 from floss_sim.methods import dense, floss
 from floss_sim.network import load_profile
 from floss_sim.network.profile import EnergySection, PricesSection
@@ -129,81 +127,6 @@ def test_numpy_messages_are_dense_both_ways():
 
     assert set(made.traffic.down.ravel()) == set(made.traffic.up.ravel())
     assert made.run_bytes == 70 * made.dense_numpy_bytes
-
-
-def test_memory_counts_every_part():
-    table = ModelTable(
-        "tiny",
-        {"e.weight": (10, 4), "m.layers.0.fc1.weight": (6, 4), "m.layers.1.fc1.weight": (6, 4)},
-        {"e": "embedding", "m.layers.0.fc1": "linear", "m.layers.1.fc1": "linear"},
-    )
-    made = client_memory(table, {"num_attention_heads": 2}, 5, batch=3, tokens=7, precision="bf16")
-
-    assert made.weights == 2 * (40 + 48)
-    assert (made.trained, made.gradients, made.optimiser) == (20, 20, 20)
-    assert made.activations == 2 * 3 * 7 * (2 * 10 + 3 * 2 * 2 * 7)
-    assert made.total == sum((made.weights, 60, made.activations))
-
-
-@pytest.mark.parametrize(
-    ("precision", "weights"),
-    [("fp32", 4 * 88), ("bf16", 2 * 88), ("int8", 48 + 2 * 40), ("int4", 24 + 2 * 40)],
-)
-def test_matrices_of_the_layers_are_quantised(precision, weights):
-    table = ModelTable(
-        "tiny",
-        {"e.weight": (10, 4), "m.layers.0.fc1.weight": (6, 4), "m.layers.1.fc1.weight": (6, 4)},
-        {"e": "embedding", "m.layers.0.fc1": "linear", "m.layers.1.fc1": "linear"},
-    )
-    assert client_memory(table, {}, 0, 1, 1, precision).weights == weights
-
-
-def test_with_checkpointing_a_layer_keeps_its_input():
-    paths = [f"m.layers.{layer}.{name}" for layer in range(5) for name in ("fc1", "fc2")]
-    shapes = {f"{p}.weight": (6, 4) if p.endswith("fc1") else (4, 6) for p in paths}
-    table = ModelTable("tiny", shapes, dict.fromkeys(paths, "linear"))
-
-    def activations(checkpointing):
-        made = client_memory(table, {}, 0, 2, 7, "fp32", checkpointing=checkpointing)
-        return made.activations // (4 * 2 * 7)
-
-    one_layer = 2 * 10 + 3 * 7  # and a row of three attention weights for each token
-    assert activations(checkpointing=False) == 5 * one_layer
-    assert activations(checkpointing=True) == 5 * 4 + one_layer
-
-
-def test_both_stacks_and_the_active_experts_take_memory():
-    paths = [f"m.{s}.layers.0.{n}" for s in ("encoder", "decoder") for n in ("k_proj", "fc1")]
-    shapes = {f"{path}.weight": (6, 4) for path in paths}
-    experts = {"m.decoder.layers.0.experts.up_proj": (8, 10, 4)}
-    table = ModelTable("t", {**shapes, **experts}, dict.fromkeys(paths, "linear"))
-    config = {"num_heads": 2, "num_experts_per_tok": 3}
-    made = client_memory(table, config, 0, batch=1, tokens=7, precision="bf16")
-
-    attention = 3 * 2 * 2 * 7  # two attentions, one of each stack
-    assert made.activations == 2 * 7 * (4 * 10 + 3 * 14 + attention)
-
-
-def test_logits_of_predicted_tokens_are_counted():
-    table = ModelTable("tiny", {"e.weight": (50, 4)}, {"e": "embedding"}, output="lm_head")
-    made = client_memory(table, {}, 0, batch=3, tokens=7, precision="bf16")
-
-    assert made.activations == 3 * 7 * 50 * 8
-
-
-@pytest.mark.parametrize(
-    ("config", "heads"),
-    [
-        ({"num_attention_heads": 4}, 4), ({"n_head": 3}, 3), ({"n_heads": 5}, 5),
-        ({"encoder_attention_heads": 7}, 7),
-        ({"num_heads": [3, 6]}, 6), ({"vision_config": {"num_attention_heads": 8}}, 8), ({}, 1),
-    ],
-)  # fmt: skip
-def test_heads_are_found_in_configs_of_all_families(config, heads):
-    table = ModelTable("t", {"m.layers.0.q.weight": (1, 1)}, {"m.layers.0.q": "linear"})
-
-    made = client_memory(table, config, 0, batch=1, tokens=1, precision="fp32")
-    assert made.activations == 4 * (2 + 3 * heads)
 
 
 @pytest.mark.parametrize(
