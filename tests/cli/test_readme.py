@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -70,3 +71,18 @@ def test_its_exit_codes_are_those_of_the_commands():
     table = README.split("## Exit codes")[1].split("##")[0]
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
     assert codes == [int(code) for code in ExitCode]
+
+
+def test_the_error_of_the_default_plans_sizes_is_that_of_its_file():
+    told = re.search(
+        r"default plan is predicted ([\d.]+) % too large down and right to ([\d.]+) %", README
+    )
+    assert told
+    plan = json.loads((EXPERIMENTS / "default_plan" / "plan.json").read_text(encoding="utf-8"))
+    best, axes = plan["recommendation"], ("rank", "down_density", "up_density")
+    (cost,) = (one for one in plan["costs"] if all(one[axis] == best[axis] for axis in axes))
+    down, up = (
+        cost[f"{way}_bytes"] / best[f"{way}_bytes_per_client_round"] - 1 for way in ("down", "up")
+    )
+    assert 100 * down == pytest.approx(float(told[1]), abs=0.05)
+    assert abs(100 * up) <= float(told[2])
