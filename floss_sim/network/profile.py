@@ -331,7 +331,7 @@ class NetworkProfile(Section):
 
         Example:
             >>> load_profile("mobile-mixed").draws
-            ('classes',)
+            ('classes', 'links')
             >>> load_profile("paper-200-20").draws
             ()
         """
