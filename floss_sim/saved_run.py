@@ -22,6 +22,7 @@ from floss_sim.analysis.on_test import (
     predictions_by_example,
 )
 from floss_sim.analysis.recorded_networks import keep_network
+from floss_sim.analysis.run_memory import check_memory
 from floss_sim.analysis.run_times import recorded_times, slow_fleets, time_spread
 from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler, straggler_of
@@ -216,7 +217,8 @@ def train(
         The run, with its record and its test accuracy.
 
     Raises:
-        ConfigError: The policy, the device or the learner does not fit.
+        ConfigError: The policy, the device or the learner does not fit, or a client needs more
+            memory than this machine has.
         RecordError: The folder cannot be written, or holds another run.
         NonFiniteUpdateError: Training diverged.
 
@@ -242,6 +244,7 @@ def train(
     path = Path(out).expanduser() if out else default_folder(config, profile, policy)
     identity = LearnerIdentity(choice.kind, place, threads)
     config.task.check_weights()
+    check_memory(config, place)
     folder = RunFolder.open(path, config.description(identity, shaped))
     with folder.lock():
         done = folder.manifest().rounds

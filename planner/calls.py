@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from floss_sim.analysis.run_memory import check_memory
 from floss_sim.errors import ConfigError
 from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
@@ -89,6 +90,7 @@ def plan(
     root = _path(store)
     cells = _cells(also, request)
     check_cells(request, cells)
+    check_memory(request.reference(), place)
     try:
         with open_session(root, place, workers) as session:
             made = make_plan(
@@ -139,6 +141,7 @@ def dry_run(
         True
     """
     place = resolve_device(device)
+    check_memory(request.reference(), place)
     curves, count = open_store(_path(store), place), worker_count(place, workers)
 
     def measure() -> Pace:

@@ -28,7 +28,7 @@ from floss_sim.families import Config
 from floss_sim.families.experts import active_experts, expert_parameters
 from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
 from floss_sim.families.module_roles import layer_of, role_of, stack_of
-from floss_sim.families.trained_tensors import LORA_B, MAGNITUDE, TrainedTensor
+from floss_sim.families.trained_tensors import LORA_B, MAGNITUDE, WHOLE, TrainedTensor
 
 _ATTENTION_ROWS = 3  # softmax, dropout's mask, and their product
 _FACTORS = {"gelu_new": 4, "gelu_fast": 5, "quick_gelu": 2, "gelu_python": 3}  # kept, of I values
@@ -93,8 +93,10 @@ def layer_activations(
 
 
 def _adapters(trained: Iterable[TrainedTensor]) -> dict[str, tuple[int, bool]]:
-    """Return rank and whether it is DoRA of each adapted module."""
-    ranks = {t.module: t.shape[1] for t in trained if t.part == LORA_B}
+    """Return rank and whether it is DoRA of each adapted module; rank 0 where it trains whole."""
+    weights = (t.module for t in trained if t.part == WHOLE and t.module.endswith(".weight"))
+    ranks = {name.removesuffix(".weight"): 0 for name in weights}
+    ranks |= {t.module: t.shape[1] for t in trained if t.part == LORA_B}
     doras = {t.module for t in trained if t.part == MAGNITUDE}
     return {path: (rank, path in doras) for path, rank in ranks.items()}
 

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from floss_sim.analysis.run_memory import check_memory, run_memory
 from floss_sim.cli.console import PlainConsole, command_app, print_json
 from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.shared_options import (
@@ -30,7 +31,12 @@ from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task, TaskData, load_task
 from floss_sim.training import resolve_device
 from floss_sim.training.step_time import step_times
-from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
+from floss_sim.units import (
+    format_bytes,
+    format_duration,
+    format_operations,
+    format_predicted_bytes,
+)
 
 HELP = """Load a task and show its data, clients and bytes; time local training steps.
 
@@ -76,6 +82,7 @@ def check(
         config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
         place = resolve_device(device)
         found = findings(config)  # before the frameworks are loaded, which takes seconds
+        check_memory(config, place)
     with late_lines(f"measuring a step of rank {rank} on this machine, with each learner"):
         steps = [time.to_json() for time in step_times(config, place, threads)]
     found |= {"device": place, "step_s": steps[0]["step_s"], "steps": steps}
@@ -126,6 +133,8 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "download_bytes_error": config.sizes.error("down", _ROUNDS),
         "upload_bytes_error": config.sizes.error("up", _ROUNDS),
         "round_bytes": config.server.cohort * (round(down) + round(up)),
+        "operations_per_step": config.work.operations.of_step(config.client.batch_size),
+        "memory": run_memory(config).to_json(),
     }
 
 
@@ -192,12 +201,23 @@ def _table(found: Mapping[str, Any]) -> Table:
         ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
         ("dense round", f"{down} down and {up} up for each client, mean of {rounds} rounds"),
         ("", f"{both} in total for {found['cohort']} clients"),
+        ("operations of a step", format_operations(found["operations_per_step"])),
+        ("memory of a client", _memory_text(found["memory"])),
         ("one local step", f"of a client on {found['device']}:\n{_step_lines(found['steps'])}"),
         ("evaluation", f"{format_duration(found['steps'][0]['evaluation_s'])}"),
         ("loading, libraries included", f"{format_duration(found['steps'][0]['loading_s'])}"),
     ):
         table.add_row(name, value)
     return table
+
+
+def _memory_text(memory: Mapping[str, int]) -> str:
+    """Return the estimated peak memory of a client and its parts."""
+    return (
+        f"about {format_bytes(memory['total'])}: weights {format_bytes(memory['weights'])}, "
+        f"trained entries, gradients and momentum {format_bytes(3 * memory['trained'])}, "
+        f"activations of a batch {format_bytes(memory['activations'])}"
+    )
 
 
 def _step_lines(steps: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Local work of a run: the operations of a client's training, from its task and its adapters."""
+"""Local work of a run: what a client trains, and the operations of its training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from floss_sim.families.model_table import ModelTable
 from floss_sim.families.operations import count_operations
 from floss_sim.families.sizes import image_positions
 from floss_sim.families.trained_model import table_of_config
-from floss_sim.families.trained_tensors import LORA_A, WHOLE, TrainedTensor, trained_tensors
+from floss_sim.families.trained_tensors import (
+    LORA_A,
+    WHOLE,
+    TrainedModel,
+    TrainedTensor,
+    trained_tensors,
+)
 from floss_sim.methods import Method
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.tasks import Task
@@ -36,17 +42,29 @@ def client_work(
         TaskError: The data cannot be read.
         LayoutError: The backbone's config lacks a size.
     """
-    config = task.backbone_config
-    table = _table(task)
+    table, trained = client_model(task, method, targets, rank)
     operations = count_operations(
         table,
-        config,
-        _trained(table, method.trains, targets, rank),
-        _tokens(task),
+        task.backbone_config,
+        trained.tensors,
+        example_tokens(task),
         checkpointing=client.gradient_checkpointing,
         dropout=task.lora.dropout > 0,
     )
     return LocalWork(operations, client.batch_size, client.epochs, client.precision)
+
+
+def client_model(
+    task: Task, method: Method, targets: tuple[str, ...], rank: int
+) -> tuple[ModelTable, TrainedModel]:
+    """Return the model of a task with its classes, and what trains; arguments as above.
+
+    Raises:
+        LayoutError: The backbone's config lacks a size, or the adapters do not fit it.
+    """
+    table = _table(task)
+    tensors = _trained(table, method.trains, targets, rank)
+    return table, TrainedModel(table.model_type, table.entries, table.head, tensors)
 
 
 def _table(task: Task) -> ModelTable:
@@ -55,7 +73,7 @@ def _table(task: Task) -> ModelTable:
     return table_of_config(task.backbone_config, task.kind).with_labels(task.labels)
 
 
-def _tokens(task: Task) -> int:
+def example_tokens(task: Task) -> int:
     """Return the tokens of an example; of an image its patches and the class token."""
     if task.kind == IMAGES:
         return image_positions(task.backbone_config)

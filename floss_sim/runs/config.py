@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from floss_sim import documents
 from floss_sim.errors import ConfigError
 from floss_sim.families import check_kind, resolve_targets
+from floss_sim.families.model_table import ModelTable
+from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method, SizePredictor, Tier
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
-from floss_sim.runs.client_work import client_work
+from floss_sim.runs.client_work import client_model, client_work
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices, check_law
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
@@ -160,6 +162,15 @@ class RunConfig:
     def keeps_prefix(self) -> bool:
         """Whether activations below the first trained layer are kept for each example."""
         return self.client.frozen_prefix and self.layout.has_frozen_layers
+
+    @cached_property
+    def client_model(self) -> tuple[ModelTable, TrainedModel]:
+        """The model with its classes, and what a client trains.
+
+        Raises:
+            LayoutError: The targets or the rank do not fit the backbone.
+        """
+        return client_model(self.task, self.method, self._roles(), self.rank)
 
     @cached_property
     def work(self) -> LocalWork:
