@@ -26,6 +26,7 @@ from planner.decisions.stored_start import stored_start
 from planner.decisions.training import (
     options_of,
     reached_outcomes,
+    train_further_runs,
     train_further_seeds,
     train_search,
     with_intervals,
@@ -44,8 +45,6 @@ from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
 from planner.search import check_search
-from planner.search.race import Race
-from planner.search.strategy import Strategy
 
 
 class StoppedError(Exception):
@@ -113,7 +112,7 @@ def make_plan(
     interrupted = ended_early = False
     try:
         train_search(passes, strategy, runs)
-        ended_early = _has_little_to_gain(strategy, runs)
+        ended_early = train_further_runs(passes, strategy, runs)
         train_further_seeds(passes, runs)
         if request.training_s is not None:
             passes.spend_rest(runs)
@@ -146,12 +145,6 @@ def _no_outcome_error(request: Request, runs: CandidateRuns) -> FlossError:
             "machine has become slower; the trained rounds are kept: repeat the command"
         )
     return DivergedError("every run diverged; lower the task's learning rates")
-
-
-def _has_little_to_gain(strategy: Strategy, runs: CandidateRuns) -> bool:
-    """Return whether a search ended because what was left of its effort promised little gain."""
-    history = {c: runs.curve(c, rounds) for c, rounds in runs.asked.items()}
-    return isinstance(strategy, Race) and strategy.has_little_to_gain(history)
 
 
 def _plan(

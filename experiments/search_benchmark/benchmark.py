@@ -32,12 +32,14 @@ from worlds import FAMILIES, World
 from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
 from planner.curves import Curve, History
-from planner.decisions.further_seeds import next_repeats, rounds_for_seeds
+from planner.decisions.further_seeds import next_repeats, rounds_for_seeds, rounds_of_repeats
 from planner.decisions.recommend import rank
 from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval, KnownCurves
+from planner.question.request import FURTHER_SEEDS
 from planner.search import DEFAULT_SEARCH, SearchTerms, StrategyMaker
 from planner.search import STRATEGIES as CHOICES
+from planner.search.race import Race
 from planner.search.strategy import Extension, search
 
 HERE = Path(__file__).parent
@@ -94,17 +96,17 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
     """
     whole = SearchTerms(**world.terms(effort, world.seed))
     kept = rounds_for_seeds(whole.effort, whole.horizons.values()) if again else 0
-    strategy = _Timed(make, world.terms(effort, world.seed) | {"effort": whole.effort - kept})
+    terms = world.terms(effort, world.seed) | {"effort": whole.effort - kept}
+    strategy = _Timed(make, terms)
     history = search(strategy, world.extend)
     started = time.process_time()
-    asked = {c: whole.horizon(c, curve) for c, curve in history.items()}
-    finished = whole.finished_candidates(history)
-    asked |= {c: min(history[c].rounds, asked[c]) for c in finished}
-    fallen = peak_rounds(history, {c: asked[c] for c in finished}, world.examples)
-    asked |= fallen
+    if again:
+        history = searched_on(make(*terms.values()), whole, history, world)
+    asked, fallen = ends(whole, history, world.examples)
     spent = sum(curve.rounds for curve in history.values())
     door = KnownCurves(history, world.examples, world.longest)
     known = door.intervals(asked)
+    finished = whole.finished_candidates(history)
     done = {c: known[c] for c in finished}
     others: dict[Candidate, list[Curve]] = {}
     while again:
@@ -133,6 +135,44 @@ def replay(make: StrategyMaker, world: Any, effort: float, again: bool = False) 
         "forecasts_held": sum(holds(known[c], world.truth(c)) for c in forecast),
         "ends_held": sum(holds(known[c], end_truth(world, c, asked[c])) for c in forecast),
     }
+
+
+def searched_on(race: Any, whole: SearchTerms, history: History, world: Any) -> History:
+    """Return what a race knows that has gone on in the rounds that further seeds will not need.
+
+    That is what a plan does (``planner/planning.py``), which has baselines besides.
+
+    Args:
+        race: The race, made without the rounds that are kept for seeds; other searches end.
+        whole: Inputs of the search, with its whole effort.
+        history: What it knows at its end.
+        world: Has the attributes of :class:`worlds.World`.
+    """
+    history = dict(history)
+    if not isinstance(race, Race) or race.has_little_to_gain(history):
+        return history
+    while True:
+        asked, _ = ends(whole, history, world.examples)
+        known = KnownCurves(history, world.examples, world.longest).intervals(asked)
+        done = {c: known[c] for c in whole.finished_candidates(history)}
+        left = whole.effort - sum(curve.rounds for curve in history.values())
+        needed = rounds_of_repeats(done, {}, asked, left)
+        repeats = FURTHER_SEEDS if needed else 0
+        if not (told := race.further_extensions(history, whole.effort - needed, repeats)):
+            break
+        history |= world.extend(told)
+    return history
+
+
+def ends(
+    terms: SearchTerms, history: History, examples: int
+) -> tuple[dict[Candidate, int], dict[Candidate, int]]:
+    """Return the round by which each run is judged, and those of them at which runs fell."""
+    asked = {c: terms.horizon(c, curve) for c, curve in history.items()}
+    finished = terms.finished_candidates(history)
+    asked |= {c: min(history[c].rounds, asked[c]) for c in finished}
+    fallen = peak_rounds(history, {c: asked[c] for c in finished}, examples)
+    return asked | fallen, fallen
 
 
 def holds(interval: Interval, truth: float) -> bool:

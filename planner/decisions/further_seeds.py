@@ -7,6 +7,7 @@ so that a run that was only lucky is no finalist any more, and another takes its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
@@ -20,6 +21,15 @@ _MOST = 0.6  # fraction of the effort that is kept for seeds, at most
 _SEARCH_SHARE = 0.05  # fraction of the full grid's rounds
 _SEARCH_RUNS = 3  # average runs
 
+RepeatTerms = tuple[
+    Mapping[Candidate, Interval],
+    Mapping[Candidate, int],
+    Mapping[Candidate, int],
+    int,
+    Sequence[Candidate],
+]
+"""Arguments of :func:`next_repeats` in their order."""
+
 
 def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[int] = ()) -> int:
     """Return the rounds of an effort that are reserved for further seeds.
@@ -27,8 +37,7 @@ def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[i
     They suffice for ``FURTHER_SEEDS`` seeds of the baselines and of ``FINALISTS`` average runs, as
     far as the search keeps ``_SEARCH_RUNS`` average runs, the fraction ``_SEARCH_SHARE`` of the
     full grid's rounds, and what ``_MOST`` leaves of the effort: with less, trying further
-    candidates gives more information. They are 0 if they do not suffice for one seed of the
-    finalists.
+    candidates gives more information. What they leave to the search never falls with the effort.
 
     Args:
         effort: Rounds of training for the search and the further seeds together.
@@ -39,7 +48,26 @@ def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[i
     finalists = FINALISTS * fmean(every)
     spare = effort - max(_SEARCH_RUNS * fmean(every), _SEARCH_SHARE * sum(every))
     kept = min(FURTHER_SEEDS * (finalists + sum(baselines)), spare, _MOST * effort)
-    return int(kept) if kept >= finalists else 0
+    return max(0, math.floor(kept))
+
+
+def rounds_of_repeats(
+    known: Mapping[Candidate, Interval],
+    seeds: Mapping[Candidate, int],
+    rounds: Mapping[Candidate, int],
+    left: int,
+    baselines: Sequence[Candidate] = (),
+) -> int:
+    """Return the rounds that all repeats take if the finalists stay the same.
+
+    The arguments are those of :func:`next_repeats`.
+    """
+    before, made = left, dict(seeds)
+    while chosen := next_repeats(known, made, rounds, left, baselines):
+        for candidate in chosen:
+            made[candidate] = made.get(candidate, 0) + 1
+            left -= rounds[candidate]
+    return before - left
 
 
 def next_repeats(

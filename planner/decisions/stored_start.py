@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from planner.decisions.search_passes import SearchPasses
-from planner.decisions.training import train_further_seeds, train_search
+from planner.decisions.training import train_further_runs, train_further_seeds, train_search
 from planner.execution.allowance import FixedRounds
-from planner.execution.candidate_runs import CandidateRuns
+from planner.execution.candidate_runs import CandidateRuns, Targets
 from planner.execution.curve_store import CurveStore, Job
 from planner.execution.dry_run import StoredStart
 from planner.question.cost import Costs
@@ -26,6 +26,12 @@ class _LackingError(Exception):
 
 class _StoredRuns(CandidateRuns):
     """Runs of the store, of which none is trained."""
+
+    def _baselines_beside(self, targets: Targets) -> Targets:
+        """Return no baselines: they are asked for at the end, however many workers trained them."""
+        if self._request.objective.target is None:
+            return {}
+        return super()._baselines_beside(targets)
 
     def _train_jobs(self, jobs: Sequence[Job]) -> list[int | None]:
         """Return 0 for each run that the store holds, and None for a diverged one.
@@ -64,6 +70,7 @@ def stored_start(request: Request, costs: Costs, store: CurveStore, rounds: int)
     is_whole = True
     try:
         train_search(passes, strategy, runs)
+        train_further_runs(passes, strategy, runs)
         train_further_seeds(passes, runs)
     except _LackingError:
         is_whole = False

@@ -7,14 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 from planner.candidates import Candidate
-from planner.decisions.further_seeds import next_repeats
+from planner.decisions.further_seeds import RepeatTerms, next_repeats, rounds_of_repeats
 from planner.decisions.recommend import options
 from planner.decisions.search_passes import SearchPasses
 from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.candidate_runs import CandidateRuns
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.outcome import Outcome
-from planner.question.request import Request
+from planner.question.request import FURTHER_SEEDS, Request
+from planner.search.race import Race
 from planner.search.strategy import Strategy, search
 
 
@@ -23,6 +24,7 @@ def train_search(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) 
     request, costs = passes.request, passes.costs
     target = request.objective.target
     search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
+    runs.finish_baselines()
     reached = reached_outcomes(request, runs, runs.known_curves())
     if reached.keys() & set(costs.searched):
         left, start = partial(passes.rounds_left, runs), partial(passes.start, earlier=runs)
@@ -32,22 +34,50 @@ def train_search(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) 
         runs.finish(runs.finished_candidates(), kept)
 
 
+def train_further_runs(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) -> bool:
+    """Go on with a race in the rounds that were kept for further seeds and are not needed.
+
+    A run is finished only if the rounds suffice for its own further seeds, too, unless they suffice
+    for none at all. Return whether the race ended because what was left of its effort promised
+    little gain.
+    """
+    if not isinstance(strategy, Race):
+        return False
+    if strategy.has_little_to_gain(runs.asked_history()):
+        return True
+    if passes.request.objective.target is not None:
+        return False
+    while (left := passes.rounds_left(runs)) > 0:
+        needed = rounds_of_repeats(*_repeat_terms(passes, runs))
+        history, effort = runs.asked_history(), runs.asked_rounds + left - needed
+        repeats = FURTHER_SEEDS if needed else 0
+        if strategy.has_little_to_gain(history, effort, repeats):
+            return True
+        if not (extensions := strategy.further_extensions(history, effort, repeats)):
+            break
+        runs.extend(extensions)
+        runs.finish(runs.finished_candidates(), needed)
+    return False
+
+
 def train_further_seeds(passes: SearchPasses, runs: CandidateRuns) -> None:
     """Train finalists and baselines with further seeds, as far as the effort allows."""
-    request, costs = passes.request, passes.costs
-    if request.objective.target is not None:
+    if passes.request.objective.target is not None:
         return
-    while True:
-        known = options_of(request, runs, runs.known_curves())
-        made = {c: outcome.interval for c, outcome in known.items() if outcome.interval}
-        able = {c: interval for c, interval in made.items() if c not in runs.unrepeatable}
-        searched = {c: interval for c, interval in able.items() if c in costs.searched}
-        seeds = {c: len(curves) for c, curves in runs.again.items()}
-        baselines = [c for c in request.baselines().values() if c in able]
-        left = passes.rounds_left(runs)
-        if not (chosen := next_repeats(searched, seeds, runs.targets, left, baselines)):
-            return
+    while chosen := next_repeats(*_repeat_terms(passes, runs)):
         runs.repeat(chosen)
+
+
+def _repeat_terms(passes: SearchPasses, runs: CandidateRuns) -> RepeatTerms:
+    """Return the arguments of :func:`planner.decisions.further_seeds.next_repeats`."""
+    request = passes.request
+    known = options_of(request, runs, runs.known_curves())
+    made = {c: outcome.interval for c, outcome in known.items() if outcome.interval}
+    able = {c: interval for c, interval in made.items() if c not in runs.unrepeatable}
+    searched = {c: interval for c, interval in able.items() if c in passes.costs.searched}
+    seeds = {c: len(curves) for c, curves in runs.again.items()}
+    baselines = [c for c in request.baselines().values() if c in able]
+    return searched, seeds, runs.targets, passes.rounds_left(runs), baselines
 
 
 def options_of(

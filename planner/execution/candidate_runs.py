@@ -99,21 +99,56 @@ class CandidateRuns:
     def extend(self, proposals: Sequence[Extension]) -> History:
         """Train the proposed runs; return the curves of their candidates.
 
-        The baselines are trained together with the first proposals, so that no worker idles.
+        The baselines are trained beside them, so that no worker idles.
         """
         targets = {proposal.candidate: proposal.rounds for proposal in proposals}
         for candidate, rounds in targets.items():
             self.asked[candidate] = max(rounds, self.asked.get(candidate, 0))
-        baselines, self._waiting = self._last_rounds(self._waiting), []
+        baselines = self._baselines_beside(targets)
         self._stages += 1
         shares = (rounds / self.horizon(c) for c, rounds in targets.items())
         done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
         self._stage = f"stage {self._stages}: {done}"
         self._failed |= self._train({**targets, **baselines})
+        self._waiting = [c for c in self._waiting if c not in self._failed]
         reached = {c: min(rounds, self.targets.get(c, 0)) for c, rounds in targets.items()}
         curves = {c: self.curve(c, rounds) for c, rounds in reached.items() if rounds}
         self._note_best(curves)
         return curves
+
+    def _baselines_beside(self, targets: Targets) -> Targets:
+        """Return the last rounds of the baselines that are trained beside other runs.
+
+        If several workers train a number of rounds, the baselines take the workers that the runs
+        leave idle, in parts that depend on the rounds alone. Otherwise they are trained whole,
+        beside the first runs, as in a search for a target, which they may reach.
+        """
+        whole = self._last_rounds(self._waiting)
+        if not self._fills_idle_workers:
+            self._waiting = []
+            return whole
+        reached = {c: self.targets.get(c, 0) for c in {**whole, **targets}}
+        missing = [max(0, rounds - reached[c]) for c, rounds in targets.items()]
+        longest, total = max(missing), sum(missing)
+        idle = max(self._workers * longest - total, -total % self._workers)
+        parts: Targets = {}
+        for candidate in sorted(whole.keys() - targets.keys(), key=lambda c: (reached[c], c)):
+            if more := min(whole[candidate] - reached[candidate], longest, idle):
+                parts[candidate] = last_evaluated_round(reached[candidate] + more)
+                idle -= parts[candidate] - reached[candidate]
+        return parts
+
+    @property
+    def _fills_idle_workers(self) -> bool:
+        counted = self._allowance.left_s is None
+        return counted and self._workers > 1 and self._request.objective.target is None
+
+    def finish_baselines(self) -> None:
+        """Train what the baselines lack that no worker was idle for."""
+        baselines, self._waiting = self._last_rounds(self._waiting), []
+        lacking = {c: r for c, r in baselines.items() if self.targets.get(c, 0) < r}
+        if lacking:
+            self._failed |= self._train(lacking)
 
     def _last_rounds(self, candidates: Iterable[Candidate]) -> dict[Candidate, int]:
         """Return the last round of a whole run of each candidate, by predicted costs."""
@@ -407,6 +442,10 @@ class CandidateRuns:
     def history(self) -> History:
         """Return the curves of all runs, baselines included, up to the rounds asked for."""
         return {c: self.curve(c, rounds) for c, rounds in self.targets.items()}
+
+    def asked_history(self) -> History:
+        """Return the curves of the runs that the search asked for, up to the rounds asked for."""
+        return {c: self.curve(c, rounds) for c, rounds in self.asked.items()}
 
     def known_curves(self, more: History | None = None) -> KnownCurves:
         """Return all curves that this search knows, other seeds included.

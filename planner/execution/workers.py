@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -107,13 +107,14 @@ def train_all(
 ) -> list[int | None]:
     """Train each run of ``jobs`` up to its round; return how many rounds each trained now.
 
-    Runs whose rounds are in the store start no worker. The others are split into groups; a worker
-    trains the runs of a group side by side. A run that diverges gives None.
+    Runs whose rounds are in the store start no worker. The others are split into groups with about
+    equally many missing rounds; a worker trains the runs of a group side by side. A run that
+    diverges gives None.
 
     Args:
         executor: Executor of functions with picklable arguments.
         store: Store of the runs.
-        jobs: Runs, each with the round to reach; adjacent jobs should be about equally long.
+        jobs: Runs, each with the round to reach.
         on_tick: Function without arguments, called a few times a second during training.
         workers: Number of functions that the executor runs at once.
         until_s: Instant of ``time.monotonic`` after which no further round is begun.
@@ -121,7 +122,8 @@ def train_all(
     Raises:
         FlossError: A worker failed for a reason other than divergence.
     """
-    lacking = [i for i, (config, rounds) in enumerate(jobs) if store.rounds(config) < rounds]
+    missing = [rounds - store.rounds(config) for config, rounds in jobs]
+    lacking = {i: rounds for i, rounds in enumerate(missing) if rounds > 0}
     futures = {
         submit(executor, _extend_all, store, [jobs[i] for i in indices], until_s): indices
         for indices in _groups(lacking, workers, MAX_RUNS[store.device])
@@ -183,12 +185,26 @@ def submit(executor: Executor, function: Callable[..., Any], *arguments: object)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _groups(indices: Sequence[int], workers: int, most: int) -> Iterator[Sequence[int]]:
-    """Yield slices of about equal length, at most ``most``, spread evenly over the workers."""
-    each = math.ceil(len(indices) / (workers * most))  # groups of a worker
-    size = max(1, math.ceil(len(indices) / max(1, workers * each)))
-    for first in range(0, len(indices), size):
-        yield indices[first : first + size]
+def _groups(rounds: Mapping[int, int], workers: int, most: int) -> list[list[int]]:
+    """Return groups of jobs with about equally many rounds, spread evenly over the workers.
+
+    Each job goes to the group with the fewest rounds so far, longest job first (Graham, "Bounds on
+    Multiprocessing Timing Anomalies", 1969). The group with the most rounds comes first.
+
+    Args:
+        rounds: Missing rounds of each job.
+        workers: Number of workers.
+        most: Number of jobs of a group, at most.
+    """
+    each = math.ceil(len(rounds) / (workers * most))  # groups of a worker
+    groups: list[list[int]] = [[] for _ in range(min(workers * each, len(rounds)))]
+
+    def total(group: Sequence[int]) -> int:
+        return sum(rounds[job] for job in group)
+
+    for job in sorted(rounds, key=lambda job: -rounds[job]):
+        min((group for group in groups if len(group) < most), key=total).append(job)
+    return sorted(groups, key=total, reverse=True)
 
 
 def _extend_all(

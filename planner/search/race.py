@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from planner.candidates import Candidate
 from planner.curves import History
 from planner.search.race_stage import RaceStage
 from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
+from planner.search.strategy import Extension
 
 FIRST_STAGE = 3  # the first stage has 1/3 of the effort
 SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
@@ -21,26 +22,58 @@ class Race(ScriptedStrategy):
 
     The first stage (see :class:`RaceStage`) finishes runs by a third of the effort, so that the
     second forecasts from whole curves, and a search that has little to gain can end. If a third of
-    the effort is less than an average run, there is one stage. Before them, a short dense run is
-    finished: it seldom fails, and costs little.
+    the effort is less than an average run, there is one stage. A short dense run is finished beside
+    the first runs: it seldom fails, and costs little.
 
     Decisions use only accuracies that the search has asked for. Curves that other searches have
     trained further therefore change nothing, and a search can be stopped and resumed at any point.
     """
 
     def script(self) -> Script:
-        """Finish a short dense run, then run both stages, as long as there is something to gain."""
+        """Run both stages, as long as there is something to gain."""
         ledger = EffortLedger(self)
-        yield from ledger.finish(self._dense_candidate())
+        beside = ledger.finishing_extensions(self._dense_candidate(), self.effort)
         for ledger.limit in self._stage_efforts():
             stage = RaceStage(self, ledger.limit or self.effort)
-            yield from stage.script(ledger)
+            yield from stage.script(ledger, beside)
             if stage.is_done(ledger):
                 return
 
-    def has_little_to_gain(self, history: History) -> bool:
-        """Return whether a run has finished that learned, and the rest promises little gain."""
-        return RaceStage(self, self.effort).is_done(EffortLedger(self, dict(history)))
+    def has_little_to_gain(
+        self, history: History, effort: int | None = None, repeats: int = 0
+    ) -> bool:
+        """Return whether a run has finished that learned, and the rest promises little gain.
+
+        Args:
+            history: The curves so far.
+            effort: Rounds that the whole search may take; by default those it was made with.
+            repeats: Further seeds for which the effort must suffice, of each run that is finished.
+        """
+        stage, ledger = self._grown_stage(history, effort or self.effort, repeats)
+        return stage.is_done(ledger)
+
+    def further_extensions(
+        self, history: History, effort: int, repeats: int = 0
+    ) -> Sequence[Extension]:
+        """Return the runs to extend after the search has ended, with an effort that has grown.
+
+        They are those with which the finals would go on; empty if little is left to gain, or if the
+        effort finishes no further run.
+
+        Args:
+            history: The curves so far.
+            effort: Rounds that the whole search may take.
+            repeats: Further seeds for which the effort must suffice, of each run that is finished.
+        """
+        stage, ledger = self._grown_stage(history, effort, repeats)
+        return [] if stage.is_done(ledger) else next(stage.further_finals(ledger), [])
+
+    def _grown_stage(
+        self, history: History, effort: int, repeats: int
+    ) -> tuple[RaceStage, EffortLedger]:
+        """Return the last stage and the ledger of this search with another effort."""
+        grown = replace(self, effort=effort)
+        return RaceStage(grown, effort), EffortLedger(grown, dict(history), repeats=repeats)
 
     def _dense_candidate(self) -> list[Candidate]:
         """Return the densest candidate whose whole run is short; empty if none is.

@@ -30,6 +30,7 @@ from planner.search.terms import SearchTerms
 
 NEWCOMERS = 0.5  # fraction of the first rung's rounds that newcomers may take
 PER_FINALIST = 11  # starters required for each finalist
+LEAST_STARTERS = 8  # starters required for the candidates with the longest runs to take part
 PAUSE = 0.6  # fraction of its horizon at which a run of the finals pauses and is ranked again
 LEAST_SHARE = 0.3  # fraction of the effort before which a search does not end
 SLOTS = 2  # runs trained at a time in the finals
@@ -64,12 +65,14 @@ class RaceStage:
     and densities instead of drawn at random. With 10 or 20 starters out of hundreds of candidates,
     a random draw often misses a region, and near starters give the same information because
     accuracy is smooth in ranks and densities. The effort also sets the number of finalists:
-    ``FINALISTS``, or fewer if each would have fewer than ``PER_FINALIST`` starters.
+    ``FINALISTS``, or fewer if each would have fewer than ``PER_FINALIST`` starters. An effort of
+    about one long run takes one long starter, chosen blindly. So candidates with the longest runs
+    take part only if the effort takes ``LEAST_STARTERS`` starters.
 
     Attributes:
         terms: Inputs of the search.
         effort: Rounds of training that the search may have taken at the end of this stage.
-        spread: All candidates that this effort can finish, in a space-filling order.
+        spread: The candidates that may take part, in a space-filling order.
         starters: Candidates of the first rung, without newcomers.
         finalists: Number of runs that should finish.
     """
@@ -81,8 +84,7 @@ class RaceStage:
     finalists: int = field(init=False)
 
     def __post_init__(self) -> None:
-        within = [c for c, horizon in self.terms.horizons.items() if horizon <= self.effort]
-        order = tuple(space_filling_order(sorted(within), self.terms.seed))
+        order = self._spread_candidates()
         counts = {n: self._starter_count(order, n) for n in range(FINALISTS, 0, -1)}
         enough = (n for n in counts if counts[n] >= min(PER_FINALIST * n, len(order)))
         finalists = next(enough, 1)
@@ -93,6 +95,23 @@ class RaceStage:
         object.__setattr__(self, "starters", order[:count])
         object.__setattr__(self, "finalists", finalists)
 
+    def _spread_candidates(self) -> tuple[Candidate, ...]:
+        """Return the candidates that may take part, in a space-filling order.
+
+        Their runs are as long as ``LEAST_STARTERS`` starters allow, or as many starters as there
+        are candidates; if none are so short, as long as the effort allows.
+        """
+        horizons = self.terms.horizons
+        lengths = sorted({h for h in horizons.values() if h <= self.effort}, reverse=True)
+        spreads = (self._candidates_within(longest) for longest in lengths)
+        enough = (c for c in spreads if self._starter_count(c, 1) >= min(LEAST_STARTERS, len(c)))
+        return next(enough, None) or self._candidates_within(self.effort)
+
+    def _candidates_within(self, longest: int) -> tuple[Candidate, ...]:
+        """Return the candidates with at most so many rounds, in a space-filling order."""
+        within = sorted(c for c, horizon in self.terms.horizons.items() if horizon <= longest)
+        return tuple(space_filling_order(within, self.terms.seed))
+
     def _starter_count(self, order: Sequence[Candidate], finalists: int) -> int:
         """Return the number of starters that the effort takes through all rungs, at least 1."""
         horizons = [self.terms.horizons[c] for c in order]
@@ -100,15 +119,18 @@ class RaceStage:
         fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
         return next(fits, 1)
 
-    def script(self, ledger: EffortLedger) -> Script:
+    def script(self, ledger: EffortLedger, beside: Sequence[Extension] = ()) -> Script:
         """Run the rungs, then the finals.
 
         Args:
             ledger: Curves and rounds of the search so far; its limit is this stage's effort.
+            beside: Runs that are extended together with the starters, if they are not yet.
         """
-        begun = list(ledger.curves)
-        yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in self.starters)
-        rungs = [self._first_trials(ledger)]
+        first = {c: ledger.target(c, 0) for c in self.starters}
+        first |= {e.candidate: e.rounds for e in beside}
+        begun = list({**ledger.curves, **first})
+        yield from ledger.ask(Extension(c, rounds) for c, rounds in first.items())
+        rungs = [self._trials_from_a_third(ledger, self.starters)]
         newcomers = self._newcomers(ledger, backtest(rungs))
         yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
         alive: Sequence[Candidate] = list(dict.fromkeys([*self.starters, *newcomers, *begun]))
@@ -126,6 +148,12 @@ class RaceStage:
             rungs.append(self._trials(ledger, before, made))
         yield from self._finals(ledger, backtest(rungs))
 
+    def further_finals(self, ledger: EffortLedger) -> Script:
+        """Go on with the finals of a search that has ended, with the effort that is left."""
+        yield from self._finals(
+            ledger, backtest([self._trials_from_a_third(ledger, ledger.curves)])
+        )
+
     def _finals(self, ledger: EffortLedger, weight: float) -> Script:
         """Finish runs, ``SLOTS`` at a time, until none is left or little gain is expected.
 
@@ -133,7 +161,9 @@ class RaceStage:
         """
         learned = dict(ledger.curves)
         while options := [
-            c for c in ledger.curves if 0 < ledger.missing_rounds(c) <= ledger.rounds_left
+            c
+            for c in ledger.curves
+            if ledger.missing_rounds(c) and ledger.whole_cost(c) <= ledger.rounds_left
         ]:
             if self.is_done(ledger):
                 return
@@ -170,7 +200,11 @@ class RaceStage:
         best = max(interval.mean for interval in known.intervals(ends).values())
         others = {c: self.terms.horizon(c, ledger.curve(c)) for c in self.terms.horizons}
         failed = {c for c, curve in ledger.curves.items() if curve.failed}
-        unfinished = {c: rounds for c, rounds in others.items() if c not in failed | ends.keys()}
+        unfinished = {
+            c: rounds
+            for c, rounds in others.items()
+            if c not in failed | ends.keys() and ledger.whole_cost(c) <= ledger.effort_left
+        }
         gain = expected_gain(known, best, unfinished, ledger.effort_left)
         return gain is not None and gain.is_small
 
@@ -208,9 +242,9 @@ class RaceStage:
             known, asked, self.terms.examples, max(self.terms.horizons.values()), learned
         )
 
-    def _first_trials(self, ledger: EffortLedger) -> list[Trial]:
-        """Return backtests of forecasts from the first third of the first rung to its end."""
-        rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, self.starters)}
+    def _trials_from_a_third(self, ledger: EffortLedger, among: Iterable[Candidate]) -> list[Trial]:
+        """Return backtests of forecasts from the first third of each run's rounds to the last."""
+        rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, among)}
         early = {
             c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
         }

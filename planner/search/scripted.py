@@ -87,11 +87,13 @@ class EffortLedger:
         curves: Curves received so far, by candidate.
         limit: Rounds of the effort that may be requested for now, in all; None for all of it. A run
             that is finished within the limit may go beyond it, if its real horizon is longer.
+        repeats: Further seeds of a whole run that must fit as well, for the run to be finished.
     """
 
     terms: SearchTerms
     curves: dict[Candidate, Curve] = field(default_factory=dict)
     limit: int | None = None
+    repeats: int = 0
 
     @property
     def effort_left(self) -> int:
@@ -130,6 +132,11 @@ class EffortLedger:
         curve = self.curve(candidate)
         return max(0, self.terms.finish_round(candidate, curve) - curve.rounds)
 
+    def whole_cost(self, candidate: Candidate) -> int:
+        """Return the rounds that finish a run and repeat it with ``repeats`` further seeds."""
+        whole = self.terms.finish_round(candidate, self.curve(candidate))
+        return self.missing_rounds(candidate) + self.repeats * whole
+
     def score(self, candidate: Candidate) -> float:
         """Return a run's accuracy so far, within its horizon; minus infinity if it failed."""
         curve = self.curve(candidate)
@@ -139,13 +146,14 @@ class EffortLedger:
         """Return the extensions that finish runs, within ``left`` rounds.
 
         First every run is chosen, in order, that ``left`` can take to the shorter of its predicted
-        and real horizons. The remaining rounds then take the chosen runs on to the real horizons.
+        and real horizons, and repeat. The remaining rounds then take the chosen runs on to the real
+        horizons.
         """
         chosen: list[Candidate] = []
         for candidate in order:
-            if not self.curve(candidate).failed and self.missing_rounds(candidate) <= left:
+            if not self.curve(candidate).failed and self.whole_cost(candidate) <= left:
                 chosen.append(candidate)
-                left -= self.missing_rounds(candidate)
+                left -= self.whole_cost(candidate)
         extensions = []
         for candidate in chosen:
             shorter = self.curve(candidate).rounds + self.missing_rounds(candidate)

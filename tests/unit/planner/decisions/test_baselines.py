@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,34 @@ def test_a_plan_of_which_every_run_diverged_is_none(
     )
     with pytest.raises(DivergedError):
         make_plan(asked(), CurveStore(tmp_path, "cpu"), None, lambda told: None, 2)
+
+
+def test_baselines_take_the_workers_that_a_search_leaves_idle_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    space = grid([1, 4], [1, 1 / 4], [1 / 4, 1 / 16])
+    request = replace(asked(), candidates=tuple(space), effort=0.6)
+    baselines = [request.config(c) for c in request.baselines().values()]
+    stages: list[dict[bool, list[int]]] = []  # missing rounds of searched runs, and of baselines
+    training = TimedTraining(lambda now_s: 1.0, 1.0).install(monkeypatch)
+
+    def train_all(executor, store, jobs, *rest):
+        missing: dict[bool, list[int]] = {False: [], True: []}
+        for config, rounds in jobs:
+            missing[config in baselines].append(rounds - store.rounds(config))
+        stages.append(missing)
+        return training._train_all(executor, store, jobs, *rest)
+
+    monkeypatch.setattr(candidate_runs, "train_all", train_all)
+    plans = [
+        make_plan(request, CurveStore(tmp_path / str(n), "cpu"), None, lambda told: None, n)
+        for n in (1, 2, 3)
+    ]
+    first, second, third = (plan.to_json() for plan in plans)
+    assert first == second == third
+    assert all(plans[0].baselines.values())
+    first_stages = [i for i, stage in enumerate(stages) if len(stage[True]) == 2]
+    assert first_stages[0] == 0  # one worker: whole, beside the first runs
+    filled = [stage for stage in stages[1:] if stage[True] and stage[False]]
+    assert filled
+    assert all(max(stage[True]) <= max(stage[False]) for stage in filled)

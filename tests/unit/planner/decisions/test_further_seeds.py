@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from planner.candidates import Candidate
-from planner.decisions.further_seeds import next_repeats, rounds_for_seeds
+from planner.decisions.further_seeds import next_repeats, rounds_for_seeds, rounds_of_repeats
 from planner.forecasts.intervals import Interval
 
 A, B, C, DENSE = (Candidate(rank_, 1.0, 1.0) for rank_ in (1, 2, 4, 16))
@@ -24,7 +26,8 @@ def test_two_seeds_of_two_average_runs_and_of_the_baselines_are_kept():
 def test_the_search_keeps_three_runs_and_a_twentieth_of_the_grid():
     small, large = [400] * 8, [400] * 100
     assert rounds_for_seeds(3 * 400 + 900, small) == 900
-    assert rounds_for_seeds(3 * 400 + 799, small) == 0  # not a seed of both finalists
+    assert rounds_for_seeds(3 * 400 + 1, small) == 1
+    assert rounds_for_seeds(3 * 400, small) == 0
     assert rounds_for_seeds(5 * 400 + 900, large) == 900
     assert rounds_for_seeds(5 * 400, large) == 0
 
@@ -34,6 +37,21 @@ def test_what_is_kept_leaves_the_search_its_part(effort: int):
     kept = rounds_for_seeds(effort, [400] * 48, [55, 400])
     assert kept == 0 or effort - kept >= 1200
     assert kept <= 2 * (2 * 400 + 455)
+
+
+@pytest.mark.parametrize("horizons", [[400] * 48, [15, 60, 400] * 9, [301, 17] * 100])
+@pytest.mark.parametrize("baselines", [(), (55, 400)])
+def test_a_larger_effort_never_leaves_the_search_fewer_rounds(horizons, baselines):
+    efforts = range(min(horizons), sum(horizons) + 1)
+    searched = [e - rounds_for_seeds(e, horizons, baselines) for e in efforts]
+    assert all(0 <= more - fewer <= 1 for fewer, more in pairwise(searched))
+
+
+def test_rounds_of_repeats_are_those_of_all_seeds_that_can_be_afforded():
+    assert rounds_of_repeats(KNOWN, {}, ROUNDS, 1000, [DENSE]) == 2 * (100 + 100 + 50)
+    assert rounds_of_repeats(KNOWN, {B: 2, A: 1}, ROUNDS, 1000, [DENSE]) == 100 + 2 * 50
+    assert rounds_of_repeats(KNOWN, {}, ROUNDS, 260, [DENSE]) == 100 + 100 + 50
+    assert rounds_of_repeats(KNOWN, {}, ROUNDS, 40) == 0
 
 
 def test_the_two_best_and_the_baselines_are_repeated():

@@ -184,21 +184,13 @@ def test_an_effort_that_finishes_no_run_says_what_would():
         race({GRID[0]: 30, GRID[1]: 90}, 10)
 
 
-def test_a_short_dense_run_is_finished_first():
-    strategy = race(HORIZONS, 2000)
+def test_a_short_dense_run_is_finished_beside_the_starters():
     dense, longer = Candidate(64, 1.0, 1.0), Candidate(16, 1.0, 1.0)
     assert HORIZONS[dense] <= np.mean(list(HORIZONS.values())) / 6 < HORIZONS[longer]
-    assert {e.candidate for e in strategy.propose({})} == {dense}
-    world = World(HORIZONS, 2000)
-    order = []
-
-    def extend(proposals):
-        order.extend(proposals)
-        return world(proposals)
-
-    search(strategy, extend)
-    finish = next(i for i, e in enumerate(order) if e.candidate != dense)
-    assert order[finish - 1].rounds == HORIZONS[dense]
+    first = {e.candidate: e.rounds for e in race(HORIZONS, 2000).propose({})}
+    assert first.pop(dense) == HORIZONS[dense]
+    assert len(first) > 1
+    assert all(rounds == math.ceil(HORIZONS[c] / 27) for c, rounds in first.items())
 
 
 @pytest.mark.parametrize("effort", [700, 1400, 2800])
@@ -232,6 +224,45 @@ def test_a_search_ends_once_nothing_is_left_to_gain():
     strategy = race(HORIZONS, effort)
     assert best in strategy.finished_candidates(search(strategy, world))
     assert sum(world.rounds.values()) < 0.8 * effort
+
+
+@pytest.mark.parametrize("more", [300, 900])
+def test_a_search_whose_effort_grows_goes_on_within_it(more: int):
+    strategy = race(HORIZONS, 900)
+    world = World(HORIZONS, 900)
+    history = dict(search(strategy, world))
+    before = strategy.finished_candidates(history)
+    world.effort = 900 + more
+    while told := strategy.further_extensions(history, world.effort):
+        history |= world(told)  # which refuses what goes beyond the effort
+    assert len(strategy.finished_candidates(history)) > len(before)
+    missing = [HORIZONS[c] - world.rounds.get(c, 0) for c in HORIZONS]
+    left = world.effort - sum(world.rounds.values())
+    assert left < min(rounds for rounds in missing if rounds) or strategy.has_little_to_gain(
+        history, world.effort
+    )
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_further_runs_leave_the_rounds_of_their_seeds(repeats: int):
+    strategy, effort = race(HORIZONS, 900), 1500
+    world = World(HORIZONS, 900)
+    history = dict(search(strategy, world))
+    world.effort = effort
+    kept, before = 0, set(strategy.finished_candidates(history))
+    while told := strategy.further_extensions(history, effort - kept, repeats):
+        history |= world(told)
+        new = set(strategy.finished_candidates(history)) - before
+        kept = repeats * sum(HORIZONS[c] for c in new)
+        assert sum(world.rounds.values()) + kept <= effort
+    assert kept
+
+
+def test_an_effort_that_finishes_no_further_run_gives_none():
+    strategy = race(HORIZONS, 900)
+    history = search(strategy, World(HORIZONS, 900))
+    spent = sum(curve.rounds for curve in history.values())
+    assert strategy.further_extensions(history, spent) == []
 
 
 def test_a_search_goes_on_while_no_run_has_learned():

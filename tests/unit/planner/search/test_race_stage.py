@@ -92,3 +92,18 @@ def test_newcomers_are_spread_where_no_starter_has_risen(starts: float):
     }
     liked = [e.candidate for e in one_stage(horizons, 700).propose(risen)]
     assert liked != unseen[: len(liked)]
+
+
+def test_an_effort_of_about_one_long_run_begins_several_shorter_ones():
+    """Here 27 runs take 100 rounds and 9 take 30; an effort of 101 once began one long run."""
+    horizons = {c: 30 if c.rank == 64 else 100 for c in GRID}
+    for effort in (60, 90, 101, 120):
+        stage = one_stage(horizons, effort).stage
+        assert {c.rank for c in stage.spread} == {64}
+        assert len(stage.starters) > 1
+    assert set(one_stage(horizons, 600).stage.spread) == set(GRID)
+
+
+def test_runs_of_one_length_all_take_part_however_small_the_effort():
+    equal = dict.fromkeys(GRID, 100)
+    assert set(one_stage(equal, 101).stage.spread) == set(GRID)

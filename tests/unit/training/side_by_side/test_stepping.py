@@ -420,4 +420,18 @@ def test_a_run_whose_folder_is_locked_waits_alone(tmp_path: Path, monkeypatch: p
     ],
 )  # fmt: skip
 def test_jobs_are_dealt_alike_to_workers(jobs: int, workers: int, most: int, sizes: list[int]):
-    assert [len(group) for group in _groups(range(jobs), workers, most)] == sizes
+    made = _groups(dict.fromkeys(range(jobs), 9), workers, most)
+    assert [len(group) for group in made] == sizes
+
+
+@pytest.mark.parametrize(
+    ("rounds", "most", "groups"),
+    [
+        ((400, 400, 190, 55, 55), 4, [[0, 2], [1, 3, 4]]),
+        ((400, 55, 15, 15, 15), 4, [[0], [1, 2, 3, 4]]),
+        ((400, 55, 15, 15, 15, 15), 4, [[0, 5], [1, 2, 3, 4]]),
+        ((400, 9, 9, 9, 9), 3, [[0, 4], [1, 2, 3]]),
+    ],
+)
+def test_groups_have_about_equally_many_rounds(rounds, most: int, groups: list[list[int]]):
+    assert _groups(dict(enumerate(rounds)), 2, most) == groups
