@@ -13,6 +13,7 @@ from made_runs import make_run
 import floss_sim.network
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.devices.compute import EFFICIENCY
 from floss_sim.network.fleets.classes import TraceSection
 from floss_sim.network.profile import (
     AvailabilitySection,
@@ -25,7 +26,7 @@ from floss_sim.network.transport import Transport
 from floss_sim.simulator.rounds import ASK_AGAIN_S
 
 GUIDE = Path(floss_sim.network.__file__).with_name("GUIDE.md").read_text(encoding="utf-8")
-EXAMPLE, TRACE, MAHIMAHI, LAW, ROWS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+EXAMPLE, COMPUTE, TRACE, MAHIMAHI, LAW, ROWS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 COMMANDS = [line.strip() for line in GUIDE.splitlines() if line.startswith("    floss-sim")]
 HEAD = re.sub("class_order.*\n", "", EXAMPLE.split("[[clients]]")[0])
 
@@ -91,6 +92,23 @@ def test_the_guides_mahimahi_trace_takes_the_place_of_a_rate(home: Path):
     (home / "lte.up").write_text("0\n0\n", encoding="utf-8")
     with pytest.raises(ProfileError, match="the trace lasts 0 ms"):
         load_profile("mine.toml")
+
+
+@pytest.mark.parametrize("line", COMPUTE.splitlines())
+def test_the_guides_devices_take_the_place_of_a_time(home: Path, line: str):
+    device = Path(floss_sim.network.__file__).with_name("devices") / "epyc-1-core.toml"
+    (home / "phone.toml").write_text(device.read_text(encoding="utf-8"), encoding="utf-8")
+    head, tail = EXAMPLE.split('compute_per_example = "8 ms"\n')
+    (home / "mine.toml").write_text(f"{head}{line}\n{tail}", encoding="utf-8")
+    links = load_profile("mine.toml").links(20)
+    assert len([link for link in links if link.device]) == 8
+
+
+def test_the_guides_commands_for_devices(monkeypatch, capfd, home: Path):
+    code, out, _ = call(monkeypatch, capfd, command_of("device list"))
+    assert (code, "snapdragon-778g" in out) == (0, True)
+    assert str(EFFICIENCY) in GUIDE
+    assert "--out phone.toml" in command_of("device measure")  # run in test_device.py
 
 
 @pytest.mark.parametrize("fleet", [LAW, ROWS, ROWS.replace('"rows"', '"table"', 1)])
@@ -161,5 +179,5 @@ def test_the_guides_replay_is_refused_where_clients_are_lost_and_works_elsewhere
 
 
 def test_every_command_of_the_guide_is_tried_here():
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 9
     assert f"asks again {ASK_AGAIN_S:.0f} s later" in " ".join(GUIDE.split())

@@ -206,3 +206,15 @@ def test_a_forecast_of_more_than_twenty_points_is_unknown():
 
 def test_neighbours_differ_in_what_candidates_are_made_of():
     assert get_args(Axis) == tuple(field.name for field in fields(Candidate))
+
+
+def test_a_round_of_compute_says_that_compression_buys_nothing():
+    plan = whole_plan()
+    bound = plan.explanation.time.model_copy(
+        update={"download": 0.0, "upload": 0.01, "latency": 0.0, "compute": 0.99, "queueing": 0.0}
+    )
+    said = plan.explanation.model_copy(update={"time": bound})
+    assert (
+        "compression buys nothing here" in explanation_sentences(replace(plan, explanation=said))[1]
+    )
+    assert "compression" not in "".join(explanation_sentences(plan))
