@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from floss_sim.families import Config
 from floss_sim.families.experts import active_experts, expert_parameters
 from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
-from floss_sim.families.module_roles import layer_of, role_of, stack_of
+from floss_sim.families.module_roles import layer_of, names_by_layer, role_of, stack_of
 from floss_sim.families.trained_tensors import LORA_B, MAGNITUDE, WHOLE, TrainedTensor
 
 _ATTENTION_ROWS = 3  # softmax, dropout's mask, and their product
@@ -81,13 +81,16 @@ def layer_activations(
     adapters = _adapters(trained)
     trains = {(stack_of(t.module), layer_of(t.module)) for t in trained}
     from_start = any(layer_of(t.module) is None and "embed" in t.module for t in trained)
-    names = (*table.modules, *table.parameters)
-    layers = dict.fromkeys((stack_of(name), layer_of(name)) for name in names)
+    layers = names_by_layer((*table.modules, *table.parameters))
     live, found = dict[str | None, bool](), []
+    groups = (table.modules, table.parameters, expert_parameters(table), adapters)
+    kinds = ("modules", "parameters", "experts", "adapters")
+    places = {kind: names_by_layer(names) for kind, names in zip(kinds, groups, strict=True)}
     for stack, layer in (key for key in layers if key[1] is not None):
         live[stack] = live.get(stack, from_start) or (stack, layer) in trains
         if live[stack]:
-            one = _Layer(table, config, adapters, (stack, layer))
+            inside = {kind: names.get((stack, layer), []) for kind, names in places.items()}
+            one = _Layer(table, config, adapters, inside)
             found.append(one.activations(tokens, heads, dropout))
     return found
 
@@ -109,21 +112,18 @@ class _Layer:
         table: ModelTable,
         config: Config,
         adapters: Mapping[str, tuple[int, bool]],
-        key: tuple[str | None, int | None],
+        inside: Mapping[str, Sequence[str]],
     ) -> None:
-        def inside(names: Iterable[str]) -> list[str]:
-            return [name for name in names if (stack_of(name), layer_of(name)) == key]
-
         self._config = config
         self._sides = {
             path: _sides(table, path)
-            for path in inside(table.modules)
+            for path in inside["modules"]
             if table.modules[path] not in (EMBEDDING, CONV2D)
         }
-        self._norms = {n: table.parameters[n][0] for n in inside(table.parameters) if _is_norm(n)}
-        experts = expert_parameters(table)
-        self._experts = {name: experts[name] for name in inside(experts)}
-        self._adapters = {path: adapters[path] for path in inside(adapters)}
+        norms = [name for name in inside["parameters"] if _is_norm(name)]
+        self._norms = {name: table.parameters[name][0] for name in norms}
+        self._experts = {name: table.parameters[name] for name in inside["experts"]}
+        self._adapters = {path: adapters[path] for path in inside["adapters"]}
 
     def activations(self, tokens: int, heads: int, dropout: bool) -> LayerActivations:
         """Return the values of one token."""

@@ -16,6 +16,7 @@ mlp_out        last matrix of an MLP
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _NO_STATE_SPACE = r"(?<!mamba\.)(?<!mixer\.)"  # whose projections have the names of attention's
 _NAMES = {  # ends of module paths, by role; the first role that matches counts
@@ -57,3 +58,11 @@ def stack_of(path: str) -> str | None:
     """
     found = _LAYER.match(path)
     return (found[1] or "") if found else None
+
+
+def names_by_layer(names: Iterable[str]) -> dict[tuple[str | None, int | None], list[str]]:
+    """Return names by the stack and number of their layer; (None, None) outside all layers."""
+    found: dict[tuple[str | None, int | None], list[str]] = {}
+    for name in names:
+        found.setdefault((stack_of(name), layer_of(name)), []).append(name)
+    return found

@@ -29,7 +29,7 @@ from math import prod
 from floss_sim.families.experts import active_experts, active_products, expert_parameters
 from floss_sim.families.family import Config
 from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
-from floss_sim.families.module_roles import layer_of, role_of, stack_of
+from floss_sim.families.module_roles import layer_of, names_by_layer, role_of, stack_of
 from floss_sim.families.trained_tensors import (
     LORA_A,
     LORA_B,
@@ -138,13 +138,15 @@ class _Count:
             config.get(key) for key in _PARALLEL_KEYS
         )
         self._trained = _parts_by_module(trained)
-        self._experts = expert_parameters(table)
         self._config = config
+        self._inside = names_by_layer(self._matrices())
+        self._trained_inside = names_by_layer(self._trained)
+        self._experts_inside = names_by_layer(expert_parameters(table))
 
     def total(self) -> Operations:
         """Return the operations of all modules."""
         layers = self._layers()
-        outside = [p for p in self._matrices() if layer_of(p) is None]
+        outside = self._inside.get((None, None), [])
         before = [p for p in outside if any(word in p for word in _BEFORE_LAYERS)]
         live = any(layer_of(path) is None and self._is_before(path) for path in self._trained)
         made = Operations(0, 0)
@@ -186,9 +188,10 @@ class _Count:
             layer: Its number.
             live: Whether the gradient of its input is needed.
         """
-        paths = [p for p in self._matrices() if (stack_of(p), layer_of(p)) == (stack, layer)]
+        paths, small = (
+            inside.get((stack, layer), []) for inside in (self._inside, self._trained_inside)
+        )
         roles = {path: role_of(path) for path in paths}
-        small = [p for p in self._trained if (stack_of(p), layer_of(p)) == (stack, layer)]
         live = live or any(path not in roles for path in small)  # such as the bias of a norm
         inputs = [path for path in paths if roles[path] in _ATTENTION_INPUTS]
         outputs = [path for path in paths if roles[path] == "o"]
@@ -274,11 +277,8 @@ class _Count:
 
     def _expert_products(self, stack: str | None, layer: int | None, live: bool) -> Operations:
         """Return the operations of experts that are parameters of a layer, not modules."""
-        own = {
-            name: shape
-            for name, shape in self._experts.items()
-            if (stack_of(name), layer_of(name)) == (stack, layer)
-        }
+        names = self._experts_inside.get((stack, layer), [])
+        own = {name: self._table.parameters[name] for name in names}
         product = 2 * self._tokens * active_products(own, self._active)
         return Operations(product, product * live)
 
