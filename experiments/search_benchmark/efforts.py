@@ -27,7 +27,7 @@ from planner.search import DEFAULT_SEARCH
 HERE = Path(__file__).parent
 RESULTS = HERE / "efforts.csv"
 STEPS = 20
-REPLAYS = {"digits": 20, "chat": 20, "regular": 6, "ill": 6, "crossing": 6}
+REPLAYS = {"digits": 6, "chat": 20, "regular": 6, "ill": 6, "crossing": 6}
 SHORTEST = 1 / 4  # fraction of the longest run
 
 

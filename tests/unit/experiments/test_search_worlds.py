@@ -296,3 +296,27 @@ def test_one_search_answers_every_cell(cells, worlds):
     assert [line["cell"] for line in lines] == [
         "10 dense rounds, ratio 16", "20 dense rounds, ratio 16", "**all**",
     ]  # fmt: skip
+
+
+def test_a_rise_of_regret_is_paired_with_the_best_smaller_effort(
+    benchmark, monkeypatch: pytest.MonkeyPatch
+):
+    efforts = load("efforts", monkeypatch)
+    regrets = {100: (3.0, 5.0), 200: (1.0, 2.0), 400: (2.0, 2.0)}
+    rows = [
+        {"family": "ill", "effort": e, "grid": 1000, "seed": s, "rounds": e / 2, "regret": r}
+        for e, both in regrets.items()
+        for s, r in enumerate(both)
+    ]
+    first, second, third = efforts.summary(rows)
+    assert (first["regret"], first["error"], first["rise"]) == (4.0, 1.0, 0.0)
+    assert (second["rise"], second["rise_error"]) == (-2.5, 0.5)
+    assert (third["rise"], third["rise_error"]) == (0.5, 0.5)
+    assert (third["share"], third["used"], third["worst"]) == (0.4, 0.5, 2.0)
+
+
+def test_efforts_go_from_a_quarter_of_a_run_to_the_grid(benchmark, monkeypatch: pytest.MonkeyPatch):
+    efforts = load("efforts", monkeypatch)
+    made = efforts.efforts("regular")
+    assert (made[0], made[-1], len(made)) == (100, benchmark.WORLDS["regular"](0).grid_rounds, 20)
+    assert np.allclose(np.diff(np.log(made)), np.log(made[-1] / made[0]) / 19, atol=0.01)
