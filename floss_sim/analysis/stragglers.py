@@ -266,6 +266,6 @@ def link_text(link: ClientLink) -> str:
             if link.compute_s_per_example
             else []
         ),
-        *([link.device.name] if link.device else []),
+        *([link.device.text] if link.device else []),
     )
     return ", ".join(parts)

@@ -33,6 +33,13 @@ class DeviceSpeed:
     step_s: float = 0.0
     slowness: float = 1.0
 
+    @property
+    def text(self) -> str:
+        """Its name, with the slowness of a client that differs from its class."""
+        if self.slowness == 1.0:
+            return self.name
+        return f"{self.name} ({self.slowness:.2g} times its seconds)"
+
     def operations_per_s(self, precision: str) -> float:
         """Return the operations in a second at a precision, without ``slowness``."""
         stated = dict(self.rates)

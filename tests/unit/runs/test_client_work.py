@@ -10,7 +10,7 @@ from tiny_models import CASES, tiny_model
 from floss_sim import RunConfig, dense, load_profile, load_task, method_from_name, retime, size_only
 from floss_sim.analysis.round_times import Clock
 from floss_sim.analysis.traffic import Traffic
-from floss_sim.errors import ProfileError
+from floss_sim.errors import ProfileError, RecordError
 from floss_sim.families.family_table import family_table
 from floss_sim.families.from_library import model_table
 from floss_sim.network.devices.local_work import LocalWork
@@ -82,3 +82,5 @@ def test_a_record_is_retimed_with_the_operations_that_it_states():
         retime(old, PHONE)
     assert retime(old, PHONE, config.work).rounds.equals(again.rounds)
     assert retime(old, load_profile("lte")).rounds.num_rows == 2
+    with pytest.raises(RecordError, match="operations in the record's description"):
+        retime(replace(lte, description={**lte.description, "work": {"batch": 1}}), PHONE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from floss_sim import AdapterSettings, backbone_model, load_profile
+from floss_sim.analysis.stragglers import link_text
 from floss_sim.errors import ProfileError
 from floss_sim.families.operations import Operations, count_operations
 from floss_sim.network.devices.compute import EFFICIENCY
@@ -74,6 +75,10 @@ def test_a_spread_is_drawn_for_each_client_and_shows_in_the_mean(tmp_path: Path)
     assert made.draws == ("links",)
     slowness = [link.device.slowness for link in made.links(400)]
     assert len(set(slowness)) == 400
+    slowest = max(made.links(400), key=lambda link: link.device.slowness)
+    said = f"snapdragon-778g ({slowest.device.slowness:.2g} times its seconds)"
+    assert link_text(slowest).endswith(said)
+    assert link_text(load_profile("phone-wifi").links(1)[0]).endswith("up, snapdragon-778g")
     assert sorted(slowness)[200] == pytest.approx(1, rel=0.1)
 
 
