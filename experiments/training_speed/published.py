@@ -29,7 +29,7 @@ class Published:
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         backbone = load_backbone(config.task)
         self.config, self.device = config, device
-        self.inputs = reader(config.task, backbone.config)
+        self.inputs = reader(config.task)
         model = with_adapters(backbone, config.layout, config.task, config.rank)
         self.model = model.to(device)
         self.train = device_tensors(config.task.content.train, device)

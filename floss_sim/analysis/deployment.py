@@ -20,10 +20,6 @@ _MOST = {  # largest values of a deployment
     "tokens": 10**7,
 }  # fmt: skip
 _MOST_DISPATCHES = 2_000_000  # of a run; 10 s of one core
-_WITHOUT_DORA = {  # reason by method
-    "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
-    "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
-}
 
 
 @dataclass(frozen=True)
@@ -96,10 +92,8 @@ class Deployment:
                 f"method {self.method.name!r} trains no adapters; an estimate needs one that does, "
                 "such as floss, dense, ffa or sparse-adapter"
             )
-        if self.adapters.dora and self.method.name in _WITHOUT_DORA:
-            raise LayoutError(
-                f"method {self.method.name!r} cannot hold DoRA: {_WITHOUT_DORA[self.method.name]}"
-            )
+        if self.adapters.dora:
+            self.method.check_dora()
 
     def work(self, trained: TrainedModel) -> LocalWork:
         """Return the operations of a client's local training.

@@ -12,8 +12,10 @@ from typing import Any
 
 from floss_sim.errors import ConfigError, LayoutError, RecordError
 from floss_sim.records import RunFolder
+from floss_sim.runs.config import adapter_settings
 from floss_sim.tasks import load_task
-from floss_sim.vectors.layout import LAYOUTS, Layout, build_layout
+from floss_sim.vectors.adapter_layout import layout_of
+from floss_sim.vectors.layout import LAYOUTS, Layout
 
 _RANK = 16  # LoRA rank that is tried if neither an option nor a run folder gives one
 
@@ -39,7 +41,7 @@ def layout_of_message(
             raise ConfigError("--rank requires --task")
         return None, "with --task and --rank, which give its layout"
     try:
-        return _search(digest, str(name), int(ranks), (run.get("lora") or {}).get("targets")), ""
+        return _search(digest, str(name), int(ranks), run.get("lora") or {}), ""
     except ConfigError as error:
         if task or rank:
             raise ConfigError(f"{error}{_rank_hint(run, rank)}") from None
@@ -62,17 +64,16 @@ def _trajectory(folder: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _search(digest: bytes, task_name: str, rank: int, targets: list[str] | None) -> Layout:
-    task = load_task(task_name)
-    backbone = task.backbone_config
+def _search(digest: bytes, task_name: str, rank: int, lora: Mapping[str, Any]) -> Layout:
+    task = load_task(task_name, changes={f"lora.{key}": value for key, value in lora.items()})
     for trains in LAYOUTS:
         with suppress(LayoutError):  # some backbones lack some layouts
-            layout = build_layout(
-                backbone,
+            layout = layout_of(
+                task.backbone_config,
+                task.kind,
+                task.labels,
                 trains=trains,
-                targets=targets or task.lora.targets,
-                rank=rank,
-                labels=task.labels,
+                settings=adapter_settings(task, rank),
             )
             if layout.digest == digest:
                 return layout

@@ -4,10 +4,11 @@ Shapes are computed from the backbone's ``config.json`` alone; no training frame
 """
 
 from floss_sim.families.family import IMAGES, KINDS, NEXT_TOKEN, TEXTS, Config, Family, ModuleSpec
+from floss_sim.families.input_lookup import check_kind, model_inputs
 from floss_sim.families.known import FAMILIES
-from floss_sim.families.padding import padding_token
+from floss_sim.families.model_inputs import ModelInputs
 from floss_sim.families.stored import StoredTensor, find_weights_problem
-from floss_sim.families.targets import ALL, check_kind, family_of, resolve_targets
+from floss_sim.families.targets import ALL, family_of, resolve_targets
 
 __all__ = [
     "ALL",
@@ -18,11 +19,12 @@ __all__ = [
     "TEXTS",
     "Config",
     "Family",
+    "ModelInputs",
     "ModuleSpec",
     "StoredTensor",
     "check_kind",
     "family_of",
     "find_weights_problem",
-    "padding_token",
+    "model_inputs",
     "resolve_targets",
 ]

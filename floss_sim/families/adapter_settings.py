@@ -98,6 +98,24 @@ class AdapterSettings:
         """Return alpha of a module, as :meth:`rank_of` returns its rank."""
         return _first_match(self.alpha_pattern, path, self.alpha)
 
+    @property
+    def scale(self) -> float:
+        """Factor of an update: alpha / r, with rsLoRA alpha / sqrt(r)."""
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def describe(self) -> str:
+        """Return a short description, such as ``rank 16`` or ``rank 8, DoRA, last 3 layers``."""
+        last = f"last {self.depth} layers" if self.depth != 1 else "last layer"
+        numbers = ", ".join(map(str, self.layers or ()))
+        said = {
+            f"rank {self.rank}": True,
+            "DoRA": self.dora,
+            "rsLoRA": self.rslora,
+            last: self.depth is not None,
+            f"layers {numbers}": self.layers is not None,
+        }
+        return ", ".join(words for words, holds in said.items() if holds)
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
         return {

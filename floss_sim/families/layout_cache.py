@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 from platformdirs import user_cache_dir
 
@@ -21,8 +21,35 @@ from floss_sim.errors import RecordError
 from floss_sim.files import write_atomically
 from floss_sim.fingerprints import fingerprint
 
-_SCHEMA = 10  # raised whenever the form of the files or the meaning of an answer changes
+_SCHEMA = 11  # raised whenever the form of the files or the meaning of an answer changes
 _PACKAGES = ("torch", "transformers", "peft")
+
+
+class Answer(Protocol):
+    """Interface of answers that are kept as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as plain values."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the answer of plain values."""
+
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+def ask_once(
+    question: Mapping[str, Any], form: type[AnswerT], ask: Callable[[], AnswerT]
+) -> AnswerT:
+    """Return the cached answer to a question, or ask and keep the answer."""
+    key = cache_key(question)
+    content = read_answer(key)
+    if content is not None:
+        return form.from_json(content)
+    answer = ask()
+    write_answer(key, answer.to_json())
+    return answer
 
 
 def cache_folder() -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from floss_sim.families.family import Config, Family
+from floss_sim.families.known import FAMILIES
 from floss_sim.families.sizes import attention_heads
 from floss_sim.families.targets import family_of
 
@@ -38,7 +39,8 @@ def find_weights_problem(
     """Return why stored tensors are not those of a backbone; None if they are.
 
     Heads of other tasks and buffers that the model library computes itself may be stored as well.
-    A new classification head need not be stored.
+    A new classification head need not be stored. Of a family that is not known here only the types
+    are compared: the model library checks names and shapes when it loads them.
 
     Args:
         config: The backbone's ``config.json``.
@@ -46,8 +48,10 @@ def find_weights_problem(
         stored: The tensors in the weight files, by name.
 
     Raises:
-        LayoutError: The family is unknown, or a size in the config is invalid.
+        LayoutError: A size in the config is invalid.
     """
+    if config.get("model_type") not in FAMILIES:
+        return _wrong_type(stored) if stored else "the weight files hold no tensor"
     family = family_of(config)
     attention_heads(config)  # the model library accepts a negative number, and fails later
     expected = family.parameters(config, labels)
@@ -74,6 +78,11 @@ def _misfit(
         name = resized[0]
         shapes = f"has shape {stored[name].shape}, expected {expected[name]}"
         return f"tensor {name!r} {shapes}{more_suffix(resized)}"
+    return _wrong_type(stored)
+
+
+def _wrong_type(stored: Mapping[str, StoredTensor]) -> str | None:
+    """Return the first tensor whose type is wrong."""
     typed = sorted(name for name, tensor in stored.items() if tensor.dtype not in _WEIGHT_TYPES)
     if typed:
         kinds = f"holds {stored[typed[0]].dtype}; valid: {', '.join(_WEIGHT_TYPES)}"

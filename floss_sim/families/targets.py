@@ -1,11 +1,11 @@
-"""Family lookup, check of the task kind, and resolution of LoRA targets to roles."""
+"""Family lookup, and resolution of LoRA targets to roles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from floss_sim.errors import LayoutError, TaskError
+from floss_sim.errors import LayoutError
 from floss_sim.families.family import Config, Family
 from floss_sim.families.known import FAMILIES
 
@@ -25,20 +25,6 @@ def family_of(config: Config) -> Family:
             f"valid: {', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
-
-
-def check_kind(config: Config, kind: str) -> None:
-    """Check that a backbone supports a task kind.
-
-    Raises:
-        LayoutError: The family is unknown.
-        TaskError: The family does not support this task kind.
-    """
-    kinds = family_of(config).kinds
-    if kind not in kinds:
-        raise TaskError(
-            f"a {config['model_type']} backbone does not support {kind}; valid: {', '.join(kinds)}"
-        )
 
 
 def resolve_targets(family: str, names: Sequence[str]) -> tuple[str, ...]:

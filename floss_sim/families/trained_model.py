@@ -7,16 +7,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.family import Config
-from floss_sim.families.layout_cache import cache_key, read_answer, write_answer
+from floss_sim.families.family_table import family_table
+from floss_sim.families.known import FAMILIES
+from floss_sim.families.layout_cache import ask_once
 from floss_sim.families.model_table import ModelTable
 from floss_sim.families.trained_tensors import TrainedModel, trained_tensors
-
-AnswerT = TypeVar("AnswerT", ModelTable, TrainedModel)
 
 
 def model_of_table(table: ModelTable, labels: int, settings: AdapterSettings) -> TrainedModel:
@@ -56,7 +53,23 @@ def model_of_config(
 
         return peft_model(config, kind, labels, settings)
 
-    return _cached(question, TrainedModel, ask)
+    return ask_once(question, TrainedModel, ask)
+
+
+def sized_table(config: Config, kind: str, labels: int) -> ModelTable:
+    """Return the table of a model with its classes: by arithmetic if the family is known.
+
+    Args:
+        config: The content of ``config.json``.
+        kind: The task kind, one of :data:`floss_sim.families.KINDS`.
+        labels: Number of classes of the new head; 0 for next-token prediction.
+
+    Raises:
+        LayoutError: A size is missing, or the library cannot build the model.
+    """
+    if config.get("model_type") in FAMILIES:
+        return family_table(config, labels)
+    return table_of_config(config, kind).with_labels(labels)
 
 
 def table_of_config(config: Config, kind: str) -> ModelTable:
@@ -75,17 +88,4 @@ def table_of_config(config: Config, kind: str) -> ModelTable:
 
         return model_table(config, kind)
 
-    return _cached({"config": config, "kind": kind}, ModelTable, ask)
-
-
-def _cached(
-    question: Mapping[str, Any], form: type[AnswerT], ask: Callable[[], AnswerT]
-) -> AnswerT:
-    """Return the cached answer to a question, or ask and keep the answer."""
-    key = cache_key(question)
-    content = read_answer(key)
-    if content is not None:
-        return form.from_json(content)
-    answer = ask()
-    write_answer(key, answer.to_json())
-    return answer
+    return ask_once({"config": config, "kind": kind}, ModelTable, ask)

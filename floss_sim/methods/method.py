@@ -33,7 +33,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.selectors import SameMask, Selector
 from floss_sim.vectors.density import format_density
@@ -42,6 +42,10 @@ from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]
 DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
+_WITHOUT_DORA = {  # reason by method
+    "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
+    "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,12 @@ class Method:
                 "divisor 'covering' needs clients that train a mask; "
                 f"those of method {self.name!r} train all entries"
             )
+
+    def check_dora(self) -> None:
+        """Raise LayoutError if the method cannot hold DoRA's magnitudes."""
+        reason = _WITHOUT_DORA.get(self.name)
+        if reason:
+            raise LayoutError(f"method {self.name!r} cannot hold DoRA: {reason}")
 
     @property
     def is_masked(self) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from floss_sim.rng import LazyStream
 from floss_sim.vectors.density import format_density, kept_count, parse_density
-from floss_sim.vectors.layout import HEAD_BIAS, HEAD_WEIGHT, Layout
+from floss_sim.vectors.layout import HEAD_KINDS, Layout
 from floss_sim.vectors.top_k import (
     Mask,
     Vector,
@@ -132,7 +132,7 @@ def _groups(
     layout: Layout, scope: Scope, dense_head: bool
 ) -> tuple[tuple[EntryIndices | slice, int, bool], ...]:
     """Return (positions, number of entries, kept whole) of each separately ranked group."""
-    heads = [t for t in layout.tensors if dense_head and t.kind in (HEAD_WEIGHT, HEAD_BIAS)]
+    heads = [t for t in layout.tensors if dense_head and t.kind in HEAD_KINDS]
     rest = [t for t in layout.tensors if t not in heads]
     whole = [(layout.slices[t.name], t.size, True) for t in heads]
     if scope == "tensor":

@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError
-from floss_sim.families import check_kind, resolve_targets
+from floss_sim.families import check_kind
+from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
+from floss_sim.families.target_modules import resolve_modules
+from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method, SizePredictor, Tier
@@ -23,7 +26,8 @@ from floss_sim.runs.client_work import client_model, client_work
 from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices, check_law
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout, build_layout
+from floss_sim.vectors.adapter_layout import adapter_targets, is_plain, layout_of
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout
 
 CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory
 SectionT = TypeVar("SectionT", ClientSection, ServerSection, PartitionSection)
@@ -111,7 +115,7 @@ class RunConfig:
                 f"cohort of {self.server.cohort} clients; "
                 f"valid: 1 to the fleet's {self.fleet.clients}"
             )
-        self._roles()  # unknown targets are an error even for layouts without adapters
+        self._check_adapters()
         clients = self.fleet.clients
         for number, tier in enumerate(self.method.tiers):
             self.check_ranks(tier)
@@ -121,6 +125,20 @@ class RunConfig:
                     f"fleet of {clients}; give the tier a larger share or the fleet more clients"
                 )
         return self
+
+    def _check_adapters(self) -> None:
+        """Check targets, layers and DoRA, also for layouts without adapters.
+
+        Raises:
+            LayoutError: A target matches nothing, a layer does not exist, or the method cannot hold
+                DoRA.
+        """
+        backbone, kind = self.task.backbone_config, self.task.kind
+        if self.task.lora.dora:
+            self.method.check_dora()
+        if not is_plain(backbone, self.adapters):
+            check_kind(backbone, kind)
+            resolve_modules(sized_table(backbone, kind, self.task.labels), self.adapters)
 
     def _serves(self, tier: int) -> bool:
         """Return whether a tier has a client.
@@ -150,12 +168,12 @@ class RunConfig:
         """
         task = self.task
         check_kind(task.backbone_config, task.kind)
-        return build_layout(
+        return layout_of(
             task.backbone_config,
+            task.kind,
+            task.labels,
             trains=self.method.trains,
-            targets=task.lora.targets,
-            rank=self.rank,
-            labels=task.labels,
+            settings=self.adapters,
         )
 
     @property
@@ -170,7 +188,7 @@ class RunConfig:
         Raises:
             LayoutError: The targets or the rank do not fit the backbone.
         """
-        return client_model(self.task, self.method, self._roles(), self.rank)
+        return client_model(self.task, self.method, self.adapters)
 
     @cached_property
     def work(self) -> LocalWork:
@@ -180,7 +198,16 @@ class RunConfig:
             TaskError: The data cannot be read.
             LayoutError: The targets or the rank do not fit the backbone.
         """
-        return client_work(self.task, self.method, self._roles(), self.rank, self.client)
+        return client_work(self.task, self.method, self.adapters, self.client)
+
+    @cached_property
+    def adapters(self) -> AdapterSettings:
+        """Settings of the adapters, targets as roles where the family is known.
+
+        Raises:
+            LayoutError: A target is unknown, or two settings contradict each other.
+        """
+        return adapter_settings(self.task, self.rank)
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
@@ -224,17 +251,13 @@ class RunConfig:
         if self.method.trains not in ADAPTER_LAYOUTS:
             return {}
         lora = self.task.lora.model_dump(mode="json", exclude_defaults=True)
-        return {"rank": self.rank, "lora": {**lora, "targets": list(self._roles())}}
-
-    def _roles(self) -> tuple[str, ...]:
-        """Return the LoRA targets, resolved to roles of the backbone's family."""
-        family = str(self.task.backbone_config.get("model_type"))
-        return resolve_targets(family, self.task.lora.targets)
+        return {"rank": self.rank, "lora": {**lora, "targets": list(self.adapters.targets)}}
 
     def describe(self) -> str:
         """Return a short description of the run, such as ``rank 16, down 1/4, up 1/16``."""
-        rank = f"rank {self.rank}, " if self.method.trains in ADAPTER_LAYOUTS else ""
-        return rank + self.method.describe()
+        if self.method.trains not in ADAPTER_LAYOUTS:
+            return self.method.describe()
+        return f"{self.adapters.describe()}, {self.method.describe()}"
 
     def trajectory(self, learner: LearnerIdentity) -> dict[str, Any]:
         """Return the ingredients of the trajectory fingerprint.
@@ -277,6 +300,24 @@ class RunConfig:
             "work": self.work.to_json(),
             "trajectory": trajectory,
         }
+
+
+def adapter_settings(task: Task, rank: int) -> AdapterSettings:
+    """Return the settings of a task's adapters, targets as roles where the family is known.
+
+    Raises:
+        LayoutError: A target is unknown, or two settings contradict each other.
+    """
+    lora = task.lora
+    return AdapterSettings(
+        rank=rank,
+        targets=adapter_targets(task.backbone_config, lora.targets),
+        alpha=lora.alpha,
+        rslora=lora.rslora,
+        dora=lora.dora,
+        layers=lora.layers,
+        depth=lora.depth,
+    )
 
 
 @lru_cache(maxsize=64)

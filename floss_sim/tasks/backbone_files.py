@@ -149,7 +149,7 @@ class BackboneFiles:
         Raises:
             TaskError: A tensor is missing, has another shape or type, or is not used; or a file is
                 damaged.
-            LayoutError: The family is unknown, or a size in the config is invalid.
+            LayoutError: A size in the config is invalid.
         """
         problem = find_weights_problem(self.config, labels, self.tensors)
         if problem:
@@ -163,12 +163,14 @@ class BackboneFiles:
             TaskError: The file is damaged or asks for something that is not supported.
         """
         what = f"{self.where}: cannot read"
-        channels = key_reader("num_channels", 3)(self.config)
+        inner = self.config.get("vision_config")
+        vision = inner if isinstance(inner, dict) else {}
+        channels = key_reader("num_channels", 3)({**vision, **self.config})
         nested = self.path / "processor_config.json"
         if nested.is_file():
-            inner = read_json_object(nested, what).get("image_processor")
-            if isinstance(inner, dict):
-                return read_normalisation(inner, channels, nested.name, f"{self.where}: {nested}")
+            stated = read_json_object(nested, what).get("image_processor")
+            if isinstance(stated, dict):
+                return read_normalisation(stated, channels, nested.name, f"{self.where}: {nested}")
         path = self.path / "preprocessor_config.json"
         if not path.is_file():
             return Normalisation()

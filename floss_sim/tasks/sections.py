@@ -136,13 +136,21 @@ def _as_tuple(value: object) -> object:
 
 
 class LoraSection(Section):
-    """``[lora]``: target modules of the adapters (see ``floss_sim.families``), alpha, dropout."""
+    """``[lora]``: target modules of the adapters (see ``floss_sim.families``), alpha, dropout.
+
+    ``dora`` trains a magnitude vector besides (DoRA), ``rslora`` scales by alpha / sqrt(rank), and
+    ``depth`` or ``layers`` choose the last layers, or the numbers of the layers, that get adapters.
+    """
 
     targets: Annotated[
         tuple[str, ...], Field(min_length=1, examples=[["q", "v"]]), BeforeValidator(_as_tuple)
     ]
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dora: bool = False
+    rslora: bool = False
+    depth: Count | None = None
+    layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
 
 
 class ClientSection(Section):

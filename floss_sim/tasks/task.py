@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 
 from floss_sim import documents
 from floss_sim.errors import TaskError
-from floss_sim.families import IMAGES
+from floss_sim.families import IMAGES, model_inputs
 from floss_sim.tasks import hub
 from floss_sim.tasks.backbone_files import BackboneFiles
 from floss_sim.tasks.examples import load_content
@@ -109,10 +109,11 @@ class Task(TaskFile):
 
         Raises:
             TaskError: A file of the tokenizer is missing or damaged.
+            LayoutError: The model library cannot build the backbone.
         """
         if self.kind == IMAGES:
             return None
-        return tokenizer_use(self.backbone_path, self.backbone_config)
+        return tokenizer_use(self.backbone_path, model_inputs(self.backbone_config, self.kind))
 
     @cached_property
     def content(self) -> TaskData:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import TaskError
-from floss_sim.families import Config, padding_token
+from floss_sim.families import ModelInputs
 from floss_sim.json_object import read_json_object
 
 if TYPE_CHECKING:
@@ -149,27 +149,25 @@ class TokenizerUse:
         return "; ".join(parts)
 
 
-def tokenizer_use(folder: Path, config: Config) -> TokenizerUse:
+def tokenizer_use(folder: Path, inputs: ModelInputs) -> TokenizerUse:
     """Return how texts are cut and padded for a backbone.
 
     Args:
         folder: The backbone's folder.
-        config: The backbone's ``config.json``.
+        inputs: What the backbone reads.
 
     Raises:
         TaskError: A file of the tokenizer is missing or damaged.
-        LayoutError: The family is unknown, or the size of the vocabulary is invalid.
     """
     tokenizer = _read_tokenizer(folder)
     truncation_side, own_side = _sides(folder, tokenizer)
-    pad_id, key = padding_token(config)
     own = _tokenizer_config(folder).get("pad_token") or (tokenizer.padding or {}).get("pad_token")
     own = own.get("content") if isinstance(own, dict) else own
     return TokenizerUse(
         truncation_side,
-        pad_id,
-        tokenizer.id_to_token(pad_id),
-        key,
+        inputs.pad,
+        tokenizer.id_to_token(inputs.pad),
+        inputs.pad_key,
         own_side,
         own if isinstance(own, str) else None,
     )
@@ -231,7 +229,7 @@ def tokenise(batches: Iterable[Sequence[str]], tokenizer: Tokenizer) -> Tokenise
 
 def check_vocabulary(ids_ET: NDArray[np.int32], config: dict[str, Any], where: str) -> None:
     """Raise TaskError if a token id is outside the backbone's vocabulary."""
-    vocabulary = config.get("vocab_size")
+    vocabulary = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
     if isinstance(vocabulary, int) and ids_ET.size and ids_ET.max() >= vocabulary:
         raise TaskError(
             f"{where}: the tokenizer's id {ids_ET.max()} is outside the backbone's "

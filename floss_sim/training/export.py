@@ -92,7 +92,7 @@ def _save_weights(model: TransformersModel, folder: Path) -> None:
     if not isinstance(model, PeftModel):
         model.save_pretrained(str(folder))
         return
-    # No embedding is adapted; to find that out by itself, PEFT would ask the hub.
+    # Embeddings are not saved whole; to find out whether they changed, PEFT would ask the hub.
     model.save_pretrained(str(folder), save_embedding_layers=False)
     model.config.architectures = [type(model.get_base_model()).__name__]
     model.config.save_pretrained(str(folder))

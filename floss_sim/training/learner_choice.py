@@ -10,16 +10,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from floss_sim.errors import ConfigError
+from floss_sim.families.canonical_names import canonical_module
+from floss_sim.families.model_table import CONV1D, LINEAR
+from floss_sim.families.trained_model import sized_table
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.training.device import check_precision
 from floss_sim.training.memory_bounds import clients_per_pass
-from floss_sim.vectors.layout import WEIGHT
+from floss_sim.vectors.adapter_layout import is_plain
+from floss_sim.vectors.layout import HEAD_KINDS, HEAD_SCALE, WEIGHT, TensorSpec
 
 if TYPE_CHECKING:
     from floss_sim.runs.config import RunConfig
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"
+_OF_POSITIONS = {  # modules that read relative positions, by family
+    "deberta": ("in_proj", "pos_proj", "pos_q_proj"),
+    "deberta-v2": ("query_proj", "key_proj", "pos_query_proj", "pos_key_proj"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,10 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
         raise ConfigError(f"unknown learner {learner!r}; valid: {', '.join(LEARNERS)}")
     if learner == "sequential":
         return LearnerChoice(SEQUENTIAL, 1)
-    for tensor in config.layout.tensors:
-        if tensor.kind == WEIGHT:
-            reason = f"{tensor.name} cannot be batched over clients: they train one at a time"
-            return LearnerChoice(SEQUENTIAL, 1, reason)
+    alone = _unbatched_module(config)
+    if alone is not None:
+        reason = f"{alone} cannot be batched over clients: they train one at a time"
+        return LearnerChoice(SEQUENTIAL, 1, reason)
     chunk = clients_per_pass(config, device)
     return LearnerChoice(bank_kind(chunk), chunk)
 
@@ -92,3 +100,41 @@ def learner_identity(
     """
     kind = choose_learner(config, learner, device).kind
     return LearnerIdentity(kind_of_run(config, kind), device, threads)
+
+
+def _unbatched_module(config: RunConfig) -> str | None:
+    """Return a module, or a whole weight, that the bank cannot hold for each client; None if none.
+
+    The bank holds adapters of linear modules outside experts, linear modules and norms of a new
+    head, and biases of a known family.
+    """
+    task = config.task
+    weight = next((t.name for t in config.layout.tensors if t.kind == WEIGHT), None)
+    family = str(task.backbone_config["model_type"])
+    if weight or is_plain(task.backbone_config, config.adapters):
+        return weight
+    table = sized_table(task.backbone_config, task.kind, task.labels)
+    kinds = {canonical_module(family, path): kind for path, kind in table.modules.items()}
+    scaled = {_module(tensor) for tensor in config.layout.tensors if tensor.kind == HEAD_SCALE}
+    for tensor in config.layout.tensors:
+        name, sides = _module(tensor), len(tensor.shape)
+        batched = kinds.get(name) in (LINEAR, CONV1D) and not _reads_other_rows(family, name)
+        if tensor.kind in HEAD_KINDS:
+            batched = kinds.get(name) == LINEAR or (name in scaled and sides == 1)
+        if not batched:
+            return name
+    return None
+
+
+def _reads_other_rows(family: str, module: str) -> bool:
+    """Return whether the rows of a module's input are not those of examples.
+
+    Experts read the tokens that a router gives them. DeBERTa's queries and keys are also made of
+    relative positions, which all examples share.
+    """
+    parts = module.split(".")
+    return "experts" in parts or parts[-1] in _OF_POSITIONS.get(family, ())
+
+
+def _module(tensor: TensorSpec) -> str:
+    return tensor.name.rpartition(".")[0]

@@ -112,7 +112,7 @@ def train_locally(
     model.set_training(True)
     for step, batch in enumerate(work.batches):
         chosen = torch.from_numpy(batch).to(model.device)
-        model.draws.set_shares([Share(len(batch), work.seed + step)])
+        model.draws.set_shares([Share(len(batch), work.seed + step)], step)
         with model.prefix.using([(x, chosen)]):
             logits, targets = model.outputs(x[chosen], y[chosen])
             functional.cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,8 @@ backbone's ``config.json`` alone; no training framework is needed. Canonical nam
 ======  ==========================================  ==============================
 trains  entries of the vector                       seeded, frozen, never sent
 ======  ==========================================  ==============================
-lora    A and B of every target, head
+lora    A and B of every target, head; with DoRA
+        its magnitude
 ffa     B of every target, head                     A, initialised as for ``lora``
 bitfit  every bias of the backbone, head
 full    every parameter of the backbone, head
@@ -16,8 +17,9 @@ head    head
 ======  ==========================================  ==============================
 
 The entries are offsets from a *base*; offsets are ranked, masked and sent. The base is the
-pretrained value for tensors of kind ``bias`` and ``weight``, and zero for all others, so client
-and server build the base without traffic. The base needs the backbone's weights and is therefore
+pretrained value for tensors of kind ``bias`` and ``weight``, the norms of the pretrained weight's
+rows for DoRA's magnitude, one for the scale of a norm in a new head, and zero for all others, so
+client and server build the base without traffic. It needs the backbone's weights and is therefore
 stored in the model (``floss_sim.training.models.flat_model.FlatModel.base``).
 """
 
@@ -26,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -41,11 +43,13 @@ from floss_sim.rng import stream
 from floss_sim.vectors.top_k import Vector
 
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
+HEAD_SCALE, MAGNITUDE = "head_scale", "lora_magnitude"
+HEAD_KINDS = (HEAD_WEIGHT, HEAD_BIAS, HEAD_SCALE)
 BIAS, WEIGHT = "bias", "weight"
-PRETRAINED_KINDS = (BIAS, WEIGHT)  # kinds whose base is the backbone's pretrained value
+# kinds whose base is that of the pretrained backbone
+PRETRAINED_KINDS = (BIAS, WEIGHT, MAGNITUDE)
 LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
 ADAPTER_LAYOUTS = ("lora", "ffa")  # layouts with adapters; only these have a rank
-_HEADS = (HEAD_WEIGHT, HEAD_BIAS)
 _LAYER_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 HEAD_INIT_STD = 0.02  # standard deviation: initializer_range of the supported families
 
@@ -119,7 +123,7 @@ class Layout:
         The layer of a tensor is the first number in its name. Heads come after all layers; of any
         other tensor without a number nothing is known, and the answer is no.
         """
-        inside = [tensor.name for tensor in self.tensors if tensor.kind not in _HEADS]
+        inside = [tensor.name for tensor in self.tensors if tensor.kind not in HEAD_KINDS]
         numbers = [_LAYER_NUMBER.search(name) for name in inside]
         return all(found is not None and int(found[1]) > 0 for found in numbers)
 
@@ -209,10 +213,11 @@ def build_layout(
     if not specs:
         lacks = "no new head" if trains == "head" else f"no bias in {backbone['model_type']}"
         raise LayoutError(f"layout {trains!r} leaves nothing to train: there is {lacks}")
-    return Layout(_sort_by_name(specs), _sort_by_name(frozen))
+    return Layout(sort_by_name(specs), sort_by_name(frozen))
 
 
-def _sort_by_name(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def sort_by_name(specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Return tensors in the order of a layout."""
     return tuple(sorted(specs, key=lambda spec: spec.name))
 
 

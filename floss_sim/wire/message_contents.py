@@ -14,10 +14,10 @@ from floss_sim.errors import PayloadError
 from floss_sim.rng import stream
 from floss_sim.vectors.layout import (
     BIAS,
-    HEAD_BIAS,
-    HEAD_WEIGHT,
+    HEAD_KINDS,
     LORA_A,
     LORA_B,
+    MAGNITUDE,
     WEIGHT,
     Layout,
 )
@@ -29,10 +29,11 @@ from floss_sim.wire.value_codes import VALUE_CODES
 _INDEX_NAMES = {code: name for name, code in INDEX_CODES.items()}
 _VALUE_NAMES = {code.code: name for name, code in VALUE_CODES.items()}
 _PARTS: Mapping[str, tuple[str, ...]] = {
-    "head": (HEAD_WEIGHT, HEAD_BIAS),
-    "adapter": (LORA_A, LORA_B),
+    "head": HEAD_KINDS,
+    "adapter": (LORA_A, LORA_B, MAGNITUDE),
     "A": (LORA_A,),
     "B": (LORA_B,),
+    "magnitude": (MAGNITUDE,),
     "biases": (BIAS,),
     "weights": (WEIGHT,),
 }

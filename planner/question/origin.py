@@ -19,7 +19,10 @@ from floss_sim.tasks.hub import absolute_reference
 from planner.question.field_types import OneLine, Positive
 
 # Keys of task files that the marks of earlier plans lack; marks lack them where they have defaults.
-_LATER_KEYS = {"client": {"frozen_prefix", "frozen_dropout"}}
+_LATER_KEYS = {
+    "client": {"frozen_prefix", "frozen_dropout"},
+    "lora": {"dora", "rslora", "depth", "layers"},
+}
 _FACTORS = ("scale_down", "scale_up")  # keys that origins of earlier plans lack
 
 

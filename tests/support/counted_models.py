@@ -10,9 +10,10 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import AutoConfig
 
-from floss_sim.families import from_library
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
+from floss_sim.families.from_library import lora_config
+from floss_sim.families.library_models import library_config, model_class
 from floss_sim.families.target_modules import resolve_modules
 from floss_sim.families.trained_tensors import TrainedModel
 
@@ -51,15 +52,13 @@ class CountedModel:
     def model(self) -> PeftModel:
         """Return the real model in training mode, with random weights."""
         table, labels = self.task_model.full_table(), self.task_model.labels
-        config = from_library._library_config(self.config, labels)
-        found = from_library._model_class(self.kind, type(config))
-        chosen = found[0] if isinstance(found, tuple | list) else found
+        config = library_config(self.config, labels)
+        chosen = model_class(self.kind, config)
         config._attn_implementation = "eager"  # the counter knows no fused attention of a CPU
         config.pad_token_id = 0
         torch.manual_seed(7)
         paths = resolve_modules(table, self.adapters)
-        lora = from_library._lora_config(table, self.adapters, list(paths), paths)
-        lora.lora_dropout = self.dropout
+        lora = lora_config(table, self.adapters, paths, self.dropout)
         made = get_peft_model(chosen(config), lora)
         return made.train()
 

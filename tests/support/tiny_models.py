@@ -26,9 +26,12 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.runs.config import adapter_settings
 from floss_sim.tasks.backbone_files import BackboneFiles
-from floss_sim.tasks.sections import ClientSection
-from floss_sim.vectors.layout import Layout, build_layout
+from floss_sim.tasks.sections import ClientSection, LoraSection
+from floss_sim.vectors.adapter_layout import layout_of
+from floss_sim.vectors.layout import Layout
 
 IMAGES, TEXTS, NEXT_TOKEN = "image-classification", "text-classification", "next-token"
 AUTO = {
@@ -97,6 +100,7 @@ class TinyRun:
     checkpointing: bool = False
     keeps_prefix: bool = False
     drops_below: bool = True
+    lora: dict[str, Any] | None = None
 
     @cached_property
     def client(self) -> ClientSection:
@@ -118,7 +122,9 @@ class TinyRun:
             name="tiny",
             kind=self.kind,
             labels=0 if self.kind == NEXT_TOKEN else LABELS,
-            lora=SimpleNamespace(targets=self.targets, alpha=16, dropout=self.dropout),
+            lora=LoraSection(
+                targets=self.targets, alpha=16, dropout=self.dropout, **(self.lora or {})
+            ),
             preprocess=SimpleNamespace(image_size=None, mean=None, std=None, max_length=None),
             backbone_path=self.folder,
             backbone_config=json.loads((self.folder / "config.json").read_text(encoding="utf-8")),
@@ -132,14 +138,19 @@ class TinyRun:
         )
 
     @cached_property
+    def adapters(self) -> AdapterSettings:
+        """The settings of the adapters."""
+        return adapter_settings(self.task, self.rank)
+
+    @cached_property
     def layout(self) -> Layout:
         """The layout, from the config alone."""
-        return build_layout(
+        return layout_of(
             self.task.backbone_config,
+            self.kind,
+            self.task.labels,
             trains=self.trains,
-            targets=self.targets,
-            rank=self.rank,
-            labels=self.task.labels,
+            settings=self.adapters,
         )
 
 

@@ -164,7 +164,8 @@ def _step(takes: Sequence[_PartyStep], tokens: int) -> Step:
     """Return one step of all given parties; ``tokens`` is their text length (0 for images)."""
     bank = takes[0].training.party.model.bank
     if bank.draws.sites:
-        bank.draws.set_shares([share for take in takes for share in take.shares()])
+        shares = [share for take in takes for share in take.shares()]
+        bank.draws.set_shares(shares, takes[0].number)
     x_E, y_E = torch.cat([take.x for take in takes]), torch.cat([take.y for take in takes])
     arguments = bank.inputs.read(x_E)
     labels_M = bank.inputs.labels(x_E, y_E, tokens)

@@ -7,6 +7,11 @@ Consecutive clients with equally many examples share one batched product, so not
     y = x W + b                    all E examples at once
     y += s (x_c A_c) B_c           for each of C clients, batched over groups of equal sizes
 
+DoRA (Liu et al., ICML 2024, equation 5) scales the outputs of each client by its magnitude m over
+the norm of the rows of its adapted weight; as in PEFT, the norm has no gradient::
+
+    y = b + m_c / |W + s A_c B_c| (x W + s (x_c A_c) B_c)
+
 Clients may belong to several *parties*. A party is the clients of one training run; runs of one
 backbone may differ in rank and scale. Adapter products are never shared across parties, so a
 party's results do not depend on the other parties of the pass.
@@ -20,11 +25,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from transformers.pytorch_utils import Conv1D
 
 
 @dataclass(frozen=True)
@@ -137,13 +143,27 @@ class BatchSegments:
     def __init__(self) -> None:
         self.parties: Sequence[Segments] = ()
 
+    def by_example(self, x: torch.Tensor) -> torch.Tensor:
+        """Return activations as (E, ..., width); they may have several rows an example.
+
+        Raises:
+            RuntimeError: The rows are no whole number for each example.
+        """
+        examples = sum(sum(party.sizes) for party in self.parties)
+        if len(x) == examples:
+            return x
+        if len(x) % examples:
+            raise RuntimeError(f"{len(x)} rows of {examples} examples")
+        return x.reshape(examples, -1, x.shape[-1])
+
 
 class BankLinear(nn.Module):
-    """A frozen linear layer with a LoRA adapter for each client.
+    """A frozen linear layer with a LoRA or DoRA adapter for each client.
 
     Attributes:
         a: A of each party, (C, R, I), or (R, I) if its clients share one A.
         b: B of each party, (C, O, R).
+        magnitude: DoRA's magnitudes of each party, (C, O); an empty list without DoRA.
 
     Args:
         base: The frozen layer, (E, ..., I) to (E, ..., O): ``nn.Linear`` or GPT-2's ``Conv1D``.
@@ -157,20 +177,80 @@ class BankLinear(nn.Module):
         self.lora_dropout = dropout
         self.a: list[torch.Tensor] = []
         self.b: list[torch.Tensor] = []
+        self.magnitude: list[torch.Tensor] = []
+        self._turned = isinstance(base, Conv1D)
         self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the frozen layer, such as its weight, whose type models read."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base"), name)
 
     def clear(self) -> None:
         """Remove the adapters of all parties."""
         self.a.clear()
         self.b.clear()
+        self.magnitude.clear()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the adapted output, (E, ..., O)."""
+        y = self.base(x)
+        shape, y, x = y.shape, self._batch.by_example(y), self._batch.by_example(x)
+        if self.magnitude:
+            return self._scaled(y, x).view(shape)
+        return self._adapted(y, self.lora_dropout(x)).view(shape)
+
+    def _adapted(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         adapters = chain.from_iterable(zip(self.a, self.b, strict=True))
         adapted: torch.Tensor = _Adapt.apply(  # type: ignore[no-untyped-call]
-            self.base(x), self.lora_dropout(x), self._batch.parties, *adapters
+            y, x, self._batch.parties, *adapters
         )
         return adapted
+
+    def _scaled(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Return DoRA's output; what it adds to ``y`` is made of inputs after dropout, as in PEFT.
+
+        Args:
+            y: Output of the frozen layer, (E, ..., O).
+            x: Input, (E, ..., I).
+        """
+        dropped, bias = self.lora_dropout(x), cast("torch.Tensor | None", self.base.bias)
+        plain = y if dropped is x else self.base(dropped)
+        plain = plain if bias is None else plain - bias
+        parties = self._batch.parties
+        ratios = [
+            m_CO / self._norms(a, b_COR, party.scale)
+            for party, a, b_COR, m_CO in zip(parties, self.a, self.b, self.magnitude, strict=True)
+        ]
+        return y - plain + per_client(self._adapted(plain, dropped), parties, ratios)
+
+    def _norms(self, a_CRI: torch.Tensor, b_COR: torch.Tensor, scale: float) -> torch.Tensor:
+        """Return the norms of the rows of each client's adapted weight, (C, O), without gradient.
+
+        The weights (C, O, I) are never formed: |w + s b A|^2 = |w|^2 + s (2 w A' + s b A A') b'.
+        """
+        with torch.no_grad():
+            weight = cast("torch.Tensor", self.base.weight)
+            weight_OI = weight.t() if self._turned else weight
+            cross_COR = 2 * (weight_OI @ a_CRI.mT) + scale * (b_COR @ (a_CRI @ a_CRI.mT))
+            squares_CO = weight_OI.square().sum(1) + scale * (cross_COR * b_COR).sum(2)
+            return squares_CO.clamp_min(0).sqrt()
+
+
+def per_client(
+    y: torch.Tensor, parties: Sequence[Segments], factors: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """Return activations (E, ..., O) times the factors of each client, (C, O) for each party."""
+    parts = []
+    for party, factors_CO in zip(parties, factors, strict=True):
+        for run in party.runs:
+            y_c = y[run.examples]
+            count = run.clients.stop - run.clients.start
+            own = y_c.reshape(count, -1, y.shape[-1]) * factors_CO[run.clients].unsqueeze(1)
+            parts.append(own.view(y_c.shape))
+    return torch.cat(parts)
 
 
 class _Shift(torch.autograd.Function):
@@ -309,3 +389,41 @@ class BankHead(nn.Module):
             x, self._batch.parties, bool(self.bias), *self.weight, *self.bias
         )
         return scores
+
+
+class BankNorm(nn.Module):
+    """A norm whose scale, and bias if it has one, is each client's own: part of a new head.
+
+    Attributes:
+        scale: Scales of each party, (C, O).
+        bias: Biases of each party, (C, O); an empty list if norms have no bias.
+
+    Args:
+        base: The norm, (E, ..., O) to (E, ..., O). Its own scale is set to one, its bias to zero.
+        batch: The segments of the current batch.
+    """
+
+    def __init__(self, base: nn.Module, batch: BatchSegments) -> None:
+        super().__init__()
+        self.base = base
+        self.scale: list[torch.Tensor] = []
+        self.bias: list[torch.Tensor] = []
+        self._batch = batch
+        nn.init.ones_(base.weight)  # type: ignore[arg-type]
+        if getattr(base, "bias", None) is not None:
+            nn.init.zeros_(base.bias)  # type: ignore[arg-type]
+
+    def clear(self) -> None:
+        """Remove scales and biases of all parties."""
+        self.scale.clear()
+        self.bias.clear()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the norm's output, (E, ..., O), scaled and shifted by each client's own values."""
+        y = per_client(self.base(x), self._batch.parties, self.scale)
+        if not self.bias:
+            return y
+        shifted: torch.Tensor = _Shift.apply(  # type: ignore[no-untyped-call]
+            y, self._batch.parties, *self.bias
+        )
+        return shifted

@@ -14,43 +14,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from floss_sim.families import family_of
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.bank.first_token import read_first_token
-from floss_sim.training.bank.layers import BankBias, BankHead, BankLinear, BatchSegments, Segments
+from floss_sim.training.bank.layers import (
+    BankBias,
+    BankHead,
+    BankLinear,
+    BankNorm,
+    BatchSegments,
+    Segments,
+)
 from floss_sim.training.bank.onednn import use_onednn
 from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
 from floss_sim.training.models.frozen_prefix import FrozenPrefix, frozen_layers
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
-from floss_sim.training.models.parameter_names import existing_name, tensor_parameters
+from floss_sim.training.models.parameter_names import module_path, module_paths, tensor_parameters
 from floss_sim.vectors.layout import (
     BIAS,
     HEAD_BIAS,
+    HEAD_SCALE,
     HEAD_WEIGHT,
     LORA_A,
     LORA_B,
+    MAGNITUDE,
     Layout,
     TensorSpec,
     initial_values,
 )
 from floss_sim.vectors.top_k import Vector
 
-BankLayer = BankLinear | BankBias | BankHead
+BankLayer = BankLinear | BankBias | BankHead | BankNorm
 # For each kind of tensor: the class of the banked layer that holds it, and the attribute's name.
 _LAYER_ATTRIBUTES: dict[str, tuple[type[BankLayer], str]] = {
     LORA_A: (BankLinear, "a"),
     LORA_B: (BankLinear, "b"),
+    MAGNITUDE: (BankLinear, "magnitude"),
     BIAS: (BankBias, "bias"),
     HEAD_WEIGHT: (BankHead, "weight"),
-    HEAD_BIAS: (BankHead, "bias"),
+    HEAD_BIAS: (BankHead, "bias"),  # of a norm if the layer has a scale
+    HEAD_SCALE: (BankNorm, "scale"),
 }
 BoundTensors = list[list[torch.Tensor]]  # one list per party, in the order of its layout
 
@@ -78,7 +89,7 @@ class Bank:
         batch: The segments that the banked layers read: the examples of each client.
         draws: The random streams of dropout.
         inputs: The reader of the task's examples.
-        pretrained: The backbone's own values of the trained biases, flat, by canonical tensor name.
+        pretrained: The base of each tensor of a layout that is not zero, flat, by canonical name.
         device: Device of the backbone.
         bf16: Whether the forward pass runs under bfloat16 autocast.
         keep_prefix: Whether activations below the first banked layer are kept.
@@ -200,10 +211,10 @@ class BankModel:
     Args:
         bank: The bank of the run's backbone.
         layout: The layout of a row; adapters, biases and heads are slices of it.
-        scale: LoRA's alpha / rank.
+        scale: LoRA's scale of an update.
         frozen: The adapter tensors that the layout does not train, (R, I) each, on the device.
-        base: Values that offsets are added to, float32 of shape (N,): the pretrained values of
-            biases, zero for all other tensors.
+        base: Values that offsets are added to, float32 of shape (N,), see
+            :class:`floss_sim.training.models.flat_model.FlatModel`.
     """
 
     def __init__(
@@ -254,8 +265,12 @@ def banked_layers(config: RunConfig) -> Mapping[str, type[BankLayer]]:
 
     Runs of one backbone with the same banked layers can share a bank.
     """
-    tensors = (*config.layout.tensors, *config.layout.frozen)
+    tensors = sorted((*config.layout.tensors, *config.layout.frozen), key=_is_scale)
     return {layer_of(tensor): _LAYER_ATTRIBUTES[tensor.kind][0] for tensor in tensors}
+
+
+def _is_scale(tensor: TensorSpec) -> bool:
+    return tensor.kind == HEAD_SCALE
 
 
 def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | None = None) -> Bank:
@@ -273,7 +288,7 @@ def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | Non
     """
     backbone = load_backbone(config.task)
     batch, draws = BatchSegments(), DropoutStreams(device)
-    pretrained = _pretrained_biases(config.layout, backbone)
+    pretrained = _pretrained(config.layout, backbone)
     places = _put_layers(backbone, config, batch)
     backbone.to(device)
     read_first_token(backbone, draws)
@@ -286,7 +301,7 @@ def build_bank(config: RunConfig, device: torch.device, player: StepPlayer | Non
     if player:  # use_cache skips transformers' check for packed texts, which cannot be recorded
         backbone.config.use_cache = True
     return Bank(
-        backbone, places, batch, draws, reader(config.task, backbone.config),
+        backbone, places, batch, draws, reader(config.task),
         pretrained, device=device, bf16=config.client.precision == "bf16",
         keep_prefix=config.keeps_prefix, drops_below=config.client.frozen_dropout, player=player,
     )  # fmt: skip
@@ -310,16 +325,33 @@ def build_bank_model(
         tensor: torch.from_numpy(initial_values(tensor, config.seed)).view(tensor.shape).to(device)
         for tensor in config.layout.frozen
     }
-    scale = config.task.lora.alpha / config.rank
+    scale = config.adapters.scale
     bank = bank or build_bank(config, device)
     return BankModel(bank, config.layout, scale, frozen, _base(config.layout, bank.pretrained))
 
 
-def _pretrained_biases(layout: Layout, backbone: PreTrainedModel) -> dict[str, Vector]:
-    """Return copies of the backbone's values of the layout's biases, flat, by tensor name."""
+def _pretrained(layout: Layout, backbone: PreTrainedModel) -> dict[str, Vector]:
+    """Return the base of the layout's tensors that is not zero, flat, by tensor name."""
     biases = [tensor for tensor in layout.tensors if tensor.kind == BIAS]
     found = tensor_parameters(biases, backbone).items()
-    return {tensor.name: values.detach().numpy().ravel().copy() for tensor, values in found}
+    based = {tensor.name: values.detach().numpy().ravel().copy() for tensor, values in found}
+    paths = module_paths(backbone)
+    for tensor in layout.tensors:
+        if tensor.kind == MAGNITUDE:
+            based[tensor.name] = _row_norms(
+                backbone.get_submodule(module_path(paths, layer_of(tensor)))
+            )
+        elif tensor.kind == HEAD_SCALE:
+            based[tensor.name] = np.ones(tensor.size, dtype=np.float32)
+    return based
+
+
+def _row_norms(layer: nn.Module) -> Vector:
+    """Return the norms of the rows of a linear layer's weight (O, I), float32 of shape (O,)."""
+    turned = isinstance(layer, Conv1D)
+    weight = cast("torch.Tensor", layer.weight).detach()
+    norms: Vector = torch.linalg.norm(weight, dim=0 if turned else 1).numpy()
+    return norms
 
 
 def _base(layout: Layout, pretrained: Mapping[str, Vector]) -> Vector:
@@ -338,13 +370,10 @@ def _put_layers(
     backbone: PreTrainedModel, config: RunConfig, batch: BatchSegments
 ) -> dict[str, BankLayer]:
     """Replace the layers that a run trains; return the new banked layers, by canonical name."""
-    family = family_of({"model_type": backbone.config.model_type})
-    existing = {name for name, _ in backbone.named_modules()}
+    paths = module_paths(backbone)
     places: dict[str, BankLayer] = {}
     for layer, kind in banked_layers(config).items():
-        path = existing_name(
-            [family.head] if kind is BankHead else family.spellings(layer), existing
-        )
+        path = module_path(paths, layer)
         places[layer] = _bank_layer(
             kind, backbone.get_submodule(path), config.task.lora.dropout, batch
         )
@@ -353,7 +382,7 @@ def _put_layers(
 
 
 def _is_banked(module: nn.Module) -> bool:
-    return isinstance(module, BankLinear | BankBias | BankHead)
+    return isinstance(module, BankLinear | BankBias | BankHead | BankNorm)
 
 
 def _bank_layer(
@@ -363,4 +392,6 @@ def _bank_layer(
         return BankHead(batch)
     if kind is BankBias:
         return BankBias(layer, batch)
+    if kind is BankNorm:
+        return BankNorm(layer, batch)
     return BankLinear(layer, nn.Dropout(dropout), batch)

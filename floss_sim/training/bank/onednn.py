@@ -79,7 +79,7 @@ def use_onednn(backbone: nn.Module, device: torch.device) -> None:
         return
     for module in list(backbone.modules()):
         for name, child in module.named_children():
-            if isinstance(child, (nn.Linear, Conv1D)):
+            if type(child) in (nn.Linear, Conv1D):
                 setattr(module, name, FrozenLinear(child))
 
 

@@ -22,10 +22,12 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import sdpa_mask
 
 from floss_sim.rng import stream_seed
+from floss_sim.training.models.functional_dropout import use_in_functions
 
 _ATTENTION = "floss_sim_streams"
 _SITE = "floss_sim_site"
 _MODULO = 2**63
+_SHARED = ("pos_dropout",)  # modules that drop entries of relative positions
 _ATTENTION_RATES = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
 
 
@@ -61,6 +63,7 @@ class DropoutStreams:
         self.drawn = 0
         self._generator = torch.Generator(device)
         self._shares: Sequence[Share] = ()
+        self._step = 0
         self._whole = 1
 
     @contextmanager
@@ -75,9 +78,24 @@ class DropoutStreams:
         finally:
             self._whole = 1
 
-    def set_shares(self, shares: Sequence[Share]) -> None:
-        """Set the clients of the next batch, in the order of their examples."""
-        self._shares = shares
+    def set_shares(self, shares: Sequence[Share], step: int = 0) -> None:
+        """Set the clients of the next batch, in the order of their examples, and their step."""
+        self._shares, self._step = shares, step
+
+    def by_example(self, x: torch.Tensor) -> torch.Tensor:
+        """Return activations as (E, ...); an example may have several rows, as in (E T, width)."""
+        each = self._rows_of_an_example(len(x))
+        return x if each == 1 else x.reshape(-1, each, *x.shape[1:])
+
+    def _rows_of_an_example(self, rows: int) -> int:
+        return max(1, rows // max(1, sum(share.examples for share in self._shares)))
+
+    def shared_factors(self, like: torch.Tensor, rate: float, site: int) -> torch.Tensor:
+        """Return the dropout factors of a tensor that all clients share, drawn for each step."""
+        self.drawn += 1
+        kept = torch.empty_like(like)
+        self._generator.manual_seed((self._step ^ site) % _MODULO)
+        return kept.bernoulli_(1 - rate, generator=self._generator).div_(1 - rate)
 
     @contextmanager
     def sharing(self, shares: Sequence[Share]) -> Iterator[None]:
@@ -108,9 +126,10 @@ class DropoutStreams:
         whole = like.expand(shape)
         kept = torch.zeros_like(whole) if ragged else torch.empty_like(whole)
         first = 0
+        each = self._rows_of_an_example(len(like))
         for share in self._shares:
-            part = kept[first : first + share.examples]
-            first += share.examples
+            part = kept[first : first + share.examples * each]
+            first += share.examples * each
             if ragged:
                 for dimension in tokens:
                     part = part.narrow(dimension, 0, share.tokens or shape[dimension])
@@ -125,7 +144,10 @@ class DropoutStreams:
 
 
 class StreamDropout(nn.Dropout):
-    """``nn.Dropout`` over (E, ...) or (E, T, width) that draws from the clients' streams.
+    """``nn.Dropout`` that draws from the clients' streams.
+
+    Activations are (E, ...), (E, T, width) or attention weights (E, heads, T, T). An example may
+    have several rows, as in (E T, width).
 
     Args:
         rate: Probability to drop an entry.
@@ -142,8 +164,42 @@ class StreamDropout(nn.Dropout):
         """Return the activations, with dropout in training mode."""
         if not self.training:
             return x
-        tokens = (1,) if x.dim() > 2 else ()
-        return x * self._draws.factors(x.detach(), self.p, self._site, tokens)
+        return stream_dropout(x, self.p, self._draws, self._site)
+
+
+class SharedDropout(StreamDropout):
+    """Dropout of a tensor that all clients share, such as relative positions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the tensor, with dropout in training mode."""
+        if not self.training:
+            return x
+        return x * self._draws.shared_factors(x.detach(), self.p, self._site)
+
+
+class StreamDropPath(StreamDropout):
+    """Stochastic depth (Huang et al. 2016): all activations of an example are dropped, or none."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the activations (E, ...), with some examples dropped in training mode."""
+        if not self.training:
+            return x
+        one = x.detach()[(slice(None), *[slice(1)] * (x.dim() - 1))]
+        return x * self._draws.factors(one, self.p, self._site, ())
+
+
+def stream_dropout(x: torch.Tensor, rate: float, draws: DropoutStreams, site: int) -> torch.Tensor:
+    """Return activations with dropout from the clients' streams.
+
+    Args:
+        x: Activations, in a form of :class:`StreamDropout`.
+        rate: Probability to drop an entry.
+        draws: The clients' streams.
+        site: Number of the site.
+    """
+    parted = draws.by_example(x)
+    tokens = {3: (1,), 4: (2, 3)}.get(parted.dim(), ())
+    return (parted * draws.factors(parted.detach(), rate, site, tokens)).view(x.shape)
 
 
 def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: DropoutStreams) -> None:
@@ -156,11 +212,15 @@ def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: Dropo
     """
     for path, module in list(model.named_modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.Dropout) and child.p > 0:
-                site = _site(f"{path}.{name}")
-                setattr(module, name, StreamDropout(child.p, draws, site))
+            kind, rate = _stream_class(name, child)
+            if kind and rate > 0:
+                setattr(module, name, kind(rate, draws, _site(f"{path}.{name}")))
                 draws.sites += 1
-    if any(getattr(backbone.config, rate, 0) for rate in _ATTENTION_RATES):
+    draws.sites += use_in_functions(
+        model, lambda x, rate, path: stream_dropout(x, rate, draws, _site(path))
+    )
+    text = backbone.config.get_text_config()
+    if any(getattr(text, rate, 0) for rate in _ATTENTION_RATES):
         for path, module in model.named_modules():
             setattr(module, _SITE, (draws, _site(f"{path}.weights")))
         draws.sites += 1
@@ -169,9 +229,19 @@ def use_stream_dropout(model: nn.Module, backbone: PreTrainedModel, draws: Dropo
         backbone.set_attn_implementation(_ATTENTION)
 
 
+def _stream_class(name: str, module: nn.Module) -> tuple[type[StreamDropout] | None, float]:
+    """Return what replaces a module that drops activations, and its rate; None for others."""
+    if isinstance(module, nn.Dropout):
+        return SharedDropout if name in _SHARED else StreamDropout, module.p
+    if type(module).__name__.endswith("DropPath"):
+        return StreamDropPath, float(getattr(module, "drop_prob", None) or 0)
+    return None, 0
+
+
 def _site(path: str) -> int:
     """Return a site's number; it is the same with and without PEFT around the layer."""
     plain = path.removeprefix("base_model.model.").removeprefix(".").removesuffix(".default")
+    plain = plain.replace(".modules_to_save.default", "")
     return stream_seed(0, "dropout", plain)
 
 
@@ -203,11 +273,15 @@ def attention(
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query @ key.mT * scale
+    if options.get("softcap"):
+        scores = options["softcap"] * torch.tanh(scores / options["softcap"])
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if attention_mask is None and causal:
         attention_mask = torch.ones_like(scores[:1, :1], dtype=torch.bool).tril()
-    if attention_mask is not None:
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
+        scores = scores + attention_mask
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
     draws, site = getattr(module, _SITE)
     weights = weights * draws.factors(weights.detach(), dropout, site, (2, 3))

@@ -12,7 +12,13 @@ from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
 from floss_sim.training.models.parameter_names import TransformersModel, tensor_parameters
 from floss_sim.training.models.peft_adapters import with_adapters
-from floss_sim.vectors.layout import PRETRAINED_KINDS, Layout, TensorSpec, initial_values
+from floss_sim.vectors.layout import (
+    HEAD_SCALE,
+    PRETRAINED_KINDS,
+    Layout,
+    TensorSpec,
+    initial_values,
+)
 from floss_sim.vectors.top_k import Vector
 
 
@@ -22,7 +28,8 @@ class FlatModel:
     ``flat`` has shape (N,) in the layout's order. Writing into ``flat`` changes the model, and
     after a backward pass ``flat.grad`` holds the whole gradient. No other parameter trains.
     ``base``, float32 of shape (N,), holds the values that offsets are added to: the pretrained
-    values of biases and weights, and zero for adapters and the head.
+    values of biases and weights, DoRA's initial magnitudes, one for the scale of a norm in the
+    head, and zero for adapters and the rest of the head.
 
     In training mode the backbone's own dropouts are active as well as LoRA's, as in the published
     training loop, which calls ``model.train()``. All dropouts draw from ``draws``; the caller must
@@ -75,11 +82,13 @@ class FlatModel:
 
     def _bind(self, tensor: TensorSpec, parameter: nn.Parameter) -> None:
         where = self.layout.slices[tensor.name]
-        view = self.flat.data[where].view(tensor.shape)
+        view = self.flat.data[where].view(parameter.shape)
         if tensor.kind in PRETRAINED_KINDS:
             view.copy_(parameter.data)
+        elif tensor.kind == HEAD_SCALE:
+            view.fill_(1)
         parameter.data = view
-        parameter.grad = self.flat.grad[where].view(tensor.shape)  # type: ignore[index]
+        parameter.grad = self.flat.grad[where].view(parameter.shape)  # type: ignore[index]
         parameter.requires_grad_(True)
 
     @property
@@ -133,11 +142,11 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
     """
     layout = config.layout
     backbone = load_backbone(config.task)
-    inputs = reader(config.task, backbone.config)
-    model = with_adapters(backbone, layout, config.task, config.rank)
+    inputs = reader(config.task)
+    model = with_adapters(backbone, layout, config.task, config.adapters)
     for tensor, parameter in tensor_parameters(layout.frozen, model).items():
         values = initial_values(tensor, config.seed)
-        parameter.data.copy_(torch.from_numpy(values).view(tensor.shape))
+        parameter.data.copy_(torch.from_numpy(values).view(parameter.shape))
     draws = DropoutStreams(device)
     use_stream_dropout(model, backbone, draws)
     if config.client.gradient_checkpointing:

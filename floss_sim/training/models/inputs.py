@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import PretrainedConfig
 
 from floss_sim.errors import TaskError
-from floss_sim.families import IMAGES, NEXT_TOKEN
+from floss_sim.families import IMAGES, NEXT_TOKEN, ModelInputs, model_inputs
 from floss_sim.tasks import Task
 from floss_sim.tasks.normalisation import Normalisation
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
+_NO_LIMIT = 2**31 - 1  # tokens of a text, for a backbone that reads any length
 IGNORED_LABEL = -100  # label that torch's cross-entropy skips: no loss and no gradient
 
 
@@ -80,7 +80,8 @@ class ImageReader:
         size: Height and width to resize to, in pixels; None: no resizing.
         mean: Mean of each channel; None: nothing is subtracted.
         std: Standard deviation of each channel; None: no division.
-        expected: Channels, height and width that the backbone reads.
+        expected: Channels, height and width that the backbone reads; channels alone if it reads
+            any size.
         rows: Number of images in a batch of evaluation, at most.
         scale: Factor of a pixel's value; None: 1 / 255.
     """
@@ -88,7 +89,7 @@ class ImageReader:
     size: int | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
-    expected: tuple[int, int, int]
+    expected: tuple[int, ...]
     rows: int = 512
     scale: float | None = None
 
@@ -100,7 +101,7 @@ class ImageReader:
             pixels = functional.interpolate(
                 pixels, (self.size, self.size), mode="bilinear", antialias=True
             )
-        if pixels.shape[1:] != self.expected:
+        if pixels.shape[1:][: len(self.expected)] != self.expected:
             raise TaskError(
                 f"images are {_shape_text(pixels.shape[1:])}, but the backbone reads "
                 f"{_shape_text(self.expected)} (channels x height x width); "
@@ -249,15 +250,21 @@ def drop_full_mask(arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     return {name: tensor for name, tensor in arguments.items() if tensor is not mask}
 
 
-def reader(task: Task, backbone: PretrainedConfig) -> Reader:
-    """Return the reader of a task's examples for a loaded backbone."""
+def reader(task: Task) -> Reader:
+    """Return the reader of a task's examples for its backbone.
+
+    Raises:
+        LayoutError: A size in the backbone's config is invalid.
+    """
+    inputs = model_inputs(task.backbone_config, task.kind)
     if task.kind == IMAGES:
-        side = backbone.image_size
-        height, width = (side, side) if isinstance(side, int) else side
-        expected = (backbone.num_channels, height, width)
         used = task.normalisation or Normalisation()
         return ImageReader(
-            task.preprocess.image_size, used.mean, used.std, expected, scale=used.scale
+            task.preprocess.image_size, used.mean, used.std, _expected(inputs), scale=used.scale
         )
-    sizes = backbone.pad_token_id, backbone.vocab_size, backbone.max_position_embeddings
+    sizes = inputs.pad, inputs.words, inputs.positions or _NO_LIMIT
     return NextTokenReader(*sizes) if task.kind == NEXT_TOKEN else TextReader(*sizes)
+
+
+def _expected(inputs: ModelInputs) -> tuple[int, ...]:
+    return (inputs.channels, *(inputs.sides or ()))

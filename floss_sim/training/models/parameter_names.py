@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
+from math import prod
 from typing import TypeAlias
 
 from peft import PeftModel
@@ -10,16 +11,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from floss_sim.errors import LayoutError
-from floss_sim.families import Family, family_of
-from floss_sim.vectors.layout import (
-    HEAD_BIAS,
-    HEAD_WEIGHT,
-    LORA_A,
-    LORA_B,
-    WEIGHT,
-    Layout,
-    TensorSpec,
-)
+from floss_sim.families.canonical_names import canonical_module
+from floss_sim.families.peft_names import tensor_of_name
+from floss_sim.vectors.adapter_layout import canonical_tensor
+from floss_sim.vectors.layout import LORA_A, LORA_B, MAGNITUDE, WEIGHT, Layout, TensorSpec
 
 TransformersModel: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEFT's model around it
 
@@ -34,12 +29,15 @@ def parameter_names(layout: Layout, model: TransformersModel) -> dict[str, str]:
     Raises:
         LayoutError: The model has no parameter for a tensor.
     """
-    family = family_of({"model_type": model.config.model_type})
-    existing = {name for name, _ in model.named_parameters()}
-    return {
-        tensor.name: existing_name(_names(tensor, family), existing)
-        for tensor in (*layout.tensors, *layout.frozen)
-    }
+    family, existing = model.config.model_type, dict[str, str]()
+    for name, parameter in model.named_parameters():
+        tensor = tensor_of_name(name, tuple(parameter.shape))
+        existing.setdefault(canonical_tensor(family, tensor), name)
+    wanted = [tensor.name for tensor in (*layout.tensors, *layout.frozen)]
+    lacking = next((name for name in wanted if name not in existing), None)
+    if lacking is not None:
+        raise LayoutError(f"the backbone has no parameter of the tensor {lacking!r}")
+    return {name: existing[name] for name in wanted}
 
 
 def tensor_parameters(
@@ -55,7 +53,7 @@ def tensor_parameters(
     names = parameter_names(Layout(tuple(tensors)), model)
     for tensor in tensors:
         found = tuple(parameters[names[tensor.name]].shape)
-        if found != tensor.shape:
+        if found != tensor.shape and not _is_flat(tensor, found):
             raise LayoutError(
                 f"the backbone's parameter {names[tensor.name]!r} has shape {found}, "
                 f"expected {tensor.shape}"
@@ -66,30 +64,29 @@ def tensor_parameters(
     return {tensor: parameters[names[tensor.name]] for tensor in tensors}
 
 
-def _names(tensor: TensorSpec, family: Family) -> list[str]:
-    module, _, last = tensor.name.rpartition(".")
-    if tensor.kind in (HEAD_WEIGHT, HEAD_BIAS):
-        saved = f"base_model.model.{family.head}.modules_to_save.default.{last}"
-        return [saved, f"{family.head}.{last}"]
-    if tensor.kind in (LORA_A, LORA_B):
-        paths = family.spellings(module)
-        return [f"base_model.model.{path}.{last}.default.weight" for path in paths]
-    if family.is_bare(module):
-        return family.spellings(module)
-    return [f"{path}.{last}" for path in family.spellings(module)]
+def _is_flat(tensor: TensorSpec, found: tuple[int, ...]) -> bool:
+    """Return whether a tensor is that of PEFT with its last sides in one, or its only long side."""
+    if tensor.kind == MAGNITUDE:
+        return prod(found) == tensor.size
+    return tensor.kind in (LORA_A, LORA_B) and (found[0], prod(found[1:])) == tensor.shape
 
 
-def existing_name(names: Sequence[str], existing: Container[str]) -> str:
-    """Return the first name that exists in the model.
+def module_paths(model: TransformersModel) -> dict[str, str]:
+    """Return the path of each module of a model by its canonical name."""
+    family = model.config.model_type
+    return {canonical_module(family, path): path for path, _ in model.named_modules()}
+
+
+def module_path(paths: dict[str, str], name: str) -> str:
+    """Return the path of a canonical module.
 
     Args:
-        names: Possible names of one parameter or module, in order of preference.
-        existing: All parameter or module names of the model.
+        paths: Paths by canonical name, from :func:`module_paths`.
+        name: The canonical name.
 
     Raises:
-        LayoutError: None of the names exists.
+        LayoutError: The model has no such module.
     """
-    for name in names:
-        if name in existing:
-            return name
-    raise LayoutError(f"the backbone has no parameter or module {names[0]!r}")
+    if name not in paths:
+        raise LayoutError(f"the backbone has no module {name!r}")
+    return paths[name]

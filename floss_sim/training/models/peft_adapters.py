@@ -1,50 +1,59 @@
-"""LoRA adapters from PEFT, added to a backbone if the layout has adapters."""
+"""Adapters from PEFT, added to a backbone if the layout has adapters."""
 
 from __future__ import annotations
 
-import warnings
+from typing import Any
 
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from floss_sim.families import family_of
+from floss_sim.families.adapter_settings import ALL_LINEAR, AdapterSettings
+from floss_sim.families.library_models import refusals
 from floss_sim.tasks import Task
-from floss_sim.training.models.parameter_names import TransformersModel, existing_name
+from floss_sim.training.models.loading import head_paths
+from floss_sim.training.models.parameter_names import TransformersModel, module_paths
 from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
 
 
 def with_adapters(
-    backbone: PreTrainedModel, layout: Layout, task: Task, rank: int
+    backbone: PreTrainedModel, layout: Layout, task: Task, settings: AdapterSettings
 ) -> TransformersModel:
     """Return PEFT's model around a backbone, or the backbone if the layout has no adapters.
 
     Args:
         backbone: The loaded backbone; PEFT replaces its target layers in place.
         layout: The layout; its adapter tensors name the target layers.
-        task: The task: LoRA's alpha and dropout, and whether there is a head.
-        rank: LoRA rank.
+        task: The task: LoRA's dropout, and whether there is a head.
+        settings: The adapters.
+
+    Raises:
+        LayoutError: PEFT cannot adapt a module of the layout.
     """
-    adapted = {
-        tensor.name.rpartition(".")[0]
-        for tensor in (*layout.tensors, *layout.frozen)
-        if tensor.kind in (LORA_A, LORA_B)
-    }
+    tensors = (*layout.tensors, *layout.frozen)
+    adapted = {t.name.rpartition(".")[0] for t in tensors if t.kind in (LORA_A, LORA_B)}
     if not adapted:
         return backbone
-    family = family_of({"model_type": backbone.config.model_type})
-    modules = {name for name, _ in backbone.named_modules()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT warns that a local backbone has no hub id
+    existing = module_paths(backbone)
+    paths = sorted(existing[name] for name in adapted if name in existing)
+    turned = any(isinstance(backbone.get_submodule(path), Conv1D) for path in paths)
+    with refusals(task.backbone_config, "adapters on"):
         return get_peft_model(
             backbone,
             LoraConfig(
-                r=rank,
-                lora_alpha=task.lora.alpha,
+                r=settings.rank,
+                lora_alpha=settings.alpha,
                 lora_dropout=task.lora.dropout,
-                target_modules=sorted(
-                    existing_name(family.spellings(name), modules) for name in adapted
-                ),
-                modules_to_save=[family.head] if task.labels else None,
-                fan_in_fan_out=family.transposed,
+                use_dora=settings.dora,
+                use_rslora=settings.rslora,
+                target_modules=_targets(settings, paths),
+                modules_to_save=[*head_paths(task)] or None,
+                fan_in_fan_out=turned,
             ),
         )
+
+
+def _targets(settings: AdapterSettings, paths: list[str]) -> Any:
+    """Return PEFT's targets: paths, or ``all-linear``, by which it adapts experts besides."""
+    whole = settings.layers is None and settings.depth is None
+    return ALL_LINEAR if whole and settings.targets == (ALL_LINEAR,) else paths

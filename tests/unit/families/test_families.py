@@ -9,7 +9,7 @@ import pytest
 from tiny_models import CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, tiny_model
 
 from floss_sim.errors import LayoutError, TaskError
-from floss_sim.families import FAMILIES, check_kind, padding_token, resolve_targets
+from floss_sim.families import FAMILIES, check_kind, model_inputs, resolve_targets
 from floss_sim.training.models.loading import load_backbone
 from floss_sim.training.models.parameter_names import parameter_names
 from floss_sim.vectors.layout import PRETRAINED_KINDS, Layout, build_layout
@@ -188,7 +188,7 @@ def test_the_padding_token_is_that_of_the_model_librarys_config(family: str, rem
     library = type(plain)(**bare)
     known = [library.pad_token_id, library.eos_token_id]
     expected = next((token for token in known if token is not None and token >= 0), 0)
-    assert padding_token(bare)[0] == expected
+    assert model_inputs(bare, TEXTS).pad == expected
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,8 @@ def test_the_padding_token_is_that_of_the_model_librarys_config(family: str, rem
     ],
 )
 def test_a_padding_token_outside_the_vocabulary_is_passed_over(tokens: dict, expected: tuple):
-    assert padding_token({**config_of("llama"), **tokens}) == expected
+    found = model_inputs({**config_of("llama"), **tokens}, TEXTS)
+    assert (found.pad, found.pad_key) == expected
 
 
 @pytest.mark.parametrize(("key", "value"), [("image_size", [8, "8"]), ("patch_size", 0)])

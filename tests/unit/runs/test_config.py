@@ -57,7 +57,7 @@ def test_the_layout_is_lora_on_the_tasks_roles_plus_a_head_of_its_classes(config
 
 @pytest.mark.parametrize("rank", [0, -1, 9])
 def test_a_rank_that_does_not_fit_the_backbone_is_refused(write_task, rank: int):
-    with pytest.raises(LayoutError, match="valid: 1 to 8"):
+    with pytest.raises(LayoutError, match="valid: 1 to"):
         RunConfig.of(load_task(str(write_task())), FLOSS, rank=rank)
 
 

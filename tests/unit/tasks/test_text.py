@@ -9,6 +9,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from floss_sim.errors import TaskError
+from floss_sim.families import TEXTS as TEXT_CLASSES
+from floss_sim.families import model_inputs
 from floss_sim.tasks.text import (
     TokenizerUse,
     export_tokenizer_config,
@@ -18,6 +20,7 @@ from floss_sim.tasks.text import (
 )
 
 CONFIG = {"model_type": "bert", "vocab_size": 10, "pad_token_id": 3}
+INPUTS = model_inputs(CONFIG, TEXT_CLASSES)
 WORDS = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "a": 4, "b": 5, "c": 6, "d": 7}
 TEXTS = ["a b c d", "c"]
 
@@ -85,19 +88,20 @@ def test_a_tokenizer_config_that_cannot_be_followed_is_refused(write, config, sa
 
 
 def test_what_is_not_followed_is_said(write):
-    said = tokenizer_use(write({"pad_token": "[PAD]"}, "left"), CONFIG)
+    said = tokenizer_use(write({"pad_token": "[PAD]"}, "left"), INPUTS)
     assert said == TokenizerUse("left", 3, "[PAD]", "pad_token_id", "right", "[PAD]")
     expected = (
         "cuts on the left; padding on the right with token 3 '[PAD]' (pad_token_id of "
         "config.json), masked"
     )
     assert said.describe() == expected
-    other = tokenizer_use(write({"pad_token": {"content": "c"}, "padding_side": "left"}), CONFIG)
+    other = tokenizer_use(write({"pad_token": {"content": "c"}, "padding_side": "left"}), INPUTS)
     assert other.describe().endswith(
         "; the tokenizer's own padding side, left, is not used; the tokenizer's own padding token, "
         "'c', is not used"
     )
-    unset = tokenizer_use(write({}, pad="left"), {**CONFIG, "pad_token_id": None})
+    without = model_inputs({**CONFIG, "pad_token_id": None}, TEXT_CLASSES)
+    unset = tokenizer_use(write({}, pad="left"), without)
     assert (unset.pad_id, unset.pad_key, unset.own_token) == (0, "", "d")
     assert "token 0 '[UNK]' (config.json names none)" in unset.describe()
 
@@ -106,7 +110,7 @@ def test_what_is_not_followed_is_said(write):
 def test_the_exported_files_make_the_same_tokens_in_the_library(write, tmp_path: Path, cut: str):
     transformers = pytest.importorskip("transformers")
     folder = write({"tokenizer_class": "BertTokenizer", "auto_map": {"x": "y.py"}}, cut, "left")
-    use = tokenizer_use(folder, CONFIG)
+    use = tokenizer_use(folder, INPUTS)
     (tmp_path / "export").mkdir()
     content = export_tokenizer_config(folder, use, 4)
     assert "auto_map" not in content

@@ -25,6 +25,7 @@ from tiny_models import (
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
+from floss_sim.families import model_inputs
 from floss_sim.tasks.normalisation import Normalisation
 from floss_sim.tasks.text import open_tokenizer, tokenise, tokenizer_use
 from floss_sim.training import export_adapter, replace_adapter
@@ -61,7 +62,7 @@ def text_run(folder: Path, family: str, trains: str) -> TinyRun:
     tiny_model(family).save_pretrained(folder)
     write_tokenizer(folder)
     run = TinyRun(folder, TEXTS, trains)
-    run.task.tokenizer_use = tokenizer_use(folder, run.task.backbone_config)
+    run.task.tokenizer_use = tokenizer_use(folder, model_inputs(run.task.backbone_config, run.kind))
     run.task.preprocess.max_length = 5
     run.task.content = SimpleNamespace(names=("cat", "dog"))
     return run
@@ -111,7 +112,7 @@ def test_a_card_loads_backbones_that_are_stored_otherwise(
     (model.bfloat16() if stored == "half" else model).save_pretrained(folder)
     write_tokenizer(folder)
     run = TinyRun(folder, kind)
-    run.task.tokenizer_use = tokenizer_use(folder, run.task.backbone_config)
+    run.task.tokenizer_use = tokenizer_use(folder, model_inputs(run.task.backbone_config, run.kind))
     run.task.preprocess.max_length = 5
     ours = exported(run, tmp_path / "export")
     read = run_card(tmp_path / "export", monkeypatch)
@@ -167,7 +168,7 @@ def test_a_llama_config_without_a_longest_text_has_the_librarys(tmp_path: Path):
     assert stated.pop("max_position_embeddings") == 12
     path.write_text(json.dumps(stated), encoding="utf-8")
     run = TinyRun(tmp_path, TEXTS)
-    assert reader(run.task, build_flat_model(run, CPU).model.config).positions == 2048
+    assert reader(run.task).positions == 2048
     found = example_bytes(run)
     run.task.backbone_config = {**stated, "max_position_embeddings": 2048}
     assert found == example_bytes(run)

@@ -89,8 +89,11 @@ def test_the_reader_follows_the_task_and_the_backbone():
     used = Normalisation((0.5,), (0.5,), 2.0)
 
     def made(kind: str, family: str, **changes: object) -> object:
-        task = SimpleNamespace(kind=kind, preprocess=preprocess, normalisation=used)
-        return reader(task, tiny_model(family, **changes).config)
+        config = tiny_model(family, **changes).config.to_dict()
+        task = SimpleNamespace(
+            kind=kind, preprocess=preprocess, normalisation=used, backbone_config=config
+        )
+        return reader(task)
 
     seen = made(IMAGES, "vit", image_size=[8, 16])
     assert seen == ImageReader(8, (0.5,), (0.5,), (3, 8, 16), scale=2.0)

@@ -18,7 +18,7 @@ from floss_sim.training import export_adapter
 from floss_sim.training.bank.model import build_bank_model
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.training.models.loading import load_backbone
-from floss_sim.training.models.parameter_names import existing_name, tensor_parameters
+from floss_sim.training.models.parameter_names import module_path, tensor_parameters
 from floss_sim.training.models.peft_adapters import with_adapters
 from floss_sim.wire import encode
 
@@ -301,10 +301,10 @@ def test_nothing_is_printed(gpt2: Path, capfd: pytest.CaptureFixture[str]):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_first_spelling_that_exists_is_taken():
-    assert existing_name(["new", "old"], {"old", "older"}) == "old"
-    with pytest.raises(LayoutError, match="has no parameter or module 'new'"):
-        existing_name(["new", "old"], set())
+def test_a_module_that_the_backbone_lacks_is_named():
+    assert module_path({"layer.000.q": "old"}, "layer.000.q") == "old"
+    with pytest.raises(LayoutError, match=r"has no module 'layer.001.q'"):
+        module_path({"layer.000.q": "old"}, "layer.001.q")
 
 
 def test_a_model_that_differs_from_the_layout_is_refused(gpt2: Path, tmp_path: Path):
@@ -317,4 +317,4 @@ def test_a_model_that_differs_from_the_layout_is_refused(gpt2: Path, tmp_path: P
     grown.extra = torch.nn.Linear(2, 2)
     with pytest.raises(LayoutError, match=r"parameter 'extra.bias' that is in no layout"):
         tensor_parameters(run.layout.tensors, grown)
-    assert with_adapters(grown, run.layout, run.task, 2) is grown
+    assert with_adapters(grown, run.layout, run.task, run.adapters) is grown
