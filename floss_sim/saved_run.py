@@ -30,7 +30,6 @@ from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.notebook import html_table
-from floss_sim.protocol import LearnerIdentity
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.runs.config import RunConfig
@@ -38,6 +37,7 @@ from floss_sim.runs.lockstep import OnRound, run
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import (
     choose_learner,
+    learner_identity,
     measure_on_test,
     open_learner,
     replace_adapter,
@@ -242,7 +242,7 @@ def train(
     if choice.reason:
         say(choice.reason)
     path = Path(out).expanduser() if out else default_folder(config, profile, policy)
-    identity = LearnerIdentity(choice.kind, place, threads)
+    identity = learner_identity(config, learner, place, threads)
     config.task.check_weights()
     check_memory(config, place)
     folder = RunFolder.open(path, config.description(identity, shaped))

@@ -10,7 +10,7 @@ from typing import Any
 
 from floss_sim.errors import ConfigError
 from floss_sim.methods import Method, method_from_name
-from floss_sim.runs.config import RunConfig
+from floss_sim.runs.config import RunConfig, stack_layers
 from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
@@ -34,6 +34,7 @@ class Candidate:
         values: Value code of both directions.
         method: One of ``SEARCHED_METHODS``. SparseAdapter chooses its mask separately in each
             tensor; a mask over all tensors would keep almost no entry of B.
+        depth: Layers with adapters, counted from the last; 0 means the task's value.
     """
 
     rank: int
@@ -43,6 +44,7 @@ class Candidate:
     epochs: int = 0
     values: str = PLAIN_VALUES
     method: str = FLOSS
+    depth: int = 0
 
     def __str__(self) -> str:
         """Return a text such as ``rank 16, down 1/4, up 1/16``; default axes are omitted."""
@@ -57,6 +59,7 @@ class Candidate:
         words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
         words += [self.values] if self.values != PLAIN_VALUES else []
         words += [self.method] if self.method != FLOSS else []
+        words += [f"depth {self.depth}"] if self.depth else []
         return ", ".join(words)
 
     def config(self, task: Task, seed: int) -> RunConfig:
@@ -67,10 +70,12 @@ class Candidate:
             seed: Seed of the run.
 
         Raises:
-            LayoutError: The rank does not fit the task's backbone.
+            LayoutError: The rank or the depth does not fit the task's backbone.
             DensityError: A density is outside (0, 1].
             ConfigError: The cohort size, epochs, value code or method is invalid.
         """
+        if self.depth and self.depth != (task.lora.depth or stack_layers(task)):
+            task = task.at_depth(self.depth)
         config = RunConfig.of(task, self.as_method(), rank=self.rank, seed=seed)
         if self.cohort_size:
             config = config.with_(server={"cohort": self.cohort_size})
@@ -142,6 +147,7 @@ def with_axes(
     epochs: Sequence[int] = (),
     values: Sequence[str] = (),
     methods: Sequence[str] = (),
+    depths: Sequence[int] = (),
 ) -> list[Candidate]:
     """Return candidates at every combination of the optional axes, in sorted order.
 
@@ -154,12 +160,13 @@ def with_axes(
         epochs: Epochs of local training; empty for the task's value.
         values: Value codes; empty for fp32.
         methods: Methods; empty for FLoSS.
+        depths: Numbers of last layers with adapters; empty for the task's value.
 
     Raises:
-        ConfigError: A cohort size or epochs is below 1, a value code is unknown, or a method is
-            not in ``SEARCHED_METHODS``, or there are more than ``MAX_CANDIDATES`` combinations.
+        ConfigError: A cohort size, epochs or depth is below 1, a value code is unknown, or a method
+            is not in ``SEARCHED_METHODS``, or there are more than ``MAX_CANDIDATES`` combinations.
     """
-    for what, numbers in (("cohort", cohorts), ("epochs", epochs)):
+    for what, numbers in (("cohort", cohorts), ("epochs", epochs), ("depth", depths)):
         if any(number < 1 for number in numbers):
             raise ConfigError(f"{what} {min(numbers)} must be at least 1")
     for what, given, valid in (
@@ -168,12 +175,14 @@ def with_axes(
     ):
         if strange := [name for name in given if name not in valid]:
             raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
-    axes = (cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS])
+    axes = (
+        cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS], depths or [0]
+    )  # fmt: skip
     _check_count([candidates, *map(set, axes)])
     every = (
-        replace(candidate, cohort_size=size, epochs=times, values=code, method=method)
+        replace(candidate, cohort_size=size, epochs=times, values=code, method=method, depth=depth)
         for candidate in candidates
-        for size, times, code, method in product(*axes)
+        for size, times, code, method, depth in product(*axes)
     )
     return sorted({c for c in every if c.method != SPARSE_ADAPTER or _has_one_density(c)})
 

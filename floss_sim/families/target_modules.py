@@ -39,6 +39,21 @@ def resolve_modules(table: ModelTable, settings: AdapterSettings) -> tuple[str, 
     return paths
 
 
+def stack_layers(table: ModelTable, settings: AdapterSettings) -> int:
+    """Return the number of layers of the stack in which the targets lie.
+
+    Args:
+        table: The model.
+        settings: The targets; layers and depth are not used.
+
+    Raises:
+        LayoutError: A target matches nothing, or the targets lie in no stack or in several.
+    """
+    free = [path for path in table.modules if not _is_whole(table, settings, path)]
+    found = _targeted(table, free, settings.targets)
+    return _stack_layers(table, set(chain.from_iterable(found.values())))
+
+
 def _in_layers(layers: set[int], target: str, paths: Sequence[str]) -> list[str]:
     """Return the modules of a target that lie in some layers, or that it names by the whole path.
 
@@ -155,10 +170,18 @@ def _layers(table: ModelTable, settings: AdapterSettings, chosen: Iterable[str])
 
 def _last_layers(table: ModelTable, depth: int, chosen: Iterable[str]) -> set[int]:
     """Return the numbers of the last layers of the stack in which the targets lie."""
+    layers = _stack_layers(table, chosen)
+    if depth > layers:
+        raise LayoutError(f"depth {shorten(depth)} is more than the model's {layers} layers")
+    return set(range(layers - depth, layers))
+
+
+def _stack_layers(table: ModelTable, chosen: Iterable[str]) -> int:
+    """Return the number of layers of the only stack in which some modules lie."""
     in_layers = {path: stack for path in chosen if (stack := stack_of(path)) is not None}
     stacks = sorted(set(in_layers.values()))
     if not stacks:
-        raise LayoutError(f"depth {depth}: no target lies in a layer of the model")
+        raise LayoutError("a depth needs targets in layers; no target lies in a layer of the model")
     if len(stacks) > 1:
         sizes = [f"{s} ({_depth(p for p in table.modules if stack_of(p) == s)})" for s in stacks]
         last = min(path for path, stack in in_layers.items() if stack == stacks[-1])
@@ -167,10 +190,7 @@ def _last_layers(table: ModelTable, depth: int, chosen: Iterable[str]) -> set[in
             "Choose a stack by an expression, such as "
             f"{REGEX}{re.escape(stacks[-1])}.*{re.escape(last.rpartition('.')[2])}"
         )
-    layers = _depth(path for path in table.modules if stack_of(path) in stacks)
-    if depth > layers:
-        raise LayoutError(f"depth {shorten(depth)} is more than the model's {layers} layers")
-    return set(range(layers - depth, layers))
+    return _depth(path for path in table.modules if stack_of(path) in stacks)
 
 
 def _depth(paths: Iterable[str]) -> int:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError
-from floss_sim.families import check_kind
+from floss_sim.families import check_kind, family_of
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
 from floss_sim.families.target_modules import resolve_modules
+from floss_sim.families.target_modules import stack_layers as table_layers
 from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.fingerprints import fingerprint
@@ -318,6 +319,18 @@ def adapter_settings(task: Task, rank: int) -> AdapterSettings:
         layers=lora.layers,
         depth=lora.depth,
     )
+
+
+def stack_layers(task: Task) -> int:
+    """Return the number of layers of the stack in which a task's targets lie.
+
+    Raises:
+        LayoutError: A target is unknown, or the targets lie in no stack or in several.
+    """
+    backbone, settings = task.backbone_config, adapter_settings(task, 1)
+    if is_plain(backbone, replace(settings, depth=None, layers=None, dora=False)):
+        return family_of(backbone).depth(backbone)
+    return table_layers(sized_table(backbone, task.kind, task.labels), settings)
 
 
 @lru_cache(maxsize=64)

@@ -27,6 +27,7 @@ class Task(TaskFile):
 
     _folder: Path = PrivateAttr(default=Path())
     _fetch: bool = PrivateAttr(default=False)
+    _examples_of: Task | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, file: TaskFile, folder: Path, *, fetch: bool = False) -> Self:
@@ -40,6 +41,17 @@ class Task(TaskFile):
         task = cls(**{name: getattr(file, name) for name in file.model_fields_set})
         task._folder, task._fetch = folder, fetch
         return task
+
+    def at_depth(self, depth: int) -> Task:
+        """Return this task with adapters on the last layers alone; both share the examples.
+
+        Args:
+            depth: Number of layers, counted from the last.
+        """
+        lora = self.lora.model_copy(update={"depth": depth, "layers": None})
+        made = self.model_copy(update={"lora": lora})
+        made._examples_of = self
+        return made
 
     @cached_property
     def backbone_files(self) -> BackboneFiles:
@@ -123,6 +135,8 @@ class Task(TaskFile):
             TaskError: Unreadable data, a missing column, labels outside the classes, an empty
                 text, or too few rows.
         """
+        if self._examples_of:
+            return self._examples_of.content
         return load_content(self, self.backbone_files, self._folder, fetch=self._fetch)
 
 

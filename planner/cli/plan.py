@@ -43,6 +43,7 @@ from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import (
     StoreOption,
     completed_budget,
+    depths,
     integers,
     items,
     parse_client_bytes,
@@ -143,6 +144,10 @@ def plan(
     max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = ROUND_CAP,
     cohorts: Annotated[str | None, typer.Option(help="Clients a round, such as 5,10.")] = None,
     epochs: Annotated[str | None, typer.Option(help="Local epochs, such as 1,2.")] = None,
+    depths_: Annotated[
+        str | None,
+        typer.Option("--depths", help="Last layers with adapters, such as all,6,3."),
+    ] = None,
     values: Annotated[str | None, typer.Option(help="Value codes, such as fp32,int8.")] = None,
     methods: Annotated[str | None, typer.Option(help=f"Of {', '.join(SEARCHED_METHODS)}.")] = None,
     target: Annotated[
@@ -229,6 +234,7 @@ def plan(
                 epochs=integers(epochs or "", "epochs"),
                 values=items(values or ""),
                 methods=items(methods or ""),
+                depths=depths(depths_ or "", loaded),
             ),
             reference_rank=reference_rank,
             max_rounds=max_rounds,

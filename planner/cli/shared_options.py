@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from floss_sim.errors import ConfigError, UnitError
+from floss_sim.runs.config import stack_layers
+from floss_sim.tasks import Task
 from floss_sim.units import parse_bytes
 
 StoreOption = Annotated[
@@ -30,6 +32,24 @@ def integers(text: str, what: str) -> list[int]:
         return [int(item) for item in items(text)]
     except ValueError:
         raise ConfigError(f"{what} {text!r} are not integers separated by commas") from None
+
+
+def depths(text: str, task: Task) -> list[int]:
+    """Return numbers of last layers that commas separate; ``all`` is every layer of the task.
+
+    Raises:
+        ConfigError: One of them is no number of layers.
+        LayoutError: The task's targets lie in no stack of layers, or in several.
+    """
+    named = items(text)
+    layers = [str(stack_layers(task))] if "all" in named else []
+    numbers = [layers[0] if item == "all" else item for item in named]
+    try:
+        return [int(item) for item in numbers]
+    except ValueError:
+        raise ConfigError(
+            f"depths {text!r}; valid: numbers of layers separated by commas, or all: all,6,3"
+        ) from None
 
 
 def parse_client_bytes(text: str) -> int:

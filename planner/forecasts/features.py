@@ -15,12 +15,12 @@ _ALWAYS = 3  # features: the first ones, used even if all candidates agree in th
 
 
 def features(candidate: Candidate) -> tuple[float, ...]:
-    """Return log2 of rank, densities, cohort size and epochs, then 0/1 indicators.
+    """Return log2 of rank, densities, cohort size, epochs and depth, then 0/1 indicators.
 
     The indicators are one for each value code and each method except the defaults.
     """
     scales = candidate.rank, candidate.down_density, candidate.up_density
-    others = max(1, candidate.cohort_size), max(1, candidate.epochs)
+    others = (max(1, n) for n in (candidate.cohort_size, candidate.epochs, candidate.depth))
     codes = (code == candidate.values for code in VALUE_CODES if code != PLAIN_VALUES)
     methods = (method == candidate.method for method in SEARCHED_METHODS if method != FLOSS)
     return (*(math.log2(value) for value in (*scales, *others)), *map(float, (*codes, *methods)))

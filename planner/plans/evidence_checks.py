@@ -26,6 +26,7 @@ _AXES = {
     "epochs": "epochs",
     "values": "values",
     "method": "method",
+    "depth": "depth",
 }
 _TIMES = ("download", "upload", "latency", "compute", "queueing")  # shares that make a round
 Costs = Mapping[Candidate, Mapping[str, Any]]

@@ -20,7 +20,9 @@ from planner.question.field_types import (
 )
 
 EvidenceKind = Literal["measured", "forecast", "unknown"]
-Axis = Literal["rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method"]
+Axis = Literal[
+    "rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method", "depth"
+]
 
 
 class Range(Section):

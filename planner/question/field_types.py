@@ -23,8 +23,8 @@ OneLine = Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")]
 def _check_candidate(candidate: Candidate) -> Candidate:
     if candidate.rank < 1 or candidate.rank > _LARGEST:
         raise ValueError(f"rank {candidate.rank} is invalid; valid: 1 to 2**53")
-    if min(candidate.cohort_size, candidate.epochs) < 0:
-        raise ValueError("cohort_size and epochs must not be negative")
+    if min(candidate.cohort_size, candidate.epochs, candidate.depth) < 0:
+        raise ValueError("cohort_size, epochs and depth must not be negative")
     try:
         candidate.as_method()
     except ConfigError as error:
@@ -33,4 +33,4 @@ def _check_candidate(candidate: Candidate) -> Candidate:
 
 
 Configuration = Annotated[Candidate, AfterValidator(_check_candidate)]
-"""A candidate whose rank, cohort size, epochs, densities, value code and method are valid."""
+"""A candidate whose rank, densities, value code, method and other axes are valid."""

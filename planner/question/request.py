@@ -14,7 +14,7 @@ from floss_sim.errors import ConfigError
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile, load_profile
-from floss_sim.runs.config import RunConfig
+from floss_sim.runs.config import RunConfig, stack_layers
 from floss_sim.tasks import Task, load_task
 from planner.candidates import DEFAULTS, Candidate, grid
 from planner.curves import Curve
@@ -181,9 +181,13 @@ class Request:
         return {name: replace(candidate, **said) for name, candidate in plain.items()}
 
     def _task_settings(self) -> dict[str, Any]:
-        """Return the task's cohort and epochs where candidates name theirs, to be the same."""
+        """Return the task's cohort, epochs and depth where candidates name theirs."""
+        named = {k for k in ("cohort_size", "epochs", "depth")
+                 if any(getattr(c, k) for c in self.candidates)}  # fmt: skip
         task = {"cohort_size": self.task.server.cohort, "epochs": self.task.client.epochs}
-        return {k: v for k, v in task.items() if any(getattr(c, k) for c in self.candidates)}
+        if "depth" in named:
+            task["depth"] = self.task.lora.depth or stack_layers(self.task)
+        return {k: v for k, v in task.items() if k in named}
 
     def checked(self) -> Request:
         """Return the request itself.
@@ -253,7 +257,7 @@ class Request:
             "training_s": self.training_s,
             **{
                 name: self._axis_values(name)
-                for name in ("cohort_size", "epochs", "values", "method")
+                for name in ("cohort_size", "epochs", "values", "method", "depth")
             },
         }
         return {name: value for name, value in every.items() if value is not None}

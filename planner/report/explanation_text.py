@@ -22,7 +22,7 @@ from planner.report.time_text import is_drawn, median_s
 
 _WORDS = {
     "rank": "rank", "down_density": "down", "up_density": "up", "cohort_size": "cohort",
-    "epochs": "epochs", "values": "", "method": "",
+    "epochs": "epochs", "values": "", "method": "", "depth": "depth",
 }  # fmt: skip
 _MEDIAN_ROUND = " in the median of fleets; its shares on the fleet of the network's seed"
 _PARTS = ("download", "upload", "latency", "compute", "queueing")

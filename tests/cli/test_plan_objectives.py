@@ -71,11 +71,15 @@ def test_objectives_share_one_store(
     assert limited["recommendation"]["binds"] in ("limit of a client", "round cap")
     assert limited["effort"]["grid_rounds"] < made["effort"]["grid_rounds"]
 
-    code, out, _ = call("--values", "fp32,int8", "--cohorts", "3,5", "--json", "--effort", "0.4")
+    code, out, _ = call(
+        "--values", "fp32,int8", "--cohorts", "3,5", "--depths", "all,1", "--json",
+        "--effort", "0.25",
+    )  # fmt: skip
     wide = json.loads(out)
     assert code == 0
-    assert wide["effort"]["searched"] == 16
+    assert wide["effort"]["searched"] == 32
+    assert {cost["depth"] for cost in wide["costs"]} == {1, 4} == {*wide["request"]["depth"]}
     assert wide["request"]["values"] == ["fp32", "int8"]
     assert {cost["cohort_size"] for cost in wide["costs"]} == {3, 5}
     (dense,) = (wide["baselines"]["dense"],)
-    assert dense["cohort_size"] == 5
+    assert (dense["cohort_size"], dense["depth"]) == (5, 4)

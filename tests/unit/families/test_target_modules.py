@@ -7,7 +7,7 @@ from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
 from floss_sim.families.module_roles import layer_of, role_of
 from floss_sim.families.packaged import packaged_backbone, packaged_backbones
-from floss_sim.families.target_modules import resolve_modules
+from floss_sim.families.target_modules import resolve_modules, stack_layers
 
 
 def table(backbone="smollm2-135m", kind="next-token"):
@@ -66,6 +66,14 @@ def test_a_depth_counts_in_the_stack_of_the_targets():
         two_stacks(r"re:model\.encoder.*fc1", 3)
 
 
+def test_the_layers_of_a_stack_are_those_in_which_the_targets_lie():
+    assert stack_layers(table(), AdapterSettings(targets=("q",), depth=2)) == 30
+    two = ModelTable("t", {f"{path}.weight": (4, 4) for path in TWO_STACKS}, TWO_STACKS)
+    assert stack_layers(two, AdapterSettings(targets=(r"re:model\.decoder.*fc1",))) == 6
+    with pytest.raises(LayoutError, match="one stack of layers"):
+        stack_layers(two, AdapterSettings(targets=("fc1",)))
+
+
 def test_a_depth_of_two_stacks_is_refused_with_an_expression_that_chooses_one():
     with pytest.raises(
         LayoutError, match=r"lie in model.decoder \(6\) and model.encoder \(2\)"
@@ -91,7 +99,7 @@ def test_a_new_head_and_modules_to_save_get_no_adapter():
         (("re:x",), {}, "'re:x' matches no module"),
         (("q",), {"depth": 31}, "more than the model's 30 layers"),
         (("q",), {"layers": (30,)}, "layer 30 does not exist; valid: 0 to 29"),
-        (("embed_tokens",), {"depth": 1}, "depth 1: no target lies in a layer"),
+        (("embed_tokens",), {"depth": 1}, "no target lies in a layer of the model"),
         (("embed_tokens",), {"layers": (29,)}, "in layers 29; valid: .* path, such as model.embed"),
         (("q", "embed_tokens"), {"layers": (29,)}, "'embed_tokens' matches no module in layers 29"),
         (("q", "embed_tokens"), {"depth": 2}, "'embed_tokens' matches no module in layers 28, 29"),

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from floss_sim import RunConfig, dense, floss
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
+from floss_sim.runs.config import stack_layers
+from planner import Request
 from planner.candidates import DEFAULTS, Candidate, grid, with_axes
 from planner.forecasts.features import features, space_filling_order, varying_columns
 
@@ -35,6 +39,41 @@ def test_saying_what_the_task_says_is_the_same_run(digits: RunConfig):
     assert said.settings() == RunConfig.of(task, dense(), rank=4).settings()
 
 
+def test_a_depth_reaches_the_run_and_shares_the_examples(digits: RunConfig):
+    made = Candidate(4, 1.0, 1.0, depth=3)
+    assert str(made) == "rank 4, down 1, up 1, depth 3"
+    config = made.config(digits.task, 0)
+    assert config.task.lora.depth == 3
+    assert config.task.content is digits.task.content
+    numbers = {t.name.split(".")[1] for t in config.layout.tensors if t.name.startswith("layer")}
+    assert numbers == {"001", "002", "003"}
+    assert Candidate(**made.settings()) == made
+
+
+def test_all_layers_are_the_same_run_as_without_a_depth(digits: RunConfig):
+    """Unless the task itself names fewer."""
+    layers = stack_layers(digits.task)
+    assert layers == 4
+    whole = Candidate(4, 1.0, 1.0, depth=layers).config(digits.task, 0)
+    assert whole.settings() == Candidate(4, 1.0, 1.0).config(digits.task, 0).settings()
+    last = digits.task.at_depth(1)
+    assert Candidate(4, 1.0, 1.0).config(last, 0).layout.entries < whole.layout.entries
+    assert Candidate(4, 1.0, 1.0, depth=layers).config(last, 0).layout == whole.layout
+
+
+def test_a_depth_beyond_the_layers_is_refused(digits: RunConfig):
+    with pytest.raises(LayoutError, match="depth 5 is more than the model's 4 layers"):
+        Candidate(4, 1.0, 1.0, depth=5).config(digits.task, 0)
+
+
+def test_baselines_have_all_layers_where_depth_is_searched(digits: RunConfig):
+    asked = Request.of("digits", "lte", budget="2MB")
+    searched = with_axes([PLAIN], depths=[4, 2])
+    made = replace(asked, candidates=searched).baselines()
+    assert {one.depth for one in made.values()} == {4}
+    assert {one.depth for one in asked.baselines().values()} == {0}
+
+
 def test_every_combination_is_there_once():
     plain = grid([1, 4], [1.0, 1 / 4], [1.0, 1 / 4])
     made = with_axes(plain, cohorts=[5, 10], values=["fp32", "int8", "fp32"])
@@ -57,6 +96,7 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
     [
         ({"cohorts": [0, 5]}, "cohort 0 must be at least 1"),
         ({"epochs": [-1]}, "epochs -1 must be at least 1"),
+        ({"depths": [0]}, "depth 0 must be at least 1"),
         ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
         ({"methods": ["full"]}, "'full'; valid: floss, ffa, sparse-adapter"),
     ],
@@ -69,14 +109,15 @@ def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
 def test_features_that_vary_tell_all_candidates_apart():
     plain = grid([1, 4], [1 / 4], [1 / 4])
     made = with_axes(
-        plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"]
-    )
+        plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"],
+        depths=[1, 4],
+    )  # fmt: skip
     columns = varying_columns(made)
-    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 32
+    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 64
     order = space_filling_order(made, 0)
     assert sorted(order) == made
     begun = order[: len(made) // 2]
-    for axis in ("rank", "cohort_size", "epochs", "values", "method"):
+    for axis in ("rank", "cohort_size", "epochs", "values", "method", "depth"):
         assert len({getattr(c, axis) for c in begun}) == 2, axis
 
 
