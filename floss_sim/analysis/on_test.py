@@ -109,14 +109,14 @@ class AccuracyOnTest:
 
 @dataclass(frozen=True)
 class DifferenceOnTest:
-    """Difference of two test accuracies, paired by example and seed, with its interval.
+    """Difference of two test accuracies, paired by example, with its interval.
 
     Attributes:
         low: Lower end, -1 to 1.
         mean: The difference, -1 to 1.
         high: Upper end, -1 to 1.
         examples: Number of test examples.
-        seeds: Number of pairs of runs with equal seeds.
+        seeds: Number of seeds that both have.
     """
 
     low: float
@@ -175,22 +175,33 @@ def difference_on_test(
 ) -> DifferenceOnTest:
     """Return how far one configuration is ahead of another on the test split.
 
+    It is the difference of both accuracies, each of which is the mean over its own seeds.
+
     Args:
         ours: Hits of the runs of one configuration, one for each seed.
-        theirs: Hits of the runs of the other one, with the same seeds.
+        theirs: Hits of the runs of the other one; with the same seeds if ``seed_sd`` is None.
         predictions_E: Number of predictions of each example.
         seed_sd: As of :func:`accuracy_on_test`, of each of both; they are taken as independent.
+
+    Raises:
+        ValueError: Different numbers of seeds without a ``seed_sd``.
     """
     one_SE, other_SE = _values(ours, predictions_E), _values(theirs, predictions_E)
-    value_SE = one_SE - other_SE
-    seeds, examples = value_SE.shape
-    spread = None
-    if seed_sd is not None:
-        means = [float(values.mean()) for values in (one_SE, other_SE)]
-        spread = seed_sd * math.hypot(*(mean * (1 - mean) for mean in means))
+    seeds, examples = min(len(one_SE), len(other_SE)), one_SE.shape[1]
+    if seed_sd is None:
+        value_SE, spread = one_SE - other_SE, None
+    else:
+        value_SE = one_SE.mean(axis=0, keepdims=True) - other_SE.mean(axis=0, keepdims=True)
+        spread = math.hypot(*(_spread(values, seed_sd) for values in (one_SE, other_SE)))
     error, quantile = _error(value_SE, spread)
     mean, half = float(value_SE.mean()), quantile * error
     return DifferenceOnTest(max(mean - half, -1.0), mean, min(mean + half, 1.0), examples, seeds)
+
+
+def _spread(value_SE: Array, seed_sd: float) -> float:
+    """Return the standard deviation of a mean over seeds; ``seed_sd`` is one seed's log-odds."""
+    mean = float(value_SE.mean())
+    return seed_sd * mean * (1 - mean) / math.sqrt(len(value_SE))
 
 
 def _values(runs: Sequence[HitsOnTest], predictions_E: NDArray[np.int64]) -> Array:

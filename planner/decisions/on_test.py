@@ -63,14 +63,11 @@ class ReportedOnTest:
     ) -> dict[str, DifferenceOnTest]:
         """Return how far a run is ahead of each other baseline, by the baseline's name.
 
-        Runs are paired by example and by seed, so that only seeds count that both have.
+        Runs are paired by example. Each counts with all of its seeds, as in its own accuracy.
         """
         found = {}
         for name, candidate in baselines.items():
             ours, theirs = self.hits.get(best, ()), self.hits.get(candidate, ())
-            pairs = min(len(ours), len(theirs))
-            if pairs and candidate != best:
-                found[name] = difference_on_test(
-                    ours[:pairs], theirs[:pairs], self.predictions, self.seed_sd
-                )
+            if ours and theirs and candidate != best:
+                found[name] = difference_on_test(ours, theirs, self.predictions, self.seed_sd)
         return found

@@ -50,7 +50,7 @@ def _difference_parts(plan: Plan, name: str, baseline: Outcome) -> Iterator[str]
     if told := plan.test_differences.get(name):
         yield (
             f"test {points_text(told.low, told.mean, told.high)}, paired on {told.examples} test "
-            f"examples, {_seeds_text(told.seeds)}"
+            f"examples, {_seeds_text(plan.recommendation, baseline)}"
         )
 
 
@@ -113,5 +113,8 @@ def points_text(low: float, mean: float, high: float) -> str:
     return f"{100 * mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _seeds_text(seeds: int) -> str:
-    return "1 seed" if seeds == 1 else f"{seeds} seeds"
+def _seeds_text(ours: Outcome, theirs: Outcome) -> str:
+    """Return the seeds of the tested runs of the plan and of a baseline."""
+    counts = [made.test.seeds for made in (ours, theirs) if made.test]
+    texts = ["1 seed" if count == 1 else f"{count} seeds" for count in counts]
+    return " against ".join(dict.fromkeys(texts))
