@@ -83,7 +83,12 @@ def layer_activations(
     from_start = any(layer_of(t.module) is None and "embed" in t.module for t in trained)
     layers = names_by_layer((*table.modules, *table.parameters))
     live, found = dict[str | None, bool](), []
-    groups = (table.modules, table.parameters, expert_parameters(table), adapters)
+    groups: tuple[Iterable[str], ...] = (
+        table.modules,
+        table.parameters,
+        expert_parameters(table),
+        adapters,
+    )
     kinds = ("modules", "parameters", "experts", "adapters")
     places = {kind: names_by_layer(names) for kind, names in zip(kinds, groups, strict=True)}
     for stack, layer in (key for key in layers if key[1] is not None):
