@@ -1,4 +1,4 @@
-"""Rounds whose time is compute: where compression of messages buys nothing."""
+"""Rounds whose time is compute: where compression of messages saves no time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from floss_sim.units import format_duration
 
-BINDS_BY = 10.0  # compute over traffic, from which on compression is said to buy nothing
+BINDS_BY = 10.0  # compute over traffic, from which on compression is said to save no time
 _TRAFFIC = ("download", "upload", "queueing")
 
 
@@ -31,6 +31,6 @@ def compute_bound_text(shares: Mapping[str, float], round_s: float) -> str:
     times = f", {digits} times as long as traffic" if ratio else ""
     return (
         f"Compute takes {format_duration(compute * round_s)} of a round of "
-        f"{format_duration(round_s)}{times}: compression buys nothing here; fewer layers, shorter "
+        f"{format_duration(round_s)}{times}: compression saves no time here; fewer layers, shorter "
         "texts or fewer local steps do."
     )

@@ -74,14 +74,14 @@ def test_a_wrong_measurement_is_refused_in_one_line(call, words, said):
     assert err.count("\n") == 1
 
 
-def test_an_estimate_on_a_phone_says_that_compression_buys_nothing(call):
+def test_an_estimate_on_a_phone_says_that_compression_saves_no_time(call):
     words = ["--backbone", "gemma-3-270m", "--network", "phone-wifi", "--batch", "1"]
     code, out, _ = call("estimate", *words, "--examples", "10", "--rank", "8")
     assert code == 0
     said = " ".join(out.split())
     assert "10 steps of 141 GFLOP, 3.82 min each" in said
     assert (
-        "compression buys nothing here; fewer layers, shorter texts or fewer local steps do."
+        "compression saves no time here; fewer layers, shorter texts or fewer local steps do."
         in said
     )
     whole = json.loads(call("estimate", *words, "--json")[1])
@@ -94,4 +94,4 @@ def test_an_estimate_on_a_phone_says_that_compression_buys_nothing(call):
 
 def test_an_estimate_where_traffic_binds_says_nothing_of_compute(call):
     code, out, _ = call("estimate", "--network", "lte")
-    assert (code, "compression buys nothing" in out) == (0, False)
+    assert (code, "compression saves no time" in out) == (0, False)

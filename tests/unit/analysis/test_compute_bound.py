@@ -24,7 +24,7 @@ def test_the_sentence_has_the_figures_of_the_round():
     text = compute_bound_text(shares(compute=0.96, upload=0.03, download=0.01), 100.0)
     assert text == (
         "Compute takes 1.6 min of a round of 1.67 min, 24 times as long as traffic: compression "
-        "buys nothing here; fewer layers, shorter texts or fewer local steps do."
+        "saves no time here; fewer layers, shorter texts or fewer local steps do."
     )
     assert "times as long" not in compute_bound_text(shares(compute=1.0), 1.0)
 

@@ -208,13 +208,14 @@ def test_neighbours_differ_in_what_candidates_are_made_of():
     assert get_args(Axis) == tuple(field.name for field in fields(Candidate))
 
 
-def test_a_round_of_compute_says_that_compression_buys_nothing():
+def test_a_round_of_compute_says_that_compression_saves_no_time():
     plan = whole_plan()
     bound = plan.explanation.time.model_copy(
         update={"download": 0.0, "upload": 0.01, "latency": 0.0, "compute": 0.99, "queueing": 0.0}
     )
     said = plan.explanation.model_copy(update={"time": bound})
     assert (
-        "compression buys nothing here" in explanation_sentences(replace(plan, explanation=said))[1]
+        "compression saves no time here"
+        in explanation_sentences(replace(plan, explanation=said))[1]
     )
     assert "compression" not in "".join(explanation_sentences(plan))
