@@ -107,7 +107,7 @@ class CandidateRuns:
         baselines = self._baselines_beside(targets)
         self._stages += 1
         shares = (rounds / self.horizon(c) for c, rounds in targets.items())
-        done = f"{len(targets)} runs to {100 * median(shares):.0f} %"
+        done = f"{len(targets)} run{'s' * (len(targets) != 1)} to {100 * median(shares):.0f} %"
         self._stage = f"stage {self._stages}: {done}"
         self._failed |= self._train({**targets, **baselines})
         self._waiting = [c for c in self._waiting if c not in self._failed]

@@ -95,15 +95,16 @@ def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
         f"{effort['search_rounds'] - seed_rounds} rounds (the budget affords "
         f"{effort['grid_rounds']} for all of them)."
     ]
-    if effort.get("ended_early"):
+    unused = effort["limit_rounds"] - effort["search_rounds"]
+    if effort.get("ended_early") and unused > 0:
         lines.append(
-            f"It ended there, with {effort['limit_rounds'] - effort['search_rounds']} of "
+            f"It ended there, with {unused} of "
             f"{effort['limit_rounds']} rounds unused, because all that they could finish promised, "
             "by what was known then, less than a quarter of the noise of one evaluation."
         )
     if others := (effort.get("seeds") or ())[1:]:
         lines.append(
-            f"{_runs_text(effort['replicated'])} (the best ones and baselines) had further seeds, "
+            f"{effort['replicated']} of the best runs and the baselines had further seeds, "
             f"{' and '.join(map(str, others))}, in {seed_rounds} rounds."
         )
     return " ".join(lines)

@@ -366,7 +366,16 @@ def test_the_seeds_of_the_runs_are_those_of_the_request():
     once = deepcopy(MADE)
     once["effort"] |= {"seeds": [0], "replicated": 0}
     assert "further seeds" not in sentences(plan_of(once, "plan.json"))[-1]
-    said = (
-        "in 16 rounds (the budget affords 100 for all of them). 1 run (the best ones and baselines)"
-    )
-    assert f"{said} had further seeds, 1, in 4 rounds." in sentences(plan_of(MADE, "plan.json"))[-1]
+    said = "1 of the best runs and the baselines had further seeds, 1, in 4 rounds."
+    line = sentences(plan_of(MADE, "plan.json"))[-1]
+    assert f"in 16 rounds (the budget affords 100 for all of them). {said}" in line
+
+
+def test_a_search_that_used_all_its_rounds_is_not_said_to_have_ended_before():
+    for limit, searched, said in ((20, 20, False), (20, 16, True)):
+        content = deepcopy(MADE)
+        content["effort"] |= {
+            "limit_rounds": limit, "search_rounds": searched, "ended_early": True
+        }  # fmt: skip
+        line = sentences(plan_of(content, "plan.json"))[-1]
+        assert (f"with {limit - searched} of {limit} rounds unused" in line) is said
