@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install plan test check bench
+.PHONY: help install plan test check bench check-families
 
 help: ## Say what each target does.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,3 +37,6 @@ check: $(VENV)/.installed-dev ## Check style, types and the layers of the house.
 
 bench: $(VENV)/.installed-dev ## Run the benchmarks: work counts and ratios, not seconds.
 	$(BIN)/pytest tests/bench --override-ini python_files='bench_*.py' --capture=no
+
+check-families: $(VENV)/.installed-dev ## Train tiny models of every family; write experiments/families/README.md.
+	PYTHONPATH=tests/support $(BIN)/python -W ignore experiments/families/check.py

@@ -16,6 +16,7 @@ from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
     DeviceOption,
+    DoraOption,
     FetchOption,
     JsonOption,
     NetworkOption,
@@ -75,6 +76,7 @@ def run(
     set_: SetOption = None,
     method: Annotated[str, typer.Option(help="One of the methods above.")] = "floss",
     rank: Annotated[int | None, typer.Option(help="LoRA rank; default 16.")] = None,
+    dora: DoraOption = False,
     down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
     up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
     density: Annotated[
@@ -189,10 +191,11 @@ def run(
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
+    if dora and chosen.trains not in ADAPTER_LAYOUTS:
+        raise ConfigError(f"method {method!r} has no adapters; --dora does not apply")
+    changes = parse_settings(set_) | ({"lora.dora": True} if dora else {})
     with late_lines("loading the task"):
-        loaded = load_task(
-            task, dataset=dataset, backbone=backbone, fetch=fetch, changes=parse_settings(set_)
-        )
+        loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
     config = RunConfig.of(loaded, chosen, rank=16 if rank is None else rank, seed=seed).with_(
         fleet=given_settings(clients=clients, law=partition, alpha=alpha),
         client=given_settings(epochs=epochs, batch_size=batch_size, learning_rate=client_lr),

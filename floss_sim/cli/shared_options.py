@@ -34,6 +34,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any other key of the task, as SECTION.KEY=VALUE; repeatable."),
 ]
+DoraOption = Annotated[
+    bool, typer.Option("--dora", help="DoRA: a magnitude vector trains besides (lora.dora).")
+]
 NetworkOption = Annotated[
     str, typer.Option("--network", help="Packaged profile, or a path that ends in .toml.")
 ]

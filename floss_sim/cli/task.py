@@ -18,6 +18,7 @@ from floss_sim.cli.shared_options import (
     BackboneOption,
     DatasetOption,
     DeviceOption,
+    DoraOption,
     FetchOption,
     JsonOption,
     SeedOption,
@@ -64,6 +65,7 @@ def check(
     fetch: FetchOption = False,
     set_: SetOption = None,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 16,
+    dora: DoraOption = False,
     clients: Annotated[int | None, typer.Option(help="Clients in the fleet.")] = None,
     partition: Annotated[str | None, typer.Option(help="iid, dirichlet or column.")] = None,
     alpha: Annotated[
@@ -77,6 +79,7 @@ def check(
     """Load a task and show its data, clients and bytes; time local training steps."""
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
+    changes |= {"lora.dora": True} if dora else {}
     with late_lines("loading the task"):
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
         config = RunConfig.of(loaded, dense(), rank=rank, seed=seed)
@@ -125,6 +128,7 @@ def findings(config: RunConfig) -> dict[str, Any]:
         "partition": config.fleet.law,
         "client_examples": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
         "rank": config.rank,
+        "adapters": config.adapters.describe(),
         "trainable_entries": entries,
         "cohort": config.server.cohort,
         "rounds": _ROUNDS,
@@ -198,7 +202,7 @@ def _table(found: Mapping[str, Any]) -> Table:
             f"{examples['min']} to {examples['max']}, median {examples['median']:g}",
         ),
         ("examples dealt", f"{found['dealt_examples']} of {found['train_examples']}"),
-        ("trainable entries", f"{found['trainable_entries']} at rank {found['rank']}"),
+        ("trainable entries", f"{found['trainable_entries']} at {found['adapters']}"),
         ("dense round", f"{down} down and {up} up for each client, mean of {rounds} rounds"),
         ("", f"{both} in total for {found['cohort']} clients"),
         ("operations of a step", format_operations(found["operations_per_step"])),

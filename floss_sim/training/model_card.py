@@ -83,7 +83,8 @@ def model_card(task: Task, facts: Mapping[str, str], rank: int | None) -> str:
         facts: Rows of the card's table by name, such as :func:`training_facts` and results.
         rank: Rank of the adapters; None for a whole model.
     """
-    what = "whole model" if rank is None else f"LoRA adapter of rank {rank}"
+    kind = "DoRA" if task.lora.dora else "LoRA"
+    what = "whole model" if rank is None else f"{kind} adapter of rank {rank}"
     lines = [
         *_front_matter(task, rank),
         f"# {_cell(task.name)}: {what}",

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers import logging as transformers_logging
 
-from floss_sim.errors import TaskError
+from floss_sim.errors import ConfigError, TaskError
 from floss_sim.families import FAMILIES, IMAGES, check_kind, model_inputs
 from floss_sim.families.library_models import config_of, model_class
 from floss_sim.families.stored import more_suffix
@@ -160,9 +160,16 @@ def _refusal(task: Task, reason: str) -> TaskError:
 
 
 def checkpoint_layers(backbone: PreTrainedModel) -> None:
-    """Switch gradient checkpointing on: the backward pass recomputes each layer's activations."""
+    """Switch gradient checkpointing on: the backward pass recomputes each layer's activations.
+
+    Raises:
+        ConfigError: The backbone does not support it.
+    """
     backbone.config.use_cache = False  # do not store keys and values either
-    if hasattr(backbone, "activation_checkpointing_enable"):  # since transformers 5.23
-        backbone.activation_checkpointing_enable()
-    else:
-        backbone.gradient_checkpointing_enable()
+    try:
+        if hasattr(backbone, "activation_checkpointing_enable"):  # since transformers 5.23
+            backbone.activation_checkpointing_enable()
+        else:
+            backbone.gradient_checkpointing_enable()
+    except ValueError as error:
+        raise ConfigError(f"client.gradient_checkpointing = true: {error}") from None
