@@ -17,6 +17,7 @@ from planner.plans.explanation import (
     RoundTime,
     StopRule,
 )
+from planner.plans.outcome import EFFORT
 from planner.plans.plan import Plan
 from planner.report.time_text import is_drawn, median_s
 
@@ -35,7 +36,7 @@ def explanation_sentences(plan: Plan) -> list[str]:
         return []
     lines = [_time_sentence(plan, said.time)]
     shares = {name: getattr(said.time, name) for name in _PARTS}
-    if bound := compute_bound_text(shares, said.time.round_s):
+    if bound := compute_bound_text(shares, _round_s(plan)):
         lines.append(bound)
     if said.neighbours:
         near = "; ".join(_neighbour_text(plan, one) for one in said.neighbours)
@@ -43,7 +44,7 @@ def explanation_sentences(plan: Plan) -> list[str]:
             "Candidates one step away, difference in validation accuracy (points, with its "
             f"{100 * LEVEL:.0f} % interval): {near}."
         )
-    if said.tenth:
+    if said.tenth and plan.recommendation.binds != EFFORT:
         lines.append(_tenth_sentence(said.tenth))
     if said.stop and plan.learned:
         lines.append(_stop_sentence(said.stop, _promising(plan, said)))
@@ -71,10 +72,14 @@ def _time_sentence(plan: Plan, time: RoundTime) -> str:
     large = sorted((n for n in _PARTS if shares[n] >= 0.005), key=lambda n: -shares[n])
     parts = ", ".join(f"{100 * shares[name]:.0f} % {name}" for name in large)
     waits = f"; a client waits for the others during {100 * time.waiting:.0f} % of a round"
-    round_s = median_s(plan.recommendation) / plan.recommendation.rounds
     where = _MEDIAN_ROUND if is_drawn(plan) else ""
     waits = waits if time.waiting >= 0.005 else ""
-    return f"A round takes {format_duration(round_s)}{where}: {parts}{waits}."
+    return f"A round takes {format_duration(_round_s(plan))}{where}: {parts}{waits}."
+
+
+def _round_s(plan: Plan) -> float:
+    """Return the mean seconds of a round in the median of fleets."""
+    return median_s(plan.recommendation) / plan.recommendation.rounds
 
 
 def _neighbour_text(plan: Plan, one: Neighbour) -> str:

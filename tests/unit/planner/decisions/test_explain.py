@@ -10,6 +10,7 @@ from stand_in_learners import CountingLearner
 
 from floss_sim import RunConfig, run
 from floss_sim.network import NetworkProfile
+from floss_sim.units import format_duration
 from planner.candidates import Candidate, grid
 from planner.curves import Curve
 from planner.decisions.explain import SearchResult, axis_neighbours, explain
@@ -219,3 +220,23 @@ def test_a_round_of_compute_says_that_compression_saves_no_time():
         in explanation_sentences(replace(plan, explanation=said))[1]
     )
     assert "compression" not in "".join(explanation_sentences(plan))
+
+
+def test_the_round_is_equally_long_in_the_sentences_of_its_parts_and_of_compute():
+    plan = whole_plan()
+    bound = plan.explanation.time.model_copy(
+        update={"round_s": 60.0, "download": 0.0, "upload": 0.01, "latency": 0.0, "compute": 0.99}
+    )
+    said = plan.explanation.model_copy(update={"time": bound})
+    parts, compute = explanation_sentences(replace(plan, explanation=said))[:2]
+    best = plan.recommendation
+    round_text = format_duration(best.time.median_s / best.rounds)
+    assert parts.startswith(f"A round takes {round_text}")
+    assert f"of a round of {round_text}" in compute
+
+
+def test_what_more_budget_affords_is_not_said_of_a_run_that_the_effort_ended():
+    plan = whole_plan()
+    assert "10 % more budget" in "".join(explanation_sentences(plan))
+    ended = replace(plan, recommendation=replace(plan.recommendation, binds=EFFORT))
+    assert "10 % more budget" not in "".join(explanation_sentences(ended))
