@@ -120,7 +120,7 @@ def sentences(applied: AppliedPlan) -> list[str]:
             (predicted["total_bytes"], made.total_bytes),
             (told.median_s if told else predicted["own_fleet_s"], median_s(made)),
         )
-        errors = (f"{100 * (one / other - 1):+.1f} %" if other else "n/a" for one, other in pairs)
+        errors = (f"{100 * (one / other - 1):+z.1f} %" if other else "n/a" for one, other in pairs)
         lines.append(
             "The prediction without training is off by {} in bytes, {} in seconds.".format(*errors)
         )

@@ -48,7 +48,7 @@ def sentences(plan: Plan) -> list[str]:
     lines = [
         *_chance_sentence(plan),
         *target_sentence(plan),
-        f"Train {best.candidate} for {best.rounds} rounds: validation accuracy "
+        f"Train {best.candidate} for {_count_text(best.rounds, 'round')}: validation accuracy "
         f"{best.expected_accuracy:.3f}{_interval_clause(best)}, {accuracy_clause(best.test)}.",
         f"Each of the {best.cohort} clients of a round downloads "
         f"{format_bytes(best.down_bytes / participations)} and uploads "
@@ -81,8 +81,8 @@ def _trained_sentence(effort: Mapping[str, Any]) -> str:
         return f"{rounds} rounds were trained now, baselines included."
     now = effort["trained_now_runs"]
     return (
-        f"{rounds} rounds of {_runs_text(now)} were trained now, baselines included; "
-        f"{_runs_text(runs - now)} came whole from the store."
+        f"{rounds} rounds of {_count_text(now, 'run')} were trained now, baselines included; "
+        f"{_count_text(runs - now, 'run')} came whole from the store."
     )
 
 
@@ -105,13 +105,13 @@ def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
     if others := (effort.get("seeds") or ())[1:]:
         lines.append(
             f"{effort['replicated']} of the best runs and the baselines had further seeds, "
-            f"{' and '.join(map(str, others))}, in {seed_rounds} rounds."
+            f"{' and '.join(map(str, others))}, in {_count_text(seed_rounds, 'round')}."
         )
     return " ".join(lines)
 
 
-def _runs_text(count: int) -> str:
-    return f"{count} run{'s' * (count != 1)}"
+def _count_text(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _chance_sentence(plan: Plan) -> list[str]:

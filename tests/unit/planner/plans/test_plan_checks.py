@@ -371,6 +371,13 @@ def test_the_seeds_of_the_runs_are_those_of_the_request():
     assert f"in 16 rounds (the budget affords 100 for all of them). {said}" in line
 
 
+def test_a_plan_of_one_round_is_not_one_of_rounds():
+    plan = whole_plan()
+    best = replace(plan.recommendation, rounds=1)
+    text = " ".join(sentences(replace(plan, recommendation=best)))
+    assert f"Train {best.candidate} for 1 round: validation" in text
+
+
 def test_a_search_that_used_all_its_rounds_is_not_said_to_have_ended_before():
     for limit, searched, said in ((20, 20, False), (20, 16, True)):
         content = deepcopy(MADE)
