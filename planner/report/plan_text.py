@@ -98,9 +98,9 @@ def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
     unused = effort["limit_rounds"] - effort["search_rounds"]
     if effort.get("ended_early") and unused > 0:
         lines.append(
-            f"It ended there, with {unused} of "
-            f"{effort['limit_rounds']} rounds unused, because all that they could finish promised, "
-            "by what was known then, less than a quarter of the noise of one evaluation."
+            f"It ended there, with {unused} of {effort['limit_rounds']} rounds unused: the runs "
+            "that these could have finished promised less, by what was known then, than a quarter "
+            "of the noise of one evaluation."
         )
     if others := (effort.get("seeds") or ())[1:]:
         lines.append(
