@@ -25,7 +25,8 @@ ANSWER_COLUMNS = ("", "rank", "down", "up", "rounds", "valid. %", "source", "to 
 _LEGEND = (
     f"{DENSITIES_LEGEND}; ± is half of a {100 * LEVEL:.0f} % interval; ~ marks a forecast; to "
     "confirm are the rounds of training that would measure it, and their seconds on this machine; "
-    "measured are the candidates whose stored runs reach the end of the budget."
+    "measured are the candidates whose stored runs reach the end of the budget. Accuracies are by "
+    "all stored curves of this task; a plan's are by the curves of its own search."
 )
 
 

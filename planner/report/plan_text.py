@@ -45,6 +45,7 @@ def sentences(plan: Plan) -> list[str]:
     """Return the sentences printed below the plan's table."""
     effort, request, best = plan.effort, plan.request, plan.recommendation
     participations = best.rounds * best.cohort
+    repeated = best.test is None or best.test.seeds > 1
     lines = [
         *_chance_sentence(plan),
         *target_sentence(plan),
@@ -66,8 +67,8 @@ def sentences(plan: Plan) -> list[str]:
         *_ties_sentence(plan),
         legend(plan),
         *plan_usage_legend(plan),
-        f"{_search_sentences(effort, request['seed'])} {_trained_sentence(effort)} The intervals "
-        "include an estimate of seed-to-seed variation.",
+        f"{_search_sentences(effort, request['seed'], repeated=repeated)} "
+        f"{_trained_sentence(effort)} The intervals include an estimate of seed-to-seed variation.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best run so far. Repeat the command to continue.")
@@ -86,8 +87,14 @@ def _trained_sentence(effort: Mapping[str, Any]) -> str:
     )
 
 
-def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
-    """Return what the search trained, why it ended before its effort, and what seeds took."""
+def _search_sentences(effort: Mapping[str, Any], seed: int, *, repeated: bool) -> str:
+    """Return what the search trained, why it ended before its effort, and what seeds took.
+
+    Args:
+        effort: The size of the search.
+        seed: Its seed.
+        repeated: Whether the recommended run has further seeds.
+    """
     seed_rounds = effort.get("seed_rounds") or 0
     lines = [
         f"Search by {effort['search']} with seed {seed}: {effort['starters']} of "
@@ -103,9 +110,10 @@ def _search_sentences(effort: Mapping[str, Any], seed: int) -> str:
             "of the noise of one evaluation."
         )
     if others := (effort.get("seeds") or ())[1:]:
+        alone = "" if repeated else "; the plan's own run did not fit again"
         lines.append(
             f"{effort['replicated']} of the best runs and the baselines had further seeds, "
-            f"{' and '.join(map(str, others))}, in {_count_text(seed_rounds, 'round')}."
+            f"{' and '.join(map(str, others))}, in {_count_text(seed_rounds, 'round')}{alone}."
         )
     return " ".join(lines)
 

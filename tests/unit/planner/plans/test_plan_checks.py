@@ -366,7 +366,10 @@ def test_the_seeds_of_the_runs_are_those_of_the_request():
     once = deepcopy(MADE)
     once["effort"] |= {"seeds": [0], "replicated": 0}
     assert "further seeds" not in sentences(plan_of(once, "plan.json"))[-1]
-    said = "1 of the best runs and the baselines had further seeds, 1, in 4 rounds."
+    said = (
+        "1 of the best runs and the baselines had further seeds, 1, in 4 rounds; the plan's own "
+        "run did not fit again."
+    )
     line = sentences(plan_of(MADE, "plan.json"))[-1]
     assert f"in 16 rounds (the budget affords 100 for all of them). {said}" in line
 
