@@ -14,22 +14,24 @@ follows from the chain rule, matrix by matrix:
   tokens. The whole square is counted: masks of causal and of sliding-window attention save nothing
   where the scores are computed first and masked afterwards.
 
-DoRA multiplies A by B once a step, whatever the batch (PEFT's ``get_lora_weight``). Swin's windows,
-state-space scans and position terms of DeBERTa are not matrices of the table and are not counted.
+DoRA multiplies A by B once a step, whatever the batch (PEFT's ``get_lora_weight``). The stages of
+Swin and ConvNeXt have a quarter of the tokens of the stage before. State-space scans and position
+terms of DeBERTa are not counted, and adapters on convolutions only roughly.
 
 ``T`` is the number of tokens of an example: words, or patches and class token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from floss_sim.families.experts import active_experts, active_products, expert_parameters
 from floss_sim.families.family import Config
 from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
-from floss_sim.families.module_roles import layer_of, names_by_layer, role_of, stack_of
+from floss_sim.families.module_roles import layer_of, names_by_layer, role_of
 from floss_sim.families.trained_tensors import (
     LORA_A,
     LORA_B,
@@ -44,6 +46,8 @@ _PARALLEL_KEYS = ("parallel_attn", "use_parallel_residual")
 _BEFORE_LAYERS = ("embed", "project_in")  # in the paths of modules below the first layer
 _ALL_TOKENS = ("score",)  # heads that are applied to every token, not to the pooled one
 _SHARED_LAYERS = "albert"  # type of models whose layers share their parameters
+_MERGE = "downsample.reduction"  # in the paths of modules that have the next stage's tokens
+_BLOCK = re.compile(r"(.*?\.\d+\..*?\.\d+)\.")  # a block of a stage
 _POOLED = ("pooler", "pre_classifier")
 
 
@@ -139,9 +143,9 @@ class _Count:
         )
         self._trained = _parts_by_module(trained)
         self._config = config
-        self._inside = names_by_layer(self._matrices())
-        self._trained_inside = names_by_layer(self._trained)
-        self._experts_inside = names_by_layer(expert_parameters(table))
+        self._inside = self._by_layer(self._matrices())
+        self._trained_inside = self._by_layer(self._trained)
+        self._experts_inside = self._by_layer(expert_parameters(table))
 
     def total(self) -> Operations:
         """Return the operations of all modules."""
@@ -171,11 +175,22 @@ class _Count:
             if kind != EMBEDDING or LORA_B in self._trained.get(path, ())
         ]
 
+    def _by_layer(self, names: Iterable[str]) -> dict[tuple[str | None, int | None], list[str]]:
+        """Return names by stack and layer; a block of a stage is a stack of its own."""
+        found = names_by_layer(names)
+        if not self._config.get("depths"):
+            return found
+        blocks: dict[tuple[str | None, int | None], list[str]] = {}
+        for (stack, stage), inside in found.items():
+            for name in inside:
+                block = _BLOCK.match(name) if stage is not None else None
+                blocks.setdefault((block[1] if block else stack, stage), []).append(name)
+        return blocks
+
     def _layers(self) -> list[tuple[str | None, int | None]]:
         """Return stack and number of each layer, in the order of the table."""
-        names = (*self._table.modules, *self._table.parameters)
-        found = ((stack_of(name), layer_of(name)) for name in names)
-        layers = [key for key in dict.fromkeys(found) if key[1] is not None]
+        names = self._by_layer((*self._table.modules, *self._table.parameters))
+        layers = [key for key in names if key[1] is not None]
         if self._config.get("model_type") != _SHARED_LAYERS:
             return layers
         return layers * (int(self._config["num_hidden_layers"]) // len(layers))
@@ -200,7 +215,7 @@ class _Count:
         made = Operations(0, 0)
         for path in inputs:
             made += self._module(path, live)
-        made += self._attention(inputs, outputs, live)
+        made += self._attention(inputs, outputs, live, layer)
         attended = live or any(map(self._trains, inputs))
         for path in outputs:
             made += self._module(path, attended)
@@ -250,13 +265,15 @@ class _Count:
                 made += Operations(product, product * live)
         return made
 
-    def _attention(self, inputs: Sequence[str], outputs: Sequence[str], live: bool) -> Operations:
+    def _attention(
+        self, inputs: Sequence[str], outputs: Sequence[str], live: bool, layer: int | None
+    ) -> Operations:
         """Return the operations of scores and weighted values of a layer."""
         made = Operations(0, 0)
         groups = _attentions(inputs)
         for number, group in enumerate(groups):
             width = self._attention_width(group, outputs[number : number + 1])
-            product = 2 * self._tokens**2 * width
+            product = 2 * self._pairs(layer) * width
             lives = {role: live or self._trains(path) for role, path in group.items()}
             if "qkv" in lives:
                 lives = dict.fromkeys("qkv", lives["qkv"])
@@ -264,6 +281,18 @@ class _Count:
             backward = product * (query + key + (query or key) + value)
             made += Operations(2 * product, backward)
         return made
+
+    def _layer_tokens(self, layer: int | None) -> int:
+        """Return the tokens of a layer: of a model in stages a quarter of the last stage's."""
+        if not self._config.get("depths"):
+            return self._tokens
+        return max(1, (_patches(self._config) or self._tokens) // 4 ** (layer or 0))
+
+    def _pairs(self, layer: int | None) -> int:
+        """Return the pairs of tokens that attend to each other; Swin's do within windows."""
+        tokens, window = self._layer_tokens(layer), self._config.get("window_size")
+        is_windowed = self._config.get("depths") and type(window) is int
+        return tokens * (min(tokens, window**2) if is_windowed else tokens)
 
     def _attention_width(self, group: Mapping[str, str], outputs: Sequence[str]) -> int:
         """Return the width of all heads together: that of the output's input, or of queries."""
@@ -286,7 +315,9 @@ class _Count:
         """Return how many vectors of an example pass through a module."""
         if kind == CONV2D and layer_of(path) is None:
             return min(self._tokens, _patches(self._config) or self._tokens)
-        if path == self._table.output or layer_of(path) is not None:
+        if (layer := layer_of(path)) is not None:
+            return self._layer_tokens(layer + (_MERGE in path))
+        if path == self._table.output:
             return self._tokens
         head = any(path == name or path.startswith(f"{name}.") for name in self._table.head)
         parts = path.split(".")

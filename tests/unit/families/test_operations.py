@@ -61,6 +61,16 @@ CASES = {
     "phi, attention beside the MLP": CountedModel(
         "phi", NEXT_TOKEN, SIZES, adapters("mlp_in", depth=2)
     ),
+    "swin, stages with windows": CountedModel(
+        "swin", IMAGES,
+        {"image_size": 64, "patch_size": 4, "embed_dim": 32, "depths": [2, 2],
+         "num_heads": [2, 4], "window_size": 4},
+        adapters("q", "v"), tokens=257),
+    "convnext, stages": CountedModel(
+        "convnext", IMAGES,
+        {"image_size": 64, "patch_size": 4, "hidden_sizes": [16, 32, 64], "depths": [2, 2, 1],
+         "num_stages": 3},
+        adapters("all"), tokens=257),
     "vit": CountedModel("vit", IMAGES, PIXELS, adapters("q", "v"), tokens=TOKENS_OF_IMAGE),
     "dinov2": CountedModel(
         "dinov2", IMAGES, PIXELS, adapters("all", depth=2), tokens=TOKENS_OF_IMAGE
