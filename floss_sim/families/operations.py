@@ -286,13 +286,15 @@ class _Count:
         """Return the tokens of a layer: of a model in stages a quarter of the last stage's."""
         if not self._config.get("depths"):
             return self._tokens
-        return max(1, (_patches(self._config) or self._tokens) // 4 ** (layer or 0))
+        patches: int = _patches(self._config) or self._tokens
+        return int(max(1, patches // 4 ** (layer or 0)))
 
     def _pairs(self, layer: int | None) -> int:
         """Return the pairs of tokens that attend to each other; Swin's do within windows."""
         tokens, window = self._layer_tokens(layer), self._config.get("window_size")
-        is_windowed = self._config.get("depths") and type(window) is int
-        return tokens * (min(tokens, window**2) if is_windowed else tokens)
+        if not self._config.get("depths") or not isinstance(window, int):
+            return tokens**2
+        return tokens * min(tokens, window**2)
 
     def _attention_width(self, group: Mapping[str, str], outputs: Sequence[str]) -> int:
         """Return the width of all heads together: that of the output's input, or of queries."""
