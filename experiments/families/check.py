@@ -77,8 +77,12 @@ def _cells(case: str, family: TinyFamily, reports: list[FamilyReport | str]) -> 
         if isinstance(report, str):
             yield from ("refused", "")
             continue
-        yield "" if report.bank_gap is None else f"{report.bank_gap:.0e}"
-        yield f"{report.reload_gap:.0e}" if report.reload_gap else "0"
+        yield "" if report.bank_gap is None else _short(report.bank_gap)
+        yield _short(report.reload_gap)
+
+
+def _short(gap: float) -> str:
+    return f"{gap:.0e}" if gap else "0"
 
 
 if __name__ == "__main__":

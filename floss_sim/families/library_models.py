@@ -152,7 +152,7 @@ def _positions(model: PreTrainedModel, text: PretrainedConfig) -> int | None:
     tables = (m for path, m in model.named_modules() if path.endswith("position_embeddings"))
     padded = (m for m in tables if isinstance(m, nn.Embedding) and m.padding_idx is not None)
     limits = [m.num_embeddings - (m.padding_idx or 0) - 1 for m in padded]
-    return min(limits) if limits else stated
+    return min(limits) if limits else max(stated or 0, 0) or None
 
 
 @contextmanager

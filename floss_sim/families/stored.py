@@ -17,6 +17,8 @@ from floss_sim.families.targets import family_of
 _WEIGHT_TYPES = ("F64", "F32", "F16", "BF16")  # types that become float32 without a scale
 # Buffers of older versions of the model library: computed from the config, never trained.
 _BUFFER = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(bias|masked_bias))$")
+# Whole numbers beside the weights of families that are not known here.
+_COUNTS = re.compile(r"(^|\.)(num_batches_tracked|position_ids|relative_position_index)$")
 _OLD_ENDINGS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
 
@@ -83,7 +85,11 @@ def _misfit(
 
 def _wrong_type(stored: Mapping[str, StoredTensor]) -> str | None:
     """Return the first tensor whose type is wrong."""
-    typed = sorted(name for name, tensor in stored.items() if tensor.dtype not in _WEIGHT_TYPES)
+    typed = sorted(
+        name
+        for name, tensor in stored.items()
+        if tensor.dtype not in _WEIGHT_TYPES and not _COUNTS.search(name)
+    )
     if typed:
         kinds = f"holds {stored[typed[0]].dtype}; valid: {', '.join(_WEIGHT_TYPES)}"
         return f"tensor {typed[0]!r} {kinds}{more_suffix(typed)}"

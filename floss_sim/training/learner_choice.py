@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEARNERS = ("bank", "sequential")
 SEQUENTIAL = "torch-sequential"
+# XLNet has the tokens of a batch first, and FNet reads padding.
+_WITHOUT_BANK = ("xlnet", "fnet")
 _OF_POSITIONS = {  # modules that read relative positions, by family
     "deberta": ("in_proj", "pos_proj", "pos_q_proj"),
     "deberta-v2": ("query_proj", "key_proj", "pos_query_proj", "pos_key_proj"),
@@ -127,13 +129,15 @@ def _unbatched_module(config: RunConfig) -> str | None:
 
 
 def _reads_other_rows(family: str, module: str) -> bool:
-    """Return whether the rows of a module's input are not those of examples.
+    """Return whether the rows of a module's input are not those of single examples, in order.
 
     Experts read the tokens that a router gives them. DeBERTa's queries and keys are also made of
     relative positions, which all examples share.
     """
     parts = module.split(".")
-    return "experts" in parts or parts[-1] in _OF_POSITIONS.get(family, ())
+    return (
+        family in _WITHOUT_BANK or "experts" in parts or parts[-1] in _OF_POSITIONS.get(family, ())
+    )
 
 
 def _module(tensor: TensorSpec) -> str:

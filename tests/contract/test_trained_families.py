@@ -12,19 +12,20 @@ import pytest
 import torch
 from family_checks import check_family, train_round, write_family_task
 from tiny_families import FAMILIES, save_tiny
-from tiny_models import NEXT_TOKEN, TEXTS, TinyRun
+from tiny_models import NEXT_TOKEN, TEXTS, TinyRun, examples
 
 from floss_sim import open_learner
-from floss_sim.errors import FlossError, LayoutError, TaskError
+from floss_sim.errors import ConfigError, FlossError, LayoutError, TaskError
 from floss_sim.families import check_kind
 from floss_sim.training import choose_learner
+from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.training.models.loading import load_backbone
 
 # fmt: off
 LORA = [
     "bert", "distilbert", "deberta-v2", "modernbert", "gpt2", "bloom", "mistral", "qwen2",
     "qwen3_moe", "qwen3_moe-experts", "gemma2", "phi", "smollm3", "olmo", "vit", "beit", "swin",
-    "convnext-convolutions",
+    "convnext-convolutions", "resnet", "xlnet",
 ]
 DORA = [
     "roberta", "electra", "deberta-v2-values", "albert", "mpnet", "gpt_neox", "opt", "falcon",
@@ -73,6 +74,7 @@ DROPS = {
     "opt": {"dropout": 0.3, "attention_dropout": 0.3},
     "bloom": {"hidden_dropout": 0.3, "attention_dropout": 0.3},
     "gemma2": {"attention_dropout": 0.3},
+    "gpt_oss": {"attention_dropout": 0.3},
     "swin": {"drop_path_rate": 0.3, "hidden_dropout_prob": 0.3},
 }
 
@@ -89,6 +91,21 @@ def test_dropouts_of_every_form_draw_alike_in_both_learners(case: str, tmp_path:
     for one, other, dry in zip(ours, theirs, still, strict=True):
         assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
         assert np.abs(other - dry).max() > 1e-2 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("case", ["gemma2", "gpt_oss", "llama", "swin"])
+def test_attention_with_streams_is_that_of_the_library(case: str, tmp_path: Path):
+    """Caps of scores, sinks and windows are kept where attention drops weights in training."""
+    family = FAMILIES[case]
+    key = "attention_probs_dropout_prob" if case == "swin" else "attention_dropout"
+    logits = []
+    for name, rate in (("still", 0.0), ("drops", 0.3)):
+        save_tiny(case, tmp_path / name, **{key: rate})
+        run = TinyRun(tmp_path / name, family.kind, targets=family.targets)
+        flat = build_flat_model(run, torch.device("cpu"))
+        with torch.no_grad():
+            logits.append(flat.outputs(*examples(family.kind))[0])
+    assert torch.allclose(*logits, atol=1e-6)
 
 
 def test_rslora_and_the_last_layers_alone_in_both_learners(tmp_path: Path):
@@ -146,3 +163,36 @@ def test_weights_of_more_layers_than_the_config_has_are_refused(tmp_path: Path):
     with pytest.raises(FlossError, match=r"does not use tensor 'model.layers.1") as raised:
         load_backbone(TinyRun(tmp_path, NEXT_TOKEN).task)
     assert "\n" not in str(raised.value)
+
+
+def test_a_bank_whose_clients_change_each_other_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from floss_sim.training import learner_choice
+
+    monkeypatch.setattr(learner_choice, "_OF_POSITIONS", {})  # DeBERTa's keys look like any others
+    config = write_family_task("deberta-v2", tmp_path)
+    with pytest.raises(ConfigError, match=r"bank cannot train .* valid: --learner sequential"):
+        open_learner(config, "cpu")
+    assert open_learner(config, "cpu", learner="sequential")
+
+
+def test_the_order_of_rows_in_a_backbone_is_checked(tmp_path: Path):
+    """Rows of all tokens of all examples, tokens first, as a family might order them."""
+    from floss_sim.training.bank.model import build_bank
+    from floss_sim.training.bank.self_check import check_clients
+
+    config = write_family_task("qwen3", tmp_path)
+    bank = build_bank(config, torch.device("cpu"))
+    check_clients(config, bank)
+    layer = bank.model.model.layers[0].self_attn.q_proj
+    plain = type(layer).forward
+
+    class TokensFirst(type(layer)):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            turned = plain(self, x.transpose(0, 1).reshape(-1, x.shape[-1]))
+            return turned.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
+
+    layer.__class__ = TokensFirst
+    with pytest.raises(ConfigError, match="change each other's logits"):
+        check_clients(config, bank)

@@ -134,6 +134,28 @@ FAMILIES: Mapping[str, TinyFamily] = {
         "hidden_sizes": [8, 12], "depths": [1, 1], "num_stages": 2, "patch_size": 2,
         "image_size": 8, "num_channels": 3, "drop_path_rate": 0.0},
         ("downsampling_layer.1",), "convnext", "sequential"),
+    "resnet": TinyFamily(IMAGES, {
+        "embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "num_channels": 3,
+        "layer_type": "basic"}, ("re:.*stages.1.*convolution",), learner="sequential"),
+    "swinv2": TinyFamily(IMAGES, {
+        "embed_dim": 8, "depths": [2, 1], "num_heads": [2, 4], "window_size": 2, "image_size": 8,
+        "patch_size": 1, "num_channels": 3, "drop_path_rate": 0.0, **_STILL}),
+    "xlnet": TinyFamily(TEXTS, {
+        "vocab_size": WORDS, "d_model": 16, "n_layer": 2, "n_head": 4, "d_inner": 24,
+        "dropout": 0.0, "summary_last_dropout": 0.0}, ("layer_1",), learner="sequential"),
+    "fnet": TinyFamily(
+        TEXTS, {**_ENCODER, "tpu_short_seq_length": 16}, ("mlp_in", "mlp_out"),
+        learner="sequential"),
+    "gpt_oss": TinyFamily(NEXT_TOKEN, {
+        **_DECODER, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"]}, _ATTENTION),
+    "granite": TinyFamily(NEXT_TOKEN, _DECODER),
+    "cohere": TinyFamily(NEXT_TOKEN, _DECODER),
+    "mpt": TinyFamily(NEXT_TOKEN, {
+        "d_model": 16, "n_heads": 4, "n_layers": 2, "vocab_size": WORDS, "max_seq_len": 16}),
+    "gptj": TinyFamily(NEXT_TOKEN, {
+        "n_embd": 16, "n_layer": 2, "n_head": 4, "vocab_size": WORDS, "n_positions": 16,
+        "rotary_dim": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}),
     "siglip": TinyFamily(IMAGES, {
         "vision_config": {**_SMALL, "image_size": 8, "patch_size": 4, "num_channels": 3},
         "text_config": {**_SMALL, **_WORDS, "projection_size": 16}}),

@@ -6,8 +6,10 @@ from functools import cache, partial
 
 import torch
 
+from floss_sim.families import FAMILIES
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.bank.model import Bank, build_bank, build_bank_model
+from floss_sim.training.bank.self_check import check_clients
 from floss_sim.training.bank.updates import Updates, full_updates
 from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.learner_choice import SEQUENTIAL, LearnerChoice
@@ -65,11 +67,15 @@ def _checks(device: str) -> BitChecks:
 
 
 def _build_bank(config: RunConfig, device: torch.device) -> Bank:
-    if device.type != "cuda":
-        return build_bank(config, device)
-    from floss_sim.training.gpu.cuda_graphs import graphs_of
+    if device.type == "cuda":
+        from floss_sim.training.gpu.cuda_graphs import graphs_of
 
-    return build_bank(config, device, graphs_of(config))
+        bank = build_bank(config, device, graphs_of(config))
+    else:
+        bank = build_bank(config, device)
+    if config.task.backbone_config["model_type"] not in FAMILIES:
+        check_clients(config, bank)
+    return bank
 
 
 def _updates(device: torch.device) -> Updates:

@@ -261,9 +261,10 @@ def attention(
     Shapes: query, key and value (E, heads, T, width); the mask is bool.
 
     Returns:
-        (attended values, attention weights); the weights are None without dropout.
+        (attended values, attention weights); the weights are None if torch's own attention is used.
     """
-    if not dropout:
+    softcap, sinks = options.get("softcap"), options.get("s_aux")
+    if not dropout and softcap is None and sinks is None:
         attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask,
             scaling=scaling, is_causal=is_causal, **options,
@@ -273,8 +274,8 @@ def attention(
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query @ key.mT * scale
-    if options.get("softcap"):
-        scores = options["softcap"] * torch.tanh(scores / options["softcap"])
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if attention_mask is None and causal:
         attention_mask = torch.ones_like(scores[:1, :1], dtype=torch.bool).tril()
@@ -282,7 +283,11 @@ def attention(
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
     elif attention_mask is not None:
         scores = scores + attention_mask
-    weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-    draws, site = getattr(module, _SITE)
-    weights = weights * draws.factors(weights.detach(), dropout, site, (2, 3))
+    if sinks is not None:  # a score of each head that attends to nothing (GPT-OSS)
+        sink_column = sinks.view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+        scores = torch.cat([scores, sink_column], dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)[..., : key.shape[2]]
+    if dropout:
+        draws, site = getattr(module, _SITE)
+        weights = weights * draws.factors(weights.detach(), dropout, site, (2, 3))
     return (weights @ value).transpose(1, 2).contiguous(), weights

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers import logging as transformers_logging
 
@@ -72,8 +74,20 @@ def load_backbone(task: Task) -> PreTrainedModel:
     if task.kind != IMAGES:
         pad = model_inputs(task.backbone_config, task.kind).pad
         model.config.pad_token_id = model.config.get_text_config().pad_token_id = pad
+    _freeze_statistics(model)
     model.name_or_path = model.config.name_or_path = base_reference(task)  # PEFT stores it
     return model.eval()
+
+
+def _freeze_statistics(model: PreTrainedModel) -> None:
+    """Keep batch norms in evaluation mode: their statistics are the backbone's and do not train."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train = partial(_stay, module)  # type: ignore[method-assign]
+
+
+def _stay(module: _BatchNorm, mode: bool = True) -> _BatchNorm:
+    return module
 
 
 def head_paths(task: Task) -> tuple[str, ...]:
