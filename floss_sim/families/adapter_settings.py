@@ -71,7 +71,10 @@ class AdapterSettings:
         _check_targets(self.targets)
         for rank in (self.rank, *self.rank_pattern.values()):
             if not 1 <= rank <= _MOST_RANK:
-                raise LayoutError(f"rank {shorten(rank)} is out of range; valid: 1 to {_MOST_RANK}")
+                raise LayoutError(
+                    f"rank {shorten(rank)} is out of range; valid: 1 to the smaller side of each "
+                    "adapted module"
+                )
         for pattern in (*self.rank_pattern, *self.alpha_pattern):
             check_pattern(pattern)
         for alpha in (self.alpha, *self.alpha_pattern.values()):
