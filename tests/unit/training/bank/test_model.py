@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import CASES, IMAGES, NEXT_TOKEN, ROLES, TEXTS, TinyRun, examples, tiny_model
+from tiny_models import CASES, IMAGES, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
 from floss_sim.training.bank.batched_sgd import Party, train_together
@@ -34,14 +34,6 @@ def values_of(party: Party) -> np.ndarray:
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("backbones")
-    for family in ROLES:
-        tiny_model(family).save_pretrained(home / family)
-    return {family: home / family for family in ROLES}
 
 
 @pytest.fixture(params=CASES, ids="-".join)

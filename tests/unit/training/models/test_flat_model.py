@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from places import SHARED
-from tiny_models import AUTO, CASES, LABELS, NEXT_TOKEN, ROLES, TEXTS, TinyRun, examples, tiny_model
+from tiny_models import AUTO, CASES, LABELS, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
 from floss_sim.training import export_adapter
@@ -23,14 +23,6 @@ from floss_sim.wire import encode
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
 STORIES = SHARED / "stories260K-hf"
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("backbones")
-    for family in ROLES:
-        tiny_model(family).save_pretrained(home / family)
-    return {family: home / family for family in ROLES}
 
 
 @pytest.fixture(params=CASES, ids="-".join)

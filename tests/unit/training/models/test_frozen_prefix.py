@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from parties import values_of
-from tiny_models import CASES, IMAGES, ROLES, TEXTS, TinyRun, examples, tiny_model
+from tiny_models import CASES, IMAGES, TEXTS, TinyRun, examples, tiny_model
 from torch import nn
 
 from floss_sim import RunConfig, load_task
@@ -52,14 +52,6 @@ class LastLayerRun(TinyRun):
         )
         kept = [tensor for tensor in whole.tensors if not tensor.name.startswith("layer.000")]
         return Layout(tuple(kept))
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("backbones")
-    for family in ROLES:
-        tiny_model(family).save_pretrained(home / family)
-    return {family: home / family for family in ROLES}
 
 
 @pytest.fixture(params=CASES, ids="-".join)
