@@ -59,11 +59,21 @@ def _usual_values(flat: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dic
     for key in keys:
         values = [settings[key] for settings in flat if key in settings]
         most = [value for value in values if 2 * values.count(value) > len(values)]
-        # A method or policy key that some configurations lack is always named.
-        told = len(values) < len(flat) and key.startswith(("method.", _POLICY))
+        told = any(key not in settings and _tells(settings, key) for settings in flat)
         if most and not told and key != "rank" and not _is_density(key):
             usual[key] = most[0]
     return usual
+
+
+def _tells(settings: Mapping[str, Any], key: str) -> bool:
+    """Return whether settings without a key tell something by that, so that others must name it.
+
+    They do for the method and the policy. Adapters and clients without a key have its default.
+    """
+    section = key.partition(".")[0]
+    if section in ("lora", "client"):
+        return any(other.startswith(f"{section}.") for other in settings)
+    return key.startswith(("method.", _POLICY))
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

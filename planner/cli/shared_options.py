@@ -45,6 +45,8 @@ def depths(text: str, task: Task) -> list[int]:
     layers = [str(stack_layers(task))] if "all" in named else []
     numbers = [layers[0] if item == "all" else item for item in named]
     try:
+        if text and not numbers:
+            raise ValueError
         return [int(item) for item in numbers]
     except ValueError:
         raise ConfigError(

@@ -12,7 +12,8 @@ batch, whose matrix products have other shapes: the learner's kind says that the
 They are not used in training mode if a dropout lies below the first trained layer, since every step
 then has other states; unless the run leaves out that dropout. Some models use more of their first
 layers than the hidden states. The first batch is therefore computed in both ways, and states are
-only used if the logits agree.
+only used if the logits agree. Some models mix tokens of padding or of other examples in. States are
+therefore only used if an example has the same ones alone and in a batch with a longer one.
 
 Shapes: E examples, T tokens, W width.
 """
@@ -38,6 +39,7 @@ _BLOCK = 8  # examples that are computed together
 # bytes of states that are kept in the device's memory, at most; further ones are kept in a file
 _MEMORY_BYTES = {"cpu": 2 * 2**30, "cuda": 16 * 2**30, "mps": 2 * 2**30}
 _FILE_BYTES = 64 * 2**30  # bytes of states of a split that are kept in a file, at most
+_PROBED = 64  # examples among which the shortest and the longest are looked for
 _SAME_LOGITS = 1e-3  # absolute and relative difference of float32 logits of the same network
 _SAME_BF16_LOGITS = 5e-2
 Part = tuple[torch.Tensor, torch.Tensor]
@@ -180,6 +182,9 @@ class FrozenPrefix:
             self._stop("the layers return more than hidden states")
             return False
         if not kept.is_open:
+            if not self._stand_alone(x):
+                self._stop("they depend on padding or on other examples of a batch")
+                return False
             tokens = self._inputs.length(examples)
             longest = self._inputs.length(x) if tokens and states.shape[1] == tokens else 0
             room = _MEMORY_BYTES[self._device.type] - self.nbytes
@@ -194,6 +199,25 @@ class FrozenPrefix:
         """Return the hidden states after the frozen layers, (E, T, W)."""
         with self._mode(training=False):
             return self._run_below(arguments)
+
+    def _stand_alone(self, x: torch.Tensor) -> bool:
+        """Return whether an example has the same states alone and in a batch with a longer one.
+
+        The shortest and the longest of the split's first examples are computed.
+        """
+        lengths = [self._inputs.length(x[i : i + 1]) for i in range(min(len(x), _PROBED))]
+        pair = [int(np.argmin(lengths)), len(lengths) - 1 - int(np.argmax(lengths[::-1]))]
+        alone = self._compute(self._inputs.read(x[pair[:1]]))
+        beside = self._compute(self._inputs.read(x[pair]))
+        if alone is None or beside is None or (len(alone), len(beside)) != (1, 2):
+            return False
+        one, other = alone[0].float(), beside[0].float()
+        if min(lengths):
+            one, other = one[: min(lengths)], other[: min(lengths)]
+        near = _SAME_BF16_LOGITS if self._bf16 else _SAME_LOGITS
+        return one.shape == other.shape and bool(
+            (one - other).abs().max() <= near * one.abs().max()
+        )
 
     def _draws_below(self, arguments: Mapping[str, torch.Tensor], examples: int) -> bool:
         """Return whether a dropout lies below the first trained layer."""

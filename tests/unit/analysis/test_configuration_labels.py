@@ -141,6 +141,19 @@ def test_adapters_that_one_method_lacks_are_not_told_of_all_the_others():
     assert unsaid == ["targets q+v", "alpha 16"] or unsaid == ["alpha 16", "targets q+v"]
 
 
+def test_a_depth_that_some_adapters_lack_is_named_where_it_is():
+    """Adapters without a key have its default: a legend must not say that they have another one."""
+    plain = {"alpha": 16}
+    made, unsaid = labels(
+        [
+            ("floss", trajectory(lora=lora))
+            for lora in (plain, {**plain, "depth": 1}, {**plain, "depth": 1, "dora": True})
+        ]
+    )
+    assert made == ["floss", "floss depth 1", "floss depth 1 dora"]
+    assert unsaid == []
+
+
 def test_tiers_read_as_fractions():
     tiers = [
         {"share": 1 / 3, "down_ranks": 0.25, "down_which": "first", "up_mask": "download's"},

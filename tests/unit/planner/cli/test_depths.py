@@ -14,7 +14,7 @@ def test_all_is_the_number_of_the_layers():
     assert depths("", load_task("digits")) == []
 
 
-@pytest.mark.parametrize("text", ["every", "2;1", "1.5"])
+@pytest.mark.parametrize("text", ["every", "2;1", "1.5", ","])
 def test_what_is_no_depth_is_refused_with_what_would_be(text: str):
     with pytest.raises(ConfigError, match="valid: numbers of layers separated by commas, or all"):
         depths(text, load_task("digits"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from family_checks import train_round, write_family_task
 from parties import values_of
 from tiny_models import CASES, IMAGES, TEXTS, TinyRun, examples, tiny_model
 from torch import nn
 
-from floss_sim import RunConfig, load_task
+from floss_sim import RunConfig, dense, load_task
 from floss_sim.errors import ConfigError
 from floss_sim.methods import method_from_name
 from floss_sim.training import learner_identity, open_learner
@@ -115,7 +117,8 @@ def test_each_example_is_computed_once_and_the_last_layer_alone_works_on(late: L
     measure(flat, vector, *data)
     below, above = counts
     once = sum(below)
-    assert COUNT < once <= 2 * COUNT  # the first batch is computed in both ways
+    probed = 3  # one example alone and in a batch of two
+    assert COUNT < once <= 2 * COUNT + probed  # the first batch is computed in both ways
     for _ in range(3):
         trained(late, flat)
         measure(flat, vector, *data)
@@ -291,6 +294,22 @@ class _Pair(nn.Module):
         return x + 1, x
 
 
+class Mixing(nn.Module):
+    """A network whose first layer mixes the examples of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([_Mean(), nn.Linear(4, 4)])
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.layers[1](self.layers[0](pixel_values.flatten(1)))
+
+
+class _Mean(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean(0)
+
+
 class Pixels:
     """As much of a reader as a prefix reads: images of 2 x 2 pixels."""
 
@@ -303,7 +322,11 @@ class Pixels:
 
 @pytest.mark.parametrize(
     ("model", "frozen", "why"),
-    [(Bypassing, 2, "do not give the model's logits"), (Telling, 1, "more than hidden states")],
+    [
+        (Bypassing, 2, "do not give the model's logits"),
+        (Telling, 1, "more than hidden states"),
+        (Mixing, 1, "other examples of a batch"),
+    ],
 )
 def test_a_model_that_uses_more_of_its_first_layers_is_computed_whole(model, frozen, why):
     torch.manual_seed(1)
@@ -317,6 +340,21 @@ def test_a_model_that_uses_more_of_its_first_layers_is_computed_whole(model, fro
         assert torch.equal(prefix.logits(lambda: made(x)), expected)
     with prefix.using(batch):
         assert torch.equal(prefix.logits(lambda: made(x)), expected)
+
+
+@pytest.mark.parametrize("family", ["fnet", "xlnet"])
+def test_states_that_padding_changes_or_that_lie_by_token_are_not_kept(family: str, tmp_path: Path):
+    """FNet mixes padding into every token; XLNet's states are (tokens, examples, width)."""
+    write_family_task(family, tmp_path)
+    updates = []
+    for keeps in (True, False):
+        changes = {"lora.depth": 1, "client.frozen_prefix": keeps}
+        task = load_task(str(tmp_path / "tiny.toml"), changes=changes)
+        learner = open_learner(RunConfig.of(task, dense(), rank=2, seed=3), "cpu")
+        warned = pytest.warns(RuntimeWarning, match="depend on padding") if keeps else nullcontext()
+        with warned:
+            updates.append(train_round(learner))
+    assert all(np.array_equal(one, other) for one, other in zip(*updates, strict=True))
 
 
 def test_frozen_layers_are_those_below_the_first_trained_one_of_one_stack():
