@@ -30,7 +30,7 @@ class Published:
         backbone = load_backbone(config.task)
         self.config, self.device = config, device
         self.inputs = reader(config.task)
-        model = with_adapters(backbone, config.layout, config.task, config.rank)
+        model = with_adapters(backbone, config.layout, config.task, config.adapters)
         self.model = model.to(device)
         self.train = device_tensors(config.task.content.train, device)
         self.server = torch.optim.AdamW(self.trained(self.model), lr=config.server.learning_rate)

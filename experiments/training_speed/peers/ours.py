@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from functools import cached_property
 from importlib.metadata import version
-from itertools import islice
+from itertools import islice, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +22,9 @@ import task
 import torch
 
 from floss_sim import RunConfig, load_profile, run
+from floss_sim.families.operations import Operations
 from floss_sim.methods import method_from_name
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
 from floss_sim.training.bank.batched_sgd import Party, train_together
 from floss_sim.training.learners.bank_learner import BankLearner
@@ -41,6 +43,12 @@ class Config(RunConfig):
     def layout(self) -> Layout:
         """The MLP's."""
         return banked.layout()
+
+    @cached_property
+    def work(self) -> LocalWork:
+        """Two products for each weight, and twice as many on the way back."""
+        forward = 2.0 * sum(fan_in * fan_out for fan_in, fan_out in pairwise(task.WIDTHS))
+        return LocalWork(Operations(forward, 2 * forward), task.BATCH)
 
     @cached_property
     def clients(self) -> tuple[np.ndarray, ...]:
