@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from floss_sim.analysis.run_memory import check_memory
 from floss_sim.cli.console import print_json, print_text
 from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.progress_log import late_lines
@@ -246,18 +248,22 @@ def plan(
             if max_client_bytes is None
             else parse_client_bytes(max_client_bytes),
             max_round_s=math.inf if max_round_s is None else max_round_s,
-            origin=Origin.of(
-                loaded,
-                profile,
-                names=(task, network_name),
-                dataset=dataset,
-                backbone=backbone,
-                changes=changes,
-                upload_ratio=upload_ratio,
-                scales=(scale_down, scale_up),
-            ),
+            origin=None,
         ).checked()
-    place = resolve_device(device)
+        place = resolve_device(device)
+        if training["effort"]:  # before the weights of a model that is too large are read
+            check_memory(request.reference(), place)
+        origin = Origin.of(
+            loaded,
+            profile,
+            names=(task, network_name),
+            dataset=dataset,
+            backbone=backbone,
+            changes=changes,
+            upload_ratio=upload_ratio,
+            scales=(scale_down, scale_up),
+        )
+        request = replace(request, origin=origin)
     if dry_run_:
         print_dry_run(dry_run_with_progress(request, store, place, workers), json_)
         return

@@ -9,6 +9,7 @@ from floss_sim import RunConfig, dense, load_task
 from floss_sim.analysis import run_memory as module
 from floss_sim.analysis.run_memory import check_memory, machine_bytes, run_memory
 from floss_sim.errors import ConfigError
+from floss_sim.tasks.backbone_files import BackboneFiles
 
 
 def digits(**changes) -> RunConfig:
@@ -39,6 +40,8 @@ def test_a_machine_has_memory_and_a_container_less(tmp_path, monkeypatch):
 def test_a_model_that_is_too_large_is_refused_with_its_estimate(monkeypatch, capfd, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "machine_bytes", lambda: 10**6)
+    read = property(lambda files: pytest.fail("weights were read first"))
+    monkeypatch.setattr(BackboneFiles, "digest", read)
     check_memory(digits(), "cuda")
     with pytest.raises(ConfigError) as error:
         check_memory(digits(), "cpu")
