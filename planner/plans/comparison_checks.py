@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
@@ -76,8 +76,17 @@ def _ended(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
         affordable = plan.affordable_rounds(made.candidate)
         if affordable is not None and made.rounds >= affordable:
             yield f"{name}.binds: {EFFORT!r}, but the budget affords {affordable} rounds"
-        if made.candidate not in baselines and made.expected_accuracy <= max(finished, default=0.0):
+        ahead = made.expected_accuracy > max(finished, default=0.0)
+        if not (made.candidate in baselines or ahead or _is_cheaper_way(made, runs.values())):
             yield f"{name}.binds: {EFFORT!r}, but finished runs are as good"
+
+
+def _is_cheaper_way(made: Outcome, runs: Iterable[Outcome]) -> bool:
+    """Return whether a run takes fewer bytes than another one and is expected to be no worse."""
+    return any(
+        made.total_bytes < other.total_bytes and made.expected_accuracy >= other.expected_accuracy
+        for other in runs
+    )
 
 
 def _chance(plan: Plan) -> Iterator[str]:

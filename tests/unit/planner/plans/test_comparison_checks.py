@@ -16,6 +16,7 @@ from floss_sim.analysis.time_spread import TimeSpread
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.comparison_checks import comparison_contradictions
 from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.outcome import EFFORT
 from planner.plans.plan import Plan
@@ -198,3 +199,15 @@ def test_a_run_that_the_effort_ended_has_budget_left_and_is_ahead_or_a_baseline(
     rest = {"rounds": 20, "accuracy": None}
     content = changed("explanation.tenth", rest, content_of(ahead))
     assert plan_of(content, "plan.json").recommendation.binds == EFFORT
+
+
+def test_a_run_that_the_effort_ended_may_be_as_good_as_a_finished_one_for_fewer_bytes():
+    base = whole_plan()
+    best, other = base.recommendation, base.runners_up[0].candidate
+    runs = (best, *base.runners_up[1:], *filter(None, base.baselines.values()))
+    most = max(run.down_bytes + run.up_bytes for run in runs)
+    said = "runners_up.0.binds: 'effort', but finished runs are as good"
+    for nbytes, refused in ((most - 1, False), (most, True)):
+        ended = replace(best, candidate=other, down_bytes=nbytes, up_bytes=0, binds=EFFORT)
+        plan = replace(base, runners_up=(ended, *base.runners_up[1:]))
+        assert (said in [*comparison_contradictions(plan)]) is refused
