@@ -23,13 +23,12 @@ from floss_sim.training.models.loading import load_backbone
 
 # fmt: off
 LORA = [
-    "bert", "distilbert", "deberta-v2", "modernbert", "gpt2", "bloom", "mistral", "qwen2",
-    "qwen3_moe", "qwen3_moe-experts", "gemma2", "phi", "smollm3", "olmo", "vit", "beit", "swin",
-    "convnext-convolutions", "resnet", "xlnet",
+    "bert", "distilbert", "modernbert", "gpt2", "bloom", "mistral", "qwen2", "qwen3_moe", "gemma2",
+    "vit", "beit", "convnext-convolutions", "xlnet",
 ]
 DORA = [
-    "roberta", "electra", "deberta-v2-values", "albert", "mpnet", "gpt_neox", "opt", "falcon",
-    "llama", "mixtral", "qwen3", "gemma3_text", "phi3", "stablelm", "deit", "dinov2", "convnext",
+    "roberta", "deberta-v2-values", "albert", "gpt_neox", "opt", "llama", "mixtral", "gemma3_text",
+    "phi3", "dinov2", "swin",
 ]
 # fmt: on
 
