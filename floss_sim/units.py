@@ -96,11 +96,19 @@ def parse_rate(text: object) -> float:
             of range.
     """
     rate = _parse(text, _RATES_BITS_PER_S, "rate", "20 Mbit/s")
+    return _checked_rate(rate, f"rate {text!r}", _LOWEST_BITS_PER_S, _HIGHEST_BITS_PER_S, "bit/s")
+
+
+def _checked_rate(rate: float, what: str, lowest: float, highest: float, unit: str) -> float:
+    """Return a rate that lies between two bounds.
+
+    Raises:
+        UnitError: It does not.
+    """
     if rate <= 0:
-        raise UnitError(f"rate {text!r} must be above zero")
-    if not _LOWEST_BITS_PER_S <= rate <= _HIGHEST_BITS_PER_S:
-        valid = f"{_LOWEST_BITS_PER_S:g} to {_HIGHEST_BITS_PER_S:g} bit/s"
-        raise UnitError(f"rate {text!r} is out of range; valid: {valid}")
+        raise UnitError(f"{what} must be above zero")
+    if not lowest <= rate <= highest:
+        raise UnitError(f"{what} is out of range; valid: {lowest:g} to {highest:g} {unit}")
     return rate
 
 
@@ -157,14 +165,8 @@ def parse_operation_rate(text: object) -> float:
             of range.
     """
     rate = _parse(text, _OPERATIONS_PER_S, "rate of operations", "120 GFLOP/s")
-    if rate <= 0:
-        raise UnitError(f"rate of operations {text!r} must be above zero")
-    if not _LEAST_OPERATIONS_PER_S <= rate <= _MOST_OPERATIONS_PER_S:
-        raise UnitError(
-            f"rate of operations {text!r} is out of range; valid: {_LEAST_OPERATIONS_PER_S:g} to "
-            f"{_MOST_OPERATIONS_PER_S:g} FLOP/s"
-        )
-    return rate
+    what = f"rate of operations {text!r}"
+    return _checked_rate(rate, what, _LEAST_OPERATIONS_PER_S, _MOST_OPERATIONS_PER_S, "FLOP/s")
 
 
 def format_operations(operations: float) -> str:
