@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -153,31 +153,29 @@ class FrozenPrefix:
 
         The result is None if they must not be used, or cannot be kept.
         """
+        if self._has_dropout is None:
+            x, chosen = parts[0]
+            self._has_dropout = self._drops and self._draws_below(x[chosen])
         if self._model.training and self._has_dropout:
             return None
-        found = []
-        for x, chosen in parts:
-            kept = self._splits.get(x)
-            if kept is None:
-                kept = self._splits[x] = _SplitStates(x)
+        splits = [self._splits.setdefault(x, _SplitStates(x)) for x, _ in parts]
+        for kept, (x, chosen) in zip(splits, parts, strict=True):
             for block in kept.lacking(chosen):
                 if not self._keep(kept, x, block):
                     return None
-            found.append(kept.of(chosen, self._device))
-        if self._model.training and self._has_dropout:
-            return None  # which the first block has shown
-        tokens = max(self._inputs.length(x[chosen]) for x, chosen in parts)
-        cut = [s[:, :tokens] if k.has_tokens else s for (x, _), s in zip(parts, found, strict=True)
-               for k in [self._splits[x]]]  # fmt: skip
-        return torch.cat(cut) if len(cut) > 1 else cut[0]
+        tokens = None
+        if any(kept.has_tokens for kept in splits):
+            tokens = max(self._inputs.length(x[chosen]) for x, chosen in parts)
+        found = [
+            kept.of(chosen, tokens, self._device)
+            for kept, (_, chosen) in zip(splits, parts, strict=True)
+        ]
+        return torch.cat(found) if len(found) > 1 else found[0]
 
     def _keep(self, kept: _SplitStates, x: torch.Tensor, block: slice) -> bool:
         """Compute and keep the states of a block; return whether they can be kept."""
         examples = x[block]
-        arguments = self._inputs.read(examples)
-        if self._has_dropout is None:
-            self._has_dropout = self._drops and self._draws_below(arguments, len(examples))
-        states = self._compute(arguments)
+        states = self._compute(examples)
         if states is None:
             self._stop("the layers return more than hidden states")
             return False
@@ -195,10 +193,10 @@ class FrozenPrefix:
         kept.keep(block, states)
         return True
 
-    def _compute(self, arguments: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-        """Return the hidden states after the frozen layers, (E, T, W)."""
+    def _compute(self, x: torch.Tensor) -> torch.Tensor | None:
+        """Return the hidden states of examples after the frozen layers, (E, T, W)."""
         with self._mode(training=False):
-            return self._run_below(arguments)
+            return self._run_below(x)
 
     def _stand_alone(self, x: torch.Tensor) -> bool:
         """Return whether an example has the same states alone and in a batch with a longer one.
@@ -207,8 +205,7 @@ class FrozenPrefix:
         """
         lengths = [self._inputs.length(x[i : i + 1]) for i in range(min(len(x), _PROBED))]
         pair = [int(np.argmin(lengths)), len(lengths) - 1 - int(np.argmax(lengths[::-1]))]
-        alone = self._compute(self._inputs.read(x[pair[:1]]))
-        beside = self._compute(self._inputs.read(x[pair]))
+        alone, beside = self._compute(x[pair[:1]]), self._compute(x[pair])
         if alone is None or beside is None or (len(alone), len(beside)) != (1, 2):
             return False
         one, other = alone[0].float(), beside[0].float()
@@ -219,16 +216,16 @@ class FrozenPrefix:
             (one - other).abs().max() <= near * one.abs().max()
         )
 
-    def _draws_below(self, arguments: Mapping[str, torch.Tensor], examples: int) -> bool:
-        """Return whether a dropout lies below the first trained layer."""
+    def _draws_below(self, x: torch.Tensor) -> bool:
+        """Return whether a dropout lies below the first trained layer, by running examples."""
         if not self._draws.sites:
             return False
-        with self._mode(training=True), self._draws.sharing([Share(examples, 0)]):
+        with self._mode(training=True), self._draws.sharing([Share(len(x), 0)]):
             drawn = self._draws.drawn
-            self._run_below(arguments)
+            self._run_below(x)
             return self._draws.drawn > drawn
 
-    def _run_below(self, arguments: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    def _run_below(self, x: torch.Tensor) -> torch.Tensor | None:
         *_, last = self._layers
         last.ends = True
         try:
@@ -236,7 +233,7 @@ class FrozenPrefix:
                 torch.no_grad(),
                 torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
             ):
-                self._model(**arguments)
+                self._model(**self._inputs.read(x))
         except _Reached as reached:
             hidden = all(layer.returns_states for layer in self._layers)
             return reached.states if hidden else None
@@ -350,9 +347,11 @@ class _SplitStates:
         room[block, : states.shape[1]] = states.to(room.device)
         self._kept[block.start // _BLOCK] = True
 
-    def of(self, chosen: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """Return a copy of the states of some examples."""
+    def of(self, chosen: torch.Tensor, tokens: int | None, device: torch.device) -> torch.Tensor:
+        """Return a copy of the states of some examples, of texts up to ``tokens`` tokens."""
         room = self._opened()
+        if self.has_tokens:
+            room = room[:, :tokens]
         return room.index_select(0, chosen.to(room.device)).to(device)
 
     def _opened(self) -> torch.Tensor:
