@@ -100,11 +100,7 @@ class NetworkView:
     def stored_traffic(self) -> dict[Candidate, Traffic]:
         """Messages of every stored run, with this network's first download."""
         first_bytes = self.profile.first_download
-        records = self.stored.records
-        return {
-            c: Traffic.of(record, self.stored.request.config(c).work).with_first(first_bytes)
-            for c, record in records.items()
-        }
+        return {c: self.stored.traffic(c, first_bytes) for c in self.stored.records}
 
     @cached_property
     def fleets(self) -> Fleets:

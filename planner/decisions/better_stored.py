@@ -43,7 +43,7 @@ def better_stored_run(made: Plan, request: Request, store: CurveStore) -> Stored
     limit = resolve_limit(request)
     first_bytes = request.profile.first_download
     traffic = {
-        c: Traffic.of(stored.records[c]).with_first(first_bytes).until(ends[c])
+        c: stored.traffic(c, first_bytes).until(ends[c])
         for c, interval in known.items()
         if interval.low > best.high
     }

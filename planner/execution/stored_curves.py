@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
 
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import RecordError
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.records.host_notes import host_s_per_round
@@ -58,6 +59,16 @@ class StoredCurves:
     def known(self) -> KnownCurves:
         """The source of expected accuracies, given all these curves."""
         return self.request.known_curves(self.curves, self.again)
+
+    def traffic(self, candidate: Candidate, first_bytes: int) -> Traffic:
+        """Return the messages of a stored run; its local work is known even if no record states it.
+
+        Args:
+            candidate: A candidate with a record.
+            first_bytes: Bytes of a client's first download on the network.
+        """
+        work = self.request.config(candidate).work
+        return Traffic.of(self.records[candidate], work).with_first(first_bytes)
 
     def host_s(self, candidate: Candidate) -> float | None:
         """Return a run's host seconds per round; if not noted, the median of the other runs."""

@@ -11,6 +11,7 @@ from made_plans import whole_plan
 from stand_in_learners import CountingLearner
 
 from floss_sim import load_profile, load_task, run
+from floss_sim.records import RunFolder, RunRecord
 from floss_sim.training import learner_identity
 from planner.candidates import Candidate, grid
 from planner.decisions.better_stored import better_stored_run
@@ -108,3 +109,22 @@ def test_a_plan_says_what_the_better_run_needs(spent: float, said: str):
     )
     assert line.endswith(said)
     assert not [s for s in sentences(replace(made, better_stored=None)) if "The store holds" in s]
+
+
+def test_a_run_whose_record_states_no_work_is_timed_on_phones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Records of earlier versions lack the operations of local training."""
+    store = store_of(tmp_path, {SPACE[0]: ROUNDS})
+    whole = RunFolder.record
+
+    def without_work(folder: RunFolder) -> RunRecord:
+        record = whole(folder)
+        kept = {key: value for key, value in record.description.items() if key != "work"}
+        return replace(record, description=kept)
+
+    asked = request(profile=load_profile("phone-wifi"), budget=parse_budget("1h"))
+    stated = found(store, asked)
+    monkeypatch.setattr(RunFolder, "record", without_work)
+    assert stated is not None
+    assert found(store, asked) == stated
