@@ -317,7 +317,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("mean regret (accuracy points)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize="small")
+    figure.legend(
+        handles, labels, loc="outside right center", fontsize="small", title="bars: standard error"
+    )
     figure.savefig(path, dpi=120)
 
 

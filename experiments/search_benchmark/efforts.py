@@ -130,7 +130,8 @@ def draw(made: Sequence[Row], path: Path) -> None:
     axes.set_xlabel("effort (% of the full grid's rounds)")
     axes.set_ylabel("mean regret of the race (accuracy points)")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.set_title("The race at growing effort: accuracy lost against the best candidate")
+    axes.legend(fontsize="small", title="bars: standard error")
     figure.savefig(path, dpi=120)
 
 
