@@ -18,6 +18,9 @@ from floss_sim.wire import VALUE_CODES
 FLOSS, FFA, SPARSE_ADAPTER = SEARCHED_METHODS = ("floss", "ffa", "sparse-adapter")
 PLAIN_VALUES = "fp32"
 MAX_CANDIDATES = 2_000  # of a search; the default is 48
+OPTIONAL_AXES = (
+    "cohort_size", "epochs", "values", "method", "depth", "client_lr", "server_lr"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
@@ -35,6 +38,8 @@ class Candidate:
         method: One of ``SEARCHED_METHODS``. SparseAdapter chooses its mask separately in each
             tensor; a mask over all tensors would keep almost no entry of B.
         depth: Layers with adapters, counted from the last; 0 means the task's value.
+        client_lr: Learning rate of local SGD; 0 means the task's value.
+        server_lr: Learning rate of the server's optimiser; 0 means the task's value.
     """
 
     rank: int
@@ -45,6 +50,8 @@ class Candidate:
     values: str = PLAIN_VALUES
     method: str = FLOSS
     depth: int = 0
+    client_lr: float = 0.0
+    server_lr: float = 0.0
 
     def __str__(self) -> str:
         """Return a text such as ``rank 16, down 1/4, up 1/16``; default axes are omitted."""
@@ -60,6 +67,8 @@ class Candidate:
         words += [self.values] if self.values != PLAIN_VALUES else []
         words += [self.method] if self.method != FLOSS else []
         words += [f"depth {self.depth}"] if self.depth else []
+        words += [f"client lr {self.client_lr:g}"] if self.client_lr else []
+        words += [f"server lr {self.server_lr:g}"] if self.server_lr else []
         return ", ".join(words)
 
     def config(self, task: Task, seed: int) -> RunConfig:
@@ -72,14 +81,15 @@ class Candidate:
         Raises:
             LayoutError: The rank or the depth does not fit the task's backbone.
             DensityError: A density is outside (0, 1].
-            ConfigError: The cohort size, epochs, value code or method is invalid.
+            ConfigError: The cohort size, epochs, value code, method or a learning rate is invalid.
         """
         if self.depth and self.depth != (task.lora.depth or stack_layers(task)):
             task = task.at_depth(self.depth)
         config = RunConfig.of(task, self.as_method(), rank=self.rank, seed=seed)
-        if self.cohort_size:
-            config = config.with_(server={"cohort": self.cohort_size})
-        return config.with_(client={"epochs": self.epochs}) if self.epochs else config
+        client: dict[str, float] = {"epochs": self.epochs, "learning_rate": self.client_lr}
+        server: dict[str, float] = {"cohort": self.cohort_size, "learning_rate": self.server_lr}
+        client, server = ({k: v for k, v in of.items() if v} for of in (client, server))
+        return config.with_(client=client, server=server) if client or server else config
 
     def as_method(self) -> Method:
         """Return the method of this candidate, with its densities and value codes.
@@ -148,6 +158,8 @@ def with_axes(
     values: Sequence[str] = (),
     methods: Sequence[str] = (),
     depths: Sequence[int] = (),
+    client_lrs: Sequence[float] = (),
+    server_lrs: Sequence[float] = (),
 ) -> list[Candidate]:
     """Return candidates at every combination of the optional axes, in sorted order.
 
@@ -161,14 +173,20 @@ def with_axes(
         values: Value codes; empty for fp32.
         methods: Methods; empty for FLoSS.
         depths: Numbers of last layers with adapters; empty for the task's value.
+        client_lrs: Learning rates of local SGD; empty for the task's value.
+        server_lrs: Learning rates of the server's optimiser; empty for the task's value.
 
     Raises:
-        ConfigError: A cohort size, epochs or depth is below 1, a value code is unknown, or a method
-            is not in ``SEARCHED_METHODS``, or there are more than ``MAX_CANDIDATES`` combinations.
+        ConfigError: A cohort size, epochs or depth is below 1, a learning rate is not above 0, a
+            value code is unknown, or a method is not in ``SEARCHED_METHODS``, or there are more
+            than ``MAX_CANDIDATES`` combinations.
     """
     for what, numbers in (("cohort", cohorts), ("epochs", epochs), ("depth", depths)):
         if any(number < 1 for number in numbers):
             raise ConfigError(f"{what} {min(numbers)} must be at least 1")
+    for what, rates in (("client", client_lrs), ("server", server_lrs)):
+        for rate in rates:
+            check_rate(rate, f"{what} learning rate")
     for what, given, valid in (
         ("value code", values, tuple(VALUE_CODES)),
         ("method", methods, SEARCHED_METHODS),
@@ -176,15 +194,22 @@ def with_axes(
         if strange := [name for name in given if name not in valid]:
             raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
     axes = (
-        cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS], depths or [0]
+        cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS], depths or [0],
+        client_lrs or [0.0], server_lrs or [0.0],
     )  # fmt: skip
     _check_count([candidates, *map(set, axes)])
     every = (
-        replace(candidate, cohort_size=size, epochs=times, values=code, method=method, depth=depth)
+        replace(candidate, **dict(zip(OPTIONAL_AXES, chosen, strict=True)))
         for candidate in candidates
-        for size, times, code, method, depth in product(*axes)
+        for chosen in product(*axes)
     )
     return sorted({c for c in every if c.method != SPARSE_ADAPTER or _has_one_density(c)})
+
+
+def check_rate(rate: float, what: str) -> None:
+    """Raise ConfigError unless a learning rate is a finite number above 0."""
+    if not 0 < rate < math.inf:
+        raise ConfigError(f"{what} {rate:g}; valid: a finite number above 0")
 
 
 def _has_one_density(candidate: Candidate) -> bool:

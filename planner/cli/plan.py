@@ -49,6 +49,7 @@ from planner.cli.shared_options import (
     integers,
     items,
     parse_client_bytes,
+    rates,
 )
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
@@ -104,6 +105,8 @@ Examples:
 
   floss-plan --pareto --effort 10min --values fp32,int8
 
+  floss-plan --client-lrs 0.02,0.05 --server-lrs 2e-3,5e-3 --ranks 4,16
+
   floss-plan --budget 20MB --also "10-dense-rounds,2GB,lte:1h"
 
   floss-plan --budget 2GB --network cable --effort 0
@@ -149,6 +152,12 @@ def plan(
     depths_: Annotated[
         str | None,
         typer.Option("--depths", help="Last layers with adapters, such as all,6,3."),
+    ] = None,
+    client_lrs: Annotated[
+        str | None, typer.Option(help="Learning rates of local SGD, such as 0.02,0.05.")
+    ] = None,
+    server_lrs: Annotated[
+        str | None, typer.Option(help="Learning rates of the server, such as 2e-3,5e-3.")
     ] = None,
     values: Annotated[str | None, typer.Option(help="Value codes, such as fp32,int8.")] = None,
     methods: Annotated[str | None, typer.Option(help=f"Of {', '.join(SEARCHED_METHODS)}.")] = None,
@@ -237,6 +246,8 @@ def plan(
                 values=items(values or ""),
                 methods=items(methods or ""),
                 depths=depths(depths_ or "", loaded),
+                client_lrs=rates(client_lrs or "", "client-lrs"),
+                server_lrs=rates(server_lrs or "", "server-lrs"),
             ),
             reference_rank=reference_rank,
             max_rounds=max_rounds,

@@ -54,6 +54,23 @@ def depths(text: str, task: Task) -> list[int]:
         ) from None
 
 
+def rates(text: str, what: str) -> list[float]:
+    """Return learning rates that commas separate.
+
+    Raises:
+        ConfigError: One of them is no number.
+    """
+    named = items(text)
+    try:
+        if text and not named:
+            raise ValueError
+        return [float(item) for item in named]
+    except ValueError:
+        raise ConfigError(
+            f"{what} {text!r}; valid: numbers above 0 separated by commas: 0.02,0.05"
+        ) from None
+
+
 def parse_client_bytes(text: str) -> int:
     """Return the bytes of ``--max-client-bytes``.
 

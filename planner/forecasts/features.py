@@ -15,15 +15,18 @@ _ALWAYS = 3  # features: the first ones, used even if all candidates agree in th
 
 
 def features(candidate: Candidate) -> tuple[float, ...]:
-    """Return log2 of rank, densities, cohort size, epochs and depth, then 0/1 indicators.
+    """Return log2 of rank, densities, cohort, epochs, depth and rates, then 0/1 indicators.
 
-    The indicators are one for each value code and each method except the defaults.
+    The indicators are one for each value code and each method except the defaults. An axis with
+    the task's value counts as log2 of 1.
     """
     scales = candidate.rank, candidate.down_density, candidate.up_density
-    others = (max(1, n) for n in (candidate.cohort_size, candidate.epochs, candidate.depth))
+    others = (candidate.cohort_size or 1, candidate.epochs or 1, candidate.depth or 1)
+    rates = candidate.client_lr or 1.0, candidate.server_lr or 1.0
     codes = (code == candidate.values for code in VALUE_CODES if code != PLAIN_VALUES)
     methods = (method == candidate.method for method in SEARCHED_METHODS if method != FLOSS)
-    return (*(math.log2(value) for value in (*scales, *others)), *map(float, (*codes, *methods)))
+    logs = (math.log2(value) for value in (*scales, *others, *rates))
+    return (*logs, *map(float, (*codes, *methods)))
 
 
 def varying_columns(candidates: Iterable[Candidate]) -> tuple[int, ...]:

@@ -27,6 +27,8 @@ _AXES = {
     "values": "values",
     "method": "method",
     "depth": "depth",
+    "client_lr": "client_lr",
+    "server_lr": "server_lr",
 }
 _TIMES = ("download", "upload", "latency", "compute", "queueing")  # shares that make a round
 Costs = Mapping[Candidate, Mapping[str, Any]]

@@ -21,8 +21,9 @@ from planner.question.field_types import (
 
 EvidenceKind = Literal["measured", "forecast", "unknown"]
 Axis = Literal[
-    "rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method", "depth"
-]
+    "rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method", "depth",
+    "client_lr", "server_lr",
+]  # fmt: skip
 
 
 class Range(Section):

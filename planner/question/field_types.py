@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -25,6 +26,8 @@ def _check_candidate(candidate: Candidate) -> Candidate:
         raise ValueError(f"rank {candidate.rank} is invalid; valid: 1 to 2**53")
     if min(candidate.cohort_size, candidate.epochs, candidate.depth) < 0:
         raise ValueError("cohort_size, epochs and depth must not be negative")
+    if not (0 <= candidate.client_lr < math.inf and 0 <= candidate.server_lr < math.inf):
+        raise ValueError("client_lr and server_lr must be finite and not negative")
     try:
         candidate.as_method()
     except ConfigError as error:

@@ -16,7 +16,7 @@ from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig, stack_layers
 from floss_sim.tasks import Task, load_task
-from planner.candidates import DEFAULTS, Candidate, grid
+from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, grid
 from planner.curves import Curve
 from planner.forecasts.intervals import KnownCurves
 from planner.question.budget import Budget, parse_budget
@@ -181,10 +181,14 @@ class Request:
         return {name: replace(candidate, **said) for name, candidate in plain.items()}
 
     def _task_settings(self) -> dict[str, Any]:
-        """Return the task's cohort, epochs and depth where candidates name theirs."""
-        named = {k for k in ("cohort_size", "epochs", "depth")
+        """Return the task's cohort, epochs, depth and rates where candidates name theirs."""
+        named = {k for k in ("cohort_size", "epochs", "depth", "client_lr", "server_lr")
                  if any(getattr(c, k) for c in self.candidates)}  # fmt: skip
-        task = {"cohort_size": self.task.server.cohort, "epochs": self.task.client.epochs}
+        client, server = self.task.client, self.task.server
+        task: dict[str, Any] = {
+            "cohort_size": server.cohort, "epochs": client.epochs,
+            "client_lr": client.learning_rate, "server_lr": server.learning_rate,
+        }  # fmt: skip
         if "depth" in named:
             task["depth"] = self.task.lora.depth or stack_layers(self.task)
         return {k: v for k, v in task.items() if k in named}
@@ -255,10 +259,7 @@ class Request:
             "max_client_bytes": self.max_client_bytes if self.max_client_bytes < math.inf else None,
             "max_round_s": self.max_round_s if self.max_round_s < math.inf else None,
             "training_s": self.training_s,
-            **{
-                name: self._axis_values(name)
-                for name in ("cohort_size", "epochs", "values", "method", "depth")
-            },
+            **{name: self._axis_values(name) for name in OPTIONAL_AXES},
         }
         return {name: value for name, value in every.items() if value is not None}
 

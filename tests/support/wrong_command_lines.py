@@ -86,6 +86,7 @@ COMMANDS: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = {
         "--ranks": ("", "x", "0", "-1", "65", "1,two", "1000000000", "9" * 5000),
         "--down-densities": (*_NO_DENSITY, "1,2"), "--up-densities": _NO_DENSITY,
         "--reference-rank": (*_NO_COUNT, "65"), "--max-rounds": (*_NO_COUNT, "10000000"),
+        "--client-lrs": (*_NO_FLOAT[1:], ","), "--server-lrs": (*_NO_FLOAT[1:], "0.01,nan"),
         "--cohorts": ("x", "0", "51", "1000000000"), "--epochs": ("x", "0", "1000000000", "1.5"),
         "--values": ("x", "int2"), "--methods": ("x", "hetlora"),
         "--target": ("x", "0", "2", "nan"),

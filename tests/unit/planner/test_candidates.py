@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from floss_sim import RunConfig, dense, floss
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.runs.config import stack_layers
 from planner import Request
-from planner.candidates import DEFAULTS, Candidate, grid, with_axes
+from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, grid, with_axes
 from planner.forecasts.features import features, space_filling_order, varying_columns
 
 PLAIN = Candidate(16, 1 / 4, 1 / 16)
@@ -97,6 +98,8 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
         ({"cohorts": [0, 5]}, "cohort 0 must be at least 1"),
         ({"epochs": [-1]}, "epochs -1 must be at least 1"),
         ({"depths": [0]}, "depth 0 must be at least 1"),
+        ({"client_lrs": [0.1, 0.0]}, "client learning rate 0; valid: a finite number above 0"),
+        ({"server_lrs": [math.nan]}, "server learning rate nan; valid"),
         ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
         ({"methods": ["full"]}, "'full'; valid: floss, ffa, sparse-adapter"),
     ],
@@ -106,18 +109,33 @@ def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
         with_axes([PLAIN], **changes)
 
 
+def test_rates_reach_the_run_and_the_baselines_name_the_tasks(digits: RunConfig):
+    made = Candidate(4, 1.0, 1.0, client_lr=0.1, server_lr=0.02)
+    assert str(made) == "rank 4, down 1, up 1, client lr 0.1, server lr 0.02"
+    assert Candidate.of_settings(made.settings()) == made
+    config = made.config(digits.task, 0)
+    assert (config.client.learning_rate, config.server.learning_rate) == (0.1, 0.02)
+    task = digits.task
+    own = task.client.learning_rate, task.server.learning_rate
+    same = Candidate(4, 1.0, 1.0, client_lr=own[0], server_lr=own[1])
+    assert same.config(task, 0).settings() == Candidate(4, 1.0, 1.0).config(task, 0).settings()
+    asked = Request.of("digits", "lte", candidates=with_axes([PLAIN], client_lrs=[0.1, 0.3]))
+    assert {(c.client_lr, c.server_lr) for c in asked.baselines().values()} == {(own[0], 0.0)}
+    assert asked.to_json()["client_lr"] == [0.1, 0.3]
+
+
 def test_features_that_vary_tell_all_candidates_apart():
     plain = grid([1, 4], [1 / 4], [1 / 4])
     made = with_axes(
         plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"],
-        depths=[1, 4],
+        depths=[1, 4], client_lrs=[0.01, 0.03], server_lrs=[1e-3, 3e-3],
     )  # fmt: skip
     columns = varying_columns(made)
-    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 64
+    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 256
     order = space_filling_order(made, 0)
     assert sorted(order) == made
     begun = order[: len(made) // 2]
-    for axis in ("rank", "cohort_size", "epochs", "values", "method", "depth"):
+    for axis in ("rank", *OPTIONAL_AXES):
         assert len({getattr(c, axis) for c in begun}) == 2, axis
 
 
