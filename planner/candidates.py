@@ -193,7 +193,7 @@ def with_axes(
     ):
         if strange := [name for name in given if name not in valid]:
             raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
-    axes = (
+    axes: tuple[Sequence[Any], ...] = (
         cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS], depths or [0],
         client_lrs or [0.0], server_lrs or [0.0],
     )  # fmt: skip
