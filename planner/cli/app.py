@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from planner.cli import apply, plan, show, store
+from planner.cli import apply, plan, report, show, store
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.callback(invoke_without_command=True, help=plan.HELP)(plan.plan)
 app.command("show", help=show.HELP)(show.show)
+app.command("report", help=report.HELP)(report.report)
 app.command("apply", help=apply.HELP)(apply.apply)
 app.add_typer(store.app, name="store")

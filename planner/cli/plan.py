@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from floss_sim.cli.shared_options import (
 )
 from floss_sim.errors import ConfigError
 from floss_sim.fingerprints import fingerprint
+from floss_sim.page.library import MISSING, is_installed
 from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import format_density, parse_density
@@ -53,6 +55,7 @@ from planner.cli.shared_options import (
 )
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
+from planner.page.plan_page import save_plan_page
 from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
 from planner.question.objective import BEST, Objective
@@ -212,6 +215,9 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(help="Folder of plan.json and plot; default: below plans/.")
     ] = None,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Write no report.html beside plan.json.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Which rank and densities give the best model within a budget."""
@@ -287,12 +293,17 @@ def plan(
     plan_folder.check_writable(folder)
     made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
     made.save(folder)
+    saved = ["plan.json", "accuracy.png", *(["front.png"] if made.front else [])]
+    if not no_report and is_installed():
+        save_plan_page(made, folder / plan_folder.PAGE_FILE)
+        saved.append(plan_folder.PAGE_FILE)
     if json_:
         print_json(plan_folder.plan_content(made, folder))
     else:
         print_plan(made)
-        pictures = ", accuracy.png and front.png" if made.front else " and accuracy.png"
-        print_text(f"Saved plan.json{pictures} in\n{folder}")
+        print_text(f"Saved {', '.join(saved[:-1])} and {saved[-1]} in\n{folder}")
+    if not no_report and not is_installed():
+        print(f"{plan_folder.PAGE_FILE} is left out: {MISSING}", file=sys.stderr)
     if made.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if made.reached is False or not made.learned:

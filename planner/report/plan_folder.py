@@ -14,7 +14,8 @@ from planner.plans.plan import Plan
 from planner.report.plan_table import BASELINE_TITLES, runners_up
 from planner.report.time_text import median_clause
 
-PLAN_FILES = ("plan.json", "accuracy.png", "front.png")
+PAGE_FILE = "report.html"
+PLAN_FILES = ("plan.json", "accuracy.png", "front.png", PAGE_FILE)
 APPLIED_FILES = ("curve.csv", "curve.png", "applied.json")  # beside adapter/
 
 

@@ -16,7 +16,8 @@ from floss_sim import load_task
 from floss_sim.records import RunFolder
 
 PLAN = [
-    "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "floss-plan", "--no-report",
+    "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
     "--down-densities", "1,1/4", "--up-densities", "1/16", "--reference-rank", "4",
     "--max-rounds", "20", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip

@@ -88,7 +88,8 @@ def test_divergence_and_a_missed_target_have_codes_of_their_own(
     code, _, err = call(monkeypatch, capfd, *run, "--server-optimizer", "fedavg")
     assert (code, err.count("finite")) == (ExitCode.DIVERGED, 1)
     plan = [
-        "floss-plan", "--budget", "3-dense-rounds", "--ranks", "1", "--down-densities", "1",
+        "floss-plan", "--no-report",
+        "--budget", "3-dense-rounds", "--ranks", "1", "--down-densities", "1",
         "--up-densities", "1", "--max-rounds", "5", "--workers", "1", "--json",
     ]  # fmt: skip
     code, out, _ = call(monkeypatch, capfd, *plan, "--effort", "1", "--target", "1")

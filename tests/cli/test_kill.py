@@ -21,7 +21,8 @@ RUN = [
     "--up-density", "1/16", "--rounds", "60", "--eval-every", "7", "--json",
 ]  # fmt: skip
 PLAN = [
-    sys.executable, "-m", "planner", "--budget", "12-dense-rounds", "--upload-ratio", "16",
+    sys.executable, "-m", "planner", "--no-report",
+    "--budget", "12-dense-rounds", "--upload-ratio", "16",
     "--ranks", "1,2", "--down-densities", "1/4", "--up-densities", "1/16", "--reference-rank",
     "2", "--max-rounds", "60", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip

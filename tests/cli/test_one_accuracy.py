@@ -22,7 +22,8 @@ from planner.report import plan_folder
 from planner.report.plan_plots import applied_frame, curves_frame, draw_applied, draw_plan
 
 MAKE = [
-    "floss-plan", "--budget", "9-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "floss-plan", "--no-report",
+    "--budget", "9-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
     "--down-densities", "1", "--up-densities", "1/16,1/64", "--reference-rank", "4",
     "--max-rounds", "10", "--effort", "1", "--workers", "2", "--search", "grid",
 ]  # fmt: skip

@@ -189,7 +189,7 @@ def test_an_estimate_and_a_plan_take_factors(command: Command, monkeypatch, capf
     assert after["run_time"]["median_s"] == pytest.approx(down_s + up_s / 4)
     assert slower["run_time"]["median_s"] == pytest.approx(2 * down_s + up_s)
     assert command("estimate", "--scale-up", "0")[0] == 2
-    asked = ["--budget", "2-dense-rounds", "--ranks", "1", "--down-densities", "1",
+    asked = ["--no-report", "--budget", "2-dense-rounds", "--ranks", "1", "--down-densities", "1",
              "--up-densities", "1", "--reference-rank", "1", "--effort", "1", "--workers", "1",
              "--max-rounds", "2", "--scale-up", "4", "--out", "plan", "--json"]  # fmt: skip
     code, out, err = call(monkeypatch, capfd, "floss-plan", *asked)

@@ -25,7 +25,8 @@ import floss_sim.tasks
 import network_profiles
 
 MAKE = [
-    "floss-plan", "--task", "mine.toml", "--budget", "3-dense-rounds", "--upload-ratio", "16",
+    "floss-plan", "--no-report",
+    "--task", "mine.toml", "--budget", "3-dense-rounds", "--upload-ratio", "16",
     "--ranks", "1,2", "--down-densities", "1", "--up-densities", "1/16", "--reference-rank", "2",
     "--max-rounds", "3", "--effort", "1", "--workers", "2",
 ]  # fmt: skip

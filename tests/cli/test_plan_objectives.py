@@ -11,7 +11,8 @@ from small_sessions import in_this_process
 import planner.session
 
 MAKE = [
-    "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "floss-plan", "--no-report",
+    "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
     "--down-densities", "1", "--up-densities", "1/16,1/64", "--reference-rank", "4",
     "--max-rounds", "5", "--effort", "1", "--workers", "2",
 ]  # fmt: skip

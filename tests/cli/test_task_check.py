@@ -217,7 +217,8 @@ def test_a_plan_is_made_for_the_fleet_that_was_asked_for(monkeypatch, capfd, tmp
     small = ("--ranks", "1", "--down-densities", "1", "--up-densities", "1", "--effort", "1")
     fleet = ("--clients", "6", "--partition", "iid", "--set", "data.limit=60", "--workers", "1")
     code, out, _ = call(
-        monkeypatch, capfd, "--budget", "1-dense-rounds", *small, *fleet, "--reference-rank", "1",
+        monkeypatch, capfd, "--no-report",
+        "--budget", "1-dense-rounds", *small, *fleet, "--reference-rank", "1",
         "--max-rounds", "1", "--json", command="floss-plan",
     )  # fmt: skip
     assert code == 0

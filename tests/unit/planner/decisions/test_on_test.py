@@ -53,7 +53,8 @@ def test_seeds_vary_as_they_do_on_validation():
 
 
 MAKE = [
-    "floss-plan", "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "floss-plan", "--no-report",
+    "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
     "--down-densities", "1", "--up-densities", "1/16,1/64", "--reference-rank", "4",
     "--max-rounds", "7", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip

@@ -1,0 +1,185 @@
+"""Specifications of a page's pictures, in Vega-Lite's JSON. Accuracies are in percent.
+
+A specification holds its own rows, under the name ``rows``; the sliders replace them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from floss_sim.page.library import SCHEMA
+
+Row = Mapping[str, Any]
+# At least 3 to 1 against white and against the dark page.
+COLOURS = ("#2a78c8", "#c2620a", "#2c8a57", "#a04fc4", "#c43d5a", "#7a7a7a", "#8a6d1f", "#1f8a8a")
+_FAINT = "#7f7f7f55"
+_CONFIG = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "domainColor": "currentColor",
+        "tickColor": "currentColor",
+        "gridColor": _FAINT,
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+    },
+    "legend": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "labelFontSize": 12,
+        "labelLimit": 600,
+        "orient": "bottom",
+        "columns": 1,
+        "title": None,
+        "symbolOpacity": 1,
+    },
+}
+_HEIGHT = 340
+
+
+def accuracy_chart(
+    rows: Iterable[Row], order: Sequence[str], x_title: str, y_title: str, spoken: str
+) -> dict[str, Any]:
+    """Return lines of accuracy, with a band where a row has ``low`` and ``high``.
+
+    Args:
+        rows: Rows with ``label``, ``x``, ``y`` and ``tip``; an end has ``low`` and ``high``, too.
+        order: Labels in the order of their colours.
+        x_title: Title of the horizontal axis.
+        y_title: Title of the vertical axis.
+        spoken: The text alternative.
+    """
+    x = {"field": "x", "type": "quantitative", "title": x_title}
+    y = {"field": "y", "type": "quantitative", "title": y_title, "scale": {"zero": False}}
+    ends = [{"filter": "isValid(datum.low)"}]
+    layers = [
+        {"mark": {"type": "line", "strokeWidth": 2.2}, "encoding": {"y": y}},
+        {
+            "mark": {"type": "area", "opacity": 0.18, "line": False},
+            "transform": ends,
+            "encoding": {
+                "y": {"field": "low", "type": "quantitative", "title": y_title},
+                "y2": {"field": "high"},
+            },
+        },
+        {
+            "mark": {"type": "rule", "strokeWidth": 3},
+            "transform": [{"filter": "datum.end"}],
+            "encoding": {
+                "y": {"field": "low", "type": "quantitative", "title": y_title},
+                "y2": {"field": "high"},
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+            "transform": [{"filter": "datum.end"}],
+            "encoding": {"y": y, "tooltip": {"field": "tip"}},
+        },
+    ]
+    colour = {"field": "label", "type": "nominal", "scale": _scale(order), "sort": list(order)}
+    shared = {"x": x, "color": colour, "detail": {"field": "label"}}
+    return _chart(rows, spoken, {"layer": layers, "encoding": shared})
+
+
+def parts_chart(
+    rows: Iterable[Row], order: Sequence[str], x_title: str, spoken: str
+) -> dict[str, Any]:
+    """Return stacked bars of a round's seconds, one bar a configuration.
+
+    Args:
+        rows: Rows with ``label``, ``part``, ``seconds`` and ``place`` of the part in the bar.
+        order: Parts in the order of the bar.
+        x_title: Title of the horizontal axis.
+        spoken: The text alternative.
+    """
+    encoding = {
+        "y": {
+            "field": "label",
+            "type": "nominal",
+            "title": None,
+            "sort": None,
+            "axis": {"labelLimit": 210},
+        },
+        "x": {"field": "seconds", "type": "quantitative", "title": x_title, "stack": True},
+        "color": {"field": "part", "type": "nominal", "scale": _scale(order)},
+        "order": {"field": "place"},
+        "tooltip": [{"field": "label"}, {"field": "part"}, {"field": "seconds", "format": ".3~s"}],
+    }
+    made = _chart(rows, spoken, {"mark": {"type": "bar"}, "encoding": encoding})
+    return {**made, "height": {"step": 26}}
+
+
+def points_chart(
+    rows: Iterable[Row], order: Sequence[str], x_title: str, y_title: str, spoken: str
+) -> dict[str, Any]:
+    """Return points of accuracy against a cost on a logarithmic axis, with their intervals.
+
+    Args:
+        rows: Rows with ``label``, ``kind``, ``x``, ``y``, ``low`` and ``high``.
+        order: Kinds in the order of their colours.
+        x_title: Title of the horizontal axis.
+        y_title: Title of the vertical axis.
+        spoken: The text alternative.
+    """
+    y = {"type": "quantitative", "title": y_title, "scale": {"zero": False}}
+    layers = [
+        {
+            "mark": {"type": "rule", "opacity": 0.6},
+            "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+            "encoding": {
+                "y": {**y, "field": "y"},
+                "shape": {"field": "kind", "type": "nominal", "sort": list(order)},
+                "tooltip": [{"field": "label"}, {"field": "told"}],
+            },
+        },
+    ]
+    shared = {
+        "x": {"field": "x", "type": "quantitative", "title": x_title, "scale": {"type": "log"}},
+        "color": {"field": "kind", "type": "nominal", "scale": _scale(order)},
+    }
+    return _chart(rows, spoken, {"layer": layers, "encoding": shared})
+
+
+def curves_chart(rows: Iterable[Row], x_title: str, y_title: str, spoken: str) -> dict[str, Any]:
+    """Return thin lines of accuracy, many of them; one that the pointer is on is told.
+
+    Args:
+        rows: Rows with ``label``, ``x`` and ``y``.
+        x_title: Title of the horizontal axis.
+        y_title: Title of the vertical axis.
+        spoken: The text alternative.
+    """
+    encoding = {
+        "x": {"field": "x", "type": "quantitative", "title": x_title},
+        "y": {"field": "y", "type": "quantitative", "title": y_title},
+        "detail": {"field": "label"},
+        "tooltip": {"field": "label"},
+    }
+    mark = {"type": "line", "strokeWidth": 1.4, "opacity": 0.55, "color": COLOURS[0]}
+    return _chart(rows, spoken, {"mark": mark, "encoding": encoding})
+
+
+def _scale(order: Sequence[str]) -> dict[str, Any]:
+    colours = [COLOURS[k % len(COLOURS)] for k in range(len(order))]
+    return {"domain": list(order), "range": colours}
+
+
+def _chart(rows: Iterable[Row], spoken: str, marks: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "$schema": SCHEMA,
+        "description": spoken,
+        "width": "container",
+        "height": _HEIGHT,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "config": _CONFIG,
+        "data": {"name": "rows", "values": list(rows)},
+        **marks,
+    }

@@ -1,0 +1,88 @@
+"""All texts of pages, in plain words; braces are filled in.
+
+The first screen is for whoever decides: no term that only an engineer knows. ``WORDS`` goes into
+the page, for its script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# First screen of a plan
+PLAN_TITLE = "{task} on {network}: what to train"
+ANSWER_TRAIN = "Train an adapter of rank {rank} for {rounds} rounds{other}: {sends}."
+SENDS_ALL = "each device receives all of it and sends all changes back"
+SENDS = "each device receives {down} of it and sends {up} of its changes back"
+ALL = "all"
+OTHER = " ({other})"
+ANSWER_GOOD = (
+    "Expect {mean} % right answers on new {what} (nine chances in ten: {low} to {high} %)."
+)
+ANSWER_VALID = "Expect {mean} % right answers (nine chances in ten: {low} to {high} %)."
+ANSWER_POINT = "Its last check had {mean} % right answers; how sure that is was not recorded."
+ANSWER_COST = "It takes {time} on this network{spread} and moves {nbytes} in all{costs}."
+SPREAD_WORDS = " (nine chances in ten: {low} to {high})"
+COSTS_KNOWN = ", for {costs}"
+COSTS_UNKNOWN = " Money and energy are not known: the network's file states neither."
+MONEY_UNKNOWN = " Money is not known: the network's file states no prices."
+ENERGY_UNKNOWN = " Energy is not known: the network's file states none."
+ANSWER_BUDGET = "The budget is {budget}; {spent} % of it is used."
+BUDGET_DENSE = "the traffic of {count} rounds in which everything is sent, weighted by link speeds"
+ANSWER_NOTHING = "No recommendation: nothing was learned."
+CHEAPER = "Cheaper, {share} of the bytes"
+ALTERNATIVES = "The recommendation and its alternatives"
+ALTERNATIVE_COLUMNS = (
+    "", "what", "right answers", "on new {what}", "time", "bytes", "money", "energy", "of budget",
+)  # fmt: skip
+WHAT = "rank {rank}, {down} down, {up} up"
+ROUNDS = "{what}, {rounds} rounds"
+RECOMMENDED, RUNNER_UP = "Recommended", "Next best"
+BASELINES = {"dense": "Everything sent", "thesis_rule": "Rule of thumb"}
+TABLE_NOTE = (
+    "Down and up: how much of the adapter each device receives and sends in a round. Right "
+    "answers: on examples that chose the recommendation, with the range of nine chances in ten; "
+    "on new {what}: on examples that chose nothing. Rule of thumb: 1/4 down, and 1/4 up over "
+    "the ratio of download to upload rate (Raje, 2024)."
+)
+NOT_THERE = "-"
+
+# Warnings
+WARN_CHANCE = (
+    "Nothing was learned: the best run has {best} % right answers, which always guessing the most "
+    "frequent answer has, too ({chance} %). Raise the task's learning rates or the budget."
+)
+WARN_CAP = "The cap of {cap} rounds ends the run, not the budget: {spent} % of it is used."
+WARN_EFFORT = "The search ended before this run did; more search may find a better one."
+WARN_INTERRUPTED = "The search was interrupted: this is the best run so far."
+WARN_TARGET = "No run reached {target} % within the budget: this is the best run of the search."
+WARN_ALONE = (
+    "The network states no round trip and no computing time: real rounds take longer than these."
+)
+WARN_SHARED = (
+    "Devices share the server's capacity: behind a queue that serves first come, first served, the "
+    "last of a crowd can take more than three times as long."
+)
+WARN_MISSING = "No figures for {name}: the budget affords no run of it."
+NO_WARNING = "No warning: nothing that this page checks stands against the recommendation."
+
+# Pictures
+ACCURACY_CAPTION = (
+    "Right answers (%) against the share of the budget that is spent. Bars are ranges of nine "
+    "chances in ten{bands}."
+)
+BANDS = "; so are bands"
+ACCURACY_SPOKEN = "Lines of right answers against the spent budget. {ends}"
+ACCURACY_END = "{label}: {mean} % ({low} to {high} %) at {spent} % of the budget."
+ACCURACY_POINT = "{label}: {mean} % at {spent} % of the budget."
+SPENT_AXIS = "budget spent (%)"
+RIGHT_AXIS = "right answers (%)"
+IN_WORDS = "The picture in words"
+NO_SCRIPT = "The pictures and the sliders need JavaScript; all tables are here without it."
+
+WORDS: Mapping[str, Any] = {
+    "seconds": [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"]],
+    "bytes": [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]],
+    "spread": "{time} ({low} to {high})",
+    "range": "{low} to {high}",
+}
