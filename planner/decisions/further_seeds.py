@@ -80,8 +80,9 @@ def next_repeats(
     """Return the runs to repeat with their next seed; empty if none is left or affordable.
 
     They are the finalists, by the accuracies known so far, and then the baselines, as far as they
-    lack seeds and the remaining rounds suffice. A baseline is listed once for each seed that it
-    lacks: all of them can be trained at a time, because nothing is chosen by them.
+    lack seeds and the remaining rounds suffice. Baselines take only what the later seeds of the
+    finalists leave. A baseline is listed once for each seed that it lacks: all of them can be
+    trained at a time, because nothing is chosen by them.
 
     Args:
         known: Accuracy intervals of the finished runs that may be recommended.
@@ -91,11 +92,23 @@ def next_repeats(
         baselines: Baselines with finished runs.
     """
     finalists = sorted(known, key=lambda c: (-known[c].mean, c))[:FINALISTS]
+    lacking = {
+        c: max(0, FURTHER_SEEDS - seeds.get(c, 0)) for c in dict.fromkeys([*finalists, *baselines])
+    }
+    steps = {c: lacking[c] if c in baselines else min(lacking[c], 1) for c in finalists}
+    chosen, left = _affordable(steps, rounds, left)
+    _, left = _affordable({c: lacking[c] - n for c, n in steps.items()}, rounds, left)
+    others = {c: n for c, n in lacking.items() if c not in steps}
+    return chosen + _affordable(others, rounds, left)[0]
+
+
+def _affordable(
+    counts: Mapping[Candidate, int], rounds: Mapping[Candidate, int], left: int
+) -> tuple[list[Candidate], int]:
+    """Return as many runs of each candidate as ``left`` rounds take, and the rounds then left."""
     chosen: list[Candidate] = []
-    for candidate in dict.fromkeys([*finalists, *baselines]):
-        lacking = FURTHER_SEEDS - seeds.get(candidate, 0)
-        for _ in range(lacking if candidate in baselines else min(lacking, 1)):
-            if rounds[candidate] <= left:
-                left -= rounds[candidate]
-                chosen.append(candidate)
-    return chosen
+    for candidate, count in counts.items():
+        fit = min(count, left // rounds[candidate])
+        chosen += [candidate] * fit
+        left -= fit * rounds[candidate]
+    return chosen, left

@@ -13,6 +13,7 @@ from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
 from planner.search.strategy import Extension
 
 FIRST_STAGE = 3  # the first stage has 1/3 of the effort
+LEAST_RUN = 0.5  # average runs that the first stage must be worth, or there is none
 SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
 
 
@@ -22,8 +23,12 @@ class Race(ScriptedStrategy):
 
     The first stage (see :class:`RaceStage`) finishes runs by a third of the effort, so that the
     second forecasts from whole curves, and a search that has little to gain can end. If a third of
-    the effort is less than an average run, there is one stage. A short dense run is finished beside
-    the first runs: it seldom fails, and costs little.
+    the effort is less than half an average run, there is one stage. A short dense run is finished
+    beside the first runs: it seldom fails, and costs little.
+
+    So a search of two average runs begins with short candidates, as a smaller one does (see
+    :class:`RaceStage`). In one stage, its few starters are spread over all candidates, and it loses
+    more than searches with less effort (experiments/search_benchmark).
 
     Decisions use only accuracies that the search has asked for. Curves that other searches have
     trained further therefore change nothing, and a search can be stopped and resumed at any point.
@@ -93,6 +98,7 @@ class Race(ScriptedStrategy):
 
     def _stage_efforts(self) -> Iterator[int | None]:
         """Yield the effort of each stage in rounds; None for the last one, which has the whole."""
-        if self.effort >= FIRST_STAGE * self._average_run:
-            yield self.effort // FIRST_STAGE
+        first = self.effort // FIRST_STAGE
+        if first >= max(LEAST_RUN * self._average_run, min(self.horizons.values())):
+            yield first
         yield None

@@ -198,15 +198,21 @@ class RaceStage:
             space=tuple(self.terms.horizons),
         )
         best = max(interval.mean for interval in known.intervals(ends).values())
-        others = {c: self.terms.horizon(c, ledger.curve(c)) for c in self.terms.horizons}
         failed = {c for c, curve in ledger.curves.items() if curve.failed}
         unfinished = {
-            c: rounds
-            for c, rounds in others.items()
+            c: self._last_round(ledger, c)
+            for c in self.terms.horizons
             if c not in failed | ends.keys() and ledger.whole_cost(c) <= ledger.effort_left
         }
         gain = expected_gain(known, best, unfinished, ledger.effort_left)
         return gain is not None and gain.is_small
+
+    def _last_round(self, ledger: EffortLedger, candidate: Candidate) -> int:
+        """Return the round at which the effort ends a run: its horizon, or where it is finished."""
+        curve = ledger.curve(candidate)
+        horizon = self.terms.horizon(candidate, curve)
+        fits = horizon - curve.rounds <= ledger.effort_left
+        return horizon if fits else self.terms.finish_round(candidate, curve)
 
     def _end_round(self, curve: Curve) -> int:
         """Return the round at which a finished run would be recommended."""

@@ -67,6 +67,13 @@ def test_what_the_rounds_left_do_not_finish_is_left_out():
     assert next_repeats(KNOWN, {}, ROUNDS, 40, [DENSE]) == []
 
 
+def test_baselines_take_what_the_later_seeds_of_the_finalists_leave():
+    assert next_repeats(KNOWN, {}, ROUNDS, 320, [DENSE]) == [B, A]
+    assert next_repeats(KNOWN, {B: 1, A: 1}, ROUNDS, 120, [DENSE]) == [B]
+    assert next_repeats(KNOWN, {}, ROUNDS, 450, [DENSE]) == [B, A, DENSE]
+    assert next_repeats(KNOWN, {}, ROUNDS, 90, [DENSE]) == [DENSE]
+
+
 def test_a_finalist_that_was_only_lucky_gives_its_place_to_the_next():
     averaged = {**KNOWN, B: Interval(0.75, 0.79, 0.82, "measured")}
     assert next_repeats(averaged, {B: 1, A: 1}, ROUNDS, 1000) == [A, C]

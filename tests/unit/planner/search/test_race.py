@@ -193,6 +193,37 @@ def test_a_short_dense_run_is_finished_beside_the_starters():
     assert all(rounds == math.ceil(HORIZONS[c] / 27) for c, rounds in first.items())
 
 
+def test_a_search_of_two_average_runs_begins_with_short_candidates():
+    """Here 27 runs take 100 rounds and 9 take 30, which a third of the effort finishes."""
+    horizons = {c: 30 if c.rank == 64 else 100 for c in GRID}
+    world, finished = World(horizons, 165), []
+
+    def extend(proposals):
+        made = world(proposals)
+        finished.extend(c for c, curve in made.items() if curve.rounds >= horizons[c])
+        return made
+
+    strategy = race(horizons, 165)
+    assert all(e.candidate.rank == 64 for e in strategy.propose({}))
+    search(strategy, extend)
+    assert finished[0].rank == 64
+
+
+@pytest.mark.parametrize(("top", "little"), [(0.95, False), (0.5, True)])
+def test_a_search_goes_on_while_the_effort_finishes_a_better_run(top: float, little: bool):
+    """Its first rounds tell a longer horizon than was predicted, which the effort cannot reach."""
+    dense, other, longer = (Candidate(*c, 1.0) for c in ((64, 1.0), (64, 0.25), (16, 1.0)))
+    strategy = race({dense: 15, other: 16, longer: 200}, 230)
+
+    def rises(rounds: int, top: float, real: int | None = None) -> Curve:
+        seen = tuple(range(1, rounds + 1))
+        values = tuple(top * (1 - math.exp(-r / 2)) for r in seen)
+        return Curve(seen, values, rounds, horizon=real)
+
+    history = {dense: rises(15, 0.6), other: rises(14, 0.5), longer: rises(180, top, 306)}
+    assert strategy.has_little_to_gain(history) is little
+
+
 @pytest.mark.parametrize("effort", [700, 1400, 2800])
 def test_a_run_is_finished_within_a_third_of_the_effort(effort: int):
     """Of horizons that differ by less than a factor of six, so that no run is short."""
