@@ -73,6 +73,9 @@ def replay(
     scale_up: Annotated[
         str | None, typer.Option(help="Multiply every up rate, as 4; the spread stays.")
     ] = None,
+    scale_compute: Annotated[
+        str | None, typer.Option(help="Multiply all seconds of local training, as 0.5.")
+    ] = None,
     server_egress: Annotated[
         str | None, typer.Option(help="Capacity that all downloads share: 1Gbit/s.")
     ] = None,
@@ -104,8 +107,8 @@ def replay(
     check_picture(out)
     swept = None if sweep is None else parse_sweep(sweep)
     asked = (
-        down, up, rtt, upload_ratio, scale_down, scale_up, server_egress, server_ingress,
-        first_download,
+        down, up, rtt, upload_ratio, scale_down, scale_up, scale_compute, server_egress,
+        server_ingress, first_download,
     )  # fmt: skip
     changes = given_settings(**dict(zip(CHANGES, asked, strict=True)))
     profiles = _distinct_profiles(load_profile(name) for name in network or ())

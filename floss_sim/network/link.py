@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 
 from floss_sim.errors import ProfileError
@@ -54,6 +54,12 @@ class ClientLink:
     def computes(self) -> bool:
         """Whether local training takes time."""
         return self.device is not None or self.compute_s_per_example > 0
+
+    def with_compute_factor(self, factor: float) -> ClientLink:
+        """Return the link with all seconds of local training multiplied."""
+        device = self.device and replace(self.device, slowness=factor * self.device.slowness)
+        per_example_s = factor * self.compute_s_per_example
+        return replace(self, compute_s_per_example=per_example_s, device=device)
 
     def compute_s(self, examples: int, work: LocalWork | None = None) -> float:
         """Return the seconds of local training on ``examples`` examples.

@@ -38,7 +38,7 @@ def _number(text: object, examples: str) -> float:
 
 
 def check_scale(factor: float) -> None:
-    """Raise ProfileError if a factor of rates is out of range."""
+    """Raise ProfileError if a factor of rates or of compute is out of range."""
     low, high = _FACTORS
     if not low <= factor <= high:
         raise ProfileError(f"factor {factor:g} is out of range; valid: {low:g} to {high:g}")
@@ -76,7 +76,7 @@ def _first_download(text: object) -> int:
     return nbytes
 
 
-_FACTORS = (1e-6, 1e6)  # lowest and highest factor of rates
+_FACTORS = (1e-6, 1e6)  # lowest and highest factor of rates and of compute
 # Changes are made in this order, so that an upload ratio applies to the changed down rate, and
 # factors to rates and ratio.
 CHANGES: Mapping[str, Callable[[object], float]] = {
@@ -86,6 +86,7 @@ CHANGES: Mapping[str, Callable[[object], float]] = {
     "upload-ratio": _ratio,
     "scale-down": _factor,
     "scale-up": _factor,
+    "scale-compute": _factor,
     "server-egress": parse_rate,
     "server-ingress": parse_rate,
     "first-download": _first_download,

@@ -165,7 +165,8 @@ class PricesSection(Section):
 class Overrides(Section):
     """Changes of a what-if study to every client's link; None keeps the profile's value.
 
-    ``scale_down`` and ``scale_up`` multiply rates and traces, after all other changes.
+    ``scale_down`` and ``scale_up`` multiply rates and traces, after all other changes;
+    ``scale_compute`` multiplies the seconds of compute.
     """
 
     down: float | None = None
@@ -174,11 +175,13 @@ class Overrides(Section):
     rtt: float | None = None
     scale_down: float | None = None
     scale_up: float | None = None
+    scale_compute: float | None = None
 
     def settings(self) -> dict[str, float | None]:
         """Return the changes as plain values, without factors that are not set."""
         made: dict[str, float | None] = self.model_dump()
-        unset = [name for name in ("scale_down", "scale_up") if made[name] is None]
+        factors = ("scale_down", "scale_up", "scale_compute")
+        unset = [name for name in factors if made[name] is None]
         return {name: value for name, value in made.items() if name not in unset}
 
     def with_later(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,6 +197,8 @@ class Overrides(Section):
                 made[f"scale_{way}"] = factor * (before or 1.0)
             elif factor is None and way in made:
                 made[f"scale_{way}"] = None
+        if "scale_compute" in made:
+            made["scale_compute"] *= self.scale_compute or 1.0
         if made.get("upload_ratio") and "scale_up" not in changes:
             made["scale_up"] = made.get("scale_down", self.scale_down)
         return made
@@ -215,6 +220,8 @@ class Overrides(Section):
             rate, trace = link.up_bits_per_s * self.scale_up, link.up_trace
             scaled = trace and _scaled_trace(trace, self.scale_up)
             link = replace(link, up_bits_per_s=rate, up_trace=scaled)
+        if self.scale_compute is not None:
+            link = link.with_compute_factor(self.scale_compute)
         return link if self.rtt is None else replace(link, rtt_s=self.rtt)
 
 
@@ -389,7 +396,8 @@ class NetworkProfile(Section):
             said: Text for the changes in the new profile's name.
             changes: ``down``, ``up``, ``egress`` or ``ingress`` in bits per second, ``rtt`` in
                 seconds, ``upload_ratio``, ``first_download`` in bytes, ``scale_down`` and
-                ``scale_up`` as factors of all rates, which keep their spread.
+                ``scale_up`` as factors of all rates, ``scale_compute`` as one of all seconds of
+                compute, which keep their spread.
         """
         links, server = (
             dict[str, Any](

@@ -98,8 +98,12 @@ class Transport(Section):
         """Return the rate in the first round trip: initial window / round trip (RFC 6928)."""
         if not self.slow_start or not rtt_s:
             return math.inf
-        window = self.initial_window * (self._segment() + self._overhead())
-        return BITS_PER_BYTE * window / rtt_s
+        return self.initial_window * self.segment_bits / rtt_s
+
+    @property
+    def segment_bits(self) -> int:
+        """Bits of a full segment with its headers."""
+        return BITS_PER_BYTE * (self._segment() + self._overhead())
 
     def loss_bits_per_s(self, rtt_s: float, loss: float) -> float:
         """Return the rate that TCP sustains under random loss; infinity without loss.
@@ -116,7 +120,7 @@ class Transport(Section):
         fast = rtt_s * math.sqrt(2 * _DELAYED_ACK * loss / 3)
         again = min(1.0, 3 * math.sqrt(3 * _DELAYED_ACK * loss / 8))
         timeouts = (rtt_s + _LEAST_RTO_S) * again * loss * (1 + 32 * loss**2)
-        return BITS_PER_BYTE * (self._segment() + self._overhead()) / (fast + timeouts)
+        return self.segment_bits / (fast + timeouts)
 
 
 IDEAL = Transport()

@@ -110,8 +110,7 @@ def parts_chart(
         "order": {"field": "place"},
         "tooltip": [{"field": "label"}, {"field": "part"}, {"field": "seconds", "format": ".3~s"}],
     }
-    made = _chart(rows, spoken, {"mark": {"type": "bar"}, "encoding": encoding})
-    return {**made, "height": {"step": 26}}
+    return _chart(rows, spoken, {"mark": {"type": "bar"}, "encoding": encoding})
 
 
 def points_chart(
@@ -136,7 +135,10 @@ def points_chart(
             "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
             "encoding": {
                 "y": {**y, "field": "y"},
-                "shape": {"field": "kind", "type": "nominal", "sort": list(order)},
+                "size": {
+                    "condition": {"test": f"datum.kind === '{order[0]}'", "value": 220},
+                    "value": 60,
+                },
                 "tooltip": [{"field": "label"}, {"field": "told"}],
             },
         },

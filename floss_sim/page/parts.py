@@ -99,24 +99,21 @@ def figure(name: str, caption: str, spoken: str) -> Html:
     return element("figure", place, element("figcaption", caption), told)
 
 
-def slider(
-    name: str, label: str, steps: Sequence[float], at: int, spoken: str, disabled: bool = False
-) -> Html:
+def slider(name: str, label: str, steps: int, at: int, spoken: str) -> Html:
     """Return a slider over the places of some values, with its label and the value in words."""
     field = element(
         "input",
         type="range",
         id=f"set-{name}",
         min=0,
-        max=len(steps) - 1,
+        max=steps - 1,
         step=1,
         value=at,
         aria_valuetext=spoken,
-        disabled=disabled,
     )
     start = Html(field.removesuffix("</input>"))
     output = element("output", spoken, id=f"told-{name}", for_=f"set-{name}")
-    return element("label", element("span", label), start, output, for_=f"set-{name}")
+    return element("label", element("span", label), output, start, for_=f"set-{name}")
 
 
 def script_data(value: Any) -> Html:

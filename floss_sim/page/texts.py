@@ -80,9 +80,70 @@ RIGHT_AXIS = "right answers (%)"
 IN_WORDS = "The picture in words"
 NO_SCRIPT = "The pictures and the sliders need JavaScript; all tables are here without it."
 
+# What if
+WHAT_IF = "What if the network or the budget were another one?"
+WHAT_IF_TEXT = (
+    "Move a slider with the mouse, a finger or the arrow keys. Times follow by formula for all "
+    "runs that were recorded; nothing is trained. The address of this page keeps the settings."
+)
+WHAT_IF_CAPTION = (
+    "Right answers (%) of each recorded run at the end of the budget, against its time."
+)
+WHAT_IF_SPOKEN = (
+    "Points of right answers against time at these settings; the table has the figures."
+)
+WHAT_IF_TABLE = "At these settings, the best one first"
+WHAT_IF_COLUMNS = ("", "right answers %", "range", "rounds", "time", "bytes", "of budget %")
+CROSSOVERS = "Where the best one changes"
+CROSSOVERS_TABLE = "Along each slider, the others staying as they are"
+CROSSOVER_COLUMNS = ("slider", "the best one")
+PARTS = "Where the seconds of a round go"
+PARTS_CAPTION = "Mean seconds of the last device of a round, at these settings."
+PARTS_SPOKEN = "Bars of a round's seconds: download, computing, upload and round trips."
+CONFIRM = "Confirm it"
+CONFIRM_TEXT = (
+    "This command, in the folder of this page, simulates the same runs on the same network; the "
+    "first one is the best one of the table."
+)
+COPY = "Copy the command"
+NO_STORE = (
+    "No sliders: the store lacks the runs of this plan. On a machine that has them, "
+    "floss-plan report makes this page again with them."
+)
+NO_NETWORK = (
+    "No sliders: the network of the plan cannot be loaded, or has changed since the plan was made."
+)
+NOT_SERVED = "{network} is not among the sliders: {why}. Ask {command}"
+TIME_AXIS, PARTS_AXIS = "time (s)", "seconds of a round"
+SLIDER_NETWORK, SLIDER_DOWN, SLIDER_UP = "Network", "Download speed", "Upload speed"
+SLIDER_RATIO = "Download over upload speed"
+SLIDER_RTT, SLIDER_COMPUTE, SLIDER_BUDGET = "Round trip", "Computing time", "Budget"
+FACTOR, AS_IT_IS = "{factor} times", "as it is"
+DENSE_ROUNDS = "{count} rounds of everything"
+UNSERVED_COSTS = "it does not state what the budget limits"
+UNSERVED_SHAPED = "devices can fail or be off there, which changes what is learned"
+UNSERVED_SHARED = "devices share capacity there, or speeds change with time"
+UNSERVED_JITTER = "round trips vary there from message to message"
+UNSERVED_WORK = "devices compute there by their operations, which a record does not state"
+UNSERVED_EXAMPLES = "a device has another number of examples from round to round"
+UNSERVED_LARGE = "all its fleets have more than {most} devices"
+UNSERVED_LOSSES = "its devices lose many different shares of packets"
+
 WORDS: Mapping[str, Any] = {
     "seconds": [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"]],
     "bytes": [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]],
     "spread": "{time} ({low} to {high})",
     "range": "{low} to {high}",
+    "best": "the best one",
+    "other": "the others",
+    "none": "none within the budget",
+    "told": "{accuracy} % after {rounds} rounds, {time}, {size}",
+    "answer": "The best one: {label}, {rounds} rounds. It has {accuracy} % right answers "
+    "({range}), takes {time}, moves {size} and uses {used} % of the budget.",
+    "nothing": "Nothing that was recorded fits this budget.",
+    "stretch": "{from} to {to}: {best}",
+    "columns": ["label", "accuracy", "range", "rounds", "time", "size", "used"],
+    "shown": 12,
+    "parts": ["download", "computing", "upload", "round trips"],
+    "copied": "copied",
 }

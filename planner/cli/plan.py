@@ -53,6 +53,7 @@ from planner.cli.shared_options import (
     parse_client_bytes,
     rates,
 )
+from planner.execution.curve_store import default_root
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
 from planner.page.plan_page import save_plan_page
@@ -295,7 +296,7 @@ def plan(
     made.save(folder)
     saved = ["plan.json", "accuracy.png", *(["front.png"] if made.front else [])]
     if not no_report and is_installed():
-        save_plan_page(made, folder / plan_folder.PAGE_FILE)
+        save_plan_page(made, folder / plan_folder.PAGE_FILE, store or default_root())
         saved.append(plan_folder.PAGE_FILE)
     if json_:
         print_json(plan_folder.plan_content(made, folder))

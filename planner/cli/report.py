@@ -12,6 +12,8 @@ from floss_sim.cli.shared_options import JsonOption
 from floss_sim.page.document import check_page_path
 from floss_sim.page.library import check_installed
 from planner.calls import read_plan
+from planner.cli.shared_options import StoreOption
+from planner.execution.curve_store import default_root
 from planner.page.plan_page import save_plan_page
 from planner.report.plan_folder import PAGE_FILE
 
@@ -33,6 +35,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write; default: report.html beside the plan.")
     ] = None,
+    store: StoreOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Write the page of a plan."""
@@ -40,7 +43,7 @@ def report(
     made = read_plan(plan)
     path = (out or _folder(plan) / PAGE_FILE).expanduser()
     check_page_path(path)
-    save_plan_page(made, path)
+    save_plan_page(made, path, store or default_root())
     if json_:
         print_json({"page": str(path), "bytes": path.stat().st_size})
     else:

@@ -23,7 +23,7 @@ from planner.plans.outcome import Outcome
 
 ODDS = 3  # a run ties with the best if it is as good with a probability of at least 1 / ODDS
 HALF_BYTES_WORTH = 0.002  # accuracy, 0 to 1, that counts as much as halving the bytes
-_TIE_ERRORS = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
+TIE_ERRORS = NormalDist().inv_cdf(1 - 1 / ODDS)  # standard errors of a difference
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def rank(known: Mapping[Candidate, Interval], nbytes: Mapping[Candidate, float])
     """
     order = sorted(known, key=lambda c: (-known[c].mean, nbytes[c], c))
     best = known[order[0]]
-    margin = _TIE_ERRORS * math.sqrt(2) * deviation(best)
+    margin = TIE_ERRORS * math.sqrt(2) * deviation(best)
     tied = [c for c in order if known[c].mean >= best.mean - margin]
     chosen = min(tied, key=lambda c: (HALF_BYTES_WORTH * math.log2(nbytes[c]) - known[c].mean, c))
     return Ranking((chosen, *(c for c in order if c != chosen)), best.mean, margin)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from floss_sim.methods import WAYS
+from floss_sim.network import NetworkProfile
 from floss_sim.page import texts
 from floss_sim.page.charts import accuracy_chart
 from floss_sim.page.parts import Html, element, figure, joined, paragraphs, table
@@ -23,14 +26,14 @@ Bands = Mapping[Candidate, Sequence[tuple[int, Interval]]]  # by evaluated round
 _MOST_RUNNERS_UP = 3
 
 
-def first_screen(plan: Plan, warnings: Sequence[str]) -> Html:
+def first_screen(plan: Plan, profile: NetworkProfile | None) -> Html:
     """Return the first screen of a plan.
 
     Args:
         plan: The plan.
-        warnings: Further warnings, on the plan's network.
+        profile: Its network; None if it cannot be loaded.
     """
-    told = [*plan_warnings(plan), *warnings]
+    told = plan_warnings(plan, profile)
     return joined(
         [
             element("h1", title(plan), dir="auto"),
@@ -133,8 +136,13 @@ def _energy(outcome: Outcome) -> str:
     return "" if usage is None or usage.energy_j is None else format_energy(usage.energy_j)
 
 
-def plan_warnings(plan: Plan) -> list[str]:
-    """Return what stands against a plan, in plain words."""
+def plan_warnings(plan: Plan, profile: NetworkProfile | None) -> list[str]:
+    """Return what stands against a plan, in plain words.
+
+    Args:
+        plan: The plan.
+        profile: Its network; None if it cannot be loaded.
+    """
     best, found = plan.recommendation, []
     if plan.interrupted:
         found.append(texts.WARN_INTERRUPTED)
@@ -150,6 +158,8 @@ def plan_warnings(plan: Plan) -> list[str]:
         found.append(texts.WARN_EFFORT)
     if plan.traffic_alone:
         found.append(texts.WARN_ALONE)
+    if profile and any(math.isfinite(profile.alone_bits_per_s(way)) for way in WAYS):
+        found.append(texts.WARN_SHARED)
     lacks = (texts.BASELINES[name] for name in plan.missing_baselines)
     return [*found, *(texts.WARN_MISSING.format(name=name) for name in lacks)]
 
@@ -165,6 +175,14 @@ def shown_runs(plan: Plan) -> dict[str, Outcome]:
         f"{texts.RUNNER_UP} {k}" if many else texts.RUNNER_UP: outcome
         for k, outcome in enumerate(others, start=1)
     }
+
+
+def label_of(plan: Plan, candidate: Candidate) -> str | None:
+    """Return the label of a run of the first screen; None for other candidates."""
+    for name, run in shown_runs(plan).items():
+        if run.candidate == candidate:
+            return _label(name, candidate)
+    return None
 
 
 def _alternatives(plan: Plan) -> Html:

@@ -4,23 +4,59 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from floss_sim.page import texts
 from floss_sim.page.document import Page
-from floss_sim.page.parts import joined
+from floss_sim.page.parts import Html, joined, paragraphs, section
+from floss_sim.page.what_if_section import what_if_charts, what_if_section
 from planner.page.first_screen import CHART, accuracy_picture, first_screen, title
+from planner.page.plan_network import plan_network
+from planner.page.plan_what_if import PlanWhatIf
+from planner.page.used_runs import find_used_runs
 from planner.plans.plan import Plan
 
 
-def plan_page(plan: Plan) -> Page:
-    """Return the page of a plan, from its file alone."""
-    body = joined([first_screen(plan, [])])
-    return Page(title(plan), body, {CHART: accuracy_picture(plan, {})})
+def plan_page(plan: Plan, root: Path, folder: Path) -> Page:
+    """Return the page of a plan, from its file and the store.
+
+    Args:
+        plan: The plan.
+        root: Folder of the store; it need not exist.
+        folder: Folder of the page, to which paths in commands are relative.
+    """
+    network, used = plan_network(plan), find_used_runs(plan, root)
+    what_if = PlanWhatIf(used, network, folder) if used and network else None
+    charts = {CHART: accuracy_picture(plan, what_if.intervals if what_if else {})}
+    body = [first_screen(plan, network.profile if network else None)]
+    if what_if is None or not what_if.is_served:
+        return Page(
+            title(plan), joined([*body, _without_sliders(plan, what_if, network is None)]), charts
+        )
+    data, sliders = what_if.data(), what_if.sliders()
+    body.append(what_if_section(sliders, what_if.notes()))
+    values = data.to_json(sliders)
+    charts |= what_if_charts()
+    return Page(title(plan), joined(body), charts, values, data.arrays)
 
 
-def save_plan_page(plan: Plan, path: Path) -> None:
+def _without_sliders(plan: Plan, what_if: PlanWhatIf | None, lacks_network: bool) -> Html:
+    """Return the section of the sliders with the reason that there are none."""
+    if what_if is None:
+        lines = [texts.NO_NETWORK if lacks_network else texts.NO_STORE]
+    else:
+        lines = what_if.notes()
+    return section(texts.WHAT_IF, paragraphs(lines), name="what-if-section")
+
+
+def save_plan_page(plan: Plan, path: Path, root: Path) -> None:
     """Write the page of a plan.
+
+    Args:
+        plan: The plan.
+        path: File of the page.
+        root: Folder of the store; it need not exist.
 
     Raises:
         ConfigError: The drawing library is not installed.
         RecordError: The file cannot be written.
     """
-    plan_page(plan).save(path)
+    plan_page(plan, root, path.parent).save(path)

@@ -11,6 +11,8 @@ from networks import DRAWN, write_rows
 
 from floss_sim import load_profile
 from floss_sim.errors import ProfileError, UnitError
+from floss_sim.families.operations import Operations
+from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.network.named_changes import CHANGES, profile_of_name, with_change, with_changes
 
 SAMPLES = {
@@ -20,6 +22,7 @@ SAMPLES = {
     "upload-ratio": "16",
     "scale-down": "0.5",
     "scale-up": "4",
+    "scale-compute": "2",
     "server-egress": "1 Gbit/s",
     "server-ingress": "100Mbit/s",
     "first-download": "88MB",
@@ -164,6 +167,19 @@ def test_factors_keep_the_spread_of_classes_laws_rows_and_traces(name: str, tmp_
             assert other.up_trace.starts_s == one.up_trace.starts_s
     means = zip(before.mean_rates(40), after.mean_rates(40), (0.5, 4), strict=True)
     assert all(now == pytest.approx(factor * was) for was, now, factor in means)
+
+
+def test_a_factor_of_compute_changes_seconds_of_examples_and_of_devices():
+    for name in ("lte", "phone-wifi"):
+        before = load_profile(name)
+        once = with_change(before, "scale-compute", "2")
+        twice = with_change(once, "scale-compute", "0.25")
+        assert profile_of_name(twice.name) == twice
+        work = LocalWork(Operations(1e9, 2e9, 0.0), 16, 1)
+        for factor, after in ((2, once), (0.5, twice)):
+            for one, other in zip(before.links(5), after.links(5), strict=True):
+                assert other.compute_s(30, work) == pytest.approx(factor * one.compute_s(30, work))
+                assert other == one.with_compute_factor(factor)
 
 
 def test_factors_multiply_and_give_way_to_a_later_rate():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from made_plans import whole_plan
@@ -17,8 +18,12 @@ HOSTILE = (
 )
 
 
+def html_of(plan) -> str:
+    return plan_page(plan, Path("no-store"), Path()).html()
+
+
 def page_of(plan) -> ReadPage:
-    return ReadPage(plan_page(plan).html())
+    return ReadPage(html_of(plan))
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +58,11 @@ def test_a_name_stays_text_whatever_it_is():
     for tag in ("script", "img"):
         assert hostile.count(tag) == ours.count(tag)
     assert '</script><script>alert(1)</script> "quoted"' in hostile.text
-    assert "\u202e" not in plan_page(replace(plan, request=request)).html()
+    assert "\u202e" not in html_of(replace(plan, request=request))
 
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(library, "_PACKAGE", "no_such_package")
     library.library_script.cache_clear()
     with pytest.raises(library.ConfigError, match=r"pip install 'floss-sim\[report\]'"):
-        plan_page(whole_plan()).html()
+        html_of(whole_plan())
