@@ -46,7 +46,7 @@ from floss_sim.training import (
 )
 from floss_sim.training.learners.local_steps import OnWork
 from floss_sim.training.model_card import ON_TEST, bytes_words
-from floss_sim.units import format_bytes
+from floss_sim.units import format_bytes, format_duration
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 
@@ -321,16 +321,59 @@ def _test_accuracy(
 
 def _write_results(saved: SavedRun) -> None:
     """Write the plot and the adapter of a finished run into its folder."""
+    facts = training_facts(saved.config) | saved.card_facts()
+    _write_plot(saved.folder, saved.record, saved.config, saved.profile.name)
+    _write_adapter(saved.folder, saved.config, saved.last_evaluated["round"], saved.adapter, facts)
+
+
+def write_deployed_results(folder: RunFolder, record: RunRecord, config: RunConfig) -> Path:
+    """Measure a deployed run on the test split; write its plot and its adapter.
+
+    The caller must hold the folder's lock.
+
+    Args:
+        folder: The run folder.
+        record: Its committed record.
+        config: The trained configuration.
+
+    Returns:
+        The folder of the adapter, or of the model where the method has no adapters.
+
+    Raises:
+        RecordError: No round was evaluated, or a file cannot be written.
+    """
+    test = _test_accuracy(folder, record, config, "cpu")
+    last, rounds = record.evaluated().to_pylist()[-1], record.rounds
+    network = folder.manifest().network
+    _write_plot(folder, record, config, network)
+    down, up = (sum(rounds[f"{way}_bytes"].to_pylist()) for way in ("down", "up"))
+    facts = training_facts(config) | {
+        "rounds": str(last["round"]),
+        "validation accuracy": f"{last['accuracy']:.3f} at the last evaluation",
+        ON_TEST: test.describe(),
+        "bytes": bytes_words(down, up),
+        f"time ({network})": format_duration(last["closed_at_s"]),
+    }
+    adapted = config.method.trains in ADAPTER_LAYOUTS
+    out = folder.path / ("adapter" if adapted else "model")
+    _write_adapter(folder, config, last["round"], out, facts)
+    return out
+
+
+def _write_plot(folder: RunFolder, record: RunRecord, config: RunConfig, network: str) -> None:
     from floss_sim.plots.accuracy import draw_run
     from floss_sim.plots.figure import save
 
-    config = saved.config
-    title = f"{config.task.name} on {saved.profile.name}, seed {config.seed}"
-    curve = saved.record.evaluated().to_pandas()
-    save(draw_run(curve, title, config.describe()), saved.plot)
-    last = saved.last_evaluated["round"]
-    model = saved.folder.model(last)
+    title = f"{config.task.name} on {network}, seed {config.seed}"
+    curve = record.evaluated().to_pandas()
+    save(draw_run(curve, title, config.describe()), folder.path / "accuracy.png")
+
+
+def _write_adapter(
+    folder: RunFolder, config: RunConfig, last: int, out: Path, facts: Mapping[str, str]
+) -> None:
+    model = folder.model(last)
     try:
-        replace_adapter(config, model, saved.adapter, training_facts(config) | saved.card_facts())
+        replace_adapter(config, model, out, facts)
     except PayloadError as error:
-        raise RecordError(f"{saved.folder.path}: the model of round {last}: {error}") from None
+        raise RecordError(f"{folder.path}: the model of round {last}: {error}") from None

@@ -1,4 +1,4 @@
-from .calls import answer, apply_plan, dry_run, plan, read_plan
+from .calls import answer, apply_plan, dry_run, export_plan, plan, read_plan
 from .candidates import grid
 from .question.budget import parse_budget
 from .question.request import Request
@@ -8,6 +8,7 @@ __all__ = [
     "answer",
     "apply_plan",
     "dry_run",
+    "export_plan",
     "grid",
     "parse_budget",
     "plan",

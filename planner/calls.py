@@ -6,6 +6,7 @@
     dry_run     what a search would train, and how long      floss-plan --dry-run
     answer      the best of what is stored, without training  floss-plan --effort 0, --also
     apply_plan  train a plan's recommendation                 floss-plan apply
+    export_plan a plan's recommendation as an app             floss-plan export
     read_plan   a plan from its file                          floss-plan show
 """
 
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from floss_sim.analysis.run_memory import check_memory
+from floss_sim.deployment.export import check_export, export_app
 from floss_sim.errors import ConfigError
 from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
@@ -237,6 +239,48 @@ def apply_plan(
     if folder is not None:
         applied_text.save(applied, folder)
     return applied
+
+
+def export_plan(
+    made: Plan, out: str | Path, *, seed: int | None = None, to: str = "flower", fetch: bool = False
+) -> Path:
+    """Write a plan's recommendation as an app of a deployment framework; return the app's folder.
+
+    Args:
+        made: The plan.
+        out: Folder to write; it does not exist yet, or is empty.
+        seed: The seed of the run; by default the plan's.
+        to: The framework: ``"flower"``.
+        fetch: Whether what is not in the local hub cache may be downloaded.
+
+    Raises:
+        PlanError: The task, its data, the backbone or the network has changed since, or the plan
+            does not say where they are.
+        ConfigError: The framework is unknown, or its apps cannot hold the method.
+        RecordError: The folder is not empty, or cannot be written.
+
+    Example:
+        >>> from planner import Request, export_plan, grid, plan
+        >>> request = Request.of("digits", "lte", budget="3-dense-rounds", max_rounds=5, effort=1,
+        ...                      candidates=grid([1], [1.0], [1.0]))
+        >>> export_plan(plan(request, workers=1), "app").name
+        'app'
+    """
+    check_export(out, to)
+    request, origin = plan_request(made, fetch=fetch), made.request["origin"]
+    chosen = made.request["seed"] if seed is None else seed
+    if not isinstance(chosen, int) or chosen < 0:
+        raise ConfigError(f"seed {chosen!r} is no whole number from 0")
+    planned = made.recommendation
+    return export_app(
+        planned.candidate.config(request.task, chosen),
+        out,
+        task=origin["task"],
+        rounds=planned.rounds,
+        dataset=origin.get("dataset"),
+        backbone=origin.get("backbone"),
+        to=to,
+    )
 
 
 def read_plan(path: str | Path) -> ReportedPlan:

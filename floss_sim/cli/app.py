@@ -38,6 +38,10 @@ class Commands(LazyCommands):
             "floss_sim.cli.check_app:check_app",
             "Show bytes and time of a Flower app, from its pyproject.toml; nothing of it is run.",
         ),
+        "export": (
+            "floss_sim.cli.export:export",
+            "Write a recorded run as an app of a deployment framework.",
+        ),
         "profiles": ("floss_sim.cli.profiles:app", "Network profiles."),
         "device": ("floss_sim.cli.device:app", "Devices of clients."),
         "task": ("floss_sim.cli.task:app", "Check tasks."),

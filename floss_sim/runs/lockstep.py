@@ -129,7 +129,7 @@ def run_steps(
             number = outcome.round
             due = number % eval_every == 0 or number in eval_at or number == rounds
             metrics = learner.evaluate(outcome.version) if due or replayed else None
-            row = _row(outcome, metrics)
+            row = round_row(outcome, metrics)
             ledger.add(row, outcome, learner, replayed)
             if not replayed:
                 on_round(row)
@@ -201,7 +201,8 @@ def _simulation(
     )  # fmt: skip
 
 
-def _row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
+def round_row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
+    """Return the row of the rounds table of an outcome; metrics are None where not evaluated."""
     measured = vars(metrics) if metrics else dict.fromkeys(Metrics.__dataclass_fields__)
     return {
         "round": outcome.round,

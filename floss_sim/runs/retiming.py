@@ -19,6 +19,7 @@ from floss_sim.network import NetworkProfile
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.network.link import known_work
 from floss_sim.records import ROUNDS, RunRecord
+from floss_sim.records.measured_clock import measured_by, without_clock
 from floss_sim.records.transfer_table import TransferTable
 from floss_sim.runs.replay_learner import ReplayLearner
 from floss_sim.simulator import outcomes, simulate, wait_all
@@ -49,6 +50,7 @@ def retime(record: RunRecord, profile: NetworkProfile, work: LocalWork | None = 
         True
     """
     check_retimable(record.description, profile)
+    check_whole(record)
     profile = with_first_download(record, profile)
     work = work_of(record.description) or work
     if profile.has_devices:
@@ -73,7 +75,7 @@ def retime(record: RunRecord, profile: NetworkProfile, work: LocalWork | None = 
     stated = {"work": work.to_json()} if work else {}
     return replace(
         record,
-        description={**record.description, **stated},
+        description={**without_clock(record.description), **stated},
         rounds=pa.Table.from_pylist(rounds, ROUNDS),
         transfers=transfers.table(),
     )
@@ -91,6 +93,16 @@ def check_retimable(description: Mapping[str, Any], profile: NetworkProfile) -> 
         raise ConfigError(
             f"on {profile.name} clients can be lost or offline, which changes training; train "
             f"there, with the run's other options: {_command(description, profile.name)}"
+        )
+
+
+def check_whole(record: RunRecord) -> None:
+    """Raise ConfigError if updates of a measured run were lost, so that its rounds lack uploads."""
+    fates = record.transfers["fate"]
+    if measured_by(record.description) and not pc.all(pc.equal(fates, "aggregated")).as_py():
+        raise ConfigError(
+            "in this measured run some replies were missing or refused, so that the record lacks "
+            "the bytes of their uploads; a run without lost replies can be re-timed"
         )
 
 

@@ -53,6 +53,56 @@ def load_content(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch
     return content.without_duplicates() if task.data.duplicates == "drop" else content
 
 
+def load_own_examples(task: TaskFile, backbone: BackboneFiles, names: tuple[str, ...]) -> TaskData:
+    """Return all training examples of a local data set, with no example held out.
+
+    Args:
+        task: The task file; ``data.dataset`` is the local file or folder.
+        backbone: The task's backbone.
+        names: Class names in the order of the class numbers; empty where labels are numbers.
+
+    Raises:
+        TaskError: The data cannot be read, hold no example, or have a label outside the names.
+    """
+    path = Path(task.data.dataset)
+    if not path.exists():
+        raise TaskError(f"no data at {path}; give a file or a folder (data-path)")
+    if path.suffix == ".npz":
+        x, y = load_npz(path)
+        check_fit(task, backbone.config)
+        check_classes(y, task.labels, str(path))
+        return _without_held_out(x, y.astype(np.int64), ())
+    data = task.data
+    columns = (data.input, data.label if task.labels else None, data.split_column)
+    form = CsvForm(data.delimiter, data.decimal)
+    reading = Reading(frozenset(filter(None, columns)), form)
+    splits = open_splits(
+        str(path), path.parent, reading, config=data.config, revision=None, fetch=False
+    )
+    check_fit(task, backbone.config)
+    if data.split_column is None:
+        (rows,) = select_rows(splits, ["train" if path.is_file() else data.train], str(path))
+    else:
+        (rows,), _ = divide_rows(splits, [data.train], data.split_column, str(path))
+    labels = np.zeros(len(rows), dtype=np.int64)
+    if task.labels:
+        (labels,), _ = class_numbers([rows], data.label, task.labels, names)
+    read = read_inputs(task, backbone, rows, _rows_with_input(task, rows))
+    return _without_held_out(read.x, labels[read.rows], names)
+
+
+def _without_held_out(x: NDArray[Any], y: NDArray[np.int64], names: tuple[str, ...]) -> TaskData:
+    """Return examples that are all training examples.
+
+    Raises:
+        TaskError: There is none.
+    """
+    if not len(y):
+        raise TaskError("the data hold no example to train on")
+    none = x[:0], y[:0]
+    return TaskData((x, y), none, none, names=names)
+
+
 def _load(task: TaskFile, backbone: BackboneFiles, folder: Path, *, fetch: bool) -> TaskData:
     path = None if task.data.dataset == DIGITS else hub.locate(task.data.dataset, folder)
     if task.data.dataset == DIGITS:

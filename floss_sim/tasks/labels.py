@@ -30,7 +30,7 @@ _NUMBER = r"\s*[+-]?(?:[0-9]+(?:{sign}[0-9]*)?|{sign}[0-9]+)(?:[eE][+-]?[0-9]+)?
 
 
 def class_numbers(
-    parts: Sequence[DataTable], name: str | None, classes: int
+    parts: Sequence[DataTable], name: str | None, classes: int, known: tuple[str, ...] = ()
 ) -> tuple[list[Numbers], tuple[str, ...]]:
     """Return the class numbers of all rows of each part, and the class names if there are any.
 
@@ -38,9 +38,15 @@ def class_numbers(
     Cells of CSV files are whole numbers, or booleans, if all labels are. Numbers such as ``0.5``
     and ``0,5`` are no labels, unless the task states the other decimal sign.
 
+    Args:
+        parts: Tables with the labels.
+        name: Column of the labels.
+        classes: Number of classes.
+        known: Names of the classes in the order of their numbers; strings are numbered by them.
+
     Raises:
         TaskError: The column does not exist, a cell is empty, the column holds neither whole
-            numbers nor strings, or a label is outside the classes.
+            numbers nor strings, or a label is outside the classes or not known.
     """
     columns = [part.column("data.label", name) for part in parts]
     for part, column in zip(parts, columns, strict=True):
@@ -59,6 +65,13 @@ def class_numbers(
                 f"{part.where}: column {name!r} holds {column.type}, and {kind} in {parts[0].where}"
             )
     names = _names(columns, text, parts[0], str(name))
+    if text and known:
+        if strange := sorted(set(names) - set(known)):
+            raise TaskError(
+                f"{parts[0].where}: column {name!r} holds the label {strange[0]!r}; valid: "
+                f"{_join_labels(known)}"
+            )
+        names = known
     if text:
         columns = [pc.index_in(one, value_set=pa.array(names, one.type)) for one in columns]
     numbers = [column.to_numpy() for column in columns]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from floss_sim.errors import TaskError
 from floss_sim.families import IMAGES, model_inputs
 from floss_sim.tasks import hub
 from floss_sim.tasks.backbone_files import BackboneFiles
-from floss_sim.tasks.examples import load_content
+from floss_sim.tasks.examples import load_content, load_own_examples
 from floss_sim.tasks.normalisation import Normalisation
 from floss_sim.tasks.preprocess_checks import is_array_file
 from floss_sim.tasks.sections import TaskFile
@@ -28,6 +28,7 @@ class Task(TaskFile):
     _folder: Path = PrivateAttr(default=Path())
     _fetch: bool = PrivateAttr(default=False)
     _examples_of: Task | None = PrivateAttr(default=None)
+    _own_examples: TaskData | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, file: TaskFile, folder: Path, *, fetch: bool = False) -> Self:
@@ -51,6 +52,23 @@ class Task(TaskFile):
         lora = self.lora.model_copy(update={"depth": depth, "layers": None})
         made = self.model_copy(update={"lora": lora})
         made._examples_of = self
+        return made
+
+    def with_own_examples(self, reference: str, names: Sequence[str] = ()) -> Task:
+        """Return this task with all examples of another data set, and none held out.
+
+        A node of a deployed run trains on its own data in this way.
+
+        Args:
+            reference: A local file or folder in the form of the task's data set.
+            names: Class names in the order of the class numbers; empty where labels are numbers.
+
+        Raises:
+            TaskError: The data cannot be read, hold no example, or have a label outside the names.
+        """
+        data = self.data.model_copy(update={"dataset": hub.absolute_reference(reference)})
+        made = Task.of(self.model_copy(update={"data": data}), self._folder, fetch=self._fetch)
+        made._own_examples = load_own_examples(made, made.backbone_files, tuple(names))
         return made
 
     @cached_property
@@ -135,6 +153,8 @@ class Task(TaskFile):
             TaskError: Unreadable data, a missing column, labels outside the classes, an empty
                 text, or too few rows.
         """
+        if self._own_examples:
+            return self._own_examples
         if self._examples_of:
             return self._examples_of.content
         return load_content(self, self.backbone_files, self._folder, fetch=self._fetch)

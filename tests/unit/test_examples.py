@@ -42,5 +42,6 @@ def test_the_public_names_are_these():
         "train", "wait_all",
     ]  # fmt: skip
     assert sorted(planner.__all__) == planner.__all__ == [
-        "Request", "answer", "apply_plan", "dry_run", "grid", "parse_budget", "plan", "read_plan",
+        "Request", "answer", "apply_plan", "dry_run", "export_plan", "grid", "parse_budget", "plan",
+        "read_plan",
     ]  # fmt: skip

@@ -240,14 +240,9 @@ class TorchLearner(ABC):
         covered_N = np.zeros(self.layout.entries if covering else 0)
         for arrival in arrivals:
             upload, weight = arrival.upload, arrival.weight
-            trained_N = (
-                self._download_content(arrival.dispatch)[1] if self.method.is_masked else None
-            )
-            tier = self._tier(upload.client)
-            known_N = self._exchange.known_upload_mask(
-                tier, upload.client, upload.sequence, trained_N
-            )
-            gradient_N += np.float32(weight) * self._exchange.decode_upload(upload.blob, known_N)
+            trained_N = self._trained_mask(arrival.dispatch)
+            update_N = self.decoded_upload(arrival.dispatch, upload.blob)
+            gradient_N += np.float32(weight) * update_N
             if covering:  # share without staleness: stale updates weigh less in this mean, too
                 share = weight / staleness_weight(arrival.staleness)
                 covered_N += share if trained_N is None else share * trained_N
@@ -256,6 +251,33 @@ class TorchLearner(ABC):
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N
+
+    def _trained_mask(self, dispatch: Dispatch) -> Mask | None:
+        """Return the mask of the entries that a client trained; None for all entries."""
+        return self._download_content(dispatch)[1] if self.method.is_masked else None
+
+    def decoded_upload(self, dispatch: Dispatch, blob: bytes) -> Vector:
+        """Return the update that an upload carries, float32 of shape (N,).
+
+        Args:
+            dispatch: The dispatch that the upload answers.
+            blob: Bytes of the upload.
+
+        Raises:
+            PayloadError: The bytes are no upload of this run.
+        """
+        known_N = self._exchange.known_upload_mask(
+            self._tier(dispatch.client),
+            dispatch.client,
+            dispatch.sequence,
+            self._trained_mask(dispatch),
+        )
+        return self._exchange.decode_upload(blob, known_N)
+
+    def most_upload_entries(self, dispatch: Dispatch) -> int:
+        """Return the most entries that the upload of a dispatch carries by its method."""
+        tier = self._tier(dispatch.client)
+        return self.method.upload_size(self.layout, tier, dispatch.version).count
 
     def _confirm(self, arrival: Arrival) -> None:
         """Record the mask that a client holds, since its upload has arrived."""

@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -48,7 +49,7 @@ def use_in_functions(model: nn.Module, draw: Draw) -> int:
         model: The model.
         draw: Draws the dropout of a site.
     """
-    found = [(path, m) for path, m in model.named_modules() if _calls_dropout(type(m))]
+    found = [(path, m) for path, m in model.named_modules() if _calls_dropout(type(m))]  # type: ignore[arg-type]
     for path, module in found:
         module.register_forward_pre_hook(_begin(path, draw))
         module.register_forward_hook(_end, always_call=True)
@@ -57,7 +58,9 @@ def use_in_functions(model: nn.Module, draw: Draw) -> int:
     return len(found)
 
 
+@cache
 def _calls_dropout(kind: type[nn.Module]) -> bool:
+    """Return whether a class of the model library calls dropout as a function, by its source."""
     if not kind.__module__.startswith("transformers.models."):
         return False
     try:

@@ -1,0 +1,1 @@
+"""A Flower app that trains the run of ``run.json`` with floss-sim."""

@@ -1,0 +1,76 @@
+"""ClientApp: decodes a download, trains on the node's data, and replies with the update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
+from floss_sim.deployment import NodeRun, check_framework
+
+RUN_FILE = Path(__file__).with_name("run.json")
+app = ClientApp()
+
+
+@cache
+def open_node(data: str, backbone: str) -> NodeRun:
+    """Return the run on this node; processes that handle several messages load it once."""
+    check_framework()
+    return NodeRun.open(RUN_FILE, data=data, backbone=backbone)
+
+
+@app.query()
+def describe_node(message: Message, context: Context) -> Message:
+    """Reply with the number of the node's partition; -1 if its data are its own."""
+    own = bool(context.node_config.get("data-path"))
+    number = -1 if own else int(context.node_config["partition-id"])
+    return Message(RecordDict({"node": ConfigRecord({"partition": number})}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Reply with the encoded update and the number of examples, and nothing else."""
+    download = message.content["download"]
+    data, backbone = (
+        str(context.node_config.get(key, "")) for key in ("data-path", "backbone-path")
+    )
+    upload = open_node(data, backbone).train(
+        download["client"],
+        download["sequence"],
+        download["version"],
+        download["payload"],
+        kept_state(context.state, download["heard"]),
+    )
+    keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
+    reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
+    return Message(RecordDict({"upload": reply}), reply_to=message)
+
+
+def kept_state(state: RecordDict, heard: int) -> dict[str, NDArray[np.float32]]:
+    """Return what the node keeps between rounds, such as the residual of error feedback.
+
+    Args:
+        state: The records that stay on the node.
+        heard: Sequence of the node's last upload that the server aggregated.
+    """
+    if "last" not in state:
+        return {}
+    arrived = state["last"]["sequence"] == heard
+    return {name: array.numpy() for name, array in state["arrived" if arrived else "lost"].items()}
+
+
+def keep_states(
+    state: RecordDict,
+    sequence: int,
+    arrived: Mapping[str, NDArray[np.float32]],
+    lost: Mapping[str, NDArray[np.float32]],
+) -> None:
+    """Keep both states: the next download says whether the update has arrived or was lost."""
+    for name, arrays in (("arrived", arrived), ("lost", lost)):
+        state[name] = ArrayRecord({key: Array(value) for key, value in arrays.items()})
+    state["last"] = ConfigRecord({"sequence": sequence})

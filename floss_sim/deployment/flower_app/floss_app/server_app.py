@@ -1,0 +1,121 @@
+"""ServerApp: opens rounds, hands replies to the run, and writes its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from logging import INFO, WARNING, getLogger
+from pathlib import Path
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import Strategy
+
+from floss_sim.deployment import Reply, ServerRun, check_framework, open_server, read_run_file
+
+RUN_FILE = Path(__file__).with_name("run.json")
+logger = getLogger("flwr")
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Train the run of ``run.json`` on the connected nodes."""
+    config = context.run_config
+    framework = check_framework()
+    data, backbone = str(config["data-path"]), str(config["backbone-path"])
+    run = read_run_file(RUN_FILE, dataset=data, backbone=backbone)
+    run = run.with_rounds(int(config["num-server-rounds"]))
+    with open_server(run, Path(str(config["record-path"])), framework) as server:
+        wait_s, reply_s = float(config["wait-for-nodes-s"]), float(config["reply-timeout-s"])
+        nodes = find_clients(grid, run.config.fleet.clients, wait_s, reply_s)
+        strategy = CohortStrategy(server, nodes)
+        strategy.start(grid, ArrayRecord(), num_rounds=run.rounds, timeout=reply_s)
+        logger.log(INFO, "record and model: %s", server.finish())
+
+
+def find_clients(grid: Grid, fleet: int, wait_s: float, reply_s: float) -> dict[int, int]:
+    """Return the node of each client number, once the fleet is connected or the wait is over.
+
+    A node with data of its own gets the lowest free number; any other node has its partition's.
+    """
+    end_s = time.monotonic() + wait_s
+    while len(ids := sorted(grid.get_node_ids())) < fleet and time.monotonic() < end_s:
+        time.sleep(1)
+    asked = [
+        Message(RecordDict({"asked": ConfigRecord()}), dst_node_id=node, message_type="query")
+        for node in ids
+    ]
+    replies = grid.send_and_receive(asked, timeout=reply_s)
+    found = {m.metadata.src_node_id: m for m in replies if not m.has_error()}
+    said = {node: int(str(found[node].content["node"]["partition"])) for node in sorted(found)}
+    clients = {number: node for node, number in said.items() if 0 <= number < fleet}
+    free = (number for number in range(fleet) if number not in clients)
+    own = [node for node, number in said.items() if number < 0]
+    return clients | dict(zip(free, own, strict=False))
+
+
+class CohortStrategy(Strategy):
+    """Asks the cohort of each round, and aggregates in the order in which it was drawn."""
+
+    def __init__(self, server: ServerRun, nodes: Mapping[int, int]) -> None:
+        self.server = server
+        self.nodes = nodes
+        self.clients = {node: client for client, node in nodes.items()}
+
+    def summary(self) -> None:
+        """Log the run."""
+        config = self.server.run.config
+        logger.log(INFO, "%s: %s", config.task.name, config.describe())
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterator[Message]:
+        """Yield the download of each client of the cohort, as one value of bytes."""
+        for dispatch in self.server.open_round(self.nodes):
+            download = ConfigRecord(
+                {
+                    "payload": dispatch.blob,
+                    "client": dispatch.client,
+                    "sequence": dispatch.sequence,
+                    "version": dispatch.version,
+                    "heard": self.server.heard(dispatch.client),
+                }
+            )
+            yield Message(
+                RecordDict({"download": download}),
+                dst_node_id=self.nodes[dispatch.client],
+                message_type="train",
+                group_id=str(server_round),
+            )
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Hand the replies to the run; return its metrics where the model was evaluated."""
+        received = {
+            client: read_reply(message)
+            for message in replies
+            if (client := self.clients.get(message.metadata.src_node_id)) is not None
+        }
+        closed = self.server.close_round(received)
+        for client, reason in closed.refused.items():
+            logger.log(WARNING, "client %d is left out: %s", client, reason)
+        return None, MetricRecord(dict(closed.metrics)) if closed.metrics else None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Return no message: the server evaluates."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> None:
+        """Return nothing: the server evaluates."""
+
+
+def read_reply(message: Message) -> Reply | str:
+    """Return a node's update as it came, or the reason why there is none."""
+    if message.has_error():
+        return message.error.reason
+    upload = message.content.config_records.get("upload", {})
+    return Reply(upload.get("payload"), upload.get("examples"))

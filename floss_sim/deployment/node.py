@@ -1,0 +1,100 @@
+"""A node's part of a deployed run: decode a download, train, select and encode the update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from floss_sim.deployment.run_file import DeployedRun, read_run_file
+from floss_sim.errors import ConfigError, PayloadError
+from floss_sim.protocol import ClientState, Dispatch, Upload
+from floss_sim.runs.config import RunConfig
+from floss_sim.tasks.partition import Indices
+from floss_sim.training import open_learner
+from floss_sim.wire import sent_entries
+
+if TYPE_CHECKING:
+    from floss_sim.training.learners.torch_learner import TorchLearner
+
+
+@dataclass(frozen=True)
+class _OwnDataConfig(RunConfig):
+    """A run on a node with data of its own: whatever its client number, it holds all examples."""
+
+    @cached_property
+    def clients(self) -> tuple[Indices, ...]:
+        """All examples of the node, for every client number."""
+        return (np.arange(len(self.task.content.train[1])),) * self.fleet.clients
+
+
+class NodeRun:
+    """A run on one node.
+
+    Args:
+        run: The run.
+        learner: Learner of the run's configuration.
+    """
+
+    def __init__(self, run: DeployedRun, learner: TorchLearner) -> None:
+        self.run = run
+        self._learner = learner
+
+    @classmethod
+    def open(
+        cls, path: Path, *, data: str = "", backbone: str = "", device: str = "cpu"
+    ) -> NodeRun:
+        """Return the run of a run file on this node.
+
+        Args:
+            path: The run file.
+            data: The node's own data, a local file or folder in the form of the task's; empty: the
+                partition of the task's data.
+            backbone: Local folder that replaces the file's backbone; empty: none.
+            device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+        Raises:
+            ConfigError: The file, the data or the backbone cannot be used.
+        """
+        run = read_run_file(path, backbone=backbone)
+        config = run.config
+        if data:
+            task = config.task.with_own_examples(data, run.classes)
+            given = {field.name: getattr(config, field.name) for field in fields(RunConfig)}
+            config = _OwnDataConfig(**{**given, "task": task})
+        return cls(run, open_learner(config, device, 1, "sequential"))
+
+    def train(
+        self, client: int, sequence: int, version: int, payload: bytes, state: ClientState
+    ) -> Upload:
+        """Return the upload of a download, and the states that the client may keep.
+
+        Args:
+            client: Number of the client.
+            sequence: Number of the dispatch.
+            version: Version of the global adapter.
+            payload: The encoded download.
+            state: State that the client kept from its last participation.
+
+        Raises:
+            ConfigError: The client is not in the fleet, or has no example.
+            PayloadError: The download is no message of this run.
+            NonFiniteUpdateError: Training diverged.
+        """
+        config = self._learner.config
+        if not 0 <= client < config.fleet.clients:
+            raise ConfigError(f"no client {client} in a fleet of {config.fleet.clients}")
+        if not len(config.clients[client]):
+            raise ConfigError(f"client {client} has no example to train on")
+        try:
+            entries = sent_entries(payload)
+        except PayloadError as error:
+            raise PayloadError(f"the download of client {client}: {error}") from None
+        dispatch = Dispatch(sequence, client, version, len(payload), entries, payload)
+        try:
+            return self._learner.train(dispatch, state)
+        finally:
+            self._learner.forget(dispatch)

@@ -1,0 +1,63 @@
+"""A method rebuilt from its name and its settings, as records and exported runs state them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from floss_sim.errors import ConfigError
+from floss_sim.methods.method import Method, Tier
+from floss_sim.methods.rank_selectors import Ranks
+from floss_sim.methods.selectors import Everything, SameMask, Selector
+from floss_sim.methods.top_k_selectors import RandomK, TopK
+
+_WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
+_OWN = ("trains", "down_values", "up_values", "error_feedback", "divisor")
+
+
+def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
+    """Return the method of a name and of what :meth:`Method.settings` returned for it.
+
+    Args:
+        name: Name of the method.
+        settings: Its settings, as plain values.
+
+    Raises:
+        ConfigError: The settings are those of a persistent mask or of a mask ledger, or are no
+            settings of a method.
+        DensityError: A density is outside (0, 1].
+    """
+    try:
+        made = Method(
+            name,
+            tuple(_tier(name, tier) for tier in settings.get("tiers", [settings])),
+            **{key: settings[key] for key in _OWN if key in settings},
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigError(f"cannot read the settings of method {name!r}") from None
+    if made.settings() != dict(settings):
+        raise ConfigError(f"cannot read the settings of method {name!r}")
+    return made
+
+
+def _tier(name: str, settings: Mapping[str, Any]) -> Tier:
+    down, up = (
+        {
+            key.removeprefix(f"{way}_"): value
+            for key, value in settings.items()
+            if key.startswith(f"{way}_") and key != f"{way}_values"
+        }
+        for way in ("down", "up")
+    )
+    upload = SameMask() if "mask" in up else _selector(name, up)
+    return Tier(settings.get("share", 1.0), _selector(name, down), upload)
+
+
+def _selector(name: str, settings: dict[str, Any]) -> Selector:
+    if name in _WITHOUT_SELECTORS:
+        return Everything()
+    if "ranks" in settings:
+        return Ranks(**settings)
+    if settings.pop("pick", None) == "random":
+        return RandomK(**settings)
+    return TopK(**settings)

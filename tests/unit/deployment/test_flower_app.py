@@ -1,0 +1,137 @@
+"""The exported app trains what the simulator trains, from the messages of fake nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from exported_apps import CLIENTS, COHORT, ROUNDS, small_config
+from flower_stand_ins import Message
+
+from floss_sim import RunFolder, load_profile, open_learner, retime, run
+from floss_sim.errors import ConfigError
+from floss_sim.methods import dense, floss, method_from_name
+from floss_sim.protocol import Arrival
+from floss_sim.records.measured_clock import measured_by
+
+METHODS = {
+    "floss": floss(1 / 4, 1 / 16),
+    "dense": dense(),
+    "ffa": method_from_name("ffa", up_density=1 / 4),
+    "error feedback": method_from_name("floss", up_density=1 / 16, error_feedback=True),
+    "int8": method_from_name("floss", down_values="int8", up_values="int8"),
+    "hetlora": method_from_name("hetlora", tiers="1:2,1:1"),
+}
+SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
+        "dense_accuracy", "dense_loss"]  # fmt: skip
+SENT = ["sequence", "round", "client", "direction", "version", "nbytes", "entries", "examples",
+        "sent_bytes", "fate"]  # fmt: skip
+
+
+def _sorted(transfers: pa.Table) -> pa.Table:
+    keys = [("sequence", "ascending"), ("direction", "ascending")]
+    return transfers.select(SENT).sort_by(keys)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
+    name: str, run_app, tmp_path: Path
+):
+    config = small_config(METHODS[name])
+    grid = run_app(config)
+    found = RunFolder.read(tmp_path / "record").record()
+    learner = open_learner(config, "cpu", 1, "sequential")
+    wanted = run(config, load_profile("lte"), learner, rounds=ROUNDS, eval_every=1)
+    assert found.rounds.select(SEEN).equals(wanted.rounds.select(SEEN))
+    assert _sorted(found.transfers).equals(_sorted(wanted.transfers))
+    payloads = [len(m.content["upload"]["payload"]) for m in grid.received if "upload" in m.content]
+    assert sum(payloads) == sum(wanted.rounds["up_bytes"].to_pylist())
+
+
+def test_its_record_is_measured_from_zero_and_is_timed_again_from_its_bytes(
+    run_app, tmp_path: Path
+):
+    config = small_config(floss(1 / 4, 1 / 16))
+    run_app(config)
+    folder = RunFolder.read(tmp_path / "record")
+    record = folder.record()
+    assert measured_by(folder.description) == "flwr 1.42.0"
+    assert "clock" not in folder.description["trajectory"]
+    opened, closed = (record.rounds[f"{name}_at_s"].to_pylist() for name in ("opened", "closed"))
+    assert opened[0] == 0 and opened == sorted(opened)
+    assert all(begin <= end for begin, end in zip(opened, closed, strict=True))
+    learner = open_learner(config, "cpu", 1, "sequential")
+    wanted = run(config, load_profile("lte"), learner, rounds=ROUNDS, eval_every=1)
+    again = retime(record, load_profile("lte"))
+    assert again.rounds.equals(wanted.rounds)
+    assert again.transfers.equals(wanted.transfers)
+    assert measured_by(again.description) is None
+
+
+def test_nothing_but_the_update_and_the_number_of_examples_leaves_a_node(run_app):
+    grid = run_app(small_config(floss(1 / 4, 1 / 16)))
+    trained = [m.content for m in grid.received if "upload" in m.content]
+    assert len(trained) == ROUNDS * COHORT
+    for content in trained:
+        assert content.keys() == {"upload"} and content["upload"].keys() == {"payload", "examples"}
+    others = [m.content for m in grid.received if "upload" not in m.content]
+    assert [set(c) for c in others] == [{"node"}] * CLIENTS
+    assert all(c["node"].keys() == {"partition"} for c in others)
+
+
+def test_the_bank_computes_the_same_round_to_float_tolerance(run_app, tmp_path: Path):
+    config = small_config(floss(1 / 4, 1 / 16))
+    bank = open_learner(config, "cpu", 1, "bank")
+    sequential = open_learner(config, "cpu", 1, "sequential")
+    for number in range(2):
+        bank.restore(sequential.snapshot())
+        found = []
+        for learner in (bank, sequential):
+            asked = [learner.dispatch(c, COHORT * number + c) for c in range(COHORT)]
+            arrivals = [Arrival(d, learner.train(d, {}), 1 / COHORT, 0) for d in asked]
+            learner.aggregate(arrivals)
+            found.append(learner.snapshot().tensors["P"])
+        # Adam divides by the root of v: the smallest differences of g are not the smallest of P.
+        np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+
+
+def test_an_upload_that_was_lost_goes_back_to_the_residual(run_app, tmp_path: Path):
+    config = small_config(METHODS["error feedback"])
+    lost: list[int] = []
+
+    def lose_first(replies: list[Message]) -> list[Message]:
+        if lost or "upload" not in replies[0].content:
+            return replies
+        lost.append(replies[0].metadata.src_node_id)
+        return replies[1:]
+
+    grid = run_app(config, arrange=lose_first)
+    record = RunFolder.read(tmp_path / "record").record()
+    fates = record.transfers["fate"].to_pylist()
+    assert fates.count("dropped") == 1 and record.rounds["reports"].to_pylist() == [2, 3, 3]
+    told = {m.metadata.dst_node_id: m.content["download"]["heard"] for m in grid.sent
+            if m.metadata.message_type == "train" and m.group_id == "2"}  # fmt: skip
+    if lost[0] in told:
+        assert told[lost[0]] == -1
+    state = grid.contexts[lost[0]].state
+    with pytest.raises(ConfigError, match="missing or refused"):
+        retime(record, load_profile("lte"))
+    assert {"arrived", "lost", "last"} == state.keys()
+    for kept in ("arrived", "lost"):
+        assert state[kept].keys() == {"residual"}
+
+
+def test_a_node_keeps_the_state_that_the_server_says(run_app):
+    from flower_stand_ins import RecordDict
+
+    state = RecordDict()
+    grid = run_app(small_config(dense()))
+    functions = grid.client_app.functions["train"].__globals__
+    functions["keep_states"](
+        state, 5, {"residual": np.float32([1, 2])}, {"residual": np.float32([3, 4])}
+    )
+    assert functions["kept_state"](state, 5)["residual"].tolist() == [1, 2]
+    assert functions["kept_state"](state, 2)["residual"].tolist() == [3, 4]
+    assert functions["kept_state"](RecordDict(), -1) == {}

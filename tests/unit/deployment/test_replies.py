@@ -1,0 +1,143 @@
+"""A server refuses what is no update of its run, and goes on."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from exported_apps import COHORT, small_config
+
+from floss_sim import open_learner
+from floss_sim.deployment import NodeRun, Reply, export_app, open_server, read_run_file
+from floss_sim.deployment.reply_checks import MOST_VALUE, check_reply, most_payload_bytes
+from floss_sim.errors import ConfigError, PayloadError
+from floss_sim.methods import dense, floss
+from floss_sim.vectors.top_k import top_k_mask
+from floss_sim.wire import encode
+
+UP = 1 / 16
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """Return a learner, a dispatch of it, and the valid upload of that dispatch."""
+    learner = open_learner(small_config(floss(1 / 4, UP)), "cpu", 1, "sequential")
+    dispatch = learner.dispatch(0, 0)
+    return SimpleNamespace(learner=learner, dispatch=dispatch, upload=learner.train(dispatch, {}))
+
+
+def _encoded(learner, value: float, density: float = UP) -> bytes:
+    """Return an update that encodes like a client's, with one value; NaN is written afterwards."""
+    entries = learner.layout.entries
+    values = np.linspace(1, 2, entries, dtype=np.float32)
+    mask = top_k_mask(values, int(density * entries))
+    if np.isfinite(value):
+        values[mask.nonzero()[0][0]] = value
+        return encode(learner.layout, values, mask)
+    mask = np.arange(entries) == 0  # a single value, which is written as it is
+    blob = encode(learner.layout, values, mask)[:-8] + struct.pack("<f", value)
+    return blob + struct.pack("<I", zlib.crc32(blob))
+
+
+def test_a_valid_reply_is_an_upload(opened):
+    found = check_reply(opened.learner, opened.dispatch, opened.upload.blob, 25)
+    assert found.entries == opened.upload.entries and found.nbytes == len(opened.upload.blob)
+    assert check_reply(opened.learner, opened.dispatch, _encoded(opened.learner, 2.0), 1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "examples", "said"),
+    [
+        ("text", 1, "not bytes"),
+        (None, 1, "not bytes"),
+        (b"", 1, "message"),
+        (bytes(10), True, "examples"),
+        (bytes(10), 0, "examples"),
+        (bytes(10), 2**40, "examples"),
+        (bytes(10), 1.5, "examples"),
+    ],
+)
+def test_other_types_are_refused(opened, payload, examples, said: str):
+    with pytest.raises(PayloadError, match=said):
+        check_reply(opened.learner, opened.dispatch, payload, examples)
+
+
+def test_large_messages_many_entries_and_large_values_are_refused(opened):
+    learner, dispatch = opened.learner, opened.dispatch
+    most = most_payload_bytes(learner.layout.entries)
+    with pytest.raises(PayloadError, match=f"at most {most}"):
+        check_reply(learner, dispatch, opened.upload.blob + bytes(most), 1)
+    with pytest.raises(PayloadError, match="entries; the method sends at most"):
+        check_reply(learner, dispatch, _encoded(learner, 2.0, density=1 / 2), 1)
+    for value in (2 * MOST_VALUE, float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(PayloadError):
+            check_reply(learner, dispatch, _encoded(learner, value), 1)
+
+
+def test_the_largest_values_that_pass_do_not_overflow_the_servers_step(tmp_path: Path):
+    app = export_app(small_config(floss(1, UP)), tmp_path / "app", task="digits", rounds=3)
+    run = read_run_file(app / "floss_app" / "run.json")
+    with open_server(run, tmp_path / "record", "test 1") as server:
+        blob = _encoded(open_learner(run.config, "cpu", 1, "sequential"), MOST_VALUE)
+        for number in range(1, 4):
+            replies = {d.client: Reply(blob, 1) for d in server.open_round(range(4))}
+            assert server.close_round(replies).round == number
+
+
+def test_no_dense_message_is_larger_than_the_limit(opened):
+    learner = opened.learner
+    values = np.random.default_rng(0).normal(size=learner.layout.entries).astype(np.float32)
+    for density in (1.0, 0.5, 0.1):
+        mask = np.random.default_rng(1).random(values.size) < density
+        assert len(encode(learner.layout, values, mask)) < most_payload_bytes(values.size)
+
+
+def test_a_thousand_broken_replies_stop_neither_the_round_nor_the_run(tmp_path: Path):
+    draw = random.Random(0)
+    config = small_config(floss(1 / 4, UP))
+    app = export_app(config, tmp_path / "app", task="digits", rounds=2)
+    run = read_run_file(app / "floss_app" / "run.json")
+    other = open_learner(small_config(dense()), "cpu", 1, "sequential")
+    with open_server(run, tmp_path / "record", "test 1") as server:
+        node = NodeRun.open(app / "floss_app" / "run.json")
+        dispatches = server.open_round(range(4))
+        uploads = [node.train(d.client, d.sequence, d.version, d.blob, {}) for d in dispatches]
+        good = uploads[0].blob
+        for _ in range(1000 // (COHORT - 1)):
+            broken = {d.client: Reply(_break(good, draw), 1) for d in dispatches[1:]}
+            if draw.random() < 0.01:
+                broken[dispatches[1].client] = Reply(other.dispatch(0, 0).blob, 1)
+            closed = server.close_round({**broken, dispatches[0].client: "broken"})
+            assert closed.round == 0 and len(closed.refused) == COHORT
+            dispatches = server.open_round(range(4))
+        uploads = [node.train(d.client, d.sequence, d.version, d.blob, {}) for d in dispatches]
+        closed = server.close_round(
+            {u.client: Reply(u.blob, u.examples) for u in uploads[:2]}
+            | {uploads[2].client: Reply(_break(good, draw), 1)}
+        )
+        assert closed.round == 1 and list(closed.refused) == [uploads[2].client]
+
+
+def _break(blob: bytes, draw: random.Random) -> bytes:
+    """Return a message with a flipped bit, cut short, or of random bytes."""
+    kind = draw.randrange(3)
+    if kind == 0:
+        place = draw.randrange(len(blob))
+        return blob[:place] + bytes([blob[place] ^ 1 << draw.randrange(8)]) + blob[place + 1 :]
+    if kind == 1:
+        return blob[: draw.randrange(len(blob))]
+    return draw.randbytes(draw.randrange(2 * len(blob)))
+
+
+def test_fewer_clients_than_the_cohort_are_refused_and_others_fill_a_gap(tmp_path: Path):
+    app = export_app(small_config(dense()), tmp_path / "app", task="digits", rounds=2)
+    run = read_run_file(app / "floss_app" / "run.json")
+    with open_server(run, tmp_path / "record", "test 1") as server:
+        assert {d.client for d in server.open_round({0, 2, 3})} == {0, 2, 3}
+        with pytest.raises(ConfigError, match="2 clients are connected; the cohort needs 3"):
+            server.open_round({0, 2})
