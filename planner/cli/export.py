@@ -11,7 +11,7 @@ from floss_sim.cli.export import OutOption, ToOption, show_export
 from floss_sim.cli.shared_options import FetchOption, JsonOption
 from planner.calls import export_plan, read_plan
 
-HELP = """Write a plan's recommendation as an app of a deployment framework, which trains it.
+HELP = """Write a plan's recommendation as an app of a deployment framework.
 
 The app trains the plan's task, partition, seed, method and rounds, with floss-sim as its library; a
 wheel of it lies beside the app. Its README says how to install, simulate and deploy it.
