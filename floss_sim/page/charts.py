@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from floss_sim.page.library import SCHEMA
+from floss_sim.page.texts import AGAINST
 
 Row = Mapping[str, Any]
 # At least 3 to 1 against white and against the dark page.
@@ -150,23 +151,34 @@ def points_chart(
     return _chart(rows, spoken, {"layer": layers, "encoding": shared})
 
 
-def curves_chart(rows: Iterable[Row], x_title: str, y_title: str, spoken: str) -> dict[str, Any]:
+def curves_chart(
+    rows: Iterable[Row], axes: Sequence[str], y_title: str, spoken: str
+) -> dict[str, Any]:
     """Return thin lines of accuracy, many of them; one that the pointer is on is told.
 
+    A list below the picture chooses the horizontal axis.
+
     Args:
-        rows: Rows with ``label``, ``x`` and ``y``.
-        x_title: Title of the horizontal axis.
+        rows: Rows with ``label``, ``y``, and a value for each axis.
+        axes: The axes to choose from.
         y_title: Title of the vertical axis.
         spoken: The text alternative.
     """
     encoding = {
-        "x": {"field": "x", "type": "quantitative", "title": x_title},
+        "x": {"field": "x", "type": "quantitative", "title": None},
         "y": {"field": "y", "type": "quantitative", "title": y_title},
         "detail": {"field": "label"},
         "tooltip": {"field": "label"},
     }
     mark = {"type": "line", "strokeWidth": 1.4, "opacity": 0.55, "color": COLOURS[0]}
-    return _chart(rows, spoken, {"mark": mark, "encoding": encoding})
+    choice = {"input": "select", "options": list(axes), "name": AGAINST}
+    drawn = {
+        "mark": mark,
+        "encoding": encoding,
+        "params": [{"name": "axis", "value": axes[0], "bind": choice}],
+        "transform": [{"calculate": "datum[axis]", "as": "x"}],
+    }
+    return _chart(rows, spoken, drawn)
 
 
 def _scale(order: Sequence[str]) -> dict[str, Any]:

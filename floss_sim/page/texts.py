@@ -114,6 +114,48 @@ NO_NETWORK = (
     "No sliders: the network of the plan cannot be loaded, or has changed since the plan was made."
 )
 NOT_SERVED = "{network} is not among the sliders: {why}. Ask {command}"
+# For engineers
+CURVES = "All that was trained"
+CURVES_CAPTION = (
+    "Right answers (%) of every stored run of this plan, smoothed. The pointer on a line tells "
+    "which run it is. Seconds are those of the fleet of the network's seed."
+)
+CURVES_SPOKEN = "{count} lines of right answers; the table of the search below has their ends."
+AGAINST = "against "
+ROUND_AXIS, BYTES_AXIS, MONEY_AXIS = "rounds", "MB in all", "money"
+CURVE_AXES = ("rounds", "MB in all", "time (s)", "money")
+FRONT = "What more right answers cost"
+FRONT_TABLE = "The best measured run within each number of bytes"
+FRONT_COLUMNS = ("what", "right answers %", "bytes", "time", "money")
+FRONT_NOTE = (
+    "Each row is a stored run up to a round. Between two rows no run with fewer bytes is expected "
+    "to be better. Parentheses: the range of nine chances in ten."
+)
+STRAGGLERS = "Slow devices"
+NO_STRAGGLER = "No single device decides how long the recommended run takes."
+SIZES = "Sizes of messages"
+SIZES_TABLE = "Mean bytes of a message"
+SIZES_COLUMNS = ("", "payload", "message", "on the link")
+SIZES_NOTE = (
+    "Payload: the encoded adapter. Message: with the framing of its call. On the link: with "
+    "headers and the set-up of a connection, by the transport of the network's file."
+)
+SEARCH = "What the search tried"
+SEARCH_COST = (
+    "{begun} of {of} affordable configurations were begun. {rounds} rounds were trained for this "
+    "plan; it has {runs} runs, those of further seeds included."
+)
+SEARCH_TABLE = "Every affordable configuration"
+SEARCH_COLUMNS = ("what", "how it ended", "rounds", "rounds in budget", "right answers %")
+STATE_ENDED, STATE_STOPPED = "at its end", "stopped early"
+STATE_NOT_BEGUN, STATE_UNKNOWN, STATE_DIVERGED = "not begun", "not in this store", "diverged"
+SAID = "What floss-plan show says"
+SAID_TABLE, SAID_TIMES, SAID_USAGE = "Plan", "Simulated time", "Devices, energy and money"
+PROVENANCE = "What it was made from"
+PROVENANCE_TABLE = "Fingerprints tell whether task, data, backbone or network have changed since"
+PROVENANCE_COLUMNS = ("", "")
+AGAIN = "Do it again"
+AGAIN_TEXT = "In the folder of this page; what the store holds is not trained again."
 TIME_AXIS, PARTS_AXIS = "time (s)", "seconds of a round"
 SLIDER_NETWORK, SLIDER_DOWN, SLIDER_UP = "Network", "Download speed", "Upload speed"
 SLIDER_RATIO = "Download over upload speed"

@@ -8,6 +8,8 @@ from floss_sim.page import texts
 from floss_sim.page.document import Page
 from floss_sim.page.parts import Html, joined, paragraphs, section
 from floss_sim.page.what_if_section import what_if_charts, what_if_section
+from planner.page.again import provenance
+from planner.page.engineer import EngineersPart
 from planner.page.first_screen import CHART, accuracy_picture, first_screen, title
 from planner.page.plan_network import plan_network
 from planner.page.plan_what_if import PlanWhatIf
@@ -25,20 +27,22 @@ def plan_page(plan: Plan, root: Path, folder: Path) -> Page:
     """
     network, used = plan_network(plan), find_used_runs(plan, root)
     what_if = PlanWhatIf(used, network, folder) if used and network else None
+    profile = network.profile if network else None
+    detail = EngineersPart(plan, profile, what_if)
     charts = {CHART: accuracy_picture(plan, what_if.intervals if what_if else {})}
-    body = [first_screen(plan, network.profile if network else None)]
+    charts |= detail.charts()
+    last = [detail.html(), provenance(plan, used, folder)]
+    body = [first_screen(plan, profile)]
     if what_if is None or not what_if.is_served:
-        return Page(
-            title(plan), joined([*body, _without_sliders(plan, what_if, network is None)]), charts
-        )
+        body.append(_without_sliders(what_if, network is None))
+        return Page(title(plan), joined([*body, *last]), charts)
     data, sliders = what_if.data(), what_if.sliders()
     body.append(what_if_section(sliders, what_if.notes()))
-    values = data.to_json(sliders)
-    charts |= what_if_charts()
-    return Page(title(plan), joined(body), charts, values, data.arrays)
+    values, charts = data.to_json(sliders), charts | what_if_charts()
+    return Page(title(plan), joined([*body, *last]), charts, values, data.arrays)
 
 
-def _without_sliders(plan: Plan, what_if: PlanWhatIf | None, lacks_network: bool) -> Html:
+def _without_sliders(what_if: PlanWhatIf | None, lacks_network: bool) -> Html:
     """Return the section of the sliders with the reason that there are none."""
     if what_if is None:
         lines = [texts.NO_NETWORK if lacks_network else texts.NO_STORE]

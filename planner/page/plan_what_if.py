@@ -63,7 +63,8 @@ class PlanWhatIf:
         return self.used.plan
 
     @property
-    def _clients(self) -> int:
+    def clients(self) -> int:
+        """Clients of the fleet."""
         fleet = self._plan.request.get("fleet") or {}
         return int(fleet.get("clients", 0))
 
@@ -103,7 +104,7 @@ class PlanWhatIf:
 
     @cached_property
     def _offered(self) -> list[ShownNetwork]:
-        return self.network.shown(self._clients, self.folder)
+        return self.network.shown(self.clients, self.folder)
 
     @cached_property
     def networks(self) -> list[ShownNetwork]:
@@ -119,7 +120,7 @@ class PlanWhatIf:
         """Return the sliders."""
         profiles = [one.profile for one in self.networks]
         computes = any(
-            link.computes for one in profiles for link in one.links(self._clients)
+            link.computes for one in profiles for link in one.links(self.clients)
         ) and self._plan.limit.budget.kind not in ("money", "energy", "battery")
         made = network_sliders(self.networks, self.network.settings, computes=computes)
         told = [_budget_text(self._plan, factor) for factor in BUDGET_FACTORS]
@@ -178,7 +179,7 @@ class PlanWhatIf:
         return inside if inside < self.traffic[candidate].shape[0] else 2**31
 
     def _limit(self, network: ShownNetwork) -> Limit:
-        plan, clients = self._plan, self._clients
+        plan, clients = self._plan, self.clients
         costs = TrafficCosts(network.profile, clients)
         links = network.profile.links(clients)
         return Limit(plan.limit.budget, plan.limit.amount, links, plan.limit.cohort, costs=costs)
@@ -222,13 +223,12 @@ class PlanWhatIf:
         most = math.ceil(rounds * max(BUDGET_FACTORS))
         cohort = _reference_cohort(self.used)
         drawn = [
-            draw_cohort(seed, number, self._clients, cohort).clients
-            for number in range(1, most + 1)
+            draw_cohort(seed, number, self.clients, cohort).clients for number in range(1, most + 1)
         ]
         clients_RC = np.array(drawn, dtype=np.int64)
         none = np.zeros_like(clients_RC[:rounds])
         links, first_bytes = (
-            self.network.profile.links(self._clients),
+            self.network.profile.links(self.clients),
             self.network.base.first_download,
         )
         once = Traffic(clients_RC[:rounds], none, none, none, none)

@@ -110,7 +110,7 @@ def time_sentences(plan: Plan) -> list[str]:
         *_fleets_sentences(plan),
         *_faster_sentence(plan),
         *_budget_sentence(plan),
-        *_straggler_sentences(plan),
+        *straggler_sentences(plan),
         *traffic_sentence(plan),
     ]
 
@@ -169,7 +169,7 @@ def _budget_sentence(plan: Plan) -> list[str]:
     ]
 
 
-def _straggler_sentences(plan: Plan) -> list[str]:
+def straggler_sentences(plan: Plan) -> list[str]:
     """Return the slow fleets, the client that decides the time, and what would remove it."""
     slow = plan.slow_fleets
     lines = [f"{slow.text[0].upper()}{slow.text[1:]}."] if slow else []

@@ -1,0 +1,123 @@
+"""Commands that make a plan again, and what it was made from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from floss_sim.page import texts
+from floss_sim.page.parts import Html, element, joined, section, table
+from floss_sim.vectors.density import format_density
+from planner.candidates import OPTIONAL_AXES
+from planner.page.used_runs import UsedRuns
+from planner.plans.plan import Plan
+from planner.question.origin import Origin
+
+_LISTS = {  # keys of a request, and the option of each
+    "cohort_size": "cohorts",
+    "epochs": "epochs",
+    "values": "values",
+    "method": "methods",
+    "depth": "depths",
+    "client_lr": "client-lrs",
+    "server_lr": "server-lrs",
+}
+
+
+def provenance(plan: Plan, used: UsedRuns | None, folder: Path) -> Html:
+    """Return the section on what a plan was made from, and how to make it again.
+
+    Args:
+        plan: The plan.
+        used: Its stored runs; None if the store lacks them.
+        folder: Folder of the page, to which paths are relative.
+    """
+    told = [("task", plan.request["task"]), ("network", plan.request["network"])]
+    seeds = plan.effort.get("seeds") or (plan.request["seed"],)
+    told += [("seeds", ", ".join(map(str, seeds)))]
+    told += sorted(_marks(plan).items())
+    told += sorted(_versions(used).items()) if used else []
+    commands = [plan_command(plan, folder), "floss-plan apply .", "floss-plan report ."]
+    return section(
+        texts.PROVENANCE,
+        table(texts.PROVENANCE_TABLE, texts.PROVENANCE_COLUMNS, told, class_="wraps"),
+        element("h3", texts.AGAIN),
+        element("p", texts.AGAIN_TEXT, class_="note"),
+        joined(element("pre", command) for command in commands),
+        name="provenance",
+    )
+
+
+def _marks(plan: Plan) -> dict[str, str]:
+    given = plan.request.get("origin")
+    return Origin.model_validate(given).marks if given else {}
+
+
+def _versions(used: UsedRuns) -> dict[str, str]:
+    """Return the versions with which the recommended run was trained."""
+    run = used.runs[used.plan.recommendation.candidate]
+    trajectory = run.folder.description["trajectory"]
+    versions = {name: str(told) for name, told in (trajectory.get("versions") or {}).items()}
+    device = {key: str(trajectory[key]) for key in ("device", "threads") if key in trajectory}
+    own = {"floss-sim": str(run.folder.description.get("floss_sim"))}
+    return {**own, **versions, **device}
+
+
+def plan_command(plan: Plan, folder: Path) -> str:
+    """Return the command line that asks a plan's question again.
+
+    Args:
+        plan: The plan.
+        folder: Folder of the page, to which paths are relative.
+    """
+    near = plan.with_origin(lambda origin: origin.relative_to(folder))
+    words = ["--budget", plan.limit.budget.text, *_origin_words(near), *_search_words(near)]
+    return shlex.join(["floss-plan", *words])
+
+
+def _origin_words(plan: Plan) -> Iterator[str]:
+    """Yield the options of a plan's task, fleet and network."""
+    origin, fleet = plan.request.get("origin") or {}, plan.request.get("fleet") or {}
+    yield from ("--task", origin.get("task") or plan.request["task"])
+    for key in ("dataset", "backbone"):
+        if origin.get(key):
+            yield from (f"--{key}", origin[key])
+    for key, value in (origin.get("changes") or {}).items():
+        yield from ("--set", f"{key}={value}")
+    for key, option in (("clients", "clients"), ("law", "partition"), ("alpha", "alpha")):
+        if fleet.get(key) is not None and f"partition.{key}" not in (origin.get("changes") or {}):
+            yield from (f"--{option}", _word(fleet[key]))
+    yield from ("--network", origin.get("network") or plan.request["network"])
+    for key in ("upload_ratio", "scale_down", "scale_up"):
+        if origin.get(key) is not None:
+            yield from (f"--{key.replace('_', '-')}", _word(origin[key]))
+
+
+def _search_words(plan: Plan) -> Iterator[str]:
+    """Yield the options of a plan's search."""
+    asked = plan.request
+    for key in ("ranks", "down_densities", "up_densities"):
+        if asked.get(key):
+            spell = str if key == "ranks" else format_density
+            yield from (f"--{key.replace('_', '-')}", ",".join(map(spell, asked[key])))
+    for axis in OPTIONAL_AXES:
+        if asked.get(axis):
+            yield from (f"--{_LISTS[axis]}", ",".join(map(_word, asked[axis])))
+    yield from ("--reference-rank", str(asked["reference_rank"]))
+    yield from ("--max-rounds", str(asked["max_rounds"]))
+    if plan.target is not None:
+        yield from ("--target", _word(plan.target))
+    if plan.front:
+        yield "--pareto"
+    for key, unit in (("max_client_bytes", "B"), ("max_round_s", "")):
+        if asked.get(key):
+            yield from (f"--{key.replace('_', '-')}", f"{_word(asked[key])}{unit}")
+    effort = f"{_word(asked['training_s'])}s" if asked.get("training_s") else asked.get("effort")
+    yield from (() if effort is None else ("--effort", _word(effort)))
+    yield from ("--search", asked["search"], "--seed", str(asked["seed"]))
+
+
+def _word(value: Any) -> str:
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
