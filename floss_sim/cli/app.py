@@ -26,6 +26,10 @@ class Commands(LazyCommands):
             "floss_sim.cli.replay:replay",
             "Re-time recorded runs on other networks, without training: one table, one picture.",
         ),
+        "report": (
+            "floss_sim.cli.report:report",
+            "Write the page of recorded runs: one HTML file with sliders.",
+        ),
         "account": (
             "floss_sim.cli.account:show_account",
             "Show the costs of a recorded run: seconds, bytes, energy and money.",

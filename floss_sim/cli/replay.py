@@ -25,6 +25,9 @@ from floss_sim.cli.target_cells import target_cells
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import CHANGES, with_changes
+from floss_sim.page.document import SUFFIX, check_page_path
+from floss_sim.page.library import check_installed
+from floss_sim.page.replayed import page_of_runs
 from floss_sim.units import format_bytes
 
 HELP = f"""Re-time recorded runs on other networks, without training: one table, one picture.
@@ -47,6 +50,8 @@ Examples:
   floss-sim replay runs/dense runs/floss --sweep upload-ratio=1,2,4,8,16,32
 
   floss-sim replay runs/ --target 0.9 --network lte --server-ingress 100Mbit/s
+
+  floss-sim replay runs/dense runs/floss --network lte --report
 
   floss-sim replay runs/ --target 0.9 --sweep server-ingress=10Mbit/s,100Mbit/s,1Gbit/s
 """
@@ -100,11 +105,19 @@ def replay(
     out: Annotated[Path, typer.Option(help="File of the picture; ends in .png.")] = Path(
         "replay.png"
     ),
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Write a page with sliders, too: the picture's name, .html."),
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Re-time recorded runs on other networks, without training."""
     check_target(target)
     check_picture(out)
+    page = out.with_suffix(SUFFIX) if report else None
+    if page:
+        check_installed()
+        check_page_path(page)
     swept = None if sweep is None else parse_sweep(sweep)
     asked = (
         down, up, rtt, upload_ratio, scale_down, scale_up, scale_compute, server_egress,
@@ -114,7 +127,7 @@ def replay(
     profiles = _distinct_profiles(load_profile(name) for name in network or ())
     comparison = replay_comparison(find_runs(runs), network[0] if network else "NETWORK")
     configurations = comparison.configurations
-    if swept or target is not None:
+    if swept or target is not None or page:
         check_evaluated(configurations)
     if missed := comparison.missed_target(target):
         comparison = replace(comparison, notes=(missed, *comparison.notes))
@@ -131,10 +144,13 @@ def replay(
     if not lines:
         recorded_network(configurations)  # raises, because the recorded networks differ
     picture = _draw(comparison, lines, target, out)
+    if page:
+        notes, names = comparison.notes, network or ()
+        page_of_runs(comparison.task, lines, notes, names, changes, out.parent).page().save(page)
     if json_:
-        print_json(_to_json(comparison, lines, target, picture))
+        print_json(_to_json(comparison, lines, target, picture, page))
     else:
-        _print(comparison, lines, target, picture)
+        _print(comparison, lines, target, picture, page)
     _end(missed)
 
 
@@ -171,7 +187,11 @@ def _draw(
 
 
 def _print(
-    comparison: Comparison, lines: Sequence[Scenario], target: float | None, picture: Path | None
+    comparison: Comparison,
+    lines: Sequence[Scenario],
+    target: float | None,
+    picture: Path | None,
+    page: Path | None,
 ) -> None:
     table = plain_table(title=f"{comparison.task}: recorded runs on other networks")
     names = ["seeds", "rounds", "bytes", "time", "a round", LAST_COLUMN]
@@ -187,6 +207,8 @@ def _print(
     for note in [*replay_notes(lines, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {picture or 'none, because no round was evaluated'}")
+    if page:
+        print_text(f"page: {page}")
 
 
 def _rows(lines: Sequence[Scenario], target: float | None) -> list[list[str]]:
@@ -254,7 +276,11 @@ def _run_on(line: Scenario) -> str:
 
 
 def _to_json(
-    comparison: Comparison, lines: Sequence[Scenario], target: float | None, picture: Path | None
+    comparison: Comparison,
+    lines: Sequence[Scenario],
+    target: float | None,
+    picture: Path | None,
+    page: Path | None,
 ) -> dict[str, Any]:
     return {
         "task": comparison.task,
@@ -262,6 +288,7 @@ def _to_json(
         "scenarios": [_line_json(line, target) for line in lines],
         "notes": [*replay_notes(lines, target), *comparison.notes],
         "picture": None if picture is None else str(picture),
+        **({"page": str(page)} if page else {}),
     }
 
 

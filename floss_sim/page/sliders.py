@@ -24,6 +24,7 @@ class Settings:
     up: float = 1.0
     ratio: float = 0.0
     rtt_s: float | None = None
+    compute: float = 1.0
 
 
 def network_sliders(
@@ -52,8 +53,8 @@ def network_sliders(
         made["ratio"] = _optional_slider(texts.SLIDER_RATIO, "--upload-ratio", _RATIOS, at.ratio)
     rtts = (*_RTTS_S, *([] if at.rtt_s is None else [at.rtt_s]))
     made["rtt"] = _rtt_slider(sorted(set(rtts)), at.rtt_s)
-    if computes:
-        made["compute"] = _factor_slider(texts.SLIDER_COMPUTE, "--scale-compute", 1.0)
+    if computes or at.compute != 1:
+        made["compute"] = _factor_slider(texts.SLIDER_COMPUTE, "--scale-compute", at.compute)
     return made
 
 

@@ -114,6 +114,34 @@ NO_NETWORK = (
     "No sliders: the network of the plan cannot be loaded, or has changed since the plan was made."
 )
 NOT_SERVED = "{network} is not among the sliders: {why}. Ask {command}"
+# Recorded runs
+RUNS_TITLE = "{task}: recorded runs"
+RUNS_BEST = (
+    "Most right answers: {label}, {mean} %{spread} after {rounds} rounds, {time} on {network} and "
+    "{nbytes} in all."
+)
+RUNS_SEEDS = " (mean of {seeds} runs, {low} to {high} %)"
+RUNS_FASTEST = (
+    "First with {target} %, which all reach: {label}, after {time} on {network} and {nbytes}."
+)
+RUNS_CAPTION = (
+    "Right answers (%) against time, the median over fleets where the network draws them. Bands go "
+    "from the lowest to the highest run."
+)
+RUNS_SPOKEN = "Lines of right answers against time."
+RUNS_END = "{label}: {mean} %{spread} after {rounds} rounds, {time}, {nbytes}."
+RUNS_TABLE = "The configurations, most right answers first"
+RUNS_COLUMNS = (
+    "", "network", "runs", "right answers %", "range", "rounds", "bytes", "time",
+)  # fmt: skip
+RUNS_NOTE = (
+    "At the last round that all runs of a configuration have checked. Time: the median, with the "
+    "range of nine in ten fleets where the network draws them."
+)
+RUN_ORIGIN = "The best configuration's first run"
+RUN_KEYS = ("task", "kind", "seed", "data", "backbone", "learner", "device", "threads")
+NO_SLIDERS = "No sliders: no network of these runs is known for which times follow by formula."
+
 # For engineers
 CURVES = "All that was trained"
 CURVES_CAPTION = (
@@ -180,12 +208,15 @@ WORDS: Mapping[str, Any] = {
     "other": "the others",
     "none": "none within the budget",
     "told": "{accuracy} % after {rounds} rounds, {time}, {size}",
-    "answer": "The best one: {label}, {rounds} rounds. It has {accuracy} % right answers "
-    "({range}), takes {time}, moves {size} and uses {used} % of the budget.",
+    "ranged": " ({range})",
+    "answer": "The best one: {label}, {rounds} rounds. It has {accuracy} % right answers"
+    "{ranged}, takes {time}, moves {size} and uses {used} % of the budget.",
     "nothing": "Nothing that was recorded fits this budget.",
     "stretch": "{from} to {to}: {best}",
+    "single": "{from}: {best}",
     "columns": ["label", "accuracy", "range", "rounds", "time", "size", "used"],
     "shown": 12,
     "parts": ["download", "computing", "upload", "round trips"],
     "copied": "copied",
+    "selected": "selected; copy it by Ctrl+C",
 }

@@ -180,12 +180,14 @@ class FormulaData:
         networks: Networks that are served.
         configurations: Configurations on them.
         choice: The budget and the rule.
+        fixed: Further words of the command.
         arrays: The arrays of the page.
     """
 
     networks: Sequence[ShownNetwork]
     configurations: Sequence[ShownConfiguration]
     choice: Choice
+    fixed: str = ""
     arrays: PackedArrays = field(default_factory=PackedArrays)
 
     @cached_property
@@ -202,6 +204,7 @@ class FormulaData:
         made = {id(one): self._configuration(one) for one in order}
         return {
             "command": "floss-sim replay",
+            "fixed": self.fixed,
             "networks": [self._network(k, one) for k, one in enumerate(self.networks)],
             "configs": [made[id(one)] for one in self.configurations],
             "budget": self._budget(),

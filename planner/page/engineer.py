@@ -15,6 +15,7 @@ from floss_sim.analysis.traffic_costs import TrafficCosts
 from floss_sim.network import NetworkProfile
 from floss_sim.page import texts
 from floss_sim.page.charts import curves_chart
+from floss_sim.page.message_sizes import size_cells
 from floss_sim.page.parts import Html, element, figure, joined, paragraphs, section, table
 from floss_sim.units import format_bytes, format_duration, format_money
 from planner.candidates import Candidate
@@ -174,7 +175,7 @@ class EngineersPart:
     def _sizes(self) -> Html:
         """Return the mean sizes of messages: payload, message and link."""
         rows = [
-            (f"{name}, {way}", *_size_cells(nbytes / (run.rounds * run.cohort), self.profile))
+            (f"{name}, {way}", *size_cells(nbytes / (run.rounds * run.cohort), self.profile))
             for name, run in shown_runs(self.plan).items()
             for way, nbytes in (("down", run.down_bytes), ("up", run.up_bytes))
         ]
@@ -231,12 +232,3 @@ class EngineersPart:
             paragraphs(sentences(plan)),
             name="said",
         )
-
-
-def _size_cells(nbytes: float, profile: NetworkProfile | None) -> tuple[str, ...]:
-    """Return the cells of a message's payload, of the message and of its bytes on the link."""
-    if profile is None:
-        return (format_bytes(nbytes), texts.NOT_THERE, texts.NOT_THERE)
-    whole, transport = round(nbytes), profile.transport
-    link = transport.wire_bytes(whole) + transport.setup_bytes
-    return (*map(format_bytes, (nbytes, transport.message_bytes(whole), link)),)

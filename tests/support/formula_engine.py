@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from py_mini_racer import MiniRacer
+from read_pages import ReadPage
 
-from floss_sim.page.packed_arrays import PackedArrays
 from floss_sim.page.what_if import FormulaData
 
 _TYPES = {"Float64Array": "<f8", "Uint32Array": "<u4", "Uint16Array": "<u2"}
@@ -17,7 +20,7 @@ _GLUE = """
 const linksAt = (set) => changedLinks(page.networks[set.network], arrays, set);
 const timesAt = (k, set) => {
   const net = page.networks[set.network], parts = [0, 0, 0, 0];
-  const times = fleetTimes(page.configs[k], net, arrays, linksAt(set), set, net.fleets, parts);
+  const times = fleetTimes(page.configs[k], net, arrays, linksAt(set), set, parts);
   return { times: times.map((one) => Array.from(one)), parts };
 };
 const answerOf = (set) => {
@@ -32,30 +35,32 @@ const answerOf = (set) => {
 """
 
 
-def unpacked(arrays: PackedArrays) -> list[np.ndarray]:
-    """Return the arrays as the browser reads them."""
-    import base64
-    import gzip
-
-    blob = gzip.decompress(base64.b64decode(arrays.text()))
-    return [
-        np.frombuffer(blob, _TYPES[kind], count, begin) for kind, begin, count in arrays.index()
-    ]
-
-
 class FormulaEngine:
     """The script of a page with its data, without sliders and pictures."""
 
-    def __init__(self, data: FormulaData) -> None:
-        self._engine = MiniRacer()
-        made = data.to_json({})
-        code = (files("floss_sim.page") / "formula.js").read_text(encoding="utf-8")
-        arrays = [
-            f"{kind}.from({json.dumps(values.tolist())})"
-            for (kind, _, _), values in zip(data.arrays.index(), unpacked(data.arrays), strict=True)
+    def __init__(self, page: Any, index: Sequence[tuple[str, int, int]], text: str) -> None:
+        blob = gzip.decompress(base64.b64decode(text))
+        values = [np.frombuffer(blob, _TYPES[kind], count, at) for kind, at, count in index]
+        made = [
+            f"{kind}.from({json.dumps(one.tolist())})"
+            for (kind, _, _), one in zip(index, values, strict=True)
         ]
-        given = f"const page = {json.dumps(made)}, arrays = [{','.join(arrays)}];"
+        self.page, self._engine = page, MiniRacer()
+        code = (files("floss_sim.page") / "formula.js").read_text(encoding="utf-8")
+        given = f"const page = {json.dumps(page)}, arrays = [{','.join(made)}];"
         self._engine.eval(f"{code}\n{given}\n{_GLUE}")
+
+    @classmethod
+    def of_data(cls, data: FormulaData) -> FormulaEngine:
+        made = data.to_json({})
+        return cls(made, data.arrays.index(), data.arrays.text())
+
+    @classmethod
+    def of_page(cls, html: str) -> FormulaEngine:
+        """Return the formula of a page's file."""
+        read = ReadPage(html)
+        packed = read.data("page-arrays")
+        return cls(read.data("page-data")["whatIf"], packed["index"], packed["text"])
 
     def call(self, code: str, *given: Any) -> Any:
         """Return the value of a function of the script for some arguments."""

@@ -78,7 +78,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> list[ShownNetwork]:
 @pytest.fixture(scope="module")
 def engine(networks) -> FormulaEngine:
     made = [configuration(1 / 16, 0.5), configuration(1.0, 0.52)]
-    return FormulaEngine(FormulaData(networks, made, Choice("seconds", 1.0)))
+    return FormulaEngine.of_data(FormulaData(networks, made, Choice("seconds", 1.0)))
 
 
 def random_settings(draw: random.Random) -> tuple[dict, dict]:
