@@ -16,9 +16,10 @@ from floss_sim.page.document import check_page_path
 from floss_sim.page.library import check_installed
 from floss_sim.page.replayed import page_of_runs
 
-HELP = """Write the page of recorded runs: one HTML file with answer, curves, sizes and sliders.
+HELP = """Write the page of recorded runs: one HTML file with sliders.
 
-Runs that differ only in the seed are one configuration. The sliders change the network on which
+It has the best configuration in words, curves, sizes of messages and sliders. Runs that differ
+only in the seed are one configuration. The sliders change the network on which
 all runs were recorded; `floss-sim replay RUNS --network NAME --report` makes a page for another
 one. The page asks no network for anything, and can be sent.
 
