@@ -28,6 +28,7 @@ from planner.decisions.stored_start import stored_start
 from planner.execution.begin import OnEstimate, measuring
 from planner.execution.dry_run import DryRun, dry_run_of
 from planner.execution.pace import Pace, measured_pace
+from planner.execution.rate_test import with_rates
 from planner.execution.workers import worker_pool
 from planner.planning import StoppedError, make_plan
 from planner.plans import plan_file
@@ -105,7 +106,7 @@ def plan(
             )
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)
-    curves = open_store(root, place)
+    curves, request = open_store(root, place), with_rates(request, made.rate_test)
     made = replace(made, better_stored=better_stored_run(made, request, curves))
     if cells:
         made = replace(made, also=answer_all(request, cells, curves))

@@ -34,11 +34,13 @@ from planner.decisions.training import (
 from planner.execution.begin import BegunSearch, OnEstimate, begin_search
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import CurveStore
+from planner.execution.rate_test import RangeTest, length_of_test, with_rates
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
+from planner.plans.rate_test import RateTest
 from planner.plans.straggler_section import StragglerSection
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
@@ -90,6 +92,7 @@ def make_plan(
     costs = price(request)
 
     def check(rounds: int) -> None:
+        length_of_test(request, rounds)
         make_strategy(
             request, request.search, costs, rounds - reserved_rounds(request, costs, rounds)
         )
@@ -106,6 +109,8 @@ def make_plan(
         partial(stored_start, request, costs, store),
         clock,
     )
+    tested = _tested_rates(request, begun, store, executor, on_progress, workers)
+    request = with_rates(request, tested)
     passes = SearchPasses(request, costs, store, executor, on_progress, workers, begun.allowance)
     kept = passes.reserved_rounds(begun.effort.rounds)
     strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept, kept=kept)
@@ -127,10 +132,27 @@ def make_plan(
             raise KeyboardInterrupt
         raise _no_outcome_error(request, runs)
     plan = _plan(request, costs, runs, known, outcomes, found, begun, ended_early)
-    plan = _with_times(request, runs, plan)
+    plan = replace(_with_times(request, runs, plan), rate_test=tested)
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
+
+
+def _tested_rates(
+    request: Request,
+    begun: BegunSearch,
+    store: CurveStore,
+    executor: Executor,
+    on_progress: OnProgress,
+    workers: int,
+) -> RateTest | None:
+    """Return what learning rates around the task's reach in short runs; None without a test."""
+    length = length_of_test(request, begun.effort.rounds)
+    if not length:
+        return None
+    return RangeTest(
+        request, length, store, executor, on_progress, workers, begun.allowance
+    ).result()
 
 
 def _no_outcome_error(request: Request, runs: CandidateRuns) -> FlossError:

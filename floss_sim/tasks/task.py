@@ -71,6 +71,19 @@ class Task(TaskFile):
         made._own_examples = load_own_examples(made, made.backbone_files, tuple(names))
         return made
 
+    def with_rates(self, client_lr: float, server_lr: float) -> Task:
+        """Return this task with other learning rates; both share the examples.
+
+        Args:
+            client_lr: Learning rate of local SGD.
+            server_lr: Learning rate of the server's optimiser.
+        """
+        client = self.client.model_copy(update={"learning_rate": client_lr})
+        server = self.server.model_copy(update={"learning_rate": server_lr})
+        made = self.model_copy(update={"client": client, "server": server})
+        made._examples_of = self
+        return made
+
     @cached_property
     def backbone_files(self) -> BackboneFiles:
         """The files of the backbone."""

@@ -109,6 +109,8 @@ Examples:
 
   floss-plan --pareto --effort 10min --values fp32,int8
 
+  floss-plan --budget 20MB --tune-lr
+
   floss-plan --client-lrs 0.02,0.05 --server-lrs 2e-3,5e-3 --ranks 4,16
 
   floss-plan --budget 20MB --also "10-dense-rounds,2GB,lte:1h"
@@ -189,6 +191,20 @@ def plan(
             "answers from the store."
         ),
     ] = f"{EFFORT:g}",
+    no_lr_test: Annotated[
+        bool,
+        typer.Option(
+            "--no-lr-test",
+            help="Leave out the test of learning rates (a third and three times the task's) that "
+            "comes before a search of which it takes at most 5 %.",
+        ),
+    ] = False,
+    tune_lr: Annotated[
+        bool,
+        typer.Option(
+            "--tune-lr", help="Plan with the better learning rates if that test finds clear ones."
+        ),
+    ] = False,
     dry_run_: Annotated[
         bool,
         typer.Option("--dry-run", help="Train nothing: say what would be trained, and how long."),
@@ -233,6 +249,8 @@ def plan(
         raise ConfigError("--effort 0 trains nothing and writes no folder: no --out; see --json")
     if not training["effort"] and dry_run_:
         raise ConfigError("--effort 0 trains nothing: no --dry-run")
+    if not training["effort"] and tune_lr:
+        raise ConfigError("--effort 0 trains nothing: no --tune-lr")
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
     profile = network(network_name, upload_ratio, scale_down, scale_up)
@@ -259,6 +277,8 @@ def plan(
             reference_rank=reference_rank,
             max_rounds=max_rounds,
             **training,
+            lr_test=not no_lr_test,
+            tune_lr=tune_lr,
             seed=seed,
             search=search,
             objective=objective,

@@ -11,7 +11,7 @@ A run ends at the last evaluated round within its horizon, so that these rounds 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from floss_sim.units import format_bytes, format_duration
@@ -25,6 +25,7 @@ from planner.execution.effort import (
     effort_of_time,
 )
 from planner.execution.pace import TELLING_ROUNDS, Pace, evaluations, stored_pace
+from planner.execution.rate_test import lacking_rounds, length_of_test
 from planner.question.cost import Costs, price
 from planner.question.request import Request
 
@@ -67,6 +68,7 @@ class DryRun:
         candidates: Candidates that afford rounds.
         search_rounds: Rounds that the search asks for, at most.
         baseline_rounds: Rounds of the baselines that the store lacks.
+        lr_test_rounds: Rounds of the test of learning rates that the store lacks.
         stored_rounds: Rounds of the candidates that the store holds.
         reused_rounds: Rounds that the store holds and the search surely asks for.
         trains_nothing: Whether the store holds all that the search asks for.
@@ -89,6 +91,7 @@ class DryRun:
     candidates: int
     search_rounds: int
     baseline_rounds: int
+    lr_test_rounds: int
     stored_rounds: int
     reused_rounds: int
     trains_nothing: bool
@@ -129,9 +132,10 @@ class DryRun:
                 "that the search asks for, so that nothing is trained"
             )
         held = f", {self.reused_rounds} or more of them in the store," * (self.reused_rounds > 0)
+        tested = f", {self.lr_test_rounds} to test learning rates" * (self.lr_test_rounds > 0)
         return (
             f"{self.candidates} candidates, at most {self.search_rounds} rounds{held} and "
-            f"{self.baseline_rounds} of baselines, in {self.workers} processes"
+            f"{self.baseline_rounds} of baselines{tested}, in {self.workers} processes"
         )
 
 
@@ -158,6 +162,8 @@ def dry_run_of(
     costs = price(request.checked())
     timed = request.training_s is not None
     fixed = None if timed else effort_of_fraction(request, costs)  # refused before measuring
+    if fixed:
+        length_of_test(request, fixed.rounds)
     pace = stored_pace(request, costs, store, TELLING_ROUNDS if timed else 1) or measure()
     effort = fixed or effort_of_time(request, costs, store, pace, workers)
     start = StoredStart() if timed else start_in_store(request, costs, store, effort.rounds)
@@ -188,11 +194,14 @@ def estimate(
         baseline_rounds(request, costs, store),
         _stored_rounds(request, costs, store),
     )
+    tests = lacking_rounds(request, store, length_of_test(request, effort.rounds))
+    if tests or request.tune_lr:  # better rates would need other runs
+        start = StoredStart() if request.tune_lr else replace(start, is_whole=False)
     search_rounds = start.asked
     if not start.is_whole:
         search_rounds = max(start.asked, min(effort.rounds, sum(_last_rounds(costs).values())))
     low_s, mid_s, high_s = _wall_s(
-        request, costs, pace, search_rounds, baselines, stored, workers, start
+        request, costs, pace, search_rounds, baselines + tests, stored, workers, start
     )
     before_s, end_s = pace.start_s + pace.measuring_s, END_S + start.took_s
     if start.is_whole:  # a process starts only for what is not tested yet
@@ -210,6 +219,7 @@ def estimate(
         candidates=len(costs.searched),
         search_rounds=search_rounds,
         baseline_rounds=baselines,
+        lr_test_rounds=tests,
         stored_rounds=stored,
         reused_rounds=start.held,
         trains_nothing=start.is_whole,

@@ -45,6 +45,7 @@ def evidence_contradictions(plan: Plan) -> Iterator[str]:
         yield from _more(plan, plan.explanation, costs)
     yield from _answers(plan)
     yield from _better_stored(plan)
+    yield from _rate_test(plan)
 
 
 def outside_space(name: str, candidate: Candidate, request: Mapping[str, Any]) -> Iterator[str]:
@@ -168,6 +169,28 @@ def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[st
             f"effort.limit_rounds: {effort['limit_rounds']} is not {fraction:g} of the {most} "
             "rounds of effort.grid_rounds (request.effort)"
         )
+
+
+def _rate_test(plan: Plan) -> Iterator[str]:
+    """Yield what the test of learning rates says that contradicts the request."""
+    test, request = plan.rate_test, plan.request
+    if bool(test and test.tuned) != bool(test and test.better and request.get("tune_lr")):
+        yield "rate_test.tuned: a plan has the better rates if request.tune_lr asks for them"
+    if test is None:
+        return
+    if request.get("lr_test") is False:
+        yield "rate_test: request.lr_test says that there was no test"
+    if test.rank != request["reference_rank"]:
+        yield f"rate_test.rank: {test.rank} differs from request.reference_rank"
+    if test.examples != request["judged"]["validation"]:
+        yield f"rate_test.examples: {test.examples} differs from request.judged.validation"
+    if test.rounds > request["max_rounds"]:
+        yield f"rate_test.rounds: {test.rounds} exceed request.max_rounds"
+    changes = (request.get("origin") or {}).get("changes", {})
+    if test.tuned and test.better and changes:
+        rates = changes.get("client.learning_rate"), changes.get("server.learning_rate")
+        if rates != (test.better.client_lr, test.better.server_lr):
+            yield "rate_test.better: its rates differ from those of request.origin.changes"
 
 
 def _round_time(plan: Plan, said: Explanation) -> Iterator[str]:

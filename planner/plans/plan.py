@@ -15,6 +15,7 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
 from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
+from planner.plans.rate_test import RateTest
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.question.budget import Limit
@@ -75,6 +76,7 @@ class Plan:
         cheaper: Measured runs with a share of the recommended run's bytes, most bytes first.
         better_stored: A clearly better run of another search that the store holds; None if there
             is none, or if the plan was made without a look at the store's other runs.
+        rate_test: Short runs with learning rates around the task's; None if there were none.
     """
 
     request: Mapping[str, Any]
@@ -101,6 +103,7 @@ class Plan:
     straggler: StragglerSection | None = None
     slow_fleets: SlowFleetsSection | None = None
     better_stored: StoredRun | None = None
+    rate_test: RateTest | None = None
 
     @property
     def target(self) -> float | None:
@@ -226,6 +229,7 @@ class Plan:
             "front": [point.to_json(self.limit.amount, budget.unit) for point in self.front],
             "traffic_alone": self.traffic_alone,
             "better_stored": self.better_stored and self.better_stored.to_json(),
+            "rate_test": self.rate_test and self.rate_test.to_json(),
             "slow_fleets": self.slow_fleets and self.slow_fleets.to_json(),
             "straggler": self.straggler and self.straggler.to_json(),
             "elsewhere": [times.to_json() for times in self.elsewhere],

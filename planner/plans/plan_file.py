@@ -25,6 +25,7 @@ from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction
+from planner.plans.rate_test import RateTest
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
@@ -93,6 +94,8 @@ class RequestSection(_OpenSection):
     fleet: FleetSection | None = None
     max_client_bytes: Positive | None = None
     max_round_s: Positive | None = None
+    lr_test: bool | None = None
+    tune_lr: bool | None = None
     origin: Origin | None = None
 
 
@@ -347,6 +350,7 @@ class PlanDocument(Section):
     slow_fleets: SlowFleetsSection | None = None
     elsewhere: tuple[ElsewhereSection, ...] = ()
     better_stored: StoredRun | None = None
+    rate_test: RateTest | None = None
 
 
 def read_plan(path: Path) -> Plan:
@@ -415,6 +419,7 @@ def plan_of(content: Any, where: str) -> Plan:
         straggler=read.straggler,
         slow_fleets=read.slow_fleets,
         better_stored=read.better_stored,
+        rate_test=read.rate_test,
     )
     _check_figures(plan, content, where)
     return plan

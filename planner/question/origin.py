@@ -139,6 +139,17 @@ class Origin(Section):
 
         return self._with_paths(absolute, lambda text: text.startswith(("./", "../")))
 
+    def with_changes(self, task: Task, changes: Mapping[str, Any]) -> Origin:
+        """Return the origin with keys of the task set besides.
+
+        Args:
+            task: The task as it is with these keys.
+            changes: The keys, such as ``{"server.learning_rate": 0.01}``.
+        """
+        marks = self.marks | _task_marks(task)
+        changed = self.changes | dict(changes)
+        return self.model_copy(update={"changes": changed, "marks": marks})
+
     def _with_paths(self, change: Callable[[str], str], is_path: Callable[[str], bool]) -> Origin:
         """Return the origin with those of its references changed that are local paths."""
         given = {key: getattr(self, key) for key in ("task", "network", "dataset", "backbone")}
@@ -186,6 +197,10 @@ def _lasting_name(name: str) -> str:
 
 
 def _marks(task: Task, profile: NetworkProfile) -> dict[str, str]:
+    return _task_marks(task) | {"the network": fingerprint(profile.settings())}
+
+
+def _task_marks(task: Task) -> dict[str, str]:
     settings = task.model_dump(mode="json", exclude={"name": True, "data": True, "backbone": True})
     stated = task.model_dump(exclude_defaults=True)
     for section, keys in _LATER_KEYS.items():
@@ -195,5 +210,4 @@ def _marks(task: Task, profile: NetworkProfile) -> dict[str, str]:
         "the task's settings": fingerprint(settings),
         "its data": task.content.digest,
         "its backbone": task.backbone_hash,
-        "the network": fingerprint(profile.settings()),
     }

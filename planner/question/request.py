@@ -58,6 +58,9 @@ class Request:
         max_round_s: Simulated seconds that a round may take, as the mean over a run, in the
             median of fleets or in the confidence of a budget of seconds.
         training_s: Host seconds that the search may train, instead of ``effort``.
+        lr_test: Whether learning rates around the task's are tested in short runs before the
+            search, if that takes a small part of it.
+        tune_lr: Whether all runs have the best of these rates, if it is clearly better.
         origin: How the task and the network were loaded, so that a plan can be applied later.
 
     Example:
@@ -80,6 +83,8 @@ class Request:
     max_client_bytes: float = math.inf
     max_round_s: float = math.inf
     training_s: float | None = None
+    lr_test: bool = True
+    tune_lr: bool = False
     origin: Origin | None = None
 
     @classmethod
@@ -211,6 +216,7 @@ class Request:
             raise ConfigError(f"max_client_bytes {self.max_client_bytes!r} is no number above 0")
         if not self.max_round_s > 0:
             raise ConfigError(f"rounds of at most {self.max_round_s} s; it must be above 0")
+        self._check_rates()
         self.check_network(self.profile)
         if not self.candidates:
             raise ConfigError("there is no candidate to search")
@@ -218,6 +224,21 @@ class Request:
             self.check_candidate(candidate)
         self._check_transfers()
         return self
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether candidates name learning rates, which are then searched."""
+        return any(c.client_lr or c.server_lr for c in self.candidates)
+
+    def _check_rates(self) -> None:
+        """Raise ConfigError if learning rates are to be tuned, but searched or not tested."""
+        if self.tune_lr and not self.lr_test:
+            raise ConfigError("--tune-lr needs the test of learning rates: no --no-lr-test")
+        if self.tune_lr and self.has_rates:
+            raise ConfigError(
+                "--tune-lr chooses the learning rates before the search, and --client-lrs or "
+                "--server-lrs searches them; give one of both"
+            )
 
     def _check_transfers(self) -> None:
         """Raise ConfigError if pricing the request would predict more than MAX_TRANSFERS."""
@@ -259,6 +280,8 @@ class Request:
             "max_client_bytes": self.max_client_bytes if self.max_client_bytes < math.inf else None,
             "max_round_s": self.max_round_s if self.max_round_s < math.inf else None,
             "training_s": self.training_s,
+            "lr_test": None if self.lr_test else False,
+            "tune_lr": self.tune_lr or None,
             **{name: self._axis_values(name) for name in OPTIONAL_AXES},
         }
         return {name: value for name, value in every.items() if value is not None}

@@ -25,6 +25,7 @@ from planner.report.on_test_text import (
     disagreement_sentence,
 )
 from planner.report.plan_table import has_ties, legend
+from planner.report.rate_text import rate_sentences
 from planner.report.time_text import time_sentences, time_words
 from planner.report.usage_text import plan_usage_legend
 
@@ -59,6 +60,7 @@ def sentences(plan: Plan) -> list[str]:
         _binding_sentence(plan),
         *explanation_sentences(plan),
         *better_stored_sentence(plan),
+        *rate_sentences(plan),
         *_cheaper_sentences(plan),
         *time_sentences(plan),
         *baseline_sentences(plan),
@@ -68,11 +70,20 @@ def sentences(plan: Plan) -> list[str]:
         legend(plan),
         *plan_usage_legend(plan),
         f"{_search_sentences(effort, request['seed'], repeated=repeated)} "
-        f"{_trained_sentence(effort)} The intervals include an estimate of seed-to-seed variation.",
+        f"{_trained_sentence(effort)}{_test_clause(plan)} "
+        "The intervals include an estimate of seed-to-seed variation.",
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best run so far. Repeat the command to continue.")
     return [*lines, *effort_sentence(plan), *left_out_sentence(plan)]
+
+
+def _test_clause(plan: Plan) -> str:
+    """Return how many rounds the range test of learning rates trained; empty without one."""
+    if plan.rate_test is None:
+        return ""
+    rounds = plan.rate_test.trained_now_rounds
+    return f" The test of learning rates trained {_count_text(rounds, 'round')} besides."
 
 
 def _trained_sentence(effort: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
+from planner.plans.rate_test import RatePair, RateTest
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import LinkSection, SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
@@ -105,10 +106,22 @@ def whole_plan() -> Plan:
             interval=Range(low=0.97, mean=0.98, high=mirrored(0.97, 0.98)), total_bytes=4_000_000,
             budget_spent=4.0,
         ),
+        rate_test=rate_test(),
         cheaper=(
             CheaperWay(0.5, Candidate(4, 1.0, 1 / 4), 10, 90_000,
                        Interval(0.8, 0.85, mirrored(0.8, 0.85), "measured")),
         ),
+    )  # fmt: skip
+
+
+def rate_test() -> RateTest:
+    """Return a test of three pairs of learning rates, of which one is clearly better."""
+    better = RatePair(client_lr=0.05, server_lr=0.015, accuracy=0.8)
+    own = RatePair(client_lr=0.05, server_lr=0.005, accuracy=0.6)
+    other = RatePair(client_lr=0.05, server_lr=0.00166667, accuracy=None)
+    return RateTest(
+        rank=16, rounds=20, examples=350, client_lr=0.05, server_lr=0.005,
+        tested=(other, own, better), better=better, trained_now_rounds=40,
     )  # fmt: skip
 
 

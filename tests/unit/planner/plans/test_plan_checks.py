@@ -46,9 +46,16 @@ def changed(path: str, value: Any, content: Any = CONTENT) -> Any:
         ("better_stored.interval.low", 0.96, "better_stored.interval: it is not above that of the"),
         ("better_stored.total_bytes", 4_000_100, "better_stored.budget_spent: 4 is not the share"),
         ("better_stored.budget_spent", 0.4, "better_stored.budget_spent: 0.4 is not the share of"),
+        ("rate_test.better.accuracy", 0.9, "rate_test: better: it is not the pair"),
+        ("rate_test.rank", 4, "rate_test.rank: 4 differs from request.reference_rank"),
+        ("rate_test.examples", 340, "rate_test.examples: 340 differs from request.judged"),
+        ("rate_test.rounds", 401, "rate_test.rounds: 401 exceed request.max_rounds"),
+        ("rate_test.tuned", True, "rate_test.tuned: a plan has the better rates if request"),
+        ("request.lr_test", False, "rate_test: request.lr_test says that there was no test"),
+        ("request.tune_lr", True, "rate_test.tuned: a plan has the better rates if request"),
     ],
 )
-def test_an_edit_of_a_better_stored_run_is_named(path: str, value: Any, said: str):
+def test_an_edit_of_a_stored_run_or_of_tested_rates_is_named(path: str, value: Any, said: str):
     assert said in refusal(changed(path, value, MADE))
 
 
