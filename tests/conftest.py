@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_sessions import in_this_process
 
+import planner.calls
+import planner.session
 from floss_sim import RunConfig, dense, floss, load_profile, load_task
 from floss_sim.network import NetworkProfile
 
@@ -13,6 +17,19 @@ from floss_sim.network import NetworkProfile
 @pytest.fixture(autouse=True)
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOSS_SIM_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _training_in_this_process() -> Iterator[None]:
+    """Plans that a test makes in its own process train there: a worker takes seconds to start.
+
+    Commands started as processes of their own have workers, and so has what calls
+    ``planner.execution.workers`` itself.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (planner.calls, planner.session):
+            patch.setattr(module, "worker_pool", in_this_process)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,24 @@ def answer(monkeypatch, capfd, main, arguments: list[str]) -> dict:
     out, err = capfd.readouterr()
     assert stop.value.code == 0, err
     return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a plan, the JSON that its command printed, and the store."""
+    folder = tmp_path_factory.mktemp("planned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FLOSS_SIM_STORE", str(folder / "store"))
+        (folder / "printed.json").write_text(commands.printed(patch, *PLAN), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def in_its_folder(planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a copy of the plan's folder, with its store."""
+    shutil.copytree(planned, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 def test_a_run_leaves_record_plot_and_adapter_and_continues(monkeypatch, capfd, tmp_path: Path):
@@ -74,9 +93,9 @@ def test_a_folder_of_another_run_is_refused(monkeypatch, capfd, tmp_path: Path):
     assert "different: layout, rank" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("in_its_folder")
 def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    first = answer(monkeypatch, capfd, planner.cli.main, PLAN)
+    first = json.loads((tmp_path / "printed.json").read_text(encoding="utf-8"))
     best = first["recommendation"]
     assert first["effort"]["trained_now_rounds"] > 0
     assert first["effort"]["search_rounds"] <= first["effort"]["limit_rounds"]
@@ -110,9 +129,8 @@ def test_a_plan_is_made_and_asked_again_trains_nothing(monkeypatch, capfd, tmp_p
     assert made["effort"]["starters"] == made["effort"]["searched"] == 4
 
 
-def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    answer(monkeypatch, capfd, planner.cli.main, PLAN)
+@pytest.mark.usefixtures("in_its_folder")
+def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd):
     timed = [*PLAN]
     timed[timed.index("7-dense-rounds")] = "2s"
     on_lte = [*timed, "--network", "lte"]
@@ -133,8 +151,8 @@ def test_a_time_budget_and_another_network_reuse_the_curves(monkeypatch, capfd, 
     assert made["budget"] == budget
 
 
-def test_tables_for_people_fit_a_terminal(monkeypatch, capfd, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("in_its_folder")
+def test_tables_for_people_fit_a_terminal(monkeypatch, capfd):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "argv", [a for a in PLAN if a != "--json"])
     with pytest.raises(SystemExit) as stop:
@@ -197,7 +215,7 @@ def test_a_plan_is_refused_where_clients_are_lost(monkeypatch, capfd, tmp_path: 
     monkeypatch.chdir(tmp_path)
     text = (resources.files("network_profiles") / "paper-200-20.toml").read_text(encoding="utf-8")
     (tmp_path / "lossy.toml").write_text(f"{text}dropout = 0.1\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", [*PLAN[:3], "--network", "lossy.toml"])
+    monkeypatch.setattr(sys, "argv", [*PLAN[:4], "--network", "lossy.toml"])
     with pytest.raises(SystemExit) as stop:
         planner.cli.main()
     assert stop.value.code == 2

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import commands
@@ -14,8 +11,6 @@ import pytest
 
 import floss_sim
 import planner
-import planner.calls
-import planner.session
 
 SIM, PLANNER = (Path(package.__file__).parent for package in (floss_sim, planner))
 FOLDERS = [PLANNER, *(SIM / name for name in ("families", "methods", "wire", "runs", "analysis"))]
@@ -33,18 +28,9 @@ def command_lines(block: str) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-@contextmanager
-def in_this_process(workers: int) -> Iterator[Executor]:
-    """Yield an executor that trains in this process: workers take seconds to start."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_examples_of_a_guide_run(folder: Path, tmp_path: Path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    for module in (planner.calls, planner.session):
-        monkeypatch.setattr(module, "worker_pool", in_this_process)
     blocks = BLOCK.findall(read_guide(folder))
     assert "sh" in {language for language, _ in blocks}
     namespace = {"__name__": "guide"}

@@ -8,9 +8,7 @@ from typing import Any
 
 import commands
 import pytest
-from small_sessions import in_this_process
 
-import planner.session
 from planner.calls import read_plan
 from planner.candidates import Candidate, grid
 from planner.execution.curve_store import CurveStore
@@ -35,7 +33,6 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("FLOSS_SIM_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(planner.session, "worker_pool", in_this_process)
 
     def run(*words: str) -> str:
         code, out, err = commands.call(monkeypatch, capfd, *words)

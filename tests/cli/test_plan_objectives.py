@@ -6,9 +6,6 @@ import json
 
 import commands
 import pytest
-from small_sessions import in_this_process
-
-import planner.session
 
 MAKE = [
     "floss-plan", "--no-report",
@@ -23,7 +20,6 @@ def test_objectives_share_one_store(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(planner.session, "worker_pool", in_this_process)
 
     def call(*words: str) -> tuple[int, str, str]:
         return commands.call(monkeypatch, capfd, *MAKE, *words)

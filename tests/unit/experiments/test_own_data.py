@@ -21,9 +21,6 @@ from plan_oracle import (
     fleet_seconds,
     quantile,
 )
-from small_sessions import in_this_process
-
-import planner.session
 
 NETWORKS = ("lte", "mobile-mixed", "wifi")
 UNITS = {
@@ -109,7 +106,6 @@ def walk(study: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Walk:
         patch.chdir(out)
         patch.setenv("COLUMNS", "80")
         patch.setenv("FLOSS_SIM_STORE", str(out / "store"))
-        patch.setattr(planner.session, "worker_pool", in_this_process)
         tests = study.made_tests(out / "speed_tests.csv", study.QUICK)
         task = study.own_task(out, None, study.QUICK)
         made = study.commands(tests, task, study.QUICK)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +11,6 @@ import pytest
 from networks import DRAWN
 from numpy.typing import NDArray
 
-import planner.session
 from floss_sim import RunRecord, load_profile, retime
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol.sampling import draw_cohort
@@ -63,12 +59,6 @@ class Made:
         return {"plan": self.plan.recommendation, **others, **trained}
 
 
-@contextmanager
-def in_this_process(workers: int) -> Iterator[Executor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 @pytest.fixture(scope="module", params=["lte", "shared"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp(request.param)
@@ -77,9 +67,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         network, budget = str(folder / "shared.toml"), "1.6s@80%"
         Path(network).write_text(DRAWN + SHARED, encoding="utf-8")
     asked = Request.of("digits", network, budget=budget, **SETTINGS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner.session, "worker_pool", in_this_process)
-        found = plan(asked, store=folder / "store", device="cpu", workers=1)
+    found = plan(asked, store=folder / "store", device="cpu", workers=1)
     return Made(found, asked, CurveStore(folder / "store", "cpu"))
 
 
@@ -260,9 +248,7 @@ def test_a_client_that_decides_the_time_is_named(tmp_path: Path):
     (tmp_path / "rows.csv").write_text(table + "\n", encoding="utf-8")
     (tmp_path / "slow.toml").write_text(ONE_SLOW, encoding="utf-8")
     asked = Request.of("digits", str(tmp_path / "slow.toml"), budget="1GB", **SETTINGS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner.session, "worker_pool", in_this_process)
-        found = plan(asked, store=tmp_path / "store", device="cpu", workers=1)
+    found = plan(asked, store=tmp_path / "store", device="cpu", workers=1)
     named, best = found.straggler, found.recommendation
     record = CurveStore(tmp_path / "store", "cpu").folder(asked.config(best.candidate)).record()
     closed_R = np.array(retime(record, asked.profile).rounds["closed_at_s"])[: best.rounds]

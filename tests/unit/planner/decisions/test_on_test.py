@@ -9,7 +9,6 @@ import commands
 import numpy as np
 import pytest
 from made_plans import outcome
-from small_sessions import in_this_process
 
 import planner.execution.candidate_runs
 import planner.session
@@ -65,7 +64,6 @@ def test_no_choice_reads_a_test_figure(
 ):
     """Whatever is right on test, the same is chosen, forecast and said of validation."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(planner.session, "worker_pool", in_this_process)
     monkeypatch.setenv("FLOSS_SIM_STORE", str(tmp_path / "store"))
     plans = []
     for wrong in (False, True):
