@@ -84,7 +84,7 @@ def _origin_words(plan: Plan) -> Iterator[str]:
     for key in ("dataset", "backbone"):
         if origin.get(key):
             yield from (f"--{key}", origin[key])
-    for key, value in (origin.get("changes") or {}).items():
+    for key, value in {**(origin.get("changes") or {}), **_rates_before(plan)}.items():
         yield from ("--set", f"{key}={value}")
     for key, option in (("clients", "clients"), ("law", "partition"), ("alpha", "alpha")):
         if fleet.get(key) is not None and f"partition.{key}" not in (origin.get("changes") or {}):
@@ -93,6 +93,14 @@ def _origin_words(plan: Plan) -> Iterator[str]:
     for key in ("upload_ratio", "scale_down", "scale_up"):
         if origin.get(key) is not None:
             yield from (f"--{key.replace('_', '-')}", _word(origin[key]))
+
+
+def _rates_before(plan: Plan) -> dict[str, float]:
+    """Return the learning rates that a plan tuned, as they were before; empty if it tuned none."""
+    test = plan.rate_test
+    if test is None or not test.tuned:
+        return {}
+    return {"client.learning_rate": test.client_lr, "server.learning_rate": test.server_lr}
 
 
 def _search_words(plan: Plan) -> Iterator[str]:
@@ -116,6 +124,10 @@ def _search_words(plan: Plan) -> Iterator[str]:
             yield from (f"--{key.replace('_', '-')}", f"{_word(asked[key])}{unit}")
     effort = f"{_word(asked['training_s'])}s" if asked.get("training_s") else asked.get("effort")
     yield from (() if effort is None else ("--effort", _word(effort)))
+    if asked.get("lr_test") is False:
+        yield "--no-lr-test"
+    if asked.get("tune_lr"):
+        yield "--tune-lr"
     yield from ("--search", asked["search"], "--seed", str(asked["seed"]))
 
 

@@ -1,0 +1,32 @@
+"""The command that asks a plan's question again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from made_plans import whole_plan
+
+from planner.page.again import plan_command
+
+
+def test_a_tuned_plan_is_asked_again_with_the_rates_from_before():
+    plain = whole_plan()
+    assert plain.rate_test
+    assert plain.rate_test.better
+    changes = {"partition.clients": 20, "client.learning_rate": plain.rate_test.better.client_lr,
+               "server.learning_rate": plain.rate_test.better.server_lr}  # fmt: skip
+    origin = {"task": "digits", "network": "lte", "changes": changes}
+    request = {**plain.request, "tune_lr": True, "origin": origin}
+    test = plain.rate_test.model_copy(update={"tuned": True})
+    words = shlex.split(plan_command(replace(plain, request=request, rate_test=test), Path()))
+    assert "--tune-lr" in words
+    set_ = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    assert set_ == [
+        "partition.clients=20", "client.learning_rate=0.05", "server.learning_rate=0.005"
+    ]  # fmt: skip
+    untested = {**plain.request, "lr_test": False}
+    words = shlex.split(plan_command(replace(plain, request=untested, rate_test=None), Path()))
+    assert "--no-lr-test" in words
+    assert "--tune-lr" not in words
