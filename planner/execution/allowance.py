@@ -34,8 +34,8 @@ class Allowance(Protocol):
     def rounds_left(self, asked: int) -> int:
         """Return the rounds that may still be asked for, after so many."""
 
-    def note(self, trained: int) -> None:
-        """Note that so many rounds were trained since the last note."""
+    def note(self, trained: int, *, before_search: bool = False) -> None:
+        """Note that so many rounds were trained since the last note, before the search or in it."""
 
     def is_over(self) -> bool:
         """Return whether no further round may be begun."""
@@ -59,7 +59,7 @@ class FixedRounds:
         """Return the rounds that may still be asked for, after so many."""
         return self.rounds - asked
 
-    def note(self, trained: int) -> None:
+    def note(self, trained: int, *, before_search: bool = False) -> None:
         """Do nothing: a number of rounds does not depend on their speed."""
 
     def is_over(self) -> bool:
@@ -122,13 +122,20 @@ class TimedRounds:
         affordable = int(_MARGIN * self.left_s * self.rounds_per_s) - self._beside
         return max(0, min(affordable, self._most - asked))
 
-    def note(self, trained: int) -> None:
+    def note(self, trained: int, *, before_search: bool = False) -> None:
         """Note that so many rounds were trained since the last note.
 
         Time in which nothing was trained, because the store held all, tells nothing of the speed.
+
+        Args:
+            trained: The rounds.
+            before_search: Whether the first training of the search, which also has the rounds of
+                the baselines, is still to come.
         """
         now_s = self._clock()
-        spent_s, self._noted_s, self._beside = now_s - self._noted_s, now_s, 0
+        spent_s, self._noted_s = now_s - self._noted_s, now_s
+        if not before_search:
+            self._beside = 0
         if not trained:
             return
         kept = 0.5 ** (spent_s / (_HALF_LIFE * self.training_s))

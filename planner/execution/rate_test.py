@@ -149,7 +149,7 @@ class RangeTest:
         )  # fmt: skip
         rounds = sum(count or 0 for count in trained)
         self._trained += rounds
-        self._allowance.note(rounds)
+        self._allowance.note(rounds, before_search=True)
         for steps, (config, _), count in zip(fresh, jobs, trained, strict=True):
             folder = self._store.folder(config)
             if count is not None and folder.manifest().rounds < self._length:

@@ -14,7 +14,7 @@ def rate_sentences(plan: Plan) -> list[str]:
     if test.better:
         return [_better_sentence(test, test.better)]
     lines = [
-        f"Learning rates: none of {len(test.tested)} pairs around the task's own "
+        f"Learning rates: none of {len(test.tested) - 1} other pairs around the task's own "
         f"({_rates_text(test.own)}: {_accuracy_text(test.own)}) is clearly better, in "
         f"{_runs_text(test)}."
     ]

@@ -38,8 +38,11 @@ def test_before_the_first_round_the_expected_speed_counts():
 def test_rounds_of_baselines_are_kept_until_they_are_trained():
     allowance, clock = timed(beside=200)
     assert allowance.rounds_left(0) == int(0.95 * 97.0 * 10.0) - 200
-    clock.now_s += 10.0
-    allowance.note(100)
+    clock.now_s += 5.0
+    allowance.note(50, before_search=True)
+    assert allowance.rounds_left(0) == int(0.95 * 92.0 * allowance.rounds_per_s) - 200
+    clock.now_s += 5.0
+    allowance.note(50)
     assert allowance.rounds_left(0) == int(0.95 * 87.0 * allowance.rounds_per_s)
 
 
