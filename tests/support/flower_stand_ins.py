@@ -126,6 +126,7 @@ class Grid:
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float) -> list[Message]:
         asked = list(messages)
+        assert asked == list(messages), "a grid goes through the messages twice"
         replies = [self._answer(message) for message in asked]
         self.sent += asked
         self.received += replies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from logging import INFO, WARNING, getLogger
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Strategy
 
 from floss_sim.deployment import Reply, ServerRun, check_framework, open_server, read_run_file
+from floss_sim.protocol import Dispatch
 
 RUN_FILE = Path(__file__).with_name("run.json")
 logger = getLogger("flwr")
@@ -70,24 +71,26 @@ class CohortStrategy(Strategy):
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterator[Message]:
-        """Yield the download of each client of the cohort, as one value of bytes."""
-        for dispatch in self.server.open_round(self.nodes):
-            download = ConfigRecord(
-                {
-                    "payload": dispatch.blob,
-                    "client": dispatch.client,
-                    "sequence": dispatch.sequence,
-                    "version": dispatch.version,
-                    "heard": self.server.heard(dispatch.client),
-                }
-            )
-            yield Message(
-                RecordDict({"download": download}),
-                dst_node_id=self.nodes[dispatch.client],
-                message_type="train",
-                group_id=str(server_round),
-            )
+    ) -> list[Message]:
+        """Return the download of each client of the cohort, as one value of bytes."""
+        return [self._message(d, server_round) for d in self.server.open_round(self.nodes)]
+
+    def _message(self, dispatch: Dispatch, server_round: int) -> Message:
+        download = ConfigRecord(
+            {
+                "payload": dispatch.blob,
+                "client": dispatch.client,
+                "sequence": dispatch.sequence,
+                "version": dispatch.version,
+                "heard": self.server.heard(dispatch.client),
+            }
+        )
+        return Message(
+            RecordDict({"download": download}),
+            dst_node_id=self.nodes[dispatch.client],
+            message_type="train",
+            group_id=str(server_round),
+        )
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
