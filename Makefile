@@ -1,11 +1,12 @@
 # Every target makes the virtual environment it needs; done twice, it does nothing.
 PYTHON ?= python3
 VENV := .venv
+FLOWER := .venv-flower
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install plan test check bench check-families
+.PHONY: help install plan test check bench check-families check-flower
 
 help: ## Say what each target does.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -40,3 +41,17 @@ bench: $(VENV)/.installed-dev ## Run the benchmarks: work counts and ratios, not
 
 check-families: $(VENV)/.installed-dev ## Train tiny models of every family; write experiments/families/README.md.
 	PYTHONPATH=tests/support $(BIN)/python -W ignore experiments/families/check.py
+
+$(FLOWER)/.installed: constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv $(FLOWER)
+	$(BIN)/python -c "from pathlib import Path; from floss_sim.deployment.library_wheel import write_wheel; write_wheel(Path('$(FLOWER)'))"
+	grep -E '^(torch|numpy|transformers|peft|constriction|pcodec|scikit-learn|scipy|pyarrow|safetensors)==' constraints.txt > $(FLOWER)/constraints.txt
+	$(FLOWER)/bin/pip install --quiet --disable-pip-version-check --constraint $(FLOWER)/constraints.txt \
+		'flwr[simulation]>=1.42,<1.43' mypy torch $(FLOWER)/floss_sim-*.whl
+	@touch $@
+
+check-flower: $(VENV)/.installed-dev $(FLOWER)/.installed ## Run the exported app in Flower itself; write experiments/flower/check.md.
+	$(BIN)/python -c "from pathlib import Path; from floss_sim.deployment.library_wheel import write_wheel; write_wheel(Path('$(FLOWER)'))"
+	$(FLOWER)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(FLOWER)/floss_sim-*.whl
+	$(FLOWER)/bin/mypy --config-file= --follow-imports silent --ignore-missing-imports floss_sim/deployment/flower_app/floss_app/*_app.py
+	$(BIN)/python experiments/flower/check.py --flower $(FLOWER)/bin --out experiments/flower/check.md

@@ -48,6 +48,8 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     if "upload_ratio" in given:
         profile = profile.with_upload_ratio(given["upload_ratio"])
     profile = with_scales(profile, given.get("scale_down"), given.get("scale_up"))
+    if given.get("framework"):
+        profile = profile.with_framework(given["framework"])
     options = {name: given[name] for name in (*_METHOD_TEXTS, *_DENSITIES) if name in given}
     return Deployment(
         model,
@@ -60,7 +62,8 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
 
 def _names() -> set[str]:
     adapter = {field.name for field in fields(AdapterSettings)} - {"modules_to_save"}
-    own = {"backbone", "fetch", "kind", "network", "method", "save", "precision", "checkpointing"}
+    own = {"backbone", "fetch", "kind", "network", "method", "save", "precision", "checkpointing",
+           "framework"}  # fmt: skip
     return own | adapter | set(_NUMBERS) | set(_METHOD_TEXTS) | set(_DENSITIES)
 
 

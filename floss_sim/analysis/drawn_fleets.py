@@ -95,7 +95,7 @@ class Fleets:
         steady = own.is_steady(traffic)
         drawn = self.clocks if steady else self.clocks[:SIMULATED_FLEETS]
         most = max(LEAST_PROBED_ROUNDS, self.most_dispatches // (len(drawn) * cohort))
-        is_cheap = steady and not own.has_jitter(traffic)
+        is_cheap = steady and not own.has_draws(traffic)
         if len(drawn) > 1 and not is_cheap and rounds > most:
             early = traffic.until(most)
             probed_FR = np.array([_probed_times(clock, traffic, early) for clock in drawn])

@@ -1,4 +1,4 @@
-"""Parts of a round's time: download, compute, upload, latency and queueing."""
+"""Parts of a round's time: download, compute, upload, latency, queueing, a framework's floor."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from floss_sim.analysis.round_times import Clock
 from floss_sim.analysis.traffic import Traffic
 
 ROUND_PARTS = ("download", "compute", "upload", "latency", "queueing")
+FRAMEWORK = "framework"  # further part on a network with a deployment framework
 
 
 def round_shares(clock: Clock, traffic: Traffic) -> dict[str, float]:
     """Return the shares of the round time of the slowest client, which add up to 1.
 
-    ``queueing`` is the rest, which other clients' transfers and jitter cause.
+    ``queueing`` is the rest, which other clients' transfers and jitter cause. ``framework`` is
+    there on a network with a framework: the time that the run would not take without it.
 
     Args:
         clock: The clock of a fleet.
         traffic: The messages of the run.
     """
+    if clock.framework:
+        plain = clock.without_framework()
+        ratio = float(plain.closing_times(traffic)[-1] / clock.closing_times(traffic)[-1])
+        shares = {part: ratio * share for part, share in round_shares(plain, traffic).items()}
+        return {**shares, FRAMEWORK: 1 - ratio}
     nothing = np.zeros_like(traffic.down)
     alone = replace(traffic, first=nothing)
     parts = {

@@ -46,10 +46,19 @@ class Clock:
         self.link = cache(profile.links(clients).__getitem__)
         self._clients = clients
 
+    def without_framework(self) -> Clock:
+        """Return the clock of the same fleet, without a framework."""
+        return Clock(self._profile.without_framework(), self._clients)
+
+    @property
+    def framework(self) -> str | None:
+        """Name of the profile's framework; None without one."""
+        return self._profile.transport.framework
+
     def closing_times(self, traffic: Traffic) -> Floats:
         """Return the simulated instants at which rounds close (R), in seconds."""
         if self.is_steady(traffic):
-            return self._independent_times(traffic, jitter=self.has_jitter(traffic))
+            return self._independent_times(traffic, jitter=self.has_draws(traffic))
         return self._simulated_times(traffic)
 
     def nominal_times(self, traffic: Traffic) -> Floats:
@@ -75,6 +84,10 @@ class Clock:
         """Return whether a client that takes part has jitter."""
         return any(link.jitter_s for link in self._links_of(traffic))
 
+    def has_draws(self, traffic: Traffic) -> bool:
+        """Return whether jitter or a framework's delays are drawn for each dispatch."""
+        return self._profile.transport.framework is not None or self.has_jitter(traffic)
+
     def links_by_place(self, traffic: Traffic) -> tuple[list[ClientLink], Ints]:
         """Return the links of the clients that take part (N), and each client's place (R x C)."""
         numbers_N, place_RC = traffic.participants
@@ -84,7 +97,15 @@ class Clock:
         return self.links_by_place(traffic)[0]
 
     def _independent_times(self, traffic: Traffic, jitter: bool) -> Floats:
-        closed_R: Floats = np.cumsum(self.client_seconds(traffic, jitter).max(axis=1))
+        last_R: Floats = self.client_seconds(traffic, jitter).max(axis=1)
+        if law := self._profile.transport.law:
+            # Without draws, the mean wait for the server's next look is half of its interval.
+            last_R = (
+                law.seen_after_s(last_R)
+                if jitter
+                else last_R + law.server_poll / 2 + law.server_time
+            )
+        closed_R: Floats = np.cumsum(last_R)
         return closed_R
 
     def client_seconds(self, traffic: Traffic, jitter: bool) -> Floats:
@@ -92,7 +113,8 @@ class Clock:
 
         Args:
             traffic: The messages.
-            jitter: Whether to add the jitter of each message.
+            jitter: Whether to add the jitter of each message, and to draw a framework's delays,
+                which count with their mean otherwise.
         """
         links, place_RC = self.links_by_place(traffic)
         links = [_at_mean_rates(link) for link in links]
@@ -102,6 +124,9 @@ class Clock:
         if traffic.first.any():
             first_RC = self._message_s("down", traffic.first, links, place_RC)
             seconds_RC += np.where(traffic.first, first_RC, 0.0)
+        if law := self._profile.transport.law:
+            delays_RC = self._delays_s(traffic) if jitter else law.mean_delay_s
+            seconds_RC += delays_RC
         if jitter:
             jitter_N = np.array([link.jitter_s for link in links])
             seconds_RC += jitter_N[place_RC] * self._unit_jitter_s(traffic)
@@ -116,7 +141,7 @@ class Clock:
         rates = [link.steady_bits_per_s(way, steady, link.rtt_s, limit) for link in links]
         rate_RC = np.array(rates, dtype=np.float64)[place_RC]
         rtt_RC = np.array([link.rtt_s for link in links])[place_RC]
-        bits_RC = BITS_PER_BYTE * wire_bytes_of(nbytes_RC, links, place_RC, transport)
+        bits_RC = BITS_PER_BYTE * wire_bytes_of(nbytes_RC, links, place_RC, transport, way)
         seconds_RC: Floats = transport.setup_rtts * rtt_RC + rtt_RC / 2
         if transport.slow_start:
             window_N = np.array([transport.window_bits_per_s(link.rtt_s) for link in links])
@@ -136,6 +161,11 @@ class Clock:
         if traffic.first.any():
             drawn_RC += np.where(traffic.first, unit_jitters("first"), 0.0)
         return (self._profile.transport.setup_rtts + 0.5) * drawn_RC
+
+    def _delays_s(self, traffic: Traffic) -> Floats:
+        """Return the seconds that a framework adds to each dispatch (R x C)."""
+        transport, seed = self._profile.transport, self._profile.seed
+        return _framework_delays(transport, seed, traffic.clients.size).reshape(traffic.shape)
 
     def _simulated_times(self, traffic: Traffic) -> Floats:
         from floss_sim.analysis.traffic_learner import TrafficLearner
@@ -178,15 +208,19 @@ def _slow_start_s(bits: Ints, rate: Floats, rtt_s: Floats, window: Floats) -> Fl
 
 
 def wire_bytes_of(
-    nbytes_RC: Ints, links: Sequence[ClientLink], place_RC: Ints, transport: Transport
+    nbytes_RC: Ints,
+    links: Sequence[ClientLink],
+    place_RC: Ints,
+    transport: Transport,
+    way: str = "down",
 ) -> Ints:
-    """Return the wire bytes of each message (R x C), without connection set-up."""
+    """Return the wire bytes of each message (R x C) in a direction, without connection set-up."""
     loss_RC = np.array([link.loss for link in links])[place_RC]
     wire_RC = np.empty_like(nbytes_RC)
     for loss in sorted({link.loss for link in links}):
         chosen_RC = loss_RC == loss
         sizes, place = unique_sizes(nbytes_RC[chosen_RC])
-        wire_RC[chosen_RC] = _wire_bytes(transport, loss, tuple(sizes.tolist()))[place]
+        wire_RC[chosen_RC] = _wire_bytes(transport, loss, tuple(sizes.tolist()), way)[place]
     return wire_RC
 
 
@@ -206,8 +240,17 @@ def unique_sizes(sizes: Ints) -> tuple[Ints, Ints]:
 
 
 @lru_cache(maxsize=64)  # the fleets of a profile share an entry
-def _wire_bytes(transport: Transport, loss: float, sizes: tuple[int, ...]) -> Ints:
-    return np.array([transport.wire_bytes(size, loss) for size in sizes], dtype=np.int64)
+def _wire_bytes(transport: Transport, loss: float, sizes: tuple[int, ...], way: str) -> Ints:
+    return np.array([transport.wire_bytes(size, loss, way) for size in sizes], dtype=np.int64)
+
+
+@lru_cache(maxsize=_JITTER_TABLES)
+def _framework_delays(transport: Transport, seed: int, dispatches: int) -> Floats:
+    """Return the seconds that a framework adds to each dispatch (dispatches,)."""
+    law = transport.law
+    if law is None:
+        return np.zeros(dispatches)
+    return np.array([sum(law.delays(seed, n)) for n in range(dispatches)])
 
 
 @lru_cache(maxsize=_JITTER_TABLES)

@@ -6,11 +6,12 @@ import pyarrow.compute as pc
 
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
-from floss_sim.analysis.time_spread import FleetTimes, TimeSpread
+from floss_sim.analysis.time_spread import FleetTimes, Method, TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
+from floss_sim.records.measured_clock import measured_by
 from floss_sim.runs.retiming import check_retimable, fleet_size, with_first_download
 
 
@@ -75,7 +76,8 @@ def _fleets(record: RunRecord, profile: NetworkProfile) -> tuple[Fleets, Traffic
 
 def recorded_times(record: RunRecord) -> FleetTimes:
     """Return the recorded instants at which a run's rounds close: those of one fleet."""
-    return FleetTimes(record.rounds["closed_at_s"].to_numpy()[None], "recorded")
+    method: Method = "measured" if measured_by(record.description) else "recorded"
+    return FleetTimes(record.rounds["closed_at_s"].to_numpy()[None], method)
 
 
 def _round(record: RunRecord, rounds: int | None) -> int:

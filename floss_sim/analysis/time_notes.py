@@ -14,6 +14,7 @@ from floss_sim.analysis.time_spread import (
     nothing_drawn_note,
     traffic_alone_note,
 )
+from floss_sim.records.measured_clock import measured_by
 
 _MOST_PAIRS = 3  # of a sentence
 
@@ -54,9 +55,19 @@ def time_notes(runs: Iterable[RecordedRun]) -> list[str]:
     return [*notes, *dict.fromkeys([*map(_single_reason, single), *alone])]
 
 
+def measured_note(framework: str) -> str:
+    """Return the sentence on seconds that the server of a deployment measured."""
+    return (
+        f"seconds that are marked as measured are those of a deployment's server ({framework}), "
+        "not simulated; floss-sim replay simulates the run's messages on a network"
+    )
+
+
 def _single_reason(run: RecordedRun) -> str:
     """Return why a run has one time alone."""
     network = run.folder.manifest().network or "the recorded network"
+    if framework := measured_by(run.folder.description):
+        return measured_note(framework)
     if not run.waits_for_all:
         return f"one recorded time on {network}: {SHAPED_NOTE}"
     if run.profile is None:

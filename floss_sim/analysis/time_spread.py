@@ -23,7 +23,7 @@ LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95  # the quantiles that are shown
 SPREAD_LEGEND = "median (5 to 95 %) over fleets that the network may draw, same cohorts"
 PROBED_LEGEND = "≈: the first rounds of each fleet are exact, the others are scaled"
 SHAPED_NOTE = "time shaped its training, so another fleet is another run with another model"
-Method = Literal["closed form", "simulated", "probed", "recorded"]
+Method = Literal["closed form", "simulated", "probed", "recorded", "measured"]
 
 
 def nothing_drawn_note(network: str) -> str:
@@ -62,7 +62,7 @@ class TimeSpread:
         method: How the seconds were found. ``"closed form"`` and ``"simulated"`` are exact;
             ``"probed"``: the first rounds of each fleet are exact, and their ratio to the nominal
             times scales the others; ``"recorded"``: the one time of the record, because time
-            shapes training.
+            shapes training; ``"measured"``: the one time that a deployment's server measured.
 
     Example:
         >>> from floss_sim import TimeSpread
@@ -101,7 +101,7 @@ class TimeSpread:
     def text(self) -> str:
         """The median with its interval: ``20 s (12 s to 3.7 min)``; one fleet has no interval.
 
-        The sign ≈ in front marks probed times.
+        The sign ≈ in front marks probed times, the word ``measured`` behind those of a deployment.
         """
         return self.text_in(None)
 
@@ -110,7 +110,10 @@ class TimeSpread:
         mark = "≈" if self.method == "probed" else ""
         seconds = (self.median_s, self.low_s, self.high_s)
         middle, low, high = (format_duration(each, unit) for each in seconds)
-        return f"{mark}{middle}" if self.draws == 1 else f"{mark}{middle} ({low} to {high})"
+        behind = " measured" if self.method == "measured" else ""
+        if self.draws == 1:
+            return f"{mark}{middle}{behind}"
+        return f"{mark}{middle} ({low} to {high})"
 
     def to_json(self) -> dict[str, Any]:
         """Return median and interval in seconds, the number of fleets and the method."""
@@ -181,5 +184,5 @@ def mean_spread(spreads: Sequence[TimeSpread]) -> TimeSpread:
 
 def _weakest(spreads: Sequence[TimeSpread]) -> Method:
     """Return the least exact of the methods of some spreads."""
-    order: tuple[Method, ...] = ("closed form", "simulated", "probed", "recorded")
+    order: tuple[Method, ...] = ("closed form", "simulated", "probed", "recorded", "measured")
     return max((spread.method for spread in spreads), key=order.index)

@@ -83,16 +83,17 @@ class TrafficCosts:
 
         They include the set-up of connections, and first downloads.
         """
-        down_RC, up_RC = (self._message_bytes(traffic, part) for part in (traffic.down, traffic.up))
+        down_RC = self._message_bytes(traffic, traffic.down, "down")
+        up_RC = self._message_bytes(traffic, traffic.up, "up")
         if traffic.first.any():
-            first_RC = self._message_bytes(traffic, traffic.first)
+            first_RC = self._message_bytes(traffic, traffic.first, "down")
             down_RC = down_RC + np.where(traffic.first, first_RC, 0.0)
         return down_RC, up_RC
 
-    def _message_bytes(self, traffic: Traffic, nbytes_RC: Ints) -> Floats:
+    def _message_bytes(self, traffic: Traffic, nbytes_RC: Ints, way: str) -> Floats:
         transport = self.profile.transport
         links, place_RC = self._clock.links_by_place(traffic)
-        wire_RC = wire_bytes_of(nbytes_RC, links, place_RC, transport)
+        wire_RC = wire_bytes_of(nbytes_RC, links, place_RC, transport, way)
         return (wire_RC + transport.setup_bytes).astype(np.float64)
 
     @cached_property

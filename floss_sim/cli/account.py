@@ -33,6 +33,7 @@ from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import replace_file
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records.measured_clock import measured_by
 from floss_sim.runs.retiming import check_retimable, fleet_size, retime
 from floss_sim.units import duration_texts, format_bytes
 
@@ -157,6 +158,11 @@ def _fleet_notes(
 ) -> list[str]:
     """Return who holds up its rounds, and what the seconds are: of one fleet, of traffic alone."""
     clients = fleet_size(record.description)
+    if framework := measured_by(record.description):
+        return [
+            f"seconds are measured by a deployment's server ({framework}), from dispatch to reply: "
+            "all of it counts as compute, transfers and the framework's polls included"
+        ]
     links = profile.links(clients) if profile else None
     own = links[straggler.client] if links and straggler else None
     notes = straggler.sentences(own) if straggler else []

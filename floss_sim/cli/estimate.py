@@ -16,6 +16,7 @@ from floss_sim.cli.console import alternatives, plain_table, print_json, print_t
 from floss_sim.cli.estimate_table import print_estimate, sweep_table
 from floss_sim.cli.shared_options import (
     FetchOption,
+    FrameworkOption,
     JsonOption,
     NetworkOption,
     RatioOption,
@@ -118,6 +119,7 @@ def estimate(
     upload_ratio: RatioOption = None,
     scale_down: ScaleDownOption = None,
     scale_up: ScaleUpOption = None,
+    framework: FrameworkOption = None,
     seed: SeedOption = 0,
     sweep: Annotated[
         str | None, typer.Option(help="OPTION=VALUE,VALUE,...: one row for each value.")
@@ -144,7 +146,7 @@ def estimate(
         tiers=tiers, down_values=down_values, up_values=up_values, clients=clients, cohort=cohort,
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
         checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,
-        scale_down=scale_down, scale_up=scale_up,
+        scale_down=scale_down, scale_up=scale_up, framework=framework,
     )  # fmt: skip
     if sweep is None:
         if out is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from floss_sim.analysis.estimate import Estimate
-from floss_sim.analysis.round_parts import ROUND_PARTS
+from floss_sim.analysis.framework_floor import framework_text
+from floss_sim.analysis.round_parts import FRAMEWORK, ROUND_PARTS
 from floss_sim.analysis.time_spread import SPREAD_LEGEND, spread_texts, traffic_alone_note
 from floss_sim.cli.console import PlainConsole, note, plain_table, show_whole
 from floss_sim.cli.profile_links import device_names
@@ -69,11 +70,20 @@ def show_assumptions(made: Estimate) -> None:
     _note_networks([made])
 
 
-def _note_networks(made: Iterable[Estimate]) -> None:
-    """Print what times leave out: absent clients, and round trips and compute that a file lacks."""
+def _note_networks(made: Sequence[Estimate]) -> None:
+    """Print what times leave out or have beside traffic.
+
+    Left out are absent clients, and round trips and compute that a file lacks; beside traffic is
+    the floor of a framework.
+    """
     profiles = [one.deployment.profile for one in made]
     for name in dict.fromkeys(profile.name for profile in profiles if profile.is_traffic_alone):
         note(f"{traffic_alone_note(name)}.")
+    for one in made:
+        given = one.deployment
+        if given.profile.transport.framework:
+            round_s = one.time.per_round(given.rounds).median_s
+            note(framework_text(one.shares[FRAMEWORK], round_s, given.profile.name))
     names = dict.fromkeys(profile.name for profile in profiles if profile.shapes_training)
     if names:
         note(
@@ -87,8 +97,8 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
     participations = given.cohort * given.rounds
     parts = ", ".join(
         f"{100 * made.shares[name]:.0f} % {name}"
-        for name in ROUND_PARTS
-        if made.shares[name] >= 0.005
+        for name in (*ROUND_PARTS, FRAMEWORK)
+        if made.shares.get(name, 0.0) >= 0.005
     )
     rows = [
         ("a client, a round", format_bytes(made.run_bytes / participations)),
@@ -184,4 +194,4 @@ def sweep_table(option: str, made: Mapping[str, Estimate]) -> None:
         f"download, upload: bytes on the link; run: framed bytes of all messages; "
         f"round time: {SPREAD_LEGEND}; run time: median"
     )
-    _note_networks(made.values())
+    _note_networks([*made.values()])

@@ -27,6 +27,7 @@ _DRAWN = {
     "jitter": "the jitter of each transfer",
     "dropout": "which clients drop out",
     "availability": "when clients are on",
+    "framework": "the polls and process starts of the framework",
 }
 
 

@@ -20,7 +20,13 @@ from floss_sim.cli.console import plain_table, print_json, print_text, show_whol
 from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.json_forms import configuration_json, curve_json, point_json
 from floss_sim.cli.replay_sweep import show_crossovers
-from floss_sim.cli.shared_options import JsonOption, check_picture, check_target, given_settings
+from floss_sim.cli.shared_options import (
+    FrameworkOption,
+    JsonOption,
+    check_picture,
+    check_target,
+    given_settings,
+)
 from floss_sim.cli.target_cells import target_cells
 from floss_sim.errors import ProfileError
 from floss_sim.network import NetworkProfile, load_profile
@@ -81,6 +87,7 @@ def replay(
     scale_compute: Annotated[
         str | None, typer.Option(help="Multiply all seconds of local training, as 0.5.")
     ] = None,
+    framework: FrameworkOption = None,
     server_egress: Annotated[
         str | None, typer.Option(help="Capacity that all downloads share: 1Gbit/s.")
     ] = None,
@@ -123,7 +130,7 @@ def replay(
         down, up, rtt, upload_ratio, scale_down, scale_up, scale_compute, server_egress,
         server_ingress, first_download,
     )  # fmt: skip
-    changes = given_settings(**dict(zip(CHANGES, asked, strict=True)))
+    changes = given_settings(**dict(zip(CHANGES, asked, strict=True)), framework=framework)
     profiles = _distinct_profiles(load_profile(name) for name in network or ())
     comparison = replay_comparison(find_runs(runs), network[0] if network else "NETWORK")
     configurations = comparison.configurations

@@ -18,6 +18,7 @@ from floss_sim.cli.shared_options import (
     DeviceOption,
     DoraOption,
     FetchOption,
+    FrameworkOption,
     JsonOption,
     NetworkOption,
     RatioOption,
@@ -132,6 +133,7 @@ def run(
     rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
+    framework: FrameworkOption = None,
     include_backbone: BackboneDownloadOption = False,
     policy: Annotated[
         str,
@@ -203,7 +205,8 @@ def run(
             optimizer=server_optimizer, learning_rate=server_lr, cohort=cohort, weighting=weighting
         ),
     )
-    profile = with_backbone(network(network_name, upload_ratio), loaded, include_backbone)
+    chosen_network = network(network_name, upload_ratio, framework=framework)
+    profile = with_backbone(chosen_network, loaded, include_backbone)
     saved = train_with_progress(
         config,
         profile,

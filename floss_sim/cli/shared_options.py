@@ -12,6 +12,7 @@ import typer
 from floss_sim.errors import ConfigError
 from floss_sim.files import check_file
 from floss_sim.network import NetworkProfile, load_profile
+from floss_sim.network.frameworks.law import framework_names
 from floss_sim.network.named_changes import with_change, with_scales
 from floss_sim.toml_json import parse_toml
 from floss_sim.training import DEVICES
@@ -51,6 +52,12 @@ ScaleUpOption = Annotated[
     float | None,
     typer.Option(help="Multiply every up rate: 4 is four times as fast. The spread stays."),
 ]
+FrameworkOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Messages of a deployment framework, with its polls: {', '.join(framework_names())}."
+    ),
+]
 BackboneDownloadOption = Annotated[
     bool,
     typer.Option("--include-backbone", help="Each client first downloads the backbone, once."),
@@ -68,19 +75,22 @@ def network(
     upload_ratio: float | None,
     scale_down: float | None = None,
     scale_up: float | None = None,
+    framework: str | None = None,
 ) -> NetworkProfile:
     """Return a network profile; a given ``upload_ratio`` sets each up rate to down rate / ratio.
 
-    The factors ``scale_down`` and ``scale_up`` then multiply the rates.
+    The factors ``scale_down`` and ``scale_up`` then multiply the rates, and a framework has its
+    messages and polls.
 
     Raises:
-        ProfileError: The profile is unknown or invalid, the ratio is not above zero, or a factor is
-            out of range.
+        ProfileError: The profile or the framework is unknown or invalid, the ratio is not above
+            zero, or a factor is out of range.
     """
     profile = load_profile(name)
     if upload_ratio is not None:
         profile = profile.with_upload_ratio(upload_ratio)
-    return with_scales(profile, scale_down, scale_up)
+    profile = with_scales(profile, scale_down, scale_up)
+    return profile.with_framework(framework) if framework else profile
 
 
 def with_backbone(profile: NetworkProfile, task: Task, include: bool) -> NetworkProfile:

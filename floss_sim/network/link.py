@@ -93,7 +93,7 @@ class ClientLink:
             limit_bits_per_s: Rate that server and cell allow a single transfer.
         """
         rtt_s = self.rtt_s
-        bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss)
+        bits = BITS_PER_BYTE * transport.wire_bytes(nbytes, self.loss, direction)
         setup_s = transport.setup_rtts * rtt_s
         caps = self.caps(direction, transport, at_s + setup_s, rtt_s, limit_bits_per_s)
         return setup_s + seconds_of(bits, caps) + rtt_s / 2

@@ -76,6 +76,7 @@ def _first_download(text: object) -> int:
     return nbytes
 
 
+FRAMEWORK = "framework"  # name of the change to a deployment framework; its value is no number
 _FACTORS = (1e-6, 1e6)  # lowest and highest factor of rates and of compute
 # Changes are made in this order, so that an upload ratio applies to the changed down rate, and
 # factors to rates and ratio.
@@ -100,9 +101,11 @@ def with_change(profile: NetworkProfile, name: str, text: str) -> NetworkProfile
         ProfileError: Unknown name, or a value that is invalid in a profile.
         UnitError: A quantity without a known unit.
     """
-    if name not in CHANGES:
-        raise ProfileError(f"unknown change {name!r}; valid: {', '.join(CHANGES)}")
+    if name not in CHANGES and name != FRAMEWORK:
+        raise ProfileError(f"unknown change {name!r}; valid: {', '.join((*CHANGES, FRAMEWORK))}")
     text = "".join(text.split())
+    if name == FRAMEWORK:
+        return profile.with_framework(text)
     try:
         value = CHANGES[name](text)
     except (ProfileError, UnitError) as error:
@@ -121,7 +124,7 @@ def with_changes(profile: NetworkProfile, changes: Mapping[str, str]) -> Network
     """
     if {"up", "upload-ratio"} <= changes.keys():
         raise ProfileError("'up' and 'upload-ratio' both set the up rates; give one of them")
-    order = list(CHANGES)
+    order = [*CHANGES, FRAMEWORK]
     for name in sorted(changes, key=lambda name: order.index(name) if name in order else -1):
         profile = with_change(profile, name, changes[name])
     return profile

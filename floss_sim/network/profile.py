@@ -68,6 +68,7 @@ from floss_sim.network.fleets.classes import ClassOrder, ClientClass, Fleet, fle
 from floss_sim.network.fleets.draws import draws_of
 from floss_sim.network.fleets.laws import LognormalFleet, RowsFleet
 from floss_sim.network.fleets.rows import LinkRows
+from floss_sim.network.frameworks.law import load_framework
 from floss_sim.network.link import ClientLink
 from floss_sim.network.traces.rate_trace import RateTrace
 from floss_sim.network.transport import IDEAL, Transport
@@ -334,7 +335,7 @@ class NetworkProfile(Section):
         """What another seed of the profile changes; empty if nothing.
 
         Of ``"classes"`` (which client is of which class), ``"links"``, ``"trace starts"``,
-        ``"jitter"``, ``"dropout"`` and ``"availability"``.
+        ``"jitter"``, ``"dropout"``, ``"framework"`` (its polls and starts) and ``"availability"``.
 
         Example:
             >>> load_profile("mobile-mixed").draws
@@ -343,6 +344,7 @@ class NetworkProfile(Section):
             ()
         """
         found = draws_of(self.clients, self.class_order, self.fleet, self._overrides)
+        found = (*found, "framework") if self.transport.law else found
         return (*found, "availability") if self.availability else found
 
     @property
@@ -364,12 +366,14 @@ class NetworkProfile(Section):
 
     @property
     def is_traffic_alone(self) -> bool:
-        """Whether no client has a round trip or compute, so that seconds are those of traffic.
+        """Whether seconds are those of traffic: no round trip, no compute and no framework.
 
         Example:
             >>> load_profile("paper-200-20").is_traffic_alone, load_profile("lte").is_traffic_alone
             (True, False)
         """
+        if self.transport.framework:
+            return False
         if isinstance(self.fleet, RowsFleet):
             links: Iterable[ClientLink] = self.fleet.rows.links
         else:
@@ -414,6 +418,27 @@ class NetworkProfile(Section):
         profile = self.model_copy(update={"name": name, "server": server_, **rest})
         return profile.with_overrides(self._overrides.model_copy(update=links))
 
+    def with_framework(self, name: str) -> NetworkProfile:
+        """Return the profile with messages of a deployment framework, in place of gRPC's framing.
+
+        Raises:
+            ProfileError: The framework is unknown.
+
+        Example:
+            >>> load_profile("lte").with_framework("flower-1.42").transport.framework
+            'flower-1.42'
+        """
+        law = load_framework(name)
+        changed = {"framework": name, "framing": "none"}
+        transport = self.transport.model_copy(update=changed)
+        update = {"name": f"{self.name}, framework {law.name}", "transport": transport}
+        return self.model_copy(update=update).with_overrides(self._overrides)
+
+    def without_framework(self) -> NetworkProfile:
+        """Return the profile without a framework's messages, polls and starts; same links."""
+        transport = self.transport.model_copy(update={"framework": None})
+        return self.model_copy(update={"transport": transport}).with_overrides(self._overrides)
+
     def with_upload_ratio(self, ratio: float) -> NetworkProfile:
         """Return the profile with every up rate at ``1 / ratio`` of its down rate.
 
@@ -440,6 +465,8 @@ class NetworkProfile(Section):
         )
         if self.clients and "classes" in self.draws:
             said["class_order"] = "drawn"
+        if law := self.transport.law:
+            said["framework_law"] = law.settings()
         return {**said, "clients": self._client_settings()}
 
     def _client_settings(self) -> list[Any]:

@@ -9,6 +9,7 @@ divided by the rate. A profile switches each part on::
     headers = "ipv4"       # or "ipv6": TCP/IP headers on every segment; "none": no headers
     connection = "new"     # set up for every message; "kept": stays open; "none": not simulated
     slow_start = true      # the window starts at initial_window segments, doubles every round trip
+    framework = "flower-1.42"  # its requests, polls and process starts (see frameworks/law.py)
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from floss_sim.documents import Section
+from floss_sim.errors import ProfileError
+from floss_sim.network.frameworks.law import Framework, load_framework
 from floss_sim.units import BITS_PER_BYTE
 
 _GRPC_PREFIX = 5  # bytes: compressed flag and length of a gRPC message over HTTP/2
@@ -45,29 +48,50 @@ class Transport(Section):
     connection: Literal["none", "kept", "new"] = "none"
     slow_start: bool = False
     initial_window: Annotated[int, Field(ge=1, le=1000)] = 10
+    framework: str | None = None
 
-    def message_bytes(self, payload: int) -> int:
-        """Return the bytes of a payload with the framing of its gRPC call.
+    @model_validator(mode="after")
+    def _check_framework(self) -> Transport:
+        if self.framework is None:
+            return self
+        if self.framing != "none":
+            raise ValueError("framing: not with a framework, which has its own")
+        try:
+            load_framework(self.framework)
+        except ProfileError as error:
+            raise ValueError(f"framework: {error}") from None
+        return self
+
+    @property
+    def law(self) -> Framework | None:
+        """Law of the framework; None without one."""
+        return None if self.framework is None else load_framework(self.framework)
+
+    def message_bytes(self, payload: int, way: str = "down") -> int:
+        """Return the bytes of a payload with the framing of its gRPC call, or of its framework.
 
         On a new connection the call is the first one, which costs more. No standard fixes the bytes
         that gRPC adds. The constants are measured with grpcio 1.85: results are within 0.1 % and
         150 bytes of the bytes on its socket. grpcio's frames are larger than HTTP/2's default of
         16,384 bytes, which grpc-go and grpc-java use; a frame header is 9 bytes.
         """
+        if law := self.law:
+            return payload + law.message_bytes(way)
         if self.framing == "none":
             return payload
         data = payload + _GRPC_PREFIX
         call = _GRPC_FIRST_CALL if self.connection == "new" else _GRPC_CALL
         return data + call + _FRAME * math.ceil(data / _FRAME_DATA)
 
-    def wire_bytes(self, payload: int, loss: float = 0.0) -> int:
+    def wire_bytes(self, payload: int, loss: float = 0.0, way: str = "down") -> int:
         """Return the bytes of a payload on the link, without connection set-up.
 
         Args:
             payload: Encoded bytes.
             loss: Fraction of segments that are lost and sent again, 0 to below 1.
+            way: ``"down"`` or ``"up"``; the bytes of a framework differ.
         """
-        stream = self.message_bytes(payload)
+        stream = self.message_bytes(payload, way)
         if self.tls:
             stream += _RECORD * math.ceil(stream / _RECORD_DATA)
         if overhead := self._overhead():
@@ -84,8 +108,12 @@ class Transport(Section):
 
     @property
     def setup_rtts(self) -> int:
-        """Round trips before the first byte of a new connection: 1 for TCP, 1 for TLS 1.3."""
-        return 1 + self.tls if self.connection == "new" else 0
+        """Round trips before the first byte: of a new connection, and of a framework's requests.
+
+        A new connection has 1 for TCP and 1 for TLS 1.3.
+        """
+        connecting = 1 + self.tls if self.connection == "new" else 0
+        return connecting + (self.law.round_trips if self.law else 0)
 
     @property
     def setup_bytes(self) -> int:

@@ -141,7 +141,7 @@ def unserved_reason(network: ShownNetwork, runs: Sequence[Traffic]) -> str | Non
     clock = network.clocks[0]
     if not clock.is_steady(together):
         return texts.UNSERVED_SHARED
-    if any(each.has_jitter(together) for each in network.clocks):
+    if any(each.has_draws(together) for each in network.clocks):
         return texts.UNSERVED_JITTER
     links, _ = clock.links_by_place(together)
     if len(links) * len(network.clocks) > MOST_LINKS:

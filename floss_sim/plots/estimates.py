@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from floss_sim.analysis.estimate import Estimate
-from floss_sim.analysis.round_parts import ROUND_PARTS
+from floss_sim.analysis.round_parts import FRAMEWORK, ROUND_PARTS
 from floss_sim.plots.figure import COLOURS
 from floss_sim.units import common_unit, format_bytes, format_duration
 
@@ -36,6 +36,7 @@ def estimates_frame(made: Mapping[str, Estimate]) -> pd.DataFrame:
                 "median_s": spread.median_s,
                 "high_s": spread.high_s,
                 **{part: one.shares[part] * spread.median_s for part in ROUND_PARTS},
+                FRAMEWORK: one.shares.get(FRAMEWORK, 0.0) * spread.median_s,
             }
         )
     return pd.DataFrame(rows)
@@ -69,7 +70,7 @@ def _draw_bytes(axes: Axes, frame: pd.DataFrame) -> None:
 
 def _draw_seconds(axes: Axes, frame: pd.DataFrame) -> None:
     bottom = pd.Series(0.0, index=frame.index)
-    for number, part in enumerate(ROUND_PARTS):
+    for number, part in enumerate((*ROUND_PARTS, FRAMEWORK)):
         if (frame[part] > _LEAST_SHARE * frame["median_s"]).any():
             axes.bar(range(len(frame)), frame[part], 0.6, bottom=bottom, label=part,
                      color=COLOURS[number])  # fmt: skip

@@ -24,11 +24,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import simpy
 
 from floss_sim.errors import ConfigError
 from floss_sim.network import Carrier, ClientLink, EndOfInstant, Leg, NetworkProfile, Presence
 from floss_sim.network.devices.local_work import LocalWork
+from floss_sim.network.frameworks.law import Delays, Framework
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Job, Learner
 from floss_sim.protocol.weighting import staleness_weight, weights
 from floss_sim.rng import stream
@@ -43,6 +45,7 @@ from floss_sim.simulator.participation import (
 )
 from floss_sim.simulator.policies import RoundPolicy
 
+_NO_DELAYS = Delays(0.0, 0.0, 0.0)  # of a dispatch without a framework
 ASK_AGAIN_S = 60.0  # seconds until the server asks again if no client is on and free
 _MOST_ATTEMPTS = 1000  # passes through the fleet per round; the limit stops an endless search
 
@@ -199,6 +202,7 @@ class _SimulatedWorld:
         self.links = links
         self.work = work
         self.carrier = Carrier(self.env, profile)
+        self.framework = profile.transport.law
         law = profile.availability
         self.presence = Presence(law.law(), profile.seed) if law else None
         self.seed = profile.seed
@@ -284,6 +288,8 @@ def _server_process(
         yield world.news
         if policy.late == "kept" and len(world.reported) < (policy.reports or 0):
             asked.refill()
+    if world.framework:
+        yield env.timeout(_until_seen_s(world.framework, env.now - opened_at_s))
     taken = sorted(world.reported, key=lambda part: part.order)[: policy.reports]
     yield from _dismiss(world, taken)
     version = _aggregate(world, taken, weighting)
@@ -295,6 +301,11 @@ def _server_process(
         world.client_states,
         tuple(part.dispatch for part in world.busy.values()),
     )  # fmt: skip
+
+
+def _until_seen_s(framework: Framework, elapsed_s: float) -> float:
+    """Return the seconds until the server of a framework looks for replies again."""
+    return float(framework.seen_after_s(np.array(elapsed_s))) - elapsed_s
 
 
 class _CohortFiller:
@@ -403,6 +414,10 @@ def _client_process(
             part.first = Leg("first", world.first_bytes, env.now)
             yield from world.carrier.carry(link, part.first, dispatch.sequence)
             world.equipped.add(client)
+        delays = _NO_DELAYS
+        if world.framework:
+            delays = world.framework.delays(world.seed, dispatch.sequence)
+            yield env.timeout(delays.before_download_s)
         part.down.started_at_s = env.now
         yield from world.carrier.carry(link, part.down, dispatch.sequence)
         if _drops_out(world, link, dispatch.sequence):
@@ -415,7 +430,8 @@ def _client_process(
                 yield asking
             part.upload = world.learner.train(dispatch, state)
             part.up = Leg("up", part.upload.nbytes, math.inf)  # starts after training
-            yield env.timeout(link.compute_s(part.upload.examples, world.work))
+            compute_s = link.compute_s(part.upload.examples, world.work)
+            yield env.timeout(compute_s + delays.before_training_s + delays.before_upload_s)
             part.up.started_at_s = env.now
             yield from world.carrier.carry(link, part.up, dispatch.sequence)
     except simpy.Interrupt as interrupt:
@@ -423,7 +439,9 @@ def _client_process(
         if part.up:
             part.up.started_at_s = min(part.up.started_at_s, env.now)
             part.up.ended_at_s = env.now
-        elif part.first and client not in world.equipped:
+        elif part.down.ended_at_s < part.down.started_at_s or (
+            part.first and client not in world.equipped
+        ):
             part.down.started_at_s = part.down.ended_at_s = env.now
     if part in world.running:
         world.running.remove(part)

@@ -21,6 +21,7 @@ from floss_sim.cli.shared_options import (
     DatasetOption,
     DeviceOption,
     FetchOption,
+    FrameworkOption,
     JsonOption,
     NetworkOption,
     RatioOption,
@@ -146,6 +147,7 @@ def plan(
     upload_ratio: RatioOption = None,
     scale_down: ScaleDownOption = None,
     scale_up: ScaleUpOption = None,
+    framework: FrameworkOption = None,
     ranks: Annotated[str, typer.Option(help="LoRA ranks to search.")] = _RANKS,
     down_densities: Annotated[str, typer.Option(help="Download densities to search.")] = _DENSITIES,
     up_densities: Annotated[str, typer.Option(help="Upload densities to search.")] = _DENSITIES,
@@ -253,7 +255,7 @@ def plan(
         raise ConfigError("--effort 0 trains nothing: no --tune-lr")
     fleet = given_settings(clients=clients, law=partition, alpha=alpha)
     changes = parse_settings(set_) | {f"partition.{key}": value for key, value in fleet.items()}
-    profile = network(network_name, upload_ratio, scale_down, scale_up)
+    profile = network(network_name, upload_ratio, scale_down, scale_up, framework)
     with late_lines("loading the task"):
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
         request = Request(
@@ -300,6 +302,7 @@ def plan(
             changes=changes,
             upload_ratio=upload_ratio,
             scales=(scale_down, scale_up),
+            framework=framework,
         )
         request = replace(request, origin=origin)
     if dry_run_:

@@ -63,6 +63,8 @@ def plan_network(plan: Plan) -> PlanNetwork | None:
         if origin.upload_ratio is not None:
             profile = profile.with_upload_ratio(origin.upload_ratio)
         profile = with_scales(profile, origin.scale_down, origin.scale_up)
+        if origin.framework:
+            base, profile = (one.with_framework(origin.framework) for one in (base, profile))
     except ConfigError:
         return None
     if fingerprint(profile.settings()) != origin.marks.get("the network"):

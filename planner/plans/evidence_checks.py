@@ -30,7 +30,14 @@ _AXES = {
     "client_lr": "client_lr",
     "server_lr": "server_lr",
 }
-_TIMES = ("download", "upload", "latency", "compute", "queueing")  # shares that make a round
+_TIMES = (
+    "download",
+    "upload",
+    "latency",
+    "compute",
+    "queueing",
+    "framework",
+)  # shares that make a round
 Costs = Mapping[Candidate, Mapping[str, Any]]
 
 

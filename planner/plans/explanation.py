@@ -62,6 +62,8 @@ class RoundTime(Section):
         queueing: Share in which the last client waits behind other transfers, 0 to 1.
         waiting: Mean share of a round in which a client that has reported waits for the others,
             0 to 1.
+        framework: Share that a deployment framework adds by its polls and starts, 0 to 1; the other
+            shares are those of the rest.
     """
 
     round_s: Amount
@@ -71,6 +73,7 @@ class RoundTime(Section):
     compute: Accuracy
     queueing: Accuracy
     waiting: Accuracy
+    framework: Accuracy = 0.0
 
 
 class Neighbour(Section):

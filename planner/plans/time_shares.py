@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
+from floss_sim.runs.retiming import retime
 from floss_sim.units import BITS_PER_BYTE
 from planner.plans.explanation import RoundTime
 from planner.question.budget import Limit
@@ -47,6 +48,8 @@ def round_time(record: RunRecord, profile: NetworkProfile, limit: Limit, rounds:
         limit: The budget, with the clients' links.
         rounds: Number of first rounds to analyse.
     """
+    if profile.transport.framework:
+        return _with_floor(record, profile, limit, rounds)
     rows = _rows(record, rounds)
     lasted_s = rows["ended_at_s"] - rows["started_at_s"]
     alone_s = np.minimum(rows["alone_s"], lasted_s)
@@ -73,6 +76,17 @@ def round_time(record: RunRecord, profile: NetworkProfile, limit: Limit, rounds:
         waiting=_share(float(waited_P.sum()), float(whole_P.sum())),
         **{name: _share(float(seconds), total_s) for name, seconds in parts.items()},
     )
+
+
+def _with_floor(record: RunRecord, profile: NetworkProfile, limit: Limit, rounds: int) -> RoundTime:
+    """Return the breakdown on a network with a framework: its floor, and the rest without it."""
+    plain = profile.without_framework()
+    rest = round_time(retime(record, plain), plain, limit, rounds)
+    round_s = float(record.rounds["closed_at_s"][rounds - 1].as_py()) / rounds
+    ratio = min(1.0, rest.round_s / round_s)
+    shares = rest.model_dump(exclude={"round_s", "framework"})
+    scaled = {name: ratio * share for name, share in shares.items()}
+    return RoundTime(round_s=round_s, framework=1 - ratio, **scaled)
 
 
 def _share(part: float, whole: float) -> float:

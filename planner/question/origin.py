@@ -23,7 +23,7 @@ _LATER_KEYS = {
     "client": {"frozen_prefix", "frozen_dropout"},
     "lora": {"dora", "rslora", "depth", "layers"},
 }
-_FACTORS = ("scale_down", "scale_up")  # keys that origins of earlier plans lack
+_LATER_ORIGINS = ("scale_down", "scale_up", "framework")  # keys that earlier plans lack
 
 
 class Origin(Section):
@@ -42,13 +42,14 @@ class Origin(Section):
     upload_ratio: Positive | None = None
     scale_down: Positive | None = None
     scale_up: Positive | None = None
+    framework: OneLine | None = None
     marks: dict[str, OneLine] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the origin as plain values, without factors of rates that are not set."""
+        """Return the origin as plain values, without later keys that are not set."""
         made: dict[str, Any] = handler(self)
-        return {key: v for key, v in made.items() if v is not None or key not in _FACTORS}
+        return {key: v for key, v in made.items() if v is not None or key not in _LATER_ORIGINS}
 
     @classmethod
     def of(
@@ -62,6 +63,7 @@ class Origin(Section):
         changes: Mapping[str, Any] | None = None,
         upload_ratio: float | None = None,
         scales: tuple[float | None, float | None] = (None, None),
+        framework: str | None = None,
     ) -> Origin:
         """Return the origin of a task and a network that were loaded by these arguments.
 
@@ -75,6 +77,7 @@ class Origin(Section):
             changes: The ``changes`` argument of ``load_task``, or None.
             upload_ratio: The upload ratio that the network's up rates were changed to, or None.
             scales: Factors by which down rates and up rates were then multiplied, or None.
+            framework: The deployment framework whose messages the network then got, or None.
         """
         changed = dict(changes or {})
         dataset = dataset or _taken_path(changed, "data.dataset")
@@ -88,6 +91,7 @@ class Origin(Section):
             upload_ratio=upload_ratio,
             scale_down=scales[0],
             scale_up=scales[1],
+            framework=framework,
             marks=_marks(task, profile),
         )
 
@@ -174,6 +178,8 @@ class Origin(Section):
         if self.upload_ratio is not None:
             profile = profile.with_upload_ratio(self.upload_ratio)
         profile = with_scales(profile, self.scale_down, self.scale_up)
+        if self.framework:
+            profile = profile.with_framework(self.framework)
         found = _marks(task, profile)
         changed = sorted(what for what in found if found[what] != self.marks.get(what))
         if changed:

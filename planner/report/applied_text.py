@@ -215,7 +215,7 @@ def _change_words(origin: Mapping[str, Any]) -> list[str]:
     for name, value in made.items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", repr(float(value)).removesuffix(".0")]
-    return words
+    return [*words, "--framework", origin["framework"]] if origin.get("framework") else words
 
 
 def save(applied: AppliedPlan, folder: Path) -> None:

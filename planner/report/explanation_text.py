@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from floss_sim.analysis.compute_bound import compute_bound_text
+from floss_sim.analysis.framework_floor import framework_text
 from floss_sim.units import format_duration
 from floss_sim.vectors.density import format_density
 from planner.forecasts.gain import STOP_SHARE
@@ -27,7 +28,7 @@ _WORDS = {
     "client_lr": "client lr", "server_lr": "server lr",
 }  # fmt: skip
 _MEDIAN_ROUND = " in the median of fleets; its shares on the fleet of the network's seed"
-_PARTS = ("download", "upload", "latency", "compute", "queueing")
+_PARTS = ("download", "upload", "latency", "compute", "queueing", "framework")
 
 
 def explanation_sentences(plan: Plan) -> list[str]:
@@ -37,6 +38,8 @@ def explanation_sentences(plan: Plan) -> list[str]:
         return []
     lines = [_time_sentence(plan, said.time)]
     shares = {name: getattr(said.time, name) for name in _PARTS}
+    if said.time.framework:
+        lines.append(framework_text(said.time.framework, _round_s(plan), plan.request["network"]))
     if bound := compute_bound_text(shares, _round_s(plan)):
         lines.append(bound)
     if said.neighbours:

@@ -53,6 +53,10 @@ class RecordDict(dict):
     def config_records(self) -> dict[str, ConfigRecord]:
         return {key: value for key, value in self.items() if isinstance(value, ConfigRecord)}
 
+    @property
+    def array_records(self) -> dict[str, ArrayRecord]:
+        return {key: value for key, value in self.items() if isinstance(value, ArrayRecord)}
+
 
 class Message:
     def __init__(

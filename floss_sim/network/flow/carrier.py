@@ -96,7 +96,7 @@ class Carrier:
         if link.jitter_s:
             rtt_s += link.jitter_s * unit_jitter(self._seed, sequence, leg.direction)
         ideal = self._ideal and not link.loss
-        wire_bytes = leg.nbytes if ideal else self._wire_bytes(leg.nbytes, link.loss)
+        wire_bytes = leg.nbytes if ideal else self._wire_bytes(leg.nbytes, link.loss, way)
         bits, setup_s = BITS_PER_BYTE * wire_bytes, transport.setup_rtts * rtt_s
         left, first_byte_at_s, alone = float(bits), env.now + setup_s, self._alone[way]
         caps: Iterator[RateChange]

@@ -93,7 +93,8 @@ def test_a_run_is_exported_as_it_was_recorded(tmp_path: Path):
     changes = {"partition.clients": 5, "lora.targets": "q", **given}
     task = load_task("digits", changes=changes)
     config = RunConfig.of(task, method_from_name("ffa", up_density=1 / 4), rank=2, seed=3)
-    train(config, load_profile("lte"), rounds=2, eval_every=1, out=tmp_path / "run")
+    train(config, load_profile("lte"), rounds=2, eval_every=1, out=tmp_path / "run",
+          learner="sequential")  # fmt: skip
     folder = RunFolder.read(tmp_path / "run")
     assert recorded_config(folder.description, changes=given).settings() == config.settings()
     with pytest.raises(ConfigError, match=r"different: data\); give the run's"):
@@ -170,7 +171,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     config = RunConfig.of(load_task("digits", changes={"data.limit": 60}), sparse_adapter(), rank=1)
-    train(config, load_profile("lte"), rounds=1, out=tmp_path / "run")
+    train(config, load_profile("lte"), rounds=1, out=tmp_path / "run", learner="sequential")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for words, said in (

@@ -35,16 +35,19 @@ def describe_node(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Reply with the encoded update and the number of examples, and nothing else."""
-    download = message.content["download"]
+    download = message.content.config_records["download"]
     data, backbone = (
         str(context.node_config.get(key, "")) for key in ("data-path", "backbone-path")
     )
+    payload = download["payload"]
+    if not isinstance(payload, bytes):
+        raise TypeError("the payload of the download is not bytes")
     upload = open_node(data, backbone).train(
-        download["client"],
-        download["sequence"],
-        download["version"],
-        download["payload"],
-        kept_state(context.state, download["heard"]),
+        whole_number(download, "client"),
+        whole_number(download, "sequence"),
+        whole_number(download, "version"),
+        payload,
+        kept_state(context.state, whole_number(download, "heard")),
     )
     keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
     reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
@@ -60,8 +63,9 @@ def kept_state(state: RecordDict, heard: int) -> dict[str, NDArray[np.float32]]:
     """
     if "last" not in state:
         return {}
-    arrived = state["last"]["sequence"] == heard
-    return {name: array.numpy() for name, array in state["arrived" if arrived else "lost"].items()}
+    arrived = state.config_records["last"]["sequence"] == heard
+    kept = state.array_records["arrived" if arrived else "lost"]
+    return {name: array.numpy() for name, array in kept.items()}
 
 
 def keep_states(
@@ -74,3 +78,11 @@ def keep_states(
     for name, arrays in (("arrived", arrived), ("lost", lost)):
         state[name] = ArrayRecord({key: Array(value) for key, value in arrays.items()})
     state["last"] = ConfigRecord({"sequence": sequence})
+
+
+def whole_number(record: ConfigRecord, key: str) -> int:
+    """Return a whole number of a record."""
+    value = record[key]
+    if not isinstance(value, int):
+        raise TypeError(f"{key} of the download is no whole number")
+    return value

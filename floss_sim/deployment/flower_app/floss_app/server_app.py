@@ -49,7 +49,7 @@ def find_clients(grid: Grid, fleet: int, wait_s: float, reply_s: float) -> dict[
     ]
     replies = grid.send_and_receive(asked, timeout=reply_s)
     found = {m.metadata.src_node_id: m for m in replies if not m.has_error()}
-    said = {node: int(str(found[node].content["node"]["partition"])) for node in sorted(found)}
+    said = {node: read_partition(found[node]) for node in sorted(found)}
     clients = {number: node for node, number in said.items() if 0 <= number < fleet}
     free = (number for number in range(fleet) if number not in clients)
     own = [node for node, number in said.items() if number < 0]
@@ -104,7 +104,8 @@ class CohortStrategy(Strategy):
         closed = self.server.close_round(received)
         for client, reason in closed.refused.items():
             logger.log(WARNING, "client %d is left out: %s", client, reason)
-        return None, MetricRecord(dict(closed.metrics)) if closed.metrics else None
+        metrics = MetricRecord({name: float(value) for name, value in closed.metrics.items()})
+        return None, metrics if closed.metrics else None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -116,9 +117,15 @@ class CohortStrategy(Strategy):
         """Return nothing: the server evaluates."""
 
 
+def read_partition(message: Message) -> int:
+    """Return the number of a node's partition; -1 for data of its own, or an answer without one."""
+    number = message.content.config_records.get("node", ConfigRecord()).get("partition")
+    return number if isinstance(number, int) else -1
+
+
 def read_reply(message: Message) -> Reply | str:
     """Return a node's update as it came, or the reason why there is none."""
     if message.has_error():
-        return message.error.reason
-    upload = message.content.config_records.get("upload", {})
+        return message.error.reason or "the node replied with an error"
+    upload = message.content.config_records.get("upload", ConfigRecord())
     return Reply(upload.get("payload"), upload.get("examples"))
