@@ -150,9 +150,12 @@ def _tested_rates(
     length = length_of_test(request, begun.effort.rounds)
     if not length:
         return None
-    return RangeTest(
+    made = RangeTest(
         request, length, store, executor, on_progress, workers, begun.allowance
     ).result()
+    if made and made.warning:
+        on_progress(Progress("learning rates are tested", warning=made.warning))
+    return made
 
 
 def _no_outcome_error(request: Request, runs: CandidateRuns) -> FlossError:

@@ -17,6 +17,7 @@ class Progress:
         runs: Number of runs started, baselines included.
         best: Best smoothed validation accuracy so far, 0 to 1; None before the first evaluation.
         left_s: Seconds of training that are left; None if the effort is no time.
+        warning: Sentence to show at once, which is said only in this call; empty if there is none.
     """
 
     stage: str
@@ -25,6 +26,7 @@ class Progress:
     runs: int = 0
     best: float | None = None
     left_s: float | None = None
+    warning: str = ""
 
     def describe(self) -> str:
         """Return the best accuracy so far in words; empty if there is none."""

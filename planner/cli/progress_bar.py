@@ -37,6 +37,8 @@ def plan_with_progress(
                 work, description=now.stage, completed=now.done, total=now.expected or None,
                 note=now.describe(),
             )  # fmt: skip
+            if now.warning:
+                console.print(now.warning, soft_wrap=True)
             if bar.disable:
                 log.update(now.done, now.expected, now.line(), now.left_s)
 

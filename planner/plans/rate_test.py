@@ -34,6 +34,14 @@ class RatePair(Section):
         """Return whether these are the rates of the pair."""
         return _same(self.client_lr, client_lr) and _same(self.server_lr, server_lr)
 
+    def rates_text(self) -> str:
+        """Return the rates in words, such as ``"client 0.05, server 0.005"``."""
+        return f"client {self.client_lr:g}, server {self.server_lr:g}"
+
+    def accuracy_text(self) -> str:
+        """Return the accuracy with three digits, or that the run diverges."""
+        return "diverges" if self.accuracy is None else f"{self.accuracy:.3f}"
+
 
 class RateTest(Section):
     """Short runs of dense LoRA with the task's learning rates and with others around them.
@@ -93,6 +101,35 @@ class RateTest(Section):
             name for name, pair in raised.items()
             if pair and (pair.accuracy is None or pair.accuracy < least)
         )  # fmt: skip
+
+    @property
+    def warning(self) -> str:
+        """What to know of the task's rates before training with them; empty if all is well."""
+        if self.tuned:
+            return ""
+        if self.better:
+            return (
+                f"Learning rates: the task's are clearly not the best: {self.better_text()}. "
+                "--tune-lr plans with the better ones."
+            )
+        if names := " or of ".join(f"the {name}" for name in self.collapsing):
+            return (
+                f"Three times the learning rate of {names} does not learn: the task's is near the "
+                "edge."
+            )
+        return ""
+
+    def better_text(self) -> str:
+        """Return what the better pair and the task's own reach; empty without a better one."""
+        if self.better is None:
+            return ""
+        own = f"the task's own ({self.own.rates_text()}) {self.own.accuracy_text()}"
+        reached = f"{self.better.rates_text()} reaches {self.better.accuracy_text()}"
+        return f"{reached} in {self.runs_text()}, {own}"
+
+    def runs_text(self) -> str:
+        """Return what was trained, in words."""
+        return f"{self.rounds} rounds of dense LoRA of rank {self.rank}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the test as plain values."""

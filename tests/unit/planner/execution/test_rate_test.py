@@ -17,6 +17,7 @@ from planner.execution.allowance import FixedRounds
 from planner.execution.curve_store import CurveStore
 from planner.execution.rate_test import RangeTest, lacking_rounds, length_of_test, with_rates
 from planner.plans.rate_test import RateTest
+from planner.progress import Progress
 from planner.report.plan_text import sentences
 
 FEW = grid([1], [1.0], [1.0, 1 / 4])
@@ -102,7 +103,7 @@ def test_a_plan_has_the_better_rates_and_is_applied_with_them(
     monkeypatch.setattr(rate_test, "_TUNING_SHARE", 1.0)
     for module in (session, calls):
         monkeypatch.setattr(module, "worker_pool", in_this_process)
-    asked = Request.of("digits", "lte", changes=SLOW, tune_lr=True, **SETTINGS | {"max_rounds": 10})
+    asked = Request.of("digits", "lte", changes=SLOW, tune_lr=True, **SETTINGS | {"max_rounds": 8})
     planned = plan(asked, store=store.root, workers=1)
     test = planned.rate_test
     assert test
@@ -117,3 +118,23 @@ def test_a_plan_has_the_better_rates_and_is_applied_with_them(
     applied = apply_plan(again, store=store.root)
     assert applied.trained == 0
     assert applied.config.server.learning_rate == test.better.server_lr
+
+
+def test_a_plan_with_the_rates_of_the_task_warns_before_it_trains_with_them(
+    tried: tuple[CurveStore, RateTest], monkeypatch: pytest.MonkeyPatch
+):
+    store, made = tried
+    monkeypatch.setattr(rate_test, "LENGTHS", (2,))
+    monkeypatch.setattr(rate_test, "SHARE", 1.0)
+    for module in (session, calls):
+        monkeypatch.setattr(module, "worker_pool", in_this_process)
+    asked = Request.of("digits", "lte", changes=SLOW, **SETTINGS | {"max_rounds": 8})
+    seen: list[Progress] = []
+    planned = plan(asked, store=store.root, workers=1, on_progress=seen.append)
+    assert planned.rate_test
+    assert planned.rate_test.better in made.tested
+    (warned,) = [i for i, now in enumerate(seen) if now.warning]
+    assert not any(now.done for now in seen[:warned])
+    assert seen[warned].warning in sentences(planned)
+    assert "--tune-lr plans with the better ones" in seen[warned].warning
+    assert planned.request["origin"]["changes"] == SLOW

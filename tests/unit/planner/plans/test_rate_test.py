@@ -54,6 +54,12 @@ def made(**changes: Any) -> dict[str, Any]:
 def test_a_rate_that_no_longer_learns_at_three_times_is_named():
     test = RateTest.model_validate(made())
     assert test.collapsing == ("client",)
+    alone = made(tested=[test.own.model_dump(), test.tested[2].model_dump()], better=None)
+    assert (
+        "the learning rate of the client does not learn" in RateTest.model_validate(alone).warning
+    )
+    assert "client 0.05, server 0.015 reaches 0.800 in 20 rounds" in test.warning
+    assert not RateTest.model_validate(made(tuned=True)).warning
     assert RateTest.model_validate(test.to_json()) == test
 
 
