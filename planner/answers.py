@@ -4,7 +4,8 @@ A plan uses only the rounds that its own search asked for, so that it does not d
 contents of the store. An answer uses every stored curve of the task and seed, whichever search
 trained it, so that answers improve as the store grows. Both take accuracies from
 :class:`planner.forecasts.intervals.KnownCurves`: where the store holds the curves of one search
-alone, its plan and an answer give the same run the same interval.
+alone, its plan and an answer give the same run the same interval. If nothing of the task is stored,
+an answer is forecast from other tasks (:mod:`planner.forecasts.task_prior`), and says so.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from planner.decisions.stored_choice import best_early_stop, best_stored_candida
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.stored_curves import StoredCurves
 from planner.forecasts.falls import peak_round
-from planner.forecasts.intervals import Interval
+from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
 from planner.plans.plan import beats_chance
@@ -238,7 +239,7 @@ def _cell_answer(view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int
     )
     answer = stopped or best
     if answer is None:
-        return cell
+        return _prior_answer(cell, view, limit, rounds) if not curves else cell
     cell = cell.model_copy(update={"affords": rounds[answer]})
     if stopped or answer in seen:
         made = early[answer] if stopped else known[answer]
@@ -269,6 +270,20 @@ def _forecast_answer(
     return _bare_answer(cell, limit, best, view.predicted_traffic[best], rounds).model_copy(
         update=update
     )
+
+
+def _prior_answer(
+    cell: Answer, view: NetworkView, limit: Limit, rounds: Mapping[Candidate, int]
+) -> Answer:
+    """Return the favourite of the prior over tasks; the unknown cell if there is no prior."""
+    prior = view.stored.request.task_prior
+    if prior is None:
+        return cell
+    best = prior.order(rounds)[0]
+    made = Interval(*prior.interval((best, rounds[best]), LEVEL), "forecast")
+    told = _forecast_answer(cell, view, limit, best, rounds[best], made)
+    update = {"from_tasks": prior.names, "affords": rounds[best]}
+    return told.model_copy(update=update | _chance(view.stored.request, told))
 
 
 def _confirmation(view: NetworkView, best: Candidate, rounds: int) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from planner.answers import BudgetOnNetwork, answer_all, check_cells, parse_cell
 from planner.apply import AppliedPlan, plan_request, train_recommendation
 from planner.decisions.better_stored import better_stored_run
 from planner.decisions.stored_start import stored_start
+from planner.decisions.training_offer import TrainingOffer, training_offer
 from planner.execution.begin import OnEstimate, measuring
 from planner.execution.dry_run import DryRun, dry_run_of
-from planner.execution.pace import Pace, measured_pace
+from planner.execution.pace import Pace, measured_pace, pace_here
 from planner.execution.rate_test import with_rates
 from planner.execution.workers import worker_pool
 from planner.planning import StoppedError, make_plan
@@ -172,7 +173,8 @@ def answer(
 
     Returns:
         One answer for the request's budget and one for each budget of ``also``. The ``kind`` of
-        each is ``"measured"``, ``"forecast"`` or ``"unknown"``.
+        each is ``"measured"``, ``"forecast"`` or ``"unknown"``. If nothing of the task is stored,
+        it is a forecast from the grids of other tasks that ``from_tasks`` names.
 
     Raises:
         ConfigError: A budget or a network cannot be read.
@@ -181,13 +183,34 @@ def answer(
 
     Example:
         >>> from planner import Request, answer
-        >>> [found.kind for found in answer(Request.of("digits", "lte", budget="1GB"), store="new")]
+        >>> request = Request.of("digits", "lte", budget="1GB", prior=None)
+        >>> [found.kind for found in answer(request, store="new")]
         ['unknown']
     """
     place = resolve_device(device)
     cells = _cells(also, request)
     asked = (BudgetOnNetwork(request.profile, request.budget), *cells)
     return answer_all(request, asked, open_store(_path(store), place))
+
+
+def training_offer_of(
+    request: Request, *, store: str | Path | None = None, device: str = "auto"
+) -> TrainingOffer | None:
+    """Return what ten minutes of training would buy where a task is forecast from other tasks.
+
+    If stored runs do not tell the seconds of training, some steps of the reference configuration
+    are really trained in this process, to time them; nothing is stored.
+
+    Args:
+        request: The question.
+        store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+    place = resolve_device(device)
+    check_memory(request.reference(), place)
+    curves = open_store(_path(store), place)
+    count = worker_count(place, None)
+    return training_offer(request, curves, count, lambda: pace_here(request, place))
 
 
 def apply_plan(

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from floss_sim.analysis.run_memory import check_memory
-from floss_sim.cli.console import print_json, print_text
+from floss_sim.cli.console import note, print_json, print_text
 from floss_sim.cli.exit_codes import ExitCode
 from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.shared_options import (
@@ -41,19 +41,22 @@ from floss_sim.tasks import load_task
 from floss_sim.training import resolve_device
 from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
-from planner.calls import answer
+from planner.calls import answer, training_offer_of
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
 from planner.cli.printing import print_answers, print_dry_run, print_plan
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import (
+    PACKAGED_PRIOR,
     StoreOption,
     completed_budget,
     depths,
     integers,
     items,
     parse_client_bytes,
+    parse_prior,
     rates,
 )
+from planner.decisions.training_offer import TrainingOffer
 from planner.execution.curve_store import default_root
 from planner.execution.effort import parse_effort
 from planner.execution.workers import most_workers
@@ -72,6 +75,7 @@ from planner.question.request import (
     Request,
 )
 from planner.report import plan_folder
+from planner.report.answer_text import offer_sentence
 from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
 
 _RANKS = ",".join(map(str, RANKS))
@@ -118,6 +122,8 @@ Examples:
 
   floss-plan --budget 2GB --network cable --effort 0
 
+  floss-plan --budget 2GB --task mine.toml --effort 0 --prior none
+
   floss-plan --budget 20MB --dry-run
 """
 
@@ -154,6 +160,12 @@ def plan(
     reference_rank: Annotated[
         int, typer.Option(help="Rank of dense rounds and baselines.")
     ] = REFERENCE_RANK,
+    prior: Annotated[
+        str,
+        typer.Option(
+            help="What grids recorded on other tasks say: packaged, none, or the file of a prior."
+        ),
+    ] = PACKAGED_PRIOR,
     max_rounds: Annotated[int, typer.Option(help="Cap on rounds.")] = ROUND_CAP,
     cohorts: Annotated[str | None, typer.Option(help="Clients a round, such as 5,10.")] = None,
     epochs: Annotated[str | None, typer.Option(help="Local epochs, such as 1,2.")] = None,
@@ -243,6 +255,7 @@ def plan(
     if context.invoked_subcommand is not None:
         return
     check_search(search)  # what can be said before anything is loaded is said then
+    told_by_others = parse_prior(prior)
     objective, training = Objective(target, pareto), parse_effort(effort)
     objective.check()
     if not training["effort"] and objective != BEST:
@@ -283,6 +296,7 @@ def plan(
             tune_lr=tune_lr,
             seed=seed,
             search=search,
+            prior=told_by_others,
             objective=objective,
             max_client_bytes=math.inf
             if max_client_bytes is None
@@ -311,7 +325,11 @@ def plan(
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
         found = answer(request, also=cells, store=store, device=place)
-        _print_answers(found, profile.name, json_)
+        offer = None
+        if found[0].from_tasks:
+            with late_lines("measuring a step on this machine"):
+                offer = training_offer_of(request, store=store, device=place)
+        _print_answers(found, profile.name, json_, offer)
         return
     folder = (out or _default_folder(request)).expanduser()
     plan_folder.check_writable(folder)
@@ -334,12 +352,17 @@ def plan(
         raise typer.Exit(ExitCode.NO_ANSWER)
 
 
-def _print_answers(answers: Sequence[Answer], network: str, as_json: bool) -> None:
+def _print_answers(
+    answers: Sequence[Answer], network: str, as_json: bool, offer: TrainingOffer | None
+) -> None:
     """Print stored answers; exit with 3 where none is known, or none has learned anything."""
     if as_json:
-        print_json({"answers": [answer.to_json() for answer in answers]})
+        told = {"ten_minutes": offer.to_json()} if offer else {}
+        print_json({"answers": [answer.to_json() for answer in answers], **told})
     else:
         print_answers(answers, network)
+        if offer:
+            note(offer_sentence(offer))
     if not any(answer.accuracy is not None and answer.learned for answer in answers):
         raise typer.Exit(ExitCode.NO_ANSWER)
 

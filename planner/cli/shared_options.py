@@ -11,6 +11,10 @@ from floss_sim.errors import ConfigError, UnitError
 from floss_sim.runs.config import stack_layers
 from floss_sim.tasks import Task
 from floss_sim.units import parse_bytes
+from planner.forecasts.prior_file import PACKAGED, read_prior
+from planner.forecasts.task_prior import GridPrior
+
+PACKAGED_PRIOR = "packaged"  # value of --prior
 
 StoreOption = Annotated[
     Path | None, typer.Option(help="Curve store; default: $FLOSS_SIM_STORE or the user cache.")
@@ -69,6 +73,17 @@ def rates(text: str, what: str) -> list[float]:
         raise ConfigError(
             f"{what} {text!r}; valid: numbers above 0 separated by commas: 0.02,0.05"
         ) from None
+
+
+def parse_prior(text: str) -> GridPrior | None:
+    """Return the prior of ``--prior``: the packaged one, that of a file, or None for ``none``.
+
+    Raises:
+        ConfigError: The file cannot be read, is of another version, or is no valid prior.
+    """
+    if text == "none":
+        return None
+    return read_prior(PACKAGED if text == PACKAGED_PRIOR else Path(text).expanduser())
 
 
 def parse_client_bytes(text: str) -> int:

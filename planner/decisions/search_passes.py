@@ -51,6 +51,7 @@ def make_strategy(request: Request, name: str, costs: Costs, rounds: int) -> Bou
         request.seed,
         last_evaluated_round,
         request.prediction_counts()["validation"],
+        request.task_prior,
     )
 
 

@@ -152,6 +152,16 @@ def measured_pace(
     return pace_of_steps(found, elapsed_s)
 
 
+def pace_here(request: Request, device: str) -> Pace:
+    """Measure the pace in this process alone, without the time in which others would start.
+
+    Args:
+        request: The question; its reference configuration is measured.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+    return pace_of_steps([_measure(request.reference(), device)], 0.0)
+
+
 def pace_of_steps(found: Sequence[tuple[StepTime, float, int]], elapsed_s: float) -> Pace:
     """Return the pace by the measurements of all workers.
 

@@ -22,6 +22,7 @@ from planner.forecasts.falls import curve_fall, peak_round
 from planner.forecasts.features import features, varying_columns
 from planner.forecasts.gaussian_process import Points, Process, use_one_thread
 from planner.forecasts.smoothing import smoothed_accuracy, standard_error
+from planner.forecasts.task_prior import TaskPrior
 
 BINS = 9  # bins of rounds for each curve, at most
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # weights of forecasts that a backtest chooses from
@@ -76,6 +77,7 @@ def forecast(
     examples: int,
     longest: int,
     learned: Mapping[Candidate, Curve] | None = None,
+    prior: TaskPrior | None = None,
 ) -> dict[Candidate, Forecast]:
     """Return the forecast accuracy of each candidate at its requested round.
 
@@ -85,7 +87,7 @@ def forecast(
 
     The arguments are those of :func:`log_odds`.
     """
-    made = log_odds(history, asked, examples, longest, learned)
+    made = log_odds(history, asked, examples, longest, learned, prior)
     return {c: accuracy_forecast(mean, sd) for c, (mean, sd) in made.items()}
 
 
@@ -106,6 +108,7 @@ def log_odds(
     examples: int,
     longest: int,
     learned: Mapping[Candidate, Curve] | None = None,
+    prior: TaskPrior | None = None,
 ) -> dict[Candidate, tuple[float, float]]:
     """Return mean and standard deviation of the log-odds of each candidate's accuracy.
 
@@ -116,8 +119,11 @@ def log_odds(
         longest: The most rounds of any candidate; sets the bins and the scale of time.
         learned: Curves on which the hyper-parameters are fitted; by default ``history``. Fitting
             takes a hundred times as long as conditioning on some other points.
+        prior: Prior over tasks, whose differences between candidates are expected as far as the
+            curves agree with them.
     """
-    made = log_odds_at(history, list(asked.items()), examples, longest, learned)
+    points = list(asked.items())
+    made = log_odds_at(history, points, examples, longest, learned, prior=prior)
     return {c: told for c, told in zip(asked, made, strict=True) if told is not None}
 
 
@@ -128,6 +134,7 @@ def log_odds_at(
     longest: int,
     learned: Mapping[Candidate, Curve] | None = None,
     space: Sequence[Candidate] = (),
+    prior: TaskPrior | None = None,
 ) -> list[tuple[float, float] | None]:
     """Return mean and standard deviation of the log-odds of each point's accuracy.
 
@@ -141,6 +148,7 @@ def log_odds_at(
         learned: Curves on which the hyper-parameters are fitted; by default ``history``.
         space: Candidates whose features count besides those of the curves and points: with the
             same ones, the result for a point does not depend on the other points.
+        prior: As of :func:`log_odds`.
     """
     rows = _rows(history, examples, longest)
     made: list[tuple[float, float] | None] = [None] * len(points)
@@ -152,10 +160,15 @@ def log_odds_at(
         x_MD = np.array([features(c) for c in candidates])[:, columns]
         time_M = np.log([max(1, rounds) for _, rounds in points])
         with use_one_thread():
-            process = _fit_process(learned_rows or rows, columns, examples, longest)
+            process = _fit_process(learned_rows or rows, columns, examples, longest, prior)
             if learned_rows != rows:
-                process = process.conditioned_on(_points(rows, columns, examples))
-            mean_M, sd_M = process.predict(x_MD, time_M)
+                process = process.conditioned_on(_points(rows, columns, examples, prior))
+            if prior is None:
+                mean_M, sd_M = process.predict(x_MD, time_M)
+            else:
+                told_M = prior.differences([(c, max(1, rounds)) for c, rounds in points])
+                mean_M, sd_M = process.predict(x_MD, time_M, prior.weight_sd * told_M)
+                mean_M = mean_M + told_M
         made = list(zip(mean_M.tolist(), sd_M.tolist(), strict=True))
     return [
         _fallen_log_odds(history[c], rounds, examples)
@@ -180,6 +193,23 @@ def own_deviation(
     columns = varying_columns([*(c for c, _ in rows), *space])
     with use_one_thread():
         return _fit_process(rows, columns, examples, longest).own_sd
+
+
+def prior_weight(
+    history: Mapping[Candidate, Curve], examples: int, longest: int, prior: TaskPrior
+) -> float:
+    """Return how far curves agree with a prior over tasks.
+
+    1: they differ between candidates as it expects; 0: not at all; below 0: the other way. It is
+    the expected factor of the prior's differences, given the curves, and 1 without a curve.
+    The arguments are those of :func:`log_odds_at`.
+    """
+    if not (rows := _rows(history, examples, longest)):
+        return 1.0
+    columns = varying_columns([c for c, _ in rows])
+    with use_one_thread():
+        process = _fit_process(rows, columns, examples, longest, prior)
+    return 1.0 + prior.weight_sd * process.coefficient
 
 
 def _fallen_log_odds(curve: Curve, rounds: int, examples: int) -> tuple[float, float]:
@@ -214,16 +244,23 @@ def _sound_rounds(curve: Curve, examples: int) -> float:
 
 
 @lru_cache(maxsize=16)  # strategies that replay their decisions repeat calls
-def _fit_process(rows: Rows, columns: Columns, examples: int, longest: int) -> Process:
-    return Process.fit(_points(rows, columns, examples), math.log(max(longest, 2)))
+def _fit_process(
+    rows: Rows, columns: Columns, examples: int, longest: int, prior: TaskPrior | None = None
+) -> Process:
+    return Process.fit(_points(rows, columns, examples, prior), math.log(max(longest, 2)))
 
 
-def _points(rows: Rows, columns: Columns, examples: int) -> Points:
+def _points(rows: Rows, columns: Columns, examples: int, prior: TaskPrior | None = None) -> Points:
+    """Return the bins as points; with a prior, as their distances from what it expects."""
     x_ND = np.array([features(candidate) for candidate, _ in rows])[:, columns]
     time_N, accuracy_N, count_N = np.array([row for _, row in rows], dtype=np.float64).T
     right_N = (accuracy_N * examples + 0.5) / (examples + 1)  # keeps log-odds finite
     y_N = np.log(right_N / (1 - right_N))
-    return Points(x_ND, time_N, y_N, 1 / (examples * count_N * right_N * (1 - right_N)))
+    noise_N = 1 / (examples * count_N * right_N * (1 - right_N))
+    if prior is None:
+        return Points(x_ND, time_N, y_N, noise_N)
+    told_N = prior.differences([(c, math.exp(log_round)) for c, (log_round, _, _) in rows])
+    return Points(x_ND, time_N, y_N - told_N, noise_N, prior.weight_sd * told_N)
 
 
 def backtest(rungs: Sequence[Sequence[Trial]]) -> float:

@@ -3,13 +3,14 @@
 The covariance of two points is::
 
     S * (level + slope * L + bend * T + wander * W) + common * L + shape * T
-    + same * (own + drift * T)
+    + same * (own + drift * T) + told * told
 
 S is a Matern-5/2 kernel over a candidate's features. L, T and W are kernels over time (log rounds):
 linear, Matern-5/2, and the covariance of a random walk. ``same`` is 1 for points of one candidate,
-else 0. So similar candidates have similar curves, all curves share a trend, and each has its own
-deviation. Without the random walk, long forecasts would return to the mean of all points, early
-rounds included. Each point has a known noise variance, scaled by a fitted factor. Hyper-parameters
+else 0. ``told`` is a known term of each point whose coefficient is standard normal, or absent. So
+similar candidates have similar curves, all curves share a trend, and each has its own deviation.
+Without the random walk, long forecasts would return to the mean of all points, early rounds
+included. Each point has a known noise variance, scaled by a fitted factor. Hyper-parameters
 maximise marginal likelihood times weak log-normal priors, by gradients from fixed starting points;
 nothing is random.
 
@@ -77,23 +78,29 @@ class Points:
         time: Log rounds, shape (N,).
         y: Observed values, shape (N,).
         variance: Noise variance of each value, shape (N,).
+        told: Term of each point whose coefficient is standard normal, in units of y, shape (N,);
+            None for none.
     """
 
     x: Array
     time: Array
     y: Array
     variance: Array
+    told: Array | None = None
 
     def with_scales(self, width_D: Array, span: float, mean: float, sd: float) -> Points:
         """Return the points divided by ``width_D``, ``span`` and ``sd``, ``mean`` subtracted."""
         x_ND, time_N = self.x / width_D, self.time / span
-        return Points(x_ND, time_N, (self.y - mean) / sd, self.variance / sd**2)
+        told_N = None if self.told is None else self.told / sd
+        return Points(x_ND, time_N, (self.y - mean) / sd, self.variance / sd**2, told_N)
 
     def subset(self, count: int) -> Points:
         """Return at most ``count`` of the points, evenly spaced by index."""
         chosen = np.linspace(0, len(self.y) - 1, min(count, len(self.y))).round().astype(int)
-        arrays = (self.x, self.time, self.y, self.variance)
-        return Points(*(array[chosen] for array in arrays))
+        told_N = None if self.told is None else self.told[chosen]
+        return Points(
+            self.x[chosen], self.time[chosen], self.y[chosen], self.variance[chosen], told_N
+        )
 
 
 @dataclass(frozen=True)
@@ -153,18 +160,28 @@ class Process:
         own = Amplitudes._fields.index("own")
         return self.sd * float(np.exp(self.log_hyper[own] / 2))
 
-    def predict(self, x_MD: Array, time_M: Array) -> tuple[Array, Array]:
+    @property
+    def coefficient(self) -> float:
+        """Expected coefficient of the term ``told``, by the points; 0 without the term."""
+        return 0.0 if self.points.told is None else float(self.points.told @ self.alpha)
+
+    def predict(
+        self, x_MD: Array, time_M: Array, told_M: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return mean and standard deviation, shape (M,) each, of the process without noise.
 
         Args:
             x_MD: Features of the requested points, not scaled.
             time_M: Log rounds of the requested points.
+            told_M: Term ``told`` of the requested points; None if the known points have none.
         """
         from scipy.linalg import solve_triangular
 
         empty_M = np.zeros(len(time_M))
-        asked = Points(x_MD / self.width, time_M / self.span, empty_M, empty_M)
+        scaled_M = None if told_M is None else told_M / self.sd
+        asked = Points(x_MD / self.width, time_M / self.span, empty_M, empty_M, scaled_M)
         cross_MN = _covariance(self.log_hyper, _Pairs.of(asked, self.points))
+        cross_MN += _told_covariance(asked, self.points)
         half_NM = solve_triangular(self.chol, cross_MN.T, lower=True, check_finite=False)
         variance_M = np.maximum(_variance(self.log_hyper, asked) - (half_NM**2).sum(axis=0), 0.0)
         return self.mean + self.sd * (cross_MN @ self.alpha), self.sd * np.sqrt(variance_M)
@@ -237,13 +254,20 @@ def _noisy_covariance(log_H: Array, pairs: _Pairs, points: Points) -> Array:
     total = _covariance(log_H, pairs)
     noise = np.exp(log_H[_COUNT - 1])
     total[np.diag_indices_from(total)] += noise * points.variance + _JITTER
+    total += _told_covariance(points, points)
     return total
+
+
+def _told_covariance(a: Points, b: Points) -> Array | float:
+    """Return the covariance by the term ``told``; 0 without it."""
+    return 0.0 if a.told is None or b.told is None else np.outer(a.told, b.told)
 
 
 def _variance(log_H: Array, asked: Points) -> Array:
     a = Amplitudes(*np.exp(log_H[:_COUNT]))
     still = a.level + a.bend + a.shape + a.own + a.drift
-    total: Array = still + a.wander * asked.time + (a.slope + a.common) * asked.time**2
+    told: Array | float = 0.0 if asked.told is None else asked.told**2
+    total: Array = still + a.wander * asked.time + (a.slope + a.common) * asked.time**2 + told
     return total
 
 

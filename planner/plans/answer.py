@@ -24,7 +24,10 @@ class Answer(Section):
         limit: The cell's budget in words.
         kind: ``measured``: a stored run reaches the end of the budget and no forecast is better,
             or a stored run is best stopped where it ends. ``forecast``: a forecast is better, or
-            no stored run reaches the end of the budget. ``unknown``: there is no stored curve.
+            no stored run reaches the end of the budget. ``unknown``: there is no stored curve, and
+            no prior over tasks.
+        from_tasks: Names of the grids recorded on other tasks from which the answer is forecast,
+            as nothing of this task is stored; otherwise empty.
         candidate: The best candidate; None if unknown.
         rounds: Number of rounds to train the best candidate.
         affords: Number of rounds that the budget affords the best candidate; larger than
@@ -58,6 +61,7 @@ class Answer(Section):
     budget: OneLine
     limit: OneLine
     kind: EvidenceKind
+    from_tasks: tuple[OneLine, ...] = ()
     candidate: Configuration | None = None
     rounds: Count = 0
     affords: Count = 0
@@ -91,6 +95,8 @@ class Answer(Section):
         for what, value in (("a time", self.time), ("a usage", self.usage)):
             if value and not known:
                 raise ValueError(f"{what} belongs to all kinds but 'unknown'")
+        if self.from_tasks and (self.kind != "forecast" or self.measured):
+            raise ValueError("from_tasks belongs to forecasts of a task without a measured run")
         return self
 
     @model_validator(mode="after")

@@ -50,6 +50,7 @@ def first_contradiction(plan: Plan) -> str:
         _times(plan, {**named, **trained}),
         _straggler(plan),
         _request(plan),
+        _prior(plan),
         evidence_contradictions(plan),
         comparison_contradictions(plan),
     )
@@ -58,6 +59,12 @@ def first_contradiction(plan: Plan) -> str:
 
 def _near(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=_NEAR, abs_tol=1e-12)
+
+
+def _prior(plan: Plan) -> Iterator[str]:
+    """Yield that a prior over tasks belongs to no search but a race."""
+    if plan.effort.get("prior") and plan.effort["search"] != "race":
+        yield f"effort.prior: a search by {plan.effort['search']} uses none"
 
 
 def _rounds(plan: Plan) -> Iterator[str]:

@@ -25,6 +25,7 @@ from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction
+from planner.plans.prior_section import PriorSection
 from planner.plans.rate_test import RateTest
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
@@ -302,6 +303,7 @@ class EffortSection(_OpenSection):
     workers: PositiveInt | None = None
     planned_rounds: Count | None = None
     took_s: Positive | None = None
+    prior: PriorSection | None = None
 
 
 class CostSection(_CandidateSection):
@@ -401,7 +403,10 @@ def plan_of(content: Any, where: str) -> Plan:
         test_differences={
             str(name): one.difference() for name, one in read.test_differences.items()
         },
-        effort={**content["effort"], **read.effort.model_dump(exclude_unset=True)},
+        effort={
+            **content["effort"],
+            **read.effort.model_dump(exclude_unset=True),
+        },
         costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
         baseline_costs={
             str(name): _cost(content["baseline_costs"][name], one)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile, load_profile
@@ -19,6 +20,8 @@ from floss_sim.tasks import Task, load_task
 from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, grid
 from planner.curves import Curve
 from planner.forecasts.intervals import KnownCurves
+from planner.forecasts.prior_file import PACKAGED, read_prior
+from planner.forecasts.task_prior import GridPrior, TaskPrior
 from planner.question.budget import Budget, parse_budget
 from planner.question.limits import MAX_ROUNDS, MAX_TRANSFERS
 from planner.question.objective import BEST, Objective
@@ -61,6 +64,7 @@ class Request:
         lr_test: Whether learning rates around the task's are tested in short runs before the
             search, if that takes a small part of it.
         tune_lr: Whether all runs have the best of these rates, if it is clearly better.
+        prior: What grids recorded on other tasks say, which counts in a race; None for nothing.
         origin: How the task and the network were loaded, so that a plan can be applied later.
 
     Example:
@@ -85,6 +89,7 @@ class Request:
     training_s: float | None = None
     lr_test: bool = True
     tune_lr: bool = False
+    prior: GridPrior | None = None
     origin: Origin | None = None
 
     @classmethod
@@ -101,6 +106,7 @@ class Request:
         seed: int = 0,
         upload_ratio: float | None = None,
         changes: Mapping[str, Any] | None = None,
+        prior: GridPrior | str | Path | None = PACKAGED,
         **further: Any,
     ) -> Request:
         """Return a valid request with the defaults of ``floss-plan``.
@@ -117,6 +123,7 @@ class Request:
             upload_ratio: Down rate over up rate that every link gets; None keeps the links.
             changes: Keys of the task to set, such as ``{"partition.clients": 20}``; the task must
                 then be given by its name or path.
+            prior: A prior over tasks, or its file; by default the packaged one, None for none.
             further: Further fields of :class:`Request`.
 
         Raises:
@@ -148,6 +155,7 @@ class Request:
             max_rounds=max_rounds,
             effort=effort,
             seed=seed,
+            prior=read_prior(Path(prior)) if isinstance(prior, str | Path) else prior,
             **{"origin": origin, **further},
         ).checked()
 
@@ -319,6 +327,22 @@ class Request:
             again or {},
             sorted({*self.candidates, *self.baselines().values()}),
         )
+
+    @cached_property
+    def task_prior(self) -> TaskPrior | None:
+        """What grids recorded on other tasks say of this one; None if there is no such grid.
+
+        Grids with the task's own backbone do not count, which includes the task's own.
+        """
+        if self.prior is None:
+            return None
+        half = 0.5 / self.prediction_counts()["validation"]
+        chance = min(max(self.chance_accuracy(), half), 1 - half)
+        try:
+            layers = self.task.lora.depth or stack_layers(self.task)
+        except LayoutError:  # no stack of layers, and so no candidate that names a depth
+            layers = 1
+        return self.prior.for_task(self.task.backbone_hash, chance, layers)
 
     def chance_accuracy(self) -> float:
         """Return the validation accuracy of always predicting the most frequent class or token."""

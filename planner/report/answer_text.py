@@ -12,6 +12,7 @@ from floss_sim.analysis.time_spread import (
 )
 from floss_sim.units import format_bytes, format_duration, format_predicted_bytes
 from floss_sim.vectors.density import format_density
+from planner.decisions.training_offer import TrainingOffer
 from planner.forecasts.intervals import LEVEL
 from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
@@ -51,7 +52,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
         format_density(best.up_density),
         str(answer.rounds),
         _accuracy_text(answer),
-        answer.kind,
+        "other tasks" if answer.from_tasks else answer.kind,
         confirm,
         best.other_settings,
     )
@@ -67,6 +68,9 @@ def _accuracy_text(answer: Answer) -> str:
 
 
 def _is_vague(answer: Answer) -> bool:
+    """Whether a forecast says nothing; one from other tasks is wide and says so."""
+    if answer.from_tasks:
+        return False
     return answer.interval is not None and answer.interval.is_vague
 
 
@@ -134,8 +138,9 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
         f"{interval_text(a.interval)}; {a.measured} of {a.searched} candidates are measured up to "
         "the end of this budget."
         for a in answers
-        if a.kind == "forecast" and a.interval and not a.interval.is_vague
+        if a.kind == "forecast" and a.interval and not a.interval.is_vague and not a.from_tasks
     ]
+    lines += [_other_tasks_sentence(answer) for answer in answers if answer.from_tasks]
     lines += [_stop_sentence(answer) for answer in answers if answer.rounds < answer.affords]
     lines += [
         f"{answer.budget}: nothing was learned: the accuracy {chance_clause(answer.chance)}."
@@ -155,6 +160,18 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     if skipped := max((answer.skipped for answer in answers), default=0):
         lines.append(f"{skipped} damaged runs of the store were left out.")
     return lines
+
+
+def _other_tasks_sentence(answer: Answer) -> str:
+    """Return that a forecast is from other tasks, and how far it may be off."""
+    grids = ", ".join(answer.from_tasks)
+    within = interval_text(answer.interval) if answer.interval else ""
+    return (
+        f"{answer.budget}: nothing of this task is stored. {_accuracy_text(answer)} is a forecast "
+        f"from other tasks (recorded grids: {grids}), {100 * LEVEL:.0f} % interval "
+        f"{within}, as wide as tasks differ; nothing is measured. Of all "
+        "candidates, the one is named whose interval has the highest lower end."
+    )
 
 
 def _budget_lines(answers: Sequence[Answer]) -> list[str]:
@@ -193,3 +210,15 @@ def _time_sentences(answers: Sequence[Answer]) -> list[str]:
     shown = [answer for answer in answers if answer.candidate and not _is_vague(answer)]
     alone = dict.fromkeys(answer.network for answer in shown if answer.traffic_alone)
     return [*lines, *(f"{traffic_alone_note(network)}." for network in alone)]
+
+
+def offer_sentence(offer: TrainingOffer) -> str:
+    """Return what ten minutes of training would buy."""
+    return (
+        f"Of recorded tasks that a prior left out, its favourite was {offer.regret:.1f} points off "
+        f"the best in the mean, {offer.worst_regret:.1f} on the worst task. "
+        f"{format_duration(offer.training_s)} of training here are about {offer.rounds} rounds, "
+        f"{100 * offer.share:.2g} % of those that the budget affords all candidates; a plan of so "
+        f"many was {offer.regret_after:.1f} points off, {offer.worst_regret_after:.1f} on the "
+        "worst task: --effort 10min."
+    )

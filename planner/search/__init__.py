@@ -13,6 +13,7 @@ from typing import Protocol
 
 from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
+from planner.forecasts.task_prior import TaskPrior
 from planner.search.asha import Asha
 from planner.search.flasc_search import FlascSearch
 from planner.search.following import RevisableStrategy
@@ -44,7 +45,15 @@ class BoundedStrategy(RevisableStrategy, Protocol):
 
 
 StrategyMaker = Callable[
-    [Mapping[Candidate, int], Mapping[Candidate, float], int, int, Callable[[int], int], int],
+    [
+        Mapping[Candidate, int],
+        Mapping[Candidate, float],
+        int,
+        int,
+        Callable[[int], int],
+        int,
+        TaskPrior | None,
+    ],
     BoundedStrategy,
 ]
 """Constructor of a strategy, called with the fields of :class:`SearchTerms` in their order."""

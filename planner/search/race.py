@@ -14,6 +14,7 @@ from planner.search.strategy import Extension
 
 FIRST_STAGE = 3  # the first stage has 1/3 of the effort
 LEAST_RUN = 0.5  # average runs that the first stage must be worth, or there is none
+FAVOURITE_SHARE = 0.75  # of an effort below an average run: the most that the favourite may take
 SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
 
 
@@ -32,14 +33,21 @@ class Race(ScriptedStrategy):
 
     Decisions use only accuracies that the search has asked for. Curves that other searches have
     trained further therefore change nothing, and a search can be stopped and resumed at any point.
+
+    **Prior over tasks.** What grids recorded on other tasks say
+    (:mod:`planner.forecasts.task_prior`) is part of all forecasts, with a weight that is learned
+    from the search's own curves. Its favourite is the first starter. An effort of less than an
+    average run cannot compare long runs: there the favourite takes up to ``FAVOURITE_SHARE`` of it.
     """
 
     def script(self) -> Script:
         """Run both stages, as long as there is something to gain."""
         ledger = EffortLedger(self)
+        yield from ledger.ask(self._favourite_extensions())
+        begun = sum(curve.rounds for curve in ledger.curves.values())
         beside = ledger.finishing_extensions(self._dense_candidate(), self.effort)
         for ledger.limit in self._stage_efforts():
-            stage = RaceStage(self, ledger.limit or self.effort)
+            stage = RaceStage(self, (ledger.limit or self.effort) - begun)
             yield from stage.script(ledger, beside)
             if stage.is_done(ledger):
                 return
@@ -79,6 +87,19 @@ class Race(ScriptedStrategy):
         """Return the last stage and the ledger of this search with another effort."""
         grown = replace(self, effort=effort)
         return RaceStage(grown, effort), EffortLedger(grown, dict(history), repeats=repeats)
+
+    def _favourite_extensions(self) -> list[Extension]:
+        """Return the run that the prior over tasks favours; empty without one.
+
+        It is as long as its share of the effort allows, and the effort finishes another one. It is
+        empty, too, if the effort is that of an average run or more.
+        """
+        most = min(int(FAVOURITE_SHARE * self.effort), self.effort - min(self.horizons.values()))
+        if self.prior is None or self.effort >= self._average_run or most < 1:
+            return []
+        rounds = {c: self.snap(min(h, most)) for c, h in self.horizons.items()}
+        favourite = self.prior.order(rounds)[0]
+        return [Extension(favourite, rounds[favourite])]
 
     def _dense_candidate(self) -> list[Candidate]:
         """Return the densest candidate whose whole run is short; empty if none is.

@@ -108,9 +108,16 @@ class RaceStage:
         return next(enough, None) or self._candidates_within(self.effort)
 
     def _candidates_within(self, longest: int) -> tuple[Candidate, ...]:
-        """Return the candidates with at most so many rounds, in a space-filling order."""
+        """Return the candidates with at most so many rounds, in a space-filling order.
+
+        The one that the prior over tasks favours comes first.
+        """
         within = sorted(c for c, horizon in self.terms.horizons.items() if horizon <= longest)
-        return tuple(space_filling_order(within, self.terms.seed))
+        order = space_filling_order(within, self.terms.seed)
+        if (prior := self.terms.prior) is None:
+            return tuple(order)
+        favourite = prior.order({c: self.terms.horizons[c] for c in within})[0]
+        return (favourite, *(c for c in order if c != favourite))
 
     def _starter_count(self, order: Sequence[Candidate], finalists: int) -> int:
         """Return the number of starters that the effort takes through all rungs, at least 1."""
@@ -244,9 +251,8 @@ class RaceStage:
     def _forecast(
         self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
     ) -> dict[Candidate, Forecast]:
-        return forecast(
-            known, asked, self.terms.examples, max(self.terms.horizons.values()), learned
-        )
+        longest = max(self.terms.horizons.values())
+        return forecast(known, asked, self.terms.examples, longest, learned, self.terms.prior)
 
     def _trials_from_a_third(self, ledger: EffortLedger, among: Iterable[Candidate]) -> list[Trial]:
         """Return backtests of forecasts from the first third of each run's rounds to the last."""

@@ -9,6 +9,7 @@ from floss_sim.errors import BudgetError
 from floss_sim.rng import stream
 from planner.candidates import Candidate
 from planner.curves import Curve, History
+from planner.forecasts.task_prior import TaskPrior
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class SearchTerms:
         seed: Seed of every random draw.
         snap: Function that lowers a round to the last one at which runs are evaluated.
         examples: Validation examples behind every accuracy.
+        prior: What other tasks say of this one; None for nothing.
     """
 
     horizons: Mapping[Candidate, int]
@@ -31,6 +33,7 @@ class SearchTerms:
     seed: int = 0
     snap: Callable[[int], int] = int
     examples: int = 350
+    prior: TaskPrior | None = None
 
     @property
     def expected_rounds(self) -> int:

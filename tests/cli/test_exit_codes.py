@@ -95,9 +95,16 @@ def test_divergence_and_a_missed_target_have_codes_of_their_own(
     code, out, _ = call(monkeypatch, capfd, *plan, "--effort", "1", "--target", "1")
     assert code == ExitCode.NO_ANSWER
     assert json.loads(out)["reached"] is False
-    code, out, _ = call(monkeypatch, capfd, *plan, "--effort", "0", "--seed", "9")
+    untrained = [*plan, "--effort", "0", "--seed", "9"]
+    code, out, _ = call(monkeypatch, capfd, *untrained, "--prior", "none")
     assert code == ExitCode.NO_ANSWER
     assert {answer["kind"] for answer in json.loads(out)["answers"]} == {"unknown"}
+    code, out, _ = call(monkeypatch, capfd, *untrained)
+    assert code == 0
+    told = json.loads(out)
+    assert {(a["kind"], a["measured"]) for a in told["answers"]} == {("forecast", 0)}
+    assert all("digits" not in a["from_tasks"] for a in told["answers"])
+    assert told["answers"][0]["from_tasks"]
 
 
 def test_a_fault_is_one_line_where_nothing_can_be_written(capfd, tmp_path: Path):

@@ -84,6 +84,7 @@ COMMANDS: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = {
         "--budget": ("", "x", "0s", "-1s", "1", "0-dense-rounds", "999999-dense-rounds", "1e999GB",
                      "2GB@95%", "36h@", "36h@0%", "36h@100%", "9" * 400 + "GB", "10B"),
         "--ranks": ("", "x", "0", "-1", "65", "1,two", "1000000000", "9" * 5000),
+        "--prior": _NO_FILE,
         "--down-densities": (*_NO_DENSITY, "1,2"), "--up-densities": _NO_DENSITY,
         "--reference-rank": (*_NO_COUNT, "65"), "--max-rounds": (*_NO_COUNT, "10000000"),
         "--client-lrs": (*_NO_FLOAT[1:], ","), "--server-lrs": (*_NO_FLOAT[1:], "0.01,nan"),
