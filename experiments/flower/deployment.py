@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from places import SUPERLINK_PORT, Place, Places
 
@@ -47,6 +47,12 @@ class Measured:
     seconds: float
 
 
+def refuse(text: str) -> NoReturn:
+    """End with one line on stderr and exit code 2."""
+    print(text, file=sys.stderr)
+    raise SystemExit(2)
+
+
 class Deployment:
     """A running SuperLink with its nodes; made by :func:`deployed`."""
 
@@ -71,7 +77,7 @@ class Deployment:
             env=self._environment, cwd=self.work,
         )  # fmt: skip
         if done.returncode:
-            raise SystemExit(f"{' '.join(words)}: {done.stdout}{done.stderr}")
+            refuse(f"{' '.join(words)}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def stop(self) -> None:
@@ -108,7 +114,7 @@ def deployed(
         simulation: Whether the SuperLink runs apps in Flower's simulation engine, without nodes.
     """
     if not (flower / "flower-superlink").exists():
-        raise SystemExit(f"no flower-superlink in {flower}; give the bin of Flower's environment")
+        refuse(f"no flower-superlink in {flower}; give the bin of Flower's environment")
     work.mkdir(parents=True, exist_ok=True)
     home = work / "flower-home"
     shutil.rmtree(home, ignore_errors=True)
@@ -176,7 +182,7 @@ def _wait_for_superlink(running: Deployment) -> None:
     end_s, log = time.monotonic() + _START_S, running.work / "superlink.log"
     while b"Uvicorn running" not in log.read_bytes():
         if time.monotonic() > end_s:
-            raise SystemExit(f"the SuperLink did not start within {_START_S:g} s; see {log}")
+            refuse(f"the SuperLink did not start within {_START_S:g} s; see {log}")
         time.sleep(_POLL_S)
 
 
@@ -192,7 +198,7 @@ def _wait_for_nodes(running: Deployment, count: int, name: str) -> None:
     logs = [running.work / f"{name}-{place.name}.log" for place in running.places.nodes]
     while sum(b"SuperNode ID" in log.read_bytes() for log in logs) < count:
         if time.monotonic() > end_s:
-            raise SystemExit(f"nodes did not connect within {_START_S:g} s; see {running.work}")
+            refuse(f"nodes did not connect within {_START_S:g} s; see {running.work}")
         time.sleep(_POLL_S)
 
 
@@ -204,5 +210,5 @@ def _wait_for_end(running: Deployment, run: str) -> dict[str, Any]:
     told = json.loads(running.call(["flwr", "list", "--run-id", run, "--format", "json"]))
     (found,) = told["runs"]
     if found["status"] != "finished:completed":
-        raise SystemExit(f"run {run}: {found}; see {running.work}")
+        refuse(f"run {run}: {found}; see {running.work}")
     return dict(found)

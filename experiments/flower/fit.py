@@ -139,7 +139,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     content = json.loads(given.measured.read_text(encoding="utf-8"))
-    runs, environment = content["runs"], content["environment"]
+    every, environment = content["runs"], content["environment"]
+    runs = [one for one in every if one["sockets"]]
     first_place = [one for one in runs if one["place"] == runs[0]["place"]]
     polls = poll_bytes(runs)
     constants = {way: overhead(runs[0], way, polls[way]) for way in ("down", "up")}
@@ -161,11 +162,12 @@ def main() -> None:
     }
     given.law.write_text(law_text(given.name, source, values), encoding="utf-8")
     expected = expected_payloads(
-        list(dict.fromkeys(one["configuration"] for one in runs)), len(runs[0]["rounds"])
+        list(dict.fromkeys(one["configuration"] for one in every)), len(runs[0]["rounds"])
     )
     drawn = draw_lengths(start_s, sigma, server_s)
     given.out.write_text(
-        _results(runs, environment, polls, constants, counters, drawn, values, expected),
+        _results(runs, environment, polls, constants, counters, drawn, values, expected)
+        + _engine_table([one for one in every if not one["sockets"]], expected),
         encoding="utf-8",
     )
 
@@ -247,6 +249,20 @@ def _results(
         *times,
         "",
     ])  # fmt: skip
+
+
+def _engine_table(runs: Sequence[Run], expected: Mapping[str, tuple[int, int]]) -> str:
+    """Return the table of runs in Flower's simulation engine, which sends nothing over a socket."""
+    rows = ["## Simulation engine", "", "| configuration | payload down | forecast | payload up | "
+            "forecast | a round |", "|---|---|---|---|---|---|"]  # fmt: skip
+    for one in runs:
+        down, up = (sum(r[f"{way}_bytes"] for r in one["rounds"]) for way in ("down", "up"))
+        forecast = expected[one["configuration"]]
+        rows.append(
+            f"| {one['configuration']} | {down:,} | {forecast[0]:,} | {up:,} | {forecast[1]:,} | "
+            f"{np.median(round_lengths([one])):.2f} s |"
+        )
+    return "\n" + "\n".join(rows) + "\n" if runs else ""
 
 
 def _error(forecast: float, found: float) -> str:

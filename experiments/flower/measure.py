@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployment import Measured, deployed, run_app
+from deployment import Measured, deployed, run_app, simulate_app
 from places import can_shape, loopback, namespaces
 
 from floss_sim import RunConfig, RunFolder, floss, load_task, method_from_name
@@ -33,7 +33,8 @@ CONFIGURATIONS: Mapping[str, Method] = {
     "int8": method_from_name("floss", up_density=1 / 4, down_values="int8", up_values="int8"),
     "error feedback": method_from_name("ffa", up_density=1 / 16, error_feedback=True),
 }
-PLACES = {"loopback": loopback, "20/5 Mbit/s": namespaces}
+ENGINE = "simulation engine"
+PLACES = {"loopback": loopback, "20/5 Mbit/s": namespaces, ENGINE: loopback}
 
 
 def config_of(name: str) -> RunConfig:
@@ -60,10 +61,19 @@ def main() -> None:
             print(f"{place}: not here, since namespaces need root, ip and tc")
             continue
         where = work / place.split("/")[0]
-        with PLACES[place](CLIENTS) as places, deployed(places, given.flower, where) as running:
+        simulated = place == ENGINE
+        with (
+            PLACES[place](CLIENTS) as places,
+            deployed(places, given.flower, where, simulated) as running,
+        ):
             for name in CONFIGURATIONS:
                 app = _app(name, where, given.rounds)
-                runs.append({"place": place, **_row(name, run_app(running, app, name))})
+                measured = (
+                    simulate_app(running, app, CLIENTS)
+                    if simulated
+                    else run_app(running, app, name)
+                )
+                runs.append({"place": place, **_row(name, measured)})
                 _write(given.out, given.flower, runs)
                 print(f"{place}, {name}: {runs[-1]['seconds']:.0f} s", flush=True)
 

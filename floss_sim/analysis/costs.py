@@ -181,18 +181,20 @@ def message_bytes(record: RunRecord, profile: NetworkProfile | None) -> dict[str
     for way in ("down", "up"):
         chosen = whole & (rows["direction"] == way)
         if chosen.any():
-            found[way] = _means(rows["nbytes"][chosen], rows["wire_bytes"][chosen], profile)
+            found[way] = _means(rows["nbytes"][chosen], rows["wire_bytes"][chosen], profile, way)
     return found
 
 
-def _means(nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None) -> MessageBytes:
+def _means(
+    nbytes: Column, wire_bytes: Column, profile: NetworkProfile | None, way: str
+) -> MessageBytes:
     framed, wire = float(nbytes.mean()), float(wire_bytes.mean())
     message = link = setup = None
     transport = profile.transport if profile else None
     if transport is None and wire == framed:
         transport = IDEAL  # wire bytes equal framed bytes, so no transport overhead was simulated
     if transport:
-        message = float(np.mean([transport.message_bytes(int(n)) for n in nbytes]))
+        message = float(np.mean([transport.message_bytes(int(n), way) for n in nbytes]))
         link, setup = wire - transport.setup_bytes, float(transport.setup_bytes)
     return MessageBytes(nbytes.size, framed - OVERHEAD_BYTES, framed, message, link, setup, wire)
 

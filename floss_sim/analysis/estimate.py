@@ -91,7 +91,7 @@ class Estimate:
     def message(self, way: str) -> MessageEstimate:
         """Return the mean sizes of a message in a direction, ``"down"`` or ``"up"``."""
         nbytes_RC = self.traffic.down if way == "down" else self.traffic.up
-        return mean_message(nbytes_RC, self.deployment.profile.transport)
+        return mean_message(nbytes_RC, self.deployment.profile.transport, way)
 
     @cached_property
     def run_bytes(self) -> float:

@@ -31,12 +31,13 @@ class MessageEstimate:
         return dict(vars(self))
 
 
-def mean_message(nbytes_RC: Ints, transport: Transport) -> MessageEstimate:
+def mean_message(nbytes_RC: Ints, transport: Transport, way: str) -> MessageEstimate:
     """Return the mean sizes of messages.
 
     Args:
         nbytes_RC: Framed bytes of the messages, one of each client and round.
         transport: What the network adds to a message.
+        way: Their direction, ``"down"`` or ``"up"``.
     """
     sizes, counts = np.unique(nbytes_RC, return_counts=True)
 
@@ -45,6 +46,6 @@ def mean_message(nbytes_RC: Ints, transport: Transport) -> MessageEstimate:
 
     return MessageEstimate(
         payload=mean(lambda size: size - OVERHEAD_BYTES),
-        message=mean(transport.message_bytes),
-        link=mean(transport.wire_bytes),
+        message=mean(lambda size: transport.message_bytes(size, way)),
+        link=mean(lambda size: transport.wire_bytes(size, way=way)),
     )

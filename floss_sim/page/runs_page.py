@@ -262,7 +262,7 @@ class RunsPage:
                 last = one.points[-1].round
                 sizes = [size for run in one.runs if (size := run.payload_bytes(way, last))]
                 if sizes:
-                    rows.append((f"{one.label}, {way}", *size_cells(fmean(sizes), profile)))
+                    rows.append((f"{one.label}, {way}", *size_cells(fmean(sizes), profile, way)))
         made = table(texts.SIZES_TABLE, texts.SIZES_COLUMNS, rows)
         note = element("p", texts.SIZES_NOTE, class_="note")
         return section(texts.SIZES, made, note, name="sizes")

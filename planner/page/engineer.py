@@ -175,7 +175,7 @@ class EngineersPart:
     def _sizes(self) -> Html:
         """Return the mean sizes of messages: payload, message and link."""
         rows = [
-            (f"{name}, {way}", *size_cells(nbytes / (run.rounds * run.cohort), self.profile))
+            (f"{name}, {way}", *size_cells(nbytes / (run.rounds * run.cohort), self.profile, way))
             for name, run in shown_runs(self.plan).items()
             for way, nbytes in (("down", run.down_bytes), ("up", run.up_bytes))
         ]
