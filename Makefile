@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install plan test check bench check-families check-flower
+.PHONY: help install plan test check bench check-families check-flower check-page
 
 help: ## Say what each target does.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -55,3 +55,10 @@ check-flower: $(VENV)/.installed-dev $(FLOWER)/.installed ## Run the exported ap
 	$(FLOWER)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(FLOWER)/floss_sim-*.whl
 	$(FLOWER)/bin/mypy --config-file= --follow-imports silent --ignore-missing-imports floss_sim/deployment/flower_app/floss_app/*_app.py
 	$(BIN)/python experiments/flower/check.py --flower $(FLOWER)/bin --out experiments/flower/check.md
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(INSTALL) --editable '.[browser]'
+	@touch $@
+
+check-page: $(VENV)/.installed-browser ## Look at pages in Chromium; write experiments/report/README.md.
+	$(BIN)/python experiments/report/check.py

@@ -5,12 +5,9 @@
 // Rates in bits/s and round trips in seconds of every client on every fleet (F x N) at some settings.
 function changedLinks(net, arrays, set) {
   const [down, up, rtt] = ["down", "up", "rtt"].map((key) => Float64Array.from(arrays[net[key]]));
-  for (let i = 0; i < down.length; i++) {
-    up[i] = (set.ratio ? down[i] / set.ratio : up[i]) * set.up;
-    down[i] *= set.down;
-    rtt[i] = set.rtt === null ? rtt[i] : set.rtt;
-  }
-  return { down, up, rtt, loss: net.loss === null ? new Uint8Array(down.length) : arrays[net.loss] };
+  const rates = { down: down.map((rate) => rate * set.down), up: up.map((rate, i) => (set.ratio ? down[i] / set.ratio : rate) * set.up) };
+  const loss = net.loss === null ? new Uint8Array(down.length) : arrays[net.loss];
+  return { ...rates, rtt: set.rtt === null ? rtt : rtt.fill(set.rtt), loss };
 }
 
 // Bits per second that TCP sustains under random loss (Padhye et al., SIGCOMM 1998).
@@ -30,28 +27,30 @@ function slowStartSeconds(bits, rate, rtt, window) {
 // seconds of the last client of a round: download, computing, upload, latency.
 function closingTimes(net, run, arrays, links, fleet, set, parts) {
   const clients = arrays[run.clients], on = run.on[net.number], once = on.first, N = net.clients, at = fleet * N;
-  const down = on.down.map((k) => arrays[k]), up = on.up.map((k) => arrays[k]), { setup_rtts, window_bits, segment_bits } = net.transport;
-  const downRate = new Float64Array(N), upRate = new Float64Array(N), fixed = new Float64Array(N), seen = new Uint8Array(N);
+  const { setup_rtts, window_bits, segment_bits } = net.transport, single = on.down.length === 1, cohort = run.cohort;
+  const perDown = new Float64Array(N), perUp = new Float64Array(N), fixed = new Float64Array(N), seen = new Uint8Array(N);
   const kind = links.loss.subarray(at, at + N), rtt = links.rtt.subarray(at, at + N), closed = new Float64Array(run.rounds);
   const work = (n) => (on.compute === null ? 0 : arrays[on.compute][at + n] * set.compute), latency = (n) => (setup_rtts + 0.5) * rtt[n];
   for (let n = 0; n < N; n++) {
     const most = lossRate(segment_bits, rtt[n], net.losses[kind[n]]);
-    [downRate[n], upRate[n]] = [Math.min(links.down[at + n], most), Math.min(links.up[at + n], most)];
+    [perDown[n], perUp[n]] = [8 / Math.min(links.down[at + n], most), 8 / Math.min(links.up[at + n], most)];
     fixed[n] = work(n) + 2 * latency(n);
   }
-  const send = (bytes, rate, n) => window_bits && rtt[n] ? slowStartSeconds(8 * bytes, rate, rtt[n], window_bits / rtt[n]) : (8 * bytes) / rate;
+  const send = (bytes, per, n) => window_bits && rtt[n] ? slowStartSeconds(8 * bytes, 8 / per, rtt[n], window_bits / rtt[n]) : bytes * per;
+  let down = arrays[on.down[0]], up = arrays[on.up[0]];
   for (let r = 0, i = 0, now = 0; r < run.rounds; r++, closed[r - 1] = now) {
     let slowest = -1, last = 0;
-    for (let c = 0; c < run.cohort; c++, i++) {
+    for (let c = 0; c < cohort; c++, i++) {
       const n = clients[i];
-      let all = send(down[kind[n]][i], downRate[n], n) + send(up[kind[n]][i], upRate[n], n) + fixed[n];
-      if (once && !seen[n]) all += send(once.wire[kind[n]], downRate[n], n) + latency(n);
+      if (!single) [down, up] = [arrays[on.down[kind[n]]], arrays[on.up[kind[n]]]];
+      let all = fixed[n] + (window_bits ? send(down[i], perDown[n], n) + send(up[i], perUp[n], n) : down[i] * perDown[n] + up[i] * perUp[n]);
+      if (once && !seen[n]) all += send(once.wire[kind[n]], perDown[n], n) + latency(n);
       if (all > slowest) { slowest = all; last = i; }
       seen[n] = 1;
     }
     now += slowest;
     if (!parts) continue;
-    const n = clients[last], rest = [work(n), send(up[kind[n]][last], upRate[n], n), 2 * latency(n)];
+    const n = clients[last], rest = [work(n), send(arrays[on.up[kind[n]]][last], perUp[n], n), 2 * latency(n)];
     [slowest - rest[0] - rest[1] - rest[2], ...rest].forEach((seconds, k) => (parts[k] += seconds / run.rounds));
   }
   return closed;
@@ -76,11 +75,11 @@ function quantile(values, share) {
   return sorted[low] + (place - low) * (sorted[Math.min(low + 1, last)] - sorted[low]);
 }
 
-// Instants of a configuration on each fleet: the mean over its runs, which differ in the seed.
-function fleetTimes(config, net, arrays, links, set, parts) {
-  return Array.from({ length: net.fleets }, (_, f) => {
+// Instants of a configuration on some fleets: the mean over its runs, which differ in the seed.
+function fleetTimes(config, net, arrays, links, set, fleets, parts) {
+  return Array.from({ length: fleets }, (_, f) => {
     const all = config.runs.map((run) => closingTimes(net, run, arrays, links, f, set, f ? null : parts));
-    return all[0].subarray(0, config.rounds).map((_, r) => all.reduce((sum, one) => sum + one[r], 0) / all.length);
+    return all.length === 1 ? all[0] : all[0].subarray(0, config.rounds).map((_, r) => all.reduce((sum, one) => sum + one[r], 0) / all.length);
   });
 }
 
@@ -96,8 +95,8 @@ function budgetAmount(page, net, arrays, links, set) {
 function spending(page, net, arrays, links, set, config) {
   if (page.budget.kind === "fixed") return (r) => arrays[config.spent[net.number]][r - 1];
   if (page.budget.kind === "seconds") {
-    const times = fleetTimes(config, net, arrays, links, set);
-    return (r) => quantile(times.map((closed) => closed[r - 1]), page.budget.share);
+    const times = fleetTimes(config, net, arrays, links, set, net.fleets);
+    return Object.assign((r) => quantile(times.map((closed) => closed[r - 1]), page.budget.share), { times });
   }
   const run = config.runs[0], down = arrays[run.down], up = arrays[run.up], clients = arrays[run.clients];
   const spent = linkSeconds(clients.subarray(0, run.rounds * run.cohort), run.cohort, links, (i) => [down[i], up[i]], run.on[net.number].first);
@@ -111,16 +110,16 @@ function outcomeWithin(page, arrays, config, spent, amount) {
     const middle = (inside + above) >> 1;
     [inside, above] = spent(middle) <= amount ? [middle, above] : [inside, middle];
   }
-  const all = config.rounds, half = all >> 1, evaluated = arrays[config.evaluated];
+  const all = config.rounds, half = all >> 1, evaluated = arrays[config.evaluated], next = page.schedule.find((r) => r > all);
   const each = (spent(all) - (half ? spent(half) : 0)) / (all - half) || spent(all) / all;
   const horizon = Math.min(page.cap, inside < all ? inside : all + Math.floor((amount - spent(all)) / each));
   let k = evaluated.findLastIndex((r) => r <= Math.min(inside, config.most, page.cap));
   if (k < 0) return null;
-  const fallen = config.peak !== null && arrays[config.peak][k] !== k, next = page.schedule.find((r) => r > all);
+  const fallen = config.peak !== null && arrays[config.peak][k] !== k;
   if (fallen) k = arrays[config.peak][k];
   const [mean, low, high, bytes] = config.figures.map((figure) => arrays[figure][k]);
   const open = !fallen && !config.baseline && next !== undefined && next <= horizon && config.most > all;
-  return { config, rounds: evaluated[k], mean, low, high, bytes, open, share: spent(evaluated[k]) / amount };
+  return { config, rounds: evaluated[k], mean, low, high, bytes, open, share: spent(evaluated[k]) / amount, times: spent.times };
 }
 
 // The preferred outcome: among those within the margin of the best, halving the bytes counts like

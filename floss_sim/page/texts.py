@@ -87,7 +87,8 @@ WHAT_IF_TEXT = (
     "runs that were recorded; nothing is trained. The address of this page keeps the settings."
 )
 WHAT_IF_CAPTION = (
-    "Right answers (%) of each recorded run at the end of the budget, against its time."
+    "Right answers (%) of each recorded run at the end of the budget, against its time on the fleet "
+    "of the network's seed."
 )
 WHAT_IF_SPOKEN = (
     "Points of right answers against time at these settings; the table has the figures."

@@ -21,6 +21,8 @@ from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.round_times import Clock, unique_sizes
 from floss_sim.analysis.traffic import Floats, Ints, Traffic
 from floss_sim.network import ClientLink, NetworkProfile
+from floss_sim.network.devices.local_work import LocalWork
+from floss_sim.network.transport import IDEAL
 from floss_sim.page import texts
 from floss_sim.page.packed_arrays import PackedArrays
 
@@ -189,6 +191,7 @@ class FormulaData:
     choice: Choice
     fixed: str = ""
     arrays: PackedArrays = field(default_factory=PackedArrays)
+    _computed: dict[Any, Floats] = field(default_factory=dict)
 
     @cached_property
     def numbers(self) -> Ints:
@@ -299,8 +302,16 @@ class FormulaData:
         """Return the seconds of training of every client on every fleet (F x N)."""
         examples_N = np.zeros(len(self.numbers), dtype=np.int64)
         examples_N[np.searchsorted(self.numbers, run.participants[0])] = _examples_of(run)
+        key = (network.title, examples_N.tobytes(), run.work)
+        if key not in self._computed:
+            self._computed[key] = self._compute_of(network, examples_N, run.work)
+        return self._computed[key]
+
+    def _compute_of(
+        self, network: ShownNetwork, examples_N: Ints, work: LocalWork | None
+    ) -> Floats:
         none = np.zeros((1, len(self.numbers)), dtype=np.int64)
-        once = Traffic(self.numbers[None], none, none, none, examples_N[None], run.work)
+        once = Traffic(self.numbers[None], none, none, none, examples_N[None], work)
         place = np.arange(len(self.numbers))[None]
         clocks = network.clocks
         return np.array([compute_seconds(once, self._links(c), place)[0] for c in clocks])
@@ -326,6 +337,8 @@ class FormulaData:
 
 def _wire(profile: NetworkProfile, nbytes: NDArray[np.int64], loss: float) -> Ints:
     """Return the bytes of messages on the link, without set-up of connections."""
+    if profile.transport == IDEAL and not loss:
+        return nbytes
     sizes, place = unique_sizes(nbytes)
     wire = [profile.transport.wire_bytes(size, loss) for size in sizes.tolist()]
     return np.array(wire, dtype=np.int64)[place]

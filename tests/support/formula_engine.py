@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import gzip
 import json
@@ -16,11 +17,12 @@ from read_pages import ReadPage
 from floss_sim.page.what_if import FormulaData
 
 _TYPES = {"Float64Array": "<f8", "Uint32Array": "<u4", "Uint16Array": "<u2"}
+_WIDE = {"Uint16Array": "Uint32Array"}  # as the page unpacks them
 _GLUE = """
 const linksAt = (set) => changedLinks(page.networks[set.network], arrays, set);
 const timesAt = (k, set) => {
   const net = page.networks[set.network], parts = [0, 0, 0, 0];
-  const times = fleetTimes(page.configs[k], net, arrays, linksAt(set), set, parts);
+  const times = fleetTimes(page.configs[k], net, arrays, linksAt(set), set, net.fleets, parts);
   return { times: times.map((one) => Array.from(one)), parts };
 };
 const answerOf = (set) => {
@@ -42,10 +44,11 @@ class FormulaEngine:
         blob = gzip.decompress(base64.b64decode(text))
         values = [np.frombuffer(blob, _TYPES[kind], count, at) for kind, at, count in index]
         made = [
-            f"{kind}.from({json.dumps(one.tolist())})"
+            f"{_WIDE.get(kind, kind)}.from({json.dumps(one.tolist())})"
             for (kind, _, _), one in zip(index, values, strict=True)
         ]
         self.page, self._engine = page, MiniRacer()
+        atexit.register(self._engine.close)  # an engine that is open at the end waits for ever
         code = (files("floss_sim.page") / "formula.js").read_text(encoding="utf-8")
         given = f"const page = {json.dumps(page)}, arrays = [{','.join(made)}];"
         self._engine.eval(f"{code}\n{given}\n{_GLUE}")
