@@ -1,4 +1,4 @@
-"""Pages in a real browser: what they ask for, how exact and how fast their sliders are, how they look.
+"""Pages in a real browser: requests, exactness and speed of sliders, and how they look.
 
     python experiments/report/check.py [PLAN STORE]
 
@@ -41,8 +41,9 @@ from planner.page.used_runs import find_used_runs
 from planner.plans.plan import Plan
 
 HERE = Path(__file__).parent
-SETTINGS = 6
+SETTINGS = 100
 TOLERANCE = 1e-9
+LEAST_CONTRAST = 4.5
 HOSTILE = '</script><script>alert(1)</script> "x" <img src=x onerror=alert(2)> \u202e\u05d0 & co'
 _SET = """(places) => {
   for (const [name, place] of Object.entries(places)) byId(`set-${name}`).value = place;
@@ -72,6 +73,12 @@ _CONTRAST = """() => {
 }"""
 
 
+def check(holds: bool, what: str) -> None:
+    """Exit with a message unless something holds."""
+    if not holds:
+        raise SystemExit(what)
+
+
 class Watched:
     """A page of the browser, with what it has said and asked for."""
 
@@ -87,8 +94,8 @@ class Watched:
 
     def check_quiet(self) -> None:
         """Check that the page has said nothing, and has asked for nothing but itself."""
-        assert not self.said, self.said
-        assert len(self.asked) == 1 and self.asked[0].startswith("file://"), self.asked
+        check(not self.said, f"messages on the console: {self.said}")
+        check(len(self.asked) == 1, f"requests: {self.asked}")
 
 
 @contextmanager
@@ -103,7 +110,7 @@ def opened(browser: Browser, path: Path, **context: Any) -> Iterator[Watched]:
 
 def check_settings(watched: Watched, oracle: Oracle, folder: Path) -> dict[str, Any]:
     """Compare random settings with what ``replay`` and the planner say; return the figures."""
-    draw, worst, ms, seen = random.Random(0), 0.0, [], set()
+    draw, worst, ms, seen = random.Random(0), 0.0, [], set()  # noqa: S311
     sliders = watched.page.evaluate("page.sliders")
     titles = watched.page.evaluate("page.networks.map((one) => one.title)")
     for _ in range(SETTINGS):
@@ -114,10 +121,10 @@ def check_settings(watched: Watched, oracle: Oracle, folder: Path) -> dict[str, 
         profile = with_changes(load_profile(titles[values["network"]]), changes_of(values))
         best = oracle.best(profile, values["budget"])
         labels = {label.partition(": ")[2] or label for label in [told["best"] or ""]}
-        assert best is None or labels == {words_of(best)}, (values, told["best"], best)
+        check(best is None or labels == {words_of(best)}, f"{values}: {labels}, not {best}")
         seen |= labels
         worst = max(worst, worst_difference(told, folder))
-    assert worst <= TOLERANCE, worst
+    check(worst <= TOLERANCE, f"seconds differ by {worst}")
     return {"worst": worst, "ms": median(ms), "most_ms": max(ms), "different": len(seen)}
 
 
@@ -162,16 +169,18 @@ def check_controls(watched: Watched) -> None:
     before = page.inner_text("#told-up")
     page.keyboard.press("ArrowRight")
     after = page.inner_text("#told-up")
-    assert before != after and page.get_attribute("#set-up", "aria-valuetext") == after
+    check(before != after, "the arrow key moves no slider")
+    check(page.get_attribute("#set-up", "aria-valuetext") == after, "a slider is not spoken")
     address = page.evaluate("location.hash")
-    assert f"up={page.input_value('#set-up')}" in address
+    check(f"up={page.input_value('#set-up')}" in address, f"address {address}")
     page.click("#copy")
-    assert page.inner_text("#copied")
+    check(bool(page.inner_text("#copied")), "nothing was copied")
     answer = page.inner_text("#what-if-answer")
     page.goto(page.url.partition("#")[0] + address)
     page.reload()
     page.evaluate("ready")
-    assert (page.inner_text("#told-up"), page.inner_text("#what-if-answer")) == (after, answer)
+    again = (page.inner_text("#told-up"), page.inner_text("#what-if-answer"))
+    check(again == (after, answer), f"the address gives {again}")
     watched.asked[:] = watched.asked[:1]
 
 
@@ -184,14 +193,15 @@ def picture(browser: Browser, path: Path, name: str) -> dict[str, float]:
             with opened(browser, path, viewport=view, color_scheme=scheme) as watched:
                 page = watched.page
                 page.wait_for_timeout(1500)  # the crossovers follow
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                check(wide <= width, f"the page is {wide} pixels wide on {width}")
                 least[scheme] = page.evaluate(_CONTRAST)
                 if scheme == "light" or width == 1280:
                     shown = "" if scheme == "light" else "-dark"
                     page.screenshot(path=HERE / f"{name}-{width}{shown}.png", full_page=True)
                 if scheme == "light" and width == 1280:
                     page.pdf(path=HERE / f"{name}.pdf", prefer_css_page_size=True)
-    assert min(least.values()) >= 4.5, least
+    check(min(least.values()) >= LEAST_CONTRAST, f"contrast {least}")
     return least
 
 
@@ -201,10 +211,10 @@ def main() -> None:
         folder = Path(place)
         plan, store = prepared(folder)
         used, network = find_used_runs(plan, store), plan_network(plan)
-        assert used and network
+        if used is None or network is None:
+            raise SystemExit("the store lacks the runs of the plan")
         what_if = PlanWhatIf(used, network, folder)
-        dense = what_if.data().choice.dense
-        assert dense
+        oracle = Oracle(used, what_if.clients, what_if.data().choice.dense)
         page = plan_page(plan, store, folder)
         page.save(folder / "report.html")
         (large, times), sizes = large_page(plan, folder), {}
@@ -218,13 +228,14 @@ def main() -> None:
             )
             least = picture(browser, folder / "report.html", "report")
             with opened(browser, folder / "hostile.html") as watched:
-                assert "<script>alert(1)</script>" in watched.page.inner_text("h1")
+                shown = watched.page.inner_text("h1")
+                check("<script>alert(1)</script>" in shown, f"a hostile name is shown as {shown}")
             with opened(browser, folder / "report.html") as watched:
                 check_controls(watched)
             with opened(browser, folder / "large.html") as watched:
                 times |= slider_times(watched)
             with opened(browser, folder / "report.html") as watched:
-                found = check_settings(watched, Oracle(used, what_if.clients, dense), folder)
+                found = check_settings(watched, oracle, folder)
             versions = browser.version
     write_table(sizes, times, found, least, versions)
 
@@ -235,7 +246,7 @@ def prepared(folder: Path) -> tuple[Plan, Path]:
         return read_plan(sys.argv[1]), Path(sys.argv[2])
     words = ["--budget", "50-dense-rounds", "--upload-ratio", "16", "--no-report"]
     where = ["--store", str(folder / "store"), "--out", str(folder / "plan")]
-    subprocess.run([sys.executable, "-m", "planner", *words, *where], check=True)
+    subprocess.run([sys.executable, "-m", "planner", *words, *where], check=True)  # noqa: S603
     return read_plan(folder / "plan"), folder / "store"
 
 

@@ -1,4 +1,4 @@
-"""A store of 64 made runs of 400 rounds, as if a plan had used them: for sizes and times of pages."""
+"""A store of 64 made runs of 400 rounds, as if a plan had used them."""
 
 from __future__ import annotations
 

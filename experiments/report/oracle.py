@@ -1,4 +1,4 @@
-"""The best configuration at some settings, by the planner's own functions and by retimed records."""
+"""The best configuration at some settings, by the planner's own functions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ from planner.question.budget import Limit
 
 @dataclass(frozen=True)
 class Oracle:
-    """Chooses the best stored configuration of a plan for a budget on a network."""
+    """Chooses the best stored configuration of a plan for a budget on a network.
+
+    Attributes:
+        used: The stored runs.
+        clients: Clients of the fleet.
+        dense: Number of dense rounds, their clients (R x C) and bytes of a message; None for
+            budgets of another kind.
+    """
 
     used: UsedRuns
     clients: int
-    dense: tuple[int, Any, int]  # number of dense rounds, their clients (R x C), bytes of a message
+    dense: tuple[int, Any, int] | None
 
     def best(self, profile: NetworkProfile, factor: float) -> Candidate | None:
-        """Return the best configuration at a share of the plan's budget; None if none affords it."""
+        """Return the best configuration at a share of the plan's budget; None without any."""
         limit, cap = self._limit(profile, factor), self.used.plan.request["max_rounds"]
         baselines = {o.candidate for o in filter(None, self.used.plan.baselines.values())}
         finished: dict[Candidate, Outcome] = {}
@@ -55,7 +62,7 @@ class Oracle:
         budget, links = self.used.plan.limit.budget, profile.links(self.clients)
         fleets = Fleets.of(profile, self.clients, budget.confidence)
         limit = Limit(budget, self.used.plan.limit.amount * factor, links, 5, fleets=fleets)
-        if budget.kind != "dense-rounds":
+        if self.dense is None:
             return limit
         rounds, clients_RC, nbytes = self.dense
         count = max(1, math.floor(rounds * factor + 0.5))

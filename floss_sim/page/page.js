@@ -2,8 +2,7 @@
 const { charts, whatIf: page, words } = JSON.parse(document.getElementById("page-data").textContent);
 const byId = (id) => document.getElementById(id), names = page ? Object.keys(page.sliders) : [], views = {};
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]), percent = (share) => (100 * share).toFixed(1);
-const inUnit = (value, [unit, name]) => `${Number((value / unit).toPrecision(3))} ${name}`;
-const scaled = (value, units) => inUnit(value, units.find(([size]) => value >= size) || units[units.length - 1]);
+const scaled = (value, units, [unit, name] = units.find(([size]) => value >= size) || units.at(-1)) => `${Number((value / unit).toPrecision(3))} ${name}`;
 let arrays, drawn, later;
 
 async function unpacked() {
@@ -44,8 +43,10 @@ function show(places) {
   const answer = answerAt(places), rows = answer.outcomes.map((one) => rowOf(answer, one, 1)), isBest = (row) => row.outcome === answer.best;
   rows.sort((a, b) => isBest(b) - isBest(a) || b.named - a.named || b.y - a.y);
   const first = rows.slice(0, words.shown).map((row) => rowOf(answer, row.outcome, answer.net.fleets)), chosen = names.map((name) => page.sliders[name].words[places[name]]);
+  const middle = (key) => quantile(answer.links[key].subarray(0, answer.net.clients), 0.5), rate = (key) => scaled(middle(key), words.rates);
   byId("what-if-answer").textContent = first.length ? fill(words.answer, first[0]) : words.nothing;
   fillTable("what-if-rows", first.map((row) => words.columns.map((key) => row[key])), (k) => isBest(first[k]));
+  byId("rates").textContent = fill(words.links, { down: rate("down"), up: rate("up"), rtt: scaled(middle("rtt"), words.seconds) });
   const compared = rows.filter((row) => row.named).map((row) => row.outcome.config.command);
   byId("command").textContent = [page.command, ...compared, ...chosen, page.fixed].filter((word) => word).join(" ");
   const points = rows.map(({ label, kind, x, y, low, high, told }) => ({ label, kind, x, y, low, high, told })).reverse();

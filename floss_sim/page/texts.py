@@ -87,8 +87,8 @@ WHAT_IF_TEXT = (
     "runs that were recorded; nothing is trained. The address of this page keeps the settings."
 )
 WHAT_IF_CAPTION = (
-    "Right answers (%) of each recorded run at the end of the budget, against its time on the fleet "
-    "of the network's seed."
+    "Right answers (%) of each recorded run at the end of the budget, against its time on "
+    "the fleet of the network's seed."
 )
 WHAT_IF_SPOKEN = (
     "Points of right answers against time at these settings; the table has the figures."
@@ -203,6 +203,8 @@ UNSERVED_LOSSES = "its devices lose many different shares of packets"
 WORDS: Mapping[str, Any] = {
     "seconds": [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"]],
     "bytes": [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]],
+    "rates": [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"], [1, "bit/s"]],
+    "links": "The median device: {down} down, {up} up, round trip {rtt}.",
     "spread": "{time} ({low} to {high})",
     "range": "{low} to {high}",
     "best": "the best one",

@@ -25,6 +25,7 @@ def what_if_section(sliders: Mapping[str, Slider], notes: Sequence[str]) -> Html
         texts.WHAT_IF,
         paragraphs([texts.WHAT_IF_TEXT]),
         controls(sliders),
+        element("p", "", id="rates", class_="note"),
         element("p", "", id="what-if-answer", class_="answer", role="status"),
         figure(POINTS, texts.WHAT_IF_CAPTION, texts.WHAT_IF_SPOKEN),
         _filled_table(texts.WHAT_IF_TABLE, texts.WHAT_IF_COLUMNS, "what-if-rows"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.methods import WAYS
 from floss_sim.network import NetworkProfile
 from floss_sim.page import texts
@@ -23,25 +25,41 @@ from planner.report.time_text import median_s
 
 CHART = "accuracy"
 Bands = Mapping[Candidate, Sequence[tuple[int, Interval]]]  # by evaluated round
+Ways = Mapping[tuple[Candidate, int], tuple[float, TimeSpread]]  # spent fraction, and time
 _MOST_RUNNERS_UP = 3
 
 
-def first_screen(plan: Plan, profile: NetworkProfile | None) -> Html:
+@dataclass(frozen=True)
+class Known:
+    """What the store knows of the runs of a first screen; nothing without it.
+
+    Attributes:
+        bands: Intervals at evaluated rounds.
+        ways: Spent fraction of the budget, and time, of cheaper ways.
+    """
+
+    bands: Bands = field(default_factory=dict)
+    ways: Ways = field(default_factory=dict)
+
+
+def first_screen(plan: Plan, profile: NetworkProfile | None, known: Known) -> Html:
     """Return the first screen of a plan.
 
     Args:
         plan: The plan.
         profile: Its network; None if it cannot be loaded.
+        known: What the store knows of the shown runs.
     """
     told = plan_warnings(plan, profile)
+    caption = texts.ACCURACY_CAPTION.format(bands=texts.BANDS if known.bands else "")
     return joined(
         [
             element("h1", title(plan), dir="auto"),
             element("p", answer(plan), class_="answer", dir="auto"),
             paragraphs([" ".join(told)] if told else [], class_="warning"),
             paragraphs([] if told else [texts.NO_WARNING], class_="note"),
-            figure(CHART, texts.ACCURACY_CAPTION.format(bands=""), _spoken(plan)),
-            _alternatives(plan),
+            figure(CHART, caption, _spoken(plan)),
+            _alternatives(plan, known),
         ]
     )
 
@@ -185,11 +203,11 @@ def label_of(plan: Plan, candidate: Candidate) -> str | None:
     return None
 
 
-def _alternatives(plan: Plan) -> Html:
+def _alternatives(plan: Plan, known: Known) -> Html:
     """Return the table of alternatives; columns that nothing is known of are left out."""
     what = plan.request["judged"]["what"]
     rows = [_row(label, outcome) for label, outcome in shown_runs(plan).items()]
-    rows += [_cheaper_row(plan, way) for way in plan.cheaper]
+    rows += [_cheaper_row(plan, way, known) for way in plan.cheaper]
     columns = [name.format(what=what) for name in texts.ALTERNATIVE_COLUMNS]
     kept = [k for k in range(len(columns)) if any(row[k] != texts.NOT_THERE for row in rows)]
     return joined(
@@ -219,15 +237,19 @@ def _row(label: str, outcome: Outcome) -> list[str]:
     ]
 
 
-def _cheaper_row(plan: Plan, way: CheaperWay) -> list[str]:
+def _cheaper_row(plan: Plan, way: CheaperWay, known: Known) -> list[str]:
     what = texts.ROUNDS.format(what=what_text(way.candidate), rounds=way.rounds)
-    none = texts.NOT_THERE
+    time, spent, none = texts.NOT_THERE, texts.NOT_THERE, texts.NOT_THERE
+    if costs := known.ways.get((way.candidate, way.rounds)):
+        time, spent = format_duration(costs[1].median_s), f"{100 * costs[0]:.0f} %"
+    nbytes = format_bytes(way.nbytes)
+    label, right = _way_label(plan, way), _ranged(way.interval)
+    return [label, what, right, none, time, nbytes, none, none, spent]
+
+
+def _way_label(plan: Plan, way: CheaperWay) -> str:
     share = f"{100 * way.nbytes / plan.recommendation.total_bytes:.0f} %"
-    spent = [none, none, none]
-    if plan.limit.budget.kind == "bytes":
-        spent[2] = f"{100 * way.nbytes / plan.limit.amount:.0f} %"
-    label = texts.CHEAPER.format(share=share)
-    return [label, what, _ranged(way.interval), none, none, format_bytes(way.nbytes), *spent]
+    return texts.CHEAPER.format(share=share)
 
 
 def _ranged(told: Any) -> str:
@@ -243,16 +265,22 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def accuracy_picture(plan: Plan, bands: Bands) -> dict[str, Any]:
+def accuracy_picture(plan: Plan, known: Known) -> dict[str, Any]:
     """Return the picture of the first screen: accuracy against the share of the budget.
 
     Args:
         plan: The plan.
-        bands: Intervals at evaluated rounds, where the runs are known.
+        known: What the store knows of the shown runs; without it, cheaper ways are left out.
     """
     runs = shown_runs(plan)
-    rows = [row for label, run in runs.items() for row in _curve_rows(label, run, bands)]
+    rows = [row for label, run in runs.items() for row in _curve_rows(label, run, known.bands)]
     labels = [_label(name, run.candidate) for name, run in runs.items()]
+    ways = [way for way in plan.cheaper if (way.candidate, way.rounds) in known.ways]
+    for way in ways:
+        spent, _ = known.ways[way.candidate, way.rounds]
+        label = _label(_way_label(plan, way), way.candidate)
+        rows.append({"label": label, "x": 100 * spent, **_end_values(label, way.interval)})
+        labels.append(label)
     return accuracy_chart(rows, labels, texts.SPENT_AXIS, texts.RIGHT_AXIS, _spoken(plan))
 
 
@@ -269,10 +297,14 @@ def _curve_rows(name: str, run: Outcome, bands: Bands) -> Iterator[dict[str, Any
         if band:
             row |= {"low": 100 * band.low, "high": 100 * band.high}
         if number == run.rounds and run.interval:
-            ends = run.interval
-            row |= {"low": 100 * ends.low, "y": 100 * ends.mean, "high": 100 * ends.high}
-            row |= {"end": True, "tip": f"{label}, {_ranged(ends)}"}
+            row |= _end_values(label, run.interval)
         yield row
+
+
+def _end_values(label: str, ends: Interval) -> dict[str, Any]:
+    """Return the values of an end: expected accuracy and interval in percent, and a text."""
+    percents = {"low": 100 * ends.low, "y": 100 * ends.mean, "high": 100 * ends.high}
+    return {**percents, "end": True, "tip": f"{label}, {_ranged(ends)}"}
 
 
 def _spoken(plan: Plan) -> str:

@@ -10,7 +10,7 @@ from floss_sim.page.parts import Html, joined, paragraphs, section
 from floss_sim.page.what_if_section import what_if_charts, what_if_section
 from planner.page.again import provenance
 from planner.page.engineer import EngineersPart
-from planner.page.first_screen import CHART, accuracy_picture, first_screen, title
+from planner.page.first_screen import CHART, Known, accuracy_picture, first_screen, title
 from planner.page.plan_network import plan_network
 from planner.page.plan_what_if import PlanWhatIf
 from planner.page.used_runs import find_used_runs
@@ -29,10 +29,11 @@ def plan_page(plan: Plan, root: Path, folder: Path) -> Page:
     what_if = PlanWhatIf(used, network, folder) if used and network else None
     profile = network.profile if network else None
     detail = EngineersPart(plan, profile, what_if)
-    charts = {CHART: accuracy_picture(plan, what_if.intervals if what_if else {})}
+    known = _known(plan, what_if) if what_if else Known()
+    charts = {CHART: accuracy_picture(plan, known)}
     charts |= detail.charts()
     last = [detail.html(), provenance(plan, used, folder)]
-    body = [first_screen(plan, profile)]
+    body = [first_screen(plan, profile, known)]
     if what_if is None or not what_if.is_served:
         body.append(_without_sliders(what_if, network is None))
         return Page(title(plan), joined([*body, *last]), charts)
@@ -40,6 +41,13 @@ def plan_page(plan: Plan, root: Path, folder: Path) -> Page:
     body.append(what_if_section(sliders, what_if.notes()))
     values, charts = data.to_json(sliders), charts | what_if_charts()
     return Page(title(plan), joined([*body, *last]), charts, values, data.arrays)
+
+
+def _known(plan: Plan, what_if: PlanWhatIf) -> Known:
+    """Return what the store knows of the runs of the first screen."""
+    points = [(way.candidate, way.rounds) for way in plan.cheaper]
+    ways = {point: made for point in points if (made := what_if.costs_at(*point))}
+    return Known(what_if.intervals, ways)
 
 
 def _without_sliders(what_if: PlanWhatIf | None, lacks_network: bool) -> Html:

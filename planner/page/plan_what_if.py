@@ -6,13 +6,15 @@ import math
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 
+from floss_sim.analysis.drawn_fleets import Fleets
+from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Floats, Ints, Traffic
 from floss_sim.analysis.traffic_costs import TrafficCosts
 from floss_sim.errors import BudgetError
@@ -125,6 +127,21 @@ class PlanWhatIf:
         made = network_sliders(self.networks, self.network.settings, computes=computes)
         told = [_budget_text(self._plan, factor) for factor in BUDGET_FACTORS]
         return {**made, "budget": budget_slider(told)}
+
+    def costs_at(self, candidate: Candidate, rounds: int) -> tuple[float, TimeSpread] | None:
+        """Return the fraction of the budget that a run has spent after a round, and its time.
+
+        None if the store lacks the run. On the plan's network, with its changes.
+        """
+        if candidate not in self.shown:
+            return None
+        profile, plan = self.network.profile, self._plan
+        run = self.traffic[candidate].until(rounds).with_first(profile.first_download)
+        fleets = Fleets.of(profile, self.clients, plan.limit.budget.confidence)
+        costs = TrafficCosts(profile, self.clients)
+        links = profile.links(self.clients)
+        limit = replace(plan.limit, links=links, fleets=fleets, costs=costs)
+        return float(limit.shares(run)[-1]), fleets.spread(run)
 
     def notes(self) -> list[str]:
         """Return which networks the sliders do not cover, and the command that times runs there."""

@@ -18,6 +18,7 @@ from typing import Any
 import commands
 import numpy as np
 import pytest
+from formula_engine import FormulaEngine
 from made_plans import whole_plan
 from safetensors.numpy import load_file
 
@@ -71,6 +72,25 @@ def test_a_plan_is_shown_again_to_the_letter(call, tmp_path: Path):
     assert "2-dense-rounds" in shown
     code, out, _ = call("floss-plan", "show", "plan", "--json")
     assert (code, out) == (0, (tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
+
+
+def test_the_sliders_of_a_plans_page_begin_with_the_plan(call, tmp_path: Path, made: Path):
+    code, out, err = call("floss-plan", "report", "plan", "--store", "store")
+    assert (code, err) == (0, "")
+    assert out == "Saved the page\nplan/report.html\n"
+    html = (tmp_path / "plan" / "report.html").read_text(encoding="utf-8")
+    assert str(made) not in html
+    assert str(tmp_path) not in html
+    plan = json.loads((tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
+    engine, best = FormulaEngine.of_page(html), plan["recommendation"]
+    settings = {"down": 1, "up": 1, "ratio": 16, "rtt": None, "compute": 1, "budget": 1}
+    told = engine.call("answerOf", {**settings, "network": 0})
+    assert engine.page["configs"][told["best"]]["label"].startswith("Recommended: ")
+    assert told["rounds"][told["best"]] == best["rounds"]
+    assert told["amount"] == pytest.approx(plan["budget"]["amount"], rel=1e-9)
+    times = engine.call("timesAt", told["best"], {**settings, "network": 0})["times"]
+    assert times[0][best["rounds"] - 1] == pytest.approx(best["own_fleet_s"], rel=1e-9)
+    assert engine.page["configs"][told["best"]]["command"].startswith("../store/")
 
 
 def test_a_plan_is_applied(call, tmp_path: Path, made: Path, monkeypatch):

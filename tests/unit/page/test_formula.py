@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import math
 import random
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from formula_engine import FormulaEngine
+from made_plans import outcome
 
 from floss_sim import RunConfig, floss, load_profile, load_task, retime, size_only
 from floss_sim.analysis.drawn_fleets import Fleets
@@ -22,6 +27,8 @@ from floss_sim.page.what_if import (
     unserved_reason,
     without_first,
 )
+from planner.decisions.recommend import HALF_BYTES_WORTH, TIE_ERRORS, choose, options
+from planner.forecasts.intervals import LEVEL, Interval
 
 CLIENTS, ROUNDS, TOLERANCE = 50, 6, 1e-9
 GRPC = """
@@ -109,3 +116,22 @@ def test_seconds_are_those_of_the_simulator_at_any_settings(engine, networks, nu
         assert np.array(told["times"]) == pytest.approx(fleets, rel=TOLERANCE, abs=0)
         quantiles = engine.call("(t, q) => quantile(t.map((r) => r[5]), q)", told["times"], 0.95)
         assert quantiles == pytest.approx(fleet_quantile(fleets[:, 5], 0.95), rel=TOLERANCE)
+
+
+def test_the_choice_is_the_planners():
+    draw = random.Random(0)
+    level = 2 * NormalDist().inv_cdf((1 + LEVEL) / 2)
+    rule = {"tie": TIE_ERRORS * math.sqrt(2) / level, "half": HALF_BYTES_WORTH}
+    engine = FormulaEngine({}, [], base64.b64encode(gzip.compress(b"")).decode())
+    for _ in range(60):
+        finished, ended, told = {}, {}, []
+        for rank in range(1, 9):
+            mean, half, is_open = draw.uniform(0.9, 0.95), draw.uniform(0.002, 0.02), rank > 5
+            interval = Interval(mean - half, mean, mean + half, "measured")
+            made = outcome(rank, mean, draw.randrange(10_000, 900_000), interval=interval)
+            (ended if is_open else finished)[made.candidate] = made
+            ends = {"mean": mean, "low": interval.low, "high": interval.high}
+            told.append({**ends, "bytes": made.total_bytes, "open": is_open, "rank": rank})
+        expected = choose(list(options(finished, ended, []).values()), 350).recommendation
+        chosen = engine.call("(rule, all) => bestOutcome({ rule }, all).rank", rule, told)
+        assert chosen == expected.candidate.rank
