@@ -59,7 +59,7 @@ class NodeRun:
         Raises:
             ConfigError: The file, the data or the backbone cannot be used.
         """
-        run = read_run_file(path, backbone=backbone)
+        run = read_run_file(path, backbone=backbone, reads_data=not data)
         config = run.config
         if data:
             task = config.task.with_own_examples(data, run.classes)

@@ -141,7 +141,9 @@ class DeployedRun:
         return replace(self, rounds=rounds or self.rounds)
 
 
-def read_run_file(path: Path, *, dataset: str = "", backbone: str = "") -> DeployedRun:
+def read_run_file(
+    path: Path, *, dataset: str = "", backbone: str = "", reads_data: bool = True
+) -> DeployedRun:
     """Return the run of a run file.
 
     Args:
@@ -149,6 +151,7 @@ def read_run_file(path: Path, *, dataset: str = "", backbone: str = "") -> Deplo
         dataset: Local data that replace those of the file; empty: none. Data of another machine
             are not compared with the mark.
         backbone: Local folder that replaces the file's backbone; empty: none.
+        reads_data: Whether the task's data are here; a node with data of its own lacks them.
 
     Raises:
         ConfigError: The file is damaged, or the task, the data or the backbone is missing or
@@ -167,8 +170,8 @@ def read_run_file(path: Path, *, dataset: str = "", backbone: str = "") -> Deplo
     check_method(file.method, bool(file.method_settings.get("mask_ledger")))
     method = method_from_settings(file.method, file.method_settings)
     config = RunConfig.of(task, method, rank=file.rank, seed=file.seed)
-    found, ignored = _marks(config), {"data"} if dataset else set()
-    changed = sorted(k for k in found.keys() - ignored if found[k] != file.marks.get(k))
+    found = _marks(config, reads_data and not dataset)
+    changed = sorted(key for key, mark in found.items() if mark != file.marks.get(key))
     if changed:
         raise ConfigError(
             f"{path}: other {' and '.join(changed)} than in the exported run; export it again, or "
@@ -198,9 +201,7 @@ def _local_path(reference: str, folder: Path) -> str | None:
     return None if path is None else str(path.absolute())
 
 
-def _marks(config: RunConfig) -> dict[str, str]:
-    return {
-        "settings": fingerprint(config.settings()),
-        "data": config.task.content.digest,
-        "backbone": config.task.backbone_hash,
-    }
+def _marks(config: RunConfig, reads_data: bool = True) -> dict[str, str]:
+    data = {"data": config.task.content.digest} if reads_data else {}
+    backbone, settings = config.task.backbone_hash, fingerprint(config.settings())
+    return {"settings": settings, "backbone": backbone, **data}

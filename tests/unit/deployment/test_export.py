@@ -122,8 +122,10 @@ def test_a_task_of_ones_own_travels_with_the_app(tmp_path: Path):
     run = app / "floss_app" / "run.json"
     assert read_run_file(run).config.settings() == config.settings()
     np.savez(tmp_path / "node.npz", x=draw.random((7, 1, 8, 8)), y=np.arange(7))
+    download = _download(config)
+    (tmp_path / "images.npz").unlink()  # a node has no other data than its own
     node = NodeRun.open(run, data=str(tmp_path / "node.npz"))
-    upload = node.train(2, 0, 0, _download(config), {})
+    upload = node.train(2, 0, 0, download, {})
     assert upload.examples == 7 and upload.client == 2
     with pytest.raises(TaskError, match="no data at"):
         NodeRun.open(run, data=str(tmp_path / "absent.csv"))
@@ -187,7 +189,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
 
 
 def test_a_node_without_data_and_a_damaged_run_file_are_refused(
-    tmp_path: Path, run_app: Callable[..., Grid]
+    tmp_path: Path, run_app: Callable[..., Grid], caplog: pytest.LogCaptureFixture
 ):
     config = small_config(dense())
     (tmp_path / "run.json").write_text("{}")
@@ -196,6 +198,7 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     nodes = {1 + i: {"partition-id": i} for i in range(CLIENTS - 1)} | {9: {"data-path": "absent"}}
     grid = run_app(config, nodes=nodes)
     reasons = {m.error.reason for m in grid.received if m.has_error()}
-    assert len(reasons) == 1 and "no data at" in reasons.pop()
+    assert reasons == {"<class 'RuntimeError'>:<'the node cannot train; its log says why'>"}
+    assert "cannot train: no data at" in caplog.text  # on the node alone
     fates = RunFolder.read(tmp_path / "record").record().transfers["fate"].to_pylist()
     assert "dropped" in fates and "aggregated" in fates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from logging import ERROR, getLogger
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from floss_sim.deployment import NodeRun, check_framework
+from floss_sim.protocol import Upload
 
 RUN_FILE = Path(__file__).with_name("run.json")
+logger = getLogger("flwr")
 app = ClientApp()
 
 
@@ -34,7 +37,21 @@ def describe_node(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Reply with the encoded update and the number of examples, and nothing else."""
+    """Reply with the encoded update and the number of examples, and nothing else.
+
+    A reason why training fails may hold parts of the data, so that it stays in the node's log.
+    """
+    try:
+        upload = train_download(message, context)
+    except Exception as error:
+        logger.log(ERROR, "cannot train: %s", error)
+        raise RuntimeError("the node cannot train; its log says why") from None
+    reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
+    return Message(RecordDict({"upload": reply}), reply_to=message)
+
+
+def train_download(message: Message, context: Context) -> Upload:
+    """Return the update of a download, and keep the node's states."""
     download = message.content.config_records["download"]
     data, backbone = (
         str(context.node_config.get(key, "")) for key in ("data-path", "backbone-path")
@@ -50,8 +67,7 @@ def train(message: Message, context: Context) -> Message:
         kept_state(context.state, whole_number(download, "heard")),
     )
     keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
-    reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
-    return Message(RecordDict({"upload": reply}), reply_to=message)
+    return upload
 
 
 def kept_state(state: RecordDict, heard: int) -> dict[str, NDArray[np.float32]]:
