@@ -196,8 +196,8 @@ def _plan(
     hits = runs.hits_on_test([shown[c] for c in sorted(reported)])
     on_test = ReportedOnTest.of(hits, request.task, known.seed_deviation)
     tested = {c: on_test.outcome(shown[c]) for c in reported}
-    longest = [costs.of[c].horizon for c in costs.searched]
-    prior = used_prior(request, runs.asked_history(), longest)
+    affords = {c: costs.of[c].horizon for c in costs.searched}
+    prior = used_prior(request, runs.asked_history(), affords, runs.finished_candidates())
     said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
     return Plan(
         request=request.to_json(),
@@ -226,7 +226,7 @@ def _plan(
             "trained_now_runs": len(runs.trained_runs),
             "runs": len(runs.runs),
             **begun.effort_json(),
-            **({"prior": prior.model_dump()} if prior else {}),
+            **({"prior": prior.to_json()} if prior else {}),
         },
         costs=tuple(cost_values(c, costs, runs) for c in costs.searched),
         baseline_costs=baseline_costs(baselines, costs, runs),

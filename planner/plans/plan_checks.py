@@ -62,9 +62,14 @@ def _near(one: float, other: float) -> bool:
 
 
 def _prior(plan: Plan) -> Iterator[str]:
-    """Yield that a prior over tasks belongs to no search but a race."""
-    if plan.effort.get("prior") and plan.effort["search"] != "race":
+    """Yield that a prior over tasks belongs to a race alone, and favours what was searched."""
+    if not (prior := plan.effort.get("prior")):
+        return
+    if plan.effort["search"] != "race":
         yield f"effort.prior: a search by {plan.effort['search']} uses none"
+    cost = plan.cost(Candidate.of_settings(prior["favourite"]))
+    if cost is None or cost["affordable_rounds"] != prior["favourite_rounds"]:
+        yield "effort.prior.favourite_rounds: the costs say otherwise"
 
 
 def _rounds(plan: Plan) -> Iterator[str]:

@@ -403,10 +403,7 @@ def plan_of(content: Any, where: str) -> Plan:
         test_differences={
             str(name): one.difference() for name, one in read.test_differences.items()
         },
-        effort={
-            **content["effort"],
-            **read.effort.model_dump(exclude_unset=True),
-        },
+        effort=_effort(content["effort"], read.effort),
         costs=tuple(_cost(*pair) for pair in zip(content["costs"], read.costs, strict=True)),
         baseline_costs={
             str(name): _cost(content["baseline_costs"][name], one)
@@ -428,6 +425,12 @@ def plan_of(content: Any, where: str) -> Plan:
     )
     _check_figures(plan, content, where)
     return plan
+
+
+def _effort(given: Mapping[str, Any], read: EffortSection) -> dict[str, Any]:
+    """Return the size of the search as plain values, its prior as their JSON."""
+    prior = {"prior": read.prior.to_json()} if read.prior else {}
+    return {**given, **read.model_dump(exclude_unset=True, exclude={"prior"}), **prior}
 
 
 def _check_figures(plan: Plan, content: Mapping[str, Any], where: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from floss_sim.units import format_bytes
+from planner.candidates import Candidate
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
@@ -96,6 +97,18 @@ def _prior_sentence(effort: Mapping[str, Any]) -> str:
         f"It began with what grids recorded on other tasks say ({', '.join(prior['grids'])}"
         f"{left_out}), which by its own curves has the weight {prior['weight']:.2f} "
         "(1: runs differ as there; 0: not at all). Accuracies are by this task's curves alone. "
+        f"{_favourite_clause(prior)}"
+    )
+
+
+def _favourite_clause(prior: Mapping[str, Any]) -> str:
+    """Return what the prior alone favours, if the search has not finished it; else empty."""
+    if prior["finished"]:
+        return ""
+    favourite = Candidate.of_settings(prior["favourite"])
+    return (
+        f"Of the other tasks' favourite, {favourite}, this effort has not finished the "
+        f"{_count_text(prior['favourite_rounds'], 'round')} that the budget affords. "
     )
 
 

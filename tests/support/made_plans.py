@@ -19,6 +19,7 @@ from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range,
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.plans.rate_test import RatePair, RateTest
+from planner.plans.prior_section import PriorSection
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import LinkSection, SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
@@ -69,15 +70,19 @@ def whole_plan() -> Plan:
         down_bytes=304_000, up_bytes=496_000,
     )  # fmt: skip
     dense = outcome(16, 0.90, 450_000, test=on_test(0.91), candidate=Candidate(16, 1.0, 1.0))
-    effort = {"search": "halving", "searched": 5, "unaffordable": 2, "starters": 4,
+    effort = {"search": "race", "searched": 5, "unaffordable": 2, "starters": 4,
               "grid_rounds": 100, "limit_rounds": 20, "search_rounds": 20,
               "seed_rounds": 4, "ended_early": False,
               "trained_now_rounds": 7, "trained_now_runs": 2, "runs": 5,
-              "replicated": 1, "seeds": (0, 1)}  # fmt: skip
+              "replicated": 1, "seeds": (0, 1),
+              "prior": PriorSection(
+                  grids=("chat", "cifar10"), left_out=("digits",), weight=0.4, finished=False,
+                  favourite=replace(best.candidate, up_density=1 / 4), favourite_rounds=12,
+              ).to_json()}  # fmt: skip
     return Plan(
         request={
             "task": "digits", "network": "paper", "reference_rank": 16, "max_rounds": 400,
-            "search": "halving", "seed": 0, "effort": 0.2,
+            "search": "race", "seed": 0, "effort": 0.2,
             "judged": {"what": "examples", "validation": 350, "test": 340}, "origin": None,
         },
         limit=Limit(parse_budget("1MB"), 1e6, (), 5),
