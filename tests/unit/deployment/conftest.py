@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
-from exported_apps import run_exported
+from exported_apps import run_exported, small_config
 from flower_stand_ins import Grid
+
+from floss_sim.methods import floss
+
+
+@dataclass(frozen=True)
+class ExportedRun:
+    """A run of the app: its folder, with ``app`` and ``record``, and its grid."""
+
+    folder: Path
+    grid: Grid
+
+
+@pytest.fixture(scope="session")
+def floss_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExportedRun]:
+    """Return one run of FLoSS that tests read."""
+    folder = tmp_path_factory.mktemp("floss")
+    with pytest.MonkeyPatch.context() as patch:
+        yield ExportedRun(folder, run_exported(small_config(floss(1 / 4, 1 / 16)), folder, patch))
 
 
 @pytest.fixture

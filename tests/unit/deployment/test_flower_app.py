@@ -50,12 +50,9 @@ def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
     assert sum(payloads) == sum(wanted.rounds["up_bytes"].to_pylist())
 
 
-def test_its_record_is_measured_from_zero_and_is_timed_again_from_its_bytes(
-    run_app, tmp_path: Path
-):
+def test_its_record_is_measured_from_zero_and_is_timed_again_from_its_bytes(floss_run):
     config = small_config(floss(1 / 4, 1 / 16))
-    run_app(config)
-    folder = RunFolder.read(tmp_path / "record")
+    folder = RunFolder.read(floss_run.folder / "record")
     record = folder.record()
     assert measured_by(folder.description) == "flwr 1.42.0"
     assert "clock" not in folder.description["trajectory"]
@@ -70,8 +67,8 @@ def test_its_record_is_measured_from_zero_and_is_timed_again_from_its_bytes(
     assert measured_by(again.description) is None
 
 
-def test_nothing_but_the_update_and_the_number_of_examples_leaves_a_node(run_app):
-    grid = run_app(small_config(floss(1 / 4, 1 / 16)))
+def test_nothing_but_the_update_and_the_number_of_examples_leaves_a_node(floss_run):
+    grid = floss_run.grid
     trained = [m.content for m in grid.received if "upload" in m.content]
     assert len(trained) == ROUNDS * COHORT
     for content in trained:
@@ -81,7 +78,7 @@ def test_nothing_but_the_update_and_the_number_of_examples_leaves_a_node(run_app
     assert all(c["node"].keys() == {"partition"} for c in others)
 
 
-def test_the_bank_computes_the_same_round_to_float_tolerance(run_app, tmp_path: Path):
+def test_the_bank_computes_the_same_round_to_float_tolerance():
     config = small_config(floss(1 / 4, 1 / 16))
     bank = open_learner(config, "cpu", 1, "bank")
     sequential = open_learner(config, "cpu", 1, "sequential")
@@ -123,12 +120,11 @@ def test_an_upload_that_was_lost_goes_back_to_the_residual(run_app, tmp_path: Pa
         assert state[kept].keys() == {"residual"}
 
 
-def test_a_node_keeps_the_state_that_the_server_says(run_app):
+def test_a_node_keeps_the_state_that_the_server_says(floss_run):
     from flower_stand_ins import RecordDict
 
     state = RecordDict()
-    grid = run_app(small_config(dense()))
-    functions = grid.client_app.functions["train"].__globals__
+    functions = floss_run.grid.client_app.functions["train"].__globals__
     functions["keep_states"](
         state, 5, {"residual": np.float32([1, 2])}, {"residual": np.float32([3, 4])}
     )

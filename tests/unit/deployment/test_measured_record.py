@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 from commands import call
-from exported_apps import run_exported, small_config
-
-from floss_sim.methods import floss
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("measured")
-    with pytest.MonkeyPatch.context() as patch:
-        run_exported(small_config(floss(1 / 4, 1 / 16)), folder, patch)
-    return folder / "record"
+@pytest.fixture
+def record(floss_run) -> Path:
+    return floss_run.folder / "record"
 
 
 def test_compare_account_and_replay_mark_measured_seconds(
