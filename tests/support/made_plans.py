@@ -18,8 +18,8 @@ from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
-from planner.plans.rate_test import RatePair, RateTest
 from planner.plans.prior_section import PriorSection
+from planner.plans.rate_test import RatePair, RateTest
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import LinkSection, SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
