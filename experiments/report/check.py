@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from statistics import median
@@ -28,10 +29,13 @@ from typing import Any
 
 from large_store import write_large_store
 from oracle import Oracle, changes_of
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import floss_sim.cli
-from floss_sim.network import load_profile
+from floss_sim.analysis.comparison import Configuration
+from floss_sim.analysis.what_if import replay_comparison, scenario
+from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import with_changes
 from planner import read_plan
 from planner.page.plan_network import plan_network
@@ -41,7 +45,7 @@ from planner.page.used_runs import find_used_runs
 from planner.plans.plan import Plan
 
 HERE = Path(__file__).parent
-SETTINGS = 100
+SETTINGS, COMMANDS = 100, 10  # the first ones by the copied command, others by its functions
 TOLERANCE = 1e-9
 LEAST_CONTRAST = 4.5
 HOSTILE = '</script><script>alert(1)</script> "x" <img src=x onerror=alert(2)> \u202e\u05d0 & co'
@@ -113,7 +117,7 @@ def check_settings(watched: Watched, oracle: Oracle, folder: Path) -> dict[str, 
     draw, worst, ms, seen = random.Random(0), 0.0, [], set()  # noqa: S311
     sliders = watched.page.evaluate("page.sliders")
     titles = watched.page.evaluate("page.networks.map((one) => one.title)")
-    for _ in range(SETTINGS):
+    for number in range(SETTINGS):
         places = {name: draw.randrange(len(one["values"])) for name, one in sliders.items()}
         told = watched.page.evaluate(_SET, places)
         ms.append(told["ms"])
@@ -123,7 +127,8 @@ def check_settings(watched: Watched, oracle: Oracle, folder: Path) -> dict[str, 
         labels = {label.partition(": ")[2] or label for label in [told["best"] or ""]}
         check(best is None or labels == {words_of(best)}, f"{values}: {labels}, not {best}")
         seen |= labels
-        worst = max(worst, worst_difference(told, folder))
+        by_command = number < COMMANDS
+        worst = max(worst, worst_difference(told, folder, None if by_command else profile))
     check(worst <= TOLERANCE, f"seconds differ by {worst}")
     return {"worst": worst, "ms": median(ms), "most_ms": max(ms), "different": len(seen)}
 
@@ -135,16 +140,35 @@ def words_of(candidate: Any) -> str:
     return what_text(candidate)
 
 
-def worst_difference(told: dict[str, Any], folder: Path) -> float:
-    """Return the largest relative difference of a page's seconds to those of its own command."""
+def worst_difference(told: dict[str, Any], folder: Path, profile: NetworkProfile | None) -> float:
+    """Return the largest relative difference of a page's seconds to those of ``replay``.
+
+    Args:
+        told: What the page shows.
+        folder: Folder of the page.
+        profile: The network; None runs the command that the page copies.
+    """
     found = {}  # a network equal to the recorded one is told as the recorded one alone
-    for line in json.loads(printed(shlex.split(told["command"]), folder))["scenarios"]:
-        if not line["recorded"] or line["label"] not in found:
-            found[line["label"]] = (line["own_fleet_s"], line["time"]["median_s"])
+    words = shlex.split(told["command"])
+    if profile is None:
+        for line in json.loads(printed(words, folder))["scenarios"]:
+            if not line["recorded"] or line["label"] not in found:
+                found[line["label"]] = (line["own_fleet_s"], line["time"]["median_s"])
+    else:
+        paths = tuple(folder / word for word in words[2 : words.index("--network")])
+        for configuration in recorded(paths):
+            line = scenario(configuration, profile)
+            found[configuration.label] = (line.own_fleet_s, line.time.median_s)
     ours = sorted((rows[0], median_of(rows)) for _, rows in told["rows"][: len(found)])
     theirs = sorted(found.values())
     pairs = zip(ours, theirs, strict=True)
     return max(abs(a / b - 1) for one, other in pairs for a, b in zip(one, other, strict=True))
+
+
+@cache
+def recorded(paths: tuple[Path, ...]) -> tuple[Configuration, ...]:
+    """Return the configurations of run folders, as ``replay`` reads them."""
+    return replay_comparison(paths, "the network").configurations
 
 
 def printed(words: list[str], folder: Path) -> str:
@@ -198,7 +222,9 @@ def picture(browser: Browser, path: Path, name: str) -> dict[str, float]:
                 least[scheme] = page.evaluate(_CONTRAST)
                 if scheme == "light" or width == 1280:
                     shown = "" if scheme == "light" else "-dark"
-                    page.screenshot(path=HERE / f"{name}-{width}{shown}.png", full_page=True)
+                    shot = HERE / f"{name}-{width}{shown}.png"
+                    page.screenshot(path=shot, full_page=True)
+                    Image.open(shot).quantize(64).save(shot, optimize=True)
                 if scheme == "light" and width == 1280:
                     page.pdf(path=HERE / f"{name}.pdf", prefer_css_page_size=True)
     check(min(least.values()) >= LEAST_CONTRAST, f"contrast {least}")

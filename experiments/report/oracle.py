@@ -77,6 +77,7 @@ class Oracle:
         if inside == rounds and rounds < cap:
             half = rounds // 2
             a_round = (spent_R[-1] - (spent_R[half - 1] if half else 0)) / (rounds - half)
+            a_round = a_round or spent_R[-1] / rounds
             inside = min(cap, rounds + math.floor((1 - spent_R[-1]) / a_round))
         return last_evaluated_round(inside) if inside else 0
 

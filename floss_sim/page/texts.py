@@ -28,7 +28,10 @@ COSTS_UNKNOWN = " Money and energy are not known: the network's file states neit
 MONEY_UNKNOWN = " Money is not known: the network's file states no prices."
 ENERGY_UNKNOWN = " Energy is not known: the network's file states none."
 ANSWER_BUDGET = "The budget is {budget}; {spent} % of it is used."
-BUDGET_DENSE = "the traffic of {count} rounds in which everything is sent, weighted by link speeds"
+BUDGET_DENSE = (
+    "the traffic of {count} rounds in which everything is sent, weighted by link speeds (sending "
+    "less affords more rounds)"
+)
 ANSWER_NOTHING = "No recommendation: nothing was learned."
 CHEAPER = "Cheaper, {share} of the bytes"
 ALTERNATIVES = "The recommendation and its alternatives"
@@ -40,7 +43,8 @@ ROUNDS = "{what}, {rounds} rounds"
 RECOMMENDED, RUNNER_UP = "Recommended", "Next best"
 BASELINES = {"dense": "Everything sent", "thesis_rule": "Rule of thumb"}
 TABLE_NOTE = (
-    "Down and up: how much of the adapter each device receives and sends in a round. Right "
+    "Rank: the size of the adapter that is trained; the model below it stays as it is. Down and "
+    "up: how much of the adapter each device receives and sends in a round. Right "
     "answers: on examples that chose the recommendation, with the range of nine chances in ten; "
     "on new {what}: on examples that chose nothing. Rule of thumb: 1/4 down, and 1/4 up over "
     "the ratio of download to upload rate (Raje, 2024)."
