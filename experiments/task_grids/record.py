@@ -3,8 +3,9 @@
     python experiments/task_grids/record.py experiments/task_grids/digits-iid.toml
 
 Trains what ``runs/task_grids`` lacks, in one process, then writes every evaluated round of every
-run to ``NAME.parquet`` beside the recipe; test accuracies only of the last round. A table that the
-recipe has made is not made again. Interrupted, the same command goes on.
+run to ``NAME.parquet`` beside the recipe; test accuracies only of the last round, and none where a
+recipe says ``test = false``. A table that the recipe has made is not made again. Interrupted, the
+same command goes on.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def bring_up_to_date(recipe: Row, path: Path) -> None:
     runs = [run for seed in recipe["seeds"] for run in runs_of(recipe, task, seed)]
     print(f"{path.stem}: {len(runs)} runs of {recipe['rounds']} rounds", file=sys.stderr)
     train(store, runs, recipe["rounds"])
-    rows = [row for run in runs for row in rows_of(store, run, recipe["rounds"])]
+    rows = [row for run in runs for row in rows_of(store, run, recipe)]
     notes = {"mark": mark, "task": json.dumps(facts_of(task))}
     pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(notes), table)
     print(f"{table.name}: {len(rows)} rows", file=sys.stderr)
@@ -128,19 +129,15 @@ def train(store: CurveStore, runs: list[Recorded], rounds: int) -> None:
             print(f"diverged: {run.axes}, seed {run.config.seed}", file=sys.stderr)
 
 
-def rows_of(store: CurveStore, run: Recorded, rounds: int) -> Iterator[Row]:
+def rows_of(store: CurveStore, run: Recorded, recipe: Row) -> Iterator[Row]:
     """Yield one row for each evaluated round; bytes are of all transfers up to it."""
-    folder = store.folder(run.config)
+    folder, rounds = store.folder(run.config), recipe["rounds"]
     record = folder.record()
     down_R, up_R = (np.cumsum(record.rounds[f"{way}_bytes"]) for way in ("down", "up"))
     evaluated = [row for row in record.evaluated().to_pylist() if row["round"] <= rounds]
-    test = [torch.as_tensor(part) for part in run.config.task.content.test]
-    flat = build_flat_model(run.config, torch.device(store.device))
     for row in evaluated:
-        round_, hit = row["round"], None
-        if round_ == rounds:
-            model_N, _ = decode(run.config.layout, folder.model(round_))
-            hit, _ = measure(flat, model_N, *test)
+        round_ = row["round"]
+        is_tested = round_ == rounds and recipe.get("test", True)
         yield {
             **run.axes,
             "entries": run.config.layout.entries,
@@ -150,8 +147,16 @@ def rows_of(store: CurveStore, run: Recorded, rounds: int) -> Iterator[Row]:
             "up_bytes": int(up_R[round_ - 1]),
             "accuracy": row["accuracy"],
             "loss": row["loss"],
-            "test_accuracy": hit,
+            "test_accuracy": accuracy_on_test(store, run.config, round_) if is_tested else None,
         }
+
+
+def accuracy_on_test(store: CurveStore, config: RunConfig, round_: int) -> float:
+    """Return the test accuracy of a run's model after a round."""
+    test = [torch.as_tensor(part) for part in config.task.content.test]
+    model_N, _ = decode(config.layout, store.folder(config).model(round_))
+    accuracy, _ = measure(build_flat_model(config, torch.device(store.device)), model_N, *test)
+    return accuracy
 
 
 def facts_of(task: Task) -> Row:
