@@ -162,6 +162,9 @@ def test_another_version_of_flower_is_refused(version: str, monkeypatch: pytest.
         pytest.raises(ConfigError, match=rf"flwr {version} is not supported; valid: flwr 1\.42"),
     ):
         check_framework()
+    monkeypatch.setenv("FLOSS_SIM_ANY_FRAMEWORK", "1")
+    with stand_in_modules(monkeypatch, version):
+        assert check_framework() == f"flwr {version}"
 
 
 def test_without_flower_the_app_says_so():
