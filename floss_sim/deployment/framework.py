@@ -1,7 +1,7 @@
 """Deployment frameworks that an app can run on, and their supported versions.
 
-With ``FLOSS_SIM_ANY_FRAMEWORK=1`` in the environment another version is tried, too: for measuring it
-(``experiments/flower``).
+With ``FLOSS_SIM_ANY_FRAMEWORK=1`` in the environment another version is tried, too, so that it can
+be measured (``experiments/flower``).
 """
 
 from __future__ import annotations
