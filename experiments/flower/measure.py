@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("flower-work"))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--places", default=",".join(PLACES))
+    parser.add_argument("--configurations", default=",".join(CONFIGURATIONS))
     given = parser.parse_args()
     work = given.work.absolute()
     shutil.rmtree(work, ignore_errors=True)
@@ -66,7 +67,7 @@ def main() -> None:
             PLACES[place](CLIENTS) as places,
             deployed(places, given.flower, where, simulated) as running,
         ):
-            for name in CONFIGURATIONS:
+            for name in given.configurations.split(","):
                 app = _app(name, where, given.rounds)
                 measured = (
                     simulate_app(running, app, CLIENTS)
