@@ -224,7 +224,9 @@ def picture(browser: Browser, path: Path, name: str) -> dict[str, float]:
                     shown = "" if scheme == "light" else "-dark"
                     shot = HERE / f"{name}-{width}{shown}.png"
                     page.screenshot(path=shot, full_page=True)
-                    Image.open(shot).quantize(64).save(shot, optimize=True)
+                    Image.open(shot).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(
+                        shot, optimize=True
+                    )
                 if scheme == "light" and width == 1280:
                     page.pdf(path=HERE / f"{name}.pdf", prefer_css_page_size=True)
     check(min(least.values()) >= LEAST_CONTRAST, f"contrast {least}")
@@ -286,7 +288,7 @@ def large_page(plan: Plan, folder: Path) -> tuple[Any, dict[str, float]]:
         made.save(folder / "large.html")
         seconds.append(time.perf_counter() - begin)
         processor.append(time.process_time() - began)
-    return made, {"page_s": min(seconds[1:]), "page_cpu_s": min(processor[1:])}
+    return made, {"page_s": min(seconds), "page_cpu_s": processor[0]}
 
 
 def slider_times(watched: Watched) -> dict[str, float]:
@@ -323,8 +325,8 @@ def write_table(
         f"| largest relative difference of their seconds to `replay` | {found['worst']:.1e} |",
         f"| a moved slider, the default plan | {found['ms']:.0f} ms (at most "
         f"{found['most_ms']:.0f}) |",
-        f"| from `plan.json` to the page, 64 curves | {times['page_s']:.1f} s "
-        f"({times['page_cpu_s']:.1f} s of processor) |",
+        f"| from `plan.json` to the page, 64 curves | {times['page_s']:.1f} s (the first time "
+        f"{times['page_cpu_s']:.1f} s of processor) |",
         *(f"| 64 curves: {name} | {value:.0f} |" for name, value in times.items() if "ms" in name),
         *(f"| least contrast of a text, {name} | {value:.1f} |" for name, value in least.items()),
     ]

@@ -35,6 +35,7 @@ from floss_sim.cli.shared_options import (
     parse_settings,
 )
 from floss_sim.errors import ConfigError
+from floss_sim.files import remove
 from floss_sim.fingerprints import fingerprint
 from floss_sim.page.library import MISSING, is_installed
 from floss_sim.tasks import load_task
@@ -336,6 +337,7 @@ def plan(
     made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
     made.save(folder)
     saved = ["plan.json", "accuracy.png", *(["front.png"] if made.front else [])]
+    remove(folder / plan_folder.PAGE_FILE)  # one of an earlier plan
     if not no_report and is_installed():
         save_plan_page(made, folder / plan_folder.PAGE_FILE, store or default_root())
         saved.append(plan_folder.PAGE_FILE)
