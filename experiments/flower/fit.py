@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--law", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--remark", default="", help="further words on the machine")
     given = parser.parse_args()
     content = json.loads(given.measured.read_text(encoding="utf-8"))
     every, environment = content["runs"], content["environment"]
@@ -146,7 +147,8 @@ def main() -> None:
     constants = {way: overhead(runs[0], way, polls[way]) for way in ("down", "up")}
     counters = {way: _counter(runs[0], way) for way in ("down", "up")}
     start_s, sigma, server_s = fit_start(round_lengths(first_place))
-    source = f"experiments/flower, flwr {environment['flwr']} on {runs[0]['place']}"
+    machine = f"{environment['cores']} {given.remark} cores".replace("  ", " ")
+    source = f"experiments/flower, flwr {environment['flwr']} on {runs[0]['place']}, {machine}"
     values = {
         "down_bytes": round(constants["down"]),
         "up_bytes": round(constants["up"]),
