@@ -1,4 +1,4 @@
-"""How the best learning rates move with rank and density: tables from digits-rates.parquet.
+"""How the best learning rates move with rank, density and rounds: tables from recorded grids.
 
 python experiments/task_grids/rates.py > experiments/task_grids/rates.md
 """
@@ -19,6 +19,7 @@ RATES = ["client_lr", "server_lr"]
 TASK_RATES = (0.05, 0.005)  # of digits, as packaged
 EXAMPLES = 350  # of validation
 END = (35, 50)  # rounds whose evaluations are averaged: the end of a run
+SPANS = ((35, 50), (80, 100), (170, 200))  # the same after more rounds
 LENGTHS = (10, 15, 20, 30)  # rounds of a range test
 RANK_POWERS = {
     "no change with the rank": 0.0,
@@ -59,6 +60,19 @@ def regret(end: pd.Series, rank_power: float, density_power: float) -> tuple[flo
         reached = np.interp(wanted, np.log(tested.index.to_numpy()), tested.to_numpy())
         lost.append(tested.max() - reached)
     return float(np.mean(lost)), float(np.max(lost))
+
+
+def over_rounds(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the table of accuracies by rounds, density and server rate, over seeds."""
+    rates = sorted(table["server_lr"].unique())
+    yield "| rounds | density | " + " | ".join(f"{rate:.2g}" for rate in rates) + " |"
+    yield "|---" * (2 + len(rates)) + "|"
+    for after, until in SPANS:
+        end = accuracies(table, after, until)
+        means = end.groupby(["down_density", "server_lr"]).mean().unstack("server_lr")
+        for density, row in means.sort_index(ascending=False).iterrows():
+            cells = [f"**{v:.1f}**" if v == row.max() else f"{v:.1f}" for v in row]
+            yield f"| {until} | {density:g} | " + " | ".join(cells) + " |"
 
 
 def rules(end: pd.Series) -> Iterator[str]:
@@ -114,6 +128,8 @@ def main() -> None:
     print("\n".join(rules(end)))
     print("\nWhat a test of each configuration's own nine pairs would change:\n")
     print("\n".join(tests(table, end)))
+    print("\nAfter more rounds, rank 16, client rate 0.05, mean over two seeds:\n")
+    print("\n".join(over_rounds(pd.read_parquet(HERE / "digits-rates-long.parquet"))))
 
 
 if __name__ == "__main__":

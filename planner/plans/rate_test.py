@@ -110,7 +110,7 @@ class RateTest(Section):
         if self.better:
             return (
                 f"Learning rates: the task's are clearly not the best: {self.better_text()}. "
-                "--tune-lr plans with the better ones."
+                "--tune-lr plans with the better ones; a lead after few rounds may not last."
             )
         if names := " or of ".join(f"the {name}" for name in self.collapsing):
             return (
