@@ -135,7 +135,7 @@ def check_settings(watched: Watched, oracle: Oracle, folder: Path) -> dict[str, 
 
 def words_of(candidate: Any) -> str:
     """Return a candidate as pages name it."""
-    from planner.page.first_screen import what_text
+    from planner.page.shown_runs import what_text
 
     return what_text(candidate)
 

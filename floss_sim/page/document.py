@@ -44,7 +44,7 @@ class Page:
         given = {"charts": self.charts, "whatIf": self.data, "words": texts.WORDS}
         return {
             "head": _head(self.title),
-            "body": self.body,
+            "body": joined([element("noscript", texts.NO_SCRIPT), self.body]),
             "library": _script(library_script()),
             "figures": _data("page-data", given),
             "arrays": _data("page-arrays", packed),

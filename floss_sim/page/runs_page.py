@@ -21,18 +21,18 @@ from floss_sim.network import NetworkProfile
 from floss_sim.page import texts
 from floss_sim.page.charts import accuracy_chart
 from floss_sim.page.document import Page
+from floss_sim.page.formula_data import FormulaData
 from floss_sim.page.message_sizes import size_cells
 from floss_sim.page.parts import Html, element, figure, joined, paragraphs, section, table
-from floss_sim.page.sliders import BUDGET_FACTORS, Settings, budget_slider, network_sliders
-from floss_sim.page.what_if import (
+from floss_sim.page.shown import (
     Choice,
-    FormulaData,
     ShownConfiguration,
     ShownNetwork,
     Slider,
     unserved_reason,
     without_first,
 )
+from floss_sim.page.sliders import BUDGET_FACTORS, Settings, budget_slider, network_sliders
 from floss_sim.page.what_if_section import what_if_charts, what_if_section
 from floss_sim.runs.retiming import fleet_size
 from floss_sim.units import format_bytes, format_duration

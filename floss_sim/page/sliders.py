@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from floss_sim.page import texts
 from floss_sim.page.parts import Html, element, slider
-from floss_sim.page.what_if import ShownNetwork, Slider
+from floss_sim.page.shown import ShownNetwork, Slider
 from floss_sim.units import format_duration
 
 _FACTORS = tuple(float(f"{2 ** (step / 4):.3g}") for step in range(-16, 17))  # 1/16 to 16

@@ -8,8 +8,8 @@ from typing import Any
 from floss_sim.page import texts
 from floss_sim.page.charts import parts_chart, points_chart
 from floss_sim.page.parts import Html, element, figure, paragraphs, section
+from floss_sim.page.shown import Slider
 from floss_sim.page.sliders import controls
-from floss_sim.page.what_if import Slider
 
 POINTS, BARS = "what-if", "parts"  # names of its pictures
 

@@ -20,8 +20,8 @@ from floss_sim.page.parts import Html, element, figure, joined, paragraphs, sect
 from floss_sim.units import format_bytes, format_duration, format_money
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
-from planner.page.first_screen import shown_runs, what_text
 from planner.page.plan_what_if import PlanWhatIf
+from planner.page.shown_runs import shown_runs, what_text
 from planner.plans.plan import Plan
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.plan_table import columns, table_rows

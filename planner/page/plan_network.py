@@ -11,8 +11,8 @@ from floss_sim.errors import ConfigError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import with_scales
+from floss_sim.page.shown import ShownNetwork
 from floss_sim.page.sliders import Settings
-from floss_sim.page.what_if import ShownNetwork
 from planner.plans.elsewhere import NETWORKS
 from planner.plans.plan import Plan
 from planner.question.origin import Origin

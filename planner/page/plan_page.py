@@ -10,9 +10,10 @@ from floss_sim.page.parts import Html, joined, paragraphs, section
 from floss_sim.page.what_if_section import what_if_charts, what_if_section
 from planner.page.again import provenance
 from planner.page.engineer import EngineersPart
-from planner.page.first_screen import CHART, Known, accuracy_picture, first_screen, title
+from planner.page.first_screen import first_screen
 from planner.page.plan_network import plan_network
 from planner.page.plan_what_if import PlanWhatIf
+from planner.page.shown_runs import CHART, Known, accuracy_picture, title
 from planner.page.used_runs import find_used_runs
 from planner.plans.plan import Plan
 

@@ -19,24 +19,24 @@ from floss_sim.analysis.traffic import Floats, Ints, Traffic
 from floss_sim.analysis.traffic_costs import TrafficCosts
 from floss_sim.errors import BudgetError
 from floss_sim.page import texts
-from floss_sim.page.sliders import BUDGET_FACTORS, budget_slider, network_sliders
-from floss_sim.page.what_if import (
+from floss_sim.page.formula_data import FormulaData
+from floss_sim.page.shown import (
     Choice,
-    FormulaData,
     ShownConfiguration,
     ShownNetwork,
     Slider,
     unserved_reason,
     without_first,
 )
+from floss_sim.page.sliders import BUDGET_FACTORS, budget_slider, network_sliders
 from floss_sim.protocol.sampling import draw_cohort
 from planner.candidates import Candidate
 from planner.decisions.recommend import HALF_BYTES_WORTH, TIE_ERRORS
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import LEVEL, Interval
-from planner.page.first_screen import label_of, what_text
 from planner.page.plan_network import PlanNetwork
+from planner.page.shown_runs import label_of, what_text
 from planner.page.used_runs import UsedRun, UsedRuns
 from planner.plans.plan import Plan
 from planner.question.budget import Limit

@@ -14,7 +14,7 @@ import numpy as np
 from py_mini_racer import MiniRacer
 from read_pages import ReadPage
 
-from floss_sim.page.what_if import FormulaData
+from floss_sim.page.formula_data import FormulaData
 
 _TYPES = {"Float64Array": "<f8", "Uint32Array": "<u4", "Uint16Array": "<u2"}
 _WIDE = {"Uint16Array": "Uint32Array"}  # as the page unpacks them

@@ -19,9 +19,9 @@ from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.time_spread import fleet_quantile
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.network.named_changes import with_changes
-from floss_sim.page.what_if import (
+from floss_sim.page.formula_data import FormulaData
+from floss_sim.page.shown import (
     Choice,
-    FormulaData,
     ShownConfiguration,
     ShownNetwork,
     unserved_reason,
