@@ -14,7 +14,8 @@ from planner.search.strategy import Extension
 
 FIRST_STAGE = 3  # the first stage has 1/3 of the effort
 LEAST_RUN = 0.5  # average runs that the first stage must be worth, or there is none
-FAVOURITE_SHARE = 0.75  # of an effort below an average run: the most that the favourite may take
+FAVOURITE_RUNS = 2.0  # average runs: an effort below them goes to the favourite first
+FAVOURITE_SHARE = 0.75  # of such an effort: the most that the favourite may take
 SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
 
 
@@ -36,8 +37,9 @@ class Race(ScriptedStrategy):
 
     **Prior over tasks.** What grids recorded on other tasks say
     (:mod:`planner.forecasts.task_prior`) is part of all forecasts, with a weight that is learned
-    from the search's own curves. Its favourite is the first starter. An effort of less than an
-    average run cannot compare long runs: there the favourite takes up to ``FAVOURITE_SHARE`` of it.
+    from the search's own curves. Its favourite is the first starter. An effort of less than
+    ``FAVOURITE_RUNS`` average runs cannot compare long runs: there the favourite takes up to
+    ``FAVOURITE_SHARE`` of it, and there is one stage.
     """
 
     def script(self) -> Script:
@@ -46,7 +48,7 @@ class Race(ScriptedStrategy):
         yield from ledger.ask(self._favourite_extensions())
         begun = sum(curve.rounds for curve in ledger.curves.values())
         beside = ledger.finishing_extensions(self._dense_candidate(), self.effort)
-        for ledger.limit in self._stage_efforts():
+        for ledger.limit in [None] if begun else self._stage_efforts():
             stage = RaceStage(self, (ledger.limit or self.effort) - begun)
             yield from stage.script(ledger, beside)
             if stage.is_done(ledger):
@@ -92,10 +94,10 @@ class Race(ScriptedStrategy):
         """Return the run that the prior over tasks favours; empty without one.
 
         It is as long as its share of the effort allows, and the effort finishes another one. It is
-        empty, too, if the effort is that of an average run or more.
+        empty, too, if the effort is that of ``FAVOURITE_RUNS`` average runs or more.
         """
         most = min(int(FAVOURITE_SHARE * self.effort), self.effort - min(self.horizons.values()))
-        if self.prior is None or self.effort >= self._average_run or most < 1:
+        if self.prior is None or most < 1 or not self._is_small:
             return []
         rounds = {c: self.snap(min(h, most)) for c, h in self.horizons.items()}
         favourite = self.prior.order(rounds)[0]
@@ -111,6 +113,11 @@ class Race(ScriptedStrategy):
         short = [c for c, horizon in self.horizons.items() if horizon <= most]
         density = {c: c.down_density * c.up_density for c in short}
         return sorted(short, key=lambda c: (-density[c], -self.horizons[c], c))[:1]
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether the effort is so small that the prior's favourite has most of it."""
+        return self.effort < FAVOURITE_RUNS * self._average_run
 
     @property
     def _average_run(self) -> float:
