@@ -7,7 +7,7 @@ the common mean, as far as they agree, so that a new task's coefficients have th
 of the mean plus the variance between tasks (a linear mixed model, Laird & Ware, Biometrics 1982).
 Variances are learned by marginal likelihood, in ``experiments/task_prior``. They rest on a few
 tasks, so that intervals have the quantiles of Student's t with one degree of freedom per family of
-tasks (grids with one backbone are one family).
+tasks, and at least two (grids with one backbone are one family).
 
 A task's own grids, and others with its backbone, do not count: :meth:`GridPrior.for_task` leaves
 them out.
@@ -206,4 +206,4 @@ class TaskPrior:
         """Ratio of the 95 % quantiles of Student's t and of the normal distribution."""
         from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-        return float(stdtrit(self.grids.families + 1, 0.95)) / _LOWER_END
+        return float(stdtrit(max(2, self.grids.families), 0.95)) / _LOWER_END
