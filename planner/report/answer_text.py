@@ -220,5 +220,5 @@ def offer_sentence(offer: TrainingOffer) -> str:
         f"{format_duration(offer.training_s)} of training here are about {offer.rounds} rounds, "
         f"{100 * offer.share:.2g} % of those that the budget affords all candidates; a plan of so "
         f"many was {offer.regret_after:.1f} points off, {offer.worst_regret_after:.1f} on the "
-        "worst task: --effort 10min."
+        "worst task, and its accuracy measured: --effort 10min."
     )
