@@ -126,7 +126,7 @@ def test_a_plan_is_applied(call, tmp_path: Path, made: Path, monkeypatch):
     code, out, err = call(*words, "--json")
     other = json.loads(out)
     rounds = other["planned"]["rounds"]
-    assert re.match(rf"training with seed 3; \d of {rounds} rounds(, about .* left)?\n", err)
+    assert re.match(rf"training with seed 3; \d of {rounds} rounds(, about .* left|; accuracies .*)?\n", err)
     assert (other["seed"], other["trained_now_rounds"]) == (3, other["rounds"])
     _check_difference(other, own, plan)
     adapters = [
@@ -201,7 +201,7 @@ def test_effort_0_trains_nothing(call, tmp_path: Path):
 
     before = files()
     words = [*MAKE, "--effort", "0", "--also", "lte:1min", "--json"]
-    code, out, _ = call(*words, "--store", "fresh")
+    code, out, _ = call(*words, "--store", "fresh", "--prior", "none")
     assert code == 3  # no stored curve answers
     assert [a["kind"] for a in json.loads(out)["answers"]] == ["unknown", "unknown"]
     code, out, _ = call(*words, "--network", "cable")
