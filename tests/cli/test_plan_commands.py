@@ -126,7 +126,9 @@ def test_a_plan_is_applied(call, tmp_path: Path, made: Path, monkeypatch):
     code, out, err = call(*words, "--json")
     other = json.loads(out)
     rounds = other["planned"]["rounds"]
-    assert re.match(rf"training with seed 3; \d of {rounds} rounds(, about .* left|; accuracies .*)?\n", err)
+    assert re.match(
+        rf"training with seed 3; \d of {rounds} rounds(, about .* left|; accuracies .*)?\n", err
+    )
     assert (other["seed"], other["trained_now_rounds"]) == (3, other["rounds"])
     _check_difference(other, own, plan)
     adapters = [
