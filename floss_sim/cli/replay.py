@@ -28,7 +28,7 @@ from floss_sim.cli.shared_options import (
     given_settings,
 )
 from floss_sim.cli.target_cells import target_cells
-from floss_sim.errors import ProfileError
+from floss_sim.errors import ConfigError, ProfileError
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.network.named_changes import CHANGES, with_changes
 from floss_sim.page.document import SUFFIX, check_page_path
@@ -122,6 +122,8 @@ def replay(
     check_target(target)
     check_picture(out)
     page = out.with_suffix(SUFFIX) if report else None
+    if page and sweep is not None:
+        raise ConfigError("--sweep has no page: no --report")
     if page:
         check_installed()
         check_page_path(page)

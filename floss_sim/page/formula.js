@@ -28,7 +28,7 @@ function slowStartSeconds(bits, rate, rtt, window) {
 function closingTimes(net, run, arrays, links, fleet, set, parts) {
   const clients = arrays[run.clients], on = run.on[net.number], once = on.first, N = net.clients, at = fleet * N;
   const { setup_rtts, window_bits, segment_bits } = net.transport, single = on.down.length === 1, cohort = run.cohort;
-  const perDown = new Float64Array(N), perUp = new Float64Array(N), fixed = new Float64Array(N), seen = new Uint8Array(N);
+  const perDown = new Float64Array(N), perUp = new Float64Array(N), fixed = new Float64Array(N), seen = new Uint32Array(N);
   const kind = links.loss.subarray(at, at + N), rtt = links.rtt.subarray(at, at + N), closed = new Float64Array(run.rounds);
   const work = (n) => (on.compute === null ? 0 : arrays[on.compute][at + n] * set.compute), latency = (n) => (setup_rtts + 0.5) * rtt[n];
   for (let n = 0; n < N; n++) {
@@ -44,9 +44,8 @@ function closingTimes(net, run, arrays, links, fleet, set, parts) {
       const n = clients[i];
       if (!single) [down, up] = [arrays[on.down[kind[n]]], arrays[on.up[kind[n]]]];
       let all = fixed[n] + (window_bits ? send(down[i], perDown[n], n) + send(up[i], perUp[n], n) : down[i] * perDown[n] + up[i] * perUp[n]);
-      if (once && !seen[n]) all += send(once.wire[kind[n]], perDown[n], n) + latency(n);
+      if (once && !seen[n]++) all += send(once.wire[kind[n]], perDown[n], n) + latency(n);
       if (all > slowest) { slowest = all; last = i; }
-      seen[n] = 1;
     }
     now += slowest;
     if (!parts) continue;
@@ -91,19 +90,20 @@ function budgetAmount(page, net, arrays, links, set) {
   return linkSeconds(all, dense.cohort, links, () => [dense.bytes, dense.bytes], dense.first[net.number])[rounds - 1];
 }
 
-// Amount that a configuration has spent after a round (from 1), as a function of the round.
+// Amount that a configuration has spent after a round (from 1), as a function of the round; with its
+// seconds, if a limit is one of seconds.
 function spending(page, net, arrays, links, set, config) {
-  if (page.budget.kind === "fixed") return (r) => arrays[config.spent[net.number]][r - 1];
-  if (page.budget.kind === "seconds") {
-    const times = fleetTimes(config, net, arrays, links, set, net.fleets);
-    return Object.assign((r) => quantile(times.map((closed) => closed[r - 1]), page.budget.share), { times });
-  }
+  const { kind, share } = page.budget, timed = kind === "seconds" || page.mostRoundSeconds;
+  const times = timed && fleetTimes(config, net, arrays, links, set, net.fleets);
+  const seconds = (r) => quantile(times.map((closed) => closed[r - 1]), share), made = (of) => Object.assign(of, timed && { times, seconds });
+  if (kind !== "link") return made(kind === "seconds" ? seconds : (r) => arrays[config.spent[net.number]][r - 1]);
   const run = config.runs[0], down = arrays[run.down], up = arrays[run.up], clients = arrays[run.clients];
   const spent = linkSeconds(clients.subarray(0, run.rounds * run.cohort), run.cohort, links, (i) => [down[i], up[i]], run.on[net.number].first);
-  return (r) => spent[r - 1];
+  return made((r) => spent[r - 1]);
 }
 
-// What a configuration reaches within the amount: its last evaluated round there; null if none.
+// What a configuration reaches within the amount: its last evaluated round there, or the first one at
+// a target; null if none, or if its mean round takes too long.
 function outcomeWithin(page, arrays, config, spent, amount) {
   let inside = 0;
   for (let above = config.rounds + 1; above - inside > 1; ) {
@@ -115,22 +115,25 @@ function outcomeWithin(page, arrays, config, spent, amount) {
   const horizon = Math.min(page.cap, inside < all ? inside : all + Math.floor((amount - spent(all)) / each));
   let k = evaluated.findLastIndex((r) => r <= Math.min(inside, config.most, page.cap));
   if (k < 0) return null;
-  const fallen = config.peak !== null && arrays[config.peak][k] !== k;
-  if (fallen) k = arrays[config.peak][k];
+  const first = page.target === null ? -1 : arrays[config.figures[0]].findIndex((mean) => mean >= page.target);
+  const reached = first >= 0 && first <= k, fallen = !reached && config.peak !== null && arrays[config.peak][k] !== k;
+  k = reached ? first : fallen ? arrays[config.peak][k] : k;
+  if (page.mostRoundSeconds && spent.seconds(evaluated[k]) > page.mostRoundSeconds * evaluated[k]) return null;
   const [mean, low, high, bytes] = config.figures.map((figure) => arrays[figure][k]);
-  const open = !fallen && !config.baseline && next !== undefined && next <= horizon && config.most > all;
-  return { config, rounds: evaluated[k], mean, low, high, bytes, open, share: spent(evaluated[k]) / amount, times: spent.times };
+  const open = !reached && !fallen && !config.baseline && next !== undefined && next <= horizon && config.most > all;
+  return { config, rounds: evaluated[k], mean, low, high, bytes, open, reached, share: spent(evaluated[k]) / amount, times: spent.times };
 }
 
-// The preferred outcome: among those within the margin of the best, halving the bytes counts like
+// The preferred outcome: the one that reaches a target for least; else, among those within the margin of the best, halving the bytes counts like
 // `half` of accuracy. Unfinished ones count if clearly ahead, or if cheaper and no worse.
 function bestOutcome(page, outcomes) {
-  const { tie, half } = page.rule, worth = (o) => half * Math.log2(o.bytes) - o.mean;
+  const { tie, half } = page.rule, done = outcomes.filter((o) => o.reached), worth = (o) => half * Math.log2(o.bytes) - o.mean;
   const choose = (among) => {
     const top = among.reduce((a, b) => (b.mean > a.mean || (b.mean === a.mean && b.bytes < a.bytes) ? b : a));
     const margin = tie * (top.high - top.low), tied = among.filter((o) => o.mean >= top.mean - margin);
     return { least: top.mean + margin, chosen: tied.reduce((a, b) => (worth(b) < worth(a) ? b : a)) };
   };
+  if (done.length) return done.reduce((a, b) => (b.share < a.share ? b : a));
   let among = outcomes.filter((o) => !o.open);
   if (!among.length) return outcomes.length ? choose(outcomes).chosen : null;
   for (let { least } = choose(among), more = outcomes.filter((o) => o.open && o.mean > least); ; ) {

@@ -62,6 +62,8 @@ class FormulaData:
             "budget": self._budget(),
             "rule": {"tie": self.choice.tie, "half": self.choice.half},
             "cap": self.choice.cap,
+            "target": self.choice.target,
+            "mostRoundSeconds": self.choice.most_round_s,
             "schedule": list(self.choice.schedule),
             "sliders": {name: one.to_json() for name, one in sliders.items()},
         }

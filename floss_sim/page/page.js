@@ -70,8 +70,7 @@ function fillCrossovers(places, [name, ...more], lines) {
 
 function update() {
   const places = Object.fromEntries(names.map((name) => [name, Number(byId(`set-${name}`).value)]));
-  names.forEach((name) => byId(`told-${name}`).textContent = page.sliders[name].told[places[name]]);
-  names.forEach((name) => byId(`set-${name}`).setAttribute("aria-valuetext", page.sliders[name].told[places[name]]));
+  names.forEach((name) => byId(`told-${name}`).textContent = byId(`set-${name}`).ariaValueText = page.sliders[name].told[places[name]]);
   history.replaceState(null, "", "#" + names.map((name) => `${name}=${places[name]}`).join("&"));
   clearTimeout(later);
   later = setTimeout(() => fillCrossovers(places, names.filter((name) => name !== "network"), []), 300);

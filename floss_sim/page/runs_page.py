@@ -201,11 +201,14 @@ class RunsPage:
         return [one for one in self._offered if one.title not in self._unserved]
 
     def _unserved_lines(self) -> list[str]:
-        words = {one.title: one.words for one in self._offered}
+        words = {
+            one.title: f"{one.words}{self.settings.words} {self.fixed}".strip()
+            for one in self._offered
+        }
         paths = " ".join(self._paths(one) for one in self._configurations)
         return [
             texts.NOT_SERVED.format(
-                network=title, why=why, command=f"floss-sim replay {paths} {words[title]}".strip()
+                network=title, why=why, command=f"floss-sim replay {paths} {words[title]}"
             )
             for title, why in self._unserved.items()
         ]

@@ -112,6 +112,8 @@ class Choice:
         tie: Margin of a tie in widths of an interval.
         half: Accuracy that counts as much as halving the bytes.
         cap: Most rounds of a run.
+        target: Accuracy to reach for least; None to have the best accuracy.
+        most_round_s: Seconds that a round may take, as the mean over a run; None for any.
         schedule: Rounds at which further training would be evaluated; empty if nothing trains on.
         dense: Dense rounds: their number, clients (R x C) for the largest budget, and bytes of a
             message.
@@ -123,6 +125,8 @@ class Choice:
     tie: float = 0.0
     half: float = 0.0
     cap: int = 2**31
+    target: float | None = None
+    most_round_s: float | None = None
     schedule: Sequence[int] = ()
     dense: tuple[int, Ints, int] | None = None
 
@@ -132,6 +136,8 @@ def unserved_reason(network: ShownNetwork, runs: Sequence[Traffic]) -> str | Non
     profile = network.profile
     if profile.shapes_training:
         return texts.UNSERVED_SHAPED
+    if profile.transport.framework:
+        return texts.UNSERVED_POLLS
     together = _together(runs)
     if profile.has_devices and any(run.work is None for run in runs):
         return texts.UNSERVED_WORK

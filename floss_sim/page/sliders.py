@@ -26,6 +26,15 @@ class Settings:
     rtt_s: float | None = None
     compute: float = 1.0
 
+    @property
+    def words(self) -> str:
+        """Words of a command line that change a network so, each after a space."""
+        factors = {"scale-down": self.down, "scale-up": self.up, "scale-compute": self.compute}
+        given = {name: _number(value) for name, value in factors.items() if value != 1}
+        given |= {"upload-ratio": _number(self.ratio)} if self.ratio else {}
+        given |= {} if self.rtt_s is None else {"rtt": f"{_number(self.rtt_s)}s"}
+        return "".join(f" --{name} {text}" for name, text in given.items())
+
 
 def network_sliders(
     networks: Sequence[ShownNetwork], at: Settings, *, computes: bool, rates: bool = True

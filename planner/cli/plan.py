@@ -318,6 +318,7 @@ def plan(
             upload_ratio=upload_ratio,
             scales=(scale_down, scale_up),
             framework=framework,
+            prior=None if prior in (PACKAGED_PRIOR, "none") else Path(prior),
         )
         request = replace(request, origin=origin)
     if dry_run_:

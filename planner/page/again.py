@@ -14,6 +14,7 @@ from planner.candidates import OPTIONAL_AXES
 from planner.page.used_runs import UsedRuns
 from planner.plans.plan import Plan
 from planner.question.origin import Origin
+from planner.search import DEFAULT_SEARCH
 
 _LISTS = {  # keys of a request, and the option of each
     "cohort_size": "cohorts",
@@ -90,7 +91,7 @@ def _origin_words(plan: Plan) -> Iterator[str]:
         if fleet.get(key) is not None and f"partition.{key}" not in (origin.get("changes") or {}):
             yield from (f"--{option}", _word(fleet[key]))
     yield from ("--network", origin.get("network") or plan.request["network"])
-    for key in ("upload_ratio", "scale_down", "scale_up"):
+    for key in ("upload_ratio", "scale_down", "scale_up", "framework"):
         if origin.get(key) is not None:
             yield from (f"--{key.replace('_', '-')}", _word(origin[key]))
 
@@ -128,7 +129,16 @@ def _search_words(plan: Plan) -> Iterator[str]:
         yield "--no-lr-test"
     if asked.get("tune_lr"):
         yield "--tune-lr"
+    yield from _prior_words(plan)
     yield from ("--search", asked["search"], "--seed", str(asked["seed"]))
+
+
+def _prior_words(plan: Plan) -> Iterator[str]:
+    """Yield the option of a plan's prior over tasks; the packaged one needs none."""
+    if file := (plan.request.get("origin") or {}).get("prior"):
+        yield from ("--prior", file)
+    elif plan.request["search"] == DEFAULT_SEARCH and not plan.effort.get("prior"):
+        yield from ("--prior", "none")
 
 
 def _word(value: Any) -> str:

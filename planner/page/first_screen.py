@@ -63,6 +63,8 @@ def answer(plan: Plan) -> str:
     )
     spent = texts.ANSWER_BUDGET.format(budget=_budget_text(plan), spent=f"{100 * best.spent:.0f}")
     lines = [train, _good_text(plan), _cost_text(best), spent]
+    if plan.reached and plan.target is not None:
+        lines.append(texts.ANSWER_REACHED.format(target=percent(plan.target)))
     return " ".join(lines if plan.learned else [texts.ANSWER_NOTHING, *lines])
 
 

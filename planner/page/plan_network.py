@@ -27,12 +27,14 @@ class PlanNetwork:
         profile: The profile of the plan, with its changes.
         name: The name or path that loads it.
         settings: The changes, as places of sliders.
+        framework: The deployment framework whose messages it has; None without one.
     """
 
     base: NetworkProfile
     profile: NetworkProfile
     name: str
     settings: Settings
+    framework: str | None
 
     def shown(self, clients: int, folder: Path) -> list[ShownNetwork]:
         """Return the plan's network, then the packaged ones that a page offers beside it.
@@ -43,12 +45,19 @@ class PlanNetwork:
         """
         is_path = self.name.endswith(".toml")
         name = os.path.relpath(self.name, folder.resolve()) if is_path else self.name
-        own = ShownNetwork(self.base.name, self.base, f"--network {shlex.quote(name)}", clients)
-        others = (load_profile(other) for other in NETWORKS if other != self.base.name)
+        others = [other for other in NETWORKS if other != self.name]
+        every = {name: self.base} | {other: self._offered(other) for other in others}
         return [
-            own,
-            *(ShownNetwork(one.name, one, f"--network {one.name}", clients) for one in others),
+            ShownNetwork(one.name, one, self._words(name), clients) for name, one in every.items()
         ]
+
+    def _offered(self, name: str) -> NetworkProfile:
+        profile = load_profile(name)
+        return profile.with_framework(self.framework) if self.framework else profile
+
+    def _words(self, name: str) -> str:
+        words = ["--network", name, *(["--framework", self.framework] if self.framework else [])]
+        return shlex.join(words)
 
 
 def plan_network(plan: Plan) -> PlanNetwork | None:
@@ -72,4 +81,4 @@ def plan_network(plan: Plan) -> PlanNetwork | None:
     settings = Settings(
         origin.scale_down or 1.0, origin.scale_up or 1.0, origin.upload_ratio or 0.0
     )
-    return PlanNetwork(base, profile, origin.network, settings)
+    return PlanNetwork(base, profile, origin.network, settings, origin.framework)

@@ -146,6 +146,7 @@ class PlanWhatIf:
     def notes(self) -> list[str]:
         """Return which networks the sliders do not cover, and the command that times runs there."""
         commands = {one.title: one.words for one in self._offered}
+        commands[self._offered[0].title] += self.network.settings.words
         best = self.shown[self._plan.recommendation.candidate]
         path = shlex.quote(_relative(best.folder.path, self.folder))
         return [
@@ -225,6 +226,8 @@ class PlanWhatIf:
             tie=TIE_ERRORS * math.sqrt(2) / (2 * NormalDist().inv_cdf((1 + LEVEL) / 2)),
             half=HALF_BYTES_WORTH,
             cap=cap,
+            target=plan.target,
+            most_round_s=plan.request.get("max_round_s"),
             schedule=[r for r in range(1, cap + 1) if last_evaluated_round(r) == r],
             dense=self._dense() if _kind(plan) == "link" else None,
         )

@@ -23,7 +23,8 @@ _LATER_KEYS = {
     "client": {"frozen_prefix", "frozen_dropout"},
     "lora": {"dora", "rslora", "depth", "layers"},
 }
-_LATER_ORIGINS = ("scale_down", "scale_up", "framework")  # keys that earlier plans lack
+_LATER_ORIGINS = ("scale_down", "scale_up", "framework", "prior")  # keys that earlier plans lack
+_PATHS = ("task", "network", "dataset", "backbone", "prior")
 
 
 class Origin(Section):
@@ -31,7 +32,8 @@ class Origin(Section):
 
     Local paths are absolute; in the file of a plan they are relative to its folder, and begin with
     ``./`` or ``../``. ``marks`` are fingerprints of the task's settings, its data, its
-    backbone and the network.
+    backbone and the network. ``prior`` is the file of a search's prior over tasks, if not the
+    packaged one.
     """
 
     task: OneLine
@@ -43,6 +45,7 @@ class Origin(Section):
     scale_down: Positive | None = None
     scale_up: Positive | None = None
     framework: OneLine | None = None
+    prior: OneLine | None = None
     marks: dict[str, OneLine] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
@@ -64,6 +67,7 @@ class Origin(Section):
         upload_ratio: float | None = None,
         scales: tuple[float | None, float | None] = (None, None),
         framework: str | None = None,
+        prior: Path | None = None,
     ) -> Origin:
         """Return the origin of a task and a network that were loaded by these arguments.
 
@@ -78,6 +82,7 @@ class Origin(Section):
             upload_ratio: The upload ratio that the network's up rates were changed to, or None.
             scales: Factors by which down rates and up rates were then multiplied, or None.
             framework: The deployment framework whose messages the network then got, or None.
+            prior: The file of the search's prior over tasks; None for the packaged one or none.
         """
         changed = dict(changes or {})
         dataset = dataset or _taken_path(changed, "data.dataset")
@@ -92,6 +97,7 @@ class Origin(Section):
             scale_down=scales[0],
             scale_up=scales[1],
             framework=framework,
+            prior=str(prior.expanduser().absolute()) if prior else None,
             marks=_marks(task, profile),
         )
 
@@ -156,7 +162,7 @@ class Origin(Section):
 
     def _with_paths(self, change: Callable[[str], str], is_path: Callable[[str], bool]) -> Origin:
         """Return the origin with those of its references changed that are local paths."""
-        given = {key: getattr(self, key) for key in ("task", "network", "dataset", "backbone")}
+        given = {key: getattr(self, key) for key in _PATHS}
         found = {key: change(text) for key, text in given.items() if text and is_path(text)}
         return self.model_copy(update=found)
 

@@ -47,7 +47,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine.toml").write_text(
         text.replace('model = "digits_backbone"', backbone), encoding="utf-8"
     )
-    words = [*MAKE[1:], "--out", "plan", "--also", "2-dense-rounds,lte:2s"]
+    asked = [word for word in MAKE[1:] if word != "--no-report"]
+    words = [*asked, "--out", "plan", "--also", "2-dense-rounds,lte:2s"]
     done = subprocess.run(
         [sys.executable, "-m", "planner", *words], capture_output=True, text=True, check=True,
         cwd=folder, env={**os.environ, "COLUMNS": "80", "FLOSS_SIM_STORE": str(folder / "store")},
@@ -68,17 +69,19 @@ def test_a_plan_is_shown_again_to_the_letter(call, tmp_path: Path):
     code, shown, _ = call("floss-plan", "show", "plan/plan.json")
     assert code == 0
     printed = (tmp_path / "printed").read_text(encoding="utf-8")
-    assert printed == f"{shown}Saved plan.json and accuracy.png in\nplan\n"
+    assert printed == f"{shown}Saved plan.json, accuracy.png and report.html in\nplan\n"
     assert "2-dense-rounds" in shown
     code, out, _ = call("floss-plan", "show", "plan", "--json")
     assert (code, out) == (0, (tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))
 
 
 def test_the_sliders_of_a_plans_page_begin_with_the_plan(call, tmp_path: Path, made: Path):
+    at_first = (tmp_path / "plan" / "report.html").read_text(encoding="utf-8")
     code, out, err = call("floss-plan", "report", "plan", "--store", "store")
     assert (code, err) == (0, "")
     assert out == "Saved the page\nplan/report.html\n"
     html = (tmp_path / "plan" / "report.html").read_text(encoding="utf-8")
+    assert html == at_first
     assert str(made) not in html
     assert str(tmp_path) not in html
     plan = json.loads((tmp_path / "plan" / "plan.json").read_text(encoding="utf-8"))

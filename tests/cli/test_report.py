@@ -65,6 +65,7 @@ def test_a_page_of_runs_gives_the_seconds_that_replay_gives(runs: Path, monkeypa
         (["floss-sim", "report", "runs", "--out", "none/page.html"], "none"),
         (["floss-sim", "report", "runs", "--out", "taken.html"], "taken.html"),
         (["floss-sim", "replay", "bare", "--network", "lte", "--report"], "no evaluated round"),
+        (["floss-sim", "replay", "runs", "--sweep", "rtt=1ms", "--report"], "no --report"),
         (["floss-plan", "report", "none"], "none"),
         (["floss-plan", "report", "empty"], "empty"),
         (["floss-plan", "report", "old.json"], "plan version 2, not 3"),

@@ -118,6 +118,23 @@ def test_seconds_are_those_of_the_simulator_at_any_settings(engine, networks, nu
         assert quantiles == pytest.approx(fleet_quantile(fleets[:, 5], 0.95), rel=TOLERANCE)
 
 
+def test_limits_of_seconds_a_round_and_targets_count(networks):
+    made = [configuration(1 / 16, 0.5), configuration(1.0, 0.51)]
+    ends = [float(Fleets.of(networks[0].profile, CLIENTS).clocks[0].closing_times(one.runs[0])[-1])
+            for one in made]  # fmt: skip
+    assert ends[0] < ends[1]
+
+    def told(**changes):
+        choice = Choice("seconds", 2 * ends[1], half=0.001, **changes)
+        return FormulaEngine.of_data(FormulaData(networks, made, choice)).call("answerOf", PLAIN)
+
+    assert (told()["best"], told()["rounds"]) == (1, [ROUNDS, ROUNDS])
+    limited = told(most_round_s=(ends[0] + ends[1]) / 2 / ROUNDS)
+    assert (limited["best"], limited["rounds"]) == (0, [ROUNDS, None])
+    assert told(target=0.515) | {"amount": 0} == {"amount": 0, "rounds": [3, 2], "best": 0}
+    assert told(target=0.9) == told()
+
+
 def test_the_choice_is_the_planners():
     draw = random.Random(0)
     level = 2 * NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -29,4 +29,20 @@ def test_a_tuned_plan_is_asked_again_with_the_rates_from_before():
     untested = {**plain.request, "lr_test": False}
     words = shlex.split(plan_command(replace(plain, request=untested, rate_test=None), Path()))
     assert "--no-lr-test" in words
+    assert "--prior" not in words
     assert "--tune-lr" not in words
+
+
+def test_prior_and_framework_are_asked_for_again(tmp_path: Path):
+    plain = whole_plan()
+    origin = {
+        "task": "digits", "network": "lte", "framework": "flower-1.42",
+        "prior": str(tmp_path / "mine.json"),
+    }  # fmt: skip
+    own = replace(plain, request={**plain.request, "origin": origin})
+    words = shlex.split(plan_command(own, tmp_path))
+    assert words[words.index("--framework") + 1] == "flower-1.42"
+    assert words[words.index("--prior") + 1] == "./mine.json"
+    effort = {key: value for key, value in plain.effort.items() if key != "prior"}
+    words = shlex.split(plan_command(replace(plain, effort=effort), tmp_path))
+    assert words[words.index("--prior") + 1] == "none"
