@@ -71,7 +71,7 @@ def sentences(plan: Plan) -> list[str]:
         legend(plan),
         *plan_usage_legend(plan),
         f"{_search_sentences(effort, request['seed'], repeated=repeated)} "
-        f"{_prior_sentence(effort)}{_trained_sentence(effort)}{_test_clause(plan)} "
+        f"{_prior_sentence(effort)}{_trained_sentence(effort)} "
         "The intervals include an estimate of seed-to-seed variation.",
     ]
     if plan.interrupted:
@@ -79,25 +79,16 @@ def sentences(plan: Plan) -> list[str]:
     return [*lines, *effort_sentence(plan), *left_out_sentence(plan)]
 
 
-def _test_clause(plan: Plan) -> str:
-    """Return how many rounds the range test of learning rates trained; empty without one."""
-    if plan.rate_test is None:
-        return ""
-    rounds = plan.rate_test.trained_now_rounds
-    return f" The test of learning rates trained {_count_text(rounds, 'round')} besides."
-
-
 def _prior_sentence(effort: Mapping[str, Any]) -> str:
     """Return what grids of other tasks counted in the search, and how much; empty without any."""
     if not (prior := effort.get("prior")):
         return ""
     out = prior["left_out"]
-    left_out = f"; {', '.join(out)} left out, as the backbone is this task's own" if out else ""
+    left_out = f"; not {', '.join(out)}, whose backbone is this task's own" if out else ""
     return (
-        f"It began with what grids recorded on other tasks say ({', '.join(prior['grids'])}"
-        f"{left_out}), which by its own curves has the weight {prior['weight']:.2f} "
-        "(1: runs differ as there; 0: not at all). Accuracies are by this task's curves alone. "
-        f"{_favourite_clause(prior)}"
+        f"Recorded grids of other tasks ({', '.join(prior['grids'])}{left_out}) guided it with the "
+        f"weight {prior['weight']:.2f} (1: as much as there; 0: not at all); no accuracy rests on "
+        f"them. {_favourite_clause(prior)}"
     )
 
 

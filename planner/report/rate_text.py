@@ -17,6 +17,6 @@ def rate_sentences(plan: Plan) -> list[str]:
     lines = [
         f"Learning rates: none of {len(test.tested) - 1} other pairs around the task's own "
         f"({test.own.rates_text()}: {test.own.accuracy_text()}) is clearly better, in "
-        f"{test.runs_text()}."
+        f"{test.runs_text()} ({test.trained_now_rounds} trained now, besides the search)."
     ] * (test.better is None)
     return [*lines, *filter(None, [test.warning])]
