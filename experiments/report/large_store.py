@@ -42,8 +42,23 @@ def write_large_store(plan: Plan, root: Path) -> Plan:
                 snapshot=Snapshot(ROUNDS, {"P": np.zeros(1, np.float32)}),
                 models={},
             )
-    costs = [dict(plan.costs[0], **_settings(one)) for one in every]
-    return replace(plan, costs=tuple(costs))
+    return _with_costs(plan, every)
+
+
+def _with_costs(plan: Plan, every: list[Candidate]) -> Plan:
+    """Return a plan as if it had searched these candidates; it is valid as a file."""
+    own = {Candidate.of_settings(cost): cost for cost in plan.costs}
+    costs = tuple(own.get(one, dict(plan.costs[0], **_settings(one))) for one in every)
+    grid_rounds = sum(int(cost["affordable_rounds"]) for cost in costs)
+    limit = round(plan.request["effort"] * grid_rounds)
+    ranks = sorted({one.rank for one in every})
+    effort = {"searched": len(every), "grid_rounds": grid_rounds, "limit_rounds": limit}
+    return replace(
+        plan,
+        costs=costs,
+        request={**plan.request, "ranks": ranks, "candidates": len(every)},
+        effort={**plan.effort, **effort},
+    )
 
 
 def _settings(candidate: Candidate) -> dict[str, float]:
