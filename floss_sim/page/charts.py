@@ -14,6 +14,8 @@ from floss_sim.page.texts import AGAINST
 Row = Mapping[str, Any]
 # At least 3 to 1 against white and against the dark page.
 COLOURS = ("#2a78c8", "#c2620a", "#2c8a57", "#a04fc4", "#c43d5a", "#7a7a7a", "#8a6d1f", "#1f8a8a")
+_WITHOUT_NAME = "peek(split(datum.label, ': '))"  # of a label such as "Recommended: rank 4"
+_TWO_LINES = "split(datum.label, ': ')"
 _FAINT = "#7f7f7f55"
 _CONFIG = {
     "background": None,
@@ -82,7 +84,13 @@ def accuracy_chart(
             "encoding": {"y": y, "tooltip": {"field": "tip"}},
         },
     ]
-    colour = {"field": "label", "type": "nominal", "scale": _scale(order), "sort": list(order)}
+    colour = {
+        "field": "label",
+        "type": "nominal",
+        "scale": _scale(order),
+        "sort": list(order),
+        "legend": {"labelExpr": _TWO_LINES},
+    }
     shared = {"x": x, "color": colour, "detail": {"field": "label"}}
     return _chart(rows, spoken, {"layer": layers, "encoding": shared})
 
@@ -104,7 +112,7 @@ def parts_chart(
             "type": "nominal",
             "title": None,
             "sort": None,
-            "axis": {"labelLimit": 210},
+            "axis": {"labelLimit": 210, "labelExpr": _WITHOUT_NAME},
         },
         "x": {"field": "seconds", "type": "quantitative", "title": x_title, "stack": True},
         "color": {"field": "part", "type": "nominal", "scale": _scale(order)},

@@ -15,6 +15,7 @@ from planner.calls import read_plan
 from planner.cli.shared_options import StoreOption
 from planner.execution.curve_store import default_root
 from planner.page.plan_page import save_plan_page
+from planner.plans.plan_file import PLAN_FILE
 from planner.report.plan_folder import PAGE_FILE
 
 HELP = """Write the page of a plan: one HTML file, from its file and the store alone.
@@ -43,7 +44,8 @@ def report(
     made = read_plan(plan)
     path = (out or _folder(plan) / PAGE_FILE).expanduser()
     check_page_path(path)
-    save_plan_page(made, path, store or default_root())
+    place = _folder(plan) if plan.name == PLAN_FILE else plan
+    save_plan_page(made, path, store or default_root(), place)
     if json_:
         print_json({"page": str(path), "bytes": path.stat().st_size})
     else:

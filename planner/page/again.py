@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,20 +28,22 @@ _LISTS = {  # keys of a request, and the option of each
 }
 
 
-def provenance(plan: Plan, used: UsedRuns | None, folder: Path) -> Html:
+def provenance(plan: Plan, used: UsedRuns | None, folder: Path, place: Path) -> Html:
     """Return the section on what a plan was made from, and how to make it again.
 
     Args:
         plan: The plan.
         used: Its stored runs; None if the store lacks them.
         folder: Folder of the page, to which paths are relative.
+        place: The plan's folder or file.
     """
     told = [("task", plan.request["task"]), ("network", plan.request["network"])]
     seeds = plan.effort.get("seeds") or (plan.request["seed"],)
     told += [("seeds", ", ".join(map(str, seeds)))]
     told += sorted(_marks(plan).items())
     told += sorted(_versions(used).items()) if used else []
-    commands = [plan_command(plan, folder), "floss-plan apply .", "floss-plan report ."]
+    near = shlex.quote(os.path.relpath(place.resolve(), folder.resolve()))
+    commands = [plan_command(plan, folder), f"floss-plan apply {near}", f"floss-plan report {near}"]
     return section(
         texts.PROVENANCE,
         table(texts.PROVENANCE_TABLE, texts.PROVENANCE_COLUMNS, told, class_="wraps"),

@@ -18,13 +18,14 @@ from planner.page.used_runs import find_used_runs
 from planner.plans.plan import Plan
 
 
-def plan_page(plan: Plan, root: Path, folder: Path) -> Page:
+def plan_page(plan: Plan, root: Path, folder: Path, place: Path | None = None) -> Page:
     """Return the page of a plan, from its file and the store.
 
     Args:
         plan: The plan.
         root: Folder of the store; it need not exist.
         folder: Folder of the page, to which paths in commands are relative.
+        place: The plan's folder or file; by default the folder of the page.
     """
     network, used = plan_network(plan), find_used_runs(plan, root)
     what_if = PlanWhatIf(used, network, folder) if used and network else None
@@ -33,7 +34,7 @@ def plan_page(plan: Plan, root: Path, folder: Path) -> Page:
     known = _known(plan, what_if) if what_if else Known()
     charts = {CHART: accuracy_picture(plan, known)}
     charts |= detail.charts()
-    last = [detail.html(), provenance(plan, used, folder)]
+    last = [detail.html(), provenance(plan, used, folder, place or folder)]
     body = [first_screen(plan, profile, known)]
     if what_if is None or not what_if.is_served:
         body.append(_without_sliders(what_if, network is None))
@@ -60,16 +61,17 @@ def _without_sliders(what_if: PlanWhatIf | None, lacks_network: bool) -> Html:
     return section(texts.WHAT_IF, paragraphs(lines), name="what-if-section")
 
 
-def save_plan_page(plan: Plan, path: Path, root: Path) -> None:
+def save_plan_page(plan: Plan, path: Path, root: Path, place: Path | None = None) -> None:
     """Write the page of a plan.
 
     Args:
         plan: The plan.
         path: File of the page.
         root: Folder of the store; it need not exist.
+        place: The plan's folder or file; by default the folder of the page.
 
     Raises:
         ConfigError: The drawing library is not installed.
         RecordError: The file cannot be written.
     """
-    plan_page(plan, root, path.parent).save(path)
+    plan_page(plan, root, path.parent, place).save(path)

@@ -61,6 +61,12 @@ def test_a_name_stays_text_whatever_it_is():
     assert "\u202e" not in html_of(replace(plan, request=request))
 
 
+def test_commands_name_the_plan_wherever_the_page_is(tmp_path: Path):
+    html = plan_page(whole_plan(), Path("no-store"), tmp_path / "pages", tmp_path / "a plan").html()
+    assert "floss-plan apply '../a plan'" in ReadPage(html).texts
+    assert "floss-plan report ." in page_of(whole_plan()).texts
+
+
 def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(library, "_PACKAGE", "no_such_package")
     library.library_script.cache_clear()
