@@ -239,7 +239,16 @@ class Request:
         return any(c.client_lr or c.server_lr for c in self.candidates)
 
     def _check_rates(self) -> None:
-        """Raise ConfigError if learning rates are to be tuned, but searched or not tested."""
+        """Raise ConfigError if a learning rate is both searched and set, or tuned without a test."""
+        fixed = self.origin.changes if self.origin else {}
+        for side in ("client", "server"):
+            if f"{side}.learning_rate" in fixed and any(
+                getattr(candidate, f"{side}_lr") for candidate in self.candidates
+            ):
+                raise ConfigError(
+                    f"--{side}-lrs searches the {side}'s learning rate, and --set "
+                    f"{side}.learning_rate fixes it; give one of both"
+                )
         if self.tune_lr and not self.lr_test:
             raise ConfigError("--tune-lr needs the test of learning rates: no --no-lr-test")
         if self.tune_lr and self.has_rates:

@@ -123,6 +123,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (PLAN, ["--effort", "0", "--tune-lr"], "--effort 0 trains nothing: no --tune-lr\n"),
         (PLAN, ["--tune-lr", "--no-lr-test"], "needs the test of learning rates: no --no-lr-test"),
         (PLAN, ["--tune-lr", "--client-lrs", "0.1"], "give one of both"),
+        (PLAN, ["--server-lrs", "0.1", "--set", "server.learning_rate=0.2"], "fixes it; give one"),
         (PLAN, ["--client-lrs", "0.1,nan"], "client learning rate nan; valid: a finite number"),
         (PLAN, ["--task", "mnist"], "valid: 20newsgroups, cifar10, digits, reddit"),
         (PLAN, ["--network", "dialup"], "valid: 3g, 5g, broadband, cable, lte"),
