@@ -239,7 +239,7 @@ class Request:
         return any(c.client_lr or c.server_lr for c in self.candidates)
 
     def _check_rates(self) -> None:
-        """Raise ConfigError if a learning rate is both searched and set, or tuned without a test."""
+        """Raise ConfigError if a learning rate is searched and set, or tuned without a test."""
         fixed = self.origin.changes if self.origin else {}
         for side in ("client", "server"):
             if f"{side}.learning_rate" in fixed and any(

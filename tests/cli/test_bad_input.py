@@ -113,7 +113,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (
             ("floss-sim",),
             [],
-            "missing command: run, compare, replay, account, estimate, check-app",
+            "missing command: run, compare, replay, report, account, estimate, check-app",
         ),
         (("floss-sim",), ["wire"], "missing command: table or inspect\n"),
         (("floss-sim",), ["task"], "missing command: check\n"),
