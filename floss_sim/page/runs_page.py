@@ -76,7 +76,7 @@ class RunsPage:
         title = texts.RUNS_TITLE.format(task=self.task)
         charts, body = {CURVES: self._chart()}, [self._first_screen(title)]
         if not self._served:
-            unserved = paragraphs([texts.NO_SLIDERS, *self._unserved_lines()])
+            unserved = paragraphs([texts.NO_SLIDERS, *self._unserved_lines(), self._other_network])
             body.append(section(texts.WHAT_IF, unserved, name="what-if-section"))
             return Page(title, joined([*body, self._sizes(), self._origin()]), charts)
         sliders, data = self._sliders(), self._data()
@@ -212,6 +212,14 @@ class RunsPage:
             )
             for title, why in self._unserved.items()
         ]
+
+    @property
+    def _other_network(self) -> str:
+        """How to ask for another network."""
+        paths = " ".join(self._paths(one) for one in self._every.values())
+        return texts.OTHER_NETWORK.format(
+            command=f"floss-sim replay {paths} --network NAME --report"
+        )
 
     def _paths(self, configuration: Configuration) -> str:
         folder = self.folder.resolve()

@@ -147,6 +147,7 @@ RUNS_NOTE = (
 RUN_ORIGIN = "The best configuration's first run"
 RUN_KEYS = ("task", "kind", "seed", "data", "backbone", "learner", "device", "threads")
 NO_SLIDERS = "No sliders: no network of these runs is known for which times follow by formula."
+OTHER_NETWORK = "In the folder of this page, {command} tells the times on another network."
 
 # For engineers
 CURVES = "All that was trained"

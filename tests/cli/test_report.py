@@ -55,6 +55,16 @@ def test_a_page_of_runs_gives_the_seconds_that_replay_gives(runs: Path, monkeypa
     assert sliders["network"]["words"] == ["--network cable"]
 
 
+def test_without_a_known_network_a_page_names_the_command(runs: Path, monkeypatch, capfd):
+    own = load_profile("cable").model_copy(update={"name": "<b>mine</b>"})
+    make_run(runs / "own", ROWS, on=own)
+    code, _, err = call(monkeypatch, capfd, "floss-sim", "report", "own")
+    page = ReadPage((runs / "report.html").read_text(encoding="utf-8"))
+    assert (code, err, page.data("page-data")["whatIf"], page.count("b")) == (0, "", None, 0)
+    assert "floss-sim replay own --network NAME --report" in page.text
+    assert "<b>mine</b>" in page.text
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
