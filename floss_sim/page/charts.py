@@ -43,6 +43,7 @@ _CONFIG = {
     },
 }
 _HEIGHT = 340
+_LETTER = 7  # pixels of a letter in a legend, at most
 
 
 def accuracy_chart(
@@ -89,7 +90,7 @@ def accuracy_chart(
         "type": "nominal",
         "scale": _scale(order),
         "sort": list(order),
-        "legend": {"labelExpr": _TWO_LINES},
+        "legend": {"labelExpr": _TWO_LINES, "columns": {"expr": _columns(order)}},
     }
     shared = {"x": x, "color": colour, "detail": {"field": "label"}}
     return _chart(rows, spoken, {"layer": layers, "encoding": shared})
@@ -187,6 +188,12 @@ def curves_chart(
         "transform": [{"calculate": "datum[axis]", "as": "x"}],
     }
     return _chart(rows, spoken, drawn)
+
+
+def _columns(order: Sequence[str]) -> str:
+    """Return the expression of how many columns of labels a legend has room for."""
+    longest = max((len(line) for label in order for line in label.split(": ")), default=0)
+    return f"max(1, floor(width / {40 + _LETTER * longest}))"
 
 
 def _scale(order: Sequence[str]) -> dict[str, Any]:
