@@ -35,6 +35,7 @@ class StoredRun:
         self.key: Key = (
             told["rank"], densities.get("down_density", 1.0), densities.get("up_density", 1.0),
         )  # fmt: skip
+        self.seed = told["seed"]
         self.cohort = told["server"]["cohort"]
         parts = json.loads((folder / "manifest.json").read_text())["parts"]
         tables = {
