@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from floss_sim.training import replace_adapter, training_facts
 from floss_sim.training.model_card import ON_TEST, bytes_words
 from planner.decisions.another_seed import SeedDifference, judged_alone
 from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.workers import test_all, train_all
+from planner.execution.trainer import Trainer
 from planner.forecasts.intervals import LEVEL
 from planner.plans.document_checks import first_difference
 from planner.plans.outcome import Outcome, outcome_within
@@ -171,8 +170,7 @@ def train_recommendation(
     plan: Plan,
     request: Request,
     seed: int,
-    store: CurveStore,
-    executor: Executor,
+    trainer: Trainer,
     on_rounds: Callable[[int], None],
 ) -> AppliedPlan:
     """Train a plan's recommendation as far as it says; what the store holds is not trained again.
@@ -181,8 +179,7 @@ def train_recommendation(
         plan: The plan.
         request: Its question.
         seed: Of the run.
-        store: Where the run is, or will be.
-        executor: Trains.
+        trainer: Trainer of the run, with the store where the run is, or will be.
         on_rounds: Told a few times a second how many rounds the run has.
 
     Raises:
@@ -198,15 +195,15 @@ def train_recommendation(
         )
     planned = plan.recommendation
     config = planned.candidate.config(request.task, seed)
-    folder = store.folder(config)
-    (trained,) = train_all(
-        executor, store, [(config, planned.rounds)], lambda: on_rounds(folder.manifest().rounds)
+    folder = trainer.store.folder(config)
+    (trained,) = trainer.train(
+        [(config, planned.rounds)], lambda: on_rounds(folder.manifest().rounds)
     )
     if trained is None:
         raise DivergedError(f"with seed {seed} the run diverged: {folder.divergence()}")
     record = retime(folder.record(), request.profile, config.work)
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
-    outcome, difference = _measured(plan, request, outcome, config, store, executor)
+    outcome, difference = _measured(plan, request, outcome, config, trainer)
     fleets = Fleets.of(request.profile, request.task.partition.clients)
     traffic = Traffic.of(record)
     outcome = replace(
@@ -226,8 +223,7 @@ def _measured(
     request: Request,
     outcome: Outcome,
     config: RunConfig,
-    store: CurveStore,
-    executor: Executor,
+    trainer: Trainer,
 ) -> tuple[Outcome, SeedDifference | None]:
     """Return an outcome with its accuracies, and how far it is from the plan's own run.
 
@@ -235,9 +231,9 @@ def _measured(
     """
     planned, known = plan.recommendation, config.seed in plan.seeds
     jobs = [(config, outcome.rounds)]
-    if not known and (own := _own_run(plan, request, store)):
+    if not known and (own := _own_run(plan, request, trainer.store)):
         jobs.append((own, planned.rounds))
-    hits = test_all(executor, store, jobs)
+    hits = trainer.on_test(jobs)
     predictions_E = predictions_by_example(config.task)
     examples = request.prediction_counts()["validation"]
     alone = judged_alone(outcome, planned, hits[:1], predictions_E, examples)

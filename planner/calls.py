@@ -30,6 +30,7 @@ from planner.execution.begin import OnEstimate, measuring
 from planner.execution.dry_run import DryRun, dry_run_of
 from planner.execution.pace import Pace, measured_pace, pace_here
 from planner.execution.rate_test import with_rates
+from planner.execution.trainer import LocalTrainer
 from planner.execution.workers import worker_pool
 from planner.planning import StoppedError, make_plan
 from planner.plans import plan_file
@@ -96,15 +97,8 @@ def plan(
     check_cells(request, cells)
     check_memory(request.reference(), place)
     try:
-        with open_session(root, place, workers) as session:
-            made = make_plan(
-                request,
-                session.store,
-                session.executor,
-                on_progress,
-                session.workers,
-                on_estimate,
-            )
+        with open_session(root, place, workers) as trainer:
+            made = make_plan(request, trainer, on_progress, on_estimate)
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)
     curves, request = open_store(root, place), with_rates(request, made.rate_test)
@@ -151,7 +145,8 @@ def dry_run(
     def measure() -> Pace:
         now = measuring(request)
         with worker_pool(count) as pool:
-            return measured_pace(request, curves, pool, count, lambda: on_progress(now))
+            trainer = LocalTrainer(curves, pool, count)
+            return measured_pace(request, trainer, lambda: on_progress(now))
 
     return dry_run_of(request, curves, count, measure, stored_start)
 
@@ -259,7 +254,8 @@ def apply_plan(
     if folder is not None:
         plan_folder.check_writable(folder, plan_folder.APPLIED_FILES)
     with worker_pool(1) as pool:
-        applied = train_recommendation(made, request, chosen, curves, pool, on_rounds)
+        trainer = LocalTrainer(curves, pool)
+        applied = train_recommendation(made, request, chosen, trainer, on_rounds)
     if folder is not None:
         applied_text.save(applied, folder)
     return applied

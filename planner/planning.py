@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
@@ -34,8 +33,8 @@ from planner.decisions.training import (
 from planner.decisions.used_prior import used_prior
 from planner.execution.begin import BegunSearch, OnEstimate, begin_search
 from planner.execution.candidate_runs import CandidateRuns
-from planner.execution.curve_store import CurveStore
 from planner.execution.rate_test import RangeTest, length_of_test, with_rates
+from planner.execution.trainer import Trainer
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
@@ -60,10 +59,8 @@ class StoppedError(Exception):
 
 def make_plan(
     request: Request,
-    store: CurveStore,
-    executor: Executor,
+    trainer: Trainer,
     on_progress: OnProgress,
-    workers: int = 1,
     on_estimate: OnEstimate | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
@@ -71,10 +68,8 @@ def make_plan(
 
     Args:
         request: The question: task, budget, network, candidates and objective.
-        store: Store of the learning curves.
-        executor: Executor for training, of functions with picklable arguments.
+        trainer: Trainer of the runs, with the store of the learning curves.
         on_progress: Function that is called with the progress a few times a second.
-        workers: Number of functions that the executor runs at once.
         on_estimate: Function that is called, before training, with what the search will do. If
             there is one, and the store does not tell the seconds of training, a step is measured.
         clock: Function that returns seconds, by which an effort in time is counted.
@@ -101,18 +96,16 @@ def make_plan(
     begun = begin_search(
         request,
         costs,
-        store,
-        executor,
-        workers,
+        trainer,
         on_progress,
         on_estimate,
         check,
-        partial(stored_start, request, costs, store),
+        partial(stored_start, request, costs, trainer.store),
         clock,
     )
-    tested = _tested_rates(request, begun, store, executor, on_progress, workers)
+    tested = _tested_rates(request, begun, trainer, on_progress)
     request = with_rates(request, tested)
-    passes = SearchPasses(request, costs, store, executor, on_progress, workers, begun.allowance)
+    passes = SearchPasses(request, costs, trainer, on_progress, begun.allowance)
     kept = passes.reserved_rounds(begun.effort.rounds)
     strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept, kept=kept)
     interrupted = ended_early = False
@@ -140,20 +133,13 @@ def make_plan(
 
 
 def _tested_rates(
-    request: Request,
-    begun: BegunSearch,
-    store: CurveStore,
-    executor: Executor,
-    on_progress: OnProgress,
-    workers: int,
+    request: Request, begun: BegunSearch, trainer: Trainer, on_progress: OnProgress
 ) -> RateTest | None:
     """Return what learning rates around the task's reach in short runs; None without a test."""
     length = length_of_test(request, begun.effort.rounds)
     if not length:
         return None
-    made = RangeTest(
-        request, length, store, executor, on_progress, workers, begun.allowance
-    ).result()
+    made = RangeTest(request, length, trainer, on_progress, begun.allowance).result()
     if made and made.warning:
         on_progress(Progress("learning rates are tested", warning=made.warning))
     return made

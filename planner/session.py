@@ -9,30 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from floss_sim.errors import RecordError
 from floss_sim.files import missing_folders, remove_empty
 from planner.execution.curve_store import CurveStore, default_root
+from planner.execution.trainer import LocalTrainer, Trainer
 from planner.execution.workers import worker_pool
-
-
-@dataclass(frozen=True)
-class Session:
-    """Store and processes of one planner's call.
-
-    Args:
-        store: Where curves are kept.
-        executor: Trains.
-        workers: How many processes it has at work.
-    """
-
-    store: CurveStore
-    executor: Executor
-    workers: int
 
 
 def open_store(root: Path | None, device: str) -> CurveStore:
@@ -51,8 +35,8 @@ def worker_count(device: str, workers: int | None) -> int:
 
 
 @contextmanager
-def open_session(root: Path | None, device: str, workers: int | None) -> Iterator[Session]:
-    """Yield the store and the processes that train.
+def open_session(root: Path | None, device: str, workers: int | None) -> Iterator[Trainer]:
+    """Yield the trainer of runs: the store, and the processes that train.
 
     Folders that are created and stay empty because of an error are removed.
 
@@ -70,7 +54,7 @@ def open_session(root: Path | None, device: str, workers: int | None) -> Iterato
     try:
         _create(store.root)
         with worker_pool(count) as pool:
-            yield Session(store, pool, count)
+            yield LocalTrainer(store, pool, count)
     except BaseException:
         remove_empty(missing)
         raise

@@ -24,7 +24,8 @@ from floss_sim.analysis.on_test import (
     predictions_by_example,
 )
 from planner.execution.curve_store import CurveStore, Job
-from planner.execution.workers import test_all, train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 from planner.plans.plan_file import read_plan
 
 HERE = Path(__file__).parent
@@ -69,8 +70,9 @@ def trained_hits(jobs: Mapping[str, Sequence[Job]]) -> dict[str, list[HitsOnTest
         print(f"\r{done} of {wanted} rounds", end="", flush=True, file=sys.stderr)
 
     with worker_pool(workers) as pool:
-        train_all(pool, store, every, tell, workers)
-        found = iter(test_all(pool, store, every))
+        trainer = LocalTrainer(store, pool, workers)
+        trainer.train(every, tell)
+        found = iter(trainer.on_test(every))
     print(file=sys.stderr)
     return {name: [next(found) for _ in some] for name, some in jobs.items()}
 

@@ -33,7 +33,8 @@ from floss_sim.training.evaluation import measure
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.wire import decode
 from planner.execution.curve_store import CurveStore
-from planner.execution.workers import train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name
@@ -112,7 +113,7 @@ def train(store: CurveStore, runs: list[Recorded], rounds: int) -> None:
 
     workers = int(os.environ.get("WORKERS", os.cpu_count() or 1))
     with worker_pool(workers) as pool:
-        trained = train_all(pool, store, [(run.config, rounds) for run in runs], show)
+        trained = LocalTrainer(store, pool).train([(run.config, rounds) for run in runs], show)
     for run, count in zip(runs, trained, strict=True):
         if count is None:
             print(f"diverged: {run.label}, {run.config.method}", file=sys.stderr)

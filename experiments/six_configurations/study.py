@@ -25,7 +25,8 @@ from floss_sim.protocol import LearnerIdentity
 from floss_sim.training import resolve_device
 from planner.candidates import Candidate
 from planner.execution.curve_store import CurveStore, default_root
-from planner.execution.workers import train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -74,7 +75,7 @@ def train(store: CurveStore, runs: dict[tuple[Candidate, int], RunConfig], round
         print(f"\r{done} of {rounds * len(runs)} rounds", end="", flush=True)
 
     with worker_pool(os.cpu_count() or 1) as pool:
-        train_all(pool, store, [(config, rounds) for config in runs.values()], tick)
+        LocalTrainer(store, pool).train([(config, rounds) for config in runs.values()], tick)
     print()
 
 

@@ -35,7 +35,8 @@ from floss_sim.wire import decode
 from planner import Request
 from planner.candidates import Candidate
 from planner.execution.curve_store import CurveStore
-from planner.execution.workers import train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name
@@ -123,7 +124,7 @@ def train(store: CurveStore, runs: list[Recorded], rounds: int) -> None:
         print(f"training: {left} rounds are left, about {minutes:.0f} min", file=sys.stderr)
 
     with worker_pool(1) as pool:
-        trained = train_all(pool, store, [(run.config, rounds) for run in runs], show)
+        trained = LocalTrainer(store, pool).train([(run.config, rounds) for run in runs], show)
     for run, count in zip(runs, trained, strict=True):
         if count is None:
             print(f"diverged: {run.axes}, seed {run.config.seed}", file=sys.stderr)

@@ -24,7 +24,7 @@ from floss_sim import RunConfig, RunFolder, floss, load_profile, load_task, open
 from floss_sim.malloc import keep_freed_memory
 from floss_sim.training import learner_identity
 from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.workers import train_all
+from planner.execution.trainer import LocalTrainer
 
 HERE = Path(__file__).parent
 COLUMNS = ("peer", "task", "rounds", "repetition", "candidates", "seconds")
@@ -62,7 +62,7 @@ def one_by_one(learner: str) -> Callable[[Path, list[RunConfig], int], None]:
 def side_by_side(root: Path, configs: list[RunConfig], rounds: int) -> None:
     """Train runs as the planner does."""
     jobs = [(config, rounds) for config in configs]
-    train_all(Here(), CurveStore(root, "cpu"), jobs, lambda: None)
+    LocalTrainer(CurveStore(root, "cpu"), Here()).train(jobs, lambda: None)
 
 
 PEERS = {

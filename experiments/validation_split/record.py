@@ -28,7 +28,8 @@ from floss_sim.tasks.arrays import load_digits
 from floss_sim.training.models.flat_model import FlatModel, build_flat_model
 from floss_sim.wire import decode
 from planner.execution.curve_store import CurveStore
-from planner.execution.workers import train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / HERE.name
@@ -65,7 +66,8 @@ def main() -> None:
         int(os.environ.get("WORKERS", os.cpu_count() or 1)),
     )
     with worker_pool(workers) as pool:
-        train_all(pool, store, [(run.config, ROUNDS[-1]) for run in runs], lambda: None, workers)
+        trainer = LocalTrainer(store, pool, workers)
+        trainer.train([(run.config, ROUNDS[-1]) for run in runs], lambda: None)
     models, errors = (np.zeros((len(STAGES) - 1, len(y)), dtype=np.int64) for _ in range(2))
     flats: dict[int, FlatModel] = {}
     for number, run in enumerate(runs, start=1):

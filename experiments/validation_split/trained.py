@@ -18,7 +18,8 @@ from record import CONFIGURATIONS, ROUNDS, RUNS
 from floss_sim import RunConfig, load_task
 from floss_sim.methods import floss
 from planner.execution.curve_store import CurveStore
-from planner.execution.workers import test_all, train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 
 HERE = Path(__file__).parent
 SPLITS = (("random", 0), ("stratified", 0), ("stratified", 383))
@@ -33,9 +34,10 @@ def main() -> None:
         int(os.environ.get("WORKERS", os.cpu_count() or 1)),
     )
     with worker_pool(workers) as pool:
-        train_all(pool, store, [(config, ROUNDS[-1]) for config in configs], lambda: None, workers)
+        trainer = LocalTrainer(store, pool, workers)
+        trainer.train([(config, ROUNDS[-1]) for config in configs], lambda: None)
         jobs = [(config, round_) for config in configs for round_ in ROUNDS]
-        tests = test_all(pool, store, jobs)
+        tests = trainer.on_test(jobs)
     with (HERE / "trained.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(

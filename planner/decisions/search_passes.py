@@ -9,7 +9,6 @@ improve the forecasts, and a later search continues them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +18,8 @@ from planner.decisions.further_seeds import rounds_for_seeds
 from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.allowance import Allowance
 from planner.execution.candidate_runs import CandidateRuns
-from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.curve_store import last_evaluated_round
+from planner.execution.trainer import Trainer
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.progress import OnProgress
 from planner.question.cost import Costs
@@ -70,20 +70,16 @@ class SearchPasses:
     Attributes:
         request: The question.
         costs: Its candidates, at the whole budget.
-        store: Store of the learning curves.
-        executor: Executor for training, of functions with picklable arguments.
+        trainer: Trainer of the runs, with the store of the learning curves.
         on_progress: Function that is called with the progress a few times a second.
-        workers: Number of functions that the executor runs at once.
         allowance: What all passes together may train.
         runs_of: Class of the runs of a pass.
     """
 
     request: Request
     costs: Costs
-    store: CurveStore
-    executor: Executor
+    trainer: Trainer
     on_progress: OnProgress
-    workers: int
     allowance: Allowance
     runs_of: type[CandidateRuns] = CandidateRuns
 
@@ -109,12 +105,10 @@ class SearchPasses:
         runs = self.runs_of(
             self.request,
             costs,
-            self.store,
-            self.executor,
+            self.trainer,
             self.on_progress,
             made.expected_rounds + kept,
             self.allowance,
-            self.workers,
             earlier,
         )
         return self._following(made, runs, self.reserved_rounds), runs
@@ -128,7 +122,9 @@ class SearchPasses:
         """Return the strategy with an effort that follows the time left, if there is one."""
         if self.allowance.left_s is None:
             return made
-        return Following(made, lambda: self.rounds_left(runs), reserved, max(2, self.workers))
+        return Following(
+            made, lambda: self.rounds_left(runs), reserved, max(2, self.trainer.workers)
+        )
 
     def rounds_left(self, runs: CandidateRuns) -> int:
         """Return the rounds that may still be asked for."""
@@ -184,9 +180,9 @@ class SearchPasses:
         found: list[Extension] = []
         ends = {c: self._finish_round(c, runs) for c in self._unfinished_candidates(runs)}
         missing = {c: rounds - runs.asked.get(c, 0) for c, rounds in ends.items()}
-        each = self.rounds_left(runs) / self.workers  # a run trains in one process
+        each = self.rounds_left(runs) / self.trainer.workers  # a run trains in one process
         for candidate in sorted(ends, key=lambda c: missing[c] > each):
-            if len(found) < self.workers and missing[candidate] <= room:
+            if len(found) < self.trainer.workers and missing[candidate] <= room:
                 room -= missing[candidate]
                 found.append(Extension(candidate, ends[candidate]))
         return found

@@ -16,6 +16,7 @@ from planner.execution.allowance import FixedRounds
 from planner.execution.candidate_runs import CandidateRuns, Targets
 from planner.execution.curve_store import CurveStore, Job
 from planner.execution.dry_run import StoredStart
+from planner.execution.trainer import LocalTrainer
 from planner.question.cost import Costs
 from planner.question.request import Request
 
@@ -61,9 +62,9 @@ def stored_start(request: Request, costs: Costs, store: CurveStore, rounds: int)
         BudgetError: The rounds do not suffice for the strategy.
         ConfigError: The strategy lacks a library.
     """
-    began_s, nobody = time.monotonic(), Executor()
+    began_s, nobody = time.monotonic(), LocalTrainer(store, Executor())
     passes = SearchPasses(
-        request, costs, store, nobody, lambda now: None, 1, FixedRounds(rounds), _StoredRuns
+        request, costs, nobody, lambda now: None, FixedRounds(rounds), _StoredRuns
     )
     kept = passes.reserved_rounds(rounds)
     strategy, runs = passes.start(request.search, costs, rounds - kept, kept=kept)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from planner.execution.curve_store import CurveStore
 from planner.execution.dry_run import DryRun, StoredStart, estimate
 from planner.execution.effort import Effort, effort_of_fraction, effort_of_time
 from planner.execution.pace import TELLING_ROUNDS, Pace, measured_pace, start_workers, stored_pace
+from planner.execution.trainer import Trainer
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import Request
@@ -55,9 +55,7 @@ class BegunSearch:
 def begin_search(
     request: Request,
     costs: Costs,
-    store: CurveStore,
-    executor: Executor,
-    workers: int,
+    trainer: Trainer,
     on_progress: OnProgress,
     on_estimate: OnEstimate | None,
     check: Callable[[int], object] = lambda rounds: None,
@@ -71,9 +69,7 @@ def begin_search(
     Args:
         request: The question.
         costs: Its candidates.
-        store: Store of the learning curves.
-        executor: Executor for training, of functions with picklable arguments.
-        workers: Number of functions that the executor runs at once.
+        trainer: Trainer of the runs, with the store of the learning curves.
         on_progress: Function that is called with the progress a few times a second.
         on_estimate: Function that is called with what the search will do; None: nothing is
             measured for it.
@@ -85,12 +81,12 @@ def begin_search(
     Raises:
         BudgetError: The effort finishes no run; the message states a sufficient effort.
     """
-    timed = request.training_s is not None
+    timed, store, workers = request.training_s is not None, trainer.store, trainer.workers
     if not timed:
         check(effort_of_fraction(request, costs).rounds)  # before anything is measured
     pace = stored_pace(request, costs, store, TELLING_ROUNDS if timed else 1)
     if pace is None and (timed or on_estimate):
-        pace = _measure(request, store, executor, workers, on_progress)
+        pace = _measure(request, trainer, on_progress)
     effort = _effort(request, costs, store, pace, workers)
     check(effort.rounds)
     if pace and pace.measured:  # which has started the processes
@@ -100,7 +96,7 @@ def begin_search(
         on_estimate(estimate(request, costs, store, pace, effort, workers, start))
     if timed and pace and not pace.measured:
         tick = partial(on_progress, _STARTING)
-        note_start(store.root, start_workers(request, store, executor, workers, tick))
+        note_start(store.root, start_workers(request, trainer, tick))
     return BegunSearch(effort, effort.allowance(costs, clock))
 
 
@@ -117,12 +113,6 @@ def measuring(request: Request) -> Progress:
     return Progress(f"measuring a step of rank {request.reference_rank} on this machine")
 
 
-def _measure(
-    request: Request,
-    store: CurveStore,
-    executor: Executor,
-    workers: int,
-    on_progress: OnProgress,
-) -> Pace:
+def _measure(request: Request, trainer: Trainer, on_progress: OnProgress) -> Pace:
     tick = partial(on_progress, measuring(request))
-    return measured_pace(request, store, executor, workers, tick)
+    return measured_pace(request, trainer, tick)

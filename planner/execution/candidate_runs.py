@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -18,8 +17,8 @@ from floss_sim.runs.retiming import retime
 from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.execution.allowance import Allowance
-from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
-from planner.execution.workers import test_all, train_all
+from planner.execution.curve_store import Job, last_evaluated_round
+from planner.execution.trainer import Trainer
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.outcome import EFFORT, FALL, Outcome, outcome_within
@@ -53,12 +52,10 @@ class CandidateRuns:
         self,
         request: Request,
         costs: Costs,
-        store: CurveStore,
-        executor: Executor,
+        trainer: Trainer,
         on_progress: OnProgress,
         expected: int,
         allowance: Allowance,
-        workers: int = 1,
         earlier: CandidateRuns | None = None,
     ) -> None:
         self.asked: dict[Candidate, int] = {}
@@ -71,9 +68,8 @@ class CandidateRuns:
         self._repeated: list[Job] = []
         self._request = request
         self._costs = costs
-        self._store = store
-        self._executor = executor
-        self._workers = workers
+        self._trainer = trainer
+        self._store = trainer.store
         self._on_progress = on_progress
         self._allowance = allowance
         self.calibrations: dict[Candidate, Calibration] = {}
@@ -130,7 +126,7 @@ class CandidateRuns:
         reached = {c: self.targets.get(c, 0) for c in {**whole, **targets}}
         missing = [max(0, rounds - reached[c]) for c, rounds in targets.items()]
         longest, total = max(missing), sum(missing)
-        idle = max(self._workers * longest - total, -total % self._workers)
+        idle = max(self._trainer.workers * longest - total, -total % self._trainer.workers)
         parts: Targets = {}
         for candidate in sorted(whole.keys() - targets.keys(), key=lambda c: (reached[c], c)):
             if more := min(whole[candidate] - reached[candidate], longest, idle):
@@ -141,7 +137,7 @@ class CandidateRuns:
     @property
     def _fills_idle_workers(self) -> bool:
         counted = self._allowance.left_s is None
-        return counted and self._workers > 1 and self._request.objective.target is None
+        return counted and self._trainer.workers > 1 and self._request.objective.target is None
 
     def finish_baselines(self) -> None:
         """Train what the baselines lack that no worker was idle for."""
@@ -255,14 +251,7 @@ class CandidateRuns:
         """Train runs as far as the allowance permits; return the rounds that each trained now."""
         paths = [self._store.folder(config).path for config, _ in jobs]
         self.runs.update(paths)
-        trained = train_all(
-            self._executor,
-            self._store,
-            jobs,
-            self._report,
-            self._workers,
-            self._allowance.until_s,
-        )
+        trained = self._trainer.train(jobs, self._report, self._allowance.until_s)
         now = sum(rounds or 0 for rounds in trained)
         self.trained_runs |= {path for path, rounds in zip(paths, trained, strict=True) if rounds}
         self.trained += now
@@ -516,7 +505,7 @@ class CandidateRuns:
         if self._stopped:
             hits = [self._store.cached_on_test(*job) for job in jobs]
         else:
-            hits = test_all(self._executor, self._store, jobs)
+            hits = self._trainer.on_test(jobs)
         found: dict[Candidate, list[HitsOnTest]] = {}
         for (candidate, _, _), made in zip(runs, hits, strict=True):
             if made is not None:

@@ -106,7 +106,7 @@ class CurveStore:
         config.task.check_weights()
         if found := self.find(config):
             return found
-        description = self._describe(config)
+        description = self.describe(config)
         return RunFolder(self._path(description), description, store_checks(self.root))
 
     def create(self, config: RunConfig) -> RunFolder:
@@ -116,7 +116,7 @@ class CurveStore:
             RecordError: The store cannot be written, or the path holds something else.
             TaskError: The backbone's weight files are damaged or do not fit its config.
         """
-        description = self._describe(config)
+        description = self.describe(config)
         config.task.check_weights()
         return RunFolder.open(self._path(description), description, store_checks(self.root))
 
@@ -126,7 +126,7 @@ class CurveStore:
         Raises:
             RecordError: The folder cannot be read, is damaged, or holds another run.
         """
-        description = self._describe(config)
+        description = self.describe(config)
         path, checks = self._path(description), store_checks(self.root)
         if not holds_files(path):
             return None
@@ -135,7 +135,12 @@ class CurveStore:
             raise RecordError(f"{path} contains another run; {checks.remedy}")
         return found
 
-    def _describe(self, config: RunConfig) -> dict[str, Any]:
+    def describe(self, config: RunConfig) -> dict[str, Any]:
+        """Return the content of a run's ``run.json``.
+
+        Raises:
+            TaskError: The data cannot be read or partitioned.
+        """
         learner = learner_identity(config, device=self.device)
         return config.description(learner)
 
@@ -174,7 +179,7 @@ class CurveStore:
         loop = open_side_by_side(self.device)
         runs = [
             (
-                self._path(self._describe(config)),
+                self._path(self.describe(config)),
                 partial(self._steps, config, rounds, loop, until_s),
             )
             for config, rounds in jobs

@@ -8,18 +8,16 @@ workers keep the libraries and the backbone that they have loaded.
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from statistics import fmean, quantiles
 
 from floss_sim.records.host_notes import last_start_s, peak_memory_bytes, total_host_s
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.step_time import StepTime, bank_step_time
 from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.workers import call_in_each
+from planner.execution.step_measurement import StepMeasurement, measure_step
+from planner.execution.trainer import Trainer
 from planner.question.cost import Costs
 from planner.question.request import Request
 
@@ -130,9 +128,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 def measured_pace(
     request: Request,
-    store: CurveStore,
-    executor: Executor,
-    workers: int,
+    trainer: Trainer,
     on_tick: Callable[[], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> Pace:
@@ -140,14 +136,12 @@ def measured_pace(
 
     Args:
         request: The question; its reference configuration is measured.
-        store: Store of the learning curves, which stays as it is.
-        executor: Executor of functions with picklable arguments.
-        workers: Number of functions that the executor runs at once.
+        trainer: Trainer of the runs; its store stays as it is.
         on_tick: Function without arguments, called a few times a second.
         clock: Function that returns seconds.
     """
     began_s = clock()
-    found = call_in_each(executor, workers, on_tick, _measure, request.reference(), store.device)
+    found = trainer.measure(request.reference(), on_tick)
     elapsed_s = clock() - began_s
     return pace_of_steps(found, elapsed_s)
 
@@ -159,10 +153,10 @@ def pace_here(request: Request, device: str) -> Pace:
         request: The question; its reference configuration is measured.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
-    return pace_of_steps([_measure(request.reference(), device)], 0.0)
+    return pace_of_steps([measure_step(request.reference(), device)], 0.0)
 
 
-def pace_of_steps(found: Sequence[tuple[StepTime, float, int]], elapsed_s: float) -> Pace:
+def pace_of_steps(found: Sequence[StepMeasurement], elapsed_s: float) -> Pace:
     """Return the pace by the measurements of all workers.
 
     Args:
@@ -183,19 +177,9 @@ def pace_of_steps(found: Sequence[tuple[StepTime, float, int]], elapsed_s: float
     )
 
 
-def _measure(config: RunConfig, device: str) -> tuple[StepTime, float, int]:
-    """Return a step's time, the seconds of measuring once all was loaded, and peak memory."""
-    began_s = time.perf_counter()
-    found = bank_step_time(config, device)
-    measuring_s = time.perf_counter() - began_s - found.loading_s
-    return found, measuring_s, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def start_workers(
     request: Request,
-    store: CurveStore,
-    executor: Executor,
-    workers: int,
+    trainer: Trainer,
     on_tick: Callable[[], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> float:
@@ -204,11 +188,5 @@ def start_workers(
     Arguments are those of :func:`measured_pace`.
     """
     began_s = clock()
-    call_in_each(executor, workers, on_tick, _load, request.reference(), store.device)
+    trainer.load(request.reference(), on_tick)
     return clock() - began_s
-
-
-def _load(config: RunConfig, device: str) -> None:
-    from floss_sim.training import open_learner, open_side_by_side
-
-    open_learner(config, device, beside=open_side_by_side(device))

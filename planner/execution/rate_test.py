@@ -6,7 +6,6 @@ The runs are kept in the store like all others, so that later plans of the same 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -18,7 +17,7 @@ from floss_sim.runs.config import RunConfig
 from planner.candidates import Candidate
 from planner.execution.allowance import Allowance
 from planner.execution.curve_store import CurveStore, Job
-from planner.execution.workers import train_all
+from planner.execution.trainer import Trainer
 from planner.plans.rate_test import RatePair, RateTest, better_rates
 from planner.progress import OnProgress, Progress
 from planner.question.request import Request
@@ -80,10 +79,8 @@ class RangeTest:
     Args:
         request: The question.
         length: Rounds of each run.
-        store: Store of the learning curves.
-        executor: Executor for training, of functions with picklable arguments.
+        trainer: Trainer of the runs.
         on_progress: Function that is called with the progress a few times a second.
-        workers: Number of functions that the executor runs at once.
         allowance: What may be trained; a time includes the test.
     """
 
@@ -91,18 +88,14 @@ class RangeTest:
         self,
         request: Request,
         length: int,
-        store: CurveStore,
-        executor: Executor,
+        trainer: Trainer,
         on_progress: OnProgress,
-        workers: int,
         allowance: Allowance,
     ) -> None:
         self._request = request
         self._length = length
-        self._store = store
-        self._executor = executor
+        self._trainer = trainer
         self._on_progress = on_progress
-        self._workers = workers
         self._allowance = allowance
         self._tested: dict[Steps, RatePair] = {}
         self._trained = 0
@@ -143,15 +136,14 @@ class RangeTest:
         now = Progress(
             f"testing {len(fresh)} pairs of learning rates in {self._length} rounds each"
         )
-        trained = train_all(
-            self._executor, self._store, jobs, partial(self._on_progress, now), self._workers,
-            self._allowance.until_s,
-        )  # fmt: skip
+        trained = self._trainer.train(
+            jobs, partial(self._on_progress, now), self._allowance.until_s
+        )
         rounds = sum(count or 0 for count in trained)
         self._trained += rounds
         self._allowance.note(rounds, before_search=True)
         for steps, (config, _), count in zip(fresh, jobs, trained, strict=True):
-            folder = self._store.folder(config)
+            folder = self._trainer.store.folder(config)
             if count is not None and folder.manifest().rounds < self._length:
                 return False
             accuracy = None if count is None else _accuracy(folder, self._length)

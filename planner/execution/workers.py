@@ -1,4 +1,4 @@
-"""Training in parallel: spawned worker processes, which end with their parent.
+"""Worker processes: spawned, and ended with their parent.
 
 Each process trains several runs side by side (:mod:`floss_sim.training.side_by_side`). Their
 largest number depends on the device.
@@ -7,13 +7,12 @@ largest number depends on the device.
 from __future__ import annotations
 
 import atexit
-import math
 import multiprocessing
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -26,13 +25,9 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
-from floss_sim.analysis.on_test import HitsOnTest
-from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
+from floss_sim.errors import ConfigError, FlossError
 from floss_sim.malloc import keep_freed_memory
 from floss_sim.plain_text import warning_line
-from floss_sim.runs.config import RunConfig
-from floss_sim.training import MAX_RUNS
-from planner.execution.curve_store import CurveStore, Job
 from planner.execution.spawned import WatchedContext, owned_semaphores
 
 T = TypeVar("T")
@@ -97,46 +92,13 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def train_all(
-    executor: Executor,
-    store: CurveStore,
-    jobs: Sequence[Job],
-    on_tick: Callable[[], None],
-    workers: int = 1,
-    until_s: float = math.inf,
-) -> list[int | None]:
-    """Train each run of ``jobs`` up to its round; return how many rounds each trained now.
-
-    Runs whose rounds are in the store start no worker. The others are split into groups with about
-    equally many missing rounds; a worker trains the runs of a group side by side. A run that
-    diverges gives None.
+def finish_calls(futures: Iterable[Future[Any]], on_tick: Callable[[], None]) -> None:
+    """Wait until all calls have ended; an interruption cancels those that have not begun.
 
     Args:
-        executor: Executor of functions with picklable arguments.
-        store: Store of the runs.
-        jobs: Runs, each with the round to reach.
-        on_tick: Function without arguments, called a few times a second during training.
-        workers: Number of functions that the executor runs at once.
-        until_s: Instant of ``time.monotonic`` after which no further round is begun.
-
-    Raises:
-        FlossError: A worker failed for a reason other than divergence.
+        futures: The calls.
+        on_tick: Function without arguments, called a few times a second.
     """
-    missing = [rounds - store.rounds(config) for config, rounds in jobs]
-    lacking = {i: rounds for i, rounds in enumerate(missing) if rounds > 0}
-    futures = {
-        submit(executor, _extend_all, store, [jobs[i] for i in indices], until_s): indices
-        for indices in _groups(lacking, workers, MAX_RUNS[store.device])
-    }
-    _await(futures, on_tick)
-    trained: dict[int, int | None] = {}
-    for future, indices in futures.items():
-        trained.update(zip(indices, future.result(), strict=True))
-    return [trained.get(index, 0) for index in range(len(jobs))]
-
-
-def _await(futures: Iterable[Future[Any]], on_tick: Callable[[], None]) -> None:
-    """Wait until all calls have ended; an interruption cancels those that have not begun."""
     pending = set(futures)
     try:
         while pending:
@@ -165,7 +127,7 @@ def call_in_each(
         arguments: Its arguments.
     """
     futures = [submit(executor, function, *arguments) for _ in range(workers)]
-    _await(futures, on_tick)
+    finish_calls(futures, on_tick)
     return [future.result() for future in futures]
 
 
@@ -183,54 +145,3 @@ def submit(executor: Executor, function: Callable[..., Any], *arguments: object)
         return executor.submit(function, *arguments)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _groups(rounds: Mapping[int, int], workers: int, most: int) -> list[list[int]]:
-    """Return groups of jobs with about equally many rounds, spread evenly over the workers.
-
-    Each job goes to the group with the fewest rounds so far, longest job first (Graham, "Bounds on
-    Multiprocessing Timing Anomalies", 1969). The group with the most rounds comes first.
-
-    Args:
-        rounds: Missing rounds of each job.
-        workers: Number of workers.
-        most: Number of jobs of a group, at most.
-    """
-    each = math.ceil(len(rounds) / (workers * most))  # groups of a worker
-    groups: list[list[int]] = [[] for _ in range(min(workers * each, len(rounds)))]
-
-    def total(group: Sequence[int]) -> int:
-        return sum(rounds[job] for job in group)
-
-    for job in sorted(rounds, key=lambda job: -rounds[job]):
-        min((group for group in groups if len(group) < most), key=total).append(job)
-    return sorted(groups, key=total, reverse=True)
-
-
-def _extend_all(
-    store: CurveStore, jobs: Sequence[Job], until_s: float = math.inf
-) -> list[int | None]:
-    """Return how many rounds each run trained, None if it diverged; other errors are raised."""
-    trained: list[int | None] = []
-    for result in store.extend_all(jobs, until_s):
-        if isinstance(result, Exception) and not isinstance(result, NonFiniteUpdateError):
-            raise result
-        trained.append(None if isinstance(result, Exception) else result)
-    return trained
-
-
-def test_all(
-    executor: Executor, store: CurveStore, jobs: Sequence[tuple[RunConfig, int]]
-) -> list[HitsOnTest]:
-    """Return what each run's last models get right on the test split, given its rounds.
-
-    Cached results start no worker.
-    """
-    known = [store.cached_on_test(config, rounds) for config, rounds in jobs]
-    futures = {
-        index: submit(executor, store.on_test, *jobs[index])
-        for index, hits in enumerate(known)
-        if hits is None
-    }
-    measured: dict[int, HitsOnTest] = {i: future.result() for i, future in futures.items()}
-    return [hits or measured[index] for index, hits in enumerate(known)]

@@ -15,8 +15,8 @@ from floss_sim.records import RunFolder
 from floss_sim.runs.lockstep import run_steps
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.training import learner_identity
-from planner.execution import begin, candidate_runs
-from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution import begin
+from planner.execution.curve_store import CurveStore, Job, last_evaluated_round
 from planner.execution.pace import Pace
 
 
@@ -60,14 +60,16 @@ class TimedTraining:
         return self.now_s
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> TimedTraining:
-        """Replace the planner's training, tests and measurement."""
-        monkeypatch.setattr(candidate_runs, "train_all", self._train_all)
-        monkeypatch.setattr(candidate_runs, "test_all", self._test_all)
+        """Replace the planner's measurement; runs are trained by :meth:`trainer`."""
         monkeypatch.setattr(begin, "measured_pace", self._measure)
         monkeypatch.setattr(begin, "start_workers", self._start)
         return self
 
-    def _measure(self, request, store, executor, workers, on_tick) -> Pace:
+    def trainer(self, store: CurveStore, workers: int = 1) -> TimedTrainer:
+        """Return what trains the runs of a store in these seconds."""
+        return TimedTrainer(self, store, workers)
+
+    def _measure(self, request, trainer, on_tick) -> Pace:
         self.calls.append("measure")
         self.now_s += 8.0
         on_tick()
@@ -77,12 +79,12 @@ class TimedTraining:
         step_s = self._told_round_s / steps
         return Pace(step_s, step_s / 1.4, step_s * 1.4, 0.0, 5.0, 10**8, measuring_s=3.0)
 
-    def _start(self, request, store, executor, workers, on_tick) -> float:
+    def _start(self, request, trainer, on_tick) -> float:
         self.calls.append("start")
         self.now_s += 5.0
         return 5.0
 
-    def _train_all(self, executor, store, jobs, on_tick, workers=1, until_s=math.inf) -> list[int]:
+    def train(self, store, workers, jobs, on_tick, until_s) -> list[int]:
         """Train runs, each in the process that is free first."""
         self.calls.append("train")
         free = [self.now_s] * workers
@@ -121,10 +123,23 @@ class TimedTraining:
                 raise AssertionError(job)
         return now_s
 
-    def _test_all(
-        self, executor, store: CurveStore, jobs: Sequence[tuple[RunConfig, int]]
-    ) -> list[HitsOnTest]:
+    def on_test(self, jobs: Sequence[Job]) -> list[HitsOnTest]:
         """Return the same right predictions for every run; each takes half a second."""
         self.now_s += 0.5 * len(jobs)
         counts = [len(config.task.content.test[1]) for config, _ in jobs]
         return [HitsOnTest(np.arange(n) % 2 * 1.0, 3) for n in counts]
+
+
+class TimedTrainer:
+    """Trainer of made seconds."""
+
+    def __init__(self, training: TimedTraining, store: CurveStore, workers: int) -> None:
+        self.store = store
+        self.workers = workers
+        self._training = training
+
+    def train(self, jobs: Sequence[Job], on_tick, until_s: float = math.inf) -> list[int | None]:
+        return list(self._training.train(self.store, self.workers, jobs, on_tick, until_s))
+
+    def on_test(self, jobs: Sequence[Job]) -> list[HitsOnTest]:
+        return self._training.on_test(jobs)

@@ -73,8 +73,8 @@ def planned(
     patch.setattr(timed_training, "RisingLearner", ChosenLearner)
     patch.setattr(ChosenLearner, "tops", tops)
     training = TimedTraining(lambda now_s: ROUND_S, ROUND_S / 4, stop_at_s).install(patch)
-    store, nothing = CurveStore(folder, "cpu"), lambda told: None
-    made = make_plan(asked(training_s), store, None, nothing, 3, nothing, training.clock)
+    trainer, nothing = training.trainer(CurveStore(folder, "cpu"), 3), lambda told: None
+    made = make_plan(asked(training_s), trainer, nothing, nothing, training.clock)
     assert plan_of(json.loads(json.dumps(made.to_json())), "plan")  # its figures agree
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from floss_sim.protocol import Metrics
 from floss_sim.training import learner_identity
 from planner.answers import BudgetOnNetwork, answer_all
 from planner.candidates import Candidate, grid
-from planner.execution import candidate_runs
 from planner.execution.curve_store import CurveStore
+from planner.execution.trainer import LocalTrainer
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.planning import make_plan
 from planner.plans.outcome import FALL
@@ -67,10 +68,10 @@ def filled_store(request: Request, folder: Path, fallen: Sequence[float]) -> Cur
 def made_plan(
     paper: NetworkProfile, folder: Path, fallen: Sequence[float], patch: pytest.MonkeyPatch
 ) -> Plan:
-    patch.setattr(candidate_runs, "test_all", lambda executor, store, jobs: [None] * len(jobs))
+    patch.setattr(LocalTrainer, "on_test", lambda trainer, jobs: [None] * len(jobs))
     request = question(paper)
     store = filled_store(request, folder, fallen)
-    return make_plan(request, store, executor=None, on_progress=lambda progress: None)
+    return make_plan(request, LocalTrainer(store, Executor()), lambda progress: None)
 
 
 def test_a_better_peak_is_recommended_with_its_own_rounds(

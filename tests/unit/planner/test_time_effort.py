@@ -37,7 +37,7 @@ def searched(
 ):
     training.install(monkeypatch)
     made = make_plan(
-        request, CurveStore(store, "cpu"), None, lambda now: None, 2,
+        request, training.trainer(CurveStore(store, "cpu"), 2), lambda now: None,
         lambda found: training.calls.append("estimate"), training.clock,
     )  # fmt: skip
     assert plan_of(json.loads(json.dumps(made.to_json())), "plan")  # its figures agree

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from timed_training import TimedTraining
+from timed_training import TimedTrainer, TimedTraining
 
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import DivergedError
 from planner import Request, grid
 from planner.candidates import Candidate
-from planner.execution import candidate_runs
 from planner.execution.curve_store import CurveStore
 from planner.planning import make_plan
 from planner.plans.plan import Plan
@@ -31,9 +30,8 @@ def asked(**settings) -> Request:
 
 
 def planned(request: Request, folder: Path, patch: pytest.MonkeyPatch) -> Plan:
-    TimedTraining(lambda now_s: 1.0, 1.0).install(patch)
-    store, nothing = CurveStore(folder, "cpu"), lambda told: None
-    made = make_plan(request, store, None, nothing, 2)
+    training = TimedTraining(lambda now_s: 1.0, 1.0).install(patch)
+    made = make_plan(request, training.trainer(CurveStore(folder, "cpu"), 2), lambda told: None)
     content = json.loads(json.dumps(made.to_json()))
     assert json.loads(json.dumps(plan_of(content, "plan").to_json())) == content
     return made
@@ -100,14 +98,15 @@ def test_a_diverged_baseline_and_one_without_an_evaluation_are_told_apart(
     training = TimedTraining(lambda now_s: 1.0, 1.0).install(monkeypatch)
     dense = request.config(request.baselines()["dense"])
 
-    def train_all(executor, store, jobs, *rest):
-        trained = training._train_all(executor, store, jobs, *rest)
-        return [
-            None if config == dense else n for (config, _), n in zip(jobs, trained, strict=True)
-        ]
+    class DivergingTrainer(TimedTrainer):
+        def train(self, jobs, *rest):
+            trained = super().train(jobs, *rest)
+            return [
+                None if config == dense else n for (config, _), n in zip(jobs, trained, strict=True)
+            ]
 
-    monkeypatch.setattr(candidate_runs, "train_all", train_all)
-    plan = make_plan(request, CurveStore(tmp_path, "cpu"), None, lambda told: None, 2)
+    trainer = DivergingTrainer(training, CurveStore(tmp_path, "cpu"), 2)
+    plan = make_plan(request, trainer, lambda told: None)
     assert plan.missing_baselines == {"dense": "diverged"}
     assert "no figures for dense LoRA: its training diverged" in text(plan)
     assert plan_of(json.loads(json.dumps(plan.to_json())), "plan").baselines["dense"] is None
@@ -134,12 +133,14 @@ def test_baselines_have_costs_that_predict_the_bytes_of_their_runs(
 def test_a_plan_of_which_every_run_diverged_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    TimedTraining(lambda now_s: 1.0, 1.0).install(monkeypatch)
-    monkeypatch.setattr(
-        candidate_runs, "train_all", lambda executor, store, jobs, *rest: [None] * len(jobs)
-    )
+    class DivergingTrainer(TimedTrainer):
+        def train(self, jobs, *rest):
+            return [None] * len(jobs)
+
+    training = TimedTraining(lambda now_s: 1.0, 1.0).install(monkeypatch)
+    trainer = DivergingTrainer(training, CurveStore(tmp_path, "cpu"), 2)
     with pytest.raises(DivergedError):
-        make_plan(asked(), CurveStore(tmp_path, "cpu"), None, lambda told: None, 2)
+        make_plan(asked(), trainer, lambda told: None)
 
 
 def test_baselines_take_the_workers_that_a_search_leaves_idle_and_change_nothing(
@@ -151,18 +152,19 @@ def test_baselines_take_the_workers_that_a_search_leaves_idle_and_change_nothing
     stages: list[dict[bool, list[int]]] = []  # missing rounds of searched runs, and of baselines
     training = TimedTraining(lambda now_s: 1.0, 1.0).install(monkeypatch)
 
-    def train_all(executor, store, jobs, *rest):
-        missing: dict[bool, list[int]] = {False: [], True: []}
-        for config, rounds in jobs:
-            missing[config in baselines].append(rounds - store.rounds(config))
-        stages.append(missing)
-        return training._train_all(executor, store, jobs, *rest)
+    class CountingTrainer(TimedTrainer):
+        def train(self, jobs, *rest):
+            missing: dict[bool, list[int]] = {False: [], True: []}
+            for config, rounds in jobs:
+                missing[config in baselines].append(rounds - self.store.rounds(config))
+            stages.append(missing)
+            return super().train(jobs, *rest)
 
-    monkeypatch.setattr(candidate_runs, "train_all", train_all)
-    plans = [
-        make_plan(request, CurveStore(tmp_path / str(n), "cpu"), None, lambda told: None, n)
-        for n in (1, 2, 3)
-    ]
+    def trainer(workers: int) -> CountingTrainer:
+        store = CurveStore(tmp_path / str(workers), "cpu")
+        return CountingTrainer(training, store, workers)
+
+    plans = [make_plan(request, trainer(n), lambda told: None) for n in (1, 2, 3)]
     first, second, third = (plan.to_json() for plan in plans)
     assert first == second == third
     assert all(plans[0].baselines.values())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_plans import outcome
 
-import planner.execution.candidate_runs
+import planner.execution.trainer
 import planner.session
 from floss_sim.analysis.on_test import HitsOnTest
 from planner.candidates import Candidate
@@ -69,9 +69,9 @@ def test_no_choice_reads_a_test_figure(
     for wrong in (False, True):
         if wrong:
             monkeypatch.setattr(
-                planner.execution.candidate_runs,
-                "test_all",
-                lambda pool, store, jobs: [HitsOnTest(np.zeros(350), 1) for _ in jobs],
+                planner.execution.trainer.LocalTrainer,
+                "on_test",
+                lambda trainer, jobs: [HitsOnTest(np.zeros(350), 1) for _ in jobs],
             )
         code, out, err = commands.call(monkeypatch, capfd, *MAKE)
         assert code == 0, err

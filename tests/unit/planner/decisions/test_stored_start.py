@@ -32,9 +32,9 @@ def asked(**changes: Any) -> Request:
 
 def planned(request: Request, store: CurveStore, patch: pytest.MonkeyPatch) -> tuple[Plan, list]:
     """Return the plan of a search without torch, and its progress."""
-    TimedTraining(lambda now_s: 1.0, 1.0).install(patch)
+    training = TimedTraining(lambda now_s: 1.0, 1.0).install(patch)
     seen: list[Progress] = []
-    return make_plan(request, store, None, seen.append, 2), seen
+    return make_plan(request, training.trainer(store, 2), seen.append), seen
 
 
 def start(request: Request, store: CurveStore):

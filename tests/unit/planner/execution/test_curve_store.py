@@ -10,7 +10,8 @@ from floss_sim import RunConfig
 from floss_sim.errors import FlossError, RecordError
 from floss_sim.training import test_metrics as single_metrics
 from planner.execution.curve_store import CurveStore, last_evaluated_round
-from planner.execution.workers import train_all, worker_pool
+from planner.execution.trainer import LocalTrainer
+from planner.execution.workers import worker_pool
 
 
 def test_measured_rounds_follow_the_written_schedule():
@@ -78,7 +79,7 @@ def test_a_diverging_run_gives_none_and_does_not_stop_the_others(
     wild = sparse_digits.with_(client={"learning_rate": 1e30})
     ticks: list[None] = []
     jobs = [(wild, 2), (sparse_digits, 2)]
-    trained = train_all(Inline(), store, jobs, lambda: ticks.append(None))
+    trained = LocalTrainer(store, Inline()).train(jobs, lambda: ticks.append(None))
     assert trained == [None, 2]
     assert ticks
 

@@ -11,7 +11,7 @@ from some_runs import Inline
 from floss_sim.records.host_notes import note_start
 from floss_sim.training.step_time import StepTime
 from planner import Request, grid
-from planner.execution import pace
+from planner.execution import step_measurement, trainer
 from planner.execution.curve_store import CurveStore
 from planner.execution.pace import (
     measured_pace,
@@ -20,6 +20,7 @@ from planner.execution.pace import (
     steps_of_round,
     stored_pace,
 )
+from planner.execution.trainer import LocalTrainer
 from planner.question.cost import price
 
 STEP = StepTime("bank", 5, 0.014, 0.007, 0.021, 4.0, 0.1)
@@ -83,11 +84,12 @@ def test_every_worker_measures_once_and_keeps_what_it_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[str] = []
-    monkeypatch.setattr(pace, "bank_step_time", lambda config, device: seen.append(device) or STEP)
-    ticks: list[None] = []
-    found = measured_pace(
-        asked(), CurveStore(tmp_path, "cpu"), Inline(), 3, lambda: ticks.append(None)
+    monkeypatch.setattr(
+        step_measurement, "bank_step_time", lambda config, device: seen.append(device) or STEP
     )
+    ticks: list[None] = []
+    local = LocalTrainer(CurveStore(tmp_path, "cpu"), Inline(), 3)
+    found = measured_pace(asked(), local, lambda: ticks.append(None))
     assert seen == ["cpu"] * 3
     assert ticks
     assert found.evaluation_s == pytest.approx(STEP.evaluation_s)
@@ -95,8 +97,8 @@ def test_every_worker_measures_once_and_keeps_what_it_loads(
 
 
 def test_a_start_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pace, "_load", lambda config, device: None)
+    monkeypatch.setattr(trainer, "load_learner", lambda config, device: None)
     instants = iter([10.0, 17.5])
-    store = CurveStore(tmp_path, "cpu")
-    took_s = start_workers(asked(), store, Inline(), 2, lambda: None, lambda: next(instants))
+    local = LocalTrainer(CurveStore(tmp_path, "cpu"), Inline(), 2)
+    took_s = start_workers(asked(), local, lambda: None, lambda: next(instants))
     assert took_s == 7.5

@@ -16,6 +16,7 @@ from planner.execution import rate_test
 from planner.execution.allowance import FixedRounds
 from planner.execution.curve_store import CurveStore
 from planner.execution.rate_test import RangeTest, lacking_rounds, length_of_test, with_rates
+from planner.execution.trainer import LocalTrainer
 from planner.plans.rate_test import RateTest
 from planner.progress import Progress
 from planner.report.plan_text import sentences
@@ -31,7 +32,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CurveStore
     store = CurveStore(tmp_path_factory.mktemp("curves"), "cpu")
     asked = Request.of("digits", "lte", changes=SLOW, tune_lr=True, **SETTINGS)
     with in_this_process(1) as pool:
-        run = RangeTest(asked, 2, store, pool, lambda told: None, 1, FixedRounds(100))
+        run = RangeTest(asked, 2, LocalTrainer(store, pool), lambda told: None, FixedRounds(100))
         made = run.result()
     assert made is not None
     yield store, made

@@ -44,8 +44,10 @@ from floss_sim.training.side_by_side.bit_checks import BitChecks
 from floss_sim.training.side_by_side.stepping import SideBySide
 from floss_sim.training.side_by_side.training_job import TrainingJob
 from planner.execution.curve_store import CurveStore, last_evaluated_round
+from planner.execution.job_groups import job_groups
 from planner.execution.store_check import State, check_store
-from planner.execution.workers import _extend_all, _groups, train_all, worker_pool
+from planner.execution.trainer import LocalTrainer, extend_all
+from planner.execution.workers import worker_pool
 
 pytestmark = pytest.mark.skipif(not _has_product(), reason="runs train one by one here")
 
@@ -152,7 +154,7 @@ def test_records_are_those_of_runs_alone(
     for config, rounds in jobs:
         alone.extend(config, rounds)
     assert max(passes) == 1
-    trained = _extend_all(beside, jobs)
+    trained = extend_all(beside, jobs)
     assert trained == [3, 2, 3, 3, 3, 3, 3]
     assert max(passes) >= 3
     for config, _ in jobs:
@@ -164,8 +166,8 @@ def test_a_run_that_goes_on_beside_new_neighbours_is_as_if_it_never_stopped(tmp_
     first, second, third = some_runs()[:3]
     for config in (first, second):
         alone.extend(config, 5)
-    assert train_all(Inline(), beside, [(first, 3), (third, 3)], lambda: None) == [3, 3]
-    assert train_all(Inline(), beside, [(first, 5), (second, 5)], lambda: None) == [2, 5]
+    assert LocalTrainer(beside, Inline()).train([(first, 3), (third, 3)], lambda: None) == [3, 3]
+    assert LocalTrainer(beside, Inline()).train([(first, 5), (second, 5)], lambda: None) == [2, 5]
     for config in (first, second):
         assert_equal_records(alone, beside, config)
 
@@ -176,7 +178,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path):
     wild = one.with_(client={"learning_rate": 1e30})
     alone.extend(one, 3)
     jobs = [(one, 3), (wild, 3), (other, 3)]
-    assert train_all(Inline(), beside, jobs, lambda: None) == [3, None, 3]
+    assert LocalTrainer(beside, Inline()).train(jobs, lambda: None) == [3, None, 3]
     assert_equal_records(alone, beside, one)
 
 
@@ -189,9 +191,9 @@ from some_runs import some_runs
 from planner.execution import curve_store
 from planner.execution.curve_store import CurveStore
 from planner.execution.store_check import State, check_store
-from planner.execution.workers import _extend_all
+from planner.execution.trainer import extend_all
 curve_store.run_steps = partial(curve_store.run_steps, commit_every_s=0)
-_extend_all(CurveStore(Path({root!r}), "cpu"), [(config, 400) for config in some_runs()[:3]])
+extend_all(CurveStore(Path({root!r}), "cpu"), [(config, 400) for config in some_runs()[:3]])
 """
 
 
@@ -209,7 +211,7 @@ def test_what_was_committed_when_a_worker_is_killed_is_kept_and_goes_on(tmp_path
     worker.wait()
     most = max(map(beside.rounds, configs))
     rounds = next(n for n in range(most + 1, most + 20) if last_evaluated_round(n) == n)
-    _extend_all(beside, [(config, rounds) for config in configs])
+    extend_all(beside, [(config, rounds) for config in configs])
     alone.extend(configs[0], rounds)
     assert_equal_records(alone, beside, configs[0])
 
@@ -218,7 +220,7 @@ def test_searches_at_the_same_time_share_runs_and_wait_for_no_one_forever(tmp_pa
     store = CurveStore(tmp_path / "store", "cpu")
     jobs = [(config, 2) for config in some_runs()[:2]]
     with worker_pool(2) as pool:
-        orders = [pool.submit(_extend_all, store, order) for order in (jobs, jobs[::-1])]
+        orders = [pool.submit(extend_all, store, order) for order in (jobs, jobs[::-1])]
         one, other = (future.result(timeout=120) for future in orders)
     assert [a + b for a, b in zip(one, other[::-1], strict=True)] == [2] * 2
 
@@ -256,9 +258,9 @@ def test_runs_that_were_batched_before_a_check_failed_are_named_in_the_store(
     monkeypatch.setattr(bit_checks, "_RECHECK_EVERY", 6)
     store = CurveStore(tmp_path, "cpu")
     first, second, third = some_runs()[:3]
-    _extend_all(store, [(first, 5), (second, 5)])  # three checks, two batched passes
+    extend_all(store, [(first, 5), (second, 5)])  # three checks, two batched passes
     said = shift_shared_passes(monkeypatch)
-    _extend_all(store, [(first, 10), (third, 5)])  # three batched passes, the next is checked
+    extend_all(store, [(first, 10), (third, 5)])  # three batched passes, the next is checked
     why = "batching has changed the last bits of a result after all"
     assert said == [f"{why}: these runs train one at a time"]
     doubtful = {config.rank: doubts(store.folder(config).path) for config in some_runs()[:3]}
@@ -274,10 +276,10 @@ def test_a_doubt_about_a_run_that_is_gone_ends_no_other_run(
     monkeypatch.setattr(bit_checks, "_RECHECK_EVERY", 6)
     store = CurveStore(tmp_path, "cpu")
     first, second, third = some_runs()[:3]
-    _extend_all(store, [(first, 5), (second, 5)])
+    extend_all(store, [(first, 5), (second, 5)])
     shutil.rmtree(store.folder(second).path)
     shift_shared_passes(monkeypatch)
-    assert _extend_all(store, [(first, 10), (third, 5)]) == [5, 5]
+    assert extend_all(store, [(first, 10), (third, 5)]) == [5, 5]
     assert doubts(store.folder(first).path)
 
 
@@ -292,11 +294,11 @@ def test_an_interrupt_in_a_pass_lets_go_of_all_folders(
 
         patch.setattr(bit_checks, "train_together", interrupted)
         with pytest.raises(KeyboardInterrupt) as caught:  # the exception stays alive meanwhile
-            _extend_all(store, jobs)
+            extend_all(store, jobs)
         for config, _ in jobs:
             with store.folder(config).lock():
                 pass
-    assert _extend_all(store, jobs) == [3, 3]
+    assert extend_all(store, jobs) == [3, 3]
     assert caught.value is not None
 
 
@@ -358,7 +360,7 @@ def test_a_run_that_does_not_fit_alone_trains_in_smaller_jobs(
     for module in (bit_checks, training_job):
         monkeypatch.setattr(module, "train_together", tight)
     with pytest.warns(RuntimeWarning, match="5 clients does not fit in memory; continuing with 2"):
-        assert _extend_all(beside, [(one, 3), (other, 3)]) == [3, 3]
+        assert extend_all(beside, [(one, 3), (other, 3)]) == [3, 3]
     assert_equal_records(alone, beside, other)
 
 
@@ -408,8 +410,8 @@ def test_a_run_whose_folder_is_locked_waits_alone(tmp_path: Path, monkeypatch: p
             _real(self, *a, **k), let_go(self.path)
         ),
     )  # fmt: skip
-    assert _extend_all(store, [(one, 2), (other, 3)]) == [2, 3]
-    assert _extend_all(store, [(one, 3), (one, 3)]) == [1, 0]  # the second waits for the first
+    assert extend_all(store, [(one, 2), (other, 3)]) == [2, 3]
+    assert extend_all(store, [(one, 3), (one, 3)]) == [1, 0]  # the second waits for the first
 
 
 @pytest.mark.parametrize(
@@ -420,7 +422,7 @@ def test_a_run_whose_folder_is_locked_waits_alone(tmp_path: Path, monkeypatch: p
     ],
 )  # fmt: skip
 def test_jobs_are_dealt_alike_to_workers(jobs: int, workers: int, most: int, sizes: list[int]):
-    made = _groups(dict.fromkeys(range(jobs), 9), workers, most)
+    made = job_groups(dict.fromkeys(range(jobs), 9), workers, most)
     assert [len(group) for group in made] == sizes
 
 
@@ -434,4 +436,4 @@ def test_jobs_are_dealt_alike_to_workers(jobs: int, workers: int, most: int, siz
     ],
 )
 def test_groups_have_about_equally_many_rounds(rounds, most: int, groups: list[list[int]]):
-    assert _groups(dict(enumerate(rounds)), 2, most) == groups
+    assert job_groups(dict(enumerate(rounds)), 2, most) == groups
