@@ -297,10 +297,11 @@ class RunFolder:
         read, self._tables_in_lock = self._tables_in_lock, None
         if read and read[0] == committed:
             return read[1]
-        return read_tables(self.path, committed, self._checks.remedy, self._fleet_size())
+        return read_tables(self.path, committed, self._checks.remedy, self.fleet_size)
 
-    def _fleet_size(self) -> int | None:
-        """Return the number of clients, if the description tells it."""
+    @property
+    def fleet_size(self) -> int | None:
+        """Number of clients; None if the description does not tell it."""
         fleet = self.description["trajectory"].get("fleet")
         count = fleet.get("clients") if isinstance(fleet, Mapping) else None
         return count if isinstance(count, int) else None

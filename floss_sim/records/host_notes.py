@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,34 @@ def peak_memory_bytes(folder: Path) -> int:
     return 1024 * max((kb for kb in peaks if isinstance(kb, int)), default=0)
 
 
+def note_machine(folder: Path, after: int, machine: Mapping[str, str]) -> None:
+    """Append the type of the machine that trains the rounds after a round.
+
+    Args:
+        folder: Run folder.
+        after: Last committed round when it begins to train.
+        machine: Type of the machine, as plain values; no name of a machine.
+    """
+    _append(folder, {"after": after, "machine": dict(machine)})
+
+
+def machines(folder: Path, rounds: int) -> list[tuple[int, dict[str, str]]]:
+    """Return the machine types that trained the first rounds of a run, and after which round each.
+
+    The list is empty for rounds trained by an earlier version.
+
+    Args:
+        folder: Run folder.
+        rounds: Number of rounds.
+    """
+    last: dict[int, dict[str, str]] = {}
+    for note in _notes(folder):
+        after, machine = note.get("after"), note.get("machine")
+        if isinstance(after, int) and isinstance(machine, dict) and after < rounds:
+            last[after] = {str(key): str(value) for key, value in machine.items()}
+    return sorted(last.items())
+
+
 def note_start(folder: Path, seconds: float) -> None:
     """Append the host seconds in which training processes started and loaded their libraries.
 
@@ -116,3 +144,22 @@ def _notes(folder: Path) -> Iterator[dict[str, Any]]:
             note = json.loads(line)
             if isinstance(note, dict):
                 yield note
+
+
+def notes_of_part(folder: Path) -> list[dict[str, Any]]:
+    """Return the notes of a run folder, for a folder elsewhere that gets its rounds."""
+    last: dict[tuple[str, ...], dict[str, Any]] = {}
+    for note in _notes(folder):
+        last[*sorted(note), str(note.get("after"))] = note
+    return list(last.values())
+
+
+def append_notes(folder: Path, notes: Iterable[Mapping[str, Any]]) -> None:
+    """Append notes of a part that was trained elsewhere.
+
+    Args:
+        folder: Run folder.
+        notes: The notes.
+    """
+    for note in notes:
+        _append(folder, note)

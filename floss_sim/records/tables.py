@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +38,12 @@ def read_tables(
             kind: _read_table(folder, kind, committed.parts.get(kind, ()), committed)
             for kind in SCHEMAS
         }
-        _check_rounds(tables["rounds"], committed)
-        _check_transfers(tables["transfers"], committed)
+        check_tables(
+            tables["rounds"],
+            tables["transfers"],
+            committed.rounds,
+            committed.checkpoint_version,
+        )
         if committed.rounds:
             check_rows(tables["rounds"], tables["transfers"], fleet)
     except ValueError as error:
@@ -59,48 +63,80 @@ def _read_table(folder: Path, kind: str, names: Sequence[str], committed: Manife
 
 
 def _read_part(path: Path, kind: str) -> pa.Table:
+    try:
+        with path.open("rb") as raw:  # a name need not be UTF-8
+            return read_table(raw, kind, path.name)
+    except OSError as error:
+        raise _unreadable(path.name, kind, error) from None
+
+
+def read_table(raw: BinaryIO, kind: str, name: str) -> pa.Table:
     """Return a Parquet file with the schema of its kind.
+
+    Args:
+        raw: The open file.
+        kind: Kind of the table.
+        name: Name of the file in messages.
 
     Raises:
         ValueError: The file cannot be read, or has other columns, types or missing values.
     """
     schema = SCHEMAS[kind]
     try:
-        with path.open("rb") as raw, pq.ParquetFile(raw) as file:  # a name need not be UTF-8
+        with pq.ParquetFile(raw) as file:
             if not file.schema_arrow.equals(schema, check_metadata=False):
-                raise ValueError(f"{path.name} has other columns than the {kind} table")
+                raise ValueError(f"{name} has other columns than the {kind} table")
             found = file.read(use_threads=False)
         found.validate(full=True)
     except (OSError, pa.ArrowException, MemoryError, OverflowError) as error:
-        said = str(error).partition("\n")[0]
-        raise ValueError(f"cannot read {path.name} of the {kind} table: {said}") from None
+        raise _unreadable(name, kind, error) from None
     for field, column in zip(schema, found.columns, strict=True):
         if column.null_count and not field.nullable:
-            raise ValueError(f"{path.name} has missing values in column {field.name}")
+            raise ValueError(f"{name} has missing values in column {field.name}")
     return pa.Table.from_arrays(found.columns, schema=schema)
 
 
-def _check_rounds(rounds: pa.Table, committed: Manifest) -> None:
+def _unreadable(name: str, kind: str, error: BaseException) -> ValueError:
+    said = str(error).partition("\n")[0]
+    return ValueError(f"cannot read {name} of the {kind} table: {said}")
+
+
+def check_tables(rounds: pa.Table, transfers: pa.Table, count: int, version: int) -> None:
+    """Check that two tables have the rounds 1 to ``count``, and end with a version.
+
+    Args:
+        rounds: Rounds table.
+        transfers: Transfers table.
+        count: Number of rounds.
+        version: Version of the global adapter in the checkpoint after the last of them.
+
+    Raises:
+        ValueError: They do not.
+    """
+    _check_rounds(rounds, count, version)
+    _check_transfers(transfers, count)
+
+
+def _check_rounds(rounds: pa.Table, count: int, version: int) -> None:
     numbers = rounds["round"].to_numpy()
-    if not np.array_equal(numbers, np.arange(1, committed.rounds + 1)):
+    if not np.array_equal(numbers, np.arange(1, count + 1)):
         raise ValueError(
-            f"the rounds table has {len(numbers)} rows that are not rounds 1 to {committed.rounds}"
+            f"the rounds table has {len(numbers)} rows that are not rounds 1 to {count}"
         )
-    if committed.rounds and rounds["version"][-1].as_py() != committed.checkpoint_version:
+    if count and rounds["version"][-1].as_py() != version:
         raise ValueError(
             f"the last round made version {rounds['version'][-1]}, and the checkpoint is of "
-            f"version {committed.checkpoint_version}"
+            f"version {version}"
         )
 
 
-def _check_transfers(transfers: pa.Table, committed: Manifest) -> None:
+def _check_transfers(transfers: pa.Table, count: int) -> None:
     if not transfers.num_rows:
         return
     found = pc.min_max(transfers["round"]).as_py()
-    if found["min"] < 1 or found["max"] > committed.rounds:
+    if found["min"] < 1 or found["max"] > count:
         raise ValueError(
-            f"the transfers table has rounds {found['min']} to {found['max']}; "
-            f"valid: 1 to {committed.rounds}"
+            f"the transfers table has rounds {found['min']} to {found['max']}; valid: 1 to {count}"
         )
 
 

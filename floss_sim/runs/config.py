@@ -276,7 +276,7 @@ class RunConfig:
             "data": self.task.content.digest,
             "backbone": self.task.backbone_hash,
             **learner.settings(),
-            "versions": dict(_installed_versions()),
+            "versions": dict(installed_versions()),
             "code_schema": CODE_SCHEMA,
             "record_version": RECORD_VERSION,
         }
@@ -353,5 +353,6 @@ def _update(section: SectionT, changes: Mapping[str, Any] | None) -> SectionT:
 
 
 @cache
-def _installed_versions() -> Mapping[str, str]:
+def installed_versions() -> Mapping[str, str]:
+    """Return the versions of the packages that can change training results or payload sizes."""
     return {name: version(name) for name in _VERSIONED_PACKAGES}

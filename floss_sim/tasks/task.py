@@ -43,6 +43,21 @@ class Task(TaskFile):
         task._folder, task._fetch = folder, fetch
         return task
 
+    @property
+    def folder(self) -> Path:
+        """The folder to which the task's relative paths refer."""
+        return self._folder
+
+    def with_content(self, content: TaskData) -> Task:
+        """Return this task with examples that were read before.
+
+        Args:
+            content: The examples.
+        """
+        made = Task.of(self, self._folder, fetch=self._fetch)
+        made._own_examples = content
+        return made
+
     def at_depth(self, depth: int) -> Task:
         """Return this task with adapters on the last layers alone; both share the examples.
 

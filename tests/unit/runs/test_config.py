@@ -253,7 +253,7 @@ def test_the_versions_that_train_are_part_of_the_trajectory(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, package: str
 ):
     monkeypatch.setattr(
-        config_module, "_installed_versions", config_module._installed_versions.__wrapped__
+        config_module, "installed_versions", config_module.installed_versions.__wrapped__
     )
     before, real = text(config), config_module.version
     monkeypatch.setattr(config_module, "version", lambda p: "0" if p == package else real(p))
