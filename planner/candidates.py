@@ -15,7 +15,9 @@ from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
-FLOSS, FFA, SPARSE_ADAPTER = SEARCHED_METHODS = ("floss", "ffa", "sparse-adapter")
+FLOSS, FFA, SPARSE_ADAPTER, ROLORA = SEARCHED_METHODS = (
+    "floss", "ffa", "sparse-adapter", "rolora"
+)  # fmt: skip
 PLAIN_VALUES = "fp32"
 MAX_CANDIDATES = 2_000  # of a search; the default is 48
 OPTIONAL_AXES = (

@@ -26,7 +26,8 @@ _SHORT_NAMES = {
     "device": "",
 }
 # Keys whose values follow from other settings or from the method's name.
-_DERIVED_KEYS = {"layout", "method.mask", "method.up_mask", "method.trains"}
+_DERIVED_KEYS = {"layout", "method.mask", "method.up_mask", "method.up_turns", "method.trains"}
+_DERIVED_PREFIX = "method.trained_"
 _POLICY = "conditions.policy"  # prefix of keys; other conditions follow from the network's name
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
@@ -97,7 +98,9 @@ def _differing_keys(flat: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_derived(key: str) -> bool:
-    return key in _DERIVED_KEYS or (key.startswith("conditions.") and not key.startswith(_POLICY))
+    if key in _DERIVED_KEYS or key.startswith(_DERIVED_PREFIX):
+        return True
+    return key.startswith("conditions.") and not key.startswith(_POLICY)
 
 
 def _get(settings: Mapping[str, Any], key: str) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from floss_sim.methods.catalog import (
     hetlora,
     method_from_name,
     options_of,
+    rolora,
     sparse_adapter,
 )
 from floss_sim.methods.exchange import Exchange
@@ -19,7 +20,9 @@ from floss_sim.methods.method import MessageSize, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
 from floss_sim.methods.rank_selectors import Ranks
+from floss_sim.methods.schedules import Moment, Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
+from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 __all__ = [
@@ -32,14 +35,18 @@ __all__ = [
     "MaskLedger",
     "MessageSize",
     "Method",
+    "Moment",
+    "OfKinds",
     "RandomK",
     "Ranks",
     "SameMask",
+    "Schedule",
     "Selector",
     "ShrinkingMask",
     "SizePredictor",
     "Tier",
     "TopK",
+    "Turns",
     "Way",
     "adapter_lth",
     "dense",
@@ -48,5 +55,6 @@ __all__ = [
     "hetlora",
     "method_from_name",
     "options_of",
+    "rolora",
     "sparse_adapter",
 ]

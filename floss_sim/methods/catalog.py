@@ -13,6 +13,7 @@ from floss_sim.methods.method import Divisor, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
 from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask
+from floss_sim.methods.tensor_kinds import Turns
 from floss_sim.methods.top_k_selectors import SCOPES, RandomK, Scope, TopK
 from floss_sim.vectors.density import parse_density
 
@@ -184,6 +185,33 @@ def adapter_lth(
     return Method("adapter-lth", _ONE_TIER, persistent=mask)
 
 
+def rolora(
+    down_density: float = 1.0,
+    up_density: float = 1.0,
+    scope: Scope = "global",
+    pick: Pick = "largest",
+    dense_head: bool = False,
+) -> Method:
+    """Return RoLoRA (Chen et al. 2025): B trains in odd rounds, A in even ones, the head in all.
+
+    A client downloads both, because it may have missed rounds; it uploads what it trained. The
+    server's step moves nothing else.
+
+    Args:
+        down_density: Density of downloads, in (0, 1].
+        up_density: Density of uploads among the entries that train, in (0, 1].
+        scope: Range of the ranking: ``"global"`` or ``"tensor"``.
+        pick: Entries to keep: ``"largest"`` magnitudes or ``"random"``.
+        dense_head: Whether the whole task head is kept.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: An unknown scope or pick.
+    """
+    down, up = (_density_selector(d, scope, pick, dense_head) for d in (down_density, up_density))
+    return Method("rolora", (Tier(1.0, down, Turns(up), Turns(TopK(1.0))),))
+
+
 def _floss_variant(layout: str) -> Callable[..., Method]:
     """Return the function of FLoSS over another layout; the method takes the layout's name."""
 
@@ -201,6 +229,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "sparse-adapter": sparse_adapter,
     "adapter-lth": adapter_lth,
     "hetlora": hetlora,
+    "rolora": rolora,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods.method import Method
 from floss_sim.methods.persistent_masks import MaskHistory
-from floss_sim.methods.selectors import SameMask
+from floss_sim.methods.schedules import Moment
+from floss_sim.methods.selectors import SameMask, known_mask
 from floss_sim.methods.top_k_selectors import TopK
 from floss_sim.rng import LazyStream, lazy_stream, stream
 from floss_sim.vectors.layout import Layout
@@ -90,7 +91,8 @@ class Exchange:
         if self.method.persistent:
             return history.alive_mask()
         draw = lazy_stream(self.seed, "version", version, "mask")
-        return self.method.tiers[tier].download.mask(self.layout, vector_N, draw)
+        selector = self.method.download_selector(tier, version)
+        return selector.mask(self.layout, vector_N, draw)
 
     def download(
         self,
@@ -141,13 +143,9 @@ class Exchange:
         selector = self.method.download_selector(tier, version)
         if self.method.persistent:
             known_N = history.alive_mask(version if selector.shared else held)
-        elif selector.shared:
-            # The mask does not depend on values, so zeros give the same mask.
-            zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
-            known_N = self.download_mask(zeros_N, history, tier, version)
-        else:
-            return None
-        return None if known_N.all() else known_N
+            return None if known_N.all() else known_N
+        draw = lazy_stream(self.seed, "version", version, "mask")
+        return known_mask(selector, self.layout, draw)
 
     def decode_download(
         self,
@@ -167,6 +165,10 @@ class Exchange:
             held_N: Held mask that the download may use; None if there is none.
         """
         vector_N, mask_N = decode(self.layout, blob, known_N, held_N)
+        trained = self.method.trained_selector(tier, version)
+        if trained is not None:
+            draw = lazy_stream(self.seed, "version", version, "trained")
+            return vector_N, known_mask(trained, self.layout, draw)
         if not self.method.is_masked:
             return vector_N, None
         if not self._carries_mask(tier, version):
@@ -177,7 +179,8 @@ class Exchange:
         """Return whether the message itself carries the mask of the entries that train."""
         selector = self.method.download_selector(tier, version)
         everything = selector.count(self.layout) == self.layout.entries
-        return self.method.is_masked and not (selector.shared or everything)
+        trains_mask = self.method.is_masked and self.method.tiers[tier].trained is None
+        return trains_mask and not (selector.shared or everything)
 
     def upload(
         self,
@@ -188,6 +191,7 @@ class Exchange:
         trained_N: Mask | None,
         state: State,
         chosen_N: Mask | None = None,
+        version: int = 0,
     ) -> Reply:
         """Return a client's reply: the selected entries of its update, encoded.
 
@@ -200,6 +204,7 @@ class Exchange:
             state: State that the client kept from its last participation.
             chosen_N: Mask that the selector of :meth:`ranking_selector` chooses for this update,
                 if the caller has computed it already; otherwise None.
+            version: Version that the client downloaded.
 
         Raises:
             NonFiniteUpdateError: The update, with the residual of error feedback added, holds NaN
@@ -213,8 +218,8 @@ class Exchange:
                 f"the update of client {client} in dispatch {sequence} is not finite; "
                 "lower the learning rates"
             )
-        known_N = self.known_upload_mask(tier, client, sequence, trained_N)
-        selector = self.method.tiers[tier].upload
+        known_N = self.known_upload_mask(tier, client, sequence, trained_N, version)
+        selector = self.method.upload_selector(tier, Moment(version, sequence))
         if isinstance(selector, SameMask) or selector.shared:
             mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
         elif chosen_N is not None:
@@ -249,7 +254,7 @@ class Exchange:
         return selector if selector.count(self.layout) < self.layout.entries else None
 
     def known_upload_mask(
-        self, tier: int, client: int, sequence: int, trained_N: Mask | None
+        self, tier: int, client: int, sequence: int, trained_N: Mask | None, version: int = 0
     ) -> Mask | None:
         """Return the known mask of an upload, which both ends can build; None for all entries.
 
@@ -258,15 +263,12 @@ class Exchange:
             client: Number of the client.
             sequence: Number of the dispatch.
             trained_N: Mask of the entries that trained; None for all entries.
+            version: Version that the client downloaded.
         """
-        selector = self.method.tiers[tier].upload
+        selector = self.method.upload_selector(tier, Moment(version, sequence))
         if isinstance(selector, SameMask):
             return trained_N
-        if not selector.shared:
-            return None
-        zeros_N = np.zeros(self.layout.entries, dtype=np.float32)
-        known_N = selector.mask(self.layout, zeros_N, self._draw(client, sequence))
-        return None if known_N.all() else known_N
+        return known_mask(selector, self.layout, self._draw(client, sequence))
 
     def decode_upload(self, blob: bytes, known_N: Mask | None) -> Vector:
         """Return the update that the server decodes from an upload, zero where nothing was sent."""

@@ -8,7 +8,9 @@ from typing import Any
 from floss_sim.errors import ConfigError
 from floss_sim.methods.method import Method, Tier
 from floss_sim.methods.rank_selectors import Ranks
+from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
+from floss_sim.methods.tensor_kinds import Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
@@ -41,23 +43,32 @@ def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
 
 
 def _tier(name: str, settings: Mapping[str, Any]) -> Tier:
-    down, up = (
+    down, up, trained = (
         {
             key.removeprefix(f"{way}_"): value
             for key, value in settings.items()
             if key.startswith(f"{way}_") and key != f"{way}_values"
         }
-        for way in ("down", "up")
+        for way in ("down", "up", "trained")
     )
     upload = SameMask() if "mask" in up else _selector(name, up)
-    return Tier(settings.get("share", 1.0), _selector(name, down), upload)
+    schedule = _schedule(trained) if trained else None
+    return Tier(settings.get("share", 1.0), _selector(name, down), upload, schedule)
 
 
-def _selector(name: str, settings: dict[str, Any]) -> Selector:
+def _selector(name: str, settings: dict[str, Any]) -> Selector | Schedule:
     if name in _WITHOUT_SELECTORS:
         return Everything()
     if "ranks" in settings:
         return Ranks(**settings)
-    if settings.pop("pick", None) == "random":
-        return RandomK(**settings)
-    return TopK(**settings)
+    return _schedule(settings) if "turns" in settings else _pick(settings)
+
+
+def _schedule(settings: dict[str, Any]) -> Schedule:
+    pick = {key: value for key, value in settings.items() if key != "turns"}
+    return Turns(_pick(pick), tuple(tuple(kinds) for kinds in settings["turns"]))
+
+
+def _pick(settings: dict[str, Any]) -> TopK | RandomK:
+    chosen = {key: value for key, value in settings.items() if key != "pick"}
+    return RandomK(**chosen) if settings.get("pick") == "random" else TopK(**chosen)

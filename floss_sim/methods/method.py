@@ -10,6 +10,7 @@ sparse-adapter  LoRA A, B, head     one frozen mask          the mask         th
 adapter-lth     LoRA A, B, head     one shrinking mask       the mask         the mask
 hetlora         LoRA A, B, head     some ranks, by tier      those ranks      those ranks
 ffa             LoRA B, head        as floss                 all              as floss
+rolora          LoRA A, B, head     as floss                 B or A, head     of these, as floss
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -18,7 +19,8 @@ head            head                as floss                 all              as
 P is the server's vector. D is a client's update: the decoded vector minus the vector after local
 training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
-HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022.
+HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
+et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -35,7 +37,8 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
-from floss_sim.methods.selectors import SameMask, Selector
+from floss_sim.methods.schedules import Moment, Schedule, selector_at
+from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.vectors.density import format_density
 from floss_sim.vectors.layout import Layout
 from floss_sim.wire import VALUE_CODES, predict_nbytes
@@ -44,23 +47,35 @@ Divisor = Literal["cohort", "covering"]
 DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
 _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
+    "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
 }
 
 
 @dataclass(frozen=True)
 class Tier:
-    """Share of the fleet, with the selectors of its downloads and uploads."""
+    """Share of the fleet, with the selectors of its downloads, uploads and trained entries.
+
+    Attributes:
+        share: Share of the fleet, above 0.
+        download: Selector of downloads, or its schedule.
+        upload: Selector of uploads, or its schedule.
+        trained: Schedule of the entries that train, built by both ends; None: the downloaded
+            entries if the upload has their mask, else all. Where it is given, the server's step
+            moves only entries that a client of the round trained.
+    """
 
     share: float
-    download: Selector
-    upload: Selector | SameMask
+    download: Selector | Schedule
+    upload: Selector | Schedule | SameMask
+    trained: Schedule | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Return both selectors as plain values."""
+        """Return the selectors as plain values."""
+        trained = () if self.trained is None else (("trained", self.trained),)
         return {
             f"{way}_{name}": value
-            for way, selector in (("down", self.download), ("up", self.upload))
+            for way, selector in (("down", self.download), ("up", self.upload), *trained)
             for name, value in selector.settings().items()
         }
 
@@ -147,7 +162,7 @@ class Method:
 
     @property
     def _shares_all_masks(self) -> bool:
-        return all(tier.download.shared for tier in self.tiers)
+        return all(self.download_selector(tier, 0).shared for tier in range(len(self.tiers)))
 
     def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
         """Return the maximum bytes of the server's mask ledger after a number of rounds."""
@@ -174,12 +189,39 @@ class Method:
 
     def widest_tier(self, layout: Layout) -> int:
         """Return the tier that downloads the most entries; its download is the evaluated model."""
-        counts = [tier.download.count(layout) for tier in self.tiers]
+        tiers = range(len(self.tiers))
+        counts = [self.download_selector(tier, 0).count(layout) for tier in tiers]
         return counts.index(max(counts))
 
     def download_selector(self, tier: int, version: int) -> Selector:
         """Return the selector of the download of a version by a tier."""
-        return self.persistent.at(version) if self.persistent else self.tiers[tier].download
+        if self.persistent:
+            return self.persistent.at(version)
+        return selector_at(self.tiers[tier].download, Moment(version))
+
+    def upload_selector(self, tier: int, moment: Moment) -> Selector | SameMask:
+        """Return the selector of the upload of a tier after training from a version."""
+        selector = self.tiers[tier].upload
+        return selector if isinstance(selector, SameMask) else selector_at(selector, moment)
+
+    def trained_selector(self, tier: int, version: int) -> Selector | None:
+        """Return the selector of the entries that a tier trains; None if no schedule says so."""
+        schedule = self.tiers[tier].trained
+        return None if schedule is None else schedule.at(Moment(version))
+
+    @property
+    def trains_by_schedule(self) -> bool:
+        """Whether a schedule says which entries train."""
+        return any(tier.trained is not None for tier in self.tiers)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether messages change with the version, apart from a persistent mask."""
+        return any(
+            isinstance(part, Schedule)
+            for tier in self.tiers
+            for part in (tier.download, tier.upload)
+        )
 
     def download_size(self, layout: Layout, tier: int, version: int, held: int = 0) -> MessageSize:
         """Return the size of the download of a version.
@@ -194,8 +236,9 @@ class Method:
         count = selector.count(layout)
         if selector.shared:
             return MessageSize(count, count)
-        known = self.persistent.at(held).count(layout) if self.persistent else layout.entries
-        return MessageSize(known, count)
+        if self.persistent:
+            return MessageSize(self.persistent.at(held).count(layout), count)
+        return MessageSize(addressable_entries(selector, layout), count)
 
     def upload_size(self, layout: Layout, tier: int, version: int) -> MessageSize:
         """Return the size of an upload after training from a version.
@@ -205,12 +248,12 @@ class Method:
             tier: Tier of the client.
             version: Version that the client downloaded.
         """
-        selector = self.tiers[tier].upload
+        selector = self.upload_selector(tier, Moment(version))
         if isinstance(selector, SameMask):
-            count = self.download_selector(tier, version).count(layout)
+            selector = self.trained_selector(tier, version) or self.download_selector(tier, version)
+            count = selector.count(layout)
             return MessageSize(count, count)
-        count = selector.count(layout)
-        return MessageSize(count if selector.shared else layout.entries, count)
+        return MessageSize(addressable_entries(selector, layout), selector.count(layout))
 
     def settings(self) -> dict[str, Any]:
         """Return the method as plain values, for records and fingerprints.

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.methods.method import Method
+from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.size_statistics import (
     SizeStatistics,
@@ -116,7 +117,8 @@ class SizePredictor:
         if changes_by_round(self.method):
             course = size_course(self.method, self.layout, self.cohort, tier, way, self.statistics)
             return course.at(rounds_R)
-        versions = rounds_R - 1 if self.method.persistent else [0]
+        varies = self.method.persistent or self.method.is_scheduled
+        versions = rounds_R - 1 if varies else [0]
         sizes_VW = np.array([self.message(way, tier, int(v)) for v in versions], dtype=np.int64)
         nbytes_R, counts_R = np.broadcast_to(sizes_VW, (rounds_R.size, 2)).T
         return nbytes_R, counts_R
@@ -165,7 +167,7 @@ def statistics_name(method: Method, layout: Layout) -> str:
     return "floss" if start_groups(layout)[1] else "floss, no head"
 
 
-def _ranks_all(selector: Selector | SameMask) -> bool:
+def _ranks_all(selector: Selector | Schedule | SameMask) -> bool:
     if isinstance(selector, TopK):
         return selector.scope == "global" and not selector.dense_head
     return isinstance(selector, Everything)

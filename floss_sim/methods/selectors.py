@@ -8,12 +8,14 @@ TopK            the largest magnitudes                      no
 RandomK         entries drawn from a named stream           yes, from the seed
 Ranks(first)    the first ranks of every adapter, the head  yes
 Ranks(largest)  the ranks of largest norm, the head         no
+OfKinds         entries of some kinds of tensors            if all or random
 SameMask        the entries of the download (uploads only)  yes
 ==============  ==========================================  ======================
 
 A mask that both ends can build costs no bytes; other masks are written into the message.
 TopK and RandomK are in :mod:`floss_sim.methods.top_k_selectors`, Ranks in
-:mod:`floss_sim.methods.rank_selectors`.
+:mod:`floss_sim.methods.rank_selectors`, OfKinds in :mod:`floss_sim.methods.tensor_kinds`. Rules
+that change from round to round are in :mod:`floss_sim.methods.schedules`.
 
 Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 """
@@ -21,7 +23,7 @@ Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -65,6 +67,41 @@ class Selector(Protocol):
 
     def describe(self) -> str:
         """Return a short description, such as ``1/4 of each tensor``."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """Interface of a selector whose entries all lie in a mask that both ends can build."""
+
+    def bounds(self, layout: Layout) -> Mask:
+        """Return the mask that contains every selected entry."""
+
+
+def known_mask(selector: Selector, layout: Layout, draw: LazyStream) -> Mask | None:
+    """Return the mask in which both ends count a selector's positions; None for all entries.
+
+    Args:
+        selector: The selector.
+        layout: Layout of the N entries.
+        draw: Function that returns the random generator of a random selection.
+    """
+    if selector.shared:
+        # The mask does not depend on values, so zeros give the same mask.
+        known_N = selector.mask(layout, np.zeros(layout.entries, dtype=np.float32), draw)
+    elif isinstance(selector, Bounded):
+        known_N = selector.bounds(layout)
+    else:
+        return None
+    return None if known_N.all() else known_N
+
+
+def addressable_entries(selector: Selector, layout: Layout) -> int:
+    """Return the number of entries of the known mask (:func:`known_mask`), without building it."""
+    if selector.shared:
+        return selector.count(layout)
+    if isinstance(selector, Bounded):
+        return int(np.count_nonzero(selector.bounds(layout)))
+    return layout.entries
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from floss_sim.families.target_modules import stack_layers as table_layers
 from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.fingerprints import fingerprint
-from floss_sim.methods import Method, SizePredictor, Tier
+from floss_sim.methods import Method, SizePredictor
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
@@ -118,8 +118,8 @@ class RunConfig:
             )
         self._check_adapters()
         clients = self.fleet.clients
-        for number, tier in enumerate(self.method.tiers):
-            self.check_ranks(tier)
+        for number in range(len(self.method.tiers)):
+            self.check_ranks(number)
             if not self._serves(number):
                 raise ConfigError(
                     f"tier {number + 1} of method {self.method.name!r} has no client in a "
@@ -215,9 +215,9 @@ class RunConfig:
         """Indices of each client's training examples, by client number."""
         return _clients(self.task.content, self.fleet, self.seed)
 
-    def check_ranks(self, tier: Tier) -> None:
+    def check_ranks(self, tier: int) -> None:
         """Raise LayoutError if a tier's download has more ranks than the run."""
-        tier.download.count(self.layout)
+        self.method.download_selector(tier, 0).count(self.layout)
 
     def check_partition(self) -> None:
         """Raise TaskError if the data cannot be partitioned over the clients."""

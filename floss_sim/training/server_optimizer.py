@@ -100,19 +100,36 @@ class ServerOptimizer:
         """Return P without copying it; callers must not write to it."""
         return self._parameter.detach().numpy()
 
-    def step(self, gradient_N: Vector) -> None:
-        """Update P once, with the mean update, float32 of shape (N,), as the gradient."""
+    def step(self, gradient_N: Vector, moving_N: Mask | None = None) -> None:
+        """Update P once, with the mean update as the gradient.
+
+        Args:
+            gradient_N: The mean update, float32 of shape (N,).
+            moving_N: Mask of the entries that the step moves; of all others P and the moments stay
+                as they are. None: all entries.
+        """
         self._parameter.grad = torch.from_numpy(gradient_N)
+        if moving_N is None:
+            self._optimizer.step()
+            return
+        still_N = torch.from_numpy(~moving_N)
+        held = {name: values_N[still_N] for name, values_N in self._vectors().items()}
         self._optimizer.step()
+        for name, values_N in self._vectors().items():
+            if name in held:  # a moment that this step has made has seen no gradient there
+                values_N[still_N] = held[name]
+
+    def _vectors(self) -> dict[str, torch.Tensor]:
+        """Return P and the moments of one value an entry, by name, without copying them."""
+        shape = self._parameter.shape
+        moments = {name: m for name, m in self._moments().items() if m.shape == shape}
+        return {"P": self._parameter.detach(), **moments}
 
     def prune(self, kept_N: Mask) -> None:
         """Set P and its moments to zero outside a mask, so that pruned entries stay zero."""
         lost_N = torch.from_numpy(~kept_N)
-        with torch.no_grad():
-            self._parameter[lost_N] = 0
-        for moment in self._moments().values():
-            if moment.shape == lost_N.shape:
-                moment[lost_N] = 0
+        for values_N in self._vectors().values():
+            values_N[lost_N] = 0
 
     def _moments(self) -> dict[str, torch.Tensor]:
         state = self._optimizer.state.get(self._parameter, {})

@@ -21,7 +21,18 @@ import pytest
 import torch
 
 from floss_sim import RunConfig, load_task
-from floss_sim.methods import METHODS, Exchange, MaskHistory, Method, dense, method_from_name
+from floss_sim.methods import (
+    METHODS,
+    Everything,
+    Exchange,
+    MaskHistory,
+    Method,
+    Tier,
+    TopK,
+    Turns,
+    dense,
+    method_from_name,
+)
 from floss_sim.methods.predicted_sizes import changes_by_round
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.weighting import weights
@@ -66,6 +77,16 @@ def ranks(kept: int, of: int = 2) -> Count:
     return count
 
 
+def half(letter: str, density: float = 1.0) -> Count:
+    """A fraction of LoRA's A or B of every adapter and the head together."""
+
+    def count(layout: Layout) -> int:
+        turn = [t for t in layout.tensors if t.name.startswith("head.") or t.name.endswith(letter)]
+        return int(density * sum(t.size for t in turn))
+
+    return count
+
+
 ALL = part(1)
 
 
@@ -82,6 +103,7 @@ class Case:
 make = method_from_name
 QUARTER = {"down_density": 1 / 4, "up_density": 1 / 16}
 TWO_RANKS = "1:2,1:1"
+BOTH = Turns(TopK(1.0), (("lora_A", "lora_B"),))  # the neutral turn
 CASES = {
     "dense": Case(make("dense"), neutral=dense()),
     "floss": Case(make("floss", **QUARTER), [part(1 / 4)], [part(1 / 16)], make("floss")),
@@ -186,6 +208,17 @@ CASES = {
         [ranks(1)],
         [ranks(1)],
         make("hetlora", tiers="1:2", which="largest", error_feedback=True),
+    ),
+    "rolora": Case(
+        make("rolora"),
+        up=[half("A")],  # the fourth round trains A
+        neutral=replace(make("rolora"), tiers=(Tier(1.0, Everything(), BOTH, BOTH),)),
+    ),
+    "rolora in int8 with error feedback": Case(
+        make("rolora", down_density=1 / 2, up_density=1 / 4, up_values="int8", error_feedback=True),
+        [part(1 / 2)],
+        [half("A", 1 / 4)],
+        replace(make("rolora", error_feedback=True), tiers=(Tier(1.0, Everything(), BOTH, BOTH),)),
     ),
     # Those of another layout equal dense messages of that layout at densities 1.
     **{
@@ -304,9 +337,10 @@ def test_as_many_entries_travel_as_its_densities_say(case: Case):
         exchange.prune(values_N, history, version)
     for tier, (down, up) in enumerate(zip(case.down, case.up, strict=True)):
         mask_N = exchange.download_mask(values_N, history, tier, 3)
-        trained_N = mask_N if case.method.is_masked and not mask_N.all() else None
         assert mask_N.sum() == down(layout)
-        assert exchange.upload(values_N, tier, 5, 9, trained_N, NO_STATE).entries == up(layout)
+        trained_N = trained_of(exchange, history, values_N, tier, 3)
+        reply = exchange.upload(values_N, tier, 5, 9, trained_N, NO_STATE, version=3)
+        assert reply.entries == up(layout)
 
 
 def test_no_more_entries_travel_in_a_run_than_its_densities_say(case: Case):
@@ -328,10 +362,11 @@ def test_what_does_not_train_stays_frozen_and_the_rest_trains(case: Case):
         if trained_N is None:
             assert part_.start.all() or raw_N[part_.start == 0].any()
             continue
-        assert case.method.is_masked
         assert not raw_N[~trained_N].any()
-        assert not part_.start[~trained_N].any()
         assert trained_N.sum() < played.layout.entries
+        if not case.method.trains_by_schedule:
+            assert case.method.is_masked
+            assert not part_.start[~trained_N].any()
 
 
 def test_a_client_starts_from_what_the_server_holds(case: Case):
@@ -365,7 +400,9 @@ def decoded(method: Method) -> list[Vector]:
     vectors_N = []
     for part_ in played.parts:
         client, sequence = part_.dispatch.client, part_.dispatch.sequence
-        known_N = played.exchange.known_upload_mask(part_.tier, client, sequence, part_.trained)
+        known_N = played.exchange.known_upload_mask(
+            part_.tier, client, sequence, part_.trained, part_.dispatch.version
+        )
         vectors_N.append(played.exchange.decode_upload(part_.upload.blob, known_N))
     return vectors_N
 
@@ -471,7 +508,7 @@ def test_error_feedback_loses_nothing(case: Case, up_values: str):
             trained_N = trained(exchange, history, tier, version)
             update_N = normal(layout, 100 + version)
             update_N *= np.float32(1) if trained_N is None else trained_N
-            state, decoded_N = answer(exchange, update_N, tier, version, trained_N, state)
+            state, decoded_N = answer(exchange, update_N, tier, version, trained_N, state, version)
             raw_N += update_N
             sent_N += decoded_N
             assert np.abs(sent_N + state["residual"] - raw_N).max() < 1e-5
@@ -503,8 +540,17 @@ def trained(exchange: Exchange, history: MaskHistory, tier: int, version: int) -
     """Return the mask that trains at a version, after pruning a random vector."""
     vector_N = normal(exchange.layout, version)
     exchange.prune(vector_N, history, version)
+    return trained_of(exchange, history, vector_N, tier, version)
+
+
+def trained_of(
+    exchange: Exchange, history: MaskHistory, vector_N: Vector, tier: int, version: int
+) -> Mask | None:
+    """Return the mask that trains, as a client reads it from the download of a vector."""
     mask_N = exchange.download_mask(vector_N, history, tier, version)
-    return mask_N if exchange.method.is_masked and not mask_N.all() else None
+    known_N = exchange.known_download_mask(history, tier, version, 0)
+    blob = exchange.download(vector_N, mask_N, tier, version, known_N)
+    return exchange.decode_download(blob, tier, version, known_N)[1]
 
 
 def answer(
@@ -514,10 +560,11 @@ def answer(
     sequence: int,
     trained_N: Mask | None,
     state: ClientState,
+    version: int = 0,
 ) -> tuple[ClientState, Vector]:
     """Return what client 5 keeps, and what the server decodes of its upload."""
-    reply = exchange.upload(update_N, tier, 5, sequence, trained_N, state)
-    known_N = exchange.known_upload_mask(tier, 5, sequence, trained_N)
+    reply = exchange.upload(update_N, tier, 5, sequence, trained_N, state, version=version)
+    known_N = exchange.known_upload_mask(tier, 5, sequence, trained_N, version)
     return reply.state, exchange.decode_upload(reply.blob, known_N)
 
 

@@ -92,13 +92,16 @@ class Rules:
 
     ``down(P, version, client)`` and ``up(D, client, sequence)`` return masks. Without ``up``,
     clients train and return the entries that they were sent. ``mask(P, version, alive)`` shrinks
-    the one mask of all clients after a server step.
+    the one mask of all clients after a server step. ``trained(version)`` marks what trains: in such
+    a round the server moves nothing else. ``averages`` replaces Adam by the mean of the clients.
     """
 
     down: Callable[[torch.Tensor, int, int], Mask]
     up: Callable[[torch.Tensor, int, int], Mask] | None = None
     error_feedback: bool = False
     mask: Callable[[torch.Tensor, int, Mask], Mask] | None = None
+    trained: Callable[[int], Mask] | None = None
+    averages: bool = False
 
 
 class SlowFloss:
@@ -144,8 +147,10 @@ class SlowFloss:
         """Return what the server decodes of a client's upload."""
         sent = self.rules.down(self.P, version, client) & self.alive
         start = self.P * sent
-        everything = torch.ones_like(sent)
-        final = self.local_epoch(start, everything if self.rules.up else sent, client, sequence)
+        trained = torch.ones_like(sent) if self.rules.up else sent
+        if self.rules.trained:
+            trained = self.rules.trained(version)
+        final = self.local_epoch(start, trained, client, sequence)
         D = start - final
         if self.rules.error_feedback:
             D = D + self.residual[client]
@@ -159,13 +164,23 @@ class SlowFloss:
             self.client(client, number - 1, 5 * (number - 1) + i) for i, client in enumerate(cohort)
         ]
         g = torch.stack(updates).mean(dim=0)
-        self.m = 0.9 * self.m + 0.1 * g
-        self.v = 0.999 * self.v + 0.001 * g**2
-        m_hat, v_hat = self.m / (1 - 0.9**number), self.v / (1 - 0.999**number)
-        self.P = self.P - 5e-3 * m_hat / (v_hat.sqrt() + 1e-8)
+        self.server_step(g, number)
         if self.rules.mask:
             self.alive = self.alive & self.rules.mask(self.P * self.alive, number, self.alive)
             self.P, self.m, self.v = (t * self.alive for t in (self.P, self.m, self.v))
+
+    def server_step(self, g: torch.Tensor, number: int) -> None:
+        if self.rules.averages:
+            self.P = self.P - g
+            return
+        moves = self.rules.trained(number - 1) if self.rules.trained else torch.ones(ENTRIES)
+        m, v = 0.9 * self.m + 0.1 * g, 0.999 * self.v + 0.001 * g**2
+        m_hat, v_hat = m / (1 - 0.9**number), v / (1 - 0.999**number)
+        P = self.P - 5e-3 * m_hat / (v_hat.sqrt() + 1e-8)
+        moves = moves.bool()
+        self.P, self.m, self.v = (
+            torch.where(moves, new, old) for new, old in ((P, self.P), (m, self.m), (v, self.v))
+        )
 
 
 def all_of(*_: object) -> Mask:
@@ -178,6 +193,29 @@ def floss_of(pick: Callable[[torch.Tensor, float], Mask], down: float, up: float
 
 def upload_stream(client: int, sequence: int) -> tuple[str | int, ...]:
     return "client", client, "dispatch", sequence, "upload", "mask"
+
+
+def half_and_head(half: str) -> Mask:
+    """Mark LoRA's A or B of every layer, and the head."""
+    return torch.cat([
+        torch.full((size,), name.startswith("head.") or name.endswith(half))
+        for name, size in SIZES.items()
+    ])  # fmt: skip
+
+
+def rolora_turn(version: int) -> Mask:
+    """Mark B and the head in rounds 1, 3, ... (versions 0, 2, ...), A and the head in the others.
+
+    B first: it starts at zero, and A has no gradient until B has moved.
+    """
+    return half_and_head("B" if version % 2 == 0 else "A")
+
+
+def largest_of_turn(d: torch.Tensor, client: int, sequence: int) -> Mask:
+    turn = rolora_turn(sequence // 5)
+    marked = torch.zeros(ENTRIES, dtype=torch.bool)
+    marked[turn] = largest(d[turn], 1 / 4)
+    return marked
 
 
 QUARTER = {"down_density": 1 / 4, "up_density": 1 / 16}
@@ -247,6 +285,17 @@ CASES = {
         method_from_name("hetlora", tiers="1:1", which="largest"),
         Rules(lambda p, version, client: largest_rank(p)),
     ),
+    # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.
+    "rolora": (
+        method_from_name("rolora"),
+        Rules(
+            all_of, lambda d, client, seq: rolora_turn(seq // 5), trained=rolora_turn, averages=True
+        ),
+    ),
+    "rolora with Adam, a quarter of each turn": (
+        method_from_name("rolora", up_density=1 / 4, error_feedback=True),
+        Rules(all_of, largest_of_turn, error_feedback=True, trained=rolora_turn),
+    ),
 }
 
 
@@ -279,6 +328,8 @@ def test_the_product_agrees_with_the_pseudocode_over_ten_rounds(
     paper: NetworkProfile, models: tuple[FlatModel, PeftModel], method, rules: Rules
 ):
     config = RunConfig.of(load_task("digits"), method, rank=RANK)
+    if rules.averages:
+        config = config.with_(server={"optimizer": "fedavg", "learning_rate": 1.0})
     learner = SequentialLearner(config, models[0])
     run(config, paper, learner, rounds=10)
     slow = SlowFloss(config, rules, models[1])

@@ -151,8 +151,9 @@ class TorchLearner(ABC):
                 f"(round {dispatch.version + 1}) is not finite; lower the learning rates"
             )
         reply = self._exchange.upload(
-            update_N, tier, client, sequence, trained_N, client_state, self._upload_mask(dispatch)
-        )
+            update_N, tier, client, sequence, trained_N, client_state,
+            self._upload_mask(dispatch), dispatch.version,
+        )  # fmt: skip
         examples = self.config.client.epochs * len(self.config.clients[client])
         return Upload(
             sequence, client, len(reply.blob), reply.entries, examples,
@@ -222,7 +223,7 @@ class TorchLearner(ABC):
         Raises:
             NonFiniteUpdateError: The server's vector holds NaN or infinity.
         """
-        self._server.step(self._mean(arrivals))
+        self._server.step(self._mean(arrivals), self._moving_mask(arrivals))
         self._version += 1
         if not np.isfinite(self._server.vector()).all():
             raise NonFiniteUpdateError(
@@ -254,7 +255,19 @@ class TorchLearner(ABC):
 
     def _trained_mask(self, dispatch: Dispatch) -> Mask | None:
         """Return the mask of the entries that a client trained; None for all entries."""
-        return self._download_content(dispatch)[1] if self.method.is_masked else None
+        if not (self.method.is_masked or self.method.trains_by_schedule):
+            return None
+        return self._download_content(dispatch)[1]
+
+    def _moving_mask(self, arrivals: Sequence[Arrival]) -> Mask | None:
+        """Return the mask of the entries that a server step moves; None for all entries."""
+        if not self.method.trains_by_schedule:
+            return None
+        moving_N = np.zeros(self.layout.entries, dtype=bool)
+        for arrival in arrivals:
+            trained_N = self._trained_mask(arrival.dispatch)
+            moving_N |= True if trained_N is None else trained_N
+        return None if moving_N.all() else moving_N
 
     def decoded_upload(self, dispatch: Dispatch, blob: bytes) -> Vector:
         """Return the update that an upload carries, float32 of shape (N,).
@@ -271,6 +284,7 @@ class TorchLearner(ABC):
             dispatch.client,
             dispatch.sequence,
             self._trained_mask(dispatch),
+            dispatch.version,
         )
         return self._exchange.decode_upload(blob, known_N)
 

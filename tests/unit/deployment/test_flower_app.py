@@ -23,6 +23,7 @@ METHODS = {
     "error feedback": method_from_name("floss", up_density=1 / 16, error_feedback=True),
     "int8": method_from_name("floss", down_values="int8", up_values="int8"),
     "hetlora": method_from_name("hetlora", tiers="1:2,1:1"),
+    "rolora": method_from_name("rolora", up_density=1 / 2),
 }
 SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
         "dense_accuracy", "dense_loss"]  # fmt: skip

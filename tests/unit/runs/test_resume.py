@@ -32,6 +32,7 @@ METHODS = {
     "a frozen mask with a ledger": method_from_name(
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
+    "turns": method_from_name("rolora", up_density=1 / 4, error_feedback=True),
 }
 POLICIES = {
     "first-k": first_k(2, late="finish"),

@@ -1,0 +1,123 @@
+"""Selection by kind of tensor: LoRA's A or B, the same in all rounds or in turns.
+
+RoLoRA (Chen et al., NeurIPS 2025) trains B and A in turns. The mean of products of clients is then
+the product of means, because all clients hold the same other factor.
+
+Shapes: ``values_N`` float32 and masks bool over a layout of N entries, of which P have the kinds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from floss_sim.methods.schedules import Moment
+from floss_sim.methods.top_k_selectors import RandomK, TopK
+from floss_sim.rng import LazyStream
+from floss_sim.vectors.layout import HEAD_KINDS, LORA_A, LORA_B, Layout
+from floss_sim.vectors.top_k import Mask, Vector
+
+Kinds = tuple[str, ...]
+B_THEN_A: tuple[Kinds, ...] = ((LORA_B,), (LORA_A,))
+_LETTERS = {LORA_A: "A", LORA_B: "B"}
+
+
+@dataclass(frozen=True)
+class OfKinds:
+    """Selector of entries of some kinds of tensors.
+
+    Args:
+        pick: Selector among the entries of these kinds.
+        kinds: Kinds of tensors, such as ``("lora_B", "head_weight")``.
+    """
+
+    pick: TopK | RandomK
+    kinds: Kinds
+
+    @property
+    def density(self) -> float:
+        """Fraction of the entries of these kinds that is kept."""
+        return self.pick.density
+
+    @property
+    def shared(self) -> bool:
+        """Whether both ends can build the mask: random entries, or all of these kinds."""
+        return self.pick.shared or self.pick.density == 1
+
+    def count(self, layout: Layout) -> int:
+        """Return the number of selected entries, before exact zeros are dropped."""
+        return self.pick.count(_part(layout, self.kinds)[0])
+
+    def bounds(self, layout: Layout) -> Mask:
+        """Return the mask of all entries of these kinds."""
+        return _part(layout, self.kinds)[1]
+
+    def mask(
+        self,
+        layout: Layout,
+        values_N: Vector,
+        draw: LazyStream,
+        within_N: Mask | None = None,
+    ) -> Mask:
+        """Return the mask of the selected entries of these kinds."""
+        part, inside_N = _part(layout, self.kinds)
+        within_P = None if within_N is None else within_N[inside_N]
+        mask_N = np.zeros(layout.entries, dtype=bool)
+        mask_N[inside_N] = self.pick.mask(part, values_N[inside_N], draw, within_P)
+        return mask_N
+
+    def settings(self) -> dict[str, Any]:
+        """Return the selector among the entries, and the kinds, as plain values."""
+        return {**self.pick.settings(), "kinds": list(self.kinds)}
+
+    def describe(self) -> str:
+        """Return a description such as ``1/4 of B``."""
+        return f"{self.pick.describe()} of {_letters(self.kinds)}"
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Schedule of kinds of tensors in turns; the task head takes part in every turn.
+
+    Args:
+        pick: Selector among the entries of a turn.
+        turns: Kinds of LoRA's tensors of each turn. Version v has turn v modulo their number, so
+            that round 1 has the first turn.
+    """
+
+    pick: TopK | RandomK
+    turns: tuple[Kinds, ...] = B_THEN_A
+
+    @property
+    def density(self) -> float:
+        """Fraction of the entries of a turn that is kept."""
+        return self.pick.density
+
+    def at(self, moment: Moment) -> OfKinds:
+        """Return the selector of a version's turn."""
+        return OfKinds(self.pick, (*self.turns[moment.version % len(self.turns)], *HEAD_KINDS))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the selector among the entries, and the turns, as plain values."""
+        return {**self.pick.settings(), "turns": [list(kinds) for kinds in self.turns]}
+
+    def describe(self) -> str:
+        """Return a description such as ``1/4 of B and A in turns``."""
+        return f"{self.pick.describe()} of {' and '.join(map(_letters, self.turns))} in turns"
+
+
+def _letters(kinds: Kinds) -> str:
+    return "".join(_LETTERS[kind] for kind in kinds if kind in _LETTERS)
+
+
+@lru_cache(maxsize=64)
+def _part(layout: Layout, kinds: Kinds) -> tuple[Layout, Mask]:
+    """Return the layout of the tensors of some kinds, and the mask of their entries."""
+    chosen = [tensor.kind in kinds for tensor in layout.tensors]
+    tensors = tuple(t for t, inside in zip(layout.tensors, chosen, strict=True) if inside)
+    inside_N = np.repeat(chosen, layout.tensor_sizes)
+    inside_N.setflags(write=False)
+    return Layout(tensors), inside_N
