@@ -3,7 +3,8 @@
     python experiments/flower/check.py --flower .venv-flower/bin --out experiments/flower/check.md
 
 Five methods run in Flower's simulation engine, and one on a SuperLink with nodes as processes. Each
-record must equal the one of ``floss-sim run --learner sequential``.
+record must equal the one of ``floss-sim run --learner sequential``. Then come the cases of
+:mod:`cases`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cases import cases
 from deployment import deployed, run_app, simulate_app
 from places import loopback
 
@@ -103,10 +105,15 @@ def main() -> None:
             f"| {place} | {name} | {'yes' if same else 'NO'} | {nbytes:,} | {seconds:.0f} |"
         )
         print(lines[-1], flush=True)
+    lines += ["", "| case | seen | as it should be |", "|---|---|---|"]
+    for case, seen, right in cases(flower, work / "cases"):
+        failed |= not right
+        lines.append(f"| {case} | {seen} | {'yes' if right else 'NO'} |")
+        print(lines[-1], flush=True)
     given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.rmtree(work, ignore_errors=True)
     if failed:
-        raise SystemExit("a record differs from the sequential learner's")
+        raise SystemExit("a record or a case is not as it should be")
 
 
 if __name__ == "__main__":

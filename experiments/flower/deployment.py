@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from places import SUPERLINK_PORT, Place, Places
+from places import GRPC_PORT, SUPERLINK_PORT, Place, Places
 
 _START_S = 120.0  # most seconds until nodes are connected
 _POLL_S = 0.5
@@ -57,8 +57,11 @@ def refuse(text: str) -> NoReturn:
 class Deployment:
     """A running SuperLink with its nodes; made by :func:`deployed`."""
 
-    def __init__(self, places: Places, work: Path, environment: dict[str, str]) -> None:
-        self.places, self.work, self._environment = places, work, environment
+    def __init__(
+        self, places: Places, work: Path, environment: dict[str, str], interface: str
+    ) -> None:
+        self.places, self.work, self.interface = places, work, interface
+        self._environment = environment
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, place: Place, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -104,7 +107,7 @@ def _end(process: subprocess.Popen[bytes], sign: signal.Signals) -> None:
 
 @contextmanager
 def deployed(
-    places: Places, flower: Path, work: Path, simulation: bool = False
+    places: Places, flower: Path, work: Path, simulation: bool = False, interface: str = "http"
 ) -> Iterator[Deployment]:
     """Start a SuperLink, and end it and what was started beside it after the block.
 
@@ -113,6 +116,7 @@ def deployed(
         flower: The ``bin`` folder of Flower's environment.
         work: Folder for logs and Flower's own files.
         simulation: Whether the SuperLink runs apps in Flower's simulation engine, without nodes.
+        interface: What nodes speak: ``"http"``, or ``"grpc"`` in versions before 1.40.
     """
     if not (flower / "flower-superlink").exists():
         refuse(f"no flower-superlink in {flower}; give the bin of Flower's environment")
@@ -129,9 +133,11 @@ def deployed(
     path = f"{flower}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **_SETTINGS, "PATH": path, "FLWR_HOME": str(home)}
     environment.pop("PYTHONPATH", None)
-    running = Deployment(places, work, environment)
+    running = Deployment(places, work, environment, interface)
     try:
         superlink = ["flower-superlink", "--insecure", "--port", str(SUPERLINK_PORT)]
+        if interface == "grpc":
+            superlink += ["--fleet-api-address", f"127.0.0.1:{GRPC_PORT}"]
         words = [*superlink, "--simulation"] if simulation else superlink
         running.start(places.server, "superlink", words)
         yield running
@@ -139,35 +145,68 @@ def deployed(
         running.stop()
 
 
-def run_app(running: Deployment, app: Path, name: str, python: str = sys.executable) -> Measured:
-    """Start fresh nodes and a relay, run an app, and return what it took."""
-    places, work = running.places, running.work
-    relayed = work / f"{name}-sockets.json"
+def run_app(
+    running: Deployment,
+    app: Path,
+    name: str,
+    python: str = sys.executable,
+    node_configs: Sequence[str] = (),
+) -> Measured:
+    """Start fresh nodes and a relay, run an app, and return what it took.
+
+    Args:
+        running: The SuperLink.
+        app: Folder of the app.
+        name: Name of the run in the names of logs.
+        python: Interpreter of the relay.
+        node_configs: Configuration of each node; by default its number as ``partition-id``.
+    """
+    relayed = running.work / f"{name}-sockets.json"
+    with _nodes(running, name, relayed, python, node_configs):
+        status, seconds = _run(running, app)
+    if status["status"] != "finished:completed":
+        refuse(f"run of {app}: {status}; see {running.work}")
+    sockets = json.loads(relayed.read_text(encoding="utf-8"))
+    return Measured(app / "record", sockets, status, seconds)
+
+
+def try_app(running: Deployment, app: Path, name: str, *options: str) -> str:
+    """Run an app as :func:`run_app` does, with further options; return Flower's status of it."""
+    with _nodes(running, name, running.work / f"{name}-sockets.json", sys.executable, ()):
+        return str(_run(running, app, *options)[0]["status"])
+
+
+@contextmanager
+def _nodes(
+    running: Deployment, name: str, relayed: Path, python: str, node_configs: Sequence[str]
+) -> Iterator[None]:
+    """Start nodes and their relay, which writes what it counted after the block."""
+    places = running.places
     words = [f"{place.name}={place.relay}" for place in places.nodes]
-    relay = [python, str(Path(__file__).with_name("relay.py")), str(relayed)]
-    counting = running.start(
-        places.server, f"{name}-relay", [*relay, f"127.0.0.1:{SUPERLINK_PORT}", *words]
-    )
+    relay = [python, str(Path(__file__).with_name("relay.py")), running.interface, str(relayed)]
+    port = GRPC_PORT if running.interface == "grpc" else SUPERLINK_PORT
+    counting = running.start(places.server, f"{name}-relay", [*relay, f"127.0.0.1:{port}", *words])
+    configs = node_configs or [f"partition-id={number}" for number in range(len(places.nodes))]
     nodes = [
-        running.start(place, f"{name}-{place.name}", _node_words(place, number))
-        for number, place in enumerate(places.nodes)
+        running.start(place, f"{name}-{place.name}", _node_words(place, config))
+        for place, config in zip(places.nodes, configs, strict=True)
     ]
     _wait_for_nodes(running, len(nodes), name)
-    status, seconds = _run(running, app)
+    yield
     for process in nodes:
         _end(process, signal.SIGTERM)
     for process in nodes:
         process.wait(20)
     counting.send_signal(signal.SIGTERM)
     counting.wait(10)
-    sockets = json.loads(relayed.read_text(encoding="utf-8"))
-    return Measured(app / "record", sockets, status, seconds)
 
 
 def simulate_app(running: Deployment, app: Path, nodes: int) -> Measured:
     """Run an app in the simulation engine with a number of nodes."""
     _wait_for_superlink(running)
     status, seconds = _run(running, app, "--federation-config", f"num-supernodes={nodes}")
+    if status["status"] != "finished:completed":
+        refuse(f"run of {app}: {status}; see {running.work}")
     return Measured(app / "record", [], status, seconds)
 
 
@@ -187,10 +226,10 @@ def _wait_for_superlink(running: Deployment) -> None:
         time.sleep(_POLL_S)
 
 
-def _node_words(place: Place, number: int) -> list[str]:
+def _node_words(place: Place, config: str) -> list[str]:
     return [
         "flower-supernode", "--insecure", "--superlink", place.relay,
-        "--port", str(place.runtime_port), "--node-config", f"partition-id={number}",
+        "--port", str(place.runtime_port), "--node-config", config,
     ]  # fmt: skip
 
 
@@ -210,6 +249,4 @@ def _wait_for_end(running: Deployment, run: str) -> dict[str, Any]:
         time.sleep(_POLL_S)
     told = json.loads(running.call(["flwr", "list", "--run-id", run, "--format", "json"]))
     (found,) = told["runs"]
-    if found["status"] != "finished:completed":
-        refuse(f"run {run}: {found}; see {running.work}")
     return dict(found)

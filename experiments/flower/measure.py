@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--places", default=",".join(PLACES))
     parser.add_argument("--configurations", default=",".join(CONFIGURATIONS))
+    parser.add_argument("--interface", choices=("http", "grpc"), default="http",
+                        help="what nodes speak; gRPC before version 1.40")  # fmt: skip
     given = parser.parse_args()
     work = given.work.absolute()
     shutil.rmtree(work, ignore_errors=True)
@@ -65,14 +67,14 @@ def main() -> None:
         simulated = place == ENGINE
         with (
             PLACES[place](CLIENTS) as places,
-            deployed(places, given.flower, where, simulated) as running,
+            deployed(places, given.flower, where, simulated, given.interface) as running,
         ):
             for name in given.configurations.split(","):
                 app = _app(name, where, given.rounds)
                 measured = (
                     simulate_app(running, app, CLIENTS)
                     if simulated
-                    else run_app(running, app, name)
+                    else run_app(running, app, name, str(given.flower / "python"))
                 )
                 runs.append({"place": place, **_row(name, measured)})
                 _write(given.out, given.flower, runs)

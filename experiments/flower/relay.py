@@ -1,10 +1,11 @@
-"""A relay between nodes and a SuperLink that counts bytes by node, HTTP path and direction.
+"""A relay between nodes and a SuperLink that counts bytes by node, path and direction.
 
 Flower's nodes speak HTTP/1.1 over kept connections, one request at a time. What a node sends from
 the first line of a request on belongs to its path, and so does what comes back until the next one.
-Counted are the bytes at the socket: headers and bodies of HTTP, without TCP and IP.
+Nodes of versions before 1.40 speak gRPC (:mod:`relay_grpc`). Counted are the bytes at the socket:
+headers and bodies, without TCP and IP.
 
-    python relay.py OUT.json SUPERLINK_HOST:PORT NODE=HOST:PORT ...
+    python relay.py http|grpc OUT.json SUPERLINK_HOST:PORT NODE=HOST:PORT ...
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import socket
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 _CHUNK = 1 << 16
 _EMPTY_BYTES = 160  # a response below has HTTP's headers and no content
@@ -66,8 +69,18 @@ class Counts:
             ]  # fmt: skip
 
 
-class Connection:
+class Connection(Protocol):
     """One relayed connection of a node."""
+
+    def sent(self, data: bytes) -> None:
+        """Count what a node sent."""
+
+    def received(self, data: bytes) -> None:
+        """Count what the SuperLink sent."""
+
+
+class HttpConnection:
+    """One relayed connection of HTTP/1.1."""
 
     def __init__(self, node: str, counts: Counts) -> None:
         self.node, self.counts, self.path = node, counts, "?"
@@ -101,13 +114,19 @@ def _pump(source: socket.socket, sink: socket.socket, seen: object) -> None:
             end.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(listener: socket.socket, node: str, target: tuple[str, int], counts: Counts) -> None:
+def _serve(
+    listener: socket.socket,
+    node: str,
+    target: tuple[str, int],
+    counts: Counts,
+    connect: Callable[[str, Counts], Connection],
+) -> None:
     while True:
         client, _ = listener.accept()
         server = socket.create_connection(target)
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(node, counts)
+        connection = connect(node, counts)
         for arguments in (
             (client, server, connection.sent),
             (server, client, connection.received),
@@ -122,7 +141,12 @@ def _address(text: str) -> tuple[str, int]:
 
 def main() -> None:
     """Relay until SIGTERM, then write the counts; SIGUSR1 writes those so far."""
-    out, target, *nodes = sys.argv[1:]
+    interface, out, target, *nodes = sys.argv[1:]
+    connect: Callable[[str, Counts], Connection] = HttpConnection
+    if interface == "grpc":
+        from relay_grpc import GrpcConnection
+
+        connect = GrpcConnection
     counts, done = Counts(), threading.Event()
 
     def write(*_: object) -> None:
@@ -133,7 +157,7 @@ def main() -> None:
     for word in nodes:
         node, _, place = word.partition("=")
         listener = socket.create_server(_address(place))
-        arguments = (listener, node, _address(target), counts)
+        arguments = (listener, node, _address(target), counts, connect)
         threading.Thread(target=_serve, args=arguments, daemon=True).start()
     done.wait()
     write()

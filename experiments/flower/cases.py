@@ -1,0 +1,142 @@
+"""Cases of a deployment beyond a whole fleet on simulated partitions, on real processes.
+
+Nodes with files of their own, a node whose file is absent, fewer nodes than the cohort, and a
+SuperLink that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from deployment import Deployment, deployed, run_app, try_app
+from places import loopback
+from sklearn.datasets import load_digits
+
+from floss_sim import RunConfig, RunFolder, RunRecord, floss, load_task
+from floss_sim.deployment import NodeRun, Reply, export_app, open_server, read_run_file
+
+ROUNDS, RANK = 3, 4
+_COLUMNS = ["round", "version", "reports", "down_bytes", "up_bytes", "accuracy", "loss"]
+Case = tuple[str, str, bool]  # what was tried, what was seen, whether it is as it should be
+
+
+def cases(flower: Path, work: Path) -> Iterator[Case]:
+    """Yield what each case showed.
+
+    Args:
+        flower: The ``bin`` folder of Flower's environment.
+        work: Folder for files of the nodes, apps and records.
+    """
+    work.mkdir(parents=True)
+    files = [_own_file(work / f"node-{i}.npz", slice(60 * i, 60 * (i + 1))) for i in range(2)]
+    with loopback(2) as places, deployed(places, flower, work / "links") as running:
+        yield _own_files(running, work, files)
+        yield _absent_file(running, work, files[0])
+        yield _too_few_nodes(running, work)
+    yield _no_superlink(flower, work)
+
+
+def _own_file(path: Path, part: slice) -> Path:
+    digits = load_digits()
+    images = (digits.images[part, None] / 16).astype(np.float32)
+    np.savez(path, x=images, y=digits.target[part])
+    return path
+
+
+def _app(work: Path, name: str, clients: int) -> Path:
+    changes = {"partition.clients": clients, "server.cohort": clients, "partition.law": "iid",
+               "data.limit": 200}  # fmt: skip
+    config = RunConfig.of(load_task("digits", changes=changes), floss(1 / 4, 1 / 16), rank=RANK)
+    return export_app(config, work / name, task="digits", rounds=ROUNDS, eval_every=1)
+
+
+def _data_path(file: Path) -> str:
+    return f'data-path="{file}"'
+
+
+def _own_files(running: Deployment, work: Path, files: Sequence[Path]) -> Case:
+    """Two nodes train on files of their own, as two clients do in this process."""
+    app = _app(work, "own", 2)
+    run_app(running, app, "own", node_configs=[_data_path(file) for file in files])
+    found = RunFolder.read(app / "record").record()
+    expected = [_in_process(app, work / f"expected-{i}", order) for i, order in
+                enumerate((files, files[::-1]))]  # fmt: skip
+    same = any(_rows(found) == _rows(each) for each in expected)
+    fates = found.transfers["fate"].to_pylist()
+    said = f"{ROUNDS} rounds, {fates.count('aggregated')} messages aggregated"
+    return "`data-path`: a file on each node", f"{said}; equal in this process: {same}", same
+
+
+def _in_process(app: Path, out: Path, files: Sequence[Path]) -> RunRecord:
+    """Return the record of the same run, whose clients have these files in their order."""
+    path = app / "floss_app" / "run.json"
+    nodes = [NodeRun.open(path, data=str(file)) for file in files]
+    with open_server(read_run_file(path), out, "flwr") as server:
+        for _ in range(ROUNDS):
+            replies = {}
+            for sent in server.open_round(range(len(nodes))):
+                upload = nodes[sent.client].train(
+                    sent.client, sent.sequence, sent.version, sent.blob, {}
+                )
+                replies[sent.client] = Reply(upload.blob, upload.examples)
+            server.close_round(replies)
+        server.finish()
+    return RunFolder.read(out).record()
+
+
+def _rows(record: RunRecord) -> list[dict[str, object]]:
+    return record.rounds.select(_COLUMNS).to_pylist()
+
+
+def _absent_file(running: Deployment, work: Path, file: Path) -> Case:
+    """A node whose file is absent is left out of every round; its own log says why."""
+    app = _app(work, "absent", 2)
+    configs = [_data_path(file), _data_path(work / "absent.npz")]
+    run_app(running, app, "absent", node_configs=configs)
+    fates = RunFolder.read(app / "record").record().transfers["fate"].to_pylist()
+    log = (running.work / "absent-node-1.log").read_text(encoding="utf-8", errors="replace")
+    right = fates.count("dropped") == ROUNDS and "cannot train: no data at" in log
+    said = f"{fates.count('dropped')} messages dropped; the node's log: "
+    return "`data-path`: absent on one node", said + _line(log, "cannot train"), right
+
+
+def _too_few_nodes(running: Deployment, work: Path) -> Case:
+    """Two nodes for a cohort of three: the run fails before its first round."""
+    app = _app(work, "few", 3)
+    status = try_app(running, app, "few", "--run-config", "wait-for-nodes-s=5.0")
+    log = (running.work / "superlink.log").read_text(encoding="utf-8", errors="replace")
+    right = "2 clients are connected; the cohort needs 3" in log and "failed" in status
+    said = f"`{status}`; the SuperLink's log: {_line(log, 'the cohort needs')}"
+    return "two nodes, cohort of three", said, right and not (app / "record" / "run.json").exists()
+
+
+def _no_superlink(flower: Path, work: Path) -> Case:
+    """Nothing listens: ``flwr run`` ends with an error."""
+    home = work / "nowhere"
+    home.mkdir()
+    text = '[superlink]\ndefault = "gone"\n[superlink.gone]\naddress = "127.0.0.1:8459"\n'
+    (home / "config.toml").write_text(text + "insecure = true\n", encoding="utf-8")
+    path = f"{flower}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S603
+        [flower / "flwr", "run", str(work / "own"), "--format", "json"],
+        capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PATH": path, "FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0"},
+    )  # fmt: skip
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    try:
+        said = json.loads(done.stdout)["error-message"]
+    except (ValueError, KeyError):
+        said = lines[-1] if lines else ""
+    seen = f"exit code {done.returncode}: {' '.join(str(said).split())[:160]}"
+    return "no SuperLink at the address", seen, done.returncode != 0
+
+
+def _line(log: str, part: str) -> str:
+    """Return the first line of a log with a part, without colours and what stands before it."""
+    line = next((line for line in log.splitlines() if part in line), "no such line")
+    return f"`{line[max(0, line.find(part) - 40) :].strip()[:160]}`"
