@@ -15,9 +15,11 @@ from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
-FLOSS, FFA, SPARSE_ADAPTER, ROLORA = SEARCHED_METHODS = (
-    "floss", "ffa", "sparse-adapter", "rolora"
+FLOSS, FFA, SPARSE_ADAPTER, ROLORA, FSLORA = SEARCHED_METHODS = (
+    "floss", "ffa", "sparse-adapter", "rolora", "fslora"
 )  # fmt: skip
+# Methods of one density, which both directions have, and their other options.
+_ONE_DENSITY: Mapping[str, Mapping[str, str]] = {SPARSE_ADAPTER: {"scope": "tensor"}, FSLORA: {}}
 PLAIN_VALUES = "fp32"
 MAX_CANDIDATES = 2_000  # of a search; the default is 48
 OPTIONAL_AXES = (
@@ -32,8 +34,8 @@ class Candidate:
     Attributes:
         rank: LoRA rank, at least 1.
         down_density: Density of downloads, in (0, 1].
-        up_density: Density of uploads, in (0, 1]. SparseAdapter has a single mask, so for it both
-            densities are equal.
+        up_density: Density of uploads, in (0, 1]. SparseAdapter and FSLoRA have one mask for both
+            directions, so for them both densities are equal.
         cohort_size: Clients of a round; 0 means the task's value.
         epochs: Epochs of local training; 0 means the task's value.
         values: Value code of both directions.
@@ -107,8 +109,8 @@ class Candidate:
         densities: dict[str, Any] = {
             "down_density": self.down_density, "up_density": self.up_density
         }  # fmt: skip
-        if self.method == SPARSE_ADAPTER:
-            densities = {"density": self.down_density, "scope": "tensor"}
+        if self.method in _ONE_DENSITY:
+            densities = {"density": self.down_density, **_ONE_DENSITY[self.method]}
         values = {"down_values": self.values, "up_values": self.values}
         return method_from_name(self.method, **densities, **values)
 
@@ -165,8 +167,8 @@ def with_axes(
 ) -> list[Candidate]:
     """Return candidates at every combination of the optional axes, in sorted order.
 
-    SparseAdapter has one density: it is combined only with pairs of equal densities below 1 (a
-    density of 1 would be dense).
+    SparseAdapter and FSLoRA have one density: they are combined only with pairs of equal
+    densities below 1 (a density of 1 would be dense).
 
     Args:
         candidates: Candidates with their ranks and densities.
@@ -205,7 +207,7 @@ def with_axes(
         for candidate in candidates
         for chosen in product(*axes)
     )
-    return sorted({c for c in every if c.method != SPARSE_ADAPTER or _has_one_density(c)})
+    return sorted({c for c in every if c.method not in _ONE_DENSITY or _has_one_density(c)})
 
 
 def check_rate(rate: float, what: str) -> None:

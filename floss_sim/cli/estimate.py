@@ -93,7 +93,7 @@ def estimate(
     down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
     up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
     density: Annotated[
-        str | None, typer.Option(help="sparse-adapter: density of its mask.")
+        str | None, typer.Option(help="sparse-adapter: of its mask; fslora: of ranks.")
     ] = None,
     tiers: Annotated[str | None, typer.Option(help="As for `floss-sim run`.")] = None,
     down_values: Annotated[str | None, typer.Option(help="Value code of downloads.")] = None,

@@ -46,8 +46,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
-Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, ffa, bitfit, full,
-head.
+Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora, ffa,
+bitfit, full, head.
 
 Examples:
 
@@ -82,7 +82,10 @@ def run(
     down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
     up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
     density: Annotated[
-        str | None, typer.Option(help="sparse-adapter: density of its one mask; default 1/4.")
+        str | None,
+        typer.Option(
+            help="sparse-adapter: density of its one mask; fslora: fraction of ranks; default 1/4."
+        ),
     ] = None,
     factor: Annotated[
         float | None, typer.Option(help="adapter-lth: fraction of the mask kept each round.")
@@ -95,7 +98,7 @@ def run(
     divisor: Annotated[
         str | None,
         typer.Option(
-            help="hetlora: average an entry over the cohort, or over the covering clients."
+            help="hetlora, fslora: average an entry over the cohort, or over the covering clients."
         ),
     ] = None,
     scope: Annotated[

@@ -24,7 +24,18 @@ from floss_sim.toml_json import read_json
 
 RUN_FILE, TASK_FILE = "run.json", "task.toml"
 _VERSION: Literal[1] = 1
-_METHODS = ("dense", "floss", "floss-tiers", "hetlora", "rolora", "ffa", "bitfit", "full", "head")
+_METHODS = (
+    "dense",
+    "floss",
+    "floss-tiers",
+    "hetlora",
+    "rolora",
+    "fslora",
+    "ffa",
+    "bitfit",
+    "full",
+    "head",
+)
 _Count = Annotated[int, Field(ge=1)]
 
 

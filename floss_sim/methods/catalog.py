@@ -212,6 +212,25 @@ def rolora(
     return Method("rolora", (Tier(1.0, down, Turns(up), Turns(TopK(1.0))),))
 
 
+def fslora(density: float = 0.25, divisor: Divisor = "cohort") -> Method:
+    """Return FSLoRA (Fang et al. 2025): each dispatch has some ranks, drawn at random.
+
+    A client downloads, trains and uploads these ranks and the head. While it trains, LoRA's scale
+    is multiplied by rank / kept ranks.
+
+    Args:
+        density: Fraction of every adapter's ranks, in (0, 1].
+        divisor: Clients over which an entry is averaged: ``"cohort"`` (all) or ``"covering"``
+            (those that trained it).
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: An unknown divisor.
+    """
+    sketch = Ranks(parse_density(density), "random")
+    return Method("fslora", (Tier(1.0, sketch, SameMask()),), divisor=divisor)
+
+
 def _floss_variant(layout: str) -> Callable[..., Method]:
     """Return the function of FLoSS over another layout; the method takes the layout's name."""
 
@@ -230,6 +249,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "adapter-lth": adapter_lth,
     "hetlora": hetlora,
     "rolora": rolora,
+    "fslora": fslora,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

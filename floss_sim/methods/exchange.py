@@ -78,7 +78,7 @@ class Exchange:
         return history.alive_mask()
 
     def download_mask(
-        self, vector_N: Vector, history: MaskHistory, tier: int, version: int
+        self, vector_N: Vector, history: MaskHistory, tier: int, version: int, sequence: int = 0
     ) -> Mask:
         """Return the mask of the entries that clients of a tier download.
 
@@ -87,10 +87,11 @@ class Exchange:
             history: History of the persistent mask.
             tier: Tier of the client.
             version: Version of the global adapter.
+            sequence: Number of the dispatch.
         """
         if self.method.persistent:
             return history.alive_mask()
-        draw = lazy_stream(self.seed, "version", version, "mask")
+        draw = self._download_draw(version, sequence)
         selector = self.method.download_selector(tier, version)
         return selector.mask(self.layout, vector_N, draw)
 
@@ -127,7 +128,7 @@ class Exchange:
         )
 
     def known_download_mask(
-        self, history: MaskHistory, tier: int, version: int, held: int
+        self, history: MaskHistory, tier: int, version: int, held: int, sequence: int = 0
     ) -> Mask | None:
         """Return the known mask of a download, in which its positions are counted.
 
@@ -136,6 +137,7 @@ class Exchange:
             tier: Tier of the client.
             version: Version that is downloaded.
             held: Version of the persistent mask that the client is known to hold, or 0.
+            sequence: Number of the dispatch.
 
         Returns:
             The mask, or None for all entries.
@@ -144,8 +146,7 @@ class Exchange:
         if self.method.persistent:
             known_N = history.alive_mask(version if selector.shared else held)
             return None if known_N.all() else known_N
-        draw = lazy_stream(self.seed, "version", version, "mask")
-        return known_mask(selector, self.layout, draw)
+        return known_mask(selector, self.layout, self._download_draw(version, sequence))
 
     def decode_download(
         self,
@@ -276,6 +277,11 @@ class Exchange:
 
     def _rounding_draw(self, values: str, *names: int | str) -> np.random.Generator | None:
         return stream(self.seed, *names) if VALUE_CODES[values].rounds_at_random else None
+
+    def _download_draw(self, version: int, sequence: int) -> LazyStream:
+        if self.method.downloads_by_dispatch:
+            return lazy_stream(self.seed, "dispatch", sequence, "mask")
+        return lazy_stream(self.seed, "version", version, "mask")
 
     def _draw(self, client: int, sequence: int) -> LazyStream:
         names = ("client", client, "dispatch", sequence, "upload", "mask")

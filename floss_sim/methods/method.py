@@ -11,6 +11,7 @@ adapter-lth     LoRA A, B, head     one shrinking mask       the mask         th
 hetlora         LoRA A, B, head     some ranks, by tier      those ranks      those ranks
 ffa             LoRA B, head        as floss                 all              as floss
 rolora          LoRA A, B, head     as floss                 B or A, head     of these, as floss
+fslora          LoRA A, B, head     random ranks             those ranks      those ranks
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -20,7 +21,7 @@ P is the server's vector. D is a client's update: the decoded vector minus the v
 training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
-et al. 2025.
+et al. 2025; FSLoRA, Fang et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -37,7 +38,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
-from floss_sim.methods.schedules import Moment, Schedule, selector_at
+from floss_sim.methods.schedules import DrawnByDispatch, Moment, Schedule, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.vectors.density import format_density
 from floss_sim.vectors.layout import Layout
@@ -49,6 +50,7 @@ _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
     "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
+    "fslora": "its sketches are ranks, and DoRA's magnitude has none",
 }
 
 
@@ -141,6 +143,8 @@ class Method:
                 f"a mask ledger needs downloads whose mask is sent; in method {self.name!r} "
                 "both ends build the mask"
             )
+        if len(self.tiers) > 1 and self.downloads_by_dispatch:
+            raise ConfigError(f"the random ranks of method {self.name!r} are of one tier")
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
         if self.divisor == "covering" and not self.is_masked:
@@ -208,6 +212,16 @@ class Method:
         """Return the selector of the entries that a tier trains; None if no schedule says so."""
         schedule = self.tiers[tier].trained
         return None if schedule is None else schedule.at(Moment(version))
+
+    @property
+    def downloads_by_dispatch(self) -> bool:
+        """Whether each dispatch downloads a mask of its own; the model is then all of P."""
+        return any(_is_by_dispatch(tier.download) for tier in self.tiers)
+
+    def training_scale(self, layout: Layout) -> float:
+        """Return the factor of LoRA's scale while a client trains (FSLoRA: rank / kept ranks)."""
+        download = self.tiers[0].download
+        return download.scale(layout) if isinstance(download, DrawnByDispatch) else 1.0
 
     @property
     def trains_by_schedule(self) -> bool:
@@ -289,6 +303,10 @@ class Method:
             f"{format_density(tier.share)} of clients: {_describe_tier(tier)}"
             for tier in self.tiers
         )
+
+
+def _is_by_dispatch(selector: Selector | Schedule) -> bool:
+    return isinstance(selector, DrawnByDispatch) and selector.by_dispatch
 
 
 def _describe_tier(tier: Tier) -> str:

@@ -1,4 +1,6 @@
-"""Selector of some ranks of every adapter, for the rank tiers of HetLoRA (Cho et al. 2024).
+"""Selector of some ranks of every adapter: rank tiers of HetLoRA, sketches of FSLoRA.
+
+HetLoRA is Cho et al. 2024; FSLoRA, whose clients train ranks drawn at random, Fang et al. 2025.
 
 Shapes: ``values_N`` float32 and masks bool over a layout of N entries; R ranks, I input features,
 O output features.
@@ -21,28 +23,42 @@ from floss_sim.vectors.layout import (
     Layout,
     TensorSpec,
 )
-from floss_sim.vectors.top_k import Mask, Vector, top_k_mask
+from floss_sim.vectors.top_k import Mask, Vector, random_k_mask, top_k_mask
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Selector of some ranks of every adapter and the whole head (HetLoRA: Cho et al. 2024).
+    """Selector of some ranks of every adapter and the whole head.
 
     Args:
         ranks: Number of ranks: a whole number, or a fraction of the run's rank as a float in
             (0, 1].
-        which: Ranks to keep: ``"first"``, or ``"largest"`` by the product of the norms of A's row
-            and B's column. Ties go to the lowest rank.
+        which: Ranks to keep: ``"first"``; ``"largest"`` by the product of the norms of A's row and
+            B's column, ties to the lowest rank; or ``"random"``, drawn for each adapter and
+            dispatch.
     """
 
     ranks: int | float
-    which: Literal["first", "largest"] = "first"
+    which: Literal["first", "largest", "random"] = "first"
     density: ClassVar[None] = None
 
     @property
     def shared(self) -> bool:
-        """Whether the mask depends on the configuration alone."""
-        return self.which == "first"
+        """Whether both ends can build the mask, from the configuration or the seed."""
+        return self.which != "largest"
+
+    @property
+    def by_dispatch(self) -> bool:
+        """Whether each dispatch has a mask of its own."""
+        return self.which == "random"
+
+    def scale(self, layout: Layout) -> float:
+        """Return the factor of LoRA's scale in training: rank / kept ranks if these are random.
+
+        The expected product of the kept ranks, so scaled, is that of all ranks.
+        """
+        rank = next(_rank(tensor) for tensor in layout.tensors if tensor.kind == LORA_A)
+        return rank / self._kept_ranks(rank) if self.which == "random" else 1.0
 
     def count(self, layout: Layout) -> int:
         """Return the number of entries of the kept ranks and of the head.
@@ -74,7 +90,7 @@ class Ranks:
     ) -> Mask:
         """Return the mask of the kept ranks of every adapter and of the head."""
         mask_N = np.ones(layout.entries, dtype=bool)
-        for a, b in _adapters(layout):
+        for a, b in adapters(layout):
             where_a, where_b = layout.slices[a.name], layout.slices[b.name]
             kept = self._kept_ranks(_rank(a))
             chosen_R = np.arange(_rank(a)) < kept
@@ -83,6 +99,8 @@ class Ranks:
                 b_OR = values_N[where_b].reshape(b.shape)
                 norms_R = np.linalg.norm(a_RI, axis=1) * np.linalg.norm(b_OR, axis=0)
                 chosen_R = top_k_mask(norms_R, kept)
+            elif self.which == "random":
+                chosen_R = random_k_mask(_rank(a), kept, draw())
             mask_N[where_a] = np.repeat(chosen_R, a.shape[1])
             mask_N[where_b] = np.tile(chosen_R, b.shape[0])
         return mask_N if within_N is None else mask_N & within_N
@@ -102,7 +120,7 @@ def _rank(tensor: TensorSpec) -> int:
     return tensor.shape[0] if tensor.kind == LORA_A else tensor.shape[1]
 
 
-def _adapters(layout: Layout) -> Iterator[tuple[TensorSpec, TensorSpec]]:
+def adapters(layout: Layout) -> Iterator[tuple[TensorSpec, TensorSpec]]:
     """Yield the pair of tensors (A, B) of every adapter."""
     by_name = {tensor.name: tensor for tensor in layout.tensors}
     for tensor in layout.tensors:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from floss_sim.methods.selectors import Selector
+from floss_sim.vectors.layout import Layout
 
 
 class Moment(NamedTuple):
@@ -39,6 +40,18 @@ class Schedule(Protocol):
 
     def describe(self) -> str:
         """Return a short description, such as ``1 of B and A in turns``."""
+
+
+@runtime_checkable
+class DrawnByDispatch(Protocol):
+    """Interface of a selector that may draw a mask for each dispatch."""
+
+    @property
+    def by_dispatch(self) -> bool:
+        """Whether each dispatch has a mask of its own; otherwise each version has."""
+
+    def scale(self, layout: Layout) -> float:
+        """Return the factor of LoRA's scale in training."""
 
 
 def selector_at(selector: Selector | Schedule, moment: Moment) -> Selector:

@@ -7,6 +7,7 @@ Everything      all entries                                 yes
 TopK            the largest magnitudes                      no
 RandomK         entries drawn from a named stream           yes, from the seed
 Ranks(first)    the first ranks of every adapter, the head  yes
+Ranks(random)   ranks drawn for each dispatch, the head     yes, from the seed
 Ranks(largest)  the ranks of largest norm, the head         no
 OfKinds         entries of some kinds of tensors            if all or random
 SameMask        the entries of the download (uploads only)  yes

@@ -173,7 +173,11 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (PLAN, ["--epochs", "1.5"], "epochs '1.5' are not integers"),
         (PLAN, ["--epochs", "0"], "epochs 0 must be at least 1"),
         (PLAN, ["--values", "fp32,int2"], "'int2'; valid: fp32, fp16"),
-        (PLAN, ["--methods", "hetlora"], "'hetlora'; valid: floss, ffa, sparse-adapter, rolora"),
+        (
+            PLAN,
+            ["--methods", "hetlora"],
+            "'hetlora'; valid: floss, ffa, sparse-adapter, rolora, fslora",
+        ),
         (PLAN, ["--upload-ratio", "-4"], "above zero"),
         (PLAN, ["--bugdet", "2GB"], "No such option"),
         (PLAN, ["extra"], "extra"),

@@ -209,6 +209,15 @@ CASES = {
         [ranks(1)],
         make("hetlora", tiers="1:2", which="largest", error_feedback=True),
     ),
+    "fslora": Case(
+        make("fslora", density=1 / 2), [ranks(1)], [ranks(1)], make("fslora", density=1)
+    ),
+    "fslora in int8, mean of those covering, error feedback": Case(
+        make("fslora", density=1 / 2, divisor="covering", up_values="int8", error_feedback=True),
+        [ranks(1)],
+        [ranks(1)],
+        make("fslora", density=1, divisor="covering", error_feedback=True),
+    ),
     "rolora": Case(
         make("rolora"),
         up=[half("A")],  # the fourth round trains A

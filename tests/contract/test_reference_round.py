@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch.nn import functional
 from transformers import AutoModelForImageClassification
 
@@ -90,18 +91,20 @@ largest_rank = some_ranks(
 class Rules:
     """Which entries travel: functions of a vector, and of who asks when.
 
-    ``down(P, version, client)`` and ``up(D, client, sequence)`` return masks. Without ``up``,
-    clients train and return the entries that they were sent. ``mask(P, version, alive)`` shrinks
-    the one mask of all clients after a server step. ``trained(version)`` marks what trains: in such
+    ``down(P, version, client, sequence)`` and ``up(D, client, sequence)`` return masks. Without
+    ``up``, clients train and return the entries that they were sent. ``mask(P, version, alive)``
+    shrinks the one mask of all clients after a server step. ``trained(version)`` marks what trains: in such
     a round the server moves nothing else. ``averages`` replaces Adam by the mean of the clients.
+    ``scale`` multiplies LoRA's scale in training.
     """
 
-    down: Callable[[torch.Tensor, int, int], Mask]
+    down: Callable[[torch.Tensor, int, int, int], Mask]
     up: Callable[[torch.Tensor, int, int], Mask] | None = None
     error_feedback: bool = False
     mask: Callable[[torch.Tensor, int, Mask], Mask] | None = None
     trained: Callable[[int], Mask] | None = None
     averages: bool = False
+    scale: float = 1.0
 
 
 class SlowFloss:
@@ -115,6 +118,9 @@ class SlowFloss:
         self.P = torch.from_numpy(config.layout.initial_vector(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)
         self.alive = torch.ones(ENTRIES, dtype=torch.bool)
+        for layer in model.modules():
+            if isinstance(layer, LoraLayer):
+                layer.scaling["default"] = 16 / RANK * rules.scale
         self.residual = {client: torch.zeros_like(self.P) for client in range(50)}
 
     def local_epoch(
@@ -145,7 +151,7 @@ class SlowFloss:
 
     def client(self, client: int, version: int, sequence: int) -> torch.Tensor:
         """Return what the server decodes of a client's upload."""
-        sent = self.rules.down(self.P, version, client) & self.alive
+        sent = self.rules.down(self.P, version, client, sequence) & self.alive
         start = self.P * sent
         trained = torch.ones_like(sent) if self.rules.up else sent
         if self.rules.trained:
@@ -188,11 +194,19 @@ def all_of(*_: object) -> Mask:
 
 
 def floss_of(pick: Callable[[torch.Tensor, float], Mask], down: float, up: float) -> Rules:
-    return Rules(lambda p, version, client: pick(p, down), lambda d, client, seq: pick(d, up))
+    return Rules(lambda p, version, client, seq: pick(p, down), lambda d, client, seq: pick(d, up))
 
 
 def upload_stream(client: int, sequence: int) -> tuple[str | int, ...]:
     return "client", client, "dispatch", sequence, "upload", "mask"
+
+
+def sketch(sequence: int) -> Mask:
+    """Mark the head, and of every adapter one of the two ranks, drawn for the dispatch."""
+    draw = stream(0, "dispatch", sequence, "mask")
+    return some_ranks(lambda a, b: torch.eye(RANK)[draw.choice(RANK, 1, replace=False)[0]])(
+        torch.zeros(ENTRIES)
+    )
 
 
 def half_and_head(half: str) -> Mask:
@@ -224,7 +238,7 @@ CASES = {
     "top-k": (method_from_name("floss", **QUARTER), floss_of(largest, 1 / 4, 1 / 16)),
     "top-k down alone": (
         method_from_name("floss", down_density=1 / 16),
-        Rules(lambda p, version, client: largest(p, 1 / 16), all_of),
+        Rules(lambda p, version, client, seq: largest(p, 1 / 16), all_of),
     ),
     "top-k of each tensor": (
         method_from_name("floss", **QUARTER, scope="tensor"),
@@ -237,7 +251,7 @@ CASES = {
     "random-k": (
         method_from_name("floss", **QUARTER, pick="random"),
         Rules(
-            lambda p, version, client: at_random(ENTRIES, 1 / 4, "version", version, "mask"),
+            lambda p, version, client, seq: at_random(ENTRIES, 1 / 4, "version", version, "mask"),
             lambda d, client, seq: at_random(ENTRIES, 1 / 16, *upload_stream(client, seq)),
         ),
     ),
@@ -248,7 +262,7 @@ CASES = {
     "tiers": (
         method_from_name("floss-tiers", tiers="3:1:1,2:1/4:1/16"),
         Rules(
-            lambda p, version, client: all_of() if client < 30 else largest(p, 1 / 4),
+            lambda p, version, client, seq: all_of() if client < 30 else largest(p, 1 / 4),
             lambda d, client, seq: all_of() if client < 30 else largest(d, 1 / 16),
         ),
     ),
@@ -279,11 +293,17 @@ CASES = {
     ),
     "hetlora": (
         method_from_name("hetlora", tiers="1:2,1:1"),
-        Rules(lambda p, version, client: all_of() if client < 25 else first_rank(p)),
+        Rules(lambda p, version, client, seq: all_of() if client < 25 else first_rank(p)),
     ),
     "hetlora of the largest ranks": (
         method_from_name("hetlora", tiers="1:1", which="largest"),
-        Rules(lambda p, version, client: largest_rank(p)),
+        Rules(lambda p, version, client, seq: largest_rank(p)),
+    ),
+    # Fang et al. 2025, algorithm 1: B S A with S = r / k on k ranks, and the mean of zero-padded
+    # updates.
+    "fslora": (
+        method_from_name("fslora", density=1 / 2),
+        Rules(lambda p, version, client, seq: sketch(seq), averages=True, scale=2.0),
     ),
     # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.
     "rolora": (

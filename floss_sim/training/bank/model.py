@@ -232,6 +232,10 @@ class BankModel:
         self.inputs = bank.inputs
         self.base = base
 
+    def with_scale(self, factor: float) -> BankModel:
+        """Return the same model with LoRA's scale multiplied by a factor."""
+        return BankModel(self.bank, self.layout, factor * self.scale, self.frozen, self.base)
+
     @property
     def device(self) -> torch.device:
         """Device of the backbone."""

@@ -52,6 +52,7 @@ class BankLearner(TorchLearner):
     ) -> None:
         super().__init__(config, model, bank_kind(chunk))
         self._model = model
+        self._training_model = model.with_scale(self.method.training_scale(self.layout))
         self._chunk = chunk
         self._updates = updates
         self._flights: dict[int, _Flight] = {}  # by sequence
@@ -128,7 +129,7 @@ class BankLearner(TorchLearner):
                 flight.update = update
 
         return TrainingJob(
-            Party(self._model, *self._split, self.config.client, own),
+            Party(self._training_model, *self._split, self.config.client, own),
             max(one.dispatch.version for one in flights) + 1,
             self._chunk,
             deliver,

@@ -8,6 +8,7 @@ from floss_sim.training.learner_choice import SEQUENTIAL
 from floss_sim.training.learners.torch_learner import TorchLearner
 from floss_sim.training.local_sgd import train_locally
 from floss_sim.training.models.flat_model import FlatModel
+from floss_sim.training.models.peft_adapters import scaled_adapters
 from floss_sim.vectors.top_k import Vector
 
 
@@ -22,12 +23,14 @@ class SequentialLearner(TorchLearner):
     def __init__(self, config: RunConfig, model: FlatModel) -> None:
         super().__init__(config, model, SEQUENTIAL)
         self._model = model
+        self._scale = self.method.training_scale(self.layout)
 
     def _update(self, dispatch: Dispatch) -> Vector:
         work = self._work(dispatch)
         self.steps.begin({dispatch.sequence: len(work.batches)})
-        trained_N = train_locally(
-            self._model, *self._split, self.config.client, work,
-            lambda: self._count([dispatch.sequence]),
-        )  # fmt: skip
+        with scaled_adapters(self._model.model, self._scale):
+            trained_N = train_locally(
+                self._model, *self._split, self.config.client, work,
+                lambda: self._count([dispatch.sequence]),
+            )  # fmt: skip
         return work.start - trained_N

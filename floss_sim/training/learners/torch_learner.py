@@ -91,8 +91,14 @@ class TorchLearner(ABC):
         """Return the newest version under the client's download mask, encoded."""
         tier = self._tier(client)
         held = self._ledger.held_version(client) if self.method.mask_ledger else 0
-        known_N = self._exchange.known_download_mask(self._history, tier, self._version, held)
-        blob = self._download(tier, held, known_N, self._held_mask(tier, held))
+        known_N = self._exchange.known_download_mask(
+            self._history, tier, self._version, held, sequence
+        )
+        if self.method.downloads_by_dispatch:
+            mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
+            blob = self._encode_download(mask_N, tier, known_N)
+        else:
+            blob = self._download(tier, held, known_N, self._held_mask(tier, held))
         entries = sent_entries(blob)
         self.steps.begin({sequence: self._planned_steps(client)})
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
@@ -118,11 +124,16 @@ class TorchLearner(ABC):
         """Return the newest version's download, encoded once for all clients with the same mask."""
         key = tier, None if known_N is None and held_N is None else held
         if key not in self._blobs:
-            vector_N, mask_N = self._server.vector(), self._download_mask(tier)
-            self._blobs[key] = self._exchange.download(
-                vector_N, mask_N, tier, self._version, known_N, held_N
-            )
+            mask_N = self._download_mask(tier)
+            self._blobs[key] = self._encode_download(mask_N, tier, known_N, held_N)
         return self._blobs[key]
+
+    def _encode_download(
+        self, mask_N: Mask, tier: int, known_N: Mask | None, held_N: Mask | None = None
+    ) -> bytes:
+        return self._exchange.download(
+            self._server.vector(), mask_N, tier, self._version, known_N, held_N
+        )
 
     def _download_mask(self, tier: int) -> Mask:
         if tier not in self._masks:
@@ -172,7 +183,7 @@ class TorchLearner(ABC):
     def _decode(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
         tier = self._tier(dispatch.client)
         known_N = self._exchange.known_download_mask(
-            self._history, tier, dispatch.version, dispatch.held
+            self._history, tier, dispatch.version, dispatch.held, dispatch.sequence
         )
         held_N = self._held_mask(tier, dispatch.held)
         return self._exchange.decode_download(
@@ -335,7 +346,12 @@ class TorchLearner(ABC):
         return measure(self._measured, vector_N, *self._validation)
 
     def model(self) -> bytes:
-        """Return P * M, encoded for a client of the widest tier that holds no mask."""
+        """Return P * M, encoded for a client of the widest tier that holds no mask.
+
+        If each dispatch downloads a mask of its own, the model is all of P.
+        """
+        if self.method.downloads_by_dispatch:
+            return self._encode_download(np.ones(self.layout.entries, dtype=bool), 0, None)
         return self._download(self.method.widest_tier(self.layout), 0, None)
 
     def snapshot(self) -> Snapshot:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -51,6 +54,25 @@ def with_adapters(
                 fan_in_fan_out=turned,
             ),
         )
+
+
+@contextmanager
+def scaled_adapters(model: TransformersModel, factor: float) -> Iterator[None]:
+    """Multiply LoRA's scale of all layers by a factor for the block.
+
+    Args:
+        model: PEFT's model, or a backbone without adapters.
+        factor: The factor; 1 leaves the model as it is.
+    """
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer)] if factor != 1 else []
+    before = [dict(layer.scaling) for layer in layers]
+    for layer in layers:
+        layer.scaling.update({name: factor * scale for name, scale in layer.scaling.items()})
+    try:
+        yield
+    finally:
+        for layer, scaling in zip(layers, before, strict=True):
+            layer.scaling.update(scaling)
 
 
 def _targets(settings: AdapterSettings, paths: list[str]) -> Any:

@@ -24,6 +24,7 @@ METHODS = {
     "int8": method_from_name("floss", down_values="int8", up_values="int8"),
     "hetlora": method_from_name("hetlora", tiers="1:2,1:1"),
     "rolora": method_from_name("rolora", up_density=1 / 2),
+    "fslora": method_from_name("fslora", density=1 / 2),
 }
 SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
         "dense_accuracy", "dense_loss"]  # fmt: skip
