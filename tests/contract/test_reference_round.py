@@ -93,9 +93,9 @@ class Rules:
 
     ``down(P, version, client, sequence)`` and ``up(D, client, sequence)`` return masks. Without
     ``up``, clients train and return the entries that they were sent. ``mask(P, version, alive)``
-    shrinks the one mask of all clients after a server step. ``trained(version)`` marks what trains: in such
-    a round the server moves nothing else. ``averages`` replaces Adam by the mean of the clients.
-    ``scale`` multiplies LoRA's scale in training.
+    shrinks the one mask of all clients after a server step. ``trained(version)`` marks what
+    trains: in such a round the server moves nothing else. ``averages`` replaces Adam by the mean of
+    the clients. ``scale`` multiplies LoRA's scale in training.
     """
 
     down: Callable[[torch.Tensor, int, int, int], Mask]
