@@ -13,7 +13,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from floss_sim.analysis.run_memory import check_memory
@@ -23,6 +25,7 @@ from floss_sim.files import remove_leftovers
 from floss_sim.training import resolve_device
 from planner.answers import BudgetOnNetwork, answer_all, check_cells, parse_cells
 from planner.apply import AppliedPlan, plan_request, train_recommendation
+from planner.cluster.engine import Engine
 from planner.decisions.better_stored import better_stored_run
 from planner.decisions.stored_start import stored_start
 from planner.decisions.training_offer import TrainingOffer, training_offer
@@ -40,7 +43,14 @@ from planner.progress import OnProgress
 from planner.question.request import Request
 from planner.report import applied_text, plan_folder
 from planner.report.reported_plan import ReportedPlan
-from planner.session import open_session, open_store, worker_count
+from planner.session import (
+    LOCAL,
+    Workers,
+    open_session,
+    open_store,
+    open_trainer,
+    worker_count,
+)
 
 
 def plan(
@@ -50,6 +60,10 @@ def plan(
     store: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    executor: str | Executor | Engine = LOCAL,
+    runs_per_worker: int | None = None,
+    shared_store: bool = False,
+    mix_machines: bool = False,
     on_progress: OnProgress = lambda progress: None,
     on_estimate: OnEstimate | None = None,
 ) -> ReportedPlan:
@@ -64,6 +78,15 @@ def plan(
         store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         workers: Training processes, of one thread each; by default one for each core, on a GPU one.
+            Of a cluster: calls that run at once; by default as many as it tells.
+        executor: What trains: ``"local"``, processes of this machine; the engine of a cluster by
+            its text, such as ``"module:function"``; or any ``concurrent.futures.Executor`` that
+            runs a function of bytes on another machine.
+        runs_per_worker: Runs that a worker trains side by side, at most; by default by the device.
+        shared_store: Whether a cluster's workers reach the store's folder, so that only names
+            travel.
+        mix_machines: Whether a begun run may continue on a machine of another type. Its last bits
+            are then those of no single type.
         on_progress: Called a few times a second with the progress of the search.
         on_estimate: Called before training with what the search will do and how long that takes,
             as :func:`dry_run` returns it. Without it nothing is measured to that end.
@@ -89,19 +112,21 @@ def plan(
         >>> print(made.summary().splitlines()[0])
         digits on lte: 3-dense-rounds = 1.3 s of link time
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"{workers} workers; there must be at least 1")
-    place = resolve_device(device)
+    asked = Workers(
+        device, workers, executor, runs_per_worker, shared_store, mix_machines
+    ).checked()
     root = _path(store)
     cells = _cells(also, request)
     check_cells(request, cells)
-    check_memory(request.reference(), place)
+    if asked.is_local:
+        check_memory(request.reference(), asked.device)
     try:
-        with open_session(root, place, workers) as trainer:
+        with open_session(root, asked) as trainer:
             made = make_plan(request, trainer, on_progress, on_estimate)
+            curves = trainer.store
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)
-    curves, request = open_store(root, place), with_rates(request, made.rate_test)
+    request = with_rates(request, made.rate_test)
     made = replace(made, better_stored=better_stored_run(made, request, curves))
     if cells:
         made = replace(made, also=answer_all(request, cells, curves))
@@ -114,6 +139,7 @@ def dry_run(
     store: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    executor: str | Executor | Engine = LOCAL,
     on_progress: OnProgress = lambda progress: None,
 ) -> DryRun:
     """Return what a search would train and how long that takes here; nothing is stored.
@@ -126,6 +152,7 @@ def dry_run(
         store: The folder of the curve store; by default ``$FLOSS_SIM_STORE`` or the user cache.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         workers: Training processes; by default one for each core, on a GPU one.
+        executor: What would train, as in :func:`plan`.
         on_progress: Called a few times a second while a step is measured.
 
     Raises:
@@ -138,17 +165,23 @@ def dry_run(
         >>> found.wall_low_s < found.wall_s < found.wall_high_s
         True
     """
-    place = resolve_device(device)
-    check_memory(request.reference(), place)
-    curves, count = open_store(_path(store), place), worker_count(place, workers)
+    asked, root = Workers(device, workers, executor).checked(), _path(store)
 
-    def measure() -> Pace:
-        now = measuring(request)
-        with worker_pool(count) as pool:
-            trainer = LocalTrainer(curves, pool, count)
-            return measured_pace(request, trainer, lambda: on_progress(now))
+    def tick() -> None:
+        on_progress(measuring(request))
 
-    return dry_run_of(request, curves, count, measure, stored_start)
+    if not asked.is_local:
+        with open_trainer(root, asked) as trainer:
+            measure = partial(measured_pace, request, trainer, tick)
+            return dry_run_of(request, trainer.store, trainer.workers, measure, stored_start)
+    check_memory(request.reference(), asked.device)
+
+    def measure_here() -> Pace:
+        with open_trainer(root, asked) as trainer:
+            return measured_pace(request, trainer, tick)
+
+    curves, count = open_store(root, asked.device), worker_count(asked.device, workers)
+    return dry_run_of(request, curves, count, measure_here, stored_start)
 
 
 def answer(

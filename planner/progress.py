@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Progress:
         best: Best smoothed validation accuracy so far, 0 to 1; None before the first evaluation.
         left_s: Seconds of training that are left; None if the effort is no time.
         warning: Sentence to show at once, which is said only in this call; empty if there is none.
+        cluster: State of the cluster that trains; None on this machine alone.
     """
 
     stage: str
@@ -27,6 +28,7 @@ class Progress:
     best: float | None = None
     left_s: float | None = None
     warning: str = ""
+    cluster: ClusterState | None = None
 
     def describe(self) -> str:
         """Return the best accuracy so far in words; empty if there is none."""
@@ -39,6 +41,51 @@ class Progress:
         best = f", {self.describe()}" if self.best is not None else ""
         rounds = f"{self.done} of at most {self.expected} rounds"
         return f"{self.stage}; {self.runs} runs begun, {rounds}{best}"
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """State of the cluster that trains a search.
+
+    Attributes:
+        engine: Engine as the user named it.
+        workers: Calls that run at once.
+        busy: Calls under way.
+        waiting: Calls that wait for a worker.
+        busy_share: Fraction of the workers' time in which calls were under way, since the first.
+        retries: Calls that were made again, because their worker died, failed or did not answer.
+        failures: Runs that failed in all their calls.
+        sent_bytes: Bytes sent to workers.
+        received_bytes: Bytes received from workers.
+        restarts: Runs that were begun anew on machines of another type.
+    """
+
+    engine: str
+    workers: int
+    busy: int = 0
+    waiting: int = 0
+    busy_share: float = 0.0
+    retries: int = 0
+    failures: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    restarts: int = 0
+
+    def with_load(self, busy: int, waiting: int, busy_share: float) -> ClusterState:
+        """Return the state with other numbers of calls."""
+        return replace(self, busy=busy, waiting=waiting, busy_share=busy_share)
+
+    def with_added(
+        self, *, retries: int = 0, failures: int = 0, sent_bytes: int = 0, received_bytes: int = 0
+    ) -> ClusterState:
+        """Return the state with higher counts."""
+        return replace(
+            self,
+            retries=self.retries + retries,
+            failures=self.failures + failures,
+            sent_bytes=self.sent_bytes + sent_bytes,
+            received_bytes=self.received_bytes + received_bytes,
+        )
 
 
 OnProgress = Callable[[Progress], None]

@@ -1,35 +1,34 @@
-"""Method as plain values that hold all of it, persistent masks included, and back."""
+"""Method as plain values that hold all of it, persistent masks and schedules included, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
+import floss_sim.methods
 from floss_sim.errors import ConfigError
-from floss_sim.methods.method import Method, Tier
-from floss_sim.methods.persistent_masks import FrozenMask, PersistentMask, ShrinkingMask
-from floss_sim.methods.rank_selectors import Ranks
-from floss_sim.methods.selectors import Everything, SameMask
-from floss_sim.methods.top_k_selectors import RandomK, TopK
+from floss_sim.methods.method import Method
 
-_KIND, _PICK = "kind", "pick"
-_SELECTORS: Mapping[str, type] = {
-    kind.__name__: kind for kind in (Everything, RandomK, Ranks, SameMask, TopK)
-}
-_MASKS: Mapping[str, type] = {kind.__name__: kind for kind in (FrozenMask, ShrinkingMask)}
+_KIND = "kind"
+
+
+@cache
+def _kinds() -> Mapping[str, type]:
+    """Return the dataclasses of this package by name."""
+    names = (module.name for module in iter_modules(floss_sim.methods.__path__))
+    modules = [import_module(f"floss_sim.methods.{name}") for name in names]
+    found = (value for module in modules for value in vars(module).values())
+    return {v.__name__: v for v in found if isinstance(v, type) and is_dataclass(v)}
 
 
 def method_to_document(method: Method) -> dict[str, Any]:
     """Return a method as plain values, for :func:`method_from_document`."""
-    values = {field.name: getattr(method, field.name) for field in fields(method)}
-    tiers = [
-        {"share": t.share, "download": _part(t.download), "upload": _part(t.upload)}
-        for t in method.tiers
-    ]
-    mask = method.persistent
-    kept = mask and {**_part(mask), _PICK: _part(mask.pick)}
-    return {**values, "tiers": tiers, "persistent": kept}
+    document: dict[str, Any] = _plain(method)
+    return document
 
 
 def method_from_document(content: Mapping[str, Any]) -> Method:
@@ -37,30 +36,26 @@ def method_from_document(content: Mapping[str, Any]) -> Method:
 
     Raises:
         ConfigError: The values are no method.
+        DensityError: A density is outside (0, 1].
     """
     try:
-        values = dict(content)
-        tiers = tuple(
-            Tier(tier["share"], _built(tier["download"]), _built(tier["upload"]))
-            for tier in values.pop("tiers")
-        )
-        return Method(tiers=tiers, persistent=_mask(values.pop("persistent")), **values)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise ConfigError("cannot read the values of a method") from None
-
-
-def _part(value: Any) -> dict[str, Any]:
-    return {_KIND: type(value).__name__, **asdict(value)}
-
-
-def _built(content: Mapping[str, Any]) -> Any:
-    values = dict(content)
-    return _SELECTORS[values.pop(_KIND)](**values)
-
-
-def _mask(content: Mapping[str, Any] | None) -> PersistentMask | None:
-    if content is None:
-        return None
-    values = dict(content)
-    made: PersistentMask = _MASKS[values.pop(_KIND)](pick=_built(values.pop(_PICK)), **values)
+        made = _built(content)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        made = None
+    if not isinstance(made, Method):
+        raise ConfigError("cannot read the values of a method")
     return made
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        own = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {_KIND: type(value).__name__, **own}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        own = {key: _built(part) for key, part in value.items() if key != _KIND}
+        return _kinds()[value[_KIND]](**own)
+    return tuple(map(_built, value)) if isinstance(value, list | tuple) else value

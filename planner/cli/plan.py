@@ -39,7 +39,6 @@ from floss_sim.files import remove
 from floss_sim.fingerprints import fingerprint
 from floss_sim.page.library import MISSING, is_installed
 from floss_sim.tasks import load_task
-from floss_sim.training import resolve_device
 from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
 from planner.calls import answer, training_offer_of
@@ -78,6 +77,7 @@ from planner.question.request import (
 from planner.report import plan_folder
 from planner.report.answer_text import offer_sentence
 from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
+from planner.session import LOCAL, Workers
 
 _RANKS = ",".join(map(str, RANKS))
 _DENSITIES = ",".join(map(format_density, DENSITIES))
@@ -126,6 +126,8 @@ Examples:
   floss-plan --budget 2GB --task mine.toml --effort 0 --prior none
 
   floss-plan --budget 20MB --dry-run
+
+  floss-plan --budget 20MB --executor my_cluster:executor --workers 16
 """
 
 
@@ -239,10 +241,40 @@ def plan(
         int | None,
         typer.Option(
             min=1,
-            max=most_workers(),
-            help="Training processes; default: one for each core, one on a GPU.",
+            help=f"Training processes, 1 to {most_workers()}; default: one for each core, one on a "
+            "GPU. With --executor: calls that run at once; default: as many as its engine tells.",
         ),
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="What trains: local (processes of this machine), or module:function, which "
+            "returns a concurrent.futures.Executor."
+        ),
+    ] = LOCAL,
+    runs_per_worker: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs that a worker trains side by side, at most; default: 4, on CUDA 64.",
+        ),
+    ] = None,
+    shared_store: Annotated[
+        bool,
+        typer.Option(
+            "--shared-store",
+            help="The workers of --executor reach the store's folder, which their own "
+            "FLOSS_SIM_STORE names: only names travel.",
+        ),
+    ] = False,
+    mix_machines: Annotated[
+        bool,
+        typer.Option(
+            "--mix-machines",
+            help="A begun run may continue on a worker of another machine type: its last bits are "
+            "then those of no single type.",
+        ),
+    ] = False,
     store: StoreOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of plan.json and plot; default: below plans/.")
@@ -261,6 +293,11 @@ def plan(
     objective.check()
     if not training["effort"] and objective != BEST:
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
+    asked = Workers(
+        device, workers, executor, runs_per_worker, shared_store, mix_machines
+    ).checked()
+    if not training["effort"] and not asked.is_local:
+        raise ConfigError("--effort 0 trains nothing: no --executor")
     if not training["effort"] and out:
         raise ConfigError("--effort 0 trains nothing and writes no folder: no --out; see --json")
     if not training["effort"] and dry_run_:
@@ -305,9 +342,8 @@ def plan(
             max_round_s=math.inf if max_round_s is None else max_round_s,
             origin=None,
         ).checked()
-        place = resolve_device(device)
-        if training["effort"]:  # before the weights of a model that is too large are read
-            check_memory(request.reference(), place)
+        if training["effort"] and asked.is_local:  # before the weights of a large model are read
+            check_memory(request.reference(), asked.device)
         origin = Origin.of(
             loaded,
             profile,
@@ -322,20 +358,20 @@ def plan(
         )
         request = replace(request, origin=origin)
     if dry_run_:
-        print_dry_run(dry_run_with_progress(request, store, place, workers), json_)
+        print_dry_run(dry_run_with_progress(request, store, asked), json_)
         return
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
-        found = answer(request, also=cells, store=store, device=place)
+        found = answer(request, also=cells, store=store, device=asked.device)
         offer = None
         if found[0].from_tasks:
             with late_lines("measuring a step on this machine"):
-                offer = training_offer_of(request, store=store, device=place)
+                offer = training_offer_of(request, store=store, device=asked.device)
         _print_answers(found, profile.name, json_, offer)
         return
     folder = (out or _default_folder(request)).expanduser()
     plan_folder.check_writable(folder)
-    made = plan_with_progress(request, also=cells, store=store, device=place, workers=workers)
+    made = plan_with_progress(request, also=cells, store=store, workers=asked)
     made.save(folder)
     saved = ["plan.json", "accuracy.png", *(["front.png"] if made.front else [])]
     remove(folder / plan_folder.PAGE_FILE)  # one of an earlier plan

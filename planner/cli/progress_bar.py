@@ -16,6 +16,7 @@ from planner.execution.dry_run import DryRun
 from planner.progress import Progress
 from planner.question.request import Request
 from planner.report.reported_plan import ReportedPlan
+from planner.session import Workers
 
 
 def plan_with_progress(
@@ -23,8 +24,7 @@ def plan_with_progress(
     *,
     also: Sequence[BudgetOnNetwork],
     store: Path | None,
-    device: str,
-    workers: int | None,
+    workers: Workers,
 ) -> ReportedPlan:
     """Make a plan as :func:`planner.plan`, with its progress on stderr."""
     console = Console(stderr=True, highlight=False)
@@ -50,16 +50,18 @@ def plan_with_progress(
                 request,
                 also=also,
                 store=store,
-                device=device,
-                workers=workers,
+                device=workers.device,
+                workers=workers.count,
+                executor=workers.executor,
+                runs_per_worker=workers.runs_per_worker,
+                shared_store=workers.shared_store,
+                mix_machines=workers.mix_machines,
                 on_progress=show,
                 on_estimate=tell,
             )
 
 
-def dry_run_with_progress(
-    request: Request, store: Path | None, device: str, workers: int | None
-) -> DryRun:
+def dry_run_with_progress(request: Request, store: Path | None, workers: Workers) -> DryRun:
     """Return a dry run as :func:`planner.dry_run`; a long measurement has lines on stderr."""
     console = Console(stderr=True, highlight=False)
     log = ProgressLog(partial(console.print, soft_wrap=True))
@@ -69,4 +71,11 @@ def dry_run_with_progress(
 
     show(Progress("predicting costs"))
     with log.ticking():
-        return dry_run(request, store=store, device=device, workers=workers, on_progress=show)
+        return dry_run(
+            request,
+            store=store,
+            device=workers.device,
+            workers=workers.count,
+            executor=workers.executor,
+            on_progress=show,
+        )

@@ -15,7 +15,7 @@ from floss_sim.training.machine_type import MachineType
 from planner.cluster.config_document import ConfigDocument
 
 Kind = Literal["check", "load", "measure", "train", "test"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")]
 Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from floss_sim.records.run_part import RunPart
+from floss_sim.runs.config import RunConfig
 from floss_sim.tasks.backbone_files import BackboneFiles
 from floss_sim.tasks.task_data import TaskData
 from planner.cluster.job import PartHead
@@ -130,3 +131,17 @@ def write_backbone(blobs: Mapping[str, bytes], folder: Path) -> None:
         raise ParcelError("the parcel lacks the backbone")
     for name, content in files.items():
         (folder / name).write_bytes(content)
+
+
+def task_blobs(config: RunConfig, files: Collection[str]) -> dict[str, bytes]:
+    """Return the blobs of a task's files.
+
+    Args:
+        config: A run of the task.
+        files: ``data`` and ``backbone``, as far as they are to be sent.
+
+    Raises:
+        TaskError: A file cannot be found.
+    """
+    blobs = backbone_blobs(config.task.backbone_files) if BACKBONE in files else {}
+    return blobs | ({DATA: data_blob(config.task.content)} if DATA in files else {})

@@ -322,7 +322,8 @@ class CandidateRuns:
         if left_s is not None:
             self._expected = done + self._allowance.rounds_left(0)
         most, count = max(done, self._expected), len(self._all_targets())
-        self._on_progress(Progress(self._stage, done, most, count, self._best, left_s))
+        now = Progress(self._stage, done, most, count, self._best, left_s)
+        self._on_progress(replace(now, cluster=self._trainer.state))
 
     def stop(self) -> None:
         """Count only committed rounds, because training was interrupted.

@@ -27,10 +27,11 @@ from floss_sim.files import remove_leftovers
 from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileChecks
-from floss_sim.records.host_notes import note_doubt
+from floss_sim.records.host_notes import note_doubt, note_machine
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run_steps
 from floss_sim.training import learner_identity, measure_on_test, open_learner, open_side_by_side
+from floss_sim.training.machine_type import machine_type
 
 if TYPE_CHECKING:
     from floss_sim.training.side_by_side.bit_checks import Doubt
@@ -209,6 +210,7 @@ class CurveStore:
             if before >= rounds or is_over():
                 return 0
             learner = open_learner(config, self.device, beside=loop, diagnose=self.diagnose)
+            note_machine(folder.path, before, machine_type(self.device).model_dump())
             record = yield from run_steps(
                 config,
                 load_profile(_RECORDING_NETWORK),
@@ -225,7 +227,7 @@ class CurveStore:
     def cached_on_test(self, config: RunConfig, rounds: int) -> HitsOnTest | None:
         """Return what a run's last models get right on the test split, if all are measured."""
         folder = self.folder(config)
-        part = _last_models(folder, rounds)
+        part = last_models(folder, rounds)
         found = folder.models_on_test(part)
         if len(found) < len(part):
             return None
@@ -245,13 +247,13 @@ class CurveStore:
         folder = self.folder(config)
         with folder.lock(_WAIT_FOREVER):
             models = folder.ensure_on_test(
-                _last_models(folder, rounds),
+                last_models(folder, rounds),
                 lambda blobs: measure_on_test(config, blobs, self.device),
             )
         return HitsOnTest.of(models, predictions_by_example(config.task))
 
 
-def _last_models(folder: RunFolder, rounds: int) -> Sequence[int]:
+def last_models(folder: RunFolder, rounds: int) -> Sequence[int]:
     """Return the rounds of the last part of a run that have a model, as all evaluated ones do.
 
     Raises:

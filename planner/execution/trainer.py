@@ -19,6 +19,7 @@ from planner.execution.curve_store import CurveStore, Job
 from planner.execution.job_groups import job_groups
 from planner.execution.step_measurement import StepMeasurement, load_learner, measure_step
 from planner.execution.workers import call_in_each, finish_calls, submit
+from planner.progress import ClusterState
 
 OnTick = Callable[[], None]  # called a few times a second during training
 
@@ -29,6 +30,7 @@ class Trainer(Protocol):
     Attributes:
         store: Store of the runs.
         workers: Number of functions that run at once.
+        state: State of the cluster that trains; None on this machine alone.
     """
 
     @property
@@ -38,6 +40,13 @@ class Trainer(Protocol):
     @property
     def workers(self) -> int:
         """Number of functions that run at once."""
+
+    @property
+    def state(self) -> ClusterState | None:
+        """State of the cluster that trains; None on this machine alone."""
+
+    def failure(self, config: RunConfig) -> str | None:
+        """Return why a run failed although it did not diverge; None if it did not fail."""
 
     def train(
         self, jobs: Sequence[Job], on_tick: OnTick, until_s: float = math.inf
@@ -80,12 +89,22 @@ class LocalTrainer:
         store: Store of the runs.
         executor: Executor of functions with picklable arguments.
         workers: Number of functions that the executor runs at once.
+        runs_per_worker: Runs that a worker trains side by side, at most; None: by the device.
     """
 
-    def __init__(self, store: CurveStore, executor: Executor, workers: int = 1) -> None:
+    state: ClusterState | None = None
+
+    def __init__(
+        self,
+        store: CurveStore,
+        executor: Executor,
+        workers: int = 1,
+        runs_per_worker: int | None = None,
+    ) -> None:
         self.store = store
         self.workers = workers
         self._executor = executor
+        self._most = runs_per_worker or MAX_RUNS[store.device]
 
     def train(
         self, jobs: Sequence[Job], on_tick: OnTick, until_s: float = math.inf
@@ -101,7 +120,7 @@ class LocalTrainer:
             submit(self._executor, extend_all, self.store, [jobs[i] for i in indices], until_s): (
                 indices
             )
-            for indices in job_groups(lacking, self.workers, MAX_RUNS[self.store.device])
+            for indices in job_groups(lacking, self.workers, self._most)
         }
         finish_calls(futures, on_tick)
         trained: dict[int, int | None] = {}
@@ -137,6 +156,10 @@ class LocalTrainer:
         return call_in_each(
             self._executor, self.workers, on_tick, measure_step, config, self.store.device
         )
+
+    def failure(self, config: RunConfig) -> str | None:
+        """Return None: what fails on this machine is an error."""
+        return None
 
     def load(self, config: RunConfig, on_tick: OnTick) -> None:
         """Start all workers, which load libraries, backbone and data of a run."""

@@ -43,9 +43,8 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     Raises:
         ConfigError: More processes are asked for than are of any use on this machine.
     """
-    most = most_workers()
-    if workers > most:
-        raise ConfigError(f"{workers} workers; valid: 1 to {most}, four for each core")
+    if workers > most_workers():
+        raise too_many_workers(workers)
     with owned_semaphores():
         plain = warnings.formatwarning is warning_line  # as in the commands
         pool = ProcessPoolExecutor(
@@ -64,6 +63,12 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def too_many_workers(workers: int) -> ConfigError:
+    """Return the error of more processes than are of any use on this machine."""
+    valid = f"1 to {most_workers()}, four for each core"
+    return ConfigError(f"--workers {workers}: valid: {valid}, or more with --executor")
 
 
 def most_workers() -> int:

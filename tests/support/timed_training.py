@@ -133,6 +133,8 @@ class TimedTraining:
 class TimedTrainer:
     """Trainer of made seconds."""
 
+    state = None
+
     def __init__(self, training: TimedTraining, store: CurveStore, workers: int) -> None:
         self.store = store
         self.workers = workers
@@ -143,3 +145,6 @@ class TimedTrainer:
 
     def on_test(self, jobs: Sequence[Job]) -> list[HitsOnTest]:
         return self._training.on_test(jobs)
+
+    def failure(self, config: RunConfig) -> str | None:
+        return None

@@ -11,6 +11,7 @@ from floss_sim.errors import BudgetError
 from planner import Request
 from planner.cli import progress_bar
 from planner.execution.begin import measuring
+from planner.session import Workers
 
 REQUEST = Request.of("digits", "lte", budget="20MB")
 
@@ -45,18 +46,18 @@ def test_a_long_measurement_has_lines_from_ten_seconds_on(
     monkeypatch, capfd, clock: list[float], seconds: float, lines: int
 ):
     monkeypatch.setattr(progress_bar, "plan", stand_in(clock, seconds))
-    made = progress_bar.plan_with_progress(REQUEST, also=(), store=None, device="cpu", workers=1)
+    made = progress_bar.plan_with_progress(REQUEST, also=(), store=None, workers=Workers("cpu", 1))
     assert made == "done"
     said = "measuring a step of rank 16 on this machine"
     assert capfd.readouterr() == ("", f"{said}\n" * lines)
     clock[0] = 0.0
     monkeypatch.setattr(progress_bar, "dry_run", stand_in(clock, seconds))
-    assert progress_bar.dry_run_with_progress(REQUEST, None, "cpu", 1) == "done"
+    assert progress_bar.dry_run_with_progress(REQUEST, None, Workers("cpu", 1)) == "done"
     assert capfd.readouterr() == ("", f"{said}\n" * lines)
 
 
 def test_a_request_that_is_refused_at_once_prints_nothing(monkeypatch, capfd, clock: list[float]):
     monkeypatch.setattr(progress_bar, "plan", stand_in(clock, 0.4))
     with pytest.raises(BudgetError):
-        progress_bar.plan_with_progress(REQUEST, also=(), store=None, device="cpu", workers=1)
+        progress_bar.plan_with_progress(REQUEST, also=(), store=None, workers=Workers("cpu", 1))
     assert capfd.readouterr() == ("", "")

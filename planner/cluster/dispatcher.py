@@ -1,0 +1,296 @@
+"""Dispatcher: sends calls to an engine until each is answered, in a thread of its own.
+
+No more calls are under way than the engine runs at once, so that a call without an answer in its
+time has lost its worker. A call that failed is made again elsewhere, three times at most; one that
+has made progress begins to count anew. Nothing is taken from a call that was given up.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from floss_sim import documents
+from floss_sim.errors import ConfigError, FlossError
+from planner.cluster.engine import Engine
+from planner.cluster.job import Answer
+from planner.cluster.parcel import unpack_parcel
+from planner.cluster.transport import Transport
+from planner.progress import ClusterState
+
+TRIES = 3  # of a call that makes no progress
+_TICK_S = 0.2  # seconds between looks at waiting calls and at the clock
+_LIMIT_FACTOR = 3.0  # times the expected seconds of a call, beside the engine's patience
+_SHORTEST_SLICE_S = 2.0
+_STOP_S = 20.0  # seconds to wait for the thread
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call that is about to be sent.
+
+    Attributes:
+        parcel: The job; None if nothing is left to do now.
+        expected_s: Seconds that a worker has for it.
+        waiting: Calls that cannot be sent yet, because another process holds their runs.
+    """
+
+    parcel: bytes | None
+    expected_s: float = 0.0
+    waiting: Sequence[Call] = ()
+
+
+class Call(Protocol):
+    """Work that a worker does in one or more calls."""
+
+    def prepare(self, slice_s: float, files: Collection[str]) -> Prepared:
+        """Return the next job.
+
+        Args:
+            slice_s: Seconds of training after which a worker shall return.
+            files: Files that the last worker lacked, ``data`` and ``backbone``.
+        """
+
+    def take(self, answer: Answer, blobs: dict[str, bytes]) -> Sequence[Call]:
+        """Take an answer; return the calls that are still to be made.
+
+        Raises:
+            FlossError: The answer cannot be used.
+        """
+
+    def parts(self) -> Sequence[Call]:
+        """Return calls that share the work of one that failed; itself if it cannot be shared."""
+
+    def fail(self, reason: str) -> None:
+        """End the call, which has failed too often."""
+
+    def refuse(self, error: BaseException) -> None:
+        """End the call with an error that ends the search."""
+
+
+@dataclass
+class _Ready:
+    call: Call
+    slice_s: float
+    tries: int = 0
+    files: set[str] = field(default_factory=set)
+    not_before_s: float = 0.0
+
+
+@dataclass
+class _Sent:
+    item: _Ready
+    until_s: float
+
+
+class Dispatcher:
+    """Sends calls to an engine.
+
+    Args:
+        engine: The engine.
+        function: Function of bytes that a worker runs.
+        transport: Way of parcels.
+        slice_s: Seconds of training after which a worker returns.
+        clock: Function that returns seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        function: Callable[[bytes], bytes],
+        transport: Transport,
+        slice_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._function = function
+        self._transport = transport
+        self._slice_s = slice_s
+        self._clock = clock
+        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._ready: deque[_Ready] = deque()
+        self._sent: dict[Future[bytes], _Sent] = {}
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # of the thread's start and end
+        self._began_s: float | None = None
+        self._seen_s = 0.0
+        self._busy_s = 0.0
+        self.state = ClusterState(engine.name, engine.workers)
+
+    def add(self, calls: Sequence[Call]) -> None:
+        """Add calls, which are sent in their order; the thread starts with the first ones."""
+        self._events.put([_Ready(call, self._slice_s) for call in calls])
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+                self._thread.start()
+
+    def stop(self, error: BaseException) -> None:
+        """Give up all calls, with an error; the thread ends, and its folders are let go."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._events.put(error)
+            thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        try:
+            while self._take_events():
+                self._count_busy()
+                self._give_up_overdue()
+                self._send_ready()
+        except Exception as error:
+            self._give_up_all(error)
+            with self._lock:
+                self._thread = None
+
+    def _take_events(self) -> bool:
+        """Wait for an event, and take all that have come; return False to end."""
+        with suppress(queue.Empty):
+            event = self._events.get(timeout=_TICK_S)
+            while True:
+                if isinstance(event, BaseException):
+                    self._give_up_all(event)
+                    return False
+                if isinstance(event, Future):
+                    self._take_done(event)
+                elif isinstance(event, list):
+                    self._ready.extend(event)
+                event = self._events.get_nowait()
+        return True
+
+    def _send_ready(self) -> None:
+        later: list[_Ready] = []
+        while self._ready and len(self._sent) < self._engine.workers:
+            item = self._ready.popleft()
+            if item.not_before_s > self._clock():
+                later.append(item)
+                continue
+            prepared = self._prepared(item)
+            retry_s = self._clock() + _TICK_S
+            later += [_Ready(c, item.slice_s, not_before_s=retry_s) for c in prepared.waiting]
+            if prepared.parcel is not None:
+                self._send(item, prepared)
+        self._ready.extend(later)
+        self._tell()
+
+    def _prepared(self, item: _Ready) -> Prepared:
+        try:
+            return item.call.prepare(item.slice_s, item.files)
+        except FlossError as error:  # such as a damaged run of the store
+            item.call.refuse(error)
+            return Prepared(None)
+
+    def _send(self, item: _Ready, prepared: Prepared) -> None:
+        parcel = self._transport.pack(prepared.parcel or b"")
+        now_s = self._clock()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        limit_s = _LIMIT_FACTOR * prepared.expected_s + self._engine.patience_s
+        try:
+            future = self._engine.executor.submit(self._function, parcel)
+        except Exception as error:
+            raise FlossError(
+                f"executor {self._engine.name} takes no more work: {_line(error)}"
+            ) from error
+        self.state = self.state.with_added(sent_bytes=len(parcel))
+        self._sent[future] = _Sent(item, now_s + limit_s)
+        future.add_done_callback(self._events.put)
+
+    def _take_done(self, future: Future[bytes]) -> None:
+        sent = self._sent.pop(future, None)
+        if sent is None:  # it was given up
+            return
+        try:
+            parcel = future.result(timeout=0)
+        except BaseException as error:  # of the worker or of the engine, whatever kind it is
+            self._make_again(sent, _lost_reason(error, self._engine))
+            return
+        try:
+            self.state = self.state.with_added(received_bytes=len(parcel))
+            head, blobs = unpack_parcel(self._transport.unpack(parcel))
+            self._take(sent, documents.validate(head, Answer, ConfigError, "answer"), blobs)
+        except (FlossError, OSError) as error:
+            self._make_again(sent, _line(error))
+
+    def _take(self, sent: _Sent, answer: Answer, blobs: dict[str, bytes]) -> None:
+        item = sent.item
+        if answer.status == "refused":
+            item.call.refuse(ConfigError(f"{self._engine.name}: {answer.reason}"))
+        elif answer.status == "failed":
+            self._make_again(sent, answer.reason)
+        elif answer.status == "lacks":
+            if item.files >= set(answer.lacks):
+                self._make_again(sent, f"a worker lacks {' and '.join(answer.lacks)}")
+                return
+            item.files |= set(answer.lacks)
+            self._ready.appendleft(item)
+        else:
+            item.files.clear()
+            rest = item.call.take(answer, blobs)
+            slice_s = min(2 * item.slice_s, self._slice_s)
+            self._ready.extendleft(_Ready(call, slice_s) for call in reversed(rest))
+
+    def _make_again(self, sent: _Sent, reason: str) -> None:
+        """Make a call again that has failed, in smaller parts and with shorter slices."""
+        item = sent.item
+        self.state = self.state.with_added(retries=1)
+        tries = item.tries + 1
+        if tries >= TRIES:
+            item.call.fail(reason)
+            self.state = self.state.with_added(failures=1)
+            return
+        slice_s = max(_SHORTEST_SLICE_S, item.slice_s / 2)
+        for call in item.call.parts():
+            self._ready.append(_Ready(call, slice_s, tries))
+
+    def _give_up_overdue(self) -> None:
+        now_s = self._clock()
+        for future, sent in list(self._sent.items()):
+            if now_s > sent.until_s:
+                self._give_up(future)
+                self._make_again(sent, "a worker did not answer in its time")
+
+    def _give_up(self, future: Future[bytes]) -> None:
+        del self._sent[future]
+        future.cancel()
+        if self._engine.cancel is not None:
+            with suppress(Exception):  # the engine may have ended
+                self._engine.cancel(future)
+
+    def _give_up_all(self, error: BaseException) -> None:
+        for future, sent in list(self._sent.items()):
+            self._give_up(future)
+            sent.item.call.refuse(error)
+        for item in self._ready:
+            item.call.refuse(error)
+        self._ready.clear()
+        self._tell()
+
+    def _count_busy(self) -> None:
+        now_s = self._clock()
+        if self._began_s is not None:
+            self._busy_s += len(self._sent) * (now_s - max(self._seen_s, self._began_s))
+        self._seen_s = now_s
+
+    def _tell(self) -> None:
+        elapsed_s = 0.0 if self._began_s is None else self._clock() - self._began_s
+        share = self._busy_s / (self._engine.workers * elapsed_s) if elapsed_s else 0.0
+        self.state = self.state.with_load(len(self._sent), len(self._ready), min(1.0, share))
+
+
+def _lost_reason(error: BaseException, engine: Engine) -> str:
+    if isinstance(error, engine.lost):
+        return f"a worker died ({_line(error)})"
+    return f"the call failed: {_line(error)}"
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, FlossError) and text else f"{type(error).__name__}: {text}"
