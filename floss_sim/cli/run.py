@@ -46,8 +46,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
-Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora, ffa,
-bitfit, full, head.
+Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
+lora-a2, fedsrd, ffa, bitfit, full, head.
 
 Examples:
 

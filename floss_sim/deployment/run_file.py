@@ -31,6 +31,8 @@ _METHODS = (
     "hetlora",
     "rolora",
     "fslora",
+    "lora-a2",
+    "fedsrd",
     "ffa",
     "bitfit",
     "full",

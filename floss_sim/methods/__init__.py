@@ -7,20 +7,24 @@ from floss_sim.methods.catalog import (
     METHODS,
     adapter_lth,
     dense,
+    fedsrd,
     floss,
     floss_tiers,
     fslora,
     hetlora,
+    lora_a2,
     method_from_name,
     options_of,
     rolora,
     sparse_adapter,
 )
 from floss_sim.methods.exchange import Exchange
+from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.method import MessageSize, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
-from floss_sim.methods.rank_selectors import Ranks
+from floss_sim.methods.product_steps import Contribution, ProductStep
+from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Moment, Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
@@ -29,15 +33,18 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 __all__ = [
     "METHODS",
     "WAYS",
+    "Contribution",
     "Everything",
     "Exchange",
     "FrozenMask",
+    "KurtosisTopK",
     "MaskHistory",
     "MaskLedger",
     "MessageSize",
     "Method",
     "Moment",
     "OfKinds",
+    "ProductStep",
     "RandomK",
     "Ranks",
     "SameMask",
@@ -47,14 +54,17 @@ __all__ = [
     "SizePredictor",
     "Tier",
     "TopK",
+    "TopRanks",
     "Turns",
     "Way",
     "adapter_lth",
     "dense",
+    "fedsrd",
     "floss",
     "floss_tiers",
     "fslora",
     "hetlora",
+    "lora_a2",
     "method_from_name",
     "options_of",
     "rolora",

@@ -9,9 +9,11 @@ from functools import wraps
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.method import Divisor, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
-from floss_sim.methods.rank_selectors import Ranks
+from floss_sim.methods.product_steps import ProductStep
+from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.selectors import Everything, SameMask
 from floss_sim.methods.tensor_kinds import Turns
 from floss_sim.methods.top_k_selectors import SCOPES, RandomK, Scope, TopK
@@ -231,6 +233,39 @@ def fslora(density: float = 0.25, divisor: Divisor = "cohort") -> Method:
     return Method("fslora", (Tier(1.0, sketch, SameMask()),), divisor=divisor)
 
 
+def lora_a2(down_density: float = 1.0, up_density: float = 0.25) -> Method:
+    """Return LoRA-A2 (Koo et al. 2025): B and A in turns; clients upload their best ranks.
+
+    A client ranks all rows of A, or columns of B, by how much their update changes the product.
+
+    Args:
+        down_density: Density of downloads, in (0, 1].
+        up_density: Fraction of the ranks of all adapters that is uploaded, in (0, 1].
+
+    Raises:
+        DensityError: A density outside (0, 1].
+    """
+    upload = Turns(TopRanks(up_density))
+    tier = Tier(1.0, TopK(down_density), upload, Turns(TopK(1.0)))
+    return Method("lora-a2", (tier,), ranking="product")
+
+
+def fedsrd(down_density: float = 1.0, up_density: float = 0.25) -> Method:
+    """Return FedSRD (Yan et al. 2025): uploads and server steps by their effect on products.
+
+    Args:
+        down_density: Fraction of a factor's entries that a server step moves, drawn at random and
+            scaled up, in (0, 1].
+        up_density: Density of uploads, in (0, 1], divided among tensors by their kurtosis.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+    """
+    tier = Tier(1.0, Everything(), KurtosisTopK(up_density))
+    step = ProductStep(down_density)
+    return Method("fedsrd", (tier,), ranking="product", product_step=step)
+
+
 def _floss_variant(layout: str) -> Callable[..., Method]:
     """Return the function of FLoSS over another layout; the method takes the layout's name."""
 
@@ -250,6 +285,8 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "hetlora": hetlora,
     "rolora": rolora,
     "fslora": fslora,
+    "lora-a2": lora_a2,
+    "fedsrd": fedsrd,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

@@ -10,7 +10,7 @@ base that both ends hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods.method import Method
+from floss_sim.methods.partner_norms import partner_norms
 from floss_sim.methods.persistent_masks import MaskHistory
+from floss_sim.methods.product_steps import Contribution
 from floss_sim.methods.schedules import Moment
 from floss_sim.methods.selectors import SameMask, known_mask
 from floss_sim.methods.top_k_selectors import TopK
@@ -193,6 +195,7 @@ class Exchange:
         state: State,
         chosen_N: Mask | None = None,
         version: int = 0,
+        start_N: Vector | None = None,
     ) -> Reply:
         """Return a client's reply: the selected entries of its update, encoded.
 
@@ -206,11 +209,13 @@ class Exchange:
             chosen_N: Mask that the selector of :meth:`ranking_selector` chooses for this update,
                 if the caller has computed it already; otherwise None.
             version: Version that the client downloaded.
+            start_N: The decoded vector; needed only where entries are ranked by the product.
 
         Raises:
             NonFiniteUpdateError: The update, with the residual of error feedback added, holds NaN
                 or infinity.
         """
+        norms_N = self._partner_norms(start_N, update_N)
         if self.method.error_feedback and RESIDUAL in state:
             # The residual keeps entries outside the trained mask until a mask contains them again.
             update_N = update_N + state[RESIDUAL]
@@ -226,7 +231,8 @@ class Exchange:
         elif chosen_N is not None:
             mask_N = chosen_N
         else:
-            mask_N = selector.mask(self.layout, update_N, self._draw(client, sequence))
+            ranked_N = update_N if norms_N is None else norms_N * update_N
+            mask_N = selector.mask(self.layout, ranked_N, self._draw(client, sequence))
         blob = encode(
             self.layout,
             update_N,
@@ -242,6 +248,29 @@ class Exchange:
             return Reply(blob, entries, {}, {})
         unsent_N = update_N - self.decode_upload(blob, known_N)
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
+
+    def _partner_norms(self, start_N: Vector | None, update_N: Vector) -> Vector | None:
+        """Return the factors by which the ranking multiplies an update; None: by magnitude."""
+        if self.method.ranking == "magnitude":
+            return None
+        if start_N is None:
+            raise ValueError("a ranking by the product needs the decoded vector")
+        return partner_norms(self.layout, start_N, update_N)
+
+    def product_gradient(
+        self, server_N: Vector, parts: Sequence[Contribution], version: int
+    ) -> tuple[Vector, Mask]:
+        """Return the gradient of the method's product step, and the mask of entries that move.
+
+        Args:
+            server_N: The server's vector.
+            parts: The clients' parts in the step.
+            version: Version before the step.
+        """
+        step = self.method.product_step
+        assert step is not None  # noqa: S101 - for the type checker: the caller asks for such a step
+        draw = lazy_stream(self.seed, "version", version, "step")
+        return step.gradient(self.layout, server_N, parts, version, draw)
 
     def ranking_selector(self, tier: int) -> TopK | None:
         """Return the selector of a tier's uploads if it ranks the update alone, else None.

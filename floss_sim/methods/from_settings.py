@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.method import Method, Tier
-from floss_sim.methods.rank_selectors import Ranks
+from floss_sim.methods.product_steps import ProductStep
+from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.tensor_kinds import Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
-_OWN = ("trains", "down_values", "up_values", "error_feedback", "divisor")
+_DENSE_DOWNLOADS = ("fedsrd",)  # methods whose downloads have every entry
+_OWN = ("trains", "down_values", "up_values", "error_feedback", "divisor", "ranking")
 
 
 def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
@@ -34,6 +37,7 @@ def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
             name,
             tuple(_tier(name, tier) for tier in settings.get("tiers", [settings])),
             **{key: settings[key] for key in _OWN if key in settings},
+            product_step=_product_step(settings.get("product_step")),
         )
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"cannot read the settings of method {name!r}") from None
@@ -53,7 +57,8 @@ def _tier(name: str, settings: Mapping[str, Any]) -> Tier:
     )
     upload = SameMask() if "mask" in up else _selector(name, up)
     schedule = _schedule(trained) if trained else None
-    return Tier(settings.get("share", 1.0), _selector(name, down), upload, schedule)
+    download = Everything() if name in _DENSE_DOWNLOADS else _selector(name, down)
+    return Tier(settings.get("share", 1.0), download, upload, schedule)
 
 
 def _selector(name: str, settings: dict[str, Any]) -> Selector | Schedule:
@@ -69,6 +74,14 @@ def _schedule(settings: dict[str, Any]) -> Schedule:
     return Turns(_pick(pick), tuple(tuple(kinds) for kinds in settings["turns"]))
 
 
-def _pick(settings: dict[str, Any]) -> TopK | RandomK:
+def _product_step(settings: Mapping[str, Any] | None) -> ProductStep | None:
+    return None if settings is None else ProductStep(**settings)
+
+
+def _pick(settings: dict[str, Any]) -> Selector:
+    if settings.get("unit") == "ranks":
+        return TopRanks(settings["density"])
+    if settings.get("by") == "kurtosis":
+        return KurtosisTopK(settings["density"])
     chosen = {key: value for key, value in settings.items() if key != "pick"}
     return RandomK(**chosen) if settings.get("pick") == "random" else TopK(**chosen)

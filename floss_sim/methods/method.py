@@ -12,6 +12,8 @@ hetlora         LoRA A, B, head     some ranks, by tier      those ranks      th
 ffa             LoRA B, head        as floss                 all              as floss
 rolora          LoRA A, B, head     as floss                 B or A, head     of these, as floss
 fslora          LoRA A, B, head     random ranks             those ranks      those ranks
+lora-a2         LoRA A, B, head     as floss                 B or A, head     ranks of these
+fedsrd          LoRA A, B, head     all                      all              by effect on B A
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -21,7 +23,8 @@ P is the server's vector. D is a client's update: the decoded vector minus the v
 training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
-et al. 2025; FSLoRA, Fang et al. 2025.
+et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
+2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -38,6 +41,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
+from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.schedules import DrawnByDispatch, Moment, Schedule, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.vectors.density import format_density
@@ -46,10 +50,13 @@ from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]
 DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
+Ranking = Literal["magnitude", "product"]
 _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
     "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
+    "lora-a2": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
+    "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
     "fslora": "its sketches are ranks, and DoRA's magnitude has none",
 }
 
@@ -113,6 +120,9 @@ class Method:
             devices.
         divisor: Clients over which the update of an entry is averaged: ``"cohort"`` (all of the
             cohort) or ``"covering"`` (those whose mask has the entry).
+        ranking: Rank of an entry in uploads: ``"magnitude"`` of its update, or how much it changes
+            the ``"product"`` B A (:mod:`floss_sim.methods.partner_norms`).
+        product_step: Server step on products; None: the mean update.
 
     Raises:
         ConfigError: Shares that are not positive or do not add up to 1, an unknown value code or
@@ -128,6 +138,8 @@ class Method:
     error_feedback: bool = False
     mask_ledger: bool = False
     divisor: Divisor = "cohort"
+    ranking: Ranking = "magnitude"
+    product_step: ProductStep | None = None
 
     def __post_init__(self) -> None:
         total = sum(tier.share for tier in self.tiers)
@@ -275,9 +287,11 @@ class Method:
         Names and defaults are left out. Thus FLoSS at densities 1 and 1 has the fingerprint of the
         dense method, which is the same run.
         """
-        own = [field for field in fields(self) if field.name not in ("name", "tiers", "persistent")]
-        chosen = {field: getattr(self, field.name) for field in own}
+        parts = ("name", "tiers", "persistent", "product_step")
+        chosen = {f: getattr(self, f.name) for f in fields(self) if f.name not in parts}
         changed = {f.name: value for f, value in chosen.items() if value != f.default}
+        if self.product_step:
+            changed["product_step"] = self.product_step.settings()
         if self.persistent:
             return self.persistent.settings() | changed
         if len(self.tiers) == 1:
@@ -292,6 +306,7 @@ class Method:
         words += ["error feedback"] if self.error_feedback else []
         words += ["mask ledger"] if self.mask_ledger else []
         words += ["mean of those covering"] if self.divisor == "covering" else []
+        words += [self.product_step.describe()] if self.product_step else []
         return ", ".join(words)
 
     def _describe_tiers(self) -> str:

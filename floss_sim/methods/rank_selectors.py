@@ -16,7 +16,7 @@ import numpy as np
 
 from floss_sim.errors import LayoutError
 from floss_sim.rng import LazyStream
-from floss_sim.vectors.density import format_density, kept_count
+from floss_sim.vectors.density import format_density, kept_count, parse_density
 from floss_sim.vectors.layout import (
     LORA_A,
     LORA_B,
@@ -126,3 +126,61 @@ def adapters(layout: Layout) -> Iterator[tuple[TensorSpec, TensorSpec]]:
     for tensor in layout.tensors:
         if tensor.kind == LORA_A:
             yield tensor, by_name[tensor.name.removesuffix("lora_A") + "lora_B"]
+
+
+@dataclass(frozen=True)
+class TopRanks:
+    """Selector of the ranks of largest norm among those of all tensors, and of the whole head.
+
+    A rank is a row of A or a column of B. It is the unit that LoRA-A2 (Koo et al. 2025) selects.
+
+    Args:
+        density: Fraction of all ranks that is kept, in (0, 1]; ties go to the lowest.
+    """
+
+    density: float
+    shared: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "density", parse_density(self.density))
+
+    def count(self, layout: Layout) -> int:
+        """Return the entries of the kept ranks, at the mean size of a rank, and of the head."""
+        ranked = [t for t in layout.tensors if t.kind in (LORA_A, LORA_B)]
+        entries, ranks = sum(t.size for t in ranked), sum(map(_rank, ranked))
+        kept = kept_count(ranks, self.density)
+        return layout.entries - entries + round(kept * entries / ranks)
+
+    def mask(
+        self,
+        layout: Layout,
+        values_N: Vector,
+        draw: LazyStream,
+        within_N: Mask | None = None,
+    ) -> Mask:
+        """Return the mask of the kept ranks and of the head."""
+        ranked = [t for t in layout.tensors if t.kind in (LORA_A, LORA_B)]
+        norms = [_rank_norms(t, values_N[layout.slices[t.name]]) for t in ranked]
+        ends = np.cumsum([_rank(t) for t in ranked])
+        chosen = top_k_mask(np.concatenate(norms), kept_count(int(ends[-1]), self.density))
+        mask_N = np.ones(layout.entries, dtype=bool)
+        for tensor, chosen_R in zip(ranked, np.split(chosen, ends[:-1]), strict=True):
+            other = tensor.size // _rank(tensor)
+            is_a = tensor.kind == LORA_A
+            part = np.repeat(chosen_R, other) if is_a else np.tile(chosen_R, other)
+            mask_N[layout.slices[tensor.name]] = part
+        return mask_N if within_N is None else mask_N & within_N
+
+    def settings(self) -> dict[str, Any]:
+        """Return the density and its unit, as plain values."""
+        return {"density": self.density, "unit": "ranks"}
+
+    def describe(self) -> str:
+        """Return a description such as ``1/4 of the ranks``."""
+        return f"{format_density(self.density)} of the ranks"
+
+
+def _rank_norms(tensor: TensorSpec, values: Vector) -> Vector:
+    """Return the norm of each rank of a tensor, shape (R,)."""
+    norms_R: Vector = np.linalg.norm(values.reshape(tensor.shape), axis=tensor.kind == LORA_A)
+    return norms_R

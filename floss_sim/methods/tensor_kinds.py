@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from floss_sim.methods.schedules import Moment
-from floss_sim.methods.top_k_selectors import RandomK, TopK
+from floss_sim.methods.selectors import Selector
 from floss_sim.rng import LazyStream
 from floss_sim.vectors.layout import HEAD_KINDS, LORA_A, LORA_B, Layout
 from floss_sim.vectors.top_k import Mask, Vector
@@ -34,11 +34,11 @@ class OfKinds:
         kinds: Kinds of tensors, such as ``("lora_B", "head_weight")``.
     """
 
-    pick: TopK | RandomK
+    pick: Selector
     kinds: Kinds
 
     @property
-    def density(self) -> float:
+    def density(self) -> float | None:
         """Fraction of the entries of these kinds that is kept."""
         return self.pick.density
 
@@ -88,11 +88,11 @@ class Turns:
             that round 1 has the first turn.
     """
 
-    pick: TopK | RandomK
+    pick: Selector
     turns: tuple[Kinds, ...] = B_THEN_A
 
     @property
-    def density(self) -> float:
+    def density(self) -> float | None:
         """Fraction of the entries of a turn that is kept."""
         return self.pick.density
 

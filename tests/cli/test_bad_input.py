@@ -176,7 +176,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (
             PLAN,
             ["--methods", "hetlora"],
-            "'hetlora'; valid: floss, ffa, sparse-adapter, rolora, fslora",
+            "'hetlora'; valid: floss, ffa, sparse-adapter, fslora, rolora, ",
         ),
         (PLAN, ["--upload-ratio", "-4"], "above zero"),
         (PLAN, ["--bugdet", "2GB"], "No such option"),

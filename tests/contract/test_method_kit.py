@@ -87,6 +87,17 @@ def half(letter: str, density: float = 1.0) -> Count:
     return count
 
 
+def ranks_of(letter: str, density: float) -> Count:
+    """A fraction of the ranks of A or B, which all have 64 entries, and the head."""
+
+    def count(layout: Layout) -> int:
+        head = sum(t.size for t in layout.tensors if t.name.startswith("head."))
+        ranks = 2 * sum(t.name.endswith(letter) for t in layout.tensors)
+        return head + 64 * int(density * ranks)
+
+    return count
+
+
 ALL = part(1)
 
 
@@ -218,6 +229,30 @@ CASES = {
         [ranks(1)],
         make("fslora", density=1, divisor="covering", error_feedback=True),
     ),
+    "lora-a2": Case(
+        make("lora-a2"),
+        up=[ranks_of("A", 1 / 4)],
+        neutral=replace(make("lora-a2"), tiers=(Tier(1.0, Everything(), BOTH, BOTH),)),
+    ),
+    "lora-a2 in fp16 with error feedback": Case(
+        make(
+            "lora-a2", down_density=1 / 2, up_density=1 / 2, up_values="fp16", error_feedback=True
+        ),
+        [part(1 / 2)],
+        [ranks_of("A", 1 / 2)],
+        replace(make("lora-a2", error_feedback=True), tiers=(Tier(1.0, Everything(), BOTH, BOTH),)),
+    ),
+    # With the mean in the place of the step on products, which is no mean.
+    "fedsrd": Case(
+        make("fedsrd", up_density=1 / 16),
+        up=[part(1 / 16)],
+        neutral=replace(make("fedsrd", up_density=1), product_step=None),
+    ),
+    "fedsrd of half a factor in int8 with error feedback": Case(
+        make("fedsrd", down_density=1 / 2, up_values="int8", error_feedback=True),
+        up=[part(1 / 4)],
+        neutral=replace(make("fedsrd", up_density=1, error_feedback=True), product_step=None),
+    ),
     "rolora": Case(
         make("rolora"),
         up=[half("A")],  # the fourth round trains A
@@ -348,7 +383,9 @@ def test_as_many_entries_travel_as_its_densities_say(case: Case):
         mask_N = exchange.download_mask(values_N, history, tier, 3)
         assert mask_N.sum() == down(layout)
         trained_N = trained_of(exchange, history, values_N, tier, 3)
-        reply = exchange.upload(values_N, tier, 5, 9, trained_N, NO_STATE, version=3)
+        reply = exchange.upload(
+            values_N, tier, 5, 9, trained_N, NO_STATE, version=3, start_N=normal(layout, 1)
+        )
         assert reply.entries == up(layout)
 
 
@@ -452,7 +489,9 @@ def test_the_streams_of_a_seed_differ_between_clients_dispatches_and_seeds(case:
     draws = method.up_values != "fp32" or "random" in method.describe()
     update_N = normal(layout, 0)
     blobs = {
-        Exchange(method, layout, seed).upload(update_N, 0, client, sequence, None, NO_STATE).blob
+        Exchange(method, layout, seed)
+        .upload(update_N, 0, client, sequence, None, NO_STATE, start_N=normal(layout, 1))
+        .blob
         for seed, client, sequence in ((0, 1, 2), (0, 1, 3), (0, 2, 2), (1, 1, 2))
     }
     everything = method.tiers[0].upload.density in (None, 1.0) and method.up_values == "fp32"
@@ -572,7 +611,10 @@ def answer(
     version: int = 0,
 ) -> tuple[ClientState, Vector]:
     """Return what client 5 keeps, and what the server decodes of its upload."""
-    reply = exchange.upload(update_N, tier, 5, sequence, trained_N, state, version=version)
+    start_N = normal(exchange.layout, 1)
+    reply = exchange.upload(
+        update_N, tier, 5, sequence, trained_N, state, version=version, start_N=start_N
+    )
     known_N = exchange.known_upload_mask(tier, 5, sequence, trained_N, version)
     return reply.state, exchange.decode_upload(reply.blob, known_N)
 

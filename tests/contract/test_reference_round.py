@@ -91,20 +91,24 @@ largest_rank = some_ranks(
 class Rules:
     """Which entries travel: functions of a vector, and of who asks when.
 
-    ``down(P, version, client, sequence)`` and ``up(D, client, sequence)`` return masks. Without
-    ``up``, clients train and return the entries that they were sent. ``mask(P, version, alive)``
-    shrinks the one mask of all clients after a server step. ``trained(version)`` marks what
-    trains: in such a round the server moves nothing else. ``averages`` replaces Adam by the mean of
-    the clients. ``scale`` multiplies LoRA's scale in training.
+    ``down(P, version, client, sequence)`` and ``up(D, client, sequence, start)`` return
+    masks. Without ``up``, clients train and return the entries that they were sent.
+    ``mask(P, version, alive)`` shrinks the one mask of all clients after a server step.
+    ``trained(version)`` marks what trains: in such a round the server moves nothing else.
+    ``averages`` replaces Adam by the mean of the clients. ``scale`` multiplies LoRA's scale in
+    training. ``step(P, starts, updates, version)`` replaces the mean of the updates.
     """
 
     down: Callable[[torch.Tensor, int, int, int], Mask]
-    up: Callable[[torch.Tensor, int, int], Mask] | None = None
+    up: Callable[[torch.Tensor, int, int, torch.Tensor], Mask] | None = None
     error_feedback: bool = False
     mask: Callable[[torch.Tensor, int, Mask], Mask] | None = None
     trained: Callable[[int], Mask] | None = None
     averages: bool = False
     scale: float = 1.0
+    step: (
+        Callable[[torch.Tensor, list[torch.Tensor], list[torch.Tensor], int], torch.Tensor] | None
+    ) = None
 
 
 class SlowFloss:
@@ -153,6 +157,7 @@ class SlowFloss:
         """Return what the server decodes of a client's upload."""
         sent = self.rules.down(self.P, version, client, sequence) & self.alive
         start = self.P * sent
+        self.starts.append(start)
         trained = torch.ones_like(sent) if self.rules.up else sent
         if self.rules.trained:
             trained = self.rules.trained(version)
@@ -160,16 +165,19 @@ class SlowFloss:
         D = start - final
         if self.rules.error_feedback:
             D = D + self.residual[client]
-        upload = D * (self.rules.up(D, client, sequence) if self.rules.up else sent)
+        upload = D * (self.rules.up(D, client, sequence, start) if self.rules.up else sent)
         self.residual[client] = D - upload
         return upload
 
     def round(self, number: int) -> None:
         cohort = draw_cohort(0, number, 50, 5).clients
+        self.starts: list[torch.Tensor] = []
         updates = [
             self.client(client, number - 1, 5 * (number - 1) + i) for i, client in enumerate(cohort)
         ]
         g = torch.stack(updates).mean(dim=0)
+        if self.rules.step:
+            g = self.rules.step(self.P, self.starts, updates, number - 1)
         self.server_step(g, number)
         if self.rules.mask:
             self.alive = self.alive & self.rules.mask(self.P * self.alive, number, self.alive)
@@ -194,7 +202,9 @@ def all_of(*_: object) -> Mask:
 
 
 def floss_of(pick: Callable[[torch.Tensor, float], Mask], down: float, up: float) -> Rules:
-    return Rules(lambda p, version, client, seq: pick(p, down), lambda d, client, seq: pick(d, up))
+    return Rules(
+        lambda p, version, client, seq: pick(p, down), lambda d, client, seq, start: pick(d, up)
+    )
 
 
 def upload_stream(client: int, sequence: int) -> tuple[str | int, ...]:
@@ -225,11 +235,91 @@ def rolora_turn(version: int) -> Mask:
     return half_and_head("B" if version % 2 == 0 else "A")
 
 
-def largest_of_turn(d: torch.Tensor, client: int, sequence: int) -> Mask:
+def largest_of_turn(d: torch.Tensor, client: int, sequence: int, start: torch.Tensor) -> Mask:
     turn = rolora_turn(sequence // 5)
     marked = torch.zeros(ENTRIES, dtype=torch.bool)
     marked[turn] = largest(d[turn], 1 / 4)
     return marked
+
+
+Tensors = dict[str, torch.Tensor]
+PAIRS = [(n, n.replace("lora_A", "lora_B")) for n in SIZES if n.endswith("lora_A")]
+
+
+def matrices(vector: torch.Tensor) -> Tensors:
+    """Return the tensors of a vector: A of shape (2, 64), B (64, 2), the head's as they lie."""
+    pieces = dict(zip(SIZES, vector.split(list(SIZES.values())), strict=True))
+    shapes = {"A": (RANK, 64), "B": (64, RANK)}
+    return {n: p.view(shapes[n[-1]]) if "lora" in n else p for n, p in pieces.items()}
+
+
+def effects(d: torch.Tensor, start: torch.Tensor) -> Tensors:
+    """Return how much each entry's update alone changes the product, by tensor.
+
+    The product changes by dB A + B' dA, with the old A and the new B'.
+    """
+    moved, before = matrices(d), matrices(start)
+    found = dict(moved)
+    for a, b in PAIRS:
+        found[b] = moved[b] * before[a].norm(dim=1)[None, :]
+        found[a] = moved[a] * (before[b] - moved[b]).norm(dim=0)[:, None]
+    return found
+
+
+def best_ranks(d: torch.Tensor, client: int, sequence: int, start: torch.Tensor) -> Mask:
+    """Mark the head and a quarter of the sixteen ranks of the turn's factor."""
+    letter = "B" if sequence // 5 % 2 == 0 else "A"
+    found = effects(d, start)
+    names = sorted(n for n in found if n.endswith(f"lora_{letter}"))
+    scores = torch.cat([found[n].norm(dim=0 if letter == "B" else 1) for n in names])
+    best = scores.sort(descending=True, stable=True).indices[: len(scores) // 4].tolist()
+    marks = {n: torch.zeros_like(t) for n, t in matrices(d).items()}
+    for rank in best:
+        tensor = marks[names[rank // RANK]]
+        (tensor.T if letter == "B" else tensor)[rank % RANK] = 1
+    marks["head.bias"][:] = marks["head.weight"][:] = 1
+    return torch.cat([marks[n].ravel() for n in SIZES]).bool()
+
+
+def by_kurtosis(d: torch.Tensor, client: int, sequence: int, start: torch.Tensor) -> Mask:
+    """Mark a quarter of all entries; the density of a tensor is c / kurtosis, at most 1."""
+    found = [e.ravel().double() for e in effects(d, start).values()]
+    kurtosis = [float((e**4).mean() / (e**2).mean() ** 2) if e.any() else len(e) for e in found]
+    low, high, total = 0.0, 1e6, ENTRIES // 4
+    for _ in range(200):  # bisection of c
+        c = (low + high) / 2
+        shares = [min(len(e), c * len(e) / k) for e, k in zip(found, kurtosis, strict=True)]
+        low, high = (low, c) if sum(shares) > total else (c, high)
+    counts = [int(share + 1e-9) for share in shares]
+    rest = sorted(range(len(counts)), key=lambda t: counts[t] - shares[t])
+    for t in rest[: total - sum(counts)]:
+        counts[t] += 1
+    marks = [
+        largest(e, (k + 0.5) / len(e)) if k else e > 9e9 for e, k in zip(found, counts, strict=True)
+    ]
+    return torch.cat(marks)
+
+
+def product_step(
+    p: torch.Tensor, starts: list[torch.Tensor], updates: list[torch.Tensor], version: int
+) -> torch.Tensor:
+    """Average whole products, and solve for half of B or A by turns; average the head."""
+    draw = stream(0, "version", version, "step")
+    g, server = torch.stack(updates).mean(dim=0).clone(), matrices(p.double())
+    result = matrices(g)
+    for a, b in PAIRS:
+        mean = torch.zeros(64, 64, dtype=torch.float64)
+        for start, update in zip(starts, updates, strict=True):
+            old, new = matrices(start.double()), matrices((start - update).double())
+            mean += (old[b] @ old[a] - new[b] @ new[a]) / len(starts)
+        name, still = (b, a) if version % 2 == 0 else (a, b)
+        inverse = torch.linalg.pinv(server[still])
+        whole = mean @ inverse if name == b else inverse @ mean
+        kept = torch.zeros(2 * 64, dtype=torch.bool)
+        kept[draw.choice(2 * 64, 64, replace=False)] = True
+        result[name][:] = 2 * whole * kept.view_as(whole)
+        result[still][:] = 0
+    return g
 
 
 QUARTER = {"down_density": 1 / 4, "up_density": 1 / 16}
@@ -252,18 +342,18 @@ CASES = {
         method_from_name("floss", **QUARTER, pick="random"),
         Rules(
             lambda p, version, client, seq: at_random(ENTRIES, 1 / 4, "version", version, "mask"),
-            lambda d, client, seq: at_random(ENTRIES, 1 / 16, *upload_stream(client, seq)),
+            lambda d, client, seq, start: at_random(ENTRIES, 1 / 16, *upload_stream(client, seq)),
         ),
     ),
     "top-k with error feedback": (
         method_from_name("floss", up_density=1 / 16, error_feedback=True),
-        Rules(all_of, lambda d, client, seq: largest(d, 1 / 16), error_feedback=True),
+        Rules(all_of, lambda d, client, seq, start: largest(d, 1 / 16), error_feedback=True),
     ),
     "tiers": (
         method_from_name("floss-tiers", tiers="3:1:1,2:1/4:1/16"),
         Rules(
             lambda p, version, client, seq: all_of() if client < 30 else largest(p, 1 / 4),
-            lambda d, client, seq: all_of() if client < 30 else largest(d, 1 / 16),
+            lambda d, client, seq, start: all_of() if client < 30 else largest(d, 1 / 16),
         ),
     ),
     "sparse-adapter": (
@@ -305,11 +395,24 @@ CASES = {
         method_from_name("fslora", density=1 / 2),
         Rules(lambda p, version, client, seq: sketch(seq), averages=True, scale=2.0),
     ),
+    # Koo et al. 2025: turns, and the ranks of largest ||dB[:, i]|| ||A[i, :]||.
+    "lora-a2": (
+        method_from_name("lora-a2"),
+        Rules(all_of, best_ranks, trained=rolora_turn, averages=True),
+    ),
+    # Yan et al. 2025: sparsify, reconstruct, decompose.
+    "fedsrd": (
+        method_from_name("fedsrd", down_density=1 / 2),
+        Rules(all_of, by_kurtosis, averages=True, step=product_step),
+    ),
     # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.
     "rolora": (
         method_from_name("rolora"),
         Rules(
-            all_of, lambda d, client, seq: rolora_turn(seq // 5), trained=rolora_turn, averages=True
+            all_of,
+            lambda d, client, seq, start: rolora_turn(seq // 5),
+            trained=rolora_turn,
+            averages=True,
         ),
     ),
     "rolora with Adam, a quarter of each turn": (

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.methods import Exchange, MaskHistory, MaskLedger
+from floss_sim.methods import Contribution, Exchange, MaskHistory, MaskLedger
 from floss_sim.protocol import (
     Arrival,
     ClientState,
@@ -154,7 +154,7 @@ class TorchLearner(ABC):
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
-        trained_N = self._download_content(dispatch)[1]
+        start_N, trained_N = self._download_content(dispatch)
         update_N = self._update(dispatch)
         if not np.isfinite(update_N).all():
             raise NonFiniteUpdateError(
@@ -163,7 +163,7 @@ class TorchLearner(ABC):
             )
         reply = self._exchange.upload(
             update_N, tier, client, sequence, trained_N, client_state,
-            self._upload_mask(dispatch), dispatch.version,
+            self._upload_mask(dispatch), dispatch.version, start_N,
         )  # fmt: skip
         examples = self.config.client.epochs * len(self.config.clients[client])
         return Upload(
@@ -234,7 +234,7 @@ class TorchLearner(ABC):
         Raises:
             NonFiniteUpdateError: The server's vector holds NaN or infinity.
         """
-        self._server.step(self._mean(arrivals), self._moving_mask(arrivals))
+        self._server.step(*self._gradient(arrivals))
         self._version += 1
         if not np.isfinite(self._server.vector()).all():
             raise NonFiniteUpdateError(
@@ -244,6 +244,26 @@ class TorchLearner(ABC):
         self._prune()
         self._masks, self._blobs = {}, {}
         return self._version
+
+    def _gradient(self, arrivals: Sequence[Arrival]) -> tuple[Vector, Mask | None]:
+        """Return the gradient of a server step, and the mask of entries that move (None: all)."""
+        if self.method.product_step is None:
+            gradient_N, moving_N = self._mean(arrivals), self._moving_mask(arrivals)
+        else:
+            parts = [
+                Contribution(
+                    arrival.weight,
+                    self._download_content(arrival.dispatch)[0],
+                    self.decoded_upload(arrival.dispatch, arrival.upload.blob),
+                )
+                for arrival in arrivals
+            ]
+            vector_N = self._server.vector()
+            gradient_N, moving_N = self._exchange.product_gradient(vector_N, parts, self._version)
+        for arrival in arrivals:
+            self._confirm(arrival)
+        self._ledger.forget(self._tier)
+        return gradient_N, moving_N
 
     def _mean(self, arrivals: Sequence[Arrival]) -> Vector:
         gradient_N = np.zeros(self.layout.entries, dtype=np.float32)
@@ -258,8 +278,6 @@ class TorchLearner(ABC):
             if covering:  # share without staleness: stale updates weigh less in this mean, too
                 share = weight / staleness_weight(arrival.staleness)
                 covered_N += share if trained_N is None else share * trained_N
-            self._confirm(arrival)
-        self._ledger.forget(self._tier)
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N

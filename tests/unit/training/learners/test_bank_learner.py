@@ -90,7 +90,16 @@ def test_the_order_in_which_clients_are_asked_for_changes_nothing(passes: list[i
 
 
 def test_updates_are_those_of_the_sequential_learner_to_float32():
-    for method in ("dense", "ffa", "head", "bitfit", "sparse-adapter", "rolora", "fslora"):
+    for method in (
+        "dense",
+        "ffa",
+        "head",
+        "bitfit",
+        "sparse-adapter",
+        "rolora",
+        "fslora",
+        "fedsrd",
+    ):
         config = config_of(method_from_name(method))
         bank, twin = open_learner(config, "cpu"), open_learner(config, "cpu", learner="sequential")
         assert isinstance(twin, SequentialLearner)
