@@ -140,7 +140,7 @@ def open_trainer(root: Path | None, workers: Workers) -> Iterator[Trainer]:
 def _engine(workers: Workers) -> Any:
     """Return a context manager of the engine; an engine or executor that is given stays open."""
     if isinstance(workers.executor, str):
-        return open_engine(workers.executor, workers.count)
+        return open_engine(workers.executor, workers.count, workers.device)
     if isinstance(workers.executor, Engine):
         return nullcontext(workers.executor)
     return nullcontext(engine_of(workers.executor, workers.count))

@@ -17,14 +17,14 @@ KINDS = ("dask:tcp://HOST:PORT", "ray:auto", "ray:HOST:PORT", "slurm:key=value,.
 
 
 def open_engine(
-    spec: str, workers: int | None = None, device: str = "cpu"
+    spec: str, workers: int | None = None, device: str = "auto"
 ) -> AbstractContextManager[Engine]:
     """Return the engine that a text names, for a ``with`` block; what it started ends with that.
 
     Args:
         spec: One of :data:`KINDS`.
         workers: Number of calls that run at once; None: as many as the engine has workers.
-        device: Device of the runs; with ``"cuda"`` an engine that can gives each worker one GPU.
+        device: Device of the runs; Ray gives each worker one GPU, or one CPU, accordingly.
 
     Raises:
         ConfigError: The text names no engine, or (on entering the block) it cannot be opened.

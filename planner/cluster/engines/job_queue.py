@@ -131,7 +131,9 @@ class QueueExecutor(Executor):
         end_s = time.monotonic() + _END_S
         while wait and self._queue.alive() and time.monotonic() < end_s:
             time.sleep(self._poll_s)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        while self._folder.exists() and time.monotonic() < end_s:  # a job may still write
+            shutil.rmtree(self._folder, ignore_errors=True)
+            time.sleep(self._poll_s)
 
     def _watch(self) -> None:
         if hasattr(signal, "pthread_sigmask"):  # processes started here inherit it: Ctrl-C is ours

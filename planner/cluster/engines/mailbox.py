@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 WORKER, ANSWERS, BEAT = "worker-", "answers", "beat"
@@ -59,24 +60,30 @@ def serve(
         poll_s: Seconds between two looks at the folder.
         clock: Function that returns seconds.
     """
-    out, me = folder.parent / ANSWERS, folder.name.removeprefix(WORKER)
-    put(out / f"{me}-{READY}", b"")
     answered, beat, heard_s, asked_s = 0, b"", clock(), clock()
-    while folder.is_dir():
-        calls = [name for name in names(folder) if name.startswith(CALL)]
-        for name in calls:
-            kind, content = _answer(answer, (folder / name).read_bytes())
-            put(out / f"{me}-{kind}-{name.removeprefix(CALL)}", content)
-            (folder / name).unlink(missing_ok=True)
-        answered += len(calls)
-        if calls or clock() >= asked_s + BEAT_S:
-            asked_s, now = clock(), _content(folder.parent / BEAT)
-            if calls or now != beat:
-                beat, heard_s = now, asked_s
-            elif asked_s > heard_s + _PATIENCE_S:
-                break
-        time.sleep(0.0 if calls else poll_s)
+    with suppress(FileNotFoundError):  # the coordinator has removed the folder
+        put(_answer_path(folder, READY), b"")
+        while True:
+            calls = sorted(path for path in folder.iterdir() if path.name.startswith(CALL))
+            for call in calls:
+                kind, content = _answer(answer, call.read_bytes())
+                put(_answer_path(folder, kind, call.name), content)
+                call.unlink()
+            answered += len(calls)
+            if calls or clock() >= asked_s + BEAT_S:
+                asked_s, now = clock(), _content(folder.parent / BEAT)
+                if calls or now != beat:
+                    beat, heard_s = now, asked_s
+                elif asked_s > heard_s + _PATIENCE_S:
+                    break
+            time.sleep(0.0 if calls else poll_s)
     return answered
+
+
+def _answer_path(folder: Path, kind: str, call: str = "") -> Path:
+    """Return the path of a worker's answer to a call, or of its sign that it has started."""
+    parts = [folder.name.removeprefix(WORKER), kind, call.removeprefix(CALL)]
+    return folder.parent / ANSWERS / "-".join(part for part in parts if part)
 
 
 def _answer(answer: Callable[[bytes], bytes], call: bytes) -> tuple[str, bytes]:

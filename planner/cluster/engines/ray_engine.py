@@ -26,7 +26,7 @@ _EARLY_ENDS = 3  # actors in a row that end before they have started, after whic
 
 
 @contextmanager
-def open_ray(spec: str, workers: int | None = None, device: str = "cpu") -> Iterator[Engine]:
+def open_ray(spec: str, workers: int | None = None, device: str = "auto") -> Iterator[Engine]:
     """Yield the engine of a Ray cluster; its actors end with the block.
 
     In the block standard output goes to standard error: Ray prints there that a worker has died.
@@ -34,7 +34,8 @@ def open_ray(spec: str, workers: int | None = None, device: str = "cpu") -> Iter
     Args:
         spec: ``ray:auto``, the cluster of this machine, or ``ray:HOST:PORT``.
         workers: Number of actors; None: one for each device of the cluster.
-        device: Device of the runs: ``"cuda"`` gives each actor one GPU, any other one CPU.
+        device: Device of the runs: ``"cuda"``, or ``"auto"`` where the cluster has GPUs, gives each
+            actor one GPU; any other one CPU.
 
     Raises:
         ConfigError: Ray is not installed, no cluster with the same versions of Ray and Python
@@ -46,8 +47,9 @@ def open_ray(spec: str, workers: int | None = None, device: str = "cpu") -> Iter
     if ours:
         _connect(ray, spec)
     try:
-        kind = "GPU" if device == "cuda" else "CPU"
-        count = check_count(workers, int(ray.cluster_resources().get(kind, 0)), spec, f"{kind}s")
+        found = ray.cluster_resources()
+        kind = "GPU" if device == "cuda" or (device == "auto" and found.get("GPU")) else "CPU"
+        count = check_count(workers, int(found.get(kind, 0)), spec, f"{kind}s")
         executor = ActorExecutor(ray, count, {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1})
         try:
             with redirect_stdout(sys.stderr):
