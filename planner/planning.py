@@ -15,6 +15,7 @@ from floss_sim.units import format_duration
 from planner.candidates import Candidate
 from planner.decisions.baselines import baseline_costs, cost_values, missing_baselines
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
+from planner.decisions.cluster_use import cluster_section
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import times_elsewhere
 from planner.decisions.explain import SearchResult, explain
@@ -184,6 +185,7 @@ def _plan(
     tested = {c: on_test.outcome(shown[c]) for c in reported}
     affords = {c: costs.of[c].horizon for c in costs.searched}
     prior = used_prior(request, runs.asked_history(), affords, runs.finished_candidates())
+    cluster = cluster_section(runs)
     said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
     return Plan(
         request=request.to_json(),
@@ -213,6 +215,7 @@ def _plan(
             "runs": len(runs.runs),
             **begun.effort_json(),
             **({"prior": prior.to_json()} if prior else {}),
+            **({"cluster": cluster.to_json()} if cluster else {}),
         },
         costs=tuple(cost_values(c, costs, runs) for c in costs.searched),
         baseline_costs=baseline_costs(baselines, costs, runs),

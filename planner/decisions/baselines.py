@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.candidates import Candidate
 from planner.execution.candidate_runs import CandidateRuns
-from planner.plans.missing_baseline import DIVERGED, NOT_REACHED, Reason
+from planner.plans.missing_baseline import DIVERGED, FAILED, NOT_REACHED, Reason
 from planner.question.cost import Costs
 
 
@@ -45,6 +45,8 @@ def missing_baselines(
 def _reason(candidate: Candidate, costs: Costs, runs: CandidateRuns) -> Reason:
     if candidate in costs.missing:
         return costs.missing[candidate]
+    if runs.has_failed(candidate):
+        return FAILED
     history = runs.history()
     if candidate not in history or not history[candidate].evaluated:
         return NOT_REACHED

@@ -21,10 +21,11 @@ from planner.execution.curve_store import Job, last_evaluated_round
 from planner.execution.trainer import Trainer
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
+from planner.plans.cluster_section import FailedRun
 from planner.plans.outcome import EFFORT, FALL, Outcome, outcome_within
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
-from planner.question.request import Request
+from planner.question.request import FURTHER_SEEDS, Request
 from planner.search.strategy import Extension
 
 _MIN_CALIBRATION_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds
@@ -482,6 +483,25 @@ class CandidateRuns:
     def all_failed(self) -> bool:
         """Return whether every run that was begun has diverged."""
         return self._failed >= self.targets.keys()
+
+    def has_failed(self, candidate: Candidate) -> bool:
+        """Return whether a run failed on a cluster, although it did not diverge."""
+        return self._failure(candidate, 0) is not None
+
+    def failed_runs(self) -> list[FailedRun]:
+        """Return the runs that failed on a cluster, those of further seeds included."""
+        return [
+            FailedRun(candidate=c, seed=self._with_seed(number).seed, reason=reason)
+            for c in sorted(self._all_targets())
+            for number in range(1 + FURTHER_SEEDS)
+            if (reason := self._failure(c, number)) is not None
+        ]
+
+    def _failure(self, candidate: Candidate, number: int) -> str | None:
+        state = self._trainer.state
+        if state is None or not state.failures:
+            return None
+        return self._trainer.failure(self._with_seed(number).config(candidate))
 
     def _has_finished(self, candidate: Candidate) -> bool:
         return self._is_at_horizon(candidate) and candidate not in self._failed

@@ -13,6 +13,7 @@ from planner.forecasts.improvement import expected_improvement
 from planner.plans.explanation import Explanation, Neighbour, StopRule
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
+from planner.question.request import FURTHER_SEEDS
 
 _SAME = 1e-6  # relative difference of equal figures
 _TENTH = 1.1  # factor: 10 % more budget
@@ -148,12 +149,25 @@ def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
         if now > rounds or bool(now) != bool(rounds):
             yield f"effort.trained_now_rounds: {rounds} cannot be the rounds of {now} runs"
     yield from _limit(effort, request)
+    yield from _failed_runs(plan)
     asked = effort["searched"] + effort["unaffordable"]
     if request.get("candidates") not in (None, asked):
         yield f"request.candidates: {request['candidates']} differs from the {asked} of effort"
     axes = [request[key] for key in _AXES if isinstance(request.get(key), list)]
     if "candidates" in request and asked > math.prod(map(len, axes)):
         yield f"request.candidates: {asked} are more than the searched space holds"
+
+
+def _failed_runs(plan: Plan) -> Iterator[str]:
+    """Yield a failed run that the plan has not asked for."""
+    seed = plan.request["seed"]
+    for number, run in enumerate((plan.effort.get("cluster") or {}).get("failed", ())):
+        name = f"effort.cluster.failed.{number}"
+        known = plan.cost(Candidate.of_settings(run["candidate"]))
+        if known is None:
+            yield f"{name}.candidate: there are no costs of it"
+        if not seed <= run["seed"] <= seed + FURTHER_SEEDS:
+            yield f"{name}.seed: {run['seed']} is none of the seeds of the plan"
 
 
 def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Reason = Literal["round_s", "client_bytes", "budget", "diverged", "effort"]
+Reason = Literal["round_s", "client_bytes", "budget", "diverged", "effort", "failed"]
 DIVERGED: Reason = "diverged"  # training gave values that are not finite
 NOT_REACHED: Reason = "effort"  # the search ended before the run's first evaluation
+FAILED: Reason = "failed"  # its calls failed on all workers, although it did not diverge

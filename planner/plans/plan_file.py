@@ -18,6 +18,7 @@ from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.cluster_section import ClusterSection
 from planner.plans.document_checks import first_difference, skewed_interval
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.explanation import Explanation
@@ -304,6 +305,7 @@ class EffortSection(_OpenSection):
     planned_rounds: Count | None = None
     took_s: Positive | None = None
     prior: PriorSection | None = None
+    cluster: ClusterSection | None = None
 
 
 class CostSection(_CandidateSection):
@@ -428,9 +430,10 @@ def plan_of(content: Any, where: str) -> Plan:
 
 
 def _effort(given: Mapping[str, Any], read: EffortSection) -> dict[str, Any]:
-    """Return the size of the search as plain values, its prior as their JSON."""
-    prior = {"prior": read.prior.to_json()} if read.prior else {}
-    return {**given, **read.model_dump(exclude_unset=True, exclude={"prior"}), **prior}
+    """Return the size of the search as plain values, its prior and cluster as their JSON."""
+    told = {"prior": read.prior, "cluster": read.cluster}
+    parts = {name: section.to_json() for name, section in told.items() if section}
+    return {**given, **read.model_dump(exclude_unset=True, exclude={*told}), **parts}
 
 
 def _check_figures(plan: Plan, content: Mapping[str, Any], where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floss_sim.units import format_bytes, format_duration, format_energy, format_money
 from floss_sim.vectors.density import format_density
-from planner.plans.missing_baseline import DIVERGED, NOT_REACHED, Reason
+from planner.plans.missing_baseline import DIVERGED, FAILED, NOT_REACHED, Reason
 from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
 from planner.question.objective import FrontPoint
@@ -78,6 +78,7 @@ def _reason_text(plan: Plan, reason: Reason) -> str:
     reasons = {
         "budget": "the budget affords no round of it",
         DIVERGED: "its training diverged",
+        FAILED: "its training failed on the workers",
         NOT_REACHED: f"the {_end(plan)} came before its first evaluation",
     }
     return reasons[reason]

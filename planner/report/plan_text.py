@@ -11,6 +11,7 @@ from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
+from planner.report.cluster_text import cluster_sentences
 from planner.report.explanation_text import chance_clause, explanation_sentences
 from planner.report.objective_text import (
     better_stored_sentence,
@@ -66,6 +67,7 @@ def sentences(plan: Plan) -> list[str]:
         *time_sentences(plan),
         *baseline_sentences(plan),
         *missing_sentences(plan),
+        *cluster_sentences(plan.effort),
         *disagreement_sentence(plan),
         *_ties_sentence(plan),
         legend(plan),
@@ -76,7 +78,11 @@ def sentences(plan: Plan) -> list[str]:
     ]
     if plan.interrupted:
         lines.insert(0, "Interrupted: the best run so far. Repeat the command to continue.")
-    return [*lines, *effort_sentence(plan), *left_out_sentence(plan)]
+    return [
+        *lines,
+        *effort_sentence(plan),
+        *left_out_sentence(plan),
+    ]
 
 
 def _prior_sentence(effort: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from planner.forecasts.improvement import expected_improvement
 from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.cluster_section import ClusterSection, FailedRun
 from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation, MoreBudget, Neighbour, Range, RoundTime, StopRule
 from planner.plans.outcome import Outcome
@@ -78,6 +79,10 @@ def whole_plan() -> Plan:
               "prior": PriorSection(
                   grids=("chat", "cifar10"), left_out=("digits",), weight=0.4, finished=False,
                   favourite=replace(best.candidate, up_density=1 / 4), favourite_rounds=12,
+              ).to_json(),
+              "cluster": ClusterSection(
+                  failed=(FailedRun(candidate=best.candidate, seed=1, reason="a worker died"),),
+                  mixed_runs=1, machines=("x86_64, AVX2, one", "x86_64, AVX512, other"),
               ).to_json()}  # fmt: skip
     return Plan(
         request={
