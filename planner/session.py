@@ -18,10 +18,11 @@ from typing import Any
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.files import missing_folders, remove_empty
 from floss_sim.training import resolve_device
-from planner.cluster.cluster_trainer import ClusterTrainer, check_workers
+from planner.cluster.cluster_trainer import ClusterTrainer
 from planner.cluster.engine import Engine
 from planner.cluster.engines import open_engine
 from planner.cluster.engines.own_executor import engine_of
+from planner.cluster.worker_check import check_workers
 from planner.execution.curve_store import CurveStore, default_root
 from planner.execution.trainer import LocalTrainer, Trainer
 from planner.execution.workers import most_workers, too_many_workers, worker_pool

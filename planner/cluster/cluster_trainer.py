@@ -10,19 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future, wait
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from floss_sim.analysis.on_test import HitsOnTest
-from floss_sim.errors import FlossError
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import MAX_RUNS
 from floss_sim.training.step_time import StepTime
-from planner.cluster.dispatcher import Call, Dispatcher
+from planner.cluster.call import Call
+from planner.cluster.cluster_run import ClusterRun
+from planner.cluster.dispatcher import Dispatcher
 from planner.cluster.engine import Engine
 from planner.cluster.job import Answer, Kind
-from planner.cluster.single_calls import CheckCall, ProbeCall, TestCall
-from planner.cluster.training_call import ClusterRun, TrainingCall
+from planner.cluster.single_calls import ProbeCall, TestCall
+from planner.cluster.training_call import TrainingCall, TrainingTerms
 from planner.cluster.transport import InTheStore, Transport, WithTheCall
 from planner.cluster.worker import answer
 from planner.execution.curve_store import CurveStore, Job
@@ -59,9 +61,8 @@ class ClusterTrainer:
     ) -> None:
         self.store = store
         self.workers = engine.workers
-        self.failures: dict[str, str] = {}
         self._most = runs_per_worker or MAX_RUNS[store.device]
-        self._mix_machines = mix_machines
+        self._terms = TrainingTerms(mix_machines)
         self._transport: Transport = InTheStore(store.root) if shared_store else WithTheCall()
         self._dispatcher = Dispatcher(engine, answer, self._transport, slice_s)
 
@@ -74,7 +75,7 @@ class ClusterTrainer:
     @property
     def state(self) -> ClusterState:
         """State of the cluster now."""
-        return self._dispatcher.state
+        return replace(self._dispatcher.state, restarts=self._terms.restarts)
 
     def close(self) -> None:
         """Give up what is still to be done, and let all folders go."""
@@ -86,7 +87,7 @@ class ClusterTrainer:
     ) -> list[int | None]:
         """Train each run up to its round, as :meth:`planner.execution.trainer.Trainer.train`.
 
-        A run that failed in three calls gives None, too, and has its reason in ``failures``.
+        A run that failed in three calls gives None, too, and its reason is :meth:`failure`.
         """
         missing = [rounds - self.store.rounds(config) for config, rounds in jobs]
         runs = {
@@ -116,8 +117,8 @@ class ClusterTrainer:
             if hits is None
         }
         self._dispatcher.add(list(calls.values()))
-        self._finish([call.hits for call in calls.values()], lambda: None)
-        return [hits or calls[number].hits.result() for number, hits in enumerate(known)]
+        self._finish([call.future for call in calls.values()], lambda: None)
+        return [hits or calls[number].future.result() for number, hits in enumerate(known)]
 
     def measure(self, config: RunConfig, on_tick: OnTick) -> list[StepMeasurement]:
         """Return the measurement of a step in each worker, made at the same time."""
@@ -129,7 +130,7 @@ class ClusterTrainer:
 
     def failure(self, config: RunConfig) -> str | None:
         """Return why a run failed three times, or None."""
-        return self.failures.get(str(self.store.describe(config)["fingerprint"]))
+        return self._terms.failures.get(str(self.store.describe(config)["fingerprint"]))
 
     def _probe(self, kind: Kind, config: RunConfig, on_tick: OnTick) -> list[Answer]:
         calls = [ProbeCall(kind, self.store, config) for _ in range(self.workers)]
@@ -150,10 +151,7 @@ class ClusterTrainer:
         return calls
 
     def _call(self, runs: Sequence[ClusterRun]) -> TrainingCall:
-        return TrainingCall(runs, self._mix_machines, self._note_failure)
-
-    def _note_failure(self, run: ClusterRun, reason: str) -> None:
-        self.failures[run.run] = reason
+        return TrainingCall(runs, self._terms)
 
     def _finish(self, futures: Iterable[Future[Any]], on_tick: OnTick) -> None:
         """Wait until all have ended; an error or an interruption gives up the others."""
@@ -167,28 +165,6 @@ class ClusterTrainer:
         except BaseException:
             self._dispatcher.stop(CancelledError("the search ended"))
             raise
-
-
-def check_workers(engine: Engine, device: str) -> Answer:
-    """Return the answer of a worker to the question for its versions and its device.
-
-    Args:
-        engine: The engine.
-        device: Device that shall train, or ``"auto"``.
-
-    Raises:
-        ConfigError: The versions differ, or the device is missing; both are named.
-        FlossError: No worker answers.
-    """
-    call = CheckCall(device)
-    dispatcher = Dispatcher(engine, answer, WithTheCall(), SLICE_S)
-    dispatcher.add([call])
-    try:
-        return call.future.result()
-    except FlossError:
-        raise
-    finally:
-        dispatcher.stop(CancelledError("the search ended"))
 
 
 def _measurement(made: Answer) -> StepMeasurement:

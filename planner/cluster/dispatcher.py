@@ -11,14 +11,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError, FlossError
+from planner.cluster.call import Call, Prepared
 from planner.cluster.engine import Engine
 from planner.cluster.job import Answer
 from planner.cluster.parcel import unpack_parcel
@@ -30,49 +30,6 @@ _TICK_S = 0.2  # seconds between looks at waiting calls and at the clock
 _LIMIT_FACTOR = 3.0  # times the expected seconds of a call, beside the engine's patience
 _SHORTEST_SLICE_S = 2.0
 _STOP_S = 20.0  # seconds to wait for the thread
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A call that is about to be sent.
-
-    Attributes:
-        parcel: The job; None if nothing is left to do now.
-        expected_s: Seconds that a worker has for it.
-        waiting: Calls that cannot be sent yet, because another process holds their runs.
-    """
-
-    parcel: bytes | None
-    expected_s: float = 0.0
-    waiting: Sequence[Call] = ()
-
-
-class Call(Protocol):
-    """Work that a worker does in one or more calls."""
-
-    def prepare(self, slice_s: float, files: Collection[str]) -> Prepared:
-        """Return the next job.
-
-        Args:
-            slice_s: Seconds of training after which a worker shall return.
-            files: Files that the last worker lacked, ``data`` and ``backbone``.
-        """
-
-    def take(self, answer: Answer, blobs: dict[str, bytes]) -> Sequence[Call]:
-        """Take an answer; return the calls that are still to be made.
-
-        Raises:
-            FlossError: The answer cannot be used.
-        """
-
-    def parts(self) -> Sequence[Call]:
-        """Return calls that share the work of one that failed; itself if it cannot be shared."""
-
-    def fail(self, reason: str) -> None:
-        """End the call, which has failed too often."""
-
-    def refuse(self, error: BaseException) -> None:
-        """End the call with an error that ends the search."""
 
 
 @dataclass
@@ -235,7 +192,9 @@ class Dispatcher:
             item.files.clear()
             rest = item.call.take(answer, blobs)
             slice_s = min(2 * item.slice_s, self._slice_s)
-            self._ready.extendleft(_Ready(call, slice_s) for call in reversed(rest))
+            now_s = self._clock()
+            later = (_Ready(c, slice_s, not_before_s=now_s + c.delay_s) for c in reversed(rest))
+            self._ready.extendleft(later)
 
     def _make_again(self, sent: _Sent, reason: str) -> None:
         """Make a call again that has failed, in smaller parts and with shorter slices."""

@@ -1,4 +1,4 @@
-"""Calls that are answered at once: checks of a worker, measurements, loads, and tests of models."""
+"""Calls with one answer: measurements, loads, and tests of models."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
 from floss_sim.errors import FlossError, RecordLockedError
 from floss_sim.records.on_test import ModelOnTest, read_model
 from floss_sim.runs.config import RunConfig
+from planner.cluster.call import Call, Prepared
 from planner.cluster.config_document import ConfigDocument
-from planner.cluster.dispatcher import Call, Prepared
 from planner.cluster.job import Answer, Job, JobRun, Kind
 from planner.cluster.parcel import ParcelError, pack_parcel
 from planner.cluster.travel import model_blobs, task_blobs
@@ -22,30 +22,22 @@ from planner.execution.curve_store import CurveStore, last_models
 _EXPECTED_S = 60.0  # seconds
 
 
-class CheckCall:
-    """Asks a worker for its versions and its device.
+class SingleCall:
+    """A call with one answer, which is the result of a future.
 
-    Args:
-        device: Device that shall train, or ``"auto"``.
+    Attributes:
+        future: Gets the result.
     """
 
-    def __init__(self, device: str) -> None:
-        self.future: Future[Answer] = Future()
-        self._device = device
+    delay_s = 0.0
 
-    def prepare(self, slice_s: float, files: Collection[str]) -> Prepared:
-        """Return the job, as :meth:`Call.prepare`."""
-        job = Job(kind="check", versions=versions(), device=self._device)
-        return Prepared(pack_parcel(job.model_dump(mode="json")), _EXPECTED_S)
+    def __init__(self) -> None:
+        self.future: Future[Any] = Future()
 
     def take(self, answer: Answer, blobs: dict[str, bytes]) -> Sequence[Call]:
         """Tell the answer."""
-        _tell(self.future, answer)
+        self.future.set_result(answer)
         return ()
-
-    def parts(self) -> Sequence[Call]:
-        """Return the call itself."""
-        return (self,)
 
     def fail(self, reason: str) -> None:
         """End the call, which has failed."""
@@ -57,7 +49,7 @@ class CheckCall:
             self.future.set_exception(error)
 
 
-class ProbeCall(CheckCall):
+class ProbeCall(SingleCall):
     """Loads what a run trains with, or measures a step of it.
 
     Args:
@@ -67,7 +59,7 @@ class ProbeCall(CheckCall):
     """
 
     def __init__(self, kind: Kind, store: CurveStore, config: RunConfig) -> None:
-        super().__init__(store.device)
+        super().__init__()
         self._kind = kind
         self._store = store
         self._config = config
@@ -78,8 +70,12 @@ class ProbeCall(CheckCall):
         parcel = job_parcel(self._kind, self._store, self._config, run, files, {})
         return Prepared(parcel, _EXPECTED_S)
 
+    def parts(self) -> Sequence[Call]:
+        """Return the call itself."""
+        return (self,)
 
-class TestCall(CheckCall):
+
+class TestCall(SingleCall):
     """Tests the last models of a run; what is measured is kept in the store.
 
     Args:
@@ -91,8 +87,7 @@ class TestCall(CheckCall):
     __test__ = False  # it is no test of pytest's
 
     def __init__(self, store: CurveStore, config: RunConfig, rounds: int) -> None:
-        super().__init__(store.device)
-        self.hits: Future[HitsOnTest] = Future()
+        super().__init__()
         self._store = store
         self._config = config
         self._rounds = rounds
@@ -132,13 +127,16 @@ class TestCall(CheckCall):
         part = last_models(self._folder, self._rounds)
         models = self._folder.ensure_on_test(part, lambda blobs: list(measured.values()))
         self._held.close()
-        _tell(self.hits, HitsOnTest.of(models, predictions_by_example(self._config.task)))
+        self.future.set_result(HitsOnTest.of(models, predictions_by_example(self._config.task)))
+
+    def parts(self) -> Sequence[Call]:
+        """Return the call itself."""
+        return (self,)
 
     def refuse(self, error: BaseException) -> None:
         """End the call with an error."""
         self._held.close()
-        if not self.hits.done():
-            self.hits.set_exception(error)
+        super().refuse(error)
 
 
 def job_run(
@@ -182,8 +180,3 @@ def job_parcel(
         runs=(run,),
     )
     return pack_parcel(job.model_dump(mode="json"), blobs | task_blobs(config, files))
-
-
-def _tell(future: Future[Any], result: object) -> None:
-    if not future.done():
-        future.set_result(result)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from floss_sim.errors import RecordError
 from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import machines
 from planner.execution.candidate_runs import CandidateRuns
@@ -26,7 +28,7 @@ def cluster_section(runs: CandidateRuns) -> ClusterSection | None:
 
 def _machine_types(path: Path) -> set[str]:
     """Return the machine types that trained a run."""
-    if not path.exists():
-        return set()
-    rounds = RunFolder.read(path).manifest().rounds
-    return {", ".join(filter(None, machine.values())) for _, machine in machines(path, rounds)}
+    with suppress(RecordError):  # a run without a round may have no folder
+        rounds = RunFolder.read(path).manifest().rounds
+        return {", ".join(filter(None, machine.values())) for _, machine in machines(path, rounds)}
+    return set()
