@@ -16,7 +16,9 @@ from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
 FLOSS, FFA, SPARSE_ADAPTER, FSLORA = "floss", "ffa", "sparse-adapter", "fslora"
-SEARCHED_METHODS = (FLOSS, FFA, SPARSE_ADAPTER, FSLORA, "rolora", "lora-a2", "fedsrd")
+SEARCHED_METHODS = (
+    FLOSS, FFA, SPARSE_ADAPTER, FSLORA, "rolora", "lora-a2", "fedsrd", "ecolora"
+)  # fmt: skip
 # Methods of one density, which both directions have, and their other options.
 _ONE_DENSITY: Mapping[str, Mapping[str, str]] = {SPARSE_ADAPTER: {"scope": "tensor"}, FSLORA: {}}
 PLAIN_VALUES = "fp32"

@@ -47,7 +47,7 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ffa, bitfit, full, head.
+lora-a2, fedsrd, ecolora, ffa, bitfit, full, head.
 
 Examples:
 
@@ -109,6 +109,16 @@ def run(
     ] = None,
     pick: Annotated[
         str | None, typer.Option(help="Entries to keep: largest (default) or random.")
+    ] = None,
+    segments: Annotated[
+        int | None, typer.Option(help="ecolora: number of segments; default 5.")
+    ] = None,
+    a_density: Annotated[
+        str | None, typer.Option(help="ecolora: density of A; default 1.2 times --up-density.")
+    ] = None,
+    half_life: Annotated[
+        float | None,
+        typer.Option(help="ecolora: rounds in which densities fall half of the way; default 10."),
     ] = None,
     dense_head: Annotated[
         bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
@@ -183,7 +193,9 @@ def run(
     json_: JsonOption = False,
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
-    densities = given_settings(down_density=down_density, up_density=up_density, density=density)
+    densities = given_settings(
+        down_density=down_density, up_density=up_density, density=density, a_density=a_density
+    )
     for name, code in given_settings(down_values=down_values, up_values=up_values).items():
         check_value_code(f"--{name.replace('_', '-')}", code)
     chosen = method_from_name(
@@ -192,7 +204,8 @@ def run(
         **given_settings(
             factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
             dense_head=dense_head, down_values=down_values, up_values=up_values,
-            error_feedback=error_feedback, mask_ledger=mask_ledger,
+            error_feedback=error_feedback, mask_ledger=mask_ledger, segments=segments,
+            half_life=half_life,
         ),
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:

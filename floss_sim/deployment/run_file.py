@@ -33,6 +33,7 @@ _METHODS = (
     "fslora",
     "lora-a2",
     "fedsrd",
+    "ecolora",
     "ffa",
     "bitfit",
     "full",

@@ -7,6 +7,7 @@ from floss_sim.methods.catalog import (
     METHODS,
     adapter_lth,
     dense,
+    ecolora,
     fedsrd,
     floss,
     floss_tiers,
@@ -26,6 +27,7 @@ from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
 from floss_sim.methods.product_steps import Contribution, ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Moment, Schedule
+from floss_sim.methods.segment_selectors import Segment, Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
@@ -49,6 +51,8 @@ __all__ = [
     "Ranks",
     "SameMask",
     "Schedule",
+    "Segment",
+    "Segments",
     "Selector",
     "ShrinkingMask",
     "SizePredictor",
@@ -59,6 +63,7 @@ __all__ = [
     "Way",
     "adapter_lth",
     "dense",
+    "ecolora",
     "fedsrd",
     "floss",
     "floss_tiers",

@@ -14,6 +14,7 @@ from floss_sim.methods.method import Divisor, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
+from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask
 from floss_sim.methods.tensor_kinds import Turns
 from floss_sim.methods.top_k_selectors import SCOPES, RandomK, Scope, TopK
@@ -250,6 +251,35 @@ def lora_a2(down_density: float = 1.0, up_density: float = 0.25) -> Method:
     return Method("lora-a2", (tier,), ranking="product")
 
 
+def ecolora(
+    segments: int = 5,
+    down_density: float = 1.0,
+    up_density: float = 0.5,
+    a_density: float | None = None,
+    half_life: float = 10.0,
+) -> Method:
+    """Return EcoLoRA (Liu et al. 2025): clients of a round upload different segments, thinned.
+
+    Error feedback is on: what a client does not send is added to its next update. An entry is
+    averaged over the clients that sent its segment.
+
+    Args:
+        segments: Number of segments of the vector.
+        down_density: Density of downloads, in (0, 1].
+        up_density: Density of B and the head within a segment in the end, in (0, 1].
+        a_density: Density of A in the end; None: 1.2 times the former, at most 1.
+        half_life: Rounds after which densities have fallen half of the way from 1.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: A number of segments below 1, or a half-life that is not above 0.
+    """
+    a_density = min(1.0, 1.2 * parse_density(up_density)) if a_density is None else a_density
+    upload = Segments(segments, a_density, up_density, half_life)
+    tier = Tier(1.0, TopK(down_density), upload)
+    return Method("ecolora", (tier,), error_feedback=True, divisor="covering")
+
+
 def fedsrd(down_density: float = 1.0, up_density: float = 0.25) -> Method:
     """Return FedSRD (Yan et al. 2025): uploads and server steps by their effect on products.
 
@@ -287,6 +317,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "fslora": fslora,
     "lora-a2": lora_a2,
     "fedsrd": fedsrd,
+    "ecolora": ecolora,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

@@ -11,6 +11,7 @@ from floss_sim.methods.method import Method, Tier
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Schedule
+from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.tensor_kinds import Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
@@ -66,10 +67,12 @@ def _selector(name: str, settings: dict[str, Any]) -> Selector | Schedule:
         return Everything()
     if "ranks" in settings:
         return Ranks(**settings)
-    return _schedule(settings) if "turns" in settings else _pick(settings)
+    return _schedule(settings) if settings.keys() & {"turns", "segments"} else _pick(settings)
 
 
 def _schedule(settings: dict[str, Any]) -> Schedule:
+    if "segments" in settings:
+        return Segments(**settings)
     pick = {key: value for key, value in settings.items() if key != "turns"}
     return Turns(_pick(pick), tuple(tuple(kinds) for kinds in settings["turns"]))
 

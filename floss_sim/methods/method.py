@@ -14,6 +14,7 @@ rolora          LoRA A, B, head     as floss                 B or A, head     of
 fslora          LoRA A, B, head     random ranks             those ranks      those ranks
 lora-a2         LoRA A, B, head     as floss                 B or A, head     ranks of these
 fedsrd          LoRA A, B, head     all                      all              by effect on B A
+ecolora         LoRA A, B, head     as floss                 all              one segment, as floss
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -24,7 +25,7 @@ training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
-2025.
+2025; EcoLoRA, Liu et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -159,7 +160,7 @@ class Method:
             raise ConfigError(f"the random ranks of method {self.name!r} are of one tier")
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
-        if self.divisor == "covering" and not self.is_masked:
+        if self.divisor == "covering" and not (self.is_masked or self.is_scheduled):
             raise ConfigError(
                 "divisor 'covering' needs clients that train a mask; "
                 f"those of method {self.name!r} train all entries"

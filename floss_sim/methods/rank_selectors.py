@@ -145,11 +145,11 @@ class TopRanks:
         object.__setattr__(self, "density", parse_density(self.density))
 
     def count(self, layout: Layout) -> int:
-        """Return the entries of the kept ranks, at the mean size of a rank, and of the head."""
+        """Return the entries of the head and of the kept ranks, if these are the widest."""
         ranked = [t for t in layout.tensors if t.kind in (LORA_A, LORA_B)]
-        entries, ranks = sum(t.size for t in ranked), sum(map(_rank, ranked))
-        kept = kept_count(ranks, self.density)
-        return layout.entries - entries + round(kept * entries / ranks)
+        sizes = sorted((t.size // _rank(t) for t in ranked for _ in range(_rank(t))), reverse=True)
+        kept = kept_count(len(sizes), self.density)
+        return layout.entries - sum(t.size for t in ranked) + sum(sizes[:kept])
 
     def mask(
         self,

@@ -10,6 +10,7 @@ Ranks(first)    the first ranks of every adapter, the head  yes
 Ranks(random)   ranks drawn for each dispatch, the head     yes, from the seed
 Ranks(largest)  the ranks of largest norm, the head         no
 OfKinds         entries of some kinds of tensors            if all or random
+Segment         entries of one of several segments          if all
 TopRanks        the rows of A or columns of B of most norm  no
 KurtosisTopK    the largest of each tensor, by kurtosis     no
 SameMask        the entries of the download (uploads only)  yes
@@ -18,8 +19,9 @@ SameMask        the entries of the download (uploads only)  yes
 A mask that both ends can build costs no bytes; other masks are written into the message.
 TopK and RandomK are in :mod:`floss_sim.methods.top_k_selectors`, Ranks and TopRanks in
 :mod:`floss_sim.methods.rank_selectors`, OfKinds in :mod:`floss_sim.methods.tensor_kinds`,
-KurtosisTopK in :mod:`floss_sim.methods.kurtosis_selectors`. Rules that change from round to
-round are in :mod:`floss_sim.methods.schedules`.
+KurtosisTopK in :mod:`floss_sim.methods.kurtosis_selectors`, Segment in
+:mod:`floss_sim.methods.segment_selectors`. Rules that change from round to round are
+in :mod:`floss_sim.methods.schedules`.
 
 Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 """

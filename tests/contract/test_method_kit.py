@@ -27,6 +27,7 @@ from floss_sim.methods import (
     Exchange,
     MaskHistory,
     Method,
+    Moment,
     Tier,
     TopK,
     Turns,
@@ -94,6 +95,17 @@ def ranks_of(letter: str, density: float) -> Count:
         head = sum(t.size for t in layout.tensors if t.name.startswith("head."))
         ranks = 2 * sum(t.name.endswith(letter) for t in layout.tensors)
         return head + 64 * int(density * ranks)
+
+    return count
+
+
+def segment(segments: int, a_density: float, density: float) -> Count:
+    """A fraction of a part of A, and another of a part of the rest."""
+
+    def count(layout: Layout) -> int:
+        a = sum(t.size for t in layout.tensors if t.name.endswith("A"))
+        rest = layout.entries - a
+        return int(a_density * (a // segments)) + int(density * (rest // segments))
 
     return count
 
@@ -252,6 +264,24 @@ CASES = {
         make("fedsrd", down_density=1 / 2, up_values="int8", error_feedback=True),
         up=[part(1 / 4)],
         neutral=replace(make("fedsrd", up_density=1, error_feedback=True), product_step=None),
+    ),
+    "ecolora": Case(
+        make("ecolora", segments=3, up_density=1 / 4, half_life=0.1),
+        up=[segment(3, 0.3, 1 / 4)],
+        neutral=make("ecolora", segments=1, up_density=1),
+    ),
+    "ecolora in int8": Case(
+        make(
+            "ecolora",
+            segments=2,
+            down_density=1 / 2,
+            up_density=1 / 2,
+            half_life=0.1,
+            up_values="int8",
+        ),
+        [part(1 / 2)],
+        [segment(2, 0.6, 1 / 2)],
+        make("ecolora", segments=1, up_density=1),
     ),
     "rolora": Case(
         make("rolora"),
@@ -494,8 +524,9 @@ def test_the_streams_of_a_seed_differ_between_clients_dispatches_and_seeds(case:
         .blob
         for seed, client, sequence in ((0, 1, 2), (0, 1, 3), (0, 2, 2), (1, 1, 2))
     }
+    selectors = {method.upload_selector(0, Moment(0, sequence)) for sequence in (2, 3)}
     everything = method.tiers[0].upload.density in (None, 1.0) and method.up_values == "fp32"
-    assert len(blobs) == (4 if draws and not everything else 1)
+    assert len(blobs) == (4 if draws and not everything else len(selectors))
 
 
 # sizes

@@ -322,6 +322,35 @@ def product_step(
     return g
 
 
+def segment(sequence: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the places of A and of all else in one of three segments."""
+    is_a = torch.cat([torch.full((s,), n.endswith("lora_A")) for n, s in SIZES.items()])
+    number = (sequence + sequence // 5) % 3
+    a, rest = (places.nonzero()[:, 0].tensor_split(3)[number] for places in (is_a, ~is_a))
+    return a, rest
+
+
+def largest_of_segment(d: torch.Tensor, client: int, sequence: int, start: torch.Tensor) -> Mask:
+    """Mark the largest of a segment; densities fall from 1 to 0.3 (A) and 1/4 in halves."""
+    marked = torch.zeros(ENTRIES, dtype=torch.bool)
+    left = 2 ** (-(sequence // 5) / 2)
+    sizes = (8 * 2 * 64 // 3, (ENTRIES - 8 * 2 * 64) // 3)
+    for places, size, end in zip(segment(sequence), sizes, (0.3, 0.25), strict=True):
+        count = len(places) if left == 1 else int((end + (1 - end) * left) * size)
+        marked[places] = largest(d[places], (count + 0.5) / len(places)) if left < 1 else True
+    return marked
+
+
+def mean_of_senders(
+    p: torch.Tensor, starts: list[torch.Tensor], updates: list[torch.Tensor], version: int
+) -> torch.Tensor:
+    total, senders = torch.zeros(ENTRIES), torch.zeros(ENTRIES)
+    for i, update in enumerate(updates):
+        total += update
+        senders[torch.cat(segment(5 * version + i))] += 1
+    return total / senders
+
+
 QUARTER = {"down_density": 1 / 4, "up_density": 1 / 16}
 CASES = {
     "dense": (method_from_name("dense"), Rules(all_of, all_of)),
@@ -404,6 +433,11 @@ CASES = {
     "fedsrd": (
         method_from_name("fedsrd", down_density=1 / 2),
         Rules(all_of, by_kurtosis, averages=True, step=product_step),
+    ),
+    # Liu et al. 2025: another segment for each client, the largest of A and of the rest, residuals.
+    "ecolora": (
+        method_from_name("ecolora", segments=3, up_density=1 / 4, half_life=2.0),
+        Rules(all_of, largest_of_segment, error_feedback=True, averages=True, step=mean_of_senders),
     ),
     # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.
     "rolora": (

@@ -272,12 +272,12 @@ class TorchLearner(ABC):
         covered_N = np.zeros(self.layout.entries if covering else 0)
         for arrival in arrivals:
             upload, weight = arrival.upload, arrival.weight
-            trained_N = self._trained_mask(arrival.dispatch)
             update_N = self.decoded_upload(arrival.dispatch, upload.blob)
             gradient_N += np.float32(weight) * update_N
             if covering:  # share without staleness: stale updates weigh less in this mean, too
                 share = weight / staleness_weight(arrival.staleness)
-                covered_N += share if trained_N is None else share * trained_N
+                known_N = self._known_upload_mask(arrival.dispatch)
+                covered_N += share if known_N is None else share * known_N
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N
@@ -308,14 +308,17 @@ class TorchLearner(ABC):
         Raises:
             PayloadError: The bytes are no upload of this run.
         """
-        known_N = self._exchange.known_upload_mask(
+        return self._exchange.decode_upload(blob, self._known_upload_mask(dispatch))
+
+    def _known_upload_mask(self, dispatch: Dispatch) -> Mask | None:
+        """Return the mask that contains the upload of a dispatch; None for all entries."""
+        return self._exchange.known_upload_mask(
             self._tier(dispatch.client),
             dispatch.client,
             dispatch.sequence,
             self._trained_mask(dispatch),
             dispatch.version,
         )
-        return self._exchange.decode_upload(blob, known_N)
 
     def most_upload_entries(self, dispatch: Dispatch) -> int:
         """Return the most entries that the upload of a dispatch carries by its method."""
