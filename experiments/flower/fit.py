@@ -236,7 +236,7 @@ def _results(
         "",
         "## Bytes",
         "",
-        "Payload and its forecast are encoded bytes; at the socket are HTTP's bytes of messages "
+        "Payload and its forecast are encoded bytes; at the socket are the bytes of messages "
         "and polls. Constants are those of the first line of each way.",
         "",
         *rows,

@@ -47,8 +47,11 @@ def find_clients(grid: Grid, fleet: int, wait_s: float, reply_s: float) -> dict[
         Message(RecordDict({"asked": ConfigRecord()}), dst_node_id=node, message_type="query")
         for node in ids
     ]
-    replies = grid.send_and_receive(asked, timeout=reply_s)
+    replies = list(grid.send_and_receive(asked, timeout=reply_s))
     found = {m.metadata.src_node_id: m for m in replies if not m.has_error()}
+    for message in replies:
+        if message.has_error():
+            logger.log(WARNING, "a node is left out: %s", message.error.reason)
     said = {node: read_partition(found[node]) for node in sorted(found)}
     clients = {number: node for node, number in said.items() if 0 <= number < fleet}
     free = (number for number in range(fleet) if number not in clients)
