@@ -26,7 +26,10 @@ _SHORT_NAMES = {
     "device": "",
 }
 # Keys whose values follow from other settings or from the method's name.
-_DERIVED_KEYS = {"layout", "method.mask", "method.up_mask", "method.up_turns", "method.trains"}
+_DERIVED_KEYS = {
+    "layout", "method.down_kinds", "method.mask", "method.private", "method.ranking", "method.trains",
+    "method.up_by", "method.up_kinds", "method.up_mask", "method.up_turns", "method.up_unit",
+}  # fmt: skip
 _DERIVED_PREFIX = "method.trained_"
 _POLICY = "conditions.policy"  # prefix of keys; other conditions follow from the network's name
 _DIGEST = re.compile(r"[0-9a-f]{16,}")

@@ -47,7 +47,7 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, ffa, bitfit, full, head.
+lora-a2, fedsrd, ecolora, fedsa-lora, ffa, bitfit, full, head.
 
 Examples:
 

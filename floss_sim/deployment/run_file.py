@@ -39,6 +39,7 @@ _METHODS = (
     "full",
     "head",
 )
+_REFUSALS = {"fedsa-lora": "whose server lacks the clients' B and so has no model to evaluate"}
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -203,9 +204,10 @@ def check_method(name: str, mask_ledger: bool) -> None:
     """
     if name not in _METHODS or mask_ledger:
         ledger = " with a mask ledger" if mask_ledger else ""
+        reason = _REFUSALS.get(name, "whose nodes would have to keep the server's masks")
         raise ConfigError(
-            f"an app cannot hold method {name!r}{ledger}, whose nodes would have to keep the "
-            f"server's masks; valid: {', '.join(_METHODS)}, without a mask ledger"
+            f"an app cannot hold method {name!r}{ledger}, {reason}; valid: {', '.join(_METHODS)}, "
+            "without a mask ledger"
         )
 
 

@@ -8,6 +8,7 @@ from floss_sim.methods.catalog import (
     adapter_lth,
     dense,
     ecolora,
+    fedsa_lora,
     fedsrd,
     floss,
     floss_tiers,
@@ -24,6 +25,7 @@ from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.method import MessageSize, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
+from floss_sim.methods.private_entries import PRIVATE, PrivateEntries
 from floss_sim.methods.product_steps import Contribution, ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Moment, Schedule
@@ -34,6 +36,7 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 __all__ = [
     "METHODS",
+    "PRIVATE",
     "WAYS",
     "Contribution",
     "Everything",
@@ -46,6 +49,7 @@ __all__ = [
     "Method",
     "Moment",
     "OfKinds",
+    "PrivateEntries",
     "ProductStep",
     "RandomK",
     "Ranks",
@@ -64,6 +68,7 @@ __all__ = [
     "adapter_lth",
     "dense",
     "ecolora",
+    "fedsa_lora",
     "fedsrd",
     "floss",
     "floss_tiers",

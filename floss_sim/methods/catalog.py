@@ -16,9 +16,10 @@ from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask
-from floss_sim.methods.tensor_kinds import Turns
+from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.top_k_selectors import SCOPES, RandomK, Scope, TopK
 from floss_sim.vectors.density import parse_density
+from floss_sim.vectors.layout import HEAD_KINDS, LORA_A, LORA_B
 
 Pick = Literal["largest", "random"]
 _PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}
@@ -280,6 +281,22 @@ def ecolora(
     return Method("ecolora", (tier,), error_feedback=True, divisor="covering")
 
 
+def fedsa_lora(down_density: float = 1.0, up_density: float = 1.0) -> Method:
+    """Return FedSA-LoRA (Guo et al. 2025): A and the head are shared; each client keeps its B.
+
+    All three train. B is a state of the client, from one participation to the next.
+
+    Args:
+        down_density: Density of downloads, in (0, 1].
+        up_density: Density of uploads, in (0, 1].
+
+    Raises:
+        DensityError: A density outside (0, 1].
+    """
+    down, up = (OfKinds(TopK(d), (LORA_A, *HEAD_KINDS)) for d in (down_density, up_density))
+    return Method("fedsa-lora", (Tier(1.0, down, up),), private=(LORA_B,))
+
+
 def fedsrd(down_density: float = 1.0, up_density: float = 0.25) -> Method:
     """Return FedSRD (Yan et al. 2025): uploads and server steps by their effect on products.
 
@@ -318,6 +335,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "lora-a2": lora_a2,
     "fedsrd": fedsrd,
     "ecolora": ecolora,
+    "fedsa-lora": fedsa_lora,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

@@ -23,6 +23,7 @@ from floss_sim.methods.persistent_masks import MaskHistory
 from floss_sim.methods.product_steps import Contribution
 from floss_sim.methods.schedules import Moment
 from floss_sim.methods.selectors import SameMask, known_mask
+from floss_sim.methods.tensor_kinds import kinds_mask
 from floss_sim.methods.top_k_selectors import TopK
 from floss_sim.rng import LazyStream, lazy_stream, stream
 from floss_sim.vectors.layout import Layout
@@ -246,6 +247,8 @@ class Exchange:
         entries = sent_entries(blob)
         if not self.method.error_feedback:
             return Reply(blob, entries, {}, {})
+        if self.method.private:  # what never travels is not waited for
+            update_N = np.where(kinds_mask(self.layout, self.method.private), 0, update_N)
         unsent_N = update_N - self.decode_upload(blob, known_N)
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
 

@@ -13,7 +13,7 @@ from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
-from floss_sim.methods.tensor_kinds import Turns
+from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
@@ -39,6 +39,7 @@ def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
             tuple(_tier(name, tier) for tier in settings.get("tiers", [settings])),
             **{key: settings[key] for key in _OWN if key in settings},
             product_step=_product_step(settings.get("product_step")),
+            private=tuple(settings.get("private", ())),
         )
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"cannot read the settings of method {name!r}") from None
@@ -82,6 +83,9 @@ def _product_step(settings: Mapping[str, Any] | None) -> ProductStep | None:
 
 
 def _pick(settings: dict[str, Any]) -> Selector:
+    if "kinds" in settings:
+        pick = {key: value for key, value in settings.items() if key != "kinds"}
+        return OfKinds(_pick(pick), tuple(settings["kinds"]))
     if settings.get("unit") == "ranks":
         return TopRanks(settings["density"])
     if settings.get("by") == "kurtosis":

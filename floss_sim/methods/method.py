@@ -15,6 +15,7 @@ fslora          LoRA A, B, head     random ranks             those ranks      th
 lora-a2         LoRA A, B, head     as floss                 B or A, head     ranks of these
 fedsrd          LoRA A, B, head     all                      all              by effect on B A
 ecolora         LoRA A, B, head     as floss                 all              one segment, as floss
+fedsa-lora      LoRA A, B, head     A, head, as floss        all, B private   A, head, as floss
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -25,7 +26,7 @@ training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
-2025; EcoLoRA, Liu et al. 2025.
+2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -57,6 +58,7 @@ _WITHOUT_DORA = {  # reason by method
     "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
     "lora-a2": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
+    "fedsa-lora": "its clients keep B, and DoRA's magnitude needs both matrices",
     "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
     "fslora": "its sketches are ranks, and DoRA's magnitude has none",
 }
@@ -124,6 +126,7 @@ class Method:
         ranking: Rank of an entry in uploads: ``"magnitude"`` of its update, or how much it changes
             the ``"product"`` B A (:mod:`floss_sim.methods.partner_norms`).
         product_step: Server step on products; None: the mean update.
+        private: Kinds of tensors that never travel and that each client keeps as its own.
 
     Raises:
         ConfigError: Shares that are not positive or do not add up to 1, an unknown value code or
@@ -141,6 +144,7 @@ class Method:
     divisor: Divisor = "cohort"
     ranking: Ranking = "magnitude"
     product_step: ProductStep | None = None
+    private: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         total = sum(tier.share for tier in self.tiers)
@@ -288,11 +292,13 @@ class Method:
         Names and defaults are left out. Thus FLoSS at densities 1 and 1 has the fingerprint of the
         dense method, which is the same run.
         """
-        parts = ("name", "tiers", "persistent", "product_step")
+        parts = ("name", "tiers", "persistent", "product_step", "private")
         chosen = {f: getattr(self, f.name) for f in fields(self) if f.name not in parts}
         changed = {f.name: value for f, value in chosen.items() if value != f.default}
         if self.product_step:
             changed["product_step"] = self.product_step.settings()
+        if self.private:
+            changed["private"] = list(self.private)
         if self.persistent:
             return self.persistent.settings() | changed
         if len(self.tiers) == 1:

@@ -109,6 +109,11 @@ class Turns:
         return f"{self.pick.describe()} of {' and '.join(map(_letters, self.turns))} in turns"
 
 
+def kinds_mask(layout: Layout, kinds: Kinds) -> Mask:
+    """Return the mask of all entries of some kinds, bool of shape (N,)."""
+    return np.repeat([tensor.kind in kinds for tensor in layout.tensors], layout.tensor_sizes)
+
+
 def _letters(kinds: Kinds) -> str:
     return "".join(_LETTERS[kind] for kind in kinds if kind in _LETTERS)
 
@@ -116,8 +121,7 @@ def _letters(kinds: Kinds) -> str:
 @lru_cache(maxsize=64)
 def _part(layout: Layout, kinds: Kinds) -> tuple[Layout, Mask]:
     """Return the layout of the tensors of some kinds, and the mask of their entries."""
-    chosen = [tensor.kind in kinds for tensor in layout.tensors]
-    tensors = tuple(t for t, inside in zip(layout.tensors, chosen, strict=True) if inside)
-    inside_N = np.repeat(chosen, layout.tensor_sizes)
+    tensors = tuple(tensor for tensor in layout.tensors if tensor.kind in kinds)
+    inside_N = kinds_mask(layout, kinds)
     inside_N.setflags(write=False)
     return Layout(tensors), inside_N

@@ -283,6 +283,18 @@ CASES = {
         [segment(2, 0.6, 1 / 2)],
         make("ecolora", segments=1, up_density=1),
     ),
+    "fedsa-lora": Case(
+        make("fedsa-lora"),
+        [half("A")],
+        [half("A")],
+        replace(make("fedsa-lora"), tiers=dense().tiers, private=()),
+    ),
+    "fedsa-lora, sparse, with error feedback": Case(
+        make("fedsa-lora", down_density=1 / 2, up_density=1 / 4, error_feedback=True),
+        [half("A", 1 / 2)],
+        [half("A", 1 / 4)],
+        replace(make("fedsa-lora", error_feedback=True), tiers=dense().tiers, private=()),
+    ),
     "rolora": Case(
         make("rolora"),
         up=[half("A")],  # the fourth round trains A
@@ -509,7 +521,8 @@ def test_a_restored_learner_sends_trains_and_returns_the_same_bytes(case: Case):
         assert dispatch == part_.dispatch
         assert upload.blob == part_.upload.blob
         state, again = part_.upload.client_state, upload.client_state
-        assert set(state) == set(again) == ({"residual"} if case.method.error_feedback else set())
+        kept = {"residual": case.method.error_feedback, "private": bool(case.method.private)}
+        assert set(state) == set(again) == {name for name, is_kept in kept.items() if is_kept}
         assert all(np.array_equal(state[name], again[name]) for name in state)
 
 
@@ -585,8 +598,7 @@ def test_error_feedback_loses_nothing(case: Case, up_values: str):
         state: ClientState = NO_STATE
         for version in range(6):
             trained_N = trained(exchange, history, tier, version)
-            update_N = normal(layout, 100 + version)
-            update_N *= np.float32(1) if trained_N is None else trained_N
+            update_N = update_of(exchange, 100 + version, trained_N)
             state, decoded_N = answer(exchange, update_N, tier, version, trained_N, state, version)
             raw_N += update_N
             sent_N += decoded_N
@@ -602,7 +614,7 @@ def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
     exchange, history = Exchange(method, layout, 3), MaskHistory(layout.entries)
     tier = len(method.tiers) - 1
     trained_N = trained(exchange, history, tier, 0)
-    update_N = normal(layout, 7) * (np.float32(1) if trained_N is None else trained_N)
+    update_N = update_of(exchange, 7, trained_N)
     nothing_N, arrived_N = np.zeros_like(update_N), np.zeros(layout.entries)
     state: ClientState = NO_STATE
     for sequence in range(200):
@@ -613,6 +625,15 @@ def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
             break
     missing = np.linalg.norm(arrived_N - update_N) / np.linalg.norm(update_N)
     assert missing < (1e-6 if VALUE_CODES[up_values].is_lossless else 1e-2)
+
+
+def update_of(exchange: Exchange, seed: int, trained_N: Mask | None) -> Vector:
+    """Return a random update of the entries that train and may travel."""
+    update_N = normal(exchange.layout, seed)
+    for tensor in exchange.layout.tensors:
+        if tensor.kind in exchange.method.private:
+            update_N[exchange.layout.slices[tensor.name]] = 0
+    return update_N if trained_N is None else update_N * trained_N
 
 
 def trained(exchange: Exchange, history: MaskHistory, tier: int, version: int) -> Mask | None:

@@ -97,6 +97,7 @@ class Rules:
     ``trained(version)`` marks what trains: in such a round the server moves nothing else.
     ``averages`` replaces Adam by the mean of the clients. ``scale`` multiplies LoRA's scale in
     training. ``step(P, starts, updates, version)`` replaces the mean of the updates.
+    ``private`` marks what each client keeps for itself.
     """
 
     down: Callable[[torch.Tensor, int, int, int], Mask]
@@ -106,6 +107,7 @@ class Rules:
     trained: Callable[[int], Mask] | None = None
     averages: bool = False
     scale: float = 1.0
+    private: Mask | None = None
     step: (
         Callable[[torch.Tensor, list[torch.Tensor], list[torch.Tensor], int], torch.Tensor] | None
     ) = None
@@ -122,6 +124,7 @@ class SlowFloss:
         self.P = torch.from_numpy(config.layout.initial_vector(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)
         self.alive = torch.ones(ENTRIES, dtype=torch.bool)
+        self.own = {client: torch.zeros_like(self.P) for client in range(50)}
         for layer in model.modules():
             if isinstance(layer, LoraLayer):
                 layer.scaling["default"] = 16 / RANK * rules.scale
@@ -157,11 +160,14 @@ class SlowFloss:
         """Return what the server decodes of a client's upload."""
         sent = self.rules.down(self.P, version, client, sequence) & self.alive
         start = self.P * sent
+        if self.rules.private is not None:
+            start = torch.where(self.rules.private, self.own[client], start)
         self.starts.append(start)
         trained = torch.ones_like(sent) if self.rules.up else sent
         if self.rules.trained:
             trained = self.rules.trained(version)
         final = self.local_epoch(start, trained, client, sequence)
+        self.own[client] = final
         D = start - final
         if self.rules.error_feedback:
             D = D + self.residual[client]
@@ -438,6 +444,16 @@ CASES = {
     "ecolora": (
         method_from_name("ecolora", segments=3, up_density=1 / 4, half_life=2.0),
         Rules(all_of, largest_of_segment, error_feedback=True, averages=True, step=mean_of_senders),
+    ),
+    # Guo et al. 2025: A, B and head train; B is nobody else's.
+    "fedsa-lora": (
+        method_from_name("fedsa-lora"),
+        Rules(
+            lambda p, version, client, seq: half_and_head("A"),
+            lambda d, client, seq, start: half_and_head("A"),
+            averages=True,
+            private=~half_and_head("A"),
+        ),
     ),
     # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.
     "rolora": (

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.methods import Contribution, Exchange, MaskHistory, MaskLedger
+from floss_sim.methods import Contribution, Exchange, MaskHistory, MaskLedger, PrivateEntries
 from floss_sim.protocol import (
     Arrival,
     ClientState,
@@ -74,6 +74,7 @@ class TorchLearner(ABC):
         self._server = ServerOptimizer(self.layout.initial_vector(config.seed), config.server)
         self._history = MaskHistory(self.layout.entries)
         self._ledger = MaskLedger(config.fleet.clients)
+        self._private = PrivateEntries(self.layout, self.method.private)
         self._version = 0
         self._masks: dict[int, Mask] = {}  # download masks of the newest version, by tier
         # Encoded downloads of the newest version, by tier and by the version whose mask the client
@@ -154,7 +155,9 @@ class TorchLearner(ABC):
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
-        start_N, trained_N = self._download_content(dispatch)
+        self._private.hear(client, client_state)
+        offsets_N, trained_N = self._download_content(dispatch)
+        start_N = self._private.start(client, offsets_N)
         update_N = self._update(dispatch)
         if not np.isfinite(update_N).all():
             raise NonFiniteUpdateError(
@@ -166,9 +169,10 @@ class TorchLearner(ABC):
             self._upload_mask(dispatch), dispatch.version, start_N,
         )  # fmt: skip
         examples = self.config.client.epochs * len(self.config.clients[client])
+        kept = self._private.train(sequence, start_N - update_N)
         return Upload(
             sequence, client, len(reply.blob), reply.entries, examples,
-            reply.blob, reply.state, reply.lost_state,
+            reply.blob, {**reply.state, **kept}, {**reply.lost_state, **kept},
         )  # fmt: skip
 
     def _download_content(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
@@ -202,7 +206,7 @@ class TorchLearner(ABC):
         """Return the local training of a dispatch: start values, mask, batches and seed."""
         config, (offsets_N, trained_N) = self.config, self._download_content(dispatch)
         return work_of(
-            self._start_values(offsets_N),
+            self._start_values(self._private.start(dispatch.client, offsets_N)),
             trained_N,
             config.clients[dispatch.client],
             self._split[0],
@@ -224,6 +228,7 @@ class TorchLearner(ABC):
         Subclasses drop cached results as well.
         """
         self.steps.forget(dispatch.sequence)
+        self._private.finish(dispatch.client, dispatch.sequence)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.
@@ -357,7 +362,7 @@ class TorchLearner(ABC):
             )
         if not self.diagnose:
             return Metrics(*masked)
-        dense_N = self._server.vector()
+        dense_N = self._private.with_mean(self._server.vector())
         same = np.array_equal(model_N, dense_N)
         dense = masked if same else self._measure(dense_N)
         return Metrics(*masked, *dense)
@@ -369,8 +374,14 @@ class TorchLearner(ABC):
     def model(self) -> bytes:
         """Return P * M, encoded for a client of the widest tier that holds no mask.
 
-        If each dispatch downloads a mask of its own, the model is all of P.
+        If each dispatch downloads a mask of its own, the model is all of P. Private entries, which
+        the server lacks, are the mean of the clients': the model that one more upload by each of
+        them would give.
         """
+        if self._private.any:
+            vector_N = self._private.with_mean(self._server.vector())
+            everything_N = np.ones(self.layout.entries, dtype=bool)
+            return self._exchange.download(vector_N, everything_N, 0, self._version)
         if self.method.downloads_by_dispatch:
             return self._encode_download(np.ones(self.layout.entries, dtype=bool), 0, None)
         return self._download(self.method.widest_tier(self.layout), 0, None)
@@ -392,6 +403,7 @@ class TorchLearner(ABC):
         """
         check_shapes(snapshot, self.config)
         self._server.restore(snapshot.tensors)
+        self._private.restore(snapshot.clients)
         if self.method.persistent:
             self._history.lost_at_N = snapshot.tensors["lost_at"].copy()
         if self.method.mask_ledger:

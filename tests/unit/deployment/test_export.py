@@ -22,6 +22,7 @@ from floss_sim import RunConfig, RunFolder, load_profile, load_task, train
 from floss_sim.deployment import NodeRun, export_app, export_run, read_run_file
 from floss_sim.deployment.framework import check_framework
 from floss_sim.deployment.recorded_run import recorded_config
+from floss_sim.deployment.run_file import RunFile
 from floss_sim.errors import ConfigError, FlossError, TaskError
 from floss_sim.methods import dense, floss, floss_tiers, hetlora, method_from_name, sparse_adapter
 from floss_sim.methods.from_settings import method_from_settings
@@ -208,3 +209,9 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     assert "cannot train: no data at" in caplog.text  # on the node alone
     fates = RunFolder.read(tmp_path / "record").record().transfers["fate"].to_pylist()
     assert "dropped" in fates and "aggregated" in fates
+
+
+def test_a_method_whose_server_has_no_model_is_refused():
+    config = RunConfig.of(load_task("digits"), method_from_name("fedsa-lora"), rank=2)
+    with pytest.raises(ConfigError, match="lacks the clients' B and so has no model to evaluate"):
+        RunFile.of(config, task="digits", rounds=1)

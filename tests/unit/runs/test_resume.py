@@ -33,6 +33,7 @@ METHODS = {
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
     "turns": method_from_name("rolora", up_density=1 / 4, error_feedback=True),
+    "private B": method_from_name("fedsa-lora", up_density=1 / 2, error_feedback=True),
 }
 POLICIES = {
     "first-k": first_k(2, late="finish"),
