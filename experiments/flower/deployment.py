@@ -181,6 +181,7 @@ def _nodes(
     running: Deployment, name: str, relayed: Path, python: str, node_configs: Sequence[str]
 ) -> Iterator[None]:
     """Start nodes and their relay, which writes what it counted after the block."""
+    _wait_for_superlink(running)
     places = running.places
     words = [f"{place.name}={place.relay}" for place in places.nodes]
     relay = [python, str(Path(__file__).with_name("relay.py")), running.interface, str(relayed)]

@@ -123,7 +123,11 @@ def _serve(
 ) -> None:
     while True:
         client, _ = listener.accept()
-        server = socket.create_connection(target)
+        try:
+            server = socket.create_connection(target)
+        except OSError:  # the SuperLink is not there; the node tries again
+            client.close()
+            continue
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = connect(node, counts)

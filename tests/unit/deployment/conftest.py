@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,12 @@ class ExportedRun:
 
 
 @pytest.fixture(scope="session")
-def floss_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExportedRun]:
+def floss_run(tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
     """Return one run of FLoSS that tests read."""
     folder = tmp_path_factory.mktemp("floss")
     with pytest.MonkeyPatch.context() as patch:
-        yield ExportedRun(folder, run_exported(small_config(floss(1 / 4, 1 / 16)), folder, patch))
+        grid = run_exported(small_config(floss(1 / 4, 1 / 16)), folder, patch)
+    return ExportedRun(folder, grid)
 
 
 @pytest.fixture
