@@ -15,12 +15,17 @@ from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
-FLOSS, FFA, SPARSE_ADAPTER, FSLORA = "floss", "ffa", "sparse-adapter", "fslora"
+FLOSS, FFA, SPARSE_ADAPTER = "floss", "ffa", "sparse-adapter"
+FSLORA, FREEZING = "fslora", "freezing"
 SEARCHED_METHODS = (
-    FLOSS, FFA, SPARSE_ADAPTER, FSLORA, "rolora", "lora-a2", "fedsrd", "ecolora"
+    FLOSS, FFA, SPARSE_ADAPTER, FSLORA, FREEZING, "rolora", "lora-a2", "fedsrd", "ecolora"
 )  # fmt: skip
 # Methods of one density, which both directions have, and their other options.
-_ONE_DENSITY: Mapping[str, Mapping[str, str]] = {SPARSE_ADAPTER: {"scope": "tensor"}, FSLORA: {}}
+_ONE_DENSITY: Mapping[str, Mapping[str, str]] = {
+    SPARSE_ADAPTER: {"scope": "tensor"},
+    FSLORA: {},
+    FREEZING: {},
+}
 PLAIN_VALUES = "fp32"
 MAX_CANDIDATES = 2_000  # of a search; the default is 48
 OPTIONAL_AXES = (
@@ -35,8 +40,8 @@ class Candidate:
     Attributes:
         rank: LoRA rank, at least 1.
         down_density: Density of downloads, in (0, 1].
-        up_density: Density of uploads, in (0, 1]. SparseAdapter and FSLoRA have one mask for both
-            directions, so for them both densities are equal.
+        up_density: Density of uploads, in (0, 1]. SparseAdapter, FSLoRA and freezing have
+            one, so for them both densities are equal.
         cohort_size: Clients of a round; 0 means the task's value.
         epochs: Epochs of local training; 0 means the task's value.
         values: Value code of both directions.
@@ -168,7 +173,7 @@ def with_axes(
 ) -> list[Candidate]:
     """Return candidates at every combination of the optional axes, in sorted order.
 
-    SparseAdapter and FSLoRA have one density: they are combined only with pairs of equal
+    SparseAdapter, FSLoRA and freezing have one density: they are combined only with pairs of equal
     densities below 1 (a density of 1 would be dense).
 
     Args:

@@ -27,10 +27,12 @@ _SHORT_NAMES = {
 }
 # Keys whose values follow from other settings or from the method's name.
 _DERIVED_KEYS = {
-    "layout", "method.down_kinds", "method.mask", "method.private", "method.ranking", "method.trains",
-    "method.up_by", "method.up_kinds", "method.up_mask", "method.up_turns", "method.up_unit",
-}  # fmt: skip
-_DERIVED_PREFIX = "method.trained_"
+    "layout",
+    *(f"method.{name}" for name in ("mask", "private", "ranking", "trains")),
+    *(f"method.up_{name}" for name in ("by", "kinds", "mask", "turns", "unit")),
+    *(f"method.trained_{name}" for name in ("density", "turns")),
+    "method.down_kinds",
+}
 _POLICY = "conditions.policy"  # prefix of keys; other conditions follow from the network's name
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
@@ -101,9 +103,7 @@ def _differing_keys(flat: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_derived(key: str) -> bool:
-    if key in _DERIVED_KEYS or key.startswith(_DERIVED_PREFIX):
-        return True
-    return key.startswith("conditions.") and not key.startswith(_POLICY)
+    return key in _DERIVED_KEYS or (key.startswith("conditions.") and not key.startswith(_POLICY))
 
 
 def _get(settings: Mapping[str, Any], key: str) -> tuple[Any, ...]:

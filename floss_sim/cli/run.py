@@ -47,7 +47,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, fedsa-lora, ffa, bitfit, full, head.
+lora-a2, fedsrd, ecolora, fedsa-lora, freezing, ffa, bitfit, full,
+head.
 
 Examples:
 
@@ -84,7 +85,8 @@ def run(
     density: Annotated[
         str | None,
         typer.Option(
-            help="sparse-adapter: density of its one mask; fslora: fraction of ranks; default 1/4."
+            help="sparse-adapter: density of its one mask; fslora: fraction of ranks; freezing: of "
+            "layers that never freeze; default 1/4."
         ),
     ] = None,
     factor: Annotated[
@@ -119,6 +121,10 @@ def run(
     half_life: Annotated[
         float | None,
         typer.Option(help="ecolora: rounds in which densities fall half of the way; default 10."),
+    ] = None,
+    freeze_every: Annotated[
+        int | None,
+        typer.Option(help="freezing: rounds after which one more layer freezes; default 10."),
     ] = None,
     dense_head: Annotated[
         bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
@@ -205,7 +211,7 @@ def run(
             factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
             dense_head=dense_head, down_values=down_values, up_values=up_values,
             error_feedback=error_feedback, mask_ledger=mask_ledger, segments=segments,
-            half_life=half_life,
+            half_life=half_life, freeze_every=freeze_every,
         ),
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:

@@ -34,6 +34,7 @@ _METHODS = (
     "lora-a2",
     "fedsrd",
     "ecolora",
+    "freezing",
     "ffa",
     "bitfit",
     "full",

@@ -12,6 +12,7 @@ from floss_sim.methods.catalog import (
     fedsrd,
     floss,
     floss_tiers,
+    freezing,
     fslora,
     hetlora,
     lora_a2,
@@ -22,6 +23,7 @@ from floss_sim.methods.catalog import (
 )
 from floss_sim.methods.exchange import Exchange
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
+from floss_sim.methods.layer_freezing import ActiveLayers, LayerFreezing
 from floss_sim.methods.method import MessageSize, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
@@ -38,11 +40,13 @@ __all__ = [
     "METHODS",
     "PRIVATE",
     "WAYS",
+    "ActiveLayers",
     "Contribution",
     "Everything",
     "Exchange",
     "FrozenMask",
     "KurtosisTopK",
+    "LayerFreezing",
     "MaskHistory",
     "MaskLedger",
     "MessageSize",
@@ -72,6 +76,7 @@ __all__ = [
     "fedsrd",
     "floss",
     "floss_tiers",
+    "freezing",
     "fslora",
     "hetlora",
     "lora_a2",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
+from floss_sim.methods.layer_freezing import LayerFreezing
 from floss_sim.methods.method import Divisor, Method, Tier
 from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
 from floss_sim.methods.product_steps import ProductStep
@@ -297,6 +298,21 @@ def fedsa_lora(down_density: float = 1.0, up_density: float = 1.0) -> Method:
     return Method("fedsa-lora", (Tier(1.0, down, up),), private=(LORA_B,))
 
 
+def freezing(freeze_every: int = 10, density: float = 0.25) -> Method:
+    """Return layer freezing: every few rounds the layer with the smallest updates stops training.
+
+    Args:
+        freeze_every: Rounds after which one more layer freezes, at least 1.
+        density: Fraction of the layers that never freezes, in (0, 1].
+
+    Raises:
+        DensityError: A fraction outside (0, 1].
+        ConfigError: A number of rounds below 1.
+    """
+    trained = LayerFreezing(freeze_every, density)
+    return Method("freezing", (Tier(1.0, Everything(), SameMask(), trained),))
+
+
 def fedsrd(down_density: float = 1.0, up_density: float = 0.25) -> Method:
     """Return FedSRD (Yan et al. 2025): uploads and server steps by their effect on products.
 
@@ -336,6 +352,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "fedsrd": fedsrd,
     "ecolora": ecolora,
     "fedsa-lora": fedsa_lora,
+    "freezing": freezing,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

@@ -172,7 +172,8 @@ class Exchange:
         trained = self.method.trained_selector(tier, version)
         if trained is not None:
             draw = lazy_stream(self.seed, "version", version, "trained")
-            return vector_N, known_mask(trained, self.layout, draw)
+            trained_N = trained.mask(self.layout, vector_N, draw)
+            return vector_N, None if trained_N.all() else trained_N
         if not self.method.is_masked:
             return vector_N, None
         if not self._carries_mask(tier, version):

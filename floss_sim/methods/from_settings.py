@@ -7,6 +7,7 @@ from typing import Any
 
 from floss_sim.errors import ConfigError
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
+from floss_sim.methods.layer_freezing import LayerFreezing
 from floss_sim.methods.method import Method, Tier
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
@@ -17,7 +18,7 @@ from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
-_DENSE_DOWNLOADS = ("fedsrd",)  # methods whose downloads have every entry
+_DENSE_DOWNLOADS = ("fedsrd", "freezing")  # methods whose downloads have every entry
 _OWN = ("trains", "down_values", "up_values", "error_feedback", "divisor", "ranking")
 
 
@@ -74,6 +75,8 @@ def _selector(name: str, settings: dict[str, Any]) -> Selector | Schedule:
 def _schedule(settings: dict[str, Any]) -> Schedule:
     if "segments" in settings:
         return Segments(**settings)
+    if "freeze_every" in settings:
+        return LayerFreezing(**settings)
     pick = {key: value for key, value in settings.items() if key != "turns"}
     return Turns(_pick(pick), tuple(tuple(kinds) for kinds in settings["turns"]))
 

@@ -16,6 +16,7 @@ lora-a2         LoRA A, B, head     as floss                 B or A, head     ra
 fedsrd          LoRA A, B, head     all                      all              by effect on B A
 ecolora         LoRA A, B, head     as floss                 all              one segment, as floss
 fedsa-lora      LoRA A, B, head     A, head, as floss        all, B private   A, head, as floss
+freezing        LoRA A, B, head     all                      unfrozen layers  these
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -72,9 +73,9 @@ class Tier:
         share: Share of the fleet, above 0.
         download: Selector of downloads, or its schedule.
         upload: Selector of uploads, or its schedule.
-        trained: Schedule of the entries that train, built by both ends; None: the downloaded
-            entries if the upload has their mask, else all. Where it is given, the server's step
-            moves only entries that a client of the round trained.
+        trained: Schedule of the entries that train, which both ends build from the download; None:
+            the downloaded entries if the upload has their mask, else all. Where it is given, the
+            server's step moves only entries that a client of the round trained.
     """
 
     share: float
@@ -251,7 +252,7 @@ class Method:
         return any(
             isinstance(part, Schedule)
             for tier in self.tiers
-            for part in (tier.download, tier.upload)
+            for part in (tier.download, tier.upload, tier.trained)
         )
 
     def download_size(self, layout: Layout, tier: int, version: int, held: int = 0) -> MessageSize:
@@ -332,6 +333,8 @@ def _is_by_dispatch(selector: Selector | Schedule) -> bool:
 
 
 def _describe_tier(tier: Tier) -> str:
+    if tier.trained is not None and isinstance(tier.upload, SameMask):
+        return tier.trained.describe()
     if isinstance(tier.upload, SameMask):
         return f"{tier.download.describe()} both ways"
     return f"down {tier.download.describe()}, up {tier.upload.describe()}"

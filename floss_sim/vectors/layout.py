@@ -123,9 +123,9 @@ class Layout:
         The layer of a tensor is the first number in its name. Heads come after all layers; of any
         other tensor without a number nothing is known, and the answer is no.
         """
-        inside = [tensor.name for tensor in self.tensors if tensor.kind not in HEAD_KINDS]
-        numbers = [_LAYER_NUMBER.search(name) for name in inside]
-        return all(found is not None and int(found[1]) > 0 for found in numbers)
+        inside = [tensor for tensor in self.tensors if tensor.kind not in HEAD_KINDS]
+        numbers = [layer_number(tensor) for tensor in inside]
+        return all(number is not None and number > 0 for number in numbers)
 
     @cached_property
     def tensor_sizes(self) -> NDArray[np.int64]:
@@ -157,6 +157,12 @@ class Layout:
     def initial_vector(self, seed: int) -> Vector:
         """Return the initial global vector of offsets, float32 of shape (entries,)."""
         return np.concatenate([initial_values(tensor, seed) for tensor in self.tensors])
+
+
+def layer_number(tensor: TensorSpec) -> int | None:
+    """Return the layer of a tensor, the first number in its name; None of a head and of others."""
+    found = None if tensor.kind in HEAD_KINDS else _LAYER_NUMBER.search(tensor.name)
+    return None if found is None else int(found[1])
 
 
 def initial_values(tensor: TensorSpec, seed: int) -> Vector:

@@ -176,7 +176,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (
             PLAN,
             ["--methods", "hetlora"],
-            "'hetlora'; valid: floss, ffa, sparse-adapter, fslora, rolora, ",
+            "'hetlora'; valid: floss, ffa, sparse-adapter, fslora, freezing, ",
         ),
         (PLAN, ["--upload-ratio", "-4"], "above zero"),
         (PLAN, ["--bugdet", "2GB"], "No such option"),

@@ -110,6 +110,11 @@ def segment(segments: int, a_density: float, density: float) -> Count:
     return count
 
 
+def layers(kept: int, of: int = 4) -> Count:
+    """Some of the layers, and the head."""
+    return ranks(kept, of)
+
+
 ALL = part(1)
 
 
@@ -294,6 +299,16 @@ CASES = {
         [half("A", 1 / 2)],
         [half("A", 1 / 4)],
         replace(make("fedsa-lora", error_feedback=True), tiers=dense().tiers, private=()),
+    ),
+    "freezing": Case(
+        make("freezing", freeze_every=1),
+        up=[layers(1)],
+        neutral=make("freezing", density=1),
+    ),
+    "freezing in int8 with error feedback": Case(
+        make("freezing", freeze_every=2, down_values="bf16", up_values="int8", error_feedback=True),
+        up=[layers(3)],
+        neutral=make("freezing", density=1, error_feedback=True),
     ),
     "rolora": Case(
         make("rolora"),

@@ -94,7 +94,7 @@ class Rules:
     ``down(P, version, client, sequence)`` and ``up(D, client, sequence, start)`` return
     masks. Without ``up``, clients train and return the entries that they were sent.
     ``mask(P, version, alive)`` shrinks the one mask of all clients after a server step.
-    ``trained(version)`` marks what trains: in such a round the server moves nothing else.
+    ``trained(version, start)`` marks what trains: in such a round the server moves nothing else.
     ``averages`` replaces Adam by the mean of the clients. ``scale`` multiplies LoRA's scale in
     training. ``step(P, starts, updates, version)`` replaces the mean of the updates.
     ``private`` marks what each client keeps for itself.
@@ -104,7 +104,7 @@ class Rules:
     up: Callable[[torch.Tensor, int, int, torch.Tensor], Mask] | None = None
     error_feedback: bool = False
     mask: Callable[[torch.Tensor, int, Mask], Mask] | None = None
-    trained: Callable[[int], Mask] | None = None
+    trained: Callable[[int, torch.Tensor], Mask] | None = None
     averages: bool = False
     scale: float = 1.0
     private: Mask | None = None
@@ -165,13 +165,13 @@ class SlowFloss:
         self.starts.append(start)
         trained = torch.ones_like(sent) if self.rules.up else sent
         if self.rules.trained:
-            trained = self.rules.trained(version)
+            trained = self.rules.trained(version, start)
         final = self.local_epoch(start, trained, client, sequence)
         self.own[client] = final
         D = start - final
         if self.rules.error_feedback:
             D = D + self.residual[client]
-        upload = D * (self.rules.up(D, client, sequence, start) if self.rules.up else sent)
+        upload = D * (self.rules.up(D, client, sequence, start) if self.rules.up else trained)
         self.residual[client] = D - upload
         return upload
 
@@ -193,7 +193,9 @@ class SlowFloss:
         if self.rules.averages:
             self.P = self.P - g
             return
-        moves = self.rules.trained(number - 1) if self.rules.trained else torch.ones(ENTRIES)
+        moves = (
+            self.rules.trained(number - 1, self.P) if self.rules.trained else torch.ones(ENTRIES)
+        )
         m, v = 0.9 * self.m + 0.1 * g, 0.999 * self.v + 0.001 * g**2
         m_hat, v_hat = m / (1 - 0.9**number), v / (1 - 0.999**number)
         P = self.P - 5e-3 * m_hat / (v_hat.sqrt() + 1e-8)
@@ -233,7 +235,7 @@ def half_and_head(half: str) -> Mask:
     ])  # fmt: skip
 
 
-def rolora_turn(version: int) -> Mask:
+def rolora_turn(version: int, *_: object) -> Mask:
     """Mark B and the head in rounds 1, 3, ... (versions 0, 2, ...), A and the head in the others.
 
     B first: it starts at zero, and A has no gradient until B has moved.
@@ -326,6 +328,18 @@ def product_step(
         result[name][:] = 2 * whole * kept.view_as(whole)
         result[still][:] = 0
     return g
+
+
+def active_layers(version: int, start: torch.Tensor) -> Mask:
+    """Mark all but the layers of smallest B; one more stops every two rounds, the last never."""
+    size = [
+        torch.cat([matrices(start)[f"layer.00{layer}.{role}.lora_B"] for role in "qv"]).norm()
+        for layer in range(4)
+    ]
+    order = sorted(range(4), key=lambda layer: (float(size[layer]), layer))
+    stopped = [f"layer.00{layer}." for layer in order[: min(3, version // 2)]]
+    marks = [torch.full((s,), not n.startswith(tuple(stopped))) for n, s in SIZES.items()]
+    return torch.cat(marks)
 
 
 def segment(sequence: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -453,6 +467,17 @@ CASES = {
             lambda d, client, seq, start: half_and_head("A"),
             averages=True,
             private=~half_and_head("A"),
+        ),
+    ),
+    "freezing": (
+        method_from_name("freezing", freeze_every=2),
+        Rules(all_of, trained=active_layers, averages=True),
+    ),
+    "freezing with Adam": (
+        method_from_name("freezing", freeze_every=3),
+        Rules(
+            all_of,
+            trained=lambda version, start: active_layers(version // 3 * 2, start),
         ),
     ),
     # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.

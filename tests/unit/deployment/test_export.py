@@ -36,6 +36,7 @@ HELD = [
     method_from_name("rolora", down_density=1 / 4, up_density=1 / 2, pick="random"),
     method_from_name("fslora", density=1 / 2), method_from_name("lora-a2"),
     method_from_name("fedsrd", down_density=1 / 2), method_from_name("ecolora", half_life=2.0),
+    method_from_name("fedsa-lora"), method_from_name("freezing"),
 ]  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
         ({"client_lrs": [0.1, 0.0]}, "client learning rate 0; valid: a finite number above 0"),
         ({"server_lrs": [math.nan]}, "server learning rate nan; valid"),
         ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
-        ({"methods": ["full"]}, "'full'; valid: floss, ffa, sparse-adapter, fslora, rolora, "),
+        ({"methods": ["full"]}, "'full'; valid: floss, ffa, sparse-adapter, fslora, freezing, "),
     ],
 )
 def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
