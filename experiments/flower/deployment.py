@@ -170,10 +170,11 @@ def run_app(
     return Measured(app / "record", sockets, status, seconds)
 
 
-def try_app(running: Deployment, app: Path, name: str, *options: str) -> str:
-    """Run an app as :func:`run_app` does, with further options; return Flower's status of it."""
+def try_app(running: Deployment, app: Path, name: str, *options: str) -> tuple[str, str]:
+    """Run an app as :func:`run_app` does; return Flower's status of it and what it says of it."""
     with _nodes(running, name, running.work / f"{name}-sockets.json", sys.executable, ()):
-        return str(_run(running, app, *options)[0]["status"])
+        status, _ = _run(running, app, *options)
+    return str(status["status"]), str(status["status-details"])
 
 
 @contextmanager
