@@ -16,9 +16,10 @@ from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
 FLOSS, FFA, SPARSE_ADAPTER = "floss", "ffa", "sparse-adapter"
-FSLORA, FREEZING = "fslora", "freezing"
+FSLORA, FREEZING, RAVAN = "fslora", "freezing", "ravan"
 SEARCHED_METHODS = (
-    FLOSS, FFA, SPARSE_ADAPTER, FSLORA, FREEZING, "rolora", "lora-a2", "fedsrd", "ecolora"
+    FLOSS, FFA, SPARSE_ADAPTER, FSLORA, FREEZING, "rolora", "lora-a2", "fedsrd", "ecolora",
+    "fed-sb", RAVAN,
 )  # fmt: skip
 # Methods of one density, which both directions have, and their other options.
 _ONE_DENSITY: Mapping[str, Mapping[str, str]] = {
@@ -27,6 +28,7 @@ _ONE_DENSITY: Mapping[str, Mapping[str, str]] = {
     FREEZING: {},
 }
 PLAIN_VALUES = "fp32"
+_HEADS = 4  # heads of Ravan
 MAX_CANDIDATES = 2_000  # of a search; the default is 48
 OPTIONAL_AXES = (
     "cohort_size", "epochs", "values", "method", "depth", "client_lr", "server_lr"
@@ -45,7 +47,8 @@ class Candidate:
         cohort_size: Clients of a round; 0 means the task's value.
         epochs: Epochs of local training; 0 means the task's value.
         values: Value code of both directions.
-        method: One of ``SEARCHED_METHODS``. SparseAdapter chooses its mask separately in each
+        method: One of ``SEARCHED_METHODS``. Ravan has four heads, fewer where four do not divide
+            the rank. SparseAdapter chooses its mask separately in each
             tensor; a mask over all tensors would keep almost no entry of B.
         depth: Layers with adapters, counted from the last; 0 means the task's value.
         client_lr: Learning rate of local SGD; 0 means the task's value.
@@ -117,6 +120,8 @@ class Candidate:
         }  # fmt: skip
         if self.method in _ONE_DENSITY:
             densities = {"density": self.down_density, **_ONE_DENSITY[self.method]}
+        if self.method == RAVAN:
+            densities["heads"] = math.gcd(_HEADS, self.rank)
         values = {"down_values": self.values, "up_values": self.values}
         return method_from_name(self.method, **densities, **values)
 

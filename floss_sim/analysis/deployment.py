@@ -9,10 +9,11 @@ from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
 from floss_sim.families.operations import count_operations
-from floss_sim.families.trained_tensors import LORA_A, TrainedModel
+from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.methods import Method
 from floss_sim.network import NetworkProfile
 from floss_sim.network.devices.local_work import LocalWork
+from floss_sim.vectors.adapter_layout import trained_of_layout
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 _MOST = {  # largest values of a deployment
@@ -111,12 +112,12 @@ class Deployment:
         return LocalWork(operations, min(self.batch, self.examples), precision=self.precision)
 
     def trained_model(self) -> TrainedModel:
-        """Return what trains: with FFA-LoRA everything but A.
+        """Return what trains in the method's layout.
 
         Raises:
             LayoutError: The adapters do not fit the model, or the library cannot build it.
         """
         made = self.model.trained_model(self.adapters)
-        if self.method.trains != "ffa":
-            return made
-        return replace(made, tensors=tuple(t for t in made.tensors if t.part != LORA_A))
+        method = self.method
+        tensors = trained_of_layout(made.tensors, method.trains, method.heads)
+        return replace(made, tensors=tensors)

@@ -20,9 +20,9 @@ from floss_sim.vectors.density import parse_density
 _METHOD_TEXTS = ("tiers", "down_values", "up_values")
 _DENSITIES = ("down_density", "up_density", "density")
 _NUMBERS = {
-    "labels": int, "rank": int, "alpha": float, "depth": int, "clients": int, "cohort": int,
-    "rounds": int, "examples": int, "batch": int, "tokens": int, "upload_ratio": float, "seed": int,
-    "scale_down": float, "scale_up": float,
+    "labels": int, "rank": int, "heads": int, "alpha": float, "depth": int, "clients": int,
+    "cohort": int, "rounds": int, "examples": int, "batch": int, "tokens": int, "seed": int,
+    "upload_ratio": float, "scale_down": float, "scale_up": float,
 }  # fmt: skip
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 _FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision",
@@ -50,7 +50,7 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     profile = with_scales(profile, given.get("scale_down"), given.get("scale_up"))
     if given.get("framework"):
         profile = profile.with_framework(given["framework"])
-    options = {name: given[name] for name in (*_METHOD_TEXTS, *_DENSITIES) if name in given}
+    options = {n: given[n] for n in ("heads", *_METHOD_TEXTS, *_DENSITIES) if n in given}
     return Deployment(
         model,
         _adapters(model, given),

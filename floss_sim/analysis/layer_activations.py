@@ -28,7 +28,13 @@ from floss_sim.families import Config
 from floss_sim.families.experts import active_experts, expert_parameters
 from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable, Shape
 from floss_sim.families.module_roles import layer_of, names_by_layer, role_of, stack_of
-from floss_sim.families.trained_tensors import LORA_B, MAGNITUDE, WHOLE, TrainedTensor
+from floss_sim.families.trained_tensors import (
+    LORA_B,
+    LORA_SQUARE,
+    MAGNITUDE,
+    WHOLE,
+    TrainedTensor,
+)
 
 _ATTENTION_ROWS = 3  # softmax, dropout's mask, and their product
 _FACTORS = {"gelu_new": 4, "gelu_fast": 5, "quick_gelu": 2, "gelu_python": 3}  # kept, of I values
@@ -105,6 +111,7 @@ def _adapters(trained: Iterable[TrainedTensor]) -> dict[str, tuple[int, bool]]:
     weights = (t.module for t in trained if t.part == WHOLE and t.module.endswith(".weight"))
     ranks = {name.removesuffix(".weight"): 0 for name in weights}
     ranks |= {t.module: t.shape[1] for t in trained if t.part == LORA_B}
+    ranks |= {t.module: t.shape[0] * t.shape[1] for t in trained if t.part == LORA_SQUARE}
     doras = {t.module for t in trained if t.part == MAGNITUDE}
     return {path: (rank, path in doras) for path, rank in ranks.items()}
 

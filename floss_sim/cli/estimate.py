@@ -92,6 +92,7 @@ def estimate(
     method: Annotated[str, typer.Option(help="As for `floss-sim run`.")] = "floss",
     down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
     up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
+    heads: Annotated[int | None, typer.Option(help="ravan: heads that share the rank.")] = None,
     density: Annotated[
         str | None, typer.Option(help="sparse-adapter: of its mask; fslora: of ranks.")
     ] = None,
@@ -142,7 +143,8 @@ def estimate(
         alpha=alpha, rslora=rslora, dora=dora, rank_pattern=rank_pattern,
         alpha_pattern=alpha_pattern, lora_bias=lora_bias, depth=depth, layers=layers, save=save,
         bias=bias,
-        method=method, down_density=down_density, up_density=up_density, density=density,
+        method=method, heads=heads, down_density=down_density, up_density=up_density,
+        density=density,
         tiers=tiers, down_values=down_values, up_values=up_values, clients=clients, cohort=cohort,
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
         checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,

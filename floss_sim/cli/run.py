@@ -47,8 +47,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, fedsa-lora, freezing, ffa, bitfit, full,
-head.
+lora-a2, fedsrd, ecolora, fedsa-lora, freezing, fed-sb, ravan, ffa,
+bitfit, full, head.
 
 Examples:
 
@@ -102,6 +102,9 @@ def run(
         typer.Option(
             help="hetlora, fslora: average an entry over the cohort, or over the covering clients."
         ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="ravan: heads that share the rank; default 4.")
     ] = None,
     scope: Annotated[
         str | None,
@@ -211,7 +214,7 @@ def run(
             factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
             dense_head=dense_head, down_values=down_values, up_values=up_values,
             error_feedback=error_feedback, mask_ledger=mask_ledger, segments=segments,
-            half_life=half_life, freeze_every=freeze_every,
+            half_life=half_life, freeze_every=freeze_every, heads=heads,
         ),
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:

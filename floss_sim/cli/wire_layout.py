@@ -17,6 +17,7 @@ from floss_sim.tasks import load_task
 from floss_sim.vectors.adapter_layout import layout_of
 from floss_sim.vectors.layout import LAYOUTS, Layout
 
+_HEADS = 4  # heads that are tried without a run folder
 _RANK = 16  # LoRA rank that is tried if neither an option nor a run folder gives one
 
 
@@ -41,7 +42,8 @@ def layout_of_message(
             raise ConfigError("--rank requires --task")
         return None, "with --task and --rank, which give its layout"
     try:
-        return _search(digest, str(name), int(ranks), run.get("lora") or {}), ""
+        heads = (run.get("method") or {}).get("heads", _HEADS)
+        return _search(digest, str(name), int(ranks), run.get("lora") or {}, int(heads)), ""
     except ConfigError as error:
         if task or rank:
             raise ConfigError(f"{error}{_rank_hint(run, rank)}") from None
@@ -64,7 +66,9 @@ def _trajectory(folder: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _search(digest: bytes, task_name: str, rank: int, lora: Mapping[str, Any]) -> Layout:
+def _search(
+    digest: bytes, task_name: str, rank: int, lora: Mapping[str, Any], heads: int
+) -> Layout:
     task = load_task(task_name, changes={f"lora.{key}": value for key, value in lora.items()})
     for trains in LAYOUTS:
         with suppress(LayoutError):  # some backbones lack some layouts
@@ -74,6 +78,7 @@ def _search(digest: bytes, task_name: str, rank: int, lora: Mapping[str, Any]) -
                 task.labels,
                 trains=trains,
                 settings=adapter_settings(task, rank),
+                heads=heads,
             )
             if layout.digest == digest:
                 return layout

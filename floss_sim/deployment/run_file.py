@@ -35,6 +35,8 @@ _METHODS = (
     "fedsrd",
     "ecolora",
     "freezing",
+    "fed-sb",
+    "ravan",
     "ffa",
     "bitfit",
     "full",

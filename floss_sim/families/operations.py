@@ -14,9 +14,10 @@ follows from the chain rule, matrix by matrix:
   tokens. The whole square is counted: masks of causal and of sliding-window attention save nothing
   where the scores are computed first and masked afterwards.
 
-DoRA multiplies A by B once a step, whatever the batch (PEFT's ``get_lora_weight``). The stages of
-Swin and ConvNeXt have a quarter of the tokens of the stage before. State-space scans and position
-terms of DeBERTa are not counted, and adapters on convolutions only roughly.
+DoRA multiplies A by B once a step, whatever the batch (PEFT's ``get_lora_weight``). A square matrix
+R between a frozen A and a frozen B is multiplied by B once a step, and so is its gradient. The
+stages of Swin and ConvNeXt have a quarter of the tokens of the stage before. State-space scans and
+position terms of DeBERTa are not counted, and adapters on convolutions only roughly.
 
 ``T`` is the number of tokens of an example: words, or patches and class token.
 """
@@ -35,6 +36,7 @@ from floss_sim.families.module_roles import layer_of, names_by_layer, role_of
 from floss_sim.families.trained_tensors import (
     LORA_A,
     LORA_B,
+    LORA_SQUARE,
     MAGNITUDE,
     WHOLE,
     TrainedTensor,
@@ -172,7 +174,7 @@ class _Count:
         return [
             path
             for path, kind in self._table.modules.items()
-            if kind != EMBEDDING or LORA_B in self._trained.get(path, ())
+            if kind != EMBEDDING or _rank(self._trained.get(path, {}))
         ]
 
     def _by_layer(self, names: Iterable[str]) -> dict[tuple[str | None, int | None], list[str]]:
@@ -247,18 +249,20 @@ class _Count:
     def _adapter(
         self, path: str, parts: Mapping[str, Shape], tokens: int, product: int, live: bool
     ) -> Operations:
-        """Return the operations of the adapter of a module; none without B."""
-        if LORA_B not in parts:
+        """Return the operations of the adapter of a module; none without B or R."""
+        rank = _rank(parts)
+        if not rank:
             return Operations(0, 0)
         kind, (out, in_, *kernel) = self._table.modules[path], self._table.weight_shape(path)
         if kind in (CONV1D, EMBEDDING):
             out, in_ = in_, out
-        rank = parts[LORA_B][1]
         a = 0 if kind == EMBEDDING else 2 * tokens * rank * in_ * prod(kernel)
         b = 2 * tokens * rank * out
         below = live or LORA_A in parts  # whether the gradient of B's input is needed
         backward = b + b * below + a * (LORA_A in parts) + a * live
         made = Operations(a + b, backward)
+        if LORA_SQUARE in parts:
+            made += Operations(0, 0, 4 * out * prod(parts[LORA_SQUARE]))
         if MAGNITUDE in parts:
             made += Operations(0, 0, 2 * rank * in_ * (in_ * prod(kernel) + out))
             if self._dropout:
@@ -336,6 +340,14 @@ def _parts_by_module(trained: Sequence[TrainedTensor]) -> dict[str, dict[str, Sh
         path = tensor.module.rpartition(".")[0] if is_whole else tensor.module
         found.setdefault(path, {})[tensor.module if is_whole else tensor.part] = tensor.shape
     return found
+
+
+def _rank(parts: Mapping[str, Shape]) -> int:
+    """Return the rank of the adapter of a module by what trains of it; 0 without an adapter."""
+    if LORA_SQUARE in parts:
+        heads, rank, _ = parts[LORA_SQUARE]
+        return heads * rank
+    return parts[LORA_B][1] if LORA_B in parts else 0
 
 
 def _patches(config: Config) -> int:

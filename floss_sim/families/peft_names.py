@@ -11,6 +11,8 @@ from floss_sim.families.trained_tensors import (
     LORA_A,
     LORA_B,
     LORA_B_BIAS,
+    LORA_SCALE,
+    LORA_SQUARE,
     MAGNITUDE,
     WHOLE,
     TrainedTensor,
@@ -22,6 +24,8 @@ _PARTS = {  # ends of PEFT's parameter names, by part
     ".lora_embedding_A.default": LORA_A,
     ".lora_embedding_B.default": LORA_B,
     ".lora_B.default.bias": LORA_B_BIAS,
+    ".lora_B.default.parametrizations.weight.original": LORA_SQUARE,
+    ".lora_B.default.parametrizations.weight.0.scale": LORA_SCALE,
     ".lora_magnitude_vector.default.weight": MAGNITUDE,
 }
 _BASE = "base_model.model."

@@ -17,6 +17,7 @@ from floss_sim.families.model_table import CONV1D, CONV2D, EMBEDDING, ModelTable
 from floss_sim.families.target_modules import resolve_modules
 
 LORA_A, LORA_B, LORA_B_BIAS, MAGNITUDE = "lora_A", "lora_B", "lora_B_bias", "lora_magnitude"
+LORA_SQUARE, LORA_SCALE = "lora_square", "lora_scale"  # between a frozen A and a frozen B
 WHOLE = "whole"  # part of a tensor that the model itself holds
 
 

@@ -18,6 +18,7 @@ from floss_sim.methods.catalog import (
     lora_a2,
     method_from_name,
     options_of,
+    ravan,
     rolora,
     sparse_adapter,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "lora_a2",
     "method_from_name",
     "options_of",
+    "ravan",
     "rolora",
     "sparse_adapter",
 ]

@@ -329,12 +329,40 @@ def fedsrd(down_density: float = 1.0, up_density: float = 0.25) -> Method:
     return Method("fedsrd", (tier,), ranking="product", product_step=step)
 
 
-def _floss_variant(layout: str) -> Callable[..., Method]:
-    """Return the function of FLoSS over another layout; the method takes the layout's name."""
+def ravan(
+    heads: int = 4,
+    down_density: float = 1.0,
+    up_density: float = 1.0,
+    scope: Scope = "global",
+    pick: Pick = "largest",
+    dense_head: bool = False,
+) -> Method:
+    """Return Ravan (Raje et al. 2025): several heads s_i B_i H_i A_i, of which s_i and H_i train.
+
+    B_i and A_i are frozen. A client uploads the products s_i H_i, and s_i starts at one again.
+
+    Args:
+        heads: Number of heads; the run's rank is that of all of them together.
+        down_density: Density of downloads, in (0, 1].
+        up_density: Density of uploads, in (0, 1].
+        scope: Range of the ranking: ``"global"`` or ``"tensor"``.
+        pick: Entries to keep: ``"largest"`` magnitudes or ``"random"``.
+        dense_head: Whether the whole task head is kept.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: An unknown scope or pick, or no whole number of heads from 1.
+    """
+    selected = floss(down_density, up_density, scope, pick, dense_head)
+    return replace(selected, name="ravan", trains="heads", heads=heads)
+
+
+def _floss_variant(layout: str, name: str = "") -> Callable[..., Method]:
+    """Return the function of FLoSS over another layout; without a name it has the layout's."""
 
     @wraps(floss)
     def build(*arguments: Any, **options: Any) -> Method:
-        return replace(floss(*arguments, **options), name=layout, trains=layout)
+        return replace(floss(*arguments, **options), name=name or layout, trains=layout)
 
     return build
 
@@ -353,6 +381,8 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "ecolora": ecolora,
     "fedsa-lora": fedsa_lora,
     "freezing": freezing,
+    "fed-sb": _floss_variant("square", "fed-sb"),
+    "ravan": ravan,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")

@@ -19,7 +19,7 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
 _DENSE_DOWNLOADS = ("fedsrd", "freezing")  # methods whose downloads have every entry
-_OWN = ("trains", "down_values", "up_values", "error_feedback", "divisor", "ranking")
+_OWN = ("trains", "heads", "down_values", "up_values", "error_feedback", "divisor", "ranking")
 
 
 def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:

@@ -10,6 +10,8 @@ sparse-adapter  LoRA A, B, head     one frozen mask          the mask         th
 adapter-lth     LoRA A, B, head     one shrinking mask       the mask         the mask
 hetlora         LoRA A, B, head     some ranks, by tier      those ranks      those ranks
 ffa             LoRA B, head        as floss                 all              as floss
+fed-sb          R of B R A, head    as floss                 all              as floss
+ravan           blocks of R, head   as floss                 and factors      as floss
 rolora          LoRA A, B, head     as floss                 B or A, head     of these, as floss
 fslora          LoRA A, B, head     random ranks             those ranks      those ranks
 lora-a2         LoRA A, B, head     as floss                 B or A, head     ranks of these
@@ -27,7 +29,8 @@ training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
-2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025.
+2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025; Fed-SB,
+Singhal et al. 2025; Ravan, Raje et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -56,6 +59,8 @@ DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
 Ranking = Literal["magnitude", "product"]
 _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
+    "fed-sb": "it trains neither matrix, and DoRA's magnitude needs both",
+    "ravan": "it trains neither matrix, and DoRA's magnitude needs both",
     "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
     "lora-a2": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
@@ -112,7 +117,8 @@ class Method:
     Attributes:
         name: Name of the method.
         tiers: Tiers of the fleet; their shares add up to 1.
-        trains: Layout of the entries, a key of ``layout.LAYOUTS``.
+        trains: Layout of the entries, one of ``layout.LAYOUTS``.
+        heads: Number of diagonal blocks of R in layout ``heads``.
         persistent: Persistent mask, which all clients share and downloads use; None if there is
             none.
         down_values: Value code of downloads.
@@ -137,6 +143,7 @@ class Method:
     name: str
     tiers: tuple[Tier, ...]
     trains: str = "lora"
+    heads: int = 1
     persistent: PersistentMask | None = None
     down_values: str = "fp32"
     up_values: str = "fp32"
@@ -156,6 +163,8 @@ class Method:
         for code in (self.down_values, self.up_values):
             if code not in VALUE_CODES:
                 raise ConfigError(f"unknown value code {code!r}; valid: {', '.join(VALUE_CODES)}")
+        if type(self.heads) is not int or self.heads < 1:
+            raise ConfigError(f"heads {self.heads!r}; valid: whole numbers from 1")
         if self.mask_ledger and self.persistent is None and self._shares_all_masks:
             raise ConfigError(
                 f"a mask ledger needs downloads whose mask is sent; in method {self.name!r} "
@@ -308,7 +317,8 @@ class Method:
 
     def describe(self) -> str:
         """Return a description of the messages, such as ``down 1/4, up 1/16``."""
-        words = [self._describe_tiers()]
+        words = [f"{self.heads} heads"] if self.heads > 1 else []
+        words += [self._describe_tiers()]
         if (self.down_values, self.up_values) != ("fp32", "fp32"):
             words.append(f"{self.down_values} down, {self.up_values} up")
         words += ["error feedback"] if self.error_feedback else []

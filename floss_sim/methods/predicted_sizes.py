@@ -34,7 +34,7 @@ from floss_sim.methods.touched_entries import (
     start_groups,
     touched_shares,
 )
-from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.layout import SQUARE_LAYOUTS, Layout
 from floss_sim.wire import VALUE_CODES, framing
 from floss_sim.wire.prediction import index_bytes, value_bytes
 
@@ -157,11 +157,14 @@ def changes_by_round(method: Method) -> bool:
 
 
 def statistics_name(method: Method, layout: Layout) -> str:
-    """Return the name by which statistics and errors of a method's messages are listed."""
+    """Return the name by which statistics and errors of a method's messages are listed.
+
+    Those of square layouts are FFA-LoRA's, whose adapters start at zero as theirs do.
+    """
     if not changes_by_round(method):
         return method.name if method.name != "floss" else "floss, other selection"
     if method.trains != "lora":
-        return method.trains
+        return "ffa" if method.trains in SQUARE_LAYOUTS else method.trains
     if method.error_feedback:
         return "floss, error feedback"
     return "floss" if start_groups(layout)[1] else "floss, no head"

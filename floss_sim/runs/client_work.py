@@ -8,7 +8,6 @@ from floss_sim.families.model_table import ModelTable
 from floss_sim.families.operations import count_operations
 from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import (
-    LORA_A,
     WHOLE,
     TrainedModel,
     TrainedTensor,
@@ -18,6 +17,7 @@ from floss_sim.methods import Method
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.tasks import Task
 from floss_sim.tasks.sections import ClientSection
+from floss_sim.vectors.adapter_layout import trained_of_layout
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 
@@ -60,7 +60,7 @@ def client_model(
         LayoutError: The backbone's config lacks a size, or the adapters do not fit it.
     """
     table = sized_table(task.backbone_config, task.kind, task.labels)
-    tensors = _trained(table, method.trains, settings)
+    tensors = _trained(table, method, settings)
     return table, TrainedModel(table.model_type, table.entries, table.head, tensors)
 
 
@@ -73,12 +73,12 @@ def example_tokens(task: Task) -> int:
 
 
 def _trained(
-    table: ModelTable, trains: str, settings: AdapterSettings
+    table: ModelTable, method: Method, settings: AdapterSettings
 ) -> tuple[TrainedTensor, ...]:
-    """Return the tensors that train in a layout of :data:`floss_sim.vectors.layout.LAYOUTS`."""
+    """Return the tensors that a method trains."""
+    trains = method.trains
     if trains in ADAPTER_LAYOUTS:
-        found = trained_tensors(table, settings)
-        return tuple(t for t in found if trains == "lora" or t.part != LORA_A)
+        return trained_of_layout(trained_tensors(table, settings), trains, method.heads)
     in_head = {name for path in table.head for name in table.below(path)}
     return tuple(
         TrainedTensor(name, WHOLE, shape)

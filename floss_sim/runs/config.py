@@ -175,6 +175,7 @@ class RunConfig:
             task.labels,
             trains=self.method.trains,
             settings=self.adapters,
+            heads=self.method.heads,
         )
 
     @property

@@ -26,6 +26,7 @@ from floss_sim.training.evaluation import right_predictions
 from floss_sim.training.model_card import CARD, model_card
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.training.models.parameter_names import TransformersModel
+from floss_sim.training.models.square_adapters import merge_squares
 from floss_sim.wire import decode
 
 _NOTES = "floss_sim.json"
@@ -60,8 +61,9 @@ def measure_on_test(config: RunConfig, blobs: Sequence[bytes], device: str) -> l
 def write_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[str, str]) -> None:
     """Write a model message as a folder of safetensors, with a model card.
 
-    With adapters (``lora``, ``ffa``) the folder can be loaded by ``PeftModel.from_pretrained``; it
-    includes A even if A was frozen, and ``config.json`` has the classes. Otherwise it holds the
+    With adapters (``lora``, ``ffa``, ``square``, ``heads``) the folder can be loaded by
+    ``PeftModel.from_pretrained``; it includes A even if A was frozen, the product B R as B, and
+    ``config.json`` has the classes. Otherwise it holds the
     whole model, for ``AutoModelFor...from_pretrained``. Beside the weights stands what the same
     logits need elsewhere, see :func:`write_inputs`. No file names a place of this machine.
 
@@ -81,6 +83,7 @@ def write_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[s
     flat = build_flat_model(config, torch.device("cpu"))
     flat.load(flat.base + vector_N)
     _name_classes(config.task, flat.model.config)
+    merge_squares(flat.model)
     _save_weights(flat.model, folder)
     rank = config.rank if isinstance(flat.model, PeftModel) else None
     (folder / CARD).write_text(model_card(config.task, facts, rank), encoding="utf-8")

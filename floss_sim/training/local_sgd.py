@@ -108,7 +108,10 @@ def train_locally(
     gradient = model.flat.grad
     assert gradient is not None  # noqa: S101 - for the type checker: FlatModel always sets it
     trained_N = work.trained
-    frozen = None if trained_N is None else torch.from_numpy(~trained_N).to(model.device)
+    frozen = None
+    if trained_N is not None:  # local factors always train
+        frozen = functional.pad(torch.from_numpy(~trained_N), (0, model.layout.local_entries))
+        frozen = frozen.to(model.device)
     model.set_training(True)
     for step, batch in enumerate(work.batches):
         chosen = torch.from_numpy(batch).to(model.device)

@@ -12,7 +12,7 @@ from floss_sim.families.canonical_names import canonical_module, canonical_param
 from floss_sim.families.experts import expert_parameters
 from floss_sim.families.model_table import ModelTable
 from floss_sim.families.trained_model import model_of_config, model_of_table, sized_table
-from floss_sim.families.trained_tensors import WHOLE, TrainedModel, TrainedTensor
+from floss_sim.families.trained_tensors import LORA_SQUARE, WHOLE, TrainedModel, TrainedTensor
 from floss_sim.vectors.layout import (
     ADAPTER_LAYOUTS,
     BIAS,
@@ -26,6 +26,7 @@ from floss_sim.vectors.layout import (
     Layout,
     TensorSpec,
     build_layout,
+    layout_of_specs,
     sort_by_name,
 )
 
@@ -57,14 +58,19 @@ def canonical_tensor(model_type: str, tensor: TrainedTensor) -> str:
 def _spec(model: TrainedModel, tensor: TrainedTensor) -> TensorSpec:
     name = canonical_tensor(model.model_type, tensor)
     if tensor.part != WHOLE:
-        shape = _flat(tensor) if tensor.part in _MATRICES else (tensor.entries,)
-        return TensorSpec(name, shape, tensor.part)
+        return TensorSpec(name, _shape(tensor), tensor.part)
     if any(tensor.module.startswith(f"{path}.") for path in model.head):
         alone = HEAD_SCALE if name.endswith(".weight") else HEAD_BIAS
         kind = HEAD_WEIGHT if len(tensor.shape) > 1 else alone
     else:
         kind = BIAS if name.endswith("bias") else WEIGHT
     return TensorSpec(name, tensor.shape, kind)
+
+
+def _shape(tensor: TrainedTensor) -> tuple[int, ...]:
+    if tensor.part == LORA_SQUARE:
+        return tensor.shape
+    return _flat(tensor) if tensor.part in _MATRICES else (tensor.entries,)
 
 
 def _flat(tensor: TrainedTensor) -> tuple[int, int]:
@@ -90,7 +96,13 @@ def adapter_targets(backbone: Config, targets: Sequence[str]) -> tuple[str, ...]
 
 
 def layout_of(
-    backbone: Config, kind: str, labels: int, *, trains: str, settings: AdapterSettings
+    backbone: Config,
+    kind: str,
+    labels: int,
+    *,
+    trains: str,
+    settings: AdapterSettings,
+    heads: int = 1,
 ) -> Layout:
     """Return the layout of a method's trained entries on any backbone.
 
@@ -102,7 +114,8 @@ def layout_of(
         kind: The task kind, one of :data:`floss_sim.families.KINDS`.
         labels: Number of classes of the new head; 0 for next-token prediction.
         trains: One of ``LAYOUTS``.
-        settings: The adapters; used only by ``lora`` and ``ffa``.
+        settings: The adapters; used only by layouts with adapters.
+        heads: Number of diagonal blocks of R, used only by ``heads``.
 
     Raises:
         LayoutError: As for :func:`floss_sim.vectors.layout.build_layout`, or the settings do not
@@ -110,7 +123,12 @@ def layout_of(
     """
     if is_plain(backbone, settings) or trains not in LAYOUTS:
         return build_layout(
-            backbone, trains=trains, targets=settings.targets, rank=settings.rank, labels=labels
+            backbone,
+            trains=trains,
+            targets=settings.targets,
+            rank=settings.rank,
+            labels=labels,
+            heads=heads,
         )
     table = sized_table(backbone, kind, labels)
     if trains not in ADAPTER_LAYOUTS:
@@ -119,9 +137,31 @@ def layout_of(
         model = model_of_config(backbone, kind, labels, settings)  # PEFT adapts experts besides
     else:
         model = model_of_table(table, labels, settings)
-    specs = list(tensor_specs(model))
-    frozen = [spec for spec in specs if trains == "ffa" and spec.kind == LORA_A]
-    return Layout(sort_by_name(spec for spec in specs if spec not in frozen), sort_by_name(frozen))
+    return layout_of_specs(tensor_specs(model), trains, heads)
+
+
+def trained_of_layout(
+    tensors: Sequence[TrainedTensor], trains: str, heads: int = 1
+) -> tuple[TrainedTensor, ...]:
+    """Return which of the tensors of layout ``lora`` train in a layout with adapters.
+
+    Args:
+        tensors: The tensors of layout ``lora``.
+        trains: One of ``ADAPTER_LAYOUTS``.
+        heads: Number of diagonal blocks of R, used only by ``heads``.
+    """
+    if trains == "lora":
+        return tuple(tensors)
+    kept = tuple(tensor for tensor in tensors if tensor.part != LORA_A)
+    if trains == "ffa":
+        return kept
+    blocks = heads if trains == "heads" else 1
+    return tuple(_square(t, blocks) if t.part == LORA_B else t for t in kept)
+
+
+def _square(b: TrainedTensor, heads: int) -> TrainedTensor:
+    rank = b.shape[1] // heads
+    return TrainedTensor(b.module, LORA_SQUARE, (heads, rank, rank))
 
 
 def is_plain(backbone: Config, settings: AdapterSettings) -> bool:

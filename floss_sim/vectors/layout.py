@@ -11,10 +11,17 @@ trains  entries of the vector                       seeded, frozen, never sent
 lora    A and B of every target, head; with DoRA
         its magnitude
 ffa     B of every target, head                     A, initialised as for ``lora``
+square  R of every target, head; the update is      B and A, orthonormal
+        B R A
+heads   as ``square``, R in diagonal blocks, one    as ``square``
+        a head
 bitfit  every bias of the backbone, head
 full    every parameter of the backbone, head
 head    head
 ======  ==========================================  ==============================
+
+Clients of ``heads`` also train a factor for each head. It starts at one in every local training and
+is multiplied into the head's block before the upload, so that it is never sent.
 
 The entries are offsets from a *base*; offsets are ranked, masked and sent. The base is the
 pretrained value for tensors of kind ``bias`` and ``weight``, the norms of the pretrained weight's
@@ -43,13 +50,18 @@ from floss_sim.rng import stream
 from floss_sim.vectors.top_k import Vector
 
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
+BASIS_A, BASIS_B = "basis_A", "basis_B"  # frozen and orthonormal; named as LoRA's A and B
+SQUARE, SQUARE_SCALE = "lora_square", "lora_scale"
 HEAD_SCALE, MAGNITUDE = "head_scale", "lora_magnitude"
 HEAD_KINDS = (HEAD_WEIGHT, HEAD_BIAS, HEAD_SCALE)
 BIAS, WEIGHT = "bias", "weight"
 # kinds whose base is that of the pretrained backbone
 PRETRAINED_KINDS = (BIAS, WEIGHT, MAGNITUDE)
-LAYOUTS = ("lora", "ffa", "bitfit", "full", "head")
-ADAPTER_LAYOUTS = ("lora", "ffa")  # layouts with adapters; only these have a rank
+LAYOUTS = ("lora", "ffa", "square", "heads", "bitfit", "full", "head")
+SQUARE_LAYOUTS = ("square", "heads")
+ADAPTER_LAYOUTS = ("lora", "ffa", *SQUARE_LAYOUTS)  # layouts with adapters; only these have a rank
+MATRIX_KINDS = (LORA_A, LORA_B, BASIS_A, BASIS_B)  # kinds of the two matrices of an adapter
+_BASES = {LORA_A: BASIS_A, LORA_B: BASIS_B}
 _LAYER_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 HEAD_INIT_STD = 0.02  # standard deviation: initializer_range of the supported families
 
@@ -83,6 +95,8 @@ class Layout:
         tensors: Tensors that are trained and sent.
         frozen: Tensors that are never trained or sent; client and server draw them from the run's
             seed (:func:`initial_values`).
+        local: Tensors that clients train besides and never send. They start at one in each local
+            training and are multiplied into the update.
 
     Raises:
         LayoutError: The names are not sorted and unique.
@@ -90,6 +104,7 @@ class Layout:
 
     tensors: tuple[TensorSpec, ...]
     frozen: tuple[TensorSpec, ...] = ()
+    local: tuple[TensorSpec, ...] = ()
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in self.tensors]
@@ -109,6 +124,17 @@ class Layout:
         """Slice of the flat vector that each tensor occupies, by name."""
         ends = accumulate(tensor.size for tensor in self.tensors)
         return {t.name: slice(end - t.size, end) for t, end in zip(self.tensors, ends, strict=True)}
+
+    @cached_property
+    def local_slices(self) -> Mapping[str, slice]:
+        """Slice of each local tensor, by name; local tensors follow the flat vector."""
+        ends = accumulate((tensor.size for tensor in self.local), initial=self.entries)
+        return {t.name: slice(end, end + t.size) for t, end in zip(self.local, ends, strict=False)}
+
+    @property
+    def local_entries(self) -> int:
+        """Number of entries of the local tensors."""
+        return sum(tensor.size for tensor in self.local)
 
     @cached_property
     def digest(self) -> bytes:
@@ -168,8 +194,9 @@ def layer_number(tensor: TensorSpec) -> int | None:
 def initial_values(tensor: TensorSpec, seed: int) -> Vector:
     """Return the initial offsets of a tensor, float32 of shape (size,), from its named stream.
 
-    As in PEFT, A is uniform in ±1/sqrt(fan_in) and B is zero. As in a new classifier of the model
-    library, the head's weight is normal with standard deviation 0.02 and its bias is zero.
+    As in PEFT, A is uniform in ±1/sqrt(fan_in) and B is zero. The rows of a frozen A and the
+    columns of a frozen B are orthonormal: the Q of a normal matrix. As in a new classifier of the
+    model library, the head's weight is normal with standard deviation 0.02 and its bias is zero.
     Pretrained tensors start at their base: their offsets are zero.
     """
     draw = stream(seed, "initial", tensor.name)
@@ -178,11 +205,30 @@ def initial_values(tensor: TensorSpec, seed: int) -> Vector:
         return draw.uniform(-bound, bound, tensor.size).astype(np.float32)
     if tensor.kind == HEAD_WEIGHT:
         return draw.normal(0, HEAD_INIT_STD, tensor.size).astype(np.float32)
+    if tensor.kind in _BASES.values():
+        return _orthonormal(draw, tensor)
     return np.zeros(tensor.size, dtype=np.float32)
 
 
+def _orthonormal(draw: np.random.Generator, tensor: TensorSpec) -> Vector:
+    """Return a matrix with orthonormal rows (A) or columns (B), float32 of shape (size,).
+
+    The diagonal of R of the QR decomposition is made positive, so that Q is unique.
+    """
+    rank, width = sorted(tensor.shape)
+    q, r = np.linalg.qr(draw.normal(size=(width, rank)))
+    unique = (q * np.sign(np.diag(r))).astype(np.float32)
+    return np.ravel(unique.T if tensor.kind == BASIS_A else unique)
+
+
 def build_layout(
-    backbone: Config, *, trains: str, targets: Sequence[str], rank: int, labels: int
+    backbone: Config,
+    *,
+    trains: str,
+    targets: Sequence[str],
+    rank: int,
+    labels: int,
+    heads: int = 1,
 ) -> Layout:
     """Return the layout of a method's trained entries on a backbone.
 
@@ -190,15 +236,17 @@ def build_layout(
         backbone: The backbone's ``config.json``.
         trains: One of ``LAYOUTS``.
         targets: LoRA targets as for :func:`floss_sim.families.resolve_targets`; used only by
-            ``lora`` and ``ffa``.
-        rank: LoRA rank, used only by ``lora`` and ``ffa``: A has shape (rank, in) and B
+            layouts with adapters.
+        rank: LoRA rank, used only by layouts with adapters: A has shape (rank, in) and B
             (out, rank).
         labels: Number of classes of the new head; 0 for next-token prediction, without a new head.
+        heads: Number of diagonal blocks of R, used only by ``heads``.
 
     Raises:
         LayoutError: The layout, family or a target is unknown, a size is missing in the config,
-            the rank is outside 1 .. min(out, in) of a target, ``labels`` is 0 but the family does
-            not predict tokens, or the layout has nothing to train.
+            the rank is outside 1 .. min(out, in) of a target or no multiple of the heads,
+            ``labels`` is 0 but the family does not predict tokens, or the layout has nothing to
+            train.
     """
     if trains not in LAYOUTS:
         raise LayoutError(f"unknown layout {trains!r}; valid: {', '.join(LAYOUTS)}")
@@ -206,11 +254,9 @@ def build_layout(
     if labels == 0 and NEXT_TOKEN not in family.kinds:
         raise LayoutError(f"a {backbone['model_type']} backbone does not predict next tokens")
     specs = [*_head_specs(family, backbone, labels)]
-    frozen: list[TensorSpec] = []
-    if trains in ("lora", "ffa"):
+    if trains in ADAPTER_LAYOUTS:
         roles = resolve_targets(str(backbone["model_type"]), targets)
-        for spec in _adapter_specs(family, backbone, roles, rank):
-            (frozen if trains == "ffa" and spec.kind == LORA_A else specs).append(spec)
+        specs += _adapter_specs(family, backbone, roles, rank)
     elif trains in ("bitfit", "full"):
         kinds = (BIAS,) if trains == "bitfit" else PRETRAINED_KINDS
         specs += [
@@ -219,7 +265,49 @@ def build_layout(
     if not specs:
         lacks = "no new head" if trains == "head" else f"no bias in {backbone['model_type']}"
         raise LayoutError(f"layout {trains!r} leaves nothing to train: there is {lacks}")
-    return Layout(sort_by_name(specs), sort_by_name(frozen))
+    return layout_of_specs(specs, trains, heads)
+
+
+def layout_of_specs(specs: Iterable[TensorSpec], trains: str, heads: int = 1) -> Layout:
+    """Return a layout of LoRA's A and B, of which some are frozen, and of all other tensors.
+
+    Args:
+        specs: The tensors of layout ``lora``, or of one without adapters.
+        trains: One of ``LAYOUTS``.
+        heads: Number of diagonal blocks of R, used only by ``heads``.
+
+    Raises:
+        LayoutError: The rank is no multiple of the heads.
+    """
+    every = sort_by_name(specs)
+    fixed = {"ffa": (LORA_A,), "square": (LORA_A, LORA_B), "heads": (LORA_A, LORA_B)}
+    frozen = [spec for spec in every if spec.kind in fixed.get(trains, ())]
+    trained = [spec for spec in every if spec not in frozen]
+    if trains not in SQUARE_LAYOUTS:
+        return Layout(tuple(trained), tuple(frozen))
+    blocks = heads if trains == "heads" else 1
+    squares = [_square(spec, blocks) for spec in frozen if spec.kind == LORA_A]
+    factors = [
+        TensorSpec(f"{_module(spec)}.{SQUARE_SCALE}", (blocks,), SQUARE_SCALE) for spec in squares
+    ]
+    bases = (TensorSpec(spec.name, spec.shape, _BASES[spec.kind]) for spec in frozen)
+    return Layout(
+        sort_by_name((*trained, *squares)),
+        tuple(bases),
+        tuple(factors) if trains == "heads" else (),
+    )
+
+
+def _square(a: TensorSpec, heads: int) -> TensorSpec:
+    """Return R of an adapter: a square block for each head, shape (heads, rank, rank) of a head."""
+    rank = a.shape[0]
+    if rank % heads:
+        raise LayoutError(f"rank {rank} is no multiple of {heads} heads")
+    return TensorSpec(f"{_module(a)}.{SQUARE}", (heads, rank // heads, rank // heads), SQUARE)
+
+
+def _module(tensor: TensorSpec) -> str:
+    return tensor.name.rpartition(".")[0]
 
 
 def sort_by_name(specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:

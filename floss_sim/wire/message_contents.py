@@ -18,6 +18,7 @@ from floss_sim.vectors.layout import (
     LORA_A,
     LORA_B,
     MAGNITUDE,
+    SQUARE,
     WEIGHT,
     Layout,
 )
@@ -30,9 +31,10 @@ _INDEX_NAMES = {code: name for name, code in INDEX_CODES.items()}
 _VALUE_NAMES = {code.code: name for name, code in VALUE_CODES.items()}
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "head": HEAD_KINDS,
-    "adapter": (LORA_A, LORA_B, MAGNITUDE),
+    "adapter": (LORA_A, LORA_B, SQUARE, MAGNITUDE),
     "A": (LORA_A,),
     "B": (LORA_B,),
+    "R": (SQUARE,),
     "magnitude": (MAGNITUDE,),
     "biases": (BIAS,),
     "weights": (WEIGHT,),

@@ -76,13 +76,14 @@ def test_a_message_is_inspected_without_its_layout(wire):
     assert "500 entries\n" in out
 
 
-@pytest.mark.parametrize("trains", ["lora", "ffa", "head"])
+@pytest.mark.parametrize("trains", ["lora", "ffa", "square", "head"])
 def test_the_layout_is_found_by_its_digest(wire, trains: str):
     layout = digits(2, trains)
     write(Path("up.floss"), layout, 60)
     found = answer(wire, "inspect", "up.floss", "--task", "digits", "--rank", "2")
     assert (found["universe"], found["not_decoded"]) == (layout.entries, None)
     names = {"lora": ["head", "adapter", "A", "B"], "ffa": ["head", "adapter", "B"]}
+    names["square"] = ["head", "adapter", "R"]
     assert [part["part"] for part in found["parts"]] == names.get(trains, ["head"])
     assert sum(p["entries"] for p in found["parts"] if p["part"] in ("head", "adapter")) == 60
 

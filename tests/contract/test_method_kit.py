@@ -324,8 +324,14 @@ CASES = {
     # Those of another layout equal dense messages of that layout at densities 1.
     **{
         name: Case(make(name, **QUARTER), [part(1 / 4)], [part(1 / 16)])
-        for name in ("ffa", "bitfit", "full", "head")
+        for name in ("fed-sb", "ffa", "bitfit", "full", "head")
     },
+    "ravan": Case(
+        make("ravan", heads=2, **QUARTER),
+        [part(1 / 4)],
+        [part(1 / 16)],
+        make("ravan", heads=2),
+    ),
 }
 COHORTS = ((0, 20, 49), (0, 21, 49), (0, 20, 30), (0, 20, 49))
 PARTICIPATIONS = [(round_, i) for round_ in range(len(COHORTS)) for i in range(3)]
@@ -515,8 +521,8 @@ def decoded(method: Method) -> list[Vector]:
 
 def test_its_neutral_setting_is_dense_bit_for_bit(case: Case):
     """Also of another layout, whose dense messages are those of densities 1."""
-    settings = {"name": case.method.name, "trains": case.method.trains}
-    plain = play(replace(dense(), **settings))
+    layout = {"trains": case.method.trains, "heads": case.method.heads}
+    plain = play(replace(dense(), name=case.method.name, **layout))
     neutral = play(case.neutral or make(case.method.name, down_density=1, up_density=1))
     for one, other in zip(neutral.parts, plain.parts, strict=True):
         assert one.dispatch.blob == other.dispatch.blob

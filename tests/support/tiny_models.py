@@ -151,6 +151,7 @@ class TinyRun:
             self.task.labels,
             trains=self.trains,
             settings=self.adapters,
+            heads=self.rank,
         )
 
 

@@ -18,6 +18,7 @@ from itertools import chain, groupby
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from floss_sim.tasks.sections import ClientSection
 from floss_sim.training.bank.model import BankModel
@@ -26,6 +27,7 @@ from floss_sim.training.bank.updates import rows_of
 from floss_sim.training.local_sgd import Work
 from floss_sim.training.models.dropout import Share
 from floss_sim.training.models.inputs import drop_full_mask
+from floss_sim.training.models.square_adapters import fold_factors, with_factors
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def train_together(
         for tokens, passing in _length_groups(takes):
             bank.take(_step(passing, tokens))
         on_step(sum(len(take.sizes) for take in takes))
-    return [one.rows.values for one in training]
+    return [fold_factors(one.rows.values, one.party.model.layout) for one in training]
 
 
 def _frozen_mask(works: Sequence[Work], device: torch.device) -> torch.Tensor | None:
@@ -122,8 +124,11 @@ class _Training:
     def __init__(self, party: Party) -> None:
         self.party = party
         device, works = party.model.device, party.works
-        starts = rows_of([work.start for work in works], device)
-        self.rows = ClientRows.of(party.model, party.settings, starts, _frozen_mask(works, device))
+        layout, frozen_CN = party.model.layout, _frozen_mask(works, device)
+        starts_CN = with_factors(rows_of([work.start for work in works], device), layout)
+        if frozen_CN is not None:  # local factors always train
+            frozen_CN = functional.pad(frozen_CN, (0, layout.local_entries))
+        self.rows = ClientRows.of(party.model, party.settings, starts_CN, frozen_CN)
         steps = range(len(works[0].batches))
         batches = [[w.batches[n] for w in works if len(w.batches) > n] for n in steps]
         self.sizes = [tuple(map(len, own)) for own in batches]

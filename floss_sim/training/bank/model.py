@@ -38,7 +38,10 @@ from floss_sim.training.models.frozen_prefix import FrozenPrefix, frozen_layers
 from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
 from floss_sim.training.models.parameter_names import module_path, module_paths, tensor_parameters
+from floss_sim.training.models.square_adapters import square_product
 from floss_sim.vectors.layout import (
+    BASIS_A,
+    BASIS_B,
     BIAS,
     HEAD_BIAS,
     HEAD_SCALE,
@@ -46,6 +49,8 @@ from floss_sim.vectors.layout import (
     LORA_A,
     LORA_B,
     MAGNITUDE,
+    SQUARE,
+    SQUARE_SCALE,
     Layout,
     TensorSpec,
     initial_values,
@@ -57,6 +62,8 @@ BankLayer = BankLinear | BankBias | BankHead | BankNorm
 _LAYER_ATTRIBUTES: dict[str, tuple[type[BankLayer], str]] = {
     LORA_A: (BankLinear, "a"),
     LORA_B: (BankLinear, "b"),
+    BASIS_A: (BankLinear, "a"),
+    BASIS_B: (BankLinear, "b"),  # times R
     MAGNITUDE: (BankLinear, "magnitude"),
     BIAS: (BankBias, "bias"),
     HEAD_WEIGHT: (BankHead, "weight"),
@@ -133,12 +140,12 @@ class Bank:
         """Bind client vectors to the banked layers; return them as tensors of the layouts.
 
         Args:
-            parties: Each run's model with its clients' values, float32 of shape (C, N), on the
-                device; the values are not copied.
+            parties: Each run's model with its clients' values, float32 of shape (C, N), or
+                (C, N + L) with L local factors, on the device; the values are not copied.
             train: Whether the returned tensors require gradients.
 
         Returns:
-            For each party its layout's tensors, of shape (C, *shape) each.
+            For each party its layout's tensors, of shape (C, *shape) each, then its local factors.
         """
         for place in self._places.values():
             place.clear()
@@ -146,18 +153,24 @@ class Bank:
         return [self._bind(model, values_CN, train) for model, values_CN in parties]
 
     def _bind(self, model: BankModel, values_CN: torch.Tensor, train: bool) -> list[torch.Tensor]:
-        bound = []
-        for tensor in model.layout.tensors:
-            part = values_CN[:, model.layout.slices[tensor.name]].view(-1, *tensor.shape)
-            bound.append(part.detach().requires_grad_(train))
-            self._put(tensor, bound[-1])
+        layout = model.layout
+        places = dict(layout.slices)
+        if values_CN.shape[1] > layout.entries:
+            places |= layout.local_slices
+        bound = {}
+        for tensor in (*layout.tensors, *layout.local):
+            if tensor.name in places:
+                part = values_CN[:, places[tensor.name]].view(-1, *tensor.shape)
+                bound[tensor.name] = part.detach().requires_grad_(train)
+                self._put(tensor, bound[tensor.name])
         for tensor, values in model.frozen.items():
-            self._put(tensor, values)
-        return bound
+            self._put(tensor, _with_square(tensor, values, bound))
+        return list(bound.values())
 
     def _put(self, tensor: TensorSpec, values: torch.Tensor) -> None:
-        _, attribute = _LAYER_ATTRIBUTES[tensor.kind]
-        getattr(self._places[layer_of(tensor)], attribute).append(values)
+        if tensor.kind in _LAYER_ATTRIBUTES:
+            _, attribute = _LAYER_ATTRIBUTES[tensor.kind]
+            getattr(self._places[layer_of(tensor)], attribute).append(values)
 
     def set_training(self, on: bool) -> None:
         """Switch dropout on or off; cheap if the mode does not change."""
@@ -203,6 +216,17 @@ class Bank:
         logits = self.logits(self.inputs.read(x), sizes)
         found, targets = self.inputs.targets(logits, x, y)
         return found.float(), targets
+
+
+def _with_square(
+    tensor: TensorSpec, values: torch.Tensor, bound: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """Return a frozen tensor's values; of a frozen B its products B R, (C, O, R)."""
+    if tensor.kind != BASIS_B:
+        return values
+    layer = layer_of(tensor)
+    square, factors = bound[f"{layer}.{SQUARE}"], bound.get(f"{layer}.{SQUARE_SCALE}")
+    return square_product(values, square, factors)
 
 
 class BankModel:
@@ -270,7 +294,11 @@ def banked_layers(config: RunConfig) -> Mapping[str, type[BankLayer]]:
     Runs of one backbone with the same banked layers can share a bank.
     """
     tensors = sorted((*config.layout.tensors, *config.layout.frozen), key=_is_scale)
-    return {layer_of(tensor): _LAYER_ATTRIBUTES[tensor.kind][0] for tensor in tensors}
+    return {
+        layer_of(tensor): _LAYER_ATTRIBUTES[tensor.kind][0]
+        for tensor in tensors
+        if tensor.kind != SQUARE
+    }
 
 
 def _is_scale(tensor: TensorSpec) -> bool:

@@ -28,7 +28,7 @@ class ClientRows:
     Args:
         model: The run's model.
         settings: Learning rate and momentum.
-        values: The clients' values, float32 of shape (C, N).
+        values: The clients' values, float32 of shape (C, N), local factors included.
         velocity: The momentum buffers, float32 of shape (C, N); None without momentum.
         frozen: Mask of the entries that do not train, bool of shape (C, N); None if every entry of
             every client trains.

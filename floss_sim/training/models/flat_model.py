@@ -12,12 +12,15 @@ from floss_sim.training.models.inputs import Reader, Tensors, reader
 from floss_sim.training.models.loading import checkpoint_layers, load_backbone
 from floss_sim.training.models.parameter_names import TransformersModel, tensor_parameters
 from floss_sim.training.models.peft_adapters import with_adapters
+from floss_sim.training.models.square_adapters import add_squares, fold_factors, with_factors
 from floss_sim.vectors.layout import (
     HEAD_SCALE,
     PRETRAINED_KINDS,
+    SQUARE_SCALE,
     Layout,
     TensorSpec,
     initial_values,
+    sort_by_name,
 )
 from floss_sim.vectors.top_k import Vector
 
@@ -25,8 +28,9 @@ from floss_sim.vectors.top_k import Vector
 class FlatModel:
     """A model whose trained parameters are views into one flat vector, as are their gradients.
 
-    ``flat`` has shape (N,) in the layout's order. Writing into ``flat`` changes the model, and
-    after a backward pass ``flat.grad`` holds the whole gradient. No other parameter trains.
+    ``flat`` has shape (N + L,) in the layout's order; L is 0 but for layouts with local factors.
+    Writing into ``flat`` changes the model, and after a backward pass ``flat.grad`` holds the whole
+    gradient. No other parameter trains.
     ``base``, float32 of shape (N,), holds the values that offsets are added to: the pretrained
     values of biases and weights, DoRA's initial magnitudes, one for the scale of a norm in the
     head, and zero for adapters and the rest of the head.
@@ -34,6 +38,9 @@ class FlatModel:
     In training mode the backbone's own dropouts are active as well as LoRA's, as in the published
     training loop, which calls ``model.train()``. All dropouts draw from ``draws``; the caller must
     set the clients of each batch there.
+
+    Factors that clients train and never send follow the N entries in ``flat``. :meth:`load` sets
+    them to one, and :meth:`vector` multiplies them into what they scale.
 
     ``prefix`` holds the activations below the first trained layer; it has none if ``keep_prefix``
     is not set.
@@ -68,24 +75,26 @@ class FlatModel:
         self.layout = layout
         self.inputs = inputs
         self.draws = draws
-        self.flat = nn.Parameter(torch.zeros(layout.entries, device=device))
+        size = layout.entries + layout.local_entries
+        self.flat = nn.Parameter(torch.zeros(size, device=device))
         self.flat.grad = torch.zeros_like(self.flat)
         self._bf16 = bf16
         model.requires_grad_(False)
-        for tensor, parameter in tensor_parameters(layout.tensors, model).items():
-            self._bind(tensor, parameter)
+        places = {**layout.slices, **layout.local_slices}
+        every = sort_by_name((*layout.tensors, *layout.local))
+        for tensor, parameter in tensor_parameters(every, model).items():
+            self._bind(tensor, parameter, places[tensor.name])
         self.base = self.vector()
         layers = frozen_layers(model, _is_trained) if keep_prefix else ()
         self.prefix = FrozenPrefix(
             model, layers, inputs, draws, device=device, bf16=bf16, drops=drops_below
         )
 
-    def _bind(self, tensor: TensorSpec, parameter: nn.Parameter) -> None:
-        where = self.layout.slices[tensor.name]
+    def _bind(self, tensor: TensorSpec, parameter: nn.Parameter, where: slice) -> None:
         view = self.flat.data[where].view(parameter.shape)
         if tensor.kind in PRETRAINED_KINDS:
             view.copy_(parameter.data)
-        elif tensor.kind == HEAD_SCALE:
+        elif tensor.kind in (HEAD_SCALE, SQUARE_SCALE):
             view.fill_(1)
         parameter.data = view
         parameter.grad = self.flat.grad[where].view(parameter.shape)  # type: ignore[index]
@@ -103,11 +112,11 @@ class FlatModel:
 
     def load(self, vector_N: Vector) -> None:
         """Copy values (base + offsets), float32 of shape (N,), into the model."""
-        self.flat.data.copy_(torch.from_numpy(vector_N))
+        self.flat.data.copy_(with_factors(torch.from_numpy(vector_N), self.layout))
 
     def vector(self) -> Vector:
         """Return a copy of the model's values, float32 of shape (N,)."""
-        return self.flat.detach().cpu().numpy().copy()
+        return fold_factors(self.flat.detach(), self.layout).cpu().numpy().copy()
 
     def outputs(self, x: torch.Tensor, y: torch.Tensor) -> Tensors:
         """Return (logits (M, K) in float32, targets (M,)) of a batch.
@@ -147,6 +156,7 @@ def build_flat_model(config: RunConfig, device: torch.device) -> FlatModel:
     for tensor, parameter in tensor_parameters(layout.frozen, model).items():
         values = initial_values(tensor, config.seed)
         parameter.data.copy_(torch.from_numpy(values).view(parameter.shape))
+    add_squares(model, layout)
     draws = DropoutStreams(device)
     use_stream_dropout(model, backbone, draws)
     if config.client.gradient_checkpointing:

@@ -14,7 +14,7 @@ from floss_sim.errors import LayoutError
 from floss_sim.families.canonical_names import canonical_module
 from floss_sim.families.peft_names import tensor_of_name
 from floss_sim.vectors.adapter_layout import canonical_tensor
-from floss_sim.vectors.layout import LORA_A, LORA_B, MAGNITUDE, WEIGHT, Layout, TensorSpec
+from floss_sim.vectors.layout import MAGNITUDE, MATRIX_KINDS, WEIGHT, Layout, TensorSpec
 
 TransformersModel: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEFT's model around it
 
@@ -68,7 +68,7 @@ def _is_flat(tensor: TensorSpec, found: tuple[int, ...]) -> bool:
     """Return whether a tensor is that of PEFT with its last sides in one, or its only long side."""
     if tensor.kind == MAGNITUDE:
         return prod(found) == tensor.size
-    return tensor.kind in (LORA_A, LORA_B) and (found[0], prod(found[1:])) == tensor.shape
+    return tensor.kind in MATRIX_KINDS and (found[0], prod(found[1:])) == tensor.shape
 
 
 def module_paths(model: TransformersModel) -> dict[str, str]:

@@ -16,7 +16,7 @@ from floss_sim.families.library_models import refusals
 from floss_sim.tasks import Task
 from floss_sim.training.models.loading import head_paths
 from floss_sim.training.models.parameter_names import TransformersModel, module_paths
-from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
+from floss_sim.vectors.layout import MATRIX_KINDS, Layout
 
 
 def with_adapters(
@@ -34,7 +34,7 @@ def with_adapters(
         LayoutError: PEFT cannot adapt a module of the layout.
     """
     tensors = (*layout.tensors, *layout.frozen)
-    adapted = {t.name.rpartition(".")[0] for t in tensors if t.kind in (LORA_A, LORA_B)}
+    adapted = {t.name.rpartition(".")[0] for t in tensors if t.kind in MATRIX_KINDS}
     if not adapted:
         return backbone
     existing = module_paths(backbone)

@@ -122,6 +122,17 @@ def test_ffa_sends_no_a():
     assert estimated(method="ffa").trained.entries == 30 * 4 * (576 + 192)
 
 
+@pytest.mark.parametrize(("method", "entries"), [("fed-sb", 16), ("ravan", 4)])
+def test_square_layouts_send_the_blocks_of_r(method: str, entries: int):
+    """Fed-SB of rank 4 has 4 x 4 values a module, four heads of Ravan have one each."""
+    made, low = estimated(method=method), estimated(method="ffa")
+    assert made.trained.entries == 60 * entries
+    # The products of R and B, and of their gradients, are once a step: B has 576 or 192 rows.
+    extra = 4 * entries * 30 * (576 + 192)
+    assert made.traffic.work.operations.per_step == extra
+    assert made.traffic.work.operations.of_example == low.traffic.work.operations.of_example
+
+
 def test_numpy_messages_are_dense_both_ways():
     made = estimated(up_density="1/64").with_numpy_messages()
 

@@ -33,6 +33,7 @@ HELD = [
     floss(1 / 2, 1 / 2, pick="random"), floss_tiers(), hetlora(which="largest"),
     hetlora(divisor="covering"), method_from_name("ffa", up_values="int8", error_feedback=True),
     method_from_name("dense", down_values="int8"), method_from_name("head"),
+    method_from_name("ravan", heads=2, up_density=1 / 4),
     method_from_name("rolora", down_density=1 / 4, up_density=1 / 2, pick="random"),
     method_from_name("fslora", density=1 / 2), method_from_name("lora-a2"),
     method_from_name("fedsrd", down_density=1 / 2), method_from_name("ecolora", half_life=2.0),

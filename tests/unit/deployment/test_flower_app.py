@@ -23,6 +23,7 @@ METHODS = {
     "error feedback": method_from_name("floss", up_density=1 / 16, error_feedback=True),
     "int8": method_from_name("floss", down_values="int8", up_values="int8"),
     "hetlora": method_from_name("hetlora", tiers="1:2,1:1"),
+    "ravan": method_from_name("ravan", heads=2, up_density=1 / 2),
     "rolora": method_from_name("rolora", up_density=1 / 2),
     "fslora": method_from_name("fslora", density=1 / 2),
     "lora-a2": method_from_name("lora-a2"),

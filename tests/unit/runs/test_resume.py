@@ -32,6 +32,7 @@ METHODS = {
     "a frozen mask with a ledger": method_from_name(
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
+    "factors of heads": method_from_name("ravan", heads=2, up_density=1 / 4, error_feedback=True),
     "turns": method_from_name("rolora", up_density=1 / 4, error_feedback=True),
     "private B": method_from_name("fedsa-lora", up_density=1 / 2, error_feedback=True),
 }

@@ -80,7 +80,7 @@ def assert_agree(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> No
         assert np.abs(one - other).max() <= AGREE * np.abs(other).max()
 
 
-@pytest.mark.parametrize("trains", ["lora", "ffa", "bitfit", "head"])
+@pytest.mark.parametrize("trains", ["lora", "ffa", "square", "heads", "bitfit", "head"])
 def test_ragged_clients_get_the_updates_of_the_sequential_twin(tiny: TinyRun, trains: str):
     biased = trains == "bitfit" and tiny.folder.name != "llama"
     if trains in ("head", "bitfit") and tiny.kind == NEXT_TOKEN and not biased:

@@ -99,6 +99,7 @@ def test_updates_are_those_of_the_sequential_learner_to_float32():
         "rolora",
         "fslora",
         "fedsrd",
+        "ravan",
     ):
         config = config_of(method_from_name(method))
         bank, twin = open_learner(config, "cpu"), open_learner(config, "cpu", learner="sequential")

@@ -17,7 +17,7 @@ from floss_sim.training import export_adapter
 from floss_sim.training.evaluation import measure
 from floss_sim.training.local_sgd import train_locally, work_of
 from floss_sim.training.models.flat_model import FlatModel, build_flat_model
-from floss_sim.vectors.layout import LAYOUTS
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, LAYOUTS
 from floss_sim.wire import encode
 
 torch.set_num_threads(1)
@@ -76,7 +76,7 @@ def test_every_tensor_of_every_layout_trains_and_nothing_else_does(tiny: TinyRun
         trained(run, flat)
         moved = {n for n, p in flat.model.named_parameters() if not torch.equal(p, weights[n])}
         learning = {n for n, p in flat.model.named_parameters() if p.requires_grad}
-        assert len(learning) == len(run.layout.tensors)
+        assert len(learning) == len(run.layout.tensors) + len(run.layout.local)
         # A key's bias adds one number to all of a row's scores, and softmax does not notice.
         assert {n for n in learning ^ moved if not n.endswith(("key.bias", "k_proj.bias"))} == set()
 
@@ -87,7 +87,8 @@ def test_loading_a_vector_is_the_way_back_from_reading_it(tiny: TinyRun):
         vector = np.random.default_rng(2).normal(size=flat.layout.entries).astype(np.float32)
         flat.load(vector)
         assert np.array_equal(flat.vector(), vector)
-        assert sum(p.numel() for p in flat.model.parameters() if p.requires_grad) == vector.size
+        learning = sum(p.numel() for p in flat.model.parameters() if p.requires_grad)
+        assert learning == vector.size + flat.layout.local_entries
 
 
 def test_the_base_is_the_pretrained_model_and_training_begins_there(tiny: TinyRun):
@@ -219,7 +220,7 @@ def test_an_export_is_loaded_by_its_own_library_and_gives_the_same_logits(
         export_adapter(run, blob, tmp_path / trains)
         ours = build_flat_model(run, CPU)
         ours.load(ours.base + offsets)
-        if trains in ("lora", "ffa"):
+        if trains in ADAPTER_LAYOUTS:
             loaded = PeftModel.from_pretrained(plain(run), str(tmp_path / trains)).eval()
             loaded.config.pad_token_id = getattr(ours.inputs, "pad", None)
         else:
