@@ -127,7 +127,9 @@ Examples:
 
   floss-plan --budget 20MB --dry-run
 
-  floss-plan --budget 20MB --executor my_cluster:executor --workers 16
+  floss-plan --budget 20MB --executor dask:tcp://127.0.0.1:8786
+
+  floss-plan --budget 20MB --executor my_cluster:executor --workers 16 --shared-store
 """
 
 
@@ -248,8 +250,9 @@ def plan(
     executor: Annotated[
         str,
         typer.Option(
-            help="What trains: local (processes of this machine), or module:function, which "
-            "returns a concurrent.futures.Executor."
+            help="What trains: local (processes of this machine), dask:tcp://HOST:PORT, ray:auto, "
+            "ray:HOST:PORT, slurm:key=value,..., parsl:FILE, or module:function, which returns a "
+            "concurrent.futures.Executor."
         ),
     ] = LOCAL,
     runs_per_worker: Annotated[

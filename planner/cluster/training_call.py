@@ -56,6 +56,7 @@ class TrainingCall:
     def __init__(self, runs: Sequence[ClusterRun], terms: TrainingTerms) -> None:
         self.runs = list(runs)
         self._terms = terms
+        self._stalls = 0  # answers in turn without a round: the slice was too short for one
 
     @property
     def delay_s(self) -> float:
@@ -79,6 +80,7 @@ class TrainingCall:
         if not going:
             return Prepared(None, waiting=others)
         now_s = time.monotonic()
+        slice_s *= 2**self._stalls
         seconds = min(slice_s, *(run.until_s - now_s for run in going))
         return Prepared(self._parcel(seconds, files), seconds, others)
 
@@ -124,6 +126,7 @@ class TrainingCall:
         if [run.run for run in self.runs] != [answered.run for answered in answer.runs]:
             raise ParcelError("the answer is that of another job")
         again: list[Call] = []
+        before = sum(run.trained for run in self.runs)
         rest: list[ClusterRun] = []
         for number, (run, answered) in enumerate(zip(self.runs, answer.runs, strict=True)):
             if answered.other_machine:
@@ -134,6 +137,7 @@ class TrainingCall:
             run.commit(number, answered, blobs)
             rest.append(run)
         self.runs = rest
+        self._stalls = 0 if sum(run.trained for run in rest) > before else self._stalls + 1
         return [self, *again] if rest else again
 
     def _note_miss(self, run: ClusterRun) -> None:

@@ -1,0 +1,313 @@
+"""Runs trained on a cluster are those of this machine, whatever becomes of calls and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_tasks import write_own_task
+from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker
+
+from floss_sim import RunConfig, floss, load_task
+from floss_sim.errors import ConfigError
+from floss_sim.records.host_notes import machines
+from floss_sim.training.machine_type import machine_type
+from planner.cluster import dispatcher, training_call, versions, worker, worker_check
+from planner.cluster.cluster_trainer import ClusterTrainer
+from planner.cluster.parcel import unpack_parcel
+from planner.execution.curve_store import CurveStore
+from planner.execution.trainer import extend_all
+
+ROUNDS = 7
+
+
+@pytest.fixture(scope="module")
+def task_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    write_own_task(folder, "gpt2", "text-classification", ["all"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def configs(task_folder: Path) -> list[RunConfig]:
+    task = load_task(str(task_folder / "own.toml"))
+    return [RunConfig.of(task, floss(1 / 4, up), rank=rank) for rank, up in ((2, 1.0), (4, 0.25))]
+
+
+@pytest.fixture(scope="module")
+def local(configs: list[RunConfig], tmp_path_factory: pytest.TempPathFactory) -> CurveStore:
+    store = CurveStore(tmp_path_factory.mktemp("local"), "cpu")
+    extend_all(store, [(config, ROUNDS) for config in configs])
+    return store
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CurveStore:
+    new_worker(tmp_path / "worker", monkeypatch)
+    monkeypatch.setattr(dispatcher, "_TICK_S", 0.01)
+    return CurveStore(tmp_path / "far", "cpu")
+
+
+def trained(store: CurveStore, configs: list[RunConfig], engine, **settings) -> list[int | None]:
+    with ClusterTrainer(store, engine, **{"slice_s": 0.2, **settings}) as trainer:
+        return trainer.train([(config, ROUNDS) for config in configs], lambda: None)
+
+
+def assert_same(local: CurveStore, far: CurveStore, configs: list[RunConfig]) -> None:
+    for config in configs:
+        one, other = (store.folder(config) for store in (local, far))
+        assert one.record().rounds.equals(other.record().rounds)
+        assert one.record().transfers.equals(other.record().transfers)
+        assert list(one.manifest().models) == list(other.manifest().models)
+        for number in one.manifest().models:
+            assert one.model(number) == other.model(number)
+        other.check(anew=True)
+
+
+def kinds_of(parcels: list[bytes]) -> list[set[str]]:
+    return [{name.partition(".")[0] for name in unpack_parcel(parcel)[1]} for parcel in parcels]
+
+
+@pytest.mark.parametrize("runs_per_worker", [1, 2])
+def test_a_worker_gets_task_and_backbone_once_and_trains_the_same_runs(
+    runs_per_worker: int, local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers()
+    engine = workers.engine()
+    assert trained(far, configs, engine, runs_per_worker=runs_per_worker) == [ROUNDS] * 2
+    assert_same(local, far, configs)
+    sent = kinds_of(workers.parcels)
+    assert sent[:3] == [set(), {"backbone"}, {"backbone", "data"}]
+    assert len(sent) > 4
+    assert not any(kinds & {"data", "backbone"} for kinds in sent[3:])
+
+
+def test_models_are_tested_and_steps_measured_by_workers(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig], tmp_path: Path
+):
+    with ClusterTrainer(far, StandInWorkers().engine()) as trainer:
+        trainer.train([(configs[0], ROUNDS)], lambda: None)
+        (hits,) = trainer.on_test([(configs[0], ROUNDS)])
+        assert np.array_equal(hits.right, local.on_test(configs[0], ROUNDS).right)
+        assert far.cached_on_test(configs[0], ROUNDS) is not None
+        ((step, seconds, peak_bytes),) = trainer.measure(configs[0], lambda: None)
+        assert min(step.step_s, seconds, peak_bytes) > 0
+        assert trainer.begin((configs[0], ROUNDS)).result(0) == 0
+        assert trainer.state.sent_bytes > 0
+    assert not list((tmp_path / "worker").glob("runs-*/*/*"))
+
+
+def test_answers_in_reversed_order_change_nothing(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers(reverse=2)
+    with ClusterTrainer(far, workers.engine(2), slice_s=60.0, runs_per_worker=1) as trainer:
+        ticks = [workers.answer_waiting]  # the last call has no other beside it
+        jobs = [(config, ROUNDS) for config in configs]
+        assert trainer.train(jobs, lambda: ticks[0]()) == [ROUNDS] * 2
+    assert_same(local, far, configs)
+
+
+def test_calls_whose_workers_die_are_made_again(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    with ClusterTrainer(far, StandInWorkers(DIES, DIES).engine(), slice_s=0.1) as trainer:
+        assert trainer.train([(configs[0], ROUNDS)], lambda: None) == [ROUNDS]
+        assert trainer.state.retries == 2
+    assert_same(local, far, configs[:1])
+
+
+def test_a_run_whose_workers_die_three_times_fails_with_its_reason_and_others_go_on(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers(DIES, DIES, DIES)
+    with ClusterTrainer(far, workers.engine(), runs_per_worker=1) as trainer:
+        jobs = [(config, ROUNDS) for config in configs[:1]]
+        assert trainer.train(jobs, lambda: None) == [None]
+        assert "a worker died (BrokenExecutor: killed)" in str(trainer.failure(configs[0]))
+        assert trainer.train([(configs[1], ROUNDS)], lambda: None) == [ROUNDS]
+        assert trainer.failure(configs[1]) is None
+        assert trainer.state.failures == 1
+    assert not far.folder(configs[0]).path.exists()
+    assert_same(local, far, configs[1:])
+
+
+def test_a_worker_that_does_not_answer_is_given_up_and_its_late_answer_ignored(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers(SILENT)
+    engine = workers.engine(patience_s=0.1)
+    with ClusterTrainer(far, engine, slice_s=0.05) as trainer:
+        future = trainer.begin((configs[0], ROUNDS))
+        assert wait([future], 60).done
+        assert future.result() == ROUNDS
+        assert trainer.state.retries == 1
+        assert len(workers.cancelled) == 1
+        workers.answer_silent()
+    assert_same(local, far, configs[:1])
+
+
+def test_an_answer_that_comes_twice_is_taken_once(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    taken: list[tuple] = []
+    real = training_call.TrainingCall.take
+
+    def twice(self, answer, blobs):
+        rest = real(self, answer, blobs)
+        for number, run in enumerate(self.runs):
+            before = run.trained
+            run.commit(number, answer.runs[number], blobs)
+            taken.append((before, run.trained))
+        return rest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_call.TrainingCall, "take", twice)
+        trained(far, configs[:1], StandInWorkers().engine())
+    assert taken
+    assert all(before == after for before, after in taken)
+    assert_same(local, far, configs[:1])
+
+
+def test_ctrl_c_cancels_calls_and_lets_folders_go(far: CurveStore, configs: list[RunConfig]):
+    workers = StandInWorkers(SILENT)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with ClusterTrainer(far, workers.engine(), runs_per_worker=1) as trainer:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train([(config, ROUNDS) for config in configs], interrupt)
+        assert len(workers.parcels) == len(workers.cancelled) == 1
+        assert not any(far.root.glob("*/run.json"))
+        assert trainer.train([(configs[0], 1)], lambda: None) == [1]
+
+
+def test_two_searches_on_one_store_train_nothing_twice(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    trainers = [
+        ClusterTrainer(far, StandInWorkers().engine(), slice_s=0.05, runs_per_worker=1)
+        for _ in range(2)
+    ]
+    orders = (configs, configs[::-1])
+    futures = [
+        trainer.begin((config, ROUNDS))
+        for trainer, order in zip(trainers, orders, strict=True)
+        for config in order
+    ]
+    assert not wait(futures, 60).not_done
+    for trainer in trainers:
+        trainer.close()
+    assert sum(future.result() for future in futures) == 2 * ROUNDS
+    assert_same(local, far, configs)
+
+
+def test_parcels_of_a_shared_store_travel_by_name(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FLOSS_SIM_STORE", str(far.root))
+    far.root.mkdir()
+    workers = StandInWorkers()
+    assert trained(far, configs, workers.engine(), shared_store=True) == [ROUNDS] * 2
+    assert max(map(len, workers.parcels)) < 100
+    assert not list(far.root.glob(".parcels-*"))
+    assert_same(local, far, configs)
+
+
+def test_a_worker_without_the_shared_store_is_told(
+    far: CurveStore, configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("FLOSS_SIM_STORE")
+    far.root.mkdir()
+    with ClusterTrainer(far, StandInWorkers().engine(), shared_store=True) as trainer:
+        assert trainer.train([(configs[0], 1)], lambda: None) == [None]
+        assert "a worker lacks FLOSS_SIM_STORE" in str(trainer.failure(configs[0]))
+
+
+@contextmanager
+def older_library() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        own = versions.installed_versions()
+        patch.setattr(versions, "installed_versions", lambda: {**own, "torch": "1.0"})
+        yield
+
+
+def test_other_versions_are_refused_by_name_and_nothing_is_kept(
+    far: CurveStore, configs: list[RunConfig]
+):
+    engine = StandInWorkers(around=older_library).engine()
+    told = r"versions differ: torch 1\.0 on the worker and \S+ here"
+    with pytest.raises(ConfigError, match=told):
+        worker_check.check_workers(engine, "auto")
+    with pytest.raises(ConfigError, match=told):
+        trained(far, configs, engine)
+    assert not any(far.root.glob("*/run.json"))
+
+
+def test_a_device_that_workers_lack_is_refused_by_name():
+    with pytest.raises(ConfigError, match="device 'mps' is not available"):
+        worker_check.check_workers(StandInWorkers().engine(), "mps")
+    assert worker_check.check_workers(StandInWorkers().engine(), "cpu").device == "cpu"
+
+
+def test_data_of_another_mark_are_refused_by_name(
+    far: CurveStore, configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+):
+    other = configs[0].task.content
+    changed = (other.train[0], (other.train[1] + 1) % 2)
+    blob = training_call.task_blobs
+    monkeypatch.setattr(
+        training_call,
+        "task_blobs",
+        lambda config, files: (
+            blob(config, files)
+            | ({"data": data_of_other(other, changed)} if "data" in files else {})
+        ),
+    )
+    with ClusterTrainer(far, StandInWorkers().engine()) as trainer:
+        assert trainer.train([(configs[0], 1)], lambda: None) == [None]
+        assert "the data of the parcel have mark" in str(trainer.failure(configs[0]))
+
+
+def data_of_other(content, train) -> bytes:
+    from dataclasses import replace
+
+    from planner.cluster.travel import data_blob
+
+    return data_blob(replace(content, train=train))
+
+
+@contextmanager
+def other_machine() -> Iterator[None]:
+    own = machine_type("cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        other = own.model_copy(update={"device": "another processor"})
+        patch.setattr(worker, "machine_type", lambda device: other)
+        patch.setattr("planner.execution.curve_store.machine_type", lambda device: other)
+        yield
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_begun_run_goes_on_on_its_own_machine_type_or_is_begun_anew(
+    mixed: bool,
+    local: CurveStore,
+    far: CurveStore,
+    configs: list[RunConfig],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(training_call, "_DELAY_S", 0.0)
+    extend_all(far, [(configs[0], 3)])
+    workers = StandInWorkers(around=other_machine)
+    with ClusterTrainer(far, workers.engine(), mix_machines=mixed) as trainer:
+        result = trainer.train([(configs[0], ROUNDS)], lambda: None)
+        assert result == [ROUNDS - 3 if mixed else ROUNDS]
+        assert trainer.state.restarts == (not mixed)
+    path = far.folder(configs[0]).path
+    types = [machine["device"] for _, machine in machines(path, ROUNDS)]
+    assert set(types) == {"another processor", *([machine_type("cpu").device] * mixed)}
+    assert_same(local, far, configs[:1])
