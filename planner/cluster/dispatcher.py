@@ -83,8 +83,8 @@ class Dispatcher:
 
     def add(self, calls: Sequence[Call]) -> None:
         """Add calls, which are sent in their order; the thread starts with the first ones."""
-        self._events.put([_Ready(call, self._slice_s) for call in calls])
         with self._lock:
+            self._events.put([_Ready(call, self._slice_s) for call in calls])
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
                 self._thread.start()
@@ -93,8 +93,9 @@ class Dispatcher:
         """Give up all calls, with an error; the thread ends, and its folders are let go."""
         with self._lock:
             thread, self._thread = self._thread, None
+            if thread is not None:
+                self._events.put(error)
         if thread is not None:
-            self._events.put(error)
             thread.join(_STOP_S)
 
     def _run(self) -> None:
@@ -104,9 +105,12 @@ class Dispatcher:
                 self._give_up_overdue()
                 self._send_ready()
         except Exception as error:
-            self._give_up_all(error)
-            with self._lock:
+            with self._lock:  # what is added from here on starts another thread
                 self._thread = None
+                while not self._events.empty():
+                    event = self._events.get_nowait()
+                    self._ready.extend(event if isinstance(event, list) else [])
+            self._give_up_all(error)
 
     def _take_events(self) -> bool:
         """Wait for an event, and take all that have come; return False to end."""
@@ -144,6 +148,9 @@ class Dispatcher:
         except FlossError as error:  # such as a damaged run of the store
             item.call.refuse(error)
             return Prepared(None)
+        except Exception as error:
+            item.call.refuse(error)
+            raise
 
     def _send(self, item: _Ready, prepared: Prepared) -> None:
         parcel = self._transport.pack(prepared.parcel or b"")
@@ -153,9 +160,10 @@ class Dispatcher:
         try:
             future = self._engine.executor.submit(self._function, parcel)
         except Exception as error:
-            raise FlossError(
-                f"executor {self._engine.name} takes no more work: {_line(error)}"
-            ) from error
+            name = self._engine.name
+            ended = FlossError(f"executor {name} takes no more work: {_line(error)}")
+            item.call.refuse(ended)
+            raise ended from error
         self.state = self.state.with_added(sent_bytes=len(parcel))
         self._sent[future] = _Sent(item, now_s + limit_s)
         future.add_done_callback(self._events.put)
@@ -175,6 +183,9 @@ class Dispatcher:
             self._take(sent, documents.validate(head, Answer, ConfigError, "answer"), blobs)
         except (FlossError, OSError) as error:
             self._make_again(sent, _line(error))
+        except Exception as error:
+            sent.item.call.refuse(error)
+            raise
 
     def _take(self, sent: _Sent, answer: Answer, blobs: dict[str, bytes]) -> None:
         item = sent.item

@@ -26,7 +26,11 @@ class StandInWorkers(Executor):
     """
 
     def __init__(
-        self, *ends: str, around: Callable | None = None, reverse: int = 1, dies_of=None
+        self,
+        *ends: str,
+        around: Callable | None = None,
+        reverse: int = 1,
+        dies_of: Callable[[bytes], bool] = lambda parcel: False,
     ) -> None:
         self.parcels: list[bytes] = []
         self.silent: list[tuple[Future, Callable, bytes]] = []

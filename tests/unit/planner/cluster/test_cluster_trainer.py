@@ -13,7 +13,7 @@ from own_tasks import write_own_task
 from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker
 
 from floss_sim import RunConfig, floss, load_task
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, FlossError
 from floss_sim.records.host_notes import machines
 from floss_sim.training.machine_type import machine_type
 from planner.cluster import dispatcher, training_call, versions, worker, worker_check
@@ -311,3 +311,17 @@ def test_a_begun_run_goes_on_on_its_own_machine_type_or_is_begun_anew(
     types = [machine["device"] for _, machine in machines(path, ROUNDS)]
     assert set(types) == {"another processor", *([machine_type("cpu").device] * mixed)}
     assert_same(local, far, configs[:1])
+
+
+def test_an_executor_that_takes_no_more_work_ends_the_search_at_once(
+    far: CurveStore, configs: list[RunConfig]
+):
+    class Ended(StandInWorkers):
+        def submit(self, function, /, parcel: bytes):
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    with pytest.raises(FlossError, match="executor stand-in takes no more work: RuntimeError"):
+        trained(far, configs, Ended().engine())
+    with pytest.raises(FlossError, match="executor stand-in takes no work"):
+        worker_check.check_workers(Ended().engine(), "auto")
+    assert not any(far.root.glob("*/run.json"))
