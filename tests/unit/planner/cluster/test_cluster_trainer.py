@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from floss_sim.training.machine_type import machine_type
 from planner.cluster import dispatcher, training_call, versions, worker, worker_check
 from planner.cluster.cluster_trainer import ClusterTrainer
 from planner.cluster.parcel import unpack_parcel
-from planner.execution.curve_store import CurveStore
+from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.trainer import extend_all
 
 ROUNDS = 7
@@ -45,15 +46,28 @@ def local(configs: list[RunConfig], tmp_path_factory: pytest.TempPathFactory) ->
     return store
 
 
+class StoreOfOneEvaluation(CurveStore):
+    """Store whose runs are trained up to their next evaluation, as in slices of few seconds."""
+
+    def extend_all(self, jobs, until_s=math.inf):
+        return super().extend_all([(c, self._next(c, rounds)) for c, rounds in jobs], until_s)
+
+    def _next(self, config: RunConfig, rounds: int) -> int:
+        held = self.rounds(config)
+        ends = (n for n in range(held + 1, rounds) if last_evaluated_round(n) == n)
+        return next(ends, rounds)
+
+
 @pytest.fixture
 def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CurveStore:
     new_worker(tmp_path / "worker", monkeypatch)
     monkeypatch.setattr(dispatcher, "_TICK_S", 0.01)
+    monkeypatch.setattr(worker, "CurveStore", StoreOfOneEvaluation)
     return CurveStore(tmp_path / "far", "cpu")
 
 
 def trained(store: CurveStore, configs: list[RunConfig], engine, **settings) -> list[int | None]:
-    with ClusterTrainer(store, engine, **{"slice_s": 0.2, **settings}) as trainer:
+    with ClusterTrainer(store, engine, **settings) as trainer:
         return trainer.train([(config, ROUNDS) for config in configs], lambda: None)
 
 
@@ -82,7 +96,7 @@ def test_a_worker_gets_task_and_backbone_once_and_trains_the_same_runs(
     assert_same(local, far, configs)
     sent = kinds_of(workers.parcels)
     assert sent[:3] == [set(), {"backbone"}, {"backbone", "data"}]
-    assert len(sent) > 4
+    assert len(sent) == 2 + (5 if runs_per_worker == 2 else 10)
     assert not any(kinds & {"data", "backbone"} for kinds in sent[3:])
 
 
@@ -105,7 +119,7 @@ def test_answers_in_reversed_order_change_nothing(
     local: CurveStore, far: CurveStore, configs: list[RunConfig]
 ):
     workers = StandInWorkers(reverse=2)
-    with ClusterTrainer(far, workers.engine(2), slice_s=60.0, runs_per_worker=1) as trainer:
+    with ClusterTrainer(far, workers.engine(2), runs_per_worker=1) as trainer:
         ticks = [workers.answer_waiting]  # the last call has no other beside it
         jobs = [(config, ROUNDS) for config in configs]
         assert trainer.train(jobs, lambda: ticks[0]()) == [ROUNDS] * 2
@@ -115,7 +129,7 @@ def test_answers_in_reversed_order_change_nothing(
 def test_calls_whose_workers_die_are_made_again(
     local: CurveStore, far: CurveStore, configs: list[RunConfig]
 ):
-    with ClusterTrainer(far, StandInWorkers(DIES, DIES).engine(), slice_s=0.1) as trainer:
+    with ClusterTrainer(far, StandInWorkers(DIES, DIES).engine()) as trainer:
         assert trainer.train([(configs[0], ROUNDS)], lambda: None) == [ROUNDS]
         assert trainer.state.retries == 2
     assert_same(local, far, configs[:1])
@@ -190,10 +204,7 @@ def test_ctrl_c_cancels_calls_and_lets_folders_go(far: CurveStore, configs: list
 def test_two_searches_on_one_store_train_nothing_twice(
     local: CurveStore, far: CurveStore, configs: list[RunConfig]
 ):
-    trainers = [
-        ClusterTrainer(far, StandInWorkers().engine(), slice_s=0.05, runs_per_worker=1)
-        for _ in range(2)
-    ]
+    trainers = [ClusterTrainer(far, StandInWorkers().engine(), runs_per_worker=1) for _ in range(2)]
     orders = (configs, configs[::-1])
     futures = [
         trainer.begin((config, ROUNDS))
