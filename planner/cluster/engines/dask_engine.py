@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from floss_sim.errors import ConfigError
@@ -46,6 +46,8 @@ def open_dask(spec: str, workers: int | None = None) -> Iterator[Engine]:
         dask.config.set({"distributed.admin.large-graph-warning-threshold": _LARGEST}),
         _client(distributed, spec, address) as client,
     ):
+        with suppress(TimeoutError):  # workers that have just been started anew
+            client.wait_for_workers(1, timeout=ANSWER_S)
         check_versions(spec, client.get_versions())
         threads = client.nthreads()
         for worker, count in threads.items():
