@@ -279,11 +279,12 @@ class Exchange:
     def ranking_selector(self, tier: int) -> TopK | None:
         """Return the selector of a tier's uploads if it ranks the update alone, else None.
 
-        None where all entries travel, where both ends build the mask, and with error feedback,
-        which adds the client's residual before the ranking.
+        None where all entries travel, where both ends build the mask, where entries are ranked by
+        the product, and with error feedback, which adds the client's residual before the ranking.
         """
         selector = self.method.tiers[tier].upload
-        if self.method.error_feedback or not isinstance(selector, TopK):
+        ranks_alone = self.method.ranking == "magnitude" and not self.method.error_feedback
+        if not (ranks_alone and isinstance(selector, TopK)):
             return None
         return selector if selector.count(self.layout) < self.layout.entries else None
 

@@ -8,13 +8,14 @@ from typing import Any
 from floss_sim.errors import ConfigError
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import LayerFreezing
-from floss_sim.methods.method import Method, Tier
+from floss_sim.methods.method import Method
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
+from floss_sim.methods.tier import Tier
 from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude

@@ -48,8 +48,9 @@ from typing import Any, Literal
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.product_steps import ProductStep
-from floss_sim.methods.schedules import DrawnByDispatch, Moment, Schedule, selector_at
+from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
+from floss_sim.methods.tier import Tier
 from floss_sim.vectors.density import format_density
 from floss_sim.vectors.layout import Layout
 from floss_sim.wire import VALUE_CODES, predict_nbytes
@@ -68,34 +69,6 @@ _WITHOUT_DORA = {  # reason by method
     "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
     "fslora": "its sketches are ranks, and DoRA's magnitude has none",
 }
-
-
-@dataclass(frozen=True)
-class Tier:
-    """Share of the fleet, with the selectors of its downloads, uploads and trained entries.
-
-    Attributes:
-        share: Share of the fleet, above 0.
-        download: Selector of downloads, or its schedule.
-        upload: Selector of uploads, or its schedule.
-        trained: Schedule of the entries that train, which both ends build from the download; None:
-            the downloaded entries if the upload has their mask, else all. Where it is given, the
-            server's step moves only entries that a client of the round trained.
-    """
-
-    share: float
-    download: Selector | Schedule
-    upload: Selector | Schedule | SameMask
-    trained: Schedule | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """Return the selectors as plain values."""
-        trained = () if self.trained is None else (("trained", self.trained),)
-        return {
-            f"{way}_{name}": value
-            for way, selector in (("down", self.download), ("up", self.upload), *trained)
-            for name, value in selector.settings().items()
-        }
 
 
 @dataclass(frozen=True)
@@ -243,12 +216,11 @@ class Method:
     @property
     def downloads_by_dispatch(self) -> bool:
         """Whether each dispatch downloads a mask of its own; the model is then all of P."""
-        return any(_is_by_dispatch(tier.download) for tier in self.tiers)
+        return any(tier.downloads_by_dispatch for tier in self.tiers)
 
     def training_scale(self, layout: Layout) -> float:
         """Return the factor of LoRA's scale while a client trains (FSLoRA: rank / kept ranks)."""
-        download = self.tiers[0].download
-        return download.scale(layout) if isinstance(download, DrawnByDispatch) else 1.0
+        return self.tiers[0].training_scale(layout)
 
     @property
     def trains_by_schedule(self) -> bool:
@@ -258,11 +230,7 @@ class Method:
     @property
     def is_scheduled(self) -> bool:
         """Whether messages change with the version, apart from a persistent mask."""
-        return any(
-            isinstance(part, Schedule)
-            for tier in self.tiers
-            for part in (tier.download, tier.upload, tier.trained)
-        )
+        return any(tier.is_scheduled for tier in self.tiers)
 
     def download_size(self, layout: Layout, tier: int, version: int, held: int = 0) -> MessageSize:
         """Return the size of the download of a version.
@@ -331,20 +299,7 @@ class Method:
         if self.persistent:
             return self.persistent.describe()
         if len(self.tiers) == 1:
-            return _describe_tier(self.tiers[0])
+            return self.tiers[0].describe()
         return "; ".join(
-            f"{format_density(tier.share)} of clients: {_describe_tier(tier)}"
-            for tier in self.tiers
+            f"{format_density(tier.share)} of clients: {tier.describe()}" for tier in self.tiers
         )
-
-
-def _is_by_dispatch(selector: Selector | Schedule) -> bool:
-    return isinstance(selector, DrawnByDispatch) and selector.by_dispatch
-
-
-def _describe_tier(tier: Tier) -> str:
-    if tier.trained is not None and isinstance(tier.upload, SameMask):
-        return tier.trained.describe()
-    if isinstance(tier.upload, SameMask):
-        return f"{tier.download.describe()} both ways"
-    return f"down {tier.download.describe()}, up {tier.upload.describe()}"

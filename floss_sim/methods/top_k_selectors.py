@@ -5,7 +5,7 @@ Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from floss_sim.errors import ConfigError
 from floss_sim.rng import LazyStream
 from floss_sim.vectors.density import format_density, kept_count, parse_density
 from floss_sim.vectors.layout import HEAD_KINDS, Layout
@@ -143,3 +144,21 @@ def _groups(
         return tuple(whole)
     where = np.concatenate([np.arange(layout.entries)[layout.slices[t.name]] for t in rest])
     return (*whole, (where, where.size, False))
+
+
+Pick = Literal["largest", "random"]
+_PICKS: Mapping[str, type[TopK] | type[RandomK]] = {"largest": TopK, "random": RandomK}
+
+
+def density_selector(density: float, scope: Scope, pick: Pick, dense_head: bool) -> TopK | RandomK:
+    """Return the selector of a density.
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: An unknown scope or pick.
+    """
+    if scope not in SCOPES:
+        raise ConfigError(f"unknown scope {scope!r}; valid: {', '.join(SCOPES)}")
+    if pick not in _PICKS:
+        raise ConfigError(f"unknown pick {pick!r}; valid: {', '.join(_PICKS)}")
+    return _PICKS[pick](density, scope, dense_head)
