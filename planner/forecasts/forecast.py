@@ -62,13 +62,16 @@ def boundaries(longest: int) -> NDArray[np.float64]:
     return np.geomspace(1, max(longest, 2) + 1, BINS + 1)
 
 
-def curve_bins(curve: Curve, longest: int) -> list[Bin]:
+@lru_cache(maxsize=4096)  # searches ask for the same curves again and again
+def curve_bins(curve: Curve, longest: int) -> tuple[Bin, ...]:
     """Return a curve's bins: mean log round, mean accuracy, number of evaluations."""
     time_N = np.log(np.array(curve.evaluated, dtype=np.float64))
     accuracy_N = np.array(curve.accuracies, dtype=np.float64)
     bin_N = np.searchsorted(boundaries(longest)[1:-1], curve.evaluated, side="right")
     inside = [bin_N == number for number in np.unique(bin_N)]
-    return [(float(time_N[i].mean()), float(accuracy_N[i].mean()), int(i.sum())) for i in inside]
+    return tuple(
+        (float(time_N[i].mean()), float(accuracy_N[i].mean()), int(i.sum())) for i in inside
+    )
 
 
 def forecast(

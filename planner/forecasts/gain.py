@@ -49,7 +49,11 @@ class Gain:
         remaining candidates: that of the best one alone is below the noise long before a search
         has found what it can find (experiments/search_benchmark).
         """
-        return self.all_improvement < STOP_SHARE * self.noise
+        return self.is_below(STOP_SHARE)
+
+    def is_below(self, share: float) -> bool:
+        """Return whether all candidates together promise less than a share of the noise."""
+        return self.all_improvement < share * self.noise
 
 
 def expected_gain(
@@ -67,15 +71,37 @@ def expected_gain(
         left: Rounds of training that remain.
     """
     intervals, made = known.intervals(unfinished), known.forecasts(unfinished)
-    gains = {
-        c: expected_improvement(made[c], best) for c in sorted(made) if not intervals[c].is_vague
-    }
+    sure = {c: made[c] for c in sorted(made) if not intervals[c].is_vague}
+    curves = {c: known.history.get(c, Curve()) for c in sure}
+    missing = {c: max(1, unfinished[c] - curve.rounds) for c, curve in curves.items()}
+    return gain_of_forecasts(sure, missing, best, known.examples, left)
+
+
+def gain_of_forecasts(
+    made: Mapping[Candidate, Forecast],
+    missing: Mapping[Candidate, int],
+    best: float,
+    examples: int,
+    left: float = math.inf,
+) -> Gain | None:
+    """Return the expected gain of training candidates with these forecasts to their ends.
+
+    Candidates that the remaining rounds do not finish are left out, the least promising first. The
+    result is None if no candidate is left.
+
+    Args:
+        made: Forecast accuracy of each candidate at its end.
+        missing: Rounds of training that each lacks, at least 1.
+        best: Expected accuracy of the best finished run, 0 to 1.
+        examples: Validation examples of every accuracy.
+        left: Rounds of training that remain.
+    """
+    gains = {c: expected_improvement(forecast, best) for c, forecast in made.items()}
     chosen: dict[Candidate, int] = {}
     for c in sorted(gains, key=lambda c: (-gains[c], c)):
-        missing = max(1, unfinished[c] - known.history.get(c, Curve()).rounds)
-        if missing <= left:
-            chosen[c] = missing
-            left -= missing
+        if missing[c] <= left:
+            chosen[c] = missing[c]
+            left -= missing[c]
     if not chosen:
         return None
     first = next(iter(chosen))
@@ -85,6 +111,6 @@ def expected_gain(
         gains[first],
         sum(chosen.values()),
         max(gains[first], improvement_of_best([made[c] for c in chosen], best)),
-        max(math.sqrt(best * (1 - best) / known.examples), 1 / known.examples),
+        max(math.sqrt(best * (1 - best) / examples), 1 / examples),
         made[first],
     )

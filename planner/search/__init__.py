@@ -15,6 +15,7 @@ from floss_sim.errors import ConfigError
 from planner.candidates import Candidate
 from planner.forecasts.task_prior import TaskPrior
 from planner.search.asha import Asha
+from planner.search.async_race import AsyncRace
 from planner.search.flasc_search import FlascSearch
 from planner.search.following import RevisableStrategy
 from planner.search.full_grid import FullGrid
@@ -67,6 +68,7 @@ STRATEGIES: Mapping[str, StrategyMaker] = {
     "grid": FullGrid,
     "optuna": OptunaSearch,
     "flasc-search": FlascSearch,
+    "async-race": AsyncRace,
 }
 
 

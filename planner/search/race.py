@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
-from planner.candidates import Candidate
 from planner.curves import History
 from planner.search.race_stage import RaceStage
 from planner.search.scripted import EffortLedger, Script, ScriptedStrategy
@@ -16,7 +14,6 @@ FIRST_STAGE = 3  # the first stage has 1/3 of the effort
 LEAST_RUN = 0.5  # average runs that the first stage must be worth, or there is none
 FAVOURITE_RUNS = 2.0  # average runs: an effort below them goes to the favourite first
 FAVOURITE_SHARE = 0.75  # of such an effort: the most that the favourite may take
-SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,11 @@ class Race(ScriptedStrategy):
         ledger = EffortLedger(self)
         yield from ledger.ask(self._favourite_extensions())
         begun = sum(curve.rounds for curve in ledger.curves.values())
-        beside = ledger.finishing_extensions(self._dense_candidate(), self.effort)
+        beside = ledger.finishing_extensions(self.short_dense_candidates(), self.effort)
         for ledger.limit in [None] if begun else self._stage_efforts():
             stage = RaceStage(self, (ledger.limit or self.effort) - begun)
             yield from stage.script(ledger, beside)
-            if stage.is_done(ledger):
+            if stage.ranks.is_done(ledger):
                 return
 
     def has_little_to_gain(
@@ -65,7 +62,7 @@ class Race(ScriptedStrategy):
             repeats: Further seeds for which the effort must suffice, of each run that is finished.
         """
         stage, ledger = self._grown_stage(history, effort or self.effort, repeats)
-        return stage.is_done(ledger)
+        return stage.ranks.is_done(ledger)
 
     def further_extensions(
         self, history: History, effort: int, repeats: int = 0
@@ -81,7 +78,7 @@ class Race(ScriptedStrategy):
             repeats: Further seeds for which the effort must suffice, of each run that is finished.
         """
         stage, ledger = self._grown_stage(history, effort, repeats)
-        return [] if stage.is_done(ledger) else next(stage.further_finals(ledger), [])
+        return [] if stage.ranks.is_done(ledger) else next(stage.further_finals(ledger), [])
 
     def _grown_stage(
         self, history: History, effort: int, repeats: int
@@ -103,30 +100,14 @@ class Race(ScriptedStrategy):
         favourite = self.prior.order(rounds)[0]
         return [Extension(favourite, rounds[favourite])]
 
-    def _dense_candidate(self) -> list[Candidate]:
-        """Return the densest candidate whose whole run is short; empty if none is.
-
-        A short run takes at most 1/``SHORT`` of an average one, and of the effort. Of equally dense
-        candidates, the one with the longest run is returned.
-        """
-        most = min(self.effort, self._average_run) / SHORT
-        short = [c for c, horizon in self.horizons.items() if horizon <= most]
-        density = {c: c.down_density * c.up_density for c in short}
-        return sorted(short, key=lambda c: (-density[c], -self.horizons[c], c))[:1]
-
     @property
     def _is_small(self) -> bool:
         """Whether the effort is so small that the prior's favourite has most of it."""
-        return self.effort < FAVOURITE_RUNS * self._average_run
-
-    @property
-    def _average_run(self) -> float:
-        """Mean number of rounds of a whole run."""
-        return fmean(self.horizons.values())
+        return self.effort < FAVOURITE_RUNS * self.average_run
 
     def _stage_efforts(self) -> Iterator[int | None]:
         """Yield the effort of each stage in rounds; None for the last one, which has the whole."""
         first = self.effort // FIRST_STAGE
-        if first >= max(LEAST_RUN * self._average_run, min(self.horizons.values())):
+        if first >= max(LEAST_RUN * self.average_run, min(self.horizons.values())):
             yield first
         yield None

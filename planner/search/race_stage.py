@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from planner.candidates import Candidate
-from planner.curves import Curve, History
-from planner.forecasts.falls import curve_fall, peak_round
 from planner.forecasts.features import space_filling_order
-from planner.forecasts.forecast import (
-    Forecast,
-    Trial,
-    backtest,
-    blended_ranks,
-    forecast,
-)
-from planner.forecasts.gain import expected_gain
-from planner.forecasts.intervals import KnownCurves
-from planner.forecasts.smoothing import difference_error, smoothed_accuracy
+from planner.forecasts.forecast import backtest
 from planner.search.halving import FINALISTS
+from planner.search.run_ranks import RunRanks, evaluated_candidates
 from planner.search.rungs import RUNGS, most_rounds
 from planner.search.scripted import EffortLedger, Script
 from planner.search.strategy import Extension
@@ -32,9 +22,7 @@ NEWCOMERS = 0.5  # fraction of the first rung's rounds that newcomers may take
 PER_FINALIST = 11  # starters required for each finalist
 LEAST_STARTERS = 8  # starters required for the candidates with the longest runs to take part
 PAUSE = 0.6  # fraction of its horizon at which a run of the finals pauses and is ranked again
-LEAST_SHARE = 0.3  # fraction of the effort before which a search does not end
 SLOTS = 2  # runs trained at a time in the finals
-_EARLIER = 3  # ratio: the first rung's backtest forecasts from 1/3 of it, the step between rungs
 _LAST = len(RUNGS) - 1
 
 
@@ -126,6 +114,17 @@ class RaceStage:
         fits = (n for n in counts if most_rounds(horizons[:n], RUNGS, finalists) <= self.effort)
         return next(fits, 1)
 
+    @property
+    def ranks(self) -> RunRanks:
+        """Ranks of the search's runs."""
+        return RunRanks(self.terms)
+
+    @property
+    def most_begun(self) -> int:
+        """Most candidates of the first rung, newcomers included."""
+        whole = len(self.starters) == len(self.spread)
+        return len(self.spread) if whole else round(len(self.starters) / (1 - NEWCOMERS))
+
     def script(self, ledger: EffortLedger, beside: Sequence[Extension] = ()) -> Script:
         """Run the rungs, then the finals.
 
@@ -137,29 +136,28 @@ class RaceStage:
         first |= {e.candidate: e.rounds for e in beside}
         begun = list({**ledger.curves, **first})
         yield from ledger.ask(Extension(c, rounds) for c, rounds in first.items())
-        rungs = [self._trials_from_a_third(ledger, self.starters)]
+        rungs = [self.ranks.trials_from_a_third(ledger, self.starters)]
         newcomers = self._newcomers(ledger, backtest(rungs))
         yield from ledger.ask(Extension(c, ledger.target(c, 0)) for c in newcomers)
         alive: Sequence[Candidate] = list(dict.fromkeys([*self.starters, *newcomers, *begun]))
         alive = [c for c in alive if ledger.missing_rounds(c)]
         for rung in range(1, _LAST):
-            ranked = self._ranking(ledger, alive, backtest(rungs))
+            ranked = self.ranks.ranking(ledger, alive, backtest(rungs))
             if not ranked:
                 break
             alive = self._leaders(ledger, ranked, rung)
             asked = {c: ledger.target(c, rung) for c in alive}
             asked = {c: rounds for c, rounds in asked.items() if rounds > ledger.curve(c).rounds}
             before = {c: ledger.curve(c) for c in asked}
-            made = self._forecast(ledger.curves, asked)
+            made = self.ranks.forecast(ledger.curves, asked)
             yield from ledger.ask(Extension(c, rounds) for c, rounds in asked.items())
-            rungs.append(self._trials(ledger, before, made))
+            rungs.append(self.ranks.trials(ledger, before, made))
         yield from self._finals(ledger, backtest(rungs))
 
     def further_finals(self, ledger: EffortLedger) -> Script:
         """Go on with the finals of a search that has ended, with the effort that is left."""
-        yield from self._finals(
-            ledger, backtest([self._trials_from_a_third(ledger, ledger.curves)])
-        )
+        trials = self.ranks.trials_from_a_third(ledger, ledger.curves)
+        yield from self._finals(ledger, backtest([trials]))
 
     def _finals(self, ledger: EffortLedger, weight: float) -> Script:
         """Finish runs, ``SLOTS`` at a time, until none is left or little gain is expected.
@@ -172,10 +170,11 @@ class RaceStage:
             for c in ledger.curves
             if ledger.missing_rounds(c) and ledger.whole_cost(c) <= ledger.rounds_left
         ]:
-            if self.is_done(ledger):
+            if self.ranks.is_done(ledger):
                 return
-            ranked = self._ranking(ledger, options, weight, learned)
-            room = ledger.rounds_left - self._reserved_rounds(ledger, ranked)
+            ranked = self.ranks.ranking(ledger, options, weight, learned)
+            reserved = self.ranks.reserved_rounds(ledger, ranked[:1], self.spread)
+            room = ledger.rounds_left - reserved
             room = room if ledger.finishing_extensions(ranked, room) else ledger.rounds_left
             batch = [e.candidate for e in ledger.finishing_extensions(ranked, room)][:SLOTS]
             if not batch:  # every run that could be finished has diverged
@@ -183,63 +182,8 @@ class RaceStage:
             beyond = ledger.effort_left - ledger.rounds_left
             ends = ledger.finishing_extensions(batch, room + beyond)
             yield from ledger.ask([self._pause_extension(ledger, end) for end in ends])
-        if ledger.limit is None or not self._has_sound_finish(ledger):
+        if ledger.limit is None or not self.ranks.has_sound_finish(ledger):
             yield from ledger.finish(self._newcomer_order(ledger))
-
-    def is_done(self, ledger: EffortLedger) -> bool:
-        """Return whether a run has finished that learned, and the rest promises little gain.
-
-        The rule is that of :attr:`planner.forecasts.gain.Gain.is_small`, after the share
-        ``LEAST_SHARE`` of the effort: forecasts from a few rounds may be sure and wrong.
-        """
-        if ledger.effort_left > (1 - LEAST_SHARE) * self.terms.effort:
-            return False
-        finished = self.terms.finished_candidates(ledger.curves)
-        ends = {c: self._end_round(ledger.curve(c)) for c in finished}
-        if not any(self._rises(ledger.curve(c).until(end)) for c, end in ends.items()):
-            return False
-        known = KnownCurves(
-            ledger.curves,
-            self.terms.examples,
-            max(self.terms.horizons.values()),
-            space=tuple(self.terms.horizons),
-        )
-        best = max(interval.mean for interval in known.intervals(ends).values())
-        failed = {c for c, curve in ledger.curves.items() if curve.failed}
-        unfinished = {
-            c: self._last_round(ledger, c)
-            for c in self.terms.horizons
-            if c not in failed | ends.keys() and ledger.whole_cost(c) <= ledger.effort_left
-        }
-        gain = expected_gain(known, best, unfinished, ledger.effort_left)
-        return gain is not None and gain.is_small
-
-    def _last_round(self, ledger: EffortLedger, candidate: Candidate) -> int:
-        """Return the round at which the effort ends a run: its horizon, or where it is finished."""
-        curve = ledger.curve(candidate)
-        horizon = self.terms.horizon(candidate, curve)
-        fits = horizon - curve.rounds <= ledger.effort_left
-        return horizon if fits else self.terms.finish_round(candidate, curve)
-
-    def _end_round(self, curve: Curve) -> int:
-        """Return the round at which a finished run would be recommended."""
-        return peak_round(curve, self.terms.examples) or curve.rounds
-
-    def _has_sound_finish(self, ledger: EffortLedger) -> bool:
-        """Return whether some run has finished without a fall of its accuracy."""
-        finished = self.terms.finished_candidates(ledger.curves)
-        return not all(self._is_lost(ledger.curve(c)) for c in finished)
-
-    def _reserved_rounds(self, ledger: EffortLedger, ranked: Sequence[Candidate]) -> int:
-        """Return the rounds to reserve for finishing another run if the leader's accuracy falls."""
-        if self._has_sound_finish(ledger):
-            return 0
-        others = (c for c in self.spread if c not in ranked[:1])
-        sound = (c for c in others if not self._is_lost(ledger.curve(c)))
-        return min((n for n in map(ledger.missing_rounds, sound) if n), default=0)
-
-    def _is_lost(self, curve: Curve) -> bool:
-        return curve.failed or curve_fall(curve, self.terms.examples) > 0
 
     def _pause_extension(self, ledger: EffortLedger, end: Extension) -> Extension:
         """Return a run's extension to its pause, or to its end if it is past the pause."""
@@ -247,34 +191,6 @@ class RaceStage:
         pause = self.terms.snap(max(1, math.ceil(PAUSE * self.terms.horizon(end.candidate, curve))))
         before = curve.rounds < pause < self.terms.finish_round(end.candidate, curve)
         return replace(end, rounds=pause) if before else end
-
-    def _forecast(
-        self, known: History, asked: Mapping[Candidate, int], learned: History | None = None
-    ) -> dict[Candidate, Forecast]:
-        longest = max(self.terms.horizons.values())
-        return forecast(known, asked, self.terms.examples, longest, learned, self.terms.prior)
-
-    def _trials_from_a_third(self, ledger: EffortLedger, among: Iterable[Candidate]) -> list[Trial]:
-        """Return backtests of forecasts from the first third of each run's rounds to the last."""
-        rounds = {c: ledger.curve(c).rounds for c in _evaluated_candidates(ledger, among)}
-        early = {
-            c: ledger.curve(c).until(r // _EARLIER) for c, r in rounds.items() if r >= _EARLIER
-        }
-        early = {c: curve for c, curve in early.items() if curve.evaluated}
-        made = self._forecast(early, {c: rounds[c] for c in early})
-        return self._trials(ledger, early, made)
-
-    def _trials(
-        self, ledger: EffortLedger, before: History, made: Mapping[Candidate, Forecast]
-    ) -> list[Trial]:
-        return [
-            Trial(
-                _end_accuracy(before[c]),
-                made[c].with_measurement_noise(self.terms.examples),
-                _end_accuracy(ledger.curve(c)),
-            )
-            for c in _evaluated_candidates(ledger, before)
-        ]
 
     def _newcomers(self, ledger: EffortLedger, weight: float) -> Sequence[Candidate]:
         """Return the newcomers of the first rung, as many as the rounds for them allow."""
@@ -291,49 +207,15 @@ class RaceStage:
 
         Otherwise the curves contain almost no information for forecasts.
         """
-        seen = _evaluated_candidates(ledger, self.starters)
-        return any(self._rises(ledger.curve(c)) for c in seen)
-
-    def _rises(self, curve: Curve) -> bool:
-        """Return whether a curve ends above its first accuracy by more than noise."""
-        end = _end_accuracy(curve)
-        return end - curve.accuracies[0] > difference_error(end, self.terms.examples)
+        seen = evaluated_candidates(ledger, self.starters)
+        return any(self.ranks.rises(ledger.curve(c)) for c in seen)
 
     def _unseen_candidates(self, ledger: EffortLedger) -> list[Candidate]:
         return [c for c in self.spread if c not in ledger.curves]
 
     def _newcomer_order(self, ledger: EffortLedger) -> list[Candidate]:
         """Return the candidates without a run, best forecast first."""
-        others = self._unseen_candidates(ledger)
-        made = self._forecast(ledger.curves, {c: self.terms.horizons[c] for c in others})
-        if made:
-            others.sort(key=lambda c: (-made[c].mean, self.terms.nbytes[c], c))
-        return others
-
-    def _ranking(
-        self,
-        ledger: EffortLedger,
-        alive: Iterable[Candidate],
-        weight: float,
-        learned: History | None = None,
-    ) -> list[Candidate]:
-        """Return the runs that have not diverged, best first by the blend of the two ranks.
-
-        Args:
-            ledger: Curves so far.
-            alive: Runs to rank.
-            weight: Weight of the forecasts' rank, 0 to 1.
-            learned: In the finals: the curves from which the model's hyper-parameters are fitted.
-                The forecasts are then ranked by mean plus one standard deviation.
-        """
-        alive = _evaluated_candidates(ledger, alive)
-        horizons = {c: self.terms.horizon(c, ledger.curve(c)) for c in alive}
-        made = self._forecast(ledger.curves, horizons, learned)
-        hope = 0 if learned is None else 1
-        hoped = [made[c].mean + hope * made[c].sd for c in alive]
-        ranks = blended_ranks([_end_accuracy(ledger.curve(c)) for c in alive], hoped, weight)
-        by = dict(zip(alive, ranks.tolist(), strict=True))
-        return sorted(alive, key=lambda c: (by[c], self.terms.nbytes[c], c))
+        return self.ranks.by_forecast(ledger, self._unseen_candidates(ledger))
 
     def _leaders(self, ledger: EffortLedger, ranked: list[Candidate], rung: int) -> list[Candidate]:
         """Return the leading runs that the effort can take to the end, at least one."""
@@ -345,14 +227,3 @@ class RaceStage:
         return [c for c in ranked if ledger.missing_rounds(c) <= ledger.rounds_left][:1] or ranked[
             :1
         ]
-
-
-def _evaluated_candidates(ledger: EffortLedger, candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates whose runs were evaluated and have not diverged."""
-    curves = {c: ledger.curve(c) for c in candidates}
-    return [c for c, curve in curves.items() if curve.evaluated and not curve.failed]
-
-
-def _end_accuracy(curve: Curve) -> float:
-    """Return the smoothed accuracy at a curve's end."""
-    return smoothed_accuracy(curve.evaluated, curve.accuracies, curve.rounds)

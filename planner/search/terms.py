@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from floss_sim.errors import BudgetError
 from floss_sim.rng import stream
 from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.forecasts.task_prior import TaskPrior
+
+SHORT = 6  # a run is short if it takes at most 1/6 of an average one, and of the effort
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,19 @@ class SearchTerms:
     def sort_key(self, candidate: Candidate, accuracy: float) -> tuple[float, float, Candidate]:
         """Return the sort key of a candidate: higher accuracy, then fewer bytes, then fields."""
         return -accuracy, self.nbytes[candidate], candidate
+
+    @property
+    def average_run(self) -> float:
+        """Mean number of rounds of a whole run."""
+        return fmean(self.horizons.values())
+
+    def short_dense_candidates(self) -> list[Candidate]:
+        """Return the densest candidate whose whole run is short; empty if none is.
+
+        A short run takes at most 1/``SHORT`` of an average one, and of the effort. Of equally dense
+        candidates, the one with the longest run is returned.
+        """
+        most = min(self.effort, self.average_run) / SHORT
+        short = [c for c, horizon in self.horizons.items() if horizon <= most]
+        density = {c: c.down_density * c.up_density for c in short}
+        return sorted(short, key=lambda c: (-density[c], -self.horizons[c], c))[:1]
