@@ -64,6 +64,7 @@ def plan(
     runs_per_worker: int | None = None,
     shared_store: bool = False,
     mix_machines: bool = False,
+    replay: Plan | None = None,
     on_progress: OnProgress = lambda progress: None,
     on_estimate: OnEstimate | None = None,
 ) -> ReportedPlan:
@@ -87,6 +88,8 @@ def plan(
             travel.
         mix_machines: Whether a begun run may continue on a machine of another type. Its last bits
             are then those of no single type.
+        replay: Plan of the same request with ``search="async-race"``: its decisions are made again
+            in their order. Otherwise they depend on the order in which runs end.
         on_progress: Called a few times a second with the progress of the search.
         on_estimate: Called before training with what the search will do and how long that takes,
             as :func:`dry_run` returns it. Without it nothing is measured to that end.
@@ -99,6 +102,7 @@ def plan(
         BudgetError: No candidate affords two rounds, or a round of a budget of ``also``, or the
             effort finishes no run.
         DivergedError: Every run diverged.
+        PlanError: ``replay`` has no decisions, or the search departs from them.
         KeyboardInterrupt: Interrupted before any run was finished.
 
     Example:
@@ -122,7 +126,7 @@ def plan(
         check_memory(request.reference(), asked.device)
     try:
         with open_session(root, asked) as trainer:
-            made = make_plan(request, trainer, on_progress, on_estimate)
+            made = make_plan(request, trainer, on_progress, on_estimate, replayed=replay)
             curves = trainer.store
     except StoppedError as stopped:
         return ReportedPlan.of(stopped.plan)

@@ -13,6 +13,13 @@ from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import BudgetError, DivergedError, FlossError
 from floss_sim.units import format_duration
 from planner.candidates import Candidate
+from planner.decisions.async_offer import async_offer
+from planner.decisions.async_search import (
+    MANY_WORKERS,
+    check_async,
+    decisions_section,
+    recorded_decisions,
+)
 from planner.decisions.baselines import baseline_costs, cost_values, missing_baselines
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.cluster_use import cluster_section
@@ -47,7 +54,7 @@ from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request
-from planner.search import check_search
+from planner.search import DEFAULT_SEARCH, check_search
 
 
 class StoppedError(Exception):
@@ -64,6 +71,7 @@ def make_plan(
     on_progress: OnProgress,
     on_estimate: OnEstimate | None = None,
     clock: Callable[[], float] = time.monotonic,
+    replayed: Plan | None = None,
 ) -> Plan:
     """Return the plan of a request, after a search that trains runs.
 
@@ -74,8 +82,11 @@ def make_plan(
         on_estimate: Function that is called, before training, with what the search will do. If
             there is one, and the store does not tell the seconds of training, a step is measured.
         clock: Function that returns seconds, by which an effort in time is counted.
+        replayed: Plan of an asynchronous search, whose decisions are made again in their order;
+            None for a new search.
 
     Raises:
+        PlanError: The plan to replay has no decisions, or the search departs from them.
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
         ConfigError: There is no such search, or it lacks a library.
         StoppedError: The user interrupted the search; the error holds the best plan so far.
@@ -85,6 +96,8 @@ def make_plan(
     """
     request = request.checked()
     check_search(request.search)  # report an unknown name before anything else
+    check_async(request, replays=replayed is not None)
+    recorded = recorded_decisions(replayed) if replayed else None
     on_progress(Progress("predicting costs"))
     costs = price(request)
 
@@ -106,7 +119,8 @@ def make_plan(
     )
     tested = _tested_rates(request, begun, trainer, on_progress)
     request = with_rates(request, tested)
-    passes = SearchPasses(request, costs, trainer, on_progress, begun.allowance)
+    passes = SearchPasses(request, costs, trainer, on_progress, begun.allowance, recorded=recorded)
+    _offer_async_search(request, trainer, on_progress)
     kept = passes.reserved_rounds(begun.effort.rounds)
     strategy, runs = passes.start(request.search, costs, begun.effort.rounds - kept, kept=kept)
     interrupted = ended_early = False
@@ -131,6 +145,13 @@ def make_plan(
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
+
+
+def _offer_async_search(request: Request, trainer: Trainer, on_progress: OnProgress) -> None:
+    """Say what the asynchronous race would gain, where many workers wait in the default search."""
+    if request.search == DEFAULT_SEARCH and trainer.workers > MANY_WORKERS:
+        offer = async_offer(trainer.workers)
+        on_progress(Progress("the search begins", warning=offer))
 
 
 def _tested_rates(
@@ -186,6 +207,7 @@ def _plan(
     affords = {c: costs.of[c].horizon for c in costs.searched}
     prior = used_prior(request, runs.asked_history(), affords, runs.finished_candidates())
     cluster = cluster_section(runs)
+    decisions = decisions_section(request, runs)
     said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
     return Plan(
         request=request.to_json(),
@@ -216,6 +238,7 @@ def _plan(
             **begun.effort_json(),
             **({"prior": prior.to_json()} if prior else {}),
             **({"cluster": cluster.to_json()} if cluster else {}),
+            **({"decisions": decisions.to_json()} if decisions else {}),
         },
         costs=tuple(cost_values(c, costs, runs) for c in costs.searched),
         baseline_costs=baseline_costs(baselines, costs, runs),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from floss_sim.units import format_bytes
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -19,6 +21,8 @@ class Progress:
         left_s: Seconds of training that are left; None if the effort is no time.
         warning: Sentence to show at once, which is said only in this call; empty if there is none.
         cluster: State of the cluster that trains; None on this machine alone.
+        workers: Runs that train at once; 0 if not known yet.
+        busy_share: Fraction of the workers' time in which they trained; None if not known yet.
     """
 
     stage: str
@@ -29,16 +33,34 @@ class Progress:
     left_s: float | None = None
     warning: str = ""
     cluster: ClusterState | None = None
+    workers: int = 0
+    busy_share: float | None = None
 
     def describe(self) -> str:
-        """Return the best accuracy so far in words; empty if there is none."""
-        return "" if self.best is None else f"best {self.best:.3f}"
+        """Return the best accuracy so far and the load of the workers; empty without both."""
+        best = [] if self.best is None else [f"best {self.best:.3f}"]
+        return ", ".join([*best, *self._load()])
+
+    def _load(self) -> list[str]:
+        """Return workers and busy share, on a cluster also retries and bytes."""
+        told = []
+        if self.workers > 1:
+            told.append(f"{self.workers} workers")
+        if self.busy_share is not None and self.workers:
+            told.append(f"{100 * self.busy_share:.0f} % busy")
+        if self.cluster:
+            moved = self.cluster.sent_bytes, self.cluster.received_bytes
+            sent, received = (format_bytes(count) for count in moved)
+            retries = self.cluster.retries
+            told.append(f"{retries} {'retry' if retries == 1 else 'retries'}")
+            told.append(f"{sent} sent, {received} received")
+        return told
 
     def line(self) -> str:
         """Return the whole progress in one line, for a log."""
         if not self.expected:
             return self.stage
-        best = f", {self.describe()}" if self.best is not None else ""
+        best = f", {self.describe()}" if self.describe() else ""
         rounds = f"{self.done} of at most {self.expected} rounds"
         return f"{self.stage}; {self.runs} runs begun, {rounds}{best}"
 

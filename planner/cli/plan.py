@@ -41,7 +41,7 @@ from floss_sim.page.library import MISSING, is_installed
 from floss_sim.tasks import load_task
 from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
-from planner.calls import answer, training_offer_of
+from planner.calls import answer, read_plan, training_offer_of
 from planner.candidates import SEARCHED_METHODS, grid, with_axes
 from planner.cli.printing import print_answers, print_dry_run, print_plan
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
@@ -76,6 +76,7 @@ from planner.question.request import (
 )
 from planner.report import plan_folder
 from planner.report.answer_text import offer_sentence
+from planner.report.search_status import StatusWriter
 from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
 from planner.session import LOCAL, Workers
 
@@ -126,6 +127,10 @@ Examples:
   floss-plan --budget 2GB --task mine.toml --effort 0 --prior none
 
   floss-plan --budget 20MB --dry-run
+
+  floss-plan --budget 20MB --search async-race --workers 16 --out plans/wide
+
+  floss-plan --budget 20MB --search async-race --replay plans/wide --out plans/again
 
   floss-plan --budget 20MB --executor dask:tcp://127.0.0.1:8786
 
@@ -237,6 +242,13 @@ def plan(
     search: Annotated[
         str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")
     ] = DEFAULT_SEARCH,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Plan of the same command with --search async-race: its decisions are made again "
+            "in their order."
+        ),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: Annotated[
@@ -294,6 +306,7 @@ def plan(
     told_by_others = parse_prior(prior)
     objective, training = Objective(target, pareto), parse_effort(effort)
     objective.check()
+    earlier = read_plan(replay) if replay else None
     if not training["effort"] and objective != BEST:
         raise ConfigError("--effort 0 answers for the best accuracy: no --target, no --pareto")
     asked = Workers(
@@ -374,8 +387,13 @@ def plan(
         return
     folder = (out or _default_folder(request)).expanduser()
     plan_folder.check_writable(folder)
-    made = plan_with_progress(request, also=cells, store=store, workers=asked)
-    made.save(folder)
+    with StatusWriter(folder) as writer:
+        made = plan_with_progress(
+            request, also=cells, store=store, workers=asked, replay=earlier,
+            on_progress=writer.update,
+        )  # fmt: skip
+        made.save(folder)
+        writer.finish(interrupted=made.interrupted)
     saved = ["plan.json", "accuracy.png", *(["front.png"] if made.front else [])]
     remove(folder / plan_folder.PAGE_FILE)  # one of an earlier plan
     if not no_report and is_installed():

@@ -13,7 +13,8 @@ from floss_sim.cli.progress_log import ProgressLog
 from planner.answers import BudgetOnNetwork
 from planner.calls import dry_run, plan
 from planner.execution.dry_run import DryRun
-from planner.progress import Progress
+from planner.plans.plan import Plan
+from planner.progress import OnProgress, Progress
 from planner.question.request import Request
 from planner.report.reported_plan import ReportedPlan
 from planner.session import Workers
@@ -25,8 +26,19 @@ def plan_with_progress(
     also: Sequence[BudgetOnNetwork],
     store: Path | None,
     workers: Workers,
+    replay: Plan | None = None,
+    on_progress: OnProgress = lambda now: None,
 ) -> ReportedPlan:
-    """Make a plan as :func:`planner.plan`, with its progress on stderr."""
+    """Make a plan as :func:`planner.plan`, with its progress on stderr.
+
+    Args:
+        request: The question.
+        also: Further budgets to answer from the store.
+        store: The store's folder; None is the default one.
+        workers: What trains.
+        replay: Plan whose decisions are made again; None for a new search.
+        on_progress: Called with the progress, too.
+    """
     console = Console(stderr=True, highlight=False)
     with progress_bar(console, "{task.fields[note]}") as bar:
         work = bar.add_task("predicting costs", total=None, note="")
@@ -37,6 +49,7 @@ def plan_with_progress(
                 work, description=now.stage, completed=now.done, total=now.expected or None,
                 note=now.describe(),
             )  # fmt: skip
+            on_progress(now)
             if now.warning:
                 console.print(now.warning, soft_wrap=True)
             if bar.disable:
@@ -56,6 +69,7 @@ def plan_with_progress(
                 runs_per_worker=workers.runs_per_worker,
                 shared_store=workers.shared_store,
                 mix_machines=workers.mix_machines,
+                replay=replay,
                 on_progress=show,
                 on_estimate=tell,
             )

@@ -77,6 +77,11 @@ class ClusterTrainer:
         """State of the cluster now."""
         return replace(self._dispatcher.state, restarts=self._terms.restarts)
 
+    @property
+    def busy_share(self) -> float | None:
+        """Fraction of the workers' time in which calls were under way."""
+        return self._dispatcher.state.busy_share
+
     def close(self) -> None:
         """Give up what is still to be done, and let all folders go."""
         self._dispatcher.stop(CancelledError("the search ended"))

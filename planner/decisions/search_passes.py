@@ -9,11 +9,12 @@ improve the forecasts, and a later search continues them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from floss_sim.errors import BudgetError
 from planner.candidates import Candidate
+from planner.decisions.async_search import ASYNC_SEARCH, search_async
 from planner.decisions.further_seeds import rounds_for_seeds
 from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
 from planner.execution.allowance import Allowance
@@ -21,11 +22,13 @@ from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.curve_store import last_evaluated_round
 from planner.execution.trainer import Trainer
 from planner.forecasts.smoothing import smoothed_accuracy
+from planner.plans.decision_section import DecisionsSection
 from planner.progress import OnProgress
 from planner.question.cost import Costs
 from planner.question.request import Request
 from planner.search import DEFAULT_SEARCH, BoundedStrategy, strategy_maker
-from planner.search.following import Following
+from planner.search.async_race import AsyncRace
+from planner.search.following import AsyncFollowing, Following
 from planner.search.strategy import Extension, Strategy, search
 
 _PASSES = 20  # passes in the rest of a time, at most
@@ -57,7 +60,7 @@ def make_strategy(request: Request, name: str, costs: Costs, rounds: int) -> Bou
 
 def reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
     """Return the rounds of an effort that are reserved for further seeds."""
-    if request.search != DEFAULT_SEARCH or request.objective.target is not None:
+    if request.search not in (DEFAULT_SEARCH, ASYNC_SEARCH) or request.objective.target is not None:
         return 0
     baselines = [costs.of[c].horizon for c in set(request.baselines().values()) & costs.of.keys()]
     return rounds_for_seeds(effort, [costs.of[c].horizon for c in costs.searched], baselines)
@@ -74,6 +77,7 @@ class SearchPasses:
         on_progress: Function that is called with the progress a few times a second.
         allowance: What all passes together may train.
         runs_of: Class of the runs of a pass.
+        recorded: Decisions of an earlier search, which are made again; None for a new search.
     """
 
     request: Request
@@ -82,6 +86,7 @@ class SearchPasses:
     on_progress: OnProgress
     allowance: Allowance
     runs_of: type[CandidateRuns] = CandidateRuns
+    recorded: DecisionsSection | None = None
 
     def start(
         self,
@@ -101,7 +106,7 @@ class SearchPasses:
             kept: Rounds that are kept for further seeds, which progress counts, too.
             earlier: Runs of earlier passes, which progress counts, too.
         """
-        made = make_strategy(self.request, name, costs, rounds)
+        made = self._make(name, costs, rounds)
         runs = self.runs_of(
             self.request,
             costs,
@@ -113,6 +118,12 @@ class SearchPasses:
         )
         return self._following(made, runs, self.reserved_rounds), runs
 
+    def _make(self, name: str, costs: Costs, rounds: int) -> BoundedStrategy:
+        """Return a new strategy, for as many workers as there are or as were recorded."""
+        made = make_strategy(self.request, name, costs, rounds)
+        workers = self.recorded.workers if self.recorded else self.trainer.workers
+        return replace(made, workers=workers) if isinstance(made, AsyncRace) else made
+
     def _following(
         self,
         made: BoundedStrategy,
@@ -122,9 +133,22 @@ class SearchPasses:
         """Return the strategy with an effort that follows the time left, if there is one."""
         if self.allowance.left_s is None:
             return made
+        if isinstance(made, AsyncRace):
+            return AsyncFollowing(made, lambda: self.rounds_left(runs), reserved)
         return Following(
             made, lambda: self.rounds_left(runs), reserved, max(2, self.trainer.workers)
         )
+
+    def search(self, strategy: Strategy, runs: CandidateRuns) -> None:
+        """Search until the strategy stops, or the search reaches its target.
+
+        Raises:
+            PlanError: The search departs from the recorded one.
+        """
+        if isinstance(strategy, AsyncRace | AsyncFollowing):
+            search_async(strategy, runs, self.trainer.workers, self.recorded)
+        else:
+            search(self._until_target(strategy, runs), runs.extend)
 
     def rounds_left(self, runs: CandidateRuns) -> int:
         """Return the rounds that may still be asked for."""
@@ -144,13 +168,10 @@ class SearchPasses:
             if left <= 0 or self._has_reached(runs):
                 return
             try:
-                made = make_strategy(
-                    self.request, self.request.search, self.costs, runs.asked_rounds + left
-                )
+                made = self._make(self.request.search, self.costs, runs.asked_rounds + left)
             except BudgetError:  # the rest suffices for no candidate of this strategy
                 break
-            strategy = self._until_target(self._following(made, runs), runs)
-            search(strategy, runs.extend)
+            self.search(self._following(made, runs), runs)
             if self._has_reached(runs):
                 left_of, start = partial(self.rounds_left, runs), partial(self.start, earlier=runs)
                 seek_cheaper(self.request, self.costs, runs, left_of, start)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 from planner.decisions.search_passes import SearchPasses
 from planner.decisions.training import train_further_runs, train_further_seeds, train_search
@@ -33,6 +33,20 @@ class _StoredRuns(CandidateRuns):
         if self._request.objective.target is None:
             return {}
         return super()._baselines_beside(targets)
+
+    def _begin_baselines(self) -> None:
+        """Begin no baselines: they are asked for at the end."""
+
+    def _begin_job(self, job: Job) -> Future[int | None]:
+        """Return the result of a run that the store holds.
+
+        Raises:
+            _LackingError: The store lacks rounds of the run.
+        """
+        (held,) = self._train_jobs([job])
+        made: Future[int | None] = Future()
+        made.set_result(held)
+        return made
 
     def _train_jobs(self, jobs: Sequence[Job]) -> list[int | None]:
         """Return 0 for each run that the store holds, and None for a diverged one.

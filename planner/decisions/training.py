@@ -10,20 +10,19 @@ from planner.candidates import Candidate
 from planner.decisions.further_seeds import RepeatTerms, next_repeats, rounds_of_repeats
 from planner.decisions.recommend import options
 from planner.decisions.search_passes import SearchPasses
-from planner.decisions.target_search import UntilTarget, seek_cheaper, target_outcomes
+from planner.decisions.target_search import seek_cheaper, target_outcomes
 from planner.execution.candidate_runs import CandidateRuns
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.outcome import Outcome
 from planner.question.request import FURTHER_SEEDS, Request
 from planner.search.race import Race
-from planner.search.strategy import Strategy, search
+from planner.search.strategy import Strategy
 
 
 def train_search(passes: SearchPasses, strategy: Strategy, runs: CandidateRuns) -> None:
     """Search for the best accuracy, or for a target and then for cheaper runs that reach it."""
     request, costs = passes.request, passes.costs
-    target = request.objective.target
-    search(strategy if target is None else UntilTarget(strategy, runs, target), runs.extend)
+    passes.search(strategy, runs)
     runs.finish_baselines()
     reached = reached_outcomes(request, runs, runs.known_curves())
     if reached.keys() & set(costs.searched):

@@ -9,7 +9,7 @@ from planner.curves import History
 from planner.forecasts.forecast import prior_weight
 from planner.plans.prior_section import PriorSection
 from planner.question.request import Request
-from planner.search import DEFAULT_SEARCH
+from planner.search import PRIOR_SEARCHES
 
 
 def used_prior(
@@ -27,7 +27,7 @@ def used_prior(
         finished: The runs that were trained to their ends.
     """
     prior, known = request.task_prior, request.prior
-    if prior is None or known is None or request.search != DEFAULT_SEARCH:
+    if prior is None or known is None or request.search not in PRIOR_SEARCHES:
         return None
     favourite = prior.order(horizons)[0]
     examples = request.prediction_counts()["validation"]

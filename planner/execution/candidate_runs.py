@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +20,7 @@ from planner.curves import Curve, History
 from planner.execution.allowance import Allowance
 from planner.execution.curve_store import Job, last_evaluated_round
 from planner.execution.trainer import Trainer
+from planner.execution.workers import TICK_S
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.cluster_section import FailedRun
@@ -26,6 +28,7 @@ from planner.plans.outcome import EFFORT, FALL, Outcome, outcome_within
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import FURTHER_SEEDS, Request
+from planner.search.async_strategy import Step
 from planner.search.strategy import Extension
 
 _MIN_CALIBRATION_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds
@@ -46,6 +49,8 @@ class CandidateRuns:
         again: Curves of runs that were repeated with further seeds, in their order, by candidate.
         again_rounds: Number of rounds that were asked for with further seeds.
         unrepeatable: Candidates of which a further seed diverged or was not finished.
+        steps: Decisions of an asynchronous search, in the order of begin.
+        step_workers: Workers for which they were made.
         calibrations: Ratio of real to predicted bytes in the first rounds, by candidate.
     """
 
@@ -66,6 +71,8 @@ class CandidateRuns:
         self.again: dict[Candidate, list[Curve]] = {}
         self.again_rounds = 0
         self.unrepeatable: set[Candidate] = set()
+        self.steps: list[Step] = []
+        self.step_workers = 0
         self._repeated: list[Job] = []
         self._request = request
         self._costs = costs
@@ -91,6 +98,8 @@ class CandidateRuns:
         self._stage = ""
         self._best: float | None = earlier._best if earlier else None
         self._before: dict[Candidate, int] = {}  # committed rounds before the current training
+        self._begun: dict[tuple[Candidate, int], Future[int | None]] = {}  # by last round
+        self._beside: set[tuple[Candidate, int]] = set()  # baselines that idle workers train
         self._stopped = False
 
     def extend(self, proposals: Sequence[Extension]) -> History:
@@ -112,6 +121,77 @@ class CandidateRuns:
         curves = {c: self.curve(c, rounds) for c, rounds in reached.items() if rounds}
         self._note_best(curves)
         return curves
+
+    def begin(self, extension: Extension) -> None:
+        """Begin to train a run without waiting for it; :meth:`answers` has its curve."""
+        candidate, rounds = extension.candidate, extension.rounds
+        self.asked[candidate] = max(rounds, self.asked.get(candidate, 0))
+        self._beside.discard((candidate, rounds))
+        self._begin(candidate, rounds)
+
+    def answers(self) -> History:
+        """Wait until some of the begun runs have ended; return their curves.
+
+        Workers that are idle meanwhile train the baselines.
+        """
+        curves: dict[Candidate, Curve] = {}
+        self._begin_baselines()
+        while not curves:
+            for candidate, rounds in self._await_some():
+                self._end(candidate, rounds)
+                if (candidate, rounds) not in self._beside:
+                    reached = min(rounds, self.targets.get(candidate, 0))
+                    curves[candidate] = self.curve(candidate, reached) if reached else Curve()
+        self._note_best(curves)
+        return curves
+
+    def _begin(self, candidate: Candidate, rounds: int) -> None:
+        self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
+        folder = self._folder(candidate)
+        self._before.setdefault(candidate, folder.manifest().rounds)
+        self.runs.add(folder.path)
+        if (candidate, rounds) not in self._begun:
+            job = (self._request.config(candidate), rounds)
+            self._begun[candidate, rounds] = self._begin_job(job)
+
+    def _begin_job(self, job: Job) -> Future[int | None]:
+        return self._trainer.begin(job, self._allowance.until_s)
+
+    def _begin_baselines(self) -> None:
+        """Begin whole runs of baselines on idle workers."""
+        for candidate, rounds in self._last_rounds(self._waiting).items():
+            free = len(self._begun) < self._trainer.workers
+            if free and self.targets.get(candidate, 0) < rounds:
+                self._beside.add((candidate, rounds))
+                self._begin(candidate, rounds)
+
+    def _await_some(self) -> list[tuple[Candidate, int]]:
+        """Wait until some of the begun runs have ended; return them in the order of begin."""
+        running = len(self._begun)
+        self._stage = f"{running} run{'s' * (running != 1)} at once"
+        try:
+            while not (done := [key for key, future in self._begun.items() if future.done()]):
+                wait(self._begun.values(), timeout=TICK_S, return_when=FIRST_COMPLETED)
+                self._report()
+        except KeyboardInterrupt:
+            for future in self._begun.values():
+                future.cancel()  # running ones end with their workers
+            raise
+        return done
+
+    def _end(self, candidate: Candidate, rounds: int) -> None:
+        """Count a run that has ended."""
+        ran = self._begun.pop((candidate, rounds)).result()
+        if all(other != candidate for other, _ in self._begun):
+            del self._before[candidate]
+        if ran is None:
+            self._failed.add(candidate)
+        elif ran:
+            self.trained_runs.add(self._folder(candidate).path)
+        self.trained += ran or 0
+        self._allowance.note(ran or 0)
+        if self._allowance.is_over():
+            self._count_committed([candidate])
 
     def _baselines_beside(self, targets: Targets) -> Targets:
         """Return the last rounds of the baselines that are trained beside other runs.
@@ -142,6 +222,9 @@ class CandidateRuns:
 
     def finish_baselines(self) -> None:
         """Train what the baselines lack that no worker was idle for."""
+        while self._begun:
+            for candidate, rounds in self._await_some():
+                self._end(candidate, rounds)
         baselines, self._waiting = self._last_rounds(self._waiting), []
         lacking = {c: r for c, r in baselines.items() if self.targets.get(c, 0) < r}
         if lacking:
@@ -324,7 +407,9 @@ class CandidateRuns:
             self._expected = done + self._allowance.rounds_left(0)
         most, count = max(done, self._expected), len(self._all_targets())
         now = Progress(self._stage, done, most, count, self._best, left_s)
-        self._on_progress(replace(now, cluster=self._trainer.state))
+        workers, busy_share = self._trainer.workers, self._trainer.busy_share
+        state = self._trainer.state
+        self._on_progress(replace(now, cluster=state, workers=workers, busy_share=busy_share))
 
     def stop(self) -> None:
         """Count only committed rounds, because training was interrupted.

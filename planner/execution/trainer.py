@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from typing import Protocol
+from typing import Any, Protocol
 
 from floss_sim.analysis.on_test import HitsOnTest
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import MAX_RUNS
+from planner.execution.busy_share import BusyShare
 from planner.execution.curve_store import CurveStore, Job
 from planner.execution.job_groups import job_groups
 from planner.execution.step_measurement import StepMeasurement, load_learner, measure_step
@@ -44,6 +45,10 @@ class Trainer(Protocol):
     @property
     def state(self) -> ClusterState | None:
         """State of the cluster that trains; None on this machine alone."""
+
+    @property
+    def busy_share(self) -> float | None:
+        """Fraction of the workers' time in which they trained; None before they did."""
 
     def failure(self, config: RunConfig) -> str | None:
         """Return why a run failed although it did not diverge; None if it did not fail."""
@@ -105,6 +110,14 @@ class LocalTrainer:
         self.workers = workers
         self._executor = executor
         self._most = runs_per_worker or MAX_RUNS[store.device]
+        self._calls: set[Future[Any]] = set()  # those under way
+        self._busy = BusyShare(workers)
+
+    @property
+    def busy_share(self) -> float | None:
+        """Fraction of the workers' time in which they trained, as of the calls under way."""
+        self._calls = {call for call in self._calls if not call.done()}
+        return self._busy.note(len(self._calls))
 
     def train(
         self, jobs: Sequence[Job], on_tick: OnTick, until_s: float = math.inf
@@ -122,6 +135,7 @@ class LocalTrainer:
             )
             for indices in job_groups(lacking, self.workers, self._most)
         }
+        self._calls |= futures.keys()
         finish_calls(futures, on_tick)
         trained: dict[int, int | None] = {}
         for future, indices in futures.items():
@@ -132,7 +146,9 @@ class LocalTrainer:
         """Begin to train one run, as :meth:`Trainer.begin`; a stored run starts no worker."""
         config, rounds = job
         if self.store.rounds(config) < rounds:
-            return submit(self._executor, extend_one, self.store, job, until_s)
+            call = submit(self._executor, extend_one, self.store, job, until_s)
+            self._calls.add(call)
+            return call
         held: Future[int | None] = Future()
         held.set_result(0)
         return held

@@ -31,7 +31,7 @@ from floss_sim.plain_text import warning_line
 from planner.execution.spawned import WatchedContext, owned_semaphores
 
 T = TypeVar("T")
-_TICK_S = 0.3  # seconds between calls of ``on_tick``
+TICK_S = 0.3  # seconds between calls of ``on_tick``
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def finish_calls(futures: Iterable[Future[Any]], on_tick: Callable[[], None]) ->
     pending = set(futures)
     try:
         while pending:
-            _, pending = wait(pending, timeout=_TICK_S)
+            _, pending = wait(pending, timeout=TICK_S)
             on_tick()
     except KeyboardInterrupt:
         for future in pending:

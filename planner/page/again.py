@@ -15,7 +15,7 @@ from planner.candidates import OPTIONAL_AXES
 from planner.page.used_runs import UsedRuns
 from planner.plans.plan import Plan
 from planner.question.origin import Origin
-from planner.search import DEFAULT_SEARCH
+from planner.search import PRIOR_SEARCHES
 
 _LISTS = {  # keys of a request, and the option of each
     "cohort_size": "cohorts",
@@ -140,7 +140,7 @@ def _prior_words(plan: Plan) -> Iterator[str]:
     """Yield the option of a plan's prior over tasks; the packaged one needs none."""
     if file := (plan.request.get("origin") or {}).get("prior"):
         yield from ("--prior", file)
-    elif plan.request["search"] == DEFAULT_SEARCH and not plan.effort.get("prior"):
+    elif plan.request["search"] in PRIOR_SEARCHES and not plan.effort.get("prior"):
         yield from ("--prior", "none")
 
 

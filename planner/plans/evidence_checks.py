@@ -10,6 +10,7 @@ from typing import Any
 from planner.candidates import DEFAULTS, Candidate
 from planner.forecasts.forecast import Forecast
 from planner.forecasts.improvement import expected_improvement
+from planner.plans.decision_section import DecisionsSection
 from planner.plans.explanation import Explanation, Neighbour, StopRule
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
@@ -150,6 +151,7 @@ def _effort(plan: Plan, costs: Costs) -> Iterator[str]:
             yield f"effort.trained_now_rounds: {rounds} cannot be the rounds of {now} runs"
     yield from _limit(effort, request)
     yield from _failed_runs(plan)
+    yield from _decisions(plan)
     asked = effort["searched"] + effort["unaffordable"]
     if request.get("candidates") not in (None, asked):
         yield f"request.candidates: {request['candidates']} differs from the {asked} of effort"
@@ -168,6 +170,30 @@ def _failed_runs(plan: Plan) -> Iterator[str]:
             yield f"{name}.candidate: there are no costs of it"
         if not seed <= run["seed"] <= seed + FURTHER_SEEDS:
             yield f"{name}.seed: {run['seed']} is none of the seeds of the plan"
+
+
+def _decisions(plan: Plan) -> Iterator[str]:
+    """Yield the decisions of an asynchronous search that contradict each other or the plan."""
+    effort, told = plan.effort, plan.effort.get("decisions")
+    if told is None:
+        return
+    made = DecisionsSection.model_validate(told)
+    if effort["search"] != "async-race":
+        yield f"effort.decisions: a search by {effort['search']} has none"
+    yield from (f"effort.decisions.{said}" for said in made.contradictions())
+    last = {step.candidate: step.rounds for step in made.steps}
+    for candidate in last:
+        if plan.cost(candidate) is None:
+            yield f"effort.decisions: there are no costs of {candidate}"
+    rounds, asked = sum(last.values()), effort["search_rounds"] - (effort.get("seed_rounds") or 0)
+    if plan.interrupted:
+        return
+    if rounds > asked:
+        yield f"effort.decisions: their {rounds} rounds exceed the {asked} of effort.search_rounds"
+    if any(step.answered is None for step in made.steps):
+        yield "effort.decisions: a step was not answered, but the search was not interrupted"
+    if len(last) != effort["starters"]:
+        yield f"effort.decisions: {len(last)} candidates, but effort.starters is otherwise"
 
 
 def _limit(effort: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:

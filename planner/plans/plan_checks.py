@@ -62,10 +62,10 @@ def _near(one: float, other: float) -> bool:
 
 
 def _prior(plan: Plan) -> Iterator[str]:
-    """Yield that a prior over tasks belongs to a race alone, and favours what was searched."""
+    """Yield that a prior over tasks belongs to races alone, and favours what was searched."""
     if not (prior := plan.effort.get("prior")):
         return
-    if plan.effort["search"] != "race":
+    if plan.effort["search"] not in ("race", "async-race"):
         yield f"effort.prior: a search by {plan.effort['search']} uses none"
     cost = plan.cost(Candidate.of_settings(prior["favourite"]))
     if cost is None or cost["affordable_rounds"] != prior["favourite_rounds"]:

@@ -19,6 +19,7 @@ from planner.forecasts.intervals import Interval
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.cluster_section import ClusterSection
+from planner.plans.decision_section import DecisionsSection
 from planner.plans.document_checks import first_difference, skewed_interval
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.explanation import Explanation
@@ -306,6 +307,7 @@ class EffortSection(_OpenSection):
     took_s: Positive | None = None
     prior: PriorSection | None = None
     cluster: ClusterSection | None = None
+    decisions: DecisionsSection | None = None
 
 
 class CostSection(_CandidateSection):
@@ -430,8 +432,8 @@ def plan_of(content: Any, where: str) -> Plan:
 
 
 def _effort(given: Mapping[str, Any], read: EffortSection) -> dict[str, Any]:
-    """Return the size of the search as plain values, its prior and cluster as their JSON."""
-    told = {"prior": read.prior, "cluster": read.cluster}
+    """Return the size of the search as plain values, its sections as their JSON."""
+    told = {"prior": read.prior, "cluster": read.cluster, "decisions": read.decisions}
     parts = {name: section.to_json() for name, section in told.items() if section}
     return {**given, **read.model_dump(exclude_unset=True, exclude={*told}), **parts}
 

@@ -28,6 +28,7 @@ from planner.search.terms import SearchTerms
 
 __all__ = [
     "DEFAULT_SEARCH",
+    "PRIOR_SEARCHES",
     "STRATEGIES",
     "BoundedStrategy",
     "SearchTerms",
@@ -73,6 +74,7 @@ STRATEGIES: Mapping[str, StrategyMaker] = {
 
 
 DEFAULT_SEARCH = "race"
+PRIOR_SEARCHES = ("race", "async-race")  # that use what grids of other tasks say
 
 
 def check_search(name: str) -> None:

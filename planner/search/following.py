@@ -7,13 +7,14 @@ far that a part would leave too little to finish the best run, the strategy ends
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
 from planner.candidates import Candidate
 from planner.curves import Curve, History
+from planner.search.async_race import AsyncRace
 from planner.search.strategy import Extension, Strategy
 
 _PART = 1 / 4  # fraction of the rounds left that the runs of one part may take
@@ -78,6 +79,38 @@ class Following:
         ends = {c: self.strategy.finish_round(c, history.get(c, Curve())) for c in reached}
         missing = min(max(0, ends[c] - rounds) for c, rounds in reached.items())
         return sum(_new_rounds(part, history)) + missing <= left
+
+
+@dataclass(frozen=True)
+class AsyncFollowing:
+    """An asynchronous race whose effort is revised before each decision but the first.
+
+    Attributes:
+        strategy: The race.
+        rounds_left: Function that returns the rounds that may still be trained.
+        reserved: Function of an effort: the rounds of it that are kept for later.
+    """
+
+    strategy: AsyncRace
+    rounds_left: Callable[[], int]
+    reserved: Callable[[int], int] = lambda effort: 0
+
+    def next_extension(
+        self, history: History, running: Mapping[Candidate, int]
+    ) -> Extension | None:
+        """Return the decision of the race at its new effort; None once nothing is left."""
+        left = self.rounds_left()
+        if left <= 0:
+            return None
+        if history:
+            effort = sum(curve.rounds for curve in history.values()) + left
+            self.strategy.revise(effort - self.reserved(effort))
+        return self.strategy.next_extension(history, running)
+
+    def propose(self, history: History) -> Sequence[Extension]:
+        """Return the run that a single worker would extend next; empty to stop."""
+        extension = self.next_extension(history, {})
+        return [extension] if extension else []
 
 
 def _new_rounds(proposals: Sequence[Extension], history: History) -> list[int]:

@@ -134,6 +134,7 @@ class TimedTrainer:
     """Trainer of made seconds."""
 
     state = None
+    busy_share = None
 
     def __init__(self, training: TimedTraining, store: CurveStore, workers: int) -> None:
         self.store = store
