@@ -1,0 +1,79 @@
+"""Worker processes of a cluster: those that inherited a mark and have loaded torch."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clusters import MARK
+
+_LOOK_S = 0.25
+
+
+def worker_pids(mark: str, without: int) -> list[int]:
+    """Return the processes with a mark in their environment that have loaded torch.
+
+    Args:
+        mark: Value of the environment variable ``MARK``.
+        without: Process that is none of them, the coordinator.
+    """
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            inherited = (path / "environ").read_bytes().split(b"\0")
+            if wanted in inherited and b"libtorch_cpu" in (path / "maps").read_bytes():
+                found.append(int(path.name))
+    return sorted({*found} - {without})
+
+
+@contextmanager
+def killing(mark: str, coordinator: int, every_s: float, seed: int = 0) -> Iterator[list[int]]:
+    """Kill a random worker every so many seconds in the block; yield the list of the killed.
+
+    Args:
+        mark: Mark of the cluster.
+        coordinator: Process that is spared.
+        every_s: Seconds between two kills.
+        seed: Seed of the choice.
+    """
+    draw, ended, killed = random.Random(seed), threading.Event(), list[int]()  # noqa: S311
+
+    def run() -> None:
+        while not ended.wait(every_s):
+            while not (found := worker_pids(mark, coordinator)):
+                if ended.wait(_LOOK_S):
+                    return
+            chosen = draw.choice(found)
+            with suppress(ProcessLookupError):
+                os.kill(chosen, signal.SIGKILL)
+                killed.append(chosen)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        thread.join()
+
+
+def busy_pids(mark: str, seconds: float = 2.0) -> list[int]:
+    """Return the worker processes that use the processor during some seconds."""
+    before = {pid: _ticks(pid) for pid in worker_pids(mark, os.getpid())}
+    time.sleep(seconds)
+    most = 0.2 * seconds * os.sysconf("SC_CLK_TCK")
+    return [pid for pid, ticks in before.items() if _ticks(pid) - ticks > most]
+
+
+def _ticks(pid: int) -> int:
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    return 0
