@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 FLOWER := .venv-flower
+CLUSTER := .venv-cluster
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install plan test check bench check-families check-flower check-page
+.PHONY: help install plan test check bench check-cluster check-families check-flower check-page
 
 help: ## Say what each target does.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -41,6 +42,15 @@ bench: $(VENV)/.installed-dev ## Run the benchmarks: work counts and ratios, not
 
 check-families: $(VENV)/.installed-dev ## Train tiny models of every family; write experiments/families/README.md.
 	PYTHONPATH=tests/support $(BIN)/python -W ignore experiments/families/check.py
+
+$(CLUSTER)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[dask,parsl,ray,slurm]'
+	@touch $@
+
+check-cluster: $(CLUSTER)/.installed ## Plan on Dask, Ray, Slurm and Parsl, and kill workers; write experiments/cluster/check.md.
+	PYTHONPATH=.:tests/support $(CLUSTER)/bin/python experiments/cluster/check.py
 
 $(FLOWER)/.installed: constraints.txt | $(BIN)/python
 	$(PYTHON) -m venv $(FLOWER)
