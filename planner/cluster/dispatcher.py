@@ -44,6 +44,8 @@ class _Ready:
 @dataclass
 class _Sent:
     item: _Ready
+    limit_s: float
+    queued_until_s: float
     until_s: float
 
 
@@ -165,7 +167,7 @@ class Dispatcher:
             item.call.refuse(ended)
             raise ended from error
         self.state = self.state.with_added(sent_bytes=len(parcel))
-        self._sent[future] = _Sent(item, now_s + limit_s)
+        self._sent[future] = _Sent(item, limit_s, now_s + self._engine.queue_s, now_s + limit_s)
         future.add_done_callback(self._events.put)
 
     def _take_done(self, future: Future[bytes]) -> None:
@@ -223,7 +225,9 @@ class Dispatcher:
     def _give_up_overdue(self) -> None:
         now_s = self._clock()
         for future, sent in list(self._sent.items()):
-            if now_s > sent.until_s:
+            if now_s < sent.queued_until_s and not future.running():
+                sent.until_s = now_s + sent.limit_s
+            elif now_s > sent.until_s:
                 self._give_up(future)
                 self._make_again(sent, "a worker did not answer in its time")
 

@@ -24,7 +24,9 @@ class Engine:
         lost: Errors of a call whose worker died; the call is then made again elsewhere.
         cancel: Function that gives up a running call; None if the engine cannot.
         patience_s: Seconds without an answer, beyond those that a call may take, after which its
-            worker counts as lost. An engine whose calls wait in a queue needs more.
+            worker counts as lost.
+        queue_s: Seconds that a call may wait in a queue before; its future runs when it is over.
+            0: there is no queue, or futures do not tell.
     """
 
     executor: Executor
@@ -33,3 +35,4 @@ class Engine:
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
     cancel: Callable[[Future[Any]], None] | None = None
     patience_s: float = 600.0
+    queue_s: float = 0.0

@@ -33,13 +33,11 @@ def check_workers(engine: Engine, device: str) -> Answer:
         pending = {engine.executor.submit(answer, parcel) for _ in range(count)}
     except Exception as error:
         raise FlossError(f"executor {engine.name} takes no work: {error}") from error
-    failure = ""
+    failure, limit_s = "", engine.queue_s + engine.patience_s
     while pending:
-        done, pending = wait(pending, engine.patience_s, FIRST_COMPLETED)
+        done, pending = wait(pending, limit_s, FIRST_COMPLETED)
         if not done:
-            raise FlossError(
-                f"no worker of executor {engine.name} answered in {engine.patience_s:.0f} s"
-            )
+            raise FlossError(f"no worker of executor {engine.name} answered in {limit_s:.0f} s")
         for future in done:
             found = _answer(future)
             if found.status == "done":

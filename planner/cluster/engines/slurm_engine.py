@@ -77,8 +77,7 @@ def open_slurm(spec: str, workers: int | None = None) -> Iterator[Engine]:
     queue = _Local(submitter) if local else _Slurm(submitter)
     executor = QueueExecutor(queue, folder, workers, queue.poll_s)
     try:
-        patience_s = Engine.patience_s if local else _QUEUE_S
-        yield Engine(executor, workers, spec, cancel=executor.give_up, patience_s=patience_s)
+        yield Engine(executor, workers, spec, cancel=executor.give_up, queue_s=_QUEUE_S)
     finally:
         executor.shutdown()
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,21 @@ def test_a_worker_that_does_not_answer_is_given_up_and_its_late_answer_ignored(
         assert trainer.state.retries == 1
         assert len(workers.cancelled) == 1
         workers.answer_silent()
+    assert_same(local, far, configs[:1])
+
+
+def test_a_call_that_waits_in_a_queue_is_not_given_up(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers(SILENT)
+    engine = replace(workers.engine(patience_s=0.1), queue_s=600.0)
+    with ClusterTrainer(far, engine, slice_s=0.05) as trainer:
+        future = trainer.begin((configs[0], ROUNDS))
+        assert not wait([future], 0.8).done
+        assert trainer.state.retries == 0
+        workers.silent[0][0].set_running_or_notify_cancel()
+        assert future.result(60) == ROUNDS
+        assert trainer.state.retries == 1
     assert_same(local, far, configs[:1])
 
 
