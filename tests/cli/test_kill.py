@@ -30,11 +30,6 @@ PLAN = [
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
 
 
-def finish(command: list[str], *arguments: str) -> dict:
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
 def start_and_kill(command: list[str], alive_s: float, begun: Path) -> subprocess.Popen:
     """Start a command, wait for its first file, let it live a while, kill it."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -48,8 +43,11 @@ def start_and_kill(command: list[str], alive_s: float, begun: Path) -> subproces
     return process
 
 
-def test_a_killed_run_resumes_to_the_same_data(tmp_path: Path):
-    whole = finish(RUN, "--out", str(tmp_path / "whole"))
+def test_a_killed_run_resumes_to_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def finish(*arguments: str) -> dict:
+        return json.loads(commands.printed(monkeypatch, "floss-sim", *RUN[3:], *arguments))
+
+    whole = finish("--out", str(tmp_path / "whole"))
     moments = random.Random(7)
     killed = tmp_path / "killed"
     kills = []
@@ -60,7 +58,7 @@ def test_a_killed_run_resumes_to_the_same_data(tmp_path: Path):
         kills.append(process.returncode)
         (killed / "rounds-000003-deadbeef.parquet").write_bytes(b"half")  # died while writing
     assert -signal.SIGKILL in kills
-    resumed = finish(RUN, "--out", str(killed))
+    resumed = finish("--out", str(killed))
     one, other = (RunFolder.read(tmp_path / name) for name in ("whole", "killed"))
     assert other.record().rounds.equals(one.record().rounds)
     assert other.record().transfers.equals(one.record().transfers)
@@ -84,8 +82,14 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_a_killed_planner_takes_its_workers_with_it_and_resumes(tmp_path: Path):
-    whole = finish(PLAN, "--store", str(tmp_path / "s1"), "--out", str(tmp_path / "whole"))
+def test_a_killed_planner_takes_its_workers_with_it_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def planned(*arguments: str) -> dict:
+        words = ("floss-plan", *PLAN[3:], *arguments)
+        return json.loads(commands.printed(monkeypatch, *words))
+
+    whole = planned("--store", str(tmp_path / "s1"), "--out", str(tmp_path / "whole"))
     arguments = ["--store", str(tmp_path / "s2"), "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(
         [*PLAN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -101,7 +105,7 @@ def test_a_killed_planner_takes_its_workers_with_it_and_resumes(tmp_path: Path):
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.05)
-    resumed = finish(PLAN, *arguments)
+    resumed = planned(*arguments)
     assert resumed["effort"].pop("trained_now_rounds") > 0
     for key in ("trained_now_rounds", "trained_now_runs"):
         del whole["effort"][key]
