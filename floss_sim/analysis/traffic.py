@@ -248,6 +248,8 @@ def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
 def _sizes(sizes: SizePredictor, way: Way, clients_RC: Ints, fleet: int) -> Ints:
     """Return the predicted bytes of the messages in one direction, by client tier (R x C)."""
     rounds, method = len(clients_RC), sizes.method
+    if way == "down" and method.change_ledger:
+        return _changed_sizes(sizes, clients_RC, fleet)
     nbytes_TR = np.array(
         [sizes.messages(way, tier, 1, rounds)[0] for tier in range(len(method.tiers))]
     )
@@ -255,4 +257,17 @@ def _sizes(sizes: SizePredictor, way: Way, clients_RC: Ints, fleet: int) -> Ints
         return np.broadcast_to(nbytes_TR[0][:, None], clients_RC.shape)
     tier_RC = np.vectorize(lambda client: method.tier_of(client, fleet))(clients_RC)
     nbytes_RC: Ints = nbytes_TR[tier_RC, np.arange(rounds)[:, None]]
+    return nbytes_RC
+
+
+def _changed_sizes(sizes: SizePredictor, clients_RC: Ints, fleet: int) -> Ints:
+    """Return the predicted bytes of downloads of what has changed since a client's last (R x C)."""
+    held: dict[int, int] = {}
+    nbytes_RC = np.empty_like(clients_RC)
+    for version, clients in enumerate(clients_RC.tolist()):
+        for place, client in enumerate(clients):
+            tier = sizes.method.tier_of(client, fleet)
+            last = held.get(client, 0)
+            nbytes_RC[version, place] = sizes.message("down", tier, version, last)[0]
+            held[client] = version
     return nbytes_RC

@@ -153,6 +153,14 @@ def run(
             "smaller downloads, state on the server.",
         ),
     ] = None,
+    change_ledger: Annotated[
+        bool | None,
+        typer.Option(
+            "--change-ledger",
+            help="Download only what has changed since the client's last reply (rolora, lora-a2, "
+            "fedsrd, freezing): smaller downloads, state on both ends.",
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
@@ -213,7 +221,8 @@ def run(
         **given_settings(
             factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
             dense_head=dense_head, down_values=down_values, up_values=up_values,
-            error_feedback=error_feedback, mask_ledger=mask_ledger, segments=segments,
+            error_feedback=error_feedback, mask_ledger=mask_ledger,
+            change_ledger=change_ledger, segments=segments,
             half_life=half_life, freeze_every=freeze_every, heads=heads,
         ),
     )  # fmt: skip

@@ -75,11 +75,12 @@ def _test_interval(told: Mapping[str, Any]) -> str:
 
 
 def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
-    """Return the size of the server's mask ledger, where the method keeps one."""
+    """Return the size of the server's ledger of masks or changes, where the method keeps one."""
     method, clients = config.method, config.fleet.clients
-    if not method.mask_ledger:
+    if not (method.mask_ledger or method.change_ledger):
         return {}
-    return {"mask_ledger_bytes": method.ledger_nbytes(config.layout, clients, rounds)}
+    kind = "mask" if method.mask_ledger else "change"
+    return {f"{kind}_ledger_bytes": method.ledger_nbytes(config.layout, clients, rounds)}
 
 
 def _prediction(
@@ -127,12 +128,17 @@ def summary_table(summary: Mapping[str, Any], saved: SavedRun) -> Table:
     table = Table(show_header=False)
     rounds, cohort = summary["rounds"], summary["server"]["cohort"]
     transfers = summary["participations"]
-    ledger, wasted = summary.get("mask_ledger_bytes"), summary["wasted_bytes"]
+    ledgers = {kind: summary.get(f"{kind}_ledger_bytes") for kind in ("mask", "change")}
+    wasted = summary["wasted_bytes"]
     seen = summary.get("real_over_predicted_bytes")
     for name, value in (
         ("method", summary["method"]),
         ("configuration", summary["configuration"]),
-        *([("mask ledger", f"at most {format_bytes(ledger)} on the server")] if ledger else []),
+        *(
+            (f"{kind} ledger", f"at most {format_bytes(nbytes)} on the server")
+            for kind, nbytes in ledgers.items()
+            if nbytes
+        ),
         *([("mask keeps", _mask_text(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),

@@ -58,7 +58,8 @@ def recorded_config(
             "an app cannot repeat; valid: a run whose rounds waited for all their clients"
         )
     settings = stated.get("method")
-    ledger = isinstance(settings, Mapping) and bool(settings.get("mask_ledger"))
+    ledgers = ("mask_ledger", "change_ledger")
+    ledger = isinstance(settings, Mapping) and any(settings.get(name) for name in ledgers)
     check_method(str(description.get("method")), ledger)
     try:
         method = method_from_settings(str(description["method"]), stated["method"])

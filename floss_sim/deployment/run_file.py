@@ -103,7 +103,8 @@ class RunFile(Section):
         Raises:
             ConfigError: The app cannot hold the method.
         """
-        check_method(config.method.name, config.method.mask_ledger)
+        method = config.method
+        check_method(method.name, method.mask_ledger or method.change_ledger)
         loaded = config.task
         if task not in packaged_tasks():
             dataset = dataset or _local_path(loaded.data.dataset, Path(task).parent)
@@ -185,7 +186,8 @@ def read_run_file(
         backbone=backbone or file.backbone,
         changes=file.changes,
     )
-    check_method(file.method, bool(file.method_settings.get("mask_ledger")))
+    ledgers = [file.method_settings.get(f"{kind}_ledger") for kind in ("mask", "change")]
+    check_method(file.method, any(ledgers))
     method = method_from_settings(file.method, file.method_settings)
     config = RunConfig.of(task, method, rank=file.rank, seed=file.seed)
     found = _marks(config, reads_data and not dataset)
@@ -198,19 +200,19 @@ def read_run_file(
     return DeployedRun(config, file.rounds, file.eval_every, file.classes)
 
 
-def check_method(name: str, mask_ledger: bool) -> None:
+def check_method(name: str, has_ledger: bool) -> None:
     """Raise ConfigError if nodes of an app cannot hold a method.
 
     Args:
         name: Name of the method.
-        mask_ledger: Whether the server remembers the mask that each client holds.
+        has_ledger: Whether the server remembers what each client holds.
     """
-    if name not in _METHODS or mask_ledger:
-        ledger = " with a mask ledger" if mask_ledger else ""
+    if name not in _METHODS or has_ledger:
+        ledger = " with a ledger" if has_ledger else ""
         reason = _REFUSALS.get(name, "whose nodes would have to keep the server's masks")
         raise ConfigError(
             f"an app cannot hold method {name!r}{ledger}, {reason}; valid: {', '.join(_METHODS)}, "
-            "without a mask ledger"
+            "without a ledger"
         )
 
 

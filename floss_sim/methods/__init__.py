@@ -24,13 +24,15 @@ from floss_sim.methods.catalog_by_round import (
     lora_a2,
     rolora,
 )
+from floss_sim.methods.change_ledger import ChangeHistory
+from floss_sim.methods.client_vectors import ClientVectors
 from floss_sim.methods.exchange import Exchange
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import ActiveLayers, LayerFreezing
 from floss_sim.methods.method import MessageSize, Method
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
-from floss_sim.methods.private_entries import PRIVATE, PrivateEntries
+from floss_sim.methods.private_entries import PrivateEntries
 from floss_sim.methods.product_steps import Contribution, ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.schedules import Moment, Schedule
@@ -42,9 +44,10 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 __all__ = [
     "METHODS",
-    "PRIVATE",
     "WAYS",
     "ActiveLayers",
+    "ChangeHistory",
+    "ClientVectors",
     "Contribution",
     "Everything",
     "Exchange",

@@ -240,7 +240,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "ravan": ravan,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
-COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger")
+COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger", "change_ledger")
 
 
 def options_of(name: str) -> Sequence[str]:

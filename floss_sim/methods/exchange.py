@@ -126,7 +126,7 @@ class Exchange:
             values=self.method.down_values,
             known_N=known_N,
             held_N=held_N,
-            keep_zeros=self._carries_mask(tier, version),
+            keep_zeros=self._carries_mask(tier, version) or self.method.change_ledger,
             draw=self._rounding_draw(self.method.down_values, "version", version, "values"),
         )
 
@@ -158,6 +158,7 @@ class Exchange:
         version: int,
         known_N: Mask | None,
         held_N: Mask | None = None,
+        own_N: Vector | None = None,
     ) -> tuple[Vector, Mask | None]:
         """Return the decoded vector, and the mask of the entries that train (None: all).
 
@@ -167,8 +168,12 @@ class Exchange:
             version: Version of the global adapter.
             known_N: Known mask with which the download was encoded; None for all entries.
             held_N: Held mask that the download may use; None if there is none.
+            own_N: Values that the client keeps where the download has none (change ledger); None:
+                zeros.
         """
         vector_N, mask_N = decode(self.layout, blob, known_N, held_N)
+        if own_N is not None:
+            vector_N = np.where(mask_N, vector_N, own_N)
         trained = self.method.trained_selector(tier, version)
         if trained is not None:
             draw = lazy_stream(self.seed, "version", version, "trained")

@@ -101,6 +101,8 @@ class Method:
             then coded within that mask (a persistent mask) or with different densities inside and
             outside it. Clients and server must keep state, so this suits only fleets of known
             devices.
+        change_ledger: Whether the server remembers the version that each client holds, so that
+            downloads carry only what has changed since. Clients keep what they decoded.
         divisor: Clients over which the update of an entry is averaged: ``"cohort"`` (all of the
             cohort) or ``"covering"`` (those whose mask has the entry).
         ranking: Rank of an entry in uploads: ``"magnitude"`` of its update, or how much it changes
@@ -122,6 +124,7 @@ class Method:
     up_values: str = "fp32"
     error_feedback: bool = False
     mask_ledger: bool = False
+    change_ledger: bool = False
     divisor: Divisor = "cohort"
     ranking: Ranking = "magnitude"
     product_step: ProductStep | None = None
@@ -145,12 +148,23 @@ class Method:
             )
         if len(self.tiers) > 1 and self.downloads_by_dispatch:
             raise ConfigError(f"the random ranks of method {self.name!r} are of one tier")
+        self._check_change_ledger()
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
         if self.divisor == "covering" and not (self.is_masked or self.is_scheduled):
             raise ConfigError(
                 "divisor 'covering' needs clients that train a mask; "
                 f"those of method {self.name!r} train all entries"
+            )
+
+    def _check_change_ledger(self) -> None:
+        """Raise ConfigError if a change ledger would be of no use, or its downloads are masked."""
+        leaves = self.trains_by_schedule or self.product_step is not None
+        whole = all(tier.download.density == 1 for tier in self.tiers) and not self.mask_ledger
+        if self.change_ledger and not (leaves and whole):
+            raise ConfigError(
+                "a change ledger needs downloads of density 1, without a mask ledger, and a server "
+                f"step that leaves entries as they are; method {self.name!r} lacks one of these"
             )
 
     def check_dora(self) -> None:
@@ -169,9 +183,9 @@ class Method:
         return all(self.download_selector(tier, 0).shared for tier in range(len(self.tiers)))
 
     def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
-        """Return the maximum bytes of the server's mask ledger after a number of rounds."""
+        """Return the maximum bytes of the server's ledger after a number of rounds."""
         ledger = 4 * clients
-        if self.persistent:
+        if self.persistent or self.change_ledger:
             return ledger + 4 * layout.entries
         return ledger + min(clients, len(self.tiers) * rounds) * -(-layout.entries // 8)
 
@@ -291,6 +305,7 @@ class Method:
             words.append(f"{self.down_values} down, {self.up_values} up")
         words += ["error feedback"] if self.error_feedback else []
         words += ["mask ledger"] if self.mask_ledger else []
+        words += ["change ledger"] if self.change_ledger else []
         words += ["mean of those covering"] if self.divisor == "covering" else []
         words += [self.product_step.describe()] if self.product_step else []
         return ", ".join(words)

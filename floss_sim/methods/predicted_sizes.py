@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.methods.method import Method
+from floss_sim.methods.change_ledger import changed_entries
+from floss_sim.methods.method import MessageSize, Method
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.size_statistics import (
@@ -93,11 +94,15 @@ class SizePredictor:
             way: ``"down"``, or ``"up"`` for the upload after training from the version.
             tier: Tier of the client.
             version: Version that is downloaded, from 0.
-            held: Version of the persistent mask that the client is known to hold, or 0.
+            held: Version that the client is known to hold, or 0.
         """
         if changes_by_round(self.method):
             nbytes_R, counts_R = self.messages(way, tier, version + 1, version + 1)
             return int(nbytes_R[0]), int(counts_R[0])
+        if way == "down" and self.method.change_ledger:
+            count = changed_entries(self.method, self.layout, held, version)
+            size = MessageSize(self.layout.entries, count)
+            return size.nbytes(self.method.down_values), count
         if way == "down":
             size = self.method.download_size(self.layout, tier, version, held)
             return size.nbytes(self.method.down_values), size.count
@@ -117,7 +122,7 @@ class SizePredictor:
         if changes_by_round(self.method):
             course = size_course(self.method, self.layout, self.cohort, tier, way, self.statistics)
             return course.at(rounds_R)
-        varies = self.method.persistent or self.method.is_scheduled
+        varies = self.method.persistent or self.method.is_scheduled or self.method.change_ledger
         versions = rounds_R - 1 if varies else [0]
         sizes_VW = np.array([self.message(way, tier, int(v)) for v in versions], dtype=np.int64)
         nbytes_R, counts_R = np.broadcast_to(sizes_VW, (rounds_R.size, 2)).T

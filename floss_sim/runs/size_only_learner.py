@@ -61,7 +61,8 @@ class SizeOnlyLearner(NoTraining):
         self._method = sizes.method
         self._examples = examples
         self._calibration = calibration
-        self._ledger = MaskLedger(len(examples) if self._method.mask_ledger else 0)
+        self._has_ledger = self._method.mask_ledger or self._method.change_ledger
+        self._ledger = MaskLedger(len(examples) if self._has_ledger else 0)
         self._size = lru_cache(maxsize=4096)(self._predict)
 
     def _predict(self, way: Way, tier: int, version: int, held: int) -> tuple[int, int]:
@@ -71,7 +72,7 @@ class SizeOnlyLearner(NoTraining):
 
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return a download of predicted size."""
-        held = self._ledger.held_version(client) if self._method.mask_ledger else 0
+        held = self._ledger.held_version(client) if self._has_ledger else 0
         tier = self._method.tier_of(client, len(self._examples))
         nbytes, count = self._size("down", tier, self.version, held)
         return Dispatch(sequence, client, self.version, nbytes, count, held=held)
@@ -85,7 +86,7 @@ class SizeOnlyLearner(NoTraining):
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Increment the version; record that the clients hold the masks that they were sent."""
-        if self._method.mask_ledger:
+        if self._has_ledger:
             for arrival in arrivals:
                 self._ledger.confirm(arrival.upload.client, self.version - arrival.staleness)
         return super().aggregate(arrivals)

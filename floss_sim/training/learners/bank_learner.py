@@ -89,7 +89,7 @@ class BankLearner(TorchLearner):
         Raises:
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
-        self._private.hear(dispatch.client, client_state)
+        self._hear(dispatch.client, client_state)
         while job := self.job(dispatch):
             job.compute()
         return super().train(dispatch, client_state)

@@ -55,7 +55,9 @@ def _expected_arrays(snapshot: Snapshot, config: RunConfig) -> Iterator[tuple[st
             yield name, (() if name == "step" else (entries,), np.float32)
     if method.persistent:
         yield "lost_at", ((entries,), np.int32)
-    if method.mask_ledger:
+    if method.change_ledger:
+        yield "changed_at", ((entries,), np.int32)
+    if method.mask_ledger or method.change_ledger:
         kept = len(snapshot.tensors.get("held_keys", ()))
         packed = -(-entries // 8) if kept else 0
         yield "held", ((config.fleet.clients,), np.int32)

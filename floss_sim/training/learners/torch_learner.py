@@ -17,7 +17,15 @@ import torch
 from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.methods import Contribution, Exchange, MaskHistory, MaskLedger, PrivateEntries
+from floss_sim.methods import (
+    ChangeHistory,
+    ClientVectors,
+    Contribution,
+    Exchange,
+    MaskHistory,
+    MaskLedger,
+    PrivateEntries,
+)
 from floss_sim.protocol import (
     Arrival,
     ClientState,
@@ -75,6 +83,9 @@ class TorchLearner(ABC):
         self._history = MaskHistory(self.layout.entries)
         self._ledger = MaskLedger(config.fleet.clients)
         self._private = PrivateEntries(self.layout, self.method.private)
+        self._held = ClientVectors("held", self.method.change_ledger)
+        self._changes = ChangeHistory(self.layout.entries)
+        self._has_ledger = self.method.mask_ledger or self.method.change_ledger
         self._version = 0
         self._masks: dict[int, Mask] = {}  # download masks of the newest version, by tier
         # Encoded downloads of the newest version, by tier and by the version whose mask the client
@@ -91,7 +102,7 @@ class TorchLearner(ABC):
     def dispatch(self, client: int, sequence: int) -> Dispatch:
         """Return the newest version under the client's download mask, encoded."""
         tier = self._tier(client)
-        held = self._ledger.held_version(client) if self.method.mask_ledger else 0
+        held = self._ledger.held_version(client) if self._has_ledger else 0
         known_N = self._exchange.known_download_mask(
             self._history, tier, self._version, held, sequence
         )
@@ -123,9 +134,11 @@ class TorchLearner(ABC):
         self, tier: int, held: int, known_N: Mask | None, held_N: Mask | None = None
     ) -> bytes:
         """Return the newest version's download, encoded once for all clients with the same mask."""
-        key = tier, None if known_N is None and held_N is None else held
+        whole = known_N is None and held_N is None and not self.method.change_ledger
+        key = tier, None if whole else held
         if key not in self._blobs:
-            mask_N = self._download_mask(tier)
+            ledger = self.method.change_ledger
+            mask_N = self._changes.since(held) if ledger else self._download_mask(tier)
             self._blobs[key] = self._encode_download(mask_N, tier, known_N, held_N)
         return self._blobs[key]
 
@@ -155,7 +168,7 @@ class TorchLearner(ABC):
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
-        self._private.hear(client, client_state)
+        self._hear(client, client_state)
         offsets_N, trained_N = self._download_content(dispatch)
         start_N = self._private.start(client, offsets_N)
         update_N = self._update(dispatch)
@@ -169,29 +182,45 @@ class TorchLearner(ABC):
             self._upload_mask(dispatch), dispatch.version, start_N,
         )  # fmt: skip
         examples = self.config.client.epochs * len(self.config.clients[client])
-        kept = self._private.train(sequence, start_N - update_N)
+        own = self._private.train(sequence, start_N - update_N)
+        kept = {**own, **self._held.keep(sequence, offsets_N)}
         return Upload(
             sequence, client, len(reply.blob), reply.entries, examples,
             reply.blob, {**reply.state, **kept}, {**reply.lost_state, **kept},
         )  # fmt: skip
 
+    def _hear(self, client: int, state: ClientState) -> None:
+        """Take over the vectors of a client's state."""
+        self._private.hear(client, state)
+        self._held.hear(client, state)
+
     def _download_content(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
         """Return a client's decoded offsets, and the mask of entries that train (None: all).
 
-        A message that several clients receive one after another is decoded once.
+        A message that several clients receive one after another is decoded once, unless it is
+        only part of what they hold.
         """
+        if self.method.change_ledger:
+            return self._decode(dispatch, self._own_values(dispatch.client))
         if dispatch.blob is not self._decoded[0]:
             self._decoded = dispatch.blob, self._decode(dispatch)
         return self._decoded[1]
 
-    def _decode(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
+    def _own_values(self, client: int) -> Vector:
+        """Return what a client keeps of its last download; at first the initial values."""
+        own_N = self._held.vector(client)
+        return self.layout.initial_vector(self.config.seed) if own_N is None else own_N
+
+    def _decode(
+        self, dispatch: Dispatch, own_N: Vector | None = None
+    ) -> tuple[Vector, Mask | None]:
         tier = self._tier(dispatch.client)
         known_N = self._exchange.known_download_mask(
             self._history, tier, dispatch.version, dispatch.held, dispatch.sequence
         )
         held_N = self._held_mask(tier, dispatch.held)
         return self._exchange.decode_download(
-            dispatch.blob, tier, dispatch.version, known_N, held_N
+            dispatch.blob, tier, dispatch.version, known_N, held_N, own_N
         )
 
     @abstractmethod
@@ -229,6 +258,7 @@ class TorchLearner(ABC):
         """
         self.steps.forget(dispatch.sequence)
         self._private.finish(dispatch.client, dispatch.sequence)
+        self._held.finish(dispatch.client, dispatch.sequence)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.
@@ -239,8 +269,11 @@ class TorchLearner(ABC):
         Raises:
             NonFiniteUpdateError: The server's vector holds NaN or infinity.
         """
+        before_N = self._server.vector().copy() if self.method.change_ledger else None
         self._server.step(*self._gradient(arrivals))
         self._version += 1
+        if before_N is not None:
+            self._changes.record(before_N, self._server.vector(), self._version)
         if not np.isfinite(self._server.vector()).all():
             raise NonFiniteUpdateError(
                 f"the server's vector is not finite after round {self._version}; "
@@ -333,9 +366,9 @@ class TorchLearner(ABC):
     def _confirm(self, arrival: Arrival) -> None:
         """Record the mask that a client holds, since its upload has arrived."""
         dispatch, tier = arrival.dispatch, self._tier(arrival.dispatch.client)
-        if not self.method.mask_ledger:
+        if not self._has_ledger:
             return
-        if not self.method.persistent and dispatch.version:
+        if self.method.mask_ledger and not self.method.persistent and dispatch.version:
             offsets_N, trained_N = self._download_content(dispatch)
             mask_N = offsets_N != 0 if trained_N is None else trained_N
             self._ledger.keep(tier, dispatch.version, mask_N)
@@ -378,7 +411,7 @@ class TorchLearner(ABC):
         the server lacks, are the mean of the clients': the model that one more upload by each of
         them would give.
         """
-        if self._private.any:
+        if self._private.active or self.method.change_ledger:
             vector_N = self._private.with_mean(self._server.vector())
             everything_N = np.ones(self.layout.entries, dtype=bool)
             return self._exchange.download(vector_N, everything_N, 0, self._version)
@@ -391,8 +424,10 @@ class TorchLearner(ABC):
         state: dict[str, NDArray[Any]] = dict(self._server.state())
         if self.method.persistent:
             state["lost_at"] = self._history.lost_at_N.copy()
-        if self.method.mask_ledger:
+        if self._has_ledger:
             state |= self._ledger.state()
+        if self.method.change_ledger:
+            state["changed_at"] = self._changes.changed_at_N.copy()
         return Snapshot(self._version, state)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -404,10 +439,13 @@ class TorchLearner(ABC):
         check_shapes(snapshot, self.config)
         self._server.restore(snapshot.tensors)
         self._private.restore(snapshot.clients)
+        self._held.restore(snapshot.clients)
         if self.method.persistent:
             self._history.lost_at_N = snapshot.tensors["lost_at"].copy()
-        if self.method.mask_ledger:
+        if self._has_ledger:
             self._ledger.restore(snapshot.tensors)
+        if self.method.change_ledger:
+            self._changes.changed_at_N = snapshot.tensors["changed_at"].copy()
         self._version = snapshot.version
         self._masks, self._blobs = {}, {}
 

@@ -33,8 +33,9 @@ METHODS = {
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
     "factors of heads": method_from_name("ravan", heads=2, up_density=1 / 4, error_feedback=True),
-    "turns": method_from_name("rolora", up_density=1 / 4, error_feedback=True),
-    "private B": method_from_name("fedsa-lora", up_density=1 / 2, error_feedback=True),
+    "turns with a ledger": method_from_name(
+        "rolora", up_density=1 / 4, error_feedback=True, change_ledger=True
+    ),
 }
 POLICIES = {
     "first-k": first_k(2, late="finish"),
@@ -159,7 +160,8 @@ def test_client_states_and_masks_are_in_the_checkpoint(
     for state in snapshot.clients.values():
         assert state["residual"].shape == (config.layout.entries,)
         assert state["residual"].any()
-    assert ("held" in snapshot.tensors) == config.method.mask_ledger
+    has_ledger = config.method.mask_ledger or config.method.change_ledger
+    assert ("held" in snapshot.tensors) == has_ledger
     if config.method.mask_ledger:
         keys = {version for _, version in snapshot.tensors["held_keys"].tolist()}
         assert keys == ({1, 2} if config.method.persistent is None else set())
