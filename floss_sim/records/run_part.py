@@ -19,7 +19,7 @@ from floss_sim.errors import RecordError
 from floss_sim.records.checkpoint import pack, unpack
 from floss_sim.records.folder import RunFolder
 from floss_sim.records.row_checks import check_rows
-from floss_sim.records.schema import SCHEMAS
+from floss_sim.records.schema import SCHEMAS, RunRecord
 from floss_sim.records.tables import check_tables, read_table
 
 
@@ -48,18 +48,21 @@ class RunPart:
     models: Mapping[int, bytes] = field(repr=False)
 
 
-def read_part(folder: RunFolder, after: int = 0, *, models: bool = True) -> RunPart:
+def read_part(
+    folder: RunFolder, after: int = 0, *, models: bool = True, record: RunRecord | None = None
+) -> RunPart:
     """Return the committed rounds of a folder after a round.
 
     Args:
         folder: Run folder; the caller holds its lock.
         after: Last round before the part.
         models: Whether the part has the models of its evaluated rounds.
+        record: The committed tables, if they are known.
 
     Raises:
         RecordError: The folder is damaged, or has no round after ``after``.
     """
-    committed, record = folder.manifest(), folder.record()
+    committed, record = folder.manifest(), record or folder.record()
     if committed.rounds <= after:
         raise RecordError(f"{folder.path} has no round after round {after}")
     tables = {"rounds": record.rounds, "transfers": record.transfers}
@@ -75,27 +78,30 @@ def read_part(folder: RunFolder, after: int = 0, *, models: bool = True) -> RunP
     )
 
 
-def commit_part(folder: RunFolder, part: RunPart) -> bool:
-    """Commit a part that continues a folder's run; return whether it was committed.
+def commit_part(
+    folder: RunFolder, part: RunPart, record: RunRecord | None = None
+) -> RunRecord | None:
+    """Commit a part that continues a folder's run; return the tables of the whole run.
 
     A part that does not begin where the committed rounds end came twice or late: nothing is
-    written.
+    written, and the result is None.
 
     Args:
         folder: Run folder; the caller holds its lock.
         part: The part.
+        record: The committed tables, if they are known.
 
     Raises:
         RecordError: The part contradicts itself or the folder, or a file cannot be written.
     """
     committed = folder.manifest()
     if committed.rounds != part.after:
-        return False
+        return None
     if committed.rounds and committed.timing != part.timing:
         raise RecordError(f"the rounds after round {part.after} are of another timing")
     try:
         tables = {kind: read_table(io.BytesIO(part.tables[kind]), kind, kind) for kind in SCHEMAS}
-        _check(folder, part, tables)
+        whole = _whole(folder, part, tables, record or folder.record())
         snapshot = unpack(part.version, load(part.checkpoint))
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecordError(f"the rounds after round {part.after} are damaged: {error}") from None
@@ -107,12 +113,13 @@ def commit_part(folder: RunFolder, part: RunPart) -> bool:
         snapshot=snapshot,
         models=part.models,
     )
-    return True
+    return whole
 
 
-def _check(folder: RunFolder, part: RunPart, tables: Mapping[str, pa.Table]) -> None:
-    """Raise ValueError if the whole run would not be consistent with the part."""
-    before = folder.record()
+def _whole(
+    folder: RunFolder, part: RunPart, tables: Mapping[str, pa.Table], before: RunRecord
+) -> RunRecord:
+    """Return the run with a part; raise ValueError if it would not be consistent."""
     rounds = pa.concat_tables([before.rounds, tables["rounds"]])
     transfers = pa.concat_tables([before.transfers, tables["transfers"]])
     check_tables(rounds, transfers, part.rounds, part.version)
@@ -120,6 +127,7 @@ def _check(folder: RunFolder, part: RunPart, tables: Mapping[str, pa.Table]) -> 
     evaluated = tables["rounds"].filter(pc.is_valid(tables["rounds"]["accuracy"]))
     if set(part.models) - set(evaluated["round"].to_pylist()):
         raise ValueError("models of rounds that were not evaluated")
+    return RunRecord(folder.description, rounds, transfers)
 
 
 def _rows_after(table: pa.Table, after: int) -> pa.Table:

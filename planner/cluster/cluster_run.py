@@ -11,7 +11,7 @@ from typing import Any
 
 from floss_sim.errors import FlossError, RecordError, RecordLockedError
 from floss_sim.files import temporary_name
-from floss_sim.records import RunFolder
+from floss_sim.records import RunFolder, RunRecord
 from floss_sim.records.host_notes import append_notes, machines
 from floss_sim.records.run_part import commit_part
 from floss_sim.runs.config import RunConfig
@@ -33,6 +33,8 @@ class ClusterRun:
         future: Gets the number of rounds that were trained, None for a run that ended before.
         trained: Rounds trained so far.
         misses: Answers of workers of another machine type.
+        folder: Folder of the run while its lock is held; else None.
+        record: Committed tables while the lock is held; else None.
     """
 
     store: CurveStore
@@ -43,6 +45,7 @@ class ClusterRun:
     trained: int = 0
     misses: int = 0
     folder: RunFolder | None = None
+    record: RunRecord | None = None
     _opened: RunFolder | None = None
     _held: ExitStack = field(default_factory=ExitStack)
     _description: dict[str, Any] | None = None
@@ -73,7 +76,7 @@ class ClusterRun:
             self._held.enter_context(self._opened.lock())
         except RecordLockedError:
             return False
-        self.folder = self._opened
+        self.folder, self.record = self._opened, self._opened.record()
         return True
 
     def lacks(self) -> int:
@@ -85,7 +88,7 @@ class ClusterRun:
 
     def settle(self, result: int | None = None, error: BaseException | None = None) -> None:
         """Let the folder go, and tell the result; a new run without a round is removed."""
-        held, self._held, self.folder = self._held, ExitStack(), None
+        held, self._held, self.folder, self.record = self._held, ExitStack(), None, None
         if result is None or error is not None:
             why = error or FlossError("no round was trained")
             held.__exit__(type(why), why, why.__traceback__)
@@ -110,11 +113,13 @@ class ClusterRun:
             ParcelError: A blob is missing.
         """
         folder = self._locked()
-        part = answered.part
-        if part is not None and commit_part(folder, part_of(number, part, blobs)):
-            self.trained += part.rounds - part.after
-            notes = (n.model_dump(mode="json", exclude_none=True) for n in answered.notes)
-            append_notes(folder.path, notes)
+        if answered.part is not None:
+            part = part_of(number, answered.part, blobs)
+            if whole := commit_part(folder, part, self.record):
+                self.record = whole
+                self.trained += part.rounds - part.after
+                notes = (n.model_dump(mode="json", exclude_none=True) for n in answered.notes)
+                append_notes(folder.path, notes)
         if answered.diverged:
             folder.note_divergence(answered.diverged)
 

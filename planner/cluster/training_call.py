@@ -108,7 +108,9 @@ class TrainingCall:
     def _job_run(self, number: int, run: ClusterRun) -> tuple[JobRun, dict[str, bytes]]:
         folder = run.folder
         has_rounds = folder is not None and folder.manifest().rounds > 0
-        part = read_part(folder, models=False) if folder is not None and has_rounds else None
+        part = None
+        if folder is not None and has_rounds:
+            part = read_part(folder, models=False, record=run.record)
         made = JobRun(
             run=run.run,
             trajectory=run.description["trajectory"],
