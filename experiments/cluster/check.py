@@ -55,7 +55,7 @@ HEAD = (
     " plan = undisturbed | s | after Ctrl-C |"
 )
 LINE = "|---|---|---|---|---|---|---|---|---|---|---|"
-_LOCAL = Cluster("", "local", WORKERS)
+LOCAL = Cluster("", "local", WORKERS)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _local(size: str, work: Path) -> Made:
     kept = work / f"local-{size}.json"
     store = work / f"local-{size}"
     if not kept.exists():
-        kept.write_text(json.dumps(make(size, store, _LOCAL).told), encoding="utf-8")
+        kept.write_text(json.dumps(make(size, store, LOCAL).told), encoding="utf-8")
     return Made(json.loads(kept.read_text(encoding="utf-8")), store)
 
 

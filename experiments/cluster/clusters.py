@@ -177,7 +177,7 @@ def _processes(
                     start_new_session=True,
                     env={**os.environ, **environment},
                     cwd=folder,
-                )  # fmt: skip
+                )
             )
 
     for name in ("state", "spool", "jobs"):
