@@ -147,7 +147,7 @@ class QueueExecutor(Executor):
                 alive = self._queue.alive()
                 ended = [*self._answers(), *self._losses(alive)]
                 self._hand_out()
-                self._start_jobs()
+                ended += self._start_jobs()
             for future, answer in ended:  # outside the lock: a callback may submit
                 if isinstance(answer, bytes):
                     future.set_result(answer)
@@ -203,8 +203,12 @@ class QueueExecutor(Executor):
                 worker.call, worker.number = future, worker.number + 1
                 put(worker.folder / f"{CALL}{worker.number}", call)
 
-    def _start_jobs(self) -> None:
-        """Submit jobs until there is one for each call, or as many as there may be."""
+    def _start_jobs(self) -> list[tuple[Future[Any], bytes | Exception]]:
+        """Submit jobs until there is one for each call, or as many as there may be.
+
+        Returns:
+            The waiting calls, if the queue takes no job, with the reason.
+        """
         starting = sum(not worker.ready for worker in self._workers)
         free = min(self._most - len(self._workers), len(self._waiting) - starting)
         for _ in range(free):
@@ -212,7 +216,13 @@ class QueueExecutor(Executor):
             name = f"{self._started:06}"
             folder = self._folder / f"{WORKER}{name}"
             folder.mkdir()
-            if self._function is not None:
-                self._workers.append(
-                    _Worker(self._queue.start(folder, self._function), name, folder)
-                )
+            if self._function is None:
+                continue
+            try:
+                job = self._queue.start(folder, self._function)
+            except Exception as error:  # of submitit or of the queue's own command
+                reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+                refused = FlossError(f"the queue takes no job: {reason}")
+                return [(future, refused) for future in self._drained()]
+            self._workers.append(_Worker(job, name, folder))
+        return []

@@ -114,3 +114,14 @@ def test_a_worker_without_a_coordinator_ends(tmp_path: Path):
     folder.mkdir()
     seconds = iter(range(0, 10_000, 50))
     assert mailbox.serve(folder, turn, 0.0, clock=lambda: float(next(seconds))) == 0
+
+
+def test_a_queue_that_takes_no_job_ends_the_calls(tmp_path: Path):
+    class Closed(Threads):
+        def start(self, folder: Path, function: Callable[[bytes], bytes]) -> str:
+            raise RuntimeError("sbatch: error\ninvalid partition specified: x")
+
+    executor = QueueExecutor(Closed(), tmp_path, 2, POLL_S)
+    with pytest.raises(FlossError, match="the queue takes no job: invalid partition"):
+        executor.submit(turn, b"a").result(20)
+    executor.shutdown()
