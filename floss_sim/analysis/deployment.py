@@ -13,8 +13,9 @@ from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.methods import Method
 from floss_sim.network import NetworkProfile
 from floss_sim.network.devices.local_work import LocalWork
-from floss_sim.vectors.adapter_layout import trained_of_layout
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS
+from floss_sim.runs.client_work import forward_work
+from floss_sim.vectors.adapter_layout import seed_tensor, trained_of_layout
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, SEEDS
 
 _MOST = {  # largest values of a deployment
     "clients": 10**7, "cohort": 10**5, "rounds": 10**5, "examples": 10**9, "batch": 10**6,
@@ -88,7 +89,7 @@ class Deployment:
             raise ConfigError(
                 f"unknown precision {self.precision!r}; valid: {', '.join(PRECISIONS)}"
             )
-        if self.method.trains not in ADAPTER_LAYOUTS:
+        if self.method.trains not in (*ADAPTER_LAYOUTS, SEEDS):
             raise LayoutError(
                 f"method {self.method.name!r} trains no adapters; an estimate needs one that does, "
                 "such as floss, dense, ffa or sparse-adapter"
@@ -102,13 +103,17 @@ class Deployment:
         Args:
             trained: What trains.
         """
+        zeroth_order = self.method.zeroth_order
         operations = count_operations(
             self.model.full_table(),
             self.model.config,
-            trained.tensors,
+            () if zeroth_order else trained.tensors,
             self.tokens,
             checkpointing=self.checkpointing,
         )
+        if zeroth_order:
+            batch = min(self.batch, self.examples)
+            return forward_work(operations, zeroth_order.steps, batch, self.precision)
         return LocalWork(operations, min(self.batch, self.examples), precision=self.precision)
 
     def trained_model(self) -> TrainedModel:
@@ -119,5 +124,7 @@ class Deployment:
         """
         made = self.model.trained_model(self.adapters)
         method = self.method
+        if method.zeroth_order:
+            return replace(made, tensors=(seed_tensor(method.zeroth_order.seeds),))
         tensors = trained_of_layout(made.tensors, method.trains, method.heads)
         return replace(made, tensors=tensors)

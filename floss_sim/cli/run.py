@@ -47,8 +47,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, fedsa-lora, freezing, fed-sb, ravan, ffa,
-bitfit, full, head.
+lora-a2, fedsrd, ecolora, fedsa-lora, freezing, fed-sb, ravan, fedkseed,
+ffa, bitfit, full, head.
 
 Examples:
 
@@ -102,6 +102,12 @@ def run(
         typer.Option(
             help="hetlora, fslora: average an entry over the cohort, or over the covering clients."
         ),
+    ] = None,
+    candidate_seeds: Annotated[
+        int | None, typer.Option(help="fedkseed: directions of the model; default 4096.")
+    ] = None,
+    local_steps: Annotated[
+        int | None, typer.Option(help="fedkseed: steps of a client in a round; default 200.")
     ] = None,
     heads: Annotated[
         int | None, typer.Option(help="ravan: heads that share the rank; default 4.")
@@ -224,6 +230,7 @@ def run(
             error_feedback=error_feedback, mask_ledger=mask_ledger,
             change_ledger=change_ledger, segments=segments,
             half_life=half_life, freeze_every=freeze_every, heads=heads,
+            seeds=candidate_seeds, steps=local_steps,
         ),
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:

@@ -15,9 +15,9 @@ from floss_sim.records import RunFolder
 from floss_sim.runs.config import adapter_settings
 from floss_sim.tasks import load_task
 from floss_sim.vectors.adapter_layout import layout_of
-from floss_sim.vectors.layout import LAYOUTS, Layout
+from floss_sim.vectors.layout import LAYOUTS, Layout, seed_layout
 
-_HEADS = 4  # heads that are tried without a run folder
+_HEADS, _SEEDS = 4, 4096  # that are tried without a run folder
 _RANK = 16  # LoRA rank that is tried if neither an option nor a run folder gives one
 
 
@@ -42,8 +42,10 @@ def layout_of_message(
             raise ConfigError("--rank requires --task")
         return None, "with --task and --rank, which give its layout"
     try:
-        heads = (run.get("method") or {}).get("heads", _HEADS)
-        return _search(digest, str(name), int(ranks), run.get("lora") or {}, int(heads)), ""
+        method = run.get("method") or {}
+        heads = int(method.get("heads", _HEADS))
+        seeds = int((method.get("zeroth_order") or {}).get("seeds", _SEEDS))
+        return _search(digest, str(name), int(ranks), run.get("lora") or {}, heads, seeds), ""
     except ConfigError as error:
         if task or rank:
             raise ConfigError(f"{error}{_rank_hint(run, rank)}") from None
@@ -67,9 +69,12 @@ def _trajectory(folder: Path) -> Mapping[str, Any]:
 
 
 def _search(
-    digest: bytes, task_name: str, rank: int, lora: Mapping[str, Any], heads: int
+    digest: bytes, task_name: str, rank: int, lora: Mapping[str, Any], heads: int, seeds: int
 ) -> Layout:
     task = load_task(task_name, changes={f"lora.{key}": value for key, value in lora.items()})
+    seeded = seed_layout(seeds)
+    if seeded.digest == digest:
+        return seeded
     for trains in LAYOUTS:
         with suppress(LayoutError):  # some backbones lack some layouts
             layout = layout_of(

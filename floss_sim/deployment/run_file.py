@@ -42,7 +42,10 @@ _METHODS = (
     "full",
     "head",
 )
-_REFUSALS = {"fedsa-lora": "whose server lacks the clients' B and so has no model to evaluate"}
+_REFUSALS = {
+    "fedsa-lora": "whose server lacks the clients' B and so has no model to evaluate",
+    "fedkseed": "whose nodes would train without gradients, which those of an app do not",
+}
 _Count = Annotated[int, Field(ge=1)]
 
 

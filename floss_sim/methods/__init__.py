@@ -12,7 +12,6 @@ from floss_sim.methods.catalog import (
     hetlora,
     method_from_name,
     options_of,
-    ravan,
     sparse_adapter,
 )
 from floss_sim.methods.catalog_by_round import (
@@ -24,6 +23,7 @@ from floss_sim.methods.catalog_by_round import (
     lora_a2,
     rolora,
 )
+from floss_sim.methods.catalog_of_layouts import fedkseed, ravan
 from floss_sim.methods.change_ledger import ChangeHistory
 from floss_sim.methods.client_vectors import ClientVectors
 from floss_sim.methods.exchange import Exchange
@@ -79,6 +79,7 @@ __all__ = [
     "adapter_lth",
     "dense",
     "ecolora",
+    "fedkseed",
     "fedsa_lora",
     "fedsrd",
     "floss",

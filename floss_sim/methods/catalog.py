@@ -18,6 +18,7 @@ from floss_sim.methods.catalog_by_round import (
     lora_a2,
     rolora,
 )
+from floss_sim.methods.catalog_of_layouts import fedkseed, ravan
 from floss_sim.methods.method import Divisor, Method
 from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
 from floss_sim.methods.rank_selectors import Ranks
@@ -184,34 +185,6 @@ def adapter_lth(
     return Method("adapter-lth", _ONE_TIER, persistent=mask)
 
 
-def ravan(
-    heads: int = 4,
-    down_density: float = 1.0,
-    up_density: float = 1.0,
-    scope: Scope = "global",
-    pick: Pick = "largest",
-    dense_head: bool = False,
-) -> Method:
-    """Return Ravan (Raje et al. 2025): several heads s_i B_i H_i A_i, of which s_i and H_i train.
-
-    B_i and A_i are frozen. A client uploads the products s_i H_i, and s_i starts at one again.
-
-    Args:
-        heads: Number of heads; the run's rank is that of all of them together.
-        down_density: Density of downloads, in (0, 1].
-        up_density: Density of uploads, in (0, 1].
-        scope: Range of the ranking: ``"global"`` or ``"tensor"``.
-        pick: Entries to keep: ``"largest"`` magnitudes or ``"random"``.
-        dense_head: Whether the whole task head is kept.
-
-    Raises:
-        DensityError: A density outside (0, 1].
-        ConfigError: An unknown scope or pick, or no whole number of heads from 1.
-    """
-    selected = floss(down_density, up_density, scope, pick, dense_head)
-    return replace(selected, name="ravan", trains="heads", heads=heads)
-
-
 def _floss_variant(layout: str, name: str = "") -> Callable[..., Method]:
     """Return the function of FLoSS over another layout; without a name it has the layout's."""
 
@@ -238,6 +211,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "freezing": freezing,
     "fed-sb": _floss_variant("square", "fed-sb"),
     "ravan": ravan,
+    "fedkseed": fedkseed,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
 COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger", "change_ledger")

@@ -12,6 +12,7 @@ hetlora         LoRA A, B, head     some ranks, by tier      those ranks      th
 ffa             LoRA B, head        as floss                 all              as floss
 fed-sb          R of B R A, head    as floss                 all              as floss
 ravan           blocks of R, head   as floss                 and factors      as floss
+fedkseed        scalars of K seeds  all                      some each round  what it trained
 rolora          LoRA A, B, head     as floss                 B or A, head     of these, as floss
 fslora          LoRA A, B, head     random ranks             those ranks      those ranks
 lora-a2         LoRA A, B, head     as floss                 B or A, head     ranks of these
@@ -30,7 +31,7 @@ FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu 
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
 2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025; Fed-SB,
-Singhal et al. 2025; Ravan, Raje et al. 2025.
+Singhal et al. 2025; Ravan, Raje et al. 2025; FedKSeed, Qin et al. 2024.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -51,8 +52,9 @@ from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.methods.tier import Tier
+from floss_sim.methods.zeroth_order import ZerothOrder
 from floss_sim.vectors.density import format_density
-from floss_sim.vectors.layout import Layout
+from floss_sim.vectors.layout import SEEDS, Layout
 from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]
@@ -62,6 +64,7 @@ _WITHOUT_DORA = {  # reason by method
     "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
     "fed-sb": "it trains neither matrix, and DoRA's magnitude needs both",
     "ravan": "it trains neither matrix, and DoRA's magnitude needs both",
+    "fedkseed": "it trains the whole model, without adapters",
     "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
     "lora-a2": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
@@ -90,7 +93,7 @@ class Method:
     Attributes:
         name: Name of the method.
         tiers: Tiers of the fleet; their shares add up to 1.
-        trains: Layout of the entries, one of ``layout.LAYOUTS``.
+        trains: Layout of the entries, one of ``layout.LAYOUTS`` or ``seeds``.
         heads: Number of diagonal blocks of R in layout ``heads``.
         persistent: Persistent mask, which all clients share and downloads use; None if there is
             none.
@@ -108,6 +111,7 @@ class Method:
         ranking: Rank of an entry in uploads: ``"magnitude"`` of its update, or how much it changes
             the ``"product"`` B A (:mod:`floss_sim.methods.partner_norms`).
         product_step: Server step on products; None: the mean update.
+        zeroth_order: Local training along seeded directions, in layout ``seeds``; None: SGD.
         private: Kinds of tensors that never travel and that each client keeps as its own.
 
     Raises:
@@ -128,6 +132,7 @@ class Method:
     divisor: Divisor = "cohort"
     ranking: Ranking = "magnitude"
     product_step: ProductStep | None = None
+    zeroth_order: ZerothOrder | None = None
     private: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -139,6 +144,8 @@ class Method:
         for code in (self.down_values, self.up_values):
             if code not in VALUE_CODES:
                 raise ConfigError(f"unknown value code {code!r}; valid: {', '.join(VALUE_CODES)}")
+        if (self.trains == SEEDS) != (self.zeroth_order is not None):
+            raise ConfigError(f"layout {SEEDS!r} and zeroth-order training need each other")
         if type(self.heads) is not int or self.heads < 1:
             raise ConfigError(f"heads {self.heads!r}; valid: whole numbers from 1")
         if self.mask_ledger and self.persistent is None and self._shares_all_masks:
@@ -284,11 +291,13 @@ class Method:
         Names and defaults are left out. Thus FLoSS at densities 1 and 1 has the fingerprint of the
         dense method, which is the same run.
         """
-        parts = ("name", "tiers", "persistent", "product_step", "private")
+        parts = ("name", "tiers", "persistent", "product_step", "zeroth_order", "private")
         chosen = {f: getattr(self, f.name) for f in fields(self) if f.name not in parts}
         changed = {f.name: value for f, value in chosen.items() if value != f.default}
         if self.product_step:
             changed["product_step"] = self.product_step.settings()
+        if self.zeroth_order:
+            changed["zeroth_order"] = self.zeroth_order.settings()
         if self.private:
             changed["private"] = list(self.private)
         if self.persistent:
@@ -300,7 +309,10 @@ class Method:
     def describe(self) -> str:
         """Return a description of the messages, such as ``down 1/4, up 1/16``."""
         words = [f"{self.heads} heads"] if self.heads > 1 else []
-        words += [self._describe_tiers()]
+        if self.zeroth_order:
+            words += [self.zeroth_order.describe()]
+        else:
+            words += [self._describe_tiers()]
         if (self.down_values, self.up_values) != ("fp32", "fp32"):
             words.append(f"{self.down_values} down, {self.up_values} up")
         words += ["error feedback"] if self.error_feedback else []

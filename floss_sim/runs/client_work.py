@@ -5,7 +5,7 @@ from __future__ import annotations
 from floss_sim.families import IMAGES, model_inputs
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
-from floss_sim.families.operations import count_operations
+from floss_sim.families.operations import Operations, count_operations
 from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import (
     WHOLE,
@@ -17,7 +17,7 @@ from floss_sim.methods import Method
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.tasks import Task
 from floss_sim.tasks.sections import ClientSection
-from floss_sim.vectors.adapter_layout import trained_of_layout
+from floss_sim.vectors.adapter_layout import seed_tensor, trained_of_layout
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 
@@ -40,15 +40,31 @@ def client_work(
         LayoutError: The backbone's config lacks a size.
     """
     table, trained = client_model(task, method, settings)
+    zeroth_order = method.zeroth_order
     operations = count_operations(
         table,
         task.backbone_config,
-        trained.tensors,
+        () if zeroth_order else trained.tensors,
         example_tokens(task),
         checkpointing=client.gradient_checkpointing,
         dropout=task.lora.dropout > 0,
     )
+    if zeroth_order:
+        return forward_work(operations, zeroth_order.steps, client.batch_size, client.precision)
     return LocalWork(operations, client.batch_size, client.epochs, client.precision)
+
+
+def forward_work(operations: Operations, steps: int, batch: int, precision: str) -> LocalWork:
+    """Return the work of zeroth-order steps: two forward passes of a batch each.
+
+    Args:
+        operations: Operations of an example; those of its forward pass count.
+        steps: Local steps of a client.
+        batch: Examples of a step.
+        precision: Precision of the products.
+    """
+    both = Operations(2 * operations.forward, 0)
+    return LocalWork(both, batch, precision=precision, fixed_steps=steps)
 
 
 def client_model(
@@ -77,6 +93,8 @@ def _trained(
 ) -> tuple[TrainedTensor, ...]:
     """Return the tensors that a method trains."""
     trains = method.trains
+    if method.zeroth_order:
+        return (seed_tensor(method.zeroth_order.seeds),)
     if trains in ADAPTER_LAYOUTS:
         return trained_of_layout(trained_tensors(table, settings), trains, method.heads)
     in_head = {name for path in table.head for name in table.below(path)}

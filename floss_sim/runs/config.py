@@ -28,7 +28,7 @@ from floss_sim.tasks import Task, TaskData, partition
 from floss_sim.tasks.partition import Indices, check_law
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
 from floss_sim.vectors.adapter_layout import adapter_targets, is_plain, layout_of
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, Layout, seed_layout
 
 CODE_SCHEMA = 8  # raised whenever a change of code changes a trajectory
 SectionT = TypeVar("SectionT", ClientSection, ServerSection, PartitionSection)
@@ -167,8 +167,10 @@ class RunConfig:
             TaskError: The backbone's family does not support the task's kind.
             LayoutError: The method, the targets or the rank do not fit the backbone.
         """
-        task = self.task
+        task, zeroth_order = self.task, self.method.zeroth_order
         check_kind(task.backbone_config, task.kind)
+        if zeroth_order:
+            return seed_layout(zeroth_order.seeds)
         return layout_of(
             task.backbone_config,
             task.kind,

@@ -24,8 +24,8 @@ from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import right_predictions
 from floss_sim.training.model_card import CARD, model_card
-from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.training.models.parameter_names import TransformersModel
+from floss_sim.training.models.seed_model import build_model
 from floss_sim.training.models.square_adapters import merge_squares
 from floss_sim.wire import decode
 
@@ -49,7 +49,7 @@ def measure_on_test(config: RunConfig, blobs: Sequence[bytes], device: str) -> l
     make_deterministic(place)
     vectors = [decode(config.layout, blob)[0] for blob in blobs]
     split = device_tensors(config.task.content.test, place)
-    model = build_flat_model(config, place)
+    model = build_model(config, place)
     made = []
     for vector_N in vectors:
         loss, right_M = right_predictions(model, vector_N, *split)
@@ -80,7 +80,7 @@ def write_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[s
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)  # PEFT would read it
     others = {path.name for path in folder.iterdir()}
-    flat = build_flat_model(config, torch.device("cpu"))
+    flat = build_model(config, torch.device("cpu"))
     flat.load(flat.base + vector_N)
     _name_classes(config.task, flat.model.config)
     merge_squares(flat.model)

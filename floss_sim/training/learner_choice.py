@@ -63,6 +63,9 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
     check_precision(config.client.precision, device)
     if learner not in LEARNERS:
         raise ConfigError(f"unknown learner {learner!r}; valid: {', '.join(LEARNERS)}")
+    if config.method.zeroth_order:
+        reason = "zeroth-order steps are not batched over clients: they train one at a time"
+        return LearnerChoice(SEQUENTIAL, 1, reason)
     if learner == "sequential":
         return LearnerChoice(SEQUENTIAL, 1)
     alone = _unbatched_module(config)

@@ -22,6 +22,7 @@ from floss_sim.vectors.layout import (
     LAYOUTS,
     LORA_A,
     LORA_B,
+    SEEDS,
     WEIGHT,
     Layout,
     TensorSpec,
@@ -157,6 +158,11 @@ def trained_of_layout(
         return kept
     blocks = heads if trains == "heads" else 1
     return tuple(_square(t, blocks) if t.part == LORA_B else t for t in kept)
+
+
+def seed_tensor(seeds: int) -> TrainedTensor:
+    """Return the scalars along seeded directions as a tensor that trains."""
+    return TrainedTensor(SEEDS, SEEDS, (seeds,))
 
 
 def _square(b: TrainedTensor, heads: int) -> TrainedTensor:

@@ -21,7 +21,8 @@ head    head
 ======  ==========================================  ==============================
 
 Clients of ``heads`` also train a factor for each head. It starts at one in every local training and
-is multiplied into the head's block before the upload, so that it is never sent.
+is multiplied into the head's block before the upload, so that it is never sent. One more layout,
+``seeds``, has no tensor of a model: :func:`seed_layout`.
 
 The entries are offsets from a *base*; offsets are ranked, masked and sent. The base is the
 pretrained value for tensors of kind ``bias`` and ``weight``, the norms of the pretrained weight's
@@ -52,6 +53,7 @@ from floss_sim.vectors.top_k import Vector
 LORA_A, LORA_B, HEAD_WEIGHT, HEAD_BIAS = "lora_A", "lora_B", "head_weight", "head_bias"
 BASIS_A, BASIS_B = "basis_A", "basis_B"  # frozen and orthonormal; named as LoRA's A and B
 SQUARE, SQUARE_SCALE = "lora_square", "lora_scale"
+SEEDS = "seeds"  # a layout, and its only tensor: a scalar for each of K seeded directions
 HEAD_SCALE, MAGNITUDE = "head_scale", "lora_magnitude"
 HEAD_KINDS = (HEAD_WEIGHT, HEAD_BIAS, HEAD_SCALE)
 BIAS, WEIGHT = "bias", "weight"
@@ -208,6 +210,11 @@ def initial_values(tensor: TensorSpec, seed: int) -> Vector:
     if tensor.kind in _BASES.values():
         return _orthonormal(draw, tensor)
     return np.zeros(tensor.size, dtype=np.float32)
+
+
+def seed_layout(seeds: int) -> Layout:
+    """Return the layout of the scalars along seeded directions of the whole model."""
+    return Layout((TensorSpec(SEEDS, (seeds,), SEEDS),))
 
 
 def _orthonormal(draw: np.random.Generator, tensor: TensorSpec) -> Vector:

@@ -518,7 +518,7 @@ def models() -> tuple[FlatModel, PeftModel]:
 def test_every_selector_is_in_the_table():
     """The methods of other layouts select as FLoSS does."""
     names = {method.name for method, _ in CASES.values()}
-    assert names == set(METHODS) - {"fed-sb", "ravan", "ffa", "bitfit", "full", "head"}
+    assert names == set(METHODS) - {"fed-sb", "ravan", "fedkseed", "ffa", "bitfit", "full", "head"}
 
 
 @pytest.mark.parametrize(("method", "rules"), CASES.values(), ids=CASES.keys())

@@ -24,25 +24,33 @@ class LocalWork:
         epochs: Times that a client trains each of its examples in a round.
         precision: Precision of the products, a key of
             :data:`floss_sim.network.devices.speed.PRECISIONS`.
+        fixed_steps: Steps of a client in a round, whatever its examples; 0: once through the
+            examples in each epoch.
     """
 
     operations: Operations
     batch: int
     epochs: int = 1
     precision: str = "fp32"
+    fixed_steps: int = 0
 
     def steps(self, examples: Number) -> Number:
         """Return the local steps on ``examples`` examples, over all epochs."""
+        if self.fixed_steps:
+            return examples * 0 + self.fixed_steps
         return self.epochs * -(-examples // (self.epochs * self.batch))
 
     def of_examples(self, examples: Number) -> Any:
         """Return the operations on ``examples`` examples, over all epochs."""
+        if self.fixed_steps:
+            return examples * 0 + self.fixed_steps * self.operations.of_step(self.batch)
         per_step = self.operations.per_step
         return examples * self.operations.of_example + self.steps(examples) * per_step
 
     def to_json(self) -> dict[str, Any]:
         """Return the work as plain values."""
-        return asdict(self)
+        fixed = {"fixed_steps": self.fixed_steps} if self.fixed_steps else {}
+        return {k: v for k, v in asdict(self).items() if k != "fixed_steps"} | fixed
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> LocalWork:
@@ -61,4 +69,5 @@ class LocalWork:
             int(content["batch"]),
             int(content["epochs"]),
             str(content["precision"]),
+            int(content.get("fixed_steps", 0)),
         )

@@ -14,10 +14,12 @@ from floss_sim.training.bank.updates import Updates, full_updates
 from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.learner_choice import SEQUENTIAL, LearnerChoice
 from floss_sim.training.learners.bank_learner import BankLearner
+from floss_sim.training.learners.seed_learner import SeedLearner
 from floss_sim.training.learners.sequential_learner import SequentialLearner
 from floss_sim.training.learners.torch_learner import TorchLearner
 from floss_sim.training.memory_bounds import MAX_SHARED_CLIENTS
 from floss_sim.training.models.flat_model import build_flat_model
+from floss_sim.training.models.seed_model import build_seed_model
 from floss_sim.training.side_by_side.bit_checks import BitChecks
 from floss_sim.training.side_by_side.stepping import SideBySide
 
@@ -45,6 +47,8 @@ def build_learner(
     torch.set_num_threads(threads)
     place = torch.device(device)
     make_deterministic(place)
+    if config.method.zeroth_order:
+        return SeedLearner(config, build_seed_model(config, place))
     if choice.kind == SEQUENTIAL:
         return SequentialLearner(config, build_flat_model(config, place))
     bank = beside.bank(config) if beside else _build_bank(config, place)
