@@ -14,16 +14,13 @@ from planner.forecasts.forecast import Forecast, backtest
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.search.race_stage import RaceStage
 from planner.search.run_ranks import RunRanks, evaluated_candidates
-from planner.search.rungs import RUNGS
+from planner.search.running_effort import GOING_ON, PAUSE, RunningEffort, rung_round
 from planner.search.scripted import EffortLedger
 from planner.search.strategy import Extension
 from planner.search.terms import SearchTerms
 
 FIRST_SHARE = Fraction(1, 3)  # of the effort, whose starters are begun before finals count
-_RUNGS = (*RUNGS[:-1], Fraction(3, 5), RUNGS[-1])  # fractions of a horizon; 3/5: the finals' pause
-_KEPT = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3), Fraction(2, 3))  # that goes on, by rung
-_TOP = len(_RUNGS) - 1
-_PAUSE = _TOP - 1  # index of the rung at which finals pause
+_KEPT = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3), GOING_ON)  # that goes on, by rung
 _FINALS = 2  # index of the rung from which on runs are ranked by mean plus one deviation
 _LATE = 1 / 2  # of a final's rounds, that the others must have left to do
 _IDLE = 1 / 4  # fraction of the workers that is idle where a search has begun to end
@@ -115,7 +112,7 @@ class AsyncRace(SearchTerms):
     def insight(self, history: History) -> Insight:
         """Return what curves say of all candidates."""
         first = self._first_rungs(history)
-        further = {c: k for c, k in history.items() if k.rounds >= self.rung_round(c, k, 1)}
+        further = {c: k for c, k in history.items() if k.rounds >= rung_round(self, c, k, 1)}
         whole = {c: history[c] for c in self.finished_candidates(history)}
         known = _evaluated_curves(first | further) or _evaluated_curves(history)
         learned = _evaluated_curves(first | whole) or known
@@ -129,7 +126,7 @@ class AsyncRace(SearchTerms):
 
     def _first_rungs(self, history: History) -> dict[Candidate, Curve]:
         """Return the first rungs of the first starters, as far as all of them have reached it."""
-        ends = {c: self.rung_round(c, Curve(), 0) for c in self.stage.spread[: _BLOCKS[-1]]}
+        ends = {c: rung_round(self, c, Curve(), 0) for c in self.stage.spread[: _BLOCKS[-1]]}
         lacking = (i for i, (c, end) in enumerate(ends.items()) if _rounds(history, c) < end)
         reached = next(lacking, len(ends))
         block = max((size for size in _BLOCKS if size <= reached), default=0)
@@ -143,10 +140,6 @@ class AsyncRace(SearchTerms):
             trials = self.stage.ranks.trials_from_a_third(ledger, learned)
             self._weights[key] = backtest([trials])
         return self._weights[key]
-
-    def rung_round(self, candidate: Candidate, curve: Curve, rung: int) -> int:
-        """Return the last round of a rung, by real bytes where they are known."""
-        return self.snap(max(1, math.ceil(self.horizon(candidate, curve) * _RUNGS[rung])))
 
 
 def _rounds(history: History, candidate: Candidate) -> int:
@@ -165,13 +158,8 @@ class _Standing:
         self._history = history
         self._running = running
         self._begun = history.keys() | running.keys()
-        more = sum(rounds - self._curve(c).rounds for c, rounds in running.items())
-        terms = SearchTerms(
-            race.horizons, race.nbytes, race.effort - more, race.seed, race.snap, race.examples,
-            race.prior,
-        )  # fmt: skip
-        self._ledger = EffortLedger(terms, dict(history))
-        self._alive = evaluated_candidates(self._ledger, history)
+        self._effort = RunningEffort(race, history, running)
+        self._alive = evaluated_candidates(self._effort.ledger, history)
 
     def next_extension(self) -> Extension | None:
         """Return the run that a free worker should extend; None to wait, or to stop."""
@@ -191,8 +179,8 @@ class _Standing:
 
     def _promotions(self) -> Iterator[Extension]:
         """Yield the runs among the best of a rung that have not gone on, highest rung first."""
-        reached = {c: self._rung(c) for c in self._history}
-        for rung in range(_PAUSE, -1, -1):
+        reached = {c: self._effort.rung(c) for c in self._history}
+        for rung in range(PAUSE, -1, -1):
             most = math.floor(sum(at >= rung for at in reached.values()) * _KEPT[rung])
             waiting = {c for c in self._alive if reached[c] == rung and c not in self._running}
             if most and waiting:
@@ -206,12 +194,12 @@ class _Standing:
             fresh = [c for c in stage.spread if c not in self._begun]
             starters = [c for c in fresh if c in stage.starters]
             for c in starters or self._liked(fresh):
-                yield Extension(c, self._ledger.target(c, 0))
+                yield Extension(c, self._effort.ledger.target(c, 0))
 
     def _liked(self, fresh: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return candidates without a run, best forecast first if the curves tell something."""
-        told = self._insight.weight and any(self._ranks.rises(self._curve(c)) for c in self._alive)
-        if not told or not self._insight.forecasts:
+        risen = any(self._ranks.rises(self._effort.curve(c)) for c in self._alive)
+        if not risen or not self._insight.weight or not self._insight.forecasts:
             return fresh
         nbytes, made = self._race.nbytes, self._insight.forecasts
         return sorted(fresh, key=lambda c: (-made[c].mean, nbytes[c], c))
@@ -225,25 +213,34 @@ class _Standing:
             order = sorted([*waiting, *others], key=lambda c: (-self._hope(c), c))
         else:
             order = [*self._ranked_at(_FINALS, waiting), *dict.fromkeys([*spread, *others])]
+        able = [c for c in order if self._effort.missing(c) and not self._is_late(c)]
         for spare in (True, False):
-            for c in order:
-                if self._ledger.missing_rounds(c) and not self._is_late(c):
-                    extension = self._extension(c)
-                    if self._affords(extension, spare=spare):
-                        return extension
+            for c in able:
+                extension = self._extension(c)
+                if self._affords(extension, spare=spare):
+                    return extension
         return None
+
+    def _extension(self, candidate: Candidate) -> Extension:
+        """Return a run's extension to its next rung, or to its end, by real bytes if affordable."""
+        extension = self._effort.next_extension(candidate)
+        at_end = extension.rounds == self._race.finish_round(
+            candidate, self._effort.curve(candidate)
+        )
+        longer = Extension(candidate, self._effort.ledger.target(candidate, -1))
+        fits = at_end and longer.rounds > extension.rounds and self._affords(longer)
+        return longer if fits else extension
 
     def _is_late(self, candidate: Candidate) -> bool:
         """Return whether a run would train on alone, after all others have ended.
 
         A run that pauses in the finals is not late.
         """
-        if not self._has_sound_finish or self._rung(candidate) == _PAUSE:
+        if not self._has_sound_finish or self._effort.rung(candidate) == PAUSE:
             return False
-        begun = sum(rounds - self._curve(c).rounds for c, rounds in self._running.items())
-        each = (self._ledger.rounds_left + begun / 2) / self._race.workers
-        longest = max((self._ledger.missing_rounds(c) for c in self._running), default=0)
-        return self._ledger.missing_rounds(candidate) > max(each / _LATE, _LATE * longest)
+        each = (self._effort.left + self._effort.begun / 2) / self._race.workers
+        longest = self._effort.longest_missing()
+        return self._effort.missing(candidate) > max(each / _LATE, _LATE * longest)
 
     def _is_done(self) -> bool:
         """Return whether a run has finished that learned, and the rest promises little gain.
@@ -251,30 +248,19 @@ class _Standing:
         It is the rule of :meth:`planner.search.run_ranks.RunRanks.is_done`, by this search's own
         forecasts.
         """
-        made, finished = self._insight.forecasts, self._race.finished_candidates(self._history)
-        if not self._ranks.has_learned(self._ledger, finished) or not made:
+        ledger, finished = self._effort.ledger, self._race.finished_candidates(self._history)
+        if not self._ranks.has_learned(ledger, finished) or not self._insight.forecasts:
             return False
         missing = {
-            c: self._ledger.missing_rounds(c)
+            c: self._effort.missing(c)
             for c in self._race.horizons
-            if c not in finished and not self._curve(c).failed
+            if c not in finished and not self._effort.curve(c).failed
         }
+        made = self._insight.forecasts
         best = max(made[c].mean for c in finished)
         idle = self._race.workers - 1 - len(self._running)
         factor = 2 if idle > _IDLE * self._race.workers else 1
-        return self._ranks.is_gain_small(made, missing, best, self._ledger.effort_left, factor)
-
-    def _extension(self, candidate: Candidate) -> Extension:
-        """Return a run's extension to its next rung, or to its end."""
-        curve = self._curve(candidate)
-        end = curve.rounds + self._ledger.missing_rounds(candidate)
-        for rung in range(_TOP):
-            rounds = self._race.rung_round(candidate, curve, rung)
-            if curve.rounds < rounds < end:
-                return Extension(candidate, rounds)
-        longer = Extension(candidate, self._ledger.target(candidate, -1))
-        fits = longer.rounds > end and self._affords(longer)
-        return longer if fits else Extension(candidate, end)
+        return self._ranks.is_gain_small(made, missing, best, ledger.effort_left, factor)
 
     def _affords(self, extension: Extension, *, spare: bool = True) -> bool:
         """Return whether the effort suffices for an extension, and for what is kept.
@@ -283,43 +269,12 @@ class _Standing:
             extension: The extension.
             spare: Whether enough is kept to finish another run if this one's accuracy falls.
         """
-        ours, left = extension.candidate, self._ledger.rounds_left
-        more = extension.rounds - self._curve(ours).rounds
-        after = {**self._running, ours: extension.rounds}
-        missing = {c: self._missing(c, rounds) for c, rounds in after.items()}
-        finals = [c for c in missing if self._is_final(c, after[c])]
-        kept = math.ceil(_KEPT[_PAUSE] * sum(missing[c] for c in finals if c != ours))
-        if more + missing[ours] + kept > left:
+        if not self._effort.affords(extension):
             return False
         if self._has_sound_finish:
             return True
-        leading = {c: self._ledger.missing_rounds(c) for c in self._leader} | missing
-        reserved = max(leading.values())
-        if spare and finals:
-            reserved += self._spare_rounds(after)
-        return more + reserved <= left
-
-    def _spare_rounds(self, after: Mapping[Candidate, int]) -> int:
-        """Return the fewest rounds that finish a sound run which does not train."""
-        others = (c for c in self._race.stage.spread if c not in after)
-        sound = (c for c in others if not self._ranks.is_lost(self._curve(c)))
-        return min((n for n in map(self._ledger.missing_rounds, sound) if n), default=0)
-
-    def _missing(self, candidate: Candidate, rounds: int) -> int:
-        """Return the rounds that a run lacks to be finished, after an extension."""
-        return max(0, self._race.finish_round(candidate, self._curve(candidate)) - rounds)
-
-    def _is_final(self, candidate: Candidate, rounds: int) -> bool:
-        """Return whether an extension goes to the pause of the finals or beyond."""
-        return rounds >= self._race.rung_round(candidate, self._curve(candidate), _PAUSE)
-
-    def _rung(self, candidate: Candidate) -> int:
-        """Return the highest rung that a run has reached; -1 if none."""
-        curve = self._curve(candidate)
-        if not self._ledger.missing_rounds(candidate):
-            return _TOP
-        rounds = (self._race.rung_round(candidate, curve, rung) for rung in range(_TOP))
-        return sum(curve.rounds >= last for last in rounds) - 1
+        others = self._sound_candidates if spare else ()
+        return self._effort.affords_leader(extension, self._leader, others)
 
     def _ranked_at(self, rung: int, pool: Sequence[Candidate]) -> list[Candidate]:
         """Return runs, best first by accuracy at a rung and forecasts at their horizons."""
@@ -335,12 +290,9 @@ class _Standing:
 
     def _seen(self, candidate: Candidate, rung: int) -> float:
         """Return a run's smoothed accuracy at the end of a rung."""
-        curve = self._curve(candidate)
-        rounds = max(curve.evaluated[0], self._race.rung_round(candidate, curve, rung))
+        curve = self._effort.curve(candidate)
+        rounds = max(curve.evaluated[0], rung_round(self._race, candidate, curve, rung))
         return smoothed_accuracy(curve.evaluated, curve.accuracies, rounds)
-
-    def _curve(self, candidate: Candidate) -> Curve:
-        return self._history.get(candidate, Curve())
 
     @property
     def _ranks(self) -> RunRanks:
@@ -352,11 +304,18 @@ class _Standing:
 
     @cached_property
     def _has_sound_finish(self) -> bool:
-        return self._ranks.has_sound_finish(self._ledger)
+        return self._ranks.has_sound_finish(self._effort.ledger)
+
+    @cached_property
+    def _sound_candidates(self) -> list[Candidate]:
+        """Candidates of the stage, begun or not, whose accuracy has not fallen."""
+        return [
+            c for c in self._race.stage.spread if not self._ranks.is_lost(self._effort.curve(c))
+        ]
 
     @cached_property
     def _leader(self) -> list[Candidate]:
         """The best unfinished run that the effort can finish; empty if there is none."""
-        missing = {c: self._ledger.missing_rounds(c) for c in self._alive}
-        able = [c for c, rounds in missing.items() if 0 < rounds <= self._ledger.rounds_left]
+        missing = {c: self._effort.missing(c) for c in self._alive}
+        able = [c for c, rounds in missing.items() if 0 < rounds <= self._effort.left]
         return self._ranked_at(_FINALS, able)[:1] if able else []
