@@ -473,13 +473,6 @@ CASES = {
         method_from_name("freezing", freeze_every=2),
         Rules(all_of, trained=active_layers, averages=True),
     ),
-    "freezing with Adam": (
-        method_from_name("freezing", freeze_every=3),
-        Rules(
-            all_of,
-            trained=lambda version, start: active_layers(version // 3 * 2, start),
-        ),
-    ),
     # Chen et al. 2025, algorithm 1: clients train one factor, and the server averages it.
     "rolora": (
         method_from_name("rolora"),

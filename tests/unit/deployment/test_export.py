@@ -213,7 +213,14 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     assert "dropped" in fates and "aggregated" in fates
 
 
-def test_a_method_whose_server_has_no_model_is_refused():
-    config = RunConfig.of(load_task("digits"), method_from_name("fedsa-lora"), rank=2)
-    with pytest.raises(ConfigError, match="lacks the clients' B and so has no model to evaluate"):
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (method_from_name("fedsa-lora"), "lacks the clients' B and so has no model to evaluate"),
+        (method_from_name("rolora", change_ledger=True), "'rolora' with a ledger, whose nodes"),
+    ],
+)
+def test_a_method_whose_states_an_app_lacks_is_refused(method, reason: str):
+    config = RunConfig.of(load_task("digits"), method, rank=2)
+    with pytest.raises(ConfigError, match=reason):
         RunFile.of(config, task="digits", rounds=1)

@@ -26,10 +26,6 @@ METHODS = {
     "ravan": method_from_name("ravan", heads=2, up_density=1 / 2),
     "rolora": method_from_name("rolora", up_density=1 / 2),
     "fslora": method_from_name("fslora", density=1 / 2),
-    "lora-a2": method_from_name("lora-a2"),
-    "ecolora": method_from_name("ecolora", segments=2),
-    "freezing": method_from_name("freezing", freeze_every=1),
-    "fedsrd": method_from_name("fedsrd", down_density=1 / 2),
 }
 SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
         "dense_accuracy", "dense_loss"]  # fmt: skip

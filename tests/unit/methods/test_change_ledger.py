@@ -10,11 +10,10 @@ from floss_sim.analysis.traffic import Traffic
 from floss_sim.errors import ConfigError
 from floss_sim.methods import ChangeHistory, method_from_name
 
-ROUNDS = 6
+ROUNDS = 5
 METHODS = {
     "rolora": {},
     "fedsrd": {"down_density": 1 / 4},
-    "freezing": {"freeze_every": 1},
 }
 
 
@@ -57,7 +56,7 @@ def test_downloads_are_as_predicted_and_smaller_for_clients_that_come_back(both)
     assert (sent.entries <= 1.1 * guess.entries).all()
     assert (sent.nbytes <= 1.1 * guess.nbytes).all()
     back = sent.duplicated("client") & (sent.version > 0)
-    assert back.sum() > 8
+    assert back.sum() > 6
     assert sent.nbytes[back].sum() < 0.9 * whole.nbytes[back].sum()
     assert (
         sent.entries[sent.version == 0] == 0

@@ -33,9 +33,6 @@ METHODS = {
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
     "factors of heads": method_from_name("ravan", heads=2, up_density=1 / 4, error_feedback=True),
-    "turns with a ledger": method_from_name(
-        "rolora", up_density=1 / 4, error_feedback=True, change_ledger=True
-    ),
 }
 POLICIES = {
     "first-k": first_k(2, late="finish"),

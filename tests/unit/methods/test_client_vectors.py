@@ -1,4 +1,4 @@
-"""FedSA-LoRA's private B: in memory, in checkpoints, and in the model that is measured."""
+"""Vectors that clients keep: FedSA-LoRA's B and decoded values, in memory and in checkpoints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, open_learner, run
-from floss_sim.methods import ClientVectors, PrivateEntries, fedsa_lora
+from floss_sim.methods import (
+    ClientVectors,
+    Method,
+    PrivateEntries,
+    fedsa_lora,
+    method_from_name,
+)
 from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import buffered
 from floss_sim.vectors.layout import Layout, TensorSpec
@@ -45,10 +51,13 @@ def test_nothing_is_kept_where_there_is_nothing_of_the_kind():
     assert private.vector(0) is None
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, RunFolder, RunFolder]:
-    """A run in one go and one that is continued by another learner, with clients in flight."""
-    config = RunConfig.of(load_task("digits"), fedsa_lora(up_density=1 / 2), rank=2)
+def layout_of_digits() -> Layout:
+    return RunConfig.of(load_task("digits"), fedsa_lora(), rank=2).layout
+
+
+def in_one_go_and_continued(method: Method, root: Path) -> tuple[RunFolder, RunFolder]:
+    """Return a run, and the same run continued by another learner, with clients in flight."""
+    config = RunConfig.of(load_task("digits"), method, rank=2)
     config = config.with_(fleet={"clients": 8, "law": "iid"}, server={"cohort": 4})
     network, policy = load_profile("lte"), buffered(2)
 
@@ -60,30 +69,46 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, RunFolder
             run(config, network, learner, rounds=rounds, policy=policy, folder=folder, eval_every=3)
         return folder
 
-    root = tmp_path_factory.mktemp("private")
-    whole = train(root / "whole", ROUNDS)
-    return config, whole, train(root / "parts", STOPS, ROUNDS)
+    return train(root / "whole", ROUNDS), train(root / "parts", STOPS, ROUNDS)
 
 
-def test_a_continued_run_is_the_same_to_the_bit(runs):
-    _, whole, parts = runs
-    assert parts.record().rounds.equals(whole.record().rounds)
-    assert parts.record().transfers.equals(whole.record().transfers)
-    assert parts.model(ROUNDS) == whole.model(ROUNDS)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
+    """Runs whose clients keep B."""
+    return in_one_go_and_continued(fedsa_lora(up_density=1 / 2), tmp_path_factory.mktemp("own"))
+
+
+def is_the_same(whole: RunFolder, parts: RunFolder, name: str) -> bool:
+    """Whether records, models and the clients' vectors are equal, and clients were in flight."""
     ours, theirs = parts.snapshot().clients, whole.snapshot().clients
-    assert ours.keys() == theirs.keys()
-    assert all(np.array_equal(ours[c]["private"], theirs[c]["private"]) for c in ours)
-    assert parts.snapshot().in_flight
+    return (
+        parts.record().rounds.equals(whole.record().rounds)
+        and parts.record().transfers.equals(whole.record().transfers)
+        and parts.model(ROUNDS) == whole.model(ROUNDS)
+        and ours.keys() == theirs.keys()
+        and all(np.array_equal(ours[c][name], theirs[c][name]) for c in ours)
+        and bool(parts.snapshot().in_flight)
+    )
+
+
+def test_a_continued_run_with_private_entries_is_the_same_to_the_bit(runs):
+    assert is_the_same(*runs, "private")
+
+
+def test_a_continued_run_in_turns_with_a_ledger_is_the_same_to_the_bit(tmp_path: Path):
+    method = method_from_name("rolora", up_density=1 / 4, error_feedback=True, change_ledger=True)
+    assert is_the_same(*in_one_go_and_continued(method, tmp_path), "held")
 
 
 def test_the_measured_model_has_the_mean_of_the_clients_b(runs):
-    config, whole, _ = runs
-    model_N, _ = decode(config.layout, whole.model(ROUNDS))
+    whole, _ = runs
+    layout = layout_of_digits()
+    model_N, _ = decode(layout, whole.model(ROUNDS))
     snapshot = whole.snapshot()
     own = [state["private"] for state in snapshot.clients.values()]
     assert len({row.tobytes() for row in own}) == len(own) > 4
-    for tensor in config.layout.tensors:
-        where = config.layout.slices[tensor.name]
+    for tensor in layout.tensors:
+        where = layout.slices[tensor.name]
         if tensor.kind == "lora_B":
             assert np.allclose(model_N[where], np.mean([row[where] for row in own], axis=0))
             assert not snapshot.tensors["P"][where].any()  # the server never sees it
@@ -93,8 +118,8 @@ def test_the_measured_model_has_the_mean_of_the_clients_b(runs):
 
 
 def test_b_never_travels(runs):
-    config, whole, _ = runs
-    shared = sum(t.size for t in config.layout.tensors if t.kind != "lora_B")
+    whole, _ = runs
+    shared = sum(t.size for t in layout_of_digits().tensors if t.kind != "lora_B")
     sent = whole.record().transfers.to_pandas()
     assert (sent.entries[sent.direction == "down"] <= shared).all()
     assert (sent.entries[sent.direction == "up"] <= shared // 2).all()
