@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from floss_sim.documents import OneFullLine, OneLine, Section
+from floss_sim.documents import Section
 from floss_sim.methods.method_document import method_from_document, method_to_document
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task, hub
 from floss_sim.tasks.arrays import DIGITS
 from floss_sim.tasks.sections import ClientSection, PartitionSection, ServerSection
+
+# An id has no form of a path that leaves a folder.
+HubId = Annotated[str, AfterValidator(hub.check_id)]
 
 
 class TaskDocument(Section):
@@ -28,8 +31,8 @@ class TaskDocument(Section):
     """
 
     file: dict[str, Any]
-    dataset_id: OneFullLine | None = None
-    backbone_id: OneFullLine | None = None
+    dataset_id: HubId | None = None
+    backbone_id: HubId | None = None
 
     @classmethod
     def of(cls, task: Task) -> TaskDocument:
@@ -81,6 +84,6 @@ class ConfigDocument(Section):
         ).checked()
 
 
-def _id(reference: str, task: Task) -> OneLine | None:
+def _id(reference: str, task: Task) -> str | None:
     is_id = reference == DIGITS or hub.locate(reference, task.folder) is None
     return reference if is_id else None

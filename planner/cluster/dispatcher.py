@@ -29,6 +29,7 @@ TRIES = 3  # of a call that makes no progress
 _TICK_S = 0.2  # seconds between looks at waiting calls and at the clock
 _LIMIT_FACTOR = 3.0  # times the expected seconds of a call, beside the engine's patience
 _SHORTEST_SLICE_S = 2.0
+_OWNER_SHARE = 0.25  # of its time that the owner of the store shall be busy with calls, at most
 _STOP_S = 20.0  # seconds to wait for the thread
 
 
@@ -74,6 +75,7 @@ class Dispatcher:
         self._slice_s = slice_s
         self._clock = clock
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._inbox: deque[object] = deque()
         self._ready: deque[_Ready] = deque()
         self._sent: dict[Future[bytes], _Sent] = {}
         self._thread: threading.Thread | None = None
@@ -81,6 +83,8 @@ class Dispatcher:
         self._began_s: float | None = None
         self._seen_s = 0.0
         self._busy_s = 0.0
+        self._own_s = 0.0  # seconds of this thread for the answers so far
+        self._answers = 0
         self.state = ClusterState(engine.name, engine.workers)
 
     def add(self, calls: Sequence[Call]) -> None:
@@ -102,31 +106,45 @@ class Dispatcher:
 
     def _run(self) -> None:
         try:
-            while self._take_events():
+            while True:
+                self._wait_for_events()
+                began_s = self._clock()
+                if not self._take_events():
+                    return
                 self._count_busy()
                 self._give_up_overdue()
                 self._send_ready()
+                self._own_s += self._clock() - began_s
         except Exception as error:
             with self._lock:  # what is added from here on starts another thread
                 self._thread = None
-                while not self._events.empty():
-                    event = self._events.get_nowait()
-                    self._ready.extend(event if isinstance(event, list) else [])
+                self._read_events()
+            for event in self._inbox:
+                self._ready.extend(event if isinstance(event, list) else ())
+            self._inbox.clear()
             self._give_up_all(error)
 
-    def _take_events(self) -> bool:
-        """Wait for an event, and take all that have come; return False to end."""
+    def _wait_for_events(self) -> None:
+        """Wait for events, but not for long."""
         with suppress(queue.Empty):
-            event = self._events.get(timeout=_TICK_S)
-            while True:
-                if isinstance(event, BaseException):
-                    self._give_up_all(event)
-                    return False
-                if isinstance(event, Future):
-                    self._take_done(event)
-                elif isinstance(event, list):
-                    self._ready.extend(event)
-                event = self._events.get_nowait()
+            self._inbox.append(self._events.get(timeout=_TICK_S))
+        self._read_events()
+
+    def _read_events(self) -> None:
+        while not self._events.empty():
+            self._inbox.append(self._events.get_nowait())
+
+    def _take_events(self) -> bool:
+        """Take what was added and answered; return False to end."""
+        while self._inbox:
+            event = self._inbox.popleft()
+            if isinstance(event, BaseException):
+                self._give_up_all(event)
+                return False
+            if isinstance(event, Future):
+                self._take_done(event)
+            elif isinstance(event, list):
+                self._ready.extend(event)
         return True
 
     def _send_ready(self) -> None:
@@ -144,9 +162,16 @@ class Dispatcher:
         self._ready.extend(later)
         self._tell()
 
+    def _slice(self, item: _Ready) -> float:
+        """Return the seconds of a slice, so long that the owner keeps up with all workers."""
+        if item.slice_s < self._slice_s:  # shortened, because workers die
+            return item.slice_s
+        each_s = self._own_s / max(1, self._answers)
+        return max(item.slice_s, self._engine.workers * each_s / _OWNER_SHARE)
+
     def _prepared(self, item: _Ready) -> Prepared:
         try:
-            return item.call.prepare(item.slice_s, item.files)
+            return item.call.prepare(self._slice(item), item.files)
         except FlossError as error:  # such as a damaged run of the store
             item.call.refuse(error)
             return Prepared(None)
@@ -203,6 +228,7 @@ class Dispatcher:
             self._ready.appendleft(item)
         else:
             item.files.clear()
+            self._answers += 1
             rest = item.call.take(answer, blobs)
             slice_s = min(2 * item.slice_s, self._slice_s)
             now_s = self._clock()
