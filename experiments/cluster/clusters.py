@@ -124,7 +124,10 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
         start("slurmctld", [_found("slurmctld"), "-D", "-c", "-f", str(conf)])
         start("slurmd", [_found("slurmd"), "-D", "-f", str(conf)])
         _wait_for_output(["sinfo", "--noheader", "--format=%T"], "idle", environment)
-        told = subprocess.run(["sinfo", "--version"], capture_output=True, text=True)  # noqa: S607
+        told = subprocess.run(
+            ["sinfo", "--version"],  # noqa: S607
+            capture_output=True, text=True, env={**os.environ, **environment},
+        )  # fmt: skip
         yield Cluster(
             f"{told.stdout.strip().replace('slurm-wlm ', '')}, submitit {version('submitit')}",
             f"slurm:partition=check,folder={folder / 'jobs'}", WORKERS, environment,
