@@ -24,6 +24,8 @@ from planner.cluster.engine import Engine
 from planner.cluster.engines.extras import check_count, extra
 
 _LABEL = "floss-sim"
+# Shell line that ends the group of a worker's processes once their coordinator has been killed.
+_WATCH = "(while kill -0 {pid} 2>/dev/null; do sleep 5; done; kill -KILL 0) &"
 _HEARTBEAT_S, _SILENCE_S = 5, 30  # seconds: period of signs of life, and without one until a loss
 
 
@@ -115,7 +117,9 @@ def _executor(given: ParslFile) -> Any:
         available_accelerators=given.gpus,
         heartbeat_period=_HEARTBEAT_S,
         heartbeat_threshold=_SILENCE_S,
-        provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1),
+        provider=LocalProvider(
+            worker_init=_WATCH.format(pid=os.getpid()), init_blocks=1, min_blocks=1, max_blocks=1
+        ),
     )
 
 
