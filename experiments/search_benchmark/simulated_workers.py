@@ -1,6 +1,6 @@
 """The race and the asynchronous race on simulated workers: data as CSV, then table and figure.
 
-    python experiments/search_benchmark/simulated_workers.py             # 20 minutes, one process
+    python experiments/search_benchmark/simulated_workers.py             # half an hour, one process
     python experiments/search_benchmark/simulated_workers.py --families ill --worlds 2
     python experiments/search_benchmark/simulated_workers.py --draw      # from the CSV files alone
 
@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 RESULTS, TRACES = HERE / "workers.csv", HERE / "workers_traces.csv"
 TEXTS = ("family", "search")
 FAMILIES = ("regular", "ill", "crossing")
-WORKERS = (1, 4, 16, 64, 256)
+WORKERS = (1, 4, 16, 64, 256)  # the most only in the first world of each family
 TRACED = (1, 16)  # numbers of workers of which regret is traced over time
 EFFORT = 0.5  # fraction of the grid's rounds
 CONSTANT_S, RANKS_PER_S = 0.5, 32.0
@@ -80,8 +80,8 @@ class Trace:
 class Batches:
     """Trains batches on simulated workers, of several numbers of workers at once."""
 
-    def __init__(self, world: Any, terms: SearchTerms) -> None:
-        self.traces = {workers: Trace() for workers in WORKERS}
+    def __init__(self, world: Any, terms: SearchTerms, counts: Sequence[int]) -> None:
+        self.traces = {workers: Trace() for workers in counts}
         self._world, self._terms = world, terms
         self._history: dict[Candidate, Curve] = {}
 
@@ -148,20 +148,22 @@ def regret(world: Any, terms: SearchTerms, history: History) -> float:
     return float(world.regret(best, fallen.get(best)))
 
 
-def played(family: str, seed: int, effort: float) -> Iterator[tuple[Row, list[Row]]]:
-    """Yield the row and the trace of each search of a world."""
+def played(
+    family: str, seed: int, effort: float, counts: Sequence[int]
+) -> Iterator[tuple[Row, list[Row]]]:
+    """Yield the row and the trace of each search of a world, by each number of workers."""
     world = WORLDS[family](seed)
     terms = SearchTerms(**world.terms(effort, seed))
     made = world.terms(effort, seed).values()
     began_s = time.process_time()
-    batches = Batches(world, terms)
+    batches = Batches(world, terms, counts)
     history = search(STRATEGIES["race"](*made), batches.extend)
     took_s = time.process_time() - began_s
     told = {}
     for workers, trace in batches.traces.items():
         head = {"family": family, "seed": seed, "effort": effort, "search": "race"}
         yield _rows(head | {"workers": workers}, world, terms, history, trace, took_s, told)
-    for workers in WORKERS:
+    for workers in counts:
         began_s = time.process_time()
         runs = Workers(world, terms)
         strategy = AsyncRace(*made, workers=workers)
@@ -235,6 +237,7 @@ def summary(rows: Sequence[Row], traces: Sequence[Row]) -> list[Row]:
                 "async rounds": f"{fmean(r['rounds'] for r in free):.0f}",
                 "race regret": f"{_mean([r['regret'] for r in race])}",
                 "async regret": f"{_mean([r['regret'] for r in free])}",
+                "async regret by then": regret_by_then(traces, race, workers),
                 "time to the same regret": same_regret(traces, race, workers),
                 "deciding (s)": f"{fmean(r['decision_s'] for r in free):.1f}",
             }
@@ -245,6 +248,15 @@ def summary(rows: Sequence[Row], traces: Sequence[Row]) -> list[Row]:
 def _mean(values: Sequence[float]) -> str:
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return f"{fmean(values):.2f} ± {error:.2f}"
+
+
+def regret_by_then(traces: Sequence[Row], race: Sequence[Row], workers: float) -> str:
+    """Return the asynchronous race's mean regret at the race's work / workers; "-" if unknown."""
+    lines = mean_lines(traces, race, workers)
+    if "async-race" not in lines:
+        return "-"
+    time_T, regret_T = lines["async-race"]
+    return f"{regret_T[np.searchsorted(time_T, 1.0)]:.2f}"
 
 
 def same_regret(traces: Sequence[Row], race: Sequence[Row], workers: float) -> str:
@@ -307,7 +319,8 @@ def draw(rows: Sequence[Row], traces: Sequence[Row], path: Path) -> None:
         for name, (time_T, regret_T) in mean_lines(traces, race, workers).items():
             over.plot(
                 time_T, np.where(np.isfinite(regret_T), regret_T, np.nan),
-                "--" if name == "race" else "-", color=colour, label=f"{name}, {workers} workers",
+                "--" if name == "race" else "-", color=colour,
+                label=f"{name}, {workers} worker{'s' * (workers > 1)}",
             )  # fmt: skip
     over.axvline(1.5, color="black", linestyle=":", linewidth=1, label="goal: 1.5")
     over.set(xlabel="time (in units of the race's work / workers)", xlim=(0, 5), yscale="log")
@@ -339,7 +352,8 @@ def main() -> None:
         rows, traces = [], []
         for family in chosen.families.split(","):
             for seed in range(FIRST_SEED, FIRST_SEED + chosen.worlds):
-                for row, trace in played(family, seed, chosen.effort):
+                counts = WORKERS if seed == FIRST_SEED else WORKERS[:-1]
+                for row, trace in played(family, seed, chosen.effort, counts):
                     rows.append(row)
                     traces += trace
         _write(rows, RESULTS)

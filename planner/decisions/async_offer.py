@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 # Mean busy shares of simulated workers, by their number: race, asynchronous race
 # (experiments/search_benchmark/workers.csv).
-_BUSY = {4: (0.72, 0.99), 16: (0.31, 0.89), 64: (0.09, 0.61), 256: (0.02, 0.23)}
+_BUSY = {4: (0.69, 0.98), 16: (0.28, 0.87), 64: (0.08, 0.65), 256: (0.02, 0.23)}
 
 
 def async_offer(workers: int) -> str:
@@ -18,7 +18,7 @@ def async_offer(workers: int) -> str:
     Example:
         >>> from planner.decisions.async_offer import async_offer
         >>> async_offer(16)[:57]
-        'With 16 workers, a race keeps about 31 % of them busy (in'
+        'With 16 workers, a race keeps about 28 % of them busy (in'
     """
     counts = list(_BUSY)
     race, free = _BUSY[counts[max(0, bisect_right(counts, workers) - 1)]]
