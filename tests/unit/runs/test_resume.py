@@ -32,7 +32,6 @@ METHODS = {
     "a frozen mask with a ledger": method_from_name(
         "sparse-adapter", scope="tensor", mask_ledger=True
     ),
-    "factors of heads": method_from_name("ravan", heads=2, up_density=1 / 4, error_feedback=True),
 }
 POLICIES = {
     "first-k": first_k(2, late="finish"),
