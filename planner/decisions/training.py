@@ -15,6 +15,7 @@ from planner.execution.candidate_runs import CandidateRuns
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.outcome import Outcome
 from planner.question.request import FURTHER_SEEDS, Request
+from planner.search.async_race import AsyncRace
 from planner.search.race import Race
 from planner.search.strategy import Strategy
 
@@ -37,9 +38,11 @@ def train_further_runs(passes: SearchPasses, strategy: Strategy, runs: Candidate
     """Go on with a race in the rounds that were kept for further seeds and are not needed.
 
     A run is finished only if the rounds suffice for its own further seeds, too, unless they suffice
-    for none at all. Return whether the race ended because what was left of its effort promised
-    little gain.
+    for none at all. An asynchronous race leaves these rounds. Return whether the race ended because
+    what was left of its effort promised little gain.
     """
+    if isinstance(strategy, AsyncRace):
+        return strategy.has_little_to_gain(runs.asked_history())
     if not isinstance(strategy, Race):
         return False
     if strategy.has_little_to_gain(runs.asked_history()):

@@ -138,10 +138,16 @@ def _search_sentences(effort: Mapping[str, Any], seed: int, *, repeated: bool) -
     ]
     unused = effort["limit_rounds"] - effort["search_rounds"]
     if effort.get("ended_early") and unused > 0:
+        share = "half" if effort["search"] == "async-race" else "a quarter"
         lines.append(
             f"It ended there, with {unused} of {effort['limit_rounds']} rounds unused: the runs "
-            "that these could have finished promised less, by what was known then, than a quarter "
+            f"that these could have finished promised less, by what was known then, than {share} "
             "of the noise of one evaluation."
+        )
+    if told := effort.get("decisions"):
+        lines.append(
+            f"Its decisions follow the order in which runs of {told['workers']} workers ended; "
+            "--replay makes them again."
         )
     if others := (effort.get("seeds") or ())[1:]:
         alone = "" if repeated else "; the plan's own run did not fit again"

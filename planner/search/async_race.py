@@ -99,6 +99,10 @@ class AsyncRace(SearchTerms):
         """Return the run that a free worker should extend; None to wait, or to stop."""
         return _Standing(self, history, running).next_extension()
 
+    def has_little_to_gain(self, history: History) -> bool:
+        """Return whether a run has finished that learned, and the rest promises little gain."""
+        return _Standing(self, history, {}).is_done()
+
     @property
     def stage(self) -> RaceStage:
         """The stage of a race whose starters are begun before finals count."""
@@ -163,7 +167,7 @@ class _Standing:
 
     def next_extension(self) -> Extension | None:
         """Return the run that a free worker should extend; None to wait, or to stop."""
-        if self._is_done():
+        if self.is_done():
             return None
         for way in (self._short_dense_runs, self._promotions, self._newcomers):
             for extension in way():
@@ -242,7 +246,7 @@ class _Standing:
         longest = self._effort.longest_missing()
         return self._effort.missing(candidate) > max(each / _LATE, _LATE * longest)
 
-    def _is_done(self) -> bool:
+    def is_done(self) -> bool:
         """Return whether a run has finished that learned, and the rest promises little gain.
 
         It is the rule of :meth:`planner.search.run_ranks.RunRanks.is_done`, by this search's own

@@ -57,6 +57,7 @@ def test_a_replay_of_recorded_decisions_gives_the_same_plan(planned, tmp_path: P
     again = plan(request(), workers=1, store=store, replay=made)
     assert content(again) == content(made)
     assert again.effort["trained_now_rounds"] == 0
+    assert "runs of 3 workers ended; --replay makes them again" in " ".join(made.summary().split())
     again.save(tmp_path)
     assert content(read_plan(tmp_path)) == content(again)
 
