@@ -22,7 +22,7 @@ NOW = ("trained_now_rounds", "trained_now_runs")  # of the effort, which the sto
 
 
 def request(**changes: Any) -> Request:
-    asked = {"effort": 0.6, "search": "async-race"} | changes
+    asked = {"effort": 0.6, "search": "async-race", "reference_rank": 4, "lr_test": False} | changes
     space = grid([1, 4], [1.0], [1.0, 0.25])
     return Request.of(
         "digits", "lte", budget="5-dense-rounds", max_rounds=10, candidates=space, **asked
