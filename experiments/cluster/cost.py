@@ -12,62 +12,74 @@ import argparse
 import json
 import os
 import tempfile
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from check import ENGINES, HERE, LOCAL, make
+from clusters import MARK
+from worker_processes import processor_seconds
 
 TIMED = ("local", "dask", "ray")
 FILE = HERE / "cost.json"
 
 
 def measure(name: str, size: str) -> dict[str, Any]:
-    """Return what a plan took."""
-    with tempfile.TemporaryDirectory(prefix="floss-cost-") as folder:
+    """Return what a plan took: seconds, and processor seconds of all processes together."""
+    with tempfile.TemporaryDirectory(prefix="floss-cost-") as folder, ExitStack() as held:
         work, load = Path(folder), os.getloadavg()[0]
-        if name == "local":
-            told = make(size, work / "store", LOCAL).told
-        else:
+        os.environ[MARK] = folder
+        cluster = LOCAL
+        if name != "local":
             (work / name).mkdir()
-            with ENGINES[name](work / name) as cluster:
-                told = make(size, work / "store", cluster).told
-    state = told["state"] or {"sent_bytes": 0, "received_bytes": 0, "busy_share": 0.0}
-    trained = told["plan"]["effort"]["trained_now_rounds"]
-    kept = {key: state[key] for key in ("sent_bytes", "received_bytes", "busy_share")}
+            cluster = held.enter_context(ENGINES[name](work / name))
+        with processor_seconds(folder) as used:
+            told = make(size, work / "store", cluster).told
+    state = told["state"] or {}
     date = f"{datetime.now(UTC):%Y-%m-%d}"
-    return {"engine": name, "size": size, "date": date, "seconds": told["seconds"],
-            "rounds": trained, "load_before": load, "load_after": os.getloadavg()[0],
-            **kept}  # fmt: skip
+    return {
+        "engine": name, "size": size, "date": date, "seconds": told["seconds"],
+        "processor_s": used[0], "rounds": told["plan"]["effort"]["trained_now_rounds"],
+        "load_before": load, "load_after": os.getloadavg()[0],
+        **{key: state.get(key, 0) for key in ("sent_bytes", "received_bytes", "busy_share")},
+    }  # fmt: skip
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the table of all measured plans, and the ratios of medians."""
     lines = [
-        "| plan | through | s | rounds | bytes to workers | from workers | busy | load before |",
-        "|---|---|---|---|---|---|---|---|",
+        "| plan | through | s | processor s | rounds | bytes to workers | from workers | busy |"
+        " load before, after |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         far = row["engine"] != "local"
         moved = [f"{row[f'{way}_bytes']:,}" if far else "" for way in ("sent", "received")]
         busy = f"{100 * row['busy_share']:.0f} %" if far else ""
-        cells = [row["size"], row["engine"], f"{row['seconds']:.0f}", str(row["rounds"]),
-                 *moved, busy, f"{row['load_before']:.1f}"]  # fmt: skip
+        loads = f"{row['load_before']:.1f}, {row['load_after']:.1f}"
+        cells = [row["size"], row["engine"], f"{row['seconds']:.0f}", f"{row['processor_s']:.0f}",
+                 str(row["rounds"]), *moved, busy, loads]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     for size in dict.fromkeys(row["size"] for row in rows):
-        of = {
-            name: [r["seconds"] for r in rows if (r["size"], r["engine"]) == (size, name)]
-            for name in TIMED
-        }
         for name in TIMED[1:]:
-            if of["local"] and of[name]:
-                ratio = median(of[name]) / median(of["local"])
-                lines.append(
-                    f"- {size} plan, {name}: {ratio:.2f} times the local seconds (medians)"
+            ratios = [_ratio(rows, size, name, key) for key in ("seconds", "processor_s")]
+            if None not in ratios:
+                told = "{:.2f} times the local seconds, {:.2f} times the processor's".format(
+                    *ratios
                 )
+                lines.append(f"- {size} plan, {name}: {told} (medians)")
     return "\n".join(lines) + "\n"
+
+
+def _ratio(rows: list[dict[str, Any]], size: str, name: str, key: str) -> float | None:
+    found = [
+        [row[key] for row in rows if (row["size"], row["engine"]) == (size, engine)]
+        for engine in (name, "local")
+    ]
+    return median(found[0]) / median(found[1]) if all(found) else None
 
 
 def main() -> None:
