@@ -21,15 +21,16 @@ from floss_sim.errors import ConfigError, FlossError
 from planner.cluster.call import Call, Prepared
 from planner.cluster.engine import Engine
 from planner.cluster.job import Answer
+from planner.cluster.owner_time import OwnerTime
 from planner.cluster.parcel import unpack_parcel
 from planner.cluster.transport import Transport
+from planner.execution.busy_share import BusyShare
 from planner.progress import ClusterState
 
 TRIES = 3  # of a call that makes no progress
 _TICK_S = 0.2  # seconds between looks at waiting calls and at the clock
 _LIMIT_FACTOR = 3.0  # times the expected seconds of a call, beside the engine's patience
 _SHORTEST_SLICE_S = 2.0
-_OWNER_SHARE = 0.25  # of its time that the owner of the store shall be busy with calls, at most
 _STOP_S = 20.0  # seconds to wait for the thread
 
 
@@ -80,11 +81,8 @@ class Dispatcher:
         self._sent: dict[Future[bytes], _Sent] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # of the thread's start and end
-        self._began_s: float | None = None
-        self._seen_s = 0.0
-        self._busy_s = 0.0
-        self._own_s = 0.0  # seconds of this thread for the answers so far
-        self._answers = 0
+        self._busy = BusyShare(engine.workers, clock)
+        self._owner = OwnerTime()
         self.state = ClusterState(engine.name, engine.workers)
 
     def add(self, calls: Sequence[Call]) -> None:
@@ -111,10 +109,10 @@ class Dispatcher:
                 began_s = self._clock()
                 if not self._take_events():
                     return
-                self._count_busy()
+                self._tell()
                 self._give_up_overdue()
                 self._send_ready()
-                self._own_s += self._clock() - began_s
+                self._owner.note(self._clock() - began_s)
         except Exception as error:
             with self._lock:  # what is added from here on starts another thread
                 self._thread = None
@@ -166,8 +164,7 @@ class Dispatcher:
         """Return the seconds of a slice, so long that the owner keeps up with all workers."""
         if item.slice_s < self._slice_s:  # shortened, because workers die
             return item.slice_s
-        each_s = self._own_s / max(1, self._answers)
-        return max(item.slice_s, self._engine.workers * each_s / _OWNER_SHARE)
+        return max(item.slice_s, self._owner.least_slice_s(self._engine.workers))
 
     def _prepared(self, item: _Ready) -> Prepared:
         try:
@@ -182,7 +179,6 @@ class Dispatcher:
     def _send(self, item: _Ready, prepared: Prepared) -> None:
         parcel = self._transport.pack(prepared.parcel or b"")
         now_s = self._clock()
-        self._began_s = now_s if self._began_s is None else self._began_s
         limit_s = _LIMIT_FACTOR * prepared.expected_s + self._engine.patience_s
         try:
             future = self._engine.executor.submit(self._function, parcel)
@@ -228,7 +224,7 @@ class Dispatcher:
             self._ready.appendleft(item)
         else:
             item.files.clear()
-            self._answers += 1
+            self._owner.note_answer()
             rest = item.call.take(answer, blobs)
             slice_s = min(2 * item.slice_s, self._slice_s)
             now_s = self._clock()
@@ -273,16 +269,9 @@ class Dispatcher:
         self._ready.clear()
         self._tell()
 
-    def _count_busy(self) -> None:
-        now_s = self._clock()
-        if self._began_s is not None:
-            self._busy_s += len(self._sent) * (now_s - max(self._seen_s, self._began_s))
-        self._seen_s = now_s
-
     def _tell(self) -> None:
-        elapsed_s = 0.0 if self._began_s is None else self._clock() - self._began_s
-        share = self._busy_s / (self._engine.workers * elapsed_s) if elapsed_s else 0.0
-        self.state = self.state.with_load(len(self._sent), len(self._ready), min(1.0, share))
+        share = self._busy.note(len(self._sent)) or 0.0
+        self.state = self.state.with_load(len(self._sent), len(self._ready), share)
 
 
 def _lost_reason(error: BaseException, engine: Engine) -> str:

@@ -100,7 +100,6 @@ class _Runs:
         self._blobs = blobs
         self._device = device
         self._store = CurveStore(scratch(), device, job.diagnose)
-        self._tasks: dict[str, Task] = {}
         self._machine = machine_type(device)
 
     def answer(self) -> tuple[Answer, dict[str, bytes]]:
@@ -125,10 +124,7 @@ class _Runs:
         Raises:
             _RefusedError: It is another one; the message names what differs.
         """
-        key = run.config.task.model_dump_json()
-        if key not in self._tasks:
-            self._tasks[key] = _shared_task(self._job, run, self._blobs)
-        config = run.config.config(self._tasks[key])
+        config = run.config.config(_shared_task(self._job, run, self._blobs))
         found = self._store.describe(config)["trajectory"]
         wanted = run.trajectory
         differing = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
