@@ -111,7 +111,7 @@ def make(size: str, store: Path, cluster: Cluster) -> Made:
 def make_with_kills(store: Path, cluster: Cluster, mark: str, every_s: float) -> tuple[Made, int]:
     """Return the longer plan, and how many workers were killed."""
     log = store.with_suffix(".log")
-    process = begin("killed", store, cluster, log)
+    process = begin("longer", store, cluster, log)
     with killing(mark, process.pid, every_s) as killed:
         said = process.communicate()[0]
     if not said:
@@ -122,7 +122,7 @@ def make_with_kills(store: Path, cluster: Cluster, mark: str, every_s: float) ->
 def left_after_ctrl_c(store: Path, cluster: Cluster, mark: str) -> str:
     """Return what is left of a search that was interrupted while workers trained."""
     log = store.with_suffix(".log")
-    process = begin("killed", store, cluster, log)
+    process = begin("longer", store, cluster, log)
     end_s = time.monotonic() + 120
     while not list(store.glob("*/manifest.json")) and time.monotonic() < end_s:
         time.sleep(0.2)
@@ -153,7 +153,7 @@ def row(name: str, local: Mapping[str, Made], work: Path, every_s: float) -> str
             killed, count = make_with_kills(folder / "killed", cluster, mark, every_s)
             return _row(
                 *cells, str(count), str(killed.told["state"]["retries"]),
-                _yes(killed.equals(local["killed"])), f"{killed.told['seconds']:.0f}",
+                _yes(killed.equals(local["longer"])), f"{killed.told['seconds']:.0f}",
                 left_after_ctrl_c(folder / "stopped", cluster, mark),
             )  # fmt: skip
     except MissingError as error:
@@ -173,7 +173,7 @@ def write(rows: Mapping[str, str], out: Path, local: Mapping[str, Made], every_s
     found = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
     kept = {line.split("|")[1].strip(): line for line in found if line.startswith("| ")}
     kept = {name: line for name, line in kept.items() if name in ENGINES} | dict(rows)
-    small, longer = (local[size].told for size in ("small", "killed"))
+    small, longer = (local[size].told for size in ("small", "longer"))
     lines = [
         "# Plans on clusters of two workers", "",
         "Made by `make check-cluster` on one machine of two cores. Plan and Arrow tables are "
@@ -197,7 +197,7 @@ def main() -> None:
     names = given.only.split(",") if given.only else list(ENGINES)
     work = given.work or Path(tempfile.mkdtemp(prefix="floss-check-"))
     work.mkdir(parents=True, exist_ok=True)
-    local = {size: _local(size, work) for size in ("small", "killed")}
+    local = {size: _local(size, work) for size in ("small", "longer")}
     rows = {}
     for name in names:
         shutil.rmtree(work / name.replace(" ", "-"), ignore_errors=True)

@@ -17,7 +17,7 @@ from planner.progress import Progress
 SIZES: dict[str, dict[str, Any]] = {
     "small": {"budget": "12-dense-rounds", "max_rounds": 60, "effort": 1,
               "candidates": grid([1, 2], [1 / 4], [1 / 16]), "reference_rank": 2},
-    "killed": {"budget": "20-dense-rounds", "max_rounds": 80, "effort": 1,
+    "longer": {"budget": "20-dense-rounds", "max_rounds": 80, "effort": 1,
                "candidates": grid([1, 2], [1 / 4, 1.0], [1 / 16]), "reference_rank": 2},
     "default": {"budget": "50-dense-rounds"},
 }  # fmt: skip
