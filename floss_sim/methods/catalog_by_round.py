@@ -88,8 +88,8 @@ def ecolora(
 ) -> Method:
     """Return EcoLoRA (Liu et al. 2025): clients of a round upload different segments, thinned.
 
-    Error feedback is on: what a client does not send is added to its next update. An entry is
-    averaged over the clients that sent its segment.
+    Error feedback is on: what a client does not send of its segment is added to its next update. An
+    entry is averaged over the clients that sent its segment.
 
     Args:
         segments: Number of segments of the vector.

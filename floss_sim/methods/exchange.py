@@ -22,8 +22,7 @@ from floss_sim.methods.partner_norms import partner_norms
 from floss_sim.methods.persistent_masks import MaskHistory
 from floss_sim.methods.product_steps import Contribution
 from floss_sim.methods.schedules import Moment
-from floss_sim.methods.selectors import SameMask, known_mask
-from floss_sim.methods.tensor_kinds import kinds_mask
+from floss_sim.methods.selectors import Bounded, SameMask, known_mask
 from floss_sim.methods.top_k_selectors import TopK
 from floss_sim.rng import LazyStream, lazy_stream, stream
 from floss_sim.vectors.layout import Layout
@@ -223,6 +222,10 @@ class Exchange:
                 or infinity.
         """
         norms_N = self._partner_norms(start_N, update_N)
+        selector = self.method.upload_selector(tier, Moment(version, sequence))
+        if self.method.error_feedback and isinstance(selector, Bounded):
+            # What this upload cannot hold (other segments, private entries) is not waited for.
+            update_N = np.where(selector.bounds(self.layout), update_N, np.float32(0))
         if self.method.error_feedback and RESIDUAL in state:
             # The residual keeps entries outside the trained mask until a mask contains them again.
             update_N = update_N + state[RESIDUAL]
@@ -232,7 +235,6 @@ class Exchange:
                 "lower the learning rates"
             )
         known_N = self.known_upload_mask(tier, client, sequence, trained_N, version)
-        selector = self.method.upload_selector(tier, Moment(version, sequence))
         if isinstance(selector, SameMask) or selector.shared:
             mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
         elif chosen_N is not None:
@@ -253,8 +255,6 @@ class Exchange:
         entries = sent_entries(blob)
         if not self.method.error_feedback:
             return Reply(blob, entries, {}, {})
-        if self.method.private:  # what never travels is not waited for
-            update_N = np.where(kinds_mask(self.layout, self.method.private), 0, update_N)
         unsent_N = update_N - self.decode_upload(blob, known_N)
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
 

@@ -10,8 +10,11 @@ With D the start minus the trained values of a client, the change of its product
     D_W = B A - (B - D_B) (A - D_A) = D_B A + (B - D_B) D_A.
 
 The server with factors B and A takes in B's turn the D_B with the smallest || D_B A - mean D_W ||,
-which is mean(D_W) A^+, and in A's turn B^+ mean(D_W); X^+ is the pseudoinverse. All products here
-have r rows or columns; no matrix of the size of a weight is built. The head is averaged.
+which is mean(D_W) A^+, and in A's turn B^+ mean(D_W); X^+ is the pseudoinverse. Directions in which
+the fixed factor is small are left out: to change the product there, the other would have to move
+far, and with plain averages training collapses (``digits``, rank 4, 60 rounds: accuracy 0.21
+without the bound, 0.94 with it). All products here have r rows or columns; no matrix of the size of
+a weight is built. The head is averaged.
 
 Shapes: vectors float32 over a layout of N entries; A (R, I), B (O, R).
 """
@@ -33,6 +36,7 @@ from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
 from floss_sim.vectors.top_k import Mask, Vector
 
 Floats = NDArray[np.float64]
+_LEAST = 0.3  # of the largest singular value: smaller ones of the fixed factor are left out
 
 
 class Contribution(NamedTuple):
@@ -128,7 +132,7 @@ def _factor_change(
         return a.astype(np.float64), b.astype(np.float64)
 
     a_RI, b_OR = factors(server_N)
-    inverse = np.linalg.pinv(a_RI if turn == LORA_B else b_OR)
+    inverse = np.linalg.pinv(a_RI if turn == LORA_B else b_OR, rcond=_LEAST)
     change: Floats = np.zeros(shapes[turn == LORA_B])
     for weight, start_N, update_N in parts:
         (start_a, start_b), (d_a, d_b) = factors(start_N), factors(update_N)

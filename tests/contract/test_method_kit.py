@@ -35,6 +35,7 @@ from floss_sim.methods import (
     method_from_name,
 )
 from floss_sim.methods.predicted_sizes import changes_by_round
+from floss_sim.methods.selectors import Bounded
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.weighting import weights
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
@@ -602,7 +603,7 @@ def test_error_feedback_loses_nothing(case: Case, up_values: str):
         state: ClientState = NO_STATE
         for version in range(6):
             trained_N = trained(exchange, history, tier, version)
-            update_N = update_of(exchange, 100 + version, trained_N)
+            update_N = update_of(exchange, 100 + version, trained_N, tier, Moment(version, version))
             state, decoded_N = answer(exchange, update_N, tier, version, trained_N, state, version)
             raw_N += update_N
             sent_N += decoded_N
@@ -618,7 +619,7 @@ def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
     exchange, history = Exchange(method, layout, 3), MaskHistory(layout.entries)
     tier = len(method.tiers) - 1
     trained_N = trained(exchange, history, tier, 0)
-    update_N = update_of(exchange, 7, trained_N)
+    update_N = update_of(exchange, 7, trained_N, tier, Moment(0))
     nothing_N, arrived_N = np.zeros_like(update_N), np.zeros(layout.entries)
     state: ClientState = NO_STATE
     for sequence in range(200):
@@ -631,12 +632,14 @@ def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
     assert missing < (1e-6 if VALUE_CODES[up_values].is_lossless else 1e-2)
 
 
-def update_of(exchange: Exchange, seed: int, trained_N: Mask | None) -> Vector:
-    """Return a random update of the entries that train and may travel."""
+def update_of(
+    exchange: Exchange, seed: int, trained_N: Mask | None, tier: int, moment: Moment
+) -> Vector:
+    """Return a random update of the entries that train and that the upload may hold."""
     update_N = normal(exchange.layout, seed)
-    for tensor in exchange.layout.tensors:
-        if tensor.kind in exchange.method.private:
-            update_N[exchange.layout.slices[tensor.name]] = 0
+    selector = exchange.method.upload_selector(tier, moment)
+    if isinstance(selector, Bounded):
+        update_N *= selector.bounds(exchange.layout)
     return update_N if trained_N is None else update_N * trained_N
 
 
