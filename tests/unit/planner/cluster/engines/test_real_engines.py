@@ -35,7 +35,7 @@ json.dump(made.to_json(), sys.stdout)
 def small_request() -> Request:
     """Return a search of some rounds."""
     return Request.of(
-        "digits", "lte", budget="5-dense-rounds", max_rounds=7, effort=1, lr_test=False,
+        "digits", "lte", budget="3-dense-rounds", max_rounds=5, effort=1, lr_test=False,
         candidates=grid([1, 2], [1.0], [1 / 4]), reference_rank=2,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ class TestDask:
         environment = {**os.environ, "PYTHONPATH": paths}
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as other:
             made = plan(request_, store=tmp_path, executor=executor, workers=1)
-            said = other.communicate(timeout=60)[0]
+            said = other.communicate(timeout=120)[0]
         check_same(made, tmp_path, here)
         others = json.loads(said)
         assert content(others) == content(here[0].to_json())
