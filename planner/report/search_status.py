@@ -29,6 +29,7 @@ from planner.report.plan_folder import create_folder
 STATUS_FILE = "status.json"
 _EVERY_S = 1.0  # seconds from one write to the next, at least
 _FRESH_S = 10.0  # seconds after which a status is not taken for one of another machine
+_LAST_S = 253_402_300_799.0  # the last second of the year 9999
 
 State = Literal["running", "finished", "interrupted", "ended"]
 
@@ -72,7 +73,7 @@ class SearchStatus(Section):
     status_version: Literal[1] = 1
     state: State
     process: PositiveInt
-    written_s: Amount
+    written_s: Annotated[float, Field(ge=0, le=_LAST_S)]
     elapsed_s: Amount
     stage: OneFullLine
     done: Count

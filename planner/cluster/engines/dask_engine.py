@@ -7,6 +7,7 @@ next one to the same worker: where a running call is given up, its worker is sta
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
@@ -125,17 +126,32 @@ class DaskExecutor(Executor):
 def _client(distributed: Any, spec: str, address: str) -> Iterator[Any]:
     """Yield a client of a scheduler.
 
+    A client waits without limit for an address that accepts connections and is silent, so that the
+    scheduler is asked who it is before.
+
     Raises:
         ConfigError: No scheduler answers.
     """
     try:
+        asyncio.run(asyncio.wait_for(_identity(distributed, address), ANSWER_S))
         client = distributed.Client(address, timeout=ANSWER_S, set_as_default=False)
-    except (OSError, ValueError, RuntimeError):  # also what another program answers
+    except Exception:  # whatever another program answers
         raise ConfigError(
             f"executor {spec}: no Dask scheduler answers within {ANSWER_S:.0f} s"
         ) from None
     with client:
         yield client
+
+
+async def _identity(distributed: Any, address: str) -> Any:
+    """Return what a scheduler says of itself."""
+    security = distributed.Security().get_connection_args("client")
+    comm = await distributed.core.connect(address, timeout=ANSWER_S, **security)
+    try:
+        await comm.write({"op": "identity", "reply": True})
+        return await comm.read()
+    finally:
+        comm.abort()
 
 
 def check_versions(spec: str, versions: Mapping[str, Any]) -> None:

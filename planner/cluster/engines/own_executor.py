@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, FlossError
 from planner.cluster.engine import Engine
 
 
@@ -24,9 +23,9 @@ def open_own_executor(spec: str, workers: int | None = None) -> Iterator[Engine]
             executors of the standard library have it, or the number of cores.
 
     Raises:
-        ConfigError: There is no such module or function, or it returns no executor.
+        ConfigError: There is no such module or function, it fails, or it returns no executor.
     """
-    made = _function(spec)()
+    made = _made(spec)
     engine = made if isinstance(made, Engine) else _engine(made, spec, workers)
     try:
         yield engine
@@ -56,15 +55,23 @@ def _engine(made: object, spec: str, workers: int | None) -> Engine:
     return engine_of(made, workers, spec)
 
 
-def _function(spec: str) -> Callable[[], Any]:
+def _made(spec: str) -> object:
+    """Return what the function returns; errors of the user's code become one line."""
     module, _, name = spec.partition(":")
     try:
         found = getattr(import_module(module), name)
     except ImportError as error:
-        raise ConfigError(f"executor {spec}: cannot import {module!r}: {error}") from None
+        hint = "; processes of this machine are set by --workers" if module == "local" else ""
+        raise ConfigError(f"executor {spec}: cannot import {module!r}: {error}{hint}") from None
     except (AttributeError, ValueError):
         raise ConfigError(f"executor {spec}: {module} has no function {name!r}") from None
+    except Exception as error:
+        raise ConfigError(f"executor {spec}: importing {module} fails: {error!r}") from error
     if not callable(found):
         raise ConfigError(f"executor {spec}: {name} is no function")
-    function: Callable[[], Any] = found
-    return function
+    try:
+        return found()
+    except FlossError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"executor {spec}: {name}() fails: {error!r}") from error

@@ -92,6 +92,32 @@ def test_an_address_that_nobody_answers(library: str):
         assert f"answers at {address}" in refusal(spec)
 
 
+def test_an_address_that_accepts_and_is_silent(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("distributed", reason="needs distributed")
+    monkeypatch.setattr("planner.cluster.engines.dask_engine.ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said = refusal(f"dask:tcp://127.0.0.1:{silent.getsockname()[1]}")
+    assert "no Dask scheduler answers within" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("1 / 0", "importing own_code_of_a_test fails: ZeroDivisionError"),
+        ("def f(:", "importing own_code_of_a_test fails: SyntaxError"),
+        ("def f(needed): pass", "f() fails: TypeError"),
+        ("def f(): return 3", "the function returned int, which is no concurrent.futures.Executor"),
+    ],
+)
+def test_code_of_the_user_that_fails(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "own_code_of_a_test.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("own_code_of_a_test", None)
+    assert said in refusal("own_code_of_a_test:f")
+
+
 def versions(**changed: str) -> dict:
     ours = {"python": "3.12.4.final.0", "distributed": "2026.8.0", "dask": "2026.8.0",
             "cloudpickle": "3.1.2"}  # fmt: skip
