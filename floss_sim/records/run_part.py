@@ -79,7 +79,7 @@ def read_part(
 
 
 def commit_part(
-    folder: RunFolder, part: RunPart, record: RunRecord | None = None
+    folder: RunFolder, part: RunPart, record: RunRecord | None = None, *, models: bool = True
 ) -> RunRecord | None:
     """Commit a part that continues a folder's run; return the tables of the whole run.
 
@@ -90,6 +90,7 @@ def commit_part(
         folder: Run folder; the caller holds its lock.
         part: The part.
         record: The committed tables, if they are known.
+        models: Whether the part must have the model of each of its evaluated rounds.
 
     Raises:
         RecordError: The part contradicts itself or the folder, or a file cannot be written.
@@ -102,6 +103,7 @@ def commit_part(
     try:
         tables = {kind: read_table(io.BytesIO(part.tables[kind]), kind, kind) for kind in SCHEMAS}
         whole = _whole(folder, part, tables, record or folder.record())
+        _check_models(part, tables["rounds"], models)
         snapshot = unpack(part.version, load(part.checkpoint))
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecordError(f"the rounds after round {part.after} are damaged: {error}") from None
@@ -124,10 +126,15 @@ def _whole(
     transfers = pa.concat_tables([before.transfers, tables["transfers"]])
     check_tables(rounds, transfers, part.rounds, part.version)
     check_rows(rounds, transfers, folder.fleet_size)
-    evaluated = tables["rounds"].filter(pc.is_valid(tables["rounds"]["accuracy"]))
-    if set(part.models) - set(evaluated["round"].to_pylist()):
-        raise ValueError("models of rounds that were not evaluated")
     return RunRecord(folder.description, rounds, transfers)
+
+
+def _check_models(part: RunPart, rounds: pa.Table, whole: bool) -> None:
+    evaluated = set(rounds.filter(pc.is_valid(rounds["accuracy"]))["round"].to_pylist())
+    if set(part.models) - evaluated:
+        raise ValueError("models of rounds that were not evaluated")
+    if whole and (missing := sorted(evaluated - set(part.models))):
+        raise ValueError(f"the model of round {missing[0]} is missing")
 
 
 def _rows_after(table: pa.Table, after: int) -> pa.Table:

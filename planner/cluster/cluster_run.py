@@ -17,6 +17,7 @@ from floss_sim.records.run_part import commit_part
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.machine_type import MachineType
 from planner.cluster.job import AnsweredRun
+from planner.cluster.part_check import check_part
 from planner.cluster.travel import part_of
 from planner.execution.curve_store import CurveStore
 
@@ -110,11 +111,12 @@ class ClusterRun:
 
         Raises:
             RecordError: The rounds contradict the run, or cannot be written.
-            ParcelError: A blob is missing.
+            ParcelError: A blob is missing or is none of this run.
         """
         folder = self._locked()
         if answered.part is not None:
             part = part_of(number, answered.part, blobs)
+            check_part(self.config, part, self.store.recording())
             if whole := commit_part(folder, part, self.record):
                 self.record = whole
                 self.trained += part.rounds - part.after

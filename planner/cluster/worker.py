@@ -155,7 +155,7 @@ class _Runs:
         head = self._job.runs[number].part
         if head is not None:
             with folder.lock():
-                commit_part(folder, part_of(number, head, self._blobs))
+                commit_part(folder, part_of(number, head, self._blobs), models=False)
 
     def _answers(
         self, folders: Mapping[int, RunFolder], results: Mapping[int, int | Exception]

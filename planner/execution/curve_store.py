@@ -28,8 +28,10 @@ from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileChecks
 from floss_sim.records.host_notes import note_doubt, note_machine
+from floss_sim.runs.conditions import timing_of
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run_steps
+from floss_sim.simulator import wait_all
 from floss_sim.training import learner_identity, measure_on_test, open_learner, open_side_by_side
 from floss_sim.training.machine_type import machine_type
 
@@ -144,6 +146,12 @@ class CurveStore:
         """
         learner = learner_identity(config, device=self.device)
         return config.description(learner)
+
+    @staticmethod
+    def recording() -> tuple[str, str]:
+        """Return timing fingerprint and network name of the tables that this store trains."""
+        profile = load_profile(_RECORDING_NETWORK)
+        return timing_of(profile, wait_all().settings()), profile.name
 
     def _path(self, description: Mapping[str, Any]) -> Path:
         return self.root / str(description["fingerprint"])[:32]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ class StandInWorkers(Executor):
         around: Context in which calls are answered.
         reverse: Number of calls that are answered together, the last one first.
         dies_of: Function that tells whether a parcel kills its worker.
+        alters: Function that changes an answer on its way, given the job and the answer.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class StandInWorkers(Executor):
         around: Callable | None = None,
         reverse: int = 1,
         dies_of: Callable[[bytes], bool] = lambda parcel: False,
+        alters: Callable[[bytes, bytes], Any] = lambda parcel, answer: answer,
     ) -> None:
         self.parcels: list[bytes] = []
         self.silent: list[tuple[Future, Callable, bytes]] = []
@@ -39,6 +42,7 @@ class StandInWorkers(Executor):
         self._around = around or nothing
         self._reverse = reverse
         self._dies_of = dies_of
+        self._alters = alters
         self._waiting: list[tuple[Future, Callable, bytes]] = []
 
     def submit(self, function, /, parcel: bytes) -> Future:  # type: ignore[override]
@@ -66,7 +70,7 @@ class StandInWorkers(Executor):
 
     def _answer(self, future: Future, function: Callable, parcel: bytes) -> None:
         with self._around():
-            made = function(parcel)
+            made = self._alters(parcel, function(parcel))
         if not future.cancelled():
             future.set_result(made)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from own_tasks import write_own_task
+from safetensors.numpy import save
 from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker
 
 from floss_sim import RunConfig, floss, load_task
@@ -20,7 +22,7 @@ from floss_sim.records.host_notes import machines
 from floss_sim.training.machine_type import machine_type
 from planner.cluster import dispatcher, training_call, versions, worker, worker_check
 from planner.cluster.cluster_trainer import ClusterTrainer
-from planner.cluster.parcel import unpack_parcel
+from planner.cluster.parcel import pack_parcel, unpack_parcel
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.trainer import extend_all
 
@@ -133,6 +135,58 @@ def test_calls_whose_workers_die_are_made_again(
     with ClusterTrainer(far, StandInWorkers(DIES, DIES).engine()) as trainer:
         assert trainer.train([(configs[0], ROUNDS)], lambda: None) == [ROUNDS]
         assert trainer.state.retries == 2
+    assert_same(local, far, configs[:1])
+
+
+def once(alter: Callable[[dict, dict], Any], kind: str = "train") -> Callable[[bytes, bytes], Any]:
+    """Return a function that alters the head and the blobs of one answer to a kind of job."""
+    left = [1]
+
+    def altered(parcel: bytes, answer: bytes) -> Any:
+        head, blobs = unpack_parcel(answer)
+        if unpack_parcel(parcel)[0]["kind"] != kind or head["status"] != "done" or not left:
+            return answer
+        left.clear()
+        return alter(head, blobs)
+
+    return altered
+
+
+def with_blobs(part: str, content: bytes | None) -> Callable[[dict, dict], bytes]:
+    def alter(head: dict, blobs: dict) -> bytes:
+        put = {name: content for name in blobs if f".{part}" in name and content is not None}
+        kept = {name: blob for name, blob in blobs.items() if f".{part}" not in name}
+        return pack_parcel(head, kept | put)
+
+    return alter
+
+
+def with_part(**values: Any) -> Callable[[dict, dict], bytes]:
+    def alter(head: dict, blobs: dict) -> bytes:
+        head["runs"][0]["part"] |= values
+        return pack_parcel(head, blobs)
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        with_blobs("model", None),
+        with_blobs("model", b"junk"),
+        with_blobs("checkpoint", b"junk"),
+        with_blobs("checkpoint", save({"x": np.zeros(1, np.float32)})),
+        with_part(timing="0" * 64),
+        with_part(network="another"),
+    ],
+)
+def test_an_answer_that_is_none_of_its_run_is_not_committed(
+    alter: Callable, local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers(alters=once(alter))
+    with ClusterTrainer(far, workers.engine()) as trainer:
+        assert trainer.train([(configs[0], ROUNDS)], lambda: None) == [ROUNDS]
+        assert trainer.state.retries == 1
     assert_same(local, far, configs[:1])
 
 
