@@ -178,6 +178,11 @@ def _no_outcome_error(request: Request, runs: CandidateRuns) -> FlossError:
             f"{format_duration(request.training_s)} of training finished no run, because this "
             "machine has become slower; the trained rounds are kept: repeat the command"
         )
+    if failed := runs.failed_runs():
+        return FlossError(
+            f"no run finished: {len(failed)} failed on the workers, although they did not "
+            f"diverge: {failed[0].reason}"
+        )
     return DivergedError("every run diverged; lower the task's learning rates")
 
 

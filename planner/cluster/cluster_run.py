@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -79,6 +80,14 @@ class ClusterRun:
             return False
         self.folder, self.record = self._opened, self._opened.record()
         return True
+
+    def is_over(self) -> bool:
+        """Return whether no further round is to be begun."""
+        return time.monotonic() >= self.until_s
+
+    def has_rounds(self) -> bool:
+        """Return whether a run whose lock is held has a committed round."""
+        return self._locked().manifest().rounds > 0
 
     def lacks(self) -> int:
         """Return the rounds that are missing, of a run whose lock is held."""

@@ -15,8 +15,9 @@ from itertools import groupby
 from typing import Any
 
 from floss_sim.analysis.on_test import HitsOnTest
+from floss_sim.errors import ConfigError, FlossError
 from floss_sim.runs.config import RunConfig
-from floss_sim.training import MAX_RUNS
+from floss_sim.training import MAX_RUNS, resolve_device
 from floss_sim.training.step_time import StepTime
 from planner.cluster.call import Call
 from planner.cluster.cluster_run import ClusterRun
@@ -114,7 +115,13 @@ class ClusterTrainer:
         return run.future
 
     def on_test(self, jobs: Sequence[Job]) -> list[HitsOnTest]:
-        """Return what each run's last models get right on the test split; measured only once."""
+        """Return what each run's last models get right on the test split; measured only once.
+
+        What no worker could test is tested here.
+
+        Raises:
+            FlossError: A call failed, and this machine lacks the workers' device.
+        """
         known = [self.store.cached_on_test(config, rounds) for config, rounds in jobs]
         calls = {
             number: TestCall(self.store, *jobs[number])
@@ -123,14 +130,31 @@ class ClusterTrainer:
         }
         self._dispatcher.add(list(calls.values()))
         self._finish([call.future for call in calls.values()], lambda: None)
-        return [hits or calls[number].future.result() for number, hits in enumerate(known)]
+        for number, call in calls.items():
+            known[number] = call.future.result() or self._tested_here(jobs[number], call.failure)
+        return [hits for hits in known if hits is not None]
+
+    def _tested_here(self, job: Job, failure: str) -> HitsOnTest:
+        try:
+            resolve_device(self.store.device)
+        except ConfigError:
+            raise FlossError(f"no worker could test a model: {failure}") from None
+        return self.store.on_test(*job)
 
     def measure(self, config: RunConfig, on_tick: OnTick) -> list[StepMeasurement]:
-        """Return the measurement of a step in each worker, made at the same time."""
+        """Return the measurement of a step in each worker that could, made at the same time.
+
+        Raises:
+            FlossError: None of them could.
+        """
         return [_measurement(made) for made in self._probe("measure", config, on_tick)]
 
     def load(self, config: RunConfig, on_tick: OnTick) -> None:
-        """Start all workers, which load libraries, backbone and data of a run."""
+        """Start all workers, which load libraries, backbone and data of a run.
+
+        Raises:
+            FlossError: None of them could.
+        """
         self._probe("load", config, on_tick)
 
     def failure(self, config: RunConfig) -> str | None:
@@ -141,7 +165,10 @@ class ClusterTrainer:
         calls = [ProbeCall(kind, self.store, config) for _ in range(self.workers)]
         self._dispatcher.add(calls)
         self._finish([call.future for call in calls], on_tick)
-        return [call.future.result() for call in calls]
+        made = [found for call in calls if (found := call.future.result()) is not None]
+        if not made:
+            raise FlossError(f"job {kind} failed on all workers: {calls[-1].failure}")
+        return made
 
     def _calls(self, runs: dict[int, ClusterRun], rounds: Sequence[int]) -> list[Call]:
         """Return calls with about equally many rounds; the runs of a call share their files."""

@@ -22,7 +22,7 @@ from planner.cluster.call import Call, Prepared
 from planner.cluster.engine import Engine
 from planner.cluster.job import Answer
 from planner.cluster.owner_time import OwnerTime
-from planner.cluster.parcel import unpack_parcel
+from planner.cluster.parcel import ParcelError, unpack_parcel
 from planner.cluster.transport import Transport
 from planner.execution.busy_share import BusyShare
 from planner.progress import ClusterState
@@ -201,14 +201,13 @@ class Dispatcher:
             self._make_again(sent, _lost_reason(error, self._engine))
             return
         try:
+            if not isinstance(parcel, bytes):
+                raise ParcelError(f"a worker answered with {type(parcel).__name__}, not bytes")
             self.state = self.state.with_added(received_bytes=len(parcel))
             head, blobs = unpack_parcel(self._transport.unpack(parcel))
             self._take(sent, documents.validate(head, Answer, ConfigError, "answer"), blobs)
-        except (FlossError, OSError) as error:
+        except Exception as error:  # whatever an answer makes of itself, it is a failed call
             self._make_again(sent, _line(error))
-        except Exception as error:
-            sent.item.call.refuse(error)
-            raise
 
     def _take(self, sent: _Sent, answer: Answer, blobs: dict[str, bytes]) -> None:
         item = sent.item

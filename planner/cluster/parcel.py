@@ -69,7 +69,7 @@ def pack_parcel(head: Mapping[str, Any], blobs: Mapping[str, bytes] | None = Non
         blobs: Content of each blob, by name.
 
     Raises:
-        ParcelError: A name is none of a parcel's.
+        ParcelError: A name is none of a parcel's, or a number is not finite.
     """
     contents = dict(blobs or {})
     for name in contents:
@@ -79,7 +79,10 @@ def pack_parcel(head: Mapping[str, Any], blobs: Mapping[str, bytes] | None = Non
         {"name": name, "packed_bytes": len(packed[name]), "sum": _sum(content).model_dump()}
         for name, content in contents.items()
     ]
-    index = json.dumps({"head": dict(head), "blobs": listed}).encode()
+    try:
+        index = json.dumps({"head": dict(head), "blobs": listed}, allow_nan=False).encode()
+    except ValueError:
+        raise ParcelError("a number of a parcel is not finite") from None
     count = len(index).to_bytes(_COUNT_BYTES, "big")
     return b"".join([_MAGIC, count, hashlib.sha256(index).digest(), index, *packed.values()])
 
@@ -135,12 +138,23 @@ def _packed(content: bytes) -> bytes:
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise ParcelError("the index of the parcel is no JSON object")
     return content
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return made
 
 
 def _check_name(name: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 
 from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
-from floss_sim.errors import FlossError, RecordLockedError
+from floss_sim.errors import RecordLockedError
 from floss_sim.records.on_test import ModelOnTest, read_model
 from floss_sim.runs.config import RunConfig
 from planner.cluster.call import Call, Prepared
@@ -26,10 +27,12 @@ class SingleCall:
     """A call with one answer, which is the result of a future.
 
     Attributes:
-        future: Gets the result.
+        future: Gets the result; None if the call has failed.
+        failure: Reason of a failure; else empty.
     """
 
     delay_s = 0.0
+    failure = ""
 
     def __init__(self) -> None:
         self.future: Future[Any] = Future()
@@ -41,12 +44,19 @@ class SingleCall:
 
     def fail(self, reason: str) -> None:
         """End the call, which has failed."""
-        self.refuse(FlossError(reason))
+        self.failure = reason
+        self._end()
+        if not self.future.done():
+            self.future.set_result(None)
 
     def refuse(self, error: BaseException) -> None:
         """End the call with an error."""
+        self._end()
         if not self.future.done():
             self.future.set_exception(error)
+
+    def _end(self) -> None:
+        """Let go what the call holds."""
 
 
 class ProbeCall(SingleCall):
@@ -116,10 +126,13 @@ class TestCall(SingleCall):
 
     def take(self, answer: Answer, blobs: dict[str, bytes]) -> Sequence[Call]:
         """Keep the results, and tell them."""
+        count = int(predictions_by_example(self._config.task).sum())
         made = [read_model(values) for run in answer.runs for values in run.on_test]
         found = [model for model in made if model is not None]
         if len(found) != len(self._missing):
             raise ParcelError("the answer lacks results of models")
+        if not all(_is_whole(model, count) for model in found):
+            raise ParcelError("the answer has results of another test split")
         self._finish(dict(zip(self._missing, found, strict=True)))
         return ()
 
@@ -133,10 +146,12 @@ class TestCall(SingleCall):
         """Return the call itself."""
         return (self,)
 
-    def refuse(self, error: BaseException) -> None:
-        """End the call with an error."""
+    def _end(self) -> None:
         self._held.close()
-        super().refuse(error)
+
+
+def _is_whole(model: ModelOnTest, count: int) -> bool:
+    return math.isfinite(model.accuracy + model.loss) and len(model.right) == count
 
 
 def job_run(

@@ -26,6 +26,7 @@ from planner.cluster.versions import versions
 _FEW_MISSES, _MANY_MISSES = 4, 40
 _DELAY_S = 0.5  # for each miss, before the next call
 _LONGEST_DELAY_S = 10.0
+_LONGER = 4  # times as long a slice after an answer without a round; a call made again has half
 
 
 @dataclass
@@ -51,12 +52,13 @@ class TrainingCall:
     Args:
         runs: The runs, all of one task's files.
         terms: What the calls of the search share.
+        stalls: Answers in turn without a round: the slice may have been too short for one.
     """
 
-    def __init__(self, runs: Sequence[ClusterRun], terms: TrainingTerms) -> None:
+    def __init__(self, runs: Sequence[ClusterRun], terms: TrainingTerms, stalls: int = 0) -> None:
         self.runs = list(runs)
         self._terms = terms
-        self._stalls = 0  # answers in turn without a round: the slice was too short for one
+        self._stalls = stalls
 
     @property
     def delay_s(self) -> float:
@@ -67,7 +69,7 @@ class TrainingCall:
         """Return the job of the next slice, as :meth:`Call.prepare`."""
         going, waiting = [], []
         for run in self.runs:
-            if run.future.cancelled() or time.monotonic() >= run.until_s:
+            if run.future.cancelled() or run.is_over():
                 run.settle(run.trained)
             elif not run.lock():
                 waiting.append(run)
@@ -80,7 +82,7 @@ class TrainingCall:
         if not going:
             return Prepared(None, waiting=others)
         now_s = time.monotonic()
-        slice_s *= 2**self._stalls
+        slice_s *= _LONGER**self._stalls
         seconds = min(slice_s, *(run.until_s - now_s for run in going))
         return Prepared(self._parcel(seconds, files), seconds, others)
 
@@ -107,9 +109,8 @@ class TrainingCall:
 
     def _job_run(self, number: int, run: ClusterRun) -> tuple[JobRun, dict[str, bytes]]:
         folder = run.folder
-        has_rounds = folder is not None and folder.manifest().rounds > 0
         part = None
-        if folder is not None and has_rounds:
+        if folder is not None and run.has_rounds():
             part = read_part(folder, models=False, record=run.record)
         made = JobRun(
             run=run.run,
@@ -117,33 +118,46 @@ class TrainingCall:
             config=ConfigDocument.of(run.config),
             rounds=run.rounds,
             part=None if part is None else part_head(part),
-            machine=run.machine() if part and not self._terms.mix_machines else None,
+            machine=self._machine(run),
         )
         return made, {} if part is None else part_blobs(number, part)
 
+    def _machine(self, run: ClusterRun) -> MachineType | None:
+        """Return the machine type on which a run must continue; None: any."""
+        return run.machine() if run.has_rounds() and not self._terms.mix_machines else None
+
     def take(self, answer: Answer, blobs: dict[str, bytes]) -> Sequence[Call]:
         """Commit what came back; return the calls for the rest."""
-        if answer.machine is not None:
-            self._terms.machines.add(answer.machine)
         if [run.run for run in self.runs] != [answered.run for answered in answer.runs]:
             raise ParcelError("the answer is that of another job")
+        if answer.machine is not None:
+            self._terms.machines.add(answer.machine)
         again: list[Call] = []
-        before = sum(run.trained for run in self.runs)
         rest: list[ClusterRun] = []
+        moved = False
         for number, (run, answered) in enumerate(zip(self.runs, answer.runs, strict=True)):
             if answered.other_machine:
                 self._note_miss(run)
                 again.append(self._call([run]))
                 continue
-            run.misses = 0
+            before, run.misses = run.trained, 0
             run.commit(number, answered, blobs)
+            moved |= run.trained > before or bool(answered.diverged) or run.is_over()
             rest.append(run)
+        self._stalls = 0 if moved else self._stalls + 1
+        if not (moved or again):
+            raise ParcelError("a worker trained no round")
         self.runs = rest
-        self._stalls = 0 if sum(run.trained for run in rest) > before else self._stalls + 1
         return [self, *again] if rest else again
 
     def _note_miss(self, run: ClusterRun) -> None:
-        """Begin a run anew that no worker of its machine type continues."""
+        """Begin a run anew that no worker of its machine type continues.
+
+        Raises:
+            ParcelError: Any machine may continue the run.
+        """
+        if self._machine(run) is None:
+            raise ParcelError("a worker did not train a run that any machine may train")
         run.misses += 1
         most = _MANY_MISSES if run.machine() in self._terms.machines else _FEW_MISSES
         if run.misses >= most:
@@ -152,7 +166,7 @@ class TrainingCall:
 
     def parts(self) -> Sequence[Call]:
         """Return a call for each run, so that one that fails ends no other."""
-        return [self._call([run]) for run in self.runs]
+        return [TrainingCall([run], self._terms, self._stalls) for run in self.runs]
 
     def fail(self, reason: str) -> None:
         """End the runs, which have failed."""

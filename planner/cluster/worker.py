@@ -51,7 +51,15 @@ def answer(parcel: bytes) -> bytes:
         made, blobs = _answered(parcel)
         busy_s = time.monotonic() - began_s
         head = made.model_copy(update={"busy_s": busy_s}).model_dump(mode="json")
-        return write_answer(parcel, pack_parcel(head, blobs))
+        return write_answer(parcel, _packed(head, blobs))
+
+
+def _packed(head: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
+    try:
+        return pack_parcel(head, blobs)
+    except FlossError as error:
+        failed = Answer(status="failed", reason=_line(error))
+        return pack_parcel(failed.model_dump(mode="json"))
 
 
 def _answered(parcel: bytes) -> tuple[Answer, dict[str, bytes]]:

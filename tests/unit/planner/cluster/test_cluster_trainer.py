@@ -190,6 +190,69 @@ def test_an_answer_that_is_none_of_its_run_is_not_committed(
     assert_same(local, far, configs[:1])
 
 
+def kind_of(parcel: bytes) -> str:
+    return unpack_parcel(parcel)[0]["kind"]
+
+
+@pytest.mark.parametrize("answer", [None, 3, "text", b""])
+def test_an_answer_of_another_type_is_a_failed_call(
+    answer: Any, local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    workers = StandInWorkers(alters=once(lambda head, blobs: answer))
+    with ClusterTrainer(far, workers.engine()) as trainer:
+        assert trainer.train([(configs[0], ROUNDS)], lambda: None) == [ROUNDS]
+        assert trainer.state.retries == 1
+    assert_same(local, far, configs[:1])
+
+
+@pytest.mark.parametrize(
+    ("other_machine", "told"),
+    [(False, "a worker trained no round"), (True, "that any machine may train")],
+)
+def test_a_run_that_no_worker_trains_fails_after_three_tries(
+    other_machine: bool, told: str, far: CurveStore, configs: list[RunConfig]
+):
+    def idle(parcel: bytes, answer: bytes) -> bytes:
+        head, blobs = unpack_parcel(answer)
+        for run in head["runs"]:
+            run |= {"part": None, "notes": [], "other_machine": other_machine}
+        return pack_parcel(head, {} if head["runs"] else blobs)
+
+    with ClusterTrainer(far, StandInWorkers(alters=idle).engine()) as trainer:
+        assert trainer.train([(config, ROUNDS) for config in configs], lambda: None) == [None] * 2
+        assert told in str(trainer.failure(configs[0]))
+        assert trainer.state.failures == 2
+    assert not any(far.root.glob("*/run.json"))
+
+
+def test_models_that_no_worker_can_test_are_tested_here(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    def doubtful(parcel: bytes, answer: bytes) -> bytes:
+        head, blobs = unpack_parcel(answer)
+        for result in (each for run in head["runs"] for each in run["on_test"]):
+            result["loss"] = "nan"
+        return pack_parcel(head, blobs)
+
+    extend_all(far, [(configs[0], ROUNDS)])
+    workers = StandInWorkers(alters=doubtful)
+    with ClusterTrainer(far, workers.engine()) as trainer:
+        (hits,) = trainer.on_test([(configs[0], ROUNDS)])
+    assert list(map(kind_of, workers.parcels)) == ["test"] * 5  # two lack files, three are tested
+    assert np.array_equal(hits.right, local.on_test(configs[0], ROUNDS).right)
+
+
+def test_a_measurement_that_all_workers_fail_is_an_error_and_that_of_one_is_none(
+    far: CurveStore, configs: list[RunConfig]
+):
+    dead = StandInWorkers(dies_of=lambda parcel: True)
+    told = "job load failed on all workers: a worker died"
+    with ClusterTrainer(far, dead.engine()) as trainer, pytest.raises(FlossError, match=told):
+        trainer.load(configs[0], lambda: None)
+    with ClusterTrainer(far, StandInWorkers(*[DIES] * 5).engine(2)) as trainer:
+        assert len(trainer.measure(configs[0], lambda: None)) == 1
+
+
 def test_a_run_whose_workers_die_three_times_fails_with_its_reason_and_others_go_on(
     local: CurveStore, far: CurveStore, configs: list[RunConfig]
 ):

@@ -12,7 +12,7 @@ import pytest
 from own_tasks import write_own_task
 from stand_in_workers import StandInWorkers, new_worker
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, DivergedError, FlossError
 from floss_sim.methods.method_document import method_to_document
 from planner import Request, dry_run, grid, plan
 from planner.candidates import Candidate
@@ -86,6 +86,13 @@ def test_a_plan_goes_on_without_a_candidate_whose_calls_fail_and_says_so(
     said = next(line for line in sentences(made) if "failed on the workers, although" in line)
     assert "it did not diverge: a worker died" in said
     assert plan_of(plain(made), "plan").effort["cluster"] == made.effort["cluster"]
+
+
+def test_a_search_whose_runs_all_fail_tells_why(request_: Request, tmp_path: Path):
+    workers = StandInWorkers(dies_of=lambda parcel: unpack_parcel(parcel)[0]["kind"] == "train")
+    with pytest.raises(FlossError, match=r"no run finished: \d+ failed .* a worker died") as told:
+        plan(request_, store=tmp_path, executor=workers.engine())
+    assert not isinstance(told.value, DivergedError)
 
 
 def test_a_dry_run_measures_on_the_workers_and_keeps_nothing(request_: Request, tmp_path: Path):
