@@ -8,7 +8,6 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,13 +18,12 @@ from floss_sim.plots.figure import COLOURS, save
 HERE = Path(__file__).parent
 OTHERS = ("FLoSS r16, 1/4 and 1/4", "dense r16")  # what each configuration is compared with
 LEVEL = 0.9  # of intervals
-_DASHES = ("-", "--", ":")
 
 
 def main() -> None:
     """Write the tables and the picture."""
     inputs = tomllib.loads((HERE / "inputs.toml").read_text(encoding="utf-8"))
-    results, curves = (pd.read_csv(HERE / f"{name}.csv") for name in ("results", "curves"))
+    results = pd.read_csv(HERE / "results.csv")
     order = [one["label"] for one in inputs["configuration"]]
     tables = [
         table(results[(results.upload_ratio == ratio) & (results.budget == budget)], order)
@@ -33,7 +31,7 @@ def main() -> None:
         for budget in inputs["budgets"]
     ]
     (HERE / "results.md").write_text("\n".join(tables), encoding="utf-8")
-    save(picture(curves, order, inputs), HERE / "accuracy.png")
+    save(picture(results, order), HERE / "accuracy.png")
     print((HERE / "results.md").read_text(encoding="utf-8"))
 
 
@@ -68,41 +66,30 @@ def difference(values: pd.Series[float]) -> str:
     return f"{100 * mean:+.1f} ({100 * (mean - half):+.1f} to {100 * (mean + half):+.1f})"
 
 
-def picture(curves: pd.DataFrame, order: list[str], inputs: dict[str, object]) -> Figure:
-    """Return validation accuracy against cost in dense rounds, a panel for each upload ratio."""
-    ratios = inputs["upload_ratios"]
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    panels = figure.subplots(1, len(ratios), sharey=True)
-    for panel, ratio in zip(panels, ratios, strict=True):
-        dense = curves[curves.configuration == order[0]]
-        unit = float((dense[f"cost_{ratio}"] / dense["round"]).mean())
-        for number, label in enumerate(order):
-            own = curves[curves.configuration == label].groupby("round").mean(numeric_only=True)
-            look = COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS)]
-            draw(panel, own[f"cost_{ratio}"] / unit, 100 * own.accuracy, label, look)
-        panel.set(
-            xscale="log", xlim=(2, 100), ylim=(50, 100), title=f"upload ratio {ratio}",
-            xlabel="cost in rounds of dense LoRA of rank 16",
-        )  # fmt: skip
-        panel.set_xticks([2, 5, 10, 25, 50, 100], ["2", "5", "10", "25", "50", "100"])
-        panel.minorticks_off()
-        panel.grid(alpha=0.25)
-    panels[0].set_ylabel("validation accuracy, %, mean of seeds")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+def picture(results: pd.DataFrame, order: list[str]) -> Figure:
+    """Return test accuracies of all seeds, a panel for each upload ratio and budget."""
+    ratios, budgets = results.upload_ratio.unique(), results.budget.unique()
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    panels = figure.subplots(len(ratios), len(budgets), sharex="col", sharey=True, squeeze=False)
+    for line, ratio in zip(panels, ratios, strict=True):
+        for panel, budget in zip(line, budgets, strict=True):
+            rows = results[(results.upload_ratio == ratio) & (results.budget == budget)]
+            draw(panel, rows, order)
+            panel.set_title(f"{budget} dense rounds, upload ratio {ratio}", fontsize="medium")
+    for panel in panels[-1]:
+        panel.set_xlabel("test accuracy, %")
     return figure
 
 
-def draw(
-    panel: Axes,
-    cost: pd.Series[float],
-    accuracy: pd.Series[float],
-    label: str,
-    look: tuple[str, str],
-) -> None:
-    """Draw one smoothed curve."""
-    smooth = np.convolve(np.pad(accuracy, 1, mode="edge"), np.ones(3) / 3, mode="valid")
-    width = 2.2 if label in OTHERS else 1.3
-    panel.plot(cost, smooth, color=look[0], linestyle=look[1], linewidth=width, label=label)
+def draw(panel: Axes, rows: pd.DataFrame, order: list[str]) -> None:
+    """Draw the seeds of each configuration as dots, and their mean as a bar."""
+    for height, label in enumerate(reversed(order)):
+        tests = 100 * rows[rows.configuration == label].test
+        colour = COLOURS[1] if label in OTHERS else COLOURS[0]
+        panel.plot(tests, [height] * len(tests), "o", color=colour, markersize=4, alpha=0.6)
+        panel.plot([tests.mean()], [height], "|", color=colour, markersize=14, markeredgewidth=2)
+    panel.set_yticks(range(len(order)), order[::-1])
+    panel.grid(axis="x", alpha=0.3)
 
 
 if __name__ == "__main__":
