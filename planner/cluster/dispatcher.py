@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError, FlossError
+from floss_sim.plain_text import one_line
 from planner.cluster.call import Call, Prepared
 from planner.cluster.engine import Engine
 from planner.cluster.job import Answer
@@ -280,5 +281,5 @@ def _lost_reason(error: BaseException, engine: Engine) -> str:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:500]
+    text = " ".join(one_line(str(error)).split())[:500]
     return text if isinstance(error, FlossError) and text else f"{type(error).__name__}: {text}"

@@ -19,7 +19,7 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")]
 Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Reason = Annotated[str, Field(max_length=4000)]
+Reason = Annotated[OneLine, Field(max_length=4000)]
 MOST_RUNS = 1000  # of a job
 
 
@@ -79,7 +79,7 @@ class Job(Section):
     """
 
     kind: Kind
-    versions: dict[str, str]
+    versions: dict[OneLine, OneLine]
     device: Device
     data: Mark | None = None
     backbone: Mark | None = None

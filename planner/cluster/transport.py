@@ -97,23 +97,29 @@ def read_job(sent: bytes) -> bytes:
     Raises:
         ConfigError: The worker does not know the store, or lacks the parcel.
     """
-    if not sent.startswith(_MAGIC):
+    if not _is_name(sent):
         return sent
     token, name = _parsed(sent)
     return _read(_folder(_own_store(), token) / name)
 
 
 def write_answer(sent: bytes, parcel: bytes) -> bytes:
-    """Return what a worker sends for an answer.
+    """Return what a worker sends for an answer: its name, or itself if it cannot be written.
 
     Args:
         sent: What was sent for the job.
         parcel: The answer's parcel.
     """
-    if not sent.startswith(_MAGIC) or not os.environ.get(_STORE):
+    if not _is_name(sent):
         return parcel
-    token, name = _parsed(sent)
-    return _write(_own_store(), token, f"{Path(name).stem}.answer", parcel)
+    with suppress(ConfigError, OSError):
+        token, name = _parsed(sent)
+        return _write(_own_store(), token, f"{Path(name).stem}.answer", parcel)
+    return parcel
+
+
+def _is_name(sent: object) -> bool:
+    return isinstance(sent, bytes) and sent.startswith(_MAGIC)
 
 
 def _own_store() -> Path:

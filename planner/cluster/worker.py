@@ -16,6 +16,7 @@ from typing import Any
 from floss_sim import documents
 from floss_sim.errors import ConfigError, FlossError, NonFiniteUpdateError
 from floss_sim.malloc import keep_freed_memory
+from floss_sim.plain_text import one_line
 from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import notes_of_part
 from floss_sim.records.run_part import commit_part, read_part
@@ -75,7 +76,7 @@ def _answered(parcel: bytes) -> tuple[Answer, dict[str, bytes]]:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(one_line(str(error)).split())
     named = isinstance(error, FlossError) and text
     return (text if named else f"{type(error).__name__}: {text}")[:2000]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from floss_sim import documents
 from floss_sim.errors import ConfigError, FlossError
+from floss_sim.plain_text import one_line
 from planner.cluster.engine import Engine
 from planner.cluster.job import Answer, Job
 from planner.cluster.parcel import pack_parcel, unpack_parcel
@@ -13,10 +15,13 @@ from planner.cluster.versions import versions
 from planner.cluster.worker import answer
 
 _MOST_CALLS = 16  # workers that are asked; others are checked with their first job
+_OTHERS_S = 3.0  # seconds for the other workers' answers, once one has come
 
 
 def check_workers(engine: Engine, device: str) -> Answer:
-    """Return the first answer of a worker that can train; the others load libraries meanwhile.
+    """Return the first answer of a worker that can train, and check others that answer soon.
+
+    Workers that have not answered then load libraries meanwhile; their first job checks them.
 
     Args:
         engine: The engine.
@@ -33,19 +38,32 @@ def check_workers(engine: Engine, device: str) -> Answer:
         pending = {engine.executor.submit(answer, parcel) for _ in range(count)}
     except Exception as error:
         raise FlossError(f"executor {engine.name} takes no work: {error}") from error
-    failure, limit_s = "", engine.queue_s + engine.patience_s
-    while pending:
-        done, pending = wait(pending, limit_s, FIRST_COMPLETED)
+    answers = _answers(pending, engine.queue_s + engine.patience_s)
+    able = [found for found in answers if found.status == "done"]
+    refused = [found for found in answers if found.status == "refused"]
+    if refused:
+        raise ConfigError(f"executor {engine.name}: {refused[0].reason}")
+    if not answers:
+        limit_s = engine.queue_s + engine.patience_s
+        raise FlossError(f"no worker of executor {engine.name} answered in {limit_s:.0f} s")
+    if not able:
+        reason = answers[-1].reason
+        raise FlossError(f"no worker of executor {engine.name} can train: {reason}")
+    return able[0]
+
+
+def _answers(pending: set[Future[bytes]], limit_s: float) -> list[Answer]:
+    """Return answers until one is a refusal, or the others' time is over."""
+    answers: list[Answer] = []
+    end_s = time.monotonic() + limit_s
+    while pending and not any(found.status == "refused" for found in answers):
+        done, pending = wait(pending, max(0.0, end_s - time.monotonic()), FIRST_COMPLETED)
         if not done:
-            raise FlossError(f"no worker of executor {engine.name} answered in {limit_s:.0f} s")
-        for future in done:
-            found = _answer(future)
-            if found.status == "done":
-                return found
-            failure = found.reason
-            if found.status == "refused":
-                raise ConfigError(f"executor {engine.name}: {failure}")
-    raise FlossError(f"no worker of executor {engine.name} can train: {failure}")
+            break
+        answers += map(_answer, done)
+        if any(found.status == "done" for found in answers):
+            end_s = min(end_s, time.monotonic() + _OTHERS_S)
+    return answers
 
 
 def _answer(future: Future[bytes]) -> Answer:
@@ -53,5 +71,5 @@ def _answer(future: Future[bytes]) -> Answer:
         head, _ = unpack_parcel(future.result())
         return documents.validate(head, Answer, ConfigError, "answer")
     except Exception as error:  # of the engine or of the worker, whatever kind it is
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        reason = " ".join(one_line(f"{type(error).__name__}: {error}").split())[:500]
         return Answer(status="failed", reason=reason)

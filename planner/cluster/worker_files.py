@@ -101,7 +101,22 @@ def _backbone(document: TaskDocument, mark: str, blobs: Mapping[str, bytes]) -> 
         write_backbone(blobs, made)
         if (found := _files(made).digest) != mark:
             raise ParcelError(f"the backbone of the parcel has mark {found[:12]}, not {mark[:12]}")
+        _set_aside(kept, mark)
+    _backbone_mark.cache_clear()
+    if _backbone_mark(kept) != mark:
+        raise ParcelError(f"the worker cannot replace its damaged backbone {mark[:12]}")
     return kept
+
+
+def _set_aside(kept: Path, mark: str) -> None:
+    """Remove a damaged backbone, unless another process has replaced it by now."""
+    _backbone_mark.cache_clear()
+    if not kept.exists() or _backbone_mark(kept) == mark:
+        return
+    with suppress(OSError):
+        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=kept.parent))
+        kept.rename(aside / kept.name)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _own_backbones(hub_id: str | None) -> Iterator[Path]:

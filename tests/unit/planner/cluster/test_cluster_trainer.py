@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from own_tasks import write_own_task
 from safetensors.numpy import save
-from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker
+from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker, nothing
 
 from floss_sim import RunConfig, floss, load_task
 from floss_sim.errors import ConfigError, FlossError
@@ -363,6 +363,17 @@ def test_parcels_of_a_shared_store_travel_by_name(
     assert_same(local, far, configs)
 
 
+def test_a_worker_with_another_shared_store_is_told(
+    far: CurveStore, configs: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FLOSS_SIM_STORE", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr("planner.cluster.transport._SLOW_FILE_S", 0.0)
+    far.root.mkdir()
+    with ClusterTrainer(far, StandInWorkers().engine(), shared_store=True) as trainer:
+        assert trainer.train([(configs[0], 1)], lambda: None) == [None]
+        assert "the store of a worker lacks" in str(trainer.failure(configs[0]))
+
+
 def test_a_worker_without_the_shared_store_is_told(
     far: CurveStore, configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch
 ):
@@ -391,6 +402,38 @@ def test_other_versions_are_refused_by_name_and_nothing_is_kept(
     with pytest.raises(ConfigError, match=told):
         trained(far, configs, engine)
     assert not any(far.root.glob("*/run.json"))
+
+
+def test_the_versions_of_all_workers_are_compared_before_a_search(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(worker_check, "_OTHERS_S", 0.05)
+    turns = iter([nothing, older_library])
+    workers = StandInWorkers(around=lambda: next(turns)())
+    with pytest.raises(ConfigError, match=r"torch 1\.0 on the worker"):
+        worker_check.check_workers(workers.engine(2), "auto")
+    silent = StandInWorkers(SILENT)
+    assert worker_check.check_workers(silent.engine(2), "auto").status == "done"
+    assert len(silent.parcels) == 2
+
+
+def test_a_damaged_backbone_of_a_worker_is_replaced(
+    local: CurveStore,
+    far: CurveStore,
+    configs: list[RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    workers = StandInWorkers()
+    trained(far, configs[:1], workers.engine())
+    (weights,) = (tmp_path / "worker" / "backbones").glob("*/*.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-4] + b"junk")
+    new_worker(tmp_path / "worker", monkeypatch)
+    assert trained(far, configs[1:], workers.engine()) == [ROUNDS]
+    assert weights.read_bytes() == whole
+    assert not list((tmp_path / "worker" / "backbones").glob(".*"))
+    assert_same(local, far, configs)
 
 
 def test_a_device_that_workers_lack_is_refused_by_name():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from planner.cluster import worker_files
 from planner.cluster.parcel import ParcelError, pack_parcel, unpack_parcel
+from planner.cluster.versions import versions
 from planner.cluster.worker import answer
 
 NAMES = ("run0.rounds", "run12.model000010", "data", "backbone.model-00001-of-00002.safetensors")
@@ -51,6 +52,14 @@ def test_a_name_that_no_parcel_has_is_refused_at_both_ends(name: str):
         unpack_parcel(index_of([{"name": name, "packed_bytes": 0, "sum": sum_of(b"")}]))
 
 
+@pytest.mark.parametrize("head", [b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": 1, "a": 2}'])
+def test_a_head_that_is_no_strict_json_is_refused(head: bytes):
+    with pytest.raises(ParcelError, match="no JSON object"):
+        unpack_parcel(with_index(b'{"head": ' + head + b', "blobs": []}'))
+    with pytest.raises(ParcelError, match="not finite"):
+        pack_parcel({"a": float("nan")})
+
+
 def test_a_blob_that_would_fill_the_memory_is_refused():
     bomb = {"name": "data", "packed_bytes": 3, "sum": {"bytes": 1 << 50, "sha256": "0" * 64}}
     with pytest.raises(ParcelError, match="cannot be unpacked"):
@@ -62,11 +71,21 @@ def test_a_worker_answers_a_bad_parcel_and_writes_nothing(
 ):
     folder = tmp_path / "worker"
     monkeypatch.setenv(worker_files.FOLDER, str(folder))
-    for bad in (b"", b"no parcel", PARCEL[:-1], pack_parcel({"kind": "shell"}), PARCEL):
+    strange = {"kind": "check", "device": "cpu", "versions": {**versions(), "\x1b[31m": "1"}}
+    for bad in (
+        None,
+        3,
+        pack_parcel(strange),
+        b"",
+        b"no parcel",
+        PARCEL[:-1],
+        pack_parcel({"kind": "shell"}),
+        PARCEL,
+    ):
         head, blobs = unpack_parcel(answer(bad))
         assert head["status"] == "failed"
         assert head["reason"]
-        assert "\n" not in head["reason"]
+        assert head["reason"].isprintable()
         assert not blobs
     assert not folder.exists()
 
@@ -76,7 +95,10 @@ def sum_of(content: bytes) -> dict[str, object]:
 
 
 def index_of(blobs: list[dict], rest: bytes = b"") -> bytes:
-    """Return a parcel with an index of one's own, whose own sum is right."""
-    text = json.dumps({"head": {}, "blobs": blobs}).encode()
+    """Return a parcel with a list of blobs of one's own, whose own sum is right."""
+    return with_index(json.dumps({"head": {}, "blobs": blobs}).encode(), rest)
+
+
+def with_index(text: bytes, rest: bytes = b"") -> bytes:
     start = PARCEL[: PARCEL.index(b"\n") + 1]
     return start + len(text).to_bytes(8, "big") + hashlib.sha256(text).digest() + text + rest
