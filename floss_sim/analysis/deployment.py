@@ -12,8 +12,7 @@ from floss_sim.families.operations import count_operations
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.methods import Method
 from floss_sim.network import NetworkProfile
-from floss_sim.network.devices.local_work import LocalWork
-from floss_sim.runs.client_work import forward_work
+from floss_sim.network.devices.local_work import LocalWork, forward_work
 from floss_sim.vectors.adapter_layout import seed_tensor, trained_of_layout
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS, SEEDS
 

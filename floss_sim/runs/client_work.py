@@ -5,7 +5,7 @@ from __future__ import annotations
 from floss_sim.families import IMAGES, model_inputs
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
-from floss_sim.families.operations import Operations, count_operations
+from floss_sim.families.operations import count_operations
 from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import (
     WHOLE,
@@ -14,7 +14,7 @@ from floss_sim.families.trained_tensors import (
     trained_tensors,
 )
 from floss_sim.methods import Method
-from floss_sim.network.devices.local_work import LocalWork
+from floss_sim.network.devices.local_work import LocalWork, forward_work
 from floss_sim.tasks import Task
 from floss_sim.tasks.sections import ClientSection
 from floss_sim.vectors.adapter_layout import seed_tensor, trained_of_layout
@@ -52,19 +52,6 @@ def client_work(
     if zeroth_order:
         return forward_work(operations, zeroth_order.steps, client.batch_size, client.precision)
     return LocalWork(operations, client.batch_size, client.epochs, client.precision)
-
-
-def forward_work(operations: Operations, steps: int, batch: int, precision: str) -> LocalWork:
-    """Return the work of zeroth-order steps: two forward passes of a batch each.
-
-    Args:
-        operations: Operations of an example; those of its forward pass count.
-        steps: Local steps of a client.
-        batch: Examples of a step.
-        precision: Precision of the products.
-    """
-    both = Operations(2 * operations.forward, 0)
-    return LocalWork(both, batch, precision=precision, fixed_steps=steps)
 
 
 def client_model(

@@ -71,3 +71,16 @@ class LocalWork:
             str(content["precision"]),
             int(content.get("fixed_steps", 0)),
         )
+
+
+def forward_work(operations: Operations, steps: int, batch: int, precision: str) -> LocalWork:
+    """Return the work of zeroth-order steps: two forward passes of a batch each.
+
+    Args:
+        operations: Operations of an example; those of its forward pass count.
+        steps: Local steps of a client.
+        batch: Examples of a step.
+        precision: Precision of the products.
+    """
+    both = Operations(2 * operations.forward, 0)
+    return LocalWork(both, batch, precision=precision, fixed_steps=steps)

@@ -65,7 +65,7 @@ def test_it_is_said_before_anything_is_on_the_device(kind: str, monkeypatch: pyt
     calls: list[str] = []
     for module, names in (
         (build, ("build_bank_model", "build_flat_model")),
-        (export, ("build_flat_model",)),
+        (export, ("build_model",)),
     ):
         monkeypatch.setattr(module, "make_deterministic", lambda device: calls.append(device.type))
         for name in names:
