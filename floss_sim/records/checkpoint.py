@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file
 from floss_sim.errors import RecordError
 from floss_sim.protocol import Dispatch, Snapshot
 
+_LENGTH_BYTES = 8  # of a safetensors file's header
 _NAMED = ("layout", "rank", "seed")  # keys of a trajectory that an error message names
 
 
@@ -69,6 +71,20 @@ def identity(description: Mapping[str, Any]) -> dict[str, str]:
     trajectory = description.get("trajectory") or {}
     named = {key: str(trajectory[key]) for key in _NAMED if key in trajectory}
     return {"run": str(description.get("fingerprint")), **named}
+
+
+def identity_in(blob: bytes) -> dict[str, str]:
+    """Return the texts of :func:`identity` in a checkpoint; empty if it does not tell its run.
+
+    Args:
+        blob: A safetensors file: length of its header (8 bytes), header in JSON, tensors.
+
+    Raises:
+        ValueError: The header cannot be read.
+    """
+    end = _LENGTH_BYTES + int.from_bytes(blob[:_LENGTH_BYTES], "little")
+    found: dict[str, str] = json.loads(blob[_LENGTH_BYTES:end]).get("__metadata__") or {}
+    return found
 
 
 def check_identity(

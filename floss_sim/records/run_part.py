@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from floss_sim.errors import RecordError
-from floss_sim.records.checkpoint import pack, unpack
+from floss_sim.records.checkpoint import identity, identity_in, pack, unpack
 from floss_sim.records.folder import RunFolder
 from floss_sim.records.row_checks import check_rows
 from floss_sim.records.schema import SCHEMAS, RunRecord
@@ -34,7 +34,7 @@ class RunPart:
         network: Name of the network profile of the tables.
         version: Version of the global adapter in the checkpoint.
         tables: Parquet file of each table, by kind.
-        checkpoint: safetensors file of the learner's state.
+        checkpoint: safetensors file of the learner's state, with the identity of its run.
         models: Encoded P * M of the evaluated rounds, by round.
     """
 
@@ -73,7 +73,7 @@ def read_part(
         network=committed.network,
         version=committed.checkpoint_version,
         tables={kind: _file_of(_rows_after(table, after)) for kind, table in tables.items()},
-        checkpoint=save(pack(folder.snapshot())),
+        checkpoint=save(pack(folder.snapshot()), identity(folder.description)),
         models={n: folder.model(n) for n in committed.models if n > after} if models else {},
     )
 
@@ -105,6 +105,8 @@ def commit_part(
         whole = _whole(folder, part, tables, record or folder.record())
         _check_models(part, tables["rounds"], models)
         snapshot = unpack(part.version, load(part.checkpoint))
+        if identity_in(part.checkpoint) != identity(folder.description):
+            raise ValueError("the checkpoint is that of another run")
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecordError(f"the rounds after round {part.after} are damaged: {error}") from None
     folder.commit(

@@ -9,7 +9,7 @@ from floss_sim.errors import PayloadError, RecordError
 from floss_sim.records.checkpoint import unpack
 from floss_sim.records.run_part import RunPart
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.learners.snapshot_shapes import check_shapes
+from floss_sim.training.learners.snapshot_shapes import check_shapes, unknown_arrays
 from floss_sim.wire import decode
 from planner.cluster.parcel import ParcelError
 
@@ -29,7 +29,10 @@ def check_part(config: RunConfig, part: RunPart, recording: tuple[str, str]) -> 
     if (part.timing, part.network) != recording:
         raise ParcelError(f"{rounds} are of another timing or network than the store's")
     try:
-        check_shapes(unpack(part.version, load(part.checkpoint)), config)
+        snapshot = unpack(part.version, load(part.checkpoint))
+        check_shapes(snapshot, config)
+        if unknown := unknown_arrays(snapshot, config):
+            raise ValueError(f"array {unknown[0][:80]!r} is unknown")
     except (RecordError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ParcelError(f"{rounds} have a damaged checkpoint: {error}") from None
     for number, blob in part.models.items():

@@ -46,6 +46,12 @@ def check_shapes(snapshot: Snapshot, config: RunConfig) -> None:
             _check_array(f"client/{client}/{name}", tensor, (entries,), np.float32)
 
 
+def unknown_arrays(snapshot: Snapshot, config: RunConfig) -> list[str]:
+    """Return the names of arrays that no learner of a run writes, sorted."""
+    known = {name for name, _ in _expected_arrays(snapshot, config)}
+    return sorted(n for n in snapshot.tensors if n not in known and not n.startswith("update/"))
+
+
 def _expected_arrays(snapshot: Snapshot, config: RunConfig) -> Iterator[tuple[str, Expected]]:
     """Yield the name of each array of the learner's state with its shape and type."""
     entries, method = config.layout.entries, config.method

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from own_tasks import write_own_task
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker, nothing
 
 from floss_sim import RunConfig, floss, load_task
 from floss_sim.errors import ConfigError, FlossError
+from floss_sim.records.checkpoint import identity_in
 from floss_sim.records.host_notes import machines
 from floss_sim.training.machine_type import machine_type
 from planner.cluster import dispatcher, training_call, versions, worker, worker_check
@@ -161,6 +162,17 @@ def with_blobs(part: str, content: bytes | None) -> Callable[[dict, dict], bytes
     return alter
 
 
+def with_other_run(head: dict, blobs: dict) -> bytes:
+    name = "run0.checkpoint"
+    return pack_parcel(head, blobs | {name: save(load(blobs[name]), {"run": "another"})})
+
+
+def with_another_array(head: dict, blobs: dict) -> bytes:
+    name = "run0.checkpoint"
+    arrays = load(blobs[name]) | {"another": np.zeros(1, np.float32)}
+    return pack_parcel(head, blobs | {name: save(arrays, identity_in(blobs[name]))})
+
+
 def with_part(**values: Any) -> Callable[[dict, dict], bytes]:
     def alter(head: dict, blobs: dict) -> bytes:
         head["runs"][0]["part"] |= values
@@ -176,6 +188,8 @@ def with_part(**values: Any) -> Callable[[dict, dict], bytes]:
         with_blobs("model", b"junk"),
         with_blobs("checkpoint", b"junk"),
         with_blobs("checkpoint", save({"x": np.zeros(1, np.float32)})),
+        with_other_run,
+        with_another_array,
         with_part(timing="0" * 64),
         with_part(network="another"),
     ],
