@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ json.dump(made.to_json(), sys.stdout)
 """
 
 
-def small_request() -> Request:
+def small_request(rounds: int = 5) -> Request:
     """Return a search of some rounds."""
     return Request.of(
-        "digits", "lte", budget="3-dense-rounds", max_rounds=5, effort=1, lr_test=False,
-        candidates=grid([1, 2], [1.0], [1 / 4]), reference_rank=2,
+        "digits", "lte", budget=f"{rounds - 2}-dense-rounds", max_rounds=rounds, effort=1,
+        candidates=grid([1, 2], [1.0], [1 / 4]), reference_rank=2, lr_test=False,
     )  # fmt: skip
 
 
@@ -127,15 +128,20 @@ class TestDask:
         trained = [found["effort"]["trained_now_rounds"] for found in (made.to_json(), others)]
         assert sum(trained) == here[0].effort["trained_now_rounds"]  # none is trained twice
 
-    def test_ctrl_c_leaves_no_call_behind(self, scheduler: str, request_: Request, tmp_path: Path):
+    def test_ctrl_c_leaves_no_call_behind(self, scheduler: str, tmp_path: Path):
         import distributed
 
         def interrupt() -> None:
+            interrupted.append(True)
             raise KeyboardInterrupt
 
+        interrupted: list[bool] = []
         listen = once_busy(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            plan(request_, store=tmp_path, executor=f"dask:{scheduler}", on_progress=listen)
+        with suppress(KeyboardInterrupt):  # if no run has finished by then
+            long = small_request(200)  # calls of seconds, so that one is seen under way
+            made = plan(long, store=tmp_path, executor=f"dask:{scheduler}", on_progress=listen)
+            assert made.interrupted
+        assert interrupted
         with distributed.Client(scheduler, set_as_default=False) as client:
             assert not any(client.processing().values())
 
