@@ -32,10 +32,10 @@ from planner.execution.curve_store import CurveStore, Job
 from planner.execution.job_groups import job_groups
 from planner.execution.step_measurement import StepMeasurement
 from planner.execution.trainer import OnTick
+from planner.execution.workers import TICK_S
 from planner.progress import ClusterState
 
 SLICE_S = 60.0  # seconds of training after which a worker returns
-_TICK_S = 0.3  # seconds between calls of ``on_tick``
 
 
 class ClusterTrainer:
@@ -190,7 +190,7 @@ class ClusterTrainer:
         pending = set(futures)
         try:
             while pending:
-                done, pending = wait(pending, timeout=_TICK_S)
+                done, pending = wait(pending, timeout=TICK_S)
                 on_tick()
                 for future in done:
                     future.result()  # raises the error that ends a search
