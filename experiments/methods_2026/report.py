@@ -78,6 +78,7 @@ def picture(results: pd.DataFrame, order: list[str]) -> Figure:
             panel.set_title(f"{budget} dense rounds, upload ratio {ratio}", fontsize="medium")
     for panel in panels[-1]:
         panel.set_xlabel("test accuracy, %")
+    figure.suptitle("Test accuracy within equal budgets. Dots are seeds, bars their means.")
     return figure
 
 

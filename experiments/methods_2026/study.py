@@ -162,11 +162,15 @@ def costs(record: RunRecord, upload_ratio: float) -> list[float]:
 
 def results(inputs: Row, trainer: LocalTrainer, cells: Sequence[Cell]) -> Iterator[Row]:
     """Yield accuracy and bytes of each configuration and seed within each budget."""
-    for cell, seed in product(cells, inputs["seeds"]):
+    runs = list(product(cells, inputs["seeds"]))
+    jobs, records = [], []
+    for cell, seed in runs:
         config = config_of(inputs, cell.one, cell.server_lr, seed)
         record = trainer.store.folder(config).record()
-        end = last_round(record, costs(record, cell.ratio), cell.limit)
-        (hits,) = trainer.on_test([(config, end)])
+        jobs.append((config, last_round(record, costs(record, cell.ratio), cell.limit)))
+        records.append(record)
+    tested = trainer.on_test(jobs)
+    for (cell, seed), (_, end), record, hits in zip(runs, jobs, records, tested, strict=True):
         yield {
             "upload_ratio": cell.ratio, "budget": cell.budget, "configuration": cell.one["label"],
             "seed": seed, "server_lr": cell.server_lr, "rounds": end,
