@@ -16,10 +16,10 @@ from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
 FLOSS, FFA, SPARSE_ADAPTER = "floss", "ffa", "sparse-adapter"
-FSLORA, FREEZING, RAVAN = "fslora", "freezing", "ravan"
+FSLORA, FREEZING, RAVAN, FLEXLORA = "fslora", "freezing", "ravan", "flexlora"
 SEARCHED_METHODS = (
     FLOSS, FFA, SPARSE_ADAPTER, FSLORA, FREEZING, "rolora", "lora-a2", "fedsrd", "ecolora",
-    "fed-sb", RAVAN,
+    "fed-sb", RAVAN, FLEXLORA, "lora-fair", "fedsvd",
 )  # fmt: skip
 # Methods of one density, which both directions have, and their other options.
 _ONE_DENSITY: Mapping[str, Mapping[str, str]] = {
@@ -43,7 +43,7 @@ class Candidate:
         rank: LoRA rank, at least 1.
         down_density: Density of downloads, in (0, 1].
         up_density: Density of uploads, in (0, 1]. SparseAdapter, FSLoRA and freezing have
-            one, so for them both densities are equal.
+            one, so for them both densities are equal; FlexLoRA has none, so they are 1.
         cohort_size: Clients of a round; 0 means the task's value.
         epochs: Epochs of local training; 0 means the task's value.
         values: Value code of both directions.
@@ -118,7 +118,9 @@ class Candidate:
         densities: dict[str, Any] = {
             "down_density": self.down_density, "up_density": self.up_density
         }  # fmt: skip
-        if self.method in _ONE_DENSITY:
+        if self.method == FLEXLORA:
+            densities = {}
+        elif self.method in _ONE_DENSITY:
             densities = {"density": self.down_density, **_ONE_DENSITY[self.method]}
         if self.method == RAVAN:
             densities["heads"] = math.gcd(_HEADS, self.rank)
@@ -179,7 +181,8 @@ def with_axes(
     """Return candidates at every combination of the optional axes, in sorted order.
 
     SparseAdapter, FSLoRA and freezing have one density: they are combined only with pairs of equal
-    densities below 1 (a density of 1 would be dense).
+    densities below 1 (a density of 1 would be dense). FlexLoRA sends its ranks whole: it is
+    combined only with densities of 1.
 
     Args:
         candidates: Candidates with their ranks and densities.
@@ -218,7 +221,7 @@ def with_axes(
         for candidate in candidates
         for chosen in product(*axes)
     )
-    return sorted({c for c in every if c.method not in _ONE_DENSITY or _has_one_density(c)})
+    return sorted({c for c in every if _is_possible(c)})
 
 
 def check_rate(rate: float, what: str) -> None:
@@ -227,5 +230,9 @@ def check_rate(rate: float, what: str) -> None:
         raise ConfigError(f"{what} {rate:g}; valid: a finite number above 0")
 
 
-def _has_one_density(candidate: Candidate) -> bool:
-    return candidate.down_density == candidate.up_density < 1
+def _is_possible(candidate: Candidate) -> bool:
+    """Return whether a candidate's method has its densities, and differs from others with them."""
+    densities = candidate.down_density, candidate.up_density
+    if candidate.method == FLEXLORA:
+        return densities == (1, 1)
+    return candidate.method not in _ONE_DENSITY or densities[0] == densities[1] < 1

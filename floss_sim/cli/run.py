@@ -47,8 +47,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, fedsa-lora, freezing, fed-sb, ravan, fedkseed,
-ffa, bitfit, full, head.
+lora-a2, fedsrd, ecolora, fedsa-lora, freezing, flexlora, lora-fair, fedsvd, fed-sb,
+ravan, fedkseed, ffa, bitfit, full, head.
 
 Examples:
 
@@ -94,7 +94,7 @@ def run(
     ] = None,
     tiers: Annotated[
         str | None,
-        typer.Option(help="floss-tiers: share:down:up,... ; hetlora: share:ranks,..."),
+        typer.Option(help="floss-tiers: share:down:up,... ; hetlora, flexlora: share:ranks,..."),
     ] = None,
     which: Annotated[str | None, typer.Option(help="hetlora: first or largest ranks.")] = None,
     divisor: Annotated[
@@ -135,6 +135,18 @@ def run(
         int | None,
         typer.Option(help="freezing: rounds after which one more layer freezes; default 10."),
     ] = None,
+    product_rate: Annotated[
+        float | None,
+        typer.Option(help="flexlora: part of the mean in the server's new product; default 1."),
+    ] = None,
+    penalty: Annotated[
+        float | None,
+        typer.Option(help="lora-fair: penalty of the squared correction of B; default 0.01."),
+    ] = None,
+    rebase_every: Annotated[
+        int | None,
+        typer.Option(help="fedsvd: rounds between renewals of A; default 1; 0: never."),
+    ] = None,
     dense_head: Annotated[
         bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
     ] = None,
@@ -164,7 +176,7 @@ def run(
         typer.Option(
             "--change-ledger",
             help="Download only what has changed since the client's last reply (rolora, lora-a2, "
-            "fedsrd, freezing): smaller downloads, state on both ends.",
+            "fedsrd, freezing, fedsvd): smaller downloads, state on both ends.",
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
@@ -231,6 +243,7 @@ def run(
             change_ledger=change_ledger, segments=segments,
             half_life=half_life, freeze_every=freeze_every, heads=heads,
             seeds=candidate_seeds, steps=local_steps,
+            product_rate=product_rate, penalty=penalty, rebase_every=rebase_every,
         ),
     )  # fmt: skip
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:

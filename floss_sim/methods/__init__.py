@@ -24,17 +24,22 @@ from floss_sim.methods.catalog_by_round import (
     rolora,
 )
 from floss_sim.methods.catalog_of_layouts import fedkseed, ravan
+from floss_sim.methods.catalog_of_products import fedsvd, flexlora, lora_fair
 from floss_sim.methods.change_ledger import ChangeHistory
 from floss_sim.methods.client_vectors import ClientVectors
+from floss_sim.methods.corrected_mean_step import CorrectedMeanStep
 from floss_sim.methods.exchange import Exchange
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import ActiveLayers, LayerFreezing
+from floss_sim.methods.mean_product_step import MeanProductStep
 from floss_sim.methods.method import MessageSize, Method
+from floss_sim.methods.one_factor_step import OneFactorStep
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
 from floss_sim.methods.private_entries import PrivateEntries
-from floss_sim.methods.product_steps import Contribution, ProductStep
+from floss_sim.methods.product_steps import Contribution, Gradient, NewFactors, ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
+from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Moment, Schedule
 from floss_sim.methods.segment_selectors import Segment, Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
@@ -49,21 +54,27 @@ __all__ = [
     "ChangeHistory",
     "ClientVectors",
     "Contribution",
+    "CorrectedMeanStep",
     "Everything",
     "Exchange",
     "FrozenMask",
+    "Gradient",
     "KurtosisTopK",
     "LayerFreezing",
     "MaskHistory",
     "MaskLedger",
+    "MeanProductStep",
     "MessageSize",
     "Method",
     "Moment",
+    "NewFactors",
     "OfKinds",
+    "OneFactorStep",
     "PrivateEntries",
     "ProductStep",
     "RandomK",
     "Ranks",
+    "RebasingStep",
     "SameMask",
     "Schedule",
     "Segment",
@@ -82,12 +93,15 @@ __all__ = [
     "fedkseed",
     "fedsa_lora",
     "fedsrd",
+    "fedsvd",
+    "flexlora",
     "floss",
     "floss_tiers",
     "freezing",
     "fslora",
     "hetlora",
     "lora_a2",
+    "lora_fair",
     "method_from_name",
     "options_of",
     "ravan",

@@ -19,11 +19,12 @@ from floss_sim.methods.catalog_by_round import (
     rolora,
 )
 from floss_sim.methods.catalog_of_layouts import fedkseed, ravan
+from floss_sim.methods.catalog_of_products import fedsvd, flexlora, lora_fair
 from floss_sim.methods.method import Divisor, Method
 from floss_sim.methods.persistent_masks import FrozenMask, ShrinkingMask
-from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.selectors import Everything, SameMask
 from floss_sim.methods.tier import Tier
+from floss_sim.methods.tier_texts import parse_tiers, rank_tiers
 from floss_sim.methods.top_k_selectors import Pick, Scope, density_selector
 from floss_sim.vectors.density import parse_density
 
@@ -86,7 +87,7 @@ def floss_tiers(
     """
     parts = [
         (share, *(density_selector(parse_density(d), scope, pick, dense_head) for d in densities))
-        for share, *densities in _parse_tiers(tiers, ("share", "down", "up"), DEFAULT_TIERS)
+        for share, *densities in parse_tiers(tiers, ("share", "down", "up"), DEFAULT_TIERS)
     ]
     return Method("floss-tiers", tuple(Tier(share, down, up) for share, down, up in parts))
 
@@ -114,40 +115,7 @@ def hetlora(
     """
     if which not in ("first", "largest"):
         raise ConfigError(f"unknown ranks {which!r}; valid: first, largest")
-    parts = [
-        (share, _ranks(text))
-        for share, text in _parse_tiers(tiers, ("share", "ranks"), DEFAULT_RANKS)
-    ]
-    return Method(
-        "hetlora",
-        tuple(Tier(share, Ranks(ranks, which), SameMask()) for share, ranks in parts),
-        divisor=divisor,
-    )
-
-
-def _ranks(text: str) -> int | float:
-    if "/" in text:
-        return parse_density(text)
-    if not (text.isdecimal() and len(text) < 10):
-        raise ConfigError(
-            f"ranks {text[:20]!r} of a tier are neither a whole number nor a fraction such as 1/4"
-        )
-    return int(text)
-
-
-def _parse_tiers(text: str, names: tuple[str, ...], example: str) -> list[tuple[Any, ...]]:
-    """Return the fields of each tier, the share first; shares are scaled to add up to 1."""
-    try:
-        rows = [part.strip().split(":") for part in text.split(",")]
-        parts: list[tuple[Any, ...]] = [(float(share), *rest) for share, *rest in rows]
-    except ValueError:
-        parts = []
-    if not parts or any(len(p) != len(names) or not 0 < p[0] < float("inf") for p in parts):
-        raise ConfigError(
-            f"cannot read tiers {text[:40]!r}; valid: {':'.join(names)} per tier, such as {example}"
-        )
-    total = sum(share for share, *_ in parts)
-    return [(share / total, *rest) for share, *rest in parts]
+    return Method("hetlora", rank_tiers(tiers, which, DEFAULT_RANKS), divisor=divisor)
 
 
 def sparse_adapter(
@@ -209,6 +177,9 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "ecolora": ecolora,
     "fedsa-lora": fedsa_lora,
     "freezing": freezing,
+    "flexlora": flexlora,
+    "lora-fair": lora_fair,
+    "fedsvd": fedsvd,
     "fed-sb": _floss_variant("square", "fed-sb"),
     "ravan": ravan,
     "fedkseed": fedkseed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import LayerFreezing
 from floss_sim.methods.method import Divisor, Method
-from floss_sim.methods.product_steps import ProductStep
+from floss_sim.methods.one_factor_step import OneFactorStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask
@@ -151,5 +151,5 @@ def fedsrd(down_density: float = 1.0, up_density: float = 0.25) -> Method:
         DensityError: A density outside (0, 1].
     """
     tier = Tier(1.0, Everything(), KurtosisTopK(up_density))
-    step = ProductStep(down_density)
+    step = OneFactorStep(down_density)
     return Method("fedsrd", (tier,), ranking="product", product_step=step)

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.methods.method import Method
-from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.selectors import Bounded, Selector
-from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
+from floss_sim.vectors.layout import Layout
 from floss_sim.vectors.top_k import Mask, Vector
 
 _MOST_STEPS = 64  # of which schedules are looked up; they repeat, or are about the same
@@ -60,21 +59,10 @@ def changed_entries(method: Method, layout: Layout, held: int, version: int) -> 
     if version <= held:
         return 0
     if method.product_step:
-        return _moved_entries(method.product_step, layout, held, version)
+        return method.product_step.changed_entries(layout, held, version)
     first = max(held, version - _MOST_STEPS)
     selectors = {method.trained_selector(0, v) for v in range(first, version)}
     return _union([s for s in selectors if s is not None], layout)
-
-
-def _moved_entries(step: ProductStep, layout: Layout, held: int, version: int) -> int:
-    """Return the expected entries of random parts of A and B, and those of the head."""
-    turns = [step.turn(v) for v in range(held, version)]
-    moved = 0.0
-    for tensor in layout.tensors:
-        is_factor = tensor.kind in (LORA_A, LORA_B)
-        still = (1 - step.density) ** turns.count(tensor.kind) if is_factor else 0
-        moved += tensor.size * (1 - still)
-    return round(moved)
 
 
 def _union(selectors: list[Selector], layout: Layout) -> int:

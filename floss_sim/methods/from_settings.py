@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.corrected_mean_step import CorrectedMeanStep
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import LayerFreezing
+from floss_sim.methods.mean_product_step import MeanProductStep
 from floss_sim.methods.method import Method
+from floss_sim.methods.one_factor_step import OneFactorStep
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
+from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
@@ -20,6 +24,12 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
 _DENSE_DOWNLOADS = ("fedsrd", "freezing")  # methods whose downloads have every entry
+_PRODUCT_STEPS: Mapping[str, Callable[..., ProductStep]] = {  # by their setting
+    "density": OneFactorStep,
+    "product_rate": MeanProductStep,
+    "penalty": CorrectedMeanStep,
+    "rebase_every": RebasingStep,
+}
 _OWN = ("trains", "heads", "down_values", "up_values", "error_feedback", "divisor", "ranking")
 
 
@@ -43,7 +53,7 @@ def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
             product_step=_product_step(settings.get("product_step")),
             private=tuple(settings.get("private", ())),
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise ConfigError(f"cannot read the settings of method {name!r}") from None
     if made.settings() != dict(settings):
         raise ConfigError(f"cannot read the settings of method {name!r}")
@@ -83,7 +93,10 @@ def _schedule(settings: dict[str, Any]) -> Schedule:
 
 
 def _product_step(settings: Mapping[str, Any] | None) -> ProductStep | None:
-    return None if settings is None else ProductStep(**settings)
+    if settings is None:
+        return None
+    (name,) = settings
+    return _PRODUCT_STEPS[name](**settings)
 
 
 def _pick(settings: dict[str, Any]) -> Selector:

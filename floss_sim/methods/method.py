@@ -20,6 +20,9 @@ fedsrd          LoRA A, B, head     all                      all              by
 ecolora         LoRA A, B, head     as floss                 all              one segment, as floss
 fedsa-lora      LoRA A, B, head     A, head, as floss        all, B private   A, head, as floss
 freezing        LoRA A, B, head     all                      unfrozen layers  these
+flexlora        LoRA A, B, head     leading ranks, by tier   those ranks      those ranks
+lora-fair       LoRA A, B, head     as floss                 all              as floss
+fedsvd          LoRA A, B, head     as floss                 B, head          of these, as floss
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -31,7 +34,8 @@ FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu 
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
 2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025; Fed-SB,
-Singhal et al. 2025; Ravan, Raje et al. 2025; FedKSeed, Qin et al. 2024.
+Singhal et al. 2025; Ravan, Raje et al. 2025; FedKSeed, Qin et al. 2024; FlexLoRA, Bai et al. 2024;
+LoRA-FAIR, Bian et al. 2025; FedSVD, Lee et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -48,7 +52,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
-from floss_sim.methods.product_steps import ProductStep
+from floss_sim.methods.product_steps import ProductStep, RefactoringStep
 from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.methods.tier import Tier
@@ -71,6 +75,9 @@ _WITHOUT_DORA = {  # reason by method
     "fedsa-lora": "its clients keep B, and DoRA's magnitude needs both matrices",
     "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
     "fslora": "its sketches are ranks, and DoRA's magnitude has none",
+    "flexlora": "its server step is on products B A, which DoRA scales by its magnitude",
+    "lora-fair": "its server step is on products B A, which DoRA scales by its magnitude",
+    "fedsvd": "it trains B alone, and DoRA's magnitude needs both matrices",
 }
 
 
@@ -110,7 +117,8 @@ class Method:
             cohort) or ``"covering"`` (those whose mask has the entry).
         ranking: Rank of an entry in uploads: ``"magnitude"`` of its update, or how much it changes
             the ``"product"`` B A (:mod:`floss_sim.methods.partner_norms`).
-        product_step: Server step on products; None: the mean update.
+        product_step: Server step on products (:mod:`floss_sim.methods.product_steps`); None: the
+            mean update.
         zeroth_order: Local training along seeded directions, in layout ``seeds``; None: SGD.
         private: Kinds of tensors that never travel and that each client keeps as its own.
 
@@ -156,6 +164,11 @@ class Method:
         if len(self.tiers) > 1 and self.downloads_by_dispatch:
             raise ConfigError(f"the random ranks of method {self.name!r} are of one tier")
         self._check_change_ledger()
+        if self.error_feedback and isinstance(self.product_step, RefactoringStep):
+            raise ConfigError(
+                f"the server of method {self.name!r} changes the basis of B: error feedback would "
+                "add entries of an earlier basis"
+            )
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
         if self.divisor == "covering" and not (self.is_masked or self.is_scheduled):
@@ -166,7 +179,8 @@ class Method:
 
     def _check_change_ledger(self) -> None:
         """Raise ConfigError if a change ledger would be of no use, or its downloads are masked."""
-        leaves = self.trains_by_schedule or self.product_step is not None
+        step = self.product_step
+        leaves = self.trains_by_schedule if step is None else step.leaves_entries
         whole = all(tier.download.density == 1 for tier in self.tiers) and not self.mask_ledger
         if self.change_ledger and not (leaves and whole):
             raise ConfigError(

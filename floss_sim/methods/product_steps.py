@@ -1,42 +1,44 @@
-"""Server step on products B A, brought back to one factor (FedSRD, Yan et al. 2025).
+"""Server steps on products B A: their interfaces, and the algebra that they share.
 
-The mean of the clients' A and the mean of their B do not have the mean product. FedSRD's server
-therefore averages the changes of the products, and looks for the change of one factor alone, B and
-A in turns, that comes closest to the mean (least squares). Of that change a random part is kept and
-scaled up, so that its expectation stays.
+The mean of the clients' A and the mean of their B do not have the mean product. A product step is
+data of a method, a small frozen value in a module of its own. It may change the gradient that the
+server's optimiser takes, and it may put other factors in the place of those that the optimiser
+leaves:
+
+====================  =============  ==========================  ===============================
+module                method         gradient                    afterwards
+====================  =============  ==========================  ===============================
+one_factor_step       FedSRD         one factor, by turns
+corrected_mean_step   LoRA-FAIR      mean, B corrected
+mean_product_step     FlexLoRA       the head's                  factors of the mean product
+rebasing_step         FedSVD         mean of B and the head      the same product in a new basis
+====================  =============  ==========================  ===============================
 
 With D the start minus the trained values of a client, the change of its product is
 
     D_W = B A - (B - D_B) (A - D_A) = D_B A + (B - D_B) D_A.
 
-The server with factors B and A takes in B's turn the D_B with the smallest || D_B A - mean D_W ||,
-which is mean(D_W) A^+, and in A's turn B^+ mean(D_W); X^+ is the pseudoinverse. Directions in which
-the fixed factor is small are left out: to change the product there, the other would have to move
-far, and with plain averages training collapses (``digits``, rank 4, 60 rounds: accuracy 0.21
-without the bound, 0.94 with it). All products here have r rows or columns; no matrix of the size of
-a weight is built. The head is averaged.
+Products are held as two stacked factors. No matrix of the size of a weight is built.
 
-Shapes: vectors float32 over a layout of N entries; A (R, I), B (O, R).
+Shapes: vectors float32 over a layout of N entries; A (R, I), B (O, R): R ranks, I input features,
+O output features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.methods.rank_selectors import adapters
-from floss_sim.methods.top_k_selectors import RandomK
+from floss_sim.methods.tensor_kinds import kinds_mask
 from floss_sim.rng import LazyStream
-from floss_sim.vectors.density import format_density, parse_density
-from floss_sim.vectors.layout import LORA_A, LORA_B, Layout
+from floss_sim.vectors.layout import LORA_A, LORA_B, Layout, TensorSpec
 from floss_sim.vectors.top_k import Mask, Vector
 
 Floats = NDArray[np.float64]
-_LEAST = 0.3  # of the largest singular value: smaller ones of the fixed factor are left out
+Adapter = tuple[TensorSpec, TensorSpec]
 
 
 class Contribution(NamedTuple):
@@ -53,91 +55,126 @@ class Contribution(NamedTuple):
     update: Vector
 
 
-@dataclass(frozen=True)
-class ProductStep:
-    """Server step on products, with a random part of one factor, B and A in turns.
+class Gradient(NamedTuple):
+    """Gradient of a server step.
 
-    Args:
-        density: Fraction of the factor's entries that move, in (0, 1].
+    Attributes:
+        values: The gradient, float32 of shape (N,).
+        moving: Mask of the entries that the step moves, shape (N,); None: all.
     """
 
-    density: float = 1.0
+    values: Vector
+    moving: Mask | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "density", parse_density(self.density))
 
-    def turn(self, version: int) -> str:
-        """Return the kind of the factor that the step after a version moves; B is first."""
-        return (LORA_B, LORA_A)[version % 2]
+class NewFactors(NamedTuple):
+    """Values that a server puts in the place of its own.
+
+    Attributes:
+        values: The new values, float32 of shape (N,).
+        bases: Matrix T (R, R) by name of a tensor B whose new values are B T: the same product in
+            another basis. The optimiser's moments of B follow it.
+    """
+
+    values: Vector
+    bases: Mapping[str, Floats]
+
+
+class Factors(NamedTuple):
+    """The two matrices of an adapter.
+
+    Attributes:
+        a: A, float64 of shape (R, I).
+        b: B, float64 of shape (O, R).
+    """
+
+    a: Floats
+    b: Floats
+
+
+class ProductStep(Protocol):
+    """Interface of a server step on products.
+
+    It is a :class:`GradientStep`, a :class:`RefactoringStep`, or both.
+    """
+
+    @property
+    def leaves_entries(self) -> bool:
+        """Whether some rounds leave some entries of A or B as they are."""
+
+    def changed_entries(self, layout: Layout, held: int, version: int) -> int:
+        """Return the expected number of entries that change between two versions."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain values for fingerprints."""
+
+    def describe(self) -> str:
+        """Return a short description, such as ``SVD of the mean product``."""
+
+
+@runtime_checkable
+class GradientStep(Protocol):
+    """Interface of a step that changes the gradient which the server's optimiser takes."""
 
     def gradient(
         self,
         layout: Layout,
         server_N: Vector,
+        mean: Gradient,
         parts: Sequence[Contribution],
         version: int,
         draw: LazyStream,
-    ) -> tuple[Vector, Mask]:
-        """Return the gradient of a server step, and the mask of the entries that move.
+    ) -> Gradient:
+        """Return the gradient of a server step.
 
         Args:
             layout: Layout of the N entries.
             server_N: The server's vector.
+            mean: The weighted mean of the updates, and the entries that clients trained.
             parts: The clients' parts.
             version: Version before the step.
-            draw: Function that returns the random generator of the random part.
+            draw: Function that returns the random generator of the step.
         """
-        turn = self.turn(version)
-        gradient_N = np.zeros(layout.entries, dtype=np.float32)
-        moving_N = np.array([t.kind not in (LORA_A, LORA_B) for t in layout.tensors])
-        moving_N = np.repeat(moving_N, layout.tensor_sizes)
-        for part in parts:
-            gradient_N[moving_N] += np.float32(part.weight) * part.update[moving_N]
-        for a, b in adapters(layout):
-            moved, at = (a, layout.slices[a.name]) if turn == LORA_A else (b, layout.slices[b.name])
-            factors = [layout.slices[a.name], layout.slices[b.name]]
-            change = _factor_change(server_N, parts, factors, (a.shape, b.shape), turn)
-            gradient_N[at] = change.ravel() / self.density
-            moving_N[at] = RandomK(self.density).mask(Layout((moved,)), gradient_N[at], draw)
-        return np.where(moving_N, gradient_N, np.float32(0)), moving_N
-
-    def settings(self) -> dict[str, Any]:
-        """Return the density of the step, as plain values."""
-        return {"density": self.density}
-
-    def describe(self) -> str:
-        """Return a description such as ``product step of 1/4 of B and A in turns``."""
-        return f"product step of {format_density(self.density)} of B and A in turns"
 
 
-def _factor_change(
-    server_N: Vector,
-    parts: Sequence[Contribution],
-    places: Sequence[slice],
-    shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    turn: str,
-) -> Floats:
-    """Return the change of one factor that is closest to the mean change of an adapter's product.
+@runtime_checkable
+class RefactoringStep(Protocol):
+    """Interface of a step that puts other factors in the place of the server's.
 
-    Args:
-        server_N: The server's vector.
-        parts: The clients' parts.
-        places: Slices of A and of B.
-        shapes: Shapes of A and of B.
-        turn: Kind of the factor that changes.
+    It changes the basis of B, so that clients cannot add what an earlier update left out.
     """
 
-    def factors(vector_N: Vector) -> tuple[Floats, Floats]:
-        a, b = (vector_N[p].reshape(s) for p, s in zip(places, shapes, strict=True))
-        return a.astype(np.float64), b.astype(np.float64)
+    def refactor(
+        self, layout: Layout, server_N: Vector, parts: Sequence[Contribution], version: int
+    ) -> NewFactors | None:
+        """Return the server's new values; None if they stay.
 
-    a_RI, b_OR = factors(server_N)
-    inverse = np.linalg.pinv(a_RI if turn == LORA_B else b_OR, rcond=_LEAST)
-    change: Floats = np.zeros(shapes[turn == LORA_B])
-    for weight, start_N, update_N in parts:
-        (start_a, start_b), (d_a, d_b) = factors(start_N), factors(update_N)
-        left, right = np.hstack([d_b, start_b - d_b]), np.vstack([start_a, d_a])  # D_W = left right
-        change += weight * (
-            left @ (right @ inverse) if turn == LORA_B else (inverse @ left) @ right
-        )
-    return change
+        Args:
+            layout: Layout of the N entries.
+            server_N: The server's vector after the optimiser's step.
+            parts: The clients' parts.
+            version: Version after the step.
+        """
+
+
+def factors_of(layout: Layout, adapter: Adapter, vector_N: Vector) -> Factors:
+    """Return the two matrices of an adapter in a vector."""
+    a, b = (vector_N[layout.slices[t.name]].reshape(t.shape) for t in adapter)
+    return Factors(a.astype(np.float64), b.astype(np.float64))
+
+
+def product_change(layout: Layout, adapter: Adapter, part: Contribution) -> tuple[Floats, Floats]:
+    """Return a client's D_W as two stacked factors, (O, 2 R) and (2 R, I).
+
+    Args:
+        layout: Layout of the N entries.
+        adapter: A and B of the adapter.
+        part: The client's part.
+    """
+    start, update = (factors_of(layout, adapter, v) for v in (part.start, part.update))
+    return np.hstack([update.b, start.b - update.b]), np.vstack([start.a, update.a])
+
+
+def other_entries(layout: Layout) -> Mask:
+    """Return the mask of all entries but those of A and B, shape (N,)."""
+    return ~kinds_mask(layout, (LORA_A, LORA_B))

@@ -105,8 +105,9 @@ class Turns:
         return {**self.pick.settings(), "turns": [list(kinds) for kinds in self.turns]}
 
     def describe(self) -> str:
-        """Return a description such as ``1/4 of B and A in turns``."""
-        return f"{self.pick.describe()} of {' and '.join(map(_letters, self.turns))} in turns"
+        """Return a description such as ``1/4 of B and A in turns``, or ``1/4 of B``."""
+        turns = " in turns" if len(self.turns) > 1 else ""
+        return f"{self.pick.describe()} of {' and '.join(map(_letters, self.turns))}{turns}"
 
 
 def kinds_mask(layout: Layout, kinds: Kinds) -> Mask:

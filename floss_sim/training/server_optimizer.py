@@ -18,7 +18,8 @@ Algorithm 2 of Reddi et al. (arXiv:2003.00295) has no bias correction and starts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,21 @@ from floss_sim.tasks.sections import ServerSection
 from floss_sim.vectors.top_k import Mask, Vector
 
 _YOGI_BETAS = (0.9, 0.99)
+_SQUARES = "exp_avg_sq"  # the moment of squares
+
+
+class BasisChange(NamedTuple):
+    """Change of the basis of a matrix B (O, R): its new values are B T.
+
+    Attributes:
+        place: Slice of B in the vector.
+        shape: Shape of B.
+        basis: T, float64 of shape (R, R).
+    """
+
+    place: slice
+    shape: tuple[int, ...]
+    basis: NDArray[np.float64]
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -57,8 +73,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.full_like(parameter, tau**2)
-        m, v, square = state["exp_avg"], state["exp_avg_sq"], gradient**2
+            state[_SQUARES] = torch.full_like(parameter, tau**2)
+        m, v, square = state["exp_avg"], state[_SQUARES], gradient**2
         if yogi:
             m.lerp_(gradient, 1 - _YOGI_BETAS[0])
             v.sub_((1 - _YOGI_BETAS[1]) * square * torch.sign(v - square))
@@ -131,6 +147,22 @@ class ServerOptimizer:
         for values_N in self._vectors().values():
             values_N[lost_N] = 0
 
+    def refactor(self, values_N: Vector, bases: Sequence[BasisChange]) -> None:
+        """Replace P, and bring the moments of some matrices into their new bases.
+
+        Args:
+            values_N: The new P, float32 of shape (N,).
+            bases: Matrices whose new values are the old ones times T. Means of gradients become
+                m T, means of squares v (T * T).
+        """
+        self._parameter.detach().copy_(torch.from_numpy(values_N))
+        for name, moment_N in self._vectors().items():
+            if name == "P":
+                continue
+            for place, shape, basis in bases:
+                turn = torch.from_numpy(basis**2 if name == _SQUARES else basis)
+                moment_N[place] = (moment_N[place].view(shape).double() @ turn).float().ravel()
+
     def _moments(self) -> dict[str, torch.Tensor]:
         state = self._optimizer.state.get(self._parameter, {})
         return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
@@ -146,7 +178,7 @@ class ServerOptimizer:
             self._parameter.copy_(torch.from_numpy(tensors["P"].copy()))
         moments = {
             name: torch.from_numpy(tensors[name].copy())
-            for name in ("exp_avg", "exp_avg_sq", "momentum_buffer", "step")
+            for name in ("exp_avg", _SQUARES, "momentum_buffer", "step")
             if name in tensors
         }
         self._optimizer.state.clear()  # a state saved before the first step has no moments

@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from floss_sim import RunConfig, load_task
+from floss_sim.errors import ConfigError
 from floss_sim.methods import (
     METHODS,
     Everything,
@@ -35,6 +36,7 @@ from floss_sim.methods import (
     method_from_name,
 )
 from floss_sim.methods.predicted_sizes import changes_by_round
+from floss_sim.methods.product_steps import RefactoringStep
 from floss_sim.methods.selectors import Bounded
 from floss_sim.protocol import NO_STATE, Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.weighting import weights
@@ -284,6 +286,26 @@ CASES = {
         make("freezing", freeze_every=2, down_values="bf16", up_values="int8", error_feedback=True),
         up=[layers(3)],
         neutral=make("freezing", density=1, error_feedback=True),
+    ),
+    # With the mean in the place of the SVD.
+    "flexlora": Case(
+        make("flexlora", tiers=TWO_RANKS, product_rate=0.5),
+        [ranks(2), ranks(1)],
+        [ranks(2), ranks(1)],
+        replace(make("flexlora"), product_step=None),
+    ),
+    "lora-fair in int8": Case(
+        make("lora-fair", **QUARTER, up_values="int8"),
+        [part(1 / 4)],
+        [part(1 / 16)],
+        make("lora-fair", penalty=1e300),
+    ),
+    # With A trained, too, and never renewed.
+    "fedsvd in fp16": Case(
+        make("fedsvd", down_density=1 / 2, up_density=1 / 4, rebase_every=2, up_values="fp16"),
+        [part(1 / 2)],
+        [half("B", 1 / 4)],
+        replace(make("fedsvd", rebase_every=0), tiers=(Tier(1.0, Everything(), BOTH, BOTH),)),
     ),
     "rolora in int8 with error feedback": Case(
         make("rolora", down_density=1 / 2, up_density=1 / 4, up_values="int8", error_feedback=True),
@@ -595,7 +617,7 @@ def test_an_upload_that_shares_the_downloads_mask_carries_no_positions(case: Cas
 @pytest.mark.parametrize("up_values", ["fp32", "bf16", "int4"])
 def test_error_feedback_loses_nothing(case: Case, up_values: str):
     """What was decoded and what is kept add up to what was trained, round after round."""
-    method = replace(case.method, error_feedback=True, up_values=up_values)
+    method = with_error_feedback(case.method, up_values)
     layout = play(case.method).layout
     for tier in range(len(method.tiers)):
         exchange, history = Exchange(method, layout, 3), MaskHistory(layout.entries)
@@ -614,7 +636,7 @@ def test_error_feedback_loses_nothing(case: Case, up_values: str):
 @pytest.mark.parametrize("up_values", ["fp32", "int8"])
 def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
     """One update, then nothing new: all of it arrives in the end."""
-    method = replace(case.method, error_feedback=True, up_values=up_values)
+    method = with_error_feedback(case.method, up_values)
     layout = play(case.method).layout
     exchange, history = Exchange(method, layout, 3), MaskHistory(layout.entries)
     tier = len(method.tiers) - 1
@@ -630,6 +652,15 @@ def test_what_was_not_sent_is_sent_later(case: Case, up_values: str):
             break
     missing = np.linalg.norm(arrived_N - update_N) / np.linalg.norm(update_N)
     assert missing < (1e-6 if VALUE_CODES[up_values].is_lossless else 1e-2)
+
+
+def with_error_feedback(method: Method, up_values: str) -> Method:
+    """Return a method with error feedback; it cannot have it if its server changes B's basis."""
+    if isinstance(method.product_step, RefactoringStep):
+        with pytest.raises(ConfigError, match="changes the basis of B: error feedback would add"):
+            replace(method, error_feedback=True)
+        pytest.skip("no error feedback")
+    return replace(method, error_feedback=True, up_values=up_values)
 
 
 def update_of(

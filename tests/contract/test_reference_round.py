@@ -336,6 +336,59 @@ def product_step(
     return g
 
 
+def trained_factors(starts: list[torch.Tensor], updates: list[torch.Tensor]) -> list[Tensors]:
+    pairs = zip(starts, updates, strict=True)
+    return [matrices((start - update).double()) for start, update in pairs]
+
+
+def svd_of(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return A = V^T and B = U S of the leading ranks; the largest entries of A are positive."""
+    u, s, v = torch.linalg.svd(w)
+    rows = v[:RANK]
+    signs = torch.stack([row[row.abs().argmax()].sign() for row in rows])
+    return signs[:, None] * rows, u[:, :RANK] @ torch.diag(s[:RANK] * signs)
+
+
+def mean_product(
+    p: torch.Tensor, starts: list[torch.Tensor], updates: list[torch.Tensor], version: int
+) -> torch.Tensor:
+    """Replace B and A by the SVD of the mean of whole products; average the head."""
+    g, server = torch.stack(updates).mean(dim=0).clone(), matrices(p.double())
+    result, trained = matrices(g), trained_factors(starts, updates)
+    for a, b in PAIRS:
+        new_a, new_b = svd_of(sum(own[b] @ own[a] for own in trained) / len(trained))
+        result[a][:], result[b][:] = server[a] - new_a, server[b] - new_b
+    return g
+
+
+def corrected_mean(
+    p: torch.Tensor, starts: list[torch.Tensor], updates: list[torch.Tensor], version: int
+) -> torch.Tensor:
+    """Average B and A, and regress what the mean product has more on the mean A (ridge 0.1)."""
+    g, server = torch.stack(updates).mean(dim=0).clone(), matrices(p.double())
+    result, trained = matrices(g), trained_factors(starts, updates)
+    for a, b in PAIRS:
+        each_a, each_b = (torch.stack([own[name] for own in trained]) for name in (a, b))
+        mean_a, mean_b, mean_ba = (x.mean(dim=0) for x in (each_a, each_b, each_b @ each_a))
+        rows = torch.cat([mean_a.T, 0.1**0.5 * torch.eye(RANK, dtype=torch.float64)])
+        sides = torch.cat([(mean_ba - mean_b @ mean_a).T, torch.zeros(RANK, 64)])
+        correction = torch.linalg.lstsq(rows, sides).solution.T
+        result[b][:] = server[b] - (mean_b + correction)
+    return g
+
+
+def renewed_basis(
+    p: torch.Tensor, starts: list[torch.Tensor], updates: list[torch.Tensor], version: int
+) -> torch.Tensor:
+    """Average B; every two rounds factor its product with A again; average the head."""
+    g, server = torch.stack(updates).mean(dim=0).clone(), matrices(p.double())
+    result, new = matrices(g), matrices((p - g).double())
+    for a, b in PAIRS if version % 2 else []:
+        new_a, new_b = svd_of(new[b] @ new[a])
+        result[a][:], result[b][:] = server[a] - new_a, server[b] - new_b
+    return g
+
+
 def active_layers(version: int, start: torch.Tensor) -> Mask:
     """Mark all but the layers of smallest B; one more stops every two rounds, the last never."""
     size = [
@@ -486,6 +539,31 @@ CASES = {
             lambda d, client, seq, start: half_and_head("A"),
             averages=True,
             private=~half_and_head("A"),
+        ),
+    ),
+    # Bai et al. 2024: the mean of products of different ranks, and its SVD for each rank.
+    "flexlora": (
+        method_from_name("flexlora", tiers="1:2,1:1"),
+        Rules(
+            lambda p, version, client, seq: all_of() if client < 25 else first_rank(p),
+            averages=True,
+            step=mean_product,
+        ),
+    ),
+    # Bian et al. 2025: B corrected towards the mean product.
+    "lora-fair": (
+        method_from_name("lora-fair", penalty=0.1),
+        Rules(all_of, all_of, averages=True, step=corrected_mean),
+    ),
+    # Lee et al. 2025: B trains, and A is renewed by the SVD.
+    "fedsvd": (
+        method_from_name("fedsvd", rebase_every=2),
+        Rules(
+            all_of,
+            lambda d, client, seq, start: half_and_head("B"),
+            trained=lambda version, start: half_and_head("B"),
+            averages=True,
+            step=renewed_basis,
         ),
     ),
     "freezing": (

@@ -22,6 +22,7 @@ from floss_sim.methods import (
     ClientVectors,
     Contribution,
     Exchange,
+    Gradient,
     MaskHistory,
     MaskLedger,
     PrivateEntries,
@@ -44,7 +45,7 @@ from floss_sim.training.learner_choice import kind_of_run
 from floss_sim.training.learners.local_steps import LocalSteps, OnWork
 from floss_sim.training.learners.snapshot_shapes import check_shapes
 from floss_sim.training.local_sgd import Work, work_of
-from floss_sim.training.server_optimizer import ServerOptimizer
+from floss_sim.training.server_optimizer import BasisChange, ServerOptimizer
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import decode, sent_entries
 
@@ -270,47 +271,73 @@ class TorchLearner(ABC):
             NonFiniteUpdateError: The server's vector holds NaN or infinity.
         """
         before_N = self._server.vector().copy() if self.method.change_ledger else None
-        self._server.step(*self._gradient(arrivals))
+        parts = self._contributions(arrivals)
+        self._server.step(*self._gradient(arrivals, parts))
         self._version += 1
+        self._check_finite()
+        self._refactor(parts)
         if before_N is not None:
             self._changes.record(before_N, self._server.vector(), self._version)
+        self._prune()
+        self._masks, self._blobs = {}, {}
+        return self._version
+
+    def _check_finite(self) -> None:
+        """Raise NonFiniteUpdateError if the server's vector holds NaN or infinity."""
         if not np.isfinite(self._server.vector()).all():
             raise NonFiniteUpdateError(
                 f"the server's vector is not finite after round {self._version}; "
                 "lower the learning rates"
             )
-        self._prune()
-        self._masks, self._blobs = {}, {}
-        return self._version
 
-    def _gradient(self, arrivals: Sequence[Arrival]) -> tuple[Vector, Mask | None]:
-        """Return the gradient of a server step, and the mask of entries that move (None: all)."""
+    def _contributions(self, arrivals: Sequence[Arrival]) -> list[Contribution]:
+        """Return the clients' parts in a product step; none if the method has no such step."""
         if self.method.product_step is None:
-            gradient_N, moving_N = self._mean(arrivals), self._moving_mask(arrivals)
-        else:
-            parts = [
-                Contribution(
-                    arrival.weight,
-                    self._download_content(arrival.dispatch)[0],
-                    self.decoded_upload(arrival.dispatch, arrival.upload.blob),
-                )
-                for arrival in arrivals
-            ]
-            vector_N = self._server.vector()
-            gradient_N, moving_N = self._exchange.product_gradient(vector_N, parts, self._version)
+            return []
+        return [
+            Contribution(
+                arrival.weight,
+                self._download_content(arrival.dispatch)[0],
+                self.decoded_upload(arrival.dispatch, arrival.upload.blob),
+            )
+            for arrival in arrivals
+        ]
+
+    def _refactor(self, parts: Sequence[Contribution]) -> None:
+        """Put the new factors of a product step in the place of the server's, if it has any."""
+        new = self._exchange.new_factors(self._server.vector(), parts, self._version)
+        if new is None:
+            return
+        shapes = {tensor.name: tensor.shape for tensor in self.layout.tensors}
+        bases = [
+            BasisChange(self.layout.slices[name], shapes[name], basis)
+            for name, basis in new.bases.items()
+        ]
+        self._server.refactor(new.values, bases)
+        self._check_finite()
+
+    def _gradient(self, arrivals: Sequence[Arrival], parts: Sequence[Contribution]) -> Gradient:
+        """Return the gradient of a server step, and the mask of entries that move (None: all)."""
+        mean = Gradient(self._mean(arrivals, parts), self._moving_mask(arrivals))
+        vector_N = self._server.vector()
+        gradient = self._exchange.product_gradient(vector_N, mean, parts, self._version)
         for arrival in arrivals:
             self._confirm(arrival)
         self._ledger.forget(self._tier)
-        return gradient_N, moving_N
+        return gradient
 
-    def _mean(self, arrivals: Sequence[Arrival]) -> Vector:
+    def _mean(self, arrivals: Sequence[Arrival], parts: Sequence[Contribution]) -> Vector:
         gradient_N = np.zeros(self.layout.entries, dtype=np.float32)
         covering = self.method.divisor == "covering"
         # float64: the weights of a whole cohort sum to 1 with less rounding error than in float32.
         covered_N = np.zeros(self.layout.entries if covering else 0)
-        for arrival in arrivals:
-            upload, weight = arrival.upload, arrival.weight
-            update_N = self.decoded_upload(arrival.dispatch, upload.blob)
+        updates = (
+            (part.update for part in parts)
+            if parts
+            else (self.decoded_upload(one.dispatch, one.upload.blob) for one in arrivals)
+        )
+        for arrival, update_N in zip(arrivals, updates, strict=True):
+            weight = arrival.weight
             gradient_N += np.float32(weight) * update_N
             if covering:  # share without staleness: stale updates weigh less in this mean, too
                 share = weight / staleness_weight(arrival.staleness)

@@ -38,6 +38,8 @@ HELD = [
     method_from_name("fslora", density=1 / 2), method_from_name("lora-a2"),
     method_from_name("fedsrd", down_density=1 / 2), method_from_name("ecolora", half_life=2.0),
     method_from_name("fedsa-lora"), method_from_name("freezing"),
+    method_from_name("flexlora", tiers="1:4,2:1"), method_from_name("lora-fair", penalty=0.5),
+    method_from_name("fedsvd", up_density=1 / 2, rebase_every=3),
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from floss_sim.protocol import NO_STATE, Arrival, Upload
 from floss_sim.protocol.weighting import weights
 from floss_sim.runs import config as config_module
 from floss_sim.tasks.sections import ServerSection
-from floss_sim.training.server_optimizer import ServerOptimizer
+from floss_sim.training.server_optimizer import BasisChange, ServerOptimizer
 
 N, LR, TAU, MOMENTUM, DECAY = 7, 0.05, 0.01, 0.8, 0.1
 KEPT = np.array([True, False, True, True, False, True, True])
@@ -125,6 +125,30 @@ def test_pruned_entries_and_their_moments_are_zero_and_stay_so(recursion):
             assert all(not t[~KEPT].any() for t in state.values() if t.shape == (N,))
         assert server.vector() == pytest.approx(arrays[0], rel=1e-5, abs=1e-7)
     assert np.abs(server.vector()[KEPT]).min() > 0
+
+
+@each
+def test_moments_follow_a_change_of_the_basis(recursion):
+    """B (3 x 2) of the last entries becomes B T; squares of independent entries add up."""
+    server, slow = server_of(recursion, start()), recursion(start().astype(np.float64))
+    turn = np.random.default_rng(2).normal(size=(2, 2))
+    arrays = next(slow)
+    for step, gradient in enumerate(gradients()):
+        server.step(gradient)
+        slow.send(gradient.astype(np.float64))
+        if step == 2:
+            for number, array in enumerate(arrays):
+                of_squares = number and number == len(arrays) - 1 and recursion is not fedavgm
+                b, new = array[1:].reshape(3, 2), np.zeros((3, 2))
+                for row in range(3):
+                    for i in range(2):
+                        for j in range(2):
+                            factor = turn[i, j] ** 2 if of_squares else turn[i, j]
+                            new[row, j] += b[row, i] * factor
+                array[1:] = new.ravel()
+            change = BasisChange(slice(1, 7), (3, 2), turn)
+            server.refactor(arrays[0].astype(np.float32), [change])
+        assert server.vector() == pytest.approx(arrays[0], rel=1e-5, abs=1e-7)
 
 
 @each

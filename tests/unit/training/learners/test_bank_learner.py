@@ -99,6 +99,8 @@ def test_updates_are_those_of_the_sequential_learner_to_float32():
         "rolora",
         "fslora",
         "fedsrd",
+        "flexlora",
+        "fedsvd",
         "ravan",
     ):
         config = config_of(method_from_name(method))
