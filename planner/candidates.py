@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 from floss_sim.errors import ConfigError
 from floss_sim.methods import Method, method_from_name
+from floss_sim.methods.search_axes import (
+    DENSITY,
+    DOWN_DENSITY,
+    RANK,
+    UP_DENSITY,
+    Number,
+    search_axes,
+)
 from floss_sim.runs.config import RunConfig, stack_layers
 from floss_sim.tasks import Task
 from floss_sim.vectors.density import format_density
 from floss_sim.wire import VALUE_CODES
 
-FLOSS, FFA, SPARSE_ADAPTER = "floss", "ffa", "sparse-adapter"
-FSLORA, FREEZING, RAVAN, FLEXLORA = "fslora", "freezing", "ravan", "flexlora"
-SEARCHED_METHODS = (
-    FLOSS, FFA, SPARSE_ADAPTER, FSLORA, FREEZING, "rolora", "lora-a2", "fedsrd", "ecolora",
-    "fed-sb", RAVAN, FLEXLORA, "lora-fair", "fedsvd",
-)  # fmt: skip
-# Methods of one density, which both directions have, and their other options.
-_ONE_DENSITY: Mapping[str, Mapping[str, str]] = {
-    SPARSE_ADAPTER: {"scope": "tensor"},
-    FSLORA: {},
-    FREEZING: {},
-}
+FLOSS = "floss"
 PLAIN_VALUES = "fp32"
-_HEADS = 4  # heads of Ravan
 MAX_CANDIDATES = 2_000  # of a search; the default is 48
 OPTIONAL_AXES = (
-    "cohort_size", "epochs", "values", "method", "depth", "client_lr", "server_lr"
+    "cohort_size", "epochs", "values", "method", "depth", "client_lr", "server_lr", "options"
 )  # fmt: skip
+OwnAxes = Mapping[str, Mapping[str, Sequence[Number]]]  # values by method and axis
 
 
 @dataclass(frozen=True, order=True)
@@ -42,17 +39,17 @@ class Candidate:
     Attributes:
         rank: LoRA rank, at least 1.
         down_density: Density of downloads, in (0, 1].
-        up_density: Density of uploads, in (0, 1]. SparseAdapter, FSLoRA and freezing have
-            one, so for them both densities are equal; FlexLoRA has none, so they are 1.
+        up_density: Density of uploads, in (0, 1]. Of methods that have one density, such as
+            FSLoRA, both are equal; of those that have none, both are 1.
         cohort_size: Clients of a round; 0 means the task's value.
         epochs: Epochs of local training; 0 means the task's value.
         values: Value code of both directions.
-        method: One of ``SEARCHED_METHODS``. Ravan has four heads, fewer where four do not divide
-            the rank. SparseAdapter chooses its mask separately in each
-            tensor; a mask over all tensors would keep almost no entry of B.
+        method: One of :func:`floss_sim.methods.search_axes.searched_methods`.
         depth: Layers with adapters, counted from the last; 0 means the task's value.
         client_lr: Learning rate of local SGD; 0 means the task's value.
         server_lr: Learning rate of the server's optimiser; 0 means the task's value.
+        options: Numbers that only the method has, such as ``heads=2`` or
+            ``half_life=5,segments=2``, ordered by name; others have the method's defaults.
     """
 
     rank: int
@@ -65,6 +62,7 @@ class Candidate:
     depth: int = 0
     client_lr: float = 0.0
     server_lr: float = 0.0
+    options: str = ""
 
     def __str__(self) -> str:
         """Return a text such as ``rank 16, down 1/4, up 1/16``; default axes are omitted."""
@@ -79,10 +77,16 @@ class Candidate:
         words += [f"{self.epochs} epoch{'s' * (self.epochs > 1)}"] if self.epochs else []
         words += [self.values] if self.values != PLAIN_VALUES else []
         words += [self.method] if self.method != FLOSS else []
+        words += [self.own_words] if self.options else []
         words += [f"depth {self.depth}"] if self.depth else []
         words += [f"client lr {self.client_lr:g}"] if self.client_lr else []
         words += [f"server lr {self.server_lr:g}"] if self.server_lr else []
         return ", ".join(words)
+
+    @property
+    def own_words(self) -> str:
+        """The numbers that only the method has in words, such as ``half life 5, segments 2``."""
+        return ", ".join(f"{name.replace('_', ' ')} {n:g}" for name, n in self.own.items())
 
     def config(self, task: Task, seed: int) -> RunConfig:
         """Return the run configuration of this candidate on a task.
@@ -109,23 +113,37 @@ class Candidate:
 
         Raises:
             DensityError: A density is outside (0, 1].
-            ConfigError: The value code is unknown, or the method is not in ``SEARCHED_METHODS``.
+            ConfigError: The value code is unknown, the method cannot be searched, or has no such
+                options.
         """
-        if self.method not in SEARCHED_METHODS:
-            raise ConfigError(
-                f"cannot search method {self.method!r}; valid: {', '.join(SEARCHED_METHODS)}"
-            )
-        densities: dict[str, Any] = {
-            "down_density": self.down_density, "up_density": self.up_density
-        }  # fmt: skip
-        if self.method == FLEXLORA:
-            densities = {}
-        elif self.method in _ONE_DENSITY:
-            densities = {"density": self.down_density, **_ONE_DENSITY[self.method]}
-        if self.method == RAVAN:
-            densities["heads"] = math.gcd(_HEADS, self.rank)
-        values = {"down_values": self.values, "up_values": self.values}
-        return method_from_name(self.method, **densities, **values)
+        return method_from_name(
+            self.method,
+            **self.densities,
+            **search_axes(self.method).fixed,
+            **self.own,
+            down_values=self.values,
+            up_values=self.values,
+        )
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """The method's densities, by option.
+
+        Raises:
+            ConfigError: The method cannot be searched.
+        """
+        both = {DOWN_DENSITY: self.down_density, UP_DENSITY: self.up_density}
+        both[DENSITY] = self.down_density
+        return {name: both[name] for name in search_axes(self.method).densities}
+
+    @property
+    def own(self) -> dict[str, Number]:
+        """The numbers that only the method has, by option.
+
+        Raises:
+            ConfigError: ``options`` is not in its form.
+        """
+        return _own_numbers(self.options)
 
     @classmethod
     def of_settings(cls, values: Mapping[str, Any]) -> Candidate:
@@ -177,12 +195,13 @@ def with_axes(
     depths: Sequence[int] = (),
     client_lrs: Sequence[float] = (),
     server_lrs: Sequence[float] = (),
+    own: OwnAxes | None = None,
 ) -> list[Candidate]:
     """Return candidates at every combination of the optional axes, in sorted order.
 
-    SparseAdapter, FSLoRA and freezing have one density: they are combined only with pairs of equal
-    densities below 1 (a density of 1 would be dense). FlexLoRA sends its ranks whole: it is
-    combined only with densities of 1.
+    Methods of one density are combined only with pairs of equal densities below 1 (a density of 1
+    would be dense), methods of none with densities of 1. Numbers that only a method has take the
+    values of :data:`floss_sim.methods.search_axes.SEARCH_AXES`.
 
     Args:
         candidates: Candidates with their ranks and densities.
@@ -193,11 +212,15 @@ def with_axes(
         depths: Numbers of last layers with adapters; empty for the task's value.
         client_lrs: Learning rates of local SGD; empty for the task's value.
         server_lrs: Learning rates of the server's optimiser; empty for the task's value.
+        own: Values of single methods, by method and axis: ranks and densities instead of those of
+            ``candidates``, such as ``{"fed-sb": {"rank": [32]}}``, and numbers that only the method
+            has.
 
     Raises:
         ConfigError: A cohort size, epochs or depth is below 1, a learning rate is not above 0, a
-            value code is unknown, or a method is not in ``SEARCHED_METHODS``, or there are more
-            than ``MAX_CANDIDATES`` combinations.
+            value code is unknown, a method cannot be searched, a method has no such axis or value,
+            or there are more than ``MAX_CANDIDATES`` combinations.
+        DensityError: A density of a single method is outside (0, 1].
     """
     for what, numbers in (("cohort", cohorts), ("epochs", epochs), ("depth", depths)):
         if any(number < 1 for number in numbers):
@@ -205,34 +228,123 @@ def with_axes(
     for what, rates in (("client", client_lrs), ("server", server_lrs)):
         for rate in rates:
             check_rate(rate, f"{what} learning rate")
-    for what, given, valid in (
-        ("value code", values, tuple(VALUE_CODES)),
-        ("method", methods, SEARCHED_METHODS),
-    ):
-        if strange := [name for name in given if name not in valid]:
-            raise ConfigError(f"cannot search {what} {strange[0]!r}; valid: {', '.join(valid)}")
+    if strange := [name for name in values if name not in VALUE_CODES]:
+        raise ConfigError(
+            f"cannot search value code {strange[0]!r}; valid: {', '.join(VALUE_CODES)}"
+        )
+    named = list(dict.fromkeys(methods)) or [FLOSS]
+    for name in named:
+        search_axes(name)
+    given = own or {}
+    for name in given:
+        if name not in named:
+            raise ConfigError(f"axes of method {name!r}, which is not searched")
+    made = {c for name in named for c in candidates_of(name, candidates, given.get(name, {}))}
     axes: tuple[Sequence[Any], ...] = (
-        cohorts or [0], epochs or [0], values or [PLAIN_VALUES], methods or [FLOSS], depths or [0],
+        cohorts or [0], epochs or [0], values or [PLAIN_VALUES], depths or [0],
         client_lrs or [0.0], server_lrs or [0.0],
     )  # fmt: skip
-    _check_count([candidates, *map(set, axes)])
-    every = (
-        replace(candidate, **dict(zip(OPTIONAL_AXES, chosen, strict=True)))
-        for candidate in candidates
-        for chosen in product(*axes)
+    _check_count([made, *map(set, axes)])
+    shared = [name for name in OPTIONAL_AXES if name not in ("method", "options")]
+    return sorted(
+        replace(candidate, **dict(zip(shared, chosen, strict=True)))
+        for candidate in made
+        for chosen in product(*map(dict.fromkeys, axes))
     )
-    return sorted({c for c in every if _is_possible(c)})
+
+
+def candidates_of(
+    method: str, candidates: Iterable[Candidate], given: Mapping[str, Sequence[Number]]
+) -> set[Candidate]:
+    """Return the candidates of a method, with its own axes.
+
+    Args:
+        method: The method.
+        candidates: Candidates with ranks and densities.
+        given: Values of axes of the method, which replace those of ``candidates``.
+
+    Raises:
+        ConfigError: The method cannot be searched, or has no such axis or value, or there are more
+            than ``MAX_CANDIDATES`` candidates.
+        DensityError: A density is outside (0, 1].
+    """
+    axes = search_axes(method)
+    if strange := [name for name in given if name not in axes.names or not given[name]]:
+        raise ConfigError(
+            f"cannot search {strange[0]!r} of method {method!r}; valid: values of "
+            f"{', '.join(axes.names)}"
+        )
+    numbers = {**axes.own, **{name: v for name, v in given.items() if name in axes.numbers}}
+    texts = [
+        own_text(dict(zip(numbers, chosen, strict=True))) for chosen in product(*numbers.values())
+    ]
+    triples = {
+        triple
+        for c in candidates
+        for triple in _triples(c, axes.densities, given)
+        if axes.takes(*triple)
+    }
+    _check_count([triples, texts])
+    made = {Candidate(*t, method=method, options=text) for t in triples for text in texts}
+    for text in texts:  # the method says which values it takes
+        Candidate(1, 0.5, 0.5, method=method, options=text).as_method()
+    for candidate in made:
+        if candidate.rank < 1:
+            raise ConfigError(f"rank {candidate.rank} of method {method!r}; valid: at least 1")
+    return made
+
+
+def _triples(
+    candidate: Candidate, densities: Sequence[str], given: Mapping[str, Sequence[Number]]
+) -> Iterator[tuple[int, float, float]]:
+    """Yield the ranks and pairs of densities that a method has for a candidate."""
+    ranks = [int(rank) for rank in given.get(RANK, [candidate.rank])]
+    if DENSITY in given:
+        pairs = [(density, density) for density in given[DENSITY]]
+    elif not densities:
+        pairs = [(1.0, 1.0)]
+    else:
+        downs = given.get(DOWN_DENSITY, [candidate.down_density])
+        ups = given.get(UP_DENSITY, [candidate.up_density])
+        pairs = list(product(downs, ups))
+    for rank, (down, up) in product(ranks, pairs):
+        yield rank, float(down), float(up)
+
+
+def axis_values(candidates: Iterable[Candidate]) -> dict[str, list[Number]]:
+    """Return the values of a method's own axes that its candidates have, by axis, ascending."""
+    found: dict[str, set[Number]] = {}
+    for candidate in candidates:
+        told = {RANK: candidate.rank, **candidate.densities, **candidate.own}
+        for name, value in told.items():
+            found.setdefault(name, set()).add(value)
+    return {name: sorted(values) for name, values in found.items()}
+
+
+def own_text(numbers: Mapping[str, Number]) -> str:
+    """Return the numbers that only a method has as a candidate's ``options``."""
+    return ",".join(f"{name}={numbers[name]:.12g}" for name in sorted(numbers))
+
+
+def _own_numbers(text: str) -> dict[str, Number]:
+    """Return the numbers of a candidate's ``options``.
+
+    Raises:
+        ConfigError: The text is none of :func:`own_text`.
+    """
+    numbers: dict[str, Number] = {}
+    try:
+        for part in text.split(",") if text else []:
+            name, _, value = part.partition("=")
+            numbers[name] = int(value) if value.lstrip("-").isdecimal() else float(value)
+    except ValueError:
+        numbers = {}
+    if own_text(numbers) != text:
+        raise ConfigError(f"options {text[:40]!r}; valid: numbers by name, such as heads=2")
+    return numbers
 
 
 def check_rate(rate: float, what: str) -> None:
     """Raise ConfigError unless a learning rate is a finite number above 0."""
     if not 0 < rate < math.inf:
         raise ConfigError(f"{what} {rate:g}; valid: a finite number above 0")
-
-
-def _is_possible(candidate: Candidate) -> bool:
-    """Return whether a candidate's method has its densities, and differs from others with them."""
-    densities = candidate.down_density, candidate.up_density
-    if candidate.method == FLEXLORA:
-        return densities == (1, 1)
-    return candidate.method not in _ONE_DENSITY or densities[0] == densities[1] < 1

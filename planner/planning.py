@@ -26,6 +26,7 @@ from planner.decisions.cluster_use import cluster_section
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import times_elsewhere
 from planner.decisions.explain import SearchResult, explain
+from planner.decisions.method_results import method_results
 from planner.decisions.on_test import ReportedOnTest
 from planner.decisions.recommend import choose, choose_cheapest
 from planner.decisions.search_passes import SearchPasses, make_strategy, reserved_rounds
@@ -255,6 +256,9 @@ def _plan(
         traffic_alone=request.profile.is_traffic_alone,
         straggler=_straggler(best, costs, runs),
         cheaper=() if reaching else _cheaper(best, runs, known),
+        methods=method_results(
+            request, costs, runs, known, found or outcomes, by_cost=bool(reaching)
+        ),
     )
 
 

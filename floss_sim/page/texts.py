@@ -43,6 +43,12 @@ WHAT = "rank {rank}, {down} down, {up} up"
 ROUNDS = "{what}, {rounds} rounds"
 RECOMMENDED, RUNNER_UP = "Recommended", "Next best"
 BASELINES = {"dense": "Everything sent", "thesis_rule": "Rule of thumb"}
+METHODS = "Ways of training that were compared"
+METHOD_COLUMNS = ("", "tried", "best one", "right answers", "to the best", "bytes", "of budget")
+TRIED = "{begun} of {affordable}"
+POINTS = "{mean} points ({low} to {high})"
+AS_GOOD = "{points}, as good as the best"
+ENDED_RUN = "{what}, ended before its end"
 TABLE_NOTE = (
     "Rank: the size of the adapter that is trained; the model below it stays as it is. Down and "
     "up: how much of the adapter each device receives and sends in a round. Right "
@@ -186,6 +192,7 @@ STATE_ENDED, STATE_STOPPED = "at its end", "stopped early"
 STATE_NOT_BEGUN, STATE_UNKNOWN, STATE_DIVERGED = "not begun", "not in this store", "diverged"
 SAID = "What floss-plan show says"
 SAID_TABLE, SAID_TIMES, SAID_USAGE = "Plan", "Simulated time", "Devices, energy and money"
+SAID_METHODS = "Methods"
 PROVENANCE = "What it was made from"
 PROVENANCE_TABLE = "Fingerprints tell whether task, data, backbone or network have changed since"
 PROVENANCE_COLUMNS = ("", "")

@@ -37,12 +37,13 @@ from floss_sim.cli.shared_options import (
 from floss_sim.errors import ConfigError
 from floss_sim.files import remove
 from floss_sim.fingerprints import fingerprint
+from floss_sim.methods.search_axes import searched_methods
 from floss_sim.page.library import MISSING, is_installed
 from floss_sim.tasks import load_task
 from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
 from planner.calls import answer, read_plan, training_offer_of
-from planner.candidates import SEARCHED_METHODS, grid, with_axes
+from planner.candidates import grid
 from planner.cli.printing import print_answers, print_dry_run, print_plan
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import (
@@ -52,6 +53,7 @@ from planner.cli.shared_options import (
     depths,
     integers,
     items,
+    own_axes,
     parse_client_bytes,
     parse_prior,
     rates,
@@ -63,6 +65,7 @@ from planner.execution.workers import most_workers
 from planner.page.plan_page import save_plan_page
 from planner.plans.answer import Answer
 from planner.question.budget import parse_budget
+from planner.question.method_space import method_space
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 from planner.question.request import (
@@ -115,6 +118,8 @@ Examples:
   floss-plan --target 0.9 --max-client-bytes 5MB
 
   floss-plan --pareto --effort 10min --values fp32,int8
+
+  floss-plan --budget 20MB --methods floss,fed-sb,ravan --axis ravan.heads=2,4
 
   floss-plan --budget 20MB --tune-lr
 
@@ -190,7 +195,17 @@ def plan(
         str | None, typer.Option(help="Learning rates of the server, such as 2e-3,5e-3.")
     ] = None,
     values: Annotated[str | None, typer.Option(help="Value codes, such as fp32,int8.")] = None,
-    methods: Annotated[str | None, typer.Option(help=f"Of {', '.join(SEARCHED_METHODS)}.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help=f"Methods to search, default floss: of {', '.join(searched_methods())}."),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values of one method alone, such as ravan.heads=2,4 or fed-sb.rank=16,64; repeat "
+            "for more."
+        ),
+    ] = None,
     target: Annotated[
         float | None, typer.Option(help="Accuracy to reach at least cost, such as 0.9.")
     ] = None,
@@ -325,24 +340,29 @@ def plan(
     profile = network(network_name, upload_ratio, scale_down, scale_up, framework)
     with late_lines("loading the task"):
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)
+        space = method_space(
+            loaded,
+            grid(
+                integers(ranks, "ranks"),
+                [parse_density(text) for text in items(down_densities)],
+                [parse_density(text) for text in items(up_densities)],
+            ),
+            items(methods or ""),
+            own_axes(axis or []),
+            own_ranks=_is_default(context, "ranks"),
+            cohorts=integers(cohorts or "", "cohorts"),
+            epochs=integers(epochs or "", "epochs"),
+            values=items(values or ""),
+            depths=depths(depths_ or "", loaded),
+            client_lrs=rates(client_lrs or "", "client-lrs"),
+            server_lrs=rates(server_lrs or "", "server-lrs"),
+        )
         request = Request(
             task=loaded,
             budget=parse_budget(completed_budget(budget, battery, rounds_per_day)),
             profile=profile,
-            candidates=with_axes(
-                grid(
-                    integers(ranks, "ranks"),
-                    [parse_density(text) for text in items(down_densities)],
-                    [parse_density(text) for text in items(up_densities)],
-                ),
-                cohorts=integers(cohorts or "", "cohorts"),
-                epochs=integers(epochs or "", "epochs"),
-                values=items(values or ""),
-                methods=items(methods or ""),
-                depths=depths(depths_ or "", loaded),
-                client_lrs=rates(client_lrs or "", "client-lrs"),
-                server_lrs=rates(server_lrs or "", "server-lrs"),
-            ),
+            candidates=space.candidates,
+            left_out_methods=space.left_out,
             reference_rank=reference_rank,
             max_rounds=max_rounds,
             **training,
@@ -373,6 +393,8 @@ def plan(
             prior=None if prior in (PACKAGED_PRIOR, "none") else Path(prior),
         )
         request = replace(request, origin=origin)
+    for line in space.notes():
+        print(line, file=sys.stderr)
     if dry_run_:
         print_dry_run(dry_run_with_progress(request, store, asked), json_)
         return
@@ -425,6 +447,12 @@ def _print_answers(
             note(offer_sentence(offer))
     if not any(answer.accuracy is not None and answer.learned for answer in answers):
         raise typer.Exit(ExitCode.NO_ANSWER)
+
+
+def _is_default(context: typer.Context, option: str) -> bool:
+    """Return whether an option was not given."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "DEFAULT"
 
 
 def _default_folder(request: Request) -> Path:

@@ -29,6 +29,7 @@ from planner.report.answer_text import (
     cost_rows,
     device_rows,
 )
+from planner.report.method_text import METHOD_COLUMNS, method_rows
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.time_text import time_columns, time_rows
 from planner.report.usage_text import USAGE_COLUMNS, usage_rows
@@ -43,6 +44,9 @@ def print_plan(made: Plan) -> None:
     print()
     if usage := usage_rows(made):
         show_whole(_table(None, USAGE_COLUMNS, usage))
+        print()
+    if made.methods:
+        show_whole(_table(None, METHOD_COLUMNS, method_rows(made)))
         print()
     for line in plan_text.sentences(made):
         note(line)
@@ -89,7 +93,7 @@ def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[st
         collapse_padding=True,
     )
     for position, column in enumerate(columns):
-        words = column == "other"
+        words = column in ("other", "best run")
         table.add_column(
             column, no_wrap=not words, justify="right" if position and not words else "left"
         )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from floss_sim.errors import ConfigError, UnitError
+from floss_sim.methods.search_axes import Number
 from floss_sim.runs.config import stack_layers
 from floss_sim.tasks import Task
 from floss_sim.units import parse_bytes
 from planner.forecasts.prior_file import PACKAGED, read_prior
 from planner.forecasts.task_prior import GridPrior
 
+_AXIS_FORM = "--axis {text!r}; valid: METHOD.AXIS=VALUES, each once, such as ravan.heads=2,4"
 PACKAGED_PRIOR = "packaged"  # value of --prior
 
 StoreOption = Annotated[
@@ -73,6 +77,35 @@ def rates(text: str, what: str) -> list[float]:
         raise ConfigError(
             f"{what} {text!r}; valid: numbers above 0 separated by commas: 0.02,0.05"
         ) from None
+
+
+def own_axes(texts: Sequence[str]) -> dict[str, dict[str, list[Number]]]:
+    """Return the values of single methods, by method and axis.
+
+    Args:
+        texts: Texts such as ``ravan.heads=2,4`` or ``fed-sb.rank=16,64``.
+
+    Raises:
+        ConfigError: A text is not in this form, or names an axis twice.
+    """
+    made: dict[str, dict[str, list[Number]]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        method, _, axis = name.strip().partition(".")
+        numbers = [_number(item, text) for item in items(values)]
+        if not (method and axis and numbers) or axis in made.get(method, {}):
+            raise ConfigError(_AXIS_FORM.format(text=text[:60]))
+        made.setdefault(method, {})[axis] = numbers
+    return made
+
+
+def _number(item: str, text: str) -> Number:
+    try:
+        if item.lstrip("-").isdecimal() and len(item) < 10:
+            return int(item)
+        return float(Fraction(item)) if "/" in item else float(item)
+    except (ValueError, ZeroDivisionError):
+        raise ConfigError(_AXIS_FORM.format(text=text[:60])) from None
 
 
 def parse_prior(text: str) -> GridPrior | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 from floss_sim.network import NetworkProfile
 from floss_sim.records import RunRecord
-from planner.candidates import Candidate
+from planner.candidates import Candidate, own_text
 from planner.curves import History
 from planner.execution.curve_store import last_evaluated_round
 from planner.forecasts.gain import expected_gain
@@ -95,14 +95,36 @@ def explain(
 def axis_neighbours(
     candidate: Candidate, space: Mapping[Candidate, int]
 ) -> list[tuple[Axis, Candidate]]:
-    """Return the candidates of a space that differ from one on a single axis by one step."""
+    """Return the candidates of a space that differ from one on a single axis by one step.
+
+    They are of the same method: methods have no order, and are compared by their best runs
+    (:mod:`planner.decisions.method_results`).
+    """
     near: list[tuple[Axis, Candidate]] = []
+    alike = [c for c in (*space, candidate) if c.method == candidate.method]
     for axis in get_args(Axis):
-        values = sorted({getattr(c, axis) for c in (*space, candidate)})
-        at = values.index(getattr(candidate, axis))
-        others = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
+        if axis == "options":
+            near += [(axis, c) for c in _number_neighbours(candidate, alike)]
+            continue
+        others = _next_values(getattr(candidate, axis), {getattr(c, axis) for c in alike})
         near += [(axis, replace(candidate, **{axis: value})) for value in others]
     return [(axis, c) for axis, c in near if c in space]
+
+
+def _next_values(value: Any, values: Collection[Any]) -> list[Any]:
+    """Return the values next to one of them, the smaller one first."""
+    ordered = sorted(values)
+    at = ordered.index(value)
+    return [ordered[i] for i in (at - 1, at + 1) if 0 <= i < len(ordered)]
+
+
+def _number_neighbours(candidate: Candidate, alike: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Yield the candidates that differ by one step in a number that only the method has."""
+    own = candidate.own
+    for name, value in own.items():
+        values = {c.own[name] for c in alike if name in c.own}
+        for other in _next_values(value, values):
+            yield replace(candidate, options=own_text({**own, name: other}))
 
 
 def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:

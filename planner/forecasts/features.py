@@ -7,26 +7,38 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from floss_sim.methods.search_axes import default_number, number_axes, searched_methods
 from floss_sim.rng import stream
 from floss_sim.wire import VALUE_CODES
-from planner.candidates import FLOSS, PLAIN_VALUES, SEARCHED_METHODS, Candidate
+from planner.candidates import FLOSS, PLAIN_VALUES, Candidate
 
 _ALWAYS = 3  # features: the first ones, used even if all candidates agree in them
 
 
 def features(candidate: Candidate) -> tuple[float, ...]:
-    """Return log2 of rank, densities, cohort, epochs, depth and rates, then 0/1 indicators.
+    """Return log2 of rank, densities, cohort, epochs, depth and rates, 0/1 indicators, own numbers.
 
     The indicators are one for each value code and each method except the defaults. An axis with
-    the task's value counts as log2 of 1.
+    the task's value counts as log2 of 1. A number that only some methods have counts as log2 of
+    (1 + number) over (1 + the method's default), which is 0 for the other methods.
     """
     scales = candidate.rank, candidate.down_density, candidate.up_density
     others = (candidate.cohort_size or 1, candidate.epochs or 1, candidate.depth or 1)
     rates = candidate.client_lr or 1.0, candidate.server_lr or 1.0
     codes = (code == candidate.values for code in VALUE_CODES if code != PLAIN_VALUES)
-    methods = (method == candidate.method for method in SEARCHED_METHODS if method != FLOSS)
+    methods = (method == candidate.method for method in searched_methods() if method != FLOSS)
     logs = (math.log2(value) for value in (*scales, *others, *rates))
-    return (*logs, *map(float, (*codes, *methods)))
+    return (*logs, *map(float, (*codes, *methods)), *_own_numbers(candidate))
+
+
+def _own_numbers(candidate: Candidate) -> list[float]:
+    """Return a feature for each number that only some methods have."""
+    if not candidate.options:
+        return [0.0] * len(number_axes())
+    own = candidate.own
+    defaults = {name: default_number(candidate.method, name) for name in own}
+    logs = {name: math.log2((1 + own[name]) / (1 + defaults[name])) for name in own}
+    return [logs.get(name, 0.0) for name in number_axes()]
 
 
 def varying_columns(candidates: Iterable[Candidate]) -> tuple[int, ...]:
@@ -39,7 +51,8 @@ def space_filling_order(candidates: Sequence[Candidate], seed: int) -> list[Cand
     """Return candidates in an order of which every prefix covers the space evenly.
 
     Each point of a low-discrepancy lattice takes the nearest remaining candidate. The lattice is
-    shifted by the seed. On each axis the distinct values are equally spaced.
+    shifted by the seed. On each axis the distinct values are equally spaced. The first candidate of
+    every method comes before all others, so that a short prefix has begun each method.
     """
     x_ND = np.array([features(c) for c in candidates])[:, varying_columns(candidates)]
     places = [np.unique(x_N, return_inverse=True) for x_N in x_ND.T]
@@ -52,7 +65,9 @@ def space_filling_order(candidates: Sequence[Candidate], seed: int) -> list[Cand
     for number in range(len(candidates)):
         away = ((unit_ND[left] - (shift_D + number * step_D) % 1) ** 2).sum(axis=1)
         order.append(candidates[left.pop(int(np.argmin(away)))])
-    return order
+    first = {candidate.method: candidate for candidate in reversed(order)}
+    leaders = [c for c in order if first[c.method] == c]
+    return [*leaders, *(c for c in order if first[c.method] != c)] if len(leaders) > 1 else order
 
 
 def _plastic_number(dimensions: int) -> float:

@@ -25,7 +25,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from planner.candidates import Candidate
+from planner.candidates import FLOSS, Candidate
 from planner.forecasts.prior_terms import TIME_TERMS, Array, Point, term_values
 
 _LOWER_END = NormalDist().inv_cdf(0.95)  # standard deviations from a mean to the end of 90 %
@@ -149,24 +149,26 @@ class TaskPrior:
     def differences(self, points: Sequence[Point]) -> Array:
         """Return by how much log-odds at each point are expected to differ from a middling run's.
 
-        The run has rank 8 and densities 1/4, and is of the same length. The shape is (N,).
+        The run has rank 8 and densities 1/4, and is of the same length. The shape is (N,). The
+        grids are FLoSS's, and say nothing of other methods: there it is 0.
         """
         mean_T, _ = self.grids.coefficients
         expected_N: Array = term_values(points, self.layers)[:, _SHAPE] @ mean_T[_SHAPE]
-        return expected_N
+        return np.where([candidate.method == FLOSS for candidate, _ in points], expected_N, 0.0)
 
     def order(self, horizons: Mapping[Candidate, int]) -> list[Candidate]:
         """Return candidates by the lower ends of their 90 % intervals, best first.
 
         Tasks differ most in what extreme settings and short runs reach: a candidate that is the
-        best on the other tasks by a little, and uncertain, comes after a surer one.
+        best on the other tasks by a little, and uncertain, comes after a surer one. Methods that
+        the grids say nothing of come last.
 
         Args:
             horizons: Rounds of each candidate.
         """
         mean_N, sd_N = self.log_odds(list(horizons.items()))
         cautious = dict(zip(horizons, (mean_N - _LOWER_END * sd_N).tolist(), strict=True))
-        return sorted(horizons, key=lambda c: (-cautious[c], c))
+        return sorted(horizons, key=lambda c: (c.method != FLOSS, -cautious[c], c))
 
     def interval(self, point: Point, level: float) -> tuple[float, float, float]:
         """Return low, mean and high of the accuracy at a point, 0 to 1; symmetric in log-odds.

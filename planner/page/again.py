@@ -115,8 +115,11 @@ def _search_words(plan: Plan) -> Iterator[str]:
             spell = str if key == "ranks" else format_density
             yield from (f"--{key.replace('_', '-')}", ",".join(map(spell, asked[key])))
     for axis in OPTIONAL_AXES:
-        if asked.get(axis):
+        if axis in _LISTS and asked.get(axis):
             yield from (f"--{_LISTS[axis]}", ",".join(map(_word, asked[axis])))
+    for method, axes in (asked.get("method_axes") or {}).items():
+        for axis, values in axes.items():
+            yield from ("--axis", f"{method}.{axis}={','.join(map(_word, values))}")
     yield from ("--reference-rank", str(asked["reference_rank"]))
     yield from ("--max-rounds", str(asked["max_rounds"]))
     if plan.target is not None:

@@ -23,6 +23,7 @@ from planner.forecasts.intervals import Interval
 from planner.page.plan_what_if import PlanWhatIf
 from planner.page.shown_runs import shown_runs, what_text
 from planner.plans.plan import Plan
+from planner.report.method_text import METHOD_COLUMNS, method_rows
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.plan_table import columns, table_rows
 from planner.report.plan_text import sentences
@@ -229,6 +230,11 @@ class EngineersPart:
             table(texts.SAID_TABLE, columns(plan), table_rows(plan)),
             table(texts.SAID_TIMES, time_columns(plan), time_rows(plan)),
             *([table(texts.SAID_USAGE, USAGE_COLUMNS, usage)] if usage else []),
+            *(
+                [table(texts.SAID_METHODS, METHOD_COLUMNS, method_rows(plan))]
+                if plan.methods
+                else []
+            ),
             paragraphs(sentences(plan)),
             name="said",
         )

@@ -23,8 +23,10 @@ from planner.page.shown_runs import (
     what_text,
 )
 from planner.plans.cheaper_way import CheaperWay
+from planner.plans.method_result import MethodGap, MethodResult
 from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
+from planner.report.method_text import method_sentences
 from planner.report.time_text import median_s
 
 
@@ -46,6 +48,7 @@ def first_screen(plan: Plan, profile: NetworkProfile | None, known: Known) -> Ht
             paragraphs([] if told else [texts.NO_WARNING], class_="note"),
             figure(CHART, caption, spoken(plan)),
             _alternatives(plan, known),
+            *([_methods(plan)] if plan.methods else []),
         ]
     )
 
@@ -166,6 +169,35 @@ def _alternatives(plan: Plan, known: Known) -> Html:
             paragraphs([texts.TABLE_NOTE.format(what=what)], class_="note"),
         ]
     )
+
+
+def _methods(plan: Plan) -> Html:
+    """Return the table of the methods that were asked for, and what it says in a sentence."""
+    gaps = {gap.method: gap for gap in plan.method_gaps}
+    rows = [_method_row(one, gaps.get(one.method)) for one in plan.methods]
+    made = table(texts.METHODS, texts.METHOD_COLUMNS, rows)
+    return joined([made, paragraphs(method_sentences(plan))])
+
+
+def _method_row(one: MethodResult, gap: MethodGap | None) -> list[str]:
+    tried, run = texts.TRIED.format(begun=one.begun, affordable=one.affordable), one.run
+    if run is None:
+        return [one.method, tried, *[texts.NOT_THERE] * (len(texts.METHOD_COLUMNS) - 2)]
+    what = texts.ROUNDS.format(what=what_text(run.candidate), rounds=run.rounds)
+    far = ""
+    if gap:
+        ends = {end: f"{100 * getattr(gap, end):+.1f}" for end in ("low", "mean", "high")}
+        far = texts.POINTS.format(**ends)
+        far = texts.AS_GOOD.format(points=far) if gap.ties else far
+    return [
+        one.method,
+        tried,
+        what if run.counts else texts.ENDED_RUN.format(what=what),
+        ranged(run.interval),
+        far,
+        format_bytes(run.nbytes),
+        f"{100 * run.spent:.0f} %",
+    ]
 
 
 def _row(label: str, outcome: Outcome) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 _SAME = 1e-9  # relative difference of equal figures
 _NEAR = 1e-6  # relative difference of figures that are computed in different ways
+_DIFFERENCES = ("test_differences", "method_gaps")  # sections of differences of accuracies
 
 
 def first_difference(given: Any, told: Any, place: str = "") -> str:
@@ -38,14 +39,14 @@ def skewed_interval(given: Any, place: str = "") -> str:
     """Return the place of the first accuracy interval whose mean is not its middle in log-odds.
 
     Every interval of an accuracy is made on the log-odds scale, those of test accuracies too. Only
-    paired differences (``test_differences``) are made on the scale of accuracies.
+    differences (``_DIFFERENCES``) are made on the scale of accuracies.
 
     Args:
         given: Plain values, as a file holds them.
         place: Dotted key of the values.
     """
     if isinstance(given, Mapping):
-        if place == "test_differences":
+        if place.partition(".")[0] in _DIFFERENCES:
             return ""
         if given.keys() >= {"low", "mean", "high"} and not _is_symmetric(given):
             return place

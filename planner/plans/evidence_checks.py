@@ -31,6 +31,7 @@ _AXES = {
     "depth": "depth",
     "client_lr": "client_lr",
     "server_lr": "server_lr",
+    "options": "options",
 }
 _TIMES = (
     "download",

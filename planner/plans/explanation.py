@@ -22,7 +22,7 @@ from planner.question.field_types import (
 EvidenceKind = Literal["measured", "forecast", "unknown"]
 Axis = Literal[
     "rank", "down_density", "up_density", "cohort_size", "epochs", "values", "method", "depth",
-    "client_lr", "server_lr",
+    "client_lr", "server_lr", "options",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import TimesElsewhere
 from planner.plans.explanation import Explanation
+from planner.plans.method_result import MethodGap, MethodResult, method_gaps
 from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.rate_test import RateTest
@@ -77,6 +78,8 @@ class Plan:
         better_stored: A clearly better run of another search that the store holds; None if there
             is none, or if the plan was made without a look at the store's other runs.
         rate_test: Short runs with learning rates around the task's; None if there were none.
+        methods: What was found of each method that was asked for, best first; empty for a single
+            method.
     """
 
     request: Mapping[str, Any]
@@ -104,6 +107,7 @@ class Plan:
     slow_fleets: SlowFleetsSection | None = None
     better_stored: StoredRun | None = None
     rate_test: RateTest | None = None
+    methods: tuple[MethodResult, ...] = ()
 
     @property
     def target(self) -> float | None:
@@ -143,6 +147,11 @@ class Plan:
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""
         return outcome.expected_accuracy >= self.best_accuracy - self.margin
+
+    @property
+    def method_gaps(self) -> list[MethodGap]:
+        """How far the other measured methods are from the best one, in the order of ``methods``."""
+        return method_gaps(self.methods, self.margin)
 
     def cost(self, candidate: Candidate) -> Mapping[str, Any] | None:
         """Return the predicted cost of a candidate or baseline; None if the plan has none."""
@@ -237,4 +246,6 @@ class Plan:
                 way.to_json(way.candidate.cohort_size or self.recommendation.cohort)
                 for way in self.cheaper
             ],
+            "methods": [result.to_json() for result in self.methods],
+            "method_gaps": [gap.to_json() for gap in self.method_gaps],
         }

@@ -12,6 +12,7 @@ from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.comparison_checks import comparison_contradictions
 from planner.plans.document_checks import same
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
+from planner.plans.method_checks import method_contradictions
 from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.plans.usage_checks import answer_contradictions, usage_contradictions
@@ -53,6 +54,7 @@ def first_contradiction(plan: Plan) -> str:
         _prior(plan),
         evidence_contradictions(plan),
         comparison_contradictions(plan),
+        method_contradictions(plan),
     )
     return next((said for check in checks for said in check), "")
 

@@ -23,6 +23,7 @@ from planner.plans.decision_section import DecisionsSection
 from planner.plans.document_checks import first_difference, skewed_interval
 from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.explanation import Explanation
+from planner.plans.method_result import Lack, MethodResult, MethodRun
 from planner.plans.missing_baseline import Reason
 from planner.plans.outcome import Outcome
 from planner.plans.plan import PLAN_VERSION, Plan
@@ -99,6 +100,8 @@ class RequestSection(_OpenSection):
     max_round_s: Positive | None = None
     lr_test: bool | None = None
     tune_lr: bool | None = None
+    method_axes: dict[OneLine, dict[OneLine, tuple[float, ...]]] | None = None
+    left_out_methods: dict[OneLine, OneLine] | None = None
     origin: Origin | None = None
 
 
@@ -262,6 +265,57 @@ class CheaperSection(_CandidateSection):
         return CheaperWay(self.share, self.candidate, self.rounds, self.bytes, made)
 
 
+class MethodRunSection(_CandidateSection):
+    """``run`` of a method: its best measured one."""
+
+    rounds: PositiveInt
+    bytes: PositiveInt
+    budget_spent: Positive
+    counts: bool
+    interval: IntervalSection
+
+    def run(self) -> MethodRun:
+        """Return the run that this table describes."""
+        made = self.interval.interval()
+        return MethodRun(
+            self.candidate, self.rounds, self.bytes, self.budget_spent, self.counts, made
+        )
+
+
+class MethodSection(Section):
+    """What the search found of a method that was asked for."""
+
+    method: OneLine
+    candidates: Count
+    affordable: Count
+    begun: Count
+    run: MethodRunSection | None
+    lacks: Lack | None
+
+    @model_validator(mode="after")
+    def _check_run(self) -> MethodSection:
+        if (self.run is None) == (self.lacks is None):
+            raise ValueError("a method has a run, or lacks one")
+        return self
+
+    def result(self) -> MethodResult:
+        """Return the result that this table describes."""
+        counts = self.candidates, self.affordable, self.begun
+        return MethodResult(self.method, *counts, self.run.run() if self.run else None, self.lacks)
+
+
+class GapSection(Section):
+    """How far a method's run is from the best method's."""
+
+    method: OneLine
+    low: AccuracyChange
+    mean: AccuracyChange
+    high: AccuracyChange
+    bytes_ratio: Positive
+    spent_ratio: Positive
+    ties: bool
+
+
 class ElsewhereSection(Section):
     """``times`` of the plan and of the baselines on another network."""
 
@@ -357,6 +411,8 @@ class PlanDocument(Section):
     elsewhere: tuple[ElsewhereSection, ...] = ()
     better_stored: StoredRun | None = None
     rate_test: RateTest | None = None
+    methods: tuple[MethodSection, ...] = ()
+    method_gaps: tuple[GapSection, ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -426,6 +482,7 @@ def plan_of(content: Any, where: str) -> Plan:
         slow_fleets=read.slow_fleets,
         better_stored=read.better_stored,
         rate_test=read.rate_test,
+        methods=tuple(one.result() for one in read.methods),
     )
     _check_figures(plan, content, where)
     return plan

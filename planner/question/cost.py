@@ -87,7 +87,7 @@ class Costs:
         of: Cost of every searched candidate, and of every baseline that affords a round and keeps
             to the limits.
         searched: The candidates in ``of`` that a search may train.
-        left_out: Number of excluded candidates, by the first cause that holds.
+        causes: The first cause that holds, by excluded candidate.
         missing: Baselines that are excluded, each with the first cause that holds.
         courses: For every candidate and baseline: the predicted messages of a run up to the cap
             on rounds, and the instants in seconds at which its rounds close.
@@ -97,10 +97,15 @@ class Costs:
     limit: Limit
     of: Mapping[Candidate, Cost]
     searched: tuple[Candidate, ...]
-    left_out: Mapping[Cause, int]
+    causes: Mapping[Candidate, Cause]
     missing: Mapping[Candidate, Cause]
     courses: Mapping[Candidate, tuple[Traffic, Floats]]
     sizes: Mapping[Candidate, SizePredictor]
+
+    @property
+    def left_out(self) -> Mapping[Cause, int]:
+        """Number of excluded candidates, by the first cause that holds."""
+        return dict(sorted(Counter(self.causes.values()).items()))
 
     @property
     def grid_rounds(self) -> int:
@@ -160,17 +165,16 @@ def _costs(
     costs = {c: cost_of(*course, limit, sizes[c]) for c, course in courses.items()}
     candidates, baselines = set(request.candidates), set(request.baselines().values())
     fewest = min(MIN_ROUNDS, request.max_rounds)
-    causes = {c: _cause(request, limit, costs[c], courses[c][0], fewest) for c in candidates}
-    searched = tuple(c for c in sorted(candidates) if not causes[c])
+    told = {c: _cause(request, limit, costs[c], courses[c][0], fewest) for c in candidates}
+    causes = {c: cause for c, cause in told.items() if cause}
+    searched = tuple(c for c in sorted(candidates) if c not in causes)
     if not searched:
         raise _nothing_left_error(request, limit, costs)
     told = {c: _cause(request, limit, costs[c], courses[c][0], 1) for c in sorted(baselines)}
     missing = {c: cause for c, cause in told.items() if cause}
     shown = baselines - missing.keys() | set(searched)
-    left_out = Counter(cause for cause in causes.values() if cause)
     affordable = {c: cost for c, cost in costs.items() if c in shown}
-    counts = dict(sorted(left_out.items()))
-    return Costs(limit, affordable, searched, counts, missing, courses, sizes)
+    return Costs(limit, affordable, searched, causes, missing, courses, sizes)
 
 
 def resolve_limit(request: Request) -> Limit:

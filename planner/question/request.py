@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from floss_sim.methods import dense
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig, stack_layers
 from floss_sim.tasks import Task, load_task
-from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, grid
+from planner.candidates import DEFAULTS, FLOSS, OPTIONAL_AXES, Candidate, axis_values, grid
 from planner.curves import Curve
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.prior_file import PACKAGED, read_prior
@@ -66,6 +66,7 @@ class Request:
         tune_lr: Whether all runs have the best of these rates, if it is clearly better.
         prior: What grids recorded on other tasks say, which counts in a race; None for nothing.
         origin: How the task and the network were loaded, so that a plan can be applied later.
+        left_out_methods: Why methods that were asked for have no candidate, by their names.
 
     Example:
         >>> from planner import Request
@@ -91,6 +92,7 @@ class Request:
     tune_lr: bool = False
     prior: GridPrior | None = None
     origin: Origin | None = None
+    left_out_methods: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -300,6 +302,8 @@ class Request:
             "lr_test": None if self.lr_test else False,
             "tune_lr": self.tune_lr or None,
             **{name: self._axis_values(name) for name in OPTIONAL_AXES},
+            "method_axes": self._method_axes(),
+            "left_out_methods": dict(self.left_out_methods) or None,
         }
         return {name: value for name, value in every.items() if value is not None}
 
@@ -307,6 +311,12 @@ class Request:
         """Return what candidates vary in, or None where all are as always."""
         values = sorted({getattr(c, axis) for c in self.candidates})
         return None if values in ([], [getattr(DEFAULTS, axis)]) else values
+
+    def _method_axes(self) -> dict[str, dict[str, list[Any]]] | None:
+        """Return the values of each method's axes; None where all methods have the same."""
+        names = sorted({c.method for c in self.candidates})
+        made = {name: axis_values(c for c in self.candidates if c.method == name) for name in names}
+        return None if all(one == made[names[0]] for one in made.values()) else made
 
     def prediction_counts(self) -> dict[str, Any]:
         """Return how many predictions an accuracy is the mean of: examples, or next tokens."""
@@ -341,9 +351,10 @@ class Request:
     def task_prior(self) -> TaskPrior | None:
         """What grids recorded on other tasks say of this one; None if there is no such grid.
 
-        Grids with the task's own backbone do not count, which includes the task's own.
+        Grids with the task's own backbone do not count, which includes the task's own. The grids
+        are FLoSS's, and say nothing of a search without it.
         """
-        if self.prior is None:
+        if self.prior is None or all(c.method != FLOSS for c in self.candidates):
             return None
         half = 0.5 / self.prediction_counts()["validation"]
         chance = min(max(self.chance_accuracy(), half), 1 - half)

@@ -25,7 +25,7 @@ from planner.report.time_text import is_drawn, median_s
 _WORDS = {
     "rank": "rank", "down_density": "down", "up_density": "up", "cohort_size": "cohort",
     "epochs": "epochs", "values": "", "method": "", "depth": "depth",
-    "client_lr": "client lr", "server_lr": "server lr",
+    "client_lr": "client lr", "server_lr": "server lr", "options": "",
 }  # fmt: skip
 _MEDIAN_ROUND = " in the median of fleets; its shares on the fleet of the network's seed"
 _PARTS = ("download", "upload", "latency", "compute", "queueing", "framework")
@@ -91,6 +91,7 @@ def _neighbour_text(plan: Plan, one: Neighbour) -> str:
     value = getattr(one.candidate, one.axis)
     said = format_density(value) if one.axis.endswith("density") else value
     said = f"{value:g}" if one.axis.endswith("_lr") else said
+    said = one.candidate.own_words if one.axis == "options" else said
     name = f"{_WORDS[one.axis]} {said}".strip()
     if one.accuracy is None or (one.interval and one.interval.is_vague):
         return f"{name} unknown"

@@ -144,13 +144,14 @@ def left_out_sentence(plan: Plan) -> list[str]:
     causes = plan.effort.get("left_out") or {}
     if not causes:
         return []
-    told = "; ".join(f"{count} {_cause_text(plan, cause)}" for cause, count in causes.items())
+    told = "; ".join(f"{count} {cause_text(plan, cause)}" for cause, count in causes.items())
     total = sum(causes.values())
     of = plan.effort["searched"] + total
     return [f"{total} of {of} candidates {'is' if total == 1 else 'are'} left out: {told}."]
 
 
-def _cause_text(plan: Plan, cause: str) -> str:
+def cause_text(plan: Plan, cause: str) -> str:
+    """Return what excludes a candidate, as a clause without its subject."""
     if cause == "round_s":
         return f"would take more than {format_duration(plan.request['max_round_s'])} a round"
     if cause == "client_bytes":

@@ -13,6 +13,7 @@ from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
 from planner.plans.plan import Plan
 from planner.report.cluster_text import cluster_sentences
 from planner.report.explanation_text import chance_clause, explanation_sentences
+from planner.report.method_text import method_sentences
 from planner.report.objective_text import (
     better_stored_sentence,
     effort_sentence,
@@ -60,6 +61,7 @@ def sentences(plan: Plan) -> list[str]:
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
         f"{time_words(best)}.",
         _binding_sentence(plan),
+        *method_sentences(plan),
         *explanation_sentences(plan),
         *better_stored_sentence(plan),
         *rate_sentences(plan),

@@ -17,6 +17,7 @@ from planner.report.answer_text import (
     cost_rows,
     device_rows,
 )
+from planner.report.method_text import METHOD_COLUMNS, method_rows
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
 from planner.report.plan_table import columns, plan_title, table_rows
 from planner.report.plan_text import sentences
@@ -38,6 +39,8 @@ class ReportedPlan(Plan):
         lines += [TIME_TITLE, *_aligned_lines([time_columns(self), *time_rows(self)]), ""]
         if usage := usage_rows(self):
             lines += [*_aligned_lines([USAGE_COLUMNS, *usage]), ""]
+        if self.methods:
+            lines += [*_aligned_lines([METHOD_COLUMNS, *method_rows(self)]), ""]
         lines += sentences(self)
         if self.front:
             lines += ["", front_title(self), *_aligned_lines([FRONT_COLUMNS, *front_rows(self)])]
@@ -69,6 +72,7 @@ class ReportedPlan(Plan):
             html_table(table_rows(self), columns(self), plan_title(self)),
             html_table(time_rows(self), time_columns(self), TIME_TITLE),
             *([html_table(usage, USAGE_COLUMNS)] if (usage := usage_rows(self)) else []),
+            *([html_table(method_rows(self), METHOD_COLUMNS)] if self.methods else []),
             html_table([line] for line in sentences(self)),
         ]
         if self.front:

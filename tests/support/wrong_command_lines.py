@@ -90,6 +90,7 @@ COMMANDS: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = {
         "--client-lrs": (*_NO_FLOAT[1:], ","), "--server-lrs": (*_NO_FLOAT[1:], "0.01,nan"),
         "--cohorts": ("x", "0", "51", "1000000000"), "--epochs": ("x", "0", "1000000000", "1.5"),
         "--values": ("x", "int2"), "--methods": ("x", "hetlora"),
+        "--axis": ("x", "floss.heads=2", "floss.rank=0", "floss.rank=", "ffa.rank=1"),
         "--target": ("x", "0", "2", "nan"),
         "--max-client-bytes": ("", "x", "0B", "100B"), "--max-round-s": ("x", "0", "nan", "-1"),
         "--effort": ("", "x", "-1", "2", "nan", "3parsec"), "--search": ("", "x"),

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
 from floss_sim import RunConfig, dense, floss
 from floss_sim.errors import ConfigError, LayoutError
+from floss_sim.methods import METHODS
+from floss_sim.methods.search_axes import (
+    number_axes,
+    reason_not_searched,
+    search_axes,
+    searched_methods,
+)
 from floss_sim.runs.config import stack_layers
 from planner import Request
 from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, grid, with_axes
 from planner.forecasts.features import features, space_filling_order, varying_columns
+from planner.question.method_space import method_space
 
 PLAIN = Candidate(16, 1 / 4, 1 / 16)
 
@@ -101,7 +110,11 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
         ({"client_lrs": [0.1, 0.0]}, "client learning rate 0; valid: a finite number above 0"),
         ({"server_lrs": [math.nan]}, "server learning rate nan; valid"),
         ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
-        ({"methods": ["full"]}, "'full'; valid: floss, ffa, sparse-adapter, fslora, freezing, "),
+        ({"methods": ["fulll"]}, "'fulll'; valid: floss, ffa, sparse-adapter, fslora, freezing, "),
+        ({"methods": ["full"]}, "'full': it has no adapter, and so no rank to choose"),
+        ({"own": {"ffa": {"rank": [1]}}}, "axes of method 'ffa', which is not searched"),
+        ({"own": {"floss": {"heads": [2]}}}, "'heads' of method 'floss'; valid: values of rank, "),
+        ({"own": {"floss": {"rank": [0]}}}, "rank 0 of method 'floss'; valid: at least 1"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
@@ -127,17 +140,90 @@ def test_rates_reach_the_run_and_the_baselines_name_the_tasks(digits: RunConfig)
 def test_features_that_vary_tell_all_candidates_apart():
     plain = grid([1, 4], [1 / 4], [1 / 4])
     made = with_axes(
-        plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ffa"],
+        plain, cohorts=[5, 10], epochs=[1, 2], values=["fp32", "int8"], methods=["floss", "ravan"],
         depths=[1, 4], client_lrs=[0.01, 0.03], server_lrs=[1e-3, 3e-3],
+        own={"ravan": {"heads": [2, 4]}},
     )  # fmt: skip
     columns = varying_columns(made)
-    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 256
+    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made) == 384
     order = space_filling_order(made, 0)
     assert sorted(order) == made
     begun = order[: len(made) // 2]
     for axis in ("rank", *OPTIONAL_AXES):
-        assert len({getattr(c, axis) for c in begun}) == 2, axis
+        values = {getattr(c, axis) for c in made}
+        assert {getattr(c, axis) for c in begun} == values, axis
 
 
 def test_what_is_left_out_is_what_candidates_are_made_with():
     assert Candidate(7, 0.5, 0.5) == Candidate(7, 0.5, 0.5, *list(vars(DEFAULTS).values())[3:])
+
+
+def test_each_method_has_its_own_axes():
+    plain = grid([1, 16], [1.0, 1 / 4, 1 / 16], [1.0, 1 / 4, 1 / 16])
+    names = ("floss", "fslora", "ravan", "ecolora")
+    own = {
+        "ravan": {"rank": [32], "heads": [2, 8], "up_density": [1]},
+        "fslora": {"density": [0.5]},
+    }
+    made = with_axes(plain, methods=names, own=own)
+    by = {name: [c for c in made if c.method == name] for name in names}
+    assert by["floss"] == plain
+    assert {c.options for c in by["ecolora"]} == {"segments=2", "segments=5"}
+    assert by["fslora"] == [Candidate(16, 0.5, 0.5, method="fslora")]  # half of one rank is none
+    assert {(c.rank, c.up_density, c.options) for c in by["ravan"]} == {
+        (32, 1.0, "heads=2"), (32, 1.0, "heads=8")
+    }  # fmt: skip
+    assert len(by["ravan"]) == 6
+    one = by["ravan"][0]
+    assert one.as_method().heads == one.own["heads"] == 2
+    assert str(one) == "rank 32, down 1/16, up 1, ravan, heads 2"
+    assert Candidate.of_settings(one.settings()) == one
+    two = Candidate(4, 1.0, 0.5, method="ecolora", options="half_life=5,segments=2")
+    assert two.own == {"half_life": 5, "segments": 2}
+    assert two.as_method().tiers[0].upload.half_life == 5
+    with pytest.raises(ConfigError, match="options 'segments=2,half_life=5'; valid: numbers by"):
+        replace(two, options="segments=2,half_life=5").as_method()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_of_the_catalog_can_be_searched_or_says_why(name: str):
+    reason = reason_not_searched(name)
+    if reason:
+        assert name not in searched_methods()
+        with pytest.raises(
+            ConfigError, match=re.escape(f"cannot search method {name!r}: {reason}")
+        ):
+            search_axes(name)
+        return
+    made = with_axes(grid([16], [1.0, 1 / 4], [1.0, 1 / 4]), methods=[name])
+    assert {c.as_method().name for c in made} == {name}
+    assert set(search_axes(name).own) <= set(search_axes(name).numbers) <= set(number_axes())
+    columns = varying_columns(made)
+    assert len({tuple(features(c)[i] for i in columns) for c in made}) == len(made)
+
+
+def test_the_first_starters_have_every_method():
+    made = with_axes(
+        grid([4, 16], [1.0, 1 / 4], [1.0, 1 / 4]), methods=["floss", "ffa", "fslora", "ravan"]
+    )
+    order = space_filling_order(made, 0)
+    assert {c.method for c in order[:4]} == {"floss", "ffa", "fslora", "ravan"}
+    assert sorted(order) == made
+
+
+def test_a_space_leaves_out_what_no_search_can_take(digits: RunConfig):
+    plain = grid([1, 16], [1.0, 1 / 4], [1.0, 1 / 4])
+    space = method_space(digits.task, plain, ["floss", "hetlora", "ravan", "fed-sb"])
+    assert {c.method for c in space.candidates} == {"floss", "ravan", "fed-sb"}
+    assert {c.rank for c in space.candidates if c.method == "ravan"} == {16}
+    assert space.notes() == [
+        f"hetlora is not searched: {reason_not_searched('hetlora')}",
+        "ravan: 8 candidates are left out: rank 1 is no multiple of 2 heads",
+    ]
+    own = method_space(digits.task, plain, ["floss", "fed-sb"], own_ranks=True).candidates
+    assert {c.rank for c in own if c.method == "fed-sb"} == {16, 32, 64}
+    assert {c.rank for c in own if c.method == "floss"} == {1, 16}
+    one = method_space(digits.task, grid([1], [1.0], [1.0]), ["floss", "fslora"])
+    assert list(one.left_out) == ["fslora"]
+    with pytest.raises(ConfigError, match="'full': it has no adapter"):
+        method_space(digits.task, plain, ["full", "hetlora"])

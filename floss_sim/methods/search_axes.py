@@ -1,0 +1,142 @@
+"""Search axes of the methods: what a search of configurations varies in each of them.
+
+An axis is the rank, a density, or a number that only some methods have, such as Ravan's heads. The
+axes of a method follow from the options of its function in the catalog. What these do not tell is
+one line in ``SEARCH_AXES``: values to search unless others are asked for, and ranks where the rank
+means something else than LoRA's. A method that a search cannot take has a reason instead
+(:func:`reason_not_searched`). So a new method of the catalog can be searched as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from floss_sim.errors import ConfigError
+from floss_sim.methods.catalog import COMMON_OPTIONS, METHODS, options_of
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, SEEDS
+
+RANK, DOWN_DENSITY, UP_DENSITY, DENSITY = "rank", "down_density", "up_density", "density"
+DENSITIES = (DOWN_DENSITY, UP_DENSITY, DENSITY)
+SQUARE_RANKS = (16, 32, 64)  # R of rank 32 has the values of LoRA of rank 4 at width 128
+Number = int | float
+
+
+@dataclass(frozen=True)
+class SearchAxes:
+    """What a search varies in a method.
+
+    Attributes:
+        ranks: Ranks to search unless others are asked for; empty: the search's own.
+        own: Values to search of options that only this method has, by option.
+        fixed: Options that a search always sets.
+        of_ranks: Whether the density is a fraction of a candidate's ranks, and keeps one at least.
+        densities: Options that are densities: two of down and up, one of both directions, or none.
+        numbers: All of the method's options that are numbers and no densities.
+    """
+
+    ranks: tuple[int, ...] = ()
+    own: Mapping[str, tuple[Number, ...]] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    of_ranks: bool = False
+    densities: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all axes."""
+        return (RANK, *self.densities, *self.numbers)
+
+    def takes(self, rank: int, down: float, up: float) -> bool:
+        """Return whether a candidate of this rank and these densities is one of the method.
+
+        A method of one density has it in both directions, below 1; at 1 it would be dense.
+        """
+        if self.densities != (DENSITY,):
+            return True
+        return down == up < 1 and (rank * down >= 1 or not self.of_ranks)
+
+
+# What the options of a method do not tell; searches name methods in this order, then the others.
+SEARCH_AXES: Mapping[str, SearchAxes] = {
+    "floss": SearchAxes(),
+    "ffa": SearchAxes(),
+    # A mask over all tensors would keep almost no entry of B.
+    "sparse-adapter": SearchAxes(fixed={"scope": "tensor"}),
+    "fslora": SearchAxes(of_ranks=True),
+    "freezing": SearchAxes(own={"freeze_every": (5, 20)}),
+    "rolora": SearchAxes(),
+    "lora-a2": SearchAxes(),
+    "fedsrd": SearchAxes(),
+    "ecolora": SearchAxes(own={"segments": (2, 5)}),
+    "fed-sb": SearchAxes(ranks=SQUARE_RANKS),
+    "ravan": SearchAxes(ranks=SQUARE_RANKS, own={"heads": (2, 4)}),
+}
+_REASONS = {  # of methods whose parts do not tell why
+    "dense": "it is floss at densities of 1, which a search of floss has",
+    "adapter-lth": "its mask shrinks by the round, so that it has no density to choose",
+}
+
+
+def reason_not_searched(name: str) -> str | None:
+    """Return why a search cannot take a method of the catalog; None if it can."""
+    method = METHODS[name]()
+    if name in _REASONS:
+        return _REASONS[name]
+    if method.trains == SEEDS:
+        return "it has no adapter, and its learning rate is not that of SGD"
+    if method.trains not in ADAPTER_LAYOUTS:
+        return "it has no adapter, and so no rank to choose"
+    if len(method.tiers) > 1:
+        return "its tiers of clients are given by hand (--tiers of floss-sim run)"
+    if method.private:
+        return (
+            "each client keeps a part of its model, and the one model that a search measures is "
+            "nobody's"
+        )
+    return None
+
+
+@lru_cache(maxsize=64)
+def search_axes(name: str) -> SearchAxes:
+    """Return what a search varies in a method.
+
+    Raises:
+        ConfigError: There is no such method, or a search cannot take it.
+    """
+    if name in METHODS and (reason := reason_not_searched(name)):
+        raise ConfigError(f"cannot search method {name!r}: {reason}")
+    if name not in METHODS:
+        valid = ", ".join(searched_methods())
+        raise ConfigError(f"cannot search method {name!r}; valid: {valid}")
+    options = [option for option in options_of(name) if option not in COMMON_OPTIONS]
+    return replace(
+        SEARCH_AXES.get(name, SearchAxes()),
+        densities=tuple(option for option in options if option in DENSITIES),
+        numbers=tuple(o for o in options if o not in DENSITIES and _is_number(name, o)),
+    )
+
+
+def _is_number(name: str, option: str) -> bool:
+    default = inspect.signature(METHODS[name]).parameters[option].default
+    return isinstance(default, int | float) and not isinstance(default, bool)
+
+
+@lru_cache(maxsize=1)
+def searched_methods() -> tuple[str, ...]:
+    """Return the names of the methods that a search can take."""
+    others = (name for name in METHODS if name not in SEARCH_AXES)
+    return (*SEARCH_AXES, *(name for name in others if not reason_not_searched(name)))
+
+
+@lru_cache(maxsize=1)
+def number_axes() -> tuple[str, ...]:
+    """Return the names of all numbers that a search can vary in some method, each once."""
+    return tuple(sorted({o for name in searched_methods() for o in search_axes(name).numbers}))
+
+
+def default_number(name: str, option: str) -> float:
+    """Return the default of a method's option that is a number."""
+    return float(inspect.signature(METHODS[name]).parameters[option].default)

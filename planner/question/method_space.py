@@ -1,0 +1,106 @@
+"""Space of a search over methods: the candidates of each, and why a method has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from floss_sim.errors import ConfigError, LayoutError
+from floss_sim.methods import METHODS
+from floss_sim.methods.search_axes import RANK, reason_not_searched, search_axes
+from floss_sim.tasks import Task
+from planner.candidates import FLOSS, Candidate, OwnAxes, with_axes
+
+_NO_PAIR = "no pair of the densities is one of it: both equal, below 1, and of ranks at least one"
+
+
+@dataclass(frozen=True)
+class MethodSpace:
+    """The candidates of the methods that were asked for.
+
+    Attributes:
+        candidates: The candidates that can be run.
+        left_out: Why a method has no candidate, by its name.
+        misfits: Of the other methods: the number of candidates that the backbone cannot hold, and
+            why the first of them is one.
+    """
+
+    candidates: Sequence[Candidate]
+    left_out: Mapping[str, str]
+    misfits: Mapping[str, tuple[int, str]]
+
+    def notes(self) -> list[str]:
+        """Return a line for each method that lacks some or all of its candidates."""
+        return [
+            *(f"{name} is not searched: {why}" for name, why in self.left_out.items()),
+            *(
+                f"{name}: {count} candidates are left out: {why}"
+                for name, (count, why) in self.misfits.items()
+            ),
+        ]
+
+
+def method_space(
+    task: Task,
+    plain: Sequence[Candidate],
+    methods: Sequence[str],
+    own: OwnAxes | None = None,
+    *,
+    own_ranks: bool = False,
+    **axes: Any,
+) -> MethodSpace:
+    """Return the candidates of some methods on a task.
+
+    A method that a search cannot take is left out with its reason. So are candidates of ranks or
+    numbers that nobody asked for (:data:`floss_sim.methods.search_axes.SEARCH_AXES`) and that the
+    task's backbone cannot hold; where it cannot hold what was asked for, running them is an error.
+
+    Args:
+        task: The task.
+        plain: Candidates with ranks and densities.
+        methods: The methods; empty for FLoSS.
+        own: Values of single methods, as of :func:`planner.candidates.with_axes`.
+        own_ranks: Whether methods whose rank is not LoRA's have ranks of their own.
+        axes: The other axes of :func:`planner.candidates.with_axes`.
+
+    Raises:
+        ConfigError: A method is unknown, none is left, or an axis or a value is invalid.
+        DensityError: A density is outside (0, 1].
+    """
+    asked = list(dict.fromkeys(methods)) or [FLOSS]
+    left_out = {n: why for n in asked if n in METHODS and (why := reason_not_searched(n))}
+    left = [name for name in asked if name not in left_out]
+    if not left:
+        name, why = next(iter(left_out.items()))
+        raise ConfigError(f"cannot search method {name!r}: {why}")
+    given = {name: dict(values) for name, values in (own or {}).items() if name not in left_out}
+    free = {}  # whether a method has values that nobody asked for
+    for name in left:
+        told, mine = search_axes(name), given.get(name, {})
+        free[name] = any(number not in mine for number in told.own)
+        if own_ranks and told.ranks and RANK not in mine:
+            given[name], free[name] = {**mine, RANK: told.ranks}, True
+    made = with_axes(plain, methods=left, own=given, **axes)
+    wrong = {c: why for c in made if free[c.method] and (why := _misfit(task, c))}
+    kept = [c for c in made if c not in wrong]
+    misfits: dict[str, tuple[int, str]] = {}
+    for name in left:
+        reasons = [why for c, why in wrong.items() if c.method == name]
+        if name not in {c.method for c in kept}:
+            left_out[name] = reasons[0] if reasons else _NO_PAIR
+        elif reasons:
+            misfits[name] = (len(reasons), reasons[0])
+    if not kept:
+        name, why = next(iter(left_out.items()))
+        raise ConfigError(f"cannot search method {name!r}: {why}")
+    return MethodSpace(kept, {n: left_out[n] for n in asked if n in left_out}, misfits)
+
+
+def _misfit(task: Task, candidate: Candidate) -> str:
+    """Return why the task's backbone cannot hold a candidate; empty if it can."""
+    try:
+        candidate.config(task, 0)
+    except LayoutError as error:
+        return str(error)
+    return ""
