@@ -274,6 +274,9 @@ def candidates_of(
             f"cannot search {strange[0]!r} of method {method!r}; valid: values of "
             f"{', '.join(axes.names)}"
         )
+    for rank in given.get(RANK, []):
+        if rank < 1 or rank != int(rank):
+            raise ConfigError(f"rank {rank:g} of method {method!r}; valid: whole numbers from 1")
     numbers = {**axes.own, **{name: v for name, v in given.items() if name in axes.numbers}}
     texts = [
         own_text(dict(zip(numbers, chosen, strict=True))) for chosen in product(*numbers.values())
@@ -288,9 +291,6 @@ def candidates_of(
     made = {Candidate(*t, method=method, options=text) for t in triples for text in texts}
     for text in texts:  # the method says which values it takes
         Candidate(1, 0.5, 0.5, method=method, options=text).as_method()
-    for candidate in made:
-        if candidate.rank < 1:
-            raise ConfigError(f"rank {candidate.rank} of method {method!r}; valid: at least 1")
     return made
 
 

@@ -91,7 +91,7 @@ def method_space(
             left_out[name] = reasons[0] if reasons else _NO_PAIR
         elif reasons:
             misfits[name] = (len(reasons), reasons[0])
-    if not kept:
+    if plain and not kept:
         name, why = next(iter(left_out.items()))
         raise ConfigError(f"cannot search method {name!r}: {why}")
     return MethodSpace(kept, {n: left_out[n] for n in asked if n in left_out}, misfits)

@@ -114,7 +114,7 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
         ({"methods": ["full"]}, "'full': it has no adapter, and so no rank to choose"),
         ({"own": {"ffa": {"rank": [1]}}}, "axes of method 'ffa', which is not searched"),
         ({"own": {"floss": {"heads": [2]}}}, "'heads' of method 'floss'; valid: values of rank, "),
-        ({"own": {"floss": {"rank": [0]}}}, "rank 0 of method 'floss'; valid: at least 1"),
+        ({"own": {"floss": {"rank": [0]}}}, "rank 0 of method 'floss'; valid: whole"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(changes: dict, says: str):
