@@ -537,6 +537,17 @@ def test_its_neutral_setting_is_dense_bit_for_bit(case: Case):
         assert np.array_equal(one_N, other_N)
 
 
+def test_fedsvd_that_never_renews_a_is_ffa_lora_bit_for_bit():
+    """Whose layout lacks A: it is frozen at the same values."""
+    whole, part_ = play(make("fedsvd", rebase_every=0)), play(make("ffa"))
+    names = [t.name for t in whole.layout.tensors for _ in range(t.size)]
+    trained_N = np.array([not name.endswith("lora_A") for name in names])
+    for one_N, other_N in zip(whole.vectors, part_.vectors, strict=True):
+        assert np.array_equal(one_N[trained_N], other_N)
+    start_N = whole.layout.initial_vector(0)
+    assert np.array_equal(whole.vectors[-1][~trained_N], start_N[~trained_N])
+
+
 # purity
 
 

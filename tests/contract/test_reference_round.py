@@ -98,6 +98,7 @@ class Rules:
     ``averages`` replaces Adam by the mean of the clients. ``scale`` multiplies LoRA's scale in
     training. ``step(P, starts, updates, version)`` replaces the mean of the updates.
     ``private`` marks what each client keeps for itself, ``waits(sequence)`` what joins a residual.
+    ``cohort`` is the number of clients of a round.
     """
 
     down: Callable[[torch.Tensor, int, int, int], Mask]
@@ -109,6 +110,7 @@ class Rules:
     scale: float = 1.0
     private: Mask | None = None
     waits: Callable[[int], Mask] | None = None
+    cohort: int = 5
     step: (
         Callable[[torch.Tensor, list[torch.Tensor], list[torch.Tensor], int], torch.Tensor] | None
     ) = None
@@ -179,10 +181,12 @@ class SlowFloss:
         return upload
 
     def round(self, number: int) -> None:
-        cohort = draw_cohort(0, number, 50, 5).clients
+        size = self.rules.cohort
+        cohort = draw_cohort(0, number, 50, size).clients
         self.starts: list[torch.Tensor] = []
         updates = [
-            self.client(client, number - 1, 5 * (number - 1) + i) for i, client in enumerate(cohort)
+            self.client(client, number - 1, size * (number - 1) + i)
+            for i, client in enumerate(cohort)
         ]
         g = torch.stack(updates).mean(dim=0)
         if self.rules.step:
@@ -548,12 +552,13 @@ CASES = {
             lambda p, version, client, seq: all_of() if client < 25 else first_rank(p),
             averages=True,
             step=mean_product,
+            cohort=2,
         ),
     ),
     # Bian et al. 2025: B corrected towards the mean product.
     "lora-fair": (
         method_from_name("lora-fair", penalty=0.1),
-        Rules(all_of, all_of, averages=True, step=corrected_mean),
+        Rules(all_of, all_of, averages=True, step=corrected_mean, cohort=2),
     ),
     # Lee et al. 2025: B trains, and A is renewed by the SVD.
     "fedsvd": (
@@ -564,6 +569,7 @@ CASES = {
             trained=lambda version, start: half_and_head("B"),
             averages=True,
             step=renewed_basis,
+            cohort=2,
         ),
     ),
     "freezing": (
@@ -616,6 +622,7 @@ def test_the_product_agrees_with_the_pseudocode_over_ten_rounds(
     paper: NetworkProfile, models: tuple[FlatModel, PeftModel], method, rules: Rules
 ):
     config = RunConfig.of(load_task("digits"), method, rank=RANK)
+    config = config.with_(server={"cohort": rules.cohort})
     if rules.averages:
         config = config.with_(server={"optimizer": "fedavg", "learning_rate": 1.0})
     learner = SequentialLearner(config, models[0])

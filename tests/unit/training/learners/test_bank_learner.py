@@ -99,8 +99,6 @@ def test_updates_are_those_of_the_sequential_learner_to_float32():
         "rolora",
         "fslora",
         "fedsrd",
-        "flexlora",
-        "fedsvd",
         "ravan",
     ):
         config = config_of(method_from_name(method))
