@@ -43,7 +43,7 @@ from planner.decisions.used_prior import used_prior
 from planner.execution.begin import BegunSearch, OnEstimate, begin_search
 from planner.execution.candidate_runs import CandidateRuns
 from planner.execution.rate_test import RangeTest, length_of_test, with_rates
-from planner.execution.trainer import Trainer
+from planner.execution.trainer import Trainer, UntestedError
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.elsewhere import PLAN, TimesElsewhere
@@ -59,7 +59,7 @@ from planner.search import DEFAULT_SEARCH, check_search
 
 
 class StoppedError(Exception):
-    """The user interrupted a search that had finished a run; ``plan`` is the best plan so far."""
+    """A search that had finished a run was interrupted; ``plan`` is the best plan so far."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__("interrupted")
@@ -90,7 +90,8 @@ def make_plan(
         PlanError: The plan to replay has no decisions, or the search departs from them.
         BudgetError: No candidate can afford two rounds, or the effort finishes no run.
         ConfigError: There is no such search, or it lacks a library.
-        StoppedError: The user interrupted the search; the error holds the best plan so far.
+        StoppedError: The user interrupted the search, or no worker could test a model; the error
+            holds the best plan so far.
         KeyboardInterrupt: The user interrupted the search before a run had finished.
         RecordError: A run cannot be stored.
         DivergedError: Every run diverged.
@@ -141,7 +142,18 @@ def make_plan(
         if interrupted:
             raise KeyboardInterrupt
         raise _no_outcome_error(request, runs)
-    plan = _plan(request, costs, runs, known, outcomes, found, begun, ended_early)
+    chosen = partial(_plan, request, costs, runs, known, outcomes, found, begun, ended_early)
+    try:
+        plan = chosen()
+    except UntestedError as error:
+        runs.stop()
+        interrupted = True
+        on_progress(
+            Progress(
+                "the search ends", warning=f"{error}; what was not tested has no test accuracy"
+            )
+        )
+        plan = chosen()
     plan = replace(_with_times(request, runs, plan), rate_test=tested)
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))

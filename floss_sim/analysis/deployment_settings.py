@@ -12,19 +12,15 @@ from floss_sim.errors import ConfigError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
 from floss_sim.families.module_roles import role_of
-from floss_sim.methods import method_from_name
+from floss_sim.methods.method_options import METHOD_OPTIONS, method_of_options, read_flag
 from floss_sim.network import load_profile
 from floss_sim.network.named_changes import with_scales
-from floss_sim.vectors.density import parse_density
 
-_METHOD_TEXTS = ("tiers", "down_values", "up_values")
-_DENSITIES = ("down_density", "up_density", "density")
 _NUMBERS = {
-    "labels": int, "rank": int, "heads": int, "alpha": float, "depth": int, "clients": int,
+    "labels": int, "rank": int, "alpha": float, "depth": int, "clients": int,
     "cohort": int, "rounds": int, "examples": int, "batch": int, "tokens": int, "seed": int,
     "upload_ratio": float, "scale_down": float, "scale_up": float,
 }  # fmt: skip
-_YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 _FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision",
           "checkpointing", "seed")  # fmt: skip
 
@@ -50,11 +46,11 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     profile = with_scales(profile, given.get("scale_down"), given.get("scale_up"))
     if given.get("framework"):
         profile = profile.with_framework(given["framework"])
-    options = {n: given[n] for n in ("heads", *_METHOD_TEXTS, *_DENSITIES) if n in given}
+    options = {name: value for name, value in given.items() if name in METHOD_OPTIONS}
     return Deployment(
         model,
         _adapters(model, given),
-        method_from_name(given.get("method", "floss"), **options),
+        method_of_options(given.get("method", "floss"), options),
         profile,
         **{name: given[name] for name in _FLEET if name in given},
     )
@@ -64,7 +60,7 @@ def _names() -> set[str]:
     adapter = {field.name for field in fields(AdapterSettings)} - {"modules_to_save"}
     own = {"backbone", "fetch", "kind", "network", "method", "save", "precision", "checkpointing",
            "framework"}  # fmt: skip
-    return own | adapter | set(_NUMBERS) | set(_METHOD_TEXTS) | set(_DENSITIES)
+    return own | adapter | set(_NUMBERS) | set(METHOD_OPTIONS)
 
 
 def read_setting(name: str, value: Any) -> Any:
@@ -73,16 +69,14 @@ def read_setting(name: str, value: Any) -> Any:
     Raises:
         ConfigError: The text cannot be read.
     """
+    if name in METHOD_OPTIONS:
+        return METHOD_OPTIONS[name].read(value)
     if not isinstance(value, str):
         return value
-    if name in _DENSITIES:
-        return parse_density(value)
     if name in ("rank_pattern", "alpha_pattern"):
         return _pattern(name, value)
     if name in ("dora", "rslora", "lora_bias", "fetch", "checkpointing"):
-        if value.lower() not in (*_YES, *_NO):
-            raise ConfigError(f"{name} {value!r} is neither yes nor no")
-        return value.lower() in _YES
+        return read_flag(name, value)
     if name in _NUMBERS:
         try:
             return _NUMBERS[name](value)

@@ -14,6 +14,7 @@ from floss_sim.analysis.estimate import Estimate
 from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.cli.console import alternatives, plain_table, print_json, print_text, show_whole
 from floss_sim.cli.estimate_table import print_estimate, sweep_table
+from floss_sim.cli.method_options import takes_method_options
 from floss_sim.cli.shared_options import (
     FetchOption,
     FrameworkOption,
@@ -53,7 +54,9 @@ Examples:
 """
 
 
+@takes_method_options
 def estimate(
+    *,
     backbone: Annotated[
         str, typer.Option(help="Packaged backbone, hub id, model folder or config.json.")
     ] = "smollm2-135m",
@@ -90,15 +93,7 @@ def estimate(
     bias: Annotated[str, typer.Option(help="Biases that train: none, all or lora_only.")] = "none",
     lora_bias: Annotated[bool, typer.Option("--lora-bias", help="B has a bias.")] = False,
     method: Annotated[str, typer.Option(help="As for `floss-sim run`.")] = "floss",
-    down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
-    up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
-    heads: Annotated[int | None, typer.Option(help="ravan: heads that share the rank.")] = None,
-    density: Annotated[
-        str | None, typer.Option(help="sparse-adapter: of its mask; fslora: of ranks.")
-    ] = None,
-    tiers: Annotated[str | None, typer.Option(help="As for `floss-sim run`.")] = None,
-    down_values: Annotated[str | None, typer.Option(help="Value code of downloads.")] = None,
-    up_values: Annotated[str | None, typer.Option(help="Value code of uploads.")] = None,
+    method_options: dict[str, Any],
     clients: Annotated[int, typer.Option(min=1, max=10**7, help="Clients of the fleet.")] = 100,
     cohort: Annotated[int, typer.Option(min=1, max=10**5, help="Clients of a round.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, max=10**5, help="Rounds.")] = 100,
@@ -142,13 +137,10 @@ def estimate(
         backbone=backbone, fetch=fetch, kind=kind, labels=labels, rank=rank, targets=targets,
         alpha=alpha, rslora=rslora, dora=dora, rank_pattern=rank_pattern,
         alpha_pattern=alpha_pattern, lora_bias=lora_bias, depth=depth, layers=layers, save=save,
-        bias=bias,
-        method=method, heads=heads, down_density=down_density, up_density=up_density,
-        density=density,
-        tiers=tiers, down_values=down_values, up_values=up_values, clients=clients, cohort=cohort,
+        bias=bias, method=method, clients=clients, cohort=cohort,
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
         checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,
-        scale_down=scale_down, scale_up=scale_up, framework=framework,
+        scale_down=scale_down, scale_up=scale_up, framework=framework, **method_options,
     )  # fmt: skip
     if sweep is None:
         if out is not None:

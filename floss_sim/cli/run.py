@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text
+from floss_sim.cli.method_options import takes_method_options
 from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.run_progress import train_with_progress
 from floss_sim.cli.run_summary import summary_of, summary_table
@@ -26,21 +27,18 @@ from floss_sim.cli.shared_options import (
     SetOption,
     TaskOption,
     ThreadsOption,
-    check_value_code,
     given_settings,
     network,
     parse_settings,
     with_backbone,
 )
-from floss_sim.errors import ConfigError, DensityError
-from floss_sim.methods import method_from_name
+from floss_sim.errors import ConfigError
+from floss_sim.methods.method_options import method_of_options
 from floss_sim.runs.config import RunConfig
 from floss_sim.simulator import parse_policy
 from floss_sim.tasks import load_task
 from floss_sim.training import LEARNERS
-from floss_sim.vectors.density import parse_density
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
-from floss_sim.wire import VALUE_CODES
 
 HELP = """Train one configuration in lockstep with simulated time.
 
@@ -68,10 +66,11 @@ Examples:
 
   floss-sim run --network lte --policy buffered:3 --rounds 50
 """
-_VALUES = alternatives(f"{name} (default)" if name == "fp32" else name for name in VALUE_CODES)
 
 
+@takes_method_options
 def run(
+    *,
     task: TaskOption = "digits",
     dataset: DatasetOption = None,
     backbone: BackboneOption = None,
@@ -80,105 +79,7 @@ def run(
     method: Annotated[str, typer.Option(help="One of the methods above.")] = "floss",
     rank: Annotated[int | None, typer.Option(help="LoRA rank; default 16.")] = None,
     dora: DoraOption = False,
-    down_density: Annotated[str | None, typer.Option(help="Fraction of P sent down.")] = None,
-    up_density: Annotated[str | None, typer.Option(help="Fraction of an update sent up.")] = None,
-    density: Annotated[
-        str | None,
-        typer.Option(
-            help="sparse-adapter: density of its one mask; fslora: fraction of ranks; freezing: of "
-            "layers that never freeze; default 1/4."
-        ),
-    ] = None,
-    factor: Annotated[
-        float | None, typer.Option(help="adapter-lth: fraction of the mask kept each round.")
-    ] = None,
-    tiers: Annotated[
-        str | None,
-        typer.Option(help="floss-tiers: share:down:up,... ; hetlora, flexlora: share:ranks,..."),
-    ] = None,
-    which: Annotated[str | None, typer.Option(help="hetlora: first or largest ranks.")] = None,
-    divisor: Annotated[
-        str | None,
-        typer.Option(
-            help="hetlora, fslora: average an entry over the cohort, or over the covering clients."
-        ),
-    ] = None,
-    candidate_seeds: Annotated[
-        int | None, typer.Option(help="fedkseed: directions of the model; default 4096.")
-    ] = None,
-    local_steps: Annotated[
-        int | None, typer.Option(help="fedkseed: steps of a client in a round; default 200.")
-    ] = None,
-    heads: Annotated[
-        int | None, typer.Option(help="ravan: heads that share the rank; default 4.")
-    ] = None,
-    scope: Annotated[
-        str | None,
-        typer.Option(
-            help="Rank entries over the whole vector (global, default) or in each tensor."
-        ),
-    ] = None,
-    pick: Annotated[
-        str | None, typer.Option(help="Entries to keep: largest (default) or random.")
-    ] = None,
-    segments: Annotated[
-        int | None, typer.Option(help="ecolora: number of segments; default 5.")
-    ] = None,
-    a_density: Annotated[
-        str | None, typer.Option(help="ecolora: density of A; default 1.2 times --up-density.")
-    ] = None,
-    half_life: Annotated[
-        float | None,
-        typer.Option(help="ecolora: rounds in which densities fall half of the way; default 10."),
-    ] = None,
-    freeze_every: Annotated[
-        int | None,
-        typer.Option(help="freezing: rounds after which one more layer freezes; default 10."),
-    ] = None,
-    product_rate: Annotated[
-        float | None,
-        typer.Option(help="flexlora: part of the mean in the server's new product; default 1."),
-    ] = None,
-    penalty: Annotated[
-        float | None,
-        typer.Option(help="lora-fair: penalty of the squared correction of B; default 0.01."),
-    ] = None,
-    rebase_every: Annotated[
-        int | None,
-        typer.Option(help="fedsvd: rounds between renewals of A; default 1; 0: never."),
-    ] = None,
-    dense_head: Annotated[
-        bool | None, typer.Option("--dense-head", help="Always send the whole task head.")
-    ] = None,
-    down_values: Annotated[
-        str | None, typer.Option(help=f"Value code of downloads: {_VALUES}.")
-    ] = None,
-    up_values: Annotated[
-        str | None, typer.Option(help="Value code of uploads, with the same choice.")
-    ] = None,
-    error_feedback: Annotated[
-        bool | None,
-        typer.Option(
-            "--error-feedback",
-            help="Error feedback: accumulate unsent entries, add them to the next update.",
-        ),
-    ] = None,
-    mask_ledger: Annotated[
-        bool | None,
-        typer.Option(
-            "--mask-ledger",
-            help="Code download positions relative to the mask that the client already holds: "
-            "smaller downloads, state on the server.",
-        ),
-    ] = None,
-    change_ledger: Annotated[
-        bool | None,
-        typer.Option(
-            "--change-ledger",
-            help="Download only what has changed since the client's last reply (rolora, lora-a2, "
-            "fedsrd, freezing, fedsvd): smaller downloads, state on both ends.",
-        ),
-    ] = None,
+    method_options: dict[str, Any],
     rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
@@ -228,24 +129,7 @@ def run(
     json_: JsonOption = False,
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
-    densities = given_settings(
-        down_density=down_density, up_density=up_density, density=density, a_density=a_density
-    )
-    for name, code in given_settings(down_values=down_values, up_values=up_values).items():
-        check_value_code(f"--{name.replace('_', '-')}", code)
-    chosen = method_from_name(
-        method,
-        **{name: _density(name, text) for name, text in densities.items()},
-        **given_settings(
-            factor=factor, tiers=tiers, which=which, divisor=divisor, scope=scope, pick=pick,
-            dense_head=dense_head, down_values=down_values, up_values=up_values,
-            error_feedback=error_feedback, mask_ledger=mask_ledger,
-            change_ledger=change_ledger, segments=segments,
-            half_life=half_life, freeze_every=freeze_every, heads=heads,
-            seeds=candidate_seeds, steps=local_steps,
-            product_rate=product_rate, penalty=penalty, rebase_every=rebase_every,
-        ),
-    )  # fmt: skip
+    chosen = method_of_options(method, method_options)
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
     if dora and chosen.trains not in ADAPTER_LAYOUTS:
@@ -278,10 +162,3 @@ def run(
     else:
         PlainConsole().print(summary_table(summary_of(saved), saved))
         print_text(f"record, plot and {saved.adapter.name}: {saved.folder.path}")
-
-
-def _density(option: str, text: str) -> float:
-    try:
-        return parse_density(text)
-    except DensityError as error:
-        raise DensityError(f"--{option.replace('_', '-')}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Literal
@@ -199,6 +199,16 @@ def options_of(name: str) -> Sequence[str]:
     return (*inspect.signature(METHODS[name]).parameters, *COMMON_OPTIONS)
 
 
+def check_options(name: str, given: Iterable[str], valid: Sequence[str]) -> None:
+    """Raise ConfigError if a given option is not among those that a method has."""
+    strange = sorted(set(given) - set(valid))
+    if strange:
+        hint = "; use method 'floss' for densities" if name == "dense" else ""
+        raise ConfigError(
+            f"method {name!r} has no option {strange[0]!r}{hint}; valid: {', '.join(valid)}"
+        )
+
+
 def method_from_name(name: str, **options: Any) -> Method:
     """Return a method, given its name and options.
 
@@ -216,12 +226,7 @@ def method_from_name(name: str, **options: Any) -> Method:
         >>> method_from_name("sparse-adapter", density=1 / 4).name
         'sparse-adapter'
     """
-    strange = sorted(set(options) - set(valid := options_of(name)))
-    if strange:
-        hint = "; use method 'floss' for densities" if name == "dense" else ""
-        raise ConfigError(
-            f"method {name!r} has no option {strange[0]!r}{hint}; valid: {', '.join(valid)}"
-        )
+    check_options(name, options, options_of(name))
     own = {key: value for key, value in options.items() if key not in COMMON_OPTIONS}
     common = {key: value for key, value in options.items() if key in COMMON_OPTIONS}
     return replace(METHODS[name](**own), **common)

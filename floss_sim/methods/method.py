@@ -194,6 +194,13 @@ class Method:
         if reason:
             raise LayoutError(f"method {self.name!r} cannot hold DoRA: {reason}")
 
+    def check_layout(self, layout: Layout, tier: int) -> None:
+        """Raise LayoutError if a layout has fewer ranks or segments than a tier's messages need."""
+        self.download_selector(tier, 0).count(layout)
+        upload = self.upload_selector(tier, Moment(0))
+        if not isinstance(upload, SameMask):
+            upload.count(layout)
+
     @property
     def is_masked(self) -> bool:
         """Whether clients train and upload only the entries that they downloaded."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.schedules import Moment
 from floss_sim.rng import LazyStream
 from floss_sim.vectors.density import format_density, kept_count, parse_density
@@ -52,7 +52,16 @@ class Segment:
         """Return the number of selected entries, before exact zeros are dropped.
 
         Parts may differ by one entry. If they are sent whole, the largest are counted.
+
+        Raises:
+            LayoutError: A segment would be empty.
         """
+        most = max(part.size for part in _parts(layout))
+        if self.segments > most:
+            raise LayoutError(
+                f"{self.segments} segments; valid: 1 to {most}, the larger of A's entries and all "
+                "others"
+            )
         if self.shared:
             return sum(-(-part.size // self.segments) for part in _parts(layout))
         return sum(count for _, count in self._parts(layout))
@@ -82,15 +91,21 @@ class Segment:
 
     def _places(self, layout: Layout) -> list[Places]:
         """Return the segment's entries of A, and its others; a part without entries is left out."""
-        parts = (np.array_split(part, self.segments)[self.number] for part in _parts(layout))
+        parts = (self._place(part) for part in _parts(layout))
         return [part for part in parts if part.size]
+
+    def _place(self, part: Places) -> Places:
+        """Return the segment's share of a part; the first shares have one entry more."""
+        size, longer = divmod(part.size, self.segments)
+        start = self.number * size + min(self.number, longer)
+        return part[start : start + size + (self.number < longer)]
 
     def _parts(self, layout: Layout) -> list[tuple[Places, int]]:
         """Return the segment's entries of A and its others, and how many of each are kept."""
         densities = (self.a_density, self.density)
         return [
             (
-                np.array_split(part, self.segments)[self.number],
+                self._place(part),
                 kept_count(part.size // self.segments, density),
             )
             for part, density in zip(_parts(layout), densities, strict=True)

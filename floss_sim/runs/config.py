@@ -219,8 +219,8 @@ class RunConfig:
         return _clients(self.task.content, self.fleet, self.seed)
 
     def check_ranks(self, tier: int) -> None:
-        """Raise LayoutError if a tier's download has more ranks than the run."""
-        self.method.download_selector(tier, 0).count(self.layout)
+        """Raise LayoutError if a tier's messages need more ranks or entries than the run has."""
+        self.method.check_layout(self.layout, tier)
 
     def check_partition(self) -> None:
         """Raise TaskError if the data cannot be partitioned over the clients."""

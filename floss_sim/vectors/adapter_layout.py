@@ -27,6 +27,7 @@ from floss_sim.vectors.layout import (
     Layout,
     TensorSpec,
     build_layout,
+    head_rank,
     layout_of_specs,
     sort_by_name,
 )
@@ -150,6 +151,9 @@ def trained_of_layout(
         tensors: The tensors of layout ``lora``.
         trains: One of ``ADAPTER_LAYOUTS``.
         heads: Number of diagonal blocks of R, used only by ``heads``.
+
+    Raises:
+        LayoutError: The rank of an adapter is no multiple of the heads.
     """
     if trains == "lora":
         return tuple(tensors)
@@ -166,7 +170,7 @@ def seed_tensor(seeds: int) -> TrainedTensor:
 
 
 def _square(b: TrainedTensor, heads: int) -> TrainedTensor:
-    rank = b.shape[1] // heads
+    rank = head_rank(b.shape[1], heads)
     return TrainedTensor(b.module, LORA_SQUARE, (heads, rank, rank))
 
 

@@ -307,10 +307,20 @@ def layout_of_specs(specs: Iterable[TensorSpec], trains: str, heads: int = 1) ->
 
 def _square(a: TensorSpec, heads: int) -> TensorSpec:
     """Return R of an adapter: a square block for each head, shape (heads, rank, rank) of a head."""
-    rank = a.shape[0]
+    rank = head_rank(a.shape[0], heads)
+    return TensorSpec(f"{_module(a)}.{SQUARE}", (heads, rank, rank), SQUARE)
+
+
+def head_rank(rank: int, heads: int) -> int:
+    """Return the rank of each of several heads that share an adapter's rank.
+
+    Raises:
+        LayoutError: The rank is no multiple of the heads.
+    """
     if rank % heads:
-        raise LayoutError(f"rank {rank} is no multiple of {heads} heads")
-    return TensorSpec(f"{_module(a)}.{SQUARE}", (heads, rank // heads, rank // heads), SQUARE)
+        divisors = ", ".join(str(n) for n in range(1, rank + 1) if rank % n == 0)
+        raise LayoutError(f"rank {rank} is no multiple of {heads} heads; valid heads: {divisors}")
+    return rank // heads
 
 
 def _module(tensor: TensorSpec) -> str:

@@ -31,7 +31,7 @@ from planner.cluster.worker import answer
 from planner.execution.curve_store import CurveStore, Job
 from planner.execution.job_groups import job_groups
 from planner.execution.step_measurement import StepMeasurement
-from planner.execution.trainer import OnTick
+from planner.execution.trainer import OnTick, UntestedError
 from planner.execution.workers import TICK_S
 from planner.progress import ClusterState
 
@@ -120,7 +120,7 @@ class ClusterTrainer:
         What no worker could test is tested here.
 
         Raises:
-            FlossError: A call failed, and this machine lacks the workers' device.
+            UntestedError: A call failed, and this machine lacks the workers' device.
         """
         known = [self.store.cached_on_test(config, rounds) for config, rounds in jobs]
         calls = {
@@ -138,7 +138,7 @@ class ClusterTrainer:
         try:
             resolve_device(self.store.device)
         except ConfigError:
-            raise FlossError(f"no worker could test a model: {failure}") from None
+            raise UntestedError(f"no worker could test a model: {failure}") from None
         return self.store.on_test(*job)
 
     def measure(self, config: RunConfig, on_tick: OnTick) -> list[StepMeasurement]:

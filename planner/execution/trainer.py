@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from floss_sim.analysis.on_test import HitsOnTest
-from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.errors import FlossError, NonFiniteUpdateError
 from floss_sim.runs.config import RunConfig
 from floss_sim.training import MAX_RUNS
 from planner.execution.busy_share import BusyShare
@@ -23,6 +23,10 @@ from planner.execution.workers import call_in_each, finish_calls, submit
 from planner.progress import ClusterState
 
 OnTick = Callable[[], None]  # called a few times a second during training
+
+
+class UntestedError(FlossError):
+    """No worker could test a model, and this machine lacks their device."""
 
 
 class Trainer(Protocol):
@@ -78,7 +82,11 @@ class Trainer(Protocol):
         """
 
     def on_test(self, jobs: Sequence[Job]) -> list[HitsOnTest]:
-        """Return what each run's last models get right on the test split, given its rounds."""
+        """Return what each run's last models get right on the test split, given its rounds.
+
+        Raises:
+            UntestedError: Neither a worker nor this machine could test a model.
+        """
 
     def measure(self, config: RunConfig, on_tick: OnTick) -> list[StepMeasurement]:
         """Return the measurement of a step in each worker, made at the same time."""

@@ -96,6 +96,7 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (RUN, ["--method", "hetlora", "--tiers", "1:16,1:8", "--rank", "8"], "rank 8"),
         (RUN, ["--method", "hetlora", "--divisor", "all"], "valid: cohort, covering"),
         (RUN, ["--method", "ecolora", "--segments", "0"], "0 segments; valid: 1 or more"),
+        (RUN, ["--method", "ecolora", "--segments", "10000000"], "segments; valid: 1 to "),
         (RUN, ["--method", "ecolora", "--half-life", "0"], "half-life of 0 rounds; valid: above 0"),
         (RUN, ["--method", "freezing", "--freeze-every", "0"], "valid: 1 or more"),
         (RUN, ["--method", "flexlora", "--product-rate", "0"], "product rate 0; valid: above 0"),

@@ -16,7 +16,7 @@ from floss_sim.errors import ConfigError, DivergedError, FlossError
 from floss_sim.methods.method_document import method_to_document
 from planner import Request, dry_run, grid, plan
 from planner.candidates import Candidate
-from planner.cluster import dispatcher
+from planner.cluster import cluster_trainer, dispatcher
 from planner.cluster.parcel import unpack_parcel
 from planner.execution.curve_store import CurveStore
 from planner.plans.plan_file import plan_of
@@ -93,6 +93,30 @@ def test_a_search_whose_runs_all_fail_tells_why(request_: Request, tmp_path: Pat
     with pytest.raises(FlossError, match=r"no run finished: \d+ failed .* a worker died") as told:
         plan(request_, store=tmp_path, executor=workers.engine())
     assert not isinstance(told.value, DivergedError)
+
+
+def test_a_search_whose_models_nobody_can_test_leaves_the_best_plan_so_far(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As Ctrl-C does, where this machine lacks the workers' device."""
+
+    def absent(device: str) -> str:
+        raise ConfigError(f"device {device!r} is not available")
+
+    seen: list[Progress] = []
+    workers = StandInWorkers(dies_of=lambda parcel: unpack_parcel(parcel)[0]["kind"] == "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster_trainer, "resolve_device", absent)
+        made = plan(request_, store=tmp_path, executor=workers.engine(), on_progress=seen.append)
+    assert made.interrupted and made.recommendation.test is None
+    assert sentences(made)[0].startswith("Interrupted: the best run so far.")
+    (warning,) = {progress.warning for progress in seen if progress.warning}
+    assert warning.startswith("no worker could test a model: a worker died (")
+    assert plan_of(plain(made), "plan").interrupted
+    again = plan(request_, store=tmp_path, executor=StandInWorkers().engine())
+    assert again.effort["trained_now_rounds"] == 0
+    assert not again.interrupted and again.recommendation.test
+    assert again.recommendation.candidate == made.recommendation.candidate
 
 
 def test_a_dry_run_measures_on_the_workers_and_keeps_nothing(request_: Request, tmp_path: Path):
