@@ -26,6 +26,7 @@ from planner.decisions.cluster_use import cluster_section
 from planner.decisions.drawn_times import with_times
 from planner.decisions.elsewhere import times_elsewhere
 from planner.decisions.explain import SearchResult, explain
+from planner.decisions.method_leaders import train_method_leaders
 from planner.decisions.method_results import method_results
 from planner.decisions.on_test import ReportedOnTest
 from planner.decisions.recommend import choose, choose_cheapest
@@ -128,6 +129,7 @@ def make_plan(
     interrupted = ended_early = False
     try:
         train_search(passes, strategy, runs)
+        train_method_leaders(passes, strategy, runs)
         ended_early = train_further_runs(passes, strategy, runs)
         train_further_seeds(passes, runs)
         if request.training_s is not None:
@@ -269,7 +271,7 @@ def _plan(
         straggler=_straggler(best, costs, runs),
         cheaper=() if reaching else _cheaper(best, runs, known),
         methods=method_results(
-            request, costs, runs, known, found or outcomes, by_cost=bool(reaching)
+            request, costs, runs, known, found or outcomes, choice.margin, by_cost=bool(reaching)
         ),
     )
 

@@ -47,7 +47,7 @@ METHODS = "Ways of training that were compared"
 METHOD_COLUMNS = ("", "tried", "best one", "right answers", "to the best", "bytes", "of budget")
 TRIED = "{begun} of {affordable}"
 POINTS = "{mean} points ({low} to {high})"
-AS_GOOD = "{points}, as good as the best"
+AS_GOOD = "{points}, a tie"
 ENDED_RUN = "{what}, ended before its end"
 TABLE_NOTE = (
     "Rank: the size of the adapter that is trained; the model below it stays as it is. Down and "

@@ -31,23 +31,28 @@ RepeatTerms = tuple[
 """Arguments of :func:`next_repeats` in their order."""
 
 
-def rounds_for_seeds(effort: int, horizons: Iterable[int], baselines: Iterable[int] = ()) -> int:
-    """Return the rounds of an effort that are reserved for further seeds.
+def rounds_for_seeds(
+    effort: int, horizons: Iterable[int], baselines: Iterable[int] = (), others: int = 0
+) -> int:
+    """Return the rounds of an effort that are reserved for further seeds, and for other methods.
 
-    They suffice for ``FURTHER_SEEDS`` seeds of the baselines and of ``FINALISTS`` average runs, as
-    far as the search keeps ``_SEARCH_RUNS`` average runs, the fraction ``_SEARCH_SHARE`` of the
-    full grid's rounds, and what ``_MOST`` leaves of the effort: with less, trying further
-    candidates gives more information. What they leave to the search never falls with the effort.
+    They suffice for an average run of each other method, and for ``FURTHER_SEEDS`` seeds of the
+    baselines and of ``FINALISTS`` average runs, as far as the search keeps ``_SEARCH_RUNS`` average
+    runs, the fraction ``_SEARCH_SHARE`` of the full grid's rounds, and what ``_MOST`` leaves of the
+    effort: with less, trying further candidates gives more information. What they leave to the
+    search never falls with the effort.
 
     Args:
         effort: Rounds of training for the search and the further seeds together.
         horizons: Rounds of a whole run of each candidate.
         baselines: Rounds of a whole run of each baseline.
+        others: Methods that are searched besides the first one.
     """
     every = list(horizons)
     finalists = FINALISTS * fmean(every)
     spare = effort - max(_SEARCH_RUNS * fmean(every), _SEARCH_SHARE * sum(every))
-    kept = min(FURTHER_SEEDS * (finalists + sum(baselines)), spare, _MOST * effort)
+    wanted = FURTHER_SEEDS * (finalists + sum(baselines)) + others * fmean(every)
+    kept = min(wanted, spare, _MOST * effort)
     return max(0, math.floor(kept))
 
 

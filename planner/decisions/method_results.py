@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from planner.candidates import Candidate
@@ -18,6 +18,7 @@ from planner.plans.method_result import (
     MethodResult,
     MethodRun,
     method_order,
+    run_order,
 )
 from planner.plans.outcome import Outcome
 from planner.question.cost import Costs
@@ -30,13 +31,14 @@ def method_results(
     runs: CandidateRuns,
     known: KnownCurves,
     chosen: Mapping[Candidate, Outcome],
+    margin: float,
     *,
     by_cost: bool,
 ) -> tuple[MethodResult, ...]:
     """Return what a search found of each method that was asked for; empty if that was one.
 
-    A method's run is the best of those that the plan was chosen among. If there is none, it is the
-    best of those that the effort ended.
+    A method's run is the best of those that the plan was chosen among. If there is none, or if a
+    run that the effort ended is ahead by more than a tie, it is the best of these.
 
     Args:
         request: The question.
@@ -44,6 +46,7 @@ def method_results(
         runs: Its runs.
         known: Their curves.
         chosen: Outcomes that the plan was chosen among, with their intervals.
+        margin: Largest difference of accuracies at which a run ties with a better one.
         by_cost: Whether these have all reached a target, and the cheapest is the best.
     """
     names = dict.fromkeys([*(c.method for c in request.candidates), *request.left_out_methods])
@@ -60,10 +63,22 @@ def method_results(
         result = MethodResult(name, asked[name], able[name], begun[name])
         counted = [run for c, run in measured.items() if run and c.method == name]
         others = [run for c, run in ended.items() if c.method == name]
-        found = [replace(result, run=run) for run in counted or others]
-        best = min(found, key=lambda one: method_order(one, by_cost=by_cost), default=None)
-        made.append(best or replace(result, lacks=_lack(name, request, costs, runs)))
-    return tuple(sorted(made, key=lambda one: method_order(one, by_cost=by_cost)[:3]))
+        best = _best(counted, by_cost=by_cost) or _best(others, by_cost=by_cost)
+        further = _best(others, by_cost=by_cost)
+        if best and further and not by_cost and _accuracy(further) > _accuracy(best) + margin:
+            best = further
+        lacks = None if best else _lack(name, request, costs, runs)
+        made.append(replace(result, run=best, lacks=lacks))
+    return tuple(sorted(made, key=lambda one: method_order(one, by_cost=by_cost)))
+
+
+def _best(runs: Sequence[MethodRun], *, by_cost: bool) -> MethodRun | None:
+    """Return the best of some runs; None if there is none."""
+    return min(runs, key=lambda run: run_order(run, by_cost=by_cost), default=None)
+
+
+def _accuracy(run: MethodRun) -> float:
+    return run.interval.mean
 
 
 def _ended_runs(

@@ -59,11 +59,13 @@ def make_strategy(request: Request, name: str, costs: Costs, rounds: int) -> Bou
 
 
 def reserved_rounds(request: Request, costs: Costs, effort: int) -> int:
-    """Return the rounds of an effort that are reserved for further seeds."""
+    """Return the rounds of an effort that are reserved for further seeds and methods' leaders."""
     if request.search not in (DEFAULT_SEARCH, ASYNC_SEARCH) or request.objective.target is not None:
         return 0
     baselines = [costs.of[c].horizon for c in set(request.baselines().values()) & costs.of.keys()]
-    return rounds_for_seeds(effort, [costs.of[c].horizon for c in costs.searched], baselines)
+    others = len({c.method for c in costs.searched}) - 1
+    horizons = [costs.of[c].horizon for c in costs.searched]
+    return rounds_for_seeds(effort, horizons, baselines, others)
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class SearchPasses:
         """
         room = 0 if self.allowance.is_over() else self.costs.grid_rounds - runs.asked_rounds
         found: list[Extension] = []
-        ends = {c: self._finish_round(c, runs) for c in self._unfinished_candidates(runs)}
+        ends = {c: self.finish_round(c, runs) for c in self._unfinished_candidates(runs)}
         missing = {c: rounds - runs.asked.get(c, 0) for c, rounds in ends.items()}
         each = self.rounds_left(runs) / self.trainer.workers  # a run trains in one process
         for candidate in sorted(ends, key=lambda c: missing[c] > each):
@@ -208,7 +210,8 @@ class SearchPasses:
                 found.append(Extension(candidate, ends[candidate]))
         return found
 
-    def _finish_round(self, candidate: Candidate, runs: CandidateRuns) -> int:
+    def finish_round(self, candidate: Candidate, runs: CandidateRuns) -> int:
+        """Return the round at which a candidate's run is finished."""
         horizon = min(runs.horizon(candidate), self.costs.of[candidate].horizon)
         return last_evaluated_round(max(1, horizon))
 

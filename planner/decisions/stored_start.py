@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 
+from planner.decisions.method_leaders import train_method_leaders
 from planner.decisions.search_passes import SearchPasses
 from planner.decisions.training import train_further_runs, train_further_seeds, train_search
 from planner.execution.allowance import FixedRounds
@@ -85,6 +86,7 @@ def stored_start(request: Request, costs: Costs, store: CurveStore, rounds: int)
     is_whole = True
     try:
         train_search(passes, strategy, runs)
+        train_method_leaders(passes, strategy, runs)
         train_further_runs(passes, strategy, runs)
         train_further_seeds(passes, runs)
     except _LackingError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from floss_sim.page import texts
 from floss_sim.page.parts import Html, element, joined, section, table
 from floss_sim.vectors.density import format_density
-from planner.candidates import OPTIONAL_AXES
+from planner.candidates import FLOSS, OPTIONAL_AXES
 from planner.page.used_runs import UsedRuns
 from planner.plans.plan import Plan
 from planner.question.origin import Origin
@@ -114,12 +114,12 @@ def _search_words(plan: Plan) -> Iterator[str]:
         if asked.get(key):
             spell = str if key == "ranks" else format_density
             yield from (f"--{key.replace('_', '-')}", ",".join(map(spell, asked[key])))
-    for axis in OPTIONAL_AXES:
-        if axis in _LISTS and asked.get(axis):
-            yield from (f"--{_LISTS[axis]}", ",".join(map(_word, asked[axis])))
-    for method, axes in (asked.get("method_axes") or {}).items():
-        for axis, values in axes.items():
-            yield from ("--axis", f"{method}.{axis}={','.join(map(_word, values))}")
+    lists = {axis: asked[axis] for axis in OPTIONAL_AXES if axis in _LISTS and asked.get(axis)}
+    if left_out := asked.get("left_out_methods"):
+        lists["method"] = [*lists.get("method", [FLOSS]), *left_out]
+    for axis, values in lists.items():
+        yield from (f"--{_LISTS[axis]}", ",".join(map(_word, values)))
+    yield from _own_axes_words(asked)
     yield from ("--reference-rank", str(asked["reference_rank"]))
     yield from ("--max-rounds", str(asked["max_rounds"]))
     if plan.target is not None:
@@ -137,6 +137,15 @@ def _search_words(plan: Plan) -> Iterator[str]:
         yield "--tune-lr"
     yield from _prior_words(plan)
     yield from ("--search", asked["search"], "--seed", str(asked["seed"]))
+
+
+def _own_axes_words(asked: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options of axes in which a method differs from the lists of all methods."""
+    lists = {"rank": "ranks", "down_density": "down_densities", "up_density": "up_densities"}
+    for method, axes in (asked.get("method_axes") or {}).items():
+        for axis, values in axes.items():
+            if sorted(asked.get(lists.get(axis, ""), [])) != sorted(values):
+                yield from ("--axis", f"{method}.{axis}={','.join(map(_word, values))}")
 
 
 def _prior_words(plan: Plan) -> Iterator[str]:

@@ -26,7 +26,7 @@ def method_contradictions(plan: Plan) -> Iterator[str]:
     if len(plan.methods) < 2:
         yield "methods: a plan of one method compares none"
     by_cost = bool(plan.reached)
-    keys = [method_order(one, by_cost=by_cost)[:3] for one in plan.methods]
+    keys = [method_order(one, by_cost=by_cost) for one in plan.methods]
     if any(later < earlier for earlier, later in pairwise(keys)):
         yield "methods: those with a measured run come first, best first"
     yield from _sums(plan)

@@ -107,18 +107,20 @@ class MethodGap:
         return dict(vars(self))
 
 
-def method_order(result: MethodResult, *, by_cost: bool) -> tuple[Any, ...]:
-    """Return the sort key of a result: runs that count first, best first, then those without a run.
+def run_order(run: MethodRun, *, by_cost: bool) -> tuple[Any, ...]:
+    """Return the sort key of a run: those that count first, then the best or the cheapest.
 
     Args:
-        result: The result.
-        by_cost: Whether the best run is the cheapest, as all that count have reached a target.
+        run: The run.
+        by_cost: Whether the cheapest is first, as all that count have reached a target.
     """
-    run = result.run
-    if run is None:
-        return (2,)
     worth = run.spent if by_cost and run.counts else -run.interval.mean
     return (not run.counts, worth, run.nbytes, run.candidate)
+
+
+def method_order(result: MethodResult, *, by_cost: bool) -> tuple[Any, ...]:
+    """Return the sort key of a result, that of its run; results without a run come last."""
+    return (2,) if result.run is None else run_order(result.run, by_cost=by_cost)[:3]
 
 
 def method_gaps(results: Sequence[MethodResult], margin: float) -> list[MethodGap]:

@@ -46,3 +46,20 @@ def test_prior_and_framework_are_asked_for_again(tmp_path: Path):
     effort = {key: value for key, value in plain.effort.items() if key != "prior"}
     words = shlex.split(plan_command(replace(plain, effort=effort), tmp_path))
     assert words[words.index("--prior") + 1] == "none"
+
+
+def test_methods_are_asked_for_again_with_axes_of_their_own(tmp_path: Path):
+    plain = whole_plan()
+    request = {
+        **plain.request, "ranks": [4, 32], "method": ["floss", "ravan"],
+        "left_out_methods": {"hetlora": "its tiers are given by hand"},
+        "method_axes": {
+            "floss": {"rank": [4], "up_density": [0.25]},
+            "ravan": {"rank": [4, 32], "heads": [2, 4]},
+        },
+        "up_densities": [0.25], "options": ["", "heads=2", "heads=4"],
+    }  # fmt: skip
+    words = shlex.split(plan_command(replace(plain, request=request), tmp_path))
+    assert words[words.index("--methods") + 1] == "floss,ravan,hetlora"
+    own = [words[i + 1] for i, word in enumerate(words) if word == "--axis"]
+    assert own == ["floss.rank=4", "ravan.heads=2,4"]
